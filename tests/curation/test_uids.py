@@ -1,0 +1,44 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.errors import UidError
+from curation.uids import file_uid, pair_uid
+
+
+def test_uid_of_a_known_pair_never_changes():
+    assert pair_uid("http://pictures.test/a.png", "red apple") == "65fdaf25228804e191c7dca2f8eb8399"
+
+
+def test_uid_of_a_known_file_never_changes():
+    assert file_uid("0" * 64, "red apple") == "8c1621d98733e786fd10175bcc224e14"
+
+
+@given(st.text(min_size=1), st.text(), st.text(min_size=1), st.text())
+def test_two_pairs_share_a_uid_only_when_equal(url, caption, other_url, other_caption):
+    same = (url, caption) == (other_url, other_caption)
+    assert (pair_uid(url, caption) == pair_uid(other_url, other_caption)) == same
+
+
+def test_where_url_ends_and_caption_begins_matters():
+    assert pair_uid("ab", "c") != pair_uid("a", "bc")
+
+
+def test_null_caption_counts_as_empty():
+    assert pair_uid("u", None) == pair_uid("u", "")
+
+
+def test_a_file_and_a_url_of_the_same_text_differ():
+    assert file_uid("a" * 64, "x") != pair_uid("a" * 64, "x")
+
+
+@pytest.mark.parametrize(("url", "caption"), [("", "a dog"), ("http://x.test/\ud800", "a dog"), ("u", "\udfff")])
+def test_no_uid_from_an_empty_url_or_broken_text(url, caption):
+    with pytest.raises(UidError, match="must"):
+        pair_uid(url, caption)
+
+
+@pytest.mark.parametrize("sha256", ["", "A" * 64, "0" * 63])
+def test_no_uid_from_what_is_no_sha256(sha256):
+    with pytest.raises(UidError, match="64 lower-case hex"):
+        file_uid(sha256, "a dog")
