@@ -1,0 +1,236 @@
+"""The recipe: a YAML file that says what a dataset is made of and how. Data, not code.
+
+Unknown keys are refused; every problem of a file is reported at once, each with field, value, rule and remedy.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from adapters import ADAPTERS
+from curation import CAPTIONERS
+from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from descriptions.methods import METHODS
+from flows.recipe_problems import RecipeError, describe_problems
+from storage.web import DownloadRule
+
+Share = Annotated[float, Field(gt=0, le=1)]
+SectionT = TypeVar("SectionT", bound="Section")
+
+
+class Section(BaseModel):
+    """A part of the recipe: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns."""
+
+    kind: Literal["parquet", "csv", "jsonl"]
+    path: str
+    url: str = "url"
+    caption: str = "caption"
+    id: str | None = None
+    source: str | None = None
+
+
+class Labels(Section):
+    """Class and group per picture, from a file keyed by `key`. Members of a group never part in a split."""
+
+    file: str
+    key: str = "url"
+    column: str = "label"
+    group: str | None = "group"
+
+
+class Match(Section):
+    """Which concepts a caption names: `wordnet`, or a file with one concept per line."""
+
+    metadata: str = "wordnet"
+    mode: Literal["faithful", "normalized"] = "faithful"
+
+
+class Preselect(Section):
+    """Balancing before the download, at `headroom` times the final threshold, to allow for losses."""
+
+    headroom: Annotated[float, Field(ge=1)] = 2.0
+
+
+class Deduplicate(Section):
+    """Merge pictures: equal bytes; perceptual hashes within `perceptual` of 64 bits; cosine of at least `semantic`."""
+
+    exact: bool = True
+    perceptual: Annotated[int, Field(ge=0, le=16)] | None = 6
+    semantic: Annotated[float, Field(gt=0, le=1)] | None = 0.95
+
+
+class Recaption(Section):
+    """Offer other captions; one that was made must beat the given ones by `margin` in image-text score."""
+
+    captioner: str = "retrieved_concepts"
+    keep: Literal["best_by_clip_score"] = "best_by_clip_score"
+    candidates: Annotated[int, Field(ge=1, le=100)] = 3
+    margin: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Align(Section):
+    """Keep the best share by image-text score of the chosen caption (ties kept), or all at or above a score."""
+
+    keep_top: Share | None = None
+    min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Align":
+        return _exactly_one(self, ("keep_top", "min_score"))
+
+
+class Balance(Section):
+    """Threshold of matches per concept: `t` itself, or what leaves `tail_share`, or what gives `target` pairs."""
+
+    t: Annotated[float, Field(gt=0)] | None = None
+    tail_share: Share | None = None
+    target: Annotated[int, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Balance":
+        return _exactly_one(self, ("t", "tail_share", "target"))
+
+
+class Curate(Section):
+    """The steps of curation; one that is left out is switched off, but for the download and `match`."""
+
+    text: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    match: Match = Match()
+    preselect: Preselect | None = None
+    download: DownloadRule = DownloadRule()
+    image: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    deduplicate: Deduplicate = Deduplicate()
+    recaption: Recaption | None = None
+    align: Align | None = None
+    balance: Balance
+
+    @model_validator(mode="after")
+    def _known(self) -> "Curate":
+        for section, rules, known in (("text", self.text, TEXT_FILTERS), ("image", self.image, IMAGE_FILTERS)):
+            _check_filters(section, rules, known)
+        if self.recaption is not None:
+            _known_name("captioner", self.recaption.captioner, CAPTIONERS)
+        return self
+
+
+class Features(Section):
+    """The encoder: `embedded`, or any open_clip model with its pretrained tag."""
+
+    model: str = "embedded"
+    pretrained: str | None = None
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+
+class ClassListing(Section):
+    """A class list, the ways to describe it and the adapters to fit on it."""
+
+    list: str
+    methods: Annotated[tuple[str, ...], AfterValidator(lambda names: _known_names("methods", names, METHODS))] = (
+        "description",
+        "synonyms",
+    )
+    adapters: Annotated[tuple[str, ...], AfterValidator(lambda names: _known_names("adapters", names, ADAPTERS))] = (
+        "linear",
+        "gda",
+    )
+
+
+class LanguageModel(Section):
+    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY."""
+
+    base_url: str = "embedded"
+    model: str = "smollm2"
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    grounding: bool = True
+
+
+class Guard(Section):
+    """A build whose share of kept pairs differs from `latest` by more than `max_change` is not promoted."""
+
+    max_change: Share = 0.2
+
+
+class Schedule(Section):
+    """When `evenly serve` rebuilds this recipe."""
+
+    cron: str
+    timezone: str = "UTC"
+
+
+class Recipe(Section):
+    """Everything that a build is made from."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    seed: Annotated[int, Field(ge=0)]
+    web: Literal["openmoji"] | None = None
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    labels: Labels | None = None
+    curate: Curate
+    features: Features = Features()
+    classes: tuple[ClassListing, ...] = ()
+    llm: LanguageModel = LanguageModel()
+    schedule: Schedule | None = None
+    guard: Guard = Guard()
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises RecipeError, whose text has one line per problem.
+    """
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"recipe `{path}` must be a readable file; {error.strerror}. `evenly init` writes one.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe `{path}` must be YAML; {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict):
+        raise RecipeError(f"recipe `{path}` must be a mapping of fields; got {type(value).__name__}. See `evenly init`.")
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as error:
+        raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
+
+
+def filter_rules(rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> dict[str, Any]:
+    """The rule object of each named filter, in the order of the recipe."""
+    return {name: known[name].rule(**values) for name, values in rules.items()}
+
+
+def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> None:
+    for name, values in rules.items():
+        _known_name(f"{section} filter", name, known)
+        try:
+            known[name].rule(**values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{section}.{name}: {error}") from None
+
+
+def _exactly_one(model: SectionT, names: tuple[str, ...]) -> SectionT:
+    given = [name for name in names if getattr(model, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"needs exactly one of {', '.join(names)}; got {', '.join(given) or 'none'}")
+    return model
+
+
+def _known_name(what: str, name: str, known: Mapping[str, object]) -> str:
+    if name not in known:
+        raise ValueError(f"{what} `{name}` is unknown; known: {', '.join(sorted(known))}")
+    return name
+
+
+def _known_names(what: str, names: tuple[str, ...], known: Mapping[str, object]) -> tuple[str, ...]:
+    for name in names:
+        _known_name(what, name, known)
+    return names

@@ -1,0 +1,60 @@
+"""Turn what pydantic finds wrong in a recipe into lines that name field, value, rule and remedy."""
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+MAX_SHOWN = 80
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be used; one line per problem."""
+
+
+def describe_problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line per problem: "`field` must rule; got `value`. What to do"."""
+    return [_describe(problem, model) for problem in error.errors(include_url=False)]
+
+
+def _describe(problem: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    place = tuple(problem["loc"])
+    field = ".".join(str(part) for part in place)
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(model, place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), known, n=1)
+        remedy = f"Did you mean `{near[0]}`?" if near else "Remove it."
+        return f"`{field}` must be a known field; got `{_shown(problem['input'])}`. {remedy} Known: {', '.join(known)}."
+    if problem["type"] == "missing":
+        return f"`{field}` must be given; got nothing. Add it; `evenly init` shows an example."
+    rule = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
+    if problem["type"] == "value_error":
+        return f"`{field or 'recipe'}`: {rule}. Change it and run `evenly check` again."
+    return f"`{field}` must {rule}; got `{_shown(problem['input'])}`. Change it and run `evenly check` again."
+
+
+def _shown(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _fields_at(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
+    """The fields that may stand at a place of the recipe."""
+    here: Any = model
+    for part in place:
+        if isinstance(part, int):
+            continue
+        fields = getattr(here, "model_fields", None) or getattr(here, "__pydantic_fields__", {})
+        if part not in fields:
+            return []
+        here = _inner(fields[part].annotation)
+    names = getattr(here, "model_fields", None) or getattr(here, "__dataclass_fields__", {})
+    return sorted(names)
+
+
+def _inner(annotation: Any) -> Any:  # noqa: ANN401 - a type expression
+    """The section inside `Section | None` or `tuple[Section, ...]`."""
+    for part in get_args(annotation):
+        if part is not Ellipsis and part is not type(None):
+            return _inner(part)
+    return annotation

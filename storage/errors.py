@@ -1,0 +1,23 @@
+"""What can go wrong in storage.
+
+StorageError
+├── ConservationError   a step's verdicts do not add up to its rows
+├── NotFoundError       a step, build, sample or artifact that is not there
+└── DamagedError        stored content that does not match its hash
+"""
+
+
+class StorageError(RuntimeError):
+    """Root of this package's errors."""
+
+
+class ConservationError(StorageError):
+    """A step's verdicts do not cover its input rows exactly once."""
+
+
+class NotFoundError(StorageError):
+    """Something asked for by name is not in the workspace."""
+
+
+class DamagedError(StorageError):
+    """Stored content does not match its recorded hash."""

@@ -1,0 +1,207 @@
+"""The ledger: what every step decided about every row, and the record of each step run.
+
+A step writes its decisions and child tables first and its record last. The record's name is the step's key: a hash of
+step name and version, rule, seed, model or prompt identity and the content of its inputs. So a step that would give
+the same result is found instead of run, whoever ran it and whenever.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.code_version import code_version
+from storage.errors import ConservationError
+from storage.records import content_hash, create_record, read_record
+from storage.tables import read_table, table_hash, write_table
+from storage.workspace import Workspace
+
+VERDICTS = ("kept", "dropped", "failed", "merged")
+DECISION_COLUMNS = ("uid", "verdict", "reason", "value", "into")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSpec:
+    """What a step is: everything that its result depends on."""
+
+    name: str
+    version: int
+    rule: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    model: str | None = None
+    seed: int | None = None
+
+    @property
+    def key(self) -> str:
+        """SHA-256, in hex, of all fields."""
+        return content_hash(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutput:
+    """What a step found.
+
+    `decisions` holds DECISION_COLUMNS and any further columns, sorted by uid, one row per input row; None for a step
+    that judges no rows. `judged` replaces it for the count where input rows have no uid yet (collect).
+    """
+
+    decisions: pa.Table | None = None
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    judged: pa.Table | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """One finished step run, as recorded."""
+
+    key: str
+    name: str
+    version: int
+    rule: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    model: str | None
+    seed: int | None
+    output_hash: str
+    hashes: Mapping[str, str]
+    columns: Sequence[str]
+    rows_in: int
+    counts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    notes: Mapping[str, Any]
+    code: Mapping[str, Any]
+    started: str
+    ended: str
+    flow_run_id: str | None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "StepRecord":
+        """Read back what `asdict` gave; unknown fields are an error."""
+        return cls(**{item.name: value[item.name] for item in fields(cls)})
+
+
+class Ledger:
+    """Step records and their tables in one workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def find(self, key: str) -> StepRecord | None:
+        """The finished run with this key, or None."""
+        path = self._record_path(key)
+        return StepRecord.from_json(read_record(path)) if path.exists() else None
+
+    def commit(
+        self,
+        spec: StepSpec,
+        output: StepOutput,
+        *,
+        uids: pa.Array | None,
+        started: datetime,
+        flow_run_id: str | None = None,
+    ) -> StepRecord:
+        """Store `output` and acknowledge it; the record that is then in force (another writer's, if it was first).
+
+        Raises ConservationError unless the decisions name each of `uids` exactly once with a known verdict.
+        """
+        tables = dict(output.tables)
+        if output.decisions is not None:
+            tables["decisions"] = output.decisions
+        judged = output.judged if output.judged is not None else output.decisions
+        if uids is not None:
+            _check_covers(spec.name, output.decisions, uids)
+        counts, reasons = _count(spec.name, judged)
+        hashes = {name: table_hash(table) for name, table in sorted(tables.items())}
+        for name, table in tables.items():
+            write_table(self._table_path(spec.name, spec.key, name), table)
+        record = StepRecord(
+            key=spec.key,
+            **asdict(spec),
+            output_hash=content_hash({"tables": hashes}),
+            hashes=hashes,
+            columns=_extra_columns(output.decisions),
+            rows_in=0 if judged is None else judged.num_rows,
+            counts=counts,
+            reasons=reasons,
+            notes=output.notes,
+            code=code_version(),
+            started=started.isoformat(),
+            ended=datetime.now(UTC).isoformat(),
+            flow_run_id=flow_run_id,
+        )
+        create_record(self._record_path(spec.key), asdict(record))
+        return StepRecord.from_json(read_record(self._record_path(spec.key)))
+
+    def decisions(self, record: StepRecord, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """The decisions of a step, sorted by uid."""
+        return self.table(record, "decisions", columns, where)
+
+    def table(
+        self, record: StepRecord, name: str, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> pa.Table:
+        """A child table of a step, in its stored order."""
+        return read_table(self._table_path(record.name, record.key, name), columns, where)
+
+    def alive(self, records: Sequence[StepRecord], columns: Sequence[str]) -> pa.Table:
+        """The pairs that every step in `records` kept, sorted by uid, with `columns`.
+
+        Each column comes from the last step that gave it; rows that this step did not see hold null.
+        """
+        deciding = [record for record in records if "decisions" in record.hashes]
+        last = self.decisions(deciding[-1], ["uid", "verdict"])
+        uids = last.filter(pc.equal(last["verdict"], "kept"))["uid"].combine_chunks()
+        found: dict[str, pa.Array] = {"uid": uids}
+        wanted = [name for name in columns if name != "uid"]
+        for record in reversed(deciding):
+            here = [name for name in wanted if name not in found and name in record.columns]
+            if here:
+                table = self.decisions(record, ["uid", *here])
+                at = pc.index_in(uids, table["uid"])
+                found |= {name: table[name].combine_chunks().take(at) for name in here}
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            raise KeyError(f"no step before gave the columns {missing}")
+        return pa.table({name: found[name] for name in ["uid", *wanted]})
+
+    def _record_path(self, key: str) -> Path:
+        return self.workspace.steps / f"{key}.json"
+
+    def _table_path(self, step: str, key: str, name: str) -> Path:
+        return self.workspace.ledger / step / f"{key[:32]}-{name}.lance"
+
+
+def _extra_columns(decisions: pa.Table | None) -> list[str]:
+    """The columns that a step gives beside its verdicts."""
+    return [] if decisions is None else [name for name in decisions.column_names if name not in DECISION_COLUMNS]
+
+
+def _check_covers(step: str, decisions: pa.Table | None, uids: pa.Array) -> None:
+    """Refuse decisions that skip, repeat or invent a row, or are not in uid order."""
+    if decisions is None or not decisions["uid"].combine_chunks().equals(uids):
+        got = "no decisions" if decisions is None else f"{decisions.num_rows} rows"
+        raise ConservationError(
+            f"step `{step}` must give one verdict for each of its {len(uids)} input rows, in uid order; got {got}. "
+            "Nothing was committed."
+        )
+
+
+def _count(step: str, judged: pa.Table | None) -> tuple[dict[str, int], dict[str, int]]:
+    """Rows per verdict and per reason; refuses verdicts outside VERDICTS and reasons that do not fit them."""
+    if judged is None:
+        return {}, {}
+    verdicts = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(judged["verdict"]).to_pylist()}
+    unknown = set(verdicts) - set(VERDICTS)
+    kept = pc.equal(judged["verdict"], "kept")
+    silent = pc.sum(pc.and_(pc.invert(kept), pc.equal(pc.fill_null(judged["reason"], ""), ""))).as_py() or 0
+    if unknown or silent:
+        raise ConservationError(
+            f"step `{step}` must give each row one of {VERDICTS}, with a reason unless kept; "
+            f"got {sorted(unknown)} and {silent} rows without a reason. Nothing was committed."
+        )
+    gone = judged.filter(pc.invert(kept))
+    reasons = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(gone["reason"]).to_pylist()}
+    return {name: verdicts.get(name, 0) for name in VERDICTS}, dict(sorted(reasons.items()))

@@ -1,0 +1,88 @@
+"""Small JSON records that are created once and never change, and aliases that move.
+
+Every acknowledged fact of evenly (a finished step, a build, a reply) is such a record: written to a temporary file,
+flushed to disk, then linked to its name. The link fails if the name exists, so exactly one writer wins.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from storage.errors import DamagedError, NotFoundError
+
+
+def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """One byte string per JSON value: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def content_hash(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """SHA-256 of the canonical JSON of `value`, in hex."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def create_record(path: Path, record: Mapping[str, Any]) -> bool:
+    """Create `path` with `record`; False, and nothing changed, if it exists already. Durable when it returns."""
+    with _durable_file(path, record) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    sync_folder(path.parent)
+    return True
+
+
+def replace_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write `record` at `path` in one step, over whatever stood there: readers see the old or the new, whole."""
+    with _durable_file(path, record) as temporary:
+        temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the record at `path`.
+
+    Raises NotFoundError where there is none, DamagedError where it is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"record `{path}` must exist; it does not. List what is there with `evenly builds`."
+        ) from None
+    except ValueError as error:
+        raise DamagedError(f"record `{path}` must be JSON; {error}. Restore it from a backup or remove it.") from None
+    if not isinstance(value, dict):
+        raise DamagedError(f"record `{path}` must be a JSON object; got {type(value).__name__}.")
+    return value
+
+
+@contextmanager
+def _durable_file(path: Path, record: Mapping[str, Any]) -> Iterator[Path]:
+    """A flushed temporary file beside `path`; removed at the end if it still has its own name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in `folder` to disk, so that a created or renamed file outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""The wide sample table: one row per pair, every step's verdict beside it; one Lance dataset per recipe.
+
+Each published build is one version of the dataset, named in its manifest, so that older builds stay readable.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.errors import NotFoundError
+from storage.ledger import Ledger, StepRecord
+from storage.workspace import Workspace
+
+
+class Samples:
+    """The sample table of one recipe."""
+
+    def __init__(self, workspace: Workspace, recipe: str) -> None:
+        self.path: Path = workspace.samples / f"{recipe}.lance"
+
+    def write(self, table: pa.Table) -> int:
+        """Commit `table` as a new version, with an index on uid; the version's number."""
+        import lance
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        dataset = lance.write_dataset(table, str(self.path), mode="overwrite")
+        dataset.create_scalar_index("uid", "BTREE")
+        return int(dataset.version)
+
+    def read(self, version: int, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Rows of a version, sorted by uid; `where` is an SQL filter."""
+        import lance
+
+        if not self.path.exists():
+            raise NotFoundError(f"sample table `{self.path}` must exist; it does not. Was the workspace moved in part?")
+        dataset = lance.dataset(str(self.path), version=version)
+        return dataset.to_table(columns=list(columns) if columns is not None else None, filter=where)
+
+
+def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
+    """All collected pairs, sorted by uid, and for each step its columns.
+
+    These are `<step>_verdict`, `_reason`, `_value`, `_into` and `_step_id`, and what it found besides. A step that
+    never saw a pair holds null for it.
+    """
+    deciding = [record for record in records if "decisions" in record.hashes]
+    base = ledger.decisions(deciding[0])
+    uids = base["uid"].combine_chunks()
+    columns: dict[str, pa.Array] = {"uid": uids}
+    for record in deciding:
+        table = ledger.decisions(record)
+        at = pc.index_in(uids, table["uid"])
+        seen = pc.is_valid(at)
+        for name in table.column_names:
+            if name != "uid":
+                wide = f"{record.name}_{name}" if name in ("verdict", "reason", "value", "into") else name
+                columns[wide] = table[name].combine_chunks().take(at)
+        columns[f"{record.name}_step_id"] = pc.if_else(seen, record.key, pa.scalar(None, pa.string()))
+    return pa.table(columns)

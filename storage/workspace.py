@@ -1,0 +1,77 @@
+"""The folder that holds everything evenly keeps."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import StorageError
+
+ROOT_VARIABLE = "EVENLY_ROOT"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths below one root folder; each property names what lies there."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, root: str | os.PathLike[str] | None = None) -> "Workspace":
+        """Open `root`, else the environment's EVENLY_ROOT, else `.evenly` in the current folder."""
+        chosen = os.fspath(root) if root is not None else os.environ.get(ROOT_VARIABLE, ".evenly")
+        if "://" in chosen:
+            raise StorageError(
+                f"`root` must be a local folder; got `{chosen}`. Object stores are not supported yet: mount it, "
+                "or choose a folder."
+            )
+        return cls(Path(chosen).expanduser().absolute())
+
+    @property
+    def steps(self) -> Path:
+        """Step records, one JSON file each."""
+        return self.root / "steps"
+
+    @property
+    def ledger(self) -> Path:
+        """Decisions and child tables, one Lance dataset each."""
+        return self.root / "ledger"
+
+    @property
+    def builds(self) -> Path:
+        """Build manifests and the aliases that point at them."""
+        return self.root / "builds"
+
+    @property
+    def downloads(self) -> Path:
+        """Webdataset shards of the original bytes, and their records."""
+        return self.root / "downloads"
+
+    @property
+    def requests(self) -> Path:
+        """Replies of language models, one JSON file each."""
+        return self.root / "requests"
+
+    @property
+    def features(self) -> Path:
+        """Feature rows, one folder per encoder."""
+        return self.root / "features"
+
+    @property
+    def samples(self) -> Path:
+        """The wide sample table, one Lance dataset per recipe."""
+        return self.root / "samples"
+
+    @property
+    def adapters(self) -> Path:
+        """Fitted adapters: safetensors and a card each."""
+        return self.root / "adapters"
+
+    @property
+    def reports(self) -> Path:
+        """HTML reports."""
+        return self.root / "reports"
+
+    @property
+    def exports(self) -> Path:
+        """Datasets written for other tools."""
+        return self.root / "exports"
