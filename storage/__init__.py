@@ -2,3 +2,7 @@
 
 All disk and web access of evenly is here, but model weights (features) and the chat client (descriptions).
 """
+
+import os
+
+os.environ.setdefault("LANCE_LOG", "error")  # lance warns on stderr whenever it creates a dataset

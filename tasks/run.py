@@ -1,0 +1,54 @@
+"""What every step of one run shares: where things lie, the seed, how wide to work, how to report progress.
+
+Nothing in here but the seed enters a key: the same recipe gives the same build in another folder, with other workers.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks.progress import Progress
+
+CACHE_VARIABLE = "EVENLY_CACHE"
+
+
+def default_cache() -> Path:
+    """Where assembled models and the demo's web lie: EVENLY_CACHE, else `~/.cache/evenly`."""
+    return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/evenly")).expanduser()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderChoice:
+    """An open_clip model by name, or `embedded`, and what else its identity depends on."""
+
+    model: str = "embedded"
+    pretrained: str | None = None
+    batch_size: int = 32
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run in one workspace."""
+
+    workspace: Workspace
+    seed: int
+    cache: Path = field(default_factory=default_cache)
+    connect: Mapping[str, str] = field(default_factory=dict)
+    processes: int = field(default_factory=lambda: os.cpu_count() or 1)
+    threads: int = 32
+    retry_failed: bool = False
+    encoder: EncoderChoice = EncoderChoice()
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the workspace."""
+        return Ledger(self.workspace)
+
+    def locate(self, path: str) -> str:
+        """Replace `{root}` by the workspace's folder and `{cache}` by the cache's."""
+        return path.replace("{root}", str(self.workspace.root)).replace("{cache}", str(self.cache))

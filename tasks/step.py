@@ -1,0 +1,89 @@
+"""One step, run as a Prefect task: found in the ledger where its result is there, else computed and committed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from storage.ledger import StepOutput, StepRecord, StepSpec
+from tasks.run import Run
+
+Records = Sequence[StepRecord]
+Rule = Mapping[str, Any]
+
+
+def _no_inputs(_run: Run, _rule: Rule) -> dict[str, str]:
+    return {}
+
+
+def _no_model(_run: Run, _rule: Rule) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A step of a rebuild: its name and version, and how to compute it.
+
+    compute: from the run, the records before it and its rule, what it found.
+    inputs: content hashes of what it reads besides the steps before it (files, observations).
+    model: identity of the model that it uses.
+    seeded: True where it draws.
+    version: raise it whenever the same inputs would now give another result.
+    """
+
+    name: str
+    compute: Callable[[Run, Records, Rule], StepOutput]
+    version: int = 1
+    inputs: Callable[[Run, Rule], dict[str, str]] = _no_inputs
+    model: Callable[[Run, Rule], str | None] = _no_model
+    seeded: bool = False
+
+    def spec(self, run: Run, before: Records, rule: Rule) -> StepSpec:
+        """Everything that the result depends on."""
+        return StepSpec(
+            name=self.name,
+            version=self.version,
+            rule=rule,
+            inputs={record.name: record.output_hash for record in before} | self.inputs(run, rule),
+            model=self.model(run, rule),
+            seed=run.seed if self.seeded else None,
+        )
+
+
+@task(task_run_name="{step.name}", cache_policy=NO_CACHE, persist_result=False)
+def run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
+    """Return the record of a step: the stored one if its key is known, else a new one."""
+    spec = step.spec(run, before, rule)
+    found = run.ledger.find(spec.key)
+    if found is not None:
+        run.progress.say(f"{step.name:<24} reused    {summarise(found)}")
+        return found
+    started = datetime.now(UTC)
+    output = step.compute(run, before, rule)
+    record = run.ledger.commit(
+        spec, output, uids=_uids_before(run, before, output), started=started, flow_run_id=flow_run.id
+    )
+    seconds = (datetime.now(UTC) - started).total_seconds()
+    run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise(record)}")
+    return record
+
+
+def summarise(record: StepRecord) -> str:
+    """Counts and reasons of a step in one line."""
+    if not record.counts:
+        return ""
+    counts = ", ".join(f"{count:,} {verdict}" for verdict, count in record.counts.items() if count or verdict == "kept")
+    reasons = ", ".join(f"{name} {count:,}" for name, count in record.reasons.items())
+    return f"{counts}" + (f" ({reasons})" if reasons else "")
+
+
+def _uids_before(run: Run, before: Records, output: StepOutput) -> pa.Array | None:
+    """The rows that the step had to judge; None where it judges none, or is the first to give uids."""
+    if not before or output.decisions is None:
+        return None
+    return run.ledger.alive(before, [])["uid"].combine_chunks()
