@@ -15,9 +15,9 @@ _GLOSSES = "imagenet_synset_to_definition.txt"
 def load_noun_synsets() -> pa.Table:
     """Table of 21,844 noun synsets, in the order of their ids: synset string, lemmas list<string>, gloss string.
 
-    `synset` is "n" and the eight-digit WordNet 3.0 offset; `lemmas` are in WordNet's order, in their own case, and never empty;
-    `gloss` is the definition without examples. Read from timm's files without importing timm (which imports torch), and
-    split at the first tab: timm's own reader takes the quotation marks in glosses for CSV quotes.
+    `synset` is "n" and the eight-digit WordNet 3.0 offset; `lemmas` are in WordNet's order, in their own case, and
+    never empty; `gloss` is the definition without examples. timm's files are read without importing timm (which imports
+    torch) and split at the first tab: timm's own reader takes the quotation marks in glosses for CSV quotes.
     """
     lemmas = _read_pairs(_LEMMAS)
     glosses = _read_pairs(_GLOSSES)
