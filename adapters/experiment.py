@@ -1,0 +1,237 @@
+"""One whole experiment: fit, tune on validation, evaluate once on test, say what the intervals show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from adapters import ADAPTERS, adapter_class
+from adapters.bootstrap import Interval, bootstrap_accuracy, paired_bootstrap
+from adapters.contract import Adapter
+from adapters.errors import InvalidFeaturesError, MissingFeaturesError, SplitError
+from adapters.evaluate import expected_calibration_error, mean_per_class_accuracy, per_class, softmax
+from adapters.features_record import Features, Floats, Integers, checked_labels
+from adapters.search import Tuned, tune
+from adapters.splits import PARTS, Strings, check_whole_groups
+from adapters.zero_shot import ZeroShot
+
+NO_TEXTS = "none"
+"""`texts` of an adapter that does not use the prototypes."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """What `fit_and_evaluate` found.
+
+    `results`, one row per adapter and set of texts: name, texts, accuracy, low, high (its 95 % interval), difference,
+    difference_low, difference_high (accuracy minus that of zero-shot with the first texts, paired), n (test rows),
+    groups (test groups), mean_per_class, calibration_error, chosen ("alpha=0.1"), validation_accuracy,
+    validation_rows, kept_zero_shot, why, fallback, verdict (what the interval of the difference shows, in words).
+    `curves`: name, texts, stage, the searched parameters, validation_accuracy. `per_class`: name, texts, class, train,
+    val, test (images in each part), correct, accuracy (NaN without test images). `fitted` by (name, texts).
+    `notes` are sentences on classes that lack images in a part and on fallbacks.
+    """
+
+    results: pd.DataFrame
+    curves: pd.DataFrame
+    per_class: pd.DataFrame
+    fitted: Mapping[tuple[str, str], Tuned]
+    notes: tuple[str, ...]
+
+    def best_on_validation(self) -> tuple[str, str]:
+        """Name and texts of the adapter with the highest validation accuracy, the first of equal ones."""
+        accuracies = self.results["validation_accuracy"].fillna(-1.0).to_numpy()
+        best = self.results.iloc[int(accuracies.argmax())]
+        return str(best["name"]), str(best["texts"])
+
+
+def fit_and_evaluate(
+    features: Features,
+    labels: Integers,
+    split: Strings,
+    groups: npt.NDArray[Any],
+    *,
+    prototypes: Mapping[str, Floats],
+    classes: Sequence[str],
+    seed: int,
+    adapters: Sequence[str] = tuple(ADAPTERS),
+    guard: bool = True,
+) -> Evaluation:
+    """Fit each of `adapters` on the train rows, tune it on the val rows, evaluate it once on the test rows.
+
+    `features` of n images; `labels` (n,) positions in `classes`; `split` (n,) of "train", "val", "test"; `groups` (n,)
+    names of rows that belong together: none may lie in two parts, and intervals resample them. `prototypes`: per set
+    of texts ("names", "descriptions", "synonyms") unit rows (c, d); the first is the baseline of all differences, and
+    of the guard of adapters that use no texts. `seed` fixes the bootstrap.
+    """
+    rows = _Rows(features=features, labels=labels, split=split, groups=groups, classes=tuple(classes))
+    rows.check(prototypes)
+    baseline = next(iter(prototypes))
+    fitted: dict[tuple[str, str], Tuned] = {}
+    for name in adapters:
+        kind = adapter_class(name)
+        for texts in prototypes if kind.uses_texts else [baseline]:
+            fitted[name, texts if kind.uses_texts else NO_TEXTS] = rows.tuned(kind, prototypes[texts], guard=guard)
+    zero_shot = ZeroShot().fit(*rows.part("train", prototypes[baseline]))
+    before = rows.test_logits(zero_shot).argmax(axis=1)
+    results, tables = [], []
+    for (name, texts), tuned in fitted.items():
+        logits = rows.test_logits(tuned.adapter)
+        found = rows.measures(logits, before, baseline=baseline, seed=seed)
+        results.append({"name": name, "texts": texts} | found | _choice(tuned))
+        tables.append(rows.per_class(logits).assign(name=name, texts=texts))
+    curves = [tuned.curve.assign(name=name, texts=texts) for (name, texts), tuned in fitted.items()]
+    return Evaluation(
+        results=pd.DataFrame(results),
+        curves=_names_first(curves),
+        per_class=_names_first(tables),
+        fitted=fitted,
+        notes=(*rows.notes(), *_fallback_notes(fitted)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rows:
+    """The rows of an experiment with all that is known of each."""
+
+    features: Features
+    labels: Integers
+    split: Strings
+    groups: npt.NDArray[Any]
+    classes: tuple[str, ...]
+
+    def check(self, prototypes: Mapping[str, Floats]) -> None:
+        """Refuse rows that do not fit together before anything is fitted."""
+        checked_labels(self.labels, n=len(self.features), n_classes=len(self.classes))
+        for name, values in (("split", self.split), ("groups", self.groups)):
+            if np.shape(values) != (len(self.features),):
+                raise SplitError(
+                    f"`{name}` must hold one value per image, shape ({len(self.features)},); got shape "
+                    f"{np.shape(values)}. Hand in columns of the same rows."
+                )
+        check_whole_groups(self.split, self.groups)
+        if not prototypes:
+            raise MissingFeaturesError("`prototypes` must hold a set of texts; got none. Hand in those of the names.")
+        for texts, array in prototypes.items():
+            if len(array) != len(self.classes):
+                raise InvalidFeaturesError(
+                    f"`prototypes` of `{texts}` must hold one row per class, {len(self.classes)}; got {len(array)}. "
+                    "Make them again from this class list."
+                )
+
+    def part(self, name: str, prototypes: Floats | None = None) -> tuple[Features, Integers]:
+        """Features, with these prototypes, and labels of one part of the split."""
+        here = np.flatnonzero(self.split == name)
+        return replace(self.features.rows(here), prototypes=prototypes), self.labels[here]
+
+    def tuned(self, kind: type[Adapter], prototypes: Floats, *, guard: bool) -> Tuned:
+        """`kind` fitted on the train rows and tuned on the val rows."""
+        train, train_labels = self.part("train", prototypes)
+        validation, validation_labels = self.part("val", prototypes)
+        return tune(
+            kind,
+            train=train,
+            train_labels=train_labels,
+            validation=validation,
+            validation_labels=validation_labels,
+            guard=guard,
+        )
+
+    def test_logits(self, adapter: Adapter) -> Floats:
+        """Logits of the test rows (n, c)."""
+        return adapter.decision_function(self.part("test")[0])
+
+    def measures(self, logits: Floats, before: Integers, *, baseline: str, seed: int) -> dict[str, Any]:
+        """The measured columns of one row of results; `before` are the predictions of the baseline."""
+        labels = self.part("test")[1]
+        groups = self.groups[self.split == "test"]
+        predictions = logits.argmax(axis=1)
+        own = bootstrap_accuracy(predictions == labels, groups=groups, seed=seed)
+        gain = paired_bootstrap(before == labels, predictions == labels, groups=groups, seed=seed)
+        return {
+            "accuracy": own.estimate,
+            "low": own.low,
+            "high": own.high,
+            "difference": gain.estimate,
+            "difference_low": gain.low,
+            "difference_high": gain.high,
+            "n": len(labels),
+            "groups": len(np.unique(groups)),
+            "mean_per_class": mean_per_class_accuracy(predictions, labels),
+            "calibration_error": expected_calibration_error(softmax(logits), labels),
+            "verdict": _verdict(gain, f"zero-shot with {baseline}", same=np.array_equal(predictions, before)),
+        }
+
+    def per_class(self, logits: Floats) -> pd.DataFrame:
+        """Images per class in each part, and the test rows predicted right."""
+        table = per_class(logits.argmax(axis=1), self.part("test")[1], self.classes)
+        counts = {part: np.bincount(self.part(part)[1], minlength=len(self.classes)) for part in PARTS}
+        return pd.DataFrame(
+            {"class": table["class"], **counts, "correct": table["correct"], "accuracy": table["accuracy"]}
+        )
+
+    def notes(self) -> list[str]:
+        """A sentence per part that lacks a class."""
+        meanings = {
+            "train": "no adapter learned from an image of them",
+            "val": "they had no say in the choice of values",
+            "test": "their accuracy is unknown",
+        }
+        sentences = []
+        for part, meaning in meanings.items():
+            counts = np.bincount(self.part(part)[1], minlength=len(self.classes))
+            absent = [name for name, count in zip(self.classes, counts, strict=True) if not count]
+            if absent:
+                count = f"{len(absent)} of {len(self.classes)} classes"
+                sentences.append(f"{count} without {part} images ({meaning}): {', '.join(absent)}")
+        return sentences
+
+
+def _verdict(gain: Interval, baseline: str, *, same: bool) -> str:
+    """What the interval of the difference shows."""
+    if np.isnan(gain.estimate):
+        return "no test rows: nothing is shown"
+    if same:
+        return f"same predictions as {baseline}"
+    if np.isnan(gain.low):
+        return "one test group: no interval, nothing is shown"
+    if gain.spans_zero:
+        return f"interval spans zero: no difference to {baseline} is shown"
+    return f"{'better' if gain.low > 0 else 'worse'} than {baseline}: the interval excludes zero"
+
+
+def _choice(tuned: Tuned) -> dict[str, Any]:
+    """The columns of results that say what validation chose."""
+    return {
+        "chosen": ", ".join(f"{name}={_short(value)}" for name, value in tuned.chosen.items()),
+        "validation_accuracy": tuned.validation_accuracy,
+        "validation_rows": tuned.validation_rows,
+        "kept_zero_shot": tuned.kept_zero_shot,
+        "why": tuned.why,
+        "fallback": tuned.adapter.fallback_,
+    }
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _fallback_notes(fitted: Mapping[tuple[str, str], Tuned]) -> list[str]:
+    """A sentence per adapter that could not work as meant or that the guard replaced."""
+    sentences = []
+    for (name, texts), tuned in fitted.items():
+        title = name if texts == NO_TEXTS else f"{name} with {texts}"
+        if tuned.adapter.fallback_:
+            sentences.append(f"{title}: {tuned.adapter.fallback_}")
+        if tuned.kept_zero_shot:
+            sentences.append(f"{title}: {tuned.why}")
+    return sentences
+
+
+def _names_first(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The tables one below the other, with `name` and `texts` as the first columns."""
+    table = pd.concat(tables, ignore_index=True)
+    return table[["name", "texts", *(column for column in table.columns if column not in {"name", "texts"})]]

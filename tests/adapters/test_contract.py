@@ -1,0 +1,232 @@
+"""One contract for every adapter in ADAPTERS; what an adapter does beyond it is in its own file."""
+
+import inspect
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters import ADAPTERS, adapter_class
+from adapters.contract import CHUNK_ROWS, Adapter
+from adapters.errors import (
+    InvalidFeaturesError,
+    MissingFeaturesError,
+    NotFittedError,
+    ParameterError,
+    UnknownAdapterError,
+)
+from adapters.features_record import Features, unit_rows
+from adapters.zero_shot import ZeroShot
+
+every_adapter = pytest.mark.parametrize("kind", ADAPTERS.values(), ids=ADAPTERS.keys())
+
+
+@pytest.fixture
+def support(digits):
+    return digits.part(0, 200)
+
+
+@pytest.fixture
+def query(digits):
+    return digits.part(200, 500)[0]
+
+
+@every_adapter
+def test_parameters_are_keyword_only_and_learned_names_end_in_underscore(kind):
+    signature = inspect.signature(kind)
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in signature.parameters.values())
+    assert set(signature.parameters) == set(kind().get_params())
+    assert all(item.init != item.name.endswith("_") for item in fields(kind))
+
+
+@every_adapter
+def test_scikit_learn_can_clone_it(kind):
+    from sklearn.base import clone
+
+    copy = clone(kind(logit_scale=50.0))
+    assert type(copy) is kind
+    assert copy.get_params() == kind(logit_scale=50.0).get_params()
+
+
+@every_adapter
+def test_fit_returns_self_sets_all_learned_names_and_leaves_parameters(kind, support):
+    adapter = kind()
+    before = adapter.get_params()
+    assert adapter.fit(*support) is adapter
+    assert set(kind.learned_names()) <= set(vars(adapter))
+    assert adapter.get_params() == before
+
+
+@every_adapter
+def test_logits_are_finite_float32_of_every_class(kind, support, query):
+    logits = kind().fit(*support).decision_function(query)
+    assert logits.shape == (300, 10)
+    assert logits.dtype == np.float32
+    assert np.isfinite(logits).all()
+
+
+@every_adapter
+def test_refit_forgets(kind, digits, support, query):
+    first = kind().fit(*support).decision_function(query)
+    again = kind().fit(*digits.part(700, 760)).fit(*support).decision_function(query)
+    assert np.array_equal(first, again)
+
+
+@every_adapter
+def test_fitting_twice_equals_fitting_once(kind, support, query):
+    adapter = kind().fit(*support)
+    once = adapter.decision_function(query)
+    assert np.array_equal(once, adapter.fit(*support).decision_function(query))
+
+
+@every_adapter
+@settings(max_examples=5, deadline=None)
+@given(order=st.permutations(range(10)))
+def test_class_order_permutes_predictions(kind, digits, order):
+    (features, labels), (query, _) = digits.part(0, 200), digits.part(200, 500)
+    order = np.array(order)
+    moved = features.with_prototypes(features.prototypes[order])
+    positions = np.argsort(order)
+    adapter = kind().fit(features, labels)
+    permuted = kind().fit(moved, positions[labels])
+    logits = adapter.decision_function(query)
+    np.testing.assert_allclose(
+        permuted.decision_function(query.with_prototypes(moved.prototypes)), logits[:, order], atol=2e-2, rtol=1e-3
+    )
+    top = np.sort(logits, axis=1)
+    clear = top[:, -1] - top[:, -2] > 0.1
+    assert np.array_equal(
+        permuted.predict(query.with_prototypes(moved.prototypes))[clear], positions[adapter.predict(query)][clear]
+    )
+
+
+@every_adapter
+def test_row_order_of_the_support_does_not_matter(kind, support, query):
+    features, labels = support
+    mixed = np.random.default_rng(0).permutation(len(labels))
+    straight = kind().fit(features, labels).decision_function(query)
+    shuffled = kind().fit(features.rows(mixed), labels[mixed]).decision_function(query)
+    np.testing.assert_allclose(shuffled, straight, atol=2e-2, rtol=1e-3)
+
+
+@every_adapter
+@pytest.mark.parametrize("chunk_rows", [1, 7, 299, 300, CHUNK_ROWS])
+def test_chunked_equals_unchunked(kind, support, query, chunk_rows):
+    adapter = kind().fit(*support)
+    whole = adapter.decision_function(query)
+    np.testing.assert_allclose(adapter.decision_function(query, chunk_rows=chunk_rows), whole, rtol=1e-6, atol=1e-6)
+
+
+@every_adapter
+def test_float32_logits_equal_those_in_float64(kind, support, query):
+    adapter = kind().fit(*support)
+    wide = adapter._logits(query)
+    assert wide.dtype == np.float64
+    assert np.array_equal(adapter.decision_function(query), wide.astype(np.float32))
+
+
+@every_adapter
+def test_sweep_equals_one_decision_per_point_and_leaves_the_parameters(kind, support, query):
+    points = [dict.fromkeys(kind.decided_late, value) for value in (0.0, 0.3, 10.0)]
+    adapter = kind().fit(*support)
+    before = adapter.get_params()
+    swept = list(adapter.sweep(query, points))
+    assert adapter.get_params() == before
+    for point, logits in zip(points, swept, strict=True):
+        alone = kind().set_params(**point).fit(*support).decision_function(query)
+        np.testing.assert_allclose(logits, alone, rtol=1e-6, atol=1e-6)
+
+
+@every_adapter
+def test_empty_support_is_zero_shot_exactly(kind, support, query):
+    features, labels = support
+    adapter = kind().fit(features.rows(slice(0)), labels[:0])
+    zero_shot = ZeroShot().fit(features, labels)
+    assert np.array_equal(adapter.decision_function(query), zero_shot.decision_function(query))
+    if kind is not ZeroShot:
+        assert adapter.fallback_.startswith("zero-shot")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ADAPTERS.values() if "alpha" in kind().get_params()])
+def test_residual_adapter_with_alpha_zero_is_zero_shot_exactly(kind, support, query):
+    zero_shot = ZeroShot().fit(*support)
+    adapter = kind(alpha=0.0).fit(*support)
+    assert np.array_equal(adapter.decision_function(query), zero_shot.decision_function(query))
+
+
+@every_adapter
+def test_a_class_without_support_keeps_its_column(kind, support, query):
+    features, labels = support
+    some = np.flatnonzero((labels != 3) & (labels != 9))
+    logits = kind().fit(features.rows(some), labels[some]).decision_function(query)
+    assert logits.shape == (300, 10)
+    assert np.isfinite(logits).all()
+
+
+@every_adapter
+@pytest.mark.parametrize("present", [[4], [4, 7]])
+def test_support_of_one_or_two_classes_works(kind, support, query, present):
+    features, labels = support
+    some = np.flatnonzero(np.isin(labels, present))
+    adapter = kind().fit(features.rows(some), labels[some])
+    assert np.isfinite(adapter.decision_function(query)).all()
+    assert np.array_equal(np.flatnonzero(adapter.support_), present)
+
+
+@every_adapter
+def test_no_query_rows_give_no_logits(kind, support, query):
+    assert kind().fit(*support).decision_function(query.rows(slice(0))).shape == (0, 10)
+
+
+@every_adapter
+def test_a_constant_feature_does_no_harm(kind, support):
+    features, labels = support
+    image = unit_rows(np.hstack([features.image, np.full((len(labels), 1), 0.5, np.float32)]))
+    prototypes = unit_rows(np.hstack([features.prototypes, np.full((10, 1), 0.5, np.float32)]))
+    constant = Features(image=image, prototypes=prototypes)
+    assert np.isfinite(kind().fit(constant, labels).decision_function(constant)).all()
+
+
+@every_adapter
+def test_prediction_before_fit_is_refused(kind, query):
+    with pytest.raises(NotFittedError, match="must be fitted before it predicts"):
+        kind().predict(query)
+
+
+@every_adapter
+def test_missing_prototypes_are_named(kind, digits):
+    with pytest.raises(MissingFeaturesError, match="got none for `prototypes`"):
+        kind().fit(digits.features, digits.labels)
+
+
+@every_adapter
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: Features(image=unit_rows(f.image[:, :60])), "dimension 64, as at `fit`; got 60"),
+        (lambda f: Features(image=f.image, encoder="other"), "`encoder` must be `pixels`, as at `fit`; got `other`"),
+        (lambda f: f.with_prototypes(f.prototypes[:9]), "`prototypes` must be those of the fit"),
+        (lambda f: f.with_prototypes(f.prototypes[::-1]), "`prototypes` must be those of the fit"),
+    ],
+)
+def test_rows_of_another_encoder_or_class_list_are_refused(kind, support, query, change, message):
+    with pytest.raises(InvalidFeaturesError, match=message):
+        kind().fit(*support).decision_function(change(query))
+
+
+@every_adapter
+def test_bad_parameters_are_refused(kind, support, query):
+    with pytest.raises(ParameterError, match="`logit_scale` must be a finite number above 0; got -1"):
+        kind(logit_scale=-1).fit(*support)
+    with pytest.raises(ParameterError, match=r"must be one of .*logit_scale.*; got `beta`"):
+        kind().set_params(beta=1)
+    with pytest.raises(ParameterError, match="`chunk_rows` must be a whole number above 0; got 0"):
+        kind().fit(*support).decision_function(query, chunk_rows=0)
+
+
+def test_an_unknown_adapter_name_lists_the_known_ones():
+    with pytest.raises(UnknownAdapterError, match="must be one of zero_shot, linear, gda; got `gad`"):
+        adapter_class("gad")
+    assert issubclass(adapter_class("gda"), Adapter)

@@ -1,0 +1,152 @@
+import inspect
+
+import numpy as np
+import pytest
+
+from adapters import ADAPTERS
+from adapters.contract import Grid
+from adapters.errors import InvalidFeaturesError, ParameterError
+from adapters.gda import GDA
+from adapters.linear import LinearProbe
+from adapters.search import tune
+from adapters.zero_shot import ZeroShot
+
+
+def tuned(kind, digits, *, train=slice(0, 200), val=slice(200, 500), **options):
+    train_features, train_labels = digits.part(train.start, train.stop)
+    validation, validation_labels = digits.part(val.start, val.stop)
+    return tune(
+        kind,
+        train=train_features,
+        train_labels=train_labels,
+        validation=validation,
+        validation_labels=validation_labels,
+        **options,
+    )
+
+
+def test_there_is_no_way_to_hand_in_test_data():
+    assert set(inspect.signature(tune).parameters) == {
+        "adapter", "train", "train_labels", "validation", "validation_labels", "grid", "fixed", "guard",
+    }  # fmt: skip
+
+
+def test_the_whole_curve_is_kept_and_its_best_point_is_chosen(digits):
+    found = tuned(GDA, digits)
+    assert found.curve["alpha"].tolist() == [1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100]
+    assert found.chosen == {"alpha": found.curve["alpha"][found.curve["validation_accuracy"].idxmax()]}
+    assert found.validation_accuracy == found.curve["validation_accuracy"].max()
+    assert found.adapter.get_params()["alpha"] == found.chosen["alpha"]
+    assert found.validation_accuracy > found.zero_shot_accuracy
+    assert not found.kept_zero_shot
+    assert found.why.startswith("best of 7 points")
+
+
+def test_each_point_of_the_curve_is_the_accuracy_of_that_adapter(digits):
+    found = tuned(GDA, digits)
+    (train, labels), (validation, truth) = digits.part(0, 200), digits.part(200, 500)
+    for alpha, accuracy in zip(found.curve["alpha"], found.curve["validation_accuracy"], strict=True):
+        assert np.mean(GDA(alpha=alpha).fit(train, labels).predict(validation) == truth) == accuracy
+
+
+def test_the_first_of_equal_points_wins(digits):
+    found = tuned(GDA, digits, grid=Grid(parameters={"alpha": (10.0, 10.0001, 9.9999)}))
+    assert found.curve["validation_accuracy"].nunique() == 1
+    assert found.chosen == {"alpha": 10.0}
+
+
+def test_early_and_late_parameters_make_a_product_with_one_fit_per_early_value(digits, monkeypatch):
+    fits = []
+    learn = GDA._learn
+    monkeypatch.setattr(GDA, "_learn", lambda self, *a: (fits.append(self.precision_scale), learn(self, *a))[1])
+    grid = Grid(parameters={"precision_scale": ("published", "rows"), "alpha": (1.0, 10.0)})
+    found = tuned(GDA, digits, grid=grid)
+    assert fits == ["published", "rows"]
+    assert found.curve[["precision_scale", "alpha"]].to_numpy().tolist() == [
+        ["published", 1.0], ["published", 10.0], ["rows", 1.0], ["rows", 10.0],
+    ]  # fmt: skip
+    assert {name: found.adapter.get_params()[name] for name in found.chosen} == found.chosen
+
+
+def test_the_probes_search_is_the_grid_and_then_a_binary_search_around_its_peak(digits):
+    found = tuned(LinearProbe, digits)
+    grid, bisection = (found.curve[found.curve["stage"] == stage] for stage in ("grid", "bisect"))
+    assert grid["C"].tolist() == [1e6, 1e4, 1e2, 1, 1e-2, 1e-4, 1e-6]
+    peak = grid["C"][grid["validation_accuracy"].idxmax()]
+    assert np.log10(bisection["C"].iloc[:2]).tolist() == pytest.approx([np.log10(peak) - 1, np.log10(peak) + 1])
+    assert len(bisection) == 2 + 7
+    accuracy = dict(zip(bisection["C"], bisection["validation_accuracy"], strict=True))
+    low, high = bisection["C"].iloc[0], bisection["C"].iloc[1]
+    for tried in bisection["C"].iloc[2:]:
+        low, high = (tried, high) if accuracy[low] < accuracy[high] else (low, tried)
+        assert low < high
+    assert found.validation_accuracy == found.curve["validation_accuracy"].max()
+
+
+def test_the_guard_keeps_zero_shot_where_validation_shows_no_gain(digits):
+    train, labels = digits.part(0, 200)
+    validation, truth = digits.part(200, 500)
+    wrong = (labels + 1) % 10
+    for kind in (GDA, LinearProbe):
+        kept = tune(kind, train=train, train_labels=wrong, validation=validation, validation_labels=truth)
+        assert kept.kept_zero_shot
+        assert isinstance(kept.adapter, ZeroShot)
+        assert kept.chosen == {}
+        assert kept.validation_accuracy == kept.zero_shot_accuracy >= kept.best_accuracy
+        assert kept.why.startswith("zero-shot kept: best point")
+        assert len(kept.curve) >= 7
+        free = tune(kind, train=train, train_labels=wrong, validation=validation, validation_labels=truth, guard=False)
+        assert isinstance(free.adapter, kind)
+        assert not free.kept_zero_shot
+
+
+def test_an_equal_accuracy_is_no_gain(digits):
+    kept = tuned(GDA, digits, grid=Grid(parameters={"alpha": (0.0,)}))
+    assert kept.best_accuracy == kept.zero_shot_accuracy
+    assert kept.kept_zero_shot
+
+
+def test_zero_shot_has_nothing_to_choose(digits):
+    found = tuned(ZeroShot, digits)
+    assert (found.chosen, found.kept_zero_shot, len(found.curve)) == ({}, False, 1)
+    assert found.why.startswith("nothing to choose")
+
+
+@pytest.mark.parametrize("kind", ADAPTERS.values())
+def test_no_validation_rows_choose_nothing(digits, kind):
+    kept = tuned(kind, digits, val=slice(0, 0))
+    assert isinstance(kept.adapter, ZeroShot)
+    assert np.isnan(kept.validation_accuracy)
+    free = tuned(kind, digits, val=slice(0, 0), guard=False)
+    assert isinstance(free.adapter, kind)
+    assert free.adapter.get_params() == kind().get_params()
+    assert len(free.curve) == 1
+
+
+@pytest.mark.parametrize("kind", ADAPTERS.values())
+def test_no_train_rows_keep_zero_shot(digits, kind):
+    found = tuned(kind, digits, train=slice(0, 0))
+    assert isinstance(found.adapter, ZeroShot)
+    assert found.validation_accuracy == found.zero_shot_accuracy
+
+
+def test_fixed_parameters_are_set_and_not_searched(digits):
+    found = tuned(GDA, digits, fixed={"precision_scale": "published", "logit_scale": 50.0}, guard=False)
+    assert found.adapter.get_params()["precision_scale"] == "published"
+    assert found.adapter.get_params()["logit_scale"] == 50.0
+    assert set(found.chosen) == {"alpha"}
+
+
+def test_bad_grids_and_labels_are_refused(digits):
+    with pytest.raises(ParameterError, match="got `beta`"):
+        tuned(GDA, digits, grid=Grid(parameters={"beta": (1.0,)}))
+    with pytest.raises(ParameterError, match="`grid` must hold at least one value per parameter"):
+        tuned(GDA, digits, grid=Grid(parameters={"alpha": ()}), guard=False)
+    with pytest.raises(InvalidFeaturesError, match="lie in 0 to 9; got 10"):
+        tune(
+            GDA,
+            train=digits.part(0, 20)[0],
+            train_labels=digits.labels[:20],
+            validation=digits.part(20, 21)[0],
+            validation_labels=np.array([10]),
+        )
