@@ -71,7 +71,7 @@ def fit_and_evaluate(
     rows.check(prototypes)
     baseline = next(iter(prototypes))
     fitted: dict[tuple[str, str], Tuned] = {}
-    for name in adapters:
+    for name in dict.fromkeys(adapters):
         kind = adapter_class(name)
         for texts in prototypes if kind.uses_texts else [baseline]:
             fitted[name, texts if kind.uses_texts else NO_TEXTS] = rows.tuned(kind, prototypes[texts], guard=guard)

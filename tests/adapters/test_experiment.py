@@ -29,6 +29,10 @@ def row(evaluation, name, texts):
     return table[(table["name"] == name) & (table["texts"] == texts)].iloc[0]
 
 
+def test_an_adapter_named_twice_is_fitted_once(digits, split):
+    assert len(run(digits, split, adapters=["zero_shot", "zero_shot"]).results) == 3
+
+
 def test_every_adapter_is_evaluated_with_every_set_of_texts_it_uses(found):
     assert list(zip(found.results["name"], found.results["texts"], strict=True)) == [
         ("zero_shot", "names"), ("zero_shot", "descriptions"), ("zero_shot", "synonyms"),

@@ -124,6 +124,12 @@ def test_twins_join_the_groups_of_merged_rows():
     assert joined.tolist() == ["cat", "cat", "3", "4", "cat", "3"]
 
 
+def test_a_merged_row_joins_its_group_only_where_it_is_handed_in():
+    edges = [("dead", "kept")]
+    assert twins(["kept", "friend"], ["h", "g"], edges).tolist() == ["h", "g"]
+    assert twins(["kept", "friend", "dead"], ["h", "g", "g"], edges).tolist() == ["g", "g", "g"]
+
+
 nodes = st.sampled_from([str(i) for i in range(12)])
 
 
