@@ -56,8 +56,9 @@ def twins(uids: Sequence[str], groups: Sequence[str | None], edges: Iterable[tup
     """The groups (n,) after joining those that `edges` (uid, into) connect, so that merged duplicates stay together.
 
     A row without a group ("" or None) is a group of its own, named by its uid. Uids of edges that are not among
-    `uids` join as well: A and B merged into a dropped C belong together. But only a row handed in brings its group: hand
-    in the merged rows too, or their groups' other members are not joined. A joined group has the smallest of its names.
+    `uids` join as well: A and B merged into a dropped C belong together. But only a row handed in brings its
+    group: hand in the merged rows too, or the other members of their groups are not joined. A joined group
+    has the smallest of its names.
     """
     if len(uids) != len(groups):
         raise SplitError(
