@@ -95,6 +95,11 @@ class Ledger:
         path = self._record_path(key)
         return StepRecord.from_json(read_record(path)) if path.exists() else None
 
+    def records(self, name: str) -> list[StepRecord]:
+        """All finished runs of a step, in no order that means anything."""
+        found = (StepRecord.from_json(read_record(path)) for path in sorted(self.workspace.steps.glob("*.json")))
+        return [record for record in found if record.name == name]
+
     def commit(
         self,
         spec: StepSpec,

@@ -28,7 +28,7 @@ def content_hash(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 def create_record(path: Path, record: Mapping[str, Any]) -> bool:
     """Create `path` with `record`; False, and nothing changed, if it exists already. Durable when it returns."""
-    with _durable_file(path, record) as temporary:
+    with _durable_file(path, _pretty(record)) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -39,7 +39,12 @@ def create_record(path: Path, record: Mapping[str, Any]) -> bool:
 
 def replace_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write `record` at `path` in one step, over whatever stood there: readers see the old or the new, whole."""
-    with _durable_file(path, record) as temporary:
+    replace_text(path, _pretty(record))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file at `path` in one step, over whatever stood there."""
+    with _durable_file(path, text) as temporary:
         temporary.replace(path)
     sync_folder(path.parent)
 
@@ -62,16 +67,19 @@ def read_record(path: Path) -> dict[str, Any]:
     return value
 
 
+def _pretty(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
 @contextmanager
-def _durable_file(path: Path, record: Mapping[str, Any]) -> Iterator[Path]:
+def _durable_file(path: Path, text: str) -> Iterator[Path]:
     """A flushed temporary file beside `path`; removed at the end if it still has its own name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(text)
+            stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())
         yield temporary

@@ -17,11 +17,15 @@ Records = Sequence[StepRecord]
 Rule = Mapping[str, Any]
 
 
-def _no_inputs(_run: Run, _rule: Rule) -> dict[str, str]:
+def _no_inputs(_run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
     return {}
 
 
-def _no_model(_run: Run, _rule: Rule) -> str | None:
+def _no_model(_run: Run) -> str | None:
+    return None
+
+
+def _nothing_to_observe(_run: Run, _before: Records, _rule: Rule) -> None:
     return None
 
 
@@ -30,6 +34,8 @@ class Step:
     """A step of a rebuild: its name and version, and how to compute it.
 
     compute: from the run, the records before it and its rule, what it found.
+    observe: records what can only be observed (downloads), before the key is made; the result is a pure function of
+        what was recorded.
     inputs: content hashes of what it reads besides the steps before it (files, observations).
     model: identity of the model that it uses.
     seeded: True where it draws.
@@ -39,8 +45,9 @@ class Step:
     name: str
     compute: Callable[[Run, Records, Rule], StepOutput]
     version: int = 1
-    inputs: Callable[[Run, Rule], dict[str, str]] = _no_inputs
-    model: Callable[[Run, Rule], str | None] = _no_model
+    observe: Callable[[Run, Records, Rule], None] = _nothing_to_observe
+    inputs: Callable[[Run, Records, Rule], dict[str, str]] = _no_inputs
+    model: Callable[[Run], str | None] = _no_model
     seeded: bool = False
 
     def spec(self, run: Run, before: Records, rule: Rule) -> StepSpec:
@@ -49,8 +56,8 @@ class Step:
             name=self.name,
             version=self.version,
             rule=rule,
-            inputs={record.name: record.output_hash for record in before} | self.inputs(run, rule),
-            model=self.model(run, rule),
+            inputs={record.name: record.output_hash for record in before} | self.inputs(run, before, rule),
+            model=self.model(run),
             seed=run.seed if self.seeded else None,
         )
 
@@ -58,12 +65,13 @@ class Step:
 @task(task_run_name="{step.name}", cache_policy=NO_CACHE, persist_result=False)
 def run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
     """Return the record of a step: the stored one if its key is known, else a new one."""
+    started = datetime.now(UTC)
+    step.observe(run, before, rule)
     spec = step.spec(run, before, rule)
     found = run.ledger.find(spec.key)
     if found is not None:
         run.progress.say(f"{step.name:<24} reused    {summarise(found)}")
         return found
-    started = datetime.now(UTC)
     output = step.compute(run, before, rule)
     record = run.ledger.commit(
         spec, output, uids=_uids_before(run, before, output), started=started, flow_run_id=flow_run.id

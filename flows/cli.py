@@ -1,0 +1,39 @@
+"""The `evenly` command. Heavy libraries are imported inside the command that needs them, so `--help` is quick.
+
+Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error.
+"""
+
+import os
+import sys
+
+import typer
+
+from flows import cli_audit, cli_classes, cli_datasets, cli_serve
+from flows.cli_errors import report_errors
+
+QUIET_PREFECT = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "DO_NOT_TRACK": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+app = typer.Typer(
+    name="evenly",
+    help="Rebuild vision-language datasets, describe classes, extract features, fit adapters, and say why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (cli_datasets, cli_classes, cli_audit, cli_serve):
+    group.register(app)
+
+
+def main() -> None:
+    """Run the command; errors that a user can mend are one line on stderr."""
+    for name, value in QUIET_PREFECT.items():
+        os.environ.setdefault(name, value)
+    sys.exit(report_errors(app))

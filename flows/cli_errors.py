@@ -1,0 +1,56 @@
+"""One line on stderr for what a user can mend; a traceback only for what is our fault."""
+
+import errno
+import sys
+from collections.abc import Callable
+
+import typer
+
+FINDING = 1
+USAGE = 2
+
+
+class Finding(typer.Exit):
+    """The command worked and found something wrong: exit status 1."""
+
+    def __init__(self) -> None:
+        super().__init__(FINDING)
+
+
+class UsageError(ValueError):
+    """The command was asked for something that cannot be: exit status 2."""
+
+
+def report_errors(app: Callable[[], object]) -> int:
+    """Run `app`; the exit status. Known errors are printed without a traceback."""
+    from adapters.errors import AdaptersError
+    from audit.errors import AuditError
+    from curation.errors import CurationError
+    from demo.errors import DemoError
+    from descriptions.errors import ClassListError, DescriptionsError
+    from features.errors import FeaturesError, UnknownModelError
+    from flows.recipe_problems import RecipeError
+    from storage.errors import PoolError, StorageError
+
+    try:
+        app()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except (RecipeError, UsageError, ClassListError, PoolError, UnknownModelError) as error:
+        return _say(error, USAGE)
+    except (StorageError, CurationError, DescriptionsError, FeaturesError, AdaptersError, AuditError, DemoError) as error:
+        return _say(error, FINDING)
+    except KeyboardInterrupt:
+        return _say("interrupted. Run the same command again: finished steps are kept and reused.", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        place = f" at `{error.filename}`" if error.filename else ""
+        return _say(f"{error.strerror}{place}. Nothing was half-published; free space or choose another --root.", 1)
+    return 0
+
+
+def _say(error: object, status: int) -> int:
+    for line in str(error).splitlines() or [type(error).__name__]:
+        sys.stderr.write(f"evenly: {line}\n")
+    return status

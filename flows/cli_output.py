@@ -1,0 +1,56 @@
+"""How commands print: facts as JSON, tables for people. Everything from data is shown as text, never as markup."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Root = Annotated[Path | None, typer.Option("--root", help="The workspace; default: EVENLY_ROOT, else .evenly.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
+
+
+def print_json(value: object) -> None:
+    """Print `value` as indented JSON with a newline."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_text(text: str) -> None:
+    """Print text on stdout as it is."""
+    typer.echo(text)
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows that share their keys as a table."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
+        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_shown(row.get(name))) for name in names))
+    Console().print(table)
+
+
+def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows per step and verdict, with the reasons of those that went."""
+    rows = [
+        {**step, "reasons": ", ".join(f"{name} {count:,}" for name, count in step["reasons"].items())} for step in funnel
+    ]
+    print_rows("funnel", rows)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

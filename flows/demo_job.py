@@ -1,0 +1,79 @@
+"""`evenly demo`: the whole job, then how well the faults were found that the demo's web has on purpose."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from demo.truth import compare
+from flows.outcome import adapter_rows, funnel_of, open_build
+from flows.rebuild_dataset import rebuild_dataset
+from flows.recipe_files import DEMO
+from storage.ledger import Ledger, StepRecord
+from storage.workspace import Workspace
+from tasks.audit import write_report
+from tasks.run import default_cache
+
+EXAMPLES = ("kept", "dropped", "merged", "recaptioned")
+
+
+def run_demo(*, root: Path | None = None, processes: int | None = None) -> dict[str, Any]:
+    """Run `recipes/demo.yaml`, compare with the truth file, write the report; what there is to tell."""
+    build = rebuild_dataset(recipe=str(DEMO), root=None if root is None else str(root), processes=processes)
+    workspace, manifest = open_build(build, root=root)
+    records = [record for step in manifest["steps"] if (record := Ledger(workspace).find(step["key"])) is not None]
+    verdicts = _verdicts(workspace, records)
+    truth = compare(verdicts, _original_scores(workspace, records), pq.read_table(default_cache() / "demo" / "truth.parquet"))
+    report = write_report(workspace, manifest, truth)
+    return {
+        "build": build,
+        "content_hash": manifest["content_hash"],
+        "report": str(report),
+        "funnel": funnel_of(manifest),
+        "adapters": adapter_rows(workspace, manifest),
+        "truth": truth,
+        "examples": _examples(workspace, records),
+    }
+
+
+def _verdicts(workspace: Workspace, records: list[StepRecord]) -> pa.Table:
+    """Every decision of every step, with the pair's URL and caption."""
+    ledger = Ledger(workspace)
+    pairs = ledger.decisions(records[0], ["uid", "url", "caption"])
+    tables = []
+    for record in records:
+        if "decisions" in record.hashes:
+            table = ledger.decisions(record, ["uid", "verdict", "reason", "value", "into"])
+            table = table.append_column("step", pa.repeat(pa.scalar(record.name), table.num_rows))
+            at = pc.index_in(table["uid"], pairs["uid"].combine_chunks())
+            for name in ("url", "caption"):
+                table = table.append_column(name, pairs[name].take(at))
+            tables.append(table)
+    return pa.concat_tables(tables)
+
+
+def _original_scores(workspace: Workspace, records: list[StepRecord]) -> pa.Table:
+    """The image-text score of each pair's original caption."""
+    ledger = Ledger(workspace)
+    recaption = next(record for record in records if record.name == "recaption")
+    return ledger.table(recaption, "candidates", ["uid", "score"], "origin = 'original'")
+
+
+def _examples(workspace: Workspace, records: list[StepRecord]) -> dict[str, str]:
+    """One uid of each kind, to try `evenly why` on: the first by uid."""
+    ledger = Ledger(workspace)
+    by_name = {record.name: record for record in records if "decisions" in record.hashes}
+    wanted = {
+        "kept": (list(by_name)[-1], "verdict = 'kept'"),
+        "dropped": ("check_texts", "verdict = 'dropped'"),
+        "merged": ("deduplicate_perceptual", "verdict = 'merged'"),
+        "recaptioned": ("recaption", "caption_origin = 'retrieved'"),
+    }
+    found = {}
+    for kind, (step, where) in wanted.items():
+        uids = ledger.decisions(by_name[step], ["uid"], where)["uid"] if step in by_name else []
+        if len(uids):
+            found[kind] = uids[0].as_py()
+    return found

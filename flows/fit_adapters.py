@@ -1,0 +1,22 @@
+"""Fit and evaluate the adapters of a recipe on the features of one of its builds."""
+
+from prefect import flow
+
+from flows.class_rules import evaluation_rules
+from flows.opening import run_in
+from flows.recipe import read_recipe
+from tasks.adapters import EVALUATE_ADAPTERS
+from tasks.step import run_step
+
+
+@flow(name="fit-adapters", flow_run_name="fit {build}", persist_result=False)
+def fit_adapters(
+    recipe: str,
+    build: str = "latest",
+    root: str | None = None,
+    quiet: bool = False,  # noqa: FBT001, FBT002 - a parameter of a flow
+) -> list[str]:
+    """Fit on train, choose on validation, evaluate once on test; the keys of the step records, one per class list."""
+    chosen = read_recipe(recipe)
+    run = run_in(chosen, root=root, quiet=quiet)
+    return [run_step(run, EVALUATE_ADAPTERS, (), rule).key for rule in evaluation_rules(run, chosen, recipe, build)]

@@ -1,0 +1,56 @@
+"""Open a run: workspace, cache, choices of the recipe, and the demo's web where the recipe asks for it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from flows.recipe import Recipe
+from storage.observations import adopt_observations
+from storage.pools import LabelFile, PoolSource
+from storage.workspace import Workspace
+from tasks.loopback import loopback
+from tasks.progress import Progress
+from tasks.run import EncoderChoice, Run
+
+
+@contextmanager
+def open_run(
+    recipe: Recipe,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    processes: int | None = None,
+    retry_failed: bool = False,
+    replay_from: str | None = None,
+    quiet: bool = False,
+) -> Iterator[Run]:
+    """A run of `recipe` in the workspace at `root`; while it is open, the recipe's loopback web is served."""
+    run = run_in(recipe, root=root, processes=processes, retry_failed=retry_failed, quiet=quiet)
+    if replay_from is not None:
+        adopt_observations(run.workspace, Workspace.at(replay_from))
+    with loopback(run, recipe.web) as connect:
+        yield replace(run, connect=connect)
+
+
+def run_in(
+    recipe: Recipe,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    processes: int | None = None,
+    retry_failed: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """A run of `recipe` that reaches no web: enough to plan, fit and look."""
+    run = Run(
+        workspace=Workspace.at(root),
+        seed=recipe.seed,
+        processes=processes or os.cpu_count() or 1,
+        retry_failed=retry_failed,
+        encoder=EncoderChoice(**recipe.features.model_dump()),
+        progress=Progress(quiet=quiet),
+    )
+    sources = tuple(
+        PoolSource(**source.model_dump() | {"path": run.locate(source.path)}) for source in recipe.sources
+    )
+    labels = None if recipe.labels is None else LabelFile(**recipe.labels.model_dump() | {"file": run.locate(recipe.labels.file)})
+    return replace(run, sources=sources, labels=labels)

@@ -1,0 +1,97 @@
+"""What the commands ask of builds that exist: list, open, promote, report, export, extract, fit, evaluate."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.cli_errors import UsageError
+from storage.builds import Builds
+from storage.exports import EXPORTS
+from storage.ledger import Ledger
+from storage.samples import Samples
+from storage.workspace import Workspace
+from tasks import audit
+
+Root = str | Path | None
+
+
+def open_build(build: str, *, root: Root = None) -> tuple[Workspace, dict[str, Any]]:
+    """The workspace and the manifest of a build."""
+    workspace = Workspace.at(root)
+    return workspace, Builds(workspace).read(build)
+
+
+def list_builds(root: Root = None) -> list[dict[str, Any]]:
+    """One row per build, oldest first; `latest` marks where the aliases point."""
+    builds = Builds(Workspace.at(root))
+    rows = []
+    for manifest in builds.manifests():
+        rows.append(
+            {
+                "build": manifest["build"],
+                "created": manifest["created"],
+                "rows": manifest["samples"]["rows"],
+                "kept": manifest["samples"]["kept"],
+                "limit": manifest["limit"],
+                "latest": builds.alias(f"{manifest['recipe_name']}-latest") == manifest["build"],
+            }
+        )
+    return rows
+
+
+def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
+    """Move `latest` to a build; its manifest."""
+    workspace, manifest = open_build(build, root=root)
+    Builds(workspace).promote(manifest["build"], recipe=manifest["recipe_name"])
+    return manifest
+
+
+def funnel_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows per step and verdict, with reasons, for the steps that judge rows."""
+    return [
+        {"step": step["name"], **step["counts"], "reasons": step["reasons"]}
+        for step in manifest["steps"]
+        if step["counts"]
+    ]
+
+
+def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
+    """Build id, content hash, report and funnel of a build; writes the report."""
+    workspace, manifest = open_build(build, root=root)
+    return {
+        "build": manifest["build"],
+        "content_hash": manifest["content_hash"],
+        "kept": manifest["samples"]["kept"],
+        "report": str(audit.write_report(workspace, manifest)),
+        "funnel": funnel_of(manifest),
+    }
+
+
+def write_report(build: str, *, root: Root = None) -> Path:
+    """Write the report of a build; its path."""
+    workspace, manifest = open_build(build, root=root)
+    return audit.write_report(workspace, manifest)
+
+
+def adapter_rows(workspace: Workspace, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The evaluated adapters of a build, one row each."""
+    ledger = Ledger(workspace)
+    records = audit.latest_of(ledger, "evaluate_adapters", build=str(manifest["build"]))
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        rows += ({"list": record.rule["list"], **row} for row in ledger.table(record, "results").to_pylist())
+    return rows
+
+
+def export_build(build: str, *, to: str, out: Path | None, root: Root = None) -> dict[str, Any]:
+    """Write the kept pairs of a build in a format; what was written."""
+    if to not in EXPORTS:
+        raise UsageError(f"`--to` must be one of {', '.join(sorted(EXPORTS))}; got `{to}`. Choose one of these.")
+    workspace, manifest = open_build(build, root=root)
+    samples = manifest["samples"]
+    rows = Samples(workspace, manifest["recipe_name"]).read(samples["version"], where=f"{samples['last']}_verdict = 'kept'")
+    folder = out or workspace.exports / manifest["build"] / to
+    summary = EXPORTS[to](
+        rows, folder, read_bytes=audit.reader(workspace), name=manifest["build"], seed=manifest["seed"]
+    )
+    return {"build": manifest["build"], "format": to, **summary.to_dict()}

@@ -1,0 +1,60 @@
+"""Rebuild a dataset by its recipe: on a schedule, by hand, or as part of the demo."""
+
+from prefect import flow
+
+from flows.describe_classes import describe_classes
+from flows.fit_adapters import fit_adapters
+from flows.opening import open_run
+from flows.recipe import read_recipe
+from flows.recipe_files import read_listing
+from flows.recipe_steps import content_of, steps_of
+from tasks.features import extract_features
+from tasks.publish import publish_build
+from tasks.step import run_step
+from storage.ledger import StepRecord
+
+
+@flow(name="rebuild-dataset", flow_run_name="rebuild {recipe}", persist_result=False)
+def rebuild_dataset(
+    recipe: str,
+    root: str | None = None,
+    limit: int | None = None,
+    processes: int | None = None,
+    retry_failed: bool = False,  # noqa: FBT001, FBT002 - parameters of a deployment
+    replay_from: str | None = None,
+    quiet: bool = False,  # noqa: FBT001, FBT002
+) -> str:
+    """Rebuild by the recipe file; the id of the published build.
+
+    limit: take this many pairs, drawn by hash. processes: download workers. retry_failed: download again what failed
+    for a passing reason. replay_from: a workspace whose recorded downloads and replies are used.
+    """
+    chosen = read_recipe(recipe)
+    with open_run(
+        chosen, root=root, processes=processes, retry_failed=retry_failed, replay_from=replay_from, quiet=quiet
+    ) as run:
+        records: tuple[StepRecord, ...] = ()
+        for step, rule in steps_of(chosen, limit=limit):
+            records = (*records, run_step(run, step, records, rule))
+        manifest = publish_build(
+            run,
+            records,
+            name=chosen.name,
+            recipe=content_of(chosen),
+            limit=limit,
+            max_change=chosen.guard.max_change,
+        )
+        extract_features(run, manifest)
+        for listing in chosen.classes:
+            classes = read_listing(recipe, listing)
+            describe_classes(
+                name=classes.name,
+                text=classes.text,
+                methods=list(listing.methods),
+                base_url=chosen.llm.base_url,
+                model=chosen.llm.model,
+                root=str(run.workspace.root),
+                quiet=quiet,
+            )
+            fit_adapters(recipe=recipe, build=str(manifest["build"]), root=str(run.workspace.root), quiet=quiet)
+        return str(manifest["build"])

@@ -1,0 +1,63 @@
+"""From a recipe to the steps of a rebuild, in order, each with the rule that it runs by."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flows.recipe import Recipe
+from tasks.balance import BALANCE, PRESELECT
+from tasks.captions import ALIGN, RECAPTION
+from tasks.collect import COLLECT
+from tasks.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
+from tasks.deduplicate import DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL, DEDUPLICATE_SEMANTIC
+from tasks.download import DOWNLOAD
+from tasks.features import EMBED_IMAGES
+from tasks.filters import CHECK_IMAGES, CHECK_TEXTS
+from tasks.step import Step
+
+# Parts of a recipe that change where or when it runs, not what comes out.
+OUTSIDE_CONTENT = {"sources", "labels", "classes", "llm", "schedule", "guard", "web"}
+
+
+def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, dict[str, Any]]]:
+    """The steps that the recipe switches on, in order, each with its rule as plain values."""
+    curate = recipe.curate
+    semantic = curate.deduplicate.semantic
+    uses_features = semantic is not None or curate.recaption is not None or curate.align is not None
+    concepts = {"metadata": curate.match.metadata, "mode": curate.match.mode}
+    wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
+        (COLLECT, {"limit": limit}),
+        (CHECK_TEXTS, curate.text or None),
+        (MATCH_CONCEPTS, concepts),
+        (COUNT_CONCEPTS, {}),
+        (PRESELECT, _preselect_rule(recipe)),
+        (DOWNLOAD, curate.download.model_dump(mode="json")),
+        (CHECK_IMAGES, curate.image),
+        (DEDUPLICATE_EXACT, {} if curate.deduplicate.exact else None),
+        (DEDUPLICATE_PERCEPTUAL, _rule_unless_none("max_distance", curate.deduplicate.perceptual)),
+        (EMBED_IMAGES, {} if uses_features else None),
+        (DEDUPLICATE_SEMANTIC, _rule_unless_none("min_cosine", semantic)),
+        (RECAPTION, None if curate.recaption is None else curate.recaption.model_dump(mode="json")),
+        (ALIGN, None if curate.align is None else curate.align.model_dump(mode="json", exclude_none=True)),
+        (MATCH_AGAIN, concepts),
+        (BALANCE, _balance_rule(recipe)),
+    ]
+    return [(step, dict(rule)) for step, rule in wanted if rule is not None]
+
+
+def content_of(recipe: Recipe) -> dict[str, Any]:
+    """The part of a recipe that a build's content depends on: no paths, endpoints or schedules."""
+    return recipe.model_dump(mode="json", exclude=OUTSIDE_CONTENT)
+
+
+def _preselect_rule(recipe: Recipe) -> dict[str, Any] | None:
+    if recipe.curate.preselect is None:
+        return None
+    return _balance_rule(recipe) | recipe.curate.preselect.model_dump(mode="json")
+
+
+def _balance_rule(recipe: Recipe) -> dict[str, Any]:
+    return recipe.curate.balance.model_dump(mode="json", exclude_none=True)
+
+
+def _rule_unless_none(name: str, value: float | None) -> dict[str, Any] | None:
+    return None if value is None else {name: value}

@@ -1,0 +1,81 @@
+"""Verify builds and write their reports."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from audit.report import render_report
+from audit.verify import verify_build
+from storage.builds import Builds
+from storage.ledger import Ledger, StepRecord
+from storage.records import replace_text
+from storage.web import read_images
+from storage.workspace import Workspace
+from tasks.run import Run
+
+
+@task(task_run_name="verify latest builds", cache_policy=NO_CACHE, persist_result=False)
+def verify_latest_builds(run: Run) -> dict[str, int]:
+    """How many things are wrong with the latest build of each recipe."""
+    builds = Builds(run.workspace)
+    latest = {str(manifest["recipe_name"]): manifest for manifest in builds.manifests()}
+    found = {}
+    for recipe in latest:
+        name = builds.alias(f"{recipe}-latest")
+        if name is not None:
+            found[name] = len(verify_one(run.workspace, builds.read(name)))
+    return found
+
+
+def verify_one(workspace: Workspace, manifest: Mapping[str, Any], *, every_image: bool = False) -> list[dict[str, Any]]:
+    """What is wrong with a build, as plain values."""
+    findings = verify_build(workspace, manifest, read_bytes=reader(workspace), every_image=every_image)
+    return [finding.to_dict() for finding in findings]
+
+
+def reader(workspace: Workspace) -> "ReadBytes":
+    """A function from image ids to their original bytes, in order."""
+    return ReadBytes(workspace.downloads)
+
+
+class ReadBytes:
+    """Reads the original bytes of pictures from where they were downloaded to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, image_ids: Sequence[str]) -> Iterator[bytes]:
+        return read_images(self.folder, image_ids)
+
+
+def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Write the HTML report of a build, with the adapters and descriptions made for it; its path."""
+    ledger = Ledger(workspace)
+    evaluations = latest_of(ledger, "evaluate_adapters", build=str(manifest["build"]))
+    keys = {record.rule["describe"] for record in evaluations if record.rule.get("describe")}
+    descriptions = [record for key in sorted(keys) if (record := ledger.find(key)) is not None]
+    page = render_report(
+        workspace,
+        manifest,
+        evaluations=evaluations,
+        descriptions=descriptions,
+        truth=truth,
+        read_bytes=reader(workspace),
+    )
+    path = workspace.reports / f"{manifest['build']}.html"
+    replace_text(path, page)
+    return path
+
+
+def latest_of(ledger: Ledger, name: str, *, build: str) -> list[StepRecord]:
+    """The newest record of a step per class list, among those made for a build."""
+    newest: dict[str, StepRecord] = {}
+    for record in ledger.records(name):
+        if record.rule.get("build") == build:
+            held = newest.get(record.rule["list"])
+            if held is None or record.ended > held.ended:
+                newest[record.rule["list"]] = record
+    return [newest[name] for name in sorted(newest)]

@@ -1,0 +1,61 @@
+"""Download: fetch each URL once with img2dataset, then say of each pair what was observed of its URL."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.decisions import Decisions
+from storage.ledger import StepOutput
+from storage.tables import table_hash
+from storage.web import DownloadRule, download_images, read_downloads
+from tasks.run import Run
+from tasks.step import Records, Rule, Step
+
+OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
+
+
+def fetch_images(run: Run, before: Records, rule: Rule) -> None:
+    """Fetch what is not recorded yet; records are durable shard by shard."""
+    urls = run.ledger.alive(before, ["url"])["url"].to_pylist()
+    with run.progress.bar("downloading", len(set(urls))) as advance:
+        download_images(
+            urls,
+            DownloadRule(**_plain(rule)),
+            folder=run.workspace.downloads,
+            connect=run.connect,
+            processes=run.processes,
+            threads=run.threads,
+            retry_failed=run.retry_failed,
+            progress=advance,
+        )
+
+
+def hash_observations(run: Run, before: Records, _rule: Rule) -> dict[str, str]:
+    """The content of what was observed of the URLs of this step's pairs."""
+    urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
+    table = read_downloads(run.workspace.downloads, ["url", "outcome", "verdict", *OBSERVED])
+    return {"observations": table_hash(table.filter(pc.is_in(table["url"], urls)))}
+
+
+def judge_downloads(run: Run, before: Records, _rule: Rule) -> StepOutput:
+    """The recorded outcome of each pair's URL; the reason says why a picture is not there."""
+    pairs = run.ledger.alive(before, ["url"])
+    table = read_downloads(run.workspace.downloads).combine_chunks()
+    rows = table.take(pc.index_in(pairs["url"].combine_chunks(), table["url"].combine_chunks()))
+    kept = pc.equal(rows["verdict"], "kept")
+    decisions = Decisions.of(
+        reason=pc.if_else(kept, "", rows["outcome"]).combine_chunks(),
+        value=rows["http_status"].cast(pa.float64()).combine_chunks(),
+        failed=pc.equal(rows["verdict"], "failed").combine_chunks(),
+    ).to_table(pairs["uid"])
+    for name in (*OBSERVED, "evidence"):
+        decisions = decisions.append_column(name, rows[name])
+    return StepOutput(decisions=decisions)
+
+
+def _plain(rule: Rule) -> dict[str, Any]:
+    return dict(rule) | {"respect": tuple(rule["respect"])}
+
+
+DOWNLOAD = Step(name="download", observe=fetch_images, inputs=hash_observations, compute=judge_downloads)

@@ -1,0 +1,67 @@
+"""Check texts and pictures: each filter measures and judges; the first that does not keep a row decides it."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from curation.decisions import Decisions, first_of
+from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from curation.fingerprints import measure_fingerprints
+from storage.ledger import StepOutput
+from storage.web import read_images
+from tasks.run import Run
+from tasks.step import Records, Rule, Step
+
+BATCH = 256
+
+
+def check_texts(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Judge captions by the text filters of the recipe."""
+    return _judge(run, before, rule, TEXT_FILTERS)
+
+
+def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Judge pictures by the image filters of the recipe, and measure the fingerprint of each."""
+    output = _judge(run, before, rule, IMAGE_FILTERS)
+    if output.decisions is None:
+        return output
+    images = run.ledger.alive(before, ["image_id"])["image_id"].combine_chunks()
+    fingerprints = _fingerprints(run, images.unique())
+    rows = fingerprints.take(images.index_in(fingerprints["image_id"].combine_chunks()))
+    table = output.decisions
+    for name in rows.column_names:
+        if name != "image_id":
+            table = table.append_column(name, rows[name])
+    return StepOutput(decisions=table)
+
+
+def _judge(run: Run, before: Records, rule: Rule, known: Mapping[str, Filter]) -> StepOutput:
+    rules = {name: known[name].rule(**values) for name, values in rule.items()}
+    columns = sorted({column for name in rules for column in known[name].columns})
+    batch = run.ledger.alive(before, columns)
+    decided: list[Decisions] = [Decisions.keep_all(batch.num_rows)]
+    values: dict[str, pa.Array] = {}
+    for name, one in rules.items():
+        values[f"{name}_value"] = measured = known[name].measure(batch, one)
+        decided.append(known[name].judge(measured, one))
+    table = first_of(*decided).to_table(batch["uid"])
+    for name, column in values.items():
+        table = table.append_column(name, column)
+    return StepOutput(decisions=table)
+
+
+def _fingerprints(run: Run, image_ids: pa.Array) -> pa.Table:
+    """One row per picture: image_id, and what measure_fingerprints gives."""
+    ids = image_ids.to_pylist()
+    tables = []
+    with run.progress.bar("fingerprints", len(ids)) as advance:
+        for start in range(0, len(ids), BATCH):
+            some = ids[start : start + BATCH]
+            table = measure_fingerprints(list(read_images(run.workspace.downloads, some)))
+            tables.append(table.append_column("image_id", pa.array(some, pa.string())))
+            advance(len(some))
+    return pa.concat_tables(tables)
+
+
+CHECK_TEXTS = Step(name="check_texts", compute=check_texts)
+CHECK_IMAGES = Step(name="check_images", compute=check_images)

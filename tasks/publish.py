@@ -1,0 +1,97 @@
+"""Publish: write the sample table, then the manifest, last and once; then move `latest` if the guard agrees."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from audit.content import content_hash_of, content_table_hash
+from storage.builds import Builds
+from storage.code_version import code_version
+from storage.samples import Samples, wide_table
+from tasks.encoders import encoder_identity
+from tasks.run import Run
+from tasks.step import Records
+
+RECORDED = (
+    "name",
+    "key",
+    "version",
+    "rule",
+    "model",
+    "seed",
+    "inputs",
+    "output_hash",
+    "hashes",
+    "counts",
+    "reasons",
+    "rows_in",
+)
+
+
+@task(task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
+def publish_build(
+    run: Run, records: Records, *, name: str, recipe: Mapping[str, Any], limit: int | None, max_change: float
+) -> dict[str, Any]:
+    """Make the build of `records` visible; its manifest. A build of this content that exists already stays as it is.
+
+    `latest` moves to it, unless it was limited, or its share of kept pairs differs from the last by over `max_change`.
+    """
+    wide = wide_table(run.ledger, records)
+    encoder = {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": encoder_identity(run)}
+    content = content_hash_of(
+        run.ledger, records, wide, recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, forget=()
+    )
+    builds = Builds(run.workspace)
+    build = f"{name}-{content[:12]}"
+    if build not in builds.names():
+        manifest = {
+            "build": build,
+            "recipe_name": name,
+            "recipe": recipe,
+            "seed": run.seed,
+            "limit": limit,
+            "created": datetime.now(UTC).isoformat(),
+            "content_hash": content,
+            "steps": [{field: getattr(record, field) for field in RECORDED} for record in records],
+            "samples": _write_samples(run, name, wide, records),
+            "encoder": encoder,
+            "forget": [],
+            "code": code_version(),
+        }
+        builds.publish(manifest)
+    manifest = builds.read(build)
+    run.progress.say(f"{'publish':<24} {build}: {_promote(builds, manifest, max_change=max_change)}")
+    return manifest
+
+
+def _write_samples(run: Run, name: str, wide: pa.Table, records: Records) -> dict[str, Any]:
+    last = next(record.name for record in reversed(records) if "decisions" in record.hashes)
+    kept = pc.sum(pc.equal(pc.fill_null(wide[f"{last}_verdict"], ""), "kept")).as_py() or 0
+    version = Samples(run.workspace, name).write(wide)
+    return {"version": version, "rows": wide.num_rows, "kept": kept, "last": last, "hash": content_table_hash(wide)}
+
+
+def _promote(builds: Builds, manifest: Mapping[str, Any], *, max_change: float) -> str:
+    """Move `latest` to a build if it may be; what happened, in words."""
+    if manifest["limit"] is not None:
+        return "not promoted, since --limit took a part of the pool"
+    latest = builds.alias(f"{manifest['recipe_name']}-latest")
+    if latest is not None and latest != manifest["build"]:
+        change = abs(_kept_share(manifest) - _kept_share(builds.read(latest)))
+        if change > max_change:
+            return (
+                f"not promoted, since its share of kept pairs differs by {change:.2f} from `{latest}` "
+                f"(guard.max_change is {max_change}). Look with `evenly diff`, then `evenly promote {manifest['build']}`"
+            )
+    builds.promote(str(manifest["build"]), recipe=str(manifest["recipe_name"]))
+    return "latest"
+
+
+def _kept_share(manifest: Mapping[str, Any]) -> float:
+    samples = manifest["samples"]
+    return float(samples["kept"]) / max(1, int(samples["rows"]))
