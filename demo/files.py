@@ -1,0 +1,38 @@
+"""Files that are whole or absent, in a folder that one process at a time may make."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that the name never stands for a part of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write `table` as Parquet, whole or not at all; equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed writers left in `folder` and the folders below."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; another one waits. The lock goes with the process, however it ends."""
+    with (folder / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
