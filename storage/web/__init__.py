@@ -1,0 +1,20 @@
+"""Collecting pictures from the web: a guarded client, opt-outs, and img2dataset driven shard by shard.
+
+The web is hostile and this package says so in one place each: `guard` decides which address may be reached, `optout`
+what a site's owner forbids, `decoding` what counts as a picture, `fetching` when a second try is worth it. `shards`
+makes observations durable, `worker` runs img2dataset's downloader in a process, `download` is what others call.
+"""
+
+from storage.web.download import DownloadSummary, download_images
+from storage.web.images import read_image_bytes, read_images
+from storage.web.rule import DownloadRule
+from storage.web.shards import read_downloads
+
+__all__ = [
+    "DownloadRule",
+    "DownloadSummary",
+    "download_images",
+    "read_downloads",
+    "read_image_bytes",
+    "read_images",
+]

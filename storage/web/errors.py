@@ -1,0 +1,46 @@
+"""What can go wrong in collecting from the web.
+
+StorageError
+└── DownloadError   a download run cannot go on; finished shards are kept
+    ├── RuleError   a rule that makes no sense (also a ValueError, so that recipes collect it with other problems)
+    └── FetchError  one URL cannot be had: always caught inside this package, where it becomes a record
+"""
+
+from storage.errors import StorageError
+
+DROPPED_OUTCOMES = frozenset({"robots", "x_robots_tag", "tdmrep", "too_many_bytes", "too_many_pixels"})
+_PASSING_OUTCOMES = frozenset({"dns", "connection", "timeout", "http_408", "http_425", "http_429"})
+
+
+class DownloadError(StorageError):
+    """A download run that cannot go on."""
+
+
+class RuleError(DownloadError, ValueError):
+    """A download rule with a value that makes no sense."""
+
+
+class FetchError(DownloadError):
+    """One URL that cannot be had: `outcome` is the reason word, `evidence` the text that shows it.
+
+    `again` says that a second try, `wait_s` seconds later where the server named a time, may end otherwise.
+    """
+
+    def __init__(self, outcome: str, evidence: str = "", *, again: bool = False, wait_s: float | None = None) -> None:
+        super().__init__(outcome, evidence)
+        self.outcome = outcome
+        self.evidence = evidence
+        self.again = again
+        self.wait_s = wait_s
+
+
+def verdict_of(outcome: str) -> str:
+    """One of `kept`, `dropped` (a rule or the site's owner decided) and `failed` (it could not be had)."""
+    if outcome == "success":
+        return "kept"
+    return "dropped" if outcome in DROPPED_OUTCOMES else "failed"
+
+
+def may_pass(outcome: str) -> bool:
+    """Whether a later run may find another outcome: trouble of the network or of a server, not of the URL."""
+    return outcome in _PASSING_OUTCOMES or outcome.startswith("http_5")

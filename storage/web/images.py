@@ -1,0 +1,74 @@
+"""The original bytes of downloaded pictures, read straight from where they lie in the tars."""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.web.errors import DownloadError
+from storage.web.shards import read_downloads, shard_names
+
+_OPEN_TARS = 16
+
+
+def read_images(folder: Path, image_ids: Sequence[str]) -> Iterator[bytes]:
+    """Yield the original bytes of each picture, in the order given; a picture is named by the sha256 of its bytes."""
+    places, known = _places(folder, tuple(shard_names(folder)))
+    wanted = np.asarray(list(image_ids), dtype="S64")
+    at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+    absent = wanted[known[at] != wanted] if len(known) else wanted
+    if len(absent):
+        raise DownloadError(
+            f"`image_ids` must be of pictures in `{folder}`; got `{absent[0].decode()}` ({len(absent)} are missing). "
+            "Download them first."
+        )
+    return read_image_bytes(folder, places.take(pa.array(at)))
+
+
+def read_image_bytes(folder: Path, records: pa.Table) -> Iterator[bytes]:
+    """Yield the original bytes of each record (columns tar, offset, size), in the order of the rows.
+
+    Every record must be of a kept picture. Rows sorted by tar and offset are read fastest.
+    """
+    opened: dict[str, int] = {}
+    try:
+        for row in records.select(["tar", "offset", "size"]).to_pylist():
+            yield _read_range(folder, opened, row["tar"], row["offset"], row["size"])
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
+
+
+def _read_range(folder: Path, opened: dict[str, int], tar: str | None, offset: int, size: int) -> bytes:
+    if tar is None:
+        raise DownloadError("`records` must be of kept pictures; got one without bytes. Filter by verdict first.")
+    if tar not in opened:
+        if len(opened) >= _OPEN_TARS:
+            os.close(opened.pop(next(iter(opened))))
+        try:
+            opened[tar] = os.open(folder / tar, os.O_RDONLY)
+        except OSError as error:
+            raise DownloadError(
+                f"shard `{folder / tar}` must be readable; {error}. Restore it from a backup."
+            ) from error
+    data = os.pread(opened[tar], size, offset)
+    if len(data) != size:
+        raise DownloadError(
+            f"shard `{folder / tar}` must hold {size} bytes at {offset}; got {len(data)}. Restore it from a backup."
+        )
+    return data
+
+
+@lru_cache(maxsize=1)
+def _places(folder: Path, _shards: tuple[str, ...]) -> tuple[pa.Table, npt.NDArray[np.bytes_]]:
+    """Where each picture lies (tar, offset, size) and, in the same order, its id; read anew when shards were added."""
+    records = read_downloads(folder, ["image_id", "tar", "offset", "size", "verdict"])
+    kept = records.filter(pc.equal(records["verdict"], "kept"))
+    ids = np.asarray(kept["image_id"].to_pylist(), dtype="S64")
+    known, first = np.unique(ids, return_index=True)
+    return kept.select(["tar", "offset", "size"]).take(pa.array(first)), known

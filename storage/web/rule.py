@@ -1,0 +1,61 @@
+"""The rule of a download: what is worth waiting for, what is too large, whose objections count."""
+
+import os
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import ClassVar
+
+from storage.web.errors import RuleError
+
+RESPECTABLE = ("robots", "x-robots-tag", "tdmrep")
+CONTACT_VARIABLE = "EVENLY_CONTACT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadRule:
+    """How pictures are collected.
+
+    `timeout_s` bounds one try as a whole: look-up, connection, redirects and body. After trouble that may pass, up to
+    `retries` further tries follow; a server that asks for more than `max_wait_s` of patience is left alone.
+    `max_pixels` is compared with the size in the header, before anything is decoded. `respect` names the opt-outs that
+    are honoured, out of robots, x-robots-tag and tdmrep; `user_agent_token` is the name that they may address.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # as part of a recipe: unknown keys are refused
+
+    timeout_s: float = 10.0
+    retries: int = 2
+    max_wait_s: float = 30.0
+    max_bytes: int = 20_000_000
+    max_pixels: int = 80_000_000
+    respect: tuple[str, ...] = RESPECTABLE
+    user_agent_token: str = "evenly"  # noqa: S105 - a name, not a secret
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_s", "max_bytes", "max_pixels"):
+            _require(getattr(self, name) > 0, name, "be above 0", getattr(self, name))
+        for name in ("retries", "max_wait_s"):
+            _require(getattr(self, name) >= 0, name, "be 0 or more", getattr(self, name))
+        unknown = [entry for entry in self.respect if entry not in RESPECTABLE]
+        _require(not unknown, "respect", f"hold only {', '.join(RESPECTABLE)}", ", ".join(unknown))
+        word = re.fullmatch(r"[A-Za-z][A-Za-z_-]*", self.user_agent_token)
+        _require(word is not None, "user_agent_token", "be one word of letters, - and _", self.user_agent_token)
+
+
+def user_agent(rule: DownloadRule) -> str:
+    """Name what asks: `evenly/<version>`, and whom to write to where the environment's EVENLY_CONTACT says it."""
+    try:
+        release = version("evenly")
+    except PackageNotFoundError:
+        release = "0"
+    contact = os.environ.get(CONTACT_VARIABLE, "").strip()
+    if not contact:
+        return f"{rule.user_agent_token}/{release}"
+    _require(contact.isascii() and contact.isprintable(), CONTACT_VARIABLE, "be printable ASCII", repr(contact))
+    return f"{rule.user_agent_token}/{release} (+{contact})"
+
+
+def _require(holds: bool, name: str, demand: str, value: object) -> None:  # noqa: FBT001 - a check reads best so
+    if not holds:
+        raise RuleError(f"`{name}` must {demand}; got `{value}`. Change it in the recipe's download step.")

@@ -1,0 +1,228 @@
+"""One shard: img2dataset's downloader and tar writer, with our fetch and our check put in.
+
+`img2dataset.download()` is not used: it sets signal handlers, hangs when a worker is killed, and swallows errors. Its
+`Downloader` runs the threads of a shard and its `WebDatasetSampleWriter` writes the tar; the function that fetches a
+row and the resizer are ours. An error in one of them would be printed or hang the pool of threads, so it is kept, the
+rest of the shard passes quickly, and it is raised after that.
+"""
+
+import io
+import os
+import sys
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from multiprocessing import parent_process
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from storage.web.decoding import EXTENSIONS, check_picture
+from storage.web.errors import DownloadError, FetchError, verdict_of
+from storage.web.fetching import Fetched, WebClient
+from storage.web.rule import DownloadRule
+from storage.web.shards import RECORDS, publish_shard
+
+ALARM_AFTER = 100  # the first URLs of a shard that are looked at; fewer say nothing
+ALARM_SHARE = 0.95
+
+PROGRESS_FILE = "progress"  # one byte per URL done
+URLS_FILE = "urls.arrow"
+_TAR_BLOCK = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """A shard to fetch: `work` holds its URLS_FILE and is its own; results go to `folder`."""
+
+    name: str
+    work: Path
+    folder: Path
+    threads: int
+    tolerate: frozenset[str]
+
+
+class _Picture(io.BytesIO):
+    """The stream that goes from our fetch to our check through img2dataset, with what is known about it."""
+
+    def __init__(self, fetched: Fetched) -> None:
+        super().__init__(fetched.body or b"")
+        self.fetched = fetched
+
+
+class ShardRun:
+    """A shard while it is fetched; `run` is called once."""
+
+    def __init__(self, task: ShardTask, rule: DownloadRule, client: WebClient) -> None:
+        self._task, self._rule, self._client = task, rule, client
+        self._urls = _read_urls(task.work / URLS_FILE)
+        self._fetched: dict[str, Fetched] = {}
+        self._outcomes: Counter[str] = Counter()
+        self._first: Counter[str] = Counter()
+        self._trouble: Exception | None = None
+        self._progress = -1
+        self._writer: Any = None
+
+    def run(self) -> dict[str, int]:
+        """Fetch, check, write and publish; returns the URLs per outcome."""
+        try:
+            self._progress = os.open(self._task.work / PROGRESS_FILE, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                self._engine().download_shard((0, str(self._task.work / URLS_FILE)))
+            finally:
+                os.close(self._progress)
+            self._require_complete()
+            tar = self._task.work / "0.tar" if self._outcomes["success"] else None
+            publish_shard(self._task.folder, self._task.name, tar=tar, records=self._task.work / "0.parquet")
+        except OSError as error:
+            raise DownloadError(
+                f"`folder` must be writable and have room for the pictures; got `{error}` at `{self._task.folder}`. "
+                "Make room and run again: finished shards are kept."
+            ) from None
+        return dict(self._outcomes)
+
+    def _engine(self) -> Any:  # noqa: ANN401 - img2dataset has no types
+        downloader, self._writer_class = _import_img2dataset()
+        downloader.download_image_with_retry = self._fetch_row  # type: ignore[attr-defined]  # its one seam for rows
+        return downloader.Downloader(
+            sample_writer_class=self._open_writer, resizer=self._check, thread_count=self._task.threads,
+            save_caption=False, extract_exif=False, output_folder=str(self._task.work), column_list=["url"],
+            timeout=None, number_sample_per_shard=len(self._urls), oom_shard_count=1, compute_hash=None,
+            verify_hash_type=None, encode_format="jpg", retries=0, user_agent_token=None,
+            disallowed_header_directives=None,
+        )  # fmt: skip
+
+    def _require_complete(self) -> None:
+        if self._trouble is not None:
+            raise self._trouble
+        if self._outcomes.total() != len(self._urls):
+            raise DownloadError(
+                f"a shard must record each of its {len(self._urls)} URLs; got {self._outcomes.total()}. Run it again."
+            )
+
+    def _fetch_row(self, row: tuple[int, str], **_: object) -> tuple[int, _Picture | None, str | None]:
+        """In place of img2dataset's: (row number, stream, None) or (row number, None, reason). Runs in threads."""
+        number, url = row
+        if self._trouble is not None:
+            return number, None, "stopped"
+        try:
+            fetched = self._client.fetch(url, first_attempt=self._urls[url]["first_attempt"])
+        except Exception as error:  # noqa: BLE001 - relayed to run(); raised here it would hang the pool of threads
+            self._trouble = error
+            return number, None, "stopped"
+        self._fetched[url] = fetched
+        return (number, _Picture(fetched), None) if fetched.outcome == "success" else (number, None, fetched.outcome)
+
+    def _check(self, stream: _Picture, _: object = None) -> tuple[bytes | None, None, None, None, None, str | None]:
+        """In place of its resizer: the bytes as they came, four sizes that are not used, and the reason or None."""
+        fetched, data = stream.fetched, stream.getvalue()
+        try:
+            fetched.facts = check_picture(data, max_pixels=self._rule.max_pixels)
+        except FetchError as error:
+            fetched.outcome, fetched.evidence = error.outcome, error.evidence
+            return None, None, None, None, None, error.outcome
+        return data, None, None, None, None, None
+
+    def _open_writer(self, *_: object) -> "ShardRun":
+        """In place of its writer class; the writer is the shard itself, with img2dataset's below."""
+        self._writer = self._writer_class(0, str(self._task.work), save_caption=False, oom_shard_count=1,
+                                          schema=RECORDS, encode_format="jpg")  # fmt: skip
+        self._writer.buffered_parquet_writer.buffer_size = len(self._urls)  # one row group
+        self._writer.tarwriter.mtime = 0  # a whole number: fractions cost a second header of 1 kB per picture
+        return self
+
+    def write(self, image: bytes | None, _key: str, _caption: object, meta: dict[str, Any]) -> None:
+        """Write one row, as img2dataset's writers do."""
+        url = meta["url"]
+        fetched = self._fetched.pop(url, None)
+        if self._trouble is not None or fetched is None:
+            return
+        try:
+            record = self._record(url, fetched) | self._write_picture(url, fetched, image)
+            self._writer.buffered_parquet_writer.write(record)
+            os.write(self._progress, b".")
+        except OSError as error:
+            self._trouble = error
+            return
+        self._outcomes[fetched.outcome] += 1
+        if self._urls[url]["first_attempt"] == 1:
+            self._watch(fetched)
+
+    def close(self) -> None:
+        """Finish tar and records; what went wrong before is raised by `run` instead."""
+        try:
+            self._writer.close()
+        except OSError as error:
+            self._trouble = self._trouble or error
+
+    def _record(self, url: str, fetched: Fetched) -> dict[str, Any]:
+        facts = fetched.facts
+        return dict.fromkeys(RECORDS.names) | {
+            "url": url,
+            "key": self._urls[url]["key"],
+            "attempt": fetched.attempt,
+            "outcome": fetched.outcome,
+            "verdict": verdict_of(fetched.outcome),
+            "http_status": fetched.http_status,
+            "final_url": fetched.final_url,
+            "content_type": fetched.content_type,
+            "n_bytes": None if fetched.body is None else len(fetched.body),
+            "width": facts.width if facts else None,
+            "height": facts.height if facts else None,
+            "format": facts.format if facts else None,
+            "evidence": _storable(fetched.evidence),
+            "fetched_at": datetime.now(UTC),
+        }
+
+    def _write_picture(self, url: str, fetched: Fetched, image: bytes | None) -> dict[str, Any]:
+        if image is None or fetched.facts is None:
+            return {}
+        tar = self._writer.tarwriter
+        tar.write({"__key__": self._urls[url]["key"], EXTENSIONS[fetched.facts.format]: image})
+        offset = tar.tarstream.offset - -(-len(image) // _TAR_BLOCK) * _TAR_BLOCK
+        place = {"tar": f"{self._task.name}.tar", "offset": offset, "size": len(image)}
+        return place | {"image_id": sha256(image).hexdigest()}
+
+    def _watch(self, fetched: Fetched) -> None:
+        """Stop where nearly all of the first URLs end alike: then it is not the URLs that are broken."""
+        if self._first.total() >= ALARM_AFTER:
+            return
+        self._first[fetched.outcome] += 1
+        outcome, count = self._first.most_common(1)[0]
+        if self._first.total() < ALARM_AFTER or outcome == "success" or count < ALARM_SHARE * ALARM_AFTER:
+            return
+        if outcome not in self._task.tolerate:
+            self._trouble = DownloadError(
+                f"`outcome` must not be the same failure for nearly all URLs; got `{outcome}` for {count} of the first "
+                f"{ALARM_AFTER} (last: {fetched.evidence or fetched.final_url}). Nothing of this shard was recorded. "
+                f"Mend the cause and run again, or tolerate `{outcome}`."
+            )
+
+
+def _read_urls(path: Path) -> dict[str, dict[str, Any]]:
+    with pa.OSFile(str(path)) as source:
+        return {row["url"]: row for row in pa.ipc.open_file(source).read_all().to_pylist()}
+
+
+def _storable(text: str | None) -> str | None:
+    """Text that UTF-8 can hold: headers may carry lone surrogates, error messages anything."""
+    return None if text is None else text.encode("utf-8", "replace").decode()[:1000]
+
+
+def _import_img2dataset() -> tuple[ModuleType, Any]:
+    """Its downloader module and its tar writer, imported without its call home and, in a worker, without torch.
+
+    webdataset imports torch where it can, for loaders that are not used here: 1 to 2 s and 180 MB per process.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    if parent_process() is not None and "torch" not in sys.modules:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` an ImportError
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it imports imghdr
+        from img2dataset import downloader
+        from img2dataset.writer import WebDatasetSampleWriter
+    return downloader, WebDatasetSampleWriter

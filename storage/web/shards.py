@@ -1,0 +1,117 @@
+"""Observations on disk: per shard a tar of original bytes, and a Parquet file of records that makes it count.
+
+`<shard>.tar` is a webdataset: one member per picture, named by key and true extension. `<shard>.parquet` is moved into
+place last, whole and flushed; a tar without one is what an interrupted run left. A shard is named by the hash of what
+it was asked to fetch. Each record is one observation of one URL; a later attempt is another record in another shard.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from storage.records import sync_folder
+from storage.web.errors import DownloadError
+
+RECORDS = pa.schema(
+    [
+        ("url", pa.string()),
+        ("attempt", pa.int32()),  # tries made on this URL, those of earlier runs included
+        ("outcome", pa.string()),  # "success", or the reason word
+        ("verdict", pa.string()),  # kept, dropped, failed
+        ("http_status", pa.int32()),
+        ("final_url", pa.string()),  # after redirects
+        ("content_type", pa.string()),  # as the server claims
+        ("n_bytes", pa.int64()),  # of the body, where one came
+        ("image_id", pa.string()),  # sha256 of the bytes; of kept ones only, as all that follow
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),  # as decoded: jpeg, png, webp, gif, bmp, avif
+        ("tar", pa.string()),  # file name below the folder
+        ("key", pa.string()),  # the sample's key in the tar: hash of the URL
+        ("offset", pa.int64()),  # where in the tar the bytes begin
+        ("size", pa.int64()),
+        ("evidence", pa.string()),  # the header, line or message that shows the outcome
+        ("fetched_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+URLS = pa.schema([("url", pa.string()), ("key", pa.string()), ("first_attempt", pa.int32())])
+
+PARTIAL = ".partial"
+_SHARD = re.compile(r"[0-9a-f]{32}")
+
+
+def url_key(url: str) -> str:
+    """32 hex digits that stand for a URL, in whatever shard it lies."""
+    return hashlib.blake2b(url.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def shard_name(urls: pa.Table) -> str:
+    """32 hex digits that stand for a shard: its URLs and the number of their first attempt."""
+    digest = hashlib.sha256()
+    for key, attempt in zip(urls["key"].to_pylist(), urls["first_attempt"].to_pylist(), strict=True):
+        digest.update(f"{key} {attempt}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def publish_shard(folder: Path, name: str, *, tar: Path | None, records: Path) -> None:
+    """Move a finished shard into `folder`; it counts once the records have their name. Durable when it returns."""
+    if tar is not None:
+        _flush(tar)
+        tar.replace(folder / f"{name}.tar")
+        sync_folder(folder)
+    _flush(records)
+    records.replace(folder / f"{name}.parquet")
+    sync_folder(folder)
+
+
+def clean_folder(folder: Path) -> None:
+    """Remove what an interrupted run left: work in progress, and tars without records."""
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    for tar in folder.glob("*.tar"):
+        if _SHARD.fullmatch(tar.stem) and not tar.with_suffix(".parquet").exists():
+            tar.unlink()
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The finished shards, in a fixed order."""
+    return sorted(path.stem for path in folder.glob("*.parquet") if _SHARD.fullmatch(path.stem))
+
+
+def read_downloads(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The latest observation of each URL, sorted by url; columns as in RECORDS, or the named ones."""
+    wanted = list(columns) if columns is not None else RECORDS.names
+    needed = list(dict.fromkeys(["url", "attempt", *wanted]))
+    schema = pa.schema([RECORDS.field(name) for name in needed])
+    shards = [_read_records(folder / f"{name}.parquet", needed) for name in shard_names(folder)]
+    table = pa.concat_tables([schema.empty_table(), *shards])
+    table = table.sort_by([("url", "ascending"), ("attempt", "ascending")]).combine_chunks()
+    if table.num_rows > 1:
+        url = table["url"].combine_chunks()
+        is_last = pc.not_equal(url.slice(0, len(url) - 1), url.slice(1))
+        table = table.filter(pa.concat_arrays([*_chunks(is_last), pa.array([True])]))
+    return table.select(wanted)
+
+
+def _read_records(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise DownloadError(
+            f"records `{path}` must be readable; {error}. Restore the file, or remove it to fetch its URLs again."
+        ) from None
+
+
+def _chunks(array: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    return list(array.chunks) if isinstance(array, pa.ChunkedArray) else [array]
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

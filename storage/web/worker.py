@@ -1,0 +1,55 @@
+"""A process of a download: how it starts, which shard it runs, and when it ends."""
+
+import fcntl
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from pathlib import Path
+
+from storage.web.errors import DownloadError
+from storage.web.fetching import WebClient
+from storage.web.guard import Connect
+from storage.web.rule import DownloadRule
+from storage.web.shard_run import ShardRun, ShardTask
+
+WORKERS_LOCK = ".workers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Process:
+    """What a worker process keeps from shard to shard; the lock's descriptor is held until it ends."""
+
+    rule: DownloadRule
+    client: WebClient
+    lock: int
+
+
+_process: _Process | None = None
+
+
+def start_worker(stop: connection.Connection, rule: DownloadRule, connect: Connect, folder: Path) -> None:
+    """Prepare a fresh process: it ends when its parent ends or closes `stop`, and says in `folder` that it lives."""
+    global _process  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
+    from PIL import Image
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    lock = os.open(folder / WORKERS_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is compared before anything is decoded
+    _process = _Process(rule=rule, client=WebClient(rule, connect), lock=lock)
+
+
+def run_shard(task: ShardTask) -> dict[str, int]:
+    """Fetch a shard and publish it; returns the URLs per outcome. Raises DownloadError, nothing published."""
+    if _process is None:
+        raise DownloadError("`start_worker` must run first in this process; it did not.")
+    return ShardRun(task, _process.rule, _process.client).run()
+
+
+def _end_with_parent(stop: connection.Connection) -> None:
+    parent = parent_process()
+    connection.wait([stop, *([parent.sentinel] if parent is not None else [])])
+    os._exit(1)
