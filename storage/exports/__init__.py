@@ -1,0 +1,20 @@
+"""Formats that the kept pairs of a build are exported to: one file each, and one way to write them all (export.py)."""
+
+from collections.abc import Mapping
+
+from storage.exports.croissant import write_croissant
+from storage.exports.datacomp import write_datacomp
+from storage.exports.export import Export, ExportSummary
+from storage.exports.huggingface import write_huggingface
+from storage.exports.parquet import write_parquet
+from storage.exports.webdataset import write_webdataset
+
+EXPORTS: Mapping[str, Export] = {
+    "webdataset": Export(format="webdataset", version=1, fill=write_webdataset),
+    "parquet": Export(format="parquet", version=1, fill=write_parquet),
+    "datacomp": Export(format="datacomp", version=1, fill=write_datacomp),
+    "huggingface": Export(format="huggingface", version=1, fill=write_huggingface),
+    "croissant": Export(format="croissant", version=1, fill=write_croissant),
+}
+
+__all__ = ["EXPORTS", "Export", "ExportSummary"]

@@ -1,0 +1,83 @@
+"""Croissant: the Parquet file and a machine-readable card that describes it (MLCommons Croissant 1.0).
+
+Needs `mlcroissant` (extra `croissant`), which builds and validates the card offline.
+"""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from storage.exports import parquet
+from storage.exports.content import COLUMNS, Content
+from storage.exports.errors import ExportError, MissingExtraError
+from storage.exports.export import file_hash
+
+CARD = "croissant.json"
+_KINDS = (
+    (pa.types.is_boolean, "BOOL"),
+    (pa.types.is_integer, "INTEGER"),
+    (pa.types.is_floating, "FLOAT"),
+    (pa.types.is_string, "TEXT"),
+    (pa.types.is_large_string, "TEXT"),
+)
+
+
+def write_croissant(content: Content, folder: Path) -> dict[str, int]:
+    """Write `samples.parquet` as the Parquet export does, and `croissant.json`; counts of rows, columns and fields.
+
+    Columns of numbers, truth values and text become fields; others are in the file only (`columns` minus `fields`).
+    The card claims no licence, citation or date: a build knows none.
+    """
+    mlc = _mlcroissant()
+    counts = parquet.write_parquet(content, folder)
+    schema = content.rows.schema
+    fields = [field for column in schema if (field := _field(mlc, column)) is not None]
+    try:
+        card = mlc.Metadata(
+            name=content.name,
+            description=f"Image-text pairs: the kept pairs of build {content.name} (seed {content.seed}), by evenly.",
+            version="1.0.0",
+            distribution=[
+                mlc.FileObject(
+                    id=parquet.FILE,
+                    name=parquet.FILE,
+                    content_url=parquet.FILE,
+                    encoding_formats=["application/x-parquet"],
+                    sha256=file_hash(folder / parquet.FILE),
+                )
+            ],
+            record_sets=[mlc.RecordSet(id="samples", name="samples", fields=fields)],
+        )
+    except mlc.ValidationError as error:
+        raise ExportError(f"the Croissant card must be valid; {' '.join(str(error).split())}") from None
+    (folder / CARD).write_text(json.dumps(card.to_json(), indent=1) + "\n", encoding="utf-8")
+    return {**counts, "fields": len(fields)}
+
+
+def _field(mlc: ModuleType, column: pa.Field) -> Any:  # noqa: ANN401 - a type of an optional package
+    kind = next((kind for is_kind, kind in _KINDS if is_kind(column.type)), None)
+    if kind is None:
+        return None
+    return mlc.Field(
+        id=f"samples/{quote(column.name, safe='')}",
+        name=column.name,
+        description=COLUMNS.get(column.name, column.name),
+        data_types=[getattr(mlc.DataType, kind)],
+        source=mlc.Source(file_object=parquet.FILE, extract=mlc.Extract(column=column.name)),
+    )
+
+
+def _mlcroissant() -> ModuleType:
+    try:
+        import mlcroissant
+    except ImportError:
+        raise MissingExtraError(
+            "`croissant` must have the package mlcroissant; it is not installed. "
+            "Run `.venv/bin/pip install -e '.[croissant]'`, or choose another format."
+        ) from None
+    module: ModuleType = mlcroissant
+    return module

@@ -1,0 +1,20 @@
+"""What can go wrong in an export.
+
+ExportError (a StorageError)
+├── ExistingExportError   the folder holds something else
+└── MissingExtraError     a format needs an optional package
+"""
+
+from storage.errors import StorageError
+
+
+class ExportError(StorageError):
+    """Root of this package's errors: the rows or the name cannot be exported as they are."""
+
+
+class ExistingExportError(ExportError):
+    """The folder holds something other than this export; nothing of it was touched."""
+
+
+class MissingExtraError(ExportError):
+    """The format needs a package that is not installed."""

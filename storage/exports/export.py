@@ -1,0 +1,143 @@
+"""One way to write every format: into a hidden folder, manifest last, then a rename.
+
+`export.json`, the manifest, says what lies beside it: format, build, counts, SHA-256 of every file, and the hash of
+the content that the export was made from. Running a finished export again checks its files and reuses it.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from storage.errors import DamagedError
+from storage.exports.content import Content, ReadBytes, sorted_rows
+from storage.exports.errors import ExistingExportError, ExportError
+from storage.exports.partial import partial_folder
+from storage.records import content_hash, create_record, read_record
+from storage.tables import table_hash
+
+MANIFEST = "export.json"
+
+
+class Fill(Protocol):
+    """What a format is: writes `content` into the empty `folder` and says how much of what it wrote."""
+
+    def __call__(self, content: Content, folder: Path, /) -> dict[str, int]:
+        """Write the files; counts by name."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSummary:
+    """An export on disk: what was counted, SHA-256 by file, and whether it was there before."""
+
+    format: str
+    build: str
+    folder: Path
+    content_hash: str
+    counts: Mapping[str, int]
+    files: Mapping[str, str]
+    reused: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A format that rows can be exported to. `version` rises when the same rows would give other files."""
+
+    format: str
+    version: int
+    fill: Fill
+
+    def __call__(
+        self,
+        rows: pa.Table,
+        folder: Path,
+        *,
+        read_bytes: ReadBytes,
+        name: str,
+        seed: int,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> ExportSummary:
+        """Export `rows`, the kept pairs of the build `name` made with `seed`, to `folder`; what is there afterwards.
+
+        `read_bytes(image_ids)` yields the pictures' original bytes in the order asked. The same rows, in any order,
+        give the same bytes. Readers see the whole export or none. Raises ExistingExportError if `folder` holds
+        anything else, ExportError for rows or names that cannot be exported, DamagedError for wrong bytes.
+        """
+        _check_name(name)
+        rows = sorted_rows(rows)
+        identity: dict[str, Any] = {"format": self.format, "version": self.version, "build": name, "seed": seed}
+        wanted = content_hash({**identity, "rows": table_hash(rows)})
+        if found := _existing(folder, wanted):
+            return found
+        content = Content(rows=rows, read_bytes=read_bytes, name=name, seed=seed, progress=progress)
+        try:
+            with partial_folder(folder) as partial:
+                counts = self.fill(content, partial)
+                record = {**identity, "content_hash": wanted, "counts": counts, "files": _file_hashes(partial)}
+                create_record(partial / MANIFEST, record)
+                (partial / MANIFEST).chmod(partial.stat().st_mode & 0o666)  # an export is for others to read
+        except FileExistsError:  # another process was faster
+            if found := _existing(folder, wanted):
+                return found
+            raise
+        return _summary(folder, record, reused=False)
+
+
+def _check_name(name: str) -> None:
+    if not (name.isascii() and 0 < len(name) <= 200 and all(letter.isalnum() or letter in "-_." for letter in name)):
+        raise ExportError(
+            f"`name` must be 1 to 200 of A-Z, a-z, 0-9, `-`, `_` and `.`; got {name!r}. Use the build's id."
+        )
+
+
+def _existing(folder: Path, wanted: str) -> ExportSummary | None:
+    """The finished export in `folder`, its files checked; None where there is none yet."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    if not (folder / MANIFEST).is_file():
+        raise ExistingExportError(
+            f"`folder` must be new, empty or hold this export; got `{folder}`, which holds something else. "
+            "Choose another folder."
+        )
+    record = read_record(folder / MANIFEST)
+    if record.get("content_hash") != wanted:
+        raise ExistingExportError(
+            f"`folder` must be new, empty or hold this export; got `{folder}`, which holds {record.get('format')} of "
+            f"build `{record.get('build')}` with other content. Choose another folder, or remove this one."
+        )
+    wrong = [name for name, sha256 in record["files"].items() if file_hash(folder / name) != sha256]
+    if wrong:
+        raise DamagedError(
+            f"export `{folder}` must match its {MANIFEST}; {len(wrong)} of {len(record['files'])} files do not, first "
+            f"`{wrong[0]}`. Remove the folder and export again."
+        )
+    return _summary(folder, record, reused=True)
+
+
+def _summary(folder: Path, record: Mapping[str, Any], *, reused: bool) -> ExportSummary:
+    return ExportSummary(
+        format=record["format"],
+        build=record["build"],
+        folder=folder,
+        content_hash=record["content_hash"],
+        counts=record["counts"],
+        files=record["files"],
+        reused=reused,
+    )
+
+
+def _file_hashes(folder: Path) -> dict[str, str | None]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in paths}
+
+
+def file_hash(path: Path) -> str | None:
+    """SHA-256 of a file in hex; None where there is no file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,69 @@
+"""A folder that appears under its name complete or not at all."""
+
+import fcntl
+import glob
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from storage.records import sync_folder
+
+
+@contextmanager
+def partial_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty hidden folder beside `folder`: flushed to disk and renamed to it at the end of the block.
+
+    Removed if the block fails. What killed writers left beside `folder` is removed first; a living writer holds a lock
+    on its own. Raises FileExistsError if `folder` got content meanwhile (an empty one is replaced).
+    """
+    parent = folder.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    partial = parent / f".{folder.name}.{secrets.token_hex(8)}.partial"
+    with ExitStack() as held:
+        with _lock(parent, wait=True):  # so that nobody sweeps between these two lines
+            _sweep(folder)
+            partial.mkdir()
+            held.enter_context(_lock(partial, wait=False))
+        try:
+            yield partial
+            _flush(partial)
+            if folder.is_dir() and any(folder.iterdir()):
+                raise FileExistsError(folder)
+            partial.rename(folder)
+            sync_folder(parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
+        with suppress(FileNotFoundError), _lock(left, wait=False) as abandoned:
+            if abandoned:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Lock `folder` for the block; False if someone else holds it or the file system has no such locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _flush(folder: Path) -> None:
+    """Flush all files and names below `folder` to disk."""
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(Path(place))
