@@ -1,0 +1,167 @@
+"""Rows of a pool file as Arrow tables: Parquet as it is, CSV and JSON lines row by row.
+
+CSV and JSON lines are read by Python's own readers: they are slower than Arrow's, but a broken row is one row to them,
+not the end of the file. Their columns are text; what is no text in JSON is kept as JSON text.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import StorageError
+from storage.tables import first_line
+
+_PARQUET_ROWS = 65_536
+_TEXT_ROWS = 8_192
+_KEYS_FROM_ROWS = 1_000
+Row = dict[str, object]
+
+
+class PoolError(StorageError, ValueError):
+    """A pool or label file that cannot be read as it is described."""
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """A stretch of a file, with its own columns.
+
+    `broken` marks rows that could not be read at all; `not_text` marks, per column that should hold text, values that
+    are something else. Both are one bool per row, empty where there is nothing to mark.
+    """
+
+    table: pa.Table
+    broken: Sequence[bool] = ()
+    not_text: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PoolReader:
+    """How to read one kind of file: its column names, and its rows; `rows` is told which columns should hold text."""
+
+    columns: Callable[[Path], list[str]]
+    rows: Callable[[Path, Sequence[str]], Iterator[RawRows]]
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """Names of the top-level columns."""
+    with _readable(path, "Parquet"), pq.ParquetFile(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def parquet_rows(path: Path, _text: Sequence[str]) -> Iterator[RawRows]:
+    """The file's tables, types as they are."""
+    with _readable(path, "Parquet"), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+            yield RawRows(pa.Table.from_batches([batch]))
+
+
+def csv_columns(path: Path) -> list[str]:
+    """The header."""
+    with _readable(path, "CSV"), _open(path) as stream:
+        return next(csv.reader(_lines(stream)), [])
+
+
+def csv_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
+    """Rows below the header; one with another number of fields, or a field above 128 kB, is broken."""
+    with _readable(path, "CSV"), _open(path) as stream:
+        reader = csv.reader(_lines(stream))
+        header = next(reader, [])
+        yield from _tables(_csv_rows(reader, header), header, text)
+
+
+def _csv_rows(reader: Iterator[list[str]], header: list[str]) -> Iterator[Row | None]:
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error:
+            yield None
+            continue
+        if fields is None:
+            return
+        if fields:
+            yield cast("Row", dict(zip(header, fields, strict=True))) if len(fields) == len(header) else None
+
+
+def jsonl_columns(path: Path) -> list[str]:
+    """The keys of the first thousand rows, in order of appearance."""
+    with _readable(path, "JSON lines"), _open(path) as stream:
+        return list(dict.fromkeys(key for row in islice(_json_rows(stream), _KEYS_FROM_ROWS) for key in row or ()))
+
+
+def jsonl_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
+    """One row per line that is not blank; a line that is no JSON object is broken."""
+    header = jsonl_columns(path)
+    with _readable(path, "JSON lines"), _open(path) as stream:
+        yield from _tables(_json_rows(stream), header, text)
+
+
+def _json_rows(stream: BinaryIO) -> Iterator[Row | None]:
+    for line in stream:
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        yield row if isinstance(row, dict) else None
+
+
+def _tables(rows: Iterator[Row | None], header: list[str], text: Sequence[str]) -> Iterator[RawRows]:
+    """Tables of text columns: those of `header`, and keys that turn up later."""
+    while stretch := list(islice(rows, _TEXT_ROWS)):
+        names = list(dict.fromkeys([*header, *(key for row in stretch for key in row or ())]))
+        columns, not_text = {}, {}
+        for name in names:
+            values = [row.get(name) if row is not None else None for row in stretch]
+            if name in text:
+                not_text[name] = [value is not None and not isinstance(value, str) for value in values]
+                values = [value if isinstance(value, str) else None for value in values]
+            columns[name] = _text_array(values)
+        yield RawRows(pa.table(columns), [row is None for row in stretch], not_text)
+
+
+def _text_array(values: list[object]) -> pa.Array:
+    """Text, with what is no text written as JSON. Bytes that were no UTF-8 stay what they are: whoever reads checks."""
+    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([None if text is None else _raw_bytes(text) for text in texts], pa.binary()).view(pa.string())
+
+
+def _raw_bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    for number, line in enumerate(stream):
+        yield line.decode("utf-8-sig" if number == 0 else "utf-8", "surrogateescape")
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+@contextmanager
+def _readable(path: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except PoolError:
+        raise
+    except (OSError, EOFError, ValueError, NotImplementedError) as error:  # pyarrow's errors are among them
+        raise PoolError(
+            f"`path` must be a readable {kind} file; got `{first_line(error)}` at `{path}`. "
+            "Check that it is whole and that `kind` is right."
+        ) from None

@@ -1,0 +1,67 @@
+"""Columns of a pool as clean text: what is no text, or no UTF-8, is told apart from what is not there."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def as_text(column: pa.ChunkedArray, not_text: Sequence[bool] = ()) -> tuple[pa.Array, pa.Array]:
+    """(the text, whether it is something else): text is null where a value is null, of another type, or no UTF-8."""
+    array = _plain(column)
+    if not _is_text(array.type):
+        return pa.nulls(len(array), pa.string()), pc.is_valid(array)
+    bad = pa.array(not_text or [False] * len(array), pa.bool_())
+    broken = _not_utf8(array)
+    if broken is not None:
+        bad = pc.or_(bad, broken)
+        array = pa.array(
+            [None if is_broken else value for value, is_broken in zip(_bytes(array), broken.to_pylist(), strict=True)],
+            pa.binary(),
+        ).cast(pa.string())
+    return array, bad
+
+
+def repaired(column: pa.ChunkedArray) -> pa.Array:
+    """The column, with U+FFFD for what is no UTF-8."""
+    array = _plain(column)
+    if not _is_text(array.type) or _not_utf8(array) is None:
+        return array
+    return pa.array(
+        [None if value is None else value.decode("utf-8", "replace") for value in _bytes(array)], pa.string()
+    )
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_null(array.type) or (_is_text(array.type) and not pa.types.is_string(array.type)):
+        return array.cast(pa.string())
+    return array
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _not_utf8(array: pa.Array) -> pa.Array | None:
+    """Which values are no UTF-8; None where all are."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return pa.array([value is not None and not _decodes(value) for value in _bytes(array)], pa.bool_())
+    return None
+
+
+def _bytes(array: pa.Array) -> list[bytes | None]:
+    values: list[bytes | None] = array.view(pa.binary()).to_pylist()
+    return values
+
+
+def _decodes(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

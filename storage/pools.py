@@ -1,0 +1,240 @@
+"""Pools of image-text pairs as people have them: Parquet, CSV and JSON-lines files, read as one stream of rows.
+
+Every row of a pool comes out, in order. One from which no pair can be made carries a word in `reject`:
+missing_url, bad_url (no text, or not http or https), missing_caption, bad_caption (no text), bad_row (no row at all).
+"""
+
+import glob
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.pool_rows import (
+    PoolError,
+    PoolReader,
+    RawRows,
+    csv_columns,
+    csv_rows,
+    jsonl_columns,
+    jsonl_rows,
+    parquet_columns,
+    parquet_rows,
+)
+from storage.pool_texts import as_text, repaired
+
+__all__ = ["POOL_COLUMNS", "READERS", "LabelFile", "PoolError", "PoolSource", "read_labels", "read_pool", "source_hash"]
+
+READERS: Mapping[str, PoolReader] = {
+    "parquet": PoolReader(parquet_columns, parquet_rows),
+    "csv": PoolReader(csv_columns, csv_rows),
+    "jsonl": PoolReader(jsonl_columns, jsonl_rows),
+}
+
+POOL_COLUMNS = ("url", "caption", "source_id", "source", "file_hash", "row", "reject")
+"""What every table of `read_pool` begins with; the pool's other columns follow, under `pool_<name>` where taken."""
+
+_TAKEN = frozenset({*POOL_COLUMNS, "uid"})
+_WEB_URL = r"^(?i:https?)://[^\s/?#]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSource:
+    """A pool: files of one `kind`, by path or pattern, and which of their columns mean what.
+
+    `id` names the pool's own identifier; `source` the column that says where a row comes from, for which the file's
+    name stands in.
+    """
+
+    kind: str
+    path: str
+    url: str = "url"
+    caption: str = "caption"
+    id: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelFile:
+    """A file that gives pictures a class and, where `group` is named, a group; `key` names its column of URLs."""
+
+    file: str
+    key: str = "url"
+    column: str = "label"
+    group: str | None = "group"
+
+
+def read_pool(source: PoolSource) -> Iterator[pa.Table]:
+    """Read a pool in stretches of bounded size, files sorted by path.
+
+    Columns: url, caption, source_id, source (strings), file_hash (sha256 of the file, hex), row (int64, from 0 in its
+    file), reject (null, or why no pair can be made), then the pool's other columns. Values of url and caption are
+    as in the file, null where they are no text. Raises PoolError now for a file or column that is not there, and at
+    the end for a pool without rows.
+    """
+    reader = _reader(source.kind)
+    files = _files(source.path)
+    named = {"url": source.url, "caption": source.caption, "id": source.id, "source": source.source}
+    for file in files:
+        _require_columns(file, reader.columns(file), named)
+    return _read_files(reader, files, source)
+
+
+def source_hash(source: PoolSource | LabelFile) -> str:
+    """SHA-256 over the names (not the folders) and the contents of a source's files: what a step that reads it keys."""
+    files = _files(source.path) if isinstance(source, PoolSource) else [_label_file(source)]
+    digest = hashlib.sha256()
+    for name, content in sorted((file.name, _file_hash(file)) for file in files):
+        digest.update(f"{len(name)}:{name}:{content}\n".encode())
+    return digest.hexdigest()
+
+
+def read_labels(labels: LabelFile) -> pa.Table:
+    """Read a label file (its kind by its suffix): columns key, label, group (strings; group null without one).
+
+    Rows come in the file's order, each key once. Raises PoolError where a key has two labels or groups.
+    """
+    path = _label_file(labels)
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    reader = _reader(suffix.removeprefix("."))
+    named = {"key": labels.key, "column": labels.column, "group": labels.group}
+    _require_columns(path, reader.columns(path), named)
+    names = [labels.key, labels.column, *([labels.group] if labels.group else [])]
+    stretches = [_label_rows(raw.table, names) for raw in reader.rows(path, names)]
+    table = pa.concat_tables(stretches) if stretches else _label_rows(pa.table({name: [] for name in names}), names)
+    table = table.filter(pc.is_valid(table["key"])).group_by(["key", "label", "group"], use_threads=False).aggregate([])
+    counts = Counter(table["key"].to_pylist())
+    twice = next((key for key, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise PoolError(f"`{labels.key}` must have one label and group each; got several for `{twice}` at `{path}`.")
+    return table.select(["key", "label", "group"])
+
+
+def _label_rows(table: pa.Table, names: list[str]) -> pa.Table:
+    columns = [as_text(table[name])[0] if name in table.column_names else None for name in names]
+    columns += [None] * (3 - len(columns))
+    empty = pa.nulls(table.num_rows, pa.string())
+    return pa.table([empty if column is None else column for column in columns], names=["key", "label", "group"])
+
+
+def _read_files(reader: PoolReader, files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
+    total = 0
+    for file in files:
+        row = 0
+        for raw in reader.rows(file, (source.url, source.caption)):
+            if raw.table.num_rows:
+                yield _standard(raw, source, file, row)
+                row += raw.table.num_rows
+        total += row
+    if total == 0:
+        raise PoolError(f"`path` must hold at least one row; got none in `{source.path}`. Fill it or leave it out.")
+
+
+def _standard(raw: RawRows, source: PoolSource, file: Path, first_row: int) -> pa.Table:
+    table, n = raw.table, raw.table.num_rows
+    url, url_is_bad = as_text(table[source.url], raw.not_text.get(source.url, ()))
+    caption, caption_is_bad = as_text(table[source.caption], raw.not_text.get(source.caption, ()))
+    name = pa.array([file.name] * n, pa.string())
+    own = {
+        "url": url,
+        "caption": caption,
+        "source_id": _as_label(table, source.id, "id"),
+        "source": name if source.source is None else pc.coalesce(_as_label(table, source.source, "source"), name),
+        "file_hash": pa.array([_file_hash(file)] * n, pa.string()),
+        "row": pa.array(range(first_row, first_row + n), pa.int64()),
+        "reject": _reject(url, url_is_bad, caption, caption_is_bad, pa.array(raw.broken or [False] * n, pa.bool_())),
+    }
+    used = {source.url, source.caption, source.id, source.source}
+    for column in table.column_names:
+        if column not in used:
+            own[_free_name(column, own, table.column_names)] = repaired(table[column])
+    return pa.table(own)
+
+
+def _reject(
+    url: pa.Array, url_is_bad: pa.Array, caption: pa.Array, caption_is_bad: pa.Array, broken: pa.Array
+) -> pa.Array:
+    is_web = pc.fill_null(pc.match_substring_regex(url, _WEB_URL), False)
+    cases = {
+        "bad_row": broken,
+        "bad_url": url_is_bad,
+        "missing_url": pc.equal(pc.fill_null(url, ""), ""),
+        "not_web": pc.invert(is_web),
+        "bad_caption": caption_is_bad,
+        "missing_caption": pc.is_null(caption),
+    }
+    words = [pa.scalar("bad_url" if name == "not_web" else name) for name in cases]
+    struct = pc.make_struct(*cases.values(), field_names=list(cases))
+    return pc.case_when(struct, *words, pa.scalar(None, pa.string()))
+
+
+def _as_label(table: pa.Table, name: str | None, field: str) -> pa.Array:
+    """A column of text or numbers as text; nulls where `name` is None."""
+    if name is None or name not in table.column_names:
+        return pa.nulls(table.num_rows, pa.string())
+    column = repaired(table[name])
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowNotImplementedError:
+        raise PoolError(
+            f"`{field}` must name a column of text or numbers; got `{name}` of type {column.type}. Name another."
+        ) from None
+
+
+def _free_name(name: str, used: Collection[str], others: Collection[str]) -> str:
+    if name not in _TAKEN:
+        return name
+    free = f"pool_{name}"
+    while free in used or free in others:
+        free = f"pool_{free}"
+    return free
+
+
+def _reader(kind: str) -> PoolReader:
+    if kind not in READERS:
+        raise PoolError(f"`kind` must be one of {', '.join(sorted(READERS))}; got `{kind}`. Choose one of them.")
+    return READERS[kind]
+
+
+def _files(path: str) -> list[Path]:
+    pattern = str(Path(path).expanduser())
+    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute patterns too
+    files = [file for file in files if file.is_file()]
+    if not files:
+        raise PoolError(f"`path` must match at least one file; got `{path}`. Correct it, or make the file.")
+    return files
+
+
+def _label_file(labels: LabelFile) -> Path:
+    path = Path(labels.file).expanduser()
+    if not path.is_file():
+        raise PoolError(f"`labels.file` must be a file; got `{path}`. Correct it, or leave labels out.")
+    return path
+
+
+def _require_columns(path: Path, columns: list[str], named: Mapping[str, str | None]) -> None:
+    twice = next((name for name, count in Counter(columns).items() if count > 1), None)
+    if twice is not None:
+        raise PoolError(f"columns must have different names; got `{twice}` twice at `{path}`. Rename one.")
+    for field, name in named.items():
+        if name is not None and name not in columns:
+            known = ", ".join(columns) or "none"
+            raise PoolError(
+                f"`{field}` must name a column of the file; got `{name}` at `{path}`. Columns there are: {known}."
+            )
+
+
+def _file_hash(path: Path) -> str:
+    stat = path.stat()
+    return _content_hash(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _content_hash(path: Path, *_version: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
