@@ -42,6 +42,18 @@ class ExportSummary:
     files: Mapping[str, str]
     reused: bool
 
+    def to_dict(self) -> dict[str, Any]:
+        """What to print: as JSON values, with the number of files in place of their hashes (export.json has those)."""
+        return {
+            "format": self.format,
+            "build": self.build,
+            "folder": str(self.folder),
+            "content_hash": self.content_hash,
+            "counts": dict(self.counts),
+            "files": len(self.files),
+            "reused": self.reused,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Export:

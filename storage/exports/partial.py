@@ -19,6 +19,7 @@ def partial_folder(folder: Path) -> Iterator[Path]:
     Removed if the block fails. What killed writers left beside `folder` is removed first; a living writer holds a lock
     on its own. Raises FileExistsError if `folder` got content meanwhile (an empty one is replaced).
     """
+    folder = folder.resolve()
     parent = folder.parent
     parent.mkdir(parents=True, exist_ok=True)
     partial = parent / f".{folder.name}.{secrets.token_hex(8)}.partial"

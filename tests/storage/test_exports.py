@@ -103,6 +103,7 @@ def test_the_manifest_counts_and_hashes_every_other_file(kind, tmp_path):
     assert record["files"] == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()} == summary.files
     assert (record["format"], record["build"], record["seed"]) == (kind, BUILD, 7)
     assert record["counts"] == summary.counts
+    assert json.loads(json.dumps(summary.to_dict()))["files"] == len(files)
     assert not summary.reused
 
 
@@ -233,6 +234,14 @@ EXPORTS["webdataset"](rows, Path(sys.argv[1]), read_bytes=die, name="demo", seed
     assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
     assert not export("webdataset", table(), tmp_path / "out").reused
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_empty_folder_behind_a_link_is_filled(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    export("parquet", table(), tmp_path / "out")
+    assert set(contents(tmp_path / "disk")) == {"export.json", "samples.parquet"}
+    assert (tmp_path / "out").is_symlink()
 
 
 @every_format

@@ -1,0 +1,232 @@
+"""The rules of the tree: who may import whom, what is imported late, and what a plug-in must bring along."""
+
+import ast
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DOMAINS = frozenset({"curation", "descriptions", "features", "adapters"})
+MAY_IMPORT = {
+    "flows": DOMAINS | {"tasks", "audit", "storage", "demo"},
+    "tasks": DOMAINS | {"audit", "storage", "demo"},
+    "audit": DOMAINS | {"storage"},
+    **dict.fromkeys(sorted(DOMAINS), frozenset()),
+    "storage": frozenset(),
+    "demo": frozenset(),
+}
+HEAVY = {"torch", "open_clip", "ray", "xllamacpp", "transformers", "timm", "img2dataset", "matplotlib", "sklearn"}
+HEAVY |= {"lingua", "lance", "mlcroissant"}
+DISK = {"os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "fsspec"}
+WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
+# Features read model weights; these modules of descriptions speak to the chat endpoint. Other domain code is shut in.
+CHAT = {"client", "retries", "endpoint", "embedded_llm"}
+PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "EXPORTS", "READERS")
+VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
+
+SOURCES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+every_plugin_dict = pytest.mark.parametrize("plugins", PLUGINS)
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
+
+
+def imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:
+    """(top-level name, line) of each module that `nodes` import; "." for a relative import."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield ("." if node.level else str(node.module).split(".")[0]), node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            name = node.args[0] if node.args else None
+            if isinstance(name, ast.Constant):
+                yield str(name.value).split(".")[0], node.lineno
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes below `node` that run when the module is imported: all but the bodies of functions."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        yield child
+        yield from run_at_import(child)
+
+
+def at(path: Path, line: int, what: str) -> str:
+    return f"{path.relative_to(ROOT)}:{line} {what}"
+
+
+def test_imports_go_one_way_and_by_absolute_names():
+    assert not [
+        at(path, line, f"imports {name}")
+        for path in SOURCES
+        for name, line in imports(ast.walk(parse(path)))
+        if name in {".", "tests", "benchmarks"}
+        or (name in MAY_IMPORT and name != package_of(path) and name not in MAY_IMPORT[package_of(path)])
+    ]
+
+
+def test_heavy_libraries_are_imported_inside_the_function_that_needs_them():
+    assert not [
+        at(path, line, f"imports {name}")
+        for path in SOURCES
+        for name, line in imports(run_at_import(parse(path)))
+        if name in HEAVY
+    ]
+
+
+def test_only_flows_and_tasks_know_prefect():
+    assert not [
+        at(path, line, f"imports {name}")
+        for path in SOURCES
+        if package_of(path) not in {"flows", "tasks"}
+        for name, line in imports(ast.walk(parse(path)))
+        if name == "prefect"
+    ]
+
+
+def test_domain_code_touches_neither_disk_nor_web():
+    wrong = []
+    for path in SOURCES:
+        package = package_of(path)
+        if package not in DOMAINS or (package == "descriptions" and path.stem in CHAT):
+            continue
+        refused = WEB if package == "features" else WEB | DISK
+        nodes = list(ast.walk(parse(path)))
+        wrong += [at(path, line, f"imports {name}") for name, line in imports(nodes) if name in refused]
+        calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "open"]
+        wrong += [at(path, call.lineno, "opens a file") for call in calls if package != "features"]
+    assert not wrong
+
+
+def test_a_file_is_named_for_what_it_holds():
+    assert not [path for path in SOURCES if VAGUE & {path.stem, *path.relative_to(ROOT).parts[:-1]}]
+
+
+def flows_in(path: Path) -> list[str]:
+    """Names of the functions under `@flow` or `@flow(...)`."""
+    functions = (node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [
+        function.name
+        for function in functions
+        for one in function.decorator_list
+        if ast.unparse(one.func if isinstance(one, ast.Call) else one) in {"flow", "prefect.flow"}
+    ]
+
+
+def test_a_flow_file_has_two_words_and_holds_one_flow_of_that_name():
+    found = {path: flows_in(path) for path in SOURCES}
+    named = {path: names for path, names in found.items() if names}
+    assert named
+    assert {package_of(path) for path in named} == {"flows"}
+    assert not [path for path in named if not re.fullmatch(r"[a-z]+_[a-z]+", path.stem)]
+    assert not {path: names for path, names in named.items() if names != [path.stem]}
+
+
+@every_deployment
+def test_a_deployment_has_a_module_entrypoint(deployment):
+    assert re.fullmatch(r"flows\.([a-z]+_[a-z]+)\.\1", deployment["entrypoint"])
+
+
+@every_deployment
+def test_a_deployment_loads_and_its_flow_takes_its_parameters(deployment):
+    from prefect.flows import load_flow_from_entrypoint
+
+    parameters = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False).parameters
+    places = (deployment, *deployment.get("triggers", ()))
+    given = {name for place in places for name in place.get("parameters") or {}}
+    assert given <= set(parameters.properties)
+    assert set(parameters.required or ()) <= given
+
+
+def test_every_package_is_listed_and_every_listed_package_exists():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {path.parent for path in SOURCES}
+    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(listed)
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_top_level_package_resolves_to_this_repository(package):
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin == str(ROOT / package / "__init__.py")
+    assert set(packages_distributions().get(package, ())) <= {"evenly"}
+
+
+def test_the_command_line_and_the_flows_load_no_heavy_library():
+    modules = ["flows.cli", *(deployment["entrypoint"].rpartition(".")[0] for deployment in DEPLOYMENTS)]
+    script = f"import sys, {', '.join(modules)}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def plugin_module(plugins: str) -> str:
+    """The module whose top level writes the dict `plugins`."""
+    for path in SOURCES:
+        for node in parse(path).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            if any(isinstance(target, ast.Name) and target.id == plugins for target in targets):
+                return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return pytest.fail(f"no module writes {plugins}")
+
+
+def plugin_names(plugins: str) -> list[str]:
+    return list(getattr(importlib.import_module(plugin_module(plugins)), plugins))
+
+
+@every_plugin_dict
+def test_a_plugin_dict_holds_plain_names(plugins):
+    names = plugin_names(plugins)
+    assert names
+    assert not [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]
+
+
+@every_plugin_dict
+def test_a_plugin_has_a_row_in_the_docs(plugins):
+    """In docs/methods.md, or the page named for the dict or its module (exports.md, pools.md)."""
+    pages = {"methods", plugins.lower(), plugin_module(plugins).rpartition(".")[2]}
+    files = [ROOT / "docs" / f"{page}.md" for page in sorted(pages)]
+    lines = [line for file in files if file.is_file() for line in file.read_text(encoding="utf-8").splitlines()]
+    assert not [name for name in plugin_names(plugins) if not any(line.startswith(f"| `{name}` |") for line in lines)]
+
+
+@every_plugin_dict
+def test_a_plugin_has_a_test_file(plugins):
+    """Named for it or for the file it is written in; or one for the whole dict (test_exports.py) that names it."""
+    folder = ROOT.joinpath("tests", *plugin_module(plugins).split("."))
+    shared = [folder.parent / f"test_{folder.name}.py", folder / f"test_{plugins.lower()}.py"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in shared if path.is_file())
+    found = getattr(importlib.import_module(plugin_module(plugins)), plugins)
+    stems = {
+        name: {name, str(getattr(plugin, "__module__", name)).rpartition(".")[2]} for name, plugin in found.items()
+    }
+    alone = [name for name in found if not any((folder / f"test_{stem}.py").is_file() for stem in stems[name])]
+    assert not [name for name in alone if not re.search(rf"[\"']{name}[\"']", text)]
+
+
+def test_the_method_table_names_files_that_exist():
+    paths = re.findall(r"\b[a-z]+/[\w/]+\.py\b", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"))
+    assert not [path for path in paths if not (ROOT / path).is_file()]
