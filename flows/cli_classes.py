@@ -31,18 +31,18 @@ def describe(
 
     Example: evenly describe recipes/demo_classes.txt
     """
-    from flows.class_listing import describe_list, read_class_file, submit_list, wanted_methods
+    from flows.class_listing import describe_list, submit_list
+    from flows.recipe_files import read_class_file
 
-    methods = wanted_methods(method)
     listing = read_class_file(classes)
     if submit:
-        event = submit_list(listing, methods=methods, root=root)
+        event = submit_list(listing, methods=method, root=root)
         if as_json:
             print_json(event)
         else:
             print_text(f"submitted {listing.name} as event {event['event']}")
         return
-    result = describe_list(listing, methods=methods, base_url=base_url, model=model, root=root)
+    result = describe_list(listing, methods=method, base_url=base_url, model=model, root=root)
     if as_json:
         print_json(result)
         return

@@ -49,8 +49,19 @@ def run_in(
         encoder=EncoderChoice(**recipe.features.model_dump()),
         progress=Progress(quiet=quiet),
     )
-    sources = tuple(
-        PoolSource(**source.model_dump() | {"path": run.locate(source.path)}) for source in recipe.sources
+    sources = tuple(PoolSource(**source.model_dump() | {"path": run.locate(source.path)}) for source in recipe.sources)
+    labels = (
+        None
+        if recipe.labels is None
+        else LabelFile(**recipe.labels.model_dump() | {"file": run.locate(recipe.labels.file)})
     )
-    labels = None if recipe.labels is None else LabelFile(**recipe.labels.model_dump() | {"file": run.locate(recipe.labels.file)})
     return replace(run, sources=sources, labels=labels)
+
+
+def workspace_run(
+    root: str | os.PathLike[str] | None = None, *, quiet: bool = False, encoder: EncoderChoice | None = None
+) -> Run:
+    """A run without a recipe, for work on what a workspace holds."""
+    return Run(
+        workspace=Workspace.at(root), seed=0, encoder=encoder or EncoderChoice(), progress=Progress(quiet=quiet)
+    )

@@ -53,6 +53,8 @@ def rebuild_dataset(
                 methods=list(listing.methods),
                 base_url=chosen.llm.base_url,
                 model=chosen.llm.model,
+                encoder=chosen.features.model,
+                pretrained=chosen.features.pretrained,
                 root=str(run.workspace.root),
                 quiet=quiet,
             )

@@ -15,7 +15,6 @@ from curation import CAPTIONERS
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from descriptions.methods import METHODS
 from flows.recipe_problems import RecipeError, describe_problems
-from storage.web import DownloadRule
 
 Share = Annotated[float, Field(gt=0, le=1)]
 SectionT = TypeVar("SectionT", bound="Section")
@@ -58,6 +57,18 @@ class Preselect(Section):
     """Balancing before the download, at `headroom` times the final threshold, to allow for losses."""
 
     headroom: Annotated[float, Field(ge=1)] = 2.0
+
+
+class Download(Section):
+    """How pictures are collected, as `storage.web.DownloadRule` says; `respect` names the opt-outs that are honoured."""
+
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    max_wait_s: Annotated[float, Field(ge=0)] = 30.0
+    max_bytes: Annotated[int, Field(gt=0)] = 20_000_000
+    max_pixels: Annotated[int, Field(gt=0)] = 80_000_000
+    respect: tuple[Literal["robots", "x-robots-tag", "tdmrep"], ...] = ("robots", "x-robots-tag", "tdmrep")
+    user_agent_token: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")] = "evenly"
 
 
 class Deduplicate(Section):
@@ -106,7 +117,7 @@ class Curate(Section):
     text: dict[str, dict[str, Any]] = Field(default_factory=dict)
     match: Match = Match()
     preselect: Preselect | None = None
-    download: DownloadRule = DownloadRule()
+    download: Download = Download()
     image: dict[str, dict[str, Any]] = Field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
     recaption: Recaption | None = None
@@ -150,9 +161,6 @@ class LanguageModel(Section):
 
     base_url: str = "embedded"
     model: str = "smollm2"
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    grounding: bool = True
 
 
 class Guard(Section):

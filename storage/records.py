@@ -78,6 +78,7 @@ def _durable_file(path: Path, text: str) -> Iterator[Path]:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
+        os.fchmod(descriptor, 0o644)  # mkstemp's files are private; records are for all who may read the folder
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(text.encode())
             stream.flush()

@@ -18,7 +18,7 @@ from storage.builds import Builds
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from storage.samples import Samples
-from tasks.encoders import encoder_identity, text_rows
+from tasks.encoders import encoder_identity, encoder_of, text_rows
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -112,5 +112,5 @@ def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
 
 
 EVALUATE_ADAPTERS = Step(
-    name="evaluate_adapters", compute=evaluate_adapters, inputs=_hash_build, model=encoder_identity, seeded=True
+    name="evaluate_adapters", compute=evaluate_adapters, inputs=_hash_build, model=encoder_of, seeded=True
 )

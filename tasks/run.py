@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.ledger import Ledger
+from storage.pools import LabelFile, PoolSource
 from storage.workspace import Workspace
 from tasks.progress import Progress
 
@@ -42,6 +43,8 @@ class Run:
     threads: int = 32
     retry_failed: bool = False
     encoder: EncoderChoice = EncoderChoice()
+    sources: tuple[PoolSource, ...] = ()
+    labels: LabelFile | None = None
     progress: Progress = field(default_factory=Progress)
 
     @property

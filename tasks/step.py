@@ -21,7 +21,7 @@ def _no_inputs(_run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
     return {}
 
 
-def _no_model(_run: Run) -> str | None:
+def _no_model(_run: Run, _rule: Rule) -> str | None:
     return None
 
 
@@ -47,7 +47,7 @@ class Step:
     version: int = 1
     observe: Callable[[Run, Records, Rule], None] = _nothing_to_observe
     inputs: Callable[[Run, Records, Rule], dict[str, str]] = _no_inputs
-    model: Callable[[Run], str | None] = _no_model
+    model: Callable[[Run, Rule], str | None] = _no_model
     seeded: bool = False
 
     def spec(self, run: Run, before: Records, rule: Rule) -> StepSpec:
@@ -57,7 +57,7 @@ class Step:
             version=self.version,
             rule=rule,
             inputs={record.name: record.output_hash for record in before} | self.inputs(run, before, rule),
-            model=self.model(run),
+            model=self.model(run, rule),
             seed=run.seed if self.seeded else None,
         )
 

@@ -1,0 +1,94 @@
+"""Describe a class list through a chat endpoint: the embedded one, started for the purpose, or any other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from descriptions.class_list import ClassList, parse_class_list
+from descriptions.client import ChatClient
+from descriptions.describe import describe
+from descriptions.descriptions import ACCEPTED, Descriptions
+from descriptions.embedded_llm import embedded_identity, embedded_llm
+from descriptions.endpoint import Endpoint
+from descriptions.grounding import Grounding
+from descriptions.methods import chosen_methods
+from descriptions.methods.synonyms import consistent_synonyms
+from storage.ledger import StepOutput
+from storage.requests import Requests
+from storage.wordnet import load_noun_synsets
+from tasks.encoders import encoder_identity, text_rows
+from tasks.run import Run
+from tasks.step import Records, Rule, Step
+
+
+def describe_list(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took."""
+    class_list = parse_class_list(rule["text"], rule["list"])
+    methods = chosen_methods(rule["methods"], small_model=rule["base_url"] == "embedded")
+    with _endpoint(rule) as endpoint:
+        client = ChatClient(endpoint, store=Requests(run.workspace))
+        grounding = Grounding(load_noun_synsets())
+        with run.progress.bar("describing classes", len(class_list.classes) * len(methods)) as advance:
+            found = describe(
+                class_list, methods=methods, client=client, grounding=grounding, progress=lambda *_: advance(1)
+            )
+    found = _with_consistent_synonyms(run, class_list, found)
+    return StepOutput(tables={"descriptions": found.table}, notes=found.summary())
+
+
+def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptions) -> Descriptions:
+    """Reject synonyms that lie nearer to another class than to their own, as REAL does."""
+    table = found.table
+    at = np.flatnonzero(
+        pc.and_(pc.equal(table["method"], "synonyms"), pc.equal(table["verdict"], ACCEPTED)).to_numpy()
+    )
+    if not len(at):
+        return found
+    classes = list(class_list.classes)
+    own = [classes.index(name) for name in table["class"].take(at).to_pylist()]
+    synonyms = table["text"].take(at).to_pylist()
+    keep = consistent_synonyms(
+        text_rows(run, [f"a photo of a {name}" for name in synonyms]).astype(np.float32),
+        np.asarray(own),
+        text_rows(run, [f"a photo of a {name}" for name in classes]).astype(np.float32),
+    )
+    rows = np.zeros(table.num_rows, dtype=bool)
+    rows[at[~keep]] = True
+    return found.reject(rows, "nearer_to_another_class")
+
+
+@contextmanager
+def _endpoint(rule: Rule) -> Iterator[Endpoint]:
+    if rule["base_url"] == "embedded":
+        with embedded_llm() as endpoint:
+            yield endpoint
+    else:
+        yield Endpoint(base_url=rule["base_url"], model=rule["model"])
+
+
+def _model(_run: Run, rule: Rule) -> str:
+    identity = embedded_identity() if rule["base_url"] == "embedded" else rule["base_url"]
+    return f"{identity} {rule['model']}"
+
+
+def accepted_texts(run: Run, key: str) -> dict[str, dict[str, list[str]]]:
+    """The accepted texts of a finished description: method -> class -> texts."""
+    record = run.ledger.find(key)
+    texts: dict[str, dict[str, list[str]]] = {}
+    if record is None:
+        return texts
+    table = run.ledger.table(record, "descriptions", ["class", "method", "text", "verdict"])
+    rows: list[dict[str, Any]] = table.filter(pc.equal(table["verdict"], ACCEPTED)).to_pylist()
+    for row in rows:
+        texts.setdefault(row["method"], {}).setdefault(row["class"], []).append(row["text"])
+    return texts
+
+
+def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    return {"encoder": encoder_identity(run)} if "synonyms" in rule["methods"] else {}
+
+
+DESCRIBE = Step(name="describe", compute=describe_list, inputs=_inputs, model=_model)
