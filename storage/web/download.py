@@ -17,11 +17,12 @@ from storage.web.errors import DownloadError, may_pass
 from storage.web.guard import parse_connect
 from storage.web.processes import Progress, WorkerPool
 from storage.web.rule import DownloadRule, user_agent
+from storage.web.shard_run import ALARM_AFTER
 from storage.web.shards import URLS, clean_folder, read_downloads, url_key
 from storage.web.worker import WORKERS_LOCK
 
 SHARD_SIZE = 1000
-_SMALLEST_SHARD = 100
+_WORTH_A_PROCESS = ALARM_AFTER  # URLs; a shard of fewer would not be watched for trouble of all
 _RUN_LOCK = ".lock"
 _ORPHANS_WAIT_S = 30.0
 
@@ -71,7 +72,7 @@ def download_images(
         pending = _pending(distinct, folder, retry_failed=retry_failed)
         recorded_before = len(distinct) - pending.num_rows
         tick(recorded_before)
-        shards = _cut(pending, min(shard_size, max(_SMALLEST_SHARD, math.ceil(pending.num_rows / processes))))
+        shards = _cut(pending, shard_size, processes)
         pool = WorkerPool(rule, targets, folder, processes=min(processes, len(shards)), threads=threads)
         outcomes = pool.fetch(shards, tolerate=frozenset(tolerate), progress=tick)
         clean_folder(folder)
@@ -98,11 +99,12 @@ def _pending(urls: pa.Array, folder: Path, *, retry_failed: bool) -> pa.Table:
     return table.filter(wanted).sort_by("key").combine_chunks()
 
 
-def _cut(pending: pa.Table, size: int) -> list[pa.Table]:
-    """Shards of nearly equal length, at most `size`."""
-    count = math.ceil(pending.num_rows / size)
-    edges = [pending.num_rows * number // count for number in range(count + 1)] if count else []
-    return [pending.slice(start, end - start) for start, end in itertools.pairwise(edges)]
+def _cut(pending: pa.Table, size: int, processes: int) -> list[pa.Table]:
+    """Shards of nearly equal length: at most `size`, and one per process where each is worth it."""
+    n = pending.num_rows
+    count = max(math.ceil(n / size), min(processes, max(1, n // _WORTH_A_PROCESS)))
+    edges = [n * number // count for number in range(count + 1)]
+    return [pending.slice(start, end - start) for start, end in itertools.pairwise(edges) if end > start]
 
 
 @contextmanager

@@ -25,16 +25,15 @@ Connect = Mapping[str, tuple[str, int]]
 _LOOKUP_KEPT_S = 60.0
 _TROUBLE_KEPT_S = 0.4  # shorter than the first wait before a second try
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # NAT64: the last 32 bits are an IPv4 address
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all of IPv6 that is given out so far
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(block)
     for block in (
         "192.0.0.0/24",  # protocol assignments
         "192.88.99.0/24",  # 6to4 relays
         "168.63.129.16/32",  # a cloud's metadata service at an address that counts as public
-        "64:ff9b:1::/48",  # local translation
         "2001::/32",  # Teredo: an IPv4 address inside
         "2002::/16",  # 6to4: an IPv4 address inside
-        "5f00::/16",  # segment routing
     )
 )
 
@@ -64,10 +63,10 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return False
         if ip in _TRANSLATED:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        if ip not in _GLOBAL_UNICAST:
+            return False
     if ip.is_multicast or ip.is_reserved or ip.is_unspecified or any(ip in block for block in _NOT_PUBLIC):
         return False
     return ip.is_global
@@ -107,6 +106,8 @@ class Resolver:
             return [(socket.AF_INET6 if ":" in address else socket.AF_INET, (address, port))]
         if _is_odd_number(host):
             raise FetchError("blocked_address", f"{host} is an odd spelling of an address")
+        if host.rstrip(".").endswith(".invalid"):
+            raise FetchError("dns", f"{host}: no name below invalid exists")  # RFC 6761, section 6.4: not to be asked
         found = self._lookup(host, deadline)
         public = [(family, (address[0], port, *address[2:])) for family, address in found if is_public(address[0])]
         if not public:
