@@ -11,7 +11,7 @@ from demo.nouns import head_noun
 # checks of the text let it pass to the step that must find the fault.
 GOOD = (
     "a drawing of {a}",
-    "an illustration of {a}",
+    "an illustration which shows {a}",
     "a small picture of {a}",
     "a colourful drawing of {a}",
     "a cartoon drawing of {a}",
