@@ -1,0 +1,107 @@
+"""Why a step decided otherwise in another build: what differs between its two runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from audit.published import PublishedBuild
+from storage.ledger import StepRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """name: one of data, rule, model, seed and code, several joined by " and ", or upstream; detail: in words."""
+
+    name: str
+    detail: str
+
+
+class Causes:
+    """Compares the step runs of two builds, step by step."""
+
+    def __init__(self, before: PublishedBuild, after: PublishedBuild) -> None:
+        self._order = list(dict.fromkeys(record.name for build in (before, after) for record in build.records))
+        self._a = {record.name: record for record in before.records}
+        self._b = {record.name: record for record in after.records}
+
+    def of(self, step: str) -> Cause:
+        """What differs at `step`, or else, as "upstream", at the steps that it builds on."""
+        own = self._differences(step)
+        if own:
+            return Cause(name=" and ".join(own), detail="; ".join(own.values()))
+        earlier = {name: self._differences(name) for name in self._upstream(step)}
+        found = [f"{name}: {'; '.join(own.values())}" for name, own in earlier.items() if own]
+        detail = ". ".join(found) or "the steps before decided otherwise, with nothing recorded that explains it"
+        return Cause(name="upstream", detail=detail)
+
+    def of_absence(self) -> Cause:
+        """The cause of a pair that never arrived: the pool."""
+        return Cause(name="data", detail="the pair is not in the pool of that build")
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Per step of either build: rows kept before and after (None where it did not run), and what differs."""
+        return [
+            {
+                "step": name,
+                "kept_before": _kept(self._a.get(name)),
+                "kept_after": _kept(self._b.get(name)),
+                "differs": self._differences(name),
+            }
+            for name in self._order
+        ]
+
+    def _upstream(self, step: str) -> list[str]:
+        return self._order[: self._order.index(step)] if step in self._order else self._order
+
+    def _differences(self, step: str) -> dict[str, str]:
+        """What the two runs of a step differ in, as cause -> words; {} where only what they were given differs."""
+        a, b = self._a.get(step), self._b.get(step)
+        if a is None or b is None:
+            return {"rule": f"step switched {'on' if a is None else 'off'}"} if a is not b else {}
+        found = {}
+        if a.version != b.version:
+            found["code"] = f"step version {a.version} -> {b.version}"
+        if a.rule != b.rule:
+            found["rule"] = _describe_rule(a.rule, b.rule)
+        if a.model != b.model:
+            found["model"] = f"{_short(a.model)} -> {_short(b.model)}"
+        if a.seed != b.seed:
+            found["seed"] = f"{a.seed} -> {b.seed}"
+        files = self._own_inputs(a) != self._own_inputs(b)
+        if files or self._observed_otherwise(a, b):
+            found["data"] = f"other {'input' if files else 'answers'} of {step}"
+        return found
+
+    def _own_inputs(self, record: StepRecord) -> dict[str, str]:
+        """What a step read besides the steps before it."""
+        return {name: value for name, value in record.inputs.items() if name not in self._order}
+
+    def _observed_otherwise(self, a: StepRecord, b: StepRecord) -> bool:
+        """Whether the same question was answered differently: an observation of the world changed."""
+        return a.key == b.key and a.output_hash != b.output_hash
+
+
+def _describe_rule(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> str:
+    """The fields of a rule that differ, nested ones by their dotted name."""
+    parts = []
+    for name in sorted({*a, *b}):
+        before, after = a.get(name), b.get(name)
+        if before == after:
+            continue
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            parts.append(_describe_rule(before, after, f"{prefix}{name}."))
+        else:
+            parts.append(f"{prefix}{name} {_value(before)} -> {_value(after)}")
+    return ", ".join(parts)
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _short(model: str | None) -> str:
+    return "none" if model is None else model[:16]
+
+
+def _kept(record: StepRecord | None) -> int | None:
+    return None if record is None or not record.counts else record.counts.get("kept", 0)

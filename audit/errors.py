@@ -1,0 +1,18 @@
+"""What can go wrong in audit.
+
+AuditError
+├── UnknownSampleError     a uid or URL that the build never saw
+└── IncompleteBuildError   a build whose step records or tables are not all there
+"""
+
+
+class AuditError(ValueError):
+    """Root of this package's errors."""
+
+
+class UnknownSampleError(AuditError):
+    """The build that was asked never saw this uid or URL."""
+
+
+class IncompleteBuildError(AuditError):
+    """A manifest names a step that the ledger does not hold."""

@@ -1,0 +1,172 @@
+"""Whether a build is what its manifest says: hashes, keys, conservation, sample table, draws, pictures."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from audit.content import content_hash_of, content_table_hash
+from audit.findings import Finding
+from audit.guarded import guarded
+from audit.published import PublishedBuild
+from audit.verify_draws import check_draws
+from audit.verify_images import check_images
+from audit.verify_rows import check_conservation
+from storage.errors import StorageError
+from storage.ledger import Ledger, StepRecord, StepSpec
+from storage.records import content_hash
+from storage.samples import Samples, wide_table
+from storage.tables import table_hash
+from storage.workspace import Workspace
+
+ReadBytes = Callable[[Sequence[str]], Iterable[bytes]]
+IMAGES_SAMPLED = 100
+# What `verify_build` checks, by the name that a finding carries.
+CHECKS: Mapping[str, str] = {
+    "record": "each step of the manifest is in the ledger and says the same there",
+    "key": "each step's key is the hash of its name, version, rule, inputs, model and seed",
+    "chain": "each step names as inputs the output hashes of all steps before it",
+    "table": "each stored table has the recorded hash, and each step's output hash is made from these",
+    "conservation": "each step judged the pairs that the steps before kept, each once; counts and reasons add up",
+    "samples": "the sample table holds what the steps say",
+    "draws": "each stored draw follows from seed, uid and concept, and decides its pair",
+    "content": "the content hash and the build id follow from all that",
+    "image": "the bytes of pictures have the hash that names them",
+}
+
+
+def verify_build(
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    *,
+    read_bytes: ReadBytes | None = None,
+    images: int | Literal["all"] = IMAGES_SAMPLED,
+) -> list[Finding]:
+    """Return what is wrong with a build, [] if nothing is; CHECKS says what is looked at.
+
+    `read_bytes` gives the original bytes of image ids, in their order; None leaves pictures out. `images` is how many
+    of the kept pairs' pictures are hashed, chosen by their own hash. A step that is missing or unreadable ends the
+    checks that need it, and is a finding. A flipped byte that changes no value (padding, statistics) is none.
+    """
+    build = PublishedBuild(workspace, manifest)
+    findings = list(_check_records(build))
+    if any(finding.unreadable for finding in findings):
+        return findings
+    findings += [*_check_keys(build.records), *_check_chain(build.records)]
+    for record in build.records:
+        findings += _check_tables(build, record)
+    if not any(finding.unreadable for finding in findings):
+        for check, look in (("conservation", check_conservation), ("samples", _check_samples), ("draws", check_draws)):
+            findings += guarded(check, build.name, partial(look, build))
+    if read_bytes is not None and not any(finding.unreadable for finding in findings):
+        findings += guarded("image", build.name, partial(check_images, build, read_bytes, images))
+    return findings
+
+
+def _check_records(build: PublishedBuild) -> Iterator[Finding]:
+    """Each step of the manifest against its record."""
+    ledger = Ledger(build.workspace)
+    for step in build.manifest["steps"]:
+        try:
+            record = ledger.find(str(step["key"]))
+        except (StorageError, KeyError) as error:
+            yield Finding.of("record", step["name"], f"its record is not readable: {error}", unreadable=True)
+            continue
+        if record is None:
+            yield Finding.of("record", step["name"], f"no record `{step['key']}` in the ledger", unreadable=True)
+            continue
+        held = asdict(record)
+        for name in step:
+            if held.get(name) != step[name]:
+                yield Finding.of("record", f"{step['name']}.{name}", _differs("manifest", step[name], held.get(name)))
+
+
+def _check_keys(records: Sequence[StepRecord]) -> Iterator[Finding]:
+    for record in records:
+        spec = StepSpec(
+            name=record.name,
+            version=record.version,
+            rule=record.rule,
+            inputs=record.inputs,
+            model=record.model,
+            seed=record.seed,
+        )
+        if spec.key != record.key:
+            yield Finding.of("key", record.name, _differs("record", record.key, spec.key))
+
+
+def _check_chain(records: Sequence[StepRecord]) -> Iterator[Finding]:
+    for at, record in enumerate(records):
+        for before in records[:at]:
+            named = record.inputs.get(before.name)
+            if named != before.output_hash:
+                yield Finding.of(
+                    "chain", f"{record.name} <- {before.name}", _differs("input", named, before.output_hash)
+                )
+
+
+def _check_tables(build: PublishedBuild, record: StepRecord) -> Iterator[Finding]:
+    made = content_hash({"tables": dict(record.hashes)})
+    if made != record.output_hash:
+        yield Finding.of("table", record.name, _differs("output hash", record.output_hash, made))
+    for name, recorded in record.hashes.items():
+        where = f"{record.name}/{name}"
+        yield from guarded("table", where, partial(_check_table, build, record, name, recorded))
+
+
+def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded: str) -> Iterator[Finding]:
+    table = build.ledger.table(record, name)
+    table.validate(full=True)
+    found = table_hash(table)
+    if found != recorded:
+        yield Finding.of("table", f"{record.name}/{name}", _differs("hash", recorded, found))
+
+
+def _check_samples(build: PublishedBuild) -> Iterator[Finding]:
+    """The sample table against the ledger, the manifest's numbers against the sample table, and the content hash."""
+    said, name = build.manifest["samples"], str(build.manifest["recipe_name"])
+    where = f"{name} version {said['version']}"
+    wide = wide_table(build.ledger, build.records)
+    stored = Samples(build.workspace, name).read(int(said["version"]))
+    stored.validate(full=True)
+    for column in sorted({*wide.column_names, *stored.column_names}):
+        if column not in stored.column_names or column not in wide.column_names:
+            holder = "the ledger" if column in wide.column_names else "the sample table"
+            yield Finding.of("samples", f"{where}, column {column}", f"only {holder} has it")
+        elif table_hash(stored.select([column])) != table_hash(wide.select([column])):
+            yield Finding.of("samples", f"{where}, column {column}", "holds other values than the steps gave")
+    last = build.deciding[-1].counts.get("kept", 0)
+    counted = {"rows": stored.num_rows, "kept": last, "hash": content_table_hash(stored)}
+    for key, value in counted.items():
+        if said[key] != value:
+            yield Finding.of("samples", f"manifest samples.{key}", _differs("manifest", said[key], value))
+    yield from _check_content(build, wide)
+
+
+def _check_content(build: PublishedBuild, wide: pa.Table) -> Iterator[Finding]:
+    manifest = build.manifest
+    made = content_hash_of(
+        build.ledger,
+        build.records,
+        wide,
+        recipe=manifest["recipe"],
+        seed=manifest["seed"],
+        limit=manifest["limit"],
+        encoder=manifest["encoder"],
+        forget=manifest.get("forget", ()),
+    )
+    if made != manifest["content_hash"]:
+        yield Finding.of("content", "manifest content_hash", _differs("manifest", manifest["content_hash"], made))
+    if not str(manifest["build"]).endswith(f"-{made[:12]}"):
+        yield Finding.of("content", "manifest build", _differs("id", manifest["build"], f"...-{made[:12]}"))
+
+
+def _differs(what: str, said: object, found: object) -> str:
+    return f"{what} says {_short(said)}; found {_short(found)}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,212 @@
+"""Why a pair is in a build or not: its way through every step, read back from the ledger."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from audit.errors import UnknownSampleError
+from audit.explanation import Explanation, PairHistory, StepSight
+from audit.published import PublishedBuild, sql_equals
+from audit.replay import replay_step
+from audit.twins import path_between
+from audit.visible import visible
+from storage.ledger import StepRecord
+from storage.web import read_downloads
+from storage.workspace import Workspace
+
+MERGED_EXAMPLES = 20
+# What names a pair and where its bytes lie; the other columns stand with the step that gave them.
+IDENTITY = ("url", "caption", "source", "source_id", "group", "label")
+
+
+def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, *, replay: bool = False) -> Explanation:
+    """Return the history of the pair with this uid, or of every pair with this URL, in one build.
+
+    A row that never became a pair (merged at once, beyond a limit) is known by its uid alone. With `replay`, each step
+    is computed again where that is possible, and says how.
+
+    Raises UnknownSampleError if the build never saw it.
+    """
+    build = PublishedBuild(workspace, manifest)
+    asked = uid_or_url.strip()
+    uids = _uids(build, asked)
+    if not uids:
+        raise UnknownSampleError(
+            f"`uid or url` must name a pair of build `{build.name}`; it never saw `{visible(asked)}`. "
+            "Ask with a uid of the sample table, or with a URL exactly as the pool has it."
+        )
+    pairs = [_history(build, uid, asked) for uid in uids]
+    if replay:
+        pairs = [replace(pair, steps=[_replayed(build, pair, sight) for sight in pair.steps]) for pair in pairs]
+    return Explanation(build=build.name, asked=asked, pairs=pairs)
+
+
+def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> StepSight:
+    return replace(sight, replay=replay_step(build, pair, sight))
+
+
+def _uids(build: PublishedBuild, asked: str) -> list[str]:
+    """The uids of a uid or URL, those of rows that never became a pair included; "" for rows without a uid."""
+    where = " OR ".join(sql_equals(key, asked) for key in ("uid", "url") if key in build.sample_columns)
+    found = build.samples(["uid"], where)["uid"].to_pylist()
+    arrived = _arrivals(build, asked)
+    return list(dict.fromkeys([*found, *(row.get("uid") or "" for row in arrived)]))
+
+
+def _history(build: PublishedBuild, uid: str, asked: str) -> PairHistory:
+    row = next(iter(build.samples(where=sql_equals("uid", uid)).to_pylist()), None)
+    arrivals = [item for item in _arrivals(build, uid or asked) if (item.get("uid") or "") == uid]
+    if row is None:
+        first = arrivals[0]
+        identity = {name: first[name] for name in IDENTITY if first.get(name) is not None}
+        ended = (first["verdict"], build.deciding[0].name, first["reason"])
+        return _pair(uid, ended, identity, arrivals)
+    sights = [_sight(build, record, row) for record in build.deciding if row.get(f"{record.name}_verdict") is not None]
+    end = next((sight for sight in sights if sight.verdict != "kept"), None)
+    ended = (end.verdict, end.step, end.reason) if end else ("kept", "", "")
+    identity = _plain({name: row[name] for name in _identity_names(build) if row.get(name) is not None})
+    pair = _pair(uid, ended, identity, arrivals)
+    count, examples = _merged_into(build, uid)
+    return replace(pair, steps=sights, image=_image(build, row), merged=count, merged_examples=examples)
+
+
+def _pair(
+    uid: str, ended: tuple[str, str, str], identity: dict[str, Any], arrivals: list[dict[str, Any]]
+) -> PairHistory:
+    outcome, step, reason = ended
+    return PairHistory(
+        uid=uid, outcome=outcome, step=step, reason=reason, identity=identity, image=None, arrivals=arrivals,
+        steps=(), merged=0, merged_examples=(),
+    )  # fmt: skip
+
+
+def _image(build: PublishedBuild, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Which bytes were seen at the pair's URL and where they lie now; None where no step downloaded it."""
+    if row.get("image_id") is None:
+        return None
+    image: dict[str, Any] = {"image_id": row["image_id"], "file": None}
+    folder = build.workspace.downloads
+    if not folder.is_dir():
+        return image
+    records = read_downloads(folder, ["url", "image_id", "tar", "offset", "size", "attempt", "fetched_at"])
+    for found in records.filter(pc.equal(records["image_id"], row["image_id"])).slice(0, 1).to_pylist():
+        image |= _plain({name: found[name] for name in ("offset", "size", "attempt", "fetched_at")})
+        image["file"] = str(folder / found["tar"])
+    return image
+
+
+def _identity_names(build: PublishedBuild) -> list[str]:
+    """The naming columns first, then all others that the pool had."""
+    return list(dict.fromkeys([*IDENTITY, *build.deciding[0].columns]))
+
+
+def _arrivals(build: PublishedBuild, asked: str) -> list[dict[str, Any]]:
+    """The pool rows that had this uid or URL, in the order stored."""
+    first = build.deciding[0]
+    if "arrivals" not in first.hashes:
+        return []
+    keys = [key for key in ("uid", "url") if key in build.schema(first, "arrivals").names]
+    where = " OR ".join(sql_equals(key, asked) for key in keys)
+    return _plain_rows(build.ledger.table(first, "arrivals", where=where))
+
+
+def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) -> StepSight:
+    name, uid = record.name, str(row["uid"])
+    own = [] if record is build.deciding[0] else record.columns
+    columns = {column: row[column] for column in own if row.get(column) is not None}
+    into = row[f"{name}_into"]
+    return StepSight(
+        step=name,
+        version=record.version,
+        verdict=row[f"{name}_verdict"],
+        reason=row[f"{name}_reason"] or "",
+        value=row[f"{name}_value"],
+        rule=record.rule,
+        notes=record.notes,
+        model=record.model,
+        seed=record.seed,
+        columns=_plain(columns),
+        rows=_child_rows(build, record, uid),
+        twin=None if into is None else _twin(build, record, uid, into),
+        run={"key": record.key, "started": record.started, "ended": record.ended}
+        | {"flow_run_id": record.flow_run_id, "code": dict(record.code)},
+    )
+
+
+def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows that belong to a pair in each table that names pairs; vectors are left out."""
+    found = {}
+    for name in record.hashes:
+        if name in ("decisions", "arrivals"):
+            continue
+        schema = build.schema(record, name)
+        keys = [key for key in ("uid", "uid_a", "uid_b") if key in schema.names]
+        columns = [field.name for field in schema if field.name != "uid" and not _is_vector(field.type)]
+        if not keys:
+            continue
+        where = " OR ".join(sql_equals(key, uid) for key in keys)
+        rows = _plain_rows(build.ledger.table(record, name, columns, where))
+        if rows:
+            found[name] = [_with_concepts(build, row) for row in rows]
+    return found
+
+
+def _with_concepts(build: PublishedBuild, row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose list of entry numbers is replaced by the concepts they stand for."""
+    numbers, names = row.get("entries"), build.concepts
+    if not isinstance(numbers, list) or names is None:
+        return row
+    return row | {"entries": [names[number] for number in numbers]}
+
+
+def _twin(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> dict[str, Any]:
+    """The pair that stands for a merged one: who it is, how it ended, and the edges that lead to it."""
+    where = sql_equals("uid", into)
+    rows = build.samples(["uid", "url", "caption"], where).to_pylist()
+    twin: dict[str, Any] = rows[0] if rows else {"uid": into, "url": None, "caption": None}
+    ended = next((row for row in build.fates(where).to_pylist()), {"step": "", "reason": ""})
+    edges = build.ledger.table(record, "edges") if "edges" in record.hashes else None
+    path = [] if edges is None else path_between(edges, uid, into)
+    return twin | {"ended": {"step": ended["step"], "reason": ended["reason"]}, "path": path}
+
+
+def _merged_into(build: PublishedBuild, uid: str) -> tuple[int, list[dict[str, Any]]]:
+    """How many pairs are merged into this one, over all steps, and the first of them."""
+    count, examples = 0, list[dict[str, Any]]()
+    for record in build.deciding:
+        if record.counts.get("merged"):
+            column = f"{record.name}_into"
+            found = build.samples(["uid", "url", f"{record.name}_reason"], sql_equals(column, uid))
+            count += found.num_rows
+            for row in found.slice(0, MERGED_EXAMPLES - len(examples)).to_pylist():
+                examples.append({"uid": row["uid"], "url": row["url"], "reason": row[f"{record.name}_reason"]})
+    return count, examples
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) or (pa.types.is_list(kind) and pa.types.is_floating(kind.value_type)))
+
+
+def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    return [_plain(row) for row in table.to_pylist()]
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain_value(value) for name, value in row.items()}
+
+
+def _plain_value(value: Any) -> Any:  # noqa: ANN401 - any Arrow value
+    """A JSON-able value: bytes in hex, times in ISO form, NaN as null."""
+    if isinstance(value, Mapping):
+        return _plain(value)
+    if isinstance(value, list):
+        return [_plain_value(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value.isoformat() if hasattr(value, "isoformat") else value

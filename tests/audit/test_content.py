@@ -1,0 +1,55 @@
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from audit.content import LEFT_OUT, LEFT_OUT_ENDINGS, content_table, content_table_hash
+from storage.workspace import Workspace
+
+ROWS = pa.table({"uid": ["b", "a", "a"], "entry": ["x", "z", "y"], "p": [0.1, 0.2, 0.3]})
+
+
+def test_the_order_of_rows_with_a_uid_is_no_content():
+    assert content_table_hash(ROWS) == content_table_hash(ROWS.take([2, 0, 1]))
+    assert content_table(ROWS)["entry"].to_pylist() == ["y", "z", "x"]
+
+
+def test_the_order_of_a_list_without_uids_is_content():
+    concepts = pa.table({"entry": ["cat", "fox"]})
+    assert content_table_hash(concepts) != content_table_hash(concepts.take([1, 0]))
+
+
+@pytest.mark.parametrize("name", [*LEFT_OUT, *(f"align{ending}" for ending in LEFT_OUT_ENDINGS)])
+def test_a_column_that_is_left_out_changes_nothing(name):
+    assert content_table_hash(ROWS.append_column(name, pa.array(["1", "2", "3"]))) == content_table_hash(ROWS)
+
+
+def test_every_other_column_counts():
+    assert content_table_hash(ROWS.append_column("width", pa.array([1, 2, 3]))) != content_table_hash(ROWS)
+
+
+def test_the_same_rebuild_elsewhere_and_later_has_the_same_content_hash(build, published, tmp_path):
+    again = build(started=datetime(2027, 1, 1, tzinfo=UTC))
+    assert again["content_hash"] == published[1]["content_hash"]
+    assert again["build"] == published[1]["build"]
+    assert Workspace.at(tmp_path / "workspace").root != published[0].root
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 8},
+        {"keep_top": 0.5},
+        {"versions": {"align": 2}},
+        {"encoder": "encoder-b"},
+        {"off": ("deduplicate_perceptual",)},
+        {"min_words": 1},
+    ],
+    ids=["seed", "rule", "step version", "model", "step off", "rule without effect on the rest"],
+)
+def test_whatever_makes_a_build_changes_its_content_hash(build, change):
+    assert build()["content_hash"] != build(**change)["content_hash"]
+
+
+def test_rows_of_the_pool_in_another_order_are_the_same_content(build, little):
+    assert build()["content_hash"] == build(pool=little.pool[::-1])["content_hash"]

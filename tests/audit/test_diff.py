@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from audit.diff import diff_builds
+from audit.published import PublishedBuild
+
+
+def kept(workspace, manifest) -> set[str]:
+    fates = PublishedBuild(workspace, manifest).fates().to_pylist()
+    return {row["uid"] for row in fates if not row["step"]}
+
+
+def total(changes) -> int:
+    return sum(change.count for change in changes)
+
+
+def test_a_build_does_not_differ_from_itself(published):
+    workspace, manifest = published
+    difference = diff_builds(workspace, manifest, manifest)
+    assert (difference.entered, difference.left, difference.changed) == ([], [], [])
+    assert difference.unchanged == difference.kept_before == difference.kept_after == len(kept(*published))
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"keep_top": 0.5}, "rule"),
+        ({"min_words": 4}, "rule"),
+        ({"off": ("deduplicate_perceptual",)}, "rule"),
+        ({"limit": 15}, "rule"),
+        ({"seed": 8}, "seed"),
+        ({"encoder": "encoder-b"}, "model"),
+        ({"keep_top": 0.5, "versions": {"align": 2}}, "code and rule"),
+    ],
+    ids=str,
+)
+def test_counts_are_complete_and_the_cause_is_what_was_changed(build, workspace, change, cause):
+    before, after = build(), build(**change)
+    difference = diff_builds(workspace, before, after, examples=1)
+    a, b = kept(workspace, before), kept(workspace, after)
+    assert (difference.kept_before, difference.kept_after) == (len(a), len(b))
+    assert total(difference.entered) == len(b - a)
+    assert total(difference.left) == len(a - b)
+    assert difference.unchanged + len({e["uid"] for c in difference.changed for e in c.examples}) <= len(a & b)
+    assert next(iter(difference.causes)) == cause or cause in difference.causes
+
+
+def test_the_way_back_swaps_entered_and_left(build, workspace):
+    before, after = build(), build(seed=8)
+    there, back = diff_builds(workspace, before, after), diff_builds(workspace, after, before)
+    assert total(there.entered) == total(back.left)
+    assert total(there.left) == total(back.entered)
+
+
+def test_a_row_that_is_gone_from_the_pool_is_data(build, workspace, little):
+    before = build()
+    gone = min(kept(workspace, before))
+    urls = PublishedBuild(workspace, before).samples(["url", "caption"], f"uid = '{gone}'").to_pylist()[0]
+    pool = tuple(row for row in little.pool if (row.url, row.caption) != (urls["url"], urls["caption"]))
+    difference = diff_builds(workspace, before, build(pool=pool))
+    (change,) = [change for change in difference.left if change.cause == "data"]
+    assert (change.step, change.reason, change.count) == ("collect", "not_in_pool", 1)
+    assert change.examples[0]["uid"] == gone
+    assert all(change.cause in ("data", "upstream") for change in (*difference.entered, *difference.left))
+
+
+def test_what_follows_from_an_earlier_step_is_upstream_and_names_it(build, workspace, little):
+    difference = diff_builds(workspace, build(), build(pool=little.pool[3:]))
+    assert {change.cause for change in difference.entered} == {"upstream"}
+    assert "collect: other input of collect" in difference.entered[0].detail
+
+
+def test_other_bytes_at_a_url_are_a_changed_image_by_data(build, workspace, little):
+    before = build()
+    pool = tuple(
+        row if row.url != "http://p.test/cat2.png" else type(row)(row.url, row.caption, 777, row.group)
+        for row in little.pool
+    )
+    difference = diff_builds(workspace, before, build(pool=pool))
+    (change,) = [change for change in difference.changed if change.reason == "other_image"]
+    assert (change.step, change.count) == ("download", 1)
+    assert change.examples[0]["url"] == "http://p.test/cat2.png"
+
+
+def test_other_captions_are_counted_with_the_step_that_chose_them(build, workspace):
+    difference = diff_builds(workspace, build(), build(encoder="encoder-b"))
+    (change,) = difference.changed
+    assert (change.step, change.reason, change.cause) == ("recaption", "other_caption", "model")
+
+
+def test_text_and_json_hold_counts_examples_and_what_is_not_listed(build, workspace):
+    difference = diff_builds(workspace, build(), build(min_words=4), examples=1)
+    text = difference.to_text()
+    assert "check_texts (too_few_words)" in text
+    assert "caption_length.min_words 2 -> 4" in text
+    assert "and 1 more" in text
+    assert json.loads(json.dumps(difference.to_dict()))["causes"] == {"rule": 2}

@@ -1,0 +1,178 @@
+import json
+from copy import deepcopy
+
+import pyarrow as pa
+import pytest
+
+from audit.verify import CHECKS, verify_build
+from storage.ledger import Ledger
+from storage.samples import Samples
+from storage.tables import write_table
+
+
+def checks(findings) -> set[str]:
+    assert {finding.check for finding in findings} <= set(CHECKS)
+    return {finding.check for finding in findings}
+
+
+def table_path(workspace, manifest, step: str, name: str):
+    key = next(item["key"] for item in manifest["steps"] if item["name"] == step)
+    return workspace.ledger / step / f"{key[:32]}-{name}.lance"
+
+
+def rewrite(workspace, manifest, step: str, name: str, change) -> None:
+    ledger = Ledger(workspace)
+    record = ledger.find(next(item["key"] for item in manifest["steps"] if item["name"] == step))
+    write_table(table_path(workspace, manifest, step, name), change(ledger.table(record, name)))
+
+
+def edit_record(workspace, manifest, step: str, **fields) -> None:
+    key = next(item["key"] for item in manifest["steps"] if item["name"] == step)
+    path = workspace.steps / f"{key}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_an_honest_build_has_no_findings(published, read_bytes):
+    assert verify_build(*published, read_bytes=read_bytes, images="all") == []
+
+
+@pytest.mark.parametrize("off", [("recaption",), ("preselect", "check_texts"), ("deduplicate_exact", "align")])
+def test_steps_that_were_switched_off_are_no_finding(build, workspace, read_bytes, off):
+    assert verify_build(workspace, build(off=off), read_bytes=read_bytes, images="all") == []
+
+
+@pytest.mark.parametrize(
+    ("step", "name", "needle"),
+    [
+        ("collect", "decisions", b"http://p.test/cat2.png"),
+        ("check_texts", "decisions", b"too_few_words"),
+        ("recaption", "candidates", b"two cat friends"),
+        ("match_concepts", "concepts", b"flag"),
+    ],
+)
+def test_one_flipped_byte_in_a_stored_table_names_the_table(build, workspace, step, name, needle):
+    manifest = build()
+    for file in (table_path(workspace, manifest, step, name) / "data").iterdir():
+        data = file.read_bytes()
+        at = data.index(needle)
+        file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    findings = verify_build(workspace, manifest)
+    assert (findings[0].check, findings[0].where) == ("table", f"{step}/{name}")
+
+
+def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(build, workspace):
+    manifest = build()
+    for file in (table_path(workspace, manifest, "align", "decisions") / "data").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    (finding,) = verify_build(workspace, manifest)
+    assert (finding.check, finding.where, finding.unreadable) == ("table", "align/decisions", True)
+
+
+def test_a_row_deleted_from_a_table_is_named_and_breaks_conservation(build, workspace):
+    manifest = build()
+    rewrite(workspace, manifest, "align", "decisions", lambda table: table.slice(1))
+    findings = verify_build(workspace, manifest)
+    assert {"table", "conservation"} <= checks(findings)
+    assert any("1 lost, 0 invented" in finding.what and finding.where == "align" for finding in findings)
+
+
+def test_a_verdict_changed_in_a_table_breaks_conservation_of_the_next_step(build, workspace):
+    manifest = build()
+
+    def drop_first(table: pa.Table) -> pa.Table:
+        verdicts = ["dropped", *table["verdict"].to_pylist()[1:]]
+        return table.set_column(table.column_names.index("verdict"), "verdict", pa.array(verdicts))
+
+    rewrite(workspace, manifest, "check_texts", "decisions", drop_first)
+    wheres = {finding.where for finding in verify_build(workspace, manifest) if finding.check == "conservation"}
+    assert {"check_texts.counts", "check_texts.reasons", "match_concepts"} <= wheres
+
+
+def test_a_draw_changed_in_a_table_is_found_by_drawing_again(build, workspace):
+    manifest = build()
+
+    def change(table: pa.Table) -> pa.Table:
+        return table.set_column(table.column_names.index("draw"), "draw", pa.array([0.0] * table.num_rows))
+
+    rewrite(workspace, manifest, "balance", "draws", change)
+    findings = [finding.what for finding in verify_build(workspace, manifest) if finding.check == "draws"]
+    assert "stored draws differ when drawn again" in findings[0]
+    assert "decided otherwise" in findings[1]
+
+
+@pytest.mark.parametrize(
+    ("edit", "check", "where"),
+    [
+        (lambda m: m["steps"][3]["counts"], "record", "count_concepts.counts"),
+        (lambda m: m["steps"][1]["counts"], "record", "check_texts.counts"),
+        (lambda m: m["steps"][1]["reasons"], "record", "check_texts.reasons"),
+        (lambda m: m["samples"], "samples", "manifest samples.kept"),
+        (lambda m: m["recipe"], "content", "manifest content_hash"),
+    ],
+    ids=["count of a step that judged none", "count", "reason", "kept", "recipe"],
+)
+def test_an_edited_number_of_the_manifest_is_named(published, edit, check, where):
+    manifest = deepcopy(published[1])
+    edit(manifest)["kept"] = 12345
+    assert (check, where) in {(finding.check, finding.where) for finding in verify_build(published[0], manifest)}
+
+
+def test_a_build_that_claims_another_name_is_found(published):
+    manifest = published[1] | {"build": "little-000000000000"}
+    (finding,) = verify_build(published[0], manifest)
+    assert (finding.check, finding.where) == ("content", "manifest build")
+
+
+def test_a_record_that_was_edited_no_longer_fits_its_key(build, workspace):
+    manifest = build()
+    edit_record(workspace, manifest, "align", rule={"keep_top": 0.1})
+    assert {"record", "key", "content"} <= checks(verify_build(workspace, manifest))
+
+
+def test_a_step_put_on_other_inputs_breaks_the_chain(build, workspace):
+    manifest = build()
+    step = next(item for item in manifest["steps"] if item["name"] == "align")
+    edit_record(workspace, manifest, "align", inputs=step["inputs"] | {"recaption": "0" * 64})
+    findings = verify_build(workspace, manifest)
+    assert "align <- recaption" in {finding.where for finding in findings if finding.check == "chain"}
+
+
+def test_a_step_that_is_gone_is_named(build, workspace):
+    manifest = build()
+    key = next(item["key"] for item in manifest["steps"] if item["name"] == "align")
+    (workspace.steps / f"{key}.json").unlink()
+    (finding,) = verify_build(workspace, manifest)
+    assert (finding.check, finding.where) == ("record", "align")
+
+
+def test_a_sample_table_that_says_something_else_names_the_column(build, workspace):
+    manifest = build()
+    samples = Samples(workspace, "little")
+    table = samples.read(manifest["samples"]["version"])
+    captions = pa.array(["changed", *table["caption"].to_pylist()[1:]])
+    version = samples.write(table.set_column(table.column_names.index("caption"), "caption", captions))
+    forged = manifest | {"samples": manifest["samples"] | {"version": version}}
+    findings = verify_build(workspace, forged)
+    assert f"little version {version}, column caption" in {finding.where for finding in findings}
+
+
+def test_a_version_of_the_sample_table_that_is_gone_is_a_finding(build, workspace):
+    manifest = build()
+    forged = manifest | {"samples": manifest["samples"] | {"version": 99}}
+    assert "samples" in checks(verify_build(workspace, forged))
+
+
+def test_pictures_are_hashed_and_missing_ones_named(published, read_bytes):
+    findings = verify_build(*published, read_bytes=lambda ids: [b"other"] * len(ids), images=2)
+    assert [finding.check for finding in findings] == ["image", "image"]
+    assert "bytes hash to" in findings[0].what
+
+    def lose_one(ids):
+        if lost in ids:
+            raise OSError("gone")
+        return read_bytes(ids)
+
+    lost = findings[0].where
+    (finding,) = verify_build(*published, read_bytes=lose_one, images="all")
+    assert finding.where == lost
+    assert "not readable" in finding.what

@@ -1,0 +1,137 @@
+import json
+from io import StringIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from audit.errors import UnknownSampleError
+from audit.published import PublishedBuild
+from audit.why import explain
+
+
+def uid_that_ended_at(published, step: str) -> str:
+    fates = PublishedBuild(*published).fates().to_pylist()
+    return next(row["uid"] for row in fates if row["step"] == step)
+
+
+def only(explanation):
+    (pair,) = explanation.pairs
+    return pair
+
+
+def test_a_kept_pair_was_seen_and_kept_by_every_deciding_step(published):
+    pair = only(explain(*published, uid_that_ended_at(published, "")))
+    assert (pair.outcome, pair.step, pair.reason) == ("kept", "", "")
+    assert {sight.verdict for sight in pair.steps} == {"kept"}
+    assert [sight.step for sight in pair.steps] == [record.name for record in PublishedBuild(*published).deciding]
+
+
+def test_a_dropped_pair_shows_reason_value_threshold_rule_and_model(published):
+    pair = only(explain(*published, uid_that_ended_at(published, "align")))
+    last = pair.steps[-1]
+    assert (pair.outcome, pair.step, pair.reason) == ("dropped", "align", "low_score")
+    assert last.value < last.notes["threshold"]
+    assert last.rule == {"keep_top": 0.9}
+    assert last.model == "encoder-a"
+    assert last.run["flow_run_id"]
+    assert last.run["code"].keys() == {"version", "git_sha", "dirty"}
+
+
+def test_a_failed_download_shows_its_evidence(published):
+    pair = only(explain(*published, "http://dead.test/car.png"))
+    assert (pair.outcome, pair.reason) == ("failed", "http_404")
+    assert pair.steps[-1].columns == {"http_status": 404, "evidence": "HTTP 404"}
+    assert pair.image is None
+
+
+def test_a_merged_pair_names_its_twin_with_url_distance_and_fate(published):
+    pair = only(explain(*published, "http://near.test/fox2.png"))
+    twin = pair.steps[-1].twin
+    assert (pair.outcome, pair.reason) == ("merged", "near_duplicate")
+    assert twin["url"] == "http://p.test/fox2.png"
+    assert twin["path"] == [{"from": pair.uid, "to": twin["uid"], "kind": "perceptual", "distance": 2.0}]
+    assert twin["ended"].keys() == {"step", "reason"}
+
+
+def test_a_twin_lists_the_pairs_merged_into_it(published):
+    merged = only(explain(*published, "http://near.test/fox2.png"))
+    twin = only(explain(*published, merged.steps[-1].twin["uid"]))
+    assert twin.merged == 1
+    assert twin.merged_examples[0]["uid"] == merged.uid
+
+
+def test_draws_and_matches_name_the_concepts(published):
+    pair = only(explain(*published, uid_that_ended_at(published, "balance")))
+    rows = {sight.step: sight.rows for sight in pair.steps}
+    entry = rows["balance"]["draws"][0]
+    assert rows["match_concepts"]["matches"] == [{"entries": [entry["entry"]]}]
+    assert entry["draw"] >= entry["p"]
+    assert entry["deciding"] is False
+
+
+def test_a_recaptioned_pair_shows_both_captions_with_scores(published):
+    build = PublishedBuild(*published)
+    rows = build.samples(["uid", "caption", "chosen_caption"]).to_pylist()
+    row = next(row for row in rows if row["chosen_caption"] not in (None, row["caption"]))
+    explanation = explain(*published, row["uid"])
+    candidates = next(sight.rows["candidates"] for sight in only(explanation).steps if sight.step == "recaption")
+    assert {item["origin"] for item in candidates} == {"original", "retrieved"}
+    assert f"new caption {row['chosen_caption']}" in explanation.to_text()
+
+
+def test_a_url_gives_all_its_pairs(published):
+    explanation = explain(*published, "http://p.test/fox0.png")
+    assert {pair.identity["caption"] for pair in explanation.pairs} == {"one red fox 0", "the same fox again"}
+
+
+def test_every_arrival_of_a_doubled_row_is_told(published):
+    pair = only(explain(*published, "http://p.test/tree.png"))
+    assert [arrival["verdict"] for arrival in pair.arrivals] == ["kept", "merged"]
+    assert pair.arrivals[1]["reason"] == "duplicate_row"
+
+
+def test_a_pair_beyond_the_limit_is_explained_by_its_arrival(build, workspace, published):
+    limited = build(limit=3)
+    beyond = PublishedBuild(*published).samples(["uid"])["uid"].to_pylist()
+    known = set(PublishedBuild(workspace, limited).samples(["uid"])["uid"].to_pylist())
+    pair = only(explain(workspace, limited, next(uid for uid in beyond if uid not in known)))
+    assert (pair.outcome, pair.step, pair.reason) == ("dropped", "collect", "limit")
+    assert pair.steps == ()
+
+
+@pytest.mark.parametrize("asked", ["0" * 32, "http://nowhere.test/", "", "' OR 1=1 --", "\x1b[31m"])
+def test_what_the_build_never_saw_is_said_with_the_build_named(published, asked):
+    with pytest.raises(UnknownSampleError, match=f"build `{published[1]['build']}`; it never saw") as error:
+        explain(*published, asked)
+    assert "\x1b" not in str(error.value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=20))
+def test_no_question_finds_what_was_not_asked_for(published, asked):
+    with pytest.raises(UnknownSampleError):
+        explain(*published, f"{asked}' OR uid <> '{asked}")
+
+
+def test_text_cannot_act_on_a_terminal_and_json_holds_all(published):
+    explanation = explain(*published, "http://p.test/script.png", replay=True)
+    text = explanation.to_text()
+    assert "<script>alert('fox')</script> a fox \\x1b[31mred\\u202e" in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert json.loads(json.dumps(explanation.to_dict()))["pairs"][0]["identity"]["caption"].endswith("\u202e")
+
+
+def test_rich_shows_the_same_text_and_reads_no_markup(published):
+    explanation = explain(*published, "http://p.test/script.png")
+    stream = StringIO()
+    Console(file=stream, width=400, color_system=None).print(explanation)
+    assert stream.getvalue().split() == explanation.to_text().split()
+
+
+def test_a_build_with_steps_switched_off_is_explained_by_those_that_ran(build, workspace):
+    manifest = build(off=("recaption", "deduplicate_exact", "deduplicate_perceptual", "preselect"))
+    pair = explain(workspace, manifest, "http://p.test/fox0.png", replay=True).pairs[0]
+    assert "recaption" not in [sight.step for sight in pair.steps]
