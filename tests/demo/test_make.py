@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from demo import make
 from demo.errors import FolderError
 from demo.make import MANIFEST, make_demo
 
@@ -54,6 +55,25 @@ def test_a_lost_or_cut_file_is_made_again(tmp_path):
     (tmp_path / "pool.parquet").write_bytes(b"")
     make_demo(tmp_path, codes=CODES)
     assert contents(tmp_path) == before
+
+
+def test_new_wording_makes_new_tables_and_keeps_the_pictures(tmp_path, monkeypatch):
+    make_demo(tmp_path, codes=CODES)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    stranger = tmp_path / "variants" / "1F34C-old.jpg"
+    stranger.write_bytes(b"of an older pool")
+    monkeypatch.setattr("demo.make._WRITING", ("captions",))
+    done = []
+    make_demo(tmp_path, codes=CODES, progress=done.append)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")} == before
+    assert not stranger.exists()
+    assert json.loads((tmp_path / MANIFEST).read_text())["identity"]["writing"]
+
+
+def test_every_module_that_makes_the_web_counts_in_its_identity():
+    modules = {path.stem for path in (ROOT / "demo").glob("*.py")}
+    beside = {"__init__", "errors", "files", "make", "processes", "truth", "web"}
+    assert {*make._DRAWING, *make._WRITING} == modules - beside
 
 
 def test_another_seed_replaces_what_was_there(tmp_path):

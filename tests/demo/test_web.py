@@ -139,7 +139,7 @@ def test_oversized_files_are_large_in_bytes_or_pixels(visitor, pairs):
 
 def test_small_and_narrow_pictures_are_so(visitor, pairs):
     assert decodes(visitor.get(pairs("too_small")[0]["url"])[2]) == (16, 16)
-    assert decodes(visitor.get(pairs("bad_aspect")[0]["url"])[2]) == (960, 48)
+    assert decodes(visitor.get(pairs("bad_aspect")[0]["url"])[2]) == (960, 96)
 
 
 def test_a_busy_host_is_busy_once_per_server(visitor, pairs, web_folder):
