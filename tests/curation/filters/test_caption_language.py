@@ -1,0 +1,69 @@
+import pyarrow as pa
+import pytest
+
+from curation.errors import RuleError
+from curation.filters.caption_language import CaptionLanguage, judge_language, measure_language
+
+
+def judged(captions, **rule):
+    rule = CaptionLanguage(**rule)
+    return judge_language(measure_language(pa.table({"caption": pa.array(captions, pa.string())}), rule), rule)
+
+
+ENGLISH = ["red apple", "a drawing of a red apple", "Flag: Kenya", "a photo of the black dog", "grinning face", "tiger"]
+FOREIGN = ["\u8d64\u3044\u308a\u3093\u3054", "eine Zeichnung von einem Apfel", "une pomme rouge sur la table"]
+FOREIGN += [
+    "el perro negro en la calle",
+    "\u043a\u0440\u0430\u0441\u043d\u043e\u0435 \u044f\u0431\u043b\u043e\u043a\u043e",
+]
+
+
+def test_english_stays_and_other_languages_go():
+    assert judged(ENGLISH).reason.to_pylist() == [""] * len(ENGLISH)
+    assert judged(FOREIGN).reason.to_pylist() == ["wrong_language"] * len(FOREIGN)
+
+
+def test_wanted_languages_can_be_others():
+    decisions = judged(["eine Zeichnung von einem Apfel", "a drawing of an apple"], languages=("de", "fr"))
+    assert decisions.verdict.to_pylist() == ["kept", "dropped"]
+
+
+def test_confidence_is_a_rounded_share_and_above_half_when_likeliest():
+    (value,) = judged(["a drawing of a red apple"]).value.to_pylist()
+    assert 0.5 < value <= 1
+    assert value == round(value, 4)
+
+
+def test_nothing_to_judge_by_stays_without_value():
+    decisions = judged([None, "", "123", "!?"])
+    assert decisions.value.to_pylist() == [None] * 4
+    assert decisions.reason.to_pylist() == [""] * 4
+
+
+def test_value_does_not_depend_on_the_other_rows():
+    alone = [judged([caption]).value.to_pylist()[0] for caption in ENGLISH]
+    assert judged(ENGLISH + FOREIGN + ENGLISH).value.to_pylist()[: len(ENGLISH)] == alone
+
+
+def test_threshold_moves_without_measuring_again():
+    values = pa.array([0.2, 0.6, None])
+    assert judge_language(values, CaptionLanguage(min_confidence=0.5)).reason.to_pylist() == ["wrong_language", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ({"languages": ("xx",)}, "some of ar"),
+        ({"languages": ()}, "some of"),
+        ({"languages": ("en",), "among": ("en",)}, "another language"),
+        ({"min_confidence": 2}, "got 2"),
+    ],
+)
+def test_impossible_rule_is_refused(rule, text):
+    with pytest.raises(RuleError, match=text):
+        CaptionLanguage(**rule)
+
+
+def test_language_that_langid_does_not_know_is_refused():
+    with pytest.raises(RuleError, match=r"langid knows; got \['qq'\]"):
+        judged(["a"], among=("en", "qq"))
