@@ -1,0 +1,6 @@
+"""WHAT a class looks like in words: class names -> prompts, checked replies, synonyms.
+
+A class list is parsed, each class grounded in a WordNet sense, every method asks its questions through one
+content-addressed chat client, and every reply is checked before it may stand for a class. Nothing here reads or writes
+files, knows Prefect or touches storage: replies are kept behind the `RequestStore` Protocol.
+"""

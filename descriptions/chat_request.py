@@ -1,0 +1,76 @@
+"""A request to a chat model, and the address of its content."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a reply is drawn. None leaves a parameter out of the request, for endpoints that refuse it."""
+
+    temperature: float | None = 0.7
+    frequency_penalty: float | None = None
+    max_tokens: int = 300
+    seed: int | None = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatRequest:
+    """Messages, the JSON schema the reply must follow (None: free text), sampling, and which of several samples it is.
+
+    Equal requests have equal replies for us: to draw again, ask for another `sample`. The seed that is sent is
+    `sampling.seed + sample`.
+    """
+
+    messages: tuple[Message, ...]
+    schema: Mapping[str, Any] | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    sample: int = 0
+
+    def content(self, *, identity: str, model: str) -> dict[str, Any]:
+        """All that decides the reply, as JSON-able values; `identity` and `model` say who is asked."""
+        return {
+            "endpoint": identity,
+            "model": model,
+            "messages": [{"role": message.role, "content": message.content} for message in self.messages],
+            "schema": self.schema,
+            "sampling": {
+                "temperature": self.sampling.temperature,
+                "frequency_penalty": self.sampling.frequency_penalty,
+                "max_tokens": self.sampling.max_tokens,
+                "seed": self.sampling.seed,
+            },
+            "sample": self.sample,
+        }
+
+    def parameters(self) -> dict[str, Any]:
+        """Keyword arguments of an OpenAI chat completion, without the model and the name of the token limit."""
+        seed = None if self.sampling.seed is None else self.sampling.seed + self.sample
+        optional = {
+            "temperature": self.sampling.temperature,
+            "frequency_penalty": self.sampling.frequency_penalty,
+            "seed": seed,
+        }
+        parameters: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
+        parameters["messages"] = [{"role": message.role, "content": message.content} for message in self.messages]
+        if self.schema is not None:
+            schema = {"name": "reply", "strict": True, "schema": dict(self.schema)}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return parameters
+
+
+def content_address(content: Mapping[str, Any]) -> str:
+    """Sha256 hex of the canonical JSON: keys sorted, so the order of a dict does not count; that of a list does."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,120 @@
+"""What describing a class list gives: every text with its verdict, what it cost, and which classes are without."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from descriptions.client import Counts
+
+SCHEMA = pa.schema(
+    [
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("phrase", pa.string(), nullable=False),
+        pa.field("request_id", pa.string()),
+        pa.field("sample", pa.int32()),
+        pa.field("synset", pa.string()),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+ACCEPTED, REJECTED, FAILED = "accepted", "rejected", "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undescribed:
+    """A class for which a method gave no accepted text, and the reasons with their counts, the most frequent first."""
+
+    class_name: str
+    method: str
+    reasons: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descriptions:
+    """Texts of a class list, by class, method, sample and place in the reply, in that order.
+
+    `table`: class, method, text (ready to encode), phrase (as the reply had it, cleaned), request_id and sample (null
+    without a request), synset (the sense used; null without), verdict accepted, rejected or failed, reason ("" where
+    accepted). A reply that cannot be read and a request that failed are one row each, without text.
+    `ungrounded`: classes without a gloss. `counts`: what this run sent, found in the store and paid.
+    """
+
+    class_list: str
+    class_list_identity: str
+    classes: tuple[str, ...]
+    methods: tuple[str, ...]
+    table: pa.Table
+    ungrounded: tuple[str, ...]
+    counts: Counts
+
+    @property
+    def undescribed(self) -> tuple[Undescribed, ...]:
+        """Class and method pairs without an accepted text, in order."""
+        keys = list(zip(self.table["class"].to_pylist(), self.table["method"].to_pylist(), strict=True))
+        verdicts = self.table["verdict"].to_pylist()
+        described = {key for key, verdict in zip(keys, verdicts, strict=True) if verdict == ACCEPTED}
+        reasons: dict[tuple[str, str], Counter[str]] = {}
+        for key, reason in zip(keys, self.table["reason"].to_pylist(), strict=True):
+            reasons.setdefault(key, Counter())[reason] += 1
+        return tuple(
+            Undescribed(
+                class_name=name, method=method, reasons=tuple(reasons.get((name, method), Counter()).most_common())
+            )
+            for name in self.classes
+            for method in self.methods
+            if (name, method) not in described
+        )
+
+    def texts(self, method: str) -> dict[str, list[str]]:
+        """Accepted texts of one method for each class, in class order; classes without one have an empty list."""
+        chosen = self.table.filter((pc.field("method") == method) & (pc.field("verdict") == ACCEPTED))
+        texts: dict[str, list[str]] = {name: [] for name in self.classes}
+        for name, text in zip(chosen["class"].to_pylist(), chosen["text"].to_pylist(), strict=True):
+            texts[name].append(text)
+        return texts
+
+    def reject(self, rows: "np.ndarray[Any, np.dtype[np.bool_]]", reason: str) -> "Descriptions":
+        """The same with the accepted ones among `rows` (one bool for each row of the table) rejected for `reason`."""
+        hit = pc.and_(pa.array(rows), pc.equal(self.table["verdict"], ACCEPTED))
+        table = self.table
+        for column, value in (("verdict", REJECTED), ("reason", reason)):
+            position = table.schema.get_field_index(column)
+            table = table.set_column(position, SCHEMA.field(column), pc.if_else(hit, value, table[column]))
+        return replace(self, table=table)
+
+    def summary(self) -> dict[str, Any]:
+        """Facts for `--json`: counts per verdict and reason, requests, tokens, cost, and classes without a text."""
+        verdicts = Counter(self.table["verdict"].to_pylist())
+        return {
+            "class_list": self.class_list,
+            "class_list_identity": self.class_list_identity,
+            "classes": len(self.classes),
+            "methods": list(self.methods),
+            "accepted": verdicts[ACCEPTED],
+            "rejected": self._reasons(REJECTED),
+            "failed": self._reasons(FAILED),
+            "undescribed": [[gap.class_name, gap.method, dict(gap.reasons)] for gap in self.undescribed],
+            "ungrounded": list(self.ungrounded),
+            "requests_sent": self.counts.requests_sent,
+            "attempts": self.counts.attempts,
+            "cache_hits": self.counts.cache_hits,
+            "prompt_tokens": self.counts.prompt_tokens,
+            "completion_tokens": self.counts.completion_tokens,
+            "cost_usd": self.counts.cost_usd,
+        }
+
+    def _reasons(self, verdict: str) -> dict[str, int]:
+        chosen = self.table.filter(pc.field("verdict") == verdict)["reason"].to_pylist()
+        return dict(sorted(Counter(chosen).items()))
+
+
+def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Table of SCHEMA."""
+    return pa.Table.from_pylist(list(rows), schema=SCHEMA)

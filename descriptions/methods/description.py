@@ -1,0 +1,71 @@
+"""Visual descriptors of a class, as in Visual Classification via Description (Menon and Vondrick, 2023)."""
+
+import re
+from dataclasses import dataclass
+
+from descriptions.chat_request import ChatRequest, Message, Sampling
+from descriptions.checks import ReplyRules
+from descriptions.grounding import Subject
+from descriptions.method import quoted
+from descriptions.replies import list_schema, read_list
+
+_KEY = "features"
+_WORD = "[a-z]{1,14}(-[a-z]{1,14})?"
+_OPENING = f"(has|with|made of) {_WORD}( {_WORD}){{1,9}}"
+_SAMPLING = Sampling(temperature=0.7, max_tokens=300)
+_SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=160)
+# The first row of each pair is the paper's, whose test "starts with a" also caught "antlers"; the second is ours.
+_JOINS = (
+    (r"(?:an?|used)\b|(?:made|shaped|covered|colored|coloured)\b", "which is"),
+    (r"(?:has|often|typically|may|can)\b|(?:is|usually|comes)\b", "which"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """Short phrases for what tells a class apart in a photograph; a text is "{name}, which has {phrase}".
+
+    Differs from the paper: one question without examples (a small model copies them), JSON instead of bullets, drawn
+    at a temperature above 0 so that a second sample differs. `gloss` gives the model the WordNet definition. With
+    `small_model` every phrase opens with "has", "with" or "made of", and may hold words of WordNet only.
+    """
+
+    gloss: bool = True
+    small_model: bool = False
+    wanted: int = 3
+
+    name = "description"
+    instruction = (
+        "List what can be seen in a photo of this class and tells it apart: parts, shape, color, surface, material. "
+        "Answer with short phrases of 2 to 8 words."
+    )
+
+    @property
+    def rules(self) -> ReplyRules:
+        """A phrase of at most 14 words with a visual word, without the class's name and without negation."""
+        return ReplyRules(max_words=14, own_name=False, negation=False, known_words=self.small_model)
+
+    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
+        """One question."""
+        message = Message(role="user", content=f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}")
+        schema = list_schema(_KEY, fewest=3, most=6, pattern=_OPENING if self.small_model else None)
+        return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)
+
+    def known(self, subject: Subject) -> tuple[str, ...]:
+        """Nothing: descriptors come from the model."""
+        del subject
+        return ()
+
+    def read(self, reply: str, outcome: str) -> list[str]:
+        """The phrases; "with" at the start becomes "has"."""
+        return [re.sub(r"^with\b", "has", phrase) for phrase in read_list(reply, key=_KEY, outcome=outcome)]
+
+    def text(self, subject: Subject, phrase: str) -> str:
+        """Name, join words and phrase."""
+        return join(subject.name, phrase)
+
+
+def join(name: str, phrase: str) -> str:
+    """Text of a phrase: "{name}, which is a ...", "..., which has ..." or "..., which often ...", by its first word."""
+    words = next((words for pattern, words in _JOINS if re.match(pattern, phrase, re.IGNORECASE)), "which has")
+    return f"{name}, {words} {phrase}"

@@ -1,0 +1,58 @@
+"""Whole sentences about a class, as in CuPL (Pratt et al., What does a platypus look like?, 2023)."""
+
+from dataclasses import dataclass
+
+from descriptions.chat_request import ChatRequest, Message, Sampling
+from descriptions.checks import ReplyRules
+from descriptions.grounding import Subject
+from descriptions.method import quoted
+from descriptions.replies import list_schema, read_list
+from descriptions.words import other_names_in
+
+_KEY = "sentences"
+_WORD = "[A-Za-z]{1,14}([-'][a-z]{1,14})?,?"
+_SENTENCE = f"(A|An|The|It) {_WORD}( {_WORD}){{4,24}}\\."
+_SAMPLING = Sampling(temperature=0.7, max_tokens=200)
+_SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=160)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """One or two sentences that say what a photo of the class looks like; a text is the sentence.
+
+    Differs from the paper: one question instead of several (the method `questions` of NoLA is for that), JSON instead
+    of free text, and a sentence that does not name its class gets the name in front. `gloss` gives the model the
+    WordNet definition. With `small_model` the sentences are held to simple words and a full stop by the schema, and may
+    hold words of WordNet only.
+    """
+
+    gloss: bool = True
+    small_model: bool = False
+    wanted: int = 1
+
+    name = "prompts"
+    instruction = "Describe what a photo of this class looks like, in one or two whole sentences."
+
+    @property
+    def rules(self) -> ReplyRules:
+        """A sentence of 5 to 40 words with a visual word and without negation."""
+        return ReplyRules(min_words=5, max_words=40, max_characters=300, negation=False, known_words=self.small_model)
+
+    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
+        """One question."""
+        message = Message(role="user", content=f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}")
+        schema = list_schema(_KEY, fewest=1, most=2, pattern=_SENTENCE if self.small_model else None)
+        return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)
+
+    def known(self, subject: Subject) -> tuple[str, ...]:
+        """Nothing: sentences come from the model."""
+        del subject
+        return ()
+
+    def read(self, reply: str, outcome: str) -> list[str]:
+        """The sentences."""
+        return read_list(reply, key=_KEY, outcome=outcome)
+
+    def text(self, subject: Subject, phrase: str) -> str:
+        """The sentence, after the name where it does not hold it."""
+        return phrase if other_names_in(phrase, "", (subject.name,)) else f"{subject.name}: {phrase}"

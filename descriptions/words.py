@@ -1,0 +1,84 @@
+"""Words of a text, folded so that singular and plural meet, and the class names that occur among them."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_SIBILANT_PLURALS = ("ches", "shes", "xes", "sses")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text in order: case folded, plurals cut to a stem that singular and plural share in most cases."""
+    return tuple(_stem(word) for word in _WORD.findall(_plain(text)))
+
+
+def other_names_in(text: str, own: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of other classes that a text about `own` gives away, in order of first occurrence.
+
+    A name inside an occurrence of the own name does not count (a "fire truck" is no "truck"), nor one that is part of
+    the own name wherever it stands ("a large truck" is fair for a fire truck).
+    """
+    words, own_words = words_of(text), words_of(own)
+    own_places = set(_places(words, own_words))
+    found: list[str] = []
+    for start, stop, name in _occurrences(words, _index(tuple(names))):
+        name_words = words_of(name)
+        inside = any(place <= start and stop <= place + len(own_words) for place in own_places)
+        if name_words != own_words and not inside and not set(_places(own_words, name_words)) and name not in found:
+            found.append(name)
+    return tuple(found)
+
+
+def longest_shared_run(text: str, other: str) -> int:
+    """Length of the longest run of words that two texts share."""
+    left, right = words_of(text), words_of(other)
+    longest = 0
+    lengths = [0] * (len(right) + 1)
+    for word in left:
+        lengths = [0, *(lengths[place] + 1 if word == there else 0 for place, there in enumerate(right))]
+        longest = max(longest, *lengths)
+    return longest
+
+
+def loops(text: str) -> bool:
+    """Whether a text goes round in circles: a word three times in a row, or half or more of its words said before."""
+    words = words_of(text)
+    in_a_row = any(words[place] == words[place + 1] == words[place + 2] for place in range(len(words) - 2))
+    return in_a_row or (len(words) >= 6 and len(set(words)) * 2 <= len(words))
+
+
+def _occurrences(words: tuple[str, ...], index: Mapping[tuple[str, ...], str]) -> Iterator[tuple[int, int, str]]:
+    longest = max(map(len, index), default=0)
+    for start in range(len(words)):
+        for stop in range(start + 1, min(start + longest, len(words)) + 1):
+            if (name := index.get(words[start:stop])) is not None:
+                yield start, stop, name
+
+
+def _places(words: tuple[str, ...], part: tuple[str, ...]) -> Iterator[int]:
+    """Positions at which `part` stands in `words`; none for an empty part."""
+    return (place for place in range(len(words) - len(part) + 1) if part and words[place : place + len(part)] == part)
+
+
+@lru_cache(maxsize=8)
+def _index(names: tuple[str, ...]) -> Mapping[tuple[str, ...], str]:
+    index: dict[tuple[str, ...], str] = {}
+    for name in names:
+        if words := words_of(name):
+            index.setdefault(words, name)
+    return index
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+
+
+def _stem(word: str) -> str:
+    word = word.removesuffix("'s")
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(_SIBILANT_PLURALS):
+        return word[:-2]
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
