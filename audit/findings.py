@@ -1,6 +1,7 @@
 """One thing that is wrong with a build."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from audit.visible import visible
 
@@ -21,3 +22,7 @@ class Finding:
     def of(cls, check: str, where: str, what: str, *, unreadable: bool = False) -> "Finding":
         """A finding whose words cannot act on a terminal."""
         return cls(check=check, where=visible(where), what=visible(what), unreadable=unreadable)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-able values."""
+        return asdict(self)

@@ -1,15 +1,16 @@
 """Whether a build is what its manifest says: hashes, keys, conservation, sample table, draws, pictures."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
 from audit.content import content_hash_of, content_table_hash
 from audit.findings import Finding
 from audit.guarded import guarded
+from audit.image_bytes import ReadBytes
 from audit.published import PublishedBuild
 from audit.verify_draws import check_draws
 from audit.verify_images import check_images
@@ -21,7 +22,6 @@ from storage.samples import Samples, wide_table
 from storage.tables import table_hash
 from storage.workspace import Workspace
 
-ReadBytes = Callable[[Sequence[str]], Iterable[bytes]]
 IMAGES_SAMPLED = 100
 # What `verify_build` checks, by the name that a finding carries.
 CHECKS: Mapping[str, str] = {
@@ -42,13 +42,15 @@ def verify_build(
     manifest: Mapping[str, Any],
     *,
     read_bytes: ReadBytes | None = None,
-    images: int | Literal["all"] = IMAGES_SAMPLED,
+    images: int = IMAGES_SAMPLED,
+    every_image: bool = False,
 ) -> list[Finding]:
     """Return what is wrong with a build, [] if nothing is; CHECKS says what is looked at.
 
     `read_bytes` gives the original bytes of image ids, in their order; None leaves pictures out. `images` is how many
-    of the kept pairs' pictures are hashed, chosen by their own hash. A step that is missing or unreadable ends the
-    checks that need it, and is a finding. A flipped byte that changes no value (padding, statistics) is none.
+    of the kept pairs' pictures are hashed, chosen by their own hash, unless `every_image` is. A step that is missing or
+    unreadable ends the checks that need it, and is a finding. A flipped byte that changes no value (padding,
+    statistics) is none.
     """
     build = PublishedBuild(workspace, manifest)
     findings = list(_check_records(build))
@@ -61,7 +63,9 @@ def verify_build(
         for check, look in (("conservation", check_conservation), ("samples", _check_samples), ("draws", check_draws)):
             findings += guarded(check, build.name, partial(look, build))
     if read_bytes is not None and not any(finding.unreadable for finding in findings):
-        findings += guarded("image", build.name, partial(check_images, build, read_bytes, images))
+        findings += guarded(
+            "image", build.name, partial(check_images, build, read_bytes, None if every_image else images)
+        )
     return findings
 
 

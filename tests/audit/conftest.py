@@ -24,6 +24,19 @@ SCRIPT = "<script>alert('fox')</script> a fox \x1b[31mred\u202e"
 CONCEPTS = ("fox", "cat", "tree", "car", "flag")
 DRAW_STEP = "balance"
 
+DRAWS = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("entry", pa.string()),
+        ("p", pa.float64()),
+        ("draw", pa.float64()),
+        ("deciding", pa.bool_()),
+    ]
+)
+CANDIDATES = pa.schema(
+    [("uid", pa.string()), ("caption", pa.string()), ("origin", pa.string()), ("score", pa.float64())]
+)
+
 
 @dataclass(frozen=True)
 class PoolRow:
@@ -236,7 +249,7 @@ class Rebuild:
             row["deciding"] = row["draw"] < row["p"]
         kept = {row["uid"] for row in rows if row["deciding"]}
         keep = lambda pair: 1 - np.prod([1 - row["p"] for row in rows if row["uid"] == pair["uid"]])  # noqa: E731
-        tables = {"draws": pa.Table.from_pylist(rows)}
+        tables = {"draws": pa.Table.from_pylist(rows, DRAWS)}
         if name == "balance":
             after = [sum(n in self.entries[uid] for uid in kept) for n in range(len(CONCEPTS))]
             tables["counts"] = pa.table(
@@ -324,7 +337,7 @@ class Rebuild:
             {"margin": 0.0},
             lambda _: ("",),
             {name: (kind, lambda p, at=at: chosen[p["uid"]][at]) for at, (name, kind) in enumerate(names)},
-            tables={"candidates": pa.Table.from_pylist(rows)},
+            tables={"candidates": pa.Table.from_pylist(rows, CANDIDATES)},
             model=self.little.encoder,
         )
 
@@ -332,7 +345,7 @@ class Rebuild:
         text = lambda pair: pair.get("chosen_caption") or pair["caption"]  # noqa: E731
         score = lambda pair: self.score(text(pair), pair["uid"])  # noqa: E731
         scores = sorted((score(pair) for pair in self.alive()), reverse=True)
-        threshold = scores[max(1, int(len(scores) * self.little.keep_top)) - 1]
+        threshold = scores[max(1, int(len(scores) * self.little.keep_top)) - 1] if scores else 0.0
         self.judge(
             "align",
             {"keep_top": self.little.keep_top},
@@ -402,8 +415,8 @@ def little() -> Little:
     return Little()
 
 
-@pytest.fixture
-def read_bytes() -> Callable[[Sequence[str]], Iterable[bytes]]:
+@pytest.fixture(scope="session")
+def read_all() -> Callable[[Sequence[str]], Iterable[bytes]]:
     """The pictures of the little pool by image_id."""
     numbers = [item.picture for item in Little().pool if not isinstance(item.picture, str)]
     held = {hashlib.sha256(data).hexdigest(): data for data in map(picture, numbers)}

@@ -32,13 +32,13 @@ def edit_record(workspace, manifest, step: str, **fields) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
-def test_an_honest_build_has_no_findings(published, read_bytes):
-    assert verify_build(*published, read_bytes=read_bytes, images="all") == []
+def test_an_honest_build_has_no_findings(published, read_all):
+    assert verify_build(*published, read_bytes=read_all, every_image=True) == []
 
 
 @pytest.mark.parametrize("off", [("recaption",), ("preselect", "check_texts"), ("deduplicate_exact", "align")])
-def test_steps_that_were_switched_off_are_no_finding(build, workspace, read_bytes, off):
-    assert verify_build(workspace, build(off=off), read_bytes=read_bytes, images="all") == []
+def test_steps_that_were_switched_off_are_no_finding(build, workspace, read_all, off):
+    assert verify_build(workspace, build(off=off), read_bytes=read_all, every_image=True) == []
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_version_of_the_sample_table_that_is_gone_is_a_finding(build, workspac
     assert "samples" in checks(verify_build(workspace, forged))
 
 
-def test_pictures_are_hashed_and_missing_ones_named(published, read_bytes):
+def test_pictures_are_hashed_and_missing_ones_named(published, read_all):
     findings = verify_build(*published, read_bytes=lambda ids: [b"other"] * len(ids), images=2)
     assert [finding.check for finding in findings] == ["image", "image"]
     assert "bytes hash to" in findings[0].what
@@ -170,9 +170,9 @@ def test_pictures_are_hashed_and_missing_ones_named(published, read_bytes):
     def lose_one(ids):
         if lost in ids:
             raise OSError("gone")
-        return read_bytes(ids)
+        return read_all(ids)
 
     lost = findings[0].where
-    (finding,) = verify_build(*published, read_bytes=lose_one, images="all")
+    (finding,) = verify_build(*published, read_bytes=lose_one, every_image=True)
     assert finding.where == lost
     assert "not readable" in finding.what

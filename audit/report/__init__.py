@@ -1,0 +1,9 @@
+"""The report of a build: one HTML page that needs nothing else, and in which nothing from the web can act.
+
+`page` puts it together from the templates beside it; `funnel`, `balance`, `scores`, `gallery`, `adapters` and
+`descriptions` read one section each from the ledger; `figures` draws, `thumbnails` makes small pictures.
+"""
+
+from audit.report.page import render_report
+
+__all__ = ["render_report"]

@@ -1,0 +1,69 @@
+"""How many pairs each step was given, kept, dropped, failed on and merged."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from audit.published import PublishedBuild
+from storage.ledger import VERDICTS, StepRecord
+
+# What each step asks, for readers who have not seen the recipe; an unknown step is shown by its name alone.
+QUESTIONS = {
+    "collect": "Is it a pair, and the first of its kind?",
+    "check_texts": "Is the caption fit to be one?",
+    "match_concepts": "Does the caption name a concept?",
+    "preselect": "Is it drawn for download, heads less often?",
+    "download": "Is there a picture, and may we have it?",
+    "check_images": "Is the picture large and even enough?",
+    "deduplicate_exact": "Are its bytes new?",
+    "deduplicate_perceptual": "Does it look unlike the others?",
+    "deduplicate_semantic": "Does it show something else than the others?",
+    "recaption": "Which caption fits best?",
+    "align": "Do picture and caption belong together?",
+    "match_again": "Does the chosen caption still name a concept?",
+    "balance": "Is it drawn, heads less often than tails?",
+}
+
+
+def read_funnel(build: PublishedBuild) -> list[dict[str, Any]]:
+    """One row per step that judged pairs: step, question, rows_in, counts per verdict, shares in percent, reasons."""
+    widest = max((record.rows_in for record in build.deciding), default=0) or 1
+    return [_row(record, widest) for record in build.deciding]
+
+
+def read_key_figures(build: PublishedBuild) -> dict[str, Any]:
+    """rows_in (of the first step), kept, share kept, pictures of kept pairs, captions rewritten among kept pairs."""
+    last = f"{build.deciding[-1].name}_verdict"
+    rows = build.samples(["caption", "chosen_caption", "image_id"], f"{last} = 'kept'")
+    rewritten = None
+    if "chosen_caption" in rows.column_names:
+        both = zip(rows["caption"].to_pylist(), rows["chosen_caption"].to_pylist(), strict=True)
+        rewritten = sum(chosen is not None and chosen != caption for caption, chosen in both)
+    pictures = len(rows["image_id"].unique()) if "image_id" in rows.column_names else None
+    rows_in = build.deciding[0].rows_in
+    return {
+        "rows_in": rows_in,
+        "kept": rows.num_rows,
+        "share": rows.num_rows / rows_in if rows_in else 0.0,
+        "pictures": pictures,
+        "rewritten": rewritten,
+    }
+
+
+def largest_losses(funnel: Sequence[dict[str, Any]], n: int = 3) -> list[dict[str, Any]]:
+    """The `n` reasons by which most pairs went: step, reason and count."""
+    losses = [
+        {"step": row["step"], "reason": reason, "count": count} for row in funnel for reason, count in row["reasons"]
+    ]
+    return sorted(losses, key=lambda loss: -loss["count"])[:n]
+
+
+def _row(record: StepRecord, widest: int) -> dict[str, Any]:
+    counts = {verdict: record.counts.get(verdict, 0) for verdict in VERDICTS}
+    return {
+        "step": record.name,
+        "question": QUESTIONS.get(record.name, ""),
+        "rows_in": record.rows_in,
+        **counts,
+        "widths": {verdict: 100 * count / widest for verdict, count in counts.items()},
+        "reasons": sorted(record.reasons.items(), key=lambda item: (-item[1], item[0])),
+    }

@@ -1,0 +1,107 @@
+"""Samples to look at: kept, rewritten, merged with their twins, and for every reason one or two that went."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from audit.image_bytes import ReadBytes
+from audit.published import PublishedBuild, sql_equals, sql_in
+from audit.report.thumbnails import read_thumbnails
+from storage.ledger import StepRecord
+
+KEPT = 10
+REWRITTEN = 10
+PER_REASON = 2
+_LOOK_AT = 40  # rows read per card wanted, to find some of different groups
+_COLUMNS = ("uid", "url", "caption", "group", "image_id", "chosen_caption", "caption_origin", "caption_score")
+# What a step's value means, for its label on a card.
+VALUES = {
+    "align": "score",
+    "preselect": "P(keep)",
+    "balance": "P(keep)",
+    "match_concepts": "concepts",
+    "match_again": "concepts",
+    "download": "HTTP status",
+    "deduplicate_perceptual": "distance",
+    "deduplicate_semantic": "distance",
+}
+
+Card = dict[str, Any]
+
+
+def read_gallery(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any]:
+    """Cards under kept, rewritten, merged (each with `twin`) and gone, with `shown` and `total` of each."""
+    gallery = {
+        "kept": _kept(build),
+        "rewritten": _rewritten(build),
+        "merged": list(_gone(build, merged=True)),
+        "gone": list(_gone(build, merged=False)),
+    }
+    cards = [card for some in gallery.values() for card in some]
+    cards += [card["twin"] for card in gallery["merged"] if card["twin"] is not None]
+    images = read_thumbnails(read_bytes, (card["image_id"] for card in cards if card["image_id"]))
+    for card in cards:
+        card["image"] = images.get(card["image_id"] or "")
+    return gallery
+
+
+def _kept(build: PublishedBuild) -> list[Card]:
+    last = build.deciding[-1]
+    rows = build.samples(_COLUMNS, f"{last.name}_verdict = 'kept'").slice(0, KEPT * _LOOK_AT).to_pylist()
+    return [_card(row) for row in _varied(rows, KEPT)]
+
+
+def _rewritten(build: PublishedBuild) -> list[Card]:
+    """Kept pairs whose caption was replaced."""
+    if not {"chosen_caption", "caption_origin"} <= build.sample_columns:
+        return []
+    where = f"{build.deciding[-1].name}_verdict = 'kept' AND chosen_caption <> caption"
+    rows = build.samples(_COLUMNS, where).slice(0, REWRITTEN * _LOOK_AT).to_pylist()
+    chosen = _varied(rows, REWRITTEN)
+    where = f"origin = 'original' AND {sql_in('uid', [row['uid'] for row in chosen])}"
+    table = build.table("recaption", "candidates", ["uid", "score"], where)
+    before = {} if table is None else {row["uid"]: row["score"] for row in table.to_pylist()}
+    return [_card(row) | {"score_before": before.get(row["uid"])} for row in chosen]
+
+
+def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
+    """Up to PER_REASON pairs for every step and reason; those merged come with the pair that stands for them."""
+    for record in build.deciding:
+        verdict, reason, into = (f"{record.name}_{column}" for column in ("verdict", "reason", "into"))
+        value = f"{record.name}_value"
+        for name in record.reasons:
+            where = f"{sql_equals(reason, name)} AND {verdict} {'=' if merged else '<>'} 'merged'"
+            rows = build.samples((*_COLUMNS, verdict, value, into), where).slice(0, PER_REASON * _LOOK_AT).to_pylist()
+            for row in _varied(rows, PER_REASON):
+                judged = {"verdict": row[verdict], "step": record.name, "reason": name, "value": row[value]}
+                twin = {"twin": _twin(build, row[into])} if merged else {}
+                yield _card(row) | judged | _meaning(record, row[value]) | twin
+
+
+def _meaning(record: StepRecord, value: float | None) -> dict[str, Any]:
+    """What the value of a step is called and what it was held against."""
+    threshold = record.notes.get("threshold") if record.name == "align" else None
+    return {"value_name": VALUES.get(record.name, "value") if value is not None else None, "threshold": threshold}
+
+
+def _twin(build: PublishedBuild, uid: str) -> Card | None:
+    rows = build.samples(_COLUMNS, sql_in("uid", [uid])).to_pylist()
+    return _card(rows[0]) if rows else None
+
+
+def _card(row: Mapping[str, Any]) -> Card:
+    empty = dict.fromkeys((*_COLUMNS, "verdict", "step", "reason", "value", "value_name", "threshold", "score_before"))
+    return empty | {name: row.get(name) for name in _COLUMNS if name in row} | {"image": None}
+
+
+def _varied(rows: Sequence[Mapping[str, Any]], n: int) -> list[Mapping[str, Any]]:
+    """`n` of the rows in their order, those of a group not seen before taken first: skin tones are one group."""
+    fresh: list[Mapping[str, Any]] = []
+    seen: set[Any] = set()
+    for row in rows:
+        name = row.get("group") or row["uid"]
+        if name not in seen:
+            seen.add(name)
+            fresh.append(row)
+    taken = {row["uid"] for row in fresh[:n]}
+    rest: Iterable[Mapping[str, Any]] = (row for row in rows if row["uid"] not in taken)
+    return [*fresh[:n], *rest][:n]

@@ -1,0 +1,122 @@
+"""The page as a whole: what each section reads from the ledger, put into the templates beside it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from audit.image_bytes import ReadBytes
+from audit.published import PublishedBuild
+from audit.report.adapters import read_adapters
+from audit.report.balance import read_balance
+from audit.report.descriptions import read_descriptions
+from audit.report.funnel import largest_losses, read_funnel, read_key_figures
+from audit.report.gallery import read_gallery
+from audit.report.scores import read_scores
+from audit.visible import visible
+from storage.ledger import StepRecord
+from storage.workspace import Workspace
+
+TEMPLATES = Path(__file__).parent / "templates"
+NOTHING = "\N{EN DASH}"
+
+
+def render_report(
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    *,
+    evaluations: Sequence[StepRecord] = (),
+    descriptions: Sequence[StepRecord] = (),
+    truth: Sequence[Mapping[str, Any]] = (),
+    read_bytes: ReadBytes,
+) -> str:
+    """Return one self-contained HTML page about a build; the same build gives the same page.
+
+    `evaluations` and `descriptions` are steps made for the build; `truth` says per injected fault how well it was
+    found. A section without data is left out. The page loads nothing and runs nothing: styles, plots and small pictures
+    are inside, and every text is escaped, control characters made visible.
+    """
+    build = PublishedBuild(workspace, manifest)
+    funnel = read_funnel(build)
+    return _environment().get_template("page.html.j2").render(
+        manifest=manifest,
+        figures=read_key_figures(build),
+        funnel=funnel,
+        losses=largest_losses(funnel),
+        balance=read_balance(build),
+        scores=read_scores(build),
+        gallery=read_gallery(build, read_bytes),
+        truth=[dict(row) for row in truth],
+        truth_extra=_extra_columns(truth),
+        adapters=read_adapters(build.ledger, evaluations),
+        descriptions=read_descriptions(build.ledger, descriptions),
+        records=build.records,
+        recipe=json.dumps(manifest["recipe"], indent=2, ensure_ascii=False, sort_keys=False).splitlines(),
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_seen,
+    )
+    environment.filters |= {"count": _count, "percent": _percent, "number": _number, "words": _words}
+    environment.filters |= {"cell": _cell, "points": _points, "json": _json}
+    environment.globals["style"] = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our own
+    return environment
+
+
+def _seen(value: object) -> object:
+    """Every value on its way to the page: what would act in a text is shown instead, None is nothing."""
+    if value is None:
+        return ""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _extra_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of the truth table beside those that every row has a place for, in the order met."""
+    main = ("fault", "injected", "judged", "found", "claimed", "precision", "recall")
+    return [name for name in dict.fromkeys(name for row in rows for name in row) if name not in main]
+
+
+def _count(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return NOTHING if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def _points(value: float | None) -> str:
+    """A difference of two shares in percentage points, with its sign."""
+    return NOTHING if value is None else f"{100 * value:+.1f}".replace("-", "\u2212")
+
+
+def _words(name: str) -> str:
+    """A snake_case name as words."""
+    return name.replace("_", " ")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _cell(value: object) -> str:
+    """Any value for a cell of a table whose columns are not known beforehand."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    whole = isinstance(value, int) or value.is_integer()
+    return f"{value:,.0f}" if whole else f"{value:.3f}"

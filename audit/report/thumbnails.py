@@ -1,0 +1,50 @@
+"""Small pictures for a page: decoded under guard, shrunk, encoded anew, so that no original byte reaches a reader."""
+
+import base64
+import io
+import struct
+import warnings
+from collections.abc import Iterable
+from zlib import error as zlib_error
+
+from PIL import Image
+
+from audit.image_bytes import ReadBytes, each_image
+
+SIDE = 192
+MAX_PIXELS = 40_000_000
+# Raster formats that Pillow decodes by itself; others (EPS for one) would start other programs.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError, struct.error, zlib_error)
+
+
+def read_thumbnails(read_bytes: ReadBytes, image_ids: Iterable[str]) -> dict[str, str]:
+    """Return a WebP data URI for each picture that can be read and decoded; the others are left out."""
+    found = {}
+    for image_id, data in each_image(read_bytes, sorted(set(image_ids))):
+        uri = None if isinstance(data, str) else thumbnail(data)
+        if uri is not None:
+            found[image_id] = uri
+    return found
+
+
+def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> str | None:
+    """Return a WebP data URI of at most `side` pixels each way; None for what is no picture or has too many pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and large pictures; both are judged here
+        try:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                if image.width * image.height > max_pixels:
+                    return None
+                image.draft("RGB", (side * 2, side * 2))
+                small = image.convert("RGBA" if _has_alpha(image) else "RGB")
+                small.thumbnail((side, side))
+        except (*_UNDECODABLE, Image.DecompressionBombError):
+            return None
+    stream = io.BytesIO()
+    small.save(stream, "WEBP", quality=78, method=4)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
