@@ -70,9 +70,10 @@ class ShardRun:
     def run(self) -> dict[str, int]:
         """Fetch, check, write and publish; returns the URLs per outcome."""
         try:
+            engine = self._engine()
             self._progress = os.open(self._task.work / PROGRESS_FILE, os.O_WRONLY | os.O_CREAT, 0o644)
             try:
-                self._engine().download_shard((0, str(self._task.work / URLS_FILE)))
+                engine.download_shard((0, str(self._task.work / URLS_FILE)))
             finally:
                 os.close(self._progress)
             self._require_complete()

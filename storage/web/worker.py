@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, parent_process, set_start_method
 from pathlib import Path
 
 from storage.web.errors import DownloadError
@@ -35,6 +35,7 @@ def start_worker(stop: connection.Connection, rule: DownloadRule, connect: Conne
     from PIL import Image
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    set_start_method("fork", force=True)  # nothing is started: but only so do locks of thread pools need no clean-up
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     lock = os.open(folder / WORKERS_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_SH)
