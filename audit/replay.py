@@ -1,22 +1,27 @@
 """Replay: for one pair, compute again what a step says, as far as that can be done from what is stored.
 
-Each answer carries its label: "recomputed" (a pure function of the pair and the rule), "re-checked" (a global result,
-compared with the stored numbers it came from), "observed" (a recording; the web is not asked twice), "not replayed".
+Each answer carries its label: "recomputed" (a pure function of the pair, the rule and stored inputs), "re-checked" (a
+global result, its own inputs summed or compared again), "observed" (a recording that is not made twice) and "not
+replayed".
 """
 
-import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+
+import pyarrow as pa
 
 from audit.explanation import PairHistory, Replay, StepSight
 from audit.published import PublishedBuild
 from audit.published import sql_equals as equals
-from curation.draws import draw
-from curation.errors import UidError
+from audit.replay_draws import replay_draws
+from curation.decisions import Decisions, first_of
+from curation.errors import CurationError, UidError
+from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from curation.matching import Matcher
+from curation.recaption import CANDIDATES, choose_captions
 from curation.uids import file_uid, pair_uid
 
-# Both balancing steps draw under this name: the preselection nests in the final choice (design.md).
-DRAW_STEP = "balance"
 _ROUNDING = 1e-9
 
 
@@ -25,7 +30,16 @@ def replay_step(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> R
     replay = REPLAYS.get(sight.step)
     if replay is None:
         return Replay(label="not replayed", agrees=None, detail="no replay is written for this step")
-    return replay(build, pair, sight)
+    try:
+        return replay(build, pair, sight)
+    except (CurationError, TypeError, KeyError) as error:
+        # The rule, the columns or the functions have changed since the step ran.
+        return Replay(label="not replayed", agrees=None, detail=f"cannot be computed by this code: {error}")
+
+
+def _known(pair: PairHistory) -> dict[str, Any]:
+    """All that steps found of a pair, under its column's name."""
+    return dict(pair.identity) | {name: value for sight in pair.steps for name, value in sight.columns.items()}
 
 
 def _replay_uid(_build: PublishedBuild, pair: PairHistory, _sight: StepSight) -> Replay:
@@ -41,99 +55,124 @@ def _replay_uid(_build: PublishedBuild, pair: PairHistory, _sight: StepSight) ->
     return Replay(label="recomputed", agrees=agrees, detail="uid from url and caption" + ("" if agrees else " differs"))
 
 
-def _replay_draws(_build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Replay:
-    """Draw again for each entry, and let the draws decide against the stored probabilities."""
-    rows = sight.rows.get("draws", ())
-    if sight.seed is None or not rows:
-        return Replay(label="not replayed", agrees=None, detail="no draws are stored for this pair")
-    wrong = [
-        row for row in rows if draw(seed=sight.seed, step=DRAW_STEP, uid=pair.uid, entry=row["entry"]) != row["draw"]
-    ]
-    passed = any(row["draw"] < row["p"] for row in rows)
-    keep = 1 - math.prod(1 - row["p"] for row in rows)
-    decided = passed == (sight.verdict == "kept")
-    summed = sight.value is None or abs(keep - sight.value) <= 1e-6
-    detail = f"{len(rows)} draws, P(keep) {keep:.4f} and the verdict, from the stored probability of each concept"
-    if wrong:
-        detail = f"draws differ for: {', '.join(str(row['entry']) for row in wrong)}"
-    elif not (decided and summed):
-        detail = f"draws and probabilities give {'kept' if passed else 'dropped'}, P(keep) {keep:.4f}"
-    return Replay(label="recomputed", agrees=not wrong and decided and summed, detail=detail)
+def _replay_filters(
+    filters: Mapping[str, Filter], _build: PublishedBuild, pair: PairHistory, sight: StepSight
+) -> Replay:
+    """Measure and judge the pair again by each filter of the rule; compare the values and the first reason."""
+    known = _known(pair)
+    decided, values = [Decisions.keep_all(1)], dict[str, Any]()
+    for name, fields in sight.rule.items():
+        rule = filters[name].rule(**fields)
+        batch = pa.table({column: [known.get(column)] for column in filters[name].columns})
+        measured = filters[name].measure(batch, rule)
+        values[f"{name}_value"] = measured[0].as_py()
+        decided.append(filters[name].judge(measured, rule))
+    reason = first_of(*decided).reason[0].as_py()
+    wrong = [name for name, value in values.items() if known.get(name) != value]
+    if wrong or reason != sight.reason:
+        return Replay(label="recomputed", agrees=False, detail=f"gives {reason or 'kept'}; {_describe(values)}")
+    return Replay(label="recomputed", agrees=True, detail=f"measured and judged again by {len(values)} filters")
 
 
-def _observed(_build: PublishedBuild, _pair: PairHistory, _sight: StepSight) -> Replay:
-    return Replay(label="observed", agrees=None, detail="recorded once; the web is not asked again")
+def _replay_match(column: str, build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Replay:
+    """Match the caption again against the stored concepts."""
+    entries = build.concepts
+    if entries is None:
+        return Replay(label="not replayed", agrees=None, detail="no concepts are stored")
+    known = _known(pair)
+    caption = known.get(column, known.get("caption"))
+    matcher = Matcher(entries, sight.rule["mode"], plurals=bool(sight.rule.get("plurals", False)))
+    found = [entries[number] for number in matcher.match(pa.array([caption], pa.string()))[0].as_py()]
+    stored = [entry for row in sight.rows.get("matches", ()) for entry in row["entries"]]
+    agrees = found == stored and bool(found) == (sight.verdict == "kept")
+    detail = f"matched again against {len(entries):,} concepts" if agrees else f"matches {found}"
+    return Replay(label="recomputed", agrees=agrees, detail=detail)
+
+
+def _observed(what: str, _build: PublishedBuild, _pair: PairHistory, _sight: StepSight) -> Replay:
+    return Replay(label="observed", agrees=None, detail=what)
 
 
 def _recheck_same_bytes(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Replay:
     if sight.twin is None:
         return Replay(label="not replayed", agrees=None, detail="that no other pair is the same needs all pairs")
-    images = build.samples(["image_id"], equals("uid", sight.twin["uid"]))["image_id"].to_pylist()
-    agrees = bool(images) and images[0] is not None and images[0] == (pair.image or {}).get("image_id")
+    agrees = _of_twin(build, sight, "image_id") == (pair.image or {}).get("image_id")
     detail = "same image_id as the twin" if agrees else "the twin has another image_id"
     return Replay(label="re-checked", agrees=agrees, detail=detail)
 
 
-def _recheck_edges(_build: PublishedBuild, _pair: PairHistory, sight: StepSight) -> Replay:
+def _recheck_edges(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Replay:
+    """Follow the recorded edges to the twin; for perceptual hashes, count the differing bits again."""
     if sight.twin is None:
         return Replay(label="not replayed", agrees=None, detail="that no other pair is near needs all pairs")
     path = sight.twin["path"]
     if not path:
         return Replay(label="re-checked", agrees=False, detail="no recorded edges lead to the twin")
-    bad = [step for step in path if not _is_within(step["distance"], sight.rule)]
-    detail = f"{len(path)} recorded edges lead to the twin, each within the rule"
-    return Replay(label="re-checked", agrees=not bad, detail="an edge exceeds the rule" if bad else detail)
+    if not all(_is_within(step["distance"], sight.rule) for step in path):
+        return Replay(label="re-checked", agrees=False, detail="an edge exceeds the rule")
+    own, other = _known(pair).get("phash"), _of_twin(build, sight, "phash")
+    if "max_distance" in sight.rule and isinstance(own, int) and isinstance(other, int):
+        bits = (own ^ other).bit_count()
+        if bits != sight.value:
+            return Replay(label="re-checked", agrees=False, detail=f"{bits} bits differ, {sight.value} are stored")
+    edges = "1 recorded edge leads" if len(path) == 1 else f"{len(path)} recorded edges lead"
+    return Replay(label="re-checked", agrees=True, detail=f"{edges} to the twin, within the rule")
 
 
-def _is_within(distance: float | None, rule: Mapping[str, Any]) -> bool:
-    """Whether an edge's distance fits the rule: bits of a perceptual hash, or 1 - cosine."""
-    if distance is None:
+def _of_twin(build: PublishedBuild, sight: StepSight, column: str) -> Any:  # noqa: ANN401 - any column
+    if sight.twin is None or column not in build.sample_columns:
+        return None
+    return next(iter(build.samples([column], equals("uid", sight.twin["uid"]))[column].to_pylist()), None)
+
+
+def _is_within(measured: float | None, rule: Mapping[str, Any]) -> bool:
+    """Whether an edge fits the rule: at most that many bits, or at least that cosine."""
+    if measured is None:
         return True
     if "min_cosine" in rule:
-        return bool(distance <= 1 - float(rule["min_cosine"]) + 1e-4)  # scores are rounded to 4 digits
-    limit = rule.get("max_distance")
-    return limit is None or bool(distance <= float(limit))
+        return bool(measured >= float(rule["min_cosine"]) - _ROUNDING)
+    return bool(measured <= float(rule.get("max_distance", float("inf"))))
 
 
-def _recheck_choice(_build: PublishedBuild, _pair: PairHistory, sight: StepSight) -> Replay:
-    """Compare the stored scores of the candidates: the chosen one must be among them, and a made one must win."""
-    rows, chosen = sight.rows.get("candidates", ()), sight.columns.get("chosen_caption")
+def _replay_choice(_build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Replay:
+    """Choose again among the stored candidates by their stored scores."""
+    rows = [{"uid": pair.uid, **row} for row in sight.rows.get("candidates", ())]
     if not rows:
         return Replay(label="not replayed", agrees=None, detail="no candidates are stored for this pair")
-    score = sight.columns.get("caption_score")
-    held = [row for row in rows if row["caption"] == chosen and (score is None or row["score"] == score)]
-    if not held:
-        return Replay(
-            label="re-checked", agrees=False, detail="the chosen caption and score are not among the candidates"
-        )
-    margin = float(sight.rule.get("margin", 0.0))
-    given = max((row["score"] for row in rows if row["origin"] != "retrieved"), default=-math.inf)
-    beaten = held[0]["origin"] != "retrieved" or held[0]["score"] >= given + margin - _ROUNDING
-    detail = f"chosen among {len(rows)} candidates by their stored scores"
-    return Replay(
-        label="re-checked",
-        agrees=beaten,
-        detail=detail if beaten else "a given caption scores too close to the made one",
-    )
+    table = pa.Table.from_pylist(rows, CANDIDATES)
+    chosen = choose_captions(pa.array([pair.uid]), table, margin=float(sight.rule.get("margin", 0.0))).chosen
+    found = {name: chosen[name][0].as_py() for name in chosen.column_names if name != "uid"}
+    agrees = all(sight.columns.get(name) == value for name, value in found.items())
+    detail = f"chosen again among {len(rows)} candidates by their stored scores" if agrees else _describe(found)
+    return Replay(label="recomputed", agrees=agrees, detail=detail)
 
 
 def _recheck_threshold(_build: PublishedBuild, _pair: PairHistory, sight: StepSight) -> Replay:
     threshold = sight.notes.get("threshold")
     if threshold is None or sight.value is None:
-        return Replay(label="not replayed", agrees=None, detail="no threshold is stored")
+        return Replay(label="not replayed", agrees=None, detail="no threshold or score is stored")
     kept = sight.value >= threshold
     detail = f"stored score {sight.value:.4f} {'>=' if kept else '<'} stored threshold {threshold:.4f}"
     return Replay(label="re-checked", agrees=kept == (sight.verdict == "kept"), detail=detail)
 
 
+def _describe(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
 REPLAYS: dict[str, Callable[[PublishedBuild, PairHistory, StepSight], Replay]] = {
     "collect": _replay_uid,
-    "preselect": _replay_draws,
-    "download": _observed,
+    "check_texts": partial(_replay_filters, TEXT_FILTERS),
+    "match_concepts": partial(_replay_match, "caption"),
+    "preselect": replay_draws,
+    "download": partial(_observed, "recorded once; the web is not asked again"),
+    "check_images": partial(_replay_filters, IMAGE_FILTERS),
     "deduplicate_exact": _recheck_same_bytes,
     "deduplicate_perceptual": _recheck_edges,
+    "embed_images": partial(_observed, "encoded once by the model; the stored vector is used by every replay"),
     "deduplicate_semantic": _recheck_edges,
-    "recaption": _recheck_choice,
+    "recaption": _replay_choice,
     "align": _recheck_threshold,
-    "balance": _replay_draws,
+    "match_again": partial(_replay_match, "chosen_caption"),
+    "balance": replay_draws,
 }

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from audit.findings import Finding
 from audit.published import PublishedBuild
-from audit.replay import DRAW_STEP
+from curation.balancing import STEP
 from curation.draws import draws
 from storage.ledger import StepRecord
 
@@ -23,7 +23,7 @@ def check_draws(build: PublishedBuild) -> Iterator[Finding]:
 
 
 def _check_numbers(record: StepRecord, seed: int, table: pa.Table) -> Iterator[Finding]:
-    made = draws(seed=seed, step=DRAW_STEP, uids=table["uid"].to_pylist(), entries=table["entry"].to_pylist())
+    made = draws(seed=seed, step=STEP, uids=table["uid"].to_pylist(), entries=table["entry"].to_pylist())
     wrong = int((made != table["draw"].to_numpy()).sum())
     if wrong:
         yield Finding.of("draws", record.name, f"{wrong} of {table.num_rows} stored draws differ when drawn again")

@@ -116,7 +116,7 @@ def _arrivals(build: PublishedBuild, asked: str) -> list[dict[str, Any]]:
 
 def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) -> StepSight:
     name, uid = record.name, str(row["uid"])
-    own = [] if record is build.deciding[0] else record.columns
+    own = [] if record is build.deciding[0] else build.plain_columns(record)
     columns = {column: row[column] for column in own if row.get(column) is not None}
     into = row[f"{name}_into"]
     return StepSight(
@@ -143,9 +143,9 @@ def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str
     for name in record.hashes:
         if name in ("decisions", "arrivals"):
             continue
-        schema = build.schema(record, name)
-        keys = [key for key in ("uid", "uid_a", "uid_b") if key in schema.names]
-        columns = [field.name for field in schema if field.name != "uid" and not _is_vector(field.type)]
+        names = build.schema(record, name).names
+        keys = [key for key in ("uid", "uid_a", "uid_b") if key in names]
+        columns = [column for column in build.plain_columns(record, name) if column != "uid"]
         if not keys:
             continue
         where = " OR ".join(sql_equals(key, uid) for key in keys)
@@ -185,10 +185,6 @@ def _merged_into(build: PublishedBuild, uid: str) -> tuple[int, list[dict[str, A
             for row in found.slice(0, MERGED_EXAMPLES - len(examples)).to_pylist():
                 examples.append({"uid": row["uid"], "url": row["url"], "reason": row[f"{record.name}_reason"]})
     return count, examples
-
-
-def _is_vector(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_fixed_size_list(kind) or (pa.types.is_list(kind) and pa.types.is_floating(kind.value_type)))
 
 
 def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:

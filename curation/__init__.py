@@ -3,3 +3,9 @@
 Pure functions over Arrow tables and numpy arrays. Nothing here reads or writes a file, draws an unseeded random
 number or knows what a flow is. Every rule is a frozen dataclass and every verdict is a row of `Decisions`.
 """
+
+from curation.recaption import Captioner, retrieved_concepts
+
+CAPTIONERS: dict[str, Captioner] = {
+    "retrieved_concepts": retrieved_concepts,
+}

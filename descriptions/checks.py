@@ -27,6 +27,7 @@ _REFUSAL = re.compile(
     r"i do not have|i don['\u2019]?t have)",
     re.IGNORECASE,
 )
+_ECHO = re.compile(r"\b(?:the|this) (?:class|definition|photo of this)\b", re.IGNORECASE)
 _NEVER_LAST = frozenset(
     {
         *("a", "an", "the", "and", "or", "but", "of", "in", "on", "at", "to", "for", "from", "by", "with", "without"),
@@ -130,7 +131,7 @@ def check_reply(
         ("markup", lambda: _LEFT_OVER.search(cleaned)),
         ("wrong_language", lambda: not _in_script(cleaned, _SCRIPTS[rules.language])),
         ("refusal", lambda: is_refusal(cleaned)),
-        ("prompt_echo", lambda: longest_shared_run(cleaned, instruction) >= rules.echo_words),
+        ("prompt_echo", lambda: _ECHO.search(cleaned) or longest_shared_run(cleaned, instruction) >= rules.echo_words),
         ("only_class_name", lambda: _without_articles(words) == words_of(class_name)),
         ("repeats", lambda: loops(cleaned) or any(words_of(before) == words for before in accepted)),
         ("names_another_class", lambda: other_names_in(cleaned, class_name, other_classes)),

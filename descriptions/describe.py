@@ -24,7 +24,7 @@ def describe(
     methods: Sequence[DescriptionMethod],
     client: ChatClient,
     grounding: Grounding | None = None,
-    samples: int = 3,
+    samples: int = 4,
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
     """Texts for every class by every method; see `describe_async`. Not for use inside a running event loop."""
@@ -41,7 +41,7 @@ async def describe_async(
     methods: Sequence[DescriptionMethod],
     client: ChatClient,
     grounding: Grounding | None = None,
-    samples: int = 3,
+    samples: int = 4,
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
     """Texts for every class by every method, in the order of the list, rejected and failed ones included.
@@ -92,8 +92,11 @@ class _Task:
     rows: list[Row] = field(default_factory=list)
 
     async def run(self, client: ChatClient, *, samples: int) -> None:
+        questions = self.method.questions(self.subject)
         self._judge(self.method.known(self.subject), request_id=None, sample=None)
-        for question in self.method.questions(self.subject):
+        if not questions and not self.rows:
+            self._add(verdict=FAILED, reason=self.method.why_none(self.subject), request_id=None, sample=None)
+        for question in questions:
             goal = len(self._accepted()) + self.method.wanted
             for sample in range(samples):
                 if len(self._accepted()) >= goal:

@@ -42,7 +42,8 @@ class Descriptions:
 
     `table`: class, method, text (ready to encode), phrase (as the reply had it, cleaned), request_id and sample (null
     without a request), synset (the sense used; null without), verdict accepted, rejected or failed, reason ("" where
-    accepted). A reply that cannot be read and a request that failed are one row each, without text.
+    accepted). A reply that cannot be read, a request that failed and a class about which a method has nothing to say
+    (no_synset, no_other_name) are one row each, without text.
     `ungrounded`: classes without a gloss. `counts`: what this run sent, found in the store and paid.
     """
 

@@ -38,6 +38,9 @@ class DescriptionMethod(Protocol):
     def known(self, subject: Subject) -> Sequence[str]:
         """Phrases that need no model."""
 
+    def why_none(self, subject: Subject) -> str:
+        """Reason for a class that has neither questions nor known phrases."""
+
     def read(self, reply: str, outcome: str) -> list[str]:
         """The phrases in a reply, unchecked; raises UnreadableReplyError."""
 

@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from flows.cli_errors import UsageError
 from flows.class_rules import DEFAULT_METHODS, describe_rule
+from flows.cli_errors import UsageError
 from flows.describe_classes import describe_classes
 from flows.recipe import LanguageModel
 from flows.recipe_files import ListingText
@@ -62,4 +62,8 @@ def submit_list(listing: ListingText, *, methods: list[str] | None, root: Path |
     payload = {"name": listing.name, "text": listing.text, "methods": chosen, "root": str(Workspace.at(root).root)}
     event = emit_event(event=EVENT, resource={"prefect.resource.id": f"evenly.class-list.{identity}"}, payload=payload)
     EventsWorker.instance().drain()
-    return {"event": str(event.id) if event is not None else None, "resource": f"evenly.class-list.{identity}", **payload}
+    return {
+        "event": str(event.id) if event is not None else None,
+        "resource": f"evenly.class-list.{identity}",
+        **payload,
+    }

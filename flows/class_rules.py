@@ -22,9 +22,7 @@ def describe_rule(
     chosen = list(methods or DEFAULT_METHODS)
     unknown = [method for method in chosen if method not in METHODS]
     if unknown:
-        raise UnknownMethodError(
-            f"`methods` must be of {', '.join(METHODS)}; got `{unknown[0]}`. Choose one of these."
-        )
+        raise UnknownMethodError(f"`methods` must be of {', '.join(METHODS)}; got `{unknown[0]}`. Choose one of these.")
     return {"list": name, "text": text, "methods": chosen} | llm.model_dump(mode="json")
 
 
@@ -37,9 +35,7 @@ def evaluation_rules(run: Run, recipe: Recipe, path: str | Path, build: str) -> 
     return [_evaluation_rule(run, recipe, path, manifest["build"], listing) for listing in recipe.classes]
 
 
-def _evaluation_rule(
-    run: Run, recipe: Recipe, path: str | Path, build: str, listing: ClassListing
-) -> dict[str, Any]:
+def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, listing: ClassListing) -> dict[str, Any]:
     file = read_listing(path, listing)
     rule = describe_rule(name=file.name, text=file.text, methods=listing.methods, llm=recipe.llm)
     key = DESCRIBE.spec(run, (), rule).key

@@ -5,6 +5,8 @@ Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error.
 
 import os
 import sys
+from pathlib import Path
+from sysconfig import get_path
 
 import typer
 
@@ -20,6 +22,12 @@ QUIET_PREFECT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 
+
+def _has_backport() -> bool:
+    """Whether a copy of dataclasses lies among the installed packages, where it can hide Python's own."""
+    return any((Path(folder) / "dataclasses.py").exists() for folder in {get_path("purelib"), get_path("platlib")})
+
+
 app = typer.Typer(
     name="evenly",
     help="Rebuild vision-language datasets, describe classes, extract features, fit adapters, and say why.",
@@ -34,6 +42,11 @@ for group in (cli_datasets, cli_classes, cli_audit, cli_serve):
 
 def main() -> None:
     """Run the command; errors that a user can mend are one line on stderr."""
+    if _has_backport():
+        sys.exit(
+            "evenly: the package `dataclasses`, a backport that img2dataset asks for, breaks Prefect's server. "
+            f"Remove it: {sys.executable} -m pip uninstall dataclasses"
+        )
     for name, value in QUIET_PREFECT.items():
         os.environ.setdefault(name, value)
     sys.exit(report_errors(app))

@@ -72,7 +72,8 @@ def verify(
 
     Example: evenly verify latest
     """
-    from flows.outcome import open_build, verify_one
+    from flows.outcome import open_build
+    from tasks.audit import verify_one
 
     workspace, manifest = open_build(build, root=root)
     findings = verify_one(workspace, manifest, every_image=every_image)

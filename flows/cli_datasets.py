@@ -11,7 +11,9 @@ from flows.cli_output import AsJson, Root, print_funnel, print_json, print_rows,
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
 Processes = Annotated[int | None, typer.Option(min=1, help="Worker processes for downloads; default: one per core.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Take this many pairs, drawn by hash; such a build is not promoted.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Take this many pairs, drawn by hash; such a build is not promoted.")
+]
 ReplayFrom = Annotated[Path | None, typer.Option(help="Take downloads and replies recorded in this other workspace.")]
 
 
@@ -162,7 +164,9 @@ def report(build: Build = "latest", root: Root = None, as_json: AsJson = False) 
 
 def export(
     build: Build,
-    to: Annotated[str, typer.Option("--to", help="webdataset, parquet, datacomp, huggingface or croissant.")] = "webdataset",
+    to: Annotated[
+        str, typer.Option("--to", help="webdataset, parquet, datacomp, huggingface or croissant.")
+    ] = "webdataset",
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: exports/ in the workspace.")] = None,
     root: Root = None,
     as_json: AsJson = False,

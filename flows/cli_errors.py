@@ -27,18 +27,36 @@ def report_errors(app: Callable[[], object]) -> int:
     from audit.errors import AuditError
     from curation.errors import CurationError
     from demo.errors import DemoError
-    from descriptions.errors import ClassListError, DescriptionsError
+    from descriptions.errors import ClassListError, DescriptionsError, UnknownMethodError
     from features.errors import FeaturesError, UnknownModelError
+    from flows.recipe_files import ListingFileError
     from flows.recipe_problems import RecipeError
-    from storage.errors import PoolError, StorageError
+    from storage.errors import StorageError
+    from storage.pools import PoolError
 
     try:
         app()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-    except (RecipeError, UsageError, ClassListError, PoolError, UnknownModelError) as error:
+    except (
+        RecipeError,
+        UsageError,
+        ClassListError,
+        ListingFileError,
+        PoolError,
+        UnknownModelError,
+        UnknownMethodError,
+    ) as error:
         return _say(error, USAGE)
-    except (StorageError, CurationError, DescriptionsError, FeaturesError, AdaptersError, AuditError, DemoError) as error:
+    except (
+        StorageError,
+        CurationError,
+        DescriptionsError,
+        FeaturesError,
+        AdaptersError,
+        AuditError,
+        DemoError,
+    ) as error:
         return _say(error, FINDING)
     except KeyboardInterrupt:
         return _say("interrupted. Run the same command again: finished steps are kept and reused.", 130)

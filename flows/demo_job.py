@@ -25,7 +25,9 @@ def run_demo(*, root: Path | None = None, processes: int | None = None) -> dict[
     workspace, manifest = open_build(build, root=root)
     records = [record for step in manifest["steps"] if (record := Ledger(workspace).find(step["key"])) is not None]
     verdicts = _verdicts(workspace, records)
-    truth = compare(verdicts, _original_scores(workspace, records), pq.read_table(default_cache() / "demo" / "truth.parquet"))
+    truth = compare(
+        verdicts, _original_scores(workspace, records), pq.read_table(default_cache() / "demo" / "truth.parquet")
+    )
     report = write_report(workspace, manifest, truth)
     return {
         "build": build,

@@ -5,8 +5,8 @@ from prefect import flow
 from flows.class_rules import describe_rule
 from flows.opening import workspace_run
 from flows.recipe import LanguageModel
-from tasks.run import EncoderChoice
 from tasks.describe import DESCRIBE
+from tasks.run import EncoderChoice
 from tasks.step import run_step
 
 
@@ -20,7 +20,7 @@ def describe_classes(
     encoder: str = "embedded",
     pretrained: str | None = None,
     root: str | None = None,
-    quiet: bool = False,  # noqa: FBT001, FBT002 - a parameter of a deployment
+    quiet: bool = False,
 ) -> str:
     """Describe the classes of `text`, one per line, by each of `methods`; the key of the step record.
 

@@ -14,7 +14,7 @@ def fit_adapters(
     recipe: str,
     build: str = "latest",
     root: str | None = None,
-    quiet: bool = False,  # noqa: FBT001, FBT002 - a parameter of a flow
+    quiet: bool = False,
 ) -> list[str]:
     """Fit on train, choose on validation, evaluate once on test; the keys of the step records, one per class list."""
     chosen = read_recipe(recipe)

@@ -62,6 +62,4 @@ def workspace_run(
     root: str | os.PathLike[str] | None = None, *, quiet: bool = False, encoder: EncoderChoice | None = None
 ) -> Run:
     """A run without a recipe, for work on what a workspace holds."""
-    return Run(
-        workspace=Workspace.at(root), seed=0, encoder=encoder or EncoderChoice(), progress=Progress(quiet=quiet)
-    )
+    return Run(workspace=Workspace.at(root), seed=0, encoder=encoder or EncoderChoice(), progress=Progress(quiet=quiet))

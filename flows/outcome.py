@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli_errors import UsageError
+from flows.fit_adapters import fit_adapters
+from flows.opening import run_in
+from flows.recipe import read_recipe
 from storage.builds import Builds
 from storage.exports import EXPORTS
 from storage.ledger import Ledger
 from storage.samples import Samples
 from storage.workspace import Workspace
 from tasks import audit
+from tasks.features import extract_features
 
 Root = str | Path | None
 
@@ -24,19 +28,17 @@ def open_build(build: str, *, root: Root = None) -> tuple[Workspace, dict[str, A
 def list_builds(root: Root = None) -> list[dict[str, Any]]:
     """One row per build, oldest first; `latest` marks where the aliases point."""
     builds = Builds(Workspace.at(root))
-    rows = []
-    for manifest in builds.manifests():
-        rows.append(
-            {
-                "build": manifest["build"],
-                "created": manifest["created"],
-                "rows": manifest["samples"]["rows"],
-                "kept": manifest["samples"]["kept"],
-                "limit": manifest["limit"],
-                "latest": builds.alias(f"{manifest['recipe_name']}-latest") == manifest["build"],
-            }
-        )
-    return rows
+    return [
+        {
+            "build": manifest["build"],
+            "created": manifest["created"],
+            "rows": manifest["samples"]["rows"],
+            "kept": manifest["samples"]["kept"],
+            "limit": manifest["limit"],
+            "latest": builds.alias(f"{manifest['recipe_name']}-latest") == manifest["build"],
+        }
+        for manifest in builds.manifests()
+    ]
 
 
 def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
@@ -89,9 +91,44 @@ def export_build(build: str, *, to: str, out: Path | None, root: Root = None) ->
         raise UsageError(f"`--to` must be one of {', '.join(sorted(EXPORTS))}; got `{to}`. Choose one of these.")
     workspace, manifest = open_build(build, root=root)
     samples = manifest["samples"]
-    rows = Samples(workspace, manifest["recipe_name"]).read(samples["version"], where=f"{samples['last']}_verdict = 'kept'")
+    rows = Samples(workspace, manifest["recipe_name"]).read(
+        samples["version"], where=f"{samples['last']}_verdict = 'kept'"
+    )
     folder = out or workspace.exports / manifest["build"] / to
     summary = EXPORTS[to](
         rows, folder, read_bytes=audit.reader(workspace), name=manifest["build"], seed=manifest["seed"]
     )
     return {"build": manifest["build"], "format": to, **summary.to_dict()}
+
+
+def extract_latest(recipe: Path, *, root: Root = None) -> dict[str, Any]:
+    """Extract features of the latest build of a recipe; how many there are and were new."""
+    chosen = read_recipe(recipe)
+    run = run_in(chosen, root=root)
+    return extract_features(run, Builds(run.workspace).read(f"{chosen.name}-latest"))
+
+
+def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
+    """Fit the adapters of a recipe on its latest build; what validation chose, and where they are saved."""
+    names = ("list", "name", "texts", "chosen", "validation_accuracy", "validation_rows", "kept_zero_shot", "why")
+    workspace, manifest, rows = _fitted(recipe, root)
+    folder = workspace.adapters / str(manifest["build"])
+    return [
+        {
+            **{name: row[name] for name in names},
+            "saved": str(folder / row["list"] / f"{row['name']}-{row['texts']}.json"),
+        }
+        for row in rows
+    ]
+
+
+def evaluate_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
+    """Evaluate the adapters of a recipe on the test part of its latest build."""
+    return _fitted(recipe, root)[2]
+
+
+def _fitted(recipe: Path, root: Root) -> tuple[Workspace, dict[str, Any], list[dict[str, Any]]]:
+    chosen = read_recipe(recipe)
+    workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
+    fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
+    return workspace, manifest, adapter_rows(workspace, manifest)

@@ -8,10 +8,10 @@ from flows.opening import open_run
 from flows.recipe import read_recipe
 from flows.recipe_files import read_listing
 from flows.recipe_steps import content_of, steps_of
+from storage.ledger import StepRecord
 from tasks.features import extract_features
 from tasks.publish import publish_build
 from tasks.step import run_step
-from storage.ledger import StepRecord
 
 
 @flow(name="rebuild-dataset", flow_run_name="rebuild {recipe}", persist_result=False)
@@ -20,9 +20,9 @@ def rebuild_dataset(
     root: str | None = None,
     limit: int | None = None,
     processes: int | None = None,
-    retry_failed: bool = False,  # noqa: FBT001, FBT002 - parameters of a deployment
+    retry_failed: bool = False,
     replay_from: str | None = None,
-    quiet: bool = False,  # noqa: FBT001, FBT002
+    quiet: bool = False,
 ) -> str:
     """Rebuild by the recipe file; the id of the published build.
 

@@ -47,10 +47,20 @@ class Labels(Section):
 
 
 class Match(Section):
-    """Which concepts a caption names: `wordnet`, or a file with one concept per line."""
+    """Which concepts a caption names: `wordnet`, or a file with one concept per line.
+
+    `plurals`, in normalized mode only, also finds a concept in the plain plural of its last word.
+    """
 
     metadata: str = "wordnet"
     mode: Literal["faithful", "normalized"] = "faithful"
+    plurals: bool = False
+
+    @model_validator(mode="after")
+    def _plurals_need_normalized(self) -> "Match":
+        if self.plurals and self.mode == "faithful":
+            raise ValueError("plurals needs mode normalized; got faithful")
+        return self
 
 
 class Preselect(Section):
@@ -60,7 +70,10 @@ class Preselect(Section):
 
 
 class Download(Section):
-    """How pictures are collected, as `storage.web.DownloadRule` says; `respect` names the opt-outs that are honoured."""
+    """How pictures are collected, as `storage.web.DownloadRule` says; `respect` names the opt-outs.
+
+    A run stops where nearly all URLs fail for one reason (a network that is down), unless `tolerate` names it.
+    """
 
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
     retries: Annotated[int, Field(ge=0, le=10)] = 2
@@ -68,7 +81,8 @@ class Download(Section):
     max_bytes: Annotated[int, Field(gt=0)] = 20_000_000
     max_pixels: Annotated[int, Field(gt=0)] = 80_000_000
     respect: tuple[Literal["robots", "x-robots-tag", "tdmrep"], ...] = ("robots", "x-robots-tag", "tdmrep")
-    user_agent_token: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")] = "evenly"
+    tolerate: tuple[str, ...] = ()
+    user_agent_token: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")] = "evenly"  # noqa: S105 - a name
 
 
 class Deduplicate(Section):
@@ -200,11 +214,14 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"recipe `{path}` must be a readable file; {error.strerror}. `evenly init` writes one.") from None
+        raise RecipeError(
+            f"recipe `{path}` must be a readable file; {error.strerror}. `evenly init` writes one."
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe `{path}` must be YAML; {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):
-        raise RecipeError(f"recipe `{path}` must be a mapping of fields; got {type(value).__name__}. See `evenly init`.")
+        kind = type(value).__name__
+        raise RecipeError(f"recipe `{path}` must be a mapping of fields; got {kind}. See `evenly init`.")
     try:
         return Recipe.model_validate(value)
     except ValidationError as error:

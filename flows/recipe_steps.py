@@ -23,7 +23,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
     curate = recipe.curate
     semantic = curate.deduplicate.semantic
     uses_features = semantic is not None or curate.recaption is not None or curate.align is not None
-    concepts = {"metadata": curate.match.metadata, "mode": curate.match.mode}
+    concepts = curate.match.model_dump(mode="json")
     wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
         (COLLECT, {"limit": limit}),
         (CHECK_TEXTS, curate.text or None),

@@ -30,5 +30,5 @@ def read_adapter(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, np.
     path = folder / f"{name}.safetensors"
     if not path.exists():
         known = ", ".join(sorted(item.stem for item in folder.glob("*.safetensors"))) or "none"
-        raise NotFoundError(f"adapter `{name}` must be in `{folder}`; it is not. There: {known}. `evenly fit` makes them.")
+        raise NotFoundError(f"adapter `{name}` must be in `{folder}`; it is not. There: {known}. Run `evenly fit`.")
     return read_record(folder / f"{name}.json"), load_file(path)

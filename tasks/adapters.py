@@ -18,7 +18,7 @@ from storage.builds import Builds
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from storage.samples import Samples
-from tasks.encoders import encoder_identity, encoder_of, text_rows
+from tasks.encoders import encoder_of, text_rows
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -28,11 +28,12 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
     manifest = Builds(run.workspace).read(rule["build"])
     classes: list[str] = rule["classes"]
     rows, groups = _labelled_rows(run, manifest, classes)
-    vectors, _ = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(rows["image_id"].to_pylist())
+    encoder = manifest["encoder"]["identity"]
+    vectors, _ = FeatureStore(run.workspace, encoder, "images").read(rows["image_id"].to_pylist())
     labels = np.array([classes.index(label) for label in rows["label"].to_pylist()], dtype=np.int64)
     split = split_by_group(groups, labels, seed=run.seed)
     evaluation = fit_and_evaluate(
-        Features(image=unit_rows(vectors), encoder=manifest["encoder"]["identity"]),
+        Features(image=unit_rows(vectors), encoder=encoder),
         labels,
         split,
         groups,
@@ -83,9 +84,9 @@ def _prototypes(run: Run, rule: Rule) -> dict[str, np.ndarray]:
 
 
 def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], evaluation: Evaluation) -> None:
-    results = evaluation.results.set_index(["name", "texts"])
+    rows = {(str(row["name"]), str(row["texts"])): row for row in evaluation.results.to_dict("records")}
     for (name, texts), tuned in evaluation.fitted.items():
-        row = results.loc[(name, texts)]
+        row = rows[name, texts]
         card = to_card(tuned.adapter) | {
             "build": manifest["build"],
             "content_hash": manifest["content_hash"],

@@ -1,6 +1,7 @@
 """Verify builds and write their reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,9 @@ def verify_one(workspace: Workspace, manifest: Mapping[str, Any], *, every_image
     return [finding.to_dict() for finding in findings]
 
 
-def reader(workspace: Workspace) -> "ReadBytes":
+def reader(workspace: Workspace) -> Callable[[Sequence[str]], Iterator[bytes]]:
     """A function from image ids to their original bytes, in order."""
-    return ReadBytes(workspace.downloads)
-
-
-class ReadBytes:
-    """Reads the original bytes of pictures from where they were downloaded to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, image_ids: Sequence[str]) -> Iterator[bytes]:
-        return read_images(self.folder, image_ids)
+    return partial(read_images, workspace.downloads)
 
 
 def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:

@@ -9,7 +9,7 @@ from curation.decisions import Decisions
 from curation.errors import UidError
 from curation.uids import pair_uid
 from storage.ledger import StepOutput
-from storage.pools import POOL_COLUMNS, read_labels, read_pool, source_hash
+from storage.pools import read_labels, read_pool, source_hash
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -78,7 +78,9 @@ def _with_uids(table: pa.Table) -> pa.Table:
         uids.append(uid)
         rejects.append(why)
     at = table.column_names.index("reject")
-    return table.set_column(at, "reject", pa.array(rejects, pa.string())).append_column("uid", pa.array(uids, pa.string()))
+    return table.set_column(at, "reject", pa.array(rejects, pa.string())).append_column(
+        "uid", pa.array(uids, pa.string())
+    )
 
 
 def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:
@@ -94,4 +96,3 @@ def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:
 
 
 COLLECT = Step(name="collect", compute=collect_pairs, inputs=hash_sources)
-__all__ = ["COLLECT", "POOL_COLUMNS"]

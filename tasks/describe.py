@@ -27,7 +27,7 @@ from tasks.step import Records, Rule, Step
 def describe_list(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took."""
     class_list = parse_class_list(rule["text"], rule["list"])
-    methods = chosen_methods(rule["methods"], small_model=rule["base_url"] == "embedded")
+    methods = chosen_methods(rule["methods"], small_model=_is_embedded(rule))
     with _endpoint(rule) as endpoint:
         client = ChatClient(endpoint, store=Requests(run.workspace))
         grounding = Grounding(load_noun_synsets())
@@ -42,9 +42,7 @@ def describe_list(run: Run, _before: Records, rule: Rule) -> StepOutput:
 def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptions) -> Descriptions:
     """Reject synonyms that lie nearer to another class than to their own, as REAL does."""
     table = found.table
-    at = np.flatnonzero(
-        pc.and_(pc.equal(table["method"], "synonyms"), pc.equal(table["verdict"], ACCEPTED)).to_numpy()
-    )
+    at = np.flatnonzero(pc.and_(pc.equal(table["method"], "synonyms"), pc.equal(table["verdict"], ACCEPTED)).to_numpy())
     if not len(at):
         return found
     classes = list(class_list.classes)
@@ -62,15 +60,19 @@ def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptio
 
 @contextmanager
 def _endpoint(rule: Rule) -> Iterator[Endpoint]:
-    if rule["base_url"] == "embedded":
+    if _is_embedded(rule):
         with embedded_llm() as endpoint:
             yield endpoint
     else:
         yield Endpoint(base_url=rule["base_url"], model=rule["model"])
 
 
+def _is_embedded(rule: Rule) -> bool:
+    return bool(rule["base_url"] == "embedded")
+
+
 def _model(_run: Run, rule: Rule) -> str:
-    identity = embedded_identity() if rule["base_url"] == "embedded" else rule["base_url"]
+    identity = embedded_identity() if _is_embedded(rule) else rule["base_url"]
     return f"{identity} {rule['model']}"
 
 

@@ -27,6 +27,7 @@ def fetch_images(run: Run, before: Records, rule: Rule) -> None:
             processes=run.processes,
             threads=run.threads,
             retry_failed=run.retry_failed,
+            tolerate=rule["tolerate"],
             progress=advance,
         )
 
@@ -55,7 +56,8 @@ def judge_downloads(run: Run, before: Records, _rule: Rule) -> StepOutput:
 
 
 def _plain(rule: Rule) -> dict[str, Any]:
-    return dict(rule) | {"respect": tuple(rule["respect"])}
+    plain = {name: value for name, value in rule.items() if name != "tolerate"}
+    return plain | {"respect": tuple(rule["respect"])}
 
 
 DOWNLOAD = Step(name="download", observe=fetch_images, inputs=hash_observations, compute=judge_downloads)

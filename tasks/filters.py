@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from curation.fingerprints import measure_fingerprints
 
 from curation.decisions import Decisions, first_of
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from curation.fingerprints import measure_fingerprints
 from storage.ledger import StepOutput
 from storage.web import read_images
 from tasks.run import Run
@@ -27,7 +28,7 @@ def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
         return output
     images = run.ledger.alive(before, ["image_id"])["image_id"].combine_chunks()
     fingerprints = _fingerprints(run, images.unique())
-    rows = fingerprints.take(images.index_in(fingerprints["image_id"].combine_chunks()))
+    rows = fingerprints.take(pc.index_in(images, fingerprints["image_id"].combine_chunks()))
     table = output.decisions
     for name in rows.column_names:
         if name != "image_id":

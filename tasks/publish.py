@@ -86,7 +86,7 @@ def _promote(builds: Builds, manifest: Mapping[str, Any], *, max_change: float) 
         if change > max_change:
             return (
                 f"not promoted, since its share of kept pairs differs by {change:.2f} from `{latest}` "
-                f"(guard.max_change is {max_change}). Look with `evenly diff`, then `evenly promote {manifest['build']}`"
+                f"(guard.max_change is {max_change}). Look with `evenly diff`, then `evenly promote`"
             )
     builds.promote(str(manifest["build"]), recipe=str(manifest["recipe_name"]))
     return "latest"

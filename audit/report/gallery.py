@@ -21,8 +21,8 @@ VALUES = {
     "match_concepts": "concepts",
     "match_again": "concepts",
     "download": "HTTP status",
-    "deduplicate_perceptual": "distance",
-    "deduplicate_semantic": "distance",
+    "deduplicate_perceptual": "differing bits",
+    "deduplicate_semantic": "cosine",
 }
 
 Card = dict[str, Any]

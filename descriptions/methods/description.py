@@ -56,6 +56,11 @@ class Description:
         del subject
         return ()
 
+    def why_none(self, subject: Subject) -> str:
+        """There is always a question."""
+        del subject
+        return "no_question"
+
     def read(self, reply: str, outcome: str) -> list[str]:
         """The phrases; "with" at the start becomes "has"."""
         return [re.sub(r"^with\b", "has", phrase) for phrase in read_list(reply, key=_KEY, outcome=outcome)]

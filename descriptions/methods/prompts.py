@@ -49,6 +49,11 @@ class Prompts:
         del subject
         return ()
 
+    def why_none(self, subject: Subject) -> str:
+        """There is always a question."""
+        del subject
+        return "no_question"
+
     def read(self, reply: str, outcome: str) -> list[str]:
         """The sentences."""
         return read_list(reply, key=_KEY, outcome=outcome)

@@ -42,6 +42,10 @@ class Synonyms:
         """The lemmas but the class's own name."""
         return tuple(lemma for lemma in subject.lemmas if lemma.casefold() != subject.name.casefold())
 
+    def why_none(self, subject: Subject) -> str:
+        """no_synset or no_other_name."""
+        return "no_other_name" if subject.synset else "no_synset"
+
     def read(self, reply: str, outcome: str) -> list[str]:
         """Nothing: there are no replies."""
         del reply, outcome

@@ -3,17 +3,26 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
 from audit.content import content_hash_of, content_table_hash
-from curation.draws import draw
+from curation.align import Align, judge_alignment, resolve_threshold
+from curation.balancing import balance, count_entries, preselect
+from curation.decisions import Decisions
+from curation.deduplicate import Duplicates, Perceptual, deduplicate_exact, deduplicate_perceptual
+from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from curation.fingerprints import measure_fingerprints
+from curation.matching import Matcher
+from curation.recaption import CANDIDATES, choose_captions
 from curation.uids import pair_uid
 from storage.builds import Builds
 from storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
@@ -22,19 +31,12 @@ from storage.workspace import Workspace
 
 SCRIPT = "<script>alert('fox')</script> a fox \x1b[31mred\u202e"
 CONCEPTS = ("fox", "cat", "tree", "car", "flag")
-DRAW_STEP = "balance"
-
-DRAWS = pa.schema(
+MATCH = {"metadata": "list", "mode": "normalized", "plurals": False}
+ARRIVALS = pa.schema(
     [
-        ("uid", pa.string()),
-        ("entry", pa.string()),
-        ("p", pa.float64()),
-        ("draw", pa.float64()),
-        ("deciding", pa.bool_()),
+        (name, pa.int64() if name == "row" else pa.string())
+        for name in ("source", "file_hash", "row", "url", "caption", "uid", "verdict", "reason", "into")
     ]
-)
-CANDIDATES = pa.schema(
-    [("uid", pa.string()), ("caption", pa.string()), ("origin", pa.string()), ("score", pa.float64())]
 )
 
 
@@ -89,32 +91,57 @@ class Little:
         return replace(self, **changes)
 
 
+@cache
 def picture(number: int) -> bytes:
-    """A PNG whose content follows from `number`; negative numbers give tiny ones."""
+    """A picture that follows from `number`; negative ones are tiny, those from 1000 encoded anew with loss."""
     side = 8 if number < 0 else 96
     base = np.random.default_rng(number % 1000).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    image = Image.fromarray(base).resize((side, side), Image.Resampling.NEAREST)
-    if number >= 1000:
-        image = image.resize((80, 80)).resize((side, side))
+    image = Image.fromarray(base).resize((side, side), Image.Resampling.BICUBIC)
     stream = io.BytesIO()
-    image.save(stream, "PNG")
+    image.save(stream, "WEBP" if number >= 1000 else "PNG", quality=95)
     return stream.getvalue()
 
 
+Table = pa.Table
+
+
 class Rebuild:
-    """Runs the steps of one `Little` in a workspace, each committed to the ledger."""
+    """Runs the steps of one `Little` in a workspace by the real curation functions, each committed to the ledger."""
 
     def __init__(self, workspace: Workspace, little: Little, started: datetime) -> None:
         self.little, self.started, self.records = little, started, list[StepRecord]()
         self.ledger = Ledger(workspace)
         self.samples = Samples(workspace, little.name)
 
+    def run(self) -> None:
+        little = self.little
+        self.collect()
+        texts = {"caption_length": {"min_words": little.min_words}}
+        self.judge("check_texts", texts, partial(_filter, TEXT_FILTERS, texts))
+        self.judge("match_concepts", MATCH, partial(_match, "caption"))
+        entries = self.ledger.table(self.record("match_concepts"), "matches")["entries"].combine_chunks()
+        counts = {"entry": pa.array(range(len(CONCEPTS)), pa.int32()), "concept": CONCEPTS}
+        counts["count"] = pa.array(count_entries(entries, len(CONCEPTS)).astype(np.int64))
+        self.commit("count_concepts", {}, StepOutput(tables={"counts": pa.table(counts)}))
+        self.judge("preselect", {"t": little.t, "headroom": 3.0}, self.preselect, seed=little.seed)
+        self.judge("download", {"timeout_s": 10}, self.download)
+        images = {"image_size": {"min_side": 16}}
+        self.judge("check_images", images, partial(_filter, IMAGE_FILTERS, images), add=_fingerprints)
+        self.judge("deduplicate_exact", {}, lambda pairs: _merged(deduplicate_exact(pairs)))
+        near = Perceptual()
+        self.judge("deduplicate_perceptual", asdict(near), lambda pairs: _merged(deduplicate_perceptual(pairs, near)))
+        self.judge("recaption", {"margin": 0.1}, self.recaption, model=little.encoder)
+        self.judge("align", {"keep_top": little.keep_top}, self.align, model=little.encoder)
+        caption = "caption" if "recaption" in little.off else "chosen_caption"
+        self.judge("match_again", MATCH, partial(_match, caption))
+        self.judge("balance", {"t": little.t}, self.balance, seed=little.seed)
+
     def commit(self, name: str, rule: dict[str, Any], output: StepOutput, **identity: object) -> None:
         inputs = {record.name: record.output_hash for record in self.records}
         if not self.records:
             inputs["pool"] = hashlib.sha256(repr(self.little.pool).encode()).hexdigest()
         spec = StepSpec(name=name, version=self.little.versions.get(name, 1), rule=rule, inputs=inputs, **identity)
-        uids = self.uids() if self.records and output.decisions is not None else None
+        uids = self.alive()["uid"].combine_chunks() if self.records and output.decisions is not None else None
         run = "11111111-2222-3333-4444-555555555555"
         self.records.append(self.ledger.commit(spec, output, uids=uids, started=self.started, flow_run_id=run))
 
@@ -122,53 +149,28 @@ class Rebuild:
         self,
         name: str,
         rule: dict[str, Any],
-        verdicts: Callable[[dict[str, Any]], tuple[Any, ...]],
-        columns: Mapping[str, tuple[pa.DataType, Callable[[dict[str, Any]], Any]]] | None = None,
-        **more: object,
+        decide: Callable[[Table], "Judged"],
+        add: Callable[[Table], Table] | None = None,
+        **identity: object,
     ) -> None:
-        """`verdicts` maps a pair to (reason, value, into); reasons of the download that start a failure are failed."""
+        """Commit what `decide` says of the pairs that are alive, unless the step is off; `add` gives more columns."""
         if name in self.little.off:
             return
         pairs = self.alive()
-        found = [(*verdicts(pair), None, None)[:3] for pair in pairs]
-        fails = name == "download"
-        kinds = ["kept" if not r else "merged" if into else "failed" if fails else "dropped" for r, _, into in found]
-        table = {
-            "uid": pa.array([pair["uid"] for pair in pairs], pa.string()),
-            "verdict": pa.array(kinds, pa.string()),
-            "reason": pa.array([reason for reason, _, _ in found], pa.string()),
-            "value": pa.array([value for _, value, _ in found], pa.float64()),
-            "into": pa.array([into for _, _, into in found], pa.string()),
-        }
-        for column, (kind, make) in (columns or {}).items():
-            table[column] = pa.array([make(pair) for pair in pairs], kind)
-        tables, notes = more.pop("tables", {}), more.pop("notes", {})
-        self.commit(name, rule, StepOutput(decisions=pa.table(table), tables=tables, notes=notes), **more)
+        judged = decide(pairs)
+        table = judged.decisions.to_table(pairs["uid"])
+        more = add(pairs) if add else None
+        for found in (judged.columns, more) if more is not None else (judged.columns,):
+            for column in found.column_names:
+                table = table.append_column(column, found[column])
+        self.commit(name, rule, StepOutput(decisions=table, tables=judged.tables, notes=judged.notes), **identity)
 
-    def uids(self) -> pa.Array:
-        return self.ledger.alive(self.records, [])["uid"].combine_chunks()
+    def record(self, name: str) -> StepRecord:
+        return next(record for record in self.records if record.name == name)
 
-    def alive(self) -> list[dict[str, Any]]:
+    def alive(self) -> Table:
         known = dict.fromkeys(name for record in self.records for name in record.columns)
-        rows: list[dict[str, Any]] = self.ledger.alive(self.records, list(known)).to_pylist()
-        return rows
-
-    def run(self) -> None:
-        self.collect()
-        words = lambda pair: len(pair["caption"].split())  # noqa: E731
-        self.judge(
-            "check_texts",
-            {"caption_length": {"min_words": self.little.min_words}},
-            lambda pair: ("too_few_words" if words(pair) < self.little.min_words else "", words(pair)),
-            {"caption_length_value": (pa.float64(), words)},
-        )
-        self.match()
-        self.draw("preselect", self.little.t * 3)
-        self.download()
-        self.deduplicate()
-        self.recaption()
-        self.align()
-        self.draw("balance", self.little.t)
+        return self.ledger.alive(self.records, list(known)).combine_chunks()
 
     def collect(self) -> None:
         arrivals, pairs = [], {}
@@ -178,181 +180,130 @@ class Rebuild:
             if uid is None:
                 verdict, reason = "dropped", "no_url"
             elif uid in pairs:
-                verdict, reason, into = "merged", "duplicate_row", uid
+                verdict, reason, into = "merged", "same_pair", uid
             elif self.little.limit is not None and len(pairs) >= self.little.limit:
                 verdict, reason = "dropped", "limit"
             else:
                 pairs[uid] = item
-            arrivals.append(("web", "f" * 64, row, uid, verdict, reason, into))
-        names = ("source", "file_hash", "row", "uid", "verdict", "reason", "into")
-        kinds = (pa.string(), pa.string(), pa.int64(), pa.string(), pa.string(), pa.string(), pa.string())
-        table = pa.table(
-            {n: pa.array([a[i] for a in arrivals], k) for i, (n, k) in enumerate(zip(names, kinds, strict=True))}
-        )
-        uids = sorted(pairs)
-        decisions = pa.table(
-            {
-                "uid": pa.array(uids, pa.string()),
-                "verdict": pa.array(["kept"] * len(uids)),
-                "reason": pa.array([""] * len(uids)),
-                "value": pa.nulls(len(uids), pa.float64()),
-                "into": pa.nulls(len(uids), pa.string()),
-                "url": pa.array([pairs[uid].url for uid in uids], pa.string()),
-                "caption": pa.array([pairs[uid].caption for uid in uids], pa.string()),
-                "source": pa.array(["web"] * len(uids)),
-                "source_id": pa.nulls(len(uids), pa.string()),
-                "group": pa.array([pairs[uid].group for uid in uids], pa.string()),
-                "label": pa.nulls(len(uids), pa.string()),
-            }
-        )
+            values = ("web", "f" * 64, row, item.url, item.caption, uid, verdict, reason, into)
+            arrivals.append(dict(zip(ARRIVALS.names, values, strict=True)))
+        table = pa.Table.from_pylist(arrivals, ARRIVALS)
+        uids = pa.array(sorted(pairs), pa.string())
+        rows = [pairs[uid] for uid in uids.to_pylist()]
+        decisions = Decisions.keep_all(len(uids)).to_table(uids)
+        for name in ("url", "caption", "group"):
+            decisions = decisions.append_column(name, pa.array([getattr(row, name) for row in rows], pa.string()))
+        decisions = decisions.append_column("source", pa.repeat(pa.scalar("web"), len(uids)))
         rule = {"limit": self.little.limit}
         self.commit("collect", rule, StepOutput(decisions=decisions, tables={"arrivals": table}, judged=table))
 
-    def match(self, name: str = "match_concepts", column: str = "caption") -> None:
-        if name in self.little.off:
-            return
-        pairs = self.alive()
-        self.entries = {
-            pair["uid"]: [n for n, concept in enumerate(CONCEPTS) if concept in pair[column].lower().split()]
-            for pair in pairs
+    def matches(self, step: str, pairs: Table) -> pa.Array:
+        table = self.ledger.table(self.record(step), "matches")
+        return table["entries"].combine_chunks().take(pc.index_in(pairs["uid"], table["uid"].combine_chunks()))
+
+    def preselect(self, pairs: Table) -> "Judged":
+        matches = self.matches("match_concepts", pairs).combine_chunks()
+        uids, little = pairs["uid"].to_pylist(), self.little
+        found = preselect(uids, matches, CONCEPTS, t=little.t, headroom=3.0, seed=little.seed)
+        return Judged(found.decisions, tables={"draws": found.draws}, notes={"t": little.t, "headroom": 3.0})
+
+    def balance(self, pairs: Table) -> "Judged":
+        matches = self.matches("match_again", pairs).combine_chunks()
+        uids, little, stayed, caps = pairs["uid"].to_pylist(), self.little, None, None
+        if "preselect" not in little.off:
+            before = self.ledger.decisions(self.record("preselect"), ["uid", "value"])
+            stayed = before["value"].take(pc.index_in(pairs["uid"], before["uid"].combine_chunks())).to_numpy()
+            drawn = self.ledger.table(self.record("preselect"), "draws").to_pylist()
+            caps = {(row["uid"], row["entry"]): row["p"] for row in drawn}
+        found = balance(uids, matches, CONCEPTS, t=little.t, seed=little.seed, stayed=stayed, caps=caps)
+        weights = None if stayed is None else 1 / stayed
+        counts = {
+            "concept": CONCEPTS,
+            "before": count_entries(matches, len(CONCEPTS)).astype(np.int64),
+            "weighted": count_entries(matches, len(CONCEPTS), weights),
+            "after": count_entries(matches.filter(found.decisions.kept), len(CONCEPTS)).astype(np.int64),
+            "p": found.probabilities,
         }
-        matches = pa.table(
-            {
-                "uid": pa.array(list(self.entries), pa.string()),
-                "entries": pa.array(list(self.entries.values()), pa.list_(pa.int32())),
-            }
-        )
-        concepts = pa.table({"entry": pa.array(CONCEPTS), "sources": pa.array([["list"]] * len(CONCEPTS))})
-        self.judge(
-            name,
-            {"metadata": "list", "mode": "normalized"},
-            lambda pair: ("" if self.entries[pair["uid"]] else "no_concept", len(self.entries[pair["uid"]])),
-            tables={"matches": matches} | ({"concepts": concepts} if name == "match_concepts" else {}),
-        )
-        self.count = [sum(n in held for held in self.entries.values()) for n in range(len(CONCEPTS))]
-        if name == "match_concepts":
-            counts = pa.table(
-                {"entry": pa.array(range(len(CONCEPTS)), pa.int32()), "concept": CONCEPTS, "count": self.count}
-            )
-            self.commit("count_concepts", {}, StepOutput(tables={"counts": counts}))
+        return Judged(found.decisions, tables={"draws": found.draws, "counts": pa.table(counts)}, notes={"t": little.t})
 
-    def draw(self, name: str, t: float) -> None:
-        if name in self.little.off:
-            return
-        rows = [
-            {"uid": pair["uid"], "entry": CONCEPTS[n], "p": min(1.0, t / max(self.count[n], 1))}
-            | {"draw": draw(seed=self.little.seed, step=DRAW_STEP, uid=pair["uid"], entry=CONCEPTS[n])}
-            for pair in self.alive()
-            for n in self.entries[pair["uid"]]
-        ]
-        for row in rows:
-            row["deciding"] = row["draw"] < row["p"]
-        kept = {row["uid"] for row in rows if row["deciding"]}
-        keep = lambda pair: 1 - np.prod([1 - row["p"] for row in rows if row["uid"] == pair["uid"]])  # noqa: E731
-        tables = {"draws": pa.Table.from_pylist(rows, DRAWS)}
-        if name == "balance":
-            after = [sum(n in self.entries[uid] for uid in kept) for n in range(len(CONCEPTS))]
-            tables["counts"] = pa.table(
-                {"concept": CONCEPTS, "before": self.count, "weighted": [float(n) for n in self.count]}
-                | {"after": after, "p": [min(1.0, t / max(n, 1)) for n in self.count]}
-            )
-        self.judge(
-            name,
-            {"t": t},
-            lambda pair: ("" if pair["uid"] in kept else f"{name}_draw", keep(pair)),
-            tables=tables,
-            notes={"t": t},
-            seed=self.little.seed,
-        )
-
-    def download(self) -> None:
+    def download(self, pairs: Table) -> "Judged":
         drawn = {item.url: item.picture for item in self.little.pool}
-        get = lambda pair: drawn[pair["url"]]  # noqa: E731
-        data = lambda pair: None if isinstance(get(pair), str) else picture(get(pair))  # noqa: E731
-        sha = lambda pair: None if data(pair) is None else hashlib.sha256(data(pair)).hexdigest()  # noqa: E731
-        side = lambda pair: None if data(pair) is None else Image.open(io.BytesIO(data(pair))).width  # noqa: E731
-        status = lambda pair: 404 if get(pair) == "http_404" else 200  # noqa: E731
-        self.judge(
-            "download",
-            {"timeout_s": 10},
-            lambda pair: (get(pair) if isinstance(get(pair), str) else "",),
-            {
-                "image_id": (pa.string(), sha),
-                "width": (pa.int32(), side),
-                "height": (pa.int32(), side),
-                "http_status": (pa.int32(), status),
-                "evidence": (pa.string(), lambda pair: f"HTTP {status(pair)}"),
-            },
-        )
-        small = lambda pair: ("too_small" if pair["width"] < 16 else "",)  # noqa: E731
-        colour = lambda pair: hashlib.md5(data(pair)).hexdigest()[:6]  # noqa: E731, S324
-        self.judge("check_images", {"image_size": {"min_side": 16}}, small, {"colour": (pa.string(), colour)})
-
-    def deduplicate(self) -> None:
-        first: dict[str, str] = {}
-        for pair in self.alive():
-            first.setdefault(pair["image_id"], pair["uid"])
-        twin = lambda pair: None if first[pair["image_id"]] == pair["uid"] else first[pair["image_id"]]  # noqa: E731
-        self.judge("deduplicate_exact", {}, lambda p: ("exact_duplicate" if twin(p) else "", None, twin(p)))
-        by_url = {pair["url"]: pair["uid"] for pair in self.alive()}
-        near = {by_url.get("http://near.test/fox2.png"): by_url.get("http://p.test/fox2.png")}
-        rows = [(a, b, "perceptual", 2.0) for a, b in near.items() if a and b]
-        edges = pa.table(
-            {
-                "uid_a": pa.array([row[0] for row in rows], pa.string()),
-                "uid_b": pa.array([row[1] for row in rows], pa.string()),
-                "kind": pa.array([row[2] for row in rows], pa.string()),
-                "distance": pa.array([row[3] for row in rows], pa.float64()),
-            }
-        )
-        into = lambda pair: near.get(pair["uid"])  # noqa: E731
-        self.judge(
-            "deduplicate_perceptual",
-            {"distance": 6},
-            lambda pair: ("near_duplicate" if into(pair) else "", 2.0 if into(pair) else None, into(pair)),
-            tables={"edges": edges},
-        )
+        got = [drawn[url] for url in pairs["url"].to_pylist()]
+        data = [None if isinstance(number, str) else picture(number) for number in got]
+        sides = pa.array([None if one is None else Image.open(io.BytesIO(one)).width for one in data], pa.int32())
+        failed = [isinstance(number, str) for number in got]
+        status = [404 if number == "http_404" else 200 for number in got]
+        columns = {
+            "image_id": pa.array(
+                [None if one is None else hashlib.sha256(one).hexdigest() for one in data], pa.string()
+            ),
+            "width": sides,
+            "height": sides,
+            "http_status": pa.array(status, pa.int32()),
+            "evidence": pa.array([f"HTTP {number}" for number in status], pa.string()),
+        }
+        reasons = [number if isinstance(number, str) else "" for number in got]
+        return Judged(Decisions.of(reason=reasons, failed=failed), columns=pa.table(columns))
 
     def score(self, text: str, uid: str) -> float:
         digest = hashlib.sha256(f"{self.little.encoder}{text}{uid}".encode()).digest()
         return round(int.from_bytes(digest[:4], "little") / 2**32, 4)
 
-    def recaption(self) -> None:
-        if "recaption" in self.little.off:
-            return
-        rows, chosen = [], {}
-        for pair in self.alive():
-            options = [
-                (pair["caption"], "original"),
-                (f"{CONCEPTS[self.entries[pair['uid']][0]]} drawing", "retrieved"),
-            ]
-            scored = [(text, origin, self.score(text, pair["uid"])) for text, origin in options]
-            chosen[pair["uid"]] = max(scored, key=lambda item: item[2])
-            rows += [
-                dict(zip(("uid", "caption", "origin", "score"), (pair["uid"], *item), strict=True)) for item in scored
-            ]
-        names = (("chosen_caption", pa.string()), ("caption_origin", pa.string()), ("caption_score", pa.float64()))
-        self.judge(
-            "recaption",
-            {"margin": 0.0},
-            lambda _: ("",),
-            {name: (kind, lambda p, at=at: chosen[p["uid"]][at]) for at, (name, kind) in enumerate(names)},
-            tables={"candidates": pa.Table.from_pylist(rows, CANDIDATES)},
-            model=self.little.encoder,
-        )
+    def recaption(self, pairs: Table) -> "Judged":
+        rows = []
+        for uid, caption in zip(pairs["uid"].to_pylist(), pairs["caption"].to_pylist(), strict=True):
+            offers = {caption: "original", f"a {CONCEPTS[int(uid, 16) % len(CONCEPTS)]} drawing": "retrieved"}
+            rows += [{"uid": uid, "caption": text, "origin": origin} for text, origin in offers.items()]
+        for row in rows:
+            row["score"] = self.score(row["caption"], row["uid"])
+        candidates = pa.Table.from_pylist(rows, CANDIDATES)
+        found = choose_captions(pairs["uid"].combine_chunks(), candidates, margin=0.1)
+        return Judged(found.decisions, columns=found.chosen.drop(["uid"]), tables={"candidates": candidates})
 
-    def align(self) -> None:
-        text = lambda pair: pair.get("chosen_caption") or pair["caption"]  # noqa: E731
-        score = lambda pair: self.score(text(pair), pair["uid"])  # noqa: E731
-        scores = sorted((score(pair) for pair in self.alive()), reverse=True)
-        threshold = scores[max(1, int(len(scores) * self.little.keep_top)) - 1] if scores else 0.0
-        self.judge(
-            "align",
-            {"keep_top": self.little.keep_top},
-            lambda pair: ("" if score(pair) >= threshold else "low_score", score(pair)),
-            notes={"threshold": threshold},
-            model=self.little.encoder,
-        )
+    def align(self, pairs: Table) -> "Judged":
+        captions = pairs["chosen_caption" if "chosen_caption" in pairs.column_names else "caption"].to_pylist()
+        uids = pairs["uid"].to_pylist()
+        scores = pa.array([self.score(text, uid) for text, uid in zip(captions, uids, strict=True)], pa.float64())
+        threshold = resolve_threshold(scores, Align(keep_top=self.little.keep_top))
+        return Judged(judge_alignment(scores, threshold), notes={"threshold": threshold if len(scores) else None})
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a step found: decisions, further columns, child tables and notes."""
+
+    decisions: Decisions
+    columns: Table = field(default_factory=lambda: pa.table({}))
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _filter(filters: Mapping[str, Filter], rules: Mapping[str, Any], pairs: Table) -> Judged:
+    ((name, values),) = rules.items()
+    rule = filters[name].rule(**values)
+    measured = filters[name].measure(pairs, rule)
+    return Judged(filters[name].judge(measured, rule), columns=pa.table({f"{name}_value": measured}))
+
+
+def _match(column: str, pairs: Table) -> Judged:
+    entries = Matcher(CONCEPTS, "normalized", plurals=False).match(pairs[column].combine_chunks())
+    found = entries.value_lengths()
+    reasons = pc.if_else(pc.greater(found, 0), "", "no_concept")
+    matches = pa.table({"uid": pairs["uid"], "entries": entries}).filter(pc.greater(found, 0))
+    tables = {"matches": matches}
+    if column == "caption":
+        tables["concepts"] = pa.table({"entry": CONCEPTS, "sources": [["list"]] * len(CONCEPTS)})
+    return Judged(Decisions.of(reason=reasons, value=found.cast(pa.float64())), tables=tables)
+
+
+def _merged(found: Duplicates) -> Judged:
+    return Judged(found.decisions, tables={"edges": found.edges})
+
+
+def _fingerprints(pairs: Table) -> Table:
+    numbers = [item.picture for item in Little().pool if not isinstance(item.picture, str)]
+    held = {hashlib.sha256(data).hexdigest(): data for data in map(picture, {*numbers, 777})}
+    return measure_fingerprints([held[image_id] for image_id in pairs["image_id"].to_pylist()])
 
 
 def publish(workspace: Workspace, little: Little, started: datetime) -> dict[str, Any]:

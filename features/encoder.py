@@ -1,0 +1,226 @@
+"""Encoders: file bytes and texts in, feature rows out, the same bits whenever the same encoder is asked again."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from features.batches import ahead, cut, filled
+from features.errors import UnknownModelError, UnreadableImageError
+from features.open_clip_models import EMBEDDED, OpenedModel, check_model_name, open_model
+from features.pictures import open_picture
+from features.torch_session import torch_session
+from features.unit_rows import Single
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[int], None]
+Positions = npt.NDArray[np.int64]
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+_MOST_THREADS = 8
+_TEXT_BATCHES_PER_WINDOW = 64
+
+
+class Encoder(Protocol):
+    """What turns pictures and texts into comparable feature rows (n, d), float32, not normalised.
+
+    Rows come in the order of the input. `progress` is called with the number of rows just finished.
+    """
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over all that the numbers depend on; rows of different identities are never mixed."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """The number of columns d."""
+        ...
+
+    def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
+        """Rows of pictures given as the bytes of their original files."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
+        """Rows of texts; what is longer than the model reads is cut (see `truncated`)."""
+        ...
+
+    def truncated(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text is longer than the model reads."""
+        ...
+
+
+def load_encoder(
+    model: str,
+    pretrained: str | None = None,
+    *,
+    cache: str | Path,
+    threads: int | None = None,
+    batch_size: int = 32,
+    precision: str = "fp32",
+    progress: Callable[[float], None] | None = None,
+) -> "OpenClipEncoder":
+    """The encoder of an open_clip model with its weights, on the GPU where there is one.
+
+    `model` is `embedded` (assembled under `cache` on first use, which takes half a minute and calls `progress` with
+    the share done; needs no network), a name of open_clip with `pretrained` a tag or a file, or `local-dir:FOLDER` or
+    `hf-hub:NAME`. `threads` batches are under way at once, each decoded and run by one thread; by default one per
+    processor, up to 8 (each holds a batch in memory). They change nothing in the numbers, nor the identity.
+    """
+    import torch
+
+    for name, value in (("batch_size", batch_size), ("threads", threads)):
+        if value is not None and value < 1:
+            raise UnknownModelError(f"`{name}` must be at least 1; got {value}. Leave it out for the default.")
+    if precision not in PRECISIONS:
+        known = ", ".join(f"`{one}`" for one in PRECISIONS)
+        raise UnknownModelError(f"`precision` must be one of {known}; got `{precision}`. Use `fp32` if unsure.")
+    check_model_name(model, pretrained)
+    source = model
+    if model == EMBEDDED:
+        from features.embedded_weights import embedded_folder
+
+        source = f"local-dir:{embedded_folder(cache, progress=progress)}"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    opened = open_model(source, pretrained, precision=precision, device=device)
+    return OpenClipEncoder(
+        opened, batch_size=batch_size, threads=threads or _processors(), precision=precision, device=device
+    )
+
+
+class OpenClipEncoder:
+    """An open_clip model as an `Encoder`.
+
+    Every batch has the same shape (cut by position, the last one filled up) and is run by one thread. On one machine a
+    row then has the same bits whatever it is encoded together with: tests/features/test_embedded_weights.py.
+    """
+
+    def __init__(self, opened: OpenedModel, *, batch_size: int, threads: int, precision: str, device: str) -> None:
+        import open_clip
+        import torch
+
+        self.dimension = opened.dimension
+        self.facts: Mapping[str, Any] = {
+            **opened.facts,
+            "precision": precision,
+            "batch_size": batch_size,
+            "threads_per_batch": 1,
+            "device": device,
+            "libraries": {
+                "torch": _major_minor(torch.__version__),
+                "open_clip": _major_minor(open_clip.__version__),
+            },
+        }
+        self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+        self._opened = opened
+        self._batch_size = batch_size
+        self._threads = threads
+        self._device = device
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        self._layout = torch.channels_last if device == "cpu" else torch.contiguous_format
+        opened.model.to(memory_format=self._layout)
+
+    def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
+        """Rows (n, d) of pictures."""
+        batches = (
+            (np.arange(part.start, part.stop), images[part.start : part.stop])
+            for part in cut(len(images), self._batch_size)
+        )
+        return self._encode(len(images), self._encode_images, batches, progress)
+
+    def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
+        """Rows (n, d) of texts, batched with texts of the same padded length where the model's padding is masked."""
+        return self._encode(len(texts), self._encode_texts, self._text_batches(texts), progress)
+
+    def truncated(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text is longer than the model reads: with room for one token more, it uses it."""
+        longer: list[bool] = []
+        for window in cut(len(texts), 4096):
+            some = list(texts[window.start : window.stop])
+            used = [
+                (self._opened.tokenizer(some, context_length=length) != self._opened.pad_id).sum(dim=1)
+                for length in (self._opened.context_length, self._opened.context_length + 1)
+            ]
+            longer += (used[1] > used[0]).tolist()
+        return longer
+
+    def _encode(
+        self,
+        n: int,
+        encode: Callable[[tuple[Positions, Any]], tuple[Positions, Single]],
+        batches: Iterator[tuple[Positions, Any]],
+        progress: Progress | None,
+    ) -> Single:
+        rows = np.empty((n, self.dimension), np.float32)
+        with torch_session(self._threads) as pool:
+            for positions, some in ahead(pool, encode, batches, 2 * self._threads):
+                rows[positions] = some
+                if progress is not None:
+                    progress(len(positions))
+        return rows
+
+    def _encode_images(self, batch: tuple[Positions, Sequence[bytes]]) -> tuple[Positions, Single]:
+        import torch
+
+        positions, images = batch
+        pixels = torch.stack([self._pixels(*one) for one in zip(positions, images, strict=True)])
+        pixels = filled(pixels, self._batch_size, 0).to(self._device, self._dtype, memory_format=self._layout)
+        with torch.inference_mode():
+            output = self._opened.model.encode_image(pixels, normalize=False)
+        return positions, _rows(output, len(positions))
+
+    def _pixels(self, position: int, image: bytes) -> "torch.Tensor":
+        try:
+            return self._opened.preprocess(open_picture(image))
+        except UnreadableImageError as error:
+            raise UnreadableImageError(f"{error} Position in `images`: {position}.") from error
+
+    def _encode_texts(self, batch: tuple[Positions, "torch.Tensor"]) -> tuple[Positions, Single]:
+        import torch
+
+        positions, tokens = batch
+        tokens = filled(tokens, self._batch_size, self._opened.pad_id)
+        tokens[len(positions) :, 0] = tokens[0, 0]  # a row of padding alone has no mean
+        with torch.inference_mode():
+            output = self._opened.model.encode_text(tokens.to(self._device), normalize=False)
+        return positions, _rows(output, len(positions))
+
+    def _text_batches(self, texts: Sequence[str]) -> "Iterator[tuple[Positions, torch.Tensor]]":
+        for window in cut(len(texts), self._batch_size * _TEXT_BATCHES_PER_WINDOW):
+            tokens = self._opened.tokenizer(list(texts[window.start : window.stop]))
+            for length, members in self._by_length(tokens):
+                for part in cut(len(members), self._batch_size):
+                    some = members[part.start : part.stop]
+                    yield window.start + some, tokens[some, :length]
+
+    def _by_length(self, tokens: "torch.Tensor") -> Iterator[tuple[int, Positions]]:
+        """(padded length, positions of the texts that need it), shortest first."""
+        import torch
+
+        at = torch.arange(1, tokens.shape[1] + 1)
+        used = ((tokens != self._opened.pad_id) * at).amax(dim=1).numpy()
+        lengths = np.array(self._opened.text_lengths)
+        needed = lengths[np.searchsorted(lengths, used)] if len(lengths) > 1 else np.full(len(used), lengths[0])
+        for length in lengths:
+            yield int(length), np.flatnonzero(needed == length)
+
+
+def _rows(output: "torch.Tensor", n: int) -> Single:
+    rows: Single = output[:n].float().cpu().numpy()
+    return rows
+
+
+def _processors() -> int:
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(ours, _MOST_THREADS)
+
+
+def _major_minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

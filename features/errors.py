@@ -1,0 +1,28 @@
+"""What features raises.
+
+FeaturesError(ValueError)
+├── UnknownModelError        no model, weights or setting goes by that name
+├── WeightsUnavailableError  the weights of a known model cannot be had: download failed, or a package is missing
+├── UnreadableImageError     bytes that were handed in as a picture do not decode
+└── RowsError                feature arrays of the wrong shape, or with rows that have no direction
+"""
+
+
+class FeaturesError(ValueError):
+    """A call to features is wrong or cannot be met; the text names what, the value and the remedy."""
+
+
+class UnknownModelError(FeaturesError):
+    """No model, weights or setting goes by that name."""
+
+
+class WeightsUnavailableError(FeaturesError):
+    """The weights of a known model cannot be had."""
+
+
+class UnreadableImageError(FeaturesError):
+    """Bytes that were handed in as a picture do not decode."""
+
+
+class RowsError(FeaturesError):
+    """Feature arrays of the wrong shape, or with rows that have no direction."""

@@ -1,0 +1,148 @@
+"""Any open_clip model by name, with what must be known about it to say when two of them give the same numbers."""
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from features.errors import UnknownModelError, WeightsUnavailableError
+
+if TYPE_CHECKING:
+    import torch
+
+Untyped = Any  # open_clip has no types
+
+EMBEDDED = "embedded"
+_SCHEMAS = ("local-dir:", "hf-hub:")
+# A Hugging Face text tower masks its padding, so short texts are padded to the next of these lengths only.
+_TEXT_LENGTHS = (8, 16, 32, 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedModel:
+    """A model ready to run, and the JSON-able facts that its numbers depend on."""
+
+    model: Any
+    preprocess: Callable[[Image.Image], "torch.Tensor"]
+    tokenizer: Callable[..., "torch.Tensor"]
+    dimension: int
+    context_length: int
+    text_lengths: tuple[int, ...]  # padded lengths in tokens, rising; the last is context_length
+    pad_id: int
+    facts: Mapping[str, Any]
+
+
+def check_model_name(model: str, pretrained: str | None) -> None:
+    """Raise UnknownModelError, naming near ones, unless open_clip knows the model and the weights; loads nothing."""
+    import open_clip
+
+    if model == EMBEDDED or model.startswith(_SCHEMAS):
+        if pretrained is not None:
+            raise UnknownModelError(f"`pretrained` must be empty for `{model}`; got `{pretrained}`. Leave it out.")
+        return
+    name = model.replace("/", "-")
+    if name not in open_clip.list_models():
+        near = _near(name, [EMBEDDED, *open_clip.list_models()])
+        raise UnknownModelError(f"`model` must be `embedded` or a model of open_clip; got `{model}`. Near it: {near}.")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained is None:
+        raise UnknownModelError(f"`pretrained` must name weights of `{model}`; got none. Known: {_listed(tags)}.")
+    if not open_clip.get_pretrained_cfg(name, pretrained) and not Path(pretrained).is_file():
+        near = _near(pretrained, tags)
+        raise UnknownModelError(
+            f"`pretrained` must be weights of `{model}` or a file; got `{pretrained}`. Known: {near}."
+        )
+
+
+def open_model(model: str, pretrained: str | None, *, precision: str, device: str) -> OpenedModel:
+    """Load weights, preprocessing and tokenizer; a download uses open_clip's usual caches (HF_HOME).
+
+    The activation is the one that the weights were trained with: open_clip alone would only warn of another.
+    """
+    import open_clip
+    import safetensors
+
+    check_model_name(model, pretrained)
+    name = model if model.startswith(_SCHEMAS) else model.replace("/", "-")
+    tag = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
+    try:
+        if tag:
+            open_clip.download_pretrained(tag)
+        quick = bool(tag.get("quick_gelu"))
+        loaded, preprocess = open_clip.create_model_from_pretrained(
+            name, pretrained, precision=precision, device=device, force_quick_gelu=quick
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+        config = open_clip.get_model_config(name)
+    except (OSError, RuntimeError, ValueError, LookupError, safetensors.SafetensorError) as error:
+        what = f"`{model}`" if pretrained is None else f"`{pretrained}` of `{model}`"
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise WeightsUnavailableError(
+            f"the weights {what} must load; got: {reason}. Check name, file and network, or use `embedded`."
+        ) from error
+    loaded.eval()
+    return _opened(loaded, preprocess, tokenizer, config)
+
+
+def _opened(model: Untyped, preprocess: Untyped, tokenizer: Untyped, config: dict[str, Any]) -> OpenedModel:
+    from open_clip.hf_model import HFTextEncoder
+
+    longest = int(getattr(tokenizer, "context_length", None) or config["text_cfg"].get("context_length", 77))
+    masked = isinstance(getattr(model, "text", None), HFTextEncoder)
+    lengths = (*(length for length in _TEXT_LENGTHS if masked and length < longest), longest)
+    inner = getattr(tokenizer, "tokenizer", None)
+    vocabulary = tokenizer.encoder if inner is None else inner.get_vocab()
+    return OpenedModel(
+        model=model,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        dimension=int(config["embed_dim"]),
+        context_length=longest,
+        text_lengths=lengths,
+        pad_id=0 if inner is None else int(inner.pad_token_id),
+        facts={
+            "architecture": {**config, "text_cfg": _without_paths(config["text_cfg"])},
+            "weights": _weights_sha256(model),
+            "preprocessing": {**model.visual.preprocess_cfg, "alpha": "white", "orientation": "applied"},
+            "tokenizer": hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode()).hexdigest(),
+            "text_lengths": list(lengths),
+        },
+    )
+
+
+def _without_paths(text_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with each folder of this machine replaced by the hash of the model description in it."""
+    return {
+        key: hashlib.sha256((Path(value) / "config.json").read_bytes()).hexdigest()
+        if key.startswith("hf_") and isinstance(value, str) and os.path.isabs(value)  # noqa: PTH117
+        else value
+        for key, value in text_config.items()
+    }
+
+
+def _weights_sha256(model: "torch.nn.Module") -> str:
+    """SHA-256 over name, type, shape and bytes of every tensor, by name: the same whatever file they came in."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def _near(name: str, known: list[str]) -> str:
+    folded = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), list(folded), n=5, cutoff=0.4)
+    return _listed([folded[one] for one in found] or known)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:12]) or "none: give the path of a checkpoint"
+    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown

@@ -1,0 +1,66 @@
+"""Which texts lie nearest to a picture."""
+
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import RowsError
+from features.unit_rows import Half, Single, checked_rows, cosine_scores
+
+_BLOCK_SCORES = 8_000_000  # scores held at once: 32 MB
+_TEXT_ROWS = 8192
+# Two scores that round to the same 4 digits differ by less than 1e-4; single precision adds at most about 1e-5.
+_MARGIN = 2e-4
+
+
+def top_concepts(images: Half, texts: Half, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The `k` texts nearest to each picture: row numbers in `texts` (n, k) and cosine scores (n, k), best first.
+
+    `images` (n, d) and `texts` (m, d) are stored unit rows. Scores are those of `cosine_scores`; equal scores are
+    ordered by the smaller row number, so the answer does not depend on block sizes, threads or the BLAS in use.
+    Memory is bounded: about 32 MB of scores and one block of texts, whatever n and m.
+    """
+    checked_rows("images", images)
+    checked_rows("texts", texts)
+    if images.shape[1] != texts.shape[1]:
+        raise RowsError(
+            f"`texts` must have the {images.shape[1]} columns of `images`; got {texts.shape[1]}. Use one encoder."
+        )
+    if not 1 <= k <= len(texts):
+        raise RowsError(
+            f"`k` must be from 1 to the number of texts, {len(texts)}; got {k}. Ask for fewer, or add texts."
+        )
+    indices = np.empty((len(images), k), np.int64)
+    scores = np.empty((len(images), k), np.float64)
+    step = max(1, _BLOCK_SCORES // len(texts))
+    for start in range(0, len(images), step):
+        block = images[start : start + step]
+        for offset, row in enumerate(_rough_scores(block, texts)):
+            indices[start + offset], scores[start + offset] = _best(block[offset], texts, row, k)
+    return indices, scores
+
+
+def _rough_scores(block: Half, texts: Half) -> Single:
+    """Cosines (b, m) in single precision, good to about 1e-5."""
+    left = _lengthened(block)
+    rough = np.empty((len(block), len(texts)), np.float32)
+    for start in range(0, len(texts), _TEXT_ROWS):
+        some = texts[start : start + _TEXT_ROWS]
+        np.matmul(left, _lengthened(some).T, out=rough[:, start : start + len(some)])
+    return rough
+
+
+def _lengthened(rows: Half) -> Single:
+    """Rows in single precision at length 1: half precision keeps it only to about 1e-3."""
+    single = rows.astype(np.float32)
+    single /= np.maximum(np.sqrt(np.einsum("nd,nd->n", single, single)), np.float32(1e-12))[:, None]
+    return single
+
+
+def _best(image: Half, texts: Half, rough: Single, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    if np.isnan(rough).any():
+        raise RowsError("`images` and `texts` must hold finite numbers; got NaN. Encode these rows again.")
+    least = np.partition(rough, len(rough) - k)[len(rough) - k] - _MARGIN
+    candidates = np.flatnonzero(rough >= least)
+    exact = cosine_scores(np.broadcast_to(image, (len(candidates), len(image))), texts[candidates])
+    order = np.lexsort((candidates, -exact))[:k]
+    return candidates[order], exact[order]
