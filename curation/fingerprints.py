@@ -76,9 +76,8 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _second_largest(contrast: npt.NDArray[np.float32], *, axis: int) -> npt.NDArray[np.float32]:
-    if contrast.shape[axis] < 2:
-        return contrast.max(axis=axis)
-    return np.partition(contrast, -2, axis=axis).take(-2, axis=axis)
+    place = max(0, contrast.shape[axis] - 2)
+    return np.asarray(np.partition(contrast, place, axis=axis).take(place, axis=axis), dtype=np.float32)
 
 
 def _ends(profile: npt.NDArray[np.float32]) -> tuple[float, float]:
