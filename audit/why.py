@@ -33,7 +33,7 @@ def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, 
     """
     build = PublishedBuild(workspace, manifest)
     asked = uid_or_url.strip()
-    uids = _uids(build, asked)
+    uids = _uids(build, asked) if asked else []
     if not uids:
         raise UnknownSampleError(
             f"`uid or url` must name a pair of build `{build.name}`; it never saw `{visible(asked)}`. "

@@ -15,13 +15,15 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
     """The section's facts, None where the build does not balance.
 
     The tail are the concepts that balancing leaves alone (p = 1), the head those that it thins out. Shares are of all
-    matches of kept pairs: a pair that names several concepts counts for each.
+    matches: a pair that names several concepts counts for each. `weighted` estimates the matches in the whole pool,
+    from pairs that a preselection let through, each counted by the inverse of its chance.
     """
-    table = build.table("balance", "counts", ["concept", "before", "after", "p"])
+    table = build.table("balance", "counts", ["concept", "before", "weighted", "after", "p"])
     if table is None or not table.num_rows:
         return None
     table = table.sort_by([("before", "descending"), ("concept", "ascending")])
     before, after = _numbers(table, "before"), _numbers(table, "after")
+    weighted = _numbers(table, "weighted")
     named = before > 0
     if not named.any():
         return None
@@ -38,7 +40,8 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
         "top_after": _share(after, np.arange(len(after)) < TOP),
         "largest_before": float(before.max()),
         "rows": table.slice(0, TOP).filter(pa.array(named[:TOP])).to_pylist(),
-        "plot": rank_plot(before[named], after[named], _threshold(build)),
+        "weighted": bool(not np.allclose(weighted, before)),
+        "plot": rank_plot(before[named], after[named], weighted[named], _threshold(build)),
     }
 
 

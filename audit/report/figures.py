@@ -26,7 +26,6 @@ _COLOURS = {
 }
 _SETTINGS: Any = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "evenly",
     "text.parse_math": False,
     "font.size": 10,
     "axes.edgecolor": _COLOURS["line"],
@@ -47,12 +46,19 @@ _SETTINGS: Any = {
 _BINS = 40
 
 
-def rank_plot(before: np.ndarray, after: np.ndarray, threshold: float | None) -> Markup:
-    """Matches per concept against its rank, both logarithmic, before balancing and after; a line at the threshold."""
+def rank_plot(before: np.ndarray, after: np.ndarray, weighted: np.ndarray, threshold: float | None) -> Markup:
+    """Matches per concept against its rank, both logarithmic, before balancing and after; a line at the threshold.
+
+    Where preselection made them differ, a thin line shows the matches `weighted` to estimate those of the pool.
+    """
     with _drawn("Matches per concept by rank, before and after balancing", height=3.6) as (axes, done):
         for values, colour, label in ((before, "dropped", "before"), (after, "kept", "after")):
             ordered = np.sort(values[values > 0])[::-1]
             axes.loglog(np.arange(1, len(ordered) + 1), ordered, color=_COLOURS[colour], linewidth=2, label=label)
+        if not np.allclose(weighted, before):
+            ordered = np.sort(weighted[weighted > 0])[::-1]
+            ranks = np.arange(1, len(ordered) + 1)
+            axes.loglog(ranks, ordered, color=_COLOURS["muted"], linewidth=1, label="pool, estimated", zorder=1)
         if threshold is not None and threshold > 0:
             axes.axhline(threshold, color=_COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
             axes.annotate(f"t = {threshold:g}", (1, threshold), xytext=(2, 3), textcoords="offset points",
@@ -122,7 +128,8 @@ def _drawn(description: str, *, height: float = 3.0) -> Iterator[tuple["Axes", C
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_SETTINGS):
+    settings = _SETTINGS | {"svg.hashsalt": description}  # ids in the SVG must differ between figures of a page
+    with mpl.rc_context(settings):
         figure = Figure(figsize=(6.2, height), layout="constrained", facecolor="none")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
@@ -131,7 +138,7 @@ def _drawn(description: str, *, height: float = 3.0) -> Iterator[tuple["Axes", C
 
         def done() -> Markup:
             stream = io.StringIO()
-            with mpl.rc_context(_SETTINGS):
+            with mpl.rc_context(settings):
                 figure.savefig(
                     stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
                 )

@@ -27,7 +27,7 @@ def test_a_build_does_not_differ_from_itself(published):
     [
         ({"keep_top": 0.5}, "rule"),
         ({"min_words": 4}, "rule"),
-        ({"off": ("deduplicate_perceptual",)}, "rule"),
+        ({"off": ("align",)}, "rule"),
         ({"limit": 15}, "rule"),
         ({"seed": 8}, "seed"),
         ({"encoder": "encoder-b"}, "model"),
@@ -66,9 +66,11 @@ def test_a_row_that_is_gone_from_the_pool_is_data(build, workspace, little):
 
 
 def test_what_follows_from_an_earlier_step_is_upstream_and_names_it(build, workspace, little):
-    difference = diff_builds(workspace, build(), build(pool=little.pool[3:]))
-    assert {change.cause for change in difference.entered} == {"upstream"}
-    assert "collect: other input of collect" in difference.entered[0].detail
+    difference = diff_builds(workspace, build(), build(pool=little.pool[10:]))
+    moved = [change for change in (*difference.entered, *difference.left) if change.step != "collect"]
+    assert {change.step for change in moved} == {"align", "preselect"}
+    assert {change.cause for change in moved} == {"upstream"}
+    assert {change.detail for change in moved} == {"collect: other input of collect"}
 
 
 def test_other_bytes_at_a_url_are_a_changed_image_by_data(build, workspace, little):
@@ -94,5 +96,5 @@ def test_text_and_json_hold_counts_examples_and_what_is_not_listed(build, worksp
     text = difference.to_text()
     assert "check_texts (too_few_words)" in text
     assert "caption_length.min_words 2 -> 4" in text
-    assert "and 1 more" in text
-    assert json.loads(json.dumps(difference.to_dict()))["causes"] == {"rule": 2}
+    assert "and 2 more" in text
+    assert json.loads(json.dumps(difference.to_dict()))["causes"] == {"rule": 3}

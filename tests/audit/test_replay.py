@@ -13,13 +13,43 @@ def replays(explanation) -> dict[str, tuple[str, bool | None]]:
 
 
 def test_each_step_says_how_it_was_replayed(published):
-    merged = replays(explain(*published, "http://near.test/fox2.png", replay=True))
-    assert merged["collect"] == ("recomputed", True)
-    assert merged["preselect"] == ("recomputed", True)
-    assert merged["download"] == ("observed", None)
-    assert merged["check_images"] == ("not replayed", None)
-    assert merged["deduplicate_exact"] == ("not replayed", None)
-    assert merged["deduplicate_perceptual"] == ("re-checked", True)
+    kept = next(row["uid"] for row in PublishedBuild(*published).fates().to_pylist() if not row["step"])
+    assert replays(explain(*published, kept, replay=True)) == {
+        "collect": ("recomputed", True),
+        "check_texts": ("recomputed", True),
+        "match_concepts": ("recomputed", True),
+        "preselect": ("recomputed", True),
+        "download": ("observed", None),
+        "check_images": ("recomputed", True),
+        "deduplicate_exact": ("not replayed", None),
+        "deduplicate_perceptual": ("not replayed", None),
+        "recaption": ("recomputed", True),
+        "align": ("re-checked", True),
+        "match_again": ("recomputed", True),
+        "balance": ("recomputed", True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "step"),
+    [
+        ("http://near.test/fox2.png", "deduplicate_perceptual"),
+        ("http://copy.test/fox1.png", "deduplicate_exact"),
+        ("http://p.test/fox1.png", "deduplicate_exact"),
+    ],
+)
+def test_a_merge_is_checked_again_from_the_twin(published, asked, step):
+    (pair,) = explain(*published, asked, replay=True).pairs
+    if pair.outcome == "merged":
+        assert (pair.step, pair.steps[-1].replay.label, pair.steps[-1].replay.agrees) == (step, "re-checked", True)
+
+
+def test_a_step_that_this_code_cannot_compute_is_not_replayed(published):
+    pair, sight = sight_of(published, "http://p.test/script.png", "check_texts")
+    strange = replace(sight, rule={"filter_of_another_time": {}})
+    replay = replay_step(PublishedBuild(*published), pair, strange)
+    assert (replay.label, replay.agrees) == ("not replayed", None)
+    assert replay_step(PublishedBuild(*published), pair, replace(sight, step="new_step")).label == "not replayed"
 
 
 def test_every_pair_of_an_honest_build_agrees(published):
@@ -78,10 +108,25 @@ def test_a_chosen_caption_that_is_no_candidate_disagrees(published):
     assert disagrees(published, pair, replace(sight, columns={**sight.columns, "chosen_caption": "another"}))
 
 
-def test_a_made_caption_within_the_margin_disagrees(published):
-    pair, sight = sight_of(published, "http://p.test/script.png", "recaption")
-    assert sight.columns["caption_origin"] == "retrieved"
-    assert disagrees(published, pair, replace(sight, rule={"margin": 0.9}))
+def test_another_margin_gives_another_caption(published):
+    build = PublishedBuild(*published)
+    rewritten = build.samples(["uid"], "caption_origin = 'retrieved'")["uid"].to_pylist()
+    pair, sight = sight_of(published, rewritten[0], "recaption")
+    assert disagrees(published, pair, replace(sight, rule={"margin": 0.99}))
+
+
+@pytest.mark.parametrize("step", ["check_texts", "check_images", "match_concepts"])
+def test_a_verdict_that_the_pair_does_not_bear_out_disagrees(published, step):
+    pair, sight = sight_of(published, "http://p.test/cat2.png", step)
+    claimed = replace(sight, verdict="dropped", reason="too_few_words", rows={})
+    assert disagrees(published, pair, claimed)
+
+
+def test_a_probability_that_does_not_follow_from_the_counts_disagrees(published):
+    pair, sight = sight_of(published, "http://p.test/script.png", "preselect")
+    rows = [dict(row, p=row["p"] / 2) for row in sight.rows["draws"]]
+    replay = replay_step(PublishedBuild(*published), pair, replace(sight, rows={"draws": rows}))
+    assert (replay.label, replay.agrees) == ("re-checked", False)
 
 
 def test_a_uid_that_is_not_of_its_pair_disagrees(published):

@@ -111,7 +111,7 @@ def test_the_gallery_shows_every_reason_with_the_command_to_ask_why(page, publis
     for reason in {row["reason"] for row in fates if row["reason"]}:
         uids = {row["uid"] for row in fates if row["reason"] == reason}
         assert any(f"evenly why {uid}" in text for uid in uids), reason
-    assert sum(f"evenly why {row['uid']}" in text for row in fates if not row["reason"]) == 6
+    assert sum(f"evenly why {row['uid']}" in text for row in fates if not row["reason"]) >= 10
 
 
 def test_captions_cannot_act_on_the_page(build, workspace, little, read_all):
@@ -188,7 +188,7 @@ def test_a_step_that_was_switched_off_leaves_its_section_out(build, workspace, p
 
 
 def test_a_build_that_keeps_nothing_has_a_report(build, workspace, read_all):
-    text = Page(render_report(workspace, build(min_words=99), read_bytes=read_all)).text
+    text = Page(render_report(workspace, build(min_words=50), read_bytes=read_all)).text
     assert "0 are kept" in text
 
 

@@ -89,7 +89,7 @@ def test_a_url_gives_all_its_pairs(published):
 def test_every_arrival_of_a_doubled_row_is_told(published):
     pair = only(explain(*published, "http://p.test/tree.png"))
     assert [arrival["verdict"] for arrival in pair.arrivals] == ["kept", "merged"]
-    assert pair.arrivals[1]["reason"] == "duplicate_row"
+    assert pair.arrivals[1]["reason"] == "same_pair"
 
 
 def test_a_pair_beyond_the_limit_is_explained_by_its_arrival(build, workspace, published):
