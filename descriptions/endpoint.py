@@ -43,6 +43,11 @@ class Endpoint:
             object.__setattr__(self, "identity", self.base_url.rstrip("/"))
 
     @property
+    def loopback(self) -> bool:
+        """Whether it is on this machine, where no proxy of the environment may stand between."""
+        return urlsplit(self.base_url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+    @property
     def api_key(self) -> str:
         """The key from OPENAI_API_KEY; "none" without one, and for the embedded model, which needs none."""
         if self.identity.startswith(EMBEDDED):

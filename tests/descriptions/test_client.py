@@ -13,7 +13,7 @@ def question(text="What?", **more):
     return ChatRequest(messages=(Message(role="user", content=text),), **more)
 
 
-def ask(client, *requests):
+def ask(client, *requests: ChatRequest):
     async def all_of_them():
         async with client:
             return await asyncio.gather(*(client.ask(request) for request in requests), return_exceptions=True)
@@ -200,6 +200,13 @@ def test_the_name_of_the_token_limit_can_be_chosen(server, replies):
     ask(ChatClient(endpoint, store=replies), question())
     assert server.requests[0]["max_completion_tokens"] == 300
     assert "max_tokens" not in server.requests[0]
+
+
+def test_no_proxy_stands_between_us_and_this_machine(client, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    (reply,) = ask(client, question())
+    assert reply.text
 
 
 def test_progress_is_told_after_each_request(server, replies):

@@ -1,0 +1,34 @@
+import subprocess
+import sys
+
+import pytest
+
+from descriptions.errors import UnknownMethodError
+from descriptions.grounding import Subject
+from descriptions.methods import METHODS, chosen_methods
+
+
+def test_each_method_bears_its_name_in_the_list():
+    assert [method.name for method in chosen_methods(list(METHODS))] == list(METHODS)
+
+
+def test_an_unknown_method_is_told_which_there_are():
+    with pytest.raises(UnknownMethodError, match=r"description, prompts, synonyms; got 'poem'"):
+        chosen_methods(["synonyms", "poem"])
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("small_model", [False, True])
+def test_every_method_has_something_to_say_or_says_why_not(name, small_model):
+    (method,) = chosen_methods([name], small_model=small_model)
+    for subject in (
+        Subject(name="blorptrix"),
+        Subject(name="cat", synset="n0", lemmas=("cat", "pussy"), gloss="feline"),
+    ):
+        assert method.questions(subject) or method.known(subject) or method.why_none(subject)
+        assert all(request.sample == 0 for request in method.questions(subject))
+
+
+def test_the_list_of_methods_is_known_without_the_openai_package():
+    code = "import sys, descriptions.methods; sys.exit('openai' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
