@@ -9,7 +9,7 @@ import pyarrow as pa
 AGENT = "evenly"
 """The product token that the demo's robots.txt files name; the downloader's user agent must start with it."""
 
-GONE_HOST = "gone.test"
+GONE_HOST = "gone.invalid"
 """A host name that does not resolve: it is in no connect map."""
 
 CLOSED_HOST = "closed.test"

@@ -9,8 +9,8 @@ from curation.balancing import (
     Balanced,
     balance,
     count_entries,
+    match_limits,
     preselect,
-    stay_probabilities,
     tail_share,
     threshold_for_tail,
     threshold_for_target,
@@ -41,10 +41,11 @@ def balance_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
     stayed, caps = _preselection(run, before, uids)
     weights = None if stayed is None else 1.0 / stayed
     counts = count_entries(matches, len(entries), weights)
-    t = _threshold(rule, matches, counts, weights)
+    limits = None if caps is None else match_limits(uids, matches, entries, caps)
+    t = _threshold(rule, matches, counts, weights, limits)
     found = balance(uids, matches, entries, t=t, seed=run.seed, stayed=stayed, caps=caps)
     table = _card(found, matches, entries, counts)
-    notes = {"t": t, "tail_share": tail_share(counts, t), "expected": _expected(matches, found)}
+    notes = {"t": t, "tail_share": tail_share(counts, t), "expected": round(found.expected, 3)}
     return StepOutput(
         decisions=found.decisions.to_table(pa.array(uids)), tables={"draws": found.draws, "counts": table}, notes=notes
     )
@@ -75,12 +76,14 @@ def _preselection(
     return decisions["value"].take(at).to_numpy(), caps
 
 
-def _threshold(rule: Rule, matches: pa.Array, counts: Floats, weights: Floats | None = None) -> float:
+def _threshold(
+    rule: Rule, matches: pa.Array, counts: Floats, weights: Floats | None = None, limits: Floats | None = None
+) -> float:
     if "t" in rule:
         return float(rule["t"])
     if "tail_share" in rule:
         return threshold_for_tail(counts, rule["tail_share"])
-    return threshold_for_target(matches, counts, rule["target"], weights=weights)
+    return threshold_for_target(matches, counts, rule["target"], weights=weights, limits=limits)
 
 
 def _card(found: Balanced, matches: pa.Array, entries: list[str], counts: Floats) -> pa.Table:
@@ -98,10 +101,6 @@ def _card(found: Balanced, matches: pa.Array, entries: list[str], counts: Floats
         }
     )
     return table.filter(pa.array(before > 0))
-
-
-def _expected(matches: pa.Array, found: Balanced) -> float:
-    return round(float(stay_probabilities(matches, found.probabilities).sum()), 3)
 
 
 PRESELECT = Step(name="preselect", compute=preselect_pairs, seeded=True)

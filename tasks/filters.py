@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from curation.fingerprints import measure_fingerprints
 
 from curation.decisions import Decisions, first_of
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from curation.fingerprints import measure_fingerprints
 from storage.ledger import StepOutput
 from storage.web import read_images
 from tasks.run import Run

@@ -11,7 +11,7 @@ from tasks.run import Run
 def loopback(run: Run, web: str | None) -> Iterator[Mapping[str, str]]:
     """Yield where the host names of the demo's web are to be reached; nothing where the recipe has no such web."""
     if web is None:
-        yield {}
+        yield run.connect
         return
     folder = run.cache / "demo"
     with run.progress.bar("drawing the demo's pictures", None) as advance:

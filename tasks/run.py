@@ -14,11 +14,21 @@ from storage.workspace import Workspace
 from tasks.progress import Progress
 
 CACHE_VARIABLE = "EVENLY_CACHE"
+CONNECT_VARIABLE = "EVENLY_CONNECT"
 
 
 def default_cache() -> Path:
     """Where assembled models and the demo's web lie: EVENLY_CACHE, else `~/.cache/evenly`."""
     return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/evenly")).expanduser()
+
+
+def default_connect() -> dict[str, str]:
+    """Hosts that are reached elsewhere: EVENLY_CONNECT, as `host=address:port,...`, like curl's --connect-to.
+
+    It is the only way to an address that is not public.
+    """
+    pairs = (pair.partition("=") for pair in os.environ.get(CONNECT_VARIABLE, "").split(",") if pair.strip())
+    return {host.strip(): address.strip() for host, _, address in pairs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +48,7 @@ class Run:
     workspace: Workspace
     seed: int
     cache: Path = field(default_factory=default_cache)
-    connect: Mapping[str, str] = field(default_factory=dict)
+    connect: Mapping[str, str] = field(default_factory=default_connect)
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     threads: int = 32
     retry_failed: bool = False

@@ -1,0 +1,5 @@
+"""`python -m flows` is `evenly`."""
+
+from flows.cli import main
+
+main()
