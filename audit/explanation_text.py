@@ -93,8 +93,9 @@ def _step_lines(sight: StepSight) -> Iterator[Line]:
         yield _detail("seed", _shown(sight.seed))
     if sight.model is not None:
         yield _detail("model", visible(sight.model))
-    if sight.columns:
-        yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in sight.columns.items()))
+    found = {name: value for name, value in sight.columns.items() if value != ""}
+    if found:
+        yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in found.items()))
     if sight.twin is not None:
         yield from _twin_lines(sight.twin)
     for table, rows in sight.rows.items():

@@ -58,11 +58,14 @@ def _replay_uid(_build: PublishedBuild, pair: PairHistory, _sight: StepSight) ->
 def _replay_filters(
     filters: Mapping[str, Filter], _build: PublishedBuild, pair: PairHistory, sight: StepSight
 ) -> Replay:
-    """Measure and judge the pair again by each filter of the rule; compare the values and the first reason."""
+    """Measure and judge the pair again by each filter of the rule; compare the values and the first reason.
+
+    Filters are asked in the order of `filters`: a stored rule has no order of its own.
+    """
     known = _known(pair)
     decided, values = [Decisions.keep_all(1)], dict[str, Any]()
-    for name, fields in sight.rule.items():
-        rule = filters[name].rule(**fields)
+    for name in [*(name for name in filters if name in sight.rule), *(sight.rule.keys() - filters.keys())]:
+        rule = filters[name].rule(**sight.rule[name])
         batch = pa.table({column: [known.get(column)] for column in filters[name].columns})
         measured = filters[name].measure(batch, rule)
         values[f"{name}_value"] = measured[0].as_py()

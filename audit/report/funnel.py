@@ -16,6 +16,7 @@ QUESTIONS = {
     "check_images": "Is the picture large and even enough?",
     "deduplicate_exact": "Are its bytes new?",
     "deduplicate_perceptual": "Does it look unlike the others?",
+    "embed_images": "Which features does the picture have?",
     "deduplicate_semantic": "Does it show something else than the others?",
     "recaption": "Which caption fits best?",
     "align": "Do picture and caption belong together?",

@@ -12,15 +12,26 @@ KEPT = 10
 REWRITTEN = 10
 PER_REASON = 2
 _LOOK_AT = 40  # rows read per card wanted, to find some of different groups
-_COLUMNS = ("uid", "url", "caption", "group", "image_id", "chosen_caption", "caption_origin", "caption_score")
-# What a step's value means, for its label on a card.
-VALUES = {
+_COLUMNS = (
+    "uid",
+    "url",
+    "caption",
+    "group",
+    "image_id",
+    "chosen_caption",
+    "caption_origin",
+    "caption_score",
+    "evidence",
+)
+# What a step's value means, for its label on a card; None where it says nothing.
+VALUES: Mapping[str, str | None] = {
     "align": "score",
     "preselect": "P(keep)",
     "balance": "P(keep)",
     "match_concepts": "concepts",
     "match_again": "concepts",
-    "download": "HTTP status",
+    "download": None,
+    "deduplicate_exact": None,
     "deduplicate_perceptual": "differing bits",
     "deduplicate_semantic": "cosine",
 }
