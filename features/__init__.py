@@ -5,11 +5,11 @@ stored, `cosine_scores` and `top_concepts` compare what was stored. Nothing here
 the only files touched are model weights.
 """
 
-from features.cache import default_cache
 from features.class_weights import class_weights
 from features.encoder import Encoder, load_encoder
 from features.retrieve import top_concepts
 from features.unit_rows import cosine_scores, to_unit_rows
+from features.weights_cache import default_cache
 
 __all__ = [
     "Encoder",

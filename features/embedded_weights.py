@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features import bridge
-from features.cache import ensure_folder
 from features.errors import WeightsUnavailableError
 from features.torch_session import torch_session
+from features.weights_cache import ensure_folder
 
 if TYPE_CHECKING:
     import torch

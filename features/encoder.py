@@ -13,7 +13,7 @@ import numpy.typing as npt
 from features.batches import ahead, cut, filled
 from features.errors import UnknownModelError, UnreadableImageError
 from features.open_clip_models import EMBEDDED, OpenedModel, check_model_name, open_model
-from features.pictures import open_picture
+from features.rgb import open_rgb
 from features.torch_session import torch_session
 from features.unit_rows import Single
 
@@ -178,7 +178,7 @@ class OpenClipEncoder:
 
     def _pixels(self, position: int, image: bytes) -> "torch.Tensor":
         try:
-            return self._opened.preprocess(open_picture(image))
+            return self._opened.preprocess(open_rgb(image))
         except UnreadableImageError as error:
             raise UnreadableImageError(f"{error} Position in `images`: {position}.") from error
 

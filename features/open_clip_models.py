@@ -3,10 +3,13 @@
 import difflib
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -72,22 +75,42 @@ def open_model(model: str, pretrained: str | None, *, precision: str, device: st
     name = model if model.startswith(_SCHEMAS) else model.replace("/", "-")
     tag = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
     try:
-        if tag:
-            open_clip.download_pretrained(tag)
-        quick = bool(tag.get("quick_gelu"))
-        loaded, preprocess = open_clip.create_model_from_pretrained(
-            name, pretrained, precision=precision, device=device, force_quick_gelu=quick
-        )
-        tokenizer = open_clip.get_tokenizer(name)
-        config = open_clip.get_model_config(name)
-    except (OSError, RuntimeError, ValueError, LookupError, safetensors.SafetensorError) as error:
+        with _quiet_hub():
+            if tag:
+                open_clip.download_pretrained(tag)
+            quick = bool(tag.get("quick_gelu"))
+            loaded, preprocess = open_clip.create_model_from_pretrained(
+                name, pretrained, precision=precision, device=device, force_quick_gelu=quick
+            )
+            tokenizer = open_clip.get_tokenizer(name)
+            config = open_clip.get_model_config(name)
+    except (OSError, RuntimeError, ValueError, LookupError, safetensors.SafetensorError, UnpicklingError) as error:
         what = f"`{model}`" if pretrained is None else f"`{pretrained}` of `{model}`"
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise WeightsUnavailableError(
-            f"the weights {what} must load; got: {reason}. Check name, file and network, or use `embedded`."
+            f"the weights {what} must load; got: {_in_one_line(error)}. "
+            "Check name, file and network, or use `embedded`."
         ) from error
     loaded.eval()
     return _opened(loaded, preprocess, tokenizer, config)
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Without a network the hub's client logs each of its dozen tries; one error at the end says it all."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, UnpicklingError):  # torch would advise to run its code
+        return "the file is damaged, or holds more than tensors"
+    line = (str(error).splitlines() or [""])[0].partition(" Last error")[0].strip(" .:")
+    return line[:200] or type(error).__name__
 
 
 def _opened(model: Untyped, preprocess: Untyped, tokenizer: Untyped, config: dict[str, Any]) -> OpenedModel:

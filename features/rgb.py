@@ -29,8 +29,8 @@ _UPRIGHT = {
 }
 
 
-def open_picture(data: bytes) -> Image.Image:
-    """The picture in RGB: first frame, upright by its orientation tag, alpha pasted on white, 16 bits cut to 8."""
+def open_rgb(data: bytes) -> Image.Image:
+    """The picture in RGB: its first frame, upright by its orientation tag, alpha pasted on white, 16 bits cut to 8."""
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as stored:
             stored.load()
