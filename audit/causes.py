@@ -67,18 +67,13 @@ class Causes:
             found["model"] = f"{_short(a.model)} -> {_short(b.model)}"
         if a.seed != b.seed:
             found["seed"] = f"{a.seed} -> {b.seed}"
-        files = self._own_inputs(a) != self._own_inputs(b)
-        if files or self._observed_otherwise(a, b):
-            found["data"] = f"other {'input' if files else 'answers'} of {step}"
+        if self._own_inputs(a) != self._own_inputs(b):
+            found["data"] = f"other input of {step}"
         return found
 
     def _own_inputs(self, record: StepRecord) -> dict[str, str]:
         """What a step read besides the steps before it."""
         return {name: value for name, value in record.inputs.items() if name not in self._order}
-
-    def _observed_otherwise(self, a: StepRecord, b: StepRecord) -> bool:
-        """Whether the same question was answered differently: an observation of the world changed."""
-        return a.key == b.key and a.output_hash != b.output_hash
 
 
 def _describe_rule(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> str:

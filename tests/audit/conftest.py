@@ -138,9 +138,15 @@ class Rebuild:
 
     def commit(self, name: str, rule: dict[str, Any], output: StepOutput, **identity: object) -> None:
         inputs = {record.name: record.output_hash for record in self.records}
-        if not self.records:
-            inputs["pool"] = hashlib.sha256(repr(self.little.pool).encode()).hexdigest()
+        read = {"collect": [(row.url, row.caption, row.group) for row in self.little.pool]}
+        read["download"] = [(row.url, row.picture) for row in self.little.pool]
+        if name in read:
+            inputs["read"] = hashlib.sha256(repr(read[name]).encode()).hexdigest()
         spec = StepSpec(name=name, version=self.little.versions.get(name, 1), rule=rule, inputs=inputs, **identity)
+        found = self.ledger.find(spec.key)
+        if found is not None:
+            self.records.append(found)
+            return
         uids = self.alive()["uid"].combine_chunks() if self.records and output.decisions is not None else None
         run = "11111111-2222-3333-4444-555555555555"
         self.records.append(self.ledger.commit(spec, output, uids=uids, started=self.started, flow_run_id=run))
@@ -341,23 +347,43 @@ def publish(workspace: Workspace, little: Little, started: datetime) -> dict[str
 
 
 Build = Callable[..., dict[str, Any]]
+STARTED = datetime(2026, 11, 24, 3, tzinfo=UTC)
 
 
 @pytest.fixture
 def build(workspace: Workspace) -> Build:
-    """Publish a little build: `build()` or `build(seed=8)` and so on, in the test's workspace."""
+    """Publish a little build: `build()` or `build(seed=8)` and so on, in the test's own workspace."""
 
-    def make(*, started: datetime = datetime(2026, 11, 24, 3, tzinfo=UTC), **changes: object) -> dict[str, Any]:
+    def make(*, started: datetime = STARTED, **changes: object) -> dict[str, Any]:
         return publish(workspace, Little().but(**changes), started)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, Any]]:
-    """One finished build that no test changes."""
-    workspace = Workspace.at(tmp_path_factory.mktemp("published"))
-    return workspace, publish(workspace, Little(), datetime(2026, 11, 24, 3, tzinfo=UTC))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace for builds that no test changes; steps that they have in common run once."""
+    return Workspace.at(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def shared_build(shared: Workspace) -> Build:
+    """Publish a little build in the shared workspace, each once."""
+    made: dict[str, dict[str, Any]] = {}
+
+    def make(**changes: object) -> dict[str, Any]:
+        little = Little().but(**changes)
+        if repr(little) not in made:
+            made[repr(little)] = publish(shared, little, STARTED)
+        return made[repr(little)]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def published(shared: Workspace, shared_build: Build) -> tuple[Workspace, dict[str, Any]]:
+    """The plain little build and its workspace."""
+    return shared, shared_build()
 
 
 @pytest.fixture

@@ -47,9 +47,9 @@ def test_the_same_rebuild_elsewhere_and_later_has_the_same_content_hash(build, p
     ],
     ids=["seed", "rule", "step version", "model", "step off", "rule without effect on the rest"],
 )
-def test_whatever_makes_a_build_changes_its_content_hash(build, change):
-    assert build()["content_hash"] != build(**change)["content_hash"]
+def test_whatever_makes_a_build_changes_its_content_hash(shared_build, change):
+    assert shared_build()["content_hash"] != shared_build(**change)["content_hash"]
 
 
-def test_rows_of_the_pool_in_another_order_are_the_same_content(build, little):
-    assert build()["content_hash"] == build(pool=little.pool[::-1])["content_hash"]
+def test_rows_of_the_pool_in_another_order_are_the_same_content(shared_build, little):
+    assert shared_build()["content_hash"] == shared_build(pool=little.pool[::-1])["content_hash"]

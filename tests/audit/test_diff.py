@@ -35,10 +35,10 @@ def test_a_build_does_not_differ_from_itself(published):
     ],
     ids=str,
 )
-def test_counts_are_complete_and_the_cause_is_what_was_changed(build, workspace, change, cause):
-    before, after = build(), build(**change)
-    difference = diff_builds(workspace, before, after, examples=1)
-    a, b = kept(workspace, before), kept(workspace, after)
+def test_counts_are_complete_and_the_cause_is_what_was_changed(shared_build, shared, change, cause):
+    before, after = shared_build(), shared_build(**change)
+    difference = diff_builds(shared, before, after, examples=1)
+    a, b = kept(shared, before), kept(shared, after)
     assert (difference.kept_before, difference.kept_after) == (len(a), len(b))
     assert total(difference.entered) == len(b - a)
     assert total(difference.left) == len(a - b)
@@ -46,53 +46,53 @@ def test_counts_are_complete_and_the_cause_is_what_was_changed(build, workspace,
     assert next(iter(difference.causes)) == cause or cause in difference.causes
 
 
-def test_the_way_back_swaps_entered_and_left(build, workspace):
-    before, after = build(), build(seed=8)
-    there, back = diff_builds(workspace, before, after), diff_builds(workspace, after, before)
+def test_the_way_back_swaps_entered_and_left(shared_build, shared):
+    before, after = shared_build(), shared_build(seed=8)
+    there, back = diff_builds(shared, before, after), diff_builds(shared, after, before)
     assert total(there.entered) == total(back.left)
     assert total(there.left) == total(back.entered)
 
 
-def test_a_row_that_is_gone_from_the_pool_is_data(build, workspace, little):
-    before = build()
-    gone = min(kept(workspace, before))
-    urls = PublishedBuild(workspace, before).samples(["url", "caption"], f"uid = '{gone}'").to_pylist()[0]
+def test_a_row_that_is_gone_from_the_pool_is_data(shared_build, shared, little):
+    before = shared_build()
+    gone = min(kept(shared, before))
+    urls = PublishedBuild(shared, before).samples(["url", "caption"], f"uid = '{gone}'").to_pylist()[0]
     pool = tuple(row for row in little.pool if (row.url, row.caption) != (urls["url"], urls["caption"]))
-    difference = diff_builds(workspace, before, build(pool=pool))
+    difference = diff_builds(shared, before, shared_build(pool=pool))
     (change,) = [change for change in difference.left if change.cause == "data"]
     assert (change.step, change.reason, change.count) == ("collect", "not_in_pool", 1)
     assert change.examples[0]["uid"] == gone
     assert all(change.cause in ("data", "upstream") for change in (*difference.entered, *difference.left))
 
 
-def test_what_follows_from_an_earlier_step_is_upstream_and_names_it(build, workspace, little):
-    difference = diff_builds(workspace, build(), build(pool=little.pool[10:]))
+def test_what_follows_from_an_earlier_step_is_upstream_and_names_it(shared_build, shared, little):
+    difference = diff_builds(shared, shared_build(), shared_build(pool=little.pool[10:]))
     moved = [change for change in (*difference.entered, *difference.left) if change.step != "collect"]
     assert {change.step for change in moved} == {"align", "preselect"}
     assert {change.cause for change in moved} == {"upstream"}
-    assert {change.detail for change in moved} == {"collect: other input of collect"}
+    assert all(change.detail.startswith("collect: other input of collect") for change in moved)
 
 
-def test_other_bytes_at_a_url_are_a_changed_image_by_data(build, workspace, little):
-    before = build()
+def test_other_bytes_at_a_url_are_a_changed_image_by_data(shared_build, shared, little):
+    before = shared_build()
     pool = tuple(
         row if row.url != "http://p.test/cat2.png" else type(row)(row.url, row.caption, 777, row.group)
         for row in little.pool
     )
-    difference = diff_builds(workspace, before, build(pool=pool))
+    difference = diff_builds(shared, before, shared_build(pool=pool))
     (change,) = [change for change in difference.changed if change.reason == "other_image"]
     assert (change.step, change.count) == ("download", 1)
     assert change.examples[0]["url"] == "http://p.test/cat2.png"
 
 
-def test_other_captions_are_counted_with_the_step_that_chose_them(build, workspace):
-    difference = diff_builds(workspace, build(), build(encoder="encoder-b"))
+def test_other_captions_are_counted_with_the_step_that_chose_them(shared_build, shared):
+    difference = diff_builds(shared, shared_build(), shared_build(encoder="encoder-b"))
     (change,) = difference.changed
     assert (change.step, change.reason, change.cause) == ("recaption", "other_caption", "model")
 
 
-def test_text_and_json_hold_counts_examples_and_what_is_not_listed(build, workspace):
-    difference = diff_builds(workspace, build(), build(min_words=4), examples=1)
+def test_text_and_json_hold_counts_examples_and_what_is_not_listed(shared_build, shared):
+    difference = diff_builds(shared, shared_build(), shared_build(min_words=4), examples=1)
     text = difference.to_text()
     assert "check_texts (too_few_words)" in text
     assert "caption_length.min_words 2 -> 4" in text

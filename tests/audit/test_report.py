@@ -175,20 +175,20 @@ def test_truth_is_shown_with_what_was_not_judged(published, read_all):
     assert "area under the curve of 0.660" in text
 
 
-def test_a_step_that_was_switched_off_leaves_its_section_out(build, workspace, page, read_all):
+def test_a_step_that_was_switched_off_leaves_its_section_out(shared_build, shared, page, read_all):
     sections = {
         "recaption": "Captions before and after",
         "align": "Do picture and caption belong together? Image-text",
         "balance": "drawn with",
     }
-    without = Page(render_report(workspace, build(off=tuple(sections)), read_bytes=read_all)).text
+    without = Page(render_report(shared, shared_build(off=tuple(sections)), read_bytes=read_all)).text
     for section in sections.values():
         assert section in Page(page).text
         assert section not in without
 
 
-def test_a_build_that_keeps_nothing_has_a_report(build, workspace, read_all):
-    text = Page(render_report(workspace, build(min_words=50), read_bytes=read_all)).text
+def test_a_build_that_keeps_nothing_has_a_report(shared_build, shared, read_all):
+    text = Page(render_report(shared, shared_build(min_words=50), read_bytes=read_all)).text
     assert "0 are kept" in text
 
 

@@ -92,11 +92,11 @@ def test_every_arrival_of_a_doubled_row_is_told(published):
     assert pair.arrivals[1]["reason"] == "same_pair"
 
 
-def test_a_pair_beyond_the_limit_is_explained_by_its_arrival(build, workspace, published):
-    limited = build(limit=3)
+def test_a_pair_beyond_the_limit_is_explained_by_its_arrival(shared_build, shared, published):
+    limited = shared_build(limit=3)
     beyond = PublishedBuild(*published).samples(["uid"])["uid"].to_pylist()
-    known = set(PublishedBuild(workspace, limited).samples(["uid"])["uid"].to_pylist())
-    pair = only(explain(workspace, limited, next(uid for uid in beyond if uid not in known)))
+    known = set(PublishedBuild(shared, limited).samples(["uid"])["uid"].to_pylist())
+    pair = only(explain(shared, limited, next(uid for uid in beyond if uid not in known)))
     assert (pair.outcome, pair.step, pair.reason) == ("dropped", "collect", "limit")
     assert pair.steps == ()
 
@@ -131,7 +131,7 @@ def test_rich_shows_the_same_text_and_reads_no_markup(published):
     assert stream.getvalue().split() == explanation.to_text().split()
 
 
-def test_a_build_with_steps_switched_off_is_explained_by_those_that_ran(build, workspace):
-    manifest = build(off=("recaption", "deduplicate_exact", "deduplicate_perceptual", "preselect"))
-    pair = explain(workspace, manifest, "http://p.test/fox0.png", replay=True).pairs[0]
+def test_a_build_with_steps_switched_off_is_explained_by_those_that_ran(shared_build, shared):
+    manifest = shared_build(off=("recaption", "deduplicate_exact", "deduplicate_perceptual", "preselect"))
+    pair = explain(shared, manifest, "http://p.test/fox0.png", replay=True).pairs[0]
     assert "recaption" not in [sight.step for sight in pair.steps]
