@@ -20,14 +20,17 @@ class Align:
     def __post_init__(self) -> None:
         if (self.keep_top is None) == (self.min_score is None):
             raise RuleError("`align` must have exactly one of keep_top and min_score; got both or none. Choose one.")
+        if self.min_score is not None and not -1 <= self.min_score <= 1:
+            raise RuleError(f"`min_score` must be a cosine in [-1, 1]; got {self.min_score}. Correct the recipe.")
         if self.keep_top is not None and not 0 < self.keep_top <= 1:
             raise RuleError(f"`keep_top` must be in (0, 1]; got {self.keep_top}. Write 0.3 for the best 30 %.")
 
 
 def resolve_threshold(scores: pa.Array, rule: Align) -> float:
-    """The score that a pair must reach: the rule's, or the one at index int(n * keep_top) of the falling scores.
+    """Return the score that a pair must reach: the rule's, or that at index int(n * keep_top) of the falling scores.
 
-    DataComp's rule: ties are kept, so more than the share may stay. keep_top = 1 keeps all, where the public code fails.
+    DataComp's rule: whoever ties with that score stays, so at least one more than the share does. keep_top = 1 keeps
+    all, where the public code fails. Nulls do not count in n. Minus infinity where there are no scores.
     """
     if rule.min_score is not None:
         return rule.min_score
@@ -38,6 +41,6 @@ def resolve_threshold(scores: pa.Array, rule: Align) -> float:
 
 
 def judge_alignment(scores: pa.Array, threshold: float) -> Decisions:
-    """Judge scores against the threshold: below it, or null, goes as low_score."""
-    keep = pc.fill_null(pc.greater_equal(scores, threshold), False)
-    return Decisions.of(reason=pc.if_else(keep, "", "low_score"), value=scores)
+    """Judge scores against the threshold: below it goes as low_score; a null fails as not_measured."""
+    low = pc.if_else(pc.less(scores, threshold), "low_score", "")
+    return Decisions.of(reason=pc.fill_null(low, "not_measured"), value=scores, failed=scores.is_null())

@@ -2,71 +2,90 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation.decisions import Decisions
-from curation.errors import ColumnsError
+from curation.errors import ColumnsError, RuleError
 
 Origin = Literal["original", "twin", "retrieved"]
 ORIGINS: tuple[Origin, ...] = ("original", "twin", "retrieved")
 CANDIDATES = pa.schema(
     [("uid", pa.string()), ("caption", pa.string()), ("origin", pa.string()), ("score", pa.float64())]
 )
+CHOSEN = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("chosen_caption", pa.string()),
+        ("caption_origin", pa.string()),
+        ("caption_score", pa.float64()),
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recaptioned:
-    """decisions keep every pair (value: score won over the original); chosen: uid, chosen_caption, caption_origin, caption_score."""
+    """What was chosen.
+
+    decisions: every pair is kept; value is the score won over its original caption, 4 digits, 0 where that stays.
+    chosen: [uid, chosen_caption, caption_origin, caption_score] in the order of the pairs.
+    """
 
     decisions: Decisions
     chosen: pa.Table
 
 
+Captioner = Callable[[Sequence[str], Sequence[Sequence[str]], Sequence[Sequence[float]]], pa.Table]
+
+
 def retrieved_concepts(
     uids: Sequence[str], names: Sequence[Sequence[str]], scores: Sequence[Sequence[float]]
 ) -> pa.Table:
-    """Candidates from the concepts that lie nearest to each picture: their names, as they stand in the concept list."""
-    rows = [
-        {"uid": uid, "caption": name, "origin": "retrieved", "score": float(score)}
-        for uid, some, values in zip(uids, names, scores, strict=True)
-        for name, score in zip(some, values, strict=True)
-    ]
-    return pa.Table.from_pylist(rows, schema=CANDIDATES)
+    """Return candidates [uid, caption, origin, score]: the concepts that lie nearest to each picture, by their names.
+
+    `names` and `scores` hold the top concepts of each pair's picture; origin is "retrieved".
+    """
+    counts = [len(some) for some in names]
+    columns = {
+        "uid": np.repeat(np.asarray(uids, dtype=object), counts),
+        "caption": [name for some in names for name in some],
+        "origin": ["retrieved"] * sum(counts),
+        "score": [float(score) for values in scores for score in values],
+    }
+    return pa.table(columns, schema=CANDIDATES)
 
 
 def choose_captions(uids: pa.Array, candidates: pa.Table, *, margin: float) -> Recaptioned:
-    """Choose per pair the candidate with the highest score.
+    """Choose per pair the candidate [uid, caption, origin, score] with the highest score.
 
     One that was retrieved must beat the best given one (original or twin) by more than `margin`: it was picked by
-    the very score that judges it. Equal scores go to the original, then a twin, then by text.
-    Raises ColumnsError for a pair without an original candidate.
+    the very score that judges it. Equal scores go to the original, then to a twin, then to the first by text. Every
+    pair must have its original among the candidates, and every candidate a score.
     """
-    best: dict[str, tuple[tuple[float, int, str], dict[str, object]]] = {}
+    if not margin >= 0:
+        raise RuleError(f"`margin` must be at least 0; got {margin}. Correct the recipe.")
+    if candidates["score"].null_count:
+        raise ColumnsError(f"`score` must not be null; got {candidates['score'].null_count} nulls. Score all captions.")
+    best: dict[str, tuple[tuple[float, int, str], dict[str, Any]]] = {}
     originals: dict[str, float] = {}
     for row in candidates.to_pylist():
-        score = row["score"] - (margin if row["origin"] == "retrieved" else 0.0)
-        rank = (-score, ORIGINS.index(row["origin"]), row["caption"])
+        # Rounded, so that 0.8 - 0.1 does not beat 0.7; scores have 4 digits.
+        handicapped = round(row["score"] - margin, 9) if row["origin"] == "retrieved" else row["score"]
+        rank = (-handicapped, ORIGINS.index(row["origin"]), row["caption"])
         if row["origin"] == "original":
             originals[row["uid"]] = row["score"]
         if row["uid"] not in best or rank < best[row["uid"]][0]:
             best[row["uid"]] = (rank, row)
     names = uids.to_pylist()
     if missing := [uid for uid in names if uid not in originals]:
-        raise ColumnsError(f"`candidates` must hold the original caption of each pair; {len(missing)} lack it.")
+        text = f"`candidates` must hold the original caption of each pair; {len(missing)} lack it, as {missing[0]!r}."
+        raise ColumnsError(f"{text} Add it with its score.")
     rows = [best[uid][1] for uid in names]
-    chosen = pa.table(
-        {
-            "uid": uids,
-            "chosen_caption": pa.array([row["caption"] for row in rows], pa.string()),
-            "caption_origin": pa.array([row["origin"] for row in rows], pa.string()),
-            "caption_score": pa.array([row["score"] for row in rows], pa.float64()),
-        }
+    columns = {"uid": names, "chosen_caption": [row["caption"] for row in rows]}
+    columns |= {"caption_origin": [row["origin"] for row in rows], "caption_score": [row["score"] for row in rows]}
+    gain = [round(row["score"] - originals[uid], 4) for uid, row in zip(names, rows, strict=True)]
+    return Recaptioned(
+        decisions=Decisions.of(reason=[""] * len(names), value=gain), chosen=pa.table(columns, schema=CHOSEN)
     )
-    gain = pc.round(pc.subtract(chosen["caption_score"], pa.array([originals[uid] for uid in names], pa.float64())), 4)
-    return Recaptioned(decisions=Decisions.of(reason=[""] * len(names), value=gain), chosen=chosen)
-
-
-Captioner = Callable[[Sequence[str], Sequence[Sequence[str]], Sequence[Sequence[float]]], pa.Table]
