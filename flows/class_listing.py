@@ -22,6 +22,9 @@ def describe_list(
 
     Requests count as of this call: none were sent if the whole step was found in the ledger.
     """
+    describe_rule(
+        name=listing.name, text=listing.text, methods=methods, llm=LanguageModel(base_url=base_url, model=model)
+    )
     ledger = Ledger(Workspace.at(root))
     before = {record.key for record in ledger.records("describe")}
     key = describe_classes(

@@ -101,6 +101,9 @@ def rebuild(
 
     Example: evenly rebuild recipes/demo.yaml --limit 200
     """
+    from flows.recipe import read_recipe
+
+    read_recipe(recipe)
     from flows.outcome import outcome_of
     from flows.rebuild_dataset import rebuild_dataset
 

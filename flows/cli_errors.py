@@ -23,40 +23,14 @@ class UsageError(ValueError):
 
 def report_errors(app: Callable[[], object]) -> int:
     """Run `app`; the exit status. Known errors are printed without a traceback."""
-    from adapters.errors import AdaptersError
-    from audit.errors import AuditError
-    from curation.errors import CurationError
-    from demo.errors import DemoError
-    from descriptions.errors import ClassListError, DescriptionsError, UnknownMethodError
-    from features.errors import FeaturesError, UnknownModelError
-    from flows.recipe_files import ListingFileError
-    from flows.recipe_problems import RecipeError
-    from storage.errors import StorageError
-    from storage.pools import PoolError
-
+    usage, failures = _known_errors()
     try:
         app()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-    except (
-        RecipeError,
-        UsageError,
-        ClassListError,
-        ListingFileError,
-        PoolError,
-        UnknownModelError,
-        UnknownMethodError,
-    ) as error:
+    except usage as error:
         return _say(error, USAGE)
-    except (
-        StorageError,
-        CurationError,
-        DescriptionsError,
-        FeaturesError,
-        AdaptersError,
-        AuditError,
-        DemoError,
-    ) as error:
+    except failures as error:
         return _say(error, FINDING)
     except KeyboardInterrupt:
         return _say("interrupted. Run the same command again: finished steps are kept and reused.", 130)
@@ -66,6 +40,25 @@ def report_errors(app: Callable[[], object]) -> int:
         place = f" at `{error.filename}`" if error.filename else ""
         return _say(f"{error.strerror}{place}. Nothing was half-published; free space or choose another --root.", 1)
     return 0
+
+
+def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """Errors of what was asked for, and errors of what was found or failed on the way."""
+    from adapters.errors import AdaptersError, UnknownAdapterError
+    from audit.errors import AuditError
+    from curation.errors import CurationError, RuleError
+    from demo.errors import DemoError
+    from descriptions.errors import ClassListError, DescriptionsError, UnknownMethodError
+    from features.errors import FeaturesError, UnknownModelError
+    from flows.recipe_files import ListingFileError
+    from flows.recipe_problems import RecipeError
+    from storage.errors import StorageError
+    from storage.pools import PoolError
+    from tasks.step import NothingLeftError
+
+    usage = (RecipeError, UsageError, ClassListError, ListingFileError, PoolError, RuleError, UnknownAdapterError)
+    failures = (StorageError, CurationError, DescriptionsError, FeaturesError, AdaptersError, AuditError, DemoError)
+    return (*usage, UnknownModelError, UnknownMethodError), (*failures, NothingLeftError)
 
 
 def _say(error: object, status: int) -> int:

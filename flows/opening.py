@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from features.open_clip_models import check_model_name
 from flows.recipe import Recipe
 from storage.observations import adopt_observations
 from storage.pools import LabelFile, PoolSource
@@ -25,6 +26,7 @@ def open_run(
     quiet: bool = False,
 ) -> Iterator[Run]:
     """A run of `recipe` in the workspace at `root`; while it is open, the recipe's loopback web is served."""
+    check_model_name(recipe.features.model, recipe.features.pretrained)
     run = run_in(recipe, root=root, processes=processes, retry_failed=retry_failed, quiet=quiet)
     if replay_from is not None:
         adopt_observations(run.workspace, Workspace.at(replay_from))

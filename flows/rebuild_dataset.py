@@ -26,8 +26,9 @@ def rebuild_dataset(
 ) -> str:
     """Rebuild by the recipe file; the id of the published build.
 
-    limit: take this many pairs, drawn by hash; such a build is a trial: classes are not described nor adapters fitted. processes: download workers. retry_failed: download again what failed
-    for a passing reason. replay_from: a workspace whose recorded downloads and replies are used.
+    limit: take this many pairs, drawn by hash; such a build is a trial, without descriptions and adapters. processes:
+    download workers. retry_failed: download again what failed for a passing reason. replay_from: a workspace whose
+    recorded downloads and replies are used.
     """
     chosen = read_recipe(recipe)
     with open_run(

@@ -14,7 +14,17 @@ class RecipeError(ValueError):
 
 def describe_problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line per problem: "`field` must rule; got `value`. What to do"."""
-    return [_describe(problem, model) for problem in error.errors(include_url=False)]
+    problems = error.errors(include_url=False)
+    places = [problem["loc"] for problem in problems]
+    return [_describe(problem, model) for problem in problems if not _follows(problem, places)]
+
+
+def _follows(problem: Any, places: list[tuple[int | str, ...]]) -> bool:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Whether a list is too short only because its items are wrong, which is told already."""
+    place = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        len(other) > len(place) and other[: len(place)] == place for other in places
+    )
 
 
 def _describe(problem: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails

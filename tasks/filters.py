@@ -17,7 +17,7 @@ BATCH = 256
 
 
 def check_texts(run: Run, before: Records, rule: Rule) -> StepOutput:
-    """Judge captions by the text filters of the recipe."""
+    """Judge captions by the text filters of the recipe, in the order of TEXT_FILTERS."""
     return _judge(run, before, rule, TEXT_FILTERS)
 
 
@@ -37,7 +37,7 @@ def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
 
 
 def _judge(run: Run, before: Records, rule: Rule, known: Mapping[str, Filter]) -> StepOutput:
-    rules = {name: known[name].rule(**values) for name, values in rule.items()}
+    rules = {name: known[name].rule(**rule[name]) for name in known if name in rule}
     columns = sorted({column for name in rules for column in known[name].columns})
     batch = run.ledger.alive(before, columns)
     decided: list[Decisions] = [Decisions.keep_all(batch.num_rows)]

@@ -13,6 +13,11 @@ from prefect.runtime import flow_run
 from storage.ledger import StepOutput, StepRecord, StepSpec
 from tasks.run import Run
 
+
+class NothingLeftError(RuntimeError):
+    """A step kept no pair, so there is nothing to go on with."""
+
+
 Records = Sequence[StepRecord]
 Rule = Mapping[str, Any]
 
@@ -71,14 +76,14 @@ def run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
     found = run.ledger.find(spec.key)
     if found is not None:
         run.progress.say(f"{step.name:<24} reused    {summarise(found)}")
-        return found
+        return _some_left(found)
     output = step.compute(run, before, rule)
     record = run.ledger.commit(
         spec, output, uids=_uids_before(run, before, output), started=started, flow_run_id=flow_run.id
     )
     seconds = (datetime.now(UTC) - started).total_seconds()
     run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise(record)}")
-    return record
+    return _some_left(record)
 
 
 def summarise(record: StepRecord) -> str:
@@ -88,6 +93,16 @@ def summarise(record: StepRecord) -> str:
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in record.counts.items() if count or verdict == "kept")
     reasons = ", ".join(f"{name} {count:,}" for name, count in record.reasons.items())
     return f"{counts}" + (f" ({reasons})" if reasons else "")
+
+
+def _some_left(record: StepRecord) -> StepRecord:
+    """The record, unless it judged rows and kept none."""
+    if record.counts and not record.counts["kept"]:
+        raise NothingLeftError(
+            f"step `{record.name}` must keep at least one pair; it kept none of {record.rows_in:,}: "
+            f"{summarise(record)}. Nothing was published. Look at its reasons and loosen its rule, or mend the pool."
+        )
+    return record
 
 
 def _uids_before(run: Run, before: Records, output: StepOutput) -> pa.Array | None:

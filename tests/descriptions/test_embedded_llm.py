@@ -18,14 +18,14 @@ def test_the_embedded_model_describes_classes_quietly_and_goes_when_done(replies
     pets = parse_class_list("apple\nhammer", "two")
     with embedded_llm(threads=1, slots=2) as endpoint:
         client = ChatClient(endpoint, store=replies, concurrency=2)
-        methods = chosen_methods(["description", "prompts"], small_model=True)
+        methods = chosen_methods(["description"], small_model=True)
         found = describe(pets, methods=methods, client=client, grounding=grounding, samples=2)
     assert endpoint.identity == embedded_identity()
     assert endpoint.identity.startswith("embedded:")
-    assert 4 <= found.counts.requests_sent <= 8
+    assert 2 <= found.counts.requests_sent <= 4
     assert found.counts.completion_tokens > 0
     readable = [row for row in found.table.to_pylist() if row["phrase"]]
-    assert len(readable) >= 4
+    assert len(readable) >= 3
     assert found.texts("description")["hammer"] or found.texts("description")["apple"]
     assert capfd.readouterr() == ("", "")
     parts = urlsplit(endpoint.base_url)
@@ -36,7 +36,7 @@ def test_the_embedded_model_describes_classes_quietly_and_goes_when_done(replies
 
 @pytest.mark.embedded
 def test_starting_and_stopping_at_once_does_not_hang():
-    for _ in range(3):
+    for _ in range(2):
         with embedded_llm(threads=1, slots=1) as endpoint:
             assert endpoint.loopback
 

@@ -22,12 +22,12 @@ from tasks.publish import publish_build
 from tasks.step import Step, run_step
 
 
-def killed(*_arguments: Any, **_options: Any) -> Any:
+def killed(*_arguments: object, **_options: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def after(function: Callable[..., Any]) -> Callable[..., Any]:
-    def then_killed(*arguments: Any, **options: Any) -> Any:
+    def then_killed(*arguments: object, **options: object) -> None:
         function(*arguments, **options)
         killed()
 

@@ -1,0 +1,177 @@
+"""The command as people run it: exit status 0, 1 or 2, one clear line per error, facts as JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.cli import app
+from flows.cli_errors import report_errors
+
+COMMANDS = [
+    *("demo", "init", "check", "plan", "rebuild", "builds", "promote", "describe", "extract"),
+    *("fit", "evaluate", "why", "diff", "verify", "report", "export", "serve"),
+]
+
+
+@pytest.fixture
+def evenly(monkeypatch, capsys):
+    """Run the command in this process: (exit status, stdout, stderr)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["evenly", *arguments])
+        status = report_errors(app)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(evenly, command):
+    status, out, _ = evenly(command, "--help")
+    assert status == 0
+    assert "Example:" in out
+
+
+def test_every_command_that_prints_facts_has_json(evenly):
+    for command in set(COMMANDS) - {"init", "serve"}:
+        assert "--json" in evenly(command, "--help")[1]
+
+
+def test_init_writes_a_recipe_that_check_accepts_and_does_not_overwrite(evenly, tmp_path):
+    path = tmp_path / "r.yaml"
+    assert evenly("init", str(path))[0] == 0
+    status, out, _ = evenly("check", str(path), "--json")
+    assert (status, json.loads(out)["valid"]) == (0, True)
+    status, _, err = evenly("init", str(path))
+    assert status == 2
+    assert "--force" in err
+
+
+def bad_recipe(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: X Y\nseed: -3\n")
+    return path
+
+
+def test_a_bad_recipe_is_a_usage_error_with_a_line_per_problem(evenly, tmp_path):
+    status, _, err = evenly("rebuild", str(bad_recipe(tmp_path)), "--root", str(tmp_path / "w"))
+    assert status == 2
+    assert all(line.startswith("evenly: `") for line in err.splitlines())
+    assert {"`name`", "`seed`", "`sources`", "`curate`"} <= {line.split()[1] for line in err.splitlines()}
+    assert not (tmp_path / "w").exists()
+
+
+def recipe_on(tmp_path, pool: str, **source: str) -> str:
+    import yaml
+
+    path = tmp_path / "r.yaml"
+    recipe = {
+        "name": "x",
+        "seed": 1,
+        "sources": [{"kind": "parquet", "path": str(tmp_path / pool)} | source],
+        "curate": {"balance": {"t": 5}},
+    }
+    path.write_text(yaml.safe_dump(recipe))
+    return str(path)
+
+
+def write_pool(tmp_path, name: str, columns: dict[str, list]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(columns, schema=pa.schema([(column, pa.string()) for column in columns])), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda _path: None, "must"),
+        (lambda path: (path / "pool.parquet").write_bytes(b"PAR1 not really"), "pool.parquet"),
+        (lambda path: write_pool(path, "pool.parquet", {"link": ["http://a.test/1"], "caption": ["a"]}), "link"),
+        (lambda path: write_pool(path, "pool.parquet", {"url": [], "caption": []}), "at least one row"),
+    ],
+    ids=["no file", "not Parquet", "no url column", "no rows"],
+)
+@pytest.mark.usefixtures("prefect_server")
+def test_a_pool_that_cannot_be_read_is_a_usage_error_in_one_line(evenly, tmp_path, make, words):
+    make(tmp_path)
+    status, _, err = evenly("rebuild", recipe_on(tmp_path, "pool.parquet"), "--root", str(tmp_path / "w"))
+    lines = [line for line in err.splitlines() if line.startswith("evenly:")]
+    assert status == 2
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert not (tmp_path / "w" / "builds").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("cat\ncat\n", "line 2"), ("cat\n\ndog\n", "line 2"), ("", "at least one class"), ("a\tb\tc\n", "one tab")],
+    ids=["duplicate", "blank line", "empty", "two tabs"],
+)
+def test_a_bad_class_list_is_a_usage_error(evenly, tmp_path, text, words):
+    path = tmp_path / "classes.txt"
+    path.write_text(text)
+    status, _, err = evenly("describe", str(path), "--root", str(tmp_path / "w"))
+    assert status == 2
+    assert words in err
+
+
+def test_an_unknown_description_method_lists_the_known_ones(evenly, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("cat\n")
+    status, _, err = evenly("describe", str(path), "--method", "poem", "--root", str(tmp_path / "w"))
+    assert status == 2
+    assert "synonyms" in err
+
+
+@pytest.mark.embedded
+@pytest.mark.usefixtures("prefect_server")
+def test_an_endpoint_that_refuses_is_one_line_and_exit_status_1(evenly, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("cat\n")
+    arguments = ["--method", "description", "--base-url", "http://127.0.0.1:9/v1", "--model", "m"]
+    status, _, err = evenly("describe", str(path), *arguments, "--root", str(tmp_path / "w"))
+    assert status == 1
+    assert "127.0.0.1:9" in err
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_an_unknown_model_names_near_ones(evenly, tmp_path):
+    import yaml
+
+    write_pool(tmp_path, "pool.parquet", {"url": ["http://a.invalid/1"], "caption": ["a red apple"]})
+    path = Path(recipe_on(tmp_path, "pool.parquet"))
+    recipe = yaml.safe_load(path.read_text()) | {"features": {"model": "ViT-B-23", "pretrained": "openai"}}
+    path.write_text(yaml.safe_dump(recipe))
+    status, _, err = evenly("rebuild", str(path), "--root", str(tmp_path / "w"))
+    assert status == 2
+    assert "ViT-B-32" in err
+
+
+def test_a_full_disk_is_one_line(capsys):
+    def full() -> None:
+        raise OSError(28, "No space left on device", "steps/x.json")
+
+    assert report_errors(full) == 1
+    assert "No space left on device at `steps/x.json`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("verify",), ("report",), ("why", "0" * 32), ("diff", "a", "b"), ("promote", "a")])
+def test_without_a_build_commands_say_so(evenly, tmp_path, command):
+    status, _, err = evenly(*command, "--root", str(tmp_path))
+    assert status == 1
+    assert "no build" in err
+
+
+def test_an_unknown_export_format_lists_the_known_ones(evenly, tmp_path):
+    status, _, err = evenly("export", "latest", "--to", "tfrecord", "--root", str(tmp_path))
+    assert status == 2
+    assert "webdataset" in err
+
+
+def test_serve_asks_for_a_server(evenly, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    status, _, err = evenly("serve")
+    assert status == 2
+    assert "PREFECT_API_URL" in err

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.recipe import read_recipe
+from flows.recipe_files import DEMO, TEMPLATE
+from flows.recipe_problems import RecipeError
+from flows.recipe_steps import content_of, steps_of
+
+
+def minimal() -> dict:
+    return {"name": "x", "seed": 1, "sources": [{"kind": "csv", "path": "p.csv"}], "curate": {"balance": {"t": 5}}}
+
+
+def problems(tmp_path: Path, recipe: object) -> list[str]:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    with pytest.raises(RecipeError) as error:
+        read_recipe(path)
+    return str(error.value).splitlines()
+
+
+def test_the_recipes_that_ship_are_valid():
+    assert read_recipe(DEMO).name == "demo"
+    assert read_recipe(TEMPLATE).name == "my-dataset"
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"seeds": 1}, "seeds", "Did you mean `seed`"),
+        ({"seed": -1}, "seed", "greater than or equal to 0"),
+        ({"name": "Not a name"}, "name", "match pattern"),
+        ({"sources": []}, "sources", "at least 1"),
+        ({"sources": [{"kind": "parquets", "path": "x"}]}, "sources.0.kind", "'parquet'"),
+        ({"curate": {"balance": {}}}, "curate.balance", "exactly one of t, tail_share, target"),
+        ({"curate": {"balance": {"t": 5, "target": 5}}}, "curate.balance", "exactly one of"),
+        ({"curate": {"balance": {"t": 0}}}, "curate.balance.t", "greater than 0"),
+        ({"curate": {"balance": {"t": 5}, "text": {"caption_lenght": {}}}}, "curate", "caption_length"),
+        ({"curate": {"balance": {"t": 5}, "text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
+        ({"curate": {"balance": {"t": 5}, "recaption": {"captioner": "blip"}}}, "curate", "retrieved_concepts"),
+        ({"curate": {"balance": {"t": 5}, "match": {"plurals": True}}}, "curate.match", "mode normalized"),
+        ({"curate": {"balance": {"t": 5}, "download": {"respect": ["robot"]}}}, "curate.download.respect.0", "robots"),
+        ({"classes": [{"list": "a.txt", "adapters": ["svm"]}]}, "classes.0.adapters", "gda"),
+        ({"classes": [{"list": "a.txt", "methods": ["poem"]}]}, "classes.0.methods", "description"),
+        ({"features": {"model": "embedded", "batch": 3}}, "features.batch", "batch_size"),
+    ],
+)
+def test_a_problem_names_field_and_rule(tmp_path, change, field, words):
+    (line,) = problems(tmp_path, minimal() | change)
+    assert line.startswith(f"`{field}`")
+    assert words in line
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    lines = problems(
+        tmp_path, {"seed": "one", "sources": [{"kind": "csv"}], "curate": {"balance": {"t": -1}}, "tags": []}
+    )
+    for field in ("name", "seed", "sources.0.path", "curate.balance.t", "tags"):
+        assert any(line.startswith(f"`{field}`") for line in lines)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "\xff"])
+def test_a_file_that_is_no_recipe_is_one_clear_line(tmp_path, text):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"recipe `.*r\.yaml` must be"):
+        read_recipe(path)
+
+
+def test_steps_that_the_recipe_leaves_out_do_not_run(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "deduplicate": {"semantic": None}}}))
+    names = [step.name for step, _ in steps_of(read_recipe(path))]
+    assert "embed_images" not in names
+    assert "preselect" not in names
+    assert names[0] == "collect"
+    assert names[-1] == "balance"
+
+
+def test_where_a_recipe_runs_is_no_part_of_its_content(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(yaml.safe_dump(minimal()))
+    moved = minimal() | {"sources": [{"kind": "csv", "path": "/elsewhere/q.csv"}], "schedule": {"cron": "0 0 * * *"}}
+    second.write_text(yaml.safe_dump(moved))
+    assert content_of(read_recipe(first)) == content_of(read_recipe(second))
