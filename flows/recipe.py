@@ -89,7 +89,7 @@ class Deduplicate(Section):
     """Merge pictures: equal bytes; perceptual hashes within `perceptual` of 64 bits; cosine of at least `semantic`."""
 
     exact: bool = True
-    perceptual: Annotated[int, Field(ge=0, le=64)] | None = 12
+    perceptual: Annotated[int, Field(ge=0, le=64)] | None = 16
     semantic: Annotated[float, Field(gt=0, le=1)] | None = 0.95
 
 
