@@ -23,13 +23,16 @@ from tasks.encoders import encoder_identity, text_rows
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
+CONCURRENCY = 4
+TIMEOUT_S = 120.0
+
 
 def describe_list(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took."""
     class_list = parse_class_list(rule["text"], rule["list"])
     methods = chosen_methods(rule["methods"], small_model=_is_embedded(rule))
     with _endpoint(rule) as endpoint:
-        client = ChatClient(endpoint, store=Requests(run.workspace))
+        client = ChatClient(endpoint, store=Requests(run.workspace), concurrency=CONCURRENCY, timeout_s=TIMEOUT_S)
         grounding = Grounding(load_noun_synsets())
         with run.progress.bar("describing classes", len(class_list.classes) * len(methods)) as advance:
             found = describe(
@@ -61,7 +64,7 @@ def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptio
 @contextmanager
 def _endpoint(rule: Rule) -> Iterator[Endpoint]:
     if _is_embedded(rule):
-        with embedded_llm() as endpoint:
+        with embedded_llm(slots=CONCURRENCY) as endpoint:
             yield endpoint
     else:
         yield Endpoint(base_url=rule["base_url"], model=rule["model"])

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import httpx
 import pytest
+from postgres_server import postgres, postgres_binaries
 
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -36,7 +37,7 @@ class Served:
     def run(self, *command: str) -> str:
         """Run a command against the server; its output."""
         done = subprocess.run(
-            command, env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+            command, env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -61,9 +62,20 @@ def wait_for(ask: Callable[[], Answer], seconds: float, explain: Callable[[], st
     raise AssertionError(explain())
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("prefect")
+    if request.param == "sqlite":
+        yield from serve(folder, {})
+    elif postgres_binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    else:
+        with postgres(folder / "postgres") as url:
+            yield from serve(folder, {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url})
+
+
+def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
+    """Start a server and `evenly serve`, and end both."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -72,6 +84,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_API_PORT": str(port),
         "EVENLY_ROOT": str(folder / "workspace"),
+        **database,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     log = folder / "log.txt"
