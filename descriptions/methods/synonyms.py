@@ -71,7 +71,9 @@ def consistent_synonyms(synonyms: Floats, owners: Ints | Sequence[int], classes:
         )
     similarity = _unit(synonyms) @ _unit(classes).T
     own = similarity[np.arange(len(owner)), owner]
-    return np.asarray((own >= similarity.max(axis=1, initial=-np.inf)) & (np.linalg.norm(synonyms, axis=1) > 0))
+    return np.asarray(
+        (own >= similarity.max(axis=1, initial=-np.inf)) & (np.linalg.norm(synonyms.astype(np.float64), axis=1) > 0)
+    )
 
 
 def _unit(rows: Floats) -> Floats:
