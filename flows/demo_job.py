@@ -1,5 +1,6 @@
 """`evenly demo`: the whole job, then how well the faults were found that the demo's web has on purpose."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,12 @@ from storage.workspace import Workspace
 from tasks.audit import write_report
 from tasks.run import default_cache
 
-EXAMPLES = ("kept", "dropped", "merged", "recaptioned")
-
 
 def run_demo(*, root: Path | None = None, processes: int | None = None) -> dict[str, Any]:
     """Run `recipes/demo.yaml`, compare with the truth file, write the report; what there is to tell."""
     build = rebuild_dataset(recipe=str(DEMO), root=None if root is None else str(root), processes=processes)
     workspace, manifest = open_build(build, root=root)
-    records = [record for step in manifest["steps"] if (record := Ledger(workspace).find(step["key"])) is not None]
-    verdicts = _verdicts(workspace, records)
-    truth = compare(
-        verdicts, _original_scores(workspace, records), pq.read_table(default_cache() / "demo" / "truth.parquet")
-    )
+    truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     report = write_report(workspace, manifest, truth)
     return {
         "build": build,
@@ -36,8 +31,19 @@ def run_demo(*, root: Path | None = None, processes: int | None = None) -> dict[
         "funnel": funnel_of(manifest),
         "adapters": adapter_rows(workspace, manifest),
         "truth": truth,
-        "examples": _examples(workspace, records),
+        "examples": examples_of(workspace, manifest),
     }
+
+
+def faults_found(workspace: Workspace, manifest: Mapping[str, Any], truth: pa.Table) -> list[dict[str, Any]]:
+    """How well a build found the faults of its pool, one row per fault, against a truth that no step has read."""
+    records = _records(workspace, manifest)
+    return compare(_verdicts(workspace, records), _original_scores(workspace, records), truth)
+
+
+def _records(workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
+    found = (Ledger(workspace).find(step["key"]) for step in manifest["steps"])
+    return [record for record in found if record is not None]
 
 
 def _verdicts(workspace: Workspace, records: list[StepRecord]) -> pa.Table:
@@ -63,9 +69,10 @@ def _original_scores(workspace: Workspace, records: list[StepRecord]) -> pa.Tabl
     return ledger.table(recaption, "candidates", ["uid", "score"], "origin = 'original'")
 
 
-def _examples(workspace: Workspace, records: list[StepRecord]) -> dict[str, str]:
+def examples_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, str]:
     """One uid of each kind, to try `evenly why` on: the first by uid."""
     ledger = Ledger(workspace)
+    records = _records(workspace, manifest)
     by_name = {record.name: record for record in records if "decisions" in record.hashes}
     wanted = {
         "kept": (list(by_name)[-1], "verdict = 'kept'"),

@@ -1,5 +1,6 @@
 """What a rebuild would do, step by step, without doing it."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def plan_recipe(recipe: Path, *, root: Path | None = None, limit: int | None = N
     return rows
 
 
-def _row(step: Step, action: str, why: str, **facts: int | None) -> dict[str, Any]:
-    return {"step": step.name, "action": action, "why": why, "rows": None} | facts
+def _row(step: Step, action: str, why: str, **facts: float | None) -> dict[str, Any]:
+    return {"step": step.name, "action": action, "why": why, "rows": None, "estimated_s": None} | facts
 
 
 def _why(run: Run, step: Step, records: list[StepRecord], rule: dict[str, Any]) -> str:
@@ -55,12 +56,22 @@ def _why(run: Run, step: Step, records: list[StepRecord], rule: dict[str, Any]) 
     return f"changed since the last run: {', '.join(changed)}" if changed else "its record is gone"
 
 
-def _work(run: Run, step: Step, records: list[StepRecord]) -> dict[str, int | None]:
-    """Rows that the step would judge; for downloads, the URLs not observed yet."""
+def _estimate(run: Run, step: Step, rows: int) -> float | None:
+    """Seconds that the step would take, by the time per row of its longest run here; None where it never ran."""
+    rates = [
+        (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds() / record.rows_in
+        for record in run.ledger.records(step.name)
+        if record.rows_in
+    ]
+    return round(max(rates) * rows, 1) if rates else None
+
+
+def _work(run: Run, step: Step, records: list[StepRecord]) -> dict[str, float | None]:
+    """Rows that the step would judge and how long that may take; for downloads, the URLs not observed yet."""
     if not records:
         return {"rows": None}
     rows = run.ledger.alive(records, ["url"])
-    facts: dict[str, int | None] = {"rows": rows.num_rows}
+    facts: dict[str, float | None] = {"rows": rows.num_rows, "estimated_s": _estimate(run, step, rows.num_rows)}
     if step.name == "download":
         urls = rows["url"].combine_chunks().unique()
         seen = read_downloads(run.workspace.downloads, ["url"])["url"].combine_chunks()

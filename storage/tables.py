@@ -38,7 +38,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None, where: str | No
     try:
         dataset = lance.dataset(str(path))
         return dataset.to_table(columns=list(columns) if columns is not None else None, filter=where)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise DamagedError(f"table `{path}` must be readable; {first_line(error)}") from error
 
 

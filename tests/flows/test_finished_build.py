@@ -1,0 +1,109 @@
+"""What the commands say of a build that the whole pipeline made, on a small web with every fault."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.demo_job import examples_of, faults_found
+from flows.outcome import open_build
+
+pytestmark = pytest.mark.embedded
+
+
+@pytest.fixture(scope="module")
+def examples(undisturbed) -> dict[str, str]:
+    workspace, manifest = open_build("latest", root=undisturbed[0])
+    return examples_of(workspace, manifest)
+
+
+@pytest.fixture
+def evenly(undisturbed, monkeypatch, capsys):
+    """Run a command on the workspace in this process: (exit status, facts)."""
+    from flows.cli import app
+    from flows.cli_errors import report_errors
+
+    def run(*arguments: str) -> tuple[int, dict]:
+        monkeypatch.setattr("sys.argv", ["evenly", *arguments, "--root", str(undisturbed[0]), "--json"])
+        status = report_errors(app)
+        out, err = capsys.readouterr()
+        return status, json.loads(out) if out else {"error": err}
+
+    return run
+
+
+def test_faults_of_the_web_are_found_with_the_right_reason(small_web, undisturbed):
+    workspace, manifest = open_build("latest", root=undisturbed[0])
+    truth = pq.read_table(small_web.folder / "web" / "truth.parquet")
+    found = {row["fault"]: row for row in faults_found(workspace, manifest, truth)}
+    for fault in ("dead_link", "broken_file", "opted_out", "exact_duplicate"):
+        assert found[fault]["judged"] > 0
+        assert (found[fault]["recall"], found[fault]["precision"]) == (1.0, 1.0), fault
+
+
+def test_a_build_verifies(evenly):
+    assert evenly("verify", "latest") == (
+        0,
+        {"build": evenly("builds")[1]["builds"][0]["build"], "ok": True, "findings": []},
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"), [("kept", "kept"), ("dropped", "dropped"), ("merged", "merged"), ("recaptioned", None)]
+)
+def test_why_tells_the_fate_of_each_kind_of_sample(evenly, examples, kind, verdict):
+    if kind not in examples:
+        pytest.skip(f"the small web has no {kind} sample")
+    status, facts = evenly("why", examples[kind], "--replay")
+    text = json.dumps(facts)
+    assert status == 0
+    assert examples[kind] in text
+    assert verdict is None or f'"{verdict}"' in text
+    assert "differs" not in text.lower()
+
+
+def test_why_of_an_unknown_sample_says_so(evenly):
+    status, facts = evenly("why", "f" * 32)
+    assert status == 1
+    assert "f" * 32 in facts["error"]
+
+
+def test_a_build_does_not_differ_from_itself(evenly):
+    status, facts = evenly("diff", "latest", "latest")
+    assert status == 0
+    assert not any(facts[name] for name in ("entered", "left", "changed"))
+
+
+@pytest.mark.parametrize("to", ["webdataset", "parquet", "datacomp", "huggingface", "croissant"])
+def test_a_build_is_exported(evenly, undisturbed, tmp_path, to):
+    kept = open_build("latest", root=undisturbed[0])[1]["samples"]["kept"]
+    status, facts = evenly("export", "latest", "--to", to, "--out", str(tmp_path / to))
+    assert status == 0
+    assert kept in facts["counts"].values()
+    assert (tmp_path / to / "export.json").exists()
+
+
+def test_the_report_is_one_page_that_asks_for_nothing(evenly):
+    status, facts = evenly("report", "latest")
+    page = Path(facts["report"]).read_text(encoding="utf-8")
+    assert status == 0
+    assert "<script" not in page
+    assert "Content-Security-Policy" in page
+    assert 'src="http' not in page
+
+
+def test_plan_reuses_every_step_of_a_finished_build(evenly, small_web):
+    status, facts = evenly("plan", str(small_web.recipe))
+    assert status == 0
+    assert {row["action"] for row in facts["steps"]} == {"reuse"}
+
+
+def test_plan_says_what_changed(evenly, small_web, tmp_path):
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(small_web.recipe.read_text().replace("t: 5", "t: 4"))
+    rows = {row["step"]: row for row in evenly("plan", str(changed))[1]["steps"]}
+    assert rows["count_concepts"]["action"] == "reuse"
+    assert rows["preselect"]["action"] == "compute"
+    assert "rule" in rows["preselect"]["why"]
+    assert rows["balance"]["action"] == "unknown"
