@@ -228,11 +228,6 @@ def read_recipe(path: str | Path) -> Recipe:
         raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
 
 
-def filter_rules(rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> dict[str, Any]:
-    """The rule object of each named filter, in the order of the recipe."""
-    return {name: known[name].rule(**values) for name, values in rules.items()}
-
-
 def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> None:
     for name, values in rules.items():
         _known_name(f"{section} filter", name, known)

@@ -1,8 +1,12 @@
 """From a recipe to the steps of a rebuild, in order, each with the rule that it runs by."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from curation.deduplicate import Perceptual, Semantic
+from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from flows.recipe import Recipe
 from tasks.balance import BALANCE, PRESELECT
 from tasks.captions import ALIGN, RECAPTION
@@ -21,27 +25,33 @@ OUTSIDE_CONTENT = {"sources", "labels", "classes", "llm", "schedule", "guard", "
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, dict[str, Any]]]:
     """The steps that the recipe switches on, in order, each with its rule as plain values."""
     curate = recipe.curate
-    semantic = curate.deduplicate.semantic
+    perceptual, semantic = curate.deduplicate.perceptual, curate.deduplicate.semantic
     uses_features = semantic is not None or curate.recaption is not None or curate.align is not None
     concepts = curate.match.model_dump(mode="json")
     wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
         (COLLECT, {"limit": limit}),
-        (CHECK_TEXTS, curate.text or None),
+        (CHECK_TEXTS, filter_rules(curate.text, TEXT_FILTERS) or None),
         (MATCH_CONCEPTS, concepts),
         (COUNT_CONCEPTS, {}),
         (PRESELECT, _preselect_rule(recipe)),
         (DOWNLOAD, curate.download.model_dump(mode="json")),
-        (CHECK_IMAGES, curate.image),
+        (CHECK_IMAGES, filter_rules(curate.image, IMAGE_FILTERS)),
         (DEDUPLICATE_EXACT, {} if curate.deduplicate.exact else None),
-        (DEDUPLICATE_PERCEPTUAL, _rule_unless_none("max_distance", curate.deduplicate.perceptual)),
+        (DEDUPLICATE_PERCEPTUAL, None if perceptual is None else asdict(Perceptual(max_distance=perceptual))),
         (EMBED_IMAGES, {} if uses_features else None),
-        (DEDUPLICATE_SEMANTIC, _rule_unless_none("min_cosine", semantic)),
+        (DEDUPLICATE_SEMANTIC, None if semantic is None else asdict(Semantic(min_cosine=semantic))),
         (RECAPTION, None if curate.recaption is None else curate.recaption.model_dump(mode="json")),
         (ALIGN, None if curate.align is None else curate.align.model_dump(mode="json", exclude_none=True)),
         (MATCH_AGAIN, concepts),
         (BALANCE, _balance_rule(recipe)),
     ]
     return [(step, dict(rule)) for step, rule in wanted if rule is not None]
+
+
+def filter_rules(rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> dict[str, Any]:
+    """The whole rule of each named filter as plain values, defaults included: what a step records it judged by."""
+    plain: dict[str, Any] = json.loads(json.dumps({name: asdict(known[name].rule(**rules[name])) for name in rules}))
+    return plain
 
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
@@ -57,7 +67,3 @@ def _preselect_rule(recipe: Recipe) -> dict[str, Any] | None:
 
 def _balance_rule(recipe: Recipe) -> dict[str, Any]:
     return recipe.curate.balance.model_dump(mode="json", exclude_none=True)
-
-
-def _rule_unless_none(name: str, value: float | None) -> dict[str, Any] | None:
-    return None if value is None else {name: value}
