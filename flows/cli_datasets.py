@@ -28,6 +28,7 @@ def demo(root: Root = None, as_json: AsJson = False, processes: Processes = None
 
     Example: evenly demo
     """
+    from flows.cli_demo_tables import adapter_table, caption_line, fault_table
     from flows.demo_job import run_demo
 
     result = run_demo(root=root, processes=processes)
@@ -35,10 +36,11 @@ def demo(root: Root = None, as_json: AsJson = False, processes: Processes = None
         print_json(result)
         return
     print_funnel(result["funnel"])
-    print_rows("adapters on test", result["adapters"])
-    print_rows("injected faults", result["truth"])
+    print_rows("adapters on test, 95 % intervals", adapter_table(result["adapters"]))
+    print_rows("injected faults", fault_table(result["truth"]))
+    print_text(caption_line(result["truth"]))
     uid = result["examples"]["dropped"]
-    print_text(f"build   {result['build']}\nreport  {result['report']}\n\ntry next:")
+    print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
     print_text(f"  evenly why {uid}\n  evenly diff {result['build']} latest\n  evenly plan recipes/demo.yaml")
 
 

@@ -40,7 +40,10 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
     """Print rows per step and verdict, with the reasons of those that went."""
     rows = [
-        {**step, "reasons": ", ".join(f"{name} {count:,}" for name, count in step["reasons"].items())}
+        {
+            **{name: step[name] for name in ("step", "kept", "dropped", "failed", "merged")},
+            "reasons": ", ".join(f"{name} {count:,}" for name, count in step["reasons"].items()),
+        }
         for step in funnel
     ]
     print_rows("funnel", rows)
