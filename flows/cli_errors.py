@@ -8,6 +8,8 @@ import typer
 
 FINDING = 1
 USAGE = 2
+STOPPED = 130
+INTERRUPTED = "interrupted. Run the same command again: what is finished is kept and reused."
 
 
 class Finding(typer.Exit):
@@ -27,13 +29,14 @@ def report_errors(app: Callable[[], object]) -> int:
     try:
         app()
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        return _say(INTERRUPTED, status) if status == STOPPED else status
     except usage as error:
         return _say(error, USAGE)
     except failures as error:
         return _say(error, FINDING)
     except KeyboardInterrupt:
-        return _say("interrupted. Run the same command again: finished steps are kept and reused.", 130)
+        return _say(INTERRUPTED, STOPPED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
