@@ -13,6 +13,7 @@ from audit.content import content_hash_of, content_table_hash
 from storage.builds import Builds
 from storage.code_version import code_version
 from storage.samples import Samples, wide_table
+from storage.web import read_downloads
 from tasks.encoders import encoder_identity
 from tasks.run import Run
 from tasks.step import Records
@@ -70,10 +71,22 @@ def publish_build(
 
 
 def _write_samples(run: Run, name: str, wide: pa.Table, records: Records) -> dict[str, Any]:
+    wide = _with_places(run, wide)
     last = next(record.name for record in reversed(records) if "decisions" in record.hashes)
     kept = pc.sum(pc.equal(pc.fill_null(wide[f"{last}_verdict"], ""), "kept")).as_py() or 0
     version = Samples(run.workspace, name).write(wide)
     return {"version": version, "rows": wide.num_rows, "kept": kept, "last": last, "hash": content_table_hash(wide)}
+
+
+def _with_places(run: Run, wide: pa.Table) -> pa.Table:
+    """Add where each picture's original bytes lie: tar (below downloads/), offset and size."""
+    places = read_downloads(run.workspace.downloads, ["url", "tar", "offset", "size"]).combine_chunks()
+    at = pc.index_in(wide["url"].combine_chunks(), places["url"].combine_chunks())
+    known = pc.and_(pc.is_valid(wide["image_id"]), pc.is_valid(at)).combine_chunks()
+    for name in ("tar", "offset", "size"):
+        column = places[name].combine_chunks().take(at)
+        wide = wide.append_column(name, pc.if_else(known, column, pa.scalar(None, column.type)))
+    return wide
 
 
 def _promote(builds: Builds, manifest: Mapping[str, Any], *, max_change: float) -> str:
