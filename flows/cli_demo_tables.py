@@ -38,7 +38,7 @@ def caption_line(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _interval(row: Mapping[str, Any], value: str, low: str, high: str, *, signed: bool = False) -> str:
     sign = "+" if signed else ""
-    return f"{row[value]:{sign}.3f} [{row[low]:{sign}.3f}, {row[high]:{sign}.3f}]"
+    return f"{row[value]:{sign}.2f} [{row[low]:{sign}.2f}, {row[high]:{sign}.2f}]"
 
 
 def _number(value: float | None) -> str:
