@@ -9,13 +9,11 @@ from features.class_weights import class_weights
 from features.encoder import Encoder, load_encoder
 from features.retrieve import top_concepts
 from features.unit_rows import cosine_scores, to_unit_rows
-from features.weights_cache import default_cache
 
 __all__ = [
     "Encoder",
     "class_weights",
     "cosine_scores",
-    "default_cache",
     "load_encoder",
     "to_unit_rows",
     "top_concepts",

@@ -9,11 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def default_cache() -> Path:
-    """`$XDG_CACHE_HOME/evenly`, or `~/.cache/evenly`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evenly"
-
-
 def ensure_folder(folder: Path, *, build: Callable[[Path], None], complete: Callable[[Path], bool]) -> None:
     """Make sure that `folder` exists and is `complete`: build it in a temporary folder, then rename.
 

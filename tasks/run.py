@@ -18,8 +18,9 @@ CONNECT_VARIABLE = "EVENLY_CONNECT"
 
 
 def default_cache() -> Path:
-    """Where assembled models and the demo's web lie: EVENLY_CACHE, else `~/.cache/evenly`."""
-    return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/evenly")).expanduser()
+    """Where assembled models and the demo's web lie: EVENLY_CACHE, else `evenly` in XDG_CACHE_HOME or `~/.cache`."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(os.environ.get(CACHE_VARIABLE) or caches / "evenly").expanduser()
 
 
 def default_connect() -> dict[str, str]:

@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 
 from curation.decisions import Decisions
-from curation.errors import RuleError
 from curation.filters.caption_boilerplate import CaptionBoilerplate, judge_boilerplate, measure_boilerplate
 from curation.filters.caption_language import CaptionLanguage, judge_language, measure_language
 from curation.filters.caption_length import CaptionLength, judge_caption_length, measure_caption_length
@@ -48,11 +47,3 @@ IMAGE_FILTERS: dict[str, Filter] = {
     ),
     "image_aspect": Filter(rule=ImageAspect, measure=measure_aspect, judge=judge_aspect, columns=("width", "height")),
 }
-
-
-def filter_named(name: str) -> Filter:
-    """Return the text or image filter called `name`."""
-    known = TEXT_FILTERS | IMAGE_FILTERS
-    if name not in known:
-        raise RuleError(f"`filter` must be one of {', '.join(known)}; got {name!r}. Correct the name in the recipe.")
-    return known[name]

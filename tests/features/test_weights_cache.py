@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from features.weights_cache import default_cache, ensure_folder
+from features.weights_cache import ensure_folder
 
 
 def complete(folder):
@@ -38,14 +38,6 @@ def start(folder, build):
     process = multiprocessing.get_context("fork").Process(target=ensure_folder, args=(folder,), kwargs=options)
     process.start()
     return process
-
-
-def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache() == tmp_path / "evenly"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert str(default_cache()) == "/home/someone/.cache/evenly"
 
 
 def test_a_folder_is_built_once(tmp_path):

@@ -2,8 +2,7 @@ import pyarrow as pa
 import pytest
 
 from curation.decisions import Decisions
-from curation.errors import RuleError
-from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, filter_named
+from curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 
 FILTERS = TEXT_FILTERS | IMAGE_FILTERS
 ROWS = pa.table(
@@ -32,9 +31,3 @@ def test_each_filter_keeps_every_row_in_order_and_any_split_gives_the_same(name)
 def test_each_filter_takes_no_rows(name):
     each = FILTERS[name]
     assert len(each.judge(each.measure(ROWS.slice(0, 0), each.rule()), each.rule())) == 0
-
-
-def test_filter_is_found_by_name_and_an_unknown_name_lists_the_known():
-    assert filter_named("image_size").columns == ("width", "height")
-    with pytest.raises(RuleError, match=r"caption_length, .*image_aspect; got 'image_sise'"):
-        filter_named("image_sise")

@@ -1,0 +1,71 @@
+"""A step is found by its key, observes before its key is made, and stops the run where nothing is left."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from curation.decisions import Decisions
+from storage.ledger import StepOutput
+from tasks.progress import Progress
+from tasks.run import Run
+from tasks.step import NothingLeftError, Step, run_step
+
+
+@pytest.fixture
+def run(workspace) -> Run:
+    return Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
+
+
+def counted(calls: list[str], reason: str = "") -> Step:
+    def compute(_run, _before, _rule) -> StepOutput:
+        calls.append("compute")
+        return StepOutput(decisions=Decisions.of(reason=[reason, reason]).to_table(pa.array(["a", "b"])))
+
+    return Step(name="collect", compute=compute)
+
+
+def test_a_finished_step_is_not_computed_again(run):
+    calls: list[str] = []
+    step = counted(calls)
+    first = run_step.fn(run, step, (), {"x": 1})
+    assert run_step.fn(run, step, (), {"x": 1}) == first
+    assert calls == ["compute"]
+
+
+def test_another_rule_version_or_input_is_computed(run):
+    calls: list[str] = []
+    step = counted(calls)
+    run_step.fn(run, step, (), {"x": 1})
+    run_step.fn(run, step, (), {"x": 2})
+    run_step.fn(run, replace(step, version=2), (), {"x": 1})
+    run_step.fn(run, replace(step, inputs=lambda *_: {"file": "1"}), (), {"x": 1})
+    assert len(calls) == 4
+
+
+def test_the_seed_matters_to_steps_that_draw_only(run):
+    calls: list[str] = []
+    step = counted(calls)
+    other = replace(run, seed=4)
+    run_step.fn(run, step, (), {})
+    run_step.fn(other, step, (), {})
+    assert len(calls) == 1
+    run_step.fn(run, replace(step, seeded=True), (), {})
+    run_step.fn(other, replace(step, seeded=True), (), {})
+    assert len(calls) == 3
+
+
+def test_what_is_observed_decides_the_key(run):
+    seen: list[int] = []
+    calls: list[str] = []
+    step = replace(
+        counted(calls), observe=lambda *_: seen.append(len(seen)), inputs=lambda *_: {"observed": str(len(seen))}
+    )
+    run_step.fn(run, step, (), {})
+    run_step.fn(run, step, (), {})
+    assert len(calls) == 2
+
+
+def test_a_step_that_keeps_nothing_ends_the_run_and_says_why(run):
+    with pytest.raises(NothingLeftError, match=r"kept none of 2: .*low_score 2"):
+        run_step.fn(run, counted([], "low_score"), (), {})
