@@ -1,6 +1,6 @@
 """What `make bench` runs: measurements of two or more things side by side in one run. Names select some of them."""
 
-import runpy
+import subprocess
 import sys
 
 # The sample of pictures keeps near_duplicates to about a minute; run the file itself for all of them.
@@ -13,8 +13,7 @@ def main() -> None:
         sys.exit(f"`benchmark` must be one of {', '.join(BENCHMARKS)}; got `{unknown[0]}`. Choose one of these.")
     for name in names:
         print(f"\n== {name}", flush=True)
-        sys.argv = [name, *BENCHMARKS[name]]
-        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *BENCHMARKS[name]], check=True)  # noqa: S603 - our own modules
 
 
 if __name__ == "__main__":
