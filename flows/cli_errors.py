@@ -25,16 +25,16 @@ class UsageError(ValueError):
 
 def report_errors(app: Callable[[], object]) -> int:
     """Run `app`; the exit status. Known errors are printed without a traceback."""
-    usage, failures = _known_errors()
     try:
         app()
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         return _say(INTERRUPTED, status) if status == STOPPED else status
-    except usage as error:
-        return _say(error, USAGE)
-    except failures as error:
-        return _say(error, FINDING)
+    except (ValueError, RuntimeError) as error:  # the roots of all our errors: they are told apart only where needed
+        usage, failures = _known_errors()
+        if not isinstance(error, (*usage, *failures)):
+            raise
+        return _say(error, USAGE if isinstance(error, usage) else FINDING)
     except KeyboardInterrupt:
         return _say(INTERRUPTED, STOPPED)
     except OSError as error:

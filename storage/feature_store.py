@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import NotFoundError
+from storage.tables import commit_rows
 from storage.workspace import Workspace
 
 
@@ -24,8 +25,6 @@ class FeatureStore:
 
     def append(self, ids: Sequence[str], vectors: np.ndarray, norms: np.ndarray) -> None:
         """Add rows in one commit: `vectors` (n, d) float16 of unit length, `norms` (n,) float32."""
-        import lance
-
         n, d = vectors.shape
         flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float16).reshape(-1))
         table = pa.table(
@@ -36,8 +35,7 @@ class FeatureStore:
             }
         )
         if n:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lance.write_dataset(table, str(self.path), mode="append" if self.path.exists() else "create")
+            commit_rows(self.path, table, mode="append" if self.path.exists() else "create")
 
     def read(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The vectors (n, d) float16 and norms (n,) float32 of `ids`, in that order.

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from storage.errors import NotFoundError
 from storage.ledger import Ledger, StepRecord
+from storage.tables import commit_rows
 from storage.workspace import Workspace
 
 
@@ -22,10 +23,7 @@ class Samples:
 
     def write(self, table: pa.Table) -> int:
         """Commit `table` as a new version, with an index on uid; the version's number."""
-        import lance
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        dataset = lance.write_dataset(table, str(self.path), mode="overwrite")
+        dataset = commit_rows(self.path, table, mode="overwrite")
         dataset.create_scalar_index("uid", "BTREE")
         return int(dataset.version)
 

@@ -4,12 +4,13 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.errors import DamagedError, NotFoundError
+from storage.errors import DamagedError, NotFoundError, StorageError
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -18,12 +19,26 @@ def write_table(path: Path, table: pa.Table) -> None:
     What an interrupted run left there without a commit is removed first. A step's record, made afterwards, is what
     says that the table counts.
     """
-    import lance
-
     if path.exists():
         shutil.rmtree(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lance.write_dataset(table, str(path), mode="create")
+    commit_rows(path, table, mode="create")
+
+
+def commit_rows(path: Path, table: pa.Table, *, mode: Literal["create", "append", "overwrite"]) -> Any:  # noqa: ANN401 - Lance's
+    """Write `table` to the Lance dataset at `path` in one commit; the dataset.
+
+    Raises StorageError, with nothing committed, where it cannot be written: a full disk, a folder that is read-only.
+    """
+    import lance
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return lance.write_dataset(table, str(path), mode=mode)
+    except (OSError, RuntimeError) as error:
+        raise StorageError(
+            f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
+            "another --root."
+        ) from error
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:

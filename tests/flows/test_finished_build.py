@@ -53,8 +53,6 @@ def test_a_build_verifies(evenly):
     ("kind", "verdict"), [("kept", "kept"), ("dropped", "dropped"), ("merged", "merged"), ("recaptioned", None)]
 )
 def test_why_tells_the_fate_of_each_kind_of_sample(evenly, examples, kind, verdict):
-    if kind not in examples:
-        pytest.skip(f"the small web has no {kind} sample")
     status, facts = evenly("why", examples[kind], "--replay")
     text = json.dumps(facts)
     assert status == 0

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import NotFoundError
+from storage.errors import NotFoundError, StorageError
 from storage.tables import read_table, table_hash, write_table
 
 rows = st.lists(
@@ -73,3 +73,22 @@ def test_writing_replaces_what_an_interrupted_run_left(tmp_path: Path):
 def test_a_missing_table_is_named(tmp_path: Path):
     with pytest.raises(NotFoundError, match=r"absent\.lance"):
         read_table(tmp_path / "absent.lance")
+
+
+def test_a_table_that_cannot_be_written_is_one_clear_error_and_is_not_there(tmp_path: Path):
+    (tmp_path / "file").write_text("not a folder")
+    path = tmp_path / "file" / "t.lance"
+    with pytest.raises(StorageError, match=r"t\.lance` must be writable; .*Nothing was committed"):
+        write_table(path, pa.table({"uid": ["a"]}))
+
+
+def test_what_lance_says_of_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch):
+    import lance
+
+    def full(*_arguments, **_options):
+        raise OSError("LanceError(IO): No space left on device (os error 28), writer.rs:254:9\nmore lines")
+
+    monkeypatch.setattr(lance, "write_dataset", full)
+    with pytest.raises(StorageError, match="No space left on device") as error:
+        write_table(tmp_path / "t.lance", pa.table({"uid": ["a"]}))
+    assert "\n" not in str(error.value)
