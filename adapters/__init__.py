@@ -6,9 +6,9 @@ image, no model, no device, no file, never test data.
 
 from adapters.contract import Adapter
 from adapters.errors import UnknownAdapterError
-from adapters.gda import GDA
-from adapters.linear import LinearProbe
-from adapters.zero_shot import ZeroShot
+from adapters.methods.gda import GDA
+from adapters.methods.linear import LinearProbe
+from adapters.methods.zero_shot import ZeroShot
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
@@ -17,8 +17,15 @@ ADAPTERS: dict[str, type[Adapter]] = {
 }
 
 
-def adapter_class(name: str) -> type[Adapter]:
-    """The class behind `name`; UnknownAdapterError lists the known names."""
-    if name not in ADAPTERS:
+def adapter_name(name: str) -> str:
+    """The name in ADAPTERS that `name` means: case, "-" and "_" do not count; UnknownAdapterError lists the known."""
+    plain = {known.replace("_", ""): known for known in ADAPTERS}
+    asked = name.lower().replace("-", "").replace("_", "")
+    if asked not in plain:
         raise UnknownAdapterError(f"`adapter` must be one of {', '.join(ADAPTERS)}; got `{name}`. Choose one of these.")
-    return ADAPTERS[name]
+    return plain[asked]
+
+
+def adapter_class(name: str) -> type[Adapter]:
+    """The class behind `name`, as `adapter_name` reads it."""
+    return ADAPTERS[adapter_name(name)]

@@ -30,12 +30,16 @@ class Adapter(ABC):
     Learned values are fields with `init=False` and a name that ends in `_`: arrays, or text. The number and order of
     the classes are those of `features.prototypes` given to `fit`. `logit_scale` multiplies the cosine of image and
     prototype wherever the method uses it (100 in Tip-Adapter, GDA and COOkeD). What a class says of itself: `grid`,
-    its published search; `needs`, the fields of `Features` it cannot do without; `uses_texts`, whether its logits
-    depend on the prototypes; `decided_late`, the hyper-parameters that act after `fit`.
+    its published search; `needs`, the fields of `Features` that `fit` cannot do without, and `row_needs`, those of
+    every row it judges; `learns_from`, what it adapts to: without any of it the logits are those of zero-shot, exactly;
+    `uses_texts`, whether its logits depend on the prototypes; `decided_late`, the hyper-parameters that act after
+    `fit`.
     """
 
     grid: ClassVar[Grid] = Grid()
     needs: ClassVar[tuple[str, ...]] = ("prototypes",)
+    row_needs: ClassVar[tuple[str, ...]] = ()
+    learns_from: ClassVar[tuple[str, ...]] = ("support",)
     uses_texts: ClassVar[bool] = True
     decided_late: ClassVar[tuple[str, ...]] = ()
 
@@ -64,6 +68,17 @@ class Adapter(ABC):
         self.fallback_ = ""
         self._learn(features, checked)
         return self
+
+    def calibrate(self, validation: Features) -> Self:  # noqa: ARG002 - most methods take nothing
+        """Take from unlabelled validation rows what the method scales by (a range, a mean); here nothing.
+
+        The search calls it after each fit; without it a method uses its own support rows and says so.
+        """
+        return self
+
+    def affine_form(self) -> tuple[Floats, Floats] | None:
+        """W (c, d) and b (c,), float64, where the logits of a unit row x are W x + b; None where they are not."""
+        return None
 
     def decision_function(self, features: Features, *, chunk_rows: int = CHUNK_ROWS) -> Floats:
         """Logits (n, c), float32, made `chunk_rows` rows at a time; each row's do not depend on the other rows."""
@@ -128,7 +143,7 @@ class Adapter(ABC):
         name = type(self).__name__
         if not hasattr(self, "prototypes_"):
             raise NotFittedError(f"`{name}` must be fitted before it predicts; it is not. Call `fit` first.")
-        features.require(*(need for need in self.needs if need != "prototypes"), by=name)
+        features.require(*self.row_needs, by=name)
         if features.dimension != self.prototypes_.shape[1]:
             raise InvalidFeaturesError(
                 f"`image` must have dimension {self.prototypes_.shape[1]}, as at `fit`; got {features.dimension}. "

@@ -24,8 +24,17 @@ _SHAPES = {
     "captions": "n d",
     "prototypes": "c d",
     "unlabelled": "m d",
+    "unlabelled_second": "m e",
+    "class_texts": "t d",
+    "class_text_labels": "t",
+    "pair_texts": "p d",
+    "pair_text_classes": "p 2",
+    "context_prototypes": "z c d",
+    "negation_prototypes": "c d",
+    "rejection_prototypes": "r d",
 }
 _PER_ROW = ("image", "norms", "second", "captions")
+_CLASS_INDICES = ("class_text_labels", "pair_text_classes")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,8 +44,14 @@ class Features:
     `image` (n, d) image features; `norms` (n,) their lengths before normalising, above 0; `views` (v, n, d) features of
     v augmented views of the same images; `second` (n, e) features of the same images by a second backbone; `captions`
     (n, d) features of their captions; `prototypes` (c, d) one text feature per class, which fixes the number and the
-    order of the classes; `unlabelled` (m, d) a pool of further images. `encoder` is the identity of the encoder that
-    made them, "" where unknown; records of two encoders do not mix.
+    order of the classes; `unlabelled` (m, d) a pool of further images and `unlabelled_second` (m, e) the same by the
+    second backbone. `encoder` is the identity of the encoder that made them, "" where unknown; records of two encoders
+    do not mix.
+
+    Further texts, each where a method asks for it: `class_texts` (t, d) with `class_text_labels` (t,), the class that
+    each describes; `pair_texts` (p, d) with `pair_text_classes` (p, 2), row (a, b) describes class a as against b;
+    `context_prototypes` (z, c, d), class c in context z; `negation_prototypes` (c, d), texts that say "not c";
+    `rejection_prototypes` (r, d), texts of what is none of the classes. Class indices are int64, positions in 0 to c-1.
     """
 
     image: Floats
@@ -46,6 +61,14 @@ class Features:
     second: Floats | None = None
     captions: Floats | None = None
     unlabelled: Floats | None = None
+    unlabelled_second: Floats | None = None
+    class_texts: Floats | None = None
+    class_text_labels: Integers | None = None
+    pair_texts: Floats | None = None
+    pair_text_classes: Integers | None = None
+    context_prototypes: Floats | None = None
+    negation_prototypes: Floats | None = None
+    rejection_prototypes: Floats | None = None
     encoder: str = ""
 
     def __post_init__(self) -> None:
@@ -56,9 +79,23 @@ class Features:
                 continue
             _check_array(name, array, shape, sizes)
             object.__setattr__(self, name, _read_only(array))
+        for name in _CLASS_INDICES:
+            self._check_class_indices(name)
 
     def __len__(self) -> int:
         return int(self.image.shape[0])
+
+    def _check_class_indices(self, name: str) -> None:
+        """Refuse positions outside the class list, where both are there."""
+        indices = getattr(self, name)
+        if indices is None or self.prototypes is None or not indices.size:
+            return
+        if indices.min() < 0 or indices.max() >= len(self.prototypes):
+            bad = indices[(indices < 0) | (indices >= len(self.prototypes))][0]
+            raise InvalidFeaturesError(
+                f"`{name}` must lie in 0 to {len(self.prototypes) - 1}; got {bad}. "
+                "Check that the texts were made for this class list."
+            )
 
     @property
     def dimension(self) -> int:
@@ -133,10 +170,11 @@ def checked_labels(labels: Integers, *, n: int, n_classes: int) -> Integers:
 
 
 def _check_array(name: str, array: Floats, shape: str, sizes: dict[str, tuple[int, str]]) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+    kind = np.int64 if name in _CLASS_INDICES else np.float32
+    if not isinstance(array, np.ndarray) or array.dtype != kind:
         got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise InvalidFeaturesError(
-            f"`{name}` must be a float32 array; got {got}. Convert it with `.astype(np.float32)`."
+            f"`{name}` must be a {kind.__name__} array; got {got}. Convert it with `.astype(np.{kind.__name__})`."
         )
     axes = shape.split()
     if array.ndim != len(axes):
@@ -144,6 +182,10 @@ def _check_array(name: str, array: Floats, shape: str, sizes: dict[str, tuple[in
             f"`{name}` must have shape ({', '.join(axes)}); got {array.shape}. Hand in one row per image or class."
         )
     for axis, size in zip(axes, array.shape, strict=True):
+        if axis.isdigit():
+            if size != int(axis):
+                raise InvalidFeaturesError(f"`{name}` must have {axis} columns; got {size}. Hand in that many.")
+            continue
         known, owner = sizes.setdefault(axis, (size, name))
         if known != size:
             raise InvalidFeaturesError(
@@ -152,10 +194,19 @@ def _check_array(name: str, array: Floats, shape: str, sizes: dict[str, tuple[in
             )
     if name == "prototypes" and not len(array):
         raise InvalidFeaturesError("`prototypes` must hold at least one class; got none. Hand in one row per class.")
-    _check_values(name, array)
+    if name not in _CLASS_INDICES:
+        _check_values(name, array)
 
 
-_AXIS_NAMES = {"n": "number of rows", "d": "dimension", "c": "number of classes"}
+_AXIS_NAMES = {
+    "n": "number of rows",
+    "d": "dimension",
+    "c": "number of classes",
+    "m": "number of unlabelled rows",
+    "e": "dimension of the second backbone",
+    "t": "number of texts",
+    "p": "number of texts",
+}
 
 
 def _check_values(name: str, array: Floats) -> None:

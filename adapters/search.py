@@ -11,7 +11,7 @@ import pandas as pd
 from adapters.contract import Adapter, Grid
 from adapters.errors import ParameterError
 from adapters.features_record import Features, Floats, Integers, checked_labels
-from adapters.zero_shot import ZeroShot
+from adapters.methods.zero_shot import ZeroShot
 
 BISECTION_WIDTH = 1.0
 """Decades to either side of the grid's peak where a binary search starts (CoOp's linear probe)."""

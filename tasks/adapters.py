@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adapters.experiment import Evaluation, fit_and_evaluate
+from adapters.evaluation.experiment import Evaluation, fit_and_evaluate
 from adapters.features_record import Features, unit_rows
 from adapters.saved import to_arrays, to_card
 from adapters.splits import split_by_group, twins

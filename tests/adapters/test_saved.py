@@ -5,7 +5,7 @@ import pytest
 
 from adapters import ADAPTERS
 from adapters.errors import InvalidFeaturesError, NotFittedError, ParameterError, UnknownAdapterError
-from adapters.gda import GDA
+from adapters.methods.gda import GDA
 from adapters.saved import from_arrays, to_arrays, to_card
 
 

@@ -6,10 +6,10 @@ import pytest
 from adapters import ADAPTERS
 from adapters.contract import Grid
 from adapters.errors import InvalidFeaturesError, ParameterError
-from adapters.gda import GDA
-from adapters.linear import LinearProbe
+from adapters.methods.gda import GDA
+from adapters.methods.linear import LinearProbe
+from adapters.methods.zero_shot import ZeroShot
 from adapters.search import tune
-from adapters.zero_shot import ZeroShot
 
 
 def tuned(kind, digits, *, train=slice(0, 200), val=slice(200, 500), **options):

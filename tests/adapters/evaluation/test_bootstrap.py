@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from adapters.bootstrap import Interval, bootstrap_accuracy, paired_bootstrap
 from adapters.errors import ParameterError, SplitError
+from adapters.evaluation.bootstrap import Interval, bootstrap_accuracy, paired_bootstrap
 
 GENERATOR = np.random.default_rng(0)
 COIN = GENERATOR.random(400) < 0.7

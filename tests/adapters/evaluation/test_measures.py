@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import InvalidFeaturesError
-from adapters.evaluate import (
+from adapters.evaluation.measures import (
     accuracy,
     expected_calibration_error,
     mean_per_class_accuracy,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from adapters.errors import InvalidFeaturesError, MissingFeaturesError, SplitError, UnknownAdapterError
-from adapters.experiment import fit_and_evaluate
+from adapters.evaluation.experiment import fit_and_evaluate
 from adapters.features_record import Features, unit_rows
 from adapters.splits import split_by_group
 

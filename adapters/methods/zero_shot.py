@@ -16,6 +16,10 @@ class ZeroShot(Adapter):
     normalised text features of a class. `fit` takes the prototypes and learns nothing from the images.
     """
 
+    def affine_form(self) -> tuple[Floats, Floats]:
+        """The scaled prototypes, and no bias."""
+        return scaled(self.prototypes_, self.logit_scale), np.zeros(len(self.prototypes_))
+
     def _learn(self, features: Features, labels: Integers) -> None:
         """Nothing: the prototypes are all."""
 

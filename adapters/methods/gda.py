@@ -9,7 +9,7 @@ import numpy as np
 from adapters.contract import Adapter, Grid, affine, check_positive
 from adapters.errors import ParameterError
 from adapters.features_record import Features, Floats, Integers
-from adapters.zero_shot import cosine_logits
+from adapters.methods.zero_shot import cosine_logits, scaled
 
 PrecisionScale = Literal["rows", "published"]
 NO_SCATTER = 1e-12
@@ -45,6 +45,10 @@ class GDA(Adapter):
         for point in points:
             alpha = {"alpha": self.alpha, **point}["alpha"]
             yield (zero_shot + alpha * evidence).astype(np.float32)
+
+    def affine_form(self) -> tuple[Floats, Floats]:
+        """Zero-shot and evidence in one."""
+        return scaled(self.prototypes_, self.logit_scale) + self.alpha * self.weight_, self.alpha * self.bias_
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

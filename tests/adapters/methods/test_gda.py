@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import ParameterError
 from adapters.features_record import Features, unit_rows
-from adapters.gda import GDA, class_means_and_scatter, discriminant, shrunk_precision
+from adapters.methods.gda import GDA, class_means_and_scatter, discriminant, shrunk_precision
 
 
 def made(*, n=60, d=7, c=4, seed=0):

@@ -8,7 +8,7 @@ import numpy as np
 
 from adapters.contract import Adapter, Grid, affine, check_positive
 from adapters.features_record import Features, Floats, Integers
-from adapters.zero_shot import scaled
+from adapters.methods.zero_shot import scaled
 
 ABSENT_LOGIT = -1e4
 """Logit of a class without support: with any finite penalty the largest other logit is at least 0, so its
@@ -34,6 +34,10 @@ class LinearProbe(Adapter):
     weight_: Floats = field(init=False, repr=False)
     bias_: Floats = field(init=False, repr=False)
     converged_: str = field(init=False, repr=False)
+
+    def affine_form(self) -> tuple[Floats, Floats]:
+        """The learned weight and bias."""
+        return self.weight_, self.bias_
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from adapters import ADAPTERS, adapter_class
-from adapters.bootstrap import Interval, bootstrap_accuracy, paired_bootstrap
 from adapters.contract import Adapter
 from adapters.errors import InvalidFeaturesError, MissingFeaturesError, SplitError
-from adapters.evaluate import expected_calibration_error, mean_per_class_accuracy, per_class, softmax
+from adapters.evaluation.bootstrap import Interval, bootstrap_accuracy, paired_bootstrap
+from adapters.evaluation.measures import expected_calibration_error, mean_per_class_accuracy, per_class, softmax
 from adapters.features_record import Features, Floats, Integers, checked_labels
+from adapters.methods.zero_shot import ZeroShot
 from adapters.search import Tuned, tune
 from adapters.splits import PARTS, Strings, check_whole_groups
-from adapters.zero_shot import ZeroShot
 
 NO_TEXTS = "none"
 """`texts` of an adapter that does not use the prototypes."""

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from adapters.errors import ParameterError
-from adapters.evaluate import softmax
-from adapters.linear import LinearProbe
+from adapters.evaluation.measures import softmax
+from adapters.methods.linear import LinearProbe
 
 
 @pytest.mark.parametrize("classes", [range(10), [2, 5, 7], [1, 8]])

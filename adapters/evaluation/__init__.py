@@ -1,0 +1,1 @@
+"""Honest evaluation: measures, intervals, experiments. Nothing here chooses a value, but `experiment` by validation."""

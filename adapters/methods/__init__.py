@@ -1,0 +1,1 @@
+"""The adapters, one file each. Their names are in ADAPTERS of the package above."""

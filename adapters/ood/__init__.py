@@ -1,0 +1,1 @@
+"""Out-of-distribution scores and their measures, on logits and frozen features."""

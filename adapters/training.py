@@ -1,0 +1,96 @@
+"""Gradient training of small heads on frozen features: seeded, and independent of the order of the rows."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from adapters.contract import check_positive
+from adapters.features_record import Floats, Integers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """AdamW with `warmup_steps` linear steps from `warmup_rate` to `learning_rate`, then a cosine to 0, per step."""
+
+    learning_rate: float
+    weight_decay: float = 0.01
+    eps: float = 1e-8
+    warmup_steps: int = 0
+    warmup_rate: float = 0.0
+
+    def rate(self, step: int, *, steps: int) -> float:
+        """The learning rate at `step` of `steps`, counted from 0."""
+        if step < self.warmup_steps:
+            return self.warmup_rate + (self.learning_rate - self.warmup_rate) * step / self.warmup_steps
+        share = (step - self.warmup_steps) / max(steps - self.warmup_steps, 1)
+        return 0.5 * self.learning_rate * (1 + math.cos(math.pi * share))
+
+
+def row_keys(rows: Floats) -> tuple[bytes, ...]:
+    """A digest of each row's bytes (n,): what stands for a row where its position must not matter."""
+    return tuple(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(rows))
+
+
+def epoch_batches(keys: Sequence[bytes], *, batch_size: int, epochs: int, seed: int) -> Iterator[Integers]:
+    """Row indices of one batch after the other; each epoch holds every row once, the last batch may be smaller.
+
+    The order within an epoch is that of a hash of (seed, epoch, key), so it is the same however the rows are ordered.
+    """
+    for epoch in range(epochs):
+        order = shuffled(keys, seed=seed, epoch=epoch)
+        for start in range(0, len(order), batch_size):
+            yield order[start : start + batch_size]
+
+
+def endless_batches(keys: Sequence[bytes], *, batch_size: int, seed: int) -> Iterator[Integers]:
+    """Row indices of batches without end, all of `batch_size`: epochs run on into each other. No keys, no batches."""
+    left, epoch = np.empty(0, np.int64), 0
+    while keys:
+        while len(left) < batch_size:
+            left, epoch = np.concatenate([left, shuffled(keys, seed=seed, epoch=epoch)]), epoch + 1
+        yield left[:batch_size]
+        left = left[batch_size:]
+
+
+def shuffled(keys: Sequence[bytes], *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """The positions of `keys` in the order of their hash with seed and epoch; equal keys in any order."""
+    salt = f"{seed} {epoch} ".encode()
+    ranks = [hashlib.blake2b(salt + key, digest_size=8).digest() for key in keys]
+    return np.array(sorted(range(len(keys)), key=ranks.__getitem__), dtype=np.int64)
+
+
+def seeded_normal(shape: tuple[int, ...], *, seed: int, name: str) -> Floats:
+    """Standard normal float32 numbers, the same for the same seed and name."""
+    digest = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).digest()
+    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
+    return generator.standard_normal(shape, dtype=np.float32)
+
+
+def minimise(
+    parameters: Sequence["Tensor"], loss: Callable[[Integers], "Tensor"], batches: Sequence[Integers], *, rule: Schedule
+) -> list[float]:
+    """Take one AdamW step on `loss(batch)` per batch, in place on `parameters` (leaf tensors); the loss of each step.
+
+    Returns without a step where there are no batches. Runs on the CPU in the dtype of the parameters.
+    """
+    import torch
+
+    check_positive("learning_rate", rule.learning_rate)
+    optimiser = torch.optim.AdamW(list(parameters), lr=rule.learning_rate, eps=rule.eps, weight_decay=rule.weight_decay)
+    losses = []
+    for step, batch in enumerate(batches):
+        optimiser.param_groups[0]["lr"] = rule.rate(step, steps=len(batches))
+        optimiser.zero_grad(set_to_none=True)
+        value = loss(batch)
+        value.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(float(value.detach()))
+    return losses
