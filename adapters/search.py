@@ -1,7 +1,14 @@
-"""Choosing hyper-parameters on validation data. Nothing here can receive test data."""
+"""Choosing hyper-parameters on validation data. Nothing here can receive test data.
+
+A grid of up to FULL_GRID points is tried whole. A larger one (TIP-X publishes 200,000 points, CapS 2.2 million) is
+searched coarse to fine: each axis is thinned by one power of two until the product fits, the best point is found, then
+the stride is halved and the neighbours of the best point at that stride are tried, again and again until none is
+better, down to stride 1. What is tried is on the curve; what is skipped is its complement.
+"""
 
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +17,11 @@ import pandas as pd
 
 from adapters.contract import Adapter, Grid
 from adapters.errors import ParameterError
-from adapters.features_record import Features, Floats, Integers, checked_labels
+from adapters.features_record import Features, Integers, checked_labels
 from adapters.methods.zero_shot import ZeroShot
 
+FULL_GRID = 5000
+"""Most points that are tried without thinning: Tip-Adapter's published 4,000 are."""
 BISECTION_WIDTH = 1.0
 """Decades to either side of the grid's peak where a binary search starts (CoOp's linear probe)."""
 
@@ -21,7 +30,7 @@ BISECTION_WIDTH = 1.0
 class Tuned:
     """A fitted adapter with the values that validation chose, and how.
 
-    `curve` has one row per point tried, in order: the parameters, `stage` ("grid" or "bisect"),
+    `curve` has one row per point tried, in order: the parameters, `stage` ("grid", "refine" or "bisect"),
     `validation_accuracy`. `chosen` is empty where nothing was to be chosen or the guard kept zero-shot, in which case
     `adapter` is a ZeroShot and `kept_zero_shot` true. Accuracies are in 0 to 1, NaN without validation rows;
     `best_accuracy` is the best point's, `validation_accuracy` that of `adapter`. `why` says the choice in words.
@@ -52,8 +61,9 @@ def tune(
     """Fit `adapter` on train at each point of `grid` (None: its published one) and keep the best on validation.
 
     Top-1 accuracy decides; of equal points the first tried wins. Parameters that act after `fit` vary fastest and
-    share one fit. `fixed` sets parameters that are not searched. With `guard`, zero-shot with the same prototypes is
-    kept unless the best point beats it. Without validation rows nothing is searched: the defaults are fitted.
+    share one fit, which is calibrated on the validation rows (no labels). `fixed` sets parameters that are not
+    searched. With `guard`, zero-shot with the same prototypes is kept unless the best point beats it. Without
+    validation rows nothing is searched: the defaults are fitted.
     """
     settings = dict(fixed or {})
     search = _Search(
@@ -69,7 +79,7 @@ def tune(
     chosen_grid = adapter.grid if grid is None else grid
     search.run(chosen_grid if len(validation) else Grid())
     zero_shot = ZeroShot(logit_scale=settings.get("logit_scale", 100.0)).fit(train, train_labels)
-    baseline = _accuracy(zero_shot.decision_function(validation), search.labels)
+    baseline = float(zero_shot.correct_counts(validation, search.labels, [{}])[0] / (len(validation) or np.nan))
     kept = guard and adapter is not ZeroShot and not search.best_accuracy > baseline
     return Tuned(
         adapter=zero_shot if kept else search.best_adapter(),
@@ -98,13 +108,20 @@ class _Search:
     best_accuracy: float = float("nan")
     best_point: dict[str, Any] = field(default_factory=dict)
     best_fit: Adapter | None = None
+    best_place: tuple[int, ...] = ()
+    tried: set[tuple[int, ...]] = field(default_factory=set)
 
     def run(self, grid: Grid) -> None:
-        """Try the grid, then bisect around its peak."""
-        late = [name for name in grid.parameters if name in self.adapter.decided_late]
-        early = [name for name in grid.parameters if name not in late]
-        for point in _product(grid.parameters, early):
-            self._try(point, list(_product(grid.parameters, late)), stage="grid")
+        """Try the grid, whole or coarse to fine, then bisect around its peak."""
+        axes = {name: list(values) for name, values in grid.parameters.items()}
+        # Late parameters vary fastest: the points of one fit stand together.
+        names = sorted(axes, key=lambda name: name in self.adapter.decided_late)
+        stride = _stride([len(values) for values in axes.values()])
+        places = list(itertools.product(*(range(0, len(axes[name]), stride) for name in names)))
+        self._try_places(axes, names, places, stage="grid")
+        while stride > 1:
+            stride //= 2
+            self._climb(axes, names, stride)
         if grid.bisect is not None:
             self._bisect(grid.bisect, grid.steps)
 
@@ -114,17 +131,51 @@ class _Search:
             raise ParameterError("`grid` must hold at least one value per parameter; got an empty one. Add a value.")
         return self.best_fit.set_params(**self.best_point)
 
-    def _try(self, early: Mapping[str, Any], late: list[dict[str, Any]], *, stage: str) -> float:
-        """Fit once, record each point of `late`, and return the best accuracy among them."""
-        fitted = self.adapter().set_params(**{**self.fixed, **early}).fit(self.train, self.train_labels)
-        best = float("nan")
-        for point, logits in zip(late, fitted.sweep(self.validation, late), strict=True):
-            accuracy = _accuracy(logits, self.labels)
-            self.curve.append({**early, **point, "stage": stage, "validation_accuracy": accuracy})
-            best = accuracy if not best >= accuracy else best
-            if self.best_fit is None or accuracy > self.best_accuracy:
-                self.best_accuracy, self.best_point, self.best_fit = accuracy, {**early, **point}, fitted
-        return best
+    def _climb(self, axes: Mapping[str, list[Any]], names: list[str], stride: int) -> None:
+        """Try the neighbours of the best place at this stride until none of them is better."""
+        centre = None
+        while self.best_place != centre:
+            centre = self.best_place
+            near = [
+                [place for place in (at - stride, at, at + stride) if 0 <= place < len(axes[name])]
+                for name, at in zip(names, centre, strict=True)
+            ]
+            new = [places for places in itertools.product(*near) if places not in self.tried]
+            self._try_places(axes, names, new, stage="refine")
+
+    def _try_places(
+        self, axes: Mapping[str, list[Any]], names: list[str], places: Sequence[tuple[int, ...]], *, stage: str
+    ) -> None:
+        """Try points given as positions on the axes, one fit per run of equal early values."""
+        early = [name for name in names if name not in self.adapter.decided_late]
+        for _, some in itertools.groupby(places, key=lambda place: place[: len(early)]):
+            run = list(some)
+            points = [{name: axes[name][at] for name, at in zip(names, place, strict=True)} for place in run]
+            self._try({name: points[0][name] for name in early}, points, stage=stage, places=run)
+        self.tried.update(places)
+
+    def _try(
+        self,
+        early: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]],
+        *,
+        stage: str,
+        places: Sequence[tuple[int, ...]] | None = None,
+    ) -> float:
+        """Fit once at `early`, record each of `points`, and return the best accuracy among them."""
+        fitted = self.adapter().set_params(**{**self.fixed, **early})
+        fitted.fit(self.train, self.train_labels).calibrate(self.validation)
+        late = [{name: value for name, value in point.items() if name not in early} for point in points]
+        accuracies = fitted.correct_counts(self.validation, self.labels, late) / (len(self.labels) or np.nan)
+        best = int(np.argmax(accuracies)) if len(self.labels) else 0
+        self.curve += (
+            {**point, "stage": stage, "validation_accuracy": float(accuracy)}
+            for point, accuracy in zip(points, accuracies, strict=True)
+        )
+        if self.best_fit is None or accuracies[best] > self.best_accuracy:
+            self.best_accuracy, self.best_point = float(accuracies[best]), dict(points[best])
+            self.best_fit, self.best_place = fitted, places[best] if places else ()
+        return float(accuracies[best])
 
     def _bisect(self, name: str, steps: int) -> None:
         """Halve the two decades around the peak `steps` times towards the better end; the lower end wins a tie."""
@@ -132,7 +183,7 @@ class _Search:
 
         def accuracy(exponent: float) -> float:
             if exponent not in known:
-                known[exponent] = self._try({**peak, name: 10.0**exponent}, [{}], stage="bisect")
+                known[exponent] = self._try(point := {**peak, name: 10.0**exponent}, [point], stage="bisect")
             return known[exponent]
 
         peak = dict(self.best_point)
@@ -143,13 +194,12 @@ class _Search:
             low, high = (middle, high) if accuracy(low) < accuracy(high) else (low, middle)
 
 
-def _product(parameters: Mapping[str, Any], names: list[str]) -> Iterator[dict[str, Any]]:
-    for combination in itertools.product(*(parameters[name] for name in names)):
-        yield dict(zip(names, combination, strict=True))
-
-
-def _accuracy(logits: Floats, labels: Integers) -> float:
-    return float(np.mean(logits.argmax(axis=1) == labels)) if len(labels) else float("nan")
+def _stride(lengths: Sequence[int]) -> int:
+    """The smallest power of two that thins axes of these lengths to a product of at most FULL_GRID points."""
+    stride = 1
+    while math.prod(-(-length // stride) for length in lengths) > FULL_GRID:
+        stride *= 2
+    return stride
 
 
 def _why(search: _Search, *, baseline: float, kept: bool) -> str:

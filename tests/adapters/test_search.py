@@ -1,4 +1,6 @@
 import inspect
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from adapters.errors import InvalidFeaturesError, ParameterError
 from adapters.methods.gda import GDA
 from adapters.methods.linear import LinearProbe
 from adapters.methods.zero_shot import ZeroShot
-from adapters.search import tune
+from adapters.search import FULL_GRID, tune
 
 
 def tuned(kind, digits, *, train=slice(0, 200), val=slice(200, 500), **options):
@@ -150,3 +152,50 @@ def test_bad_grids_and_labels_are_refused(digits):
             validation=digits.part(20, 21)[0],
             validation_labels=np.array([10]),
         )
+
+
+@dataclass(kw_only=True, eq=False)
+class Hill(ZeroShot):
+    """Counts that fall with the distance from a peak, so that a search can be judged by where it ends."""
+
+    decided_late: ClassVar[tuple[str, ...]] = ("b", "c")
+    fits: ClassVar[list[int]] = []
+    a: int = 0
+    b: int = 0
+    c: int = 0
+
+    def _learn(self, features, labels):
+        self.fits.append(self.a)
+
+    def correct_counts(self, features, labels, points, **_):
+        places = np.array([[{**self.get_params(), **point}[name] for name in "abc"] for point in points])
+        return np.maximum(300 - np.abs(places - [7, 153, 88]).sum(axis=1), 0)
+
+
+def test_a_grid_of_millions_is_searched_coarse_to_fine(digits):
+    Hill.fits.clear()
+    grid = Grid(parameters={"a": range(11), "b": range(1000), "c": range(200)})
+    found = tuned(Hill, digits, grid=grid, guard=False)
+    assert found.chosen == {"a": 7, "b": 153, "c": 88}
+    assert len(found.curve) < 2 * FULL_GRID
+    assert found.curve["stage"].unique().tolist() == ["grid", "refine"]
+    assert not found.curve.duplicated(["a", "b", "c"]).any()
+    assert len(Hill.fits) < 100
+
+
+def test_a_grid_that_fits_is_tried_whole_in_its_own_order(digits):
+    grid = Grid(parameters={"b": range(40), "a": range(3), "c": range(40)})
+    found = tuned(Hill, digits, grid=grid, guard=False)
+    expected = [(a, b, c) for a in range(3) for b in range(40) for c in range(40)]
+    assert list(found.curve[["a", "b", "c"]].itertuples(index=False, name=None)) == expected
+
+
+def test_counting_in_chunks_of_rows_changes_no_count(digits):
+    (train, labels), (validation, truth) = digits.part(0, 200), digits.part(200, 500)
+    adapter = GDA().fit(train, labels)
+    points = [{"alpha": alpha} for alpha in (0.1, 1.0, 10.0)]
+    whole = adapter.correct_counts(validation, truth, points)
+    assert np.array_equal(whole, adapter.correct_counts(validation, truth, points, chunk_rows=7))
+    assert whole.tolist() == [
+        np.count_nonzero(GDA(**p).fit(train, labels).predict(validation) == truth) for p in points
+    ]
