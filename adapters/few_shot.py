@@ -1,0 +1,97 @@
+"""Few-shot draws by hash: k rows per class, nested in k, whatever the order of the rows."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from adapters.contract import check_positive
+from adapters.errors import SplitError
+from adapters.features_record import Integers, checked_labels
+from adapters.splits import Strings, unit_hash
+
+_NAMED = 10
+
+
+class FewShot(NamedTuple):
+    """`indices` (m,) of the rows drawn, class by class, in the order of the draw; `notes` on what fell short."""
+
+    indices: Integers
+    notes: tuple[str, ...]
+
+
+def few_shot(
+    labels: Integers,
+    keys: Sequence[str] | Strings,
+    *,
+    shots: int,
+    seed: int,
+    groups: Sequence[Any] | npt.NDArray[Any] | None = None,
+    classes: Sequence[str] = (),
+) -> FewShot:
+    """Draw up to `shots` rows per class: those whose key has the smallest hash under `seed`.
+
+    `labels` (n,) are class indices, `keys` (n,) name the rows and must differ. With `groups` (n,) a class gives one row
+    of each of its groups before it gives a second one of any. The rows of k shots are among those of more shots, and
+    the same rows come in the same order however the input is ordered. `notes` say which classes have fewer rows than
+    `shots`, and which gave several rows of one group; `classes` names them and counts those without any row.
+    """
+    check_positive("shots", shots, integer=True)
+    names = [str(key) for key in keys]
+    _check_keys(names)
+    largest = int(np.max(labels)) + 1 if len(labels) else 1
+    checked = checked_labels(labels, n=len(names), n_classes=len(classes) or largest)
+    rooms = names if groups is None else [str(group) for group in groups]
+    if len(rooms) != len(names):
+        raise SplitError(
+            f"`groups` must hold one name per row, {len(names)}; got {len(rooms)}. Hand in both from the same rows."
+        )
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for row in sorted(range(len(names)), key=lambda row: (unit_hash(seed, "few-shot", names[row]), names[row])):
+        members[int(checked[row])].append(row)
+    titles = list(classes) or [str(label) for label in range(largest)]
+    drawn = [_groups_first(members[label], rooms)[:shots] for label in range(len(titles))]
+    return FewShot(
+        indices=np.array([row for rows in drawn for row in rows], dtype=np.int64),
+        notes=_notes(titles, [[rooms[row] for row in rows] for rows in drawn], shots),
+    )
+
+
+def _groups_first(rows: list[int], groups: list[str]) -> list[int]:
+    """The rows of one class so that the first of each group comes before the second of any."""
+    met: Counter[str] = Counter()
+    turns = []
+    for row in rows:
+        turns.append(met[groups[row]])
+        met[groups[row]] += 1
+    return [rows[place] for place in np.argsort(turns, kind="stable")]
+
+
+def _notes(titles: list[str], drawn: list[list[str]], shots: int) -> tuple[str, ...]:
+    """A sentence on classes that gave too few rows, and one on those that gave several rows of a group."""
+    classes = list(zip(titles, drawn, strict=True))
+    few = [f"{title} ({len(groups)})" for title, groups in classes if len(groups) < shots]
+    shared = [f"{title} ({len(set(groups))})" for title, groups in classes if len(set(groups)) < len(groups)]
+    sentences = (
+        (few, f"have fewer than {shots} rows and gave all they have"),
+        (shared, f"have fewer than {shots} groups and gave several rows of one group (groups)"),
+    )
+    return tuple(
+        f"{len(found)} of {len(titles)} classes {what}: {_listed(found)}" for found, what in sentences if found
+    )
+
+
+def _listed(found: list[str]) -> str:
+    rest = len(found) - _NAMED
+    return ", ".join(found[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _check_keys(keys: list[str]) -> None:
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise SplitError(
+            f"`keys` must name each row once; got `{twice[0]}` twice or more ({len(twice)} such keys). "
+            "Hand in the uids of the rows."
+        )
