@@ -116,3 +116,23 @@ def test_without_batches_nothing_moves_and_a_bad_rate_is_refused():
     assert weight.tolist() == [1, 1]
     with pytest.raises(ParameterError, match="`learning_rate` must be a finite number above 0; got 0"):
         minimise([weight], lambda _: weight.sum(), [], rule=Schedule(learning_rate=0))
+
+
+@pytest.mark.parametrize(("size", "inside"), [(10, 1), (1_000_001, 2)])
+def test_a_small_head_is_trained_by_one_thread_and_the_threads_come_back(size, inside):
+    import torch
+
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        weight = torch.ones(size, requires_grad=True)
+
+        def loss(_):
+            seen.append(torch.get_num_threads())
+            return weight.sum()
+
+        minimise([weight], loss, [np.arange(1)], rule=Schedule(learning_rate=1.0))
+        assert seen == [inside]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
