@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.class_statistics import ClassStatistics, shrunk_precision
 from adapters.errors import ParameterError
 from adapters.features_record import Features, unit_rows
-from adapters.methods.gda import GDA, class_means_and_scatter, discriminant, shrunk_precision
+from adapters.methods.gda import GDA, discriminant
 
 
 def made(*, n=60, d=7, c=4, seed=0):
@@ -52,7 +53,7 @@ def test_logits_equal_the_published_formula(digits):
 @given(n=st.integers(8, 60), d=st.integers(2, 30), seed=st.integers(0, 99))
 def test_precision_is_symmetric_positive_and_the_ridge_inverse_of_the_scatter(n, d, seed):
     rows, labels = made(n=n, d=d, c=3, seed=seed)
-    _, scatter = class_means_and_scatter(rows, labels, np.bincount(labels, minlength=3))
+    scatter = ClassStatistics.of(rows, labels, n_classes=3).scatter
     precision = shrunk_precision(scatter, n)
     ridge = np.trace(scatter) / (n - 1) * np.eye(d)
     assert np.array_equal(precision, precision.T)
@@ -91,11 +92,88 @@ def test_evidence_does_not_depend_on_the_scale_of_the_features():
         np.testing.assert_allclose(factor * rows @ scaled_weight.T + scaled_bias, rows @ weight.T + bias, rtol=1e-8)
 
 
+def fit_and_query():
+    """70 rows to fit and 300 others of the same classes, both with labels, and noisy zero-shot logits of the others."""
+    rows, labels = made(n=370)
+    zero_shot = np.random.default_rng(1).normal(size=(300, 4)) + 1.5 * np.eye(4)[labels[70:]]
+    return rows[:70], labels[:70], rows[70:], labels[70:], zero_shot
+
+
+def swept(rows, labels, query, truth, zero_shot, **options):
+    """The predictions at the first best alpha of the published grid."""
+    weight, bias, _ = discriminant(rows, labels, n_classes=zero_shot.shape[1], **options)
+    predictions = [(zero_shot + a * (query @ weight.T + bias)).argmax(axis=1) for a in GDA.grid.parameters["alpha"]]
+    return max(predictions, key=lambda found: np.mean(found == truth))  # the first of equal ones
+
+
+@pytest.mark.parametrize("scale", ["rows", "published"])
+def test_predictions_after_the_sweep_do_not_depend_on_the_scale_of_the_features(scale):
+    rows, labels, query, truth, zero_shot = fit_and_query()
+    expected = swept(rows, labels, query, truth, zero_shot, precision_scale=scale)
+    assert np.mean(expected == truth) > np.mean(zero_shot.argmax(axis=1) == truth)
+    for factor in (1e-3, 7.0, 1e4):
+        found = swept(factor * rows, labels, factor * query, truth, zero_shot, precision_scale=scale)
+        assert np.array_equal(found, expected)
+
+
+def test_the_published_scale_only_moves_the_best_alpha():
+    """70 rows of dimension 7: its precision is a tenth, one step of the grid."""
+    rows, labels, query, truth, zero_shot = fit_and_query()
+    own, its = (swept(rows, labels, query, truth, zero_shot, precision_scale=scale) for scale in ("rows", "published"))
+    assert np.array_equal(own, its)
+
+
+@pytest.mark.parametrize("scale", ["rows", "published"])
+def test_the_uniform_prior_does_not_know_the_counts_and_that_of_the_rows_does(scale):
+    rows, labels = made(n=60, d=6)
+    counts = np.bincount(labels)
+    weight, bias, _ = discriminant(rows, labels, n_classes=4, precision_scale=scale)
+    tailed, tailed_bias, _ = discriminant(rows, labels, n_classes=4, precision_scale=scale, prior="train")
+    assert np.array_equal(weight, tailed)
+    factor = 1 if scale == "rows" else 6 / 60
+    np.testing.assert_allclose(tailed_bias - (bias + np.log(4)), factor * np.log(counts / 60))
+
+
+def test_the_prior_keeps_its_weight_beside_either_scale_of_the_precision():
+    rows, labels = made(n=60, d=6)
+    own, own_bias, _ = discriminant(rows, labels, n_classes=4, prior="train")
+    its, its_bias, _ = discriminant(rows, labels, n_classes=4, prior="train", precision_scale="published")
+    np.testing.assert_allclose(10 * its, own)
+    np.testing.assert_allclose(10 * its_bias, own_bias)
+
+
+def test_each_prior_is_the_better_one_on_tests_of_its_kind():
+    generator = np.random.default_rng(0)
+    means = generator.normal(size=(5, 6))
+
+    def drawn(counts):
+        labels = np.repeat(np.arange(5), counts)
+        return means[labels] + 1.5 * generator.normal(size=(len(labels), 6)), labels
+
+    rows, labels = drawn([320, 80, 40, 20, 10])
+    accuracies = {}
+    for kind, counts in {"tailed": [6400, 1600, 800, 400, 200], "even": [2000] * 5}.items():
+        query, truth = drawn(counts)
+        for prior in ("uniform", "train"):
+            weight, bias, _ = discriminant(rows, labels, n_classes=5, prior=prior)
+            accuracies[kind, prior] = np.mean((query @ weight.T + bias).argmax(axis=1) == truth)
+    assert accuracies["tailed", "train"] > accuracies["tailed", "uniform"] + 0.05
+    assert accuracies["even", "uniform"] > accuracies["even", "train"] + 0.05
+
+
+def test_without_support_of_a_class_its_prior_is_that_of_one_row():
+    rows, labels = made(n=40, d=5, c=4)
+    kept = labels != 2
+    _, bias, _ = discriminant(rows[kept], labels[kept], n_classes=4)
+    _, tailed, _ = discriminant(rows[kept], labels[kept], n_classes=4, prior="train")
+    counts = np.maximum(np.bincount(labels[kept], minlength=4), 1)
+    np.testing.assert_allclose(tailed - bias - np.log(4), np.log(counts / counts.sum()))
+
+
 def test_duplicated_rows_are_not_neutral():
     rows, labels = made(n=40, d=5)
-    counts = np.bincount(labels)
-    _, scatter = class_means_and_scatter(rows, labels, counts)
-    _, doubled = class_means_and_scatter(np.tile(rows, (2, 1)), np.tile(labels, 2), 2 * counts)
+    scatter = ClassStatistics.of(rows, labels, n_classes=4).scatter
+    doubled = ClassStatistics.of(np.tile(rows, (2, 1)), np.tile(labels, 2), n_classes=4).scatter
     halved = shrunk_precision(doubled, 80)
     half_ridge = 5 / 2 * np.linalg.inv(scatter + np.trace(scatter) / 79 * np.eye(5))
     np.testing.assert_allclose(halved, half_ridge)
@@ -156,3 +234,5 @@ def test_bad_parameters_are_refused(digits):
         GDA(alpha=float("nan")).fit(*digits.part(0, 50))
     with pytest.raises(ParameterError, match="`precision_scale` must be one of rows, published; got 'row'"):
         GDA(precision_scale="row").fit(*digits.part(0, 50))
+    with pytest.raises(ParameterError, match="`prior` must be one of uniform, train; got 'test'"):
+        GDA(prior="test").fit(*digits.part(0, 50))
