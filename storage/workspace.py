@@ -67,6 +67,11 @@ class Workspace:
         return self.root / "adapters"
 
     @property
+    def leaderboards(self) -> Path:
+        """Finished runs of leaderboards, one folder each."""
+        return self.root / "leaderboards"
+
+    @property
     def reports(self) -> Path:
         """HTML reports."""
         return self.root / "reports"
