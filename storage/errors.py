@@ -3,7 +3,8 @@
 StorageError
 ├── ConservationError   a step's verdicts do not add up to its rows
 ├── NotFoundError       a step, build, sample or artifact that is not there
-└── DamagedError        stored content that does not match its hash
+├── DamagedError        stored content that does not match its hash
+└── InputError          a file that a person handed in, or values to be written, break the rules of their kind
 """
 
 
@@ -21,3 +22,7 @@ class NotFoundError(StorageError):
 
 class DamagedError(StorageError):
     """Stored content does not match its recorded hash."""
+
+
+class InputError(StorageError, ValueError):
+    """A file or folder that a person handed in, or values handed over to be written, break the rules of their kind."""

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from storage.errors import DamagedError, NotFoundError
 
@@ -28,7 +28,9 @@ def content_hash(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 def create_record(path: Path, record: Mapping[str, Any]) -> bool:
     """Create `path` with `record`; False, and nothing changed, if it exists already. Durable when it returns."""
-    with _durable_file(path, _pretty(record)) as temporary:
+    with _temporary_file(path) as (temporary, stream):
+        stream.write(_pretty(record).encode())
+        _flush(stream)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -44,7 +46,16 @@ def replace_record(path: Path, record: Mapping[str, Any]) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file at `path` in one step, over whatever stood there."""
-    with _durable_file(path, text) as temporary:
+    with replacing(path) as stream:
+        stream.write(text.encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose bytes stand at `path`, durable, once the block is done; where it fails nothing has changed."""
+    with _temporary_file(path) as (temporary, stream):
+        yield stream
+        _flush(stream)
         temporary.replace(path)
     sync_folder(path.parent)
 
@@ -72,20 +83,22 @@ def _pretty(record: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _durable_file(path: Path, text: str) -> Iterator[Path]:
-    """A flushed temporary file beside `path`; removed at the end if it still has its own name."""
+def _temporary_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """An open file beside `path`; removed at the end if it still has its own name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
         os.fchmod(descriptor, 0o644)  # mkstemp's files are private; records are for all who may read the folder
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(text.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        yield temporary
+        with os.fdopen(descriptor, "w+b") as stream:
+            yield temporary, stream
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:
