@@ -6,7 +6,10 @@ image, no model, no device, no file, never test data.
 
 from adapters.contract import Adapter
 from adapters.errors import UnknownAdapterError
+from adapters.methods.fpl import FewPseudoLabels
 from adapters.methods.gda import GDA
+from adapters.methods.grip import GrowingPseudoLabels
+from adapters.methods.ifpl import IterativeFewPseudoLabels
 from adapters.methods.linear import LinearProbe
 from adapters.methods.zero_shot import ZeroShot
 
@@ -14,6 +17,9 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
     "linear": LinearProbe,
     "gda": GDA,
+    "fpl": FewPseudoLabels,
+    "ifpl": IterativeFewPseudoLabels,
+    "grip": GrowingPseudoLabels,
 }
 
 
