@@ -8,6 +8,7 @@ from adapters.contract import Adapter
 from adapters.errors import UnknownAdapterError
 from adapters.methods.fpl import FewPseudoLabels
 from adapters.methods.gda import GDA
+from adapters.methods.gda_incremental import GDAIncremental
 from adapters.methods.grip import GrowingPseudoLabels
 from adapters.methods.ifpl import IterativeFewPseudoLabels
 from adapters.methods.linear import LinearProbe
@@ -17,6 +18,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
     "linear": LinearProbe,
     "gda": GDA,
+    "gda_incremental": GDAIncremental,
     "fpl": FewPseudoLabels,
     "ifpl": IterativeFewPseudoLabels,
     "grip": GrowingPseudoLabels,

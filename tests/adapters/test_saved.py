@@ -13,8 +13,8 @@ from adapters.saved import from_arrays, to_arrays, to_card
 def test_saved_and_loaded_adapter_gives_equal_logits(digits, name, tmp_path):
     from safetensors.numpy import load_file, save_file
 
-    query = digits.part(100, 200)[0]
-    adapter = ADAPTERS[name](logit_scale=30.0).fit(*digits.part(0, 100))
+    query = digits.complete(100, 200)[0]
+    adapter = ADAPTERS[name](logit_scale=30.0).fit(*digits.complete(0, 100))
     save_file(to_arrays(adapter), tmp_path / "adapter.safetensors")
     card = json.loads(json.dumps(to_card(adapter), allow_nan=False))
     loaded = from_arrays(
@@ -28,7 +28,7 @@ def test_the_card_says_what_the_arrays_are(digits):
     card = to_card(GDA(alpha=1.0).fit(*digits.part(0, 100)))
     assert card == {
         "adapter": "gda",
-        "parameters": {"logit_scale": 100.0, "alpha": 1.0, "precision_scale": "rows"},
+        "parameters": {"logit_scale": 100.0, "alpha": 1.0, "precision_scale": "rows", "prior": "uniform"},
         "learned": {"encoder_": "pixels", "fallback_": ""},
         "arrays": {
             "prototypes_": {"shape": [10, 64], "dtype": "float32"},
