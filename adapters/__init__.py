@@ -6,6 +6,7 @@ image, no model, no device, no file, never test data.
 
 from adapters.contract import Adapter
 from adapters.errors import UnknownAdapterError
+from adapters.methods.amu import AMU
 from adapters.methods.fpl import FewPseudoLabels
 from adapters.methods.gda import GDA
 from adapters.methods.gda_incremental import GDAIncremental
@@ -19,6 +20,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "linear": LinearProbe,
     "gda": GDA,
     "gda_incremental": GDAIncremental,
+    "amu": AMU,
     "fpl": FewPseudoLabels,
     "ifpl": IterativeFewPseudoLabels,
     "grip": GrowingPseudoLabels,
