@@ -1,6 +1,6 @@
 """Percentile bootstrap intervals that resample whole groups, because the rows of one group are not independent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,33 +56,60 @@ def paired_bootstrap(
     return _bootstrap(second - first, groups, seed=seed, n=n)
 
 
+def resampled_means(
+    values: Floats, *, seed: int, groups: Sequence[Any] | npt.NDArray[Any] | None = None, n: int = REPLICATES
+) -> Floats:
+    """The mean over rows of each column of `values` (rows, k) in each of `n` resamples of the groups: (n, k).
+
+    The same resamples for all columns, so that differences and means of columns are paired. NaN with fewer than two
+    groups.
+    """
+    names = group_numbers(groups, n_rows=len(values))
+    n_groups = int(names.max(initial=-1)) + 1
+    if n_groups < 2:
+        return np.full((_checked_replicates(n), values.shape[1]), np.nan)
+    sums = np.stack([np.bincount(names, weights=column, minlength=n_groups) for column in values.T], axis=1)
+    sizes = np.bincount(names, minlength=n_groups).astype(np.float64)
+    return np.concatenate([(drawn @ sums) / (drawn @ sizes)[:, None] for drawn in group_draws(n_groups, seed, n)])
+
+
+def group_draws(n_groups: int, seed: int | Sequence[int], n: int = REPLICATES) -> Iterator[Floats]:
+    """How often each group is drawn in `n` resamples with replacement: counts (at most 100, groups) at a time."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, _checked_replicates(n), _BATCH):  # bounds memory at 100 draws of all groups
+        drawn = generator.integers(n_groups, size=(min(_BATCH, n - start), n_groups))
+        drawn += n_groups * np.arange(len(drawn))[:, None]
+        yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+
+
+def group_numbers(groups: Sequence[Any] | npt.NDArray[Any] | None, *, n_rows: int) -> npt.NDArray[np.intp]:
+    """The position (rows,) of each row's group among the sorted names; None makes each row a group of its own."""
+    if groups is None:
+        return np.arange(n_rows)
+    names = np.asarray(groups)
+    if names.shape != (n_rows,):
+        raise SplitError(
+            f"`groups` must hold one name per row, {(n_rows,)}; got {names.shape}. Hand in both from the same rows."
+        )
+    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.intp)
+
+
+def percentile_interval(estimate: float, replicates: Floats) -> Interval:
+    """`estimate` with the 2.5 and 97.5 % quantiles of its `replicates` (n,); NaN ones are left out."""
+    known = replicates[~np.isnan(replicates)]
+    if not known.size:
+        return Interval(float(estimate), float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(estimate), float(low), float(high))
+
+
 def _bootstrap(values: Floats, groups: Sequence[Any] | npt.NDArray[Any] | None, *, seed: int, n: int) -> Interval:
     """The mean of `values` over rows and its interval over resampled groups."""
+    replicates = resampled_means(values[:, None], seed=seed, groups=groups, n=n)[:, 0]
+    return percentile_interval(float(values.mean()) if values.size else float("nan"), replicates)
+
+
+def _checked_replicates(n: int) -> int:
     if n < 1:
         raise ParameterError(f"`n` must be at least 1; got {n}. 2000 is usual.")
-    if not values.size:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    sums, sizes = _per_group(values, groups)
-    estimate = float(values.mean())
-    if len(sums) < 2:
-        return Interval(estimate, float("nan"), float("nan"))
-    generator = np.random.default_rng(seed)
-    means = np.empty(n)
-    for start in range(0, n, _BATCH):  # bounds memory at 100 draws of all groups
-        drawn = generator.integers(len(sums), size=(min(_BATCH, n - start), len(sums)))
-        means[start : start + len(drawn)] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(estimate, float(low), float(high))
-
-
-def _per_group(values: Floats, groups: Sequence[Any] | npt.NDArray[Any] | None) -> tuple[Floats, Floats]:
-    """Sum of the values and number of rows of each group, in the order of the group names."""
-    if groups is None:
-        return values, np.ones(len(values))
-    names = np.asarray(groups)
-    if names.shape != values.shape:
-        raise SplitError(
-            f"`groups` must hold one name per row, {values.shape}; got {names.shape}. Hand in both from the same rows."
-        )
-    _, places = np.unique(names, return_inverse=True)
-    return np.asarray(np.bincount(places, weights=values), np.float64), np.bincount(places).astype(np.float64)
+    return n

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from adapters.errors import InvalidFeaturesError
+from adapters.errors import InvalidFeaturesError, ParameterError
 from adapters.features_record import Floats, Integers, checked_labels
 
 
@@ -13,6 +13,24 @@ def accuracy(predictions: Integers, labels: Integers) -> float:
     """Share of rows predicted right, in 0 to 1; NaN without rows."""
     right = _correct(predictions, labels)
     return float(right.mean()) if right.size else float("nan")
+
+
+def top_k_accuracy(logits: Floats, labels: Integers, *, k: int = 5) -> float:
+    """Share of rows whose label is among the `k` largest of the logits (n, c), in 0 to 1; NaN without rows.
+
+    Of equal logits the class that comes first in the list ranks first, as in argmax: k = 1 is `accuracy`. With k of c
+    or more it is 1.
+    """
+    if k < 1:
+        raise ParameterError(f"`k` must be at least 1; got {k}. 5 is usual.")
+    checked = checked_labels(labels, n=len(logits), n_classes=logits.shape[1])
+    if np.isnan(logits).any():
+        raise InvalidFeaturesError("`logits` must hold no NaN; got some. Look for NaN in the features of these rows.")
+    if not len(checked):
+        return float("nan")
+    own = np.take_along_axis(logits, checked[:, None], axis=1)
+    before = np.arange(logits.shape[1]) < checked[:, None]
+    return float((((logits > own) | ((logits == own) & before)).sum(axis=1) < k).mean())
 
 
 def per_class(predictions: Integers, labels: Integers, classes: Sequence[str]) -> pd.DataFrame:

@@ -3,13 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import InvalidFeaturesError
+from adapters.errors import InvalidFeaturesError, ParameterError
 from adapters.evaluation.measures import (
     accuracy,
     expected_calibration_error,
     mean_per_class_accuracy,
     per_class,
     softmax,
+    top_k_accuracy,
 )
 
 labelled = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=80)
@@ -29,6 +30,33 @@ def test_accuracies_equal_scikit_learns(pairs):
     np.testing.assert_allclose(table["accuracy"].to_numpy()[present], recalls)
     assert table["n"].sum() == len(pairs)
     assert table["correct"].sum() == (predictions == labels).sum()
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 9])
+def test_top_k_accuracy_equals_scikit_learns(k):
+    from sklearn.metrics import top_k_accuracy_score
+
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(200, 10)), generator.integers(10, size=200)
+    expected = top_k_accuracy_score(labels, logits, k=k, labels=np.arange(10))
+    assert top_k_accuracy(logits, labels, k=k) == pytest.approx(expected)
+
+
+def test_of_equal_logits_the_first_class_ranks_first():
+    flat, labels = np.zeros((10, 10)), np.arange(10)
+    assert top_k_accuracy(flat, labels, k=3) == pytest.approx(0.3)
+    tied = np.random.default_rng(0).integers(3, size=(300, 4)).astype(np.float32)
+    truth = np.random.default_rng(1).integers(4, size=300)
+    assert top_k_accuracy(tied, truth, k=1) == accuracy(tied.argmax(axis=1), truth)
+    assert top_k_accuracy(tied, truth, k=4) == 1
+
+
+def test_top_k_accuracy_refuses_what_it_cannot_rank():
+    assert np.isnan(top_k_accuracy(np.empty((0, 3)), np.empty(0, np.int64)))
+    with pytest.raises(ParameterError, match="`k` must be at least 1; got 0"):
+        top_k_accuracy(np.zeros((1, 2)), np.array([0]), k=0)
+    with pytest.raises(InvalidFeaturesError, match="`logits` must hold no NaN"):
+        top_k_accuracy(np.array([[np.nan, 1.0]]), np.array([0]))
 
 
 def test_a_class_without_rows_is_nan_not_zero():
