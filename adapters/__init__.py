@@ -13,6 +13,7 @@ from adapters.methods.gda_incremental import GDAIncremental
 from adapters.methods.grip import GrowingPseudoLabels
 from adapters.methods.ifpl import IterativeFewPseudoLabels
 from adapters.methods.linear import LinearProbe
+from adapters.methods.real_linear import RealLinear
 from adapters.methods.zero_shot import ZeroShot
 
 ADAPTERS: dict[str, type[Adapter]] = {
@@ -21,6 +22,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "gda": GDA,
     "gda_incremental": GDAIncremental,
     "amu": AMU,
+    "real_linear": RealLinear,
     "fpl": FewPseudoLabels,
     "ifpl": IterativeFewPseudoLabels,
     "grip": GrowingPseudoLabels,
