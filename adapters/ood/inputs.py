@@ -1,0 +1,83 @@
+"""What an out-of-distribution score may need, and a score with the names of what it needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from adapters.errors import InvalidFeaturesError, MissingFeaturesError
+from adapters.features_record import Features, Floats
+
+FIELDS = ("logits", "cooked_logits", "image", "prototypes", "negation_prototypes", "rejection_prototypes")
+_PER_ROW = ("logits", "cooked_logits", "image")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OODInputs:
+    """Arrays of n rows, each where it is known.
+
+    `logits` (n, c) of the classifier in question; `cooked_logits` (n, c) of the adapter `cooked`, log p; `image` (n, d)
+    unit rows; `prototypes` (c, d), `negation_prototypes` (c, d) and `rejection_prototypes` (r, d) as in Features.
+    `trained_no` says that the negations come from CLIPN's trained encoder.
+    """
+
+    logits: Floats | None = None
+    cooked_logits: Floats | None = None
+    image: Floats | None = None
+    prototypes: Floats | None = None
+    negation_prototypes: Floats | None = None
+    rejection_prototypes: Floats | None = None
+    trained_no: bool = False
+
+    def __post_init__(self) -> None:
+        sizes = {name: len(getattr(self, name)) for name in _PER_ROW if getattr(self, name) is not None}
+        if len(set(sizes.values())) > 1:
+            raise InvalidFeaturesError(
+                f"`{'`, `'.join(sizes)}` must have the same number of rows; got {list(sizes.values())}. "
+                "Hand in arrays of the same images."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        features: Features,
+        *,
+        logits: Floats | None = None,
+        cooked_logits: Floats | None = None,
+        trained_no: bool = False,
+    ) -> Self:
+        """The record of some Features, with the logits that adapters gave for the same rows."""
+        return cls(
+            logits=logits,
+            cooked_logits=cooked_logits,
+            image=features.image,
+            prototypes=features.prototypes,
+            negation_prototypes=features.negation_prototypes,
+            rejection_prototypes=features.rejection_prototypes,
+            trained_no=trained_no,
+        )
+
+    def missing(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `names` that are not there."""
+        return tuple(name for name in names if getattr(self, name) is None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OODScore:
+    """A score: `function` of the fields in `needs`, in this order; (n,) float64, higher is more in-distribution.
+
+    `note` is what a report must say beside it, by whether the negations are trained; "" where nothing.
+    """
+
+    needs: tuple[str, ...]
+    function: Callable[..., Floats]
+    note: Callable[[bool], str] = lambda _: ""
+
+    def __call__(self, inputs: OODInputs) -> Floats:
+        """The score of each row; MissingFeaturesError naming the fields that are not there."""
+        missing = inputs.missing(self.needs)
+        if missing:
+            raise MissingFeaturesError(
+                f"`inputs` of this score must hold {', '.join(f'`{name}`' for name in self.needs)}; got none for "
+                f"{', '.join(f'`{name}`' for name in missing)}. Hand them in, or choose another score."
+            )
+        return self.function(*(getattr(inputs, name) for name in self.needs))

@@ -1,0 +1,81 @@
+"""AUROC and FPR95 over near and far sets, averaged as COOkeD does (arXiv:2507.22576)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adapters.errors import ParameterError
+from adapters.evaluation.bootstrap import REPLICATES, percentile_interval
+from adapters.features_record import Floats
+from adapters.ood.metrics import Groups, RankedScores, aupr
+
+AVERAGE = "mean"
+
+
+def ood_table(
+    scores_id: Floats,
+    scores_ood: Mapping[str, Mapping[str, Floats]],
+    *,
+    seed: int,
+    groups_id: Groups = None,
+    groups_ood: Mapping[str, Groups] | None = None,
+    n: int = REPLICATES,
+) -> pd.DataFrame:
+    """One row per OOD set, then the average of each kind ("near", "far"), then the mean of the kinds.
+
+    `scores_ood`: kind -> set -> scores (rows,); `groups_ood` by the name of the set. Columns: kind, set (both "mean"
+    in the last row, set "mean" in averages), n_id, n_ood, auroc, auroc_low, auroc_high, fpr95, fpr95_low, fpr95_high,
+    aupr. Sets count alike whatever their size, and so do kinds. Intervals are 95 %, over resamples of whole groups
+    (None: rows) of ID and of each set on its own; one resample has the same ID rows in all sets. An average over a set
+    without rows is NaN.
+    """
+    if not scores_ood or not all(scores_ood.values()):
+        raise ParameterError(
+            f"`scores_ood` must hold at least one set per kind; got { ({k: list(v) for k, v in scores_ood.items()}) }. "
+            'Hand in {"near": {"name": scores}}.'
+        )
+    groups = groups_ood or {}
+    found: dict[tuple[str, str], _Measured] = {}
+    for kind, sets in scores_ood.items():
+        for name, scores in sets.items():
+            ranked = RankedScores(scores_id, scores)
+            found[kind, name] = _Measured(
+                sizes=ranked.sizes,
+                measured=np.array([*ranked.measures(), aupr(scores_id, scores)]),
+                replicates=np.stack(
+                    ranked.replicates(groups_id, groups.get(name), seed=seed, name=f"{kind} {name}", n=n)
+                ),
+            )
+    kinds = {kind: _mean([found[kind, name] for name in sets]) for kind, sets in scores_ood.items()}
+    rows = [_row(kind, name, one) for (kind, name), one in found.items()]
+    rows += [_row(kind, AVERAGE, one) for kind, one in kinds.items()]
+    return pd.DataFrame([*rows, _row(AVERAGE, AVERAGE, _mean(list(kinds.values())))])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Measured:
+    """`measured`: AUROC, FPR95, AUPR; `replicates` (2, n) of the first two; `sizes`: ID rows, OOD rows."""
+
+    sizes: tuple[int, int]
+    measured: Floats
+    replicates: Floats
+
+
+def _mean(found: Sequence[_Measured]) -> _Measured:
+    """The plain mean, replicate by replicate; rows add up on the OOD side."""
+    return _Measured(
+        sizes=(found[0].sizes[0], sum(one.sizes[1] for one in found)),
+        measured=np.mean([one.measured for one in found], axis=0),
+        replicates=np.mean([one.replicates for one in found], axis=0),
+    )
+
+
+def _row(kind: str, name: str, one: _Measured) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": kind, "set": name, "n_id": one.sizes[0], "n_ood": one.sizes[1]}
+    for measure, value, replicates in zip(("auroc", "fpr95"), one.measured[:2], one.replicates, strict=True):
+        found = percentile_interval(float(value), replicates)
+        row |= {measure: found.estimate, f"{measure}_low": found.low, f"{measure}_high": found.high}
+    return row | {"aupr": float(one.measured[2])}
