@@ -43,8 +43,8 @@ def test_the_first_step_is_that_of_adamw_on_images_and_texts_together(support):
     odds = softmax(100 * rows @ texts.T) - np.eye(10)[truth]
     gradient = 100 * odds.T @ rows / len(rows)
     expected = -1e-3 * 0.01 * texts - 1e-3 * gradient / (np.abs(gradient) + 1e-8)
-    clear = np.abs(gradient) > 1e-3  # below it float32 decides
-    assert clear.mean() > 0.7
+    clear = np.abs(gradient) > 1e-3  # a smaller one is decided by float32
+    assert clear.sum() > 200
     np.testing.assert_allclose(adapter_on_prototypes.shift_[clear], expected[clear], atol=1e-6)
     assert not np.allclose(adapter.shift_, expected, atol=1e-6)
 
