@@ -14,6 +14,7 @@ from adapters.methods.grip import GrowingPseudoLabels
 from adapters.methods.ifpl import IterativeFewPseudoLabels
 from adapters.methods.linear import LinearProbe
 from adapters.methods.real_linear import RealLinear
+from adapters.methods.tip import Tip
 from adapters.methods.zero_shot import ZeroShot
 
 ADAPTERS: dict[str, type[Adapter]] = {
@@ -21,6 +22,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "linear": LinearProbe,
     "gda": GDA,
     "gda_incremental": GDAIncremental,
+    "tip": Tip,
     "amu": AMU,
     "real_linear": RealLinear,
     "fpl": FewPseudoLabels,

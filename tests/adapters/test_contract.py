@@ -253,8 +253,8 @@ def test_rows_of_another_encoder_or_class_list_are_refused(kind, support, query,
 def test_bad_parameters_are_refused(kind, support, query):
     with pytest.raises(ParameterError, match="`logit_scale` must be a finite number above 0; got -1"):
         kind(logit_scale=-1).fit(*support)
-    with pytest.raises(ParameterError, match=r"must be one of .*logit_scale.*; got `beta`"):
-        kind().set_params(beta=1)
+    with pytest.raises(ParameterError, match=r"must be one of .*logit_scale.*; got `betta`"):
+        kind().set_params(betta=1)
     with pytest.raises(ParameterError, match="`chunk_rows` must be a whole number above 0; got 0"):
         kind().fit(*support).decision_function(query, chunk_rows=0)
 
