@@ -9,6 +9,7 @@ from adapters.errors import UnknownAdapterError
 from adapters.methods.amu import AMU
 from adapters.methods.fpl import FewPseudoLabels
 from adapters.methods.gda import GDA
+from adapters.methods.gda_em import GDAUnsupervised
 from adapters.methods.gda_incremental import GDAIncremental
 from adapters.methods.grip import GrowingPseudoLabels
 from adapters.methods.ifpl import IterativeFewPseudoLabels
@@ -21,6 +22,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
     "linear": LinearProbe,
     "gda": GDA,
+    "gda_em": GDAUnsupervised,
     "gda_incremental": GDAIncremental,
     "tip": Tip,
     "amu": AMU,

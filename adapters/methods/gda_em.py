@@ -1,0 +1,165 @@
+"""GDA without labels: a Gaussian mixture with one covariance, fitted to an unlabelled pool from zero-shot's guesses."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from adapters.affine_residual import AffineResidual
+from adapters.class_statistics import NO_SCATTER, Prior, check_choice, linear_form
+from adapters.contract import check_positive
+from adapters.errors import ParameterError
+from adapters.evaluation.measures import softmax
+from adapters.features_record import Features, Floats, Integers
+from adapters.methods.zero_shot import cosine_logits
+
+POOL_ROWS = 4096
+"""Rows of responsibilities made at a time: 33 MB of float64 per 1000 classes."""
+NO_ROW = 1e-9
+"""Responsibility for all rows together, in rows, below which a class has none."""
+
+
+@dataclass(kw_only=True, eq=False)
+class GDAUnsupervised(AffineResidual):
+    """logits = zero-shot + `alpha` * (W x + b) as in `GDA` (arXiv:2402.04087), W and b from `unlabelled` rows by EM.
+
+    First responsibilities: the softmax of zero-shot. M step: class means, shares pi and one covariance S, weighted by
+    them; P = inv(S + `shrinkage` * tr(S)/(m-1) I), the precision of `GDA` for m rows. E step: responsibilities by
+    pi exp(x P mu - mu P mu / 2). Ends after `max_iterations`, or when the log-likelihood moves by less than
+    `tolerance` nats per row. `log_likelihood_` (iterations,): its mean per row after each M step; it never falls where
+    `shrinkage` is 0, which needs a covariance of full rank. The paper gives neither a number of iterations nor a ridge
+    for this setting: these are ours.
+    Labelled rows are not used. `prior` of the final b: "uniform" is 1/c, "train" the share pi of the pool (at least one
+    row). A class that no row speaks for gets the mean evidence of the others.
+    Fallback, said in `fallback_`: zero-shot where the pool has no more rows than classes, or no scatter within them.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("prototypes", "unlabelled")
+    learns_from: ClassVar[tuple[str, ...]] = ("unlabelled",)
+
+    prior: Prior = "uniform"
+    shrinkage: float = 1.0
+    max_iterations: int = 50
+    tolerance: float = 1e-4
+
+    log_likelihood_: Floats = field(init=False, repr=False)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_choice("prior", self.prior, Prior)
+        check_positive("shrinkage", self.shrinkage, or_zero=True)
+        check_positive("max_iterations", self.max_iterations, integer=True)
+        check_positive("tolerance", self.tolerance, or_zero=True)
+
+    def _learn(self, features: Features, labels: Integers) -> None:  # noqa: ARG002 - of the pool only
+        self.weight_, self.bias_ = np.zeros(self.prototypes_.shape), np.zeros(len(self.prototypes_))
+        self.log_likelihood_ = np.zeros(0)
+        pool = features.unlabelled
+        rows, classes = 0 if pool is None else len(pool), len(self.prototypes_)
+        if pool is None or rows <= classes:
+            self.fallback_ = f"zero-shot: {rows} unlabelled rows are not more than {classes} classes"
+            return
+        mixture = self._mixture(_Pool(pool))
+        if mixture is None:
+            self.fallback_ = "zero-shot: the unlabelled rows of each class are all equal"
+            return
+        weights = np.maximum(mixture.mass, 1) if self.prior == "train" else np.ones(classes)
+        self.weight_, bias = linear_form(mixture.means, mixture.precision, present=mixture.mass > NO_ROW)
+        self.bias_ = bias + np.log(weights / weights.sum())
+
+    def _mixture(self, pool: "_Pool") -> "_Mixture | None":
+        """The mixture of the last iteration; None where the first one has no scatter."""
+        moments, _ = pool.moments(lambda rows: (softmax(cosine_logits(rows, self.prototypes_, self.logit_scale)), 0.0))
+        found: list[float] = []
+        last: _Mixture | None = None
+        while len(found) < self.max_iterations:
+            mixture = _maximised(moments, pool, shrinkage=self.shrinkage)
+            if mixture is None:
+                break
+            last = mixture
+            moments, log_likelihood = pool.moments(mixture.expected)
+            found.append(log_likelihood / len(pool))
+            if len(found) > 1 and abs(found[-1] - found[-2]) < self.tolerance:
+                break
+        self.log_likelihood_ = np.array(found)
+        return last
+
+
+class _Moments(NamedTuple):
+    """The weight of all rows per class, `mass` (c,), and the weighted `sums` (c, d) of the rows around their mean."""
+
+    mass: Floats
+    sums: Floats
+
+
+class _Pool:
+    """The unlabelled rows (m, d), their mean and their scatter around it."""
+
+    def __init__(self, rows: Floats) -> None:
+        self.rows = rows
+        self.centre = rows.mean(axis=0, dtype=np.float64)
+        self.scatter = np.zeros((rows.shape[1], rows.shape[1]))
+        for block in self.blocks():
+            self.scatter += (block - self.centre).T @ (block - self.centre)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def blocks(self) -> Iterator[Floats]:
+        """The rows in float64, some thousand at a time."""
+        for start in range(0, len(self.rows), POOL_ROWS):
+            yield self.rows[start : start + POOL_ROWS].astype(np.float64)
+
+    def moments(self, weigh: Callable[[Floats], tuple[Floats, float]]) -> tuple[_Moments, float]:
+        """The moments of the rows under the weights (m, c) that `weigh` gives them, and the sum of its other values."""
+        mass, sums, total = 0.0, 0.0, 0.0
+        for block in self.blocks():
+            weights, value = weigh(block)
+            mass, sums, total = mass + weights.sum(axis=0), sums + weights.T @ (block - self.centre), total + value
+        return _Moments(np.asarray(mass), np.asarray(sums)), total
+
+
+class _Mixture(NamedTuple):
+    """Weight per class `mass` (c,), in rows, `means` (c, d), the shared `precision` (d, d) and its log determinant."""
+
+    mass: Floats
+    means: Floats
+    precision: Floats
+    log_determinant: float
+
+    def expected(self, rows: Floats) -> tuple[Floats, float]:
+        """Responsibilities (m, c) of the classes for the rows (m, d), and the log-likelihood of the rows in nats."""
+        present = self.mass > NO_ROW
+        weight, bias = linear_form(self.means, self.precision, present=present)
+        with np.errstate(divide="ignore"):  # log 0 = -inf: a class without a row gets none
+            shares = np.where(present, np.log(self.mass / self.mass.sum()), -np.inf)
+        joint = rows @ weight.T + (bias + shares)
+        peak = joint.max(axis=1, keepdims=True)
+        odds = np.exp(joint - peak)
+        totals = odds.sum(axis=1, keepdims=True)
+        own = np.einsum("md,md->m", rows @ self.precision, rows)
+        constant = 0.5 * (self.log_determinant - rows.shape[1] * np.log(2 * np.pi))
+        log_likelihood = peak[:, 0] + np.log(totals[:, 0]) - 0.5 * own + constant
+        return odds / totals, float(log_likelihood.sum())
+
+
+def _maximised(moments: _Moments, pool: _Pool, *, shrinkage: float) -> _Mixture | None:
+    """The M step; None where nothing is left of the covariance within the classes."""
+    m, d = pool.rows.shape
+    offsets = moments.sums / np.maximum(moments.mass, NO_ROW)[:, None]
+    within = pool.scatter - moments.sums.T @ offsets
+    spread = np.trace(within) / m
+    if spread <= NO_SCATTER * np.einsum("md,md->", pool.rows, pool.rows, dtype=np.float64) / m:
+        return None
+    covariance = (within + within.T) / (2 * m) + shrinkage * spread / (m - 1) * np.eye(d)
+    try:
+        factor = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError as error:
+        raise ParameterError(
+            f"`shrinkage` must be above 0 where the covariance within classes is singular, as that of {m} unlabelled "
+            f"rows of dimension {d} is; got {shrinkage}. Set it to 1."
+        ) from error
+    inverse = np.linalg.inv(factor)
+    log_determinant = -2 * float(np.log(np.diagonal(factor)).sum())
+    return _Mixture(moments.mass, pool.centre + offsets, inverse.T @ inverse, log_determinant)
