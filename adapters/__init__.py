@@ -14,6 +14,7 @@ from adapters.methods.gda_incremental import GDAIncremental
 from adapters.methods.grip import GrowingPseudoLabels
 from adapters.methods.ifpl import IterativeFewPseudoLabels
 from adapters.methods.linear import LinearProbe
+from adapters.methods.nola import NoLA
 from adapters.methods.real_linear import RealLinear
 from adapters.methods.tip import Tip
 from adapters.methods.zero_shot import ZeroShot
@@ -30,6 +31,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "fpl": FewPseudoLabels,
     "ifpl": IterativeFewPseudoLabels,
     "grip": GrowingPseudoLabels,
+    "nola": NoLA,
 }
 
 

@@ -3,12 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast, get_args
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 
+from adapters.class_statistics import check_choice
 from adapters.contract import CHUNK_ROWS, Adapter, Grid, affine, check_positive
-from adapters.errors import InvalidFeaturesError, ParameterError
+from adapters.errors import InvalidFeaturesError
 from adapters.features_record import Features, Floats, Integers
 from adapters.methods.gda import GDA
 from adapters.methods.linear import LinearProbe
@@ -61,9 +62,7 @@ class PseudoLabelled(Adapter):
         super()._check_parameters()
         check_positive("alpha", self.alpha, or_zero=True)
         check_positive("C", self.C)
-        if self.student not in get_args(Student):
-            known = ", ".join(get_args(Student))
-            raise ParameterError(f"`student` must be one of {known}; got {self.student!r}. Choose one of these.")
+        check_choice("student", self.student, Student)
 
     def _learn(self, features: Features, labels: Integers) -> None:
         pool = cast("Floats", features.unlabelled)  # `needs` names it
