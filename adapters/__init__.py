@@ -17,6 +17,7 @@ from adapters.methods.linear import LinearProbe
 from adapters.methods.nola import NoLA
 from adapters.methods.real_linear import RealLinear
 from adapters.methods.tip import Tip
+from adapters.methods.tip_f import TipF
 from adapters.methods.zero_shot import ZeroShot
 
 ADAPTERS: dict[str, type[Adapter]] = {
@@ -26,6 +27,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "gda_em": GDAUnsupervised,
     "gda_incremental": GDAIncremental,
     "tip": Tip,
+    "tip_f": TipF,
     "amu": AMU,
     "real_linear": RealLinear,
     "fpl": FewPseudoLabels,
