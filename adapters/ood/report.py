@@ -20,7 +20,7 @@ def ood_report(
     groups_ood: Mapping[str, Groups] | None = None,
     n: int = REPLICATES,
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
-    """`ood_table` of every score whose needs all sets meet, and the scores left out with the fields that some set lacks.
+    """`ood_table` of every score whose needs all sets meet, and those left out with the fields that some set lacks.
 
     The table has `score` first and `note` last, what a report must say beside the score ("" where nothing).
     """
