@@ -18,6 +18,7 @@ from adapters.methods.nola import NoLA
 from adapters.methods.real_linear import RealLinear
 from adapters.methods.tip import Tip
 from adapters.methods.tip_f import TipF
+from adapters.methods.vcd import DescribedClasses
 from adapters.methods.zero_shot import ZeroShot
 
 ADAPTERS: dict[str, type[Adapter]] = {
@@ -34,6 +35,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "ifpl": IterativeFewPseudoLabels,
     "grip": GrowingPseudoLabels,
     "nola": NoLA,
+    "vcd": DescribedClasses,
 }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
+from adapters.class_texts import directions, listed, text_sums
 from adapters.contract import CHUNK_ROWS, Adapter, check_positive
 from adapters.errors import InvalidFeaturesError
 from adapters.features_record import Features, Floats, Integers
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 PREDICTIONS = 3
 """A class that no image has as its first prediction takes images that have it second, else third."""
-CANCELLED = 1e-6
-"""Length of a mean of unit rows below which its direction is rounding."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -87,7 +86,7 @@ class NoLA(Adapter):
         if not len(pool):
             self.fallback_ = "zero-shot: no unlabelled rows"
         elif left_out.size:
-            self.fallback_ = f"no pseudo-label for {left_out.size} of {n_classes} classes: {_listed(left_out)}"
+            self.fallback_ = f"no pseudo-label for {left_out.size} of {n_classes} classes: {listed(left_out)}"
 
     def _train(self, rows: Floats) -> None:
         """Set the weights: those after training on the second features (s, e) of the pseudo-labelled rows."""
@@ -128,12 +127,8 @@ def description_classifier(features: Features) -> Floats:
     prototypes = features.required_prototypes(by="NoLA").astype(np.float64)
     if features.class_texts is None or features.class_text_labels is None:
         return prototypes
-    sums, counts = prototypes.copy(), np.ones(len(prototypes))
-    np.add.at(sums, features.class_text_labels, features.class_texts.astype(np.float64))
-    np.add.at(counts, features.class_text_labels, 1)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    kept = (lengths[:, 0] > CANCELLED * counts) & (counts > 1)
-    return np.where(kept[:, None], sums / np.maximum(lengths, CANCELLED), prototypes)
+    sums, counts = text_sums(features.class_texts, features.class_text_labels, n_owners=len(prototypes))
+    return np.where(counts[:, None] > 0, directions(sums + prototypes, counts + 1, otherwise=prototypes), prototypes)
 
 
 def confident_rows(scores: Floats, k: int, *, keys: Sequence[bytes]) -> tuple[Integers, Integers]:
@@ -183,8 +178,3 @@ def _pool_confidence(pool: Floats, classifier: Floats, logit_scale: float) -> Fl
 def _spread(second: Floats) -> Floats:
     """Unit rows (m, e) times sqrt(e), float32."""
     return np.asarray(second * np.float32(second.shape[1] ** 0.5))
-
-
-def _listed(classes: Integers) -> str:
-    """The first ten class indices."""
-    return ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")

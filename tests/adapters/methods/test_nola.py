@@ -124,10 +124,6 @@ def test_classes_without_a_pseudo_label_are_named(digits):
     assert np.isfinite(adapter.decision_function(digits.complete(5, 10)[0])).all()
 
 
-def test_a_long_list_of_classes_is_cut():
-    assert nola._listed(np.arange(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."
-
-
 def test_another_second_backbone_is_refused(digits):
     adapter = NoLA(epochs=1).fit(*digits.complete(0, 5))
     query = digits.complete(5, 10)[0]
