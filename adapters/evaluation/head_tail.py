@@ -53,8 +53,9 @@ def head_tail(
 ) -> pd.DataFrame:
     """Mean per-class accuracy of the head, of the tail, and the gap, which is head minus tail: one row each.
 
-    Columns: part ("head", "tail", "gap"), classes, without_rows, n, accuracy, low, high, rule. Classes without test rows leave the mean and are counted in `without_rows`; a part of such classes alone is NaN.
-    Intervals (95 %) resample whole groups, the same for both parts; a class that a resample misses leaves its mean.
+    Columns: part ("head", "tail", "gap"), classes, without_rows, n, accuracy, low, high, rule. Classes without test
+    rows leave the mean and are counted in `without_rows`; a part of such classes alone is NaN. Intervals (95 %)
+    resample whole groups, the same for both parts; a class that a resample misses leaves its mean.
     They do not hold what is uncertain in `frequencies`, which may be extrapolated from a sample of captions.
     """
     table = per_class(predictions, labels, classes)
