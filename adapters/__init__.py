@@ -9,6 +9,7 @@ from adapters.errors import UnknownAdapterError
 from adapters.methods.amu import AMU
 from adapters.methods.fpl import FewPseudoLabels
 from adapters.methods.gda import GDA
+from adapters.methods.gda_base_to_new import GDABaseToNew
 from adapters.methods.gda_em import GDAUnsupervised
 from adapters.methods.gda_incremental import GDAIncremental
 from adapters.methods.grip import GrowingPseudoLabels
@@ -25,6 +26,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
     "linear": LinearProbe,
     "gda": GDA,
+    "gda_base_to_new": GDABaseToNew,
     "gda_em": GDAUnsupervised,
     "gda_incremental": GDAIncremental,
     "tip": Tip,

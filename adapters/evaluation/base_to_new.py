@@ -1,0 +1,142 @@
+"""The base-to-new protocol: fit and tune on the first half of the classes, judge that half and the other one apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from adapters.contract import Adapter, Grid
+from adapters.errors import ParameterError
+from adapters.evaluation.measures import accuracy
+from adapters.features_record import Features, Integers, checked_labels
+from adapters.search import Tuned, tune
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BaseToNew:
+    """Accuracy of base classes among base and of new classes among new, in 0 to 1, NaN without test rows.
+
+    `harmonic_mean` is that of the two. `tuned` is the adapter as found on the base classes alone.
+    """
+
+    base: float
+    new: float
+    harmonic_mean: float
+    base_rows: int
+    new_rows: int
+    tuned: Tuned
+
+
+def evaluate_base_to_new(
+    adapter: type[Adapter],
+    *,
+    train: Features,
+    train_labels: Integers,
+    validation: Features,
+    validation_labels: Integers,
+    test: Features,
+    test_labels: Integers,
+    grid: Grid | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    guard: bool = True,
+) -> BaseToNew:
+    """Tune `adapter` on the base classes, then fit it with its choice on base rows and the prototypes of all classes.
+
+    Labels are positions in the prototypes of `train`. Rows of new classes in train and validation are not looked at;
+    what else describes a class (texts, contexts) goes with it. `grid`, `fixed` and `guard` are those of `tune`.
+    """
+    n_classes = len(train.required_prototypes(by=adapter.__name__))
+    parts = {"train": (train, train_labels), "validation": (validation, validation_labels), "test": (test, test_labels)}
+    checked = {
+        name: (
+            replace(features, prototypes=train.prototypes),
+            checked_labels(labels, n=len(features), n_classes=n_classes),
+        )
+        for name, (features, labels) in parts.items()
+    }
+    base, new = split_classes(n_classes)
+    fit_rows, val_rows = (_rows_of(*checked[name], base) for name in ("train", "validation"))
+    tuned = tune(
+        adapter,
+        train=of_classes(fit_rows[0], base),
+        train_labels=fit_rows[1],
+        validation=of_classes(val_rows[0], base),
+        validation_labels=val_rows[1],
+        grid=grid,
+        fixed=fixed,
+        guard=guard,
+    )
+    on_all = type(tuned.adapter)().set_params(**tuned.adapter.get_params()).fit(*fit_rows).calibrate(val_rows[0])
+    base_test, new_test = (_rows_of(*checked["test"], classes) for classes in (base, new))
+    accuracies = (
+        accuracy(tuned.adapter.predict(of_classes(base_test[0], base)), base_test[1]),
+        accuracy(on_all.decision_function(new_test[0])[:, new].argmax(axis=1), new_test[1] - len(base)),
+    )
+    return BaseToNew(
+        base=accuracies[0],
+        new=accuracies[1],
+        harmonic_mean=harmonic_mean(*accuracies),
+        base_rows=len(base_test[1]),
+        new_rows=len(new_test[1]),
+        tuned=tuned,
+    )
+
+
+def split_classes(n_classes: int) -> tuple[Integers, Integers]:
+    """Base and new class indices: of the classes in order of their label the first ceil(c/2) are base."""
+    if n_classes < 2:
+        raise ParameterError(f"`n_classes` must be at least 2 for base and new; got {n_classes}. Add classes.")
+    cut = -(-n_classes // 2)
+    return np.arange(cut), np.arange(cut, n_classes)
+
+
+def harmonic_mean(base: float, new: float) -> float:
+    """2 base new / (base + new); 0 where both are 0."""
+    return 2 * base * new / (base + new) if base or new else 0.0
+
+
+def mean_of_harmonic_means(base: Sequence[float], new: Sequence[float]) -> float:
+    """The mean over data sets of the harmonic mean of each: how GDA reports (78.72)."""
+    _check_paired(base, new)
+    return float(np.mean([harmonic_mean(*pair) for pair in zip(base, new, strict=True)]))
+
+
+def harmonic_mean_of_averages(base: Sequence[float], new: Sequence[float]) -> float:
+    """The harmonic mean of the averages over data sets: how CoOp and MaPLe report (78.97 for GDA)."""
+    _check_paired(base, new)
+    return harmonic_mean(float(np.mean(base)), float(np.mean(new)))
+
+
+def of_classes(features: Features, classes: Integers) -> Features:
+    """The record with some of its classes only, in the order of `classes`, in every field that knows classes."""
+    prototypes = features.required_prototypes(by="of_classes")
+    places = np.full(len(prototypes), -1)
+    places[classes] = np.arange(len(classes))
+    changed: dict[str, Any] = {"prototypes": prototypes[classes]}
+    if features.negation_prototypes is not None:
+        changed["negation_prototypes"] = features.negation_prototypes[classes]
+    if features.context_prototypes is not None:
+        changed["context_prototypes"] = features.context_prototypes[:, classes]
+    if features.class_texts is not None and features.class_text_labels is not None:
+        labels = places[features.class_text_labels]
+        changed |= {"class_texts": features.class_texts[labels >= 0], "class_text_labels": labels[labels >= 0]}
+    if features.pair_texts is not None and features.pair_text_classes is not None:
+        pairs = places[features.pair_text_classes]
+        kept = (pairs >= 0).all(axis=1)
+        changed |= {"pair_texts": features.pair_texts[kept], "pair_text_classes": pairs[kept]}
+    return replace(features, **changed)
+
+
+def _rows_of(features: Features, labels: Integers, classes: Integers) -> tuple[Features, Integers]:
+    """The rows of these classes and their labels."""
+    here = np.flatnonzero(np.isin(labels, classes))
+    return features.rows(here), labels[here]
+
+
+def _check_paired(base: Sequence[float], new: Sequence[float]) -> None:
+    if not len(base) or len(base) != len(new):
+        raise ParameterError(
+            f"`base` and `new` must hold one accuracy per data set; got {len(base)} and {len(new)}. "
+            "Hand in both of the same data sets."
+        )
