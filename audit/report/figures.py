@@ -1,48 +1,14 @@
-"""Plots as inline SVG that take their colours and fonts from the page, so that they follow light and dark."""
+"""The plots of a build's report: ranks, scores, intervals."""
 
-import io
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
+from audit.report.drawing import COLOURS, drawn
 from audit.visible import visible
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-# Stand-ins that matplotlib writes into the SVG -> the page's variables that replace them.
-_COLOURS = {
-    "ink": "#0a0b01",
-    "muted": "#0a0b02",
-    "line": "#0a0b03",
-    "kept": "#0a0b04",
-    "dropped": "#0a0b05",
-    "failed": "#0a0b06",
-    "merged": "#0a0b07",
-}
-_SETTINGS: Any = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 10,
-    "axes.edgecolor": _COLOURS["line"],
-    "axes.labelcolor": _COLOURS["muted"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _COLOURS["line"],
-    "ytick.color": _COLOURS["line"],
-    "xtick.labelcolor": _COLOURS["muted"],
-    "ytick.labelcolor": _COLOURS["muted"],
-    "text.color": _COLOURS["ink"],
-    "legend.frameon": False,
-    "axes.grid": True,
-    "grid.color": _COLOURS["line"],
-    "grid.linewidth": 0.6,
-    "grid.alpha": 0.6,
-}
 _BINS = 40
 
 
@@ -51,18 +17,18 @@ def rank_plot(before: np.ndarray, after: np.ndarray, weighted: np.ndarray, thres
 
     Where preselection made them differ, a thin line shows the matches `weighted` to estimate those of the pool.
     """
-    with _drawn("Matches per concept by rank, before and after balancing", height=3.6) as (axes, done):
+    with drawn("Matches per concept by rank, before and after balancing", height=3.6) as ((axes,), done):
         for values, colour, label in ((before, "dropped", "before"), (after, "kept", "after")):
             ordered = np.sort(values[values > 0])[::-1]
-            axes.loglog(np.arange(1, len(ordered) + 1), ordered, color=_COLOURS[colour], linewidth=2, label=label)
+            axes.loglog(np.arange(1, len(ordered) + 1), ordered, color=COLOURS[colour], linewidth=2, label=label)
         if not np.allclose(weighted, before):
             ordered = np.sort(weighted[weighted > 0])[::-1]
             ranks = np.arange(1, len(ordered) + 1)
-            axes.loglog(ranks, ordered, color=_COLOURS["muted"], linewidth=1, label="pool, estimated", zorder=1)
+            axes.loglog(ranks, ordered, color=COLOURS["muted"], linewidth=1, label="pool, estimated", zorder=1)
         if threshold is not None and threshold > 0:
-            axes.axhline(threshold, color=_COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+            axes.axhline(threshold, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
             axes.annotate(f"t = {threshold:g}", (1, threshold), xytext=(2, 3), textcoords="offset points",
-                          color=_COLOURS["muted"], fontsize=9)  # fmt: skip
+                          color=COLOURS["muted"], fontsize=9)  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter("")
@@ -74,17 +40,17 @@ def rank_plot(before: np.ndarray, after: np.ndarray, weighted: np.ndarray, thres
 def score_histogram(series: Mapping[str, np.ndarray], *, threshold: float | None, stacked: bool, label: str) -> Markup:
     """Histogram of named series of scores; a line at the threshold."""
     values = np.concatenate([*series.values(), np.array([])])
-    with _drawn(f"Histogram of the {label}: {', '.join(series)}") as (axes, done):
+    with drawn(f"Histogram of the {label}: {', '.join(series)}") as ((axes,), done):
         edges = _bin_edges(values, threshold)
         names = [name for name in series if len(series[name])]
-        colours = [_COLOURS["dropped" if name in ("dropped", "original caption") else "kept"] for name in names]
+        colours = [COLOURS["dropped" if name in ("dropped", "original caption") else "kept"] for name in names]
         kind: Any = "stepfilled" if not stacked else "bar"
         if names:
             axes.hist([series[name] for name in names], bins=edges.tolist(), stacked=stacked, histtype=kind,
                       color=colours, label=names, alpha=1.0 if stacked else 0.55)  # fmt: skip
             axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0, handlelength=1.2)
         if threshold is not None:
-            axes.axvline(threshold, color=_COLOURS["ink"], linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.axvline(threshold, color=COLOURS["ink"], linewidth=1.2, linestyle=(0, (4, 3)))
         axes.set(xlabel=label, ylabel="pairs")
         axes.grid(visible=False, axis="x")
     return done()
@@ -103,61 +69,19 @@ def interval_plot(
 ) -> Markup:
     """Accuracy with its interval per labelled row, the first on top; a line at the accuracy of the baseline."""
     shown = [(label, row) for label, row in zip(labels, rows, strict=True) if row.get("accuracy") is not None]
-    with _drawn("Accuracy on the test part with 95 % intervals", height=0.9 + 0.34 * len(shown)) as (axes, done):
+    with drawn("Accuracy on the test part with 95 % intervals", height=0.9 + 0.34 * len(shown)) as ((axes,), done):
         for place, (_, row) in enumerate(shown):
             low, high = (row["accuracy"] if row.get(end) is None else row[end] for end in ("low", "high"))
-            colour = _COLOURS["muted" if row.get("name") == "zero_shot" else "kept"]
+            colour = COLOURS["muted" if row.get("name") == "zero_shot" else "kept"]
             axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
             axes.plot([row["accuracy"]], [place], "o", color=colour, markersize=6)
         if baseline is not None and baseline.get("accuracy") is not None:
-            axes.axvline(baseline["accuracy"], color=_COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+            axes.axvline(baseline["accuracy"], color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
         axes.set_yticks(range(len(shown)), [visible(label)[:48] for label, _ in shown])
         axes.invert_yaxis()
         axes.margins(y=0.12)
         axes.set(xlabel="accuracy on the test part")
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0, labelcolor=_COLOURS["ink"])
+        axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"])
     return done()
-
-
-@contextmanager
-def _drawn(description: str, *, height: float = 3.0) -> Iterator[tuple["Axes", Callable[[], Markup]]]:
-    """Axes to draw on, and a function that gives the SVG once they are drawn."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    settings = _SETTINGS | {"svg.hashsalt": description}  # ids in the SVG must differ between figures of a page
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(6.2, height), layout="constrained", facecolor="none")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        axes.set_facecolor("none")
-        axes.set_axisbelow(True)
-
-        def done() -> Markup:
-            stream = io.StringIO()
-            with mpl.rc_context(settings):
-                figure.savefig(
-                    stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-                )
-            return _themed(stream.getvalue(), description)
-
-        yield axes, done
-
-
-def _themed(svg: str, description: str) -> Markup:
-    """The svg element alone, with the page's colours and font, scaling with its box, and named for screen readers."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(
-        r' id="(?:figure|axes|patch|xtick|ytick|line2d|text|legend|matplotlib\.axis|LineCollection)_\d+"', "", svg
-    )
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px var(--sans)", svg)
-    for name, colour in _COLOURS.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    named = f'<svg role="img" aria-label="{Markup.escape(description)}"'
-    return Markup(svg.replace("<svg", named, 1))  # noqa: S704 - matplotlib's output, in which it escapes all text
