@@ -75,7 +75,7 @@ def _notes(titles: list[str], drawn: list[list[str]], shots: int) -> tuple[str, 
     few = [f"{title} ({len(groups)})" for title, groups in classes if len(groups) < shots]
     shared = [f"{title} ({len(set(groups))})" for title, groups in classes if len(set(groups)) < len(groups)]
     sentences = (
-        (few, f"have fewer than {shots} rows and gave all they have"),
+        (few, f"have fewer than {shots} rows and gave all they have" if shots > 1 else "have no rows"),
         (shared, f"have fewer than {shots} groups and gave several rows of one group (groups)"),
     )
     return tuple(

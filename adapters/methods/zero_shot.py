@@ -1,6 +1,7 @@
 """Zero-shot classification: the cosine of image and class text, scaled."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ class ZeroShot(Adapter):
     Names, descriptions and synonyms are one method with other prototypes: T_c is the normalised mean of the
     normalised text features of a class. `fit` takes the prototypes and learns nothing from the images.
     """
+
+    learns_from: ClassVar[tuple[str, ...]] = ()
 
     def affine_form(self) -> tuple[Floats, Floats]:
         """The scaled prototypes, and no bias."""
