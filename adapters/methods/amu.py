@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from adapters.class_statistics import check_choice
 from adapters.contract import Adapter, Grid, affine, check_positive
 from adapters.errors import InvalidFeaturesError, ParameterError
 from adapters.evaluation.measures import softmax
@@ -84,13 +85,11 @@ class AMU(Adapter):
         check_positive("fused_share", self.fused_share, or_zero=True)
         if self.fused_share > 1:
             raise ParameterError(f"`fused_share` must lie in 0 to 1; got {self.fused_share!r}. Choose a share.")
-        for name, kind in (("uncertainty", Uncertainty), ("moment_scale", MomentScale)):
-            if getattr(self, name) not in get_args(kind):
-                known, got = ", ".join(get_args(kind)), getattr(self, name)
-                raise ParameterError(f"`{name}` must be one of {known}; got {got!r}. Choose one of these.")
+        check_choice("uncertainty", self.uncertainty, Uncertainty)
+        check_choice("moment_scale", self.moment_scale, MomentScale)
 
     def _learn(self, features: Features, labels: Integers) -> None:
-        second = _second_of(features)
+        second = second_rows(features, by="AMU")
         self.moment_ = np.array([PUBLISHED_MOMENT])
         if self.moment_scale == "mean" and len(features):
             self.moment_ = self._mean_moment(features)
@@ -113,7 +112,7 @@ class AMU(Adapter):
         place = np.full(len(self.support_), len(present))
         place[present] = np.arange(len(present))
         places, truth = torch.from_numpy(place), torch.from_numpy(labels)
-        second = torch.from_numpy(_second_of(features).copy())
+        second = torch.from_numpy(second_rows(features, by="AMU").copy())
         head = torch.from_numpy(means.astype(np.float32)).requires_grad_()
         cosines = cosine_logits(features.image, self.prototypes_, self.logit_scale)
         zero_shot = torch.from_numpy(cosines.astype(np.float32))
@@ -131,7 +130,7 @@ class AMU(Adapter):
             value: Tensor = self.fused_share * fused + (1 - self.fused_share) * cross_entropy(z, truth[rows])
             return value
 
-        keys = row_keys(np.concatenate([features.image, _second_of(features)], axis=1))
+        keys = row_keys(np.concatenate([features.image, second_rows(features, by="AMU")], axis=1))
         batches = list(epoch_batches(keys, batch_size=self.batch_size, epochs=self.epochs, seed=self.seed))
         rule = Schedule(learning_rate=self.learning_rate, weight_decay=0.01, eps=1e-4)
         minimise([head], loss, batches, rule=rule)
@@ -143,12 +142,7 @@ class AMU(Adapter):
         return np.asarray(zero_shot + self.alpha * evidence)
 
     def _parts(self, features: Features) -> tuple[Floats, Floats]:
-        second = _second_of(features)
-        if second.shape[1] != self.weight_.shape[1]:
-            raise InvalidFeaturesError(
-                f"`second` must have dimension {self.weight_.shape[1]}, as at `fit`; got {second.shape[1]}. "
-                "Extract these images with the second backbone of the fit."
-            )
+        second = second_rows(features, by="AMU", dimension=self.weight_.shape[1])
         zero_shot = cosine_logits(features.image, self.prototypes_, self.logit_scale)
         return zero_shot, self._kappa(zero_shot) * standardised(affine(second, self.weight_))
 
@@ -194,7 +188,13 @@ def fusion_strength(zero_shot: Floats, *, kind: Uncertainty, rho: float, moment_
     return np.ones((len(zero_shot), 1))
 
 
-def _second_of(features: Features) -> Floats:
-    """The second backbone's rows (n, e); MissingFeaturesError where there are none."""
-    features.require("second", by="AMU")
-    return np.empty((0, 0), np.float32) if features.second is None else features.second
+def second_rows(features: Features, *, by: str, dimension: int | None = None) -> Floats:
+    """The rows (n, e) of the second backbone that adapter `by` needs; an error without them or of another e."""
+    features.require("second", by=by)
+    second = np.empty((0, 0), np.float32) if features.second is None else features.second  # None is refused above
+    if dimension is not None and second.shape[1] != dimension:
+        raise InvalidFeaturesError(
+            f"`second` must have dimension {dimension}, as at `fit`; got {second.shape[1]}. "
+            "Extract these images with the second backbone of the fit."
+        )
+    return second

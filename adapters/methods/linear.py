@@ -52,26 +52,33 @@ class LinearProbe(Adapter):
             self.bias_ = np.zeros(len(self.prototypes_))
             self.converged_ = "yes"
             return
-        weight, bias, self.converged_ = self._regression(features.image, labels)
-        self.weight_ = np.zeros(self.prototypes_.shape)
-        self.bias_ = np.full(len(self.prototypes_), ABSENT_LOGIT)
-        self.weight_[present], self.bias_[present] = weight, bias
-
-    def _regression(self, image: Floats, labels: Integers) -> tuple[Floats, Floats, str]:
-        """Weight (k, d) and bias (k,) of the k classes present, lowest first, and whether the solver converged."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-        model = LogisticRegression(C=self.C, solver="lbfgs", max_iter=self.max_iterations)
-        # One thread: the products are small and thousands, and on busy cores waiting for a second thread cost 50-fold.
-        with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # recorded in `converged_` instead
-            model.fit(image.astype(np.float64), labels)
-        weight, bias = model.coef_, model.intercept_
-        if len(weight) == 1:  # two classes: one logit z stands for the pair (-z/2, z/2)
-            weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        return weight, bias, "yes" if int(model.n_iter_.max()) < self.max_iterations else "no"
+        self.weight_, self.bias_, self.converged_ = logistic_regression(
+            features.image, labels, n_classes=len(self.prototypes_), C=self.C, max_iterations=self.max_iterations
+        )
 
     def _logits(self, features: Features) -> Floats:
         return affine(features.image, self.weight_, self.bias_)
+
+
+def logistic_regression(
+    rows: Floats, labels: Integers, *, n_classes: int, C: float, max_iterations: int
+) -> tuple[Floats, Floats, str]:
+    """Weight (c, d) and bias (c,) of `rows` (n, d) of at least two classes, and whether it converged ("yes" or "no").
+
+    The rows need not be of unit length. A class without rows gets ABSENT_LOGIT.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    model = LogisticRegression(C=C, solver="lbfgs", max_iter=max_iterations)
+    # One thread: the products are small and thousands, and on busy cores waiting for a second thread cost 50-fold.
+    with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said by what is returned instead
+        model.fit(rows.astype(np.float64), labels)
+    found, intercepts = model.coef_, model.intercept_
+    if len(found) == 1:  # two classes: one logit z stands for the pair (-z/2, z/2)
+        found, intercepts = np.vstack([-found, found]) / 2, np.concatenate([-intercepts, intercepts]) / 2
+    weight, bias = np.zeros((n_classes, rows.shape[1])), np.full(n_classes, ABSENT_LOGIT)
+    weight[model.classes_], bias[model.classes_] = found, intercepts
+    return weight, bias, "yes" if int(model.n_iter_.max()) < max_iterations else "no"
