@@ -8,6 +8,7 @@ from adapters.contract import Adapter
 from adapters.errors import UnknownAdapterError
 from adapters.methods.amu import AMU
 from adapters.methods.fpl import FewPseudoLabels
+from adapters.methods.fudd import DifferentialTexts
 from adapters.methods.gda import GDA
 from adapters.methods.gda_base_to_new import GDABaseToNew
 from adapters.methods.gda_em import GDAUnsupervised
@@ -38,6 +39,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "grip": GrowingPseudoLabels,
     "nola": NoLA,
     "vcd": DescribedClasses,
+    "fudd": DifferentialTexts,
 }
 
 

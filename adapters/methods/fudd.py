@@ -1,0 +1,154 @@
+"""FuDD: the likeliest classes of an image, told apart by texts that set each against the others."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from adapters.class_statistics import check_choice
+from adapters.class_texts import directions, text_sums
+from adapters.contract import CHUNK_ROWS, Adapter, check_positive
+from adapters.errors import InvalidFeaturesError
+from adapters.features_record import Features, Floats, Integers
+from adapters.methods.zero_shot import cosine_logits
+
+Aggregate = Literal["mean_embedding", "mean_similarity"]
+BATCH_VALUES = 2**20
+"""Numbers in the class embeddings made at a time: 8 MB of float64, those of 200 sets at k = 10 and d = 512."""
+GAP = 1e-5
+"""Least distance of a class outside the top k from those inside, in cosine: well above the rounding of float32."""
+
+
+@dataclass(kw_only=True, eq=False)
+class DifferentialTexts(Adapter):
+    """The top `k` classes of zero-shot, scored again by `pair_texts` (FuDD, Esfandiarpoor and Bach, arXiv:2311.07593).
+
+    A class's texts for an image are those that set it against each of the other k - 1; "mean_embedding" is the cosine
+    with their normalised mean, as published, "mean_similarity" the mean of the cosines; times `logit_scale`. For a pair
+    without texts the prototype counts as one text; so it does where the texts cancel out. The other classes keep their
+    zero-shot logits, all lowered by the same amount where the largest would not lie below the top k: their order stays,
+    and top-1 is one of the top k. k of at least c rescores all classes; fewer than two classes in the top k: zero-shot.
+    No pair texts: zero-shot. Images and labels of the support are not used. The published code makes the embeddings
+    image by image; here once for all images that share a top k.
+
+    `pairs_` (p, 2) are the ordered pairs (a, b) that have texts, sorted, `pair_sums_` (p, d) the sum of the texts that
+    set a against b, `pair_counts_` (p,) their number.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("prototypes", "pair_texts", "pair_text_classes")
+    learns_from: ClassVar[tuple[str, ...]] = ("pair_texts",)
+
+    k: int = 10
+    aggregate: Aggregate = "mean_embedding"
+
+    pairs_: Integers = field(init=False, repr=False)
+    pair_sums_: Floats = field(init=False, repr=False)
+    pair_counts_: Integers = field(init=False, repr=False)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_positive("k", self.k, integer=True)
+        check_choice("aggregate", self.aggregate, Aggregate)
+
+    def _learn(self, features: Features, labels: Integers) -> None:  # noqa: ARG002 - texts are all
+        texts = cast("Floats", features.pair_texts)  # `needs` names them
+        self.pairs_, owners = np.unique(cast("Integers", features.pair_text_classes), axis=0, return_inverse=True)
+        sums, self.pair_counts_ = text_sums(texts, owners.ravel(), n_owners=len(self.pairs_))
+        self.pair_sums_ = sums.astype(np.float32)
+        same = self.pairs_[self.pairs_[:, 0] == self.pairs_[:, 1]]
+        if len(same):
+            raise InvalidFeaturesError(
+                f"`pair_text_classes` must name two classes per text; got ({same[0, 0]}, {same[0, 1]}). "
+                "Leave this text out."
+            )
+        if not len(texts):
+            self.fallback_ = "zero-shot: no pair texts"
+        elif min(self.k, len(self.prototypes_)) < 2:
+            self.fallback_ = f"zero-shot: a single class in the top {self.k}"
+
+    def _logits(self, features: Features) -> Floats:
+        logits = cosine_logits(features.image, self.prototypes_, self.logit_scale)
+        if not len(self.pairs_) or min(self.k, len(self.prototypes_)) < 2:
+            return logits
+        top = top_classes(logits, self.k)
+        sets, of_set, sizes = np.unique(top, axis=0, return_inverse=True, return_counts=True)
+        members = np.split(np.argsort(of_set.ravel(), kind="stable"), np.cumsum(sizes)[:-1])
+        image = features.image.astype(np.float64)
+        rescored = np.empty(top.shape)
+        step = max(BATCH_VALUES // (top.shape[1] * image.shape[1]), 1)
+        for start in range(0, len(sets), step):
+            embeddings = self._embeddings(sets[start : start + step])
+            for rows, embedding in zip(members[start : start + step], embeddings, strict=True):
+                rescored[rows] = self.logit_scale * (image[rows] @ embedding.T)
+        return _merged(logits, top, rescored, gap=GAP * self.logit_scale)
+
+    def _embeddings(self, sets: Integers) -> Floats:
+        """What each class of each set (s, k) is compared by (s, k, d), float64, given the others of the set."""
+        s, k = sets.shape
+        d, n_classes = self.prototypes_.shape[1], len(self.prototypes_)
+        codes = self.pairs_[:, 0] * n_classes + self.pairs_[:, 1]
+        prototypes = self.prototypes_.astype(np.float64)[sets]
+        sums, counts = np.zeros((s, k, d)), np.zeros((s, k), dtype=np.int64)
+        for step in range(1, k):
+            wanted = sets * n_classes + np.roll(sets, -step, axis=1)
+            found = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+            known = codes[found] == wanted
+            sums += np.where(known[:, :, None], self.pair_sums_[found], prototypes)
+            counts += np.where(known, self.pair_counts_[found], 1)
+        if self.aggregate == "mean_similarity":
+            return np.asarray(sums / counts[:, :, None])
+        flat = directions(sums.reshape(-1, d), counts.ravel(), otherwise=prototypes.reshape(-1, d))
+        return flat.reshape(s, k, d)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NeededPairs:
+    """The pairs of classes that occur in a top k: what has to be described, of what could be.
+
+    `pairs` (p, 2) are sorted, the smaller class first; `images` (p,) counts the images in whose top k a pair lies;
+    `possible` is c (c - 1) / 2. Each pair stands for two orders: a against b, and b against a.
+    """
+
+    pairs: Integers
+    images: Integers
+    possible: int
+
+
+def pairs_needed(logits: Floats, k: int = 10) -> NeededPairs:
+    """The pairs that the `k` likeliest classes of images with logits (m, c) make; at most k (k - 1) / 2 per image."""
+    check_positive("k", k, integer=True)
+    n_classes = logits.shape[1]
+    first, second = np.triu_indices(min(k, n_classes), 1)
+    known, counts = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    for start in range(0, len(logits), CHUNK_ROWS):
+        top = top_classes(logits[start : start + CHUNK_ROWS], k)
+        codes, more = np.unique(top[:, first] * n_classes + top[:, second], return_counts=True)
+        known, place = np.unique(np.concatenate([known, codes]), return_inverse=True)
+        counts = np.bincount(place, weights=np.concatenate([counts, more]), minlength=len(known)).astype(np.int64)
+    pairs = np.stack([known // n_classes, known % n_classes], axis=1)
+    return NeededPairs(pairs=pairs, images=counts, possible=n_classes * (n_classes - 1) // 2)
+
+
+def top_classes(logits: Floats, k: int) -> npt.NDArray[np.int64]:
+    """The `k` likeliest classes of each row of logits (m, c), all where there are fewer, in rising order of class.
+
+    Of equal logits the first class.
+    """
+    n_classes = logits.shape[1]
+    if k >= n_classes:
+        return np.tile(np.arange(n_classes), (len(logits), 1))
+    bar = np.partition(logits, n_classes - k, axis=1)[:, n_classes - k, None]
+    above = logits > bar
+    at_bar = logits == bar
+    kept = above | (at_bar & (np.cumsum(at_bar, axis=1) <= k - above.sum(axis=1, keepdims=True)))
+    return np.nonzero(kept)[1].reshape(len(logits), k)
+
+
+def _merged(logits: Floats, top: Integers, rescored: Floats, *, gap: float) -> Floats:
+    """`logits` (m, c) with those of the `top` classes (m, k) `rescored`, and all others at least `gap` below them."""
+    np.put_along_axis(logits, top, -np.inf, axis=1)
+    excess = logits.max(axis=1) - (rescored.min(axis=1) - gap)
+    logits -= np.maximum(excess, 0.0)[:, None]
+    np.put_along_axis(logits, top, rescored, axis=1)
+    return logits
