@@ -20,6 +20,7 @@ from adapters.methods.nola import NoLA
 from adapters.methods.real_linear import RealLinear
 from adapters.methods.tip import Tip
 from adapters.methods.tip_f import TipF
+from adapters.methods.tipx import TIPX
 from adapters.methods.vcd import DescribedClasses
 from adapters.methods.zero_shot import ZeroShot
 
@@ -32,6 +33,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "gda_incremental": GDAIncremental,
     "tip": Tip,
     "tip_f": TipF,
+    "tipx": TIPX,
     "amu": AMU,
     "real_linear": RealLinear,
     "fpl": FewPseudoLabels,

@@ -68,8 +68,12 @@ class CacheAdapter(Adapter):
         return _weighed(self._zero_shot(features), evidence, self._further(features), self._current_weights())
 
     def _columns(self) -> KeyColumns:
-        """The keys as images are compared with them."""
-        return key_columns(self.keys_, self.key_labels_, n_classes=len(self.prototypes_))
+        """The keys by class."""
+        return key_columns(self._affinity_keys(), self.key_labels_, n_classes=len(self.prototypes_))
+
+    def _affinity_keys(self) -> Floats:
+        """What images are multiplied with (k, d): here the keys."""
+        return self.keys_
 
     def _zero_shot(self, features: Features) -> Floats:
         return cosine_logits(features.image, self.prototypes_, self.logit_scale)

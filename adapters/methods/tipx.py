@@ -1,0 +1,69 @@
+"""TIP-X: Tip-Adapter plus the divergence between distributions over the classes, on labelled or retrieved support."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from adapters.contract import Grid, check_positive
+from adapters.divergence import DivergenceCache
+from adapters.errors import MissingFeaturesError, ParameterError
+from adapters.features_record import Features, Floats, Integers
+from adapters.key_cache import class_order, mean_rows
+from adapters.support import retrieved_support
+
+SupportKind = Literal["labelled", "retrieved"]
+
+PUBLISHED_AXES: dict[str, tuple[float, ...]] = {
+    "alpha": tuple(0.1 + i * (50 - 0.1) / 20 for i in range(20)),
+    "beta": tuple(1 + i * (50 - 1) / 200 for i in range(200)),
+    "gamma": tuple(0.1 + i * (30 - 0.1) / 50 for i in range(50)),
+}
+"""20 x 200 x 50 points, the upper ends 50, 50 and 30 excluded; the last axis varies fastest."""
+
+
+@dataclass(kw_only=True, eq=False)
+class TIPX(DivergenceCache):
+    """logits = zero-shot + `alpha` * exp(-`beta` (1 - x K^T)) Y + `gamma` * R Y (SuS-X, ICCV 2023, arXiv:2211.16198).
+
+    R is minus the KL divergence between the row's and each support row's softmax(x T^T / `tau`), rescaled to the range
+    of the affinities (see `DivergenceCache`). `support` "labelled" learns from the labelled rows (their mean over
+    `views` where given); "retrieved" makes SuS-X's name-only support from `unlabelled`: the `per_class` rows nearest
+    to each prototype, whatever the labels, and `support_` then counts these. Differs from the published code: the range
+    is that of the validation rows for every row (there each evaluated matrix is rescaled by its own divergences), no
+    row of a last partial block keeps divergence 0, retrieval is from the own pool. Without a search `gamma` is 0, which
+    is Tip-Adapter, so that `alpha` 0 is zero-shot; `alpha` and `beta` start as Tip's. No support: zero-shot, said in
+    `fallback_`.
+    """
+
+    grid: ClassVar[Grid] = Grid(parameters=PUBLISHED_AXES)
+    decided_late: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma")
+
+    support: SupportKind = "labelled"
+    per_class: int = 16
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_positive("per_class", self.per_class, integer=True)
+        if self.support not in get_args(SupportKind):
+            raise ParameterError(
+                f"`support` must be one of {', '.join(get_args(SupportKind))}; got {self.support!r}. "
+                "Choose one of these."
+            )
+
+    def _learn(self, features: Features, labels: Integers) -> None:
+        rows, classes = self._support_rows(features, labels)
+        self.support_ = np.bincount(classes, minlength=len(self.prototypes_))
+        order = class_order(rows, classes)
+        self._learn_cache(rows[order], classes[order])
+        if not len(order):
+            self.fallback_ = f"zero-shot: no {'unlabelled' if self.support == 'retrieved' else 'support'} rows"
+
+    def _support_rows(self, features: Features, labels: Integers) -> tuple[Floats, Integers]:
+        if self.support == "labelled":
+            return mean_rows(features), labels
+        features.require("unlabelled", by="TIPX with `support` retrieved")
+        if features.unlabelled is None:  # unreachable: tells the type checker what `require` found
+            raise MissingFeaturesError("`unlabelled` must be given.")
+        places, classes = retrieved_support(self.prototypes_, features.unlabelled, self.per_class)
+        return features.unlabelled[places], classes
