@@ -7,6 +7,7 @@ image, no model, no device, no file, never test data.
 from adapters.contract import Adapter
 from adapters.errors import UnknownAdapterError
 from adapters.methods.amu import AMU
+from adapters.methods.caps import CapS
 from adapters.methods.fpl import FewPseudoLabels
 from adapters.methods.fudd import DifferentialTexts
 from adapters.methods.gda import GDA
@@ -34,6 +35,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "tip": Tip,
     "tip_f": TipF,
     "tipx": TIPX,
+    "caps": CapS,
     "amu": AMU,
     "real_linear": RealLinear,
     "fpl": FewPseudoLabels,
