@@ -68,7 +68,7 @@ def fit_and_evaluate(
     of the guard of adapters that use no texts. `seed` fixes the bootstrap.
     """
     rows = _Rows(features=features, labels=labels, split=split, groups=groups, classes=tuple(classes))
-    rows.check(prototypes)
+    check_rows(features, labels, split, groups, classes=classes, prototypes=prototypes)
     baseline = next(iter(prototypes))
     fitted: dict[tuple[str, str], Tuned] = {}
     for name in dict.fromkeys(adapters):
@@ -93,6 +93,34 @@ def fit_and_evaluate(
     )
 
 
+def check_rows(
+    features: Features,
+    labels: Integers,
+    split: Strings,
+    groups: npt.NDArray[Any],
+    *,
+    classes: Sequence[str],
+    prototypes: Mapping[str, Floats],
+) -> None:
+    """Refuse rows that do not fit together, a group in two parts, or texts of another class list."""
+    checked_labels(labels, n=len(features), n_classes=len(classes))
+    for name, values in (("split", split), ("groups", groups)):
+        if np.shape(values) != (len(features),):
+            raise SplitError(
+                f"`{name}` must hold one value per image, shape ({len(features)},); got shape "
+                f"{np.shape(values)}. Hand in columns of the same rows."
+            )
+    check_whole_groups(split, groups)
+    if not prototypes:
+        raise MissingFeaturesError("`prototypes` must hold a set of texts; got none. Hand in those of the names.")
+    for texts, array in prototypes.items():
+        if len(array) != len(classes):
+            raise InvalidFeaturesError(
+                f"`prototypes` of `{texts}` must hold one row per class, {len(classes)}; got {len(array)}. "
+                "Make them again from this class list."
+            )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Rows:
     """The rows of an experiment with all that is known of each."""
@@ -102,25 +130,6 @@ class _Rows:
     split: Strings
     groups: npt.NDArray[Any]
     classes: tuple[str, ...]
-
-    def check(self, prototypes: Mapping[str, Floats]) -> None:
-        """Refuse rows that do not fit together before anything is fitted."""
-        checked_labels(self.labels, n=len(self.features), n_classes=len(self.classes))
-        for name, values in (("split", self.split), ("groups", self.groups)):
-            if np.shape(values) != (len(self.features),):
-                raise SplitError(
-                    f"`{name}` must hold one value per image, shape ({len(self.features)},); got shape "
-                    f"{np.shape(values)}. Hand in columns of the same rows."
-                )
-        check_whole_groups(self.split, self.groups)
-        if not prototypes:
-            raise MissingFeaturesError("`prototypes` must hold a set of texts; got none. Hand in those of the names.")
-        for texts, array in prototypes.items():
-            if len(array) != len(self.classes):
-                raise InvalidFeaturesError(
-                    f"`prototypes` of `{texts}` must hold one row per class, {len(self.classes)}; got {len(array)}. "
-                    "Make them again from this class list."
-                )
 
     def part(self, name: str, prototypes: Floats | None = None) -> tuple[Features, Integers]:
         """Features, with these prototypes, and labels of one part of the split."""
@@ -206,13 +215,18 @@ def _verdict(gain: Interval, baseline: str, *, same: bool) -> str:
 def _choice(tuned: Tuned) -> dict[str, Any]:
     """The columns of results that say what validation chose."""
     return {
-        "chosen": ", ".join(f"{name}={_short(value)}" for name, value in tuned.chosen.items()),
+        "chosen": chosen_in_words(tuned.chosen),
         "validation_accuracy": tuned.validation_accuracy,
         "validation_rows": tuned.validation_rows,
         "kept_zero_shot": tuned.kept_zero_shot,
         "why": tuned.why,
         "fallback": tuned.adapter.fallback_,
     }
+
+
+def chosen_in_words(chosen: Mapping[str, Any]) -> str:
+    """Values of hyper-parameters as "alpha=0.1, beta=2"; "" where nothing was chosen."""
+    return ", ".join(f"{name}={_short(value)}" for name, value in chosen.items())
 
 
 def _short(value: object) -> str:
