@@ -8,6 +8,7 @@ from adapters.contract import Adapter
 from adapters.errors import UnknownAdapterError
 from adapters.methods.amu import AMU
 from adapters.methods.caps import CapS
+from adapters.methods.cooked import Cooked
 from adapters.methods.fpl import FewPseudoLabels
 from adapters.methods.fudd import DifferentialTexts
 from adapters.methods.gda import GDA
@@ -38,6 +39,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "caps": CapS,
     "amu": AMU,
     "real_linear": RealLinear,
+    "cooked": Cooked,
     "fpl": FewPseudoLabels,
     "ifpl": IterativeFewPseudoLabels,
     "grip": GrowingPseudoLabels,

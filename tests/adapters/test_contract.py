@@ -235,7 +235,10 @@ def test_missing_prototypes_are_named(kind, digits):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: Features(image=unit_rows(f.image[:, :60]), second=f.second), "dimension 64, as at `fit`; got 60"),
+        (
+            lambda f: Features(image=unit_rows(f.image[:, :60]), second=f.second, norms=f.norms),
+            "dimension 64, as at `fit`; got 60",
+        ),
         (lambda f: replace(f, encoder="other"), "`encoder` must be `pixels`, as at `fit`; got `other`"),
         (
             lambda f: replace(f, **dict.fromkeys(OF_CLASSES), prototypes=f.prototypes[:9]),
