@@ -20,6 +20,7 @@ from adapters.methods.ifpl import IterativeFewPseudoLabels
 from adapters.methods.linear import LinearProbe
 from adapters.methods.nola import NoLA
 from adapters.methods.real_linear import RealLinear
+from adapters.methods.singular_scaling import SingularScaling
 from adapters.methods.tip import Tip
 from adapters.methods.tip_f import TipF
 from adapters.methods.tipx import TIPX
@@ -39,6 +40,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "caps": CapS,
     "amu": AMU,
     "real_linear": RealLinear,
+    "singular_scaling": SingularScaling,
     "cooked": Cooked,
     "fpl": FewPseudoLabels,
     "ifpl": IterativeFewPseudoLabels,
