@@ -55,7 +55,7 @@ def test_arrays_that_do_not_belong_are_refused(digits):
         with pytest.raises(InvalidFeaturesError, match="`arrays` of adapter `gda` must be bias_, proto"):
             from_arrays("gda", wrong, {})
     with pytest.raises(UnknownAdapterError):
-        from_arrays("tip", arrays, {})
+        from_arrays("gad", arrays, {})
     with pytest.raises(ParameterError):
         from_arrays("gda", arrays, {"beta": 1})
 
