@@ -100,7 +100,7 @@ def _draw_panel(panel: "Axes", lines: Mapping[str, Line], names: Sequence[str]) 
         labels.append((lines[name], name.replace("_", " "), colour))
     if BASELINE in lines:
         line = lines[BASELINE]
-        style: Any = {"color": COLOURS["ink"], "linewidth": 1.3, "linestyle": (0, (4, 3))}
+        style: Any = {"color": COLOURS["ink"], "linewidth": 1.3, "linestyle": (0, (4, 3)), "zorder": 4}
         if len(line.x) > 1:
             panel.plot(line.x, line.accuracy, **style)
         else:
