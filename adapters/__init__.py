@@ -19,6 +19,7 @@ from adapters.methods.grip import GrowingPseudoLabels
 from adapters.methods.ifpl import IterativeFewPseudoLabels
 from adapters.methods.linear import LinearProbe
 from adapters.methods.nola import NoLA
+from adapters.methods.perceptionclip import PerceptionCLIP
 from adapters.methods.real_linear import RealLinear
 from adapters.methods.singular_scaling import SingularScaling
 from adapters.methods.tip import Tip
@@ -48,6 +49,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "nola": NoLA,
     "vcd": DescribedClasses,
     "fudd": DifferentialTexts,
+    "perceptionclip": PerceptionCLIP,
 }
 
 
