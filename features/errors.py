@@ -4,6 +4,7 @@ FeaturesError(ValueError)
 ├── UnknownModelError        no model, weights or setting goes by that name
 ├── WeightsUnavailableError  the weights of a known model cannot be had: download failed, or a package is missing
 ├── UnreadableImageError     bytes that were handed in as a picture do not decode
+├── CorruptionError          an unknown corruption, a strength out of range, or an array that is no picture
 └── RowsError                feature arrays of the wrong shape, or with rows that have no direction
 """
 
@@ -22,6 +23,10 @@ class WeightsUnavailableError(FeaturesError):
 
 class UnreadableImageError(FeaturesError):
     """Bytes that were handed in as a picture do not decode."""
+
+
+class CorruptionError(FeaturesError):
+    """An unknown corruption, a strength out of range, or an array that is no picture."""
 
 
 class RowsError(FeaturesError):
