@@ -76,6 +76,28 @@ def twins(uids: Sequence[str], groups: Sequence[str | None], edges: Iterable[tup
     return np.array([smallest[roots[group_of[uid]]] for uid in uids], dtype=np.str_)
 
 
+def settle_parts(split: Strings, groups: Strings) -> tuple[Strings, npt.NDArray[np.bool_], tuple[str, ...]]:
+    """A given split made safe: (the parts, which rows stay, a sentence per kind of row that does not).
+
+    Rows without a part ("") are left out. Of a group that lies in several parts only the rows of the one that is
+    judged last stay (test before val before train): no twin of a test picture is trained on. Unknown parts are an
+    error.
+    """
+    unknown = sorted(set(split.tolist()) - {*PARTS, ""})
+    if unknown:
+        raise SplitError(f"`split` must hold {', '.join(PARTS)} only; got `{unknown[0]}`. Rename this part.")
+    rank = {part: place for place, part in enumerate(PARTS)}
+    last: dict[str, int] = {}
+    for name, part in zip(groups.tolist(), split.tolist(), strict=True):
+        if part:
+            last[name] = max(last.get(name, 0), rank[part])
+    placed = split != ""
+    apart = np.array([part == "" or rank[part] == last[name] for name, part in zip(groups, split, strict=True)], bool)
+    counts = {"rows are in no part of the split": ~placed, "rows have a twin in a part that is judged later": ~apart}
+    notes = tuple(f"{np.count_nonzero(rows)} {what}: left out" for what, rows in counts.items() if rows.any())
+    return split, placed & apart, notes
+
+
 def check_whole_groups(split: Strings, groups: Strings) -> None:
     """Raise SplitError where a part has an unknown name or a group lies in two parts."""
     unknown = sorted(set(split.tolist()) - set(PARTS))

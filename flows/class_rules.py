@@ -47,4 +47,9 @@ def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, lis
         "adapters": list(listing.adapters),
         "describe": key if described else None,
         "texts": accepted_texts(run, key) if described else {},
+        "contexts": list(listing.contexts),
+        "negations": list(listing.negations),
+        "rejections": list(listing.rejections),
+        "unseen": listing.unseen.model_dump(mode="json"),
+        "split": None if recipe.labels is None else recipe.labels.split,
     }

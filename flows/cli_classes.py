@@ -1,19 +1,19 @@
-"""Commands about classes: describe, extract, fit, evaluate."""
+"""Commands about classes: describe, extract."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flows.cli_errors import UsageError
 from flows.cli_output import AsJson, Root, print_json, print_rows, print_text
 
-Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 Methods = Annotated[list[str] | None, typer.Option("--method", help="A description method; may be repeated.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (describe, extract, fit, evaluate):
+    for command in (describe, extract):
         app.command()(command)
 
 
@@ -51,43 +51,51 @@ def describe(
     print_rows("in all", [facts])
 
 
-def extract(recipe: Recipe, root: Root = None, as_json: AsJson = False) -> None:
-    """Extract image and caption features of the latest build; those that are stored are not made again.
+def extract(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+    images: Annotated[Path | None, typer.Option(help="A folder <class>/<picture> instead of a recipe.")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --images: the .npz of features to write.")] = None,
+    split: Annotated[Path | None, typer.Option(help="With --images: a split file, CoOp's JSON or a table.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="With --images: a class list; else the folders, sorted.")] = None,
+    template: Annotated[list[str] | None, typer.Option(help="With --images: text of a class, {} its name.")] = None,
+    model: Annotated[str, typer.Option(help="With --images: `embedded`, or an open_clip model.")] = "embedded",
+    pretrained: Annotated[str | None, typer.Option(help="With --images: the weights of the model.")] = None,
+    second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None,
+    second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None,
+    seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0,
+) -> None:
+    """Extract features of the latest build of a recipe, or of a folder of classes into a file for `fit --arrays`.
 
     Example: evenly extract recipes/demo.yaml
-    """
-    from flows.outcome import extract_latest
 
-    result = extract_latest(recipe, root=root)
+    Example: evenly extract --images digits --template "a picture of the number {}" --out digits.npz
+    """
+    if (recipe is None) == (images is None):
+        raise UsageError("`extract` must get a recipe or `--images`, one of the two. Example: --images digits")
+    if recipe is not None:
+        from flows.outcome import extract_latest
+
+        result = extract_latest(recipe, root=root)
+    elif images is not None:
+        if out is None:
+            raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
+        from flows.folder_features import extract_folder
+        from tasks.run import EncoderChoice, SecondChoice
+
+        result = extract_folder(
+            images,
+            out=out,
+            split=split,
+            classes=classes,
+            templates=template or ("a photo of a {}",),
+            encoder=EncoderChoice(model=model, pretrained=pretrained),
+            second=SecondChoice(model=second, pretrained=second_pretrained) if second else None,
+            root=root,
+            seed=seed,
+        )
     if as_json:
         print_json(result)
     else:
         print_rows("features", [result])
-
-
-def fit(recipe: Recipe, root: Root = None, as_json: AsJson = False) -> None:
-    """Fit the adapters of a recipe on its latest build, chosen on validation data, and save them.
-
-    Example: evenly fit recipes/demo.yaml
-    """
-    from flows.outcome import fit_latest
-
-    rows = fit_latest(recipe, root=root)
-    if as_json:
-        print_json({"adapters": rows})
-    else:
-        print_rows("chosen on validation", rows)
-
-
-def evaluate(recipe: Recipe, root: Root = None, as_json: AsJson = False) -> None:
-    """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
-
-    Example: evenly evaluate recipes/demo.yaml
-    """
-    from flows.outcome import evaluate_latest
-
-    rows = evaluate_latest(recipe, root=root)
-    if as_json:
-        print_json({"adapters": rows})
-    else:
-        print_rows("on test", rows)

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from features.open_clip_models import check_model_name
-from flows.recipe import Recipe
+from flows.recipe import Labels, Recipe
 from storage.observations import adopt_observations
 from storage.pools import LabelFile, PoolSource
 from storage.workspace import Workspace
 from tasks.loopback import loopback
 from tasks.progress import Progress
-from tasks.run import EncoderChoice, Run
+from tasks.run import EncoderChoice, LabelColumns, Run, SecondChoice
 
 
 @contextmanager
@@ -48,20 +48,34 @@ def run_in(
         seed=recipe.seed,
         processes=processes or os.cpu_count() or 1,
         retry_failed=retry_failed,
-        encoder=EncoderChoice(**recipe.features.model_dump()),
+        encoder=EncoderChoice(**recipe.features.model_dump(exclude={"second"})),
+        second=None if recipe.features.second is None else SecondChoice(**recipe.features.second.model_dump()),
         progress=Progress(quiet=quiet),
     )
     sources = tuple(PoolSource(**source.model_dump() | {"path": run.locate(source.path)}) for source in recipe.sources)
-    labels = (
-        None
-        if recipe.labels is None
-        else LabelFile(**recipe.labels.model_dump() | {"file": run.locate(recipe.labels.file)})
-    )
-    return replace(run, sources=sources, labels=labels)
+    return replace(run, sources=sources, labels=_labels(run, recipe.labels))
+
+
+def _labels(run: Run, labels: Labels | None) -> LabelFile | LabelColumns | None:
+    if labels is None:
+        return None
+    if labels.file is None:
+        return LabelColumns(label=labels.column, group=labels.group)
+    return LabelFile(file=run.locate(labels.file), key=labels.key, column=labels.column, group=labels.group)
 
 
 def workspace_run(
-    root: str | os.PathLike[str] | None = None, *, quiet: bool = False, encoder: EncoderChoice | None = None
+    root: str | os.PathLike[str] | None = None,
+    *,
+    quiet: bool = False,
+    encoder: EncoderChoice | None = None,
+    second: SecondChoice | None = None,
 ) -> Run:
     """A run without a recipe, for work on what a workspace holds."""
-    return Run(workspace=Workspace.at(root), seed=0, encoder=encoder or EncoderChoice(), progress=Progress(quiet=quiet))
+    return Run(
+        workspace=Workspace.at(root),
+        seed=0,
+        encoder=encoder or EncoderChoice(),
+        second=second,
+        progress=Progress(quiet=quiet),
+    )

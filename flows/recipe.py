@@ -20,6 +20,15 @@ Share = Annotated[float, Field(gt=0, le=1)]
 SectionT = TypeVar("SectionT", bound="Section")
 
 
+def _with_place(template: str) -> str:
+    if template.count("{}") != 1:
+        raise ValueError("needs {} once, where the class name goes")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_with_place)]
+
+
 class Section(BaseModel):
     """A part of the recipe: frozen, and closed to unknown keys."""
 
@@ -38,12 +47,16 @@ class Source(Section):
 
 
 class Labels(Section):
-    """Class and group per picture, from a file keyed by `key`. Members of a group never part in a split."""
+    """Class and group per picture, from a file keyed by `key`, or without one from two columns of the pool.
 
-    file: str
+    Members of a group never part in a split. `split`, a file, says which part a picture belongs to; its keys are URLs.
+    """
+
+    file: str | None = None
     key: str = "url"
     column: str = "label"
     group: str | None = "group"
+    split: str | None = None
 
 
 class Match(Section):
@@ -147,17 +160,36 @@ class Curate(Section):
         return self
 
 
+class SecondBackbone(Section):
+    """An image-only encoder beside the main one, for adapters that use two: `embedded`, or a model by name."""
+
+    model: str = "embedded"
+    pretrained: str | None = None
+
+
 class Features(Section):
-    """The encoder: `embedded`, or any open_clip model with its pretrained tag."""
+    """The encoder: `embedded`, or any open_clip model with its pretrained tag; `second` is for adapters that ask."""
 
     model: str = "embedded"
     pretrained: str | None = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     threads: Annotated[int, Field(ge=1)] | None = None
+    second: SecondBackbone | None = None
+
+
+class Unseen(Section):
+    """Labels that are not classes of the list: pictures of what a classifier should refuse, near to it and far."""
+
+    near: tuple[str, ...] = ()
+    far: tuple[str, ...] = ()
 
 
 class ClassListing(Section):
-    """A class list, the ways to describe it and the adapters to fit on it."""
+    """A class list, the ways to describe it and the adapters to fit on it.
+
+    `contexts` and `negations` are templates with {} for the class ("a drawing of a {}", "a photo without a {}") and
+    `rejections` names of what is none of the classes: texts for the adapters and scores that use them.
+    """
 
     list: str
     methods: Annotated[tuple[str, ...], AfterValidator(lambda names: _known_names("methods", names, METHODS))] = (
@@ -168,6 +200,10 @@ class ClassListing(Section):
         "linear",
         "gda",
     )
+    contexts: tuple[Template, ...] = ()
+    negations: tuple[Template, ...] = ()
+    rejections: tuple[str, ...] = ()
+    unseen: Unseen = Unseen()
 
 
 class LanguageModel(Section):

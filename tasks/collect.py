@@ -9,8 +9,9 @@ from curation.decisions import Decisions
 from curation.errors import UidError
 from curation.uids import pair_uid
 from storage.ledger import StepOutput
-from storage.pools import read_labels, read_pool, source_hash
-from tasks.run import Run
+from storage.pool_texts import as_text
+from storage.pools import PoolError, read_labels, read_pool, source_hash
+from tasks.run import LabelColumns, Run
 from tasks.step import Records, Rule, Step
 
 ARRIVAL_ORDER = [("uid", "ascending"), ("source", "ascending"), ("file_hash", "ascending"), ("row", "ascending")]
@@ -19,7 +20,11 @@ ARRIVAL_ORDER = [("uid", "ascending"), ("source", "ascending"), ("file_hash", "a
 def hash_sources(run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
     """Content hashes of the pool files and of the label file."""
     inputs = {f"source {number}": source_hash(source) for number, source in enumerate(run.sources)}
-    return inputs if run.labels is None else inputs | {"labels": source_hash(run.labels)}
+    if run.labels is None:
+        return inputs
+    if isinstance(run.labels, LabelColumns):
+        return inputs | {"labels": f"columns {run.labels.label} {run.labels.group or ''}"}
+    return inputs | {"labels": source_hash(run.labels)}
 
 
 def collect_pairs(run: Run, _before: Records, rule: Rule) -> StepOutput:
@@ -84,15 +89,27 @@ def _with_uids(table: pa.Table) -> pa.Table:
 
 
 def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:
-    """Add `label` and `group`, from the label file where there is one; a pair alone is a group of its own."""
+    """Add `label` and `group`, from the label file or the pool's columns; a pair alone is a group of its own."""
     labels = group = pa.nulls(pairs.num_rows, pa.string())
-    if run.labels is not None:
+    if isinstance(run.labels, LabelColumns):
+        labels = _pool_column(pairs, run.labels.label, "labels.column")
+        group = group if run.labels.group is None else _pool_column(pairs, run.labels.group, "labels.group")
+    elif run.labels is not None:
         table = read_labels(run.labels)
         at = pc.index_in(pairs["url"], table["key"].combine_chunks())
         labels, group = table["label"].combine_chunks().take(at), table["group"].combine_chunks().take(at)
     extra = [name for name in pairs.column_names if name not in ("label", "group")]
     pairs = pairs.select(extra).append_column("label", labels)
     return pairs.append_column("group", pc.coalesce(group, pairs["uid"]))
+
+
+def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
+    """A column of the pool as text; null where it has no value."""
+    if name not in pairs.column_names:
+        raise PoolError(
+            f"`{field}` must be a column of the pool; got `{name}`. It has {', '.join(sorted(pairs.column_names))}."
+        )
+    return as_text(pairs[name])[0]
 
 
 COLLECT = Step(name="collect", compute=collect_pairs, inputs=hash_sources)

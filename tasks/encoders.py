@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from features.second_backbone import SecondBackbone, load_second
 
 from features import Encoder, load_encoder, to_unit_rows
+from storage.errors import NotFoundError
 from storage.feature_store import FeatureStore
-from tasks.run import EncoderChoice, Run
+from storage.web import read_images
+from tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
 
@@ -44,9 +47,44 @@ def text_rows(run: Run, texts: Sequence[str]) -> np.ndarray:
     return store.read([text_id(text) for text in texts])[0]
 
 
+def open_second(run: Run) -> SecondBackbone:
+    """The second backbone that the recipe chose; NotFoundError where it chose none."""
+    if run.second is None:
+        raise NotFoundError("`features.second` must name a second backbone; there is none. Add it.")
+    return _load_second(run.second, run.cache)
+
+
+def second_identity(run: Run) -> str:
+    """The identity of the run's second backbone; "" where it has none."""
+    return "" if run.second is None else open_second(run).identity
+
+
+def second_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
+    """Unit rows (n, e) float32 of pictures by the run's second backbone; those that are stored are not encoded again.
+
+    Raises NotFoundError where the run has none.
+    """
+    backbone = open_second(run)
+    store = FeatureStore(run.workspace, backbone.identity, "images")
+    missing = store.missing(list(image_ids))
+    with run.progress.bar("encoding pictures once more", len(missing)) as advance:
+        for start in range(0, len(missing), CHUNK):
+            some = missing[start : start + CHUNK]
+            images = list(read_images(run.workspace.downloads, some))
+            store.append(some, *to_unit_rows(backbone.encode_images(images, progress=advance)))
+    vectors = store.read(image_ids)[0].astype(np.float32)
+    rows: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return rows
+
+
 def text_id(text: str) -> str:
     """The name of a text in the feature store: SHA-256 of its UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _load_second(choice: SecondChoice, cache: Path) -> SecondBackbone:
+    return load_second(choice.model, choice.pretrained, cache=cache / "encoders")
 
 
 @lru_cache(maxsize=2)

@@ -43,6 +43,22 @@ class EncoderChoice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecondChoice:
+    """An image-only encoder beside the main one: `embedded`, or a model by name."""
+
+    model: str = "embedded"
+    pretrained: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelColumns:
+    """Columns of the pool that hold the class of a picture and, where named, its group."""
+
+    label: str
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """One run in one workspace."""
 
@@ -54,8 +70,9 @@ class Run:
     threads: int = 32
     retry_failed: bool = False
     encoder: EncoderChoice = EncoderChoice()
+    second: SecondChoice | None = None
     sources: tuple[PoolSource, ...] = ()
-    labels: LabelFile | None = None
+    labels: LabelFile | LabelColumns | None = None
     progress: Progress = field(default_factory=Progress)
 
     @property

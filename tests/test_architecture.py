@@ -223,7 +223,15 @@ def test_a_plugin_has_a_test_file(plugins):
     stems = {
         name: {name, str(getattr(plugin, "__module__", name)).rpartition(".")[2]} for name, plugin in found.items()
     }
-    alone = [name for name in found if not any((folder / f"test_{stem}.py").is_file() for stem in stems[name])]
+    folders = {
+        name: {folder, ROOT.joinpath("tests", *str(getattr(plugin, "__module__", "")).split(".")[:-1])}
+        for name, plugin in found.items()
+    }
+    alone = [
+        name
+        for name in found
+        if not any((place / f"test_{stem}.py").is_file() for place in folders[name] for stem in stems[name])
+    ]
     assert not [name for name in alone if not re.search(rf"[\"']{name}[\"']", text)]
 
 

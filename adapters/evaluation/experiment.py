@@ -8,16 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adapters import ADAPTERS, adapter_class
+from adapters import adapter_class
 from adapters.contract import Adapter
 from adapters.errors import InvalidFeaturesError, MissingFeaturesError, SplitError
-from adapters.evaluation.bootstrap import Interval, bootstrap_accuracy, paired_bootstrap
-from adapters.evaluation.measures import expected_calibration_error, mean_per_class_accuracy, per_class, softmax
+from adapters.evaluation.judged import judge
+from adapters.evaluation.measures import per_class
 from adapters.features_record import Features, Floats, Integers, checked_labels
 from adapters.methods.zero_shot import ZeroShot
 from adapters.search import Tuned, tune
 from adapters.splits import PARTS, Strings, check_whole_groups
 
+DEFAULT_ADAPTERS = ("zero_shot", "linear", "gda")
 NO_TEXTS = "none"
 """`texts` of an adapter that does not use the prototypes."""
 
@@ -28,17 +29,19 @@ class Evaluation:
 
     `results`, one row per adapter and set of texts: name, texts, accuracy, low, high (its 95 % interval), difference,
     difference_low, difference_high (accuracy minus that of zero-shot with the first texts, paired), n (test rows),
-    groups (test groups), mean_per_class, calibration_error, chosen ("alpha=0.1"), validation_accuracy,
-    validation_rows, kept_zero_shot, why, fallback, verdict (what the interval of the difference shows, in words).
+    groups (test groups), top5, mean_per_class, calibration_error, temperature (fitted on validation), calibrated_error
+    (the calibration error at that temperature), chosen ("alpha=0.1"), validation_accuracy, validation_rows,
+    kept_zero_shot, why, fallback, verdict (what the interval of the difference shows, in words).
     `curves`: name, texts, stage, the searched parameters, validation_accuracy. `per_class`: name, texts, class, train,
-    val, test (images in each part), correct, accuracy (NaN without test images). `fitted` by (name, texts).
-    `notes` are sentences on classes that lack images in a part and on fallbacks.
+    val, test (images in each part), correct, accuracy (NaN without test images). `fitted`, and `test_logits` (n, c), by
+    (name, texts). `notes` are sentences on classes that lack images in a part and on fallbacks.
     """
 
     results: pd.DataFrame
     curves: pd.DataFrame
     per_class: pd.DataFrame
     fitted: Mapping[tuple[str, str], Tuned]
+    test_logits: Mapping[tuple[str, str], Floats]
     notes: tuple[str, ...]
 
     def best_on_validation(self) -> tuple[str, str]:
@@ -57,7 +60,7 @@ def fit_and_evaluate(
     prototypes: Mapping[str, Floats],
     classes: Sequence[str],
     seed: int,
-    adapters: Sequence[str] = tuple(ADAPTERS),
+    adapters: Sequence[str] = DEFAULT_ADAPTERS,
     guard: bool = True,
 ) -> Evaluation:
     """Fit each of `adapters` on the train rows, tune it on the val rows, evaluate it once on the test rows.
@@ -65,7 +68,8 @@ def fit_and_evaluate(
     `features` of n images; `labels` (n,) positions in `classes`; `split` (n,) of "train", "val", "test"; `groups` (n,)
     names of rows that belong together: none may lie in two parts, and intervals resample them. `prototypes`: per set
     of texts ("names", "descriptions", "synonyms") unit rows (c, d); the first is the baseline of all differences, and
-    of the guard of adapters that use no texts. `seed` fixes the bootstrap.
+    of the guard of adapters that use no texts. `seed` fixes the bootstrap, and the training of
+    adapters that train.
     """
     rows = _Rows(features=features, labels=labels, split=split, groups=groups, classes=tuple(classes))
     check_rows(features, labels, split, groups, classes=classes, prototypes=prototypes)
@@ -74,13 +78,16 @@ def fit_and_evaluate(
     for name in dict.fromkeys(adapters):
         kind = adapter_class(name)
         for texts in prototypes if kind.uses_texts else [baseline]:
-            fitted[name, texts if kind.uses_texts else NO_TEXTS] = rows.tuned(kind, prototypes[texts], guard=guard)
+            fitted[name, texts if kind.uses_texts else NO_TEXTS] = rows.tuned(
+                kind, prototypes[texts], guard=guard, seed=seed
+            )
     zero_shot = ZeroShot().fit(*rows.part("train", prototypes[baseline]))
     before = rows.test_logits(zero_shot).argmax(axis=1)
-    results, tables = [], []
+    results, tables, test_logits = [], [], {}
     for (name, texts), tuned in fitted.items():
-        logits = rows.test_logits(tuned.adapter)
-        found = rows.measures(logits, before, baseline=baseline, seed=seed)
+        logits = test_logits[name, texts] = rows.test_logits(tuned.adapter)
+        validation = rows.validation_logits(tuned.adapter)
+        found = rows.measures(logits, validation, before, baseline=baseline, seed=seed)
         results.append({"name": name, "texts": texts} | found | _choice(tuned))
         tables.append(rows.per_class(logits).assign(name=name, texts=texts))
     curves = [tuned.curve.assign(name=name, texts=texts) for (name, texts), tuned in fitted.items()]
@@ -89,6 +96,7 @@ def fit_and_evaluate(
         curves=_names_first(curves),
         per_class=_names_first(tables),
         fitted=fitted,
+        test_logits=test_logits,
         notes=(*rows.notes(), *_fallback_notes(fitted)),
     )
 
@@ -136,7 +144,7 @@ class _Rows:
         here = np.flatnonzero(self.split == name)
         return replace(self.features.rows(here), prototypes=prototypes), self.labels[here]
 
-    def tuned(self, kind: type[Adapter], prototypes: Floats, *, guard: bool) -> Tuned:
+    def tuned(self, kind: type[Adapter], prototypes: Floats, *, guard: bool, seed: int) -> Tuned:
         """`kind` fitted on the train rows and tuned on the val rows."""
         train, train_labels = self.part("train", prototypes)
         validation, validation_labels = self.part("val", prototypes)
@@ -146,33 +154,32 @@ class _Rows:
             train_labels=train_labels,
             validation=validation,
             validation_labels=validation_labels,
+            fixed={"seed": seed} if "seed" in kind().get_params() else None,
             guard=guard,
         )
+
+    def validation_logits(self, adapter: Adapter) -> tuple[Floats, Integers]:
+        """Logits of the val rows (n, c) and their labels."""
+        features, labels = self.part("val")
+        return adapter.decision_function(features), labels
 
     def test_logits(self, adapter: Adapter) -> Floats:
         """Logits of the test rows (n, c)."""
         return adapter.decision_function(self.part("test")[0])
 
-    def measures(self, logits: Floats, before: Integers, *, baseline: str, seed: int) -> dict[str, Any]:
+    def measures(
+        self, logits: Floats, validation: tuple[Floats, Integers], before: Integers, *, baseline: str, seed: int
+    ) -> dict[str, Any]:
         """The measured columns of one row of results; `before` are the predictions of the baseline."""
-        labels = self.part("test")[1]
-        groups = self.groups[self.split == "test"]
-        predictions = logits.argmax(axis=1)
-        own = bootstrap_accuracy(predictions == labels, groups=groups, seed=seed)
-        gain = paired_bootstrap(before == labels, predictions == labels, groups=groups, seed=seed)
-        return {
-            "accuracy": own.estimate,
-            "low": own.low,
-            "high": own.high,
-            "difference": gain.estimate,
-            "difference_low": gain.low,
-            "difference_high": gain.high,
-            "n": len(labels),
-            "groups": len(np.unique(groups)),
-            "mean_per_class": mean_per_class_accuracy(predictions, labels),
-            "calibration_error": expected_calibration_error(softmax(logits), labels),
-            "verdict": _verdict(gain, f"zero-shot with {baseline}", same=np.array_equal(predictions, before)),
-        }
+        return judge(
+            logits,
+            self.part("test")[1],
+            groups=self.groups[self.split == "test"],
+            before=before,
+            baseline=f"zero-shot with {baseline}",
+            seed=seed,
+            validation=validation,
+        )
 
     def per_class(self, logits: Floats) -> pd.DataFrame:
         """Images per class in each part, and the test rows predicted right."""
@@ -197,19 +204,6 @@ class _Rows:
                 count = f"{len(absent)} of {len(self.classes)} classes"
                 sentences.append(f"{count} without {part} images ({meaning}): {', '.join(absent)}")
         return sentences
-
-
-def _verdict(gain: Interval, baseline: str, *, same: bool) -> str:
-    """What the interval of the difference shows."""
-    if np.isnan(gain.estimate):
-        return "no test rows: nothing is shown"
-    if same:
-        return f"same predictions as {baseline}"
-    if np.isnan(gain.low):
-        return "one test group: no interval, nothing is shown"
-    if gain.spans_zero:
-        return f"interval spans zero: no difference to {baseline} is shown"
-    return f"{'better' if gain.low > 0 else 'worse'} than {baseline}: the interval excludes zero"
 
 
 def _choice(tuned: Tuned) -> dict[str, Any]:

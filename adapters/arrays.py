@@ -1,0 +1,153 @@
+"""Feature arrays under the names of `evenly fit --arrays` as records for an adapter: train, validation and test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adapters.errors import InvalidFeaturesError, MissingFeaturesError
+from adapters.features_record import Features, Floats, Integers, checked_labels, unit_rows
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+PARTS = ("train", "val", "test")
+SETS = ("ood", "near_ood")
+SHARED = {
+    "prototypes": "prototypes",
+    "unlabelled": "unlabelled_features",
+    "unlabelled_second": "aux_unlabelled_features",
+    "class_texts": "class_texts",
+    "class_text_labels": "class_text_labels",
+    "pair_texts": "pair_texts",
+    "pair_text_classes": "pair_text_classes",
+    "context_prototypes": "context_prototypes",
+    "negation_prototypes": "negation_prototypes",
+    "rejection_prototypes": "rejection_prototypes",
+}
+"""Field of the record: key of the file, for what is not per image."""
+PER_IMAGE = {
+    "image": "{}_features",
+    "norms": "{}_norms",
+    "second": "aux_{}_features",
+    "views": "{}_views",
+    "captions": "{}_caption_features",
+}
+_NOT_UNIT = {"norms", "class_text_labels", "pair_text_classes"}
+_INDICES = {"class_text_labels", "pair_text_classes"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Images of one part with their class indices (n,) and the groups (n,) that belong together."""
+
+    features: Features
+    labels: Integers
+    groups: npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """The parts of a file; `val` and `test` are empty where it has none. `unseen`: its out-of-distribution sets."""
+
+    train: Part
+    val: Part
+    test: Part
+    unseen: Mapping[str, Features]
+
+
+def parts_of(arrays: Arrays, *, normalise: bool = False) -> Parts:
+    """Records from arrays of the names that docs/adapters.md lists, each error under that name.
+
+    Arrays become float32. Rows that are not of unit length are refused unless `normalise`, which scales them and takes
+    their lengths as `norms` where there are none. Groups left out: each row is one of its own.
+    """
+    for name in ("prototypes", "train_features", "train_labels"):
+        if name not in arrays:
+            raise MissingFeaturesError(f"`arrays` must hold `{name}`; got {', '.join(sorted(arrays))}. Add it.")
+    shared = _fields(arrays, SHARED, normalise=normalise)
+    parts = {name: _part(arrays, name, shared, normalise=normalise) for name in PARTS}
+    unseen = {name: _record(arrays, name, shared, normalise=normalise) for name in SETS if f"{name}_features" in arrays}
+    return Parts(**parts, unseen=unseen)
+
+
+def joined(parts: Parts) -> tuple[Features, Integers, npt.NDArray[np.str_], npt.NDArray[Any]]:
+    """All parts in one record: features, labels, the part of each row, and its group.
+
+    Groups of different parts stay apart where the file names none. Views, which only train rows have, are left out;
+    captions, which adapters read of train rows only, are the images' own rows elsewhere.
+    """
+    every = [parts.train, parts.val, parts.test]
+    split = np.repeat(np.array(PARTS, dtype=np.str_), [len(part.labels) for part in every])
+    groups = np.concatenate([part.groups.astype(np.str_) for part in every])
+    if all(np.array_equal(part.groups, np.arange(len(part.labels))) for part in every):
+        groups = np.array([f"{part} {group}" for part, group in zip(split, groups, strict=True)], dtype=np.str_)
+    rows: dict[str, Any] = {}
+    for field in ("image", "norms", "second"):
+        arrays = [getattr(part.features, field) for part in every]
+        if all(array is not None for array, part in zip(arrays, every, strict=True) if len(part.labels)):
+            rows[field] = np.concatenate([array for array in arrays if array is not None])
+    if parts.train.features.captions is not None:
+        rest = [part.features.image for part in (parts.val, parts.test)]
+        rows["captions"] = np.concatenate([parts.train.features.captions, *rest])
+    shared = {field: getattr(parts.train.features, field) for field in SHARED}
+    return Features(**rows, **shared), np.concatenate([part.labels for part in every]), split, groups
+
+
+def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bool) -> Part:
+    if f"{name}_features" in arrays and f"{name}_labels" not in arrays:
+        raise MissingFeaturesError(
+            f"`{name}_labels` must come with `{name}_features`; there are none. Add a class index per row."
+        )
+    features = _record(arrays, name, shared, normalise=normalise)
+    try:
+        labels = checked_labels(
+            arrays.get(f"{name}_labels", np.empty(0, np.int64)), n=len(features), n_classes=len(shared["prototypes"])
+        )
+    except InvalidFeaturesError as error:
+        raise InvalidFeaturesError(str(error).replace("`labels`", f"`{name}_labels`")) from None
+    groups = np.asarray(arrays.get(f"{name}_groups", np.arange(len(features))))
+    if groups.shape != (len(features),):
+        raise InvalidFeaturesError(
+            f"`{name}_groups` must hold one value per row, shape ({len(features)},); got {groups.shape}. Correct it."
+        )
+    return Part(features=features, labels=labels, groups=groups)
+
+
+def _record(arrays: Arrays, part: str, shared: Mapping[str, Any], *, normalise: bool) -> Features:
+    names = {field: key.format(part) for field, key in PER_IMAGE.items()}
+    own = _fields(arrays, names, normalise=normalise)
+    d = int(np.shape(arrays["train_features"])[-1])
+    if "image" not in own:
+        own = {"image": np.empty((0, d), np.float32)}
+    elif normalise and "norms" not in own:
+        own["norms"] = np.linalg.norm(np.asarray(arrays[names["image"]], np.float64), axis=1).astype(np.float32)
+    try:
+        return Features(**own, **shared)
+    except InvalidFeaturesError as error:
+        message = str(error)
+        for field, key in {**names, **SHARED}.items():
+            message = message.replace(f"`{field}`", f"`{key}`")
+        raise InvalidFeaturesError(message.replace("`unit_rows`", "`--normalise`")) from None
+
+
+def _fields(arrays: Arrays, names: Mapping[str, str], *, normalise: bool) -> dict[str, Any]:
+    """The fields that the file holds, in the types of the record."""
+    found: dict[str, Any] = {}
+    for field, key in names.items():
+        if key not in arrays:
+            continue
+        array = np.asarray(arrays[key])
+        if field in _INDICES:
+            found[field] = array.astype(np.int64)
+        elif normalise and field not in _NOT_UNIT:
+            found[field] = _scaled(array, key)
+        else:
+            found[field] = array.astype(np.float32)
+    return found
+
+
+def _scaled(array: npt.NDArray[Any], name: str) -> Floats:
+    flat = array.reshape(-1, array.shape[-1]) if array.ndim > 2 else array
+    return unit_rows(flat, name=name).reshape(array.shape)

@@ -1,0 +1,48 @@
+"""How well each out-of-distribution score tells test pictures from pictures of none of the classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+import pandas as pd
+
+from adapters.contract import Adapter
+from adapters.features_record import Features
+from adapters.methods.cooked import Cooked
+from adapters.ood import OODInputs
+from adapters.ood.report import ood_report
+
+KINDS = {"near_ood": "near", "near": "near"}
+"""The kind of a set by its name; any other name is "far"."""
+
+
+def judge_unseen(
+    adapter: Adapter,
+    test: Features,
+    unseen: Mapping[str, Features],
+    *,
+    groups: npt.NDArray[Any],
+    seed: int,
+    cooked: Cooked | None = None,
+) -> pd.DataFrame:
+    """One row per score and set, as `ood_report` has them, `skipped` empty; then one per score that lacks fields.
+
+    `unseen` by name of the set, near or far by KINDS; `groups` (n,) of the test rows. Logit scores are those of
+    `adapter`'s logits; `cooked` adds those of COOkeD's ensemble. Nothing here chooses a threshold or a value.
+    """
+    if not unseen:
+        return pd.DataFrame()
+    sets: dict[str, dict[str, OODInputs]] = {}
+    for name, rows in unseen.items():
+        sets.setdefault(KINDS.get(name, "far"), {})[name] = _inputs(adapter, cooked, rows)
+    table, lacking = ood_report(_inputs(adapter, cooked, test), sets, seed=seed, groups_id=groups)
+    missing = [{"score": score, "note": "", "skipped": ", ".join(fields)} for score, fields in lacking.items()]
+    return pd.concat([table.assign(skipped=""), pd.DataFrame(missing)], ignore_index=True)
+
+
+def _inputs(adapter: Adapter, cooked: Cooked | None, features: Features) -> OODInputs:
+    return OODInputs.of(
+        features,
+        logits=adapter.decision_function(features),
+        cooked_logits=None if cooked is None else cooked.decision_function(features),
+    )

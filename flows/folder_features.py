@@ -1,0 +1,107 @@
+"""`evenly extract --images`: a folder of classes becomes the file of features that `fit` and `leaderboard` read."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from adapters.splits import settle_parts, split_by_group
+from flows.cli_errors import UsageError
+from flows.opening import workspace_run
+from flows.recipe_files import read_class_file
+from storage.array_files import write_arrays
+from storage.image_folders import read_image_folder, read_picture
+from storage.split_files import read_split
+from tasks.class_texts import filled_templates
+from tasks.encoders import encoder_identity
+from tasks.pictures import EncodedPictures, encode_pictures
+from tasks.run import EncoderChoice, SecondChoice
+
+PARTS = ("train", "val", "test")
+
+
+def extract_folder(
+    folder: Path,
+    *,
+    out: Path,
+    split: Path | None = None,
+    classes: Path | None = None,
+    templates: Sequence[str] = ("a photo of a {}",),
+    encoder: EncoderChoice,
+    second: SecondChoice | None = None,
+    root: Path | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Encode the pictures of `<class>/<picture>` and write train, val and test features, labels and class vectors.
+
+    The classes are the folders' names, or those of a list in its order. Without a `split` file the parts are drawn by
+    hash, class by class; pictures of equal bytes never part. What was skipped or could not be decoded is counted.
+    """
+    run = workspace_run(root, encoder=encoder, second=second)
+    found = read_image_folder(folder)
+    names = _classes(found.rows, classes)
+    rows = found.rows.filter(pa.array([label in set(names) for label in found.rows["label"].to_pylist()]))
+    paths = rows["path"].to_pylist()
+    encoded = encode_pictures(run, (read_picture(folder, path) for path in paths), total=len(paths))
+    at = {path: place for place, path in enumerate(paths)}
+    order = [at[name] for name in encoded.names]
+    rows = rows.take(pa.array(order, pa.int64()))
+    labels = np.array([names.index(label) for label in rows["label"].to_pylist()], dtype=np.int64)
+    groups = np.array(rows["image_id"].to_pylist(), dtype=np.str_)
+    parts, stays, notes = _parts(rows, labels, groups, split, seed)
+    arrays = _arrays(encoded, labels, groups, parts, stays)
+    arrays["prototypes"] = filled_templates(run, names, templates)
+    arrays["classes"] = np.array(names, dtype=np.str_)
+    write_arrays(out, arrays)
+    return {
+        "out": str(out),
+        "encoder": encoder_identity(run),
+        "classes": len(names),
+        **{part: int(np.sum(parts[stays] == part)) for part in PARTS},
+        "skipped": dict(found.skipped) | dict(Counter(why for _, why in encoded.failed)),
+        "notes": list(notes),
+    }
+
+
+def _classes(rows: pa.Table, listing: Path | None) -> list[str]:
+    there = sorted(set(rows["label"].to_pylist()))
+    if listing is None:
+        return there
+    from descriptions.class_list import parse_class_list
+
+    file = read_class_file(listing)
+    names = list(parse_class_list(file.text, file.name).classes)
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise UsageError(
+            f"`--classes` must name folders of `--images`; got `{missing[0]}` ({len(missing)} such). "
+            f"There: {', '.join(there[:20])}."
+        )
+    return names
+
+
+def _parts(
+    rows: pa.Table, labels: np.ndarray, groups: np.ndarray, split: Path | None, seed: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    if split is None:
+        return split_by_group(groups, labels, seed=seed), np.ones(len(labels), dtype=bool), ()
+    given = read_split(split).rows
+    part_of = dict(zip(given["key"].to_pylist(), given["part"].to_pylist(), strict=True))
+    found = np.array([part_of.get(path, "") for path in rows["path"].to_pylist()], dtype=np.str_)
+    return settle_parts(found, groups)
+
+
+def _arrays(
+    encoded: EncodedPictures, labels: np.ndarray, groups: np.ndarray, parts: np.ndarray, stays: np.ndarray
+) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for part in PARTS:
+        here = np.flatnonzero((parts == part) & stays)
+        arrays[f"{part}_features"], arrays[f"{part}_norms"] = encoded.image[here], encoded.norms[here]
+        arrays[f"{part}_labels"], arrays[f"{part}_groups"] = labels[here], groups[here]
+        if encoded.second is not None:
+            arrays[f"aux_{part}_features"] = encoded.second[here]
+    return arrays

@@ -1,0 +1,152 @@
+"""`evenly leaderboard`: every adapter over shots and seeds, on a recipe's latest build or on a file of features."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters import ADAPTERS, adapter_name
+from adapters.arrays import joined, parts_of
+from adapters.evaluation.leaderboard import Leaderboard, leaderboard
+from adapters.evaluation.leaderboard_runs import Run as LeaderboardRun
+from adapters.evaluation.leaderboard_runs import Validation
+from adapters.training import row_keys
+from audit.report.leaderboard_plot import draw_leaderboard
+from flows.array_fitting import plain
+from flows.class_rules import evaluation_rules
+from flows.opening import run_in, workspace_run
+from flows.recipe import read_recipe
+from storage.array_files import read_arrays
+from storage.builds import Builds
+from storage.leaderboards import LeaderboardRuns
+from storage.records import content_hash, replace_record, replace_text
+from tasks.encoders import encoder_identity, second_identity
+from tasks.labelled_rows import labelled_rows
+from tasks.progress import Progress
+
+VERSION = 1
+"""Raised when numbers of stored runs may not be used any longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """Which adapters compete, over which shots and seeds, and how validation rows are taken."""
+
+    adapters: Sequence[str] = tuple(ADAPTERS)
+    shots: Sequence[int] = (1, 2, 4, 8, 16)
+    seeds: Sequence[int] = (1, 2, 3)
+    validation: Validation = "coop"
+    guard: bool = True
+
+
+def recipe_leaderboards(
+    recipe: Path, contest: Contest, *, out: Path | None, root: Path | None, again: bool
+) -> list[dict[str, Any]]:
+    """A leaderboard per class list of a recipe, on its latest build."""
+    chosen = read_recipe(recipe)
+    run = run_in(chosen, root=root)
+    found = []
+    for rule in evaluation_rules(run, chosen, recipe, "latest"):
+        manifest = Builds(run.workspace).read(rule["build"])
+        rows = labelled_rows(run, manifest, rule)
+        given = {
+            "features": rows.features,
+            "labels": rows.labels,
+            "split": rows.split,
+            "groups": rows.groups,
+            "keys": rows.pairs["uid"].to_pylist(),
+            "classes": rows.classes,
+            "prototypes": rows.prototypes,
+        }
+        parts = dict(zip(given["keys"], rows.split.tolist(), strict=True))
+        key = {
+            "build": manifest["content_hash"],
+            "rule": {name: value for name, value in rule.items() if name != "adapters"},
+            "encoders": [encoder_identity(run), second_identity(run)],
+            "split": content_hash(parts),
+        }
+        folder = out or run.workspace.reports / f"{rule['build']}-{rule['list']}-leaderboard"
+        runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, contest))
+        found.append(_hold(given, contest, runs, folder, progress=run.progress, title=rule["list"], again=again))
+    return found
+
+
+def array_leaderboard(
+    arrays: Path, contest: Contest, *, out: Path, normalise: bool, root: Path | None, again: bool
+) -> dict[str, Any]:
+    """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
+    run = workspace_run(root)
+    found = read_arrays(arrays)
+    features, labels, split, groups = joined(parts_of(found, normalise=normalise))
+    names = found.get("classes")
+    keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]
+    given = {
+        "features": features,
+        "labels": labels,
+        "split": split,
+        "groups": groups,
+        "keys": keys,
+        "classes": [str(place) for place in range(len(found["prototypes"]))] if names is None else names.tolist(),
+        "prototypes": {"prototypes": features.required_prototypes(by="leaderboard")},
+    }
+    hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in found.items()}
+    runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, contest))
+    return _hold(given, contest, runs, out, progress=run.progress, title=arrays.stem, again=again)
+
+
+def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Each key with how often it came before: images of equal features get keys of their own."""
+    seen: Counter[bytes] = Counter()
+    for key in keys:
+        yield seen[key], key
+        seen[key] += 1
+
+
+def _key(content: Mapping[str, Any], contest: Contest) -> dict[str, Any]:
+    """What a run's numbers depend on beside its own adapter, shots and seed."""
+    return {"version": VERSION, "validation": contest.validation, "guard": contest.guard, "content": dict(content)}
+
+
+def _hold(
+    given: dict[str, Any],
+    contest: Contest,
+    runs: LeaderboardRuns,
+    out: Path,
+    *,
+    progress: Progress,
+    title: str,
+    again: bool,
+) -> dict[str, Any]:
+    """Make the runs that are not stored yet, and write `leaderboard.json`, `.csv`, `.svg` and `pairs.csv` to `out`."""
+    stored = [] if again else [LeaderboardRun(row=row, correct=correct) for row, correct in runs.all()]
+    with progress.bar(f"leaderboard {title}", None) as advance:
+
+        def keep(run: LeaderboardRun, _finished: int, _all: int) -> None:
+            runs.add(run.row, run.correct)
+            advance(1)
+
+        board = leaderboard(
+            **given,
+            **{**asdict(contest), "adapters": [adapter_name(name) for name in contest.adapters]},
+            done={run.key: run for run in stored},
+            progress=keep,
+        )
+    return _write(board, out, title)
+
+
+def _write(board: Leaderboard, out: Path, title: str) -> dict[str, Any]:
+    result = {
+        "title": title,
+        "protocol": dict(board.protocol),
+        "summary": board.summary.to_dict("records"),
+        "skipped": board.skipped.to_dict("records"),
+        "notes": list(board.notes),
+        "below_zero_shot_on_validation": int((board.summary["validation_margin"] < 0).sum()),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(out / "leaderboard.csv", board.summary.to_csv(index=False))
+    replace_text(out / "runs.csv", board.runs.to_csv(index=False))
+    replace_text(out / "leaderboard.svg", draw_leaderboard(board.summary, title=title))
+    replace_record(out / "leaderboard.json", plain(result))
+    return {**plain(result), "out": str(out)}

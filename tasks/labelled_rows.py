@@ -1,0 +1,145 @@
+"""What adapters are fitted on: the labelled kept pairs of a build with their features, split, and class texts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adapters.errors import InvalidFeaturesError
+from adapters.features_record import Features, Floats, Integers
+from adapters.splits import settle_parts, split_by_group, twins
+from storage.feature_store import FeatureStore
+from storage.samples import Samples
+from storage.split_files import read_split
+from tasks.class_texts import class_texts, prototypes, single
+from tasks.encoders import encoder_identity, second_rows, text_rows
+from tasks.run import Run
+
+Strings = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledRows:
+    """Labelled pictures (n), in the order of their uids, and the texts of their classes.
+
+    `pairs` has uid, image_id, label, caption and url; `prototypes` class vectors (c, d) per set of texts, "names"
+    first. `unseen` are pictures of none of the classes, by set. `notes` say what was left out.
+    """
+
+    pairs: pa.Table
+    features: Features
+    labels: Integers
+    split: Strings
+    groups: Strings
+    classes: tuple[str, ...]
+    prototypes: Mapping[str, Floats]
+    unseen: Mapping[str, Features]
+    notes: tuple[str, ...]
+
+
+def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> LabelledRows:
+    """The kept pairs of a build whose label is in the list of the rule, each picture's twins in one part.
+
+    The pool of `unlabelled` pictures is the kept pairs without a label of the list or of the unseen sets that have no
+    twin among the val and test pictures.
+    """
+    _check_encoder(run, manifest)
+    everyone, groups_of_all = _groups(run, manifest)
+    kept = _kept(run, manifest)
+    groups = groups_of_all[pc.index_in(kept["uid"], everyone).to_numpy()]
+    classes = tuple(rule["classes"])
+    known = pc.fill_null(pc.is_in(kept["label"], pa.array(classes, pa.string())), False).to_numpy()
+    names = kept["label"].to_pylist()
+    labels = np.array([classes.index(names[at]) for at in np.flatnonzero(known)], dtype=np.int64)
+    rows, own_groups = kept.filter(pa.array(known)), groups[known]
+    split, stays, notes = _split(run, rule, rows, own_groups, labels)
+    rows, own_groups, labels, split = rows.filter(pa.array(stays)), own_groups[stays], labels[stays], split[stays]
+    judged = set(own_groups[split != "train"].tolist())
+    unseen = {name: np.isin(names, list(wanted)) for name, wanted in rule.get("unseen", {}).items() if wanted}
+    claimed = np.logical_or.reduce([known, *unseen.values()])
+    free = ~claimed & ~np.isin(groups, list(judged))
+    texts = class_texts(run, rule)
+    features = _image_features(run, manifest, rows, captions=True)
+    pool = _image_features(run, manifest, kept.filter(pa.array(free)), captions=False)
+    shared = texts | {"unlabelled": pool.image, "unlabelled_second": pool.second}
+    return LabelledRows(
+        pairs=rows,
+        features=_with(features, shared),
+        labels=labels,
+        split=split,
+        groups=own_groups,
+        classes=classes,
+        prototypes=prototypes(run, rule),
+        unseen={
+            name: _with(_image_features(run, manifest, kept.filter(pa.array(mask)), captions=False), texts)
+            for name, mask in unseen.items()
+            if mask.any()
+        },
+        notes=notes,
+    )
+
+
+def _check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
+    """Refuse to compare pictures and texts of two encoders."""
+    made, chosen = manifest["encoder"]["identity"], encoder_identity(run)
+    if made != chosen:
+        raise InvalidFeaturesError(
+            f"`features` of the recipe must be the encoder of the build, {made[:12]}; got {chosen[:12]}. "
+            "Rebuild with this encoder, or restore the one of the build."
+        )
+
+
+def _groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Array, Strings]:
+    """Every uid of the build, and its group joined with those of all its merged twins."""
+    samples = Samples(run.workspace, manifest["recipe_name"])
+    version = manifest["samples"]["version"]
+    everyone = samples.read(version, ["uid", "group"])
+    merged: list[tuple[str, str]] = []
+    for step in manifest["steps"]:
+        if step["counts"].get("merged") and step["name"] != "collect":
+            table = samples.read(version, ["uid", f"{step['name']}_into"], f"{step['name']}_into IS NOT NULL")
+            merged += zip(table["uid"].to_pylist(), table[f"{step['name']}_into"].to_pylist(), strict=True)
+    return everyone["uid"].combine_chunks(), twins(everyone["uid"].to_pylist(), everyone["group"].to_pylist(), merged)
+
+
+def _kept(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
+    samples = Samples(run.workspace, manifest["recipe_name"])
+    rows = samples.read(manifest["samples"]["version"], where=f"{manifest['samples']['last']}_verdict = 'kept'")
+    caption = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
+    wanted = rows.select(["uid", "image_id", "label", "url"]).append_column("caption", rows[caption])
+    return wanted.filter(pc.is_valid(wanted["image_id"]))
+
+
+def _split(
+    run: Run, rule: Mapping[str, Any], rows: pa.Table, groups: Strings, labels: Integers
+) -> tuple[Strings, npt.NDArray[np.bool_], tuple[str, ...]]:
+    """The part of each row, whether it stays, and what is to be said of those that do not."""
+    if not rule.get("split"):
+        return split_by_group(groups, labels, seed=run.seed), np.ones(len(labels), dtype=bool), ()
+    given = read_split(Path(run.locate(rule["split"]))).rows
+    parts = dict(zip(given["key"].to_pylist(), given["part"].to_pylist(), strict=True))
+    found = [parts.get(url, "") for url in rows["url"].to_pylist()]
+    split, stays, notes = settle_parts(np.array(found, dtype=np.str_), groups)
+    return split, stays, notes
+
+
+def _image_features(run: Run, manifest: Mapping[str, Any], rows: pa.Table, *, captions: bool) -> Features:
+    encoder = manifest["encoder"]["identity"]
+    ids = rows["image_id"].to_pylist()
+    vectors, norms = FeatureStore(run.workspace, encoder, "images").read(ids)
+    return Features(
+        image=single(vectors),
+        norms=norms.astype(np.float32),
+        captions=single(text_rows(run, rows["caption"].to_pylist())) if captions and len(ids) else None,
+        second=None if run.second is None else second_rows(run, ids),
+        encoder=encoder,
+    )
+
+
+def _with(features: Features, fields: Mapping[str, Any]) -> Features:
+    return replace(features, **{name: value for name, value in fields.items() if value is not None})

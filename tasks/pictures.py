@@ -1,0 +1,86 @@
+"""Features of pictures that are no part of a build: folders of classes, and pictures to judge."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapters.features_record import Floats
+from features import to_unit_rows
+from features.errors import UnreadableImageError
+from features.rgb import open_rgb
+from storage.image_folders import Picture
+from tasks.encoders import open_encoder, open_second
+from tasks.run import Run
+
+BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodedPictures:
+    """Unit rows (n, d) with their lengths (n,) and, with a second backbone, its rows (n, e), by `names`.
+
+    `failed`: (name, why) of pictures that could not be read or decoded, in order.
+    """
+
+    names: tuple[str, ...]
+    image: Floats
+    norms: Floats
+    second: Floats | None
+    failed: tuple[tuple[str, str], ...]
+
+
+def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None = None) -> EncodedPictures:
+    """Encode pictures one batch at a time, so that a folder of any size fits; each is decoded before it is encoded."""
+    names: list[str] = []
+    failed: list[tuple[str, str]] = []
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
+    batch: list[Picture] = []
+    with run.progress.bar("encoding pictures", total) as advance:
+        for picture in pictures:
+            why = picture.error or _why_unreadable(picture.content)
+            if why:
+                failed.append((picture.name, why))
+                advance(1)
+                continue
+            batch.append(picture)
+            names.append(picture.name)
+            if len(batch) == BATCH:
+                parts.append(_encoded(run, [one.content for one in batch]))
+                advance(len(batch))
+                batch = []
+        if batch:
+            parts.append(_encoded(run, [one.content for one in batch]))
+            advance(len(batch))
+    return EncodedPictures(
+        names=tuple(names),
+        image=_joined([image for image, _, _ in parts]),
+        norms=np.concatenate([norms for _, norms, _ in parts]) if parts else np.empty(0, np.float32),
+        second=None if run.second is None else _joined([second for _, _, second in parts if second is not None]),
+        failed=tuple(failed),
+    )
+
+
+def _encoded(run: Run, contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    rows, norms = to_unit_rows(open_encoder(run).encode_images(contents))
+    second = None if run.second is None else to_unit_rows(open_second(run).encode_images(contents))[0]
+    return _single(rows), norms, None if second is None else _single(second)
+
+
+def _single(rows: np.ndarray) -> np.ndarray:
+    """Half-precision rows, as a build stores them, as unit rows in single precision."""
+    single = rows.astype(np.float32)
+    unit: np.ndarray = single / np.linalg.norm(single, axis=1, keepdims=True)
+    return unit
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def _why_unreadable(content: bytes) -> str:
+    try:
+        open_rgb(content)
+    except UnreadableImageError as error:
+        return f"undecodable ({type(error.__cause__).__name__})"
+    return ""
