@@ -29,7 +29,7 @@ def fit_array_file(
     """
     kind = adapter_class(adapter)
     fixed = parse_parameters(kind, parameters)
-    found = read_arrays(arrays)
+    found = read_arrays(arrays, any_length=normalise)
     parts = parts_of(found, normalise=normalise)
     fit = fit_arrays(parts, adapter, parameters=fixed, guard=guard, seed=seed)
     result = {

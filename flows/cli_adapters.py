@@ -1,5 +1,6 @@
 """Commands about adapters: fit, evaluate, predict, leaderboard."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,14 +57,55 @@ def fit(
     if as_json:
         print_json(result)
         return
+    _print_fit(result)
+
+
+def _print_fit(result: dict[str, Any]) -> None:
+    """What was chosen and how, the measures one below the other, and the scores of unseen pictures."""
     print_text(f"{result['adapter']}: {result['why']}")
     if result["fallback"]:
         print_text(f"fallback: {result['fallback']}")
-    print_rows("chosen on validation", [result["chosen"]])
-    print_rows("on test", [result["metrics"]])
-    if result["ood"]:
-        print_rows("out of distribution", result["ood"])
-    print_text(f"written to {out}")
+    if result["chosen"]:
+        print_rows("chosen on validation", [result["chosen"]])
+    if result["metrics"]:
+        print_rows("on test", _measures(result["metrics"]))
+    told = [row for row in result["ood"] if not row["skipped"]]
+    if len({row["set"] for row in told} - {"mean"}) < 2:
+        told = [row for row in told if row["set"] != "mean"]
+    if told:
+        columns = [{"score": row["score"], "set": _set_of(row), **_intervals(row, ("auroc", "fpr95"))} for row in told]
+        print_rows("test pictures against pictures of no class", columns)
+    for row in result["ood"]:
+        if row["skipped"]:
+            print_text(f"skipped: {row['score']} needs {row['skipped']}")
+    print_text(f"written to {result['out']}")
+
+
+def _set_of(row: dict[str, Any]) -> str:
+    return str(row["set"]) if row["set"] != "mean" else f"mean of {row['kind']}" if row["kind"] != "mean" else "mean"
+
+
+def _measures(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per measure, its interval beside it."""
+    intervals = {"accuracy": ("low", "high"), "difference": ("difference_low", "difference_high")}
+    inside = {name for pair in intervals.values() for name in pair}
+    return [
+        {
+            "measure": name,
+            "value": value,
+            "interval": _interval(*(metrics[end] for end in intervals[name])) if name in intervals else "",
+        }
+        for name, value in metrics.items()
+        if name not in inside
+    ]
+
+
+def _intervals(row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
+    return {name: f"{row[name]:.3f} {_interval(row[f'{name}_low'], row[f'{name}_high'])}" for name in names}
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
 
 
 def _fit_recipe(recipe: Path, root: Path | None, *, as_json: bool) -> None:
@@ -163,8 +205,15 @@ def leaderboard(
 
 
 def _print_board(board: dict[str, Any]) -> None:
-    columns = ("name", "texts", "shots", "accuracy", "low", "high", "difference", "difference_low", "difference_high")
-    print_rows(board["title"], [{name: row[name] for name in columns} for row in board["summary"]])
+    rows = [
+        {
+            **{name: row[name] for name in ("name", "texts", "shots")},
+            "accuracy": f"{row['accuracy']:.3f} {_interval(row['low'], row['high'])}",
+            "against zero-shot": f"{row['difference']:+.3f} {_interval(row['difference_low'], row['difference_high'])}",
+        }
+        for row in board["summary"]
+    ]
+    print_rows(board["title"], rows)
     for row in board["skipped"]:
         print_text(f"skipped: {row['name']} with {row['texts']}: {row['reason']}")
     for note in board["notes"]:

@@ -77,7 +77,7 @@ def array_leaderboard(
 ) -> dict[str, Any]:
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
     run = workspace_run(root)
-    found = read_arrays(arrays)
+    found = read_arrays(arrays, any_length=normalise)
     features, labels, split, groups = joined(parts_of(found, normalise=normalise))
     names = found.get("classes")
     keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]

@@ -30,11 +30,11 @@ Header = tuple[tuple[int, ...], "np.dtype[Any]"]
 
 
 def read_arrays(
-    path: Path, *, required: Collection[str] = REQUIRED, limit_bytes: int = LIMIT_BYTES
+    path: Path, *, required: Collection[str] = REQUIRED, limit_bytes: int = LIMIT_BYTES, any_length: bool = False
 ) -> dict[str, Array]:
     """The arrays of an .npz file by name, as `storage.array_keys.ARRAY_KEYS` has them; no object is ever unpickled.
 
-    Floats come as float32 in unit rows, class positions as int64, names and groups as text. Names, kinds, shapes and
+    Floats come as float32, in unit rows unless `any_length`, class positions as int64, names and groups as text. Names, kinds, shapes and
     sizes are judged by the headers before anything is unpacked: what comes back takes at most `limit_bytes`.
     Raises InputError that names the key, the value and the file. See `absent_parts` for what need not be there.
     """
@@ -49,7 +49,7 @@ def read_arrays(
         for key, member in members.items():
             with archive.open(member) as stream:
                 arrays[key] = converted(key, np.lib.format.read_array(stream, allow_pickle=False))
-            check_values(key, arrays[key], n_classes)
+            check_values(key, arrays[key], n_classes, any_length=any_length)
     return arrays
 
 

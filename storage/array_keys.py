@@ -135,8 +135,11 @@ def converted(key: str, array: Array) -> Array:
         return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def check_values(key: str, array: Array, n_classes: int | None) -> None:
-    """Refuse NaN and infinity, rows that are not of unit length, lengths of 0, and positions outside the class list."""
+def check_values(key: str, array: Array, n_classes: int | None, *, any_length: bool = False) -> None:
+    """Refuse NaN and infinity, rows that are not of unit length, lengths of 0, and positions outside the class list.
+
+    With `any_length` rows may be of any length above 0.
+    """
     kind = ARRAY_KEYS[key].kind
     if kind == "names" or not array.size:
         return
@@ -150,7 +153,10 @@ def check_values(key: str, array: Array, n_classes: int | None) -> None:
         _refuse(key, array, np.argwhere(array <= 0), "be above 0", "Leave images without a feature out.")
     elif kind == "unit rows":
         lengths = _lengths(array)
-        remedy = "Divide each row by its length; methods that need the lengths find them in `train_norms` and the like."
+        if any_length:
+            _refuse(key, lengths, np.argwhere(lengths <= 0), "have rows longer than 0", "Leave these rows out.")
+            return
+        remedy = "`--normalise` divides each row by its length and keeps the lengths for the methods that need them."
         _refuse(key, lengths, np.argwhere(np.abs(lengths - 1) > UNIT_TOLERANCE), "have rows of length 1", remedy)
 
 

@@ -25,7 +25,7 @@ def test_saved_and_loaded_adapter_gives_equal_logits(digits, name, tmp_path):
 
 
 def test_the_card_says_what_the_arrays_are(digits):
-    card = to_card(GDA(alpha=1.0).fit(*digits.part(0, 100)))
+    card = to_card(GDA(alpha=1.0).fit(*digits.complete(0, 100)))
     assert card == {
         "adapter": "gda",
         "parameters": {"logit_scale": 100.0, "alpha": 1.0, "precision_scale": "rows", "prior": "uniform"},
@@ -40,7 +40,7 @@ def test_the_card_says_what_the_arrays_are(digits):
 
 
 def test_the_loaded_adapter_still_refuses_another_encoder(digits):
-    adapter = GDA().fit(*digits.part(0, 100))
+    adapter = GDA().fit(*digits.complete(0, 100))
     loaded = from_arrays("gda", to_arrays(adapter), {}, learned=to_card(adapter)["learned"])
     other = type(digits.features)(image=digits.features.image, encoder="other")
     with pytest.raises(InvalidFeaturesError, match="`encoder` must be `pixels`"):
@@ -49,7 +49,7 @@ def test_the_loaded_adapter_still_refuses_another_encoder(digits):
 
 
 def test_arrays_that_do_not_belong_are_refused(digits):
-    arrays = to_arrays(GDA().fit(*digits.part(0, 100)))
+    arrays = to_arrays(GDA().fit(*digits.complete(0, 100)))
     fewer = {name: array for name, array in arrays.items() if name != "bias_"}
     for wrong in (fewer, {**arrays, "keys_": arrays["bias_"]}):
         with pytest.raises(InvalidFeaturesError, match="`arrays` of adapter `gda` must be bias_, proto"):
@@ -67,4 +67,4 @@ def test_what_is_not_fitted_or_not_listed_cannot_be_saved(digits):
     with pytest.raises(NotFittedError):
         to_arrays(GDA())
     with pytest.raises(UnknownAdapterError, match="got `Other`"):
-        to_card(Other().fit(*digits.part(0, 100)))
+        to_card(Other().fit(*digits.complete(0, 100)))
