@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class AMU(Adapter):
     weight_: Floats = field(init=False, repr=False)
     moment_: Floats = field(init=False, repr=False)
 
-    def calibrate(self, validation: Features) -> "AMU":
+    def calibrate(self, validation: Features) -> Self:
         """Take the mean fourth moment of zero-shot from the validation rows; with none of them, nothing changes."""
         if self.moment_scale == "mean" and len(validation):
             self.moment_ = self._mean_moment(validation)
