@@ -107,7 +107,7 @@ class AMU(Adapter):
         AdamW with weight decay 0.01 and eps 1e-4, a cosine over all steps.
         """
         import torch
-        from torch.nn.functional import cross_entropy
+        from torch.nn.functional import cross_entropy, layer_norm
 
         place = np.full(len(self.support_), len(present))
         place[present] = np.arange(len(present))
@@ -117,17 +117,17 @@ class AMU(Adapter):
         cosines = cosine_logits(features.image, self.prototypes_, self.logit_scale)
         zero_shot = torch.from_numpy(cosines.astype(np.float32))
         strength = torch.from_numpy((self.training_alpha * self._kappa(cosines)).astype(np.float32))
+        unbiased = (1 - 1 / len(place)) ** 0.5  # layer_norm divides by c, `standardised` by c - 1
 
         def loss(batch: Integers) -> "Tensor":
             rows = torch.from_numpy(batch)
             outputs = second[rows] @ head.T
             if len(present) < len(place):
                 outputs = torch.cat([outputs, outputs.mean(dim=1, keepdim=True)], dim=1)[:, places]
-            centred = outputs - outputs.mean(dim=1, keepdim=True)
-            variance = centred.square().sum(dim=1, keepdim=True) / (len(place) - 1)
-            z = centred / variance.clamp(min=LEAST_SPREAD**2).sqrt()
-            fused = cross_entropy(zero_shot[rows] + strength[rows] * z, truth[rows])
-            value: Tensor = self.fused_share * fused + (1 - self.fused_share) * cross_entropy(z, truth[rows])
+            z = unbiased * layer_norm(outputs, [len(place)], eps=LEAST_SPREAD**2)
+            picked = truth[rows]
+            fused = cross_entropy(zero_shot[rows] + strength[rows] * z, picked)
+            value: Tensor = self.fused_share * fused + (1 - self.fused_share) * cross_entropy(z, picked)
             return value
 
         keys = row_keys(np.concatenate([features.image, second_rows(features, by="AMU")], axis=1))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from adapters.errors import InvalidFeaturesError, MissingFeaturesError, ParameterError
+from adapters.evaluation.measures import softmax
 from adapters.features_record import Features, unit_rows
 from adapters.methods.amu import AMU, fourth_moment, fusion_strength, standardised
 from adapters.methods.zero_shot import ZeroShot
@@ -42,6 +43,25 @@ def test_logits_equal_the_published_formula(digits):
         m4 = np.mean([((one - p.mean()) / p.std(ddof=1)) ** 4 for one in p])
         z = (outputs - outputs.mean()) / outputs.std(ddof=1)
         np.testing.assert_allclose(logits, zero_shot + 0.7 * (m4 / 250) ** -0.4 * z, rtol=1e-5)
+
+
+def test_the_first_step_is_that_of_adamw_on_both_branches():
+    features, labels = made(c=4, n=30)
+    zero_shot = ZeroShot().fit(features, labels)._logits(features)
+    moment = fourth_moment(softmax(zero_shot)).mean()
+    strength = 0.5 * fusion_strength(zero_shot, kind="moment", rho=0.4, moment_scale=float(moment))
+
+    def loss(head):
+        z = standardised(features.second.astype(float) @ head.T)
+        branches = [softmax(logits)[np.arange(30), labels] for logits in (zero_shot + strength * z, z)]
+        return -0.35 * np.log(branches[0]).mean() - 0.65 * np.log(branches[1]).mean()
+
+    start = AMU(epochs=0).fit(features, labels).weight_
+    steps = 1e-6 * np.eye(start.size).reshape(-1, *start.shape)
+    gradient = np.array([loss(start + one) - loss(start - one) for one in steps]).reshape(start.shape) / 2e-6
+    expected = start * (1 - 1e-3 * 0.01) - 1e-3 * gradient / (np.abs(gradient) + 1e-4)
+    trained = AMU(epochs=1, batch_size=30).fit(features, labels).weight_
+    np.testing.assert_allclose(trained, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("c", [10, 100, 1000])
