@@ -1,20 +1,23 @@
 """Features: pictures and texts become unit rows by any open_clip model, and rows are compared and retrieved.
 
-`load_encoder` opens a model by name (`embedded` is the one assembled from two packages), `to_unit_rows` makes what is
-stored, `cosine_scores` and `top_concepts` compare what was stored. Nothing here knows a data set, a task or a flow;
-the only files touched are model weights.
+`load_encoder` opens a model by name (`embedded` is the one assembled from two packages), `load_second` another model of
+pictures alone, `to_unit_rows` makes what is stored, `cosine_scores` and `top_concepts` compare what was stored.
+Nothing here knows a data set, a task or a flow; the only files touched are model weights.
 """
 
 from features.class_weights import class_weights
 from features.encoder import Encoder, load_encoder
 from features.retrieve import top_concepts
+from features.second_backbone import SecondBackbone, load_second
 from features.unit_rows import cosine_scores, to_unit_rows
 
 __all__ = [
     "Encoder",
+    "SecondBackbone",
     "class_weights",
     "cosine_scores",
     "load_encoder",
+    "load_second",
     "to_unit_rows",
     "top_concepts",
 ]

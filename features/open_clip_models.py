@@ -51,13 +51,13 @@ def check_model_name(model: str, pretrained: str | None) -> None:
         return
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
-        near = _near(name, [EMBEDDED, *open_clip.list_models()])
+        near = near_names(name, [EMBEDDED, *open_clip.list_models()])
         raise UnknownModelError(f"`model` must be `embedded` or a model of open_clip; got `{model}`. Near it: {near}.")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:
         raise UnknownModelError(f"`pretrained` must name weights of `{model}`; got none. Known: {_listed(tags)}.")
     if not open_clip.get_pretrained_cfg(name, pretrained) and not Path(pretrained).is_file():
-        near = _near(pretrained, tags)
+        near = near_names(pretrained, tags)
         raise UnknownModelError(
             f"`pretrained` must be weights of `{model}` or a file; got `{pretrained}`. Known: {near}."
         )
@@ -75,7 +75,7 @@ def open_model(model: str, pretrained: str | None, *, precision: str, device: st
     name = model if model.startswith(_SCHEMAS) else model.replace("/", "-")
     tag = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
     try:
-        with _quiet_hub():
+        with quiet_hub():
             if tag:
                 open_clip.download_pretrained(tag)
             quick = bool(tag.get("quick_gelu"))
@@ -87,15 +87,14 @@ def open_model(model: str, pretrained: str | None, *, precision: str, device: st
     except (OSError, RuntimeError, ValueError, LookupError, safetensors.SafetensorError, UnpicklingError) as error:
         what = f"`{model}`" if pretrained is None else f"`{pretrained}` of `{model}`"
         raise WeightsUnavailableError(
-            f"the weights {what} must load; got: {_in_one_line(error)}. "
-            "Check name, file and network, or use `embedded`."
+            f"the weights {what} must load; got: {in_one_line(error)}. Check name, file and network, or use `embedded`."
         ) from error
     loaded.eval()
     return _opened(loaded, preprocess, tokenizer, config)
 
 
 @contextmanager
-def _quiet_hub() -> Iterator[None]:
+def quiet_hub() -> Iterator[None]:
     """Without a network the hub's client logs each of its dozen tries; one error at the end says it all."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level
@@ -106,7 +105,8 @@ def _quiet_hub() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
+    """What went wrong while weights were loaded, in up to 200 letters."""
     if isinstance(error, UnpicklingError):  # torch would advise to run its code
         return "the file is damaged, or holds more than tensors"
     line = (str(error).splitlines() or [""])[0].partition(" Last error")[0].strip(" .:")
@@ -131,7 +131,7 @@ def _opened(model: Untyped, preprocess: Untyped, tokenizer: Untyped, config: dic
         pad_id=0 if inner is None else int(inner.pad_token_id),
         facts={
             "architecture": {**config, "text_cfg": _without_paths(config["text_cfg"])},
-            "weights": _weights_sha256(model),
+            "weights": weights_sha256(model),
             "preprocessing": {**model.visual.preprocess_cfg, "alpha": "white", "orientation": "applied"},
             "tokenizer": hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode()).hexdigest(),
             "text_lengths": list(lengths),
@@ -149,7 +149,7 @@ def _without_paths(text_config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _weights_sha256(model: "torch.nn.Module") -> str:
+def weights_sha256(model: "torch.nn.Module") -> str:
     """SHA-256 over name, type, shape and bytes of every tensor, by name: the same whatever file they came in."""
     import torch
 
@@ -160,7 +160,8 @@ def _weights_sha256(model: "torch.nn.Module") -> str:
     return digest.hexdigest()
 
 
-def _near(name: str, known: list[str]) -> str:
+def near_names(name: str, known: list[str]) -> str:
+    """The known names that are like `name`, else the first of them, as a list for people."""
     folded = {one.lower(): one for one in known}
     found = difflib.get_close_matches(name.lower(), list(folded), n=5, cutoff=0.4)
     return _listed([folded[one] for one in found] or known)

@@ -1,10 +1,12 @@
 """The settings of torch under which numbers repeat, and the threads that run models under them."""
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+_MOST_THREADS = 8
 _RUNNING = threading.Lock()  # these are settings of the whole process
 
 
@@ -26,3 +28,9 @@ def torch_session(workers: int = 1) -> Iterator[ThreadPoolExecutor]:
                 yield pool
         finally:
             torch.set_num_threads(before)
+
+
+def default_threads() -> int:
+    """One thread per processor that this process may use, up to 8: each holds a batch in memory."""
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(ours, _MOST_THREADS)

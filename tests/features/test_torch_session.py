@@ -1,7 +1,9 @@
+import os
+
 import pytest
 import torch
 
-from features.torch_session import torch_session
+from features.torch_session import default_threads, torch_session
 
 
 def test_each_worker_runs_on_one_thread_and_the_settings_are_put_back():
@@ -20,3 +22,7 @@ def test_the_settings_are_put_back_after_an_error():
     assert torch.get_num_threads() == before
     with torch_session():
         pass
+
+
+def test_there_are_at_most_eight_threads_and_one_per_processor():
+    assert 1 <= default_threads() <= min(8, os.cpu_count() or 1)

