@@ -10,8 +10,10 @@ from adapters.contract import Adapter, Grid, check_positive
 from adapters.features_record import Features, Floats, Integers
 from adapters.methods.zero_shot import cosine_logits, scaled
 
-COUNTED_ROWS = 512
-"""Rows counted at a time: the logits of 1000 classes (4 MB of float64) stay in a core's cache over all points."""
+PRODUCT_ROWS = 2048
+"""Rows multiplied at a time: fewer make two threads wait for each other too often, more only take memory."""
+CACHED_ROWS = 512
+"""Rows weighed at a time: the logits of 1000 classes (4 MB of float64) stay in the cache over all points."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,9 +37,8 @@ class AffineResidual(Adapter):
         zero_shot, evidence = self._parts(features)
         for alpha in self._alphas(points):
             logits = np.empty(zero_shot.shape, dtype=np.float32)
-            for start in range(0, len(logits), COUNTED_ROWS):
-                rows = slice(start, start + COUNTED_ROWS)
-                _weighed(zero_shot[rows], evidence[rows], alpha, out=logits[rows])
+            for block in _blocks(len(logits), CACHED_ROWS):
+                _weigh(zero_shot[block], evidence[block], alpha, out=logits[block])
             yield logits
 
     def correct_counts(
@@ -46,20 +47,20 @@ class AffineResidual(Adapter):
         labels: Integers,
         points: Sequence[Mapping[str, Any]],
         *,
-        chunk_rows: int = COUNTED_ROWS,
+        chunk_rows: int = PRODUCT_ROWS,
     ) -> Integers:
         """Rows predicted right at each of `points` (p,), from logits that never leave the cache."""
         self._check_fitted_on(features)
         check_positive("chunk_rows", chunk_rows, integer=True)
         alphas = self._alphas(points)
         counts = np.zeros(len(alphas), dtype=np.int64)
-        for start in range(0, len(features), chunk_rows):
-            rows = slice(start, start + chunk_rows)
+        for rows in _blocks(len(features), chunk_rows):
             zero_shot, evidence = self._parts(features.rows(rows))
-            logits = np.empty(zero_shot.shape, dtype=np.float32)
-            for place, alpha in enumerate(alphas):
-                _weighed(zero_shot, evidence, alpha, out=logits)
-                counts[place] += np.count_nonzero(logits.argmax(axis=1) == labels[rows])
+            for block in _blocks(len(zero_shot), CACHED_ROWS):
+                truth, logits = labels[rows][block], np.empty(zero_shot[block].shape, dtype=np.float32)
+                for place, alpha in enumerate(alphas):
+                    _weigh(zero_shot[block], evidence[block], alpha, out=logits)
+                    counts[place] += np.count_nonzero(logits.argmax(axis=1) == truth)
         return counts
 
     def affine_form(self) -> tuple[Floats, Floats]:
@@ -90,6 +91,10 @@ class AffineResidual(Adapter):
         return cosine_logits(image, self.prototypes_, self.logit_scale), evidence
 
 
-def _weighed(zero_shot: Floats, evidence: Floats, alpha: float, *, out: Floats) -> None:
+def _blocks(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, n, size))
+
+
+def _weigh(zero_shot: Floats, evidence: Floats, alpha: float, *, out: Floats) -> None:
     """Write zero-shot + alpha * evidence, made in float64, into `out` (float32)."""
     np.add(zero_shot, alpha * evidence, out=out, casting="same_kind")

@@ -1,5 +1,6 @@
 """What a Gaussian classifier with one shared covariance needs to know of labelled rows, and its closed form."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
@@ -35,10 +36,11 @@ class ClassStatistics:
         counts = np.bincount(labels, minlength=n_classes)
         means = class_means(rows, labels, counts)
         scatter = np.zeros((rows.shape[1], rows.shape[1]))
-        for start in range(0, len(rows), _BLOCK_ROWS):  # float64 copies of one block, not of ten views of all rows
-            block = slice(start, start + _BLOCK_ROWS)
-            residuals = rows[block] - means[labels[block]]
-            scatter += residuals.T @ residuals
+        with _one_thread():
+            for start in range(0, len(rows), _BLOCK_ROWS):  # float64 copies of a block, not of ten views of all rows
+                block = slice(start, start + _BLOCK_ROWS)
+                residuals = rows[block] - means[labels[block]]
+                scatter += residuals.T @ residuals
         return cls(counts=counts, means=means, scatter=scatter)
 
     @property
@@ -132,9 +134,10 @@ def shrunk_precision(scatter: Floats, n: int) -> Floats:
     so that the result is symmetric to the bit.
     """
     d = len(scatter)
-    factor = np.linalg.cholesky(scatter + np.trace(scatter) / (n - 1) * np.eye(d))
-    inverse = np.linalg.inv(factor)
-    return d * (inverse.T @ inverse)
+    with _one_thread():
+        factor = np.linalg.cholesky(scatter + np.trace(scatter) / (n - 1) * np.eye(d))
+        inverse = np.linalg.inv(factor)
+        return d * (inverse.T @ inverse)
 
 
 def identity_precision(statistics: ClassStatistics) -> Floats:
@@ -149,6 +152,14 @@ def check_choice(name: str, value: object, choices: object) -> None:
     if value not in get_args(choices):
         known = ", ".join(get_args(choices))
         raise ParameterError(f"`{name}` must be one of {known}; got {value!r}. Choose one of these.")
+
+
+def _one_thread() -> AbstractContextManager[None]:
+    """Products of a small square are one wait for the other thread after the next: on busy cores it costs 5-fold."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    limits: AbstractContextManager[None] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def _symmetric(square: Floats) -> Floats:

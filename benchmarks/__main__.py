@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # The sample of pictures keeps near_duplicates to about a minute; run the file itself for all of them.
-BENCHMARKS = {"caption_languages": [], "near_duplicates": ["--every", "10"], "tip_grid": []}
+BENCHMARKS = {"caption_languages": [], "near_duplicates": ["--every", "10"], "gda_fit": [], "tip_grid": []}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def fitted(digits):
 
 
 def test_swept_logits_are_those_of_one_decision_per_point_to_the_bit(fitted, digits, monkeypatch):
-    monkeypatch.setattr(affine_residual, "COUNTED_ROWS", 7)
+    monkeypatch.setattr(affine_residual, "CACHED_ROWS", 7)
     query, _ = digits.part(200, 300)
     for point, logits in zip(POINTS, fitted.sweep(query, POINTS), strict=True):
         alone = GDA(**point).fit(*digits.part(0, 200)).decision_function(query)
@@ -34,7 +34,8 @@ def test_a_point_that_leaves_alpha_out_means_that_of_the_adapter(fitted, digits)
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 33, 1000])
-def test_counts_are_those_of_the_contract(fitted, digits, chunk_rows):
+def test_counts_are_those_of_the_contract(fitted, digits, monkeypatch, chunk_rows):
+    monkeypatch.setattr(affine_residual, "CACHED_ROWS", 16)
     query, truth = digits.part(200, 400)
     counts = fitted.correct_counts(query, truth, POINTS, chunk_rows=chunk_rows)
     assert counts.tolist() == Adapter.correct_counts(fitted, query, truth, POINTS).tolist()
