@@ -46,17 +46,9 @@ def evaluate_base_to_new(
     Labels are positions in the prototypes of `train`. Rows of new classes in train and validation are not looked at;
     what else describes a class (texts, contexts) goes with it. `grid`, `fixed` and `guard` are those of `tune`.
     """
-    n_classes = len(train.required_prototypes(by=adapter.__name__))
-    parts = {"train": (train, train_labels), "validation": (validation, validation_labels), "test": (test, test_labels)}
-    checked = {
-        name: (
-            replace(features, prototypes=train.prototypes),
-            checked_labels(labels, n=len(features), n_classes=n_classes),
-        )
-        for name, (features, labels) in parts.items()
-    }
-    base, new = split_classes(n_classes)
-    fit_rows, val_rows = (_rows_of(*checked[name], base) for name in ("train", "validation"))
+    base, new = split_classes(len(train.required_prototypes(by=adapter.__name__)))
+    fit_rows = _rows_of(train, train_labels, base, like=train)
+    val_rows = _rows_of(validation, validation_labels, base, like=train)
     tuned = tune(
         adapter,
         train=of_classes(fit_rows[0], base),
@@ -68,15 +60,13 @@ def evaluate_base_to_new(
         guard=guard,
     )
     on_all = type(tuned.adapter)().set_params(**tuned.adapter.get_params()).fit(*fit_rows).calibrate(val_rows[0])
-    base_test, new_test = (_rows_of(*checked["test"], classes) for classes in (base, new))
-    accuracies = (
-        accuracy(tuned.adapter.predict(of_classes(base_test[0], base)), base_test[1]),
-        accuracy(on_all.decision_function(new_test[0])[:, new].argmax(axis=1), new_test[1] - len(base)),
-    )
+    base_test, new_test = (_rows_of(test, test_labels, classes, like=train) for classes in (base, new))
+    among_base = accuracy(tuned.adapter.predict(of_classes(base_test[0], base)), base_test[1])
+    among_new = accuracy(on_all.decision_function(new_test[0])[:, new].argmax(axis=1), new_test[1] - len(base))
     return BaseToNew(
-        base=accuracies[0],
-        new=accuracies[1],
-        harmonic_mean=harmonic_mean(*accuracies),
+        base=among_base,
+        new=among_new,
+        harmonic_mean=harmonic_mean(among_base, among_new),
         base_rows=len(base_test[1]),
         new_rows=len(new_test[1]),
         tuned=tuned,
@@ -128,10 +118,13 @@ def of_classes(features: Features, classes: Integers) -> Features:
     return replace(features, **changed)
 
 
-def _rows_of(features: Features, labels: Integers, classes: Integers) -> tuple[Features, Integers]:
-    """The rows of these classes and their labels."""
-    here = np.flatnonzero(np.isin(labels, classes))
-    return features.rows(here), labels[here]
+def _rows_of(features: Features, labels: Integers, classes: Integers, *, like: Features) -> tuple[Features, Integers]:
+    """The rows of these classes and their labels, under the class list of `like`."""
+    listed = replace(features, prototypes=like.prototypes)
+    n_classes = len(like.required_prototypes(by="evaluate_base_to_new"))
+    checked = checked_labels(labels, n=len(features), n_classes=n_classes)
+    here = np.flatnonzero(np.isin(checked, classes))
+    return listed.rows(here), checked[here]
 
 
 def _check_paired(base: Sequence[float], new: Sequence[float]) -> None:

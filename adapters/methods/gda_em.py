@@ -78,8 +78,8 @@ class GDAUnsupervised(AffineResidual):
             if mixture is None:
                 break
             last = mixture
-            moments, log_likelihood = pool.moments(mixture.expected)
-            found.append(log_likelihood / len(pool))
+            moments, log_sums = pool.moments(mixture.expected)
+            found.append(log_sums / len(pool) + mixture.log_density(pool))
             if len(found) > 1 and abs(found[-1] - found[-2]) < self.tolerance:
                 break
         self.log_likelihood_ = np.array(found)
@@ -129,7 +129,7 @@ class _Mixture(NamedTuple):
     log_determinant: float
 
     def expected(self, rows: Floats) -> tuple[Floats, float]:
-        """Responsibilities (m, c) of the classes for the rows (m, d), and the log-likelihood of the rows in nats."""
+        """Responsibilities (m, c) of the classes for the rows (m, d), and the sum of the logs of their totals."""
         present = self.mass > NO_ROW
         weight, bias = linear_form(self.means, self.precision, present=present)
         with np.errstate(divide="ignore"):  # log 0 = -inf: a class without a row gets none
@@ -138,10 +138,12 @@ class _Mixture(NamedTuple):
         peak = joint.max(axis=1, keepdims=True)
         odds = np.exp(joint - peak)
         totals = odds.sum(axis=1, keepdims=True)
-        own = np.einsum("md,md->m", rows @ self.precision, rows)
-        constant = 0.5 * (self.log_determinant - rows.shape[1] * np.log(2 * np.pi))
-        log_likelihood = peak[:, 0] + np.log(totals[:, 0]) - 0.5 * own + constant
-        return odds / totals, float(log_likelihood.sum())
+        return odds / totals, float(peak.sum() + np.log(totals).sum())
+
+    def log_density(self, pool: _Pool) -> float:
+        """What the log-likelihood per row holds beside `expected`, in nats: all that is the same for every class."""
+        spread = float(np.vdot(self.precision, pool.scatter)) / len(pool) + pool.centre @ self.precision @ pool.centre
+        return float(0.5 * (self.log_determinant - len(pool.centre) * np.log(2 * np.pi) - spread))
 
 
 def _maximised(moments: _Moments, pool: _Pool, *, shrinkage: float) -> _Mixture | None:
