@@ -156,7 +156,7 @@ def check_values(key: str, array: Array, n_classes: int | None, *, any_length: b
         if any_length:
             _refuse(key, lengths, np.argwhere(lengths <= 0), "have rows longer than 0", "Leave these rows out.")
             return
-        remedy = "`--normalise` divides each row by its length and keeps the lengths for the methods that need them."
+        remedy = "Divide each row by its length: `--normalise` does, and keeps the lengths for methods that need them."
         _refuse(key, lengths, np.argwhere(np.abs(lengths - 1) > UNIT_TOLERANCE), "have rows of length 1", remedy)
 
 

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 
 from adapters import ADAPTERS
+from adapters.contract import Adapter
 from adapters.features_record import Features, unit_rows
 from adapters.methods.zero_shot import cosine_logits
 from storage import adapter_exports
@@ -16,6 +17,7 @@ from storage.errors import InputError, StorageError
 C, D, N = 5, 16, 40
 HOSTILE = ['"; DROP TABLE classes; --', "line\nbreak\ttab", "日本語 🐈 é", "</script>{{x}}%s\\", ""]
 ENCODER = "a" * 64
+AFFINE = [name for name, kind in ADAPTERS.items() if kind.affine_form is not Adapter.affine_form]
 
 
 def rows(n, seed=0):
@@ -28,7 +30,13 @@ def problem():
     centres = generator.normal(size=(C, D))
     labels = np.arange(N) % C
     image = unit_rows((centres[labels] + 0.5 * generator.normal(size=(N, D))).astype(np.float32))
-    return Features(image=image, prototypes=rows(C, 2), encoder=ENCODER), labels
+    features = Features(
+        image=image, prototypes=rows(C, 2), norms=np.ones(N, np.float32), captions=image, second=rows(N, 4),
+        unlabelled=rows(60, 5), unlabelled_second=rows(60, 6), encoder=ENCODER, class_texts=rows(2 * C, 7),
+        class_text_labels=np.arange(2 * C) % C, pair_texts=rows(2, 8), pair_text_classes=np.array([[0, 1], [1, 0]]),
+        context_prototypes=rows(2 * C, 9).reshape(2, C, D),
+    )  # fmt: skip
+    return features, labels
 
 
 def run(path, image):
@@ -37,7 +45,7 @@ def run(path, image):
     return logits, session.get_modelmeta().custom_metadata_map
 
 
-@pytest.mark.parametrize("name", ["zero_shot", "linear", "gda"])
+@pytest.mark.parametrize("name", AFFINE)
 @pytest.mark.parametrize("single", [False, True])
 def test_an_affine_adapter_gives_the_same_logits_in_onnx(tmp_path, problem, name, single):
     adapter = ADAPTERS[name]().fit(*problem)
@@ -78,6 +86,16 @@ def test_a_cache_adapter_gives_the_logits_of_its_formula_in_onnx(tmp_path, probl
     assert json.loads(metadata["classes"]) == HOSTILE
     if not alpha or not n:
         assert [node.op_type for node in onnx.load(tmp_path / "a.onnx").graph.node] == ["Cast", "MatMul", "Cast"]
+
+
+@pytest.mark.parametrize("name", ["tip", "tip_f"])
+def test_a_fitted_cache_adapter_gives_the_same_logits_in_onnx(tmp_path, problem, name):
+    adapter = ADAPTERS[name]().fit(*problem)
+    values, query = np.eye(C)[adapter.key_labels_], rows(30, 3)
+    options = {"alpha": adapter.alpha, "beta": adapter.beta, "logit_scale": adapter.logit_scale}
+    export_cache_onnx(tmp_path / "a.onnx", adapter.prototypes_, adapter.keys_, values, HOSTILE, **options)
+    expected = adapter.decision_function(Features(image=query))
+    assert np.allclose(run(tmp_path / "a.onnx", query)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_no_rows_and_one_row_are_rows_too(tmp_path, problem):

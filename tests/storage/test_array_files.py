@@ -157,6 +157,17 @@ def test_rows_rounded_to_half_precision_count_as_unit_rows(path):
     assert read_arrays(saved(path, train_features=wide, prototypes=unit(3, 512)))["train_features"].dtype == np.float32
 
 
+def test_rows_of_any_length_above_zero_are_read_on_request(path):
+    read = read_arrays(saved(path, train_features=ONE_LONG), any_length=True)
+    assert np.array_equal(read["train_features"], ONE_LONG)
+    for wrong, message in (
+        (ONE_LONG * 0, r"have rows longer than 0; got 0 at \[0\]"),
+        (WITH_NAN, "be finite; got nan"),
+    ):
+        with pytest.raises(InputError, match=f"`train_features` must {message}"):
+            read_arrays(saved(path, train_features=wrong), any_length=True)
+
+
 def test_an_empty_part_is_no_error(path):
     read = read_arrays(saved(path, train_features=unit(6, 8)[:0], train_labels=np.zeros(0, int)))
     assert read["train_features"].shape == (0, 8)
