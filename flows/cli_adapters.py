@@ -19,7 +19,7 @@ Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows of 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (fit, evaluate, predict, leaderboard, export_adapter):
+    for command in (fit, evaluate, predict, leaderboard, probe, export_adapter):
         app.command()(command)
 
 
@@ -248,3 +248,29 @@ def export_adapter(
         print_json(result)
     else:
         print_rows("exported", [result])
+
+
+def probe(
+    recipe: Recipe,
+    root: Root = None,
+    as_json: AsJson = False,
+    out: Out = None,
+    *,
+    corruptions: Annotated[bool, typer.Option(help="Test pictures in twelve corruptions at five strengths.")] = True,
+    diversity: Annotated[bool, typer.Option(help="Diversity of the pictures given their captions.")] = True,
+    binding: Annotated[bool, typer.Option(help="Whether each of two objects gets its own colour.")] = True,
+) -> None:
+    """Probe the adapters of a recipe and its encoder: what corrupted pictures cost, what captions leave open.
+
+    Example: evenly probe recipes/demo.yaml --no-diversity
+    """
+    from flows.probing import probe_latest
+
+    result = probe_latest(recipe, root=root, out=out, corruptions=corruptions, diversity=diversity, binding=binding)
+    if as_json:
+        print_json(result)
+        return
+    for name, rows in result["tables"].items():
+        if not name.startswith("curves"):
+            print_rows(name, rows)
+    print_text(f"tables and plots in {result['out']}")

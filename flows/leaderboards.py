@@ -49,7 +49,7 @@ def recipe_leaderboards(
     found = []
     for rule in evaluation_rules(run, chosen, recipe, "latest"):
         manifest = Builds(run.workspace).read(rule["build"])
-        rows = labelled_rows(run, manifest, rule)
+        rows = labelled_rows(run, manifest, rule, adapters=contest.adapters)
         given = {
             "features": rows.features,
             "labels": rows.labels,

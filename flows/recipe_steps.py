@@ -19,7 +19,9 @@ from tasks.filters import CHECK_IMAGES, CHECK_TEXTS
 from tasks.step import Step
 
 # Parts of a recipe that change where or when it runs, not what comes out.
-OUTSIDE_CONTENT = {"sources", "labels", "classes", "llm", "schedule", "guard", "web"}
+OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
+    ("sources", "labels", "classes", "llm", "schedule", "guard", "web"), True
+) | {"features": {"second"}}
 
 
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, dict[str, Any]]]:

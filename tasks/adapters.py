@@ -17,7 +17,8 @@ from storage.records import content_hash
 from storage.split_files import read_split
 from storage.tables import table_hash
 from tasks.encoders import encoder_of, second_identity
-from tasks.labelled_rows import LabelledRows, labelled_rows
+from tasks.evaluation_tables import further_tables
+from tasks.labelled_rows import LabelledRows, labelled_rows, needs_second
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -26,11 +27,10 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """Fit the adapters of the rule on the labelled kept pairs of a build and evaluate them once on the test part.
 
     Tables: `results`, `curves` and `per_class` as Evaluation has them; `split` (uid, class, group, part);
-    `predictions`, one row per adapter and test picture; `pairs`, every two adapters tested against each other; `ood`,
-    how well each score tells the unseen pictures from the test pictures.
+    `predictions`, one row per adapter and test picture; and those of `further_tables`.
     """
     manifest = Builds(run.workspace).read(rule["build"])
-    rows = labelled_rows(run, manifest, rule)
+    rows = labelled_rows(run, manifest, rule, adapters=rule["adapters"])
     evaluation = fit_and_evaluate(
         rows.features,
         rows.labels,
@@ -49,6 +49,7 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
         "per_class": pa.Table.from_pandas(evaluation.per_class, preserve_index=False),
         "split": pa.table({"uid": rows.pairs["uid"], **parts}),
         "predictions": _predictions(rows, evaluation),
+        **further_tables(run, manifest, rule, rows, evaluation),
     }
     return StepOutput(tables=tables, notes={"notes": [*rows.notes, *evaluation.notes], "list": rule["list"]})
 
@@ -108,11 +109,11 @@ def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
     inputs = {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
     if rule.get("split"):
         inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
-    if run.second is not None:
+    if run.second is not None and any(needs_second(name) for name in rule["adapters"]):
         inputs["second"] = second_identity(run)
     return inputs
 
 
 EVALUATE_ADAPTERS = Step(
-    name="evaluate_adapters", compute=evaluate_adapters, inputs=_hash_build, model=encoder_of, seeded=True
+    name="evaluate_adapters", compute=evaluate_adapters, version=2, inputs=_hash_build, model=encoder_of, seeded=True
 )

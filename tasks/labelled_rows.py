@@ -1,6 +1,6 @@
 """What adapters are fitted on: the labelled kept pairs of a build with their features, split, and class texts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from adapters import adapter_class
 from adapters.errors import InvalidFeaturesError
 from adapters.features_record import Features, Floats, Integers
 from adapters.splits import settle_parts, split_by_group, twins
@@ -42,15 +43,18 @@ class LabelledRows:
     notes: tuple[str, ...]
 
 
-def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> LabelledRows:
+def labelled_rows(
+    run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any], *, adapters: Sequence[str]
+) -> LabelledRows:
     """The kept pairs of a build whose label is in the list of the rule, each picture's twins in one part.
 
     The pool of `unlabelled` pictures is the kept pairs without a label of the list or of the unseen sets that have no
-    twin among the val and test pictures.
+    twin among the val and test pictures. Rows by the second backbone are made only where one of `adapters` needs them.
     """
     _check_encoder(run, manifest)
+    run = run if any(needs_second(name) for name in adapters) else replace(run, second=None)
     everyone, groups_of_all = _groups(run, manifest)
-    kept = _kept(run, manifest)
+    kept = kept_pairs(run, manifest)
     groups = groups_of_all[pc.index_in(kept["uid"], everyone).to_numpy()]
     classes = tuple(rule["classes"])
     known = pc.fill_null(pc.is_in(kept["label"], pa.array(classes, pa.string())), False).to_numpy()
@@ -84,6 +88,12 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]
     )
 
 
+def needs_second(adapter: str) -> bool:
+    """Whether an adapter cannot do without a second backbone."""
+    kind = adapter_class(adapter)
+    return "second" in {*kind.needs, *kind.row_needs}
+
+
 def _check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
     """Refuse to compare pictures and texts of two encoders."""
     made, chosen = manifest["encoder"]["identity"], encoder_identity(run)
@@ -107,7 +117,8 @@ def _groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Array, Strings]:
     return everyone["uid"].combine_chunks(), twins(everyone["uid"].to_pylist(), everyone["group"].to_pylist(), merged)
 
 
-def _kept(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
+def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
+    """uid, image_id, label, url and the chosen caption of the kept pairs of a build that have a picture, by uid."""
     samples = Samples(run.workspace, manifest["recipe_name"])
     rows = samples.read(manifest["samples"]["version"], where=f"{manifest['samples']['last']}_verdict = 'kept'")
     caption = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"

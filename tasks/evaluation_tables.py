@@ -1,0 +1,81 @@
+"""What an evaluation says beside its results: pairs of adapters, head and tail classes, pictures of no class."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from adapters.evaluation.experiment import Evaluation
+from adapters.evaluation.head_tail import head_tail, tail_classes
+from adapters.evaluation.paired import paired_tests
+from adapters.evaluation.unseen import judge_unseen
+from adapters.methods.cooked import Cooked
+from curation.matching import Matcher
+from storage.samples import Samples
+from tasks.labelled_rows import LabelledRows
+from tasks.run import Run
+
+
+def further_tables(
+    run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any], rows: LabelledRows, evaluation: Evaluation
+) -> dict[str, pa.Table]:
+    """Tables by name; each that has something to say.
+
+    `pairs`: every two adapters on the test pictures. `frequencies`: how many captions of the pool name each class or
+    one of its synonyms, and whether it is of the tail. `head_tail`: accuracy in both, per adapter. `ood`: every score
+    on the unseen pictures, by the logits of the adapter that validation liked best.
+    """
+    test = np.flatnonzero(rows.split == "test")
+    if not len(test):
+        return {}
+    labels, groups = rows.labels[test], rows.groups[test]
+    predictions = {key: logits.argmax(axis=1) for key, logits in evaluation.test_logits.items()}
+    correct = {f"{name} {texts}": found == labels for (name, texts), found in predictions.items()}
+    counts = class_frequencies(run, manifest, rule)
+    frequencies = pd.DataFrame({"class": rows.classes, "captions": counts, "tail": tail_classes(counts, rows.classes)})
+    parts = [
+        head_tail(found, labels, rows.classes, counts, seed=run.seed, groups=groups).assign(name=name, texts=texts)
+        for (name, texts), found in predictions.items()
+    ]
+    tables = {
+        "pairs": paired_tests(correct, seed=run.seed, groups=groups),
+        "frequencies": frequencies,
+        "head_tail": pd.concat(parts, ignore_index=True),
+        "ood": _unseen(run, rows, evaluation, test),
+    }
+    return {name: pa.Table.from_pandas(table, preserve_index=False) for name, table in tables.items() if len(table)}
+
+
+def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> np.ndarray:
+    """Captions of the whole pool (c,) that name the class or one of its accepted synonyms, each caption once."""
+    captions = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["caption"])
+    synonyms = rule["texts"].get("synonyms", {})
+    names = [list(dict.fromkeys([name, *synonyms.get(name, ())])) for name in rule["classes"]]
+    owner = np.repeat(np.arange(len(names)), [len(some) for some in names])
+    matcher = Matcher([text for some in names for text in some], "normalized", plurals=True)
+    found = matcher.match(captions["caption"].combine_chunks())
+    lengths = np.diff(found.offsets.to_numpy())
+    caption = np.repeat(np.arange(len(found)), lengths)
+    pairs = np.unique(np.stack([caption, owner[found.flatten().to_numpy()]]), axis=1)
+    return np.bincount(pairs[1], minlength=len(names))
+
+
+def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> pd.DataFrame:
+    """The out-of-distribution table of the best adapter by validation; COOkeD's scores from an ensemble of its own."""
+    if not rows.unseen:
+        return pd.DataFrame()
+    name, texts = evaluation.best_on_validation()
+    prototypes = rows.prototypes.get(texts, rows.prototypes["names"])
+    features = rows.features.with_prototypes(prototypes)
+    train = np.flatnonzero(rows.split == "train")
+    table = judge_unseen(
+        evaluation.fitted[name, texts].adapter,
+        features.rows(test),
+        {kind: unseen.with_prototypes(prototypes) for kind, unseen in rows.unseen.items()},
+        groups=rows.groups[test],
+        seed=run.seed,
+        cooked=Cooked().fit(features.rows(train), rows.labels[train]),
+    )
+    return table.assign(name=name, texts=texts)
