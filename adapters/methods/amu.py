@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from adapters.class_statistics import check_choice
+from adapters.class_statistics import check_choice, class_means
 from adapters.contract import Adapter, Grid, affine, check_positive
 from adapters.errors import InvalidFeaturesError, ParameterError
 from adapters.evaluation.measures import softmax
 from adapters.features_record import Features, Floats, Integers
-from adapters.methods.gda import class_means_and_scatter
 from adapters.methods.zero_shot import cosine_logits
 from adapters.training import Schedule, epoch_batches, minimise, row_keys
 
@@ -98,7 +97,7 @@ class AMU(Adapter):
         if len(present) < 2:
             self.fallback_ = f"zero-shot: the head needs 2 classes with images; got {len(present)}"
             return
-        means, _ = class_means_and_scatter(second.astype(np.float64), labels, self.support_)
+        means = class_means(second.astype(np.float64), labels, self.support_)
         self.weight_[:] = self._trained(features, labels, means[present], present)
 
     def _trained(self, features: Features, labels: Integers, means: Floats, present: Integers) -> Floats:

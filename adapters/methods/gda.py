@@ -64,9 +64,3 @@ def discriminant(
     """
     statistics = ClassStatistics.of(rows, labels, n_classes=n_classes)
     return closed_form(statistics, precision_scale=precision_scale, prior=prior)
-
-
-def class_means_and_scatter(rows: Floats, labels: Integers, counts: Integers) -> tuple[Floats, Floats]:
-    """Class means (c, d), zero where a class has no row, and the pooled scatter Q (d, d) of the rows around them."""
-    statistics = ClassStatistics.of(rows, labels, n_classes=len(counts))
-    return statistics.means, statistics.scatter

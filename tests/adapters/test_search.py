@@ -15,8 +15,8 @@ from adapters.search import FULL_GRID, tune
 
 
 def tuned(kind, digits, *, train=slice(0, 200), val=slice(200, 500), **options):
-    train_features, train_labels = digits.part(train.start, train.stop)
-    validation, validation_labels = digits.part(val.start, val.stop)
+    train_features, train_labels = digits.complete(train.start, train.stop)
+    validation, validation_labels = digits.complete(val.start, val.stop)
     return tune(
         kind,
         train=train_features,
@@ -46,13 +46,13 @@ def test_the_whole_curve_is_kept_and_its_best_point_is_chosen(digits):
 
 def test_each_point_of_the_curve_is_the_accuracy_of_that_adapter(digits):
     found = tuned(GDA, digits)
-    (train, labels), (validation, truth) = digits.part(0, 200), digits.part(200, 500)
+    (train, labels), (validation, truth) = digits.complete(0, 200), digits.complete(200, 500)
     for alpha, accuracy in zip(found.curve["alpha"], found.curve["validation_accuracy"], strict=True):
         assert np.mean(GDA(alpha=alpha).fit(train, labels).predict(validation) == truth) == accuracy
 
 
 def test_the_first_of_equal_points_wins(digits):
-    found = tuned(GDA, digits, grid=Grid(parameters={"alpha": (10.0, 10.0001, 9.9999)}))
+    found = tuned(GDA, digits, grid=Grid(parameters={"alpha": (10.0, 10.0001, 9.9999)}), guard=False)
     assert found.curve["validation_accuracy"].nunique() == 1
     assert found.chosen == {"alpha": 10.0}
 
@@ -125,7 +125,7 @@ def test_no_validation_rows_choose_nothing(digits, kind):
     assert len(free.curve) == 1
 
 
-@pytest.mark.parametrize("kind", ADAPTERS.values())
+@pytest.mark.parametrize("kind", [kind for kind in ADAPTERS.values() if kind.learns_from in ((), ("support",))])
 def test_no_train_rows_keep_zero_shot(digits, kind):
     found = tuned(kind, digits, train=slice(0, 0))
     assert isinstance(found.adapter, ZeroShot)
