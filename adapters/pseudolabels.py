@@ -30,14 +30,15 @@ class PseudoLabelled(Adapter):
     prompts. The paper weighs the loss of the labelled rows by |pseudo| / |labelled|: here the smaller of the two sets
     is repeated round(larger / smaller) times, so that both have about the same total weight; for GDA repeated rows
     count as rows, in the means, the scatter and its shrinkage; of labelled images no views. No pseudo-labels are held
-    out: neither student picks an epoch. `alpha` is 1 where nothing is searched: the evidence in its own units.
+    out: neither student picks an epoch. `alpha` is 1 where nothing is searched: the evidence in its own units; its
+    grid is coarser than GDA's, because each value is a chain of fits.
 
     `weight_` (c, d) and `bias_` (c,) are the last student's logits; `pseudo_rows_` (s,) and `pseudo_labels_` (s,) the
     pool rows that it learned from and their classes, by class and falling probability. No pseudo-labels: the student
     learns from the labelled rows alone; none of them either: zero-shot. Both are said in `fallback_`.
     """
 
-    grid: ClassVar[Grid] = GDA.grid
+    grid: ClassVar[Grid] = Grid(parameters={"alpha": (0.1, 1.0, 10.0)})
     needs: ClassVar[tuple[str, ...]] = ("prototypes", "unlabelled")
     learns_from: ClassVar[tuple[str, ...]] = ("support", "unlabelled")
 

@@ -1,5 +1,6 @@
 """Commands about adapters: fit, evaluate, predict, leaderboard."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -169,10 +170,10 @@ def leaderboard(
     seeds: Annotated[str, typer.Option(help="Seeds of the draws, separated by commas.")] = "1,2,3",
     validation: Annotated[str, typer.Option(help="coop: min(shots, 4) rows per class; full: all.")] = "coop",
     out: Out = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Default: one per processor.")] = None,
     *,
     normalise: Normalise = False,
     guard: Annotated[bool, typer.Option(help="Keep zero-shot where validation shows no gain.")] = True,
-    again: Annotated[bool, typer.Option("--again", help="Make runs that are stored already once more.")] = False,
 ) -> None:
     """Compare adapters over shots and seeds: a table and a plot, with intervals. An interrupted one goes on.
 
@@ -189,14 +190,15 @@ def leaderboard(
         seeds=_numbers("seeds", seeds),
         validation="full" if validation == "full" else "coop",
         guard=guard,
+        processes=processes or os.cpu_count() or 1,
     )
     if validation not in ("coop", "full"):
         raise UsageError(f"`--validation` must be coop or full; got `{validation}`. Choose one.")
     if recipe is not None:
-        boards = recipe_leaderboards(recipe, contest, out=out, root=root, again=again)
+        boards = recipe_leaderboards(recipe, contest, out=out, root=root)
     elif arrays is not None:
         target = out or arrays.with_name(f"{arrays.stem}-leaderboard")
-        boards = [array_leaderboard(arrays, contest, out=target, normalise=normalise, root=root, again=again)]
+        boards = [array_leaderboard(arrays, contest, out=target, normalise=normalise, root=root)]
     if as_json:
         print_json({"leaderboards": boards})
         return

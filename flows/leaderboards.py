@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +33,17 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Which adapters compete, over which shots and seeds, and how validation rows are taken."""
+    """Which adapters compete, over which shots and seeds, how validation rows are taken, and in how many processes."""
 
     adapters: Sequence[str] = tuple(ADAPTERS)
     shots: Sequence[int] = (1, 2, 4, 8, 16)
     seeds: Sequence[int] = (1, 2, 3)
     validation: Validation = "coop"
     guard: bool = True
+    processes: int = 1
 
 
-def recipe_leaderboards(
-    recipe: Path, contest: Contest, *, out: Path | None, root: Path | None, again: bool
-) -> list[dict[str, Any]]:
+def recipe_leaderboards(recipe: Path, contest: Contest, *, out: Path | None, root: Path | None) -> list[dict[str, Any]]:
     """A leaderboard per class list of a recipe, on its latest build."""
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root)
@@ -68,12 +69,12 @@ def recipe_leaderboards(
         }
         folder = out or run.workspace.reports / f"{rule['build']}-{rule['list']}-leaderboard"
         runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, contest))
-        found.append(_hold(given, contest, runs, folder, progress=run.progress, title=rule["list"], again=again))
+        found.append(_hold(given, contest, runs, folder, progress=run.progress, title=rule["list"]))
     return found
 
 
 def array_leaderboard(
-    arrays: Path, contest: Contest, *, out: Path, normalise: bool, root: Path | None, again: bool
+    arrays: Path, contest: Contest, *, out: Path, normalise: bool, root: Path | None
 ) -> dict[str, Any]:
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
     run = workspace_run(root)
@@ -92,7 +93,7 @@ def array_leaderboard(
     }
     hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in found.items()}
     runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, contest))
-    return _hold(given, contest, runs, out, progress=run.progress, title=arrays.stem, again=again)
+    return _hold(given, contest, runs, out, progress=run.progress, title=arrays.stem)
 
 
 def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -116,23 +117,40 @@ def _hold(
     *,
     progress: Progress,
     title: str,
-    again: bool,
 ) -> dict[str, Any]:
-    """Make the runs that are not stored yet, and write `leaderboard.json`, `.csv`, `.svg` and `pairs.csv` to `out`."""
-    stored = [] if again else [LeaderboardRun(row=row, correct=correct) for row, correct in runs.all()]
-    with progress.bar(f"leaderboard {title}", None) as advance:
+    """Make the runs that are not stored yet, and write `leaderboard.json`, `.csv`, `.svg` and `runs.csv` to `out`.
 
-        def keep(run: LeaderboardRun, _finished: int, _all: int) -> None:
-            runs.add(run.row, run.correct)
-            advance(1)
-
-        board = leaderboard(
-            **given,
-            **{**asdict(contest), "adapters": [adapter_name(name) for name in contest.adapters]},
-            done={run.key: run for run in stored},
-            progress=keep,
-        )
+    Adapters are shared out over processes, each of which stores its runs; the table is then put together from these.
+    """
+    names = list(dict.fromkeys(adapter_name(name) for name in contest.adapters))
+    shares = [replace(contest, adapters=(name,)) for name in names]
+    with progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
+        if contest.processes > 1 and len(shares) > 1:
+            with ProcessPoolExecutor(contest.processes, mp_context=get_context("spawn")) as pool:
+                for finished in as_completed([pool.submit(_compete, given, share, runs) for share in shares]):
+                    finished.result()
+                    advance(1)
+        else:
+            for share in shares:
+                _compete(given, share, runs)
+                advance(1)
+    board = _compete(given, replace(contest, adapters=tuple(names)), runs)
     return _write(board, out, title)
+
+
+def _compete(given: dict[str, Any], contest: Contest, runs: LeaderboardRuns) -> Leaderboard:
+    """The leaderboard of some adapters; what is stored is not made again, and what is made is stored at once."""
+    from threadpoolctl import threadpool_limits
+
+    stored = (LeaderboardRun(row=row, correct=correct) for row, correct in runs.all())
+    options = {name: value for name, value in asdict(contest).items() if name != "processes"}
+    with threadpool_limits(limits=1 if contest.processes > 1 else None):
+        return leaderboard(
+            **given,
+            **options,
+            done={run.key: run for run in stored},
+            progress=lambda run, _finished, _all: runs.add(run.row, run.correct),
+        )
 
 
 def _write(board: Leaderboard, out: Path, title: str) -> dict[str, Any]:
