@@ -140,7 +140,7 @@ def _hold(
 
 def _compete(given: dict[str, Any], contest: Contest, runs: LeaderboardRuns) -> Leaderboard:
     """The leaderboard of some adapters; what is stored is not made again, and what is made is stored at once."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     stored = (LeaderboardRun(row=row, correct=correct) for row, correct in runs.all())
     options = {name: value for name, value in asdict(contest).items() if name != "processes"}
