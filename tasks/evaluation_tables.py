@@ -1,4 +1,4 @@
-"""What an evaluation says beside its results: pairs of adapters, head and tail classes, pictures of no class."""
+"""What an evaluation says beside its results: pairs of adapters, head and tail, confidence, pictures of no class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,15 +7,20 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from adapters.evaluation.calibration import reliability
 from adapters.evaluation.experiment import Evaluation
 from adapters.evaluation.head_tail import head_tail, tail_classes
+from adapters.evaluation.measures import softmax
 from adapters.evaluation.paired import paired_tests
 from adapters.evaluation.unseen import judge_unseen
+from adapters.features_record import Integers
 from adapters.methods.cooked import Cooked
 from curation.matching import Matcher
 from storage.samples import Samples
 from tasks.labelled_rows import LabelledRows
 from tasks.run import Run
+
+AS_FITTED, AT_TEMPERATURE = "as fitted", "at temperature"
 
 
 def further_tables(
@@ -24,8 +29,9 @@ def further_tables(
     """Tables by name; each that has something to say.
 
     `pairs`: every two adapters on the test pictures. `frequencies`: how many captions of the pool name each class or
-    one of its synonyms, and whether it is of the tail. `head_tail`: accuracy in both, per adapter. `ood`: every score
-    on the unseen pictures, by the logits of the adapter that validation liked best.
+    one of its synonyms, and whether it is of the tail. `head_tail`: accuracy in both, per adapter. `reliability`: bins
+    of confidence, per adapter, as fitted and at its temperature. `ood`: every score on the unseen pictures, by the
+    logits of the adapter that validation liked best.
     """
     test = np.flatnonzero(rows.split == "test")
     if not len(test):
@@ -43,9 +49,26 @@ def further_tables(
         "pairs": paired_tests(correct, seed=run.seed, groups=groups),
         "frequencies": frequencies,
         "head_tail": pd.concat(parts, ignore_index=True),
+        "reliability": reliability_bins(evaluation, labels),
         "ood": _unseen(run, rows, evaluation, test),
     }
     return {name: pa.Table.from_pandas(table, preserve_index=False) for name, table in tables.items() if len(table)}
+
+
+def reliability_bins(evaluation: Evaluation, labels: Integers) -> pd.DataFrame:
+    """Fifteen bins per adapter, texts and state: name, texts, state, lower, upper, n, confidence, accuracy.
+
+    `state` is "as fitted" or "at temperature"; the second is left out where no validation row could fit one. `labels`
+    are those of the test rows. `confidence` and `accuracy` are NaN in empty bins.
+    """
+    temperatures = {(row["name"], row["texts"]): row["temperature"] for row in evaluation.results.to_dict("records")}
+    tables = []
+    for (name, texts), logits in evaluation.test_logits.items():
+        for state, temperature in ((AS_FITTED, 1.0), (AT_TEMPERATURE, temperatures[name, texts])):
+            if np.isfinite(temperature):
+                bins = reliability(softmax(logits / temperature), labels).drop(columns="gap")
+                tables.append(bins.assign(name=name, texts=texts, state=state))
+    return pd.concat(tables, ignore_index=True)
 
 
 def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> np.ndarray:
