@@ -176,6 +176,11 @@ def _protocol(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> dict[
         "guard": arena.guard,
         "baseline": f"zero_shot with {arena.baseline}",
         "texts": list(arena.prototypes),
+        "unlabelled": (
+            "the train rows that were not drawn, without their labels"
+            if arena.features.unlabelled is None
+            else f"a pool of {len(arena.features.unlabelled)} images"
+        ),
         "classes": len(arena.classes),
         "train_pool": int(np.sum(arena.split == "train")),
         "validation_pool": int(np.sum(arena.split == "val")),

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -122,7 +122,9 @@ class Arena:
         """Why adapter `name` cannot run on these features, naming the fields; "" where it can."""
         kind = adapter_class(name)
         try:
-            self._record(kind, texts).require(*dict.fromkeys((*kind.needs, *kind.row_needs)), by=name)
+            nobody = np.empty(0, dtype=np.int64)
+            record = self._with_pool(self._record(kind, texts), kind, nobody)
+            record.require(*dict.fromkeys((*kind.needs, *kind.row_needs)), by=name)
         except MissingFeaturesError as error:
             return str(error)
         return ""
@@ -145,8 +147,8 @@ class Arena:
     def run(self, key: RunKey) -> Run:
         """Fit, tune and judge. MissingFeaturesError where the features do not hold what the adapter needs."""
         kind = adapter_class(key.name)
-        features = self._record(kind, key.texts)
         train, validation = self._train_rows(kind, key), self._validation_rows(key)
+        features = self._with_pool(self._record(kind, key.texts), kind, train)
         started = time.perf_counter()
         tuned = tune(
             kind,
@@ -171,6 +173,14 @@ class Arena:
     def _record(self, kind: type[Adapter], texts: str) -> Features:
         """All rows with the prototypes of these texts; those of the baseline for an adapter that uses none."""
         return self._records[texts if kind.uses_texts else self.baseline]
+
+    def _with_pool(self, features: Features, kind: type[Adapter], drawn: Integers) -> Features:
+        """The train rows that were not drawn as the unlabelled pool, without their labels, where there is none."""
+        if "unlabelled" not in kind.needs or features.unlabelled is not None:
+            return features
+        rest = np.setdiff1d(np.flatnonzero(self.split == "train"), drawn)
+        second = None if features.second is None else features.second[rest]
+        return replace(features, unlabelled=features.image[rest], unlabelled_second=second)
 
     def _train_rows(self, kind: type[Adapter], key: RunKey) -> Integers:
         if "support" not in kind.learns_from:

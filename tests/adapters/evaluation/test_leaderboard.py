@@ -240,3 +240,24 @@ def test_rows_are_drawn_from_their_own_part_and_groups_stay_apart(rows):
     drawn = {part: arena.draw(part, 16, 1).indices for part in ("train", "val")}
     assert all((rows["split"][found] == part).all() for part, found in drawn.items())
     assert not set(rows["groups"][drawn["train"]]) & set(rows["groups"][drawn["val"]])
+
+
+def test_without_a_pool_the_train_rows_that_were_not_drawn_are_the_unlabelled_ones(digits):
+    split = np.array(["train"] * 200 + ["val"] * 100 + ["test"] * 100)
+    features, labels = digits.part(0, 400)
+    arena = Arena(
+        features=features,
+        labels=labels,
+        split=split,
+        groups=digits.groups[:400],
+        keys=[str(row) for row in range(400)],
+        classes=digits.classes,
+        prototypes={"names": digits.prototypes["names"]},
+    )
+    assert arena.missing("gda_em", "names") == ""
+    drawn = arena.draw("train", 2, 1).indices
+    pool = arena._with_pool(features, adapters.adapter_class("grip"), drawn).unlabelled
+    assert len(pool) == 200 - len(drawn)
+    rest = np.setdiff1d(np.arange(200), drawn)
+    assert np.array_equal(pool, features.image[rest])
+    assert arena._with_pool(features, adapters.adapter_class("gda"), drawn).unlabelled is None
