@@ -104,12 +104,13 @@ def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:
 
 
 def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
-    """A column of the pool as text; null where it has no value."""
+    """A column of the pool as text; null where it has no value, or an empty one."""
     if name not in pairs.column_names:
         raise PoolError(
             f"`{field}` must be a column of the pool; got `{name}`. It has {', '.join(sorted(pairs.column_names))}."
         )
-    return as_text(pairs[name])[0]
+    text = as_text(pairs[name])[0]
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
 COLLECT = Step(name="collect", compute=collect_pairs, inputs=hash_sources)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import SplitError
-from adapters.splits import PARTS, check_whole_groups, split_by_group, twins, unit_hash
+from adapters.splits import PARTS, check_whole_groups, settle_parts, split_by_group, twins, unit_hash
 
 GOLDEN = ["val", "test", "val", "train", "val", "val", "train", "val", "train", "val", "test", "test"]
 
@@ -158,3 +158,34 @@ def test_a_long_chain_of_merges_is_one_group():
     uids = [f"{i:05}" for i in range(20000)]
     joined = twins(uids, [""] * 20000, [(uids[i], uids[i + 1]) for i in range(19999)])
     assert set(joined.tolist()) == {"00000"}
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(names, st.sampled_from([*PARTS, ""])), min_size=1, max_size=40))
+def test_a_given_split_is_settled_so_that_no_group_lies_in_two_parts(pairs):
+    groups, split = (np.array(column, dtype=np.str_) for column in zip(*pairs, strict=True))
+    kept, stays, notes = settle_parts(split, groups)
+    assert np.array_equal(kept, split)
+    check_whole_groups(split[stays], groups[stays])
+    assert not (split[stays] == "").any()
+    assert (not notes) == bool(stays.all())
+    for name in set(groups.tolist()):
+        given_parts = set(split[groups == name].tolist()) - {""}
+        if "test" in given_parts:
+            assert (split[(groups == name) & stays] == "test").all()
+
+
+def test_rows_that_a_split_leaves_out_are_counted_by_why():
+    split = np.array(["train", "test", "", "train", "val"])
+    groups = np.array(["a", "a", "b", "c", "c"])
+    _, stays, notes = settle_parts(split, groups)
+    assert stays.tolist() == [False, True, False, False, True]
+    assert notes == (
+        "1 rows are in no part of the split: left out",
+        "2 rows have a twin in a part that is judged later: left out",
+    )
+
+
+def test_an_unknown_part_of_a_given_split_is_refused():
+    with pytest.raises(SplitError, match="must hold train, val, test only; got `dev`"):
+        settle_parts(np.array(["dev"]), np.array(["a"]))
