@@ -8,7 +8,7 @@ import numpy as np
 
 from adapters.contract import Adapter, Grid
 from adapters.errors import ParameterError
-from adapters.evaluation.measures import accuracy
+from adapters.evaluation.bootstrap import Interval, bootstrap_accuracy
 from adapters.features_record import Features, Integers, checked_labels
 from adapters.search import Tuned, tune
 
@@ -17,11 +17,14 @@ from adapters.search import Tuned, tune
 class BaseToNew:
     """Accuracy of base classes among base and of new classes among new, in 0 to 1, NaN without test rows.
 
-    `harmonic_mean` is that of the two. `tuned` is the adapter as found on the base classes alone.
+    The intervals are 95 %, over resamples of the test rows. `harmonic_mean` is that of the two. `tuned` is the adapter
+    as found on the base classes alone.
     """
 
     base: float
     new: float
+    base_interval: Interval
+    new_interval: Interval
     harmonic_mean: float
     base_rows: int
     new_rows: int
@@ -40,11 +43,13 @@ def evaluate_base_to_new(
     grid: Grid | None = None,
     fixed: Mapping[str, Any] | None = None,
     guard: bool = True,
+    seed: int = 0,
 ) -> BaseToNew:
     """Tune `adapter` on the base classes, then fit it with its choice on base rows and the prototypes of all classes.
 
     Labels are positions in the prototypes of `train`. Rows of new classes in train and validation are not looked at;
-    what else describes a class (texts, contexts) goes with it. `grid`, `fixed` and `guard` are those of `tune`.
+    what else describes a class (texts, contexts) goes with it. `grid`, `fixed` and `guard` are those of `tune`; `seed`
+    is that of the intervals.
     """
     base, new = split_classes(len(train.required_prototypes(by=adapter.__name__)))
     fit_rows = _rows_of(train, train_labels, base, like=train)
@@ -61,12 +66,15 @@ def evaluate_base_to_new(
     )
     on_all = type(tuned.adapter)().set_params(**tuned.adapter.get_params()).fit(*fit_rows).calibrate(val_rows[0])
     base_test, new_test = (_rows_of(test, test_labels, classes, like=train) for classes in (base, new))
-    among_base = accuracy(tuned.adapter.predict(of_classes(base_test[0], base)), base_test[1])
-    among_new = accuracy(on_all.decision_function(new_test[0])[:, new].argmax(axis=1), new_test[1] - len(base))
+    right_base = tuned.adapter.predict(of_classes(base_test[0], base)) == base_test[1]
+    right_new = on_all.decision_function(new_test[0])[:, new].argmax(axis=1) == new_test[1] - len(base)
+    among_base, among_new = (bootstrap_accuracy(right, seed=seed) for right in (right_base, right_new))
     return BaseToNew(
-        base=among_base,
-        new=among_new,
-        harmonic_mean=harmonic_mean(among_base, among_new),
+        base=among_base.estimate,
+        new=among_new.estimate,
+        base_interval=among_base,
+        new_interval=among_new,
+        harmonic_mean=harmonic_mean(among_base.estimate, among_new.estimate),
         base_rows=len(base_test[1]),
         new_rows=len(new_test[1]),
         tuned=tuned,

@@ -10,7 +10,22 @@ from flows.cli_errors import report_errors
 
 COMMANDS = [
     *("demo", "init", "check", "plan", "rebuild", "builds", "promote", "describe", "extract"),
-    *("fit", "evaluate", "why", "diff", "verify", "report", "export", "serve"),
+    *(
+        "fit",
+        "evaluate",
+        "predict",
+        "leaderboard",
+        "probe",
+        "export-adapter",
+        "base-to-new",
+        "sessions",
+        "why",
+        "diff",
+        "verify",
+        "report",
+        "export",
+        "serve",
+    ),
 ]
 
 
