@@ -1,4 +1,4 @@
-"""Commands about adapters: fit, evaluate, predict, leaderboard."""
+"""Commands about adapters: fit, predict, leaderboard, export-adapter."""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows of 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (fit, evaluate, predict, leaderboard, probe, export_adapter):
+    for command in (fit, predict, leaderboard, export_adapter):
         app.command()(command)
 
 
@@ -117,20 +117,6 @@ def _fit_recipe(recipe: Path, root: Path | None, *, as_json: bool) -> None:
         print_json({"adapters": rows})
     else:
         print_rows("chosen on validation", rows)
-
-
-def evaluate(recipe: Recipe, root: Root = None, as_json: AsJson = False) -> None:
-    """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
-
-    Example: evenly evaluate recipes/demo.yaml
-    """
-    from flows.outcome import evaluate_latest
-
-    rows = evaluate_latest(recipe, root=root)
-    if as_json:
-        print_json({"adapters": rows})
-    else:
-        print_rows("on test", rows)
 
 
 def predict(
@@ -250,29 +236,3 @@ def export_adapter(
         print_json(result)
     else:
         print_rows("exported", [result])
-
-
-def probe(
-    recipe: Recipe,
-    root: Root = None,
-    as_json: AsJson = False,
-    out: Out = None,
-    *,
-    corruptions: Annotated[bool, typer.Option(help="Test pictures in twelve corruptions at five strengths.")] = True,
-    diversity: Annotated[bool, typer.Option(help="Diversity of the pictures given their captions.")] = True,
-    binding: Annotated[bool, typer.Option(help="Whether each of two objects gets its own colour.")] = True,
-) -> None:
-    """Probe the adapters of a recipe and its encoder: what corrupted pictures cost, what captions leave open.
-
-    Example: evenly probe recipes/demo.yaml --no-diversity
-    """
-    from flows.probing import probe_latest
-
-    result = probe_latest(recipe, root=root, out=out, corruptions=corruptions, diversity=diversity, binding=binding)
-    if as_json:
-        print_json(result)
-        return
-    for name, rows in result["tables"].items():
-        if not name.startswith("curves"):
-            print_rows(name, rows)
-    print_text(f"tables and plots in {result['out']}")

@@ -1,6 +1,6 @@
-"""What the commands ask of builds that exist: list, open, promote, report, export, extract, fit, evaluate."""
+"""What the commands ask of builds that exist: list, open, promote, report, export, extract, fit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from flows.opening import run_in
 from flows.recipe import read_recipe
 from storage.builds import Builds
 from storage.exports import EXPORTS
-from storage.ledger import Ledger
+from storage.ledger import Ledger, StepRecord
 from storage.samples import Samples
 from storage.workspace import Workspace
 from tasks import audit
@@ -77,12 +77,17 @@ def write_report(build: str, *, root: Root = None) -> Path:
 
 def adapter_rows(workspace: Workspace, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The evaluated adapters of a build, one row each."""
+    records = audit.latest_of(Ledger(workspace), "evaluate_adapters", build=str(manifest["build"]))
+    return _results(workspace, records)
+
+
+def _results(workspace: Workspace, records: Sequence[StepRecord]) -> list[dict[str, Any]]:
     ledger = Ledger(workspace)
-    records = audit.latest_of(ledger, "evaluate_adapters", build=str(manifest["build"]))
-    rows: list[dict[str, Any]] = []
-    for record in records:
-        rows += ({"list": record.rule["list"], **row} for row in ledger.table(record, "results").to_pylist())
-    return rows
+    return [
+        {"list": record.rule["list"], **row}
+        for record in records
+        for row in ledger.table(record, "results").to_pylist()
+    ]
 
 
 def export_build(build: str, *, to: str, out: Path | None, root: Root = None) -> dict[str, Any]:
@@ -111,7 +116,8 @@ def extract_latest(recipe: Path, *, root: Root = None) -> dict[str, Any]:
 def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
     """Fit the adapters of a recipe on its latest build; what validation chose, and where they are saved."""
     names = ("list", "name", "texts", "chosen", "validation_accuracy", "validation_rows", "kept_zero_shot", "why")
-    workspace, manifest, rows = _fitted(recipe, root)
+    workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
+    rows = _results(workspace, evaluations_of(recipe, workspace, manifest))
     folder = workspace.adapters / str(manifest["build"])
     return [
         {
@@ -122,13 +128,8 @@ def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
     ]
 
 
-def evaluate_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
-    """Evaluate the adapters of a recipe on the test part of its latest build."""
-    return _fitted(recipe, root)[2]
-
-
-def _fitted(recipe: Path, root: Root) -> tuple[Workspace, dict[str, Any], list[dict[str, Any]]]:
-    chosen = read_recipe(recipe)
-    workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
-    fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
-    return workspace, manifest, adapter_rows(workspace, manifest)
+def evaluations_of(recipe: Path, workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
+    """The evaluation of each class list of a recipe on a build, made where it is not there yet."""
+    keys = fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
+    ledger = Ledger(workspace)
+    return [record for key in keys if (record := ledger.find(key)) is not None]

@@ -74,6 +74,7 @@ def logistic_regression(
     model = LogisticRegression(C=C, solver="lbfgs", max_iter=max_iterations)
     # One thread: the products are small and thousands, and on busy cores waiting for a second thread cost 50-fold.
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # few images per class are meant
         warnings.simplefilter("ignore", ConvergenceWarning)  # said by what is returned instead
         model.fit(rows.astype(np.float64), labels)
     found, intercepts = model.coef_, model.intercept_

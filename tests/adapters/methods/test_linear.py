@@ -51,3 +51,10 @@ def test_the_texts_do_not_matter(digits):
 def test_a_penalty_out_of_range_is_refused(digits, C):
     with pytest.raises(ParameterError, match="`C` must be a finite number above 0"):
         LinearProbe(C=C).fit(*digits.part(0, 50))
+
+
+def test_one_image_per_class_is_no_cause_for_a_warning(digits, recwarn):
+    features, labels = digits.part(0, 200)
+    first = np.array([np.flatnonzero(labels == c)[0] for c in range(10)])
+    LinearProbe().fit(features.rows(first), labels[first])
+    assert not recwarn.list
