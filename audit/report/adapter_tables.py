@@ -1,0 +1,90 @@
+"""The tables of an evaluation, arranged for people: one row per adapter, or per score, or per pair."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+NO_TEXTS = " none"
+REMEDIES = {"negation_prototypes": "negations", "rejection_prototypes": "rejections"}
+"""What a recipe's class list must name so that a score has the fields that it needs."""
+
+
+def by_adapter(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows of `head_tail`, one per adapter in their order: name, texts, and the rows head, tail and gap."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        who = {"name": row["name"], "texts": row["texts"]}
+        found.setdefault((row["name"], row["texts"]), who)[row["part"]] = row
+    return list(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """How well scores tell test pictures from those of no class.
+
+    `sets`: name, kind, n of each set of pictures, "near" ones first as they come. `scores`: score, note, `by_set` (set
+    -> row of `ood`), and `mean`, the row of the mean over near and far where there is more than one set. `skipped`:
+    score, what it needs, and the `remedy` in words. `name` and `texts` are those of the adapter that gave the logits.
+    """
+
+    n: int
+    name: str
+    texts: str
+    sets: list[dict[str, Any]]
+    scores: list[dict[str, Any]]
+    skipped: list[dict[str, str]]
+
+
+def unseen_of(rows: Sequence[Row]) -> Unseen | None:
+    """The rows of `ood`, one per score; None where no score was measured."""
+    told = [row for row in rows if not row["skipped"]]
+    if not told:
+        return None
+    sets = {row["set"]: {"name": row["set"], "kind": row["kind"], "n": row["n_ood"]} for row in told if not _mean(row)}
+    scores: dict[str, dict[str, Any]] = {}
+    for row in told:
+        score = scores.setdefault(
+            row["score"], {"score": row["score"], "note": row["note"], "by_set": {}, "mean": None}
+        )
+        if not _mean(row):
+            score["by_set"][row["set"]] = row
+        elif row["kind"] == "mean" and len(sets) > 1:
+            score["mean"] = row
+    return Unseen(
+        n=told[0]["n_id"],
+        name=told[0]["name"],
+        texts=told[0]["texts"],
+        sets=list(sets.values()),
+        scores=list(scores.values()),
+        skipped=[
+            {"score": row["score"], "needs": row["skipped"], "remedy": _remedy(row["skipped"])}
+            for row in rows
+            if row["skipped"]
+        ],
+    )
+
+
+def _mean(row: Row) -> bool:
+    return bool(row["set"] == "mean")
+
+
+def _remedy(fields: str) -> str:
+    keys = [f"`{key}`" for field, key in REMEDIES.items() if field in fields]
+    return f"name {' and '.join(keys)} with the class list in the recipe" if keys else ""
+
+
+def notes_of(unseen: Unseen) -> dict[str, list[str]]:
+    """What must be said of scores, and of which."""
+    found: dict[str, list[str]] = {}
+    for score in unseen.scores:
+        if score["note"]:
+            found.setdefault(score["note"], []).append(score["score"])
+    return found
+
+
+def better_and_worse(pairs: Sequence[Row], *, alpha: float) -> list[tuple[str, str]]:
+    """The better and the worse adapter, in words, of each row of `pairs` whose Holm p is below `alpha`."""
+    named = [(row, row["a"].removesuffix(NO_TEXTS), row["b"].removesuffix(NO_TEXTS)) for row in pairs]
+    return [(b, a) if row["difference"] > 0 else (a, b) for row, a, b in named if row["p_holm"] < alpha]

@@ -1,0 +1,57 @@
+"""Accuracy of stored predictions in slices of the test pictures, by columns of the sample table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from adapters.evaluation.quartiles import slices_of
+from adapters.evaluation.slices import slice_table
+from storage.ledger import Ledger, StepRecord
+from storage.samples import Samples
+from storage.workspace import Workspace
+
+
+def sliceable_columns(workspace: Workspace, manifest: Mapping[str, Any]) -> list[str]:
+    """The columns of a build's sample table whose values can be told apart as text: all but nested and binary ones."""
+    none = Samples(workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], where="uid IS NULL")
+    return [one.name for one in none.schema if not (pt.is_nested(one.type) or pt.is_binary(one.type))]
+
+
+def slice_predictions(
+    workspace: Workspace, manifest: Mapping[str, Any], evaluation: StepRecord, columns: Sequence[str], *, seed: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """What `slice_table` says of each column and adapter, with its `name` and `texts`; and which columns were binned.
+
+    The slices of a column, quartiles of numbers too, are those of all labelled pictures of the evaluation: one that
+    only train or val pictures have is "empty". They come in the order of `slices_of`.
+    """
+    ledger = Ledger(workspace)
+    split = ledger.table(evaluation, "split", ["uid", "group"])
+    uids = split["uid"].combine_chunks()
+    groups = np.array(split["group"].to_pylist(), dtype=np.str_)
+    samples = Samples(workspace, manifest["recipe_name"]).read(
+        manifest["samples"]["version"], list(dict.fromkeys(["uid", *columns]))
+    )
+    rows = samples.take(pc.index_in(uids, samples["uid"].combine_chunks()))
+    slicings = {column: slices_of(rows[column].to_pylist()) for column in columns}
+    predictions = ledger.table(evaluation, "predictions").to_pandas()
+    tables = []
+    for column, slicing in slicings.items():
+        for (name, texts), mine in predictions.groupby(["name", "texts"], sort=False):
+            at = pc.index_in(pa.array(mine["uid"]), uids).to_numpy()
+            table = slice_table(
+                (mine["class"] == mine["predicted"]).to_numpy(),
+                {column: slicing.names[at]},
+                expected={column: slicing.order},
+                groups=groups[at],
+                seed=seed,
+            )
+            ordered = table.set_index("value").loc[list(slicing.order)].reset_index()
+            tables.append(ordered.assign(name=name, texts=texts))
+    binned = [column for column, slicing in slicings.items() if slicing.binned]
+    return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()), binned
