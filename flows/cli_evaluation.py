@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from flows.cli_evaluation_tables import print_evaluation
-from flows.cli_output import AsJson, Root, print_json, print_rows, print_text
+from flows.cli_output import AsJson, Root, print_json
+from flows.cli_probe_tables import print_probes
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
@@ -57,7 +58,4 @@ def probe(
     if as_json:
         print_json(result)
         return
-    for name, rows in result["tables"].items():
-        if not name.startswith("curves"):
-            print_rows(name, rows)
-    print_text(f"tables and plots in {result['out']}")
+    print_probes(result)

@@ -9,7 +9,7 @@ import pandas as pd
 from adapters.evaluation.slices import worst_slices
 from flows.array_fitting import plain
 from flows.cli_errors import UsageError
-from flows.outcome import Root, evaluations_of, open_build
+from flows.outcome import Root, best_on_validation, evaluations_of, open_build
 from flows.recipe import read_recipe
 from storage.ledger import Ledger, StepRecord
 from storage.workspace import Workspace
@@ -44,11 +44,6 @@ def evaluate_latest(recipe: Path, *, root: Root = None, slices: Sequence[str] = 
             facts |= {"slices": _rows(table), "worst_slices": _worst(table), "binned": binned}
         found.append(facts)
     return {"build": manifest["build"], "lists": found}
-
-
-def best_on_validation(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The row with the highest validation accuracy, the first of equal ones; None where there are none."""
-    return max(results, key=lambda row: row["validation_accuracy"] or -1.0, default=None)
 
 
 def _facts(workspace: Workspace, record: StepRecord) -> dict[str, Any]:

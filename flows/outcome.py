@@ -133,3 +133,8 @@ def evaluations_of(recipe: Path, workspace: Workspace, manifest: Mapping[str, An
     keys = fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
     ledger = Ledger(workspace)
     return [record for key in keys if (record := ledger.find(key)) is not None]
+
+
+def best_on_validation(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row with the highest validation accuracy, the first of equal ones; None where there are none."""
+    return max(results, key=lambda row: row["validation_accuracy"] or -1.0, default=None)

@@ -1,19 +1,14 @@
-"""Probe the adapters of a recipe: corrupted pictures, diversity of the build, colours of two objects."""
+"""Probe the adapters of a recipe and its encoder: corrupted pictures, diversity of the build, colours of objects."""
 
 from prefect import flow
 
 from flows.class_rules import evaluation_rules
 from flows.opening import run_in
 from flows.recipe import read_recipe
+from storage.builds import Builds
 from tasks.adapters import EVALUATE_ADAPTERS
-from tasks.probes import (
-    ALL_CORRUPTIONS,
-    CORRUPT_PICTURES,
-    DIVERSITY_ROWS,
-    DIVERSITY_SIGMA,
-    MEASURE_DIVERSITY,
-    PROBE_BINDING,
-)
+from tasks.corrupted_pictures import ALL_CORRUPTIONS, CORRUPT_PICTURES
+from tasks.probes import DIVERSITY, MEASURE_DIVERSITY, PROBE_BINDING
 from tasks.step import run_step
 
 
@@ -27,18 +22,17 @@ def probe_adapters(
     binding: bool = True,
     quiet: bool = False,
 ) -> list[str]:
-    """Each probe that is asked for, once per class list where it concerns one; the keys of the step records."""
+    """Each probe that is asked for, corruptions once per class list; the keys of the step records."""
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root, quiet=quiet)
     keys = []
-    for rule in evaluation_rules(run, chosen, recipe, build):
+    if diversity:
+        manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)
+        keys.append(run_step(run, MEASURE_DIVERSITY, (), {"build": manifest["build"]} | DIVERSITY).key)
+    if binding:
+        keys.append(run_step(run, PROBE_BINDING, (), {}).key)
+    for rule in evaluation_rules(run, chosen, recipe, build) if corruptions else ():
         about = {name: rule[name] for name in ("build", "list", "classes")}
-        if corruptions:
-            evaluation = run_step(run, EVALUATE_ADAPTERS, (), rule)
-            keys.append(run_step(run, CORRUPT_PICTURES, (evaluation,), about | ALL_CORRUPTIONS).key)
-        if diversity:
-            measured = {"build": rule["build"], "rows": DIVERSITY_ROWS, "sigma": DIVERSITY_SIGMA}
-            keys.append(run_step(run, MEASURE_DIVERSITY, (), measured).key)
-        if binding:
-            keys.append(run_step(run, PROBE_BINDING, (), {}).key)
-    return list(dict.fromkeys(keys))
+        evaluation = run_step(run, EVALUATE_ADAPTERS, (), rule)
+        keys.append(run_step(run, CORRUPT_PICTURES, (evaluation,), about | ALL_CORRUPTIONS).key)
+    return keys

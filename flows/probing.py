@@ -1,30 +1,34 @@
 """`evenly probe`: run the probes of a recipe's latest build and write what they found as tables and plots."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pandas as pd
 
 from audit.report.curve_plots import corruption_plot
 from audit.report.drawing import standing_alone
 from flows.array_fitting import plain
-from flows.outcome import adapter_rows, open_build
+from flows.outcome import best_on_validation, evaluations_of, open_build
 from flows.probe_adapters import probe_adapters
 from flows.recipe import read_recipe
 from storage.ledger import Ledger, StepRecord
 from storage.records import replace_text
 from storage.workspace import Workspace
 
+Rows = list[dict[str, Any]]
+
 
 def probe_latest(
     recipe: Path, *, root: Path | None, out: Path | None, corruptions: bool, diversity: bool, binding: bool
 ) -> dict[str, Any]:
-    """Tables of the probes by name, as rows, and the folder where they lie as .csv, with a plot per curve.
+    """The build, the folder where tables lie as .csv with a plot per curve, and what each probe found.
 
-    The plots show zero-shot and the adapter that validation liked best.
+    `diversity` and `binding` are rows; `corruptions` holds per class list the tables `curves`, `corruptions`, `models`,
+    the adapters that were `skipped` and why, and the two that are `shown`: zero-shot with names, and of those that were
+    judged the one that validation liked best. Probes that were not asked for are not there.
     """
-    chosen = read_recipe(recipe)
-    workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
+    workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
     keys = probe_adapters(
         recipe=str(recipe),
         build=str(manifest["build"]),
@@ -34,34 +38,51 @@ def probe_latest(
         binding=binding,
     )
     ledger = Ledger(workspace)
-    records = [record for key in keys if (record := ledger.find(key)) is not None]
     folder = out or workspace.reports / f"{manifest['build']}-probes"
     folder.mkdir(parents=True, exist_ok=True)
-    tables: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, Any] = {"build": manifest["build"], "out": str(folder)}
+    records = [record for key in keys if (record := ledger.find(key)) is not None]
     for record in records:
-        for name in record.hashes:
-            rows = plain(ledger.table(record, name).to_pylist())
-            title = f"{name} {record.rule['list']}" if record.rule.get("list") else name
-            tables[title] = rows
-            replace_text(
-                folder / f"{title.replace(' ', '-')}.csv", pa.Table.from_pylist(rows).to_pandas().to_csv(index=False)
-            )
-        if record.name == "corrupt_pictures":
-            _plot(folder, ledger, record, workspace, manifest)
-    return {"build": manifest["build"], "out": str(folder), "tables": tables}
+        tables = {name: plain(ledger.table(record, name).to_pylist()) for name in record.hashes}
+        for name, rows in tables.items():
+            title = "-".join([name, *([record.rule["list"]] if "list" in record.rule else [])])
+            replace_text(folder / f"{title}.csv", pd.DataFrame(rows).to_csv(index=False))
+        if record.name != "corrupt_pictures":
+            found |= tables
+    if corruptions:
+        evaluations = {record.rule["list"]: record for record in evaluations_of(recipe, workspace, manifest)}
+        found["corruptions"] = [
+            _corrupted(workspace, record, evaluations[record.rule["list"]], folder)
+            for record in records
+            if record.name == "corrupt_pictures"
+        ]
+    return found
 
 
-def _plot(folder: Path, ledger: Ledger, record: StepRecord, workspace: Workspace, manifest: dict[str, Any]) -> None:
-    """Curves of zero-shot with names, and of the best on validation among those that were judged."""
-    curves = ledger.table(record, "curves").to_pylist()
-    judged = {(row["name"], row["texts"]) for row in curves}
-    here = [row for row in adapter_rows(workspace, manifest) if row["list"] == record.rule["list"]]
-    best = max(
-        (row for row in here if (row["name"], row["texts"]) in judged), key=lambda row: row["validation_accuracy"]
-    )
-    for name, texts in {("zero_shot", "names"), (best["name"], best["texts"])}:
-        rows = [row for row in curves if (row["name"], row["texts"]) == (name, texts)]
-        clean = next(row["accuracy"] for row in rows if row["corruption"] == "clean")
-        shown = [row for row in rows if row["corruption"] != "clean"]
-        figure = corruption_plot(shown, clean=clean, title=f"{name} with {texts}, {record.rule['list']}")
-        replace_text(folder / f"corruptions-{record.rule['list']}-{name}-{texts}.svg", standing_alone(figure))
+def _corrupted(workspace: Workspace, record: StepRecord, evaluation: StepRecord, folder: Path) -> dict[str, Any]:
+    """What one class list's adapters lose on corrupted pictures; draws the curves of those that are shown."""
+    ledger = Ledger(workspace)
+    names = ("curves", "corruptions", "models")
+    tables: dict[str, Rows] = {
+        name: plain(ledger.table(record, name).to_pylist()) if name in record.hashes else [] for name in names
+    }
+    judged = {(row["name"], row["texts"]) for row in tables["models"]}
+    results = plain(ledger.table(evaluation, "results").to_pylist())
+    best = best_on_validation([row for row in results if (row["name"], row["texts"]) in judged])
+    shown = [] if best is None else list(dict.fromkeys([("zero_shot", "names"), (best["name"], best["texts"])]))
+    for name, texts in shown:
+        curves = [row for row in tables["curves"] if (row["name"], row["texts"]) == (name, texts)]
+        _plot(folder, curves, title=f"{name} with {texts}, {record.rule['list']}")
+    return {
+        "list": record.rule["list"],
+        "skipped": list(record.notes["skipped"]),
+        "shown": [{"name": name, "texts": texts} for name, texts in shown],
+        **tables,
+    }
+
+
+def _plot(folder: Path, curves: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    clean = next(row["accuracy"] for row in curves if row["corruption"] == "clean")
+    figure = corruption_plot([row for row in curves if row["corruption"] != "clean"], clean=clean, title=title)
+    words = title.replace(" with ", "-").replace(", ", "-").replace(" ", "-")
+    replace_text(folder / f"corruptions-{words}.svg", standing_alone(figure))
