@@ -1,7 +1,8 @@
 """Checks of one text from a model's reply. Replies are untrusted: whatever is not plainly fine gets a reason.
 
 Reasons of a text: empty, too_short, too_long, control_characters, markup, wrong_language, refusal, prompt_echo,
-only_class_name, repeats, names_another_class, names_own_class, unfinished, negation, unknown_word, no_visual_word.
+only_class_name, repeats, names_another_class, names_own_class, unfinished, negation, unknown_word, no_visual_word,
+no_place. Of single methods: see their `read` and `refuse`.
 Of a whole reply (replies.py): empty, refusal, truncated, not_json, wrong_schema, too_long. Of synonyms, by their text
 features (methods/synonyms.py): nearer_to_another_class.
 """
@@ -79,7 +80,8 @@ class ReplyRules:
 
     A run of `echo_words` words that also stands in the instruction is an echo of it. `own_name` allows the class's name
     in the text, `negation` what the class is not or has not, which image-text encoders do not understand;
-    `known_words` asks for words of the vocabulary only: small models invent some.
+    `known_words` asks for words of the vocabulary only: small models invent some. With `lemmas` the WordNet lemmas of
+    the classes count as names of classes, too. A `template` holds {} once, where the class goes.
     """
 
     min_words: int = 1
@@ -89,6 +91,8 @@ class ReplyRules:
     own_name: bool = True
     negation: bool = True
     known_words: bool = False
+    lemmas: bool = False
+    template: bool = False
     language: str = "en"
     echo_words: int = 6
 
@@ -122,13 +126,15 @@ def check_reply(
     controls = any(is_control(character) and not character.isspace() for character in text[:_INPUT_LIMIT])
     cleaned = clean_text(text)
     words = words_of(cleaned)
+    plain = cleaned.replace("{}", "thing") if rules.template else cleaned
     checks = (
         ("empty", lambda: not words),
         ("too_short", lambda: len(words) < rules.min_words),
         ("too_long", lambda: len(text) > rules.max_characters * 2 or len(cleaned) > rules.max_characters),
         ("too_long", lambda: len(words) > rules.max_words),
         ("control_characters", lambda: controls),
-        ("markup", lambda: _LEFT_OVER.search(cleaned)),
+        ("no_place", lambda: rules.template and cleaned.count("{}") != 1),
+        ("markup", lambda: _LEFT_OVER.search(plain)),
         ("wrong_language", lambda: not _in_script(cleaned, _SCRIPTS[rules.language])),
         ("refusal", lambda: is_refusal(cleaned)),
         ("prompt_echo", lambda: _ECHO.search(cleaned) or longest_shared_run(cleaned, instruction) >= rules.echo_words),
@@ -136,7 +142,7 @@ def check_reply(
         ("repeats", lambda: loops(cleaned) or any(words_of(before) == words for before in accepted)),
         ("names_another_class", lambda: other_names_in(cleaned, class_name, other_classes)),
         ("names_own_class", lambda: not rules.own_name and other_names_in(cleaned, "", (class_name,))),
-        ("unfinished", lambda: words[-1] in _NEVER_LAST),
+        ("unfinished", lambda: words_of(plain)[-1] in _NEVER_LAST),
         ("negation", lambda: not rules.negation and not _NEGATIONS.isdisjoint(words)),
         (
             "unknown_word",

@@ -1,21 +1,18 @@
 """Describes a class list: every method asks about every class, every reply is checked, nothing is dropped silently."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from descriptions.chat_request import ChatRequest
-from descriptions.checks import check_reply
-from descriptions.class_list import ClassEntry, ClassList
+from descriptions.asking import Asking, Row
+from descriptions.class_list import ClassEntry, ClassList, shown
 from descriptions.client import ChatClient, Counts
-from descriptions.descriptions import ACCEPTED, FAILED, REJECTED, Descriptions, table_of
-from descriptions.errors import RequestFailedError
+from descriptions.descriptions import FAILED, Descriptions, table_of
 from descriptions.grounding import Grounding, Subject, ungrounded
-from descriptions.method import DescriptionMethod
-from descriptions.replies import UnreadableReplyError
+from descriptions.method import DescriptionMethod, Surroundings
+from descriptions.neighbours import Neighbours
 
-Row = dict[str, Any]
+Pairs = Sequence[tuple[str, str]]
 
 
 def describe(
@@ -25,12 +22,23 @@ def describe(
     client: ChatClient,
     grounding: Grounding | None = None,
     samples: int = 4,
+    pairs: Pairs = (),
+    domain: str | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
     """Texts for every class by every method; see `describe_async`. Not for use inside a running event loop."""
     return asyncio.run(
         describe_async(
-            class_list, methods=methods, client=client, grounding=grounding, samples=samples, progress=progress
+            class_list,
+            methods=methods,
+            client=client,
+            grounding=grounding,
+            samples=samples,
+            pairs=pairs,
+            domain=domain,
+            tags=tags,
+            progress=progress,
         )
     )
 
@@ -42,105 +50,144 @@ async def describe_async(
     client: ChatClient,
     grounding: Grounding | None = None,
     samples: int = 4,
+    pairs: Pairs = (),
+    domain: str | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
     """Texts for every class by every method, in the order of the list, rejected and failed ones included.
 
-    A question is asked again, at most `samples` times in all, until it has brought the accepted texts that its method
-    wants. The same stored replies give the same table. `progress` is called with (pairs of class and method that are
+    A question is asked again, in at most `samples` rounds in all, until it has brought the accepted texts that its
+    method wants. Methods about pairs ask about `pairs` of class names only, those about the list once, with the class
+    "" in their rows, which come last. `domain` says what kind of things the classes are, `tags` what is known of them.
+    The same stored replies give the same table. `progress` is called with (pairs of subject and method that are
     finished, pairs in all). Raises EndpointError where the endpoint is of no use; replies so far are stored.
     """
-    subjects = grounding.subjects(class_list) if grounding else tuple(map(_bare, class_list.entries))
+    subjects = _subjects(class_list, methods, grounding=grounding, domain=domain, tags=tags or {})
+    around = _surroundings(subjects, grounding)
     vocabulary = grounding.vocabulary if grounding else None
     before = client.counts
-    finished = 0
-
-    async def one(subject: Subject, method: DescriptionMethod) -> list[Row]:
-        nonlocal finished
-        task = _Task(subject=subject, method=method, classes=class_list.classes, vocabulary=vocabulary)
-        await task.run(client, samples=samples)
-        finished += 1
-        if progress is not None:
-            progress(finished, len(subjects) * len(methods))
-        return task.rows
-
-    async with client:
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(subject, method)) for subject in subjects for method in methods]
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+    askings = [
+        Asking(subject=subject, method=method, around=around, vocabulary=vocabulary)
+        for subject, method in _asked(subjects, methods, _pairs_of(class_list, pairs), domain=domain)
+    ]
+    await _run(askings, client, samples=samples, progress=progress)
+    rows = [row for asking in askings for row in asking.rows]
+    rows += _without_pair(subjects, methods, rows)
     return Descriptions(
         class_list=class_list.name,
         class_list_identity=class_list.identity,
         classes=class_list.classes,
         methods=tuple(method.name for method in methods),
-        table=table_of([row for task in tasks for row in task.result()]),
+        table=table_of(_in_order(rows, class_list.classes, methods)),
         ungrounded=ungrounded(subjects),
         counts=_difference(client.counts, before),
+        list_methods=tuple(method.name for method in methods if method.scope == "list"),
     )
 
 
-@dataclass(kw_only=True)
-class _Task:
-    """One class by one method; rows in the order of known phrases, then questions, samples, places in a reply."""
+async def _run(
+    askings: Sequence[Asking], client: ChatClient, *, samples: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """Let all ask at the same time; one whose method comes `after` others waits for these on its own class."""
+    tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+    finished = 0
 
-    subject: Subject
-    method: DescriptionMethod
-    classes: Sequence[str]
-    vocabulary: Collection[str] | None
-    rows: list[Row] = field(default_factory=list)
+    async def one(asking: Asking) -> None:
+        nonlocal finished
+        for name in asking.method.after:
+            if (earlier := tasks.get((asking.subject.name, name))) is not None:
+                await earlier
+                asking.subject = _with_tags(asking.subject, found[asking.subject.name, name].accepted)
+        await asking.run(client, samples=samples)
+        finished += 1
+        if progress is not None:
+            progress(finished, len(askings))
 
-    async def run(self, client: ChatClient, *, samples: int) -> None:
-        questions = self.method.questions(self.subject)
-        self._judge(self.method.known(self.subject), request_id=None, sample=None)
-        if not questions and not self.rows:
-            self._add(verdict=FAILED, reason=self.method.why_none(self.subject), request_id=None, sample=None)
-        for question in questions:
-            goal = len(self._accepted()) + self.method.wanted
-            for sample in range(samples):
-                if len(self._accepted()) >= goal:
-                    break
-                await self._ask(client, replace(question, sample=sample))
-
-    async def _ask(self, client: ChatClient, request: ChatRequest) -> None:
-        """Add the rows of one request. An unreadable reply or a failed request is one row without text."""
-        source = {"request_id": client.request_id(request), "sample": request.sample}
+    found = {(asking.subject.name, asking.method.name): asking for asking in askings}
+    async with client:
         try:
-            reply = await client.ask(request)
-            phrases = self.method.read(reply.text, reply.outcome)
-        except UnreadableReplyError as error:
-            self._add(verdict=REJECTED, reason=error.reason, **source)
-        except RequestFailedError as error:
-            self._add(verdict=FAILED, reason=error.reason, **source)
-        else:
-            self._judge(phrases, **source)
+            async with asyncio.TaskGroup() as group:
+                for asking in sorted(askings, key=lambda asking: bool(asking.method.after)):
+                    tasks[asking.subject.name, asking.method.name] = group.create_task(one(asking))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
-    def _judge(self, phrases: Sequence[str], **source: Any) -> None:  # noqa: ANN401 - columns of the table
-        for phrase in phrases:
-            checked = check_reply(
-                phrase,
-                self.subject.name,
-                self.classes,
-                rules=self.method.rules,
-                instruction=self.method.instruction,
-                accepted=self._accepted(),
-                vocabulary=self.vocabulary,
+
+def _asked(
+    subjects: Sequence[Subject], methods: Sequence[DescriptionMethod], pairs: Pairs, *, domain: str | None
+) -> Iterable[tuple[Subject, DescriptionMethod]]:
+    """Everything that is asked about: the classes by their methods, then pairs, then the list."""
+    by_name = {subject.name: subject for subject in subjects}
+    yield from ((subject, method) for subject in subjects for method in methods if method.scope == "class")
+    for first, second in pairs:
+        subject = replace(by_name[first], against=by_name[second])
+        yield from ((subject, method) for method in methods if method.scope == "pair")
+    yield from ((Subject(name="", domain=domain), method) for method in methods if method.scope == "list")
+
+
+def _subjects(
+    class_list: ClassList,
+    methods: Sequence[DescriptionMethod],
+    *,
+    grounding: Grounding | None,
+    domain: str | None,
+    tags: Mapping[str, Sequence[str]],
+) -> tuple[Subject, ...]:
+    subjects = grounding.subjects(class_list) if grounding else tuple(map(_bare, class_list.entries))
+    subjects = tuple(_with_tags(replace(subject, domain=domain), tags.get(subject.name, ())) for subject in subjects)
+    if grounding is None or not any(method.name == "near_misses" for method in methods):
+        return subjects
+    neighbours = Neighbours(grounding)
+    return tuple(replace(subject, neighbours=neighbours.of(subject)) for subject in subjects)
+
+
+def _surroundings(subjects: Sequence[Subject], grounding: Grounding | None) -> Surroundings:
+    classes = tuple(subject.name for subject in subjects)
+    lemmas = (lemma for subject in subjects for lemma in subject.lemmas)
+    names = tuple(dict.fromkeys((*classes, *lemmas)))
+    if grounding is None:
+        return Surroundings(classes=classes, names=names)
+    return Surroundings(classes=classes, names=names, gloss_of=grounding.gloss_of, grounded=True)
+
+
+def _pairs_of(class_list: ClassList, pairs: Pairs) -> Pairs:
+    """Each pair once, its names in alphabetical order: a list in another order asks the same."""
+    known = set(class_list.classes)
+    for pair in pairs:
+        if not (len(pair) == 2 and set(pair) <= known and pair[0] != pair[1]):
+            raise ValueError(
+                f"`pairs` must hold two different classes of the list each; got {shown(str(tuple(pair)))}. "
+                "Take the names as the list has them."
             )
-            text = self.method.text(self.subject, checked.text) if checked.text else ""
-            verdict = REJECTED if checked.reason else ACCEPTED
-            self._add(verdict=verdict, reason=checked.reason, text=text, phrase=checked.text, **source)
+    return tuple(dict.fromkeys((min(pair), max(pair)) for pair in pairs))
 
-    def _add(self, **columns: Any) -> None:  # noqa: ANN401 - columns of the table
-        row = {"class": self.subject.name, "method": self.method.name, "synset": self.subject.synset}
-        self.rows.append({"text": "", "phrase": ""} | row | columns)
 
-    def _accepted(self) -> list[str]:
-        return [row["phrase"] for row in self.rows if row["verdict"] == ACCEPTED]
+def _without_pair(
+    subjects: Sequence[Subject], methods: Sequence[DescriptionMethod], rows: Sequence[Row]
+) -> Iterable[Row]:
+    """A row for each class about which a method of pairs was not asked."""
+    seen = {(row["class"], row["method"]) for row in rows} | {(row["other"], row["method"]) for row in rows}
+    for method in methods:
+        for subject in subjects if method.scope == "pair" else ():
+            if (subject.name, method.name) not in seen:
+                facts = {"class": subject.name, "method": method.name, "synset": subject.synset, "text": ""}
+                yield facts | {"phrase": "", "verdict": FAILED, "reason": method.why_none(subject)}
+
+
+def _in_order(rows: Iterable[Row], classes: Sequence[str], methods: Sequence[DescriptionMethod]) -> list[Row]:
+    """By class, then by method; what is about the list comes last."""
+    places = {name: place for place, name in enumerate((*classes, ""))}
+    columns = {method.name: place for place, method in enumerate(methods)}
+    return sorted(rows, key=lambda row: (places[row["class"]], columns[row["method"]]))
 
 
 def _bare(entry: ClassEntry) -> Subject:
     return Subject(name=entry.name, synset=entry.synset, gloss=entry.gloss)
+
+
+def _with_tags(subject: Subject, tags: Collection[str]) -> Subject:
+    return replace(subject, tags=tuple(dict.fromkeys((*subject.tags, *tags))))
 
 
 def _difference(after: Counts, before: Counts) -> Counts:

@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         pa.field("synset", pa.string()),
         pa.field("verdict", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
+        pa.field("other", pa.string()),
     ]
 )
 ACCEPTED, REJECTED, FAILED = "accepted", "rejected", "failed"
@@ -29,7 +30,10 @@ ACCEPTED, REJECTED, FAILED = "accepted", "rejected", "failed"
 
 @dataclass(frozen=True, kw_only=True)
 class Undescribed:
-    """A class for which a method gave no accepted text, and the reasons with their counts, the most frequent first."""
+    """A class for which a method gave no accepted text, and the reasons with their counts, the most frequent first.
+
+    The class "" stands for the list, where the method is about it as a whole.
+    """
 
     class_name: str
     method: str
@@ -38,13 +42,16 @@ class Undescribed:
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptions:
-    """Texts of a class list, by class, method, sample and place in the reply, in that order.
+    """Texts of a class list, by class, method, question, sample and place in the reply, in that order.
 
     `table`: class, method, text (ready to encode), phrase (as the reply had it, cleaned), request_id and sample (null
     without a request), synset (the sense used; null without), verdict accepted, rejected or failed, reason ("" where
-    accepted). A reply that cannot be read, a request that failed and a class about which a method has nothing to say
-    (no_synset, no_other_name) are one row each, without text.
-    `ungrounded`: classes without a gloss. `counts`: what this run sent, found in the store and paid.
+    accepted), other (what else the text is about: the class it is told from, the factor of a context, the type of an
+    attribute; null for all else). A phrase of `differential` is "{attribute}: {phrase}". A reply that cannot be read, a
+    request that failed and a class about which a method has nothing to say (no_synset, no_other_name, no_pair) are one
+    row each, without text.
+    `ungrounded`: classes without a gloss. `counts`: what this run sent, found in the store and paid. `list_methods`:
+    those of `methods` whose rows are about the list, under the class "".
     """
 
     class_list: str
@@ -54,6 +61,7 @@ class Descriptions:
     table: pa.Table
     ungrounded: tuple[str, ...]
     counts: Counts
+    list_methods: tuple[str, ...] = ()
 
     @property
     def undescribed(self) -> tuple[Undescribed, ...]:
@@ -68,15 +76,18 @@ class Descriptions:
             Undescribed(
                 class_name=name, method=method, reasons=tuple(reasons.get((name, method), Counter()).most_common())
             )
-            for name in self.classes
+            for name in (*self.classes, "")
             for method in self.methods
-            if (name, method) not in described
+            if (method in self.list_methods) == (not name) and (name, method) not in described
         )
 
     def texts(self, method: str) -> dict[str, list[str]]:
-        """Accepted texts of one method for each class, in class order; classes without one have an empty list."""
+        """Accepted texts of one method for each class, in class order; classes without one have an empty list.
+
+        Of a method about the list: {"": texts}.
+        """
         chosen = self.table.filter((pc.field("method") == method) & (pc.field("verdict") == ACCEPTED))
-        texts: dict[str, list[str]] = {name: [] for name in self.classes}
+        texts: dict[str, list[str]] = {name: [] for name in ([""] if method in self.list_methods else self.classes)}
         for name, text in zip(chosen["class"].to_pylist(), chosen["text"].to_pylist(), strict=True):
             texts[name].append(text)
         return texts

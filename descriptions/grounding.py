@@ -12,12 +12,21 @@ from descriptions.words import words_of
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A class as the methods see it; `gloss` is None without a sense, `synset` and `lemmas` come from WordNet only."""
+    """A class as the methods see it; `gloss` is None without a sense, `synset` and `lemmas` come from WordNet only.
+
+    `domain` says what kind of things the list holds ("pets"), `tags` what is known of the class in structured form,
+    `neighbours` are nouns of like things (neighbours.py), `against` is the second class of a pair. The subject of a
+    question about the list as a whole has the name "".
+    """
 
     name: str
     synset: str | None = None
     lemmas: tuple[str, ...] = ()
     gloss: str | None = None
+    domain: str | None = None
+    tags: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
+    against: "Subject | None" = None
 
 
 class Grounding:
@@ -44,6 +53,16 @@ class Grounding:
             word for lemmas, gloss in self._rows.values() for text in (*lemmas, gloss) for word in words_of(text)
         )
         self._senses: Mapping[str, str] = {key: synset for key, (_, synset) in places.items()}
+
+    @property
+    def synsets(self) -> Mapping[str, tuple[tuple[str, ...], str]]:
+        """Lemmas and gloss of each synset, in table order."""
+        return self._rows
+
+    def gloss_of(self, name: str) -> str | None:
+        """The gloss of the sense that a name has; None where it has none."""
+        synset = self._senses.get(_key(name))
+        return None if synset is None else self._rows[synset][1]
 
     def subjects(self, class_list: ClassList) -> tuple[Subject, ...]:
         """The classes in order, each with its sense if it has one; a synset that is not in the table is an error."""

@@ -1,19 +1,54 @@
-"""What a description method is: questions about one class, how to read the answers, and how a text is made of them."""
+"""What a description method is: questions about classes, how to read the answers, and how a text is made of them."""
 
 import json
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
 from descriptions.chat_request import ChatRequest
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
+from descriptions.words import other_names_in
+
+Scope = Literal["class", "pair", "list"]
+"""What a question is about: one class, two that are taken for each other, or the list as a whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phrase:
+    """A phrase of a reply, not yet checked.
+
+    `other` is what else it is about (type of an attribute, factor of a context); `attribute` names, of a pair, what the
+    two differ in; `second` says that it is about the second of the pair; `reason` why reading it refused it already.
+    """
+
+    text: str
+    other: str | None = None
+    attribute: str = ""
+    second: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a method may ask about the list as a whole.
+
+    `classes` are the names of the list, `names` these and the lemmas of their senses; `gloss_of` gives the gloss of any
+    noun, None where there is none; `grounded` says whether glosses are to be had at all.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    gloss_of: Callable[[str], str | None] = lambda _name: None
+    grounded: bool = False
 
 
 class DescriptionMethod(Protocol):
-    """One way to put a class into words. Implementations are frozen dataclasses that hold their options.
+    """One way to put classes into words. Implementations are frozen dataclasses that hold their options.
 
-    `wanted` is how many accepted texts each question should bring; until then it is asked again, with a new sample.
-    `instruction` is the wording of the questions without the facts about the class, for the check against echoes.
+    A question is asked in rounds until it has brought `wanted` accepted texts: at most `at_once` new samples in each.
+    `after` names methods whose accepted phrases become the tags of a class. `instruction` is the wording of the
+    questions without the facts about the class, for the check against echoes.
     """
 
     @property
@@ -21,8 +56,20 @@ class DescriptionMethod(Protocol):
         """The method's name in METHODS and in tables."""
 
     @property
+    def scope(self) -> Scope:
+        """What its questions are about."""
+
+    @property
     def wanted(self) -> int:
         """Accepted texts wanted for each question."""
+
+    @property
+    def at_once(self) -> int:
+        """Most samples of a question that are asked for side by side."""
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Methods that come before it, where they are chosen."""
 
     @property
     def rules(self) -> ReplyRules:
@@ -33,24 +80,65 @@ class DescriptionMethod(Protocol):
         """The wording of the questions."""
 
     def questions(self, subject: Subject) -> Sequence[ChatRequest]:
-        """Requests about one class, as sample 0; none where the method asks no model."""
+        """Requests about one class, pair or list, as sample 0; none where the method asks no model."""
 
-    def known(self, subject: Subject) -> Sequence[str]:
+    def known(self, subject: Subject) -> Sequence[str | Phrase]:
         """Phrases that need no model."""
 
     def why_none(self, subject: Subject) -> str:
         """Reason for a class that has neither questions nor known phrases."""
 
-    def read(self, reply: str, outcome: str) -> list[str]:
+    def read(self, reply: str, outcome: str) -> Sequence[str | Phrase]:
         """The phrases in a reply, unchecked; raises UnreadableReplyError."""
 
-    def text(self, subject: Subject, phrase: str) -> str:
-        """The text that stands for the class, made of one checked phrase."""
+    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+        """Why a phrase that passed the checks is still no text of this method; "" where it is."""
+
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+        """The text that stands for the class, made of one checked phrase; `other` as the phrase has it."""
 
 
-def quoted(subject: Subject, *, gloss: bool) -> str:
-    """The class as one line of JSON data: {"class": name, "definition": gloss}, the latter only with `gloss`."""
+class AsksOfClasses:
+    """What holds for most methods: questions about one class, one sample at a time, and nothing known without them."""
+
+    scope: ClassVar[Scope] = "class"
+    at_once: ClassVar[int] = 1
+    after: ClassVar[tuple[str, ...]] = ()
+
+    def known(self, subject: Subject) -> Sequence[str | Phrase]:
+        """Nothing: texts come from the model."""
+        del subject
+        return ()
+
+    def why_none(self, subject: Subject) -> str:
+        """There is always a question."""
+        del subject
+        return "no_question"
+
+    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+        """Nothing more than the checks."""
+        del subject, phrase, around
+        return ""
+
+
+def quoted(subject: Subject, *, gloss: bool, domain: bool = False) -> str:
+    """The class as one line of JSON data: {"class": name, "definition": gloss, "domain": domain}.
+
+    The definition stands there only with `gloss`, the domain only with `domain`, both only where there is one.
+    """
+    return json.dumps(facts(subject, gloss=gloss, domain=domain), ensure_ascii=False)
+
+
+def facts(subject: Subject, *, gloss: bool, domain: bool = False) -> dict[str, str]:
+    """What `quoted` writes."""
     data = {"class": subject.name}
     if gloss and subject.gloss is not None:
         data["definition"] = subject.gloss
-    return json.dumps(data, ensure_ascii=False)
+    if domain and subject.domain is not None:
+        data["domain"] = subject.domain
+    return data
+
+
+def with_name(name: str, sentence: str) -> str:
+    """The sentence, after the name where it does not hold it."""
+    return sentence if other_names_in(sentence, "", (name,)) else f"{name}: {sentence}"

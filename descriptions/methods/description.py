@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from descriptions.chat_request import ChatRequest, Message, Sampling
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
-from descriptions.method import quoted
+from descriptions.method import AsksOfClasses, quoted
 from descriptions.replies import list_schema, read_list
+from descriptions.small_patterns import FEATURE
 
 _KEY = "features"
-_WORD = "[a-z]{1,14}(-[a-z]{1,14})?"
-_OPENING = f"(has|with|made of) {_WORD}( {_WORD}){{1,9}}"
 _SAMPLING = Sampling(temperature=0.7, max_tokens=300)
 _SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=160)
 # The first row of each pair is the paper's, whose test "starts with a" also caught "antlers"; the second is ours.
@@ -22,7 +21,7 @@ _JOINS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
+class Description(AsksOfClasses):
     """Short phrases for what tells a class apart in a photograph; a text is "{name}, which has {phrase}".
 
     Differs from the paper: one question without examples (a small model copies them), JSON instead of bullets, drawn
@@ -48,25 +47,16 @@ class Description:
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question."""
         message = Message(role="user", content=f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}")
-        schema = list_schema(_KEY, fewest=3, most=6, pattern=_OPENING if self.small_model else None)
+        schema = list_schema(_KEY, fewest=3, most=6, pattern=FEATURE if self.small_model else None)
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)
-
-    def known(self, subject: Subject) -> tuple[str, ...]:
-        """Nothing: descriptors come from the model."""
-        del subject
-        return ()
-
-    def why_none(self, subject: Subject) -> str:
-        """There is always a question."""
-        del subject
-        return "no_question"
 
     def read(self, reply: str, outcome: str) -> list[str]:
         """The phrases; "with" at the start becomes "has"."""
         return [re.sub(r"^with\b", "has", phrase) for phrase in read_list(reply, key=_KEY, outcome=outcome)]
 
-    def text(self, subject: Subject, phrase: str) -> str:
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
         """Name, join words and phrase."""
+        del other
         return join(subject.name, phrase)
 
 

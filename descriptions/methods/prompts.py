@@ -5,19 +5,17 @@ from dataclasses import dataclass
 from descriptions.chat_request import ChatRequest, Message, Sampling
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
-from descriptions.method import quoted
+from descriptions.method import AsksOfClasses, quoted, with_name
 from descriptions.replies import list_schema, read_list
-from descriptions.words import other_names_in
+from descriptions.small_patterns import SENTENCE
 
 _KEY = "sentences"
-_WORD = "[A-Za-z]{1,14}([-'][a-z]{1,14})?,?"
-_SENTENCE = f"(A|An|The|It) {_WORD}( {_WORD}){{4,24}}\\."
 _SAMPLING = Sampling(temperature=0.7, max_tokens=200)
 _SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=160)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompts:
+class Prompts(AsksOfClasses):
     """One or two sentences that say what a photo of the class looks like; a text is the sentence.
 
     Differs from the paper: one question instead of several (the method `questions` of NoLA is for that), JSON instead
@@ -41,23 +39,14 @@ class Prompts:
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question."""
         message = Message(role="user", content=f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}")
-        schema = list_schema(_KEY, fewest=1, most=2, pattern=_SENTENCE if self.small_model else None)
+        schema = list_schema(_KEY, fewest=1, most=2, pattern=SENTENCE if self.small_model else None)
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)
-
-    def known(self, subject: Subject) -> tuple[str, ...]:
-        """Nothing: sentences come from the model."""
-        del subject
-        return ()
-
-    def why_none(self, subject: Subject) -> str:
-        """There is always a question."""
-        del subject
-        return "no_question"
 
     def read(self, reply: str, outcome: str) -> list[str]:
         """The sentences."""
         return read_list(reply, key=_KEY, outcome=outcome)
 
-    def text(self, subject: Subject, phrase: str) -> str:
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
         """The sentence, after the name where it does not hold it."""
-        return phrase if other_names_in(phrase, "", (subject.name,)) else f"{subject.name}: {phrase}"
+        del other
+        return with_name(subject.name, phrase)

@@ -9,6 +9,7 @@ import numpy as np
 from descriptions.chat_request import ChatRequest
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
+from descriptions.method import AsksOfClasses
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
@@ -16,7 +17,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synonyms:
+class Synonyms(AsksOfClasses):
     """The lemmas of the class's synset, in WordNet's order, without its own name. No model is asked.
 
     Differs from REAL (Parashar et al., The Neglected Tails in Vision-Language Models, 2024), which asks a language
@@ -51,9 +52,9 @@ class Synonyms:
         del reply, outcome
         return []
 
-    def text(self, subject: Subject, phrase: str) -> str:
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
         """The synonym."""
-        del subject
+        del subject, other
         return phrase
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descriptions.grounding import Subject
-from descriptions.methods.description import _OPENING, Description, join
+from descriptions.methods.description import Description, join
+from descriptions.small_patterns import FEATURE
 
 TIGER = Subject(name="tiger", synset="n02129604", lemmas=("tiger",), gloss="large feline of forests")
 
@@ -63,7 +64,7 @@ def test_a_hostile_class_name_stays_quoted_data(name, gloss):
 def test_only_a_small_model_is_held_to_openings_and_known_words():
     small, large = Description(small_model=True), Description()
     pattern = small.questions(TIGER)[0].schema["properties"]["features"]["items"]["pattern"]
-    assert pattern == f"^{_OPENING}$"
+    assert pattern == f"^{FEATURE}$"
     assert "pattern" not in large.questions(TIGER)[0].schema["properties"]["features"]["items"]
     assert small.rules.known_words
     assert not large.rules.known_words
@@ -74,4 +75,4 @@ def test_only_a_small_model_is_held_to_openings_and_known_words():
     [("has a long tail", True), ("made of snow-white fur", True), ("a long tail", False), ("has", False)],
 )
 def test_the_openings(phrase, fits):
-    assert bool(re.fullmatch(_OPENING, phrase)) is fits
+    assert bool(re.fullmatch(FEATURE, phrase)) is fits

@@ -4,7 +4,8 @@ import pytest
 
 from descriptions.checks import check_reply
 from descriptions.grounding import Subject
-from descriptions.methods.prompts import _SENTENCE, Prompts
+from descriptions.methods.prompts import Prompts
+from descriptions.small_patterns import SENTENCE
 
 TIGER = Subject(name="tiger", synset="n02129604", lemmas=("tiger",), gloss="large feline of forests")
 
@@ -37,7 +38,7 @@ def test_sentences_may_name_their_class_and_are_longer_than_phrases():
     ],
 )
 def test_the_pattern_for_small_models_is_a_plain_sentence(sentence, fits):
-    assert bool(re.fullmatch(_SENTENCE, sentence)) is fits
+    assert bool(re.fullmatch(SENTENCE, sentence)) is fits
 
 
 def test_sentences_are_read_from_their_own_key():

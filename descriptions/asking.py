@@ -1,0 +1,138 @@
+"""One method asks about one class, pair or list, in rounds, and every reply becomes rows with a verdict."""
+
+import asyncio
+from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from descriptions.chat_request import ChatRequest
+from descriptions.checks import check_reply
+from descriptions.client import Reply
+from descriptions.descriptions import ACCEPTED, FAILED, REJECTED
+from descriptions.errors import RequestFailedError
+from descriptions.grounding import Subject
+from descriptions.method import DescriptionMethod, Phrase, Surroundings
+from descriptions.replies import UnreadableReplyError
+
+Row = dict[str, Any]
+
+
+class Asks(Protocol):
+    """What is asked of a client."""
+
+    def request_id(self, request: ChatRequest) -> str:
+        """The address of a request."""
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The reply; raises RequestFailedError where this request gets none."""
+
+
+@dataclass(kw_only=True)
+class Asking:
+    """One subject by one method; `rows` in the order of known phrases, then questions, samples, places in a reply.
+
+    The same replies give the same rows, whatever order they come in: a round is judged when all of it is there.
+    """
+
+    subject: Subject
+    method: DescriptionMethod
+    around: Surroundings
+    vocabulary: Collection[str] | None
+    rows: list[Row] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+
+    async def run(self, client: Asks, *, samples: int) -> None:
+        """Ask each question in at most `samples` rounds, of `at_once` samples each, until its texts are there."""
+        questions = self.method.questions(self.subject)
+        self._judge(self.method.known(self.subject), question=-1, request_id=None, sample=None)
+        if not questions and not self.rows:
+            reason = self.method.why_none(self.subject)
+            self._add(verdict=FAILED, reason=reason, question=-1, request_id=None, sample=None)
+        asked = [0] * len(questions)
+        for _ in range(samples):
+            requests = [
+                (number, replace(question, sample=asked[number] + more))
+                for number, question in enumerate(questions)
+                for more in range(min(self.method.at_once, self._missing(number)))
+            ]
+            replies = await _all([_reply(client, request) for _, request in requests])
+            for (number, request), reply in zip(requests, replies, strict=True):
+                asked[number] += 1
+                self._read(reply, question=number, request_id=client.request_id(request), sample=request.sample)
+        self.rows.sort(key=lambda row: row.pop("question"))
+
+    def _missing(self, question: int) -> int:
+        found = sum(row["question"] == question and row["verdict"] == ACCEPTED for row in self.rows)
+        return max(self.method.wanted - int(found), 0)
+
+    def _read(self, reply: Reply | RequestFailedError, **source: Any) -> None:  # noqa: ANN401 - columns of the table
+        """Add the rows of one request. An unreadable reply or a failed request is one row without text."""
+        if isinstance(reply, RequestFailedError):
+            self._add(verdict=FAILED, reason=reply.reason, **source)
+            return
+        try:
+            phrases = self.method.read(reply.text, reply.outcome)
+        except UnreadableReplyError as error:
+            self._add(verdict=REJECTED, reason=error.reason, **source)
+        else:
+            self._judge(phrases, **source)
+
+    def _judge(self, phrases: Sequence[str | Phrase], **source: Any) -> None:  # noqa: ANN401 - columns of the table
+        for one in phrases:
+            self._judge_one(one if isinstance(one, Phrase) else Phrase(text=one), **source)
+
+    def _judge_one(self, phrase: Phrase, **source: Any) -> None:  # noqa: ANN401 - columns of the table
+        subject, other = self.subject, phrase.other
+        if self.subject.against is not None:
+            first, second = self.subject, self.subject.against
+            subject, other = (second, first.name) if phrase.second else (first, second.name)
+        checked = check_reply(
+            phrase.text,
+            subject.name,
+            self.around.names if self.method.rules.lemmas else self.around.classes,
+            rules=self.method.rules,
+            instruction=self.method.instruction,
+            accepted=self.accepted,
+            vocabulary=self.vocabulary,
+        )
+        reason = checked.reason or phrase.reason or self.method.refuse(subject, checked.text, self.around)
+        text = self.method.text(subject, checked.text, phrase.other) if checked.text else ""
+        if not reason:
+            self.accepted.append(checked.text)
+        self._add(
+            subject,
+            verdict=REJECTED if reason else ACCEPTED,
+            reason=reason,
+            text=text,
+            phrase=f"{phrase.attribute}: {checked.text}" if phrase.attribute else checked.text,
+            other=other,
+            **source,
+        )
+
+    def _add(self, subject: Subject | None = None, **columns: Any) -> None:  # noqa: ANN401 - columns of the table
+        about = subject or self.subject
+        row = {"class": about.name, "method": self.method.name, "synset": about.synset, "other": None}
+        if subject is None and self.subject.against is not None:
+            row["other"] = self.subject.against.name
+        self.rows.append({"text": "", "phrase": ""} | row | columns)
+
+
+async def _reply(client: Asks, request: ChatRequest) -> Reply | RequestFailedError:
+    try:
+        return await client.ask(request)
+    except RequestFailedError as error:
+        return error
+
+
+async def _all(
+    coroutines: Sequence[Coroutine[Any, Any, Reply | RequestFailedError]],
+) -> list[Reply | RequestFailedError]:
+    """The results in order; the first error cancels the others."""
+    if len(coroutines) == 1:
+        return [await coroutines[0]]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in coroutines]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
