@@ -5,6 +5,7 @@ DescriptionsError
 ├── UnknownMethodError    a description method that does not exist
 ├── EmbeddedModelError    the embedded language model is not installed or does not start
 ├── EndpointError         the chat endpoint as a whole is of no use: it refuses the connection, the key or the model
+├── BudgetExceededError   the next request may cost more than the budget has left
 └── RequestFailedError    one request got no reply; the others go on
 """
 
@@ -33,6 +34,24 @@ class EmbeddedModelError(DescriptionsError):
 
 class EndpointError(DescriptionsError):
     """The chat endpoint refuses the connection, the key or the model, or answers nothing but failures."""
+
+
+class BudgetExceededError(DescriptionsError):
+    """The next attempt may cost `next_usd`, which does not fit into `limit_usd` beside `spent_usd`.
+
+    `spent_usd` is all that counts as spent; `reserved_usd` is the part of it that is set aside for attempts whose reply
+    did not come.
+    """
+
+    def __init__(self, *, limit_usd: float, spent_usd: float, reserved_usd: float, next_usd: float) -> None:
+        super().__init__(
+            f"`budget_usd` must hold the most that the next request may cost, ${next_usd:.6f}; got ${limit_usd:.6f}, "
+            f"of which ${spent_usd - reserved_usd:.6f} is spent and ${reserved_usd:.6f} reserved for attempts whose "
+            "reply did not come. Every reply that came is stored: raise --budget-usd (in a recipe llm.budget_usd) and "
+            "run again, nothing is paid twice."
+        )
+        self.limit_usd, self.spent_usd = limit_usd, spent_usd
+        self.reserved_usd, self.next_usd = reserved_usd, next_usd
 
 
 class RequestFailedError(DescriptionsError):

@@ -52,6 +52,16 @@ class Workspace:
         return self.root / "requests"
 
     @property
+    def batches(self) -> Path:
+        """Batches of requests to language models, one folder each."""
+        return self.root / "batches"
+
+    @property
+    def spending(self) -> Path:
+        """What language models cost, one journal for each class list."""
+        return self.root / "spending"
+
+    @property
     def features(self) -> Path:
         """Feature rows, one folder per encoder."""
         return self.root / "features"

@@ -105,6 +105,40 @@ def replies() -> Replies:
     return Replies()
 
 
+@dataclass
+class Book:
+    """A Spending in memory."""
+
+    open: dict[str, float] = field(default_factory=dict)
+    settled: dict[str, float] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reserve(self, entry_id: str, usd: float, *, limit_usd: float | None = None) -> bool:
+        with self.lock:
+            assert entry_id not in self.settled
+            if limit_usd is not None and self.total() + usd > limit_usd:
+                return False
+            self.open.setdefault(entry_id, usd)
+            return True
+
+    def settle(self, entry_id: str, usd: float) -> None:
+        with self.lock:
+            if entry_id not in self.settled:
+                del self.open[entry_id]
+                self.settled[entry_id] = usd
+
+    def total(self) -> float:
+        return sum(self.settled.values()) + sum(self.open.values())
+
+    def lost(self) -> list[tuple[str, float]]:
+        return list(self.open.items())
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
 @pytest.fixture
 def client(server, replies) -> ChatClient:
     return ChatClient(server.endpoint, store=replies, concurrency=4, timeout_s=5.0, attempts=3)
