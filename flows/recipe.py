@@ -207,10 +207,24 @@ class ClassListing(Section):
 
 
 class LanguageModel(Section):
-    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY."""
+    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY.
+
+    Prices are US dollars for a million tokens. What a class list costs in all its runs stays within `budget_usd`.
+    `batch` sends the requests through the endpoint's Batch API, and the prices are then those of batches.
+    """
 
     base_url: str = "embedded"
     model: str = "smollm2"
+    budget_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    prompt_usd_per_million: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    completion_usd_per_million: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    batch: bool = False
+
+    @model_validator(mode="after")
+    def _budget_needs_prices(self) -> "LanguageModel":
+        if self.budget_usd is not None and not self.prompt_usd_per_million and not self.completion_usd_per_million:
+            raise ValueError("budget_usd needs prompt_usd_per_million or completion_usd_per_million; got neither")
+        return self
 
 
 class Guard(Section):
