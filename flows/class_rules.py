@@ -23,7 +23,7 @@ def describe_rule(
     unknown = [method for method in chosen if method not in METHODS]
     if unknown:
         raise UnknownMethodError(f"`methods` must be of {', '.join(METHODS)}; got `{unknown[0]}`. Choose one of these.")
-    return {"list": name, "text": text, "methods": chosen} | llm.model_dump(mode="json")
+    return {"list": name, "text": text, "methods": chosen, "base_url": llm.base_url, "model": llm.model}
 
 
 def evaluation_rules(run: Run, recipe: Recipe, path: str | Path, build: str) -> list[dict[str, Any]]:

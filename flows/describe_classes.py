@@ -6,7 +6,7 @@ from flows.class_rules import describe_rule
 from flows.opening import workspace_run
 from flows.recipe import LanguageModel
 from tasks.describe import DESCRIBE
-from tasks.run import EncoderChoice
+from tasks.run import EncoderChoice, Payment
 from tasks.step import run_step
 
 
@@ -19,15 +19,32 @@ def describe_classes(
     model: str = "smollm2",
     encoder: str = "embedded",
     pretrained: str | None = None,
+    budget_usd: float | None = None,
+    prompt_usd_per_million: float = 0.0,
+    completion_usd_per_million: float = 0.0,
+    batch: bool = False,
     root: str | None = None,
     quiet: bool = False,
 ) -> str:
     """Describe the classes of `text`, one per line, by each of `methods`; the key of the step record.
 
     base_url: `embedded`, or an OpenAI-compatible endpoint, whose key comes from OPENAI_API_KEY. encoder, pretrained:
-    the open_clip model that tells whether a synonym means its own class.
+    the open_clip model that tells whether a synonym means its own class. budget_usd: what the list may cost in all its
+    runs, at prices in US dollars for a million tokens. batch: send the requests through the endpoint's Batch API.
     """
-    run = workspace_run(root, quiet=quiet, encoder=EncoderChoice(model=encoder, pretrained=pretrained))
-    llm = LanguageModel(base_url=base_url, model=model)
+    llm = LanguageModel(
+        base_url=base_url,
+        model=model,
+        budget_usd=budget_usd,
+        prompt_usd_per_million=prompt_usd_per_million,
+        completion_usd_per_million=completion_usd_per_million,
+        batch=batch,
+    )
+    run = workspace_run(
+        root,
+        quiet=quiet,
+        encoder=EncoderChoice(model=encoder, pretrained=pretrained),
+        payment=Payment(**llm.model_dump(exclude={"base_url", "model"})),
+    )
     rule = describe_rule(name=name, text=text, methods=methods, llm=llm)
     return run_step(run, DESCRIBE, (), rule).key

@@ -12,7 +12,7 @@ from storage.pools import LabelFile, PoolSource
 from storage.workspace import Workspace
 from tasks.loopback import loopback
 from tasks.progress import Progress
-from tasks.run import EncoderChoice, LabelColumns, Run, SecondChoice
+from tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice
 
 
 @contextmanager
@@ -70,6 +70,7 @@ def workspace_run(
     quiet: bool = False,
     encoder: EncoderChoice | None = None,
     second: SecondChoice | None = None,
+    payment: Payment | None = None,
 ) -> Run:
     """A run without a recipe, for work on what a workspace holds."""
     return Run(
@@ -77,5 +78,6 @@ def workspace_run(
         seed=0,
         encoder=encoder or EncoderChoice(),
         second=second,
+        payment=payment or Payment(),
         progress=Progress(quiet=quiet),
     )

@@ -51,6 +51,19 @@ class SecondChoice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Payment:
+    """How requests to a language model are paid: prices in US dollars for a million tokens, and a limit per class list.
+
+    `batch` sends them through the endpoint's Batch API.
+    """
+
+    budget_usd: float | None = None
+    prompt_usd_per_million: float = 0.0
+    completion_usd_per_million: float = 0.0
+    batch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class LabelColumns:
     """Columns of the pool that hold the class of a picture and, where named, its group."""
 
@@ -71,6 +84,7 @@ class Run:
     retry_failed: bool = False
     encoder: EncoderChoice = EncoderChoice()
     second: SecondChoice | None = None
+    payment: Payment = Payment()
     sources: tuple[PoolSource, ...] = ()
     labels: LabelFile | LabelColumns | None = None
     progress: Progress = field(default_factory=Progress)
