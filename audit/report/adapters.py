@@ -1,10 +1,11 @@
-"""Adapters: accuracy on the test part with its interval, and whether the difference to zero-shot spans zero."""
+"""Adapters: accuracy on the test part, whether the difference to zero-shot spans zero, and what else was measured."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from audit.report.adapter_details import label, read_details
 from audit.report.figures import interval_plot
+from audit.report.plain_rows import plain_rows
 from storage.ledger import Ledger, StepRecord
 
 # The columns that have a place of their own in the section; all others follow in a table of further columns.
@@ -13,20 +14,20 @@ MAIN += ("verdict", "chosen", "validation_accuracy", "n")
 
 
 def read_adapters(ledger: Ledger, records: Sequence[StepRecord]) -> list[dict[str, Any]]:
-    """One section per evaluation: list, rows, best (by validation), extra (names of further columns), plot, notes."""
-    return [
-        _section(record, ledger.table(record, "results").to_pylist())
-        for record in records
-        if "results" in record.hashes
-    ]
+    """One section per evaluation: list, rows, best (by validation), extra (names of further columns), plot, notes.
+
+    And the parts of `read_details`.
+    """
+    return [_section(ledger, record) for record in records if "results" in record.hashes]
 
 
-def _section(record: StepRecord, found: list[dict[str, Any]]) -> dict[str, Any]:
-    rows = [{name: _plain(value) for name, value in row.items()} for row in found]
+def _section(ledger: Ledger, record: StepRecord) -> dict[str, Any]:
+    rows = plain_rows(ledger.table(record, "results"))
     baseline = next((row for row in rows if row.get("name") == "zero_shot"), None)  # the first: all are compared to it
-    spans = [(_label(row), _spans_zero(row)) for row in rows if row is not baseline]
-    rows.sort(key=lambda row: -(row.get("accuracy") or 0.0))
+    spans = [(label(row), _spans_zero(row)) for row in rows if row is not baseline]
+    # of equal ones the first as evaluated, before test accuracy orders the rows: it must have no say
     best = max((row for row in rows if row.get("validation_accuracy") is not None), key=_validation, default=None)
+    rows.sort(key=lambda row: -(row.get("accuracy") or 0.0))
     notes = record.notes.get("notes", [])
     return {
         "list": str(record.rule.get("list", "")),
@@ -39,7 +40,8 @@ def _section(record: StepRecord, found: list[dict[str, Any]]) -> dict[str, Any]:
         "extra": [name for name in (rows[0] if rows else ()) if name not in MAIN],
         "notes": notes if isinstance(notes, list) else [notes],
         "baseline": baseline,
-        "plot": interval_plot([_label(row) for row in rows], rows, baseline) if rows else None,
+        "plot": interval_plot([label(row) for row in rows], rows, baseline) if rows else None,
+        **read_details(ledger, record, rows, best),
     }
 
 
@@ -47,17 +49,7 @@ def _validation(row: Mapping[str, Any]) -> float:
     return float(row["validation_accuracy"])
 
 
-def _label(row: Mapping[str, Any]) -> str:
-    texts = row.get("texts")
-    name = str(row.get("name")).replace("_", " ")
-    return f"{name} ({texts})" if texts and texts != "none" else name
-
-
 def _spans_zero(row: Mapping[str, Any]) -> bool | None:
     """Whether the interval of the difference holds zero; None where there is no interval."""
     low, high = row.get("difference_low"), row.get("difference_high")
     return None if low is None or high is None else bool(low <= 0 <= high)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of any table
-    return None if isinstance(value, float) and math.isnan(value) else value
