@@ -64,7 +64,9 @@ def _confidence(rows: Sequence[Row], best: Row | None, title: str) -> dict[str, 
         if (row["name"], row["texts"]) == (best["name"], best["texts"]):
             fitted = row["state"] == "as fitted"
             series.setdefault("as fitted" if fitted else f"at temperature {best['temperature']:.3g}", []).append(row)
-    return {"plot": reliability_plot(series, title=f"{label(best)}, {title}"), "label": label(best), "best": best} if series else None
+    if not series:
+        return None
+    return {"plot": reliability_plot(series, title=f"{label(best)}, {title}"), "label": label(best), "best": best}
 
 
 def _unseen(rows: Sequence[Row]) -> dict[str, Any] | None:

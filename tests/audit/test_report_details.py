@@ -1,0 +1,188 @@
+"""What the report shows of an evaluation beside accuracies."""
+
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pyarrow as pa
+import pytest
+
+from audit.report import render_report
+from audit.report.adapter_details import read_details
+from audit.report.adapter_tables import better_and_worse, by_adapter, notes_of, unseen_of
+from audit.report.class_plots import MOST_NAMES, frequency_plot
+from audit.report.plain_rows import plain_rows
+from storage.ledger import Ledger, StepOutput, StepSpec
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+EVIL = "<script>alert('x')</script>"
+NAN = float("nan")
+RESULTS = [
+    {"name": "gda", "texts": "names", "accuracy": 0.7, "low": 0.6, "high": 0.8, "validation_accuracy": 0.8}
+    | {"calibration_error": 0.2, "temperature": 3.0, "calibrated_error": 0.05, "n": 40, "groups": 20},
+    {"name": "zero_shot", "texts": EVIL, "accuracy": 0.4, "low": 0.3, "high": 0.5, "validation_accuracy": 0.4}
+    | {"calibration_error": 0.5, "temperature": 2.0, "calibrated_error": 0.1, "n": 40, "groups": 20},
+]
+HEAD_TAIL = [
+    {"part": part, "classes": classes, "without_rows": 0, "n": 20, "accuracy": accuracy, "low": NAN, "high": 0.9}
+    | {"rule": "lowest_fifth", "name": row["name"], "texts": row["texts"]}
+    for row in RESULTS
+    for part, classes, accuracy in (("head", 4, 0.6), ("tail", 1, 0.25), ("gap", 5, 0.35))
+]
+FREQUENCIES = [
+    {"class": name, "captions": captions, "tail": name == "otter"}
+    for name, captions in {f"cat {EVIL}": 900, "dog": 12, "owl": 0, "elk": 1, "otter": 0}.items()
+]
+RELIABILITY = [
+    {
+        "name": "gda",
+        "texts": "names",
+        "state": state,
+        "lower": 0.9,
+        "upper": 1.0,
+        "n": n,
+        "confidence": c,
+        "accuracy": a,
+    }
+    for state in ("as fitted", "at temperature")
+    for n, c, a in ((40, 0.95, 0.7), (0, NAN, NAN))
+]
+
+
+def ood_row(score: str, kind: str, name: str, auroc: float, *, note: str = "", skipped: str = "") -> dict:
+    ends = {"auroc_low": auroc, "auroc_high": auroc, "fpr95": 0.3, "fpr95_low": 0.1, "fpr95_high": 0.6}
+    row = {"score": score, "kind": kind, "set": name, "n_id": 40, "n_ood": 9, "auroc": auroc} | ends
+    return row | {"note": note, "skipped": skipped, "name": "gda", "texts": "names"}
+
+
+OOD = [
+    *(ood_row("msp", kind, name, 0.75) for kind, name in (("near", "near"), ("far", EVIL), ("near", "mean"))),
+    ood_row("msp", "mean", "mean", 0.75),
+    ood_row("clipn_ctw", "near", "near", 0.6, note="plain-CLIP negations"),
+    ood_row("clipn_ctw", "far", EVIL, 0.6, note="plain-CLIP negations"),
+    ood_row("near_miss", None, None, NAN, skipped="rejection_prototypes"),
+]
+PAIRS = [
+    {"a": "gda names", "b": f"zero_shot {EVIL}", "n": 40, "groups": 20, "only_a": 14, "only_b": 2}
+    | {"difference": -0.3, "low": -0.4, "high": -0.2, "p_value": 0.001, "p_holm": 0.001}
+]
+TABLES = {"results": RESULTS, "head_tail": HEAD_TAIL, "frequencies": FREQUENCIES, "reliability": RELIABILITY}
+TABLES |= {"ood": OOD, "pairs": PAIRS}
+
+
+class Text(HTMLParser):
+    """The text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+        self.feed(page)
+        self.all = " ".join(" ".join(self.pieces).split())
+
+    def handle_data(self, data):
+        self.pieces.append(data)
+
+
+@pytest.fixture
+def commit(workspace):
+    def make(*names: str):
+        spec = StepSpec(name="evaluate_adapters", version=1, rule={"list": f"things {EVIL}"}, inputs={})
+        tables = {name: pa.Table.from_pylist(TABLES[name]) for name in names}
+        return Ledger(workspace).commit(spec, StepOutput(tables=tables, notes={"notes": []}), uids=None, started=NOW)
+
+    return make
+
+
+@pytest.fixture
+def page(workspace, build, commit, read_all) -> str:
+    return render_report(workspace, build(), evaluations=[commit(*TABLES)], read_bytes=read_all)
+
+
+def test_every_part_stands_on_the_page_and_no_field_of_it_can_act(page):
+    text = Text(page).all
+    for words in ("Head and tail", "How well confidence holds", "Pictures of none of the classes", "pairs of adapters"):
+        assert words in text
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert") >= 6
+    assert not re.search(r"\bnan\b", text)
+
+
+def test_head_and_tail_come_with_the_gap_and_the_rule(page):
+    text = Text(page).all
+    assert "The tail is the rarest fifth: 1 classes with 20 test pictures; the head, 4 classes with 20." in text
+    assert "2 of 5 classes are named by no caption" in text
+    assert "gda (names) 60.0 % \u2013 to 90.0 % 25.0 % \u2013 to 90.0 % +35.0" in text
+
+
+def test_confidence_is_that_of_the_adapter_that_validation_chose(page):
+    text = Text(page).all
+    assert "gda (names), chosen on validation: the calibration error (15 bins) is 0.200 as fitted and 0.050 at" in text
+    assert "at temperature 3" in text
+
+
+def test_scores_of_unseen_pictures_come_with_notes_and_with_what_was_left_out(page):
+    text = Text(page).all
+    assert "40 test pictures against 9 near, 9 <script>" in text
+    assert "* clipn ctw: plain-CLIP negations." in text
+    assert "Left out: near miss, which needs rejection_prototypes: name `rejections` with the class list in" in text
+
+
+def test_the_square_of_pairs_is_row_minus_column(page):
+    text = Text(page).all
+    assert "pairs of adapters: 1 of 1 differ" in text
+    assert "1 gda (names) \u2013 +30.0" in text
+    assert f"2 zero shot ({EVIL}) \u221230.0 \u2013" in text
+    assert 'title="+20.0 to +40.0"' in page
+    assert 'title="\u221240.0 to \u221220.0"' in page
+
+
+def test_parts_without_a_table_are_left_out(workspace, commit):
+    record = commit("results")
+    details = read_details(Ledger(workspace), record, RESULTS, RESULTS[0])
+    assert details == {"head_tail": None, "confidence": None, "unseen": None, "pairs": None}
+
+
+def test_of_equals_on_validation_the_first_is_chosen_whatever_it_scores_on_test(
+    workspace, build, monkeypatch, commit, read_all
+):
+    tied = [RESULTS[1] | {"validation_accuracy": 0.8, "texts": "names"}, RESULTS[0]]
+    monkeypatch.setitem(TABLES, "results", tied)
+    page = render_report(workspace, build(), evaluations=[commit("results")], read_bytes=read_all)
+    assert "Validation chose zero shot with names" in Text(page).all
+
+
+def test_scores_are_gathered_by_set_with_the_mean_of_means():
+    found = unseen_of(plain_rows(pa.Table.from_pylist(OOD)))
+    assert [one["name"] for one in found.sets] == ["near", EVIL]
+    assert found.scores[0]["mean"]["auroc"] == 0.75
+    assert found.scores[0]["by_set"]["near"]["fpr95"] == 0.3
+    assert notes_of(found) == {"plain-CLIP negations": ["clipn_ctw"]}
+    assert [one["score"] for one in found.skipped] == ["near_miss"]
+
+
+def test_without_a_measured_score_nothing_is_gathered():
+    assert unseen_of([]) is None
+    assert unseen_of([ood_row("msp", None, None, NAN, skipped="logits")]) is None
+
+
+def test_better_and_worse_name_the_pairs_below_alpha_only():
+    close = PAIRS[0] | {"p_holm": 0.2}
+    other = PAIRS[0] | {"a": "linear none", "b": "gda names", "difference": 0.2}
+    assert better_and_worse([PAIRS[0], close, other], alpha=0.05) == [
+        ("gda names", f"zero_shot {EVIL}"),
+        ("gda names", "linear"),
+    ]
+
+
+def test_parts_are_gathered_by_adapter_in_their_order():
+    found = by_adapter(HEAD_TAIL)
+    assert [row["name"] for row in found] == ["gda", "zero_shot"]
+    assert found[0]["gap"]["accuracy"] == 0.35
+
+
+@pytest.mark.parametrize("n", [1, 5, MOST_NAMES + 1])
+def test_frequencies_are_drawn_for_any_number_of_classes(n):
+    rows = [{"class": f"class {place}", "captions": place**2, "tail": place < n // 5} for place in range(n)]
+    drawn = str(frequency_plot(rows))
+    assert drawn.startswith("<svg")
+    assert ("class 0" in drawn) == (n <= MOST_NAMES)
