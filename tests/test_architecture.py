@@ -31,7 +31,7 @@ DISK = {"os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "fsspec"}
 WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
 # Features read model weights; these modules of descriptions speak to the chat endpoint. Other domain code is shut in.
 CHAT = {"client", "retries", "endpoint", "embedded_llm"}
-PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "EXPORTS", "READERS")
+PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "EXPORTS", "TEXT_EXPORTS", "READERS")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 
 SOURCES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
