@@ -40,6 +40,7 @@ def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, lis
     rule = describe_rule(name=file.name, text=file.text, methods=listing.methods, llm=recipe.llm)
     key = DESCRIBE.spec(run, (), rule).key
     described = run.ledger.find(key) is not None
+    chosen = listing.model_dump(mode="json", include={"aggregate", "templates"})
     return {
         "build": build,
         "list": file.name,
@@ -52,4 +53,4 @@ def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, lis
         "rejections": list(listing.rejections),
         "unseen": listing.unseen.model_dump(mode="json"),
         "split": None if recipe.labels is None else recipe.labels.split,
-    }
+    } | {name: value for name, value in chosen.items() if value}

@@ -10,7 +10,16 @@ from sysconfig import get_path
 
 import typer
 
-from flows import cli_adapters, cli_audit, cli_classes, cli_datasets, cli_evaluation, cli_protocols, cli_serve
+from flows import (
+    cli_adapters,
+    cli_audit,
+    cli_classes,
+    cli_datasets,
+    cli_descriptions,
+    cli_evaluation,
+    cli_protocols,
+    cli_serve,
+)
 from flows.cli_errors import report_errors
 
 QUIET_PREFECT = {
@@ -36,7 +45,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (cli_datasets, cli_classes, cli_adapters, cli_evaluation, cli_protocols, cli_audit, cli_serve):
+for group in (
+    cli_datasets,
+    cli_classes,
+    cli_descriptions,
+    cli_adapters,
+    cli_evaluation,
+    cli_protocols,
+    cli_audit,
+    cli_serve,
+):
     group.register(app)
 
 

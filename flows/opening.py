@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from features.open_clip_models import check_model_name
-from flows.recipe import Labels, Recipe
+from flows.recipe import Features, Labels, Recipe
+from storage.builds import Builds
 from storage.observations import adopt_observations
 from storage.pools import LabelFile, PoolSource
 from storage.workspace import Workspace
@@ -62,6 +63,15 @@ def _labels(run: Run, labels: Labels | None) -> LabelFile | LabelColumns | None:
     if labels.file is None:
         return LabelColumns(label=labels.column, group=labels.group)
     return LabelFile(file=run.locate(labels.file), key=labels.key, column=labels.column, group=labels.group)
+
+
+def build_run(build: str, *, root: str | os.PathLike[str] | None = None, quiet: bool = False) -> Run:
+    """A run with the encoder and the seed of a build, for work on its pictures without its recipe's file."""
+    workspace = Workspace.at(root)
+    manifest = Builds(workspace).read(build)
+    features = Features.model_validate(manifest["recipe"]["features"])
+    encoder = EncoderChoice(**features.model_dump(exclude={"second"}))
+    return Run(workspace=workspace, seed=manifest["seed"], encoder=encoder, progress=Progress(quiet=quiet))
 
 
 def workspace_run(

@@ -11,6 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from adapters import ADAPTERS
+from adapters.methods.vcd import Aggregate
 from curation import CAPTIONERS
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from descriptions.methods import METHODS
@@ -188,7 +189,9 @@ class ClassListing(Section):
     """A class list, the ways to describe it and the adapters to fit on it.
 
     `contexts` and `negations` are templates with {} for the class ("a drawing of a {}", "a photo without a {}") and
-    `rejections` names of what is none of the classes: texts for the adapters and scores that use them.
+    `rejections` names of what is none of the classes: texts for the adapters and scores that use them. `templates` make
+    a set of texts of that name, each class the mean of its filled templates. `aggregate` says how the texts of a class
+    count together for the adapter `vcd` and the audit of descriptions; None: the mean of similarities, as published.
     """
 
     list: str
@@ -200,6 +203,8 @@ class ClassListing(Section):
         "linear",
         "gda",
     )
+    aggregate: Aggregate | None = None
+    templates: tuple[Template, ...] = ()
     contexts: tuple[Template, ...] = ()
     negations: tuple[Template, ...] = ()
     rejections: tuple[str, ...] = ()

@@ -40,6 +40,7 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
         classes=rows.classes,
         seed=run.seed,
         adapters=["zero_shot", *rule["adapters"]],
+        settings={"vcd": {"aggregate": rule["aggregate"]}} if rule.get("aggregate") else {},
     )
     _save(run, rule, manifest, rows, evaluation)
     parts = {"class": rows.pairs["label"], "group": pa.array(rows.groups), "part": pa.array(rows.split)}

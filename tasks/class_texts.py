@@ -41,7 +41,11 @@ def filled_templates(run: Run, classes: Sequence[str], templates: Sequence[str])
 
 
 def prototypes(run: Run, rule: Mapping[str, Any]) -> dict[str, Floats]:
-    """Class vectors (c, d) per set of texts: the bare names, then what the descriptions of the rule offer."""
+    """Class vectors (c, d) per set of texts: the bare names, filled templates, what the descriptions of the rule offer.
+
+    Always the mean of embeddings: most adapters need one vector of unit length per class. docs/classes.md has the other
+    ways to let several texts count.
+    """
     texts: dict[str, dict[str, list[str]]] = {"names": {name: [name] for name in rule["classes"]}} | rule["texts"]
     weights = {}
     for kind, per_class in texts.items():
@@ -49,6 +53,8 @@ def prototypes(run: Run, rule: Mapping[str, Any]) -> dict[str, Floats]:
         flat = sorted({text for some in ordered for text in some})
         vectors = dict(zip(flat, text_rows(run, flat), strict=True))
         weights[kind] = class_weights([np.stack([vectors[text] for text in some]) for some in ordered])
+    if rule.get("templates"):
+        weights["templates"] = filled_templates(run, rule["classes"], rule["templates"])
     return weights
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ def fit_and_evaluate(
     seed: int,
     adapters: Sequence[str] = DEFAULT_ADAPTERS,
     guard: bool = True,
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Evaluation:
     """Fit each of `adapters` on the train rows, tune it on the val rows, evaluate it once on the test rows.
 
@@ -69,7 +71,7 @@ def fit_and_evaluate(
     names of rows that belong together: none may lie in two parts, and intervals resample them. `prototypes`: per set
     of texts ("names", "descriptions", "synonyms") unit rows (c, d); the first is the baseline of all differences, and
     of the guard of adapters that use no texts. `seed` fixes the bootstrap, and the training of
-    adapters that train.
+    adapters that train; `settings` the named parameters of an adapter, which are then not searched.
     """
     rows = _Rows(features=features, labels=labels, split=split, groups=groups, classes=tuple(classes))
     check_rows(features, labels, split, groups, classes=classes, prototypes=prototypes)
@@ -79,7 +81,7 @@ def fit_and_evaluate(
         kind = adapter_class(name)
         for texts in prototypes if kind.uses_texts else [baseline]:
             fitted[name, texts if kind.uses_texts else NO_TEXTS] = rows.tuned(
-                kind, prototypes[texts], guard=guard, seed=seed
+                kind, prototypes[texts], guard=guard, seed=seed, settings=settings.get(name, {})
             )
     zero_shot = ZeroShot().fit(*rows.part("train", prototypes[baseline]))
     before = rows.test_logits(zero_shot).argmax(axis=1)
@@ -144,7 +146,9 @@ class _Rows:
         here = np.flatnonzero(self.split == name)
         return replace(self.features.rows(here), prototypes=prototypes), self.labels[here]
 
-    def tuned(self, kind: type[Adapter], prototypes: Floats, *, guard: bool, seed: int) -> Tuned:
+    def tuned(
+        self, kind: type[Adapter], prototypes: Floats, *, guard: bool, seed: int, settings: Mapping[str, Any]
+    ) -> Tuned:
         """`kind` fitted on the train rows and tuned on the val rows."""
         train, train_labels = self.part("train", prototypes)
         validation, validation_labels = self.part("val", prototypes)
@@ -154,7 +158,7 @@ class _Rows:
             train_labels=train_labels,
             validation=validation,
             validation_labels=validation_labels,
-            fixed={"seed": seed} if "seed" in kind().get_params() else None,
+            fixed=({"seed": seed} if "seed" in kind().get_params() else {}) | dict(settings),
             guard=guard,
         )
 

@@ -1,0 +1,24 @@
+"""Audit descriptions on a build's labelled test pictures: real texts against shuffled ones, random words and names."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.opening import build_run
+from tasks.description_audit import AUDIT_DESCRIPTIONS
+from tasks.step import run_step
+
+
+@flow(name="audit-descriptions", flow_run_name="audit descriptions on {build}", persist_result=False)
+def audit_descriptions(
+    build: str,
+    rules: list[dict[str, Any]],
+    root: str | None = None,
+    quiet: bool = False,
+) -> list[str]:
+    """Each of `rules` (as flows/auditing.py makes them: a class list, a version of its texts and a method) on a build.
+
+    The keys of the step records, in order. The encoder and the seed are those of the build.
+    """
+    run = build_run(build, root=root, quiet=quiet)
+    return [run_step(run, AUDIT_DESCRIPTIONS, (), rule).key for rule in rules]
