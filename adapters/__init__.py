@@ -53,10 +53,29 @@ ADAPTERS: dict[str, type[Adapter]] = {
 }
 
 
+ALIASES = {
+    "clip": "zero_shot",
+    "linear_probe": "linear",
+    "gda_unsupervised": "gda_em",
+    "tip_adapter": "tip",
+    "tip_adapter_f": "tip_f",
+    "sus_x": "tipx",
+    "caps_adapter": "caps",
+    "m_adapter": "caps",
+    "amu_tuning": "amu",
+    "real": "real_linear",
+    "clip_svd": "singular_scaling",
+}
+"""Names under which papers have them; CLIP-SVD's is the features-only analogue."""
+
+
 def adapter_name(name: str) -> str:
-    """The name in ADAPTERS that `name` means: case, "-" and "_" do not count; UnknownAdapterError lists the known."""
-    plain = {known.replace("_", ""): known for known in ADAPTERS}
-    asked = name.lower().replace("-", "").replace("_", "")
+    """The name in ADAPTERS that `name` means, one of these or of ALIASES: case, "-", "_" and spaces do not count.
+
+    UnknownAdapterError lists the known.
+    """
+    plain = {_plain(one): meant for one, meant in (*ALIASES.items(), *((one, one) for one in ADAPTERS))}
+    asked = _plain(name)
     if asked not in plain:
         raise UnknownAdapterError(f"`adapter` must be one of {', '.join(ADAPTERS)}; got `{name}`. Choose one of these.")
     return plain[asked]
@@ -65,3 +84,7 @@ def adapter_name(name: str) -> str:
 def adapter_class(name: str) -> type[Adapter]:
     """The class behind `name`, as `adapter_name` reads it."""
     return ADAPTERS[adapter_name(name)]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter not in "-_ ")
