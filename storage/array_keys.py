@@ -64,8 +64,14 @@ ARRAY_KEYS: Mapping[str, ArrayKey] = {
     "pair_texts": ArrayKey("unit rows", ("pair texts", _DIMENSION), ("prototypes", "pair_text_classes")),
     "pair_text_classes": ArrayKey("classes", ("pair texts", "2"), ("pair_texts",)),
     **{key: rule for pool in ("unlabelled", "ood", "near_ood") for key, rule in _pool_keys(pool)},
+    "encoder": ArrayKey("names", ("3",), ("train_features",)),
+    "aux_encoder": ArrayKey("names", ("3",), ("aux_train_features",)),
 }
-"""All that a file may hold. `ood` are rows of none of the classes, `near_ood` of classes close to them."""
+"""All that a file may hold. `ood` are rows of none of the classes, `near_ood` of classes close to them.
+
+`encoder`, and `aux_encoder` of the second backbone, are three texts: model, weights ("" where it needs none) and
+identity of what made the rows.
+"""
 
 _DTYPES = {"unit rows": "f", "floats": "f", "lengths": "f", "classes": "iu", "names": "Uiu"}
 _REMEDIES = {
@@ -115,8 +121,9 @@ def check_shapes(shapes: Shapes) -> None:
             known, owner = (int(axis), key) if axis.isdigit() else sizes.setdefault(axis, (size, key))
             if size != known:
                 whose = "" if owner == key else f", as many as `{owner}`"
+                what = axis if not axis.isdigit() else "columns" if len(shape) > 1 else "values"
                 raise InputError(
-                    f"`{key}` must have {known} {'columns' if axis.isdigit() else axis}{whose}; got {size}, "
+                    f"`{key}` must have {known} {what}{whose}; got {size}, "
                     f"shape {shape}. Hand in arrays of the same images, classes and encoder."
                 )
             if size == 0 and not axis.endswith("rows"):
