@@ -153,18 +153,21 @@ def tune_ranking(
     *,
     strengths: Sequence[float] = STRENGTHS,
     pair_weight: float = 1.0,
+    neighbours: int = 64,
+    guard: bool = True,
 ) -> TunedRanking:
     """Fit on train at each strength and keep the best Spearman correlation on validation, of equal ones the first.
 
-    The order of the texts is kept unless the best is above its correlation (0 where it orders nothing).
+    With `guard`, the order of the texts is kept unless the best is above its correlation (0 where it orders nothing).
     """
     graded = checked_values(validation_values, name="validation_values", n=len(validation))
     text = RankingHead().fit(train.rows(slice(0)), np.empty(0))
     before = spearman(text.score(validation), graded)
-    heads = [RankingHead(strength=one, pair_weight=pair_weight).fit(train, train_values) for one in strengths]
+    untrained = [RankingHead(strength=one, pair_weight=pair_weight, neighbours=neighbours) for one in strengths]
+    heads = [head.fit(train, train_values) for head in untrained]
     found = [spearman(head.score(validation), graded) for head in heads]
     best = int(np.argmax(np.nan_to_num(found, nan=-np.inf))) if heads else -1
-    kept = not heads or bool(heads[best].fallback_) or not found[best] > np.nan_to_num(before)
+    kept = not heads or bool(heads[best].fallback_) or (guard and not found[best] > np.nan_to_num(before))
     reached = f"Spearman {found[best]:.4f}" if heads else "no strength tried"
     why = f"{reached}, texts {before:.4f} on {len(graded)} validation rows"
     return TunedRanking(
