@@ -1,6 +1,7 @@
 """Feature arrays under the names of `evenly fit --arrays` as records for an adapter: train, validation and test."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,13 +64,61 @@ def parts_of(arrays: Arrays, *, normalise: bool = False) -> Parts:
     Arrays become float32. Rows that are not of unit length are refused unless `normalise`, which scales them and takes
     their lengths as `norms` where there are none. Groups left out: each row is one of its own.
     """
-    for name in ("prototypes", "train_features", "train_labels"):
-        if name not in arrays:
-            raise MissingFeaturesError(f"`arrays` must hold `{name}`; got {', '.join(sorted(arrays))}. Add it.")
-    shared = _fields(arrays, SHARED, normalise=normalise)
+    require_keys(arrays, ("prototypes", "train_features", "train_labels"))
+    shared = shared_fields(arrays, normalise=normalise)
     parts = {name: _part(arrays, name, shared, normalise=normalise) for name in PARTS}
-    unseen = {name: _record(arrays, name, shared, normalise=normalise) for name in SETS if f"{name}_features" in arrays}
+    sets = [name for name in SETS if f"{name}_features" in arrays]
+    unseen = {name: record_of(arrays, name, shared, normalise=normalise) for name in sets}
     return Parts(**parts, unseen=unseen)
+
+
+def require_keys(arrays: Arrays, keys: Collection[str]) -> None:
+    """Raise MissingFeaturesError naming the first of `keys` that is not there."""
+    for key in keys:
+        if key not in arrays:
+            raise MissingFeaturesError(f"`arrays` must hold `{key}`; got {', '.join(sorted(arrays))}. Add it.")
+
+
+def shared_fields(arrays: Arrays, *, normalise: bool = False) -> dict[str, Any]:
+    """The fields that are not per image."""
+    return _fields(arrays, SHARED, normalise=normalise)
+
+
+def record_of(arrays: Arrays, part: str, shared: Mapping[str, Any], *, normalise: bool = False) -> Features:
+    """The record of one part or set, without rows where the file has none; errors name the keys."""
+    names = {field: key.format(part) for field, key in PER_IMAGE.items()}
+    own = _fields(arrays, names, normalise=normalise)
+    d = int(np.shape(arrays["train_features"])[-1])
+    if "image" not in own:
+        own = {"image": np.empty((0, d), np.float32)}
+    elif normalise and "norms" not in own:
+        own["norms"] = np.linalg.norm(np.asarray(arrays[names["image"]], np.float64), axis=1).astype(np.float32)
+    try:
+        return Features(**own, **shared, encoder=encoder_of(arrays))
+    except InvalidFeaturesError as error:
+        raise InvalidFeaturesError(in_keys(str(error), part)) from None
+
+
+def groups_of(arrays: Arrays, part: str, n: int) -> npt.NDArray[Any]:
+    """The groups (n,) of a part's rows; each row is one of its own where the file names none."""
+    groups = np.asarray(arrays.get(f"{part}_groups", np.arange(n)))
+    if groups.shape != (n,):
+        raise InvalidFeaturesError(
+            f"`{part}_groups` must hold one value per row, shape ({n},); got {groups.shape}. Correct it."
+        )
+    return groups
+
+
+def encoder_of(arrays: Arrays) -> str:
+    """The identity of what made the features, the last text of `encoder`; "" where the file does not say."""
+    return str(arrays["encoder"][-1]) if "encoder" in arrays else ""
+
+
+def in_keys(message: str, part: str = "train") -> str:
+    """An error's text with the fields of a record under the names that a file has for them."""
+    keys = {field: key.format(part) for field, key in PER_IMAGE.items()} | SHARED
+    keys |= {"labels": f"{part}_labels", "features": "arrays", "unit_rows": "--normalise"}
+    return re.sub(r"`(\w+)`", lambda found: f"`{keys.get(found[1], found[1])}`", message)
 
 
 def joined(parts: Parts) -> tuple[Features, Integers, npt.NDArray[np.str_], npt.NDArray[Any]]:
@@ -92,7 +141,8 @@ def joined(parts: Parts) -> tuple[Features, Integers, npt.NDArray[np.str_], npt.
         rest = [part.features.image for part in (parts.val, parts.test)]
         rows["captions"] = np.concatenate([parts.train.features.captions, *rest])
     shared = {field: getattr(parts.train.features, field) for field in SHARED}
-    return Features(**rows, **shared), np.concatenate([part.labels for part in every]), split, groups
+    record = Features(**rows, **shared, encoder=parts.train.features.encoder)
+    return record, np.concatenate([part.labels for part in every]), split, groups
 
 
 def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bool) -> Part:
@@ -100,36 +150,15 @@ def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bo
         raise MissingFeaturesError(
             f"`{name}_labels` must come with `{name}_features`; there are none. Add a class index per row."
         )
-    features = _record(arrays, name, shared, normalise=normalise)
+    features = record_of(arrays, name, shared, normalise=normalise)
+    n_classes = len(features.required_prototypes(by="arrays"))
     try:
         labels = checked_labels(
-            arrays.get(f"{name}_labels", np.empty(0, np.int64)), n=len(features), n_classes=len(shared["prototypes"])
+            arrays.get(f"{name}_labels", np.empty(0, np.int64)), n=len(features), n_classes=n_classes
         )
     except InvalidFeaturesError as error:
-        raise InvalidFeaturesError(str(error).replace("`labels`", f"`{name}_labels`")) from None
-    groups = np.asarray(arrays.get(f"{name}_groups", np.arange(len(features))))
-    if groups.shape != (len(features),):
-        raise InvalidFeaturesError(
-            f"`{name}_groups` must hold one value per row, shape ({len(features)},); got {groups.shape}. Correct it."
-        )
-    return Part(features=features, labels=labels, groups=groups)
-
-
-def _record(arrays: Arrays, part: str, shared: Mapping[str, Any], *, normalise: bool) -> Features:
-    names = {field: key.format(part) for field, key in PER_IMAGE.items()}
-    own = _fields(arrays, names, normalise=normalise)
-    d = int(np.shape(arrays["train_features"])[-1])
-    if "image" not in own:
-        own = {"image": np.empty((0, d), np.float32)}
-    elif normalise and "norms" not in own:
-        own["norms"] = np.linalg.norm(np.asarray(arrays[names["image"]], np.float64), axis=1).astype(np.float32)
-    try:
-        return Features(**own, **shared)
-    except InvalidFeaturesError as error:
-        message = str(error)
-        for field, key in {**names, **SHARED}.items():
-            message = message.replace(f"`{field}`", f"`{key}`")
-        raise InvalidFeaturesError(message.replace("`unit_rows`", "`--normalise`")) from None
+        raise InvalidFeaturesError(in_keys(str(error), name)) from None
+    return Part(features=features, labels=labels, groups=groups_of(arrays, name, len(features)))
 
 
 def _fields(arrays: Arrays, names: Mapping[str, str], *, normalise: bool) -> dict[str, Any]:

@@ -3,30 +3,41 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
 
 from adapters import adapter_class, adapter_name
-from adapters.arrays import Parts, parts_of
+from adapters.arrays import parts_of
 from adapters.contract import Adapter
 from adapters.evaluation.array_fit import ArrayFit, fit_arrays
 from adapters.saved import to_arrays, to_card
+from flows.array_cards import origin_card, split_hash
 from flows.cli_errors import UsageError
 from storage.adapter_files import write_adapter
 from storage.array_files import read_arrays, write_arrays
-from storage.records import content_hash, replace_record, replace_text
+from storage.records import replace_record, replace_text
 
 
 def fit_array_file(
-    arrays: Path, *, adapter: str, out: Path, parameters: Sequence[str] = (), normalise: bool, guard: bool, seed: int
+    arrays: Path,
+    *,
+    adapter: str,
+    out: Path,
+    parameters: Sequence[str] = (),
+    normalise: bool,
+    guard: bool | None,
+    seed: int,
 ) -> dict[str, Any]:
     """Fit one adapter on an .npz of features, write everything to the folder `out`, and return the result.
 
     Written: `adapter.safetensors` and its card `adapter.json`, `test_logits.npz`, `curve.csv`, and `result.json`, which
-    holds what is returned: adapter, chosen, how it was chosen, metrics, ood, rows per part, the hash of the input.
+    holds what is returned: adapter, chosen, given and all parameters, how they were chosen, metrics, ood, rows per
+    part.
     """
+    check_folder(out)
     kind = adapter_class(adapter)
     fixed = parse_parameters(kind, parameters)
     found = read_arrays(arrays, any_length=normalise)
@@ -36,47 +47,75 @@ def fit_array_file(
         "adapter": adapter_name(adapter),
         "chosen": plain(dict(fit.tuned.chosen)),
         "given": plain(fixed),
+        "parameters": plain(fit.tuned.adapter.get_params()),
         "validation_accuracy": plain(fit.tuned.validation_accuracy),
         "best_accuracy": plain(fit.tuned.best_accuracy),
         "zero_shot_accuracy": plain(fit.tuned.zero_shot_accuracy),
         "kept_zero_shot": fit.tuned.kept_zero_shot,
         "why": fit.tuned.why,
-        "fallback": fit.tuned.adapter.fallback_,
+        "fallback": fit.fallback,
+        "temperature": fit.temperature,
         "metrics": plain(dict(fit.metrics)),
         "ood": plain(fit.unseen.to_dict("records")),
         "rows": {name: len(getattr(parts, name).labels) for name in ("train", "val", "test")},
         "seed": seed,
     }
-    _write(out, fit, result, parts, {name: list(map(str, array.shape)) for name, array in found.items()})
+    card = {
+        **to_card(fit.tuned.adapter),
+        **origin_card(arrays, found, normalise=normalise),
+        "split_hash": split_hash(found),
+        **{name: result[name] for name in ("chosen", "given", "why", "fallback", "temperature", "metrics", "seed")},
+        "asked": result["adapter"],
+        "chosen_on": "validation",
+    }
+    _write(out, fit, card, result, labels=parts.test.labels)
     return {**result, "out": str(out)}
 
 
+def check_folder(out: Path) -> None:
+    """Refuse to write to a folder that is a file."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"`--out` must be a folder; got the file `{out}`. Choose another name.")
+
+
 def parse_parameters(kind: type[Adapter], given: Sequence[str]) -> dict[str, Any]:
-    """`name=value` pairs as values of the types that the adapter's defaults have; a wrong one is a usage error."""
-    defaults = {item.name: item.default for item in fields(kind) if item.init}
+    """`name=value` pairs as values of the types that the adapter's fields have; a wrong one is a usage error."""
+    hints = get_type_hints(kind)
+    return parse_values(given, {item.name: hints[item.name] for item in fields(kind) if item.init})
+
+
+def parse_values(given: Sequence[str], kinds: dict[str, Any]) -> dict[str, Any]:
+    """`name=value` pairs as values of the types `kinds`, by name."""
     found: dict[str, Any] = {}
     for pair in given:
         name, equals, text = pair.partition("=")
-        if not equals or name not in defaults:
+        if not equals or name not in kinds:
             raise UsageError(
-                f"`--param` must be name=value with a name of {', '.join(sorted(defaults))}; got `{pair}`. Correct it."
+                f"`--param` must be name=value with a name of {', '.join(sorted(kinds))}; got `{pair}`. Correct it."
             )
-        found[name] = _parsed(name, text, defaults[name])
+        if name in found:
+            raise UsageError(f"`--param {name}` must be given once; got it twice. Leave one out.")
+        found[name] = _parsed(name, text, kinds[name])
     return found
 
 
-def _parsed(name: str, text: str, default: object) -> Any:  # noqa: ANN401 - of the default's type
-    if isinstance(default, bool):
+def _parsed(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - a type, and a value of it
+    options = get_args(kind)
+    if NoneType in options:
+        if text.lower() == "none":
+            return None
+        kind = next(one for one in options if one is not NoneType)
+    if kind is bool:
         if text.lower() not in ("true", "false"):
             raise UsageError(f"`--param {name}` must be true or false; got `{text}`. Correct it.")
         return text.lower() == "true"
-    if isinstance(default, str):
+    if kind not in (int, float):
         return text
     try:
-        return int(text) if isinstance(default, int) else float(text)
+        return int(text) if kind is int else float(text)
     except ValueError:
-        kind = "a whole number" if isinstance(default, int) else "a number"
-        raise UsageError(f"`--param {name}` must be {kind}; got `{text}`. Correct it.") from None
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(f"`--param {name}` must be {what}; got `{text}`. Correct it.") from None
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a result
@@ -94,16 +133,10 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a result
     return value
 
 
-def _write(out: Path, fit: ArrayFit, result: dict[str, Any], parts: Parts, shapes: dict[str, list[str]]) -> None:
+def _write(out: Path, fit: ArrayFit, card: dict[str, Any], result: dict[str, Any], *, labels: np.ndarray) -> None:
     """The result last: where it stands, all the others do."""
-    card = to_card(fit.tuned.adapter) | {
-        "why": result["why"],
-        "chosen": result["chosen"],
-        "chosen_on": "validation",
-        "metrics": result["metrics"],
-        "input": {"shapes": shapes, "train": content_hash([int(label) for label in parts.train.labels])},
-    }
+    (out / "result.json").unlink(missing_ok=True)
     write_adapter(out, "adapter", card, to_arrays(fit.tuned.adapter))
-    write_arrays(out / "test_logits.npz", {"logits": fit.test_logits, "labels": parts.test.labels})
+    write_arrays(out / "test_logits.npz", {"logits": fit.test_logits, "labels": labels})
     replace_text(out / "curve.csv", pd.DataFrame(fit.tuned.curve).to_csv(index=False))
     replace_record(out / "result.json", result)

@@ -1,13 +1,13 @@
 """Commands about adapters: fit, predict, leaderboard, export-adapter."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flows.cli_errors import UsageError
+from flows.cli_fit_tables import interval_in_words, print_fit, print_ranking
 from flows.cli_output import AsJson, Root, print_json, print_rows, print_text
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
@@ -34,79 +34,55 @@ def fit(
     out: Out = None,
     *,
     normalise: Normalise = False,
-    guard: Annotated[bool, typer.Option(help="Keep zero-shot where validation shows no gain.")] = True,
-    seed: Annotated[int, typer.Option(help="With --arrays: of training and of intervals.")] = 0,
+    guard: Annotated[
+        bool | None,
+        typer.Option(
+            "--guard/--no-guard",
+            help="With --arrays: keep zero-shot where validation shows no gain; by default, unless --param gives all "
+            "that would be searched.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="With --arrays: of training and of intervals.")] = 0,
 ) -> None:
     """Fit the adapters of a recipe on its latest build, or one adapter on your own features; chosen on validation data.
 
     Example: evenly fit recipes/demo.yaml
 
     Example: evenly fit --arrays features.npz --adapter gda --param precision_scale=published --out fitted
+
+    Example: evenly fit --arrays ages.npz --adapter ranking --out fitted
     """
     if (recipe is None) == (arrays is None):
         raise UsageError("`fit` must get a recipe or `--arrays`, one of the two. Example: evenly fit recipes/demo.yaml")
     if recipe is not None:
+        if adapter or parameter or out or normalise or guard is not None:
+            raise UsageError(
+                "`fit RECIPE` must go without `--adapter`, `--param`, `--out`, `--normalise` and `--guard`, which are "
+                "for `--arrays`. Name adapters in the recipe."
+            )
         _fit_recipe(recipe, root, as_json=as_json)
         return
     if arrays is None or adapter is None or out is None:
         raise UsageError("`fit --arrays` must get `--adapter NAME` and `--out DIR` as well. Add what is missing.")
-    from flows.array_fitting import fit_array_file
+    settings: dict[str, Any] = {
+        "out": out,
+        "parameters": parameter or (),
+        "normalise": normalise,
+        "guard": guard,
+        "seed": seed,
+    }
+    if adapter.lower() == "ranking":
+        from flows.array_ranking import fit_ranking_file
 
-    result = fit_array_file(
-        arrays, adapter=adapter, out=out, parameters=parameter or (), normalise=normalise, guard=guard, seed=seed
-    )
+        result, show = fit_ranking_file(arrays, **settings), print_ranking
+    else:
+        from flows.array_fitting import fit_array_file
+
+        result, show = fit_array_file(arrays, adapter=adapter, **settings), print_fit
     if as_json:
         print_json(result)
-        return
-    _print_fit(result)
-
-
-def _print_fit(result: dict[str, Any]) -> None:
-    """What was chosen and how, the measures one below the other, and the scores of unseen pictures."""
-    print_text(f"{result['adapter']}: {result['why']}")
-    if result["fallback"]:
-        print_text(f"fallback: {result['fallback']}")
-    if result["chosen"]:
-        print_rows("chosen on validation", [result["chosen"]])
-    if result["metrics"]:
-        print_rows("on test", _measures(result["metrics"]))
-    told = [row for row in result["ood"] if not row["skipped"]]
-    if len({row["set"] for row in told} - {"mean"}) < 2:
-        told = [row for row in told if row["set"] != "mean"]
-    if told:
-        columns = [{"score": row["score"], "set": _set_of(row), **_intervals(row, ("auroc", "fpr95"))} for row in told]
-        print_rows("test pictures against pictures of no class", columns)
-    for row in result["ood"]:
-        if row["skipped"]:
-            print_text(f"skipped: {row['score']} needs {row['skipped']}")
-    print_text(f"written to {result['out']}")
-
-
-def _set_of(row: dict[str, Any]) -> str:
-    return str(row["set"]) if row["set"] != "mean" else f"mean of {row['kind']}" if row["kind"] != "mean" else "mean"
-
-
-def _measures(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per measure, its interval beside it."""
-    intervals = {"accuracy": ("low", "high"), "difference": ("difference_low", "difference_high")}
-    inside = {name for pair in intervals.values() for name in pair}
-    return [
-        {
-            "measure": name,
-            "value": value,
-            "interval": _interval(*(metrics[end] for end in intervals[name])) if name in intervals else "",
-        }
-        for name, value in metrics.items()
-        if name not in inside
-    ]
-
-
-def _intervals(row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
-    return {name: f"{row[name]:.3f} {_interval(row[f'{name}_low'], row[f'{name}_high'])}" for name in names}
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+    else:
+        show(result)
 
 
 def _fit_recipe(recipe: Path, root: Path | None, *, as_json: bool) -> None:
@@ -128,7 +104,7 @@ def predict(
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify pictures by a saved adapter; a picture that cannot be read has a row that says why.
+    """Classify or order pictures by a saved adapter; a picture that cannot be read has a row that says why.
 
     Example: evenly predict .evenly/adapters/BUILD/demo_classes/gda-names.json holiday/ --out predictions.csv
     """
@@ -138,9 +114,11 @@ def predict(
     if as_json:
         print_json({"predictions": rows})
         return
-    shown = [{name: row[name] for name in ("name", "class", "confidence", "error")} for row in rows]
-    print_rows("predictions", shown[:50])
-    if len(rows) > len(shown[:50]):
+    shown = [{name: value for name, value in row.items() if name != "top"} for row in rows[:50]]
+    print_rows("predictions", shown)
+    if failed := sum(bool(row["error"]) for row in rows):
+        print_text(f"{failed:,} of {len(rows):,} pictures could not be read")
+    if len(rows) > len(shown):
         print_text(f"and {len(rows) - 50:,} more: `--json` or `--out` give them all")
     if out is not None:
         print_text(f"{len(rows):,} rows written to {out}")
@@ -196,8 +174,10 @@ def _print_board(board: dict[str, Any]) -> None:
     rows = [
         {
             **{name: row[name] for name in ("name", "texts", "shots")},
-            "accuracy": f"{row['accuracy']:.3f} {_interval(row['low'], row['high'])}",
-            "against zero-shot": f"{row['difference']:+.3f} {_interval(row['difference_low'], row['difference_high'])}",
+            "accuracy": f"{row['accuracy']:.3f} {interval_in_words(row['low'], row['high'])}",
+            "against zero-shot": (
+                f"{row['difference']:+.3f} {interval_in_words(row['difference_low'], row['difference_high'])}"
+            ),
         }
         for row in board["summary"]
     ]
@@ -229,7 +209,7 @@ def export_adapter(
 
     Example: evenly export-adapter fitted --out classifier.onnx
     """
-    from flows.predicting import export_adapter as export
+    from flows.adapter_exporting import export_adapter as export
 
     result = export(adapter, out)
     if as_json:

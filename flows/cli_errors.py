@@ -47,7 +47,7 @@ def report_errors(app: Callable[[], object]) -> int:
 
 def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
     """Errors of what was asked for, and errors of what was found or failed on the way."""
-    from adapters.errors import AdaptersError, UnknownAdapterError
+    from adapters.errors import AdaptersError
     from audit.errors import AuditError
     from curation.errors import CurationError, RuleError
     from demo.errors import DemoError
@@ -55,13 +55,13 @@ def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception],
     from features.errors import FeaturesError, UnknownModelError
     from flows.recipe_files import ListingFileError
     from flows.recipe_problems import RecipeError
-    from storage.errors import StorageError
+    from storage.errors import InputError, StorageError
     from storage.pools import PoolError
     from tasks.step import NothingLeftError
 
-    usage = (RecipeError, UsageError, ClassListError, ListingFileError, PoolError, RuleError, UnknownAdapterError)
-    failures = (StorageError, CurationError, DescriptionsError, FeaturesError, AdaptersError, AuditError, DemoError)
-    return (*usage, UnknownModelError, UnknownMethodError), (*failures, NothingLeftError)
+    usage = (RecipeError, UsageError, ClassListError, ListingFileError, PoolError, RuleError, AdaptersError)
+    failures = (StorageError, CurationError, DescriptionsError, FeaturesError, AuditError, DemoError)
+    return (*usage, InputError, UnknownModelError, UnknownMethodError), (*failures, NothingLeftError)
 
 
 def _say(error: object, status: int) -> int:

@@ -20,10 +20,12 @@ BATCH = 256
 class EncodedPictures:
     """Unit rows (n, d) with their lengths (n,) and, with a second backbone, its rows (n, e), by `names`.
 
-    `failed`: (name, why) of pictures that could not be read or decoded, in order.
+    `places` (n,): which of the pictures handed in each row is of, from 0, ascending. `failed`: (name, why) of those
+    that could not be read or decoded, in order; theirs are the other places.
     """
 
     names: tuple[str, ...]
+    places: tuple[int, ...]
     image: Floats
     norms: Floats
     second: Floats | None
@@ -32,19 +34,19 @@ class EncodedPictures:
 
 def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None = None) -> EncodedPictures:
     """Encode pictures one batch at a time, so that a folder of any size fits; each is decoded before it is encoded."""
-    names: list[str] = []
+    names: list[tuple[int, str]] = []
     failed: list[tuple[str, str]] = []
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
     batch: list[Picture] = []
     with run.progress.bar("encoding pictures", total) as advance:
-        for picture in pictures:
+        for place, picture in enumerate(pictures):
             why = picture.error or _why_unreadable(picture.content)
             if why:
                 failed.append((picture.name, why))
                 advance(1)
                 continue
             batch.append(picture)
-            names.append(picture.name)
+            names.append((place, picture.name))
             if len(batch) == BATCH:
                 parts.append(_encoded(run, [one.content for one in batch]))
                 advance(len(batch))
@@ -53,7 +55,8 @@ def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None 
             parts.append(_encoded(run, [one.content for one in batch]))
             advance(len(batch))
     return EncodedPictures(
-        names=tuple(names),
+        names=tuple(name for _, name in names),
+        places=tuple(place for place, _ in names),
         image=_joined([image for image, _, _ in parts]),
         norms=np.concatenate([norms for _, norms, _ in parts]) if parts else np.empty(0, np.float32),
         second=None if run.second is None else _joined([second for _, _, second in parts if second is not None]),

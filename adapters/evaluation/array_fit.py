@@ -8,51 +8,88 @@ import numpy as np
 import pandas as pd
 
 from adapters import adapter_class
-from adapters.arrays import Part, Parts
+from adapters.arrays import PER_IMAGE, Part, Parts, in_keys
 from adapters.contract import Adapter, Grid
+from adapters.errors import InvalidFeaturesError, MissingFeaturesError
+from adapters.evaluation.calibration import fit_temperature
 from adapters.evaluation.judged import judge
 from adapters.evaluation.unseen import judge_unseen
-from adapters.features_record import Floats
+from adapters.features_record import Floats, Integers
 from adapters.methods.cooked import Cooked
 from adapters.methods.zero_shot import ZeroShot
 from adapters.search import Tuned, tune
+from adapters.stand_ins import stood_in
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayFit:
-    """What `fit_arrays` found: the choice, test logits (n, c), measures, and those of the unseen sets."""
+    """What `fit_arrays` found: the choice, test logits (n, c), measures, and those of the unseen sets.
+
+    `given` are the parameters that were not searched; `fallback` says what stood in for arrays that are not there, and
+    what the adapter did instead where its support does not allow the method; `temperature`, by which to divide the
+    logits, is fitted on the validation rows, None without any.
+    """
 
     tuned: Tuned
+    given: Mapping[str, Any]
     test_logits: Floats
+    temperature: float | None
     metrics: Mapping[str, Any]
     unseen: pd.DataFrame
+    fallback: str
 
 
 def fit_arrays(
-    parts: Parts, adapter: str, *, parameters: Mapping[str, Any] | None = None, guard: bool = True, seed: int = 0
+    parts: Parts, adapter: str, *, parameters: Mapping[str, Any] | None = None, guard: bool | None = None, seed: int = 0
 ) -> ArrayFit:
     """Fit `adapter` on train, search what `parameters` leaves open on validation, judge once on test.
 
-    With no validation rows the defaults are fitted; with no test rows there are no metrics. `seed` is that of the
-    bootstrap, and of the adapter's own training where it has one and `parameters` does not say.
+    With no validation rows the defaults are fitted; with no test rows there are no metrics. `guard` keeps zero-shot
+    where validation shows no gain; None: unless `parameters` settles all that the adapter would search, because then
+    nothing is left to choose. `seed` is that of the bootstrap, and of the adapter's own training where it has one and
+    `parameters` does not say. What a file may lack, and what stands in for it: `stood_in`.
     """
     kind = adapter_class(adapter)
     fixed = dict(parameters or {})
     if "seed" in kind().get_params():
         fixed.setdefault("seed", seed)
+    parts, notes = stood_in(parts, kind)
+    try:
+        tuned = _tuned(parts, kind, fixed, guard=guard)
+    except (InvalidFeaturesError, MissingFeaturesError) as error:
+        raise type(error)(in_keys(str(error))) from None
+    validation = _logits_of(tuned.adapter, parts.val)
+    logits = tuned.adapter.decision_function(parts.test.features) if len(parts.test.labels) else _no_rows(parts)
+    return ArrayFit(
+        tuned=tuned,
+        given=fixed,
+        test_logits=logits,
+        temperature=fit_temperature(*validation) if validation else None,
+        metrics=_metrics(parts, logits, validation, seed=seed) if len(parts.test.labels) else {},
+        unseen=_unseen(parts, tuned.adapter, seed),
+        fallback="; ".join(filter(None, (*notes, tuned.adapter.fallback_))),
+    )
+
+
+def _tuned(parts: Parts, kind: type[Adapter], fixed: Mapping[str, Any], *, guard: bool | None) -> Tuned:
+    grid = open_grid(kind, fixed)
+    settled = bool(kind.grid.parameters) and not grid.parameters
     tuned = tune(
         kind,
         train=parts.train.features,
         train_labels=parts.train.labels,
         validation=parts.val.features,
         validation_labels=parts.val.labels,
-        grid=open_grid(kind, fixed),
+        grid=grid,
         fixed=fixed,
-        guard=guard,
+        guard=not settled if guard is None else guard,
     )
-    logits = tuned.adapter.decision_function(parts.test.features) if len(parts.test.labels) else _no_rows(parts)
-    metrics = _metrics(parts, tuned.adapter, logits, seed=seed) if len(parts.test.labels) else {}
-    return ArrayFit(tuned=tuned, test_logits=logits, metrics=metrics, unseen=_unseen(parts, tuned.adapter, seed))
+    if not settled or tuned.kept_zero_shot:
+        return tuned
+    judged = f"{tuned.best_accuracy:.4f}, zero-shot {tuned.zero_shot_accuracy:.4f} on {tuned.validation_rows}"
+    return replace(
+        tuned, why=f"as given, nothing to choose: {judged if tuned.validation_rows else 'no'} validation rows"
+    )
 
 
 def open_grid(kind: type[Adapter], fixed: Mapping[str, Any]) -> Grid:
@@ -65,7 +102,7 @@ def open_grid(kind: type[Adapter], fixed: Mapping[str, Any]) -> Grid:
     )
 
 
-def _metrics(parts: Parts, adapter: Adapter, logits: Floats, *, seed: int) -> dict[str, Any]:
+def _metrics(parts: Parts, logits: Floats, validation: tuple[Floats, Integers] | None, *, seed: int) -> dict[str, Any]:
     zero_shot = ZeroShot().fit(parts.train.features, parts.train.labels)
     return judge(
         logits,
@@ -74,11 +111,11 @@ def _metrics(parts: Parts, adapter: Adapter, logits: Floats, *, seed: int) -> di
         before=zero_shot.predict(parts.test.features),
         baseline="zero-shot",
         seed=seed,
-        validation=_logits_of(adapter, parts.val),
+        validation=validation,
     )
 
 
-def _logits_of(adapter: Adapter, part: Part) -> tuple[Floats, Any] | None:
+def _logits_of(adapter: Adapter, part: Part) -> tuple[Floats, Integers] | None:
     return (adapter.decision_function(part.features), part.labels) if len(part.labels) else None
 
 
@@ -88,10 +125,13 @@ def _no_rows(parts: Parts) -> Floats:
 
 
 def _unseen(parts: Parts, adapter: Adapter, seed: int) -> pd.DataFrame:
-    """Every out-of-distribution score whose needs are met, on test rows against each set that was given."""
+    """Every out-of-distribution score whose needs are met, on test rows against each set that was given.
+
+    What the others lack stands in `skipped`, by key.
+    """
     if not parts.unseen or not len(parts.test.labels):
         return pd.DataFrame()
-    return judge_unseen(
+    table = judge_unseen(
         adapter,
         parts.test.features,
         parts.unseen,
@@ -99,6 +139,16 @@ def _unseen(parts: Parts, adapter: Adapter, seed: int) -> pd.DataFrame:
         seed=seed,
         cooked=adapter if isinstance(adapter, Cooked) else _cooked(parts),
     )
+    return table.assign(skipped=[_keys_of(parts, fields) for fields in table["skipped"]])
+
+
+def _keys_of(parts: Parts, fields: str) -> str:
+    """The keys of the arrays that the fields of a score, separated by commas, would be made of."""
+    if fields not in ("logits", "cooked_logits"):
+        return fields
+    sets = {"train": parts.train.features, "test": parts.test.features, **parts.unseen}
+    wanted = "second" if fields == "logits" else "norms"
+    return ", ".join(PER_IMAGE[wanted].format(name) for name, rows in sets.items() if getattr(rows, wanted) is None)
 
 
 def _cooked(parts: Parts) -> Cooked | None:

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from adapters.contract import Adapter
-from adapters.features_record import Features
+from adapters.errors import MissingFeaturesError
+from adapters.features_record import Features, Floats
 from adapters.methods.cooked import Cooked
 from adapters.ood import OODInputs
 from adapters.ood.report import ood_report
@@ -28,7 +29,8 @@ def judge_unseen(
     """One row per score and set, as `ood_report` has them, `skipped` empty; then one per score that lacks fields.
 
     `unseen` by name of the set, near or far by KINDS; `groups` (n,) of the test rows. Logit scores are those of
-    `adapter`'s logits; `cooked` adds those of COOkeD's ensemble. Nothing here chooses a threshold or a value.
+    `adapter`'s logits; `cooked` adds those of COOkeD's ensemble. Where the rows of a set lack what a classifier judges
+    by, its scores are among those that lack fields. Nothing here chooses a threshold or a value.
     """
     if not unseen:
         return pd.DataFrame()
@@ -43,6 +45,13 @@ def judge_unseen(
 def _inputs(adapter: Adapter, cooked: Cooked | None, features: Features) -> OODInputs:
     return OODInputs.of(
         features,
-        logits=adapter.decision_function(features),
-        cooked_logits=None if cooked is None else cooked.decision_function(features),
+        logits=_logits(adapter, features),
+        cooked_logits=None if cooked is None else _logits(cooked, features),
     )
+
+
+def _logits(adapter: Adapter, features: Features) -> Floats | None:
+    try:
+        return adapter.decision_function(features)
+    except MissingFeaturesError:  # a second backbone, or lengths, that only the other rows have
+        return None
