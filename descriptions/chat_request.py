@@ -54,6 +54,16 @@ class ChatRequest:
             "sample": self.sample,
         }
 
+    @staticmethod
+    def of_content(content: Mapping[str, Any]) -> "ChatRequest":
+        """The request whose `content` this is."""
+        return ChatRequest(
+            messages=tuple(Message(**message) for message in content["messages"]),
+            schema=content["schema"],
+            sampling=Sampling(**content["sampling"]),
+            sample=content["sample"],
+        )
+
     def parameters(self) -> dict[str, Any]:
         """Keyword arguments of an OpenAI chat completion, without the model and the name of the token limit."""
         seed = None if self.sampling.seed is None else self.sampling.seed + self.sample

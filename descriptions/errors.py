@@ -6,6 +6,7 @@ DescriptionsError
 ├── EmbeddedModelError    the embedded language model is not installed or does not start
 ├── EndpointError         the chat endpoint as a whole is of no use: it refuses the connection, the key or the model
 ├── BudgetExceededError   the next request may cost more than the budget has left
+├── BatchCancelledError   a batch that is waited for was cancelled
 └── RequestFailedError    one request got no reply; the others go on
 """
 
@@ -52,6 +53,10 @@ class BudgetExceededError(DescriptionsError):
         )
         self.limit_usd, self.spent_usd = limit_usd, spent_usd
         self.reserved_usd, self.next_usd = reserved_usd, next_usd
+
+
+class BatchCancelledError(DescriptionsError):
+    """A batch was cancelled while its replies were waited for; those it brought until then are stored."""
 
 
 class RequestFailedError(DescriptionsError):
