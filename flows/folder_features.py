@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from adapters.splits import settle_parts, split_by_group
 from flows.cli_errors import UsageError
@@ -16,9 +17,9 @@ from storage.array_files import write_arrays
 from storage.image_folders import read_image_folder, read_picture
 from storage.split_files import read_split
 from tasks.class_texts import filled_templates
-from tasks.encoders import encoder_identity
+from tasks.encoders import encoder_identity, second_identity
 from tasks.pictures import EncodedPictures, encode_pictures
-from tasks.run import EncoderChoice, SecondChoice
+from tasks.run import EncoderChoice, Run, SecondChoice
 
 PARTS = ("train", "val", "test")
 
@@ -40,19 +41,22 @@ def extract_folder(
     The classes are the folders' names, or those of a list in its order. Without a `split` file the parts are drawn by
     hash, class by class; pictures of equal bytes never part. What was skipped or could not be decoded is counted.
     """
+    _check(out, templates)
     run = workspace_run(root, encoder=encoder, second=second)
     found = read_image_folder(folder)
     names = _classes(found.rows, classes)
-    rows = found.rows.filter(pa.array([label in set(names) for label in found.rows["label"].to_pylist()]))
+    rows = found.rows.filter(pc.is_in(found.rows["label"], pa.array(names, pa.string())))
     paths = rows["path"].to_pylist()
     encoded = encode_pictures(run, (read_picture(folder, path) for path in paths), total=len(paths))
-    at = {path: place for place, path in enumerate(paths)}
-    order = [at[name] for name in encoded.names]
-    rows = rows.take(pa.array(order, pa.int64()))
+    if not encoded.names:
+        raise UsageError(f"`--images` must hold pictures that decode; got none of {len(paths)}. Check the files.")
+    skipped = Counter(found.skipped) + Counter(why for _, why in encoded.failed)
+    skipped["not_in_classes"] = len(found.rows) - len(rows)
+    rows = rows.take(pa.array(encoded.places, pa.int64()))
     labels = np.array([names.index(label) for label in rows["label"].to_pylist()], dtype=np.int64)
     groups = np.array(rows["image_id"].to_pylist(), dtype=np.str_)
-    parts, stays, notes = _parts(rows, labels, groups, split, seed)
-    arrays = _arrays(encoded, labels, groups, parts, stays)
+    parts, stays, groups, notes = _parts(rows, labels, groups, split, seed)
+    arrays = _arrays(encoded, labels, groups, parts, stays) | _encoders(run)
     arrays["prototypes"] = filled_templates(run, names, templates)
     arrays["classes"] = np.array(names, dtype=np.str_)
     write_arrays(out, arrays)
@@ -61,9 +65,27 @@ def extract_folder(
         "encoder": encoder_identity(run),
         "classes": len(names),
         **{part: int(np.sum(parts[stays] == part)) for part in PARTS},
-        "skipped": dict(found.skipped) | dict(Counter(why for _, why in encoded.failed)),
+        "skipped": dict(+skipped),
         "notes": list(notes),
     }
+
+
+def _check(out: Path, templates: Sequence[str]) -> None:
+    if out.is_dir():
+        raise UsageError(f"`--out` must be a file; got the folder `{out}`. Name an .npz file.")
+    for template in templates:
+        if "{}" not in template:
+            raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
+
+
+def _encoders(run: Run) -> dict[str, np.ndarray]:
+    """Model, weights and identity of the encoder, and of the second backbone where there is one."""
+    first = run.encoder.model, run.encoder.pretrained or "", encoder_identity(run)
+    found = {"encoder": np.array(first, dtype=np.str_)}
+    if run.second is not None:
+        second = run.second.model, run.second.pretrained or "", second_identity(run)
+        found["aux_encoder"] = np.array(second, dtype=np.str_)
+    return found
 
 
 def _classes(rows: pa.Table, listing: Path | None) -> list[str]:
@@ -85,13 +107,19 @@ def _classes(rows: pa.Table, listing: Path | None) -> list[str]:
 
 def _parts(
     rows: pa.Table, labels: np.ndarray, groups: np.ndarray, split: Path | None, seed: int
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """The part of each row, which rows stay, their groups (those of the split file where it has some), and notes."""
     if split is None:
-        return split_by_group(groups, labels, seed=seed), np.ones(len(labels), dtype=bool), ()
-    given = read_split(split).rows
-    part_of = dict(zip(given["key"].to_pylist(), given["part"].to_pylist(), strict=True))
-    found = np.array([part_of.get(path, "") for path in rows["path"].to_pylist()], dtype=np.str_)
-    return settle_parts(found, groups)
+        return split_by_group(groups, labels, seed=seed), np.ones(len(labels), dtype=bool), groups, ()
+    given = {row["key"]: row for row in read_split(split).rows.to_pylist()}
+    told = [given.get(path, {}) for path in rows["path"].to_pylist()]
+    if not any(told):
+        key = next(iter(given), "")
+        raise UsageError(f"`--split` must name pictures of `--images`; got `{key}`. Paths are relative to the folder.")
+    found = np.array([row.get("part", "") for row in told], dtype=np.str_)
+    named = [row.get("group") or group for row, group in zip(told, groups.tolist(), strict=True)]
+    parts, stays, notes = settle_parts(found, groups)
+    return parts, stays, np.array(named, dtype=np.str_), notes
 
 
 def _arrays(

@@ -84,7 +84,8 @@ def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], rows: LabelledRows,
         card = to_card(tuned.adapter) | {
             "build": manifest["build"],
             "content_hash": manifest["content_hash"],
-            "encoder": manifest["encoder"],
+            "encoder": {**manifest["encoder"], "batch_size": run.encoder.batch_size},
+            "second": _second(run, rows),
             "class_list": rule["list"],
             "classes": rule["classes"],
             "class_list_hash": content_hash(rule["classes"]),
@@ -95,10 +96,18 @@ def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], rows: LabelledRows,
             "chosen": tuned.chosen,
             "why": tuned.why,
             "chosen_on": "validation",
+            "temperature": _plain(row["temperature"]),
             "metrics": {key: _plain(row[key]) for key in ("accuracy", "low", "high", "validation_accuracy", "n")},
         }
         folder = run.workspace.adapters / manifest["build"] / rule["list"]
         write_adapter(folder, f"{name}-{texts}", card, to_arrays(tuned.adapter))
+
+
+def _second(run: Run, rows: LabelledRows) -> dict[str, Any] | None:
+    """The second backbone, where rows of it were there to learn from."""
+    if run.second is None or rows.features.second is None:
+        return None
+    return {"model": run.second.model, "pretrained": run.second.pretrained, "identity": second_identity(run)}
 
 
 def _plain(value: Any) -> float | None:  # noqa: ANN401 - a cell of a data frame
