@@ -62,6 +62,11 @@ class Workspace:
         return self.root / "spending"
 
     @property
+    def watched(self) -> Path:
+        """What has become of the class lists of watched folders, one JSON file per content."""
+        return self.root / "watched"
+
+    @property
     def features(self) -> Path:
         """Feature rows, one folder per encoder."""
         return self.root / "features"
