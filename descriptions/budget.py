@@ -48,9 +48,7 @@ class Budget:
 
     def maximum(self, request: ChatRequest) -> float:
         """US dollars that an attempt at this request can cost at most."""
-        return self.prices.cost(
-            prompt_tokens=most_prompt_tokens(request), completion_tokens=request.sampling.max_tokens
-        )
+        return most_usd(request, self.prices)
 
     def reserve(self, request: ChatRequest, attempt_id: str) -> float:
         """Set the maximum of an attempt aside, durably, before it is sent; US dollars.
@@ -103,6 +101,11 @@ class Budget:
         return BudgetExceededError(
             limit_usd=self.limit_usd or 0.0, spent_usd=total, reserved_usd=reserved, next_usd=usd
         )
+
+
+def most_usd(request: ChatRequest, prices: Prices) -> float:
+    """US dollars that an attempt at a request can cost at most: all its prompt, and the longest reply."""
+    return prices.cost(prompt_tokens=most_prompt_tokens(request), completion_tokens=request.sampling.max_tokens)
 
 
 def most_prompt_tokens(request: ChatRequest) -> int:

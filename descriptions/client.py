@@ -1,20 +1,24 @@
 """A chat client that asks every question once: content-addressed, stored before it is used, retried with back-off."""
 
 import asyncio
-import datetime as dt
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
-from openai.types.chat import ChatCompletion
-
+from descriptions.budget import Budget, most_usd
+from descriptions.chat_endpoint import ChatEndpoint
 from descriptions.chat_request import ChatRequest, content_address
+from descriptions.completions import Completion, reply_record
+from descriptions.connection import Attempt, Connection
+from descriptions.dialect import Dialect, unpromised
 from descriptions.endpoint import Endpoint, Prices
-from descriptions.errors import DescriptionsError, EndpointError, RequestFailedError
-from descriptions.retries import Failure, judge_failure, pause_s
+from descriptions.errors import EndpointError, RequestFailedError
+from descriptions.pacing import Pacing
+from descriptions.replies import only_object
+from descriptions.retries import Failure, pause_s
 
 
 class RequestStore(Protocol):
@@ -29,19 +33,27 @@ class RequestStore(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """The text, "" if there is none; `outcome` is reply, refusal or truncated; `cached` means not asked now."""
+    """The text, "" if there is none; `outcome` is reply, refusal or truncated; `cached` means not asked now.
+
+    `structured` says how it was held to a schema, `unpromised` what keeps it from being drawn again just so,
+    `answered_by` which model the endpoint says it was. "" and nothing where the record does not tell.
+    """
 
     request_id: str
     text: str
     outcome: str
     cached: bool
+    structured: str = ""
+    unpromised: tuple[str, ...] = ()
+    answered_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
     """What a client has done so far. `requests_sent` counts requests, `attempts` counts tries of them at the endpoint.
 
-    Tokens and cost are those of replies received now; cached ones cost nothing.
+    Tokens and cost are those of replies received now; cached ones cost nothing. `lost_attempts` may have been answered
+    and billed, but no reply came: they count as spent at the most they can have cost, `lost_usd`, beside `cost_usd`.
     """
 
     requests_sent: int = 0
@@ -51,6 +63,8 @@ class Counts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+    lost_attempts: int = 0
+    lost_usd: float = 0.0
 
 
 class ChatClient:
@@ -58,7 +72,9 @@ class ChatClient:
 
     A request is tried `attempts` times. A pause that the server asks for holds back all requests, and is kept in full;
     one longer than `longest_wait_s` gives the request up. After `give_up_after` requests in a row without a reply the
-    endpoint is given up. `progress` is called with the counts after each request.
+    endpoint is given up. `progress` is called with the counts after each request. `budget` sets aside what an attempt
+    can cost at most before it is sent; its prices are then the client's. Parameters that the endpoint refuses are left
+    out, and a refused schema goes out as words; the record of each reply says so.
     """
 
     def __init__(
@@ -72,6 +88,7 @@ class ChatClient:
         longest_wait_s: float = 120.0,
         give_up_after: int = 8,
         prices: Prices | None = None,
+        budget: Budget | None = None,
         progress: Callable[[Counts], None] | None = None,
     ) -> None:
         self.endpoint = endpoint
@@ -81,27 +98,24 @@ class ChatClient:
         self.attempts = attempts
         self.longest_wait_s = longest_wait_s
         self.give_up_after = give_up_after
-        self.prices = prices or Prices()
+        self.prices = budget.prices if budget is not None else prices or Prices()
+        self.budget = budget
         self.progress = progress
         self.counts = Counts()
-        self._open: _Connection | None = None
+        self._open: Connection | None = None
 
     async def __aenter__(self) -> Self:
-        client = AsyncOpenAI(
-            base_url=self.endpoint.base_url,
-            api_key=self.endpoint.api_key,
-            timeout=self.timeout_s,
-            max_retries=0,
-            http_client=DefaultAsyncHttpxClient(trust_env=not self.endpoint.loopback),
-        )
-        self._open = _Connection(client=client, slots=asyncio.Semaphore(self.concurrency), in_flight={})
+        endpoint = await ChatEndpoint(endpoint=self.endpoint, timeout_s=self.timeout_s).__aenter__()
+        dialect = Dialect(token_limit=self.endpoint.token_limit)
+        self._open = Connection(endpoint=endpoint, pacing=Pacing(concurrency=self.concurrency), dialect=dialect)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._open is not None:
-            await self._open.client.close()
+            self._open.pacing.close()
+            await self._open.endpoint.__aexit__(kind, error, trace)
             self._open = None
 
     def request_id(self, request: ChatRequest) -> str:
@@ -111,8 +125,9 @@ class ChatClient:
     async def ask(self, request: ChatRequest) -> Reply:
         """The stored reply, or a new one, which is stored before it is returned.
 
-        Raises RequestFailedError where this request gets no reply, EndpointError where none will. Equal requests that
-        are asked at the same time are sent once.
+        Raises RequestFailedError where this request gets no reply; EndpointError where none will, and
+        BudgetExceededError where the next one may cost too much, both once all that is under way is stored. Equal
+        requests that are asked at the same time are sent once.
         """
         connection = self._open
         if connection is None:
@@ -122,94 +137,111 @@ class ChatClient:
             await asyncio.wait([connection.in_flight[request_id]])
         if stored is not None:
             self._count(cache_hits=1)
-            return _reply_of(request_id, stored, cached=True)
+            return reply_of(request_id, stored, cached=True)
         marker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         connection.in_flight[request_id] = marker
         try:
-            async with connection.slots:
+            async with connection.pacing.places:
                 record = await self._send(connection, request_id, request)
         finally:
             del connection.in_flight[request_id]
             marker.set_result(None)
-        return _reply_of(request_id, record, cached=False)
+        return reply_of(request_id, record, cached=False)
 
-    async def _send(self, connection: "_Connection", request_id: str, request: ChatRequest) -> Mapping[str, Any]:
+    async def _send(self, connection: Connection, request_id: str, request: ChatRequest) -> Mapping[str, Any]:
         """The new record of a request: tried until there is a reply, or no reason to try again."""
-        # A budget goes here: reserve the most this request can cost, settle it by the record, before the slot is free.
-        self._count(requests_sent=1)
-        started = time.monotonic()
-        attempt = 0
+        pacing, started, failures, sent = connection.pacing, time.monotonic(), 0, False
         while True:
-            await connection.wait_until_allowed()
-            self._count(attempts=1)
-            answer = await self._attempt(connection.client, request)
-            attempt += 1
-            if isinstance(answer, ChatCompletion):
-                connection.failures_in_a_row = 0
-                connection.replied = True
-                return self._keep(request_id, request, answer, attempts=attempt, seconds=time.monotonic() - started)
+            one = Attempt(request_id=request_id, request=request, dialect=connection.dialect, started=started)
+            answer = await self._attempt(connection, one, number=failures + 1, first=not sent)
+            if isinstance(answer, Mapping):
+                return answer
+            sent = sent or answer is not None
+            if answer is None or connection.learns(answer, one):
+                continue
+            failures += 1
             if answer.remedy == "give_up_endpoint" or (
                 answer.reason == "refused_connection" and not connection.replied
             ):
-                raise EndpointError(answer.detail)
-            pause = pause_s(attempt=attempt, request_id=request_id, retry_after_s=answer.retry_after_s)
-            if answer.remedy == "give_up_request" or attempt >= self.attempts or pause > self.longest_wait_s:
-                raise self._failed(connection, answer)
+                await pacing.stop(EndpointError(answer.detail))
+            pause = pause_s(attempt=failures, request_id=request_id, retry_after_s=answer.retry_after_s)
+            if answer.remedy == "give_up_request" or failures >= self.attempts or pause > self.longest_wait_s:
+                await self._give_up(connection, answer)
             if answer.retry_after_s is not None:
-                connection.hold_back(pause)
+                pacing.hold_back(pause)
             else:
-                await asyncio.sleep(pause)
+                await pacing.pause(pause)
 
-    async def _attempt(self, client: AsyncOpenAI, request: ChatRequest) -> ChatCompletion | Failure:
-        arguments = request.parameters() | {
-            "model": self.endpoint.model,
-            self.endpoint.token_limit: request.sampling.max_tokens,
-        }
-        try:
-            async with asyncio.timeout(self.timeout_s):  # the client's own limit starts again with every byte
-                completion = await client.chat.completions.create(**arguments)
-        except (OpenAIError, TimeoutError, ValueError) as error:
-            return judge_failure(error, base_url=self.endpoint.base_url, model=self.endpoint.model)
-        if not isinstance(completion, ChatCompletion) or not completion.choices or not completion.choices[0].message:
-            return judge_failure(ValueError(), base_url=self.endpoint.base_url, model=self.endpoint.model)
-        return completion
+    async def _attempt(
+        self, connection: Connection, one: Attempt, *, number: int, first: bool
+    ) -> Mapping[str, Any] | Failure | None:
+        """The stored record of the reply, or why there is none; None where the attempt was not made after all."""
+        reserve = None if self.budget is None else partial(self.budget.reserve, one.request, one.id)
+        async with connection.pacing.attempt(reserve):
+            async with connection.pacing.slots:
+                await connection.pacing.until_allowed()
+                if connection.pacing.stopped:
+                    self._cost_nothing(one)
+                    return None
+                self._count(attempts=1, requests_sent=first)
+                answer: Completion | Failure | None = None
+                try:
+                    answer = await connection.endpoint.post(one.request, one.dialect)
+                finally:
+                    if answer is None or (isinstance(answer, Failure) and not answer.costs_nothing):
+                        self._lose(one)  # None: cancelled while the answer was on its way
+            if isinstance(answer, Completion):
+                connection.failures_in_a_row, connection.replied = 0, True
+                return await self._keep(connection, one, answer, number=number)
+            if answer.costs_nothing:
+                self._cost_nothing(one)
+            return answer
 
-    def _failed(self, connection: "_Connection", failure: Failure) -> DescriptionsError:
+    async def _give_up(self, connection: Connection, failure: Failure) -> NoReturn:
+        """Raise for a request that gets no reply, or for the endpoint where it was one too many in a row."""
         self._count(failed=1)
         connection.failures_in_a_row += 1
         if connection.failures_in_a_row < self.give_up_after:
-            return RequestFailedError(failure.reason, failure.detail)
-        return EndpointError(
-            f"the endpoint must answer; {connection.failures_in_a_row} requests in a row got no reply, the last: "
-            f"{failure.detail}. Run again later: replies so far are stored."
+            raise RequestFailedError(failure.reason, failure.detail)
+        await connection.pacing.stop(
+            EndpointError(
+                f"the endpoint must answer; {connection.failures_in_a_row} requests in a row got no reply, the last: "
+                f"{failure.detail}. Run again later: replies so far are stored."
+            )
         )
 
-    def _keep(
-        self, request_id: str, request: ChatRequest, completion: ChatCompletion, *, attempts: int, seconds: float
+    async def _keep(
+        self, connection: Connection, one: Attempt, completion: Completion, *, number: int
     ) -> Mapping[str, Any]:
-        """The record of a reply, durably stored. Nothing is awaited between receipt and store: no reply gets lost."""
-        choice, usage = completion.choices[0], completion.usage
-        tokens = {
-            "prompt_tokens": usage.prompt_tokens if usage else 0,
-            "completion_tokens": usage.completion_tokens if usage else 0,
-        }
-        refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
-        cost = self.prices.cost(**tokens)
-        record = {
-            "request_id": request_id,
-            "request": request.content(identity=self.endpoint.identity, model=self.endpoint.model),
-            "reply": choice.message.content or choice.message.refusal or "",
-            "outcome": "refusal" if refused else "truncated" if choice.finish_reason == "length" else "reply",
-            "usage": tokens,
-            "cost_usd": cost,
-            "answered_by": {"model": completion.model, "fingerprint": completion.system_fingerprint},
-            "attempts": attempts,
-            "seconds": round(seconds, 3),
-            "time": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-        }
-        self.store.put(request_id, record)
-        self._count(**tokens, cost_usd=cost)
+        """The record of a reply, durably stored by a thread that nothing stops: no reply gets lost."""
+        usage = completion.usage if completion.tokens_told else None
+        cost = most_usd(one.request, self.prices) if usage is None else self.prices.cost(**usage)
+        content = one.request.content(identity=self.endpoint.identity, model=self.endpoint.model)
+        seconds = time.monotonic() - one.started
+        record = reply_record(one.request_id, content, completion, cost_usd=cost, attempts=number, seconds=seconds)
+        record |= one.dialect.facts(one.request)
+        record["unpromised"] = unpromised(one.request, record["left_out"], fingerprint=completion.fingerprint)
+
+        def keep() -> None:
+            self.store.put(one.request_id, record)
+            if self.budget is not None:
+                self.budget.settle(one.id, usage)
+
+        self._count(**completion.usage, cost_usd=cost)
+        await connection.pacing.in_thread(keep)
         return record
+
+    def _lose(self, one: Attempt) -> None:
+        """The request may have been answered and billed: it counts as spent at its maximum."""
+        lost = most_usd(one.request, self.prices)
+        if self.budget is not None:
+            lost = self.budget.lose(one.id)
+        self._count(lost_attempts=1, lost_usd=lost)
+
+    def _cost_nothing(self, one: Attempt) -> None:
+        """The attempt was never made, or turned away."""
+        if self.budget is not None:
+            self.budget.release(one.id)
 
     def _count(self, **more: float) -> None:
         added = {name: getattr(self.counts, name) + value for name, value in more.items()}
@@ -218,24 +250,15 @@ class ChatClient:
             self.progress(self.counts)
 
 
-@dataclass(kw_only=True)
-class _Connection:
-    """What belongs to one event loop."""
-
-    client: AsyncOpenAI
-    slots: asyncio.Semaphore
-    in_flight: dict[str, asyncio.Future[None]]
-    replied: bool = False
-    failures_in_a_row: int = 0
-    allowed_at: float = 0.0
-
-    def hold_back(self, seconds: float) -> None:
-        self.allowed_at = max(self.allowed_at, time.monotonic() + seconds)
-
-    async def wait_until_allowed(self) -> None:
-        while (wait := self.allowed_at - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be moved on meanwhile
-            await asyncio.sleep(wait)
-
-
-def _reply_of(request_id: str, record: Mapping[str, Any], *, cached: bool) -> Reply:
-    return Reply(request_id=request_id, text=str(record["reply"]), outcome=str(record["outcome"]), cached=cached)
+def reply_of(request_id: str, record: Mapping[str, Any], *, cached: bool) -> Reply:
+    """The reply that a record holds. Where no schema was enforced, the one JSON object in it stands for the text."""
+    text, structured = str(record["reply"]), str(record.get("structured") or "")
+    return Reply(
+        request_id=request_id,
+        text=only_object(text) if structured in {"json_object", "text"} else text,
+        outcome=str(record["outcome"]),
+        cached=cached,
+        structured=structured,
+        unpromised=tuple(map(str, record.get("unpromised", ()))),
+        answered_by=str(record.get("answered_by", {}).get("model", "")),
+    )

@@ -3,24 +3,34 @@
 import datetime as dt
 import email.utils
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
+from descriptions.dialect import refused_parameters
+
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 _RETRIED_STATUS = {408, 409, 425, 429}
+_GAVE_UP_WAITING = 408  # gateways say so also of a model that took too long, and may bill it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why an attempt failed: `reason` is a snake_case word, `detail` one line; `retry_after_s` is the server's wish."""
+    """Why an attempt failed: `reason` is a snake_case word, `detail` one line; `retry_after_s` is the server's wish.
+
+    `costs_nothing` is True where the request surely was not answered by a model: it never left, or was turned away.
+    Whoever waits too long or gets a server's error or half a reply cannot know. `refused` names the parameters that the
+    endpoint does not take.
+    """
 
     reason: str
     detail: str
     remedy: Literal["retry", "give_up_request", "give_up_endpoint"]
     retry_after_s: float | None = None
+    costs_nothing: bool = False
+    refused: frozenset[str] = frozenset()
 
 
 def judge_failure(error: OpenAIError | TimeoutError | ValueError, *, base_url: str, model: str) -> Failure:
@@ -29,9 +39,12 @@ def judge_failure(error: OpenAIError | TimeoutError | ValueError, *, base_url: s
     The server's own words are left out where it refuses the key: some repeat the key.
     """
     if isinstance(error, (TimeoutError, APITimeoutError)):
-        return Failure(reason="timeout", detail=f"{base_url} did not answer in time", remedy="retry")
+        left = type(error.__cause__).__name__ not in {"ConnectTimeout", "PoolTimeout"}
+        detail = f"{base_url} did not answer in time"
+        return Failure(reason="timeout", detail=detail, remedy="retry", costs_nothing=not left)
     if isinstance(error, APIStatusError):
-        return _judge_status(error, base_url=base_url, model=model)
+        turned_away = error.status_code < 500 and error.status_code != _GAVE_UP_WAITING
+        return replace(_judge_status(error, base_url=base_url, model=model), costs_nothing=turned_away)
     if isinstance(error, APIConnectionError):
         refused = type(error.__cause__).__name__ == "ConnectError"
         cause = " ".join(str(error.__cause__ or error).split())[:200]
@@ -40,6 +53,7 @@ def judge_failure(error: OpenAIError | TimeoutError | ValueError, *, base_url: s
             detail=f"the endpoint must accept connections; {base_url} does not ({cause}). "
             "Check `base_url` and that the server runs.",
             remedy="retry",
+            costs_nothing=refused,
         )
     return Failure(
         reason="bad_body", detail=f"{base_url} answered with something else than a completion", remedy="retry"
@@ -106,4 +120,5 @@ def _judge_status(error: APIStatusError, *, base_url: str, model: str) -> Failur
     if status in _RETRIED_STATUS or status >= 500:
         after = retry_after(error.response.headers.get("retry-after"))
         return Failure(reason=reason, detail=detail, remedy="retry", retry_after_s=after)
-    return Failure(reason=reason, detail=detail, remedy="give_up_request")
+    refused = refused_parameters(str(error.message), error.param) if status in {400, 422} else frozenset()
+    return Failure(reason=reason, detail=detail, remedy="give_up_request", refused=refused)

@@ -30,7 +30,7 @@ HEAVY |= {"lingua", "lance", "mlcroissant", "onnx", "onnxruntime"}
 DISK = {"os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "fsspec"}
 WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
 # Features read model weights; these modules of descriptions speak to the chat endpoint. Other domain code is shut in.
-CHAT = {"client", "retries", "endpoint", "embedded_llm", "batch_endpoint"}
+CHAT = {"client", "retries", "endpoint", "embedded_llm", "batch_endpoint", "chat_endpoint"}
 PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "EXPORTS", "TEXT_EXPORTS", "READERS")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 

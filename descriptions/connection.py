@@ -1,0 +1,42 @@
+"""What a chat client keeps while it is entered, and what it keeps of one attempt."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+
+from descriptions.chat_endpoint import ChatEndpoint
+from descriptions.chat_request import ChatRequest
+from descriptions.dialect import Dialect
+from descriptions.pacing import Pacing
+from descriptions.retries import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try of a request: when the first began, how it is put, and an id of its own for the book."""
+
+    request_id: str
+    request: ChatRequest
+    dialect: Dialect
+    started: float
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(kw_only=True)
+class Connection:
+    """What belongs to one event loop. `in_flight` holds requests that are being asked, by id."""
+
+    endpoint: ChatEndpoint
+    pacing: Pacing
+    dialect: Dialect
+    in_flight: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    replied: bool = False
+    failures_in_a_row: int = 0
+
+    def learns(self, failure: Failure, attempt: Attempt) -> bool:
+        """Whether the request can be put in another way after what the endpoint refused."""
+        self.dialect = self.dialect.without(failure.refused, used=attempt.dialect)
+        if not failure.refused:
+            return False
+        put, put_again = (one.arguments(attempt.request, model="") for one in (attempt.dialect, self.dialect))
+        return put != put_again
