@@ -5,10 +5,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from descriptions.asking import Asking, Row
+from descriptions.chat import Chat
 from descriptions.class_list import ClassEntry, ClassList, shown
-from descriptions.client import ChatClient, Counts
+from descriptions.client import Counts
 from descriptions.descriptions import FAILED, Descriptions, table_of
 from descriptions.grounding import Grounding, Subject, ungrounded
+from descriptions.heard import Heard
 from descriptions.method import DescriptionMethod, Surroundings
 from descriptions.neighbours import Neighbours
 
@@ -19,7 +21,7 @@ def describe(
     class_list: ClassList,
     *,
     methods: Sequence[DescriptionMethod],
-    client: ChatClient,
+    client: Chat,
     grounding: Grounding | None = None,
     samples: int = 4,
     pairs: Pairs = (),
@@ -47,7 +49,7 @@ async def describe_async(
     class_list: ClassList,
     *,
     methods: Sequence[DescriptionMethod],
-    client: ChatClient,
+    client: Chat,
     grounding: Grounding | None = None,
     samples: int = 4,
     pairs: Pairs = (),
@@ -71,7 +73,8 @@ async def describe_async(
         Asking(subject=subject, method=method, around=around, vocabulary=vocabulary)
         for subject, method in _asked(subjects, methods, _pairs_of(class_list, pairs), domain=domain)
     ]
-    await _run(askings, client, samples=samples, progress=progress)
+    heard = Heard(client)
+    await _run(askings, heard, samples=samples, progress=progress)
     rows = [row for asking in askings for row in asking.rows]
     rows += _without_pair(subjects, methods, rows)
     return Descriptions(
@@ -82,12 +85,13 @@ async def describe_async(
         table=table_of(_in_order(rows, class_list.classes, methods)),
         ungrounded=ungrounded(subjects),
         counts=_difference(client.counts, before),
+        made_by=heard.facts(),
         list_methods=tuple(method.name for method in methods if method.scope == "list"),
     )
 
 
 async def _run(
-    askings: Sequence[Asking], client: ChatClient, *, samples: int, progress: Callable[[int, int], None] | None
+    askings: Sequence[Asking], client: Chat, *, samples: int, progress: Callable[[int, int], None] | None
 ) -> None:
     """Let all ask at the same time; one whose method comes `after` others waits for these on its own class."""
     tasks: dict[tuple[str, str], asyncio.Task[None]] = {}

@@ -1,8 +1,8 @@
 """What describing a class list gives: every text with its verdict, what it cost, and which classes are without."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,8 @@ class Descriptions:
     request that failed and a class about which a method has nothing to say (no_synset, no_other_name, no_pair) are one
     row each, without text.
     `ungrounded`: classes without a gloss. `counts`: what this run sent, found in the store and paid. `list_methods`:
-    those of `methods` whose rows are about the list, under the class "".
+    those of `methods` whose rows are about the list, under the class "". `made_by`: how the replies were made
+    (heard.Heard.facts).
     """
 
     class_list: str
@@ -62,6 +63,7 @@ class Descriptions:
     ungrounded: tuple[str, ...]
     counts: Counts
     list_methods: tuple[str, ...] = ()
+    made_by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def undescribed(self) -> tuple[Undescribed, ...]:
@@ -102,7 +104,10 @@ class Descriptions:
         return replace(self, table=table)
 
     def summary(self) -> dict[str, Any]:
-        """Facts for `--json`: counts per verdict and reason, requests, tokens, cost, and classes without a text."""
+        """Facts for `--json`: counts per verdict and reason, requests, tokens, cost, and classes without a text.
+
+        `cost_usd` is that of replies; `lost_usd`, beside it, is the most that attempts without a reply can have cost.
+        """
         verdicts = Counter(self.table["verdict"].to_pylist())
         return {
             "class_list": self.class_list,
@@ -120,6 +125,9 @@ class Descriptions:
             "prompt_tokens": self.counts.prompt_tokens,
             "completion_tokens": self.counts.completion_tokens,
             "cost_usd": self.counts.cost_usd,
+            "lost_attempts": self.counts.lost_attempts,
+            "lost_usd": self.counts.lost_usd,
+            **{name: dict(found) for name, found in self.made_by.items()},
         }
 
     def _reasons(self, verdict: str) -> dict[str, int]:

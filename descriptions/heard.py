@@ -1,0 +1,55 @@
+"""Listens in on a chat, so that it can be said of a class list how its replies were made."""
+
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from descriptions.chat import Chat
+from descriptions.chat_request import ChatRequest
+from descriptions.client import Counts, Reply
+
+
+class Heard:
+    """A Chat that passes everything on, and remembers each reply that it heard."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._replies: dict[str, Reply] = {}
+
+    @property
+    def counts(self) -> Counts:
+        """What the chat has done so far."""
+        return self._chat.counts
+
+    async def __aenter__(self) -> Self:
+        await self._chat.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._chat.__aexit__(kind, error, trace)
+
+    def request_id(self, request: ChatRequest) -> str:
+        """The address of a request."""
+        return self._chat.request_id(request)
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The chat's reply."""
+        reply = await self._chat.ask(request)
+        self._replies[reply.request_id] = reply
+        return reply
+
+    def facts(self) -> dict[str, dict[str, int]]:
+        """Replies by the model that says it answered, by how they were held to their schema, by what is not promised.
+
+        Stored replies count like new ones: `answered_by`, `structured`, `unpromised`, each name -> number of replies. A
+        reply counts under each thing that keeps it from being drawn again just so (dialect.unpromised).
+        """
+        replies = self._replies.values()
+        found = {
+            "answered_by": Counter(reply.answered_by for reply in replies if reply.answered_by),
+            "structured": Counter(reply.structured for reply in replies if reply.structured),
+            "unpromised": Counter(name for reply in replies for name in reply.unpromised),
+        }
+        return {name: dict(sorted(counter.items())) for name, counter in found.items()}
