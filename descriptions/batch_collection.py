@@ -10,7 +10,10 @@ from descriptions.batch_endpoint import RefusedError
 from descriptions.batch_files import BatchOutput, RequestFailure, named_lines
 from descriptions.batch_intents import BatchState, open_states
 from descriptions.batch_work import BatchWork
+from descriptions.budget import most_usd
+from descriptions.chat_request import ChatRequest
 from descriptions.completions import Completion, reply_record
+from descriptions.dialect import unpromised
 from descriptions.errors import EndpointError
 from descriptions.remote_batch import ENDED, RemoteBatch
 
@@ -22,12 +25,19 @@ _PUTS_AT_ONCE = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """A batch that has ended: its status, the records it brought just now, and why the other requests have none."""
+    """A batch that has ended: its status, the records it brought just now, and why the other requests have none.
+
+    `lost_usd` is the most that those of them may have cost which may have run; `learnt` says that their dialect was
+    refused and there is a weaker one.
+    """
 
     state: BatchState
     status: str
     new: tuple[Mapping[str, Any], ...] = ()
     missing: Mapping[str, RequestFailure]
+    lost: tuple[str, ...] = ()
+    lost_usd: float = 0.0
+    learnt: bool = False
 
 
 async def follow(work: BatchWork, state: BatchState, *, attempts: int = 1) -> Collected:
@@ -91,7 +101,15 @@ async def collect(work: BatchWork, state: BatchState, remote: RemoteBatch, *, at
     if output.problems:
         named = ", ".join(f"{name} {count:,}" for name, count in sorted(output.problems.items()))
         work.say(f"batch {remote.id}: lines of no use: {named}")
-    return Collected(state=state, status=remote.status, new=tuple(new), missing=missing)
+    return Collected(
+        state=state,
+        status=remote.status,
+        new=tuple(new),
+        missing=missing,
+        lost=tuple(lost),
+        lost_usd=sum(most_usd(ChatRequest.of_content(contents[one]), state.intent.prices) for one in lost),
+        learnt=work.learn(state, missing.values()),
+    )
 
 
 def reconcile(work: BatchWork) -> None:
@@ -156,10 +174,13 @@ async def _read(work: BatchWork, state: BatchState, remote: RemoteBatch) -> Batc
 def _record(
     state: BatchState, content: Mapping[str, Any], request_id: str, completion: Completion, *, attempts: int
 ) -> dict[str, Any]:
+    request, prices = ChatRequest.of_content(content), state.intent.prices
     seconds = (dt.datetime.now(dt.UTC) - state.submitted_at).total_seconds()
-    cost = state.intent.prices.cost(**completion.usage)
+    cost = prices.cost(**completion.usage) if completion.tokens_told else most_usd(request, prices)
     record = reply_record(request_id, content, completion, cost_usd=cost, attempts=attempts, seconds=seconds)
-    return record | {"batch": {"intent": state.intent.id, "id": state.batch_id}}
+    record |= state.dialect.facts(request) | {"batch": {"intent": state.intent.id, "id": state.batch_id}}
+    promises = unpromised(request, record["left_out"], fingerprint=completion.fingerprint)
+    return record | {"unpromised": list(promises)}
 
 
 def _missing(state: BatchState, remote: RemoteBatch, output: BatchOutput) -> dict[str, RequestFailure]:

@@ -8,12 +8,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from descriptions.chat_request import ChatRequest
 from descriptions.completions import Completion, read_completion, storable
-from descriptions.endpoint import Endpoint
+from descriptions.dialect import Dialect, refused_parameters
+from descriptions.replies import MAX_REPLY_CHARACTERS
 
 # Limits of the Batch API: https://platform.openai.com/docs/api-reference/batch/create
 MOST_REQUESTS = 50_000
@@ -23,6 +24,7 @@ URL: Final = "/v1/chat/completions"
 MOST_LINE_BYTES = 4_000_000
 _ASKED_IN_VAIN = range(400, 500)
 _PASSING = {408, 409, 425, 429}
+_REFUSING = {400, 422}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,8 @@ class RequestFailure:
     """Why a request of a batch has no reply; `again` is False where asking again is of no use.
 
     `ran` says whether it may have been answered and the answer lost, in which case it has cost money; `whole` whether
-    the batch was refused as a whole, for no request in particular.
+    the batch was refused as a whole, for no request in particular. `refused` are the parameters that the endpoint does
+    not take.
     """
 
     reason: str
@@ -38,6 +41,7 @@ class RequestFailure:
     again: bool = True
     ran: bool = False
     whole: bool = False
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(kw_only=True)
@@ -83,20 +87,19 @@ class BatchOutput:
         elif (completion := read_completion(body)) is None:
             self.problems["no_completion"] += 1
         else:
-            self.completions[request_id] = completion
+            self.completions[request_id] = replace(completion, text=completion.text[: MAX_REPLY_CHARACTERS + 1])
 
 
-def input_line(request_id: str, content: Mapping[str, Any], endpoint: Endpoint) -> bytes:
+def input_line(request_id: str, content: Mapping[str, Any], dialect: Dialect) -> bytes:
     """The line that asks for a request of this content, with its newline."""
-    request = ChatRequest.of_content(content)
-    body = request.parameters() | {"model": endpoint.model, endpoint.token_limit: request.sampling.max_tokens}
+    body = dialect.arguments(ChatRequest.of_content(content), model=content["model"])
     line = {"custom_id": request_id, "method": "POST", "url": URL, "body": body}
     return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
 def split_requests(
     requests: Mapping[str, Mapping[str, Any]],
-    endpoint: Endpoint,
+    dialect: Dialect,
     *,
     most_requests: int = MOST_REQUESTS,
     most_bytes: int = MOST_BYTES,
@@ -105,7 +108,7 @@ def split_requests(
     part: dict[str, Mapping[str, Any]] = {}
     size = 0
     for request_id, content in requests.items():
-        length = len(input_line(request_id, content, endpoint))
+        length = len(input_line(request_id, content, dialect))
         if part and (len(part) == most_requests or size + length > most_bytes):
             yield part
             part, size = {}, 0
@@ -142,8 +145,15 @@ def _failure(error: object, status: object, body: object) -> RequestFailure:
     said = next((part for part in (error, inner) if isinstance(part, dict)), {})
     detail = detail_line(said.get("message"))
     if isinstance(status, int) and status >= 400:
+        parameter = said.get("param")
+        refused = refused_parameters(detail, parameter if isinstance(parameter, str) else None)
         in_vain = status in _ASKED_IN_VAIN and status not in _PASSING
-        return RequestFailure(reason=f"http_{min(status, 999)}", detail=detail, again=not in_vain)
+        return RequestFailure(
+            reason=f"http_{min(status, 999)}",
+            detail=detail,
+            again=not in_vain,
+            refused=refused if status in _REFUSING else frozenset(),
+        )
     return RequestFailure(reason=reason_word(said.get("code"), default="batch_error"), detail=detail)
 
 

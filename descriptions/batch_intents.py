@@ -4,7 +4,7 @@ An intent names the requests of a batch. It is stored before anything is sent, a
 metadata. What happens to it later is a list of events, each appended durably once it has happened:
 
 narrowed    the requests in `left_out` will not be in it: nobody asks for them any more, or the budget has no room
-uploaded    the requests lie at the endpoint as a file, `file_id`
+uploaded    the requests lie at the endpoint as a file, `file_id`, in a `dialect`
 created     the endpoint made a batch of it, or was found to have made one: `batch_id`
 polled      the endpoint told a new `status`, with `counts`
 cancelled   a person asked to cancel it
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from descriptions.chat_request import content_address
+from descriptions.dialect import Dialect
 from descriptions.endpoint import Endpoint, Prices
 
 METADATA_KEY = "evenly_intent"
@@ -87,6 +88,12 @@ class BatchState:
         """The requests that are, or will be, in the batch."""
         left_out = {one for event in self.events if event["kind"] == "narrowed" for one in event["left_out"]}
         return tuple(one for one in self.intent.request_ids if one not in left_out)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its requests were put."""
+        facts = dict(self._last("uploaded", "dialect") or {})
+        return Dialect(**facts | {"left_out": frozenset(facts.get("left_out", ()))})
 
     @property
     def ended(self) -> bool:

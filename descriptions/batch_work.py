@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from descriptions.batch_endpoint import BatchEndpoint, RefusedError
-from descriptions.batch_files import MOST_BYTES, MOST_REQUESTS, input_line, split_requests
+from descriptions.batch_files import MOST_BYTES, MOST_REQUESTS, RequestFailure, input_line, split_requests
 from descriptions.batch_intents import BatchState, BatchStore, create_intent, now, open_states
 from descriptions.budget import Budget
 from descriptions.chat_request import ChatRequest
 from descriptions.client import RequestStore
+from descriptions.dialect import Dialect
 from descriptions.endpoint import Prices
 from descriptions.errors import BudgetExceededError
 from descriptions.remote_batch import RemoteBatch
@@ -54,6 +55,7 @@ class BatchWork:
     prices: Prices = field(default_factory=Prices)
     budget: Budget | None = None
     pace: BatchPace = field(default_factory=BatchPace)
+    dialect: Dialect = field(default_factory=Dialect)
     most_requests: int = MOST_REQUESTS
     most_bytes: int = MOST_BYTES
     say: Callable[[str], None] = lambda _line: None
@@ -73,6 +75,13 @@ class BatchWork:
                     left = {one: request for one, request in left.items() if one not in mine}
             await self._submit_new(left, submitted)
         return submitted
+
+    def learn(self, state: BatchState, failures: Iterable[RequestFailure]) -> bool:
+        """Take a weaker dialect where requests of a batch were refused for theirs; whether there is one."""
+        before = self.dialect
+        for failure in failures:
+            self.dialect = self.dialect.without(failure.refused, used=state.dialect)
+        return self.dialect != before
 
     def note(self, state: BatchState, kind: str, **more: Any) -> BatchState:  # noqa: ANN401 - any JSON value
         """Keep what has happened; the state after it."""
@@ -106,7 +115,7 @@ class BatchWork:
             one: request.content(identity=endpoint.identity, model=endpoint.model) for one, request in asked.items()
         }
         limits = {"most_requests": self.most_requests, "most_bytes": self.most_bytes}
-        for part in split_requests(contents, endpoint, **limits):
+        for part in split_requests(contents, self.dialect, **limits):
             state = create_intent(self.batches, part, endpoint=endpoint, class_list=self.class_list, prices=self.prices)
             await self._send(state, part, submitted)
 
@@ -130,10 +139,11 @@ class BatchWork:
         if left_out := [one for one in state.request_ids if one not in sent]:
             state = self.note(state, "narrowed", left_out=left_out)
             self.release(state, left_out)
-        lines = [input_line(one, contents[one], self.api.endpoint) for one in sent]
+        dialect = self.dialect
+        lines = [input_line(one, contents[one], dialect) for one in sent]
         try:
             file_id = await self.api.upload(f"{state.intent.id}.jsonl", b"".join(lines))
-            state = self.note(state, "uploaded", file_id=file_id)
+            state = self.note(state, "uploaded", file_id=file_id, dialect=_facts(dialect))
             remote = await self.api.create(file_id, state.intent.id, listed_after_s=self.pace.listed_after_s)
         except RefusedError as error:
             state = self.note(state, "dropped", reason=str(error)[:300])
@@ -183,3 +193,7 @@ def _set_aside(budget: Budget, state: BatchState, request_ids: Iterable[str]) ->
     """Those of the requests for which the account still has money set aside under this intent."""
     unsettled = {entry_id for entry_id, _ in budget.spending.lost()}
     return [one for one in request_ids if attempt_id(state, one) in unsettled]
+
+
+def _facts(dialect: Dialect) -> dict[str, Any]:
+    return vars(dialect) | {"left_out": sorted(dialect.left_out)}

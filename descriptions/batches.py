@@ -15,7 +15,8 @@ from descriptions.batch_intents import BatchState, BatchStore
 from descriptions.batch_work import BatchPace, BatchWork
 from descriptions.budget import Budget
 from descriptions.chat_request import ChatRequest, content_address
-from descriptions.client import Counts, Reply, RequestStore
+from descriptions.client import Counts, Reply, RequestStore, reply_of
+from descriptions.dialect import Dialect
 from descriptions.endpoint import Endpoint, Prices
 from descriptions.errors import BatchCancelledError, BudgetExceededError, EndpointError, RequestFailedError
 from descriptions.retries import pause_s
@@ -30,10 +31,10 @@ class BatchChatClient:
     ask for it. Those without a reply at its end are submitted again, alone, `submissions` times in all. Batches that an
     earlier run, or another process, has submitted for the same requests are taken up, never submitted twice.
 
-    `prices` and those of `budget` are for single requests: a batch costs `batch_price_factor` of them (0.5 at OpenAI,
-    2026). A wave of `give_up_after` requests and more of which none gets a reply gives the endpoint up. `class_list` is
-    who asks, for the list of batches. `progress` is called with the counts after each change, `say` with a line for
-    people.
+    `prices`, or those of a `budget`, are for single requests: a batch costs `batch_price_factor` of them (0.5 at
+    OpenAI, 2026). The budget sets the most that each request can cost aside before its batch is submitted. A wave of
+    `give_up_after` requests and more of which none gets a reply gives the endpoint up. `class_list` is who asks, for
+    the list of batches. `progress` is called with the counts after each change, `say` with a line for people.
     """
 
     def __init__(
@@ -68,13 +69,18 @@ class BatchChatClient:
         self._asks: Asks | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._followed: dict[str, BatchState] = {}
+        single = budget.prices if budget is not None else prices or Prices()
+        batch = Prices(
+            prompt_usd=single.prompt_usd * batch_price_factor, completion_usd=single.completion_usd * batch_price_factor
+        )
         self._work = BatchWork(
             api=BatchEndpoint(endpoint=endpoint, timeout_s=timeout_s, attempts=attempts),
             replies=store,
             batches=batches,
             class_list=class_list,
-            prices=_times(prices or Prices(), batch_price_factor),
-            budget=budget and Budget(budget.limit_usd, _times(budget.prices, batch_price_factor), budget.spending),
+            prices=batch,
+            budget=budget and Budget(budget.limit_usd, batch, budget.spending),
+            dialect=Dialect(token_limit=endpoint.token_limit),
             pace=pace or BatchPace(),
             most_requests=most_requests,
             most_bytes=most_bytes,
@@ -124,7 +130,7 @@ class BatchChatClient:
         cached = not first or record is not None
         record = record or await asks.wait_for(request_id, request)
         self._count(cache_hits=int(cached))
-        return Reply(request_id=request_id, text=str(record["reply"]), outcome=str(record["outcome"]), cached=cached)
+        return reply_of(request_id, record, cached=cached)
 
     async def _collect(self, asks: Asks) -> None:
         """Send off what has been asked, each time nothing more has come for a while."""
@@ -146,34 +152,45 @@ class BatchChatClient:
         failed: dict[str, RequestFailure] = {}
         refused: dict[str, BudgetExceededError] = {}
         failures: dict[str, RequestFailure] = {}
-        for number in range(1, self.submissions + 1):
+        number = 1
+        while left and number <= self.submissions:
             submitted = await self._work.submit(left)
             self._count_sent(submitted.sent)
             refused |= submitted.refused
-            failures = await self._follow(asks, submitted.states, number=number)
+            failures, learnt = await self._follow(asks, submitted.states, number=number)
             left = {one: left[one] for one in self._unanswered(asks, left) if one not in refused}
+            if learnt:
+                continue
             failed |= {one: failures[one] for one in left if one in failures and not failures[one].again}
             left = {one: request for one, request in left.items() if one not in failed}
-            if not left:
-                break
-            if number < self.submissions:
+            if left and number < self.submissions:
                 await asyncio.sleep(pause_s(attempt=number, request_id=min(left), retry_after_s=None))
+            number += 1
         failed |= {one: failures.get(one, _NO_REPLY) for one in left}
         self._fail(asks, failed, answered=len(failed) + len(refused) < len(requests))
         for one, error in refused.items():
             asks.fail([one], error)
 
-    async def _follow(self, asks: Asks, states: Iterable[BatchState], *, number: int) -> dict[str, RequestFailure]:
-        """Wait for batches side by side, answer the requests of each when it is collected; why others have no reply."""
+    async def _follow(
+        self, asks: Asks, states: Iterable[BatchState], *, number: int
+    ) -> tuple[dict[str, RequestFailure], bool]:
+        """Wait for batches side by side, and answer the requests of each when it is collected.
+
+        Why other requests have no reply, and whether they may get one in the dialect that was learnt from that.
+        """
         missing: dict[str, RequestFailure] = {}
+        learnt = False
 
         async def one(state: BatchState) -> None:
+            nonlocal learnt
             self._followed[state.intent.id] = state
             collected = await follow(self._work, state, attempts=number)
             del self._followed[state.intent.id]
             for record in collected.new:
                 self._count(**record["usage"], cost_usd=record["cost_usd"])
+            self._count(lost_attempts=len(collected.lost), lost_usd=collected.lost_usd)
             missing.update(collected.missing)
+            learnt = learnt or collected.learnt
             if self._unanswered(asks, state.request_ids) and collected.status == "cancelled":
                 raise BatchCancelledError(
                     f"batch {state.batch_id} must run to its end; it was cancelled. The {len(collected.new):,} replies "
@@ -186,7 +203,7 @@ class BatchChatClient:
                     group.create_task(one(state))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        return missing
+        return missing, learnt
 
     def _unanswered(self, asks: Asks, request_ids: Iterable[str]) -> list[str]:
         """Answer the requests whose reply is stored; the others."""
@@ -221,7 +238,3 @@ def _given_up(failure: RequestFailure, number: int) -> EndpointError:
         f"the endpoint must answer batches; {number:,} requests got no reply, by the last batch for {failure.reason}: "
         f"{failure.detail}. Run again later, or without --batch: replies so far are stored."
     )
-
-
-def _times(prices: Prices, factor: float) -> Prices:
-    return Prices(prompt_usd=prices.prompt_usd * factor, completion_usd=prices.completion_usd * factor)
