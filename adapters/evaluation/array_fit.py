@@ -148,7 +148,8 @@ def _keys_of(parts: Parts, fields: str) -> str:
         return fields
     sets = {"train": parts.train.features, "test": parts.test.features, **parts.unseen}
     wanted = "second" if fields == "logits" else "norms"
-    return ", ".join(PER_IMAGE[wanted].format(name) for name, rows in sets.items() if getattr(rows, wanted) is None)
+    lacking = [PER_IMAGE[wanted].format(name) for name, rows in sets.items() if getattr(rows, wanted) is None]
+    return ", ".join(lacking) or "train rows of two classes"
 
 
 def _cooked(parts: Parts) -> Cooked | None:

@@ -9,7 +9,7 @@ import pandas as pd
 from adapters.contract import Adapter
 from adapters.errors import MissingFeaturesError
 from adapters.features_record import Features, Floats
-from adapters.methods.cooked import Cooked
+from adapters.methods.cooked import NO_THIRD, Cooked
 from adapters.ood import OODInputs
 from adapters.ood.report import ood_report
 
@@ -30,7 +30,8 @@ def judge_unseen(
 
     `unseen` by name of the set, near or far by KINDS; `groups` (n,) of the test rows. Logit scores are those of
     `adapter`'s logits; `cooked` adds those of COOkeD's ensemble. Where the rows of a set lack what a classifier judges
-    by, its scores are among those that lack fields. Nothing here chooses a threshold or a value.
+    by, or the support of COOkeD allows no ensemble, its scores are among those that lack fields. Nothing here chooses a
+    threshold or a value.
     """
     if not unseen:
         return pd.DataFrame()
@@ -46,7 +47,7 @@ def _inputs(adapter: Adapter, cooked: Cooked | None, features: Features) -> OODI
     return OODInputs.of(
         features,
         logits=_logits(adapter, features),
-        cooked_logits=None if cooked is None else _logits(cooked, features),
+        cooked_logits=None if cooked is None or cooked.third_ == NO_THIRD else _logits(cooked, features),
     )
 
 

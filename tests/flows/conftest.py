@@ -3,16 +3,20 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from adapters.features_record import unit_rows
 from demo.make import make_demo
 from demo.pictures import list_codes
 from demo.web import loopback_web
+from flows.cli import app
+from flows.cli_errors import report_errors
 
 DRIVER = Path(__file__).with_name("pipeline_driver.py")
 
@@ -76,3 +80,54 @@ def undisturbed(small_web: SmallWeb, tmp_path_factory: pytest.TempPathFactory) -
     """A workspace with one finished rebuild, and the build's content hash."""
     root = tmp_path_factory.mktemp("undisturbed")
     return root, small_web.drive(root).stdout.strip()
+
+
+@pytest.fixture
+def evenly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command in this process: (exit status, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["evenly", *map(str, arguments)])
+        status = report_errors(app)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digit_arrays() -> dict[str, np.ndarray]:
+    """Few digits as pixel rows under every key of a file of features; first pictures stand for texts."""
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    image, labels = unit_rows(raw.data), raw.target.astype(np.int64)
+    first = np.stack([np.flatnonzero(labels == c)[:4] for c in range(10)])
+    names = unit_rows(image[first[:, 0]])
+    found = {"prototypes": names}
+    for part, rows in {"train": slice(100, 180), "val": slice(200, 260), "test": slice(300, 420)}.items():
+        norms = np.linalg.norm(raw.data[rows], axis=1).astype(np.float32)
+        found |= {f"{part}_features": image[rows], f"{part}_labels": labels[rows], f"{part}_norms": norms}
+        found |= {f"aux_{part}_features": coarse(image[rows]), f"{part}_values": labels[rows].astype(np.float32)}
+    train, pool, strange = found["train_features"], image[500:620], np.roll(image[700:740], 20, axis=1)
+    pairs = np.array([(a, b) for a in range(10) for b in range(10) if a != b], dtype=np.int64)
+    return found | {
+        "train_views": np.stack([np.roll(train, steps, axis=1) for steps in (1, 7)]),
+        "train_caption_features": unit_rows(train + np.roll(train, 8, axis=1)),
+        "unlabelled_features": pool,
+        "aux_unlabelled_features": coarse(pool),
+        "class_texts": image[first.ravel()],
+        "class_text_labels": np.repeat(np.arange(10), 4),
+        "pair_texts": unit_rows(names[pairs[:, 0]] - 0.3 * names[pairs[:, 1]]),
+        "pair_text_classes": pairs,
+        "context_prototypes": np.stack([names, np.roll(names, 1, axis=1)]),
+        "negation_prototypes": unit_rows(2 * names.mean(axis=0) - names),
+        "rejection_prototypes": unit_rows(image.mean(axis=0, keepdims=True)),
+        "ood_features": strange,
+        "ood_norms": np.full(40, 60, np.float32),
+        "aux_ood_features": coarse(strange),
+    }
+
+
+def coarse(rows: np.ndarray) -> np.ndarray:
+    """What another backbone might see: means of 2 x 2 pixels, unit rows (n, 16)."""
+    return unit_rows(rows.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16))
