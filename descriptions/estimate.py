@@ -1,0 +1,115 @@
+"""What describing a class list would ask and cost, by a rehearsal with the stored replies: nothing is sent."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from descriptions.budget import likely_prompt_tokens, most_prompt_tokens
+from descriptions.class_list import ClassList
+from descriptions.describe import Pairs, describe_async
+from descriptions.descriptions import Descriptions
+from descriptions.endpoint import Prices
+from descriptions.grounding import Grounding
+from descriptions.method import DescriptionMethod
+from descriptions.rehearsal import Rehearsal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What one method would ask about a class list.
+
+    `questions` are asked, of whose samples `stored` are there already. `requests_at_least` are sent if each brings
+    what is wanted of it, `requests_at_most` if none does. `prompt_tokens` (a token for every four bytes),
+    `completion_tokens` (as long as the method's stored replies, else the longest there may be) and `cost_usd` are what
+    the fewest requests are expected to take; `.._at_most` is the bound for the most, which the budget sets aside.
+    Attempts whose reply gets lost come on top of both.
+    """
+
+    class_list: str
+    method: str
+    questions: int
+    stored: int
+    requests_at_least: int
+    requests_at_most: int
+    prompt_tokens: int
+    prompt_tokens_at_most: int
+    completion_tokens: int
+    completion_tokens_at_most: int
+    cost_usd: float
+    cost_usd_at_most: float
+
+    def row(self) -> dict[str, Any]:
+        """All fields, in this order."""
+        return asdict(self)
+
+
+def estimate(
+    class_list: ClassList,
+    *,
+    methods: Sequence[DescriptionMethod],
+    rehearsal: Rehearsal,
+    prices: Prices,
+    grounding: Grounding | None = None,
+    samples: int = 4,
+    pairs: Pairs = (),
+) -> list[Estimate]:
+    """One Estimate for each method, in order. `samples` (at least 1) and `pairs` as for `describe`.
+
+    Of a method that builds on the replies of another, the questions are those that can be asked by now.
+    """
+    fewest: dict[str, set[str]] = {}
+    asked: dict[str, list[str]] = {}
+    for rounds in range(1, samples + 1):
+        found = asyncio.run(
+            describe_async(
+                class_list, methods=methods, client=rehearsal, grounding=grounding, samples=rounds, pairs=pairs
+            )
+        )
+        asked = _asked(found)
+        missing: dict[str, set[str]] = {}
+        for one in rehearsal.requests.keys() - rehearsal.completion_tokens.keys():
+            missing.setdefault(rehearsal.question(one), set()).add(one)
+        fewest = missing | fewest  # what a question lacks in the first round that is not all stored
+    first = frozenset[str]().union(*fewest.values())
+    return [
+        _of_method(class_list.name, method.name, asked.get(method.name, []), rehearsal, first=first, prices=prices)
+        for method in methods
+    ]
+
+
+def _asked(found: Descriptions) -> dict[str, list[str]]:
+    """Method -> ids of its requests, each once."""
+    asked: dict[str, dict[str, None]] = {}
+    for method, request_id in zip(*(found.table[name].to_pylist() for name in ("method", "request_id")), strict=True):
+        if request_id is not None:
+            asked.setdefault(method, {})[request_id] = None
+    return {method: list(request_ids) for method, request_ids in asked.items()}
+
+
+def _of_method(
+    class_list: str, method: str, asked: Sequence[str], rehearsal: Rehearsal, *, first: frozenset[str], prices: Prices
+) -> Estimate:
+    requests, stored = rehearsal.requests, rehearsal.completion_tokens
+    most = [one for one in asked if one not in stored]
+    least = [one for one in most if one in first]
+    replies = [tokens for one in asked if (tokens := stored.get(one))]
+    longest = sum(requests[one].sampling.max_tokens for one in least)
+    completion = min(longest, round(sum(replies) / len(replies) * len(least))) if replies else longest
+    prompt = sum(likely_prompt_tokens(requests[one]) for one in least)
+    prompt_most = sum(most_prompt_tokens(requests[one]) for one in most)
+    completion_most = sum(requests[one].sampling.max_tokens for one in most)
+    return Estimate(
+        class_list=class_list,
+        method=method,
+        questions=len({rehearsal.question(one) for one in asked}),
+        stored=len(asked) - len(most),
+        requests_at_least=len(least),
+        requests_at_most=len(most),
+        prompt_tokens=prompt,
+        prompt_tokens_at_most=prompt_most,
+        completion_tokens=completion,
+        completion_tokens_at_most=completion_most,
+        cost_usd=prices.cost(prompt_tokens=prompt, completion_tokens=completion),
+        cost_usd_at_most=prices.cost(prompt_tokens=prompt_most, completion_tokens=completion_most),
+    )
