@@ -41,6 +41,11 @@ def embedded_llm(*, threads: int | None = None, slots: int = 2) -> Iterator[Endp
         gc.collect()
 
 
+def embedded_name() -> str:
+    """The name of the embedded model at its endpoint, known without starting it."""
+    return _weights().stem
+
+
 def embedded_identity() -> str:
     """The identity of the embedded model's endpoint, known without starting it."""
     with _weights().open("rb") as file:

@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from descriptions.budget import Budget
 from descriptions.class_list import ClassList, parse_class_list
 from descriptions.client import ChatClient
 from descriptions.describe import describe
 from descriptions.descriptions import ACCEPTED, Descriptions
-from descriptions.embedded_llm import embedded_identity, embedded_llm
-from descriptions.endpoint import Endpoint
+from descriptions.embedded_llm import embedded_identity, embedded_llm, embedded_name
+from descriptions.endpoint import Endpoint, Prices
+from descriptions.estimate import estimate
 from descriptions.grounding import Grounding
 from descriptions.methods import chosen_methods
 from descriptions.methods.synonyms import consistent_synonyms
+from descriptions.rehearsal import Rehearsal
 from storage.ledger import StepOutput
 from storage.requests import Requests
+from storage.spending import SpendingJournal
 from storage.wordnet import load_noun_synsets
 from tasks.encoders import encoder_identity, text_rows
 from tasks.run import Run
@@ -31,15 +35,18 @@ def describe_list(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took."""
     class_list = parse_class_list(rule["text"], rule["list"])
     methods = chosen_methods(rule["methods"], small_model=_is_embedded(rule))
+    budget = account(run, rule["list"])
     with _endpoint(rule) as endpoint:
-        client = ChatClient(endpoint, store=Requests(run.workspace), concurrency=CONCURRENCY, timeout_s=TIMEOUT_S)
+        client = ChatClient(
+            endpoint, store=Requests(run.workspace), concurrency=CONCURRENCY, timeout_s=TIMEOUT_S, budget=budget
+        )
         grounding = Grounding(load_noun_synsets())
         with run.progress.bar("describing classes", len(class_list.classes) * len(methods)) as advance:
             found = describe(
                 class_list, methods=methods, client=client, grounding=grounding, progress=lambda *_: advance(1)
             )
     found = _with_consistent_synonyms(run, class_list, found)
-    return StepOutput(tables={"descriptions": found.table}, notes=found.summary())
+    return StepOutput(tables={"descriptions": found.table}, notes=found.summary() | {"account": spent(budget)})
 
 
 def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptions) -> Descriptions:
@@ -59,6 +66,42 @@ def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptio
     rows = np.zeros(table.num_rows, dtype=bool)
     rows[at[~keep]] = True
     return found.reject(rows, "nearer_to_another_class")
+
+
+def account(run: Run, class_list: str) -> Budget | None:
+    """What all runs on the class list of this name may cost and have cost; None where nothing has a price."""
+    prices = _prices(run)
+    if prices == Prices():
+        return None
+    return Budget(run.payment.budget_usd, prices, SpendingJournal(run.workspace, class_list))
+
+
+def _prices(run: Run) -> Prices:
+    payment = run.payment
+    return Prices(prompt_usd=payment.prompt_usd_per_million, completion_usd=payment.completion_usd_per_million)
+
+
+def spent(budget: Budget | None) -> dict[str, Any] | None:
+    """The account as it stands (Budget.summary); None without one."""
+    return None if budget is None else budget.summary()
+
+
+def estimate_list(run: Run, rule: Rule) -> list[dict[str, Any]]:
+    """What describing the list would ask and cost now, a row for each method (estimate.Estimate); nothing is sent."""
+    embedded = _is_embedded(rule)
+    rehearsal = Rehearsal(
+        identity=embedded_identity() if embedded else Endpoint(base_url=rule["base_url"], model=rule["model"]).identity,
+        model=embedded_name() if embedded else rule["model"],
+        store=Requests(run.workspace),
+    )
+    found = estimate(
+        parse_class_list(rule["text"], rule["list"]),
+        methods=chosen_methods(rule["methods"], small_model=embedded),
+        rehearsal=rehearsal,
+        prices=_prices(run),
+        grounding=Grounding(load_noun_synsets()),
+    )
+    return [one.row() for one in found]
 
 
 @contextmanager
