@@ -6,6 +6,7 @@ from descriptions.batch_collection import collect, tell
 from descriptions.batch_endpoint import RefusedError
 from descriptions.batch_intents import BatchState
 from descriptions.batch_work import BatchWork
+from descriptions.errors import EndpointError
 from descriptions.remote_batch import ENDED, RemoteBatch
 
 
@@ -46,7 +47,7 @@ async def _cancelled(work: BatchWork, batch_id: str) -> RemoteBatch | None:
     """The batch, cancelled, or as it is where it cannot be cancelled any more; None where there is none."""
     try:
         return await work.api.cancel(batch_id)
-    except RefusedError:
+    except EndpointError:  # some say 409 of a batch that has ended
         try:
             return await work.api.retrieve(batch_id)
         except RefusedError as error:

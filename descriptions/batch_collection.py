@@ -126,8 +126,7 @@ def reconcile(work: BatchWork) -> None:
         intent, _, request_id = rest.partition(":")
         record = work.replies.get(request_id) if kind == "batch" and request_id.isalnum() else None
         if record is not None and record.get("batch", {}).get("intent") == intent:
-            usage = record["usage"]
-            work.budget.settle(entry_id, usage if any(usage.values()) else None)
+            work.budget.spending.settle(entry_id, record["cost_usd"])
 
 
 def _own_records(work: BatchWork, state: BatchState) -> list[Mapping[str, Any]]:

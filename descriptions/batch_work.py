@@ -90,16 +90,20 @@ class BatchWork:
         return state.after(event)
 
     def settle(self, state: BatchState, usages: Mapping[str, Mapping[str, int] | None]) -> None:
-        """Book what requests of a batch (id -> tokens; None: unknown) have cost, if this account set it aside."""
-        if self.budget is not None:
-            for one in _set_aside(self.budget, state, usages):
-                self.budget.settle(attempt_id(state, one), usages[one])
+        """Book what requests of a batch (id -> tokens; None: unknown, the most) have cost, at the intent's prices.
 
-    def release(self, state: BatchState, request_ids: Collection[str]) -> None:
-        """Give back what this account set aside for requests that were never answered."""
+        Only what this account has set aside under the intent is touched.
+        """
         if self.budget is not None:
-            for one in _set_aside(self.budget, state, request_ids):
-                self.budget.release(attempt_id(state, one))
+            spending, aside = self.budget.spending, dict(self.budget.spending.lost())
+            for one, usage in usages.items():
+                if (most := aside.get(attempt_id(state, one))) is not None:
+                    usd = most if usage is None else state.intent.prices.cost(**usage)
+                    spending.settle(attempt_id(state, one), usd)
+
+    def release(self, state: BatchState, request_ids: Iterable[str]) -> None:
+        """Give back what this account set aside for requests that were never answered."""
+        self.settle(state, {one: {"prompt_tokens": 0, "completion_tokens": 0} for one in request_ids})
 
     async def find(self, state: BatchState) -> RemoteBatch | None:
         """The batch of an intent without a known one, once it must be listed if there is one."""
@@ -187,12 +191,6 @@ class BatchWork:
 def attempt_id(state: BatchState, request_id: str) -> str:
     """The name of a request's attempt in a batch, for the budget."""
     return f"batch:{state.intent.id}:{request_id}"
-
-
-def _set_aside(budget: Budget, state: BatchState, request_ids: Iterable[str]) -> list[str]:
-    """Those of the requests for which the account still has money set aside under this intent."""
-    unsettled = {entry_id for entry_id, _ in budget.spending.lost()}
-    return [one for one in request_ids if attempt_id(state, one) in unsettled]
 
 
 def _facts(dialect: Dialect) -> dict[str, Any]:
