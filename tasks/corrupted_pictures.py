@@ -43,7 +43,7 @@ def corrupt_pictures(run: Run, before: Records, rule: Rule) -> StepOutput:
     evaluation = before[0]
     split = run.ledger.table(evaluation, "split")
     test = split.filter(pc.equal(split["part"], "test"))
-    fitted, skipped = _fitted(run, evaluation, rule)
+    fitted, skipped = fitted_adapters(run, evaluation, rule)
     if not len(test) or not fitted:
         return StepOutput(notes={"skipped": skipped})
     pairs = kept_pairs(run, Builds(run.workspace).read(rule["build"]))
@@ -53,7 +53,7 @@ def corrupt_pictures(run: Run, before: Records, rule: Rule) -> StepOutput:
     return StepOutput(tables=_tables(correct, test["group"].to_pylist(), run.seed), notes={"skipped": skipped})
 
 
-def _fitted(run: Run, evaluation: StepRecord, rule: Rule) -> tuple[dict[Who, Adapter], list[str]]:
+def fitted_adapters(run: Run, evaluation: StepRecord, rule: Rule) -> tuple[dict[Who, Adapter], list[str]]:
     """The saved adapters that judge a picture by its features alone; of the others, what they lack."""
     folder = run.workspace.adapters / rule["build"] / rule["list"]
     fitted: dict[Who, Adapter] = {}
