@@ -99,6 +99,8 @@ class ClassFiles:
 
     def _problem(self, entry: dict[str, Any]) -> str:
         """A link out of the folder would let whoever writes there send any file of this machine to the endpoint."""
+        if not entry["name"].isprintable():
+            return "the name of a class list must hold printable characters only. Rename it."
         if entry.get("islink") and not Path(entry["name"]).resolve().is_relative_to(Path(self._root).resolve()):
             return "a link must not lead out of the watched folder; this one does. Copy the file instead."
         if int(entry["size"]) > MAX_BYTES:

@@ -116,9 +116,11 @@ def answers(url: str) -> bool:
 
 def test_all_deployments_are_registered_with_their_triggers(served):
     deployments = {item["name"]: item for item in served.call("/deployments/filter")}
-    assert set(deployments) == {"rebuild", "describe", "audit"}
+    assert set(deployments) == {"rebuild", "describe", "watch", "audit"}
     for name in ("rebuild", "audit"):
         assert deployments[name]["schedules"][0]["schedule"]["cron"]
+    (every_minute,) = deployments["watch"]["schedules"]
+    assert (every_minute["schedule"]["interval"], every_minute["active"]) == (60, False)
     (automation,) = served.call("/automations/filter")
     assert automation["trigger"]["expect"] == ["evenly.class-list.submitted"]
 

@@ -1,0 +1,50 @@
+"""Describe the class lists that appear in a folder or below a bucket prefix; one run is one look."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import flow
+from prefect.utilities.annotations import quote
+
+from flows.class_rules import DEFAULT_METHODS
+from flows.describe_classes import describe_classes
+from flows.opening import workspace_run
+from flows.recipe import LanguageModel
+from tasks.watch import look_for_lists, note_described
+
+
+@flow(name="watch-classes", flow_run_name="watch {folder}", persist_result=False)
+def watch_classes(
+    folder: str,
+    methods: list[str] | None = None,
+    llm: LanguageModel = LanguageModel(),  # noqa: B008 - frozen
+    encoder: str = "embedded",
+    pretrained: str | None = None,
+    settle_s: float = 10.0,
+    root: str | None = None,
+    quiet: bool = False,
+) -> list[Mapping[str, Any]]:
+    """Describe each `*.txt` of `folder` whose content is new; a row (file, status) for each that was looked at anew.
+
+    `folder` is a path, in which {root} stands for the workspace, or a URL such as s3://bucket/lists. A file that was
+    changed less than `settle_s` seconds ago waits for the next run. The others are those of describe_classes.
+    """
+    run = workspace_run(root, quiet=quiet)
+    chosen = methods or list(DEFAULT_METHODS)
+    how = {"methods": chosen, "base_url": llm.base_url, "model": llm.model}
+    look = look_for_lists(run, folder, how, settle_s=settle_s)
+    states = [
+        describe_classes(
+            name=one.name,
+            text=one.text,
+            methods=chosen,
+            **llm.model_dump(),
+            encoder=encoder,
+            pretrained=pretrained,
+            root=str(run.workspace.root),
+            quiet=quiet,
+            return_state=True,
+        )
+        for one in look.new
+    ]
+    return note_described(run, look, quote(states))
