@@ -13,6 +13,7 @@ import typer
 from flows import (
     cli_adapters,
     cli_audit,
+    cli_batches,
     cli_classes,
     cli_datasets,
     cli_descriptions,
@@ -49,6 +50,7 @@ for group in (
     cli_datasets,
     cli_classes,
     cli_descriptions,
+    cli_batches,
     cli_adapters,
     cli_evaluation,
     cli_protocols,

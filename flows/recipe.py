@@ -226,9 +226,11 @@ class LanguageModel(Section):
     batch: bool = False
 
     @model_validator(mode="after")
-    def _budget_needs_prices(self) -> "LanguageModel":
+    def _options_go_together(self) -> "LanguageModel":
         if self.budget_usd is not None and not self.prompt_usd_per_million and not self.completion_usd_per_million:
             raise ValueError("budget_usd needs prompt_usd_per_million or completion_usd_per_million; got neither")
+        if self.batch and self.base_url == "embedded":
+            raise ValueError("batch needs the base_url of an endpoint that has a Batch API; got embedded")
         return self
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from descriptions.budget import Budget
+from descriptions.chat import Chat
 from descriptions.class_list import ClassList, parse_class_list
 from descriptions.client import ChatClient
 from descriptions.describe import describe
@@ -23,6 +24,7 @@ from storage.ledger import StepOutput
 from storage.requests import Requests
 from storage.spending import SpendingJournal
 from storage.wordnet import load_noun_synsets
+from tasks.batches import batch_client
 from tasks.encoders import encoder_identity, text_rows
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
@@ -37,9 +39,7 @@ def describe_list(run: Run, _before: Records, rule: Rule) -> StepOutput:
     methods = chosen_methods(rule["methods"], small_model=_is_embedded(rule))
     budget = account(run, rule["list"])
     with _endpoint(rule) as endpoint:
-        client = ChatClient(
-            endpoint, store=Requests(run.workspace), concurrency=CONCURRENCY, timeout_s=TIMEOUT_S, budget=budget
-        )
+        client = _client(run, endpoint, class_list=class_list.name, budget=budget)
         grounding = Grounding(load_noun_synsets())
         with run.progress.bar("describing classes", len(class_list.classes) * len(methods)) as advance:
             found = describe(
@@ -47,6 +47,13 @@ def describe_list(run: Run, _before: Records, rule: Rule) -> StepOutput:
             )
     found = _with_consistent_synonyms(run, class_list, found)
     return StepOutput(tables={"descriptions": found.table}, notes=found.summary() | {"account": spent(budget)})
+
+
+def _client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> Chat:
+    if run.payment.batch:
+        return batch_client(run, endpoint, class_list=class_list, budget=budget)
+    store = Requests(run.workspace)
+    return ChatClient(endpoint, store=store, concurrency=CONCURRENCY, timeout_s=TIMEOUT_S, budget=budget)
 
 
 def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptions) -> Descriptions:

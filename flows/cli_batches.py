@@ -1,0 +1,61 @@
+"""Commands about batches of requests to language models: batches, batches cancel."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli_output import AsJson, Root, print_json, print_rows, print_text
+
+Refresh = Annotated[bool, typer.Option("--refresh", help="Ask the endpoints for the status of what is open.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+    group.callback()(batches)
+    group.command()(cancel)
+    app.add_typer(group, name="batches")
+
+
+def batches(context: typer.Context, root: Root = None, as_json: AsJson = False, *, refresh: Refresh = False) -> None:
+    """List the batches that `describe --batch` has submitted: intent, class list, batch, status, counts.
+
+    A batch goes on at its endpoint whether or not anybody waits; the same `describe` command takes it up again.
+
+    Example: evenly batches --refresh
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from storage.workspace import Workspace
+    from tasks.batches import SHOWN, batch_rows
+    from tasks.progress import Progress
+
+    rows = batch_rows(Workspace.at(root), refresh=refresh, say=Progress().say)
+    if as_json:
+        print_json({"batches": rows})
+    elif not rows:
+        print_text("no batches: `evenly describe --batch` submits them")
+    else:
+        print_rows("batches", [row | {"intent": row["intent"][:SHOWN]} for row in rows])
+
+
+def cancel(
+    intent: Annotated[str, typer.Argument(help="An intent's id, or its beginning: see `evenly batches`.")],
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a batch and store the replies that it has by then; whoever waits for it stops.
+
+    Example: evenly batches cancel 0a1b2c3d4e5f
+    """
+    from storage.workspace import Workspace
+    from tasks.batches import cancel_one
+    from tasks.progress import Progress
+
+    row = cancel_one(Workspace.at(root), intent, say=Progress().say)
+    if as_json:
+        print_json(row)
+        return
+    ends = row["status"] in {"collected", "dropped"}
+    more = "" if ends else ". It is not over yet: cancel it again later, or describe again to take in what it brought"
+    print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{more}")
