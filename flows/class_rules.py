@@ -9,7 +9,7 @@ from flows.recipe import ClassListing, LanguageModel, Recipe
 from flows.recipe_files import read_listing
 from storage.builds import Builds
 from tasks.describe import DESCRIBE, accepted_texts
-from tasks.run import Run
+from tasks.run import Payment, Run
 
 DEFAULT_METHODS = ("description", "synonyms")
 
@@ -24,6 +24,11 @@ def describe_rule(
     if unknown:
         raise UnknownMethodError(f"`methods` must be of {', '.join(METHODS)}; got `{unknown[0]}`. Choose one of these.")
     return {"list": name, "text": text, "methods": chosen, "base_url": llm.base_url, "model": llm.model}
+
+
+def payment_of(llm: LanguageModel) -> Payment:
+    """How requests to this language model are paid."""
+    return Payment(**llm.model_dump(exclude={"base_url", "model"}))
 
 
 def evaluation_rules(run: Run, recipe: Recipe, path: str | Path, build: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli_errors import UsageError
-from flows.cli_output import AsJson, Root, print_json, print_rows, print_text
+from flows.cli_output import AsJson, Root, print_estimates, print_json, print_rows, print_text
 
 Methods = Annotated[list[str] | None, typer.Option("--method", help="A description method; may be repeated.")]
 
@@ -24,25 +24,48 @@ def describe(
     method: Methods = None,
     base_url: Annotated[str, typer.Option(help="`embedded`, or an OpenAI-compatible endpoint.")] = "embedded",
     model: Annotated[str, typer.Option(help="The model's name at that endpoint.")] = "smollm2",
+    budget_usd: Annotated[float | None, typer.Option(help="What the list may cost in all its runs.")] = None,
+    prompt_usd_per_million: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
+    completion_usd_per_million: Annotated[float, typer.Option(help="Price of a million tokens of replies.")] = 0.0,
     *,
+    batch: Annotated[bool, typer.Option("--batch", help="Ask through the endpoint's Batch API.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be asked and cost; send nothing.")] = False,
     submit: Annotated[bool, typer.Option(help="Emit the event that triggers the deployment, and return.")] = False,
 ) -> None:
     """Write checked descriptions and synonyms for a class list; what is known already is not asked again.
 
     Example: evenly describe recipes/demo_classes.txt
+
+    Example: evenly describe birds.txt --base-url https://api.openai.com/v1 --model gpt-4.1-mini --budget-usd 2
+    --prompt-usd-per-million 0.4 --completion-usd-per-million 1.6 --plan
     """
-    from flows.class_listing import describe_list, submit_list
+    from flows.class_listing import describe_list, estimate_listing, language_model, submit_list
     from flows.recipe_files import read_class_file
 
     listing = read_class_file(classes)
+    llm = language_model(
+        base_url=base_url,
+        model=model,
+        budget_usd=budget_usd,
+        prompt_usd_per_million=prompt_usd_per_million,
+        completion_usd_per_million=completion_usd_per_million,
+        batch=batch,
+    )
+    if plan:
+        rows = estimate_listing(listing, methods=method, llm=llm, root=root)
+        if as_json:
+            print_json({"descriptions": rows})
+        else:
+            print_estimates(rows)
+        return
     if submit:
-        event = submit_list(listing, methods=method, root=root)
+        event = submit_list(listing, methods=method, llm=llm, root=root)
         if as_json:
             print_json(event)
         else:
             print_text(f"submitted {listing.name} as event {event['event']}")
         return
-    result = describe_list(listing, methods=method, base_url=base_url, model=model, root=root)
+    result = describe_list(listing, methods=method, llm=llm, root=root)
     if as_json:
         print_json(result)
         return

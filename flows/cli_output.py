@@ -49,6 +49,29 @@ def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
     print_rows("funnel", rows)
 
 
+def print_estimates(estimates: Sequence[Mapping[str, Any]]) -> None:
+    """Print what describing class lists would ask and cost: a table for each list, with its sum in the last row."""
+    for class_list in dict.fromkeys(row["class_list"] for row in estimates):
+        found = [row for row in estimates if row["class_list"] == class_list]
+        total = {name: sum(row[name] for row in found) for name in found[0] if name not in {"class_list", "method"}}
+        rows = [
+            {
+                "method": row["method"],
+                "asks": row["questions"],
+                "stored": row["stored"],
+                "requests": f"{row['requests_at_least']:,}-{row['requests_at_most']:,}",
+                "tokens": f"{_tokens(row, ''):,}-{_tokens(row, '_at_most'):,}",
+                "usd": f"{row['cost_usd']:.4f}-{row['cost_usd_at_most']:.4f}",
+            }
+            for row in (*found, total | {"method": "in all"})
+        ]
+        print_rows(f"describing {class_list}: what is expected - the most without lost replies", rows)
+
+
+def _tokens(row: Mapping[str, Any], which: str) -> int:
+    return int(row[f"prompt_tokens{which}"] + row[f"completion_tokens{which}"])
+
+
 def _shown(value: object) -> str:
     if value is None:
         return ""

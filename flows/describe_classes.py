@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from flows.class_rules import describe_rule
+from flows.class_rules import describe_rule, payment_of
 from flows.opening import workspace_run
 from flows.recipe import LanguageModel
 from tasks.describe import DESCRIBE
-from tasks.run import EncoderChoice, Payment
+from tasks.run import EncoderChoice
 from tasks.step import run_step
 
 
@@ -44,7 +44,7 @@ def describe_classes(
         root,
         quiet=quiet,
         encoder=EncoderChoice(model=encoder, pretrained=pretrained),
-        payment=Payment(**llm.model_dump(exclude={"base_url", "model"})),
+        payment=payment_of(llm),
     )
     rule = describe_rule(name=name, text=text, methods=methods, llm=llm)
     return run_step(run, DESCRIBE, (), rule).key
