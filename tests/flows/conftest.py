@@ -1,5 +1,6 @@
-"""A small web with every fault, a recipe for it, and the way to run the pipeline on it with and without Prefect."""
+"""A small web with every fault and a recipe for it, run with and without Prefect; digits as arrays and as pictures."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,12 +13,19 @@ import pytest
 import yaml
 
 from adapters.features_record import unit_rows
+from demo.digits import draw_digits
 from demo.make import make_demo
 from demo.pictures import list_codes
 from demo.web import loopback_web
 from flows.cli import app
 from flows.cli_errors import report_errors
 
+TINY = "tiny-for-commands"
+TINY_CONFIG = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
 DRIVER = Path(__file__).with_name("pipeline_driver.py")
 
 
@@ -131,3 +139,28 @@ def digit_arrays() -> dict[str, np.ndarray]:
 def coarse(rows: np.ndarray) -> np.ndarray:
     """What another backbone might see: means of 2 x 2 pixels, unit rows (n, 16)."""
     return unit_rows(rows.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16))
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights file of a model that open_clip knows by the name TINY; both are made here."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("model")
+    (folder / f"{TINY}.json").write_text(json.dumps(TINY_CONFIG))
+    open_clip.add_model_config(folder / f"{TINY}.json")
+    torch.manual_seed(0)
+    save_file(open_clip.create_model(TINY).state_dict(), folder / "weights.safetensors")
+    return folder / "weights.safetensors"
+
+
+@pytest.fixture(scope="session")
+def digit_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 digits in a folder per class."""
+    folder = tmp_path_factory.mktemp("digits")
+    for name, content in (picture for picture, _ in zip(draw_digits(), range(120), strict=False)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
