@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli_errors import UsageError
-from flows.cli_output import AsJson, Root, print_funnel, print_json, print_rows, print_text
+from flows.cli_output import AsJson, Root, print_estimates, print_funnel, print_json, print_rows, print_text
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
@@ -78,15 +78,19 @@ def check(recipe: Recipe, as_json: AsJson = False) -> None:
 def plan(recipe: Recipe, root: Root = None, as_json: AsJson = False, limit: Limit = None) -> None:
     """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
 
+    And for each class list what describing it would ask and cost.
+
     Example: evenly plan recipes/demo.yaml
     """
-    from flows.planning import plan_recipe
+    from flows.planning import plan_descriptions, plan_recipe
 
     rows = plan_recipe(recipe, root=root, limit=limit)
+    estimates = plan_descriptions(recipe, root=root, limit=limit)
     if as_json:
-        print_json({"steps": rows})
+        print_json({"steps": rows, "descriptions": estimates})
     else:
         print_rows("plan", rows)
+        print_estimates(estimates)
 
 
 def rebuild(

@@ -65,7 +65,7 @@ def print_estimates(estimates: Sequence[Mapping[str, Any]]) -> None:
             }
             for row in (*found, total | {"method": "in all"})
         ]
-        print_rows(f"describing {class_list}: what is expected - the most without lost replies", rows)
+        print_rows(f"describing {class_list}: expected - at most, lost replies aside", rows)
 
 
 def _tokens(row: Mapping[str, Any], which: str) -> int:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from flows.class_listing import estimate_listing
 from flows.opening import run_in
 from flows.recipe import read_recipe
+from flows.recipe_files import read_listing
 from flows.recipe_steps import steps_of
 from storage.ledger import StepRecord
 from storage.web import read_downloads
@@ -38,6 +40,19 @@ def plan_recipe(recipe: Path, *, root: Path | None = None, limit: int | None = N
             rows.append(_row(step, "reuse", summarise(record), rows=record.rows_in))
             records.append(record)
     return rows
+
+
+def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+    """What describing the recipe's class lists would ask and cost, a row per list and method (estimate.Estimate).
+
+    None for a trial: with a `limit`, nothing is described. Pairs that get confused are known once features are there.
+    """
+    chosen = read_recipe(recipe)
+    return [
+        row
+        for listing in (() if limit else chosen.classes)
+        for row in estimate_listing(read_listing(recipe, listing), methods=listing.methods, llm=chosen.llm, root=root)
+    ]
 
 
 def _row(step: Step, action: str, why: str, **facts: float | None) -> dict[str, Any]:
