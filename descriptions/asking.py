@@ -58,20 +58,21 @@ class Asking:
             replies = await _all([_reply(client, request) for _, request in requests])
             for (number, request), reply in zip(requests, replies, strict=True):
                 asked[number] += 1
-                self._read(reply, question=number, request_id=client.request_id(request), sample=request.sample)
+                self._read(reply, number, request_id=client.request_id(request), sample=request.sample)
         self.rows.sort(key=lambda row: row.pop("question"))
 
     def _missing(self, question: int) -> int:
         found = sum(row["question"] == question and row["verdict"] == ACCEPTED for row in self.rows)
         return max(self.method.wanted - int(found), 0)
 
-    def _read(self, reply: Reply | RequestFailedError, **source: Any) -> None:  # noqa: ANN401 - columns of the table
+    def _read(self, reply: Reply | RequestFailedError, question: int, **source: Any) -> None:  # noqa: ANN401
         """Add the rows of one request. An unreadable reply or a failed request is one row without text."""
+        source["question"] = question
         if isinstance(reply, RequestFailedError):
             self._add(verdict=FAILED, reason=reply.reason, **source)
             return
         try:
-            phrases = self.method.read(reply.text, reply.outcome)
+            phrases = self.method.read(reply.text, reply.outcome, question)
         except UnreadableReplyError as error:
             self._add(verdict=REJECTED, reason=error.reason, **source)
         else:
@@ -83,13 +84,14 @@ class Asking:
 
     def _judge_one(self, phrase: Phrase, **source: Any) -> None:  # noqa: ANN401 - columns of the table
         subject, other = self.subject, phrase.other
-        if self.subject.against is not None:
-            first, second = self.subject, self.subject.against
-            subject, other = (second, first.name) if phrase.second else (first, second.name)
+        if subject.against is not None:
+            if phrase.second:
+                subject = replace(subject.against, against=subject)
+            other = subject.against.name if subject.against else other
         checked = check_reply(
             phrase.text,
             subject.name,
-            self.around.names if self.method.rules.lemmas else self.around.classes,
+            self.around.classes,
             rules=self.method.rules,
             instruction=self.method.instruction,
             accepted=self.accepted,

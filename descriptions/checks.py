@@ -80,8 +80,8 @@ class ReplyRules:
 
     A run of `echo_words` words that also stands in the instruction is an echo of it. `own_name` allows the class's name
     in the text, `negation` what the class is not or has not, which image-text encoders do not understand;
-    `known_words` asks for words of the vocabulary only: small models invent some. With `lemmas` the WordNet lemmas of
-    the classes count as names of classes, too. A `template` holds {} once, where the class goes.
+    `known_words` asks for words of the vocabulary only: small models invent some. A `template`
+    holds {} once, where the class goes.
     """
 
     min_words: int = 1
@@ -91,7 +91,6 @@ class ReplyRules:
     own_name: bool = True
     negation: bool = True
     known_words: bool = False
-    lemmas: bool = False
     template: bool = False
     language: str = "en"
     echo_words: int = 6

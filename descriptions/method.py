@@ -88,8 +88,8 @@ class DescriptionMethod(Protocol):
     def why_none(self, subject: Subject) -> str:
         """Reason for a class that has neither questions nor known phrases."""
 
-    def read(self, reply: str, outcome: str) -> Sequence[str | Phrase]:
-        """The phrases in a reply, unchecked; raises UnreadableReplyError."""
+    def read(self, reply: str, outcome: str, question: int = 0) -> Sequence[str | Phrase]:
+        """The phrases in a reply to the question of this number, unchecked; raises UnreadableReplyError."""
 
     def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
         """Why a phrase that passed the checks is still no text of this method; "" where it is."""
@@ -102,8 +102,12 @@ class AsksOfClasses:
     """What holds for most methods: questions about one class, one sample at a time, and nothing known without them."""
 
     scope: ClassVar[Scope] = "class"
-    at_once: ClassVar[int] = 1
     after: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def at_once(self) -> int:
+        """One."""
+        return 1
 
     def known(self, subject: Subject) -> Sequence[str | Phrase]:
         """Nothing: texts come from the model."""

@@ -6,28 +6,14 @@ synsets follow the tree for living things and food, and the alphabet for artefac
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
 
 from descriptions.grounding import Grounding, Subject
-from descriptions.words import other_names_in, words_of
+from descriptions.kinds import kind_of
+from descriptions.words import other_names_in
 
-_KIND_ENDS = re.compile(
-    r"[,;:()]|\b(?:that|which|who|whose|with|having|used|for|usually|often|especially|in|on|at|to|by|from|"
-    r"consisting|made|similar|related|characterized|containing|worn|resembling|served|as|where)\b"
-)
-_ASIDE = re.compile(r"\([^()]*\)")
-_EMPTY = frozenset(
-    {
-        *("a", "an", "the", "any", "of", "or", "and", "one", "some", "several", "various", "native", "to"),
-        *("kind", "type", "sort", "form", "genus", "family", "member", "species"),
-        *("large", "small", "common", "often", "used", "usually"),
-    }
-)
-MOST_WORDS = 8
-"""Words of a definition that may name its kind."""
-LEAST_LIKENESS = 0.35
+LEAST_LIKENESS = 0.45
 """Below it the words shared say nothing; chosen by eye on the demo's classes and ten others."""
 NEARNESS, NEAR_PLACES = 0.3, 40
 """What lying side by side in the table adds to a likeness, and the places apart at which a third of it is left."""
@@ -77,12 +63,6 @@ class Neighbours:
         shared = sum(self._weights.get(word, 0.0) for word in own & kind)
         apart = abs(self._places[other] - self._places.get(synset, 0))
         return (shared / every if every else 0.0) + NEARNESS * math.exp(-apart / NEAR_PLACES)
-
-
-def kind_of(gloss: str) -> frozenset[str]:
-    """The words of a definition that say what kind of thing it defines: those before its first "that", "with", ..."""
-    first = next((part for part in _KIND_ENDS.split(_ASIDE.sub("", gloss)) if words_of(part)), "")
-    return frozenset(word for word in words_of(first)[:MOST_WORDS] if word not in _EMPTY)
 
 
 def _is_beside(subject: Subject, lemmas: tuple[str, ...], gloss: str) -> bool:

@@ -59,6 +59,7 @@ _WORDS = {
         container box bottle jar cup bowl
     """,
 }
+PART_WORDS = frozenset(word for kind in ("body", "plant", "part") for word in _WORDS[kind].split())
 VISUAL_WORDS = frozenset(word for words in _WORDS.values() for word in words.split())
 _WORD = re.compile(r"[a-z]+")
 _ENDINGS = ("s", "es", "ed", "d", "y")

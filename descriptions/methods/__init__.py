@@ -7,8 +7,16 @@ from collections.abc import Callable, Sequence
 
 from descriptions.errors import UnknownMethodError
 from descriptions.method import DescriptionMethod
+from descriptions.methods.analogies import Analogies
+from descriptions.methods.attributes import Attributes
+from descriptions.methods.contexts import Contexts
 from descriptions.methods.description import Description
+from descriptions.methods.differential import Differential
+from descriptions.methods.llm_synonyms import LlmSynonyms
+from descriptions.methods.near_misses import NearMisses
+from descriptions.methods.negations import Negations
 from descriptions.methods.prompts import Prompts
+from descriptions.methods.questions import Questions
 from descriptions.methods.synonyms import Synonyms
 
 __all__ = ["METHODS", "UnknownMethodError", "chosen_methods"]
@@ -17,7 +25,15 @@ __all__ = ["METHODS", "UnknownMethodError", "chosen_methods"]
 METHODS: dict[str, Callable[[bool, bool], DescriptionMethod]] = {
     "description": lambda gloss, small_model: Description(gloss=gloss, small_model=small_model),
     "prompts": lambda gloss, small_model: Prompts(gloss=gloss, small_model=small_model),
+    "questions": lambda gloss, small_model: Questions(gloss=gloss, small_model=small_model),
+    "differential": lambda gloss, small_model: Differential(gloss=gloss, small_model=small_model),
     "synonyms": lambda _gloss, _small_model: Synonyms(),
+    "llm_synonyms": lambda gloss, small_model: LlmSynonyms(gloss=gloss, small_model=small_model),
+    "attributes": lambda gloss, small_model: Attributes(gloss=gloss, small_model=small_model),
+    "analogies": lambda gloss, small_model: Analogies(gloss=gloss, small_model=small_model),
+    "near_misses": lambda gloss, small_model: NearMisses(gloss=gloss, small_model=small_model),
+    "contexts": lambda gloss, small_model: Contexts(gloss=gloss, small_model=small_model),
+    "negations": lambda _gloss, _small_model: Negations(),
 }
 
 

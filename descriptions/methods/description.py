@@ -50,8 +50,9 @@ class Description(AsksOfClasses):
         schema = list_schema(_KEY, fewest=3, most=6, pattern=FEATURE if self.small_model else None)
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)
 
-    def read(self, reply: str, outcome: str) -> list[str]:
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
         """The phrases; "with" at the start becomes "has"."""
+        del question
         return [re.sub(r"^with\b", "has", phrase) for phrase in read_list(reply, key=_KEY, outcome=outcome)]
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:

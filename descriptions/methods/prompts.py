@@ -42,8 +42,9 @@ class Prompts(AsksOfClasses):
         schema = list_schema(_KEY, fewest=1, most=2, pattern=SENTENCE if self.small_model else None)
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)
 
-    def read(self, reply: str, outcome: str) -> list[str]:
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
         """The sentences."""
+        del question
         return read_list(reply, key=_KEY, outcome=outcome)
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:

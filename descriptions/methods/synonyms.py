@@ -47,9 +47,9 @@ class Synonyms(AsksOfClasses):
         """no_synset or no_other_name."""
         return "no_other_name" if subject.synset else "no_synset"
 
-    def read(self, reply: str, outcome: str) -> list[str]:
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
         """Nothing: there are no replies."""
-        del reply, outcome
+        del reply, outcome, question
         return []
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:

@@ -1,0 +1,86 @@
+"""Attributes of a class by type (color, shape, material, ...), for attribute prompts and tags."""
+
+from dataclasses import dataclass
+
+from descriptions.attribute_words import FREE, attributes_in, types_of
+from descriptions.chat_request import ChatRequest, Message, Sampling
+from descriptions.checks import ReplyRules
+from descriptions.grounding import Subject
+from descriptions.method import AsksOfClasses, Phrase, quoted
+from descriptions.methods.description import Description
+from descriptions.replies import object_schema, read_lists, strings_schema
+
+_SAMPLING = Sampling(temperature=0.7, max_tokens=300)
+TYPES = ("color", "shape", "material", "part", "size", "texture", "pattern")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attributes(AsksOfClasses):
+    """Values for each of seven types; a text is "a photo of a {value} {name}", of a part "... with {value}".
+
+    The type is the row's `other`. What the WordNet definition says comes first (attribute_words.attributes_in), then up
+    to four values a type of the model. A value that belongs to another type and not to its own is refused (wrong_type).
+    Vocabularies of attributes go back to VAW, OVAD and OvarNet; the words here are ours. A small model calls everything
+    red, blue and square: it is asked by the request of `description`, and of its phrases only the parts are taken.
+    """
+
+    gloss: bool = True
+    small_model: bool = False
+    wanted: int = 2
+
+    name = "attributes"
+    instruction = (
+        "Give typical visible attributes of this class in a photo, by type: its color, shape, material, parts, size, "
+        "texture and pattern. Answer with words, up to four for each type; none where a type does not apply."
+    )
+
+    @property
+    def rules(self) -> ReplyRules:
+        """One to four words."""
+        return ReplyRules(
+            max_words=4,
+            max_characters=60,
+            visual_word=False,
+            own_name=False,
+            negation=False,
+            known_words=self.small_model,
+        )
+
+    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
+        """One question for all types."""
+        if self.small_model:
+            return Description(gloss=self.gloss, small_model=True).questions(subject)
+        data = quoted(subject, gloss=self.gloss, domain=True)
+        message = Message(role="user", content=f"{data}\n{self.instruction}")
+        schema = object_schema({kind: strings_schema(fewest=0, most=4) for kind in TYPES})
+        return (ChatRequest(messages=(message,), schema=schema, sampling=_SAMPLING),)
+
+    def known(self, subject: Subject) -> tuple[Phrase, ...]:
+        """The attributes that the definition names."""
+        found = attributes_in(subject.gloss or "") if self.gloss else ()
+        return tuple(Phrase(text=word, other=kind) for kind, word in found)
+
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[Phrase]:
+        """The values, each with its type."""
+        if self.small_model:
+            phrases = Description(gloss=self.gloss, small_model=True).read(reply, outcome, question)
+            named = (pair for phrase in phrases for pair in attributes_in(phrase))
+            return [Phrase(text=word, other=kind) for kind, word in dict.fromkeys(named) if kind in FREE]
+        found = read_lists(reply, keys=TYPES, outcome=outcome)
+        return [
+            Phrase(text=value, other=kind, reason=_wrong_type(value, kind))
+            for kind, values in found.items()
+            for value in values
+        ]
+
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+        """A short caption with the value before the name, or a part after it."""
+        if other in FREE:
+            return f"a photo of a {subject.name} with {phrase}"
+        return f"a photo of a {phrase} {subject.name}"
+
+
+def _wrong_type(value: str, kind: str) -> str:
+    """wrong_type where words of the value belong to other types and none to its own."""
+    types = types_of(value)
+    return "wrong_type" if types and kind not in types and kind not in FREE else ""

@@ -1,0 +1,105 @@
+"""What tells two classes apart, as in FuDD (Esfandiarpoor and Bach, Follow-up Differential Descriptions, 2024)."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from descriptions.chat_request import ChatRequest, Message, Sampling
+from descriptions.checks import ReplyRules, clean_text
+from descriptions.grounding import Subject
+from descriptions.method import AsksOfClasses, Phrase, Scope, Surroundings, facts
+from descriptions.methods.description import Description, join
+from descriptions.replies import object_schema, read_records
+from descriptions.words import words_of
+
+_KEY = "differences"
+_FIELDS = ("attribute", "first", "second")
+_SAMPLING = Sampling(temperature=0.7, max_tokens=400)
+_MOST_ATTRIBUTE_CHARACTERS = 40
+_OPENING_WORDS = frozenset(words_of("a an the has have with made of and or its"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differential(AsksOfClasses):
+    """For a pair of classes, attributes in which they differ, with a phrase for each; a text is as of `description`.
+
+    Asked for given pairs only. A text about class a has b as its `other`, and the other way round. Refused: both
+    phrases of an attribute where they are the same (same_for_both), and a phrase whose words all stand in the
+    definition of the other class (fits_both). Differs from the paper: phrases joined to the name instead of whole
+    captions, JSON instead of free text, the WordNet definitions of both in the question. A small model cannot compare:
+    it is asked about each of the two alone, by the requests of `description`, and only the refusals look at the other.
+    """
+
+    gloss: bool = True
+    small_model: bool = False
+
+    name = "differential"
+    scope: ClassVar[Scope] = "pair"
+    instruction = (
+        "Two classes are easily confused. List what can be seen in a photo and differs between them: for each such "
+        'attribute (parts, shape, color, surface, size) how the first looks and how the second looks. Write "first" '
+        'and "second" as short phrases of 2 to 8 words that name neither.'
+    )
+
+    @property
+    def wanted(self) -> int:
+        """Four texts about a pair, two about each of its classes."""
+        return 2 if self.small_model else 4
+
+    @property
+    def rules(self) -> ReplyRules:
+        """A phrase of at most 14 words with a visual word, without the names of classes and without negation."""
+        return ReplyRules(max_words=14, own_name=False, negation=False, known_words=self.small_model)
+
+    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
+        """One question about the subject and what it is against; to a small model one about each."""
+        if subject.against is None:
+            return ()
+        if self.small_model:
+            alone = Description(gloss=self.gloss, small_model=True)
+            return (*alone.questions(subject), *alone.questions(subject.against))
+        pair = {"first": facts(subject, gloss=self.gloss), "second": facts(subject.against, gloss=self.gloss)}
+        entry = object_schema({name: {"type": "string"} for name in _FIELDS})
+        listed = {"type": "array", "items": entry, "minItems": 2, "maxItems": 4}
+        message = Message(role="user", content=f"{json.dumps(pair, ensure_ascii=False)}\n{self.instruction}")
+        return (ChatRequest(messages=(message,), schema=object_schema({_KEY: listed}), sampling=_SAMPLING),)
+
+    def why_none(self, subject: Subject) -> str:
+        """The class is in no pair."""
+        del subject
+        return "no_pair"
+
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[Phrase]:
+        """Two phrases for each attribute, the first class's first; or phrases about one of the two."""
+        if self.small_model:
+            alone = Description(gloss=self.gloss, small_model=True)
+            return [Phrase(text=text, second=question == 1) for text in alone.read(reply, outcome)]
+        records = read_records(reply, key=_KEY, fields=_FIELDS, outcome=outcome)
+        return [phrase for record in records for phrase in _both(*record)]
+
+    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+        """fits_both where the definition of the other class holds every word of the phrase."""
+        del around
+        other = subject.against
+        if other is None or other.gloss is None:
+            return ""
+        said = set(words_of(phrase)) - _OPENING_WORDS
+        return "fits_both" if said <= set(words_of(f"{other.name} {other.gloss}")) else ""
+
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+        """Name, join words and phrase."""
+        del other
+        return join(subject.name, phrase)
+
+
+def _both(attribute: str, first: str, second: str) -> tuple[Phrase, Phrase]:
+    kind = clean_text(attribute).replace(":", "")[:_MOST_ATTRIBUTE_CHARACTERS].strip()
+    reason = "same_for_both" if words_of(_opened(first)) == words_of(_opened(second)) else ""
+    one = Phrase(text=_opened(first), attribute=kind, reason=reason)
+    return one, Phrase(text=_opened(second), attribute=kind, reason=reason, second=True)
+
+
+def _opened(phrase: str) -> str:
+    """The phrase with "has" for "with" at its start."""
+    return re.sub(r"^with\b", "has", phrase)

@@ -1,0 +1,79 @@
+"""Other names of a class by a language model, as in REAL (Parashar et al., 2024)."""
+
+from dataclasses import dataclass
+
+from descriptions.chat_request import ChatRequest, Message, Sampling
+from descriptions.checks import ReplyRules
+from descriptions.grounding import Subject
+from descriptions.kinds import alike
+from descriptions.method import AsksOfClasses, Surroundings, quoted
+from descriptions.replies import list_schema, read_list
+from descriptions.small_patterns import WORDS
+from descriptions.words import other_names_in
+
+_KEY = "names"
+_SAMPLING = Sampling(temperature=0.7, max_tokens=120)
+_SMALL = Sampling(temperature=0.3, frequency_penalty=0.8, max_tokens=60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlmSynonyms(AsksOfClasses):
+    """Common names of the class, in English; a text is the name.
+
+    Which of them mean the class to an encoder is the filter's part, which is REAL's: synonyms.consistent_synonyms.
+    Differs from REAL: JSON instead of a numbered list, the WordNet definition in the question, and no check by hand.
+    Refused: WordNet lemmas of other classes of the list (names_another_class) and words of the class's definition
+    (in_definition: a kind or a part). "English" is checked by script. Small models invent names: prefer `synonyms` of
+    WordNet with them; here theirs must be nouns of WordNet (unknown_name) whose definition begins like the class's
+    (another_kind).
+    """
+
+    gloss: bool = True
+    small_model: bool = False
+    wanted: int = 1
+
+    name = "llm_synonyms"
+    instruction = (
+        "List the common names and synonyms by which people call this class in English, each of 1 to 3 words. "
+        "Only names for exactly this, none for a part, a kind or something similar."
+    )
+
+    @property
+    def rules(self) -> ReplyRules:
+        """A name of at most 6 words that is no other class's name."""
+        return ReplyRules(
+            max_words=6, max_characters=100, visual_word=False, negation=False, known_words=self.small_model
+        )
+
+    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
+        """One question."""
+        content = f"{quoted(subject, gloss=self.gloss, domain=True)}\n{self.instruction}"
+        schema = list_schema(_KEY, fewest=1, most=6, pattern=WORDS if self.small_model else None)
+        sampling = _SMALL if self.small_model else _SAMPLING
+        return (ChatRequest(messages=(Message(role="user", content=content),), schema=schema, sampling=sampling),)
+
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
+        """The names."""
+        del question
+        return read_list(reply, key=_KEY, outcome=outcome)
+
+    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+        """names_another_class, in_definition, unknown_name or another_kind."""
+        named = other_names_in(phrase, subject.name, around.names)
+        if set(named) - set(subject.lemmas):
+            return "names_another_class"
+        if named:
+            return ""
+        if other_names_in(subject.gloss or "", "", (phrase,)):
+            return "in_definition"
+        if not self.small_model or not around.grounded:
+            return ""
+        gloss = around.gloss_of(phrase)
+        if gloss is None:
+            return "unknown_name"
+        return "another_kind" if subject.gloss and not alike(subject.gloss, gloss) else ""
+
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+        """The name."""
+        del subject, other
+        return phrase

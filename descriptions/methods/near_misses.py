@@ -1,0 +1,90 @@
+"""Names of like things that are none of the classes, as in OSLoPrompt (Gupta et al., 2025)."""
+
+from dataclasses import dataclass
+
+from descriptions.chat_request import ChatRequest, Message, Sampling
+from descriptions.checks import ReplyRules
+from descriptions.grounding import Subject
+from descriptions.kinds import alike
+from descriptions.method import AsksOfClasses, Surroundings, quoted
+from descriptions.replies import list_schema, read_list
+from descriptions.small_patterns import WORDS
+from descriptions.words import other_names_in
+
+_KEY = "names"
+_SAMPLING = Sampling(temperature=0.7, max_tokens=120)
+_SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearMisses(AsksOfClasses):
+    """Names of things that look like a class and are not it: texts to reject by, as they are.
+
+    First the neighbours of the class's WordNet sense, then what the model says. Refused: names of the list's classes
+    and their lemmas in any text (names_another_class, names_own_class), nouns whose definition names a class of the
+    list (kind_of_class), nouns that the class's own definition names (in_definition: often what it is a kind of). A
+    small model is asked only where there are fewer than `wanted` neighbours, and what it says must be a noun of WordNet
+    (unknown_name) whose definition begins like the class's (another_kind). Differs from the paper: names only; no
+    picture is made of them and no prompt trained.
+    """
+
+    gloss: bool = True
+    small_model: bool = False
+    wanted: int = 3
+
+    name = "near_misses"
+    instruction = (
+        "Name things that look similar to this class and are easily taken for it, but are something else. "
+        "Answer with names of 1 to 3 words."
+    )
+
+    @property
+    def rules(self) -> ReplyRules:
+        """A name of at most 4 words that names no class."""
+        return ReplyRules(
+            max_words=4,
+            max_characters=60,
+            visual_word=False,
+            own_name=False,
+            negation=False,
+            known_words=self.small_model,
+        )
+
+    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
+        """One question; none of a small model where WordNet knows enough neighbours."""
+        if self.small_model and len(self.known(subject)) >= self.wanted:
+            return ()
+        content = f"{quoted(subject, gloss=self.gloss, domain=True)}\n{self.instruction}"
+        schema = list_schema(_KEY, fewest=3, most=6, pattern=WORDS if self.small_model else None)
+        sampling = _SMALL if self.small_model else _SAMPLING
+        return (ChatRequest(messages=(Message(role="user", content=content),), schema=schema, sampling=sampling),)
+
+    def known(self, subject: Subject) -> tuple[str, ...]:
+        """The neighbours of its WordNet sense."""
+        return subject.neighbours if self.gloss else ()
+
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
+        """The names."""
+        del question
+        return read_list(reply, key=_KEY, outcome=outcome)
+
+    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+        """names_own_class, names_another_class, kind_of_class, in_definition, unknown_name or another_kind."""
+        named = other_names_in(phrase, "", around.names)
+        if named:
+            return "names_own_class" if set(named) & {subject.name, *subject.lemmas} else "names_another_class"
+        if phrase in subject.neighbours:
+            return ""
+        gloss = around.gloss_of(phrase)
+        if gloss is None:
+            return "unknown_name" if self.small_model and around.grounded else ""
+        if other_names_in(gloss, "", around.classes):
+            return "kind_of_class"
+        if other_names_in(subject.gloss or "", "", (phrase,)):
+            return "in_definition"
+        return "another_kind" if self.small_model and subject.gloss and not alike(subject.gloss, gloss) else ""
+
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+        """The name."""
+        del subject, other
+        return phrase

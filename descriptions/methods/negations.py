@@ -1,0 +1,64 @@
+"""Texts that say "not this class", for CLIPN's fallback without training (Wang et al., 2023)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from descriptions.chat_request import ChatRequest
+from descriptions.checks import ReplyRules
+from descriptions.grounding import Subject
+from descriptions.method import AsksOfClasses, Scope
+
+LABEL = "hand-written denials on a model that was not trained to deny: a weak baseline"
+TEMPLATES = (
+    "a photo without a {}",
+    "a photo with no {}",
+    "a picture with no {} anywhere",
+    "a photo of something that is not a {}",
+    "an image of anything but a {}",
+    "there is no {} in this photo",
+    "this is not a {}",
+    "a photo that does not show a {}",
+    "a scene without any {}",
+    "a photo in which the {} is missing",
+    "a photo of an object other than a {}",
+    "no {} can be seen here",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Negations(AsksOfClasses):
+    """Templates with {} for the class, written by hand; no model is asked, and they are the same for every list.
+
+    Differs from the paper: about a tenth of its number of templates, in our words, and no trained "no" encoder: see
+    LABEL. Encoders as published hardly understand "no", so measure before use.
+    """
+
+    name = "negations"
+    scope: ClassVar[Scope] = "list"
+    instruction = ""
+    wanted: int = 0
+
+    @property
+    def rules(self) -> ReplyRules:
+        """A template with {} once."""
+        return ReplyRules(max_characters=100, visual_word=False, template=True)
+
+    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
+        """None."""
+        del subject
+        return ()
+
+    def known(self, subject: Subject) -> tuple[str, ...]:
+        """The templates."""
+        del subject
+        return TEMPLATES
+
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
+        """Nothing: there are no replies."""
+        del reply, outcome, question
+        return []
+
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+        """The template."""
+        del subject, other
+        return phrase

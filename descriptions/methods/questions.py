@@ -1,0 +1,99 @@
+"""Many sentences about a class by several questions, as in NoLA (Imam et al., CLIP meets DINO, 2024)."""
+
+from dataclasses import dataclass
+
+from descriptions.attribute_words import adds_attribute
+from descriptions.chat_request import ChatRequest, Message, Sampling
+from descriptions.checks import ReplyRules
+from descriptions.grounding import Subject
+from descriptions.method import AsksOfClasses, Surroundings, quoted, with_name
+from descriptions.replies import list_schema, read_list
+from descriptions.small_patterns import sentence_about
+from descriptions.words import words_of
+
+_KEY = "sentences"
+_TEMPERATURE = 0.99
+"""As published."""
+_SAMPLING = Sampling(temperature=_TEMPERATURE, max_tokens=80)
+_SMALL = Sampling(temperature=_TEMPERATURE, frequency_penalty=0.8, max_tokens=80)
+_TASK = frozenset(
+    words_of(
+        "class classes classification category definition description example image picture sentence attribute json"
+    )
+)
+SHAPES = (
+    "Describe what this class looks like.",
+    "Describe a photo of this class: colors, shapes and parts.",
+    "What does this class look like?",
+    "How does this class look from close up?",
+    "How can one identify this class in a photo?",
+    "What tells this class apart from others of its kind, to the eye?",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions(AsksOfClasses):
+    """Six questions, each answered by one sentence in many samples; a text is the sentence.
+
+    Differs from the paper: JSON instead of free text, so that a sentence ends by itself and not at 50 tokens; the
+    domain and the WordNet definition stand in the data of the question where they are known; a sentence that does not
+    name its class gets the name in front; repeats are refused. With `small_model` two samples a question instead of
+    ten; a pattern makes each begin with the name and "has" or "with"; words must be WordNet's, and a sentence that
+    speaks of the task (prompt_echo) or names a color, material or other attribute that the definition does not
+    (adds_attribute) is refused.
+    """
+
+    gloss: bool = True
+    small_model: bool = False
+
+    name = "questions"
+    instruction = "\n".join((*SHAPES, "Answer in one sentence."))
+
+    @property
+    def wanted(self) -> int:
+        """Ten sentences a question, two of a small model."""
+        return 2 if self.small_model else 10
+
+    @property
+    def at_once(self) -> int:
+        """A sample for each sentence."""
+        return self.wanted
+
+    @property
+    def rules(self) -> ReplyRules:
+        """A sentence of 5 to 40 words with a visual word and without negation."""
+        return ReplyRules(min_words=5, max_words=40, max_characters=300, negation=False, known_words=self.small_model)
+
+    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
+        """One for each shape."""
+        data = quoted(subject, gloss=self.gloss, domain=True)
+        pattern = sentence_about(subject.name) if self.small_model else None
+        schema = list_schema(_KEY, fewest=1, most=1, pattern=pattern)
+        return tuple(
+            ChatRequest(
+                messages=(Message(role="user", content=f"{data}\n{shape} Answer in one sentence."),),
+                schema=schema,
+                sampling=_SMALL if self.small_model else _SAMPLING,
+            )
+            for shape in SHAPES
+        )
+
+    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
+        """The sentence."""
+        del question
+        return read_list(reply, key=_KEY, outcome=outcome)
+
+    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+        """prompt_echo or adds_attribute, of a small model."""
+        del around
+        if not self.small_model:
+            return ""
+        if not _TASK.isdisjoint(words_of(phrase)):
+            return "prompt_echo"
+        facts = f"{subject.name}; {subject.gloss}"
+        return "adds_attribute" if self.gloss and subject.gloss and adds_attribute(phrase, facts) else ""
+
+    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+        """The sentence, after the name where it does not hold it."""
+        del other
+        return with_name(subject.name, phrase)
