@@ -31,7 +31,9 @@ DISK = {"os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "fsspec"}
 WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
 # Features read model weights; these modules of descriptions speak to the chat endpoint. Other domain code is shut in.
 CHAT = {"client", "retries", "endpoint", "embedded_llm", "batch_endpoint", "chat_endpoint"}
-PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "EXPORTS", "TEXT_EXPORTS", "READERS")
+PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "OOD_SCORES", "CORRUPTIONS", "EXPORTS")
+PLUGINS += ("TEXT_EXPORTS", "READERS")
+MEASURES = ("adapters/evaluation", "adapters/ood")  # no dicts: each module is a measure or what measures are made with
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 
 SOURCES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
@@ -233,6 +235,14 @@ def test_a_plugin_has_a_test_file(plugins):
         if not any((place / f"test_{stem}.py").is_file() for place in folders[name] for stem in stems[name])
     ]
     assert not [name for name in alone if not re.search(rf"[\"']{name}[\"']", text)]
+
+
+@pytest.mark.parametrize("folder", MEASURES)
+def test_a_module_of_measures_is_in_the_method_table(folder):
+    table = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    modules = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / folder).glob("[!_]*.py"))]
+    assert modules
+    assert not [module for module in modules if module not in table]
 
 
 def test_the_method_table_names_files_that_exist():
