@@ -11,6 +11,9 @@ from features.class_weights import class_weights
 from tasks.encoders import text_rows
 from tasks.run import Run
 
+SYNONYMS = ("synonyms", "llm_synonyms")
+"""Methods whose texts are other names of a class."""
+
 
 def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record that hold texts other than prototypes."""

@@ -15,8 +15,9 @@ from adapters.evaluation.paired import paired_tests
 from adapters.evaluation.unseen import judge_unseen
 from adapters.features_record import Integers
 from adapters.methods.cooked import Cooked
-from curation.matching import Matcher
+from curation.name_frequency import NameCounter
 from storage.samples import Samples
+from tasks.class_texts import SYNONYMS
 from tasks.labelled_rows import LabelledRows
 from tasks.run import Run
 
@@ -74,15 +75,9 @@ def reliability_bins(evaluation: Evaluation, labels: Integers) -> pd.DataFrame:
 def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> np.ndarray:
     """Captions of the whole pool (c,) that name the class or one of its accepted synonyms, each caption once."""
     captions = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["caption"])
-    synonyms = rule["texts"].get("synonyms", {})
-    names = [list(dict.fromkeys([name, *synonyms.get(name, ())])) for name in rule["classes"]]
-    owner = np.repeat(np.arange(len(names)), [len(some) for some in names])
-    matcher = Matcher([text for some in names for text in some], "normalized", plurals=True)
-    found = matcher.match(captions["caption"].combine_chunks())
-    lengths = np.diff(found.offsets.to_numpy())
-    caption = np.repeat(np.arange(len(found)), lengths)
-    pairs = np.unique(np.stack([caption, owner[found.flatten().to_numpy()]]), axis=1)
-    return np.bincount(pairs[1], minlength=len(names))
+    synonyms = [rule["texts"].get(method, {}) for method in SYNONYMS]
+    names = [[name, *(text for found in synonyms for text in found.get(name, ()))] for name in rule["classes"]]
+    return NameCounter(names, plurals=True).count(captions["caption"].combine_chunks()).of_concepts
 
 
 def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> pd.DataFrame:
