@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.columns import column
 from curation.matching import Mode, unmatchable_because
@@ -44,9 +45,20 @@ def build_concepts(synsets: pa.Table, *, numbers: bool = False) -> Concepts:
     return _collected(_named(synsets, numbers=numbers))
 
 
-def listed_concepts(lines: Iterable[str]) -> Concepts:
-    """Return the concepts of a list with one per line, in its order, each once; the source of all is "list"."""
-    return _collected((line, "list", "") for line in lines)
+def folded_concepts(table: pa.Table, *, left_out: pa.Table, identity: str) -> Concepts:
+    """Return the concepts of a list that was read: `table` [entry, sources, synsets, maybe language and more].
+
+    With a column `language`, an entry of several languages becomes one, where it stands first, with all `languages`.
+    """
+    if "language" not in table.column_names:
+        return Concepts(table=table, left_out=left_out, identity=identity)
+    languages: dict[str, list[str]] = {}
+    for entry, language in zip(table["entry"].to_pylist(), table["language"].to_pylist(), strict=True):
+        _add(languages, entry, language)
+    first = pc.index_in(pa.array(list(languages), pa.string()), table["entry"])
+    folded = table.take(first).drop_columns(["language"])
+    lists = pa.array(list(languages.values()), pa.list_(pa.string()))
+    return Concepts(table=folded.append_column("languages", lists), left_out=left_out, identity=identity)
 
 
 def unmatchable(concepts: Concepts, mode: Mode = "faithful") -> pa.Table:

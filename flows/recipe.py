@@ -61,8 +61,10 @@ class Labels(Section):
 
 
 class Match(Section):
-    """Which concepts a caption names: `wordnet`, or a file with one concept per line.
+    """Which concepts a caption names: `wordnet`, or a concept list.
 
+    A list is what `evenly metadata build` wrote (.parquet), a text file with one concept per line, or JSON: a list, or
+    an object of language -> list, whose languages are taken together.
     `plurals`, in normalized mode only, also finds a concept in the plain plural of its last word.
     """
 

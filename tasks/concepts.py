@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from curation.balancing import count_entries
 from curation.decisions import Decisions
 from curation.matching import Matcher
-from curation.metadata import Concepts, build_concepts, listed_concepts, unmatchable
+from curation.metadata import Concepts, build_concepts, folded_concepts, unmatchable
+from storage.concept_files import read_concepts as read_file
 from storage.ledger import StepOutput, StepRecord
-from storage.texts import read_lines
 from storage.wordnet import load_noun_synsets
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
@@ -19,10 +19,28 @@ from tasks.step import Records, Rule, Step
 WORDNET = "wordnet"
 
 
-@lru_cache(maxsize=4)
 def read_concepts(metadata: str) -> Concepts:
-    """The concept list that a recipe names: `wordnet`, or a text file with one concept per line."""
-    return build_concepts(load_noun_synsets()) if metadata == WORDNET else listed_concepts(read_lines(Path(metadata)))
+    """The concept list that a recipe names: `wordnet`, or a file as `storage.concept_files.read_concepts` reads it.
+
+    Entries of several languages are taken together, each once; captions are matched against all of them.
+    """
+    if metadata == WORDNET:
+        return _wordnet()
+    path = Path(metadata)
+    stat = path.stat() if path.is_file() else None
+    version = None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return _listed(path, version)
+
+
+@lru_cache(maxsize=1)
+def _wordnet() -> Concepts:
+    return build_concepts(load_noun_synsets())
+
+
+@lru_cache(maxsize=4)
+def _listed(path: Path, _version: tuple[int, ...] | None) -> Concepts:
+    found = read_file(path)
+    return folded_concepts(found.table, left_out=found.left_out, identity=found.identity)
 
 
 def match_concepts(run: Run, before: Records, rule: Rule) -> StepOutput:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import ColumnsError
-from curation.metadata import build_concepts, listed_concepts, unmatchable
+from curation.metadata import build_concepts, folded_concepts, unmatchable
 
 
 def synsets_of(*rows: tuple[str, list[str]]):
@@ -66,10 +66,11 @@ def test_table_without_lemmas_is_refused():
         build_concepts(pa.table({"synset": ["n01"]}))
 
 
-def test_a_list_is_taken_line_by_line_and_each_entry_once():
-    concepts = listed_concepts(["snake_case", " black dog ", "", "snake_case", "!"])
+def test_entries_of_several_languages_become_one_where_they_stand_first():
+    columns = {"entry": ["taxi", "dog", "chien", "taxi"], "language": ["en", "en", "fr", "fr"], "count": [1, 2, 3, 4]}
+    concepts = folded_concepts(pa.table(columns), left_out=pa.table({"entry": []}), identity="x")
     assert concepts.table.to_pylist() == [
-        {"entry": "snake_case", "sources": ["list"], "synsets": []},
-        {"entry": "black dog", "sources": ["list"], "synsets": []},
+        {"entry": "taxi", "count": 1, "languages": ["en", "fr"]},
+        {"entry": "dog", "count": 2, "languages": ["en"]},
+        {"entry": "chien", "count": 3, "languages": ["fr"]},
     ]
-    assert concepts.left_out["why"].to_pylist() == ["empty", "single_punctuation"]

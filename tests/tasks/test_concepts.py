@@ -1,0 +1,81 @@
+"""Recipes name a concept list as WordNet, as text, as JSON or as a built file; matching is keyed by its identity."""
+
+import json
+import os
+
+import pyarrow as pa
+import pytest
+
+from curation.decisions import Decisions
+from curation.metadata import build_concepts
+from storage.concept_files import identity_of, write_concepts
+from storage.errors import InputError
+from storage.ledger import StepOutput
+from storage.wordnet import load_noun_synsets
+from tasks.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
+from tasks.progress import Progress
+from tasks.run import Run
+from tasks.step import Step, run_step
+
+ENTRIES = ["dog", "black dog", "chat"]
+CAPTIONS = ["a black dog", "le chat", "nothing"]
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """The same entries as a file of each kind."""
+    table = pa.table(
+        {"entry": ENTRIES, "sources": [["list"]] * 3, "synsets": pa.array([[]] * 3, pa.list_(pa.string()))}
+    )
+    write_concepts(tmp_path / "a.parquet", table, pa.table({"entry": ["x"]}), {})
+    (tmp_path / "a.txt").write_text("\n".join([*ENTRIES, "dog"]))
+    (tmp_path / "a.json").write_text(json.dumps(ENTRIES))
+    (tmp_path / "languages.json").write_text(json.dumps({"en": ENTRIES[:2], "fr": ["chat", "dog"]}))
+    return tmp_path
+
+
+def matched(run: Run, metadata) -> list[list[str]]:
+    """The concepts that the step finds in CAPTIONS, by way of the ledger."""
+
+    def collect(_run, _before, _rule) -> StepOutput:
+        decisions = Decisions.of(reason=[""] * 3).to_table(pa.array(["a", "b", "c"]))
+        return StepOutput(decisions=decisions.append_column("caption", pa.array(CAPTIONS)))
+
+    rule = {"metadata": str(metadata), "mode": "faithful", "plurals": False}
+    first = run_step.fn(run, Step(name="collect", compute=collect), (), {})
+    record = run_step.fn(run, MATCH_CONCEPTS, (first,), rule)
+    run_step.fn(run, COUNT_CONCEPTS, (first, record), {})
+    entries = run.ledger.table(record, "concepts", ["entry"])["entry"].to_pylist()
+    assert record.inputs["metadata"] == record.notes["concepts"] == read_concepts(str(metadata)).identity
+    return [[entries[one] for one in row] for row in run.ledger.table(record, "matches")["entries"].to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.txt", "a.json", "languages.json"])
+def test_a_recipe_takes_a_list_of_every_kind(lists, workspace, name):
+    run = Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
+    assert matched(run, lists / name) == [["dog", "black dog"], ["chat"]]
+
+
+def test_equal_lists_share_their_identity_whatever_the_kind(lists):
+    found = {name: read_concepts(str(lists / name)) for name in ("a.parquet", "a.txt", "a.json", "languages.json")}
+    assert {found[name].identity for name in ("a.parquet", "a.txt", "a.json")} == {identity_of(ENTRIES)}
+    assert found["languages.json"].identity != identity_of(ENTRIES)
+    assert found["languages.json"].table["languages"].to_pylist() == [["en", "fr"], ["en"], ["fr"]]
+    assert found["a.txt"].left_out.to_pylist() == [{"entry": "dog", "why": "repeated", "place": "line 4"}]
+
+
+def test_wordnet_has_the_identity_that_its_file_would_have():
+    assert read_concepts("wordnet").identity == identity_of(build_concepts(load_noun_synsets()).entries)
+
+
+def test_a_list_that_was_changed_is_read_again(lists):
+    path = lists / "a.txt"
+    before = read_concepts(str(path)).identity
+    path.write_text("dog\nblack dog\ncats")
+    os.utime(path, ns=(1, 1))
+    assert read_concepts(str(path)).identity != before
+
+
+def test_a_list_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"`metadata` must be a file; got `.*gone.txt`"):
+        read_concepts(str(tmp_path / "gone.txt"))
