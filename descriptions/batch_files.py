@@ -9,12 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from descriptions.chat_request import ChatRequest
 from descriptions.completions import Completion, read_completion, storable
 from descriptions.dialect import Dialect, refused_parameters
 from descriptions.replies import MAX_REPLY_CHARACTERS
+from descriptions.retries import may_have_run
 
 # Limits of the Batch API: https://platform.openai.com/docs/api-reference/batch/create
 MOST_REQUESTS = 50_000
@@ -82,7 +83,7 @@ class BatchOutput:
         response = value.get("response")
         status = response.get("status_code") if isinstance(response, dict) else None
         body = response.get("body") if isinstance(response, dict) else None
-        if value.get("error") or not isinstance(status, int) or status >= 400:
+        if value.get("error") or not _is_status(status) or status >= 400:
             self.failures[request_id] = _failure(value.get("error"), status, body)
         elif (completion := read_completion(body)) is None:
             self.problems["no_completion"] += 1
@@ -144,7 +145,7 @@ def _failure(error: object, status: object, body: object) -> RequestFailure:
     inner = body.get("error") if isinstance(body, dict) else None
     said = next((part for part in (error, inner) if isinstance(part, dict)), {})
     detail = detail_line(said.get("message"))
-    if isinstance(status, int) and status >= 400:
+    if _is_status(status) and status >= 400:
         parameter = said.get("param")
         refused = refused_parameters(detail, parameter if isinstance(parameter, str) else None)
         in_vain = status in _ASKED_IN_VAIN and status not in _PASSING
@@ -152,9 +153,15 @@ def _failure(error: object, status: object, body: object) -> RequestFailure:
             reason=f"http_{min(status, 999)}",
             detail=detail,
             again=not in_vain,
+            ran=may_have_run(status),
             refused=refused if status in _REFUSING else frozenset(),
         )
-    return RequestFailure(reason=reason_word(said.get("code"), default="batch_error"), detail=detail)
+    reason = reason_word(said.get("code"), default="batch_error")
+    return RequestFailure(reason=reason, detail=detail, ran=not error and not _is_status(status))
+
+
+def _is_status(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _json_object(line: bytes) -> dict[str, Any] | None:

@@ -43,8 +43,8 @@ def judge_failure(error: OpenAIError | TimeoutError | ValueError, *, base_url: s
         detail = f"{base_url} did not answer in time"
         return Failure(reason="timeout", detail=detail, remedy="retry", costs_nothing=not left)
     if isinstance(error, APIStatusError):
-        turned_away = error.status_code < 500 and error.status_code != _GAVE_UP_WAITING
-        return replace(_judge_status(error, base_url=base_url, model=model), costs_nothing=turned_away)
+        failure = _judge_status(error, base_url=base_url, model=model)
+        return replace(failure, costs_nothing=not may_have_run(error.status_code))
     if isinstance(error, APIConnectionError):
         refused = type(error.__cause__).__name__ == "ConnectError"
         cause = " ".join(str(error.__cause__ or error).split())[:200]
@@ -58,6 +58,11 @@ def judge_failure(error: OpenAIError | TimeoutError | ValueError, *, base_url: s
     return Failure(
         reason="bad_body", detail=f"{base_url} answered with something else than a completion", remedy="retry"
     )
+
+
+def may_have_run(status: int) -> bool:
+    """Whether a model may have answered, and be billed for, a request that ended with this status of 400 or more."""
+    return status >= 500 or status == _GAVE_UP_WAITING
 
 
 def pause_s(*, attempt: int, request_id: str, retry_after_s: float | None) -> float:

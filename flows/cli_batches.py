@@ -1,6 +1,6 @@
 """Commands about batches of requests to language models: batches, batches cancel."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ def batches(context: typer.Context, root: Root = None, as_json: AsJson = False, 
     if context.invoked_subcommand is not None:
         return
     from storage.workspace import Workspace
-    from tasks.batches import SHOWN, batch_rows
+    from tasks.batches import batch_rows
     from tasks.progress import Progress
 
     rows = batch_rows(Workspace.at(root), refresh=refresh, say=Progress().say)
@@ -36,7 +36,7 @@ def batches(context: typer.Context, root: Root = None, as_json: AsJson = False, 
     elif not rows:
         print_text("no batches: `evenly describe --batch` submits them")
     else:
-        print_rows("batches", [row | {"intent": row["intent"][:SHOWN]} for row in rows])
+        print_rows("batches", [_line(row) for row in rows])
 
 
 def cancel(
@@ -59,3 +59,10 @@ def cancel(
     ends = row["status"] in {"collected", "dropped"}
     more = "" if ends else ". It is not over yet: cancel it again later, or describe again to take in what it brought"
     print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{more}")
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    """What fits a terminal."""
+    ended = f" ({row['ended_as']})" if row["ended_as"] else ""
+    names = ("class_list", "batch", "requests", "completed", "failed")
+    return {"intent": row["intent"][:12], "status": f"{row['status']}{ended}"} | {name: row[name] for name in names}

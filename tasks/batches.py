@@ -20,8 +20,6 @@ from storage.spending import SpendingJournal
 from storage.workspace import Workspace
 from tasks.run import Run
 
-SHOWN = 12
-
 
 def batch_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> BatchChatClient:
     """A client that asks by the batch, at the prices of the budget as they are: recipes name those of batches."""

@@ -202,14 +202,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         server, parts = self.server.batches, urlsplit(self.path).path.split("/")[2:]
-        length = int(self.headers.get("content-length") or 0)
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if parts == ["files"]:
-            self.do("upload", lambda: server.upload(self.file(length)))
+            self.do("upload", lambda: server.upload(self.file(body)))
         elif parts == ["batches"]:
-            body = self.rfile.read(length)
             self.do("create", lambda: server.create(json.loads(body)))
         else:
-            self.rfile.read(length)
             self.do("cancel", lambda: server.cancel(parts[1]))
 
     def do_GET(self):
@@ -223,9 +221,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.do("content", lambda: server.content(parts[1]))
 
-    def file(self, length: int) -> bytes:
+    def file(self, body: bytes) -> bytes:
         """The content of the file in a multipart form."""
-        form = b"Content-Type: " + self.headers["content-type"].encode() + b"\r\n\r\n" + self.rfile.read(length)
+        form = b"Content-Type: " + self.headers["content-type"].encode() + b"\r\n\r\n" + body
         message = BytesParser().parsebytes(form)
         parts = {part.get_param("name", header="content-disposition"): part for part in message.get_payload()}
         assert parts["purpose"].get_payload() == "batch"

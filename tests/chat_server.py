@@ -18,6 +18,7 @@ class Answer:
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False  # close the connection without an answer
+    sent: int | None = None  # close it after so many bytes of the body
     delay_s: float = 0.0
 
 
@@ -105,11 +106,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             self.send_response(answer.status)
-            for name, value in {"content-type": "application/json", **answer.headers}.items():
+            length = str(len(answer.body.encode()))
+            named = {"content-type": "application/json", "content-length": length, **answer.headers}
+            for name, value in named.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(answer.body.encode())))
             self.end_headers()
-            self.wfile.write(answer.body.encode())
+            self.wfile.write(answer.body.encode()[: answer.sent])
+            self.close_connection = (
+                self.close_connection or answer.sent is not None or named["content-length"] != length
+            )
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 

@@ -368,3 +368,34 @@ def test_progress_is_told_and_a_client_may_be_entered_again(make):
 def test_a_client_that_is_not_entered_says_so(make):
     with pytest.raises(RuntimeError, match="async with"):
         asyncio.run(make().ask(question()))
+
+
+def test_a_parameter_that_the_endpoint_refuses_is_left_out_when_it_is_asked_again(server, make, workspace):
+    error = {"message": "Unsupported parameter: 'seed'", "param": "seed"}
+    refusal = {"response": {"status_code": 400, "body": {"error": error}}}
+    server.endings = [Ending(failures={0: refusal, 1: refusal})]
+    client = make(submissions=1)
+    first, second = ask(client, "a", "b")
+    assert first.text
+    assert second.text
+    assert "seed" in server.requests_of("batch_0")[0]["body"]
+    assert "seed" not in server.requests_of("batch_1")[0]["body"]
+    assert Requests(workspace).get(first.request_id)["left_out"] == ["seed"]
+    assert "no_seed" in first.unpromised
+
+
+def test_an_endpoint_that_only_fails_is_given_up(server, make):
+    broken = {"response": {"status_code": 400, "body": {"error": {"message": "unsupported model"}}}}
+    server.endings = [Ending(failures=dict.fromkeys(range(3), broken))]
+    outcomes = ask(make(give_up_after=3), "a", "b", "c")
+    assert all(isinstance(outcome, EndpointError) for outcome in outcomes)
+    assert "unsupported model" in str(outcomes[0])
+
+
+def test_what_breaks_a_store_reaches_whoever_asked(make, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Requests, "put", full)
+    (outcome,) = ask(make(), "a")
+    assert isinstance(outcome, OSError)
