@@ -85,10 +85,12 @@ def pair_pmi(pairs: pa.Table, words: pa.Table, total: int) -> pa.Array:
     """
     known: dict[str, int] = dict(zip(words["entry"].to_pylist(), words["count"].to_pylist(), strict=True))
     found: list[float | None] = []
-    entries = column(pairs, "entry", pa.string()).to_pylist()
-    for entry, count in zip(entries, column(pairs, "count", pa.int64()).to_pylist(), strict=True):
-        first, second = (known.get(word, 0) for word in _two(entry))
-        found.append(math.log2(count * total / (first * second)) if count and first and second else None)
+    entries, counts = column(pairs, "entry", pa.string()), column(pairs, "count", pa.int64())
+    for start in range(0, len(entries), _MERGE_AT):
+        part = (entries.slice(start, _MERGE_AT).to_pylist(), counts.slice(start, _MERGE_AT).to_pylist())
+        for entry, count in zip(*part, strict=True):
+            first, second = (known.get(word, 0) for word in _two(entry))
+            found.append(math.log2(count * total / (first * second)) if count and first and second else None)
     return pa.array(found, pa.float64())
 
 
