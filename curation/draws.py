@@ -7,10 +7,18 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from curation.errors import ColumnsError
 
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+KERNEL_FROM = 500_000
+"""Draws from which the compiled kernel is faster, loading it included."""
 _UNIT = 2.0**-53
+_DIGEST_SIZE = 8
+_PERSON = b"evenly draw"
 
 
 def draw(*, seed: int, step: str, uid: str, entry: str) -> float:
@@ -21,13 +29,34 @@ def draw(*, seed: int, step: str, uid: str, entry: str) -> float:
     return (int.from_bytes(state.digest(), "little") >> 11) * _UNIT
 
 
-def draws(*, seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) -> np.ndarray:
+def draws(*, seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) -> Floats:
     """Return the draws (n,) float64 of row i's uid and entry, equal to `draw` of each; equal uids may repeat."""
     if len(uids) != len(entries):
         message = f"`uids` and `entries` must be equally long; got {len(uids)} and {len(entries)}. Pass one per row."
         raise ColumnsError(message)
+    rows = np.arange(len(uids))
+    texts = [pa.array(values, pa.large_string()) for values in (uids, entries)]
+    return draws_at(seed=seed, step=step, uids=texts[0], rows=rows, entries=texts[1], numbers=rows)
+
+
+def draws_at(*, seed: int, step: str, uids: pa.Array, rows: Ints, entries: pa.Array, numbers: Ints) -> Floats:
+    """Return the draws (m,) float64 of uid rows[i] and entry numbers[i], equal to `draw` of each.
+
+    `uids` and `entries` are Arrow strings without nulls; equal uids stand together where speed matters.
+    """
+    for name, texts, at in (("uids", uids, rows), ("entries", entries, numbers)):
+        if texts.null_count:
+            raise ColumnsError(f"`{name}` must hold no nulls; got {texts.null_count}. Draw for named rows only.")
+        if len(at) and not 0 <= at.min() <= at.max() < len(texts):
+            raise ColumnsError(f"`{name}` must hold each row asked for; it has {len(texts)}. Ask for rows it has.")
+    if len(rows) < KERNEL_FROM:
+        return _hashed(seed, step, uids.take(pa.array(rows)).to_pylist(), entries.take(pa.array(numbers)).to_pylist())
+    return _compiled(_field(str(seed)) + _field(step), (uids, rows), (entries, numbers))
+
+
+def _hashed(seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) -> Floats:
     start = _state(seed, step)
-    numbers = np.empty(len(uids), dtype=np.float64)
+    drawn = np.empty(len(uids), dtype=np.float64)
     last_uid, of_uid = None, start
     for row, (uid, entry) in enumerate(zip(uids, entries, strict=True)):
         if uid != last_uid:
@@ -36,12 +65,30 @@ def draws(*, seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) 
             last_uid = uid
         state = of_uid.copy()
         state.update(_field(entry))
-        numbers[row] = (int.from_bytes(state.digest(), "little") >> 11) * _UNIT
-    return numbers
+        drawn[row] = (int.from_bytes(state.digest(), "little") >> 11) * _UNIT
+    return drawn
+
+
+def _compiled(prefix: bytes, uids: tuple[pa.Array, Ints], entries: tuple[pa.Array, Ints]) -> Floats:
+    from curation.draw_kernel import Texts, draw_matches, starting_state
+
+    drawn = np.empty(len(uids[1]), dtype=np.float64)
+    start = starting_state(digest_size=_DIGEST_SIZE, person=_PERSON)
+    asked = [Texts(*_bytes(texts), which.astype(np.uint64)) for texts, which in (uids, entries)]
+    draw_matches(start, np.frombuffer(prefix, dtype=np.uint8), *asked, drawn)
+    return drawn
+
+
+def _bytes(texts: pa.Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
+    """Where each text begins and the last ends (n + 1,), and the UTF-8 bytes of all."""
+    texts = texts.cast(pa.large_string())
+    _, ends, data = texts.buffers()
+    bounds = np.frombuffer(ends, dtype=np.uint64)[texts.offset : texts.offset + len(texts) + 1]
+    return bounds, np.frombuffer(data if data is not None else b"", dtype=np.uint8)
 
 
 def _state(seed: int, step: str) -> hashlib.blake2b:
-    state = hashlib.blake2b(digest_size=8, person=b"evenly draw")
+    state = hashlib.blake2b(digest_size=_DIGEST_SIZE, person=_PERSON)
     state.update(_field(str(seed)))
     state.update(_field(step))
     return state

@@ -1,0 +1,233 @@
+"""Draws by the lot: blake2b (RFC 7693) of many short messages side by side, compiled. Import it late: it loads numba.
+
+`LANES` messages are hashed at once, word k of all beside each other, so that the compiler can use vector registers: a
+message of one block, 128 bytes, is the rule. A longer one is hashed alone, block after block.
+For that, loops over lanes have a constant length, so that rows of words cannot overlap, and indices are unsigned: a
+signed one would be tested for counting from the end.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from curation.compiled import compiled
+
+_Four = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
+LANES = 32
+BLOCK = 128
+WORDS = 16
+_LANES, _BLOCK, _WORDS, _HALF, _LENGTH = (np.uint64(number) for number in (LANES, BLOCK, WORDS, 8, 8))
+_AT = tuple(np.uint64(LANES * word) for word in range(WORDS))
+_BY = tuple(np.uint64(bits) for bits in (32, 24, 16, 63))
+_BACK = tuple(np.uint64(64 - bits) for bits in (32, 24, 16, 63))
+_ZERO, _ONE, _BYTE = np.uint64(0), np.uint64(1), np.uint64(255)
+_ALL = np.uint64(2**64 - 1)
+_DROPPED = np.uint64(11)  # of 64 bits, 53 make the number
+_UNIT = 2.0**-53
+_START = np.array(
+    [
+        0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
+        0x510E527FADE682D1, 0x9B05688C2B3E6C1F, 0x1F83D9ABFB41BD6B, 0x5BE0CD19137E2179,
+    ],
+    dtype=np.uint64,
+)  # fmt: skip
+_ORDERS = (
+    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+    (14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3),
+    (11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4),
+    (7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8),
+    (9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13),
+    (2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9),
+    (12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11),
+    (13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10),
+    (6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5),
+    (10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0),
+)
+_SCHEDULE = np.array([*_ORDERS, *_ORDERS[:2]], dtype=np.uint64) * _LANES
+
+
+def starting_state(*, digest_size: int, person: bytes) -> np.ndarray:
+    """Return the eight words that blake2b without a key starts from."""
+    state = _START.copy()
+    state[0] ^= np.uint64(0x01010000 ^ digest_size)
+    state[6:] ^= np.frombuffer(person.ljust(16, b"\0"), dtype="<u8")
+    return state
+
+
+class Texts(NamedTuple):
+    """n texts, and which of them is asked for in each of m rows: text k is data[ends[k]:ends[k + 1]].
+
+    ends (n + 1,) uint64; data, UTF-8 bytes; rows (m,) uint64.
+    """
+
+    ends: np.ndarray
+    data: np.ndarray
+    rows: np.ndarray
+
+
+class _Lanes(NamedTuple):
+    """Room to hash in: state (8 * LANES,), work and message (16 * LANES,) uint64; sizes (LANES,), bytes by now."""
+
+    state: np.ndarray
+    work: np.ndarray
+    message: np.ndarray
+    sizes: np.ndarray
+
+
+@compiled
+def draw_matches(start: np.ndarray, prefix: np.ndarray, uids: Texts, entries: Texts, drawn: np.ndarray) -> None:
+    """Fill drawn[i] with the draw of uid uids.rows[i] and entry entries.rows[i].
+
+    start: see `starting_state`; prefix: the bytes that all messages begin with.
+    """
+    room = _Lanes(
+        np.empty(_HALF * _LANES, np.uint64),
+        np.empty(_WORDS * _LANES, np.uint64),
+        np.empty(_WORDS * _LANES, np.uint64),
+        np.empty(_LANES, np.uint64),
+    )
+    (uid_ends, uid_data, uid_rows), (entry_ends, entry_data, entry_rows) = uids, entries
+    given = np.uint64(len(prefix))
+    most = given + _LENGTH + _longest(uid_ends, uid_rows) + _LENGTH + _longest(entry_ends, entry_rows)
+    alone = _LANES * _BLOCK  # behind the blocks of the lanes there is room for one message of many
+    data = np.zeros(alone + _blocks(most) * _BLOCK, np.uint8)
+    words, whose = data.view(np.uint64), np.empty(_LANES, np.uint64)
+    lane = _ZERO
+    for row in range(np.uint64(len(drawn))):
+        u, e = uid_ends[uid_rows[row]], entry_ends[entry_rows[row]]
+        n_u, n_e = uid_ends[uid_rows[row] + _ONE] - u, entry_ends[entry_rows[row] + _ONE] - e
+        size = given + _LENGTH + n_u + _LENGTH + n_e
+        begin = lane * _BLOCK if size <= _BLOCK else alone
+        at = _copy(data, begin, prefix, _ZERO, given)
+        at = _copy(data, _count(data, at, n_u), uid_data, u, n_u)
+        at = _copy(data, _count(data, at, n_e), entry_data, e, n_e)
+        _clear(data, at, begin + _blocks(size) * _BLOCK)
+        if begin == alone:
+            drawn[row] = _draw_alone(start, words[alone // _LENGTH :], size, room)
+            continue
+        room.sizes[lane], whose[lane] = size, row
+        lane += _ONE
+        if lane == _LANES:
+            _draw_lanes(start, words, whose, room, drawn)
+            lane = _ZERO
+    if lane > _ZERO:
+        _draw_lanes(start, words, whose[:lane], room, drawn)
+
+
+@compiled
+def _longest(ends: np.ndarray, which: np.ndarray) -> np.uint64:
+    longest = _ZERO
+    for at in range(np.uint64(len(which))):
+        longest = max(longest, ends[which[at] + _ONE] - ends[which[at]])
+    return longest
+
+
+@compiled
+def _blocks(size: np.uint64) -> np.uint64:
+    return (size + _BLOCK - _ONE) // _BLOCK
+
+
+@compiled
+def _copy(into: np.ndarray, at: np.uint64, data: np.ndarray, begin: np.uint64, n: np.uint64) -> np.uint64:
+    for i in range(n):
+        into[at + i] = data[begin + i]
+    return at + n
+
+
+@compiled
+def _count(into: np.ndarray, at: np.uint64, n: np.uint64) -> np.uint64:
+    """Write `n` as eight bytes, the lowest first."""
+    for i in range(_LENGTH):
+        into[at + i] = (n >> (i * _HALF)) & _BYTE
+    return at + _LENGTH
+
+
+@compiled
+def _clear(into: np.ndarray, at: np.uint64, end: np.uint64) -> None:
+    for i in range(end - at):
+        into[at + i] = 0
+
+
+@compiled
+def _draw_lanes(start: np.ndarray, words: np.ndarray, whose: np.ndarray, room: _Lanes, drawn: np.ndarray) -> None:
+    """Fill drawn[whose[i]] from the message of one block in lane i."""
+    lanes = np.uint64(len(whose))
+    for lane in range(lanes):
+        for word in range(_WORDS):
+            room.message[word * _LANES + lane] = words[lane * _WORDS + word]
+    _begin(start, room.state)
+    _compress(room, _ALL)
+    for lane in range(lanes):
+        drawn[whose[lane]] = np.float64(room.state[lane] >> _DROPPED) * _UNIT
+
+
+@compiled
+def _draw_alone(start: np.ndarray, words: np.ndarray, size: np.uint64, room: _Lanes) -> float:
+    """Return the draw of one message of `size` bytes, over as many blocks, in lane 0."""
+    held = room.sizes[0]
+    _begin(start, room.state)
+    blocks = _blocks(size)
+    for block in range(blocks):
+        for word in range(_WORDS):
+            room.message[word * _LANES] = words[block * _WORDS + word]
+        room.sizes[0] = min(size, (block + _ONE) * _BLOCK)
+        _compress(room, _ALL if block + _ONE == blocks else _ZERO)
+    room.sizes[0] = held
+    return np.float64(room.state[0] >> _DROPPED) * _UNIT
+
+
+@compiled
+def _begin(start: np.ndarray, state: np.ndarray) -> None:
+    for word in range(_HALF):
+        for lane in range(_LANES):
+            state[word * _LANES + lane] = start[word]
+
+
+@compiled
+def _compress(room: _Lanes, last: np.uint64) -> None:
+    """Take one block of every lane into its state; last: all bits set where the message ends with it."""
+    state, work = room.state, room.work
+    for word in range(_HALF):
+        for lane in range(_LANES):
+            work[word * _LANES + lane] = state[word * _LANES + lane]
+            work[(word + _HALF) * _LANES + lane] = _START[word]
+    for lane in range(_LANES):
+        work[_AT[12] + lane] ^= room.sizes[lane]
+        work[_AT[14] + lane] ^= last
+    for turn in range(len(_SCHEDULE)):
+        _mix(work, room.message, _SCHEDULE[turn])
+    for word in range(_HALF):
+        for lane in range(_LANES):
+            at = word * _LANES + lane
+            state[at] ^= work[at] ^ work[at + _HALF * _LANES]
+
+
+@compiled
+def _mix(v: np.ndarray, w: np.ndarray, order: np.ndarray) -> None:
+    """One round: columns, then diagonals, of each lane; `order` says where its message words stand."""
+    o0, o1, o2, o3, o4, o5, o6, o7 = order[0], order[1], order[2], order[3], order[4], order[5], order[6], order[7]
+    o8, o9, o10, o11, o12, o13 = order[8], order[9], order[10], order[11], order[12], order[13]
+    o14, o15 = order[14], order[15]
+    for i in range(_LANES):
+        v0, v4, v8, v12 = _stir((v[_AT[0] + i], v[_AT[4] + i], v[_AT[8] + i], v[_AT[12] + i]), w[o0 + i], w[o1 + i])
+        v1, v5, v9, v13 = _stir((v[_AT[1] + i], v[_AT[5] + i], v[_AT[9] + i], v[_AT[13] + i]), w[o2 + i], w[o3 + i])
+        v2, v6, v10, v14 = _stir((v[_AT[2] + i], v[_AT[6] + i], v[_AT[10] + i], v[_AT[14] + i]), w[o4 + i], w[o5 + i])
+        v3, v7, v11, v15 = _stir((v[_AT[3] + i], v[_AT[7] + i], v[_AT[11] + i], v[_AT[15] + i]), w[o6 + i], w[o7 + i])
+        v[_AT[0] + i], v[_AT[5] + i], v[_AT[10] + i], v[_AT[15] + i] = _stir((v0, v5, v10, v15), w[o8 + i], w[o9 + i])
+        v[_AT[1] + i], v[_AT[6] + i], v[_AT[11] + i], v[_AT[12] + i] = _stir((v1, v6, v11, v12), w[o10 + i], w[o11 + i])
+        v[_AT[2] + i], v[_AT[7] + i], v[_AT[8] + i], v[_AT[13] + i] = _stir((v2, v7, v8, v13), w[o12 + i], w[o13 + i])
+        v[_AT[3] + i], v[_AT[4] + i], v[_AT[9] + i], v[_AT[14] + i] = _stir((v3, v4, v9, v14), w[o14 + i], w[o15 + i])
+
+
+@compiled
+def _stir(four: _Four, x: np.uint64, y: np.uint64) -> _Four:
+    a, b, c, d = four
+    a = a + b + x
+    d = ((d ^ a) >> _BY[0]) | ((d ^ a) << _BACK[0])
+    c = c + d
+    b = ((b ^ c) >> _BY[1]) | ((b ^ c) << _BACK[1])
+    a = a + b + y
+    d = ((d ^ a) >> _BY[2]) | ((d ^ a) << _BACK[2])
+    c = c + d
+    b = ((b ^ c) >> _BY[3]) | ((b ^ c) << _BACK[3])
+    return a, b, c, d
