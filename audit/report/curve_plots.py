@@ -51,11 +51,11 @@ def reliability_plot(series: Mapping[str, Sequence[Mapping[str, Any]]], *, title
     """Accuracy over confidence per named series ("as fitted", "at temperature 0.4"); below, the rows of each bin.
 
     Rows of a series are bins: confidence (mean), accuracy, n. On the dashed diagonal confidence is what it says; a bin
-    below it is overconfident. The area of a point grows with its share of the rows.
+    below it is overconfident, by the length of its line. The area of a point grows with its share of the rows.
     """
     head = visible(title)
     with drawn(
-        f"Accuracy over confidence: {', '.join(series)} {head}", width=5.2, height=4.6, panels=(2, 1), share=False,
+        f"Accuracy over confidence: {', '.join(series)} {head}", height=5.2, panels=(2, 1), share=False,
         height_ratios=(3.2, 1),
     ) as ((upper, lower), done):  # fmt: skip
         upper.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -65,16 +65,21 @@ def reliability_plot(series: Mapping[str, Sequence[Mapping[str, Any]]], *, title
                 np.array([row[column] for row in bins], dtype=np.float64) for column in ("confidence", "accuracy", "n")
             )
             colour, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
-            upper.vlines(confidence, confidence, accuracy, color=colour, linewidth=1, alpha=0.6, zorder=2)
-            upper.plot(confidence, accuracy, color=colour, linewidth=1.2, alpha=0.5, zorder=2)
+            upper.vlines(confidence, confidence, accuracy, color=colour, linewidth=1.2, alpha=0.6, zorder=2)
             upper.scatter(confidence, accuracy, s=14 + 160 * n / max(n.sum(), 1), color=colour, marker=marker,
                           linewidths=0, zorder=3, label=visible(name)[:48])  # fmt: skip
-            lower.plot(confidence, n, color=colour, marker=marker, markersize=4, linewidth=1.2)
+            lower.vlines(confidence, 0, n, color=colour, linewidth=1.2, alpha=0.6)
+            lower.plot(confidence, n, marker, color=colour, markersize=4)
         upper.set(ylabel="accuracy", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         upper.set_title(head, fontsize=10, loc="left", color=COLOURS["ink"])
         upper.tick_params(labelbottom=False)
         lower.set(xlabel="confidence", ylabel="rows", xlim=(-0.02, 1.02))
-        lower.set_ylim(bottom=0)
+        lower.set_yscale("symlog", linthresh=1, linscale=0.4)
+        most = max([1, *(row["n"] for rows in series.values() for row in rows)])
+        ticks = [0, *(10**power for power in range(len(str(most))))]
+        lower.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+        lower.set_yticks([], minor=True)
+        lower.set_ylim(0, 1.6 * most)
         if series:
             upper.legend(loc="upper left", fontsize=9, handlelength=1)
     return done()
