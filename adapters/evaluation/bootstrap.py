@@ -33,9 +33,15 @@ def bootstrap_accuracy(
     """Accuracy of `correct` (rows,) of 0 and 1, with its interval over `n` resamples of the groups (None: of the rows).
 
     A resample draws as many groups as there are, with replacement, and divides its right rows by its rows. Randomness
-    comes from numpy's default generator seeded with `seed`. All right or all wrong gives an interval of no width.
+    comes from numpy's default generator seeded with `seed`. Where all rows are right, or all wrong, resamples cannot
+    differ: the other end is then the exact one of Clopper and Pearson (1934) for as many draws as there are groups.
     """
-    return _bootstrap(np.asarray(correct, dtype=np.float64), groups, seed=seed, n=n)
+    values = np.asarray(correct, dtype=np.float64)
+    found = _bootstrap(values, groups, seed=seed, n=n)
+    if found.estimate not in (0.0, 1.0) or np.isnan(found.low):
+        return found
+    end = ((1 - LEVEL) / 2) ** (1 / (1 + group_numbers(groups, n_rows=len(values)).max()))
+    return found._replace(low=float(end)) if found.estimate else found._replace(high=float(1 - end))
 
 
 def paired_bootstrap(

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from adapters.errors import ParameterError, SplitError
 from adapters.evaluation.bootstrap import Interval, bootstrap_accuracy, paired_bootstrap
@@ -93,3 +94,19 @@ def test_rows_that_do_not_match_are_refused():
         bootstrap_accuracy([1, 0], groups=["a"], seed=0)
     with pytest.raises(ParameterError, match="`n` must be at least 1; got 0"):
         bootstrap_accuracy([1, 0], seed=0, n=0)
+
+
+@pytest.mark.parametrize("n_groups", [2, 5, 40])
+def test_rows_that_are_all_alike_leave_room_for_what_so_few_groups_cannot_show(n_groups):
+    groups = np.repeat(np.arange(n_groups), 3)
+    exact = binomtest(0, n_groups).proportion_ci(0.95, method="exact")
+    wrong = bootstrap_accuracy(np.zeros(len(groups)), groups=groups, seed=0)
+    np.testing.assert_allclose(wrong, (0.0, 0.0, exact.high))
+    right = bootstrap_accuracy(np.ones(len(groups)), groups=groups, seed=0)
+    np.testing.assert_allclose(right, (1.0, 1 - exact.high, 1.0))
+
+
+def test_one_group_allows_no_interval_even_where_all_rows_are_right():
+    found = bootstrap_accuracy(np.ones(3), groups=["a", "a", "a"], seed=0)
+    assert found.estimate == 1.0
+    assert np.isnan([found.low, found.high]).all()
