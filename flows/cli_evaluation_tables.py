@@ -19,11 +19,10 @@ def print_evaluation(facts: Row) -> None:
     """Everything of one class list."""
     rows = facts["results"]
     print_text(f"\nClass list {facts['list']}: {rows[0]['n']:,} test pictures of {rows[0]['groups']:,} groups")
-    print_rows("accuracy on test, with 95 % intervals", [_accuracy(row) for row in rows])
     print_rows(
-        "on test: top 5, mean per class, ECE as fitted and at temperature T; accuracy on val",
-        [_further(row) for row in rows],
+        "accuracy on test, with 95 % intervals", [_accuracy(row, baseline=place == 0) for place, row in enumerate(rows)]
     )
+    print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", [_further(row) for row in rows])
     best = _chosen(facts)
     if best is not None:
         on = f"{best['validation_accuracy']:.3f} on {best['validation_rows']:,} validation pictures"
@@ -54,11 +53,11 @@ def measured(row: Row, name: str, *, sign: str = "") -> str:
     return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], sign=sign)
 
 
-def _accuracy(row: Row) -> dict[str, Any]:
+def _accuracy(row: Row, *, baseline: bool) -> dict[str, Any]:
     return {
         "adapter": who(row),
         "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
-        "against zero-shot": measured(row, "difference", sign="+"),
+        "against zero-shot": "the baseline" if baseline else measured(row, "difference", sign="+"),
     }
 
 
@@ -134,8 +133,17 @@ def _print_pairs(rows: Sequence[Row]) -> None:
         for first, second in differ:
             print_text(f"  {first} is ahead of {second}")
     else:
-        print_text(", ".join(f"{name} ahead of {n}" for name, n in Counter(first for first, _ in differ).most_common()))
+        for n, names in _ahead_of(differ).items():
+            print_text(f"  ahead of {n} others: {', '.join(names)}")
     print_text("(exact McNemar, which takes pictures as independent; intervals by groups are in --json)")
+
+
+def _ahead_of(differ: Sequence[tuple[str, str]]) -> dict[int, list[str]]:
+    """The adapters by how many others they are ahead of, the most first."""
+    found: dict[int, list[str]] = {}
+    for name, n in Counter(first for first, _ in differ).most_common():
+        found.setdefault(n, []).append(name)
+    return found
 
 
 def _print_slices(facts: Row, column: str) -> None:
@@ -160,7 +168,7 @@ def _print_slices(facts: Row, column: str) -> None:
     for row in facts["worst_slices"]:
         if row["column"] == column and who(row) in told:
             value = with_interval(row["accuracy"], row["low"], row["high"])
-            print_text(f"worst for {who(row)}: {row['value']}, {value} on {row['n']:,} pictures")
+            print_text(f"worst for {who(row)}: {row['value']}, {value} on {row['n']:,} picture{'s' * (row['n'] != 1)}")
 
 
 def _chosen(facts: Row) -> Row | None:
