@@ -1,37 +1,30 @@
 """Merge pairs whose pictures are the same: equal bytes, nearly equal looks, or nearly equal features.
 
-Twins become components by union-find. The survivor of a component is the pair with the largest picture (width times
-height), then the highest score where a score column is given, then the smallest uid. Every other pair is merged into
-it, with the distance measured between the two; a chain of twins can join two that are no twins themselves.
+Twins become components. The survivor of a component is the pair with the largest picture (width times height), then
+the highest score where a score column is given, then the smallest uid. Every other pair is merged into it, with the
+distance measured between the two; a chain of twins can join two that are no twins themselves. Equal looks are searched
+exactly, near features by seeded hashing with a measured recall: docs/deduplication.md says how and why.
 Source: SemDeDup (Abbas et al. 2023, arXiv:2303.09540) for features, pHash for looks; the colour grid is ours.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.candidates import Ints
+from curation.colour_join import colour_pairs
 from curation.columns import column, fixed_rows
-from curation.decisions import Decisions
+from curation.components import Forest
+from curation.equal_rows import equal_runs
 from curation.errors import ColumnsError, RuleError
 from curation.fingerprints import COLOUR_BYTES
-from curation.twins import Floats, Ints, close_hashes, close_rows, colour_distances, cosines, hash_distances
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duplicates:
-    """What a search for duplicates decided.
-
-    decisions: per row; kept, or merged into the survivor's uid with the distance measured between the two.
-    edges: [uid_a, uid_b, kind, distance, colour], uid_a < uid_b, sorted: the twins that were found. distance is 0 for
-    bytes, differing bits for looks and the cosine for features; colour is the colour distance, null for bytes.
-    """
-
-    decisions: Decisions
-    edges: pa.Table
+from curation.merging import Duplicates, Twins, in_uid_order, merge
+from curation.near_rows import NearRows
+from curation.twins import colour_distances, hash_distances
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +47,22 @@ class Perceptual:
 
 @dataclass(frozen=True, kw_only=True)
 class Semantic:
-    """Twins have features of cosine at least `min_cosine` and colour grids within `max_colour` (see Perceptual)."""
+    """Twins have features of cosine at least `min_cosine` and colour grids within `max_colour` (see Perceptual).
+
+    `max_colour` None: features alone decide. `tables` of hashing are searched; their bits follow from `min_cosine`.
+    """
 
     min_cosine: float = 0.95
-    max_colour: float = 22.0
+    max_colour: float | None = 22.0
+    tables: int = 64
 
     def __post_init__(self) -> None:
         if not 0 < self.min_cosine <= 1:
             raise RuleError(f"`min_cosine` must be above 0 and at most 1; got {self.min_cosine}. Correct the recipe.")
-        _check_colour(self.max_colour)
+        if self.max_colour is not None:
+            _check_colour(self.max_colour)
+        if not 1 <= self.tables <= 1024:
+            raise RuleError(f"`tables` must be 1 to 1024; got {self.tables}. Correct the recipe.")
 
 
 def deduplicate_exact(batch: pa.Table) -> Duplicates:
@@ -70,16 +70,15 @@ def deduplicate_exact(batch: pa.Table) -> Duplicates:
 
     `batch`: uid, url, image_id, width, height and, optionally, score. A null image_id has no twins.
     """
-    images = column(batch, "image_id", pa.string()).dictionary_encode()
-    names = images.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    left, right = _runs(names, usable=names >= 0)
-    survivors = _survivors(batch, _components(batch.num_rows, left, right))
-    urls = column(batch, "url", pa.string()).to_pylist()
-    equal = [url == urls[survivor] for url, survivor in zip(urls, survivors, strict=True)]
-    reasons = ["same_url" if same else "exact_duplicate" for same in equal]
-    distances = np.zeros(batch.num_rows)
-    edges = _edges(batch, left, right, kind="exact", distance=np.zeros(len(left)), colour=None)
-    return Duplicates(decisions=_merged(batch, survivors, reasons, distances), edges=edges)
+
+    def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
+        images = column(batch, "image_id", pa.string()).dictionary_encode()
+        names = images.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        (left, right), _ = equal_runs([names], names >= 0)
+        twins = Twins(left=left, right=right, measure=lambda a, _: np.zeros(len(a)))
+        return merge(batch, twins, kind="exact", reason=partial(_exact_reasons, column(batch, "url", pa.string())))
+
+    return in_uid_order(batch, search)
 
 
 def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
@@ -87,43 +86,54 @@ def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
 
     `batch`: uid, width, height, phash, colour and, optionally, score. Rows with a null phash or colour have no twins.
     """
-    hashes = column(batch, "phash", pa.uint64())
-    bits = hashes.fill_null(0).to_numpy()
-    colours, usable = _colours(batch)
-    usable &= hashes.is_valid().to_numpy(zero_copy_only=False)
-    left, right = _find(_groups(bits, colours), usable, lambda rows: close_hashes(bits[rows], rule.max_distance))
-    near = colour_distances(colours, left, right) <= rule.max_colour
-    return _decide(
-        batch,
-        left[near],
-        right[near],
-        kind="perceptual",
-        reason="near_duplicate",
-        colours=colours,
-        measure=lambda a, b: hash_distances(bits, a, b),
-    )
+
+    def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
+        hashes = column(batch, "phash", pa.uint64())
+        bits = hashes.fill_null(0).to_numpy()
+        colours, usable = _colours(batch)
+        usable &= hashes.is_valid().to_numpy(zero_copy_only=False)
+        same, firsts = equal_runs([bits, colours], usable)
+        forest = Forest(batch.num_rows)
+        forest.add(*same, np.zeros(len(same[0])))
+        codes = bits[firsts].reshape(-1, 1)
+        for some, others in colour_pairs(colours[firsts], rule.max_colour, codes, rule.max_distance):
+            left, right = firsts[some], firsts[others]
+            forest.add(left, right, hash_distances(bits, left, right))
+        left, right = forest.edges()
+        colour = partial(colour_distances, colours)
+        measure = partial(hash_distances, bits)
+        twins = Twins(left=left, right=right, measure=measure, colour=colour, notes={"search": "exact"})
+        return merge(batch, twins, kind="perceptual", reason="near_duplicate")
+
+    return in_uid_order(batch, search)
 
 
-def deduplicate_semantic(batch: pa.Table, rows: npt.NDArray[np.float16], rule: Semantic) -> Duplicates:
+def deduplicate_semantic(
+    batch: pa.Table, rows: npt.NDArray[np.float16], rule: Semantic, *, seed: int = 0
+) -> Duplicates:
     """Merge pairs whose features nearly agree as semantic_duplicate; the distance is the cosine, 4 digits.
 
-    `batch`: uid, width, height, colour and, optionally, score; `rows` (n, d) unit features of the same pairs.
+    `batch`: uid, width, height, colour (unless the rule looks at none) and, optionally, score; `rows` (n, d) unit
+    features of the same pairs. `seed` draws the hashing.
     """
     if len(rows) != batch.num_rows:
         text = f"`rows` must be the features of the {batch.num_rows} pairs; got {len(rows)}. Read those of the batch."
         raise ColumnsError(text)
-    colours, usable = _colours(batch)
-    left, right = _find(_groups(rows, colours), usable, lambda some: close_rows(rows[some], rule.min_cosine))
-    near = colour_distances(colours, left, right) <= rule.max_colour
-    return _decide(
-        batch,
-        left[near],
-        right[near],
-        kind="semantic",
-        reason="semantic_duplicate",
-        colours=colours,
-        measure=lambda a, b: cosines(rows, a, b),
-    )
+
+    def search(batch: pa.Table, places: Ints | slice) -> Duplicates:
+        colours, usable = (None, np.ones(batch.num_rows, np.bool_)) if rule.max_colour is None else _colours(batch)
+        near = NearRows(
+            rows=rows[places],
+            usable=usable,
+            min_cosine=rule.min_cosine,
+            colours=colours,
+            max_colour=255.0 if rule.max_colour is None else rule.max_colour,
+        )
+        uids = column(batch, "uid", pa.string())
+        twins = near.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic")
+        return merge(batch, twins, kind="semantic", reason="semantic_duplicate")
+
+    return in_uid_order(batch, search)
 
 
 def _check_colour(max_colour: float) -> None:
@@ -137,99 +147,6 @@ def _colours(batch: pa.Table) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.boo
     return fixed_rows(batch, "colour", pa.uint8(), COLOUR_BYTES), np.array(valid, dtype=np.bool_)
 
 
-def _groups(*arrays: npt.NDArray[np.generic]) -> Ints:
-    """Return a group number (n,) per row; rows equal to the byte in all arrays share one."""
-    keys = [b"".join(array[row].tobytes() for array in arrays) for row in range(len(arrays[0]))]
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
-
-
-def _find(groups: Ints, usable: npt.NDArray[np.bool_], close: Callable[[Ints], tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
-    """Return pairs of rows: equal ones as a chain, and the close ones among the first of each group.
-
-    A placeholder picture that stands a thousand times thus gives a thousand edges, not half a million.
-    """
-    same_left, same_right = _runs(groups, usable=usable)
-    rows = np.flatnonzero(usable)
-    firsts = np.sort(rows[np.unique(groups[rows], return_index=True)[1]])
-    left, right = close(firsts)
-    return np.concatenate([same_left, firsts[left]]), np.concatenate([same_right, firsts[right]])
-
-
-def _runs(groups: Ints, *, usable: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Return each usable row with the next one of its group."""
-    order = np.flatnonzero(usable)
-    order = order[np.argsort(groups[order], kind="stable")]
-    same = np.flatnonzero(groups[order][1:] == groups[order][:-1])
-    return order[same], order[same + 1]
-
-
-def _decide(
-    batch: pa.Table,
-    left: Ints,
-    right: Ints,
-    *,
-    kind: str,
-    reason: str,
-    colours: npt.NDArray[np.uint8],
-    measure: Callable[[Ints, Ints], Floats],
-) -> Duplicates:
-    survivors = _survivors(batch, _components(batch.num_rows, left, right))
-    distances = measure(np.arange(batch.num_rows), survivors)
-    colour = colour_distances(colours, left, right)
-    edges = _edges(batch, left, right, kind=kind, distance=measure(left, right), colour=colour)
-    return Duplicates(decisions=_merged(batch, survivors, [reason] * len(survivors), distances), edges=edges)
-
-
-def _components(n: int, left: Ints, right: Ints) -> Ints:
-    """Return the component (n,) of each row, by union-find with path halving."""
-    parent = list(range(n))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for a, b in zip(left.tolist(), right.tolist(), strict=True):
-        first, second = sorted((root(a), root(b)))
-        parent[second] = first
-    return np.array([root(row) for row in range(n)], dtype=np.int64)
-
-
-def _survivors(batch: pa.Table, component: Ints) -> Ints:
-    """Return the row (n,) that survives in the component of each row; itself where it is that one."""
-    sides = [column(batch, name, pa.float64()).fill_null(0).to_numpy() for name in ("width", "height")]
-    area = sides[0] * sides[1]
-    given = "score" in batch.column_names
-    score = column(batch, "score", pa.float64()).fill_null(-np.inf).to_numpy() if given else np.zeros(len(area))
-    uids = np.asarray(column(batch, "uid", pa.string()).to_pylist(), dtype=np.str_)
-    order = np.lexsort((uids, -score, -area, component))
-    starts = np.flatnonzero(np.diff(component[order], prepend=-1))
-    best = np.empty(len(area), dtype=np.int64)
-    best[component[order[starts]]] = order[starts]
-    return best[component]
-
-
-def _merged(batch: pa.Table, survivors: Ints, reasons: Sequence[str], distances: Floats) -> Decisions:
-    goes = pa.array(survivors != np.arange(len(survivors)))
-    return Decisions.of(
-        reason=pc.if_else(goes, pa.array(reasons, pa.string()), ""),
-        value=pc.if_else(goes, pa.array(distances, pa.float64()), pa.scalar(None, pa.float64())),
-        into=pc.if_else(
-            goes, column(batch, "uid", pa.string()).take(pa.array(survivors)), pa.scalar(None, pa.string())
-        ),
-    )
-
-
-def _edges(batch: pa.Table, left: Ints, right: Ints, *, kind: str, distance: Floats, colour: Floats | None) -> pa.Table:
-    uids = column(batch, "uid", pa.string())
-    first, second = uids.take(pa.array(left)), uids.take(pa.array(right))
-    columns = {
-        "uid_a": pc.if_else(pc.less(first, second), first, second),
-        "uid_b": pc.if_else(pc.less(first, second), second, first),
-        "kind": pa.repeat(pa.scalar(kind), len(left)),
-        "distance": pa.array(distance, pa.float64()),
-        "colour": pa.nulls(len(left), pa.float64()) if colour is None else pa.array(colour, pa.float64()),
-    }
-    return pa.table(columns).sort_by([("uid_a", "ascending"), ("uid_b", "ascending")])
+def _exact_reasons(urls: pa.Array, survivors: Ints) -> pa.Array:
+    equal = pc.fill_null(pc.equal(urls, urls.take(pa.array(survivors))), False)
+    return pc.if_else(equal, "same_url", "exact_duplicate")

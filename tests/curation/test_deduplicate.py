@@ -51,7 +51,7 @@ def test_equal_bytes_merge_into_the_smallest_uid():
     assert found.decisions.value.to_pylist() == [0, None, None, 0]
     assert found.edges.select(["uid_a", "uid_b", "kind", "distance", "colour"]).to_pylist() == [
         {"uid_a": "a", "uid_b": "c", "kind": "exact", "distance": 0.0, "colour": None},
-        {"uid_a": "a", "uid_b": "d", "kind": "exact", "distance": 0.0, "colour": None},
+        {"uid_a": "c", "uid_b": "d", "kind": "exact", "distance": 0.0, "colour": None},
     ]
 
 
@@ -135,21 +135,6 @@ def test_near_features_merge_and_name_their_cosine():
 def test_near_features_of_other_colours_are_no_twins():
     batch = batch_of([("a", 1), ("b", 2)], colour=colours_of([GREY, bytes([200]) * COLOUR_BYTES]))
     assert into_of(deduplicate_semantic(batch, unit([[1, 0], [1, 0]]), Semantic()), batch) == {}
-
-
-def test_blocks_find_what_one_block_finds(monkeypatch):
-    rng = np.random.default_rng(3)
-    base = rng.integers(0, 2**64, 40, dtype=np.uint64)
-    hashes = [int(base[i % 40]) ^ (1 << int(rng.integers(64))) for i in range(120)]
-    batch = batch_of([(f"{i:03}", value) for i, value in enumerate(hashes)])
-    rows = unit(rng.normal(size=(40, 8)).repeat(3, axis=0) + rng.normal(scale=0.02, size=(120, 8)))
-    whole = deduplicate_perceptual(batch, Perceptual()), deduplicate_semantic(batch, rows, Semantic())
-    monkeypatch.setattr("curation.twins.BLOCK", 7)
-    parts = deduplicate_perceptual(batch, Perceptual()), deduplicate_semantic(batch, rows, Semantic())
-    for one, other in zip(whole, parts, strict=True):
-        assert one.edges.equals(other.edges)
-        assert one.decisions == other.decisions
-        assert one.edges.num_rows > 0
 
 
 PICTURES = st.lists(

@@ -1,0 +1,91 @@
+"""Twins among unit feature rows: candidates by sign sketches, each measured exactly, and the share that was found."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curation.candidates import Ints, candidate_pairs
+from curation.components import Floats, Forest
+from curation.equal_rows import equal_runs
+from curation.merging import Twins
+from curation.recall import measure_recall
+from curation.sketches import plan_search, sign_codes
+from curation.twins import colour_distances, cosines
+
+_BLOCK = 8192
+_COMPARISONS = 1 << 28
+_PRECISION = 2e-3  # of products in single precision, generously
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearRows:
+    """Which rows (n, d) are twins: a cosine of at least `min_cosine` and, where given, `colours` within a limit.
+
+    Rows that are not `usable`, or hold no finite direction, have no twins.
+    """
+
+    rows: npt.NDArray[np.float16]
+    usable: npt.NDArray[np.bool_]
+    min_cosine: float
+    colours: npt.NDArray[np.uint8] | None = None
+    max_colour: float = 255.0
+
+    def find(self, uids: pa.Array, *, tables: int, seed: int, step: str) -> Twins:
+        """Return the twins, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows."""
+        usable = self.usable & _has_direction(self.rows)
+        same, firsts = equal_runs([each for each in (self.rows, self.colours) if each is not None], usable)
+        search, key = plan_search(self.min_cosine, tables), f"{seed}|{step}"
+        codes = sign_codes(self.rows, firsts, key=key)
+        forest = Forest(len(self.rows))
+        forest.add(*same, -cosines(self.rows, *same))
+        candidates = 0
+        for left, right in candidate_pairs(codes, search.masks(key), max_distance=search.max_distance):
+            candidates += len(left)
+            forest.add(*self._accepted(firsts[left], firsts[right]))
+        edges = forest.edges()
+        notes: dict[str, Any] = measure_recall(
+            uids, firsts, edges, self._all_twins, seed=seed, step=step, comparisons=_COMPARISONS
+        )
+        notes["search"] = {
+            "tables": search.tables,
+            "bits": search.bits,
+            "candidates": candidates,
+            "expected_recall_at_threshold": round(search.recall, 4),
+        }
+        colour = None if self.colours is None else partial(colour_distances, self.colours)
+        return Twins(left=edges[0], right=edges[1], measure=partial(cosines, self.rows), colour=colour, notes=notes)
+
+    def _accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+        """Those of the pairs that are twins, and their weights: a larger cosine is a stronger link."""
+        if self.colours is not None:
+            near = colour_distances(self.colours, left, right) <= self.max_colour
+            left, right = left[near], right[near]
+        cosine = cosines(self.rows, left, right)
+        near = cosine >= self.min_cosine
+        return left[near], right[near], -cosine[near]
+
+    def _all_twins(self, drawn: Ints, others: Ints) -> tuple[Ints, Ints]:
+        """All twins (i, j), i < j, of `drawn` rows among `others`, by comparing all with all."""
+        wide = self.rows[drawn].astype(np.float32)
+        found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        for begin in range(0, len(others), _BLOCK):
+            some = others[begin : begin + _BLOCK]
+            close = wide @ self.rows[some].astype(np.float32).T >= self.min_cosine - _PRECISION
+            i, j = np.nonzero(close)
+            one, other = drawn[i], some[j]
+            left, right, _ = self._accepted(np.minimum(one, other), np.maximum(one, other))
+            found.append((left[left != right], right[left != right]))
+        left, right = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return left, right
+
+
+def _has_direction(rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
+    found = np.empty(len(rows), dtype=np.bool_)
+    for begin in range(0, len(rows), _BLOCK):
+        part = rows[begin : begin + _BLOCK]
+        found[begin : begin + _BLOCK] = np.isfinite(part).all(axis=1) & (part != 0).any(axis=1)
+    return found
