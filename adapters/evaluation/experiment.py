@@ -1,5 +1,6 @@
 """One whole experiment: fit, tune on validation, evaluate once on test, say what the intervals show."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -90,7 +91,7 @@ def fit_and_evaluate(
         logits = test_logits[name, texts] = rows.test_logits(tuned.adapter)
         validation = rows.validation_logits(tuned.adapter)
         found = rows.measures(logits, validation, before, baseline=baseline, seed=seed)
-        results.append({"name": name, "texts": texts} | found | _choice(tuned))
+        results.append({"name": name, "texts": texts} | found | _choice(tuned, rows.classes))
         tables.append(rows.per_class(logits).assign(name=name, texts=texts))
     curves = [tuned.curve.assign(name=name, texts=texts) for (name, texts), tuned in fitted.items()]
     return Evaluation(
@@ -99,7 +100,7 @@ def fit_and_evaluate(
         per_class=_names_first(tables),
         fitted=fitted,
         test_logits=test_logits,
-        notes=(*rows.notes(), *_fallback_notes(fitted)),
+        notes=(*rows.notes(), *_fallback_notes(fitted, rows.classes)),
     )
 
 
@@ -210,7 +211,7 @@ class _Rows:
         return sentences
 
 
-def _choice(tuned: Tuned) -> dict[str, Any]:
+def _choice(tuned: Tuned, classes: Sequence[str]) -> dict[str, Any]:
     """The columns of results that say what validation chose."""
     return {
         "chosen": chosen_in_words(tuned.chosen),
@@ -218,7 +219,7 @@ def _choice(tuned: Tuned) -> dict[str, Any]:
         "validation_rows": tuned.validation_rows,
         "kept_zero_shot": tuned.kept_zero_shot,
         "why": tuned.why,
-        "fallback": tuned.adapter.fallback_,
+        "fallback": _in_names(tuned.adapter.fallback_, classes),
     }
 
 
@@ -231,13 +232,22 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _fallback_notes(fitted: Mapping[tuple[str, str], Tuned]) -> list[str]:
+def _in_names(fallback: str, classes: Sequence[str]) -> str:
+    """What an adapter did instead, with the names of classes where it, knowing none, gives their positions."""
+    return re.sub(
+        r"(?<=classes: )\d+(?:, \d+)*",
+        lambda found: ", ".join(classes[int(at)] for at in found[0].split(", ")),
+        fallback,
+    )
+
+
+def _fallback_notes(fitted: Mapping[tuple[str, str], Tuned], classes: Sequence[str]) -> list[str]:
     """A sentence per adapter that could not work as meant or that the guard replaced."""
     sentences = []
     for (name, texts), tuned in fitted.items():
         title = name if texts == NO_TEXTS else f"{name} with {texts}"
         if tuned.adapter.fallback_:
-            sentences.append(f"{title}: {tuned.adapter.fallback_}")
+            sentences.append(f"{title}: {_in_names(tuned.adapter.fallback_, classes)}")
         if tuned.kept_zero_shot:
             sentences.append(f"{title}: {tuned.why}")
     return sentences

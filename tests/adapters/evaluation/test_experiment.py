@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -191,3 +193,12 @@ def test_rows_that_do_not_fit_together_are_refused_before_any_fit(digits, split)
         run(digits, split, prototypes={})
     with pytest.raises(UnknownAdapterError, match="zero_shot, linear, gda"):
         run(digits, split, adapters=["nope"])
+
+
+def test_notes_name_the_classes_that_have_no_texts(digits, split):
+    names = digits.prototypes["names"]
+    described = replace(digits.features, class_texts=names[:8], class_text_labels=np.arange(8))
+    found = run(replace(digits, features=described), split, adapters=["vcd"], guard=False)
+    said = f"prototype for 2 of 10 classes: {', '.join(digits.classes[8:])}"
+    assert f"vcd with names: {said}" in found.notes
+    assert set(found.results["fallback"]) == {said}
