@@ -28,7 +28,7 @@ def demo(root: Root = None, as_json: AsJson = False, processes: Processes = None
 
     Example: evenly demo
     """
-    from flows.cli_demo_tables import adapter_table, caption_line, fault_table
+    from flows.cli_demo_tables import adapter_tables, caption_line, fault_table
     from flows.demo_job import run_demo
 
     result = run_demo(root=root, processes=processes)
@@ -36,7 +36,8 @@ def demo(root: Root = None, as_json: AsJson = False, processes: Processes = None
         print_json(result)
         return
     print_funnel(result["funnel"])
-    print_rows("adapters on test, 95 % intervals", adapter_table(result["adapters"]))
+    for name, rows in adapter_tables(result["adapters"]).items():
+        print_rows(f"{name}: adapters on test, 95 % intervals", rows)
     print_rows("injected faults", fault_table(result["truth"]))
     print_text(caption_line(result["truth"]))
     uid = result["examples"]["dropped"]

@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def adapter_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Accuracy on test and the paired difference to zero-shot with names, each with its 95 % interval."""
-    return [
-        {
-            "adapter": row["name"],
-            "texts": row["texts"],
-            "accuracy": _interval(row, "accuracy", "low", "high"),
-            "difference": _interval(row, "difference", "difference_low", "difference_high", signed=True),
-            "chosen": row["chosen"],
-        }
-        for row in rows
-    ]
+def adapter_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Per class list accuracy on test and the paired difference to zero-shot with names, with 95 % intervals."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        tables.setdefault(str(row["list"]), []).append(
+            {
+                "adapter": row["name"],
+                "texts": row["texts"],
+                "accuracy": _interval(row, "accuracy", "low", "high"),
+                "difference": _interval(row, "difference", "difference_low", "difference_high", signed=True),
+            }
+        )
+    return tables
 
 
 def fault_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
