@@ -6,7 +6,7 @@ values stand by their text, so that neither the order of a file nor a hash seed 
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
@@ -90,16 +90,23 @@ def synset_names(synsets: pa.Table, lemmas: Lemmas = "all") -> Iterator[tuple[st
             yield lemma.replace("_", " "), synset
 
 
-def offer_unigrams(words: pa.Table, rule: MetadataRule) -> Offer:
-    """Offer `words` [entry, count] by falling count: `below_min_count`, `beyond_top_share`, `beyond_cap` stay out."""
+def offer_unigrams(words: pa.Table, rule: MetadataRule, *, refused: pa.Table | None = None) -> Offer:
+    """Offer `words` [entry, count] by falling count: `below_min_count`, `beyond_top_share`, `beyond_cap` stay out.
+
+    So does `refused` [entry, count, why], what stands among the words and is none.
+    """
     limits = _Limits(least=rule.min_unigram_count, below="below_min_count", cap=rule.unigram_cap)
-    return _ranked("unigram", _summed(words, "count"), "count", limits, share=rule.top_unigram_share)
+    offer = _ranked("unigram", _summed(words, "count"), "count", limits, share=rule.top_unigram_share)
+    return offer if refused is None else replace(offer, left_out=_joined(refused, offer.left_out))
 
 
-def offer_bigrams(pairs: pa.Table, words: pa.Table, total: int, rule: MetadataRule) -> Offer:
+def offer_bigrams(
+    pairs: pa.Table, words: pa.Table, total: int, rule: MetadataRule, *, refused: pa.Table | None = None
+) -> Offer:
     """Offer `pairs` [entry, count] by falling PMI: `no_unigram_count`, `below_min_pmi` and `beyond_cap` stay out.
 
-    `words` [entry, count] and `total`, the number of words, are of the corpus that the pairs were counted in.
+    So does `refused` [entry, count, why]. `words` [entry, count] and `total`, the number of words, are of the corpus
+    that the pairs were counted in.
     """
     pairs, words = _summed(pairs, "count"), _summed(words, "count")
     pmi = pair_pmi(pairs, words, total)
@@ -111,7 +118,8 @@ def offer_bigrams(pairs: pa.Table, words: pa.Table, total: int, rule: MetadataRu
         "highest_pmi": round(float(known.max()), 4) if len(known) else None,
         "pairs_by_pmi": {str(least): int((known >= least).sum()) for least in (30, 25, 20, 15, 10, 5, 0)},
     }
-    return Offer(source="bigram", entries=offer.entries, left_out=offer.left_out, facts=facts)
+    left_out = offer.left_out if refused is None else _joined(refused, offer.left_out)
+    return replace(offer, left_out=left_out, facts=facts)
 
 
 def offer_titles(titles: pa.Table, rule: MetadataRule) -> Offer:
@@ -126,8 +134,9 @@ def offer_titles(titles: pa.Table, rule: MetadataRule) -> Offer:
     limits = _Limits(least=rule.title_min_views, below="below_min_views", cap=rule.title_cap, missing="")
     plain = summed.filter(pc.invert(colon))
     offer = _ranked("title", plain, "views", limits, share=rule.top_title_share)
-    refused = _with_reason(summed.filter(colon).sort_by("entry"), "holds_a_colon")
-    return Offer(source="title", entries=offer.entries, left_out=pa.concat_tables([refused, offer.left_out]))
+    names = summed.filter(colon)
+    names = names.append_column("why", pa.array(["holds_a_colon"] * names.num_rows, pa.string()))
+    return replace(offer, left_out=_joined(names, offer.left_out))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +175,12 @@ def _summed(table: pa.Table, value: str) -> pa.Table:
     return summed.rename_columns({f"{value}_sum": value}).select(["entry", value])
 
 
-def _with_reason(table: pa.Table, why: str) -> pa.Table:
-    return table.append_column("why", pa.array([why] * table.num_rows, pa.string()))
+def _joined(refused: pa.Table, left_out: pa.Table) -> pa.Table:
+    """What is refused, each once and in the order of its text, then what is left out."""
+    values = [name for name in refused.column_names if name in {"count", "views"}]
+    once = refused.group_by(["entry", "why"], use_threads=False).aggregate([(name, "sum") for name in values])
+    once = once.rename_columns({f"{name}_sum": name for name in values}).sort_by("entry")
+    return pa.concat_tables([once, left_out], promote_options="default").select(left_out.column_names)
 
 
 def _id_name(lemma: str) -> str:

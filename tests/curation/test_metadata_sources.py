@@ -70,6 +70,19 @@ def test_pairs_stand_by_falling_pmi_at_or_above_the_least():
     assert gone(capped)["york city"] == "beyond_cap"
 
 
+def test_what_is_no_word_stays_out_with_its_own_reason():
+    refused = pa.table({"entry": ["<s> a", "00", "00"], "count": [4, 5, 6], "why": ["mark", "shape", "shape"]})
+    words = offer_unigrams(counted({"dog": 100, "cat": 1}), MetadataRule(), refused=refused)
+    assert words.left_out.to_pylist() == [
+        {"entry": "00", "count": 11, "why": "shape"},
+        {"entry": "<s> a", "count": 4, "why": "mark"},
+        {"entry": "cat", "count": 1, "why": "below_min_count"},
+    ]
+    pairs = offer_bigrams(PAIRS, WORDS, 1040, MetadataRule(min_pmi=-9), refused=refused)
+    assert gone(pairs) == {"00": "shape", "<s> a": "mark", "los angeles": "no_unigram_count"}
+    assert pairs.left_out["pmi"].null_count == 3
+
+
 def test_titles_lose_underscores_and_namespaces_and_add_up_their_views():
     views = {"New_York": 40, "New York": 40, "Talk:Dog": 900, "Dog": 70, "Cat": 69}
     offer = offer_titles(counted(views, "views"), MetadataRule())
