@@ -113,12 +113,13 @@ def test_what_cannot_be_audited_is_one_clear_line(ask, audited, options, status,
     assert words in found[1]
 
 
-def test_the_aggregate_of_a_recipe_reaches_the_adapter_and_templates_are_a_set_of_texts(ask, audited, described):
+def test_the_aggregate_of_a_recipe_reaches_the_evaluation_and_templates_are_a_set_of_texts(ask, audited, described):
     recipe = yaml.safe_load((audited / "small.yaml").read_text())
     listing = recipe["classes"][0] | {"templates": ["a photo of a {}", "a drawing of a {}"]}
     path = audited / "templates.yaml"
     path.write_text(yaml.safe_dump(recipe | {"classes": [listing], "llm": {"base_url": described, "model": "tiny"}}))
     rows = ask("evaluate", path)["lists"][0]["results"]
     assert {row["texts"] for row in rows if row["name"] == "zero_shot"} == {"names", "description", "templates"}
-    cards = [json.loads(path.read_text()) for path in (audited / "workspace").rglob("some/vcd-*.json")]
-    assert {card["parameters"]["aggregate"] for card in cards} == {"max"}
+    assert {row["texts"] for row in rows if row["name"] == "vcd"} == {"names", "description", "templates"}
+    (record,) = Ledger(Workspace.at(audited / "workspace")).records("evaluate_adapters")
+    assert record.rule["aggregate"] == "max"
