@@ -18,6 +18,9 @@ from curation.matching import Mode, normalised
 
 Counts = npt.NDArray[np.int64]
 
+NO_SPACES = frozenset("zh cmn yue ja jpn th tha km khm lo lao my mya bo bod".split())
+"""Languages that put no spaces between words, where captions cannot be counted by them."""
+
 _MARKS = re.compile(r"[,.;:?!`]")
 _BLANK = re.compile(r"[ \t\n\r]")
 _SHIFT = 32  # a pair is one number: the first word's in the upper half, the second's in the lower

@@ -18,6 +18,7 @@ from flows import (
     cli_datasets,
     cli_descriptions,
     cli_evaluation,
+    cli_metadata,
     cli_protocols,
     cli_serve,
 )
@@ -53,6 +54,7 @@ for group in (
     cli_batches,
     cli_adapters,
     cli_evaluation,
+    cli_metadata,
     cli_protocols,
     cli_audit,
     cli_serve,

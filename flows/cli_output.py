@@ -21,6 +21,11 @@ def print_text(text: str) -> None:
     typer.echo(text)
 
 
+def printable(text: str) -> str:
+    """`text` with what is no printable character as an escape."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows that share their keys as a table."""
     from rich.console import Console
@@ -80,4 +85,4 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+    return printable(text)

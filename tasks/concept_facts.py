@@ -1,0 +1,77 @@
+"""What a concept list holds, and what it says of one entry."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from curation.matching import normalised, unmatchable_because
+from curation.metadata_sources import SOURCES
+from storage.concept_files import ConceptFile, read_concepts, read_left_out
+from tasks.concept_lists import EXAMPLES, MODES, never_matching
+
+
+def show_list(path: Path) -> dict[str, Any]:
+    """Entries per source with the first few, those that can never match, what was left out, identity."""
+    found = read_concepts(path)
+    sources: list[list[str]] = found.table["sources"].to_pylist()
+    counts = found.facts.get("counts", {})
+    return {
+        "list": str(path),
+        "identity": found.identity,
+        "entries": len(found.entries),
+        "language": found.facts.get("language"),
+        "languages": dict(Counter(found.languages or ())),
+        "sources": {name: _of_source(name, found.entries, sources) for name in _in_order(sources)},
+        "never_matching": never_matching(found.entries),
+        "left_out_on_reading": dict(Counter(found.left_out["why"].to_pylist())),
+        "left_out": {source: counts[source]["left_out"] for source in SOURCES if source in counts},
+        "origins": found.facts.get("origins", {}),
+        "rule": found.facts.get("rule", {}),
+    }
+
+
+def look_up(path: Path, entry: str) -> dict[str, Any]:
+    """What a list says of one entry: places, sources, values, whether a caption can match it; else why it is not there.
+
+    `alike` are the entries that are the same in normalized mode.
+    """
+    found = read_concepts(path)
+    key = normalised(entry)
+    alike = [one for one in found.entries if key and one != entry and normalised(one) == key]
+    rows = [
+        {"position": position, **found.table.slice(position, 1).to_pylist()[0]}
+        for position, one in enumerate(found.entries)
+        if one == entry
+    ]
+    whys = {mode: unmatchable_because(entry, mode) for mode in MODES}
+    return {
+        "list": str(path),
+        "identity": found.identity,
+        "entry": entry,
+        "found": rows,
+        "can_match": {mode: {"can": not why, "why_not": why} for mode, why in whys.items()},
+        "alike": alike[:EXAMPLES],
+        "left_out": _left_out_rows(path, found, entry),
+    }
+
+
+def _in_order(sources: Sequence[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(name for named in sources for name in named))
+
+
+def _of_source(name: str, entries: Sequence[str], sources: Sequence[Sequence[str]]) -> dict[str, Any]:
+    named = [entry for entry, its in zip(entries, sources, strict=True) if name in its]
+    new = [entry for entry, its in zip(entries, sources, strict=True) if its[0] == name]
+    return {"entries": len(named), "new": len(new), "examples": (new or named)[:EXAMPLES]}
+
+
+def _left_out_rows(path: Path, found: ConceptFile, entry: str) -> list[dict[str, Any]]:
+    """What was left out of this name, from the file beside a built list, and from reading any other."""
+    on_reading: list[dict[str, Any]] = found.left_out.filter(pc.equal(found.left_out["entry"], entry)).to_pylist()
+    beside = read_left_out(path, found.identity) if found.facts else None
+    if beside is None:
+        return on_reading
+    return [*on_reading, *beside.filter(pc.equal(beside["entry"], entry)).to_pylist()]
