@@ -1,7 +1,7 @@
 """FuDD: the likeliest classes of an image, told apart by texts that set each against the others."""
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,18 @@ class NeededPairs:
     pairs: Integers
     images: Integers
     possible: int
+
+    def covering(self, share: float) -> Self:
+        """The most frequent pairs, the fewest that make up `share` (above 0, to 1) of all occurrences, in order.
+
+        Pairs as frequent as the last of them are in; 1 keeps all, as published. There are many pairs that hardly occur,
+        and each changes few images: to the adapter, one that is left out is a pair without texts.
+        """
+        check_positive("share", share)
+        falling = np.sort(self.images)[::-1]
+        last = np.searchsorted(np.cumsum(falling), min(share, 1.0) * self.images.sum())
+        kept = self.images >= falling[min(last, len(falling) - 1)] if len(falling) else np.empty(0, dtype=np.bool_)
+        return replace(self, pairs=self.pairs[kept], images=self.images[kept])
 
 
 def pairs_needed(logits: Floats, k: int = 10) -> NeededPairs:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adapters.errors import InvalidFeaturesError, ParameterError
 from adapters.features_record import Features, unit_rows
 from adapters.methods import fudd
-from adapters.methods.fudd import DifferentialTexts, pairs_needed, top_classes
+from adapters.methods.fudd import DifferentialTexts, NeededPairs, pairs_needed, top_classes
 from adapters.methods.zero_shot import ZeroShot
 
 
@@ -177,6 +177,26 @@ def test_needed_pairs_in_chunks_equal_those_at_once(monkeypatch):
     assert whole.images.sum() == 50 * 6
 
 
+@given(
+    images=st.lists(st.integers(1, 9), max_size=12),
+    share=st.floats(0.01, 1.0),
+)
+def test_the_most_frequent_pairs_cover_the_share_and_no_fewer_would(images, share):
+    counts = np.array(images, dtype=np.int64)
+    pairs = np.stack([np.arange(len(images)), np.arange(len(images)) + 1], axis=1)
+    kept = NeededPairs(pairs=pairs, images=counts, possible=100).covering(share)
+    left_out = sorted(set(range(len(images))) - set(kept.pairs[:, 0].tolist()))
+    assert kept.pairs[:, 0].tolist() == sorted(kept.pairs[:, 0].tolist())
+    assert kept.images.tolist() == counts[kept.pairs[:, 0]].tolist()
+    assert kept.possible == 100
+    if len(images):
+        assert kept.images.sum() >= share * counts.sum() - 1e-9
+        assert not left_out or counts[left_out].max() < kept.images.min()
+        assert kept.images[kept.images > kept.images.min()].sum() < share * counts.sum()
+    if share == 1.0:
+        assert not left_out
+
+
 def test_describing_the_needed_pairs_only_gives_the_same_logits():
     features = made(texts=2000)
     labels = np.zeros(40, np.int64)
@@ -198,6 +218,8 @@ def test_bad_calls_are_refused():
         DifferentialTexts(k=0).fit(features, labels)
     with pytest.raises(ParameterError, match="`k` must be a whole number above 0; got 0"):
         pairs_needed(np.zeros((2, 3)), 0)
+    with pytest.raises(ParameterError, match="`share` must be a finite number above 0; got 0"):
+        pairs_needed(np.zeros((2, 3)), 2).covering(0)
     with pytest.raises(ParameterError, match="`aggregate` must be one of mean_embedding, mean_similarity; got 'max'"):
         DifferentialTexts(aggregate="max").fit(features, labels)
     alone = replace(features, pair_texts=features.pair_texts[:1], pair_text_classes=np.array([[4, 4]]))
