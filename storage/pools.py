@@ -28,7 +28,8 @@ from storage.pool_rows import (
 )
 from storage.pool_texts import as_text, repaired
 
-__all__ = ["POOL_COLUMNS", "READERS", "LabelFile", "PoolError", "PoolSource", "read_labels", "read_pool", "source_hash"]
+__all__ = ["POOL_COLUMNS", "READERS", "LabelFile", "PoolError", "PoolSource"]
+__all__ += ["read_captions", "read_labels", "read_pool", "source_hash"]
 
 READERS: Mapping[str, PoolReader] = {
     "parquet": PoolReader(parquet_columns, parquet_rows),
@@ -83,6 +84,19 @@ def read_pool(source: PoolSource) -> Iterator[pa.Table]:
     for file in files:
         _require_columns(file, reader.columns(file), named)
     return _read_files(reader, files, source)
+
+
+def read_captions(source: PoolSource) -> Iterator[pa.Array]:
+    """The captions of a pool in stretches of bounded size, in order; null where there is no text.
+
+    Its other columns need not be there. Raises PoolError now for a file or column that is not there.
+    """
+    reader = _reader(source.kind)
+    files = _files(source.path)
+    for file in files:
+        _require_columns(file, reader.columns(file), {"caption": source.caption})
+    raws = (raw for file in files for raw in reader.rows(file, (source.caption,)))
+    return (as_text(raw.table[source.caption], raw.not_text.get(source.caption, ()))[0] for raw in raws)
 
 
 def source_hash(source: PoolSource | LabelFile) -> str:

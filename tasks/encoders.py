@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from features.second_backbone import SecondBackbone, load_second
 
 from features import Encoder, load_encoder, to_unit_rows
+from features.second_backbone import SecondBackbone, load_second
 from storage.errors import NotFoundError
 from storage.feature_store import FeatureStore
 from storage.web import read_images
