@@ -2,24 +2,27 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from flows.class_rules import DEFAULT_METHODS, describe_rule, payment_of
+from flows.class_rules import DEFAULT_METHODS, describe_rule
 from flows.cli_errors import UsageError
 from flows.describe_classes import describe_classes
-from flows.opening import workspace_run
-from flows.recipe import LanguageModel
+from flows.describing import Beside, Describing, describing
+from flows.recipe import LanguageModel, Pairs, Source, read_recipe
 from flows.recipe_files import ListingText
 from flows.recipe_problems import describe_problems
-from storage.ledger import Ledger
+from storage.builds import Builds
+from storage.ledger import Ledger, StepRecord
 from storage.workspace import Workspace
-from tasks.describe import account, estimate_list, spent
+from tasks.confusable import expected_pairs
+from tasks.describe import METHODS_ABOUT_PAIRS, account, estimate_list, spent
+from tasks.name_counts import COUNT_NAMES
+from tasks.run import EncoderChoice
 
 EVENT = "evenly.class-list.submitted"
-
-
+NOTHING_BESIDE = Beside()
 NOTHING_SENT = {"requests_sent": 0, "attempts": 0, "cost_usd": 0.0, "lost_attempts": 0, "lost_usd": 0.0}
 
 
@@ -33,21 +36,28 @@ def language_model(**options: Any) -> LanguageModel:  # noqa: ANN401 - the field
 
 
 def describe_list(
-    listing: ListingText, *, methods: list[str] | None, llm: LanguageModel, root: Path | None
+    listing: ListingText,
+    *,
+    methods: list[str] | None,
+    llm: LanguageModel,
+    root: Path | None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> dict[str, Any]:
     """Describe a class list in this process; counts, and every text with its verdict.
 
     Requests and cost count as of this call: none were sent if the whole step was found in the ledger. `account` is what
-    all runs on the list have cost, None where nothing has a price.
+    all runs on the list have cost, None where nothing has a price. Where names were counted, `names` and
+    `most_frequent` are the tables of the step `count_names`.
     """
-    describe_rule(name=listing.name, text=listing.text, methods=methods, llm=llm)
-    ledger = Ledger(Workspace.at(root))
+    todo = _todo(listing, methods=methods, llm=llm, root=root, beside=beside)
+    ledger = todo.run.ledger
     before = {record.key for record in ledger.records("describe")}
     key = describe_classes(
         name=listing.name,
         text=listing.text,
         methods=methods,
         **llm.model_dump(),
+        **vars(beside),
         root=None if root is None else str(root),
     )
     record = ledger.find(key)
@@ -57,16 +67,79 @@ def describe_list(
     if key in before:
         hits = int(facts["requests_sent"]) + int(facts["cache_hits"])
         facts |= NOTHING_SENT | {"cache_hits": hits}
-    facts["account"] = spent(account(workspace_run(root, payment=payment_of(llm)), listing.name))
-    return {**facts, "step": key, "descriptions": ledger.table(record, "descriptions").to_pylist()}
+    facts["account"] = spent(account(todo.run, listing.name))
+    facts |= {"step": key, "descriptions": ledger.table(record, "descriptions").to_pylist()}
+    counted = None if todo.names is None else ledger.find(COUNT_NAMES.spec(todo.run, (record,), todo.names).key)
+    return facts if counted is None else facts | _counts(ledger, counted)
+
+
+def _todo(
+    listing: ListingText,
+    *,
+    methods: list[str] | tuple[str, ...] | None,
+    llm: LanguageModel,
+    root: Path | None,
+    beside: Beside,
+    quiet: bool = False,
+) -> Describing:
+    return describing(
+        name=listing.name,
+        text=listing.text,
+        methods=methods,
+        llm=llm,
+        encoder=EncoderChoice(),
+        beside=beside,
+        root=root,
+        quiet=quiet,
+    )
+
+
+def _counts(ledger: Ledger, counted: StepRecord) -> dict[str, Any]:
+    tables = {name: ledger.table(counted, name).to_pylist() for name in ("names", "most_frequent")}
+    return {"captions_searched": counted.notes["captions_searched"], **tables}
 
 
 def estimate_listing(
-    listing: ListingText, *, methods: list[str] | tuple[str, ...] | None, llm: LanguageModel, root: Path | None
+    listing: ListingText,
+    *,
+    methods: list[str] | tuple[str, ...] | None,
+    llm: LanguageModel,
+    root: Path | None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> list[dict[str, Any]]:
-    """What describing a class list would ask and cost now, a row for each method; nothing is sent."""
-    rule = describe_rule(name=listing.name, text=listing.text, methods=methods, llm=llm)
-    return estimate_list(workspace_run(root, quiet=True, payment=payment_of(llm)), rule)
+    """What describing a class list would ask and cost now, a row for each method; nothing is sent.
+
+    `pairs_asked` and `pairs_possible` are 0 but for methods about pairs of classes.
+    """
+    todo = _todo(listing, methods=methods, llm=llm, root=root, beside=beside, quiet=True)
+    pairs, possible = ([], 0) if todo.pairs is None else expected_pairs(todo.run, todo.pairs)
+    return [
+        row
+        | {"pairs_asked": len(pairs) if row["method"] in METHODS_ABOUT_PAIRS else 0}
+        | {"pairs_possible": possible if row["method"] in METHODS_ABOUT_PAIRS else 0}
+        for row in estimate_list(todo.run, todo.rule, pairs)
+    ]
+
+
+def beside_of(*, build: str | None, pairs: Pairs, pool: Path | None, caption: str, root: Path | None) -> Beside:
+    """What the options of `evenly describe` name: a build, or a recipe for its latest build and split; a pool."""
+    split = None
+    if build is not None and build.endswith((".yaml", ".yml")):
+        recipe = read_recipe(build)
+        split = None if recipe.labels is None else recipe.labels.split
+        build = f"{recipe.name}-latest"
+    if build is not None:
+        build = str(Builds(Workspace.at(root)).read(build)["build"])
+    source = None if pool is None else Source(kind=_kind(pool), path=str(pool), caption=caption)
+    return Beside(build=build, split=split, pairs=pairs, pool=source)
+
+
+def _kind(pool: Path) -> Literal["parquet", "csv", "jsonl"]:
+    suffix = (pool.with_suffix("") if pool.suffix == ".gz" else pool).suffix.removeprefix(".")
+    for kind in ("parquet", "csv", "jsonl"):
+        if suffix == kind:
+            return kind
+    raise UsageError(f"`--pool` must end in .parquet, .csv or .jsonl; got `{pool}`. Convert it, or rename it.")
 
 
 def submit_list(

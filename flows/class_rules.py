@@ -1,14 +1,17 @@
 """From class lists and recipes to the rules by which they are described and their adapters fitted."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from descriptions.class_list import parse_class_list
 from descriptions.methods import METHODS, UnknownMethodError
-from flows.recipe import ClassListing, LanguageModel, Recipe
+from flows.recipe import ClassListing, LanguageModel, Pairs, Recipe
 from flows.recipe_files import read_listing
 from storage.builds import Builds
-from tasks.describe import DESCRIBE, accepted_texts
+from storage.ledger import StepRecord
+from tasks.confusable import FIND_CONFUSABLE
+from tasks.describe import DESCRIBE, METHODS_ABOUT_PAIRS, accepted_pair_texts, accepted_texts
 from tasks.run import Payment, Run
 
 DEFAULT_METHODS = ("description", "synonyms")
@@ -24,6 +27,14 @@ def describe_rule(
     if unknown:
         raise UnknownMethodError(f"`methods` must be of {', '.join(METHODS)}; got `{unknown[0]}`. Choose one of these.")
     return {"list": name, "text": text, "methods": chosen, "base_url": llm.base_url, "model": llm.model}
+
+
+def pairs_rule(rule: Mapping[str, Any], *, pairs: Pairs, build: str | None, split: str | None) -> dict[str, Any] | None:
+    """The rule of the step `find_confusable` before `describe` by `rule`; None where no method is about pairs."""
+    if METHODS_ABOUT_PAIRS.isdisjoint(rule["methods"]):
+        return None
+    classes = list(parse_class_list(rule["text"], rule["list"]).classes)
+    return {"list": rule["list"], "classes": classes, "build": build, "split": split} | pairs.model_dump(mode="json")
 
 
 def payment_of(llm: LanguageModel) -> Payment:
@@ -42,20 +53,42 @@ def evaluation_rules(run: Run, recipe: Recipe, path: str | Path, build: str) -> 
 
 def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, listing: ClassListing) -> dict[str, Any]:
     file = read_listing(path, listing)
+    split = None if recipe.labels is None else recipe.labels.split
     rule = describe_rule(name=file.name, text=file.text, methods=listing.methods, llm=recipe.llm)
-    key = DESCRIBE.spec(run, (), rule).key
-    described = run.ledger.find(key) is not None
+    wanted = pairs_rule(rule, pairs=listing.pairs, build=build, split=split)
+    described = _finished_description(run, rule, wanted)
     chosen = listing.model_dump(mode="json", include={"aggregate", "templates"})
     return {
         "build": build,
         "list": file.name,
         "classes": list(parse_class_list(file.text, file.name).classes),
         "adapters": list(listing.adapters),
-        "describe": key if described else None,
-        "texts": accepted_texts(run, key) if described else {},
+        "describe": None if described is None else described.key,
+        "texts": {} if described is None else accepted_texts(run, described),
         "contexts": list(listing.contexts),
         "negations": list(listing.negations),
         "rejections": list(listing.rejections),
         "unseen": listing.unseen.model_dump(mode="json"),
-        "split": None if recipe.labels is None else recipe.labels.split,
+        "split": split,
+        **({} if wanted is None else _about_pairs(run, listing, described)),
     } | {name: value for name, value in chosen.items() if value}
+
+
+def _finished_description(run: Run, rule: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> StepRecord | None:
+    """The record of `describe` by the rule, after that of `find_confusable` by `wanted`; None where one is missing."""
+    before: tuple[StepRecord, ...] = ()
+    if wanted is not None:
+        confusable = run.ledger.find(FIND_CONFUSABLE.spec(run, (), wanted).key)
+        if confusable is None:
+            return None
+        before = (confusable,)
+    return run.ledger.find(DESCRIBE.spec(run, before, rule).key)
+
+
+def _about_pairs(run: Run, listing: ClassListing, described: StepRecord | None) -> dict[str, Any]:
+    """The texts about pairs, and about how many pairs of how many they are."""
+    facts = {} if described is None else {name: described.notes[name] for name in ("pairs_asked", "pairs_possible")}
+    return {
+        "pair_texts": [] if described is None else accepted_pair_texts(run, described),
+        "pairs": {"top": listing.pairs.top} | facts,
+    }

@@ -8,7 +8,10 @@ import typer
 from flows.cli_errors import UsageError
 from flows.cli_output import AsJson, Root, print_estimates, print_json, print_rows, print_text
 
-Methods = Annotated[list[str] | None, typer.Option("--method", help="A description method; may be repeated.")]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", "--methods", help="A description method, or several with commas; may be repeated."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +30,13 @@ def describe(
     budget_usd: Annotated[float | None, typer.Option(help="What the list may cost in all its runs.")] = None,
     prompt_usd_per_million: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
     completion_usd_per_million: Annotated[float, typer.Option(help="Price of a million tokens of replies.")] = 0.0,
+    build: Annotated[
+        str | None, typer.Option(help="A build, or a recipe for its latest: which pairs are confused, how names occur.")
+    ] = None,
+    pairs_top: Annotated[int, typer.Option(min=2, help="A pair: both in the top N of a picture or class text.")] = 5,
+    pairs_cover: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of all such that is asked about.")] = 0.9,
+    pool: Annotated[Path | None, typer.Option(help="Count the synonyms in this .parquet, .csv or .jsonl.")] = None,
+    pool_caption: Annotated[str, typer.Option(help="With --pool: its column of captions.")] = "caption",
     *,
     batch: Annotated[bool, typer.Option("--batch", help="Ask through the endpoint's Batch API.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be asked and cost; send nothing.")] = False,
@@ -36,13 +46,17 @@ def describe(
 
     Example: evenly describe recipes/demo_classes.txt
 
+    Example: evenly describe birds.txt --methods differential,synonyms --build latest
+
     Example: evenly describe birds.txt --base-url https://api.openai.com/v1 --model gpt-4.1-mini --budget-usd 2
     --prompt-usd-per-million 0.4 --completion-usd-per-million 1.6 --plan
     """
-    from flows.class_listing import describe_list, estimate_listing, language_model, submit_list
+    from flows.class_listing import beside_of, describe_list, estimate_listing, language_model, submit_list
+    from flows.recipe import Pairs
     from flows.recipe_files import read_class_file
 
     listing = read_class_file(classes)
+    methods = [name.strip() for names in method for name in names.split(",")] if method else None
     llm = language_model(
         base_url=base_url,
         model=model,
@@ -51,26 +65,35 @@ def describe(
         completion_usd_per_million=completion_usd_per_million,
         batch=batch,
     )
+    pairs = Pairs(top=pairs_top, cover=pairs_cover)
+    if submit and (build is not None or pool is not None):
+        raise UsageError(
+            "`--submit` must come without --build and --pool; the deployment knows neither. Leave them out."
+        )
+    beside = beside_of(build=build, pairs=pairs, pool=pool, caption=pool_caption, root=root)
     if plan:
-        rows = estimate_listing(listing, methods=method, llm=llm, root=root)
+        rows = estimate_listing(listing, methods=methods, llm=llm, root=root, beside=beside)
         if as_json:
             print_json({"descriptions": rows})
         else:
             print_estimates(rows)
         return
     if submit:
-        event = submit_list(listing, methods=method, llm=llm, root=root)
+        event = submit_list(listing, methods=methods, llm=llm, root=root)
         if as_json:
             print_json(event)
         else:
             print_text(f"submitted {listing.name} as event {event['event']}")
         return
-    result = describe_list(listing, methods=method, llm=llm, root=root)
+    result = describe_list(listing, methods=methods, llm=llm, root=root, beside=beside)
     if as_json:
         print_json(result)
         return
     print_rows("descriptions", result["descriptions"])
-    facts = {name: value for name, value in result.items() if name != "descriptions"}
+    if "names" in result:
+        print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
+        print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
+    facts = {name: value for name, value in result.items() if name not in {"descriptions", "names", "most_frequent"}}
     print_rows("in all", [facts])
 
 

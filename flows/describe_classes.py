@@ -2,10 +2,11 @@
 
 from prefect import flow
 
-from flows.class_rules import describe_rule, payment_of
-from flows.opening import workspace_run
-from flows.recipe import LanguageModel
+from flows.describing import Beside, describing
+from flows.recipe import LanguageModel, Pairs, Source
+from tasks.confusable import confusable_pairs
 from tasks.describe import DESCRIBE
+from tasks.name_counts import COUNT_NAMES
 from tasks.run import EncoderChoice
 from tasks.step import run_step
 
@@ -23,28 +24,39 @@ def describe_classes(
     prompt_usd_per_million: float = 0.0,
     completion_usd_per_million: float = 0.0,
     batch: bool = False,
+    build: str | None = None,
+    split: str | None = None,
+    pairs: Pairs = Pairs(),  # noqa: B008 - frozen
+    pool: Source | None = None,
     root: str | None = None,
     quiet: bool = False,
 ) -> str:
     """Describe the classes of `text`, one per line, by each of `methods`; the key of the step record.
 
     base_url: `embedded`, or an OpenAI-compatible endpoint, whose key comes from OPENAI_API_KEY. encoder, pretrained:
-    the open_clip model that tells whether a synonym means its own class. budget_usd: what the list may cost in all its
-    runs, at prices in US dollars for a million tokens. batch: send the requests through the endpoint's Batch API.
+    the open_clip model that tells whether a synonym means its own class; that of the build, where one is named.
+    budget_usd: what the list may cost in all its runs, at prices in US dollars for a million tokens. batch: send the
+    requests through the endpoint's Batch API. build, split, pairs, pool: see flows.describing.Beside.
     """
-    llm = LanguageModel(
-        base_url=base_url,
-        model=model,
-        budget_usd=budget_usd,
-        prompt_usd_per_million=prompt_usd_per_million,
-        completion_usd_per_million=completion_usd_per_million,
-        batch=batch,
-    )
-    run = workspace_run(
-        root,
-        quiet=quiet,
+    todo = describing(
+        name=name,
+        text=text,
+        methods=methods,
+        llm=LanguageModel(
+            base_url=base_url,
+            model=model,
+            budget_usd=budget_usd,
+            prompt_usd_per_million=prompt_usd_per_million,
+            completion_usd_per_million=completion_usd_per_million,
+            batch=batch,
+        ),
         encoder=EncoderChoice(model=encoder, pretrained=pretrained),
-        payment=payment_of(llm),
+        beside=Beside(build=build, split=split, pairs=pairs, pool=pool),
+        root=root,
+        quiet=quiet,
     )
-    rule = describe_rule(name=name, text=text, methods=methods, llm=llm)
-    return run_step(run, DESCRIBE, (), rule).key
+    confusable = () if todo.pairs is None else (confusable_pairs(todo.run, todo.pairs),)
+    described = run_step(todo.run, DESCRIBE, confusable, todo.rule)
+    if todo.names is not None:
+        run_step(todo.run, COUNT_NAMES, (described,), todo.names)
+    return described.key

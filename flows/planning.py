@@ -7,12 +7,15 @@ from typing import Any
 import pyarrow.compute as pc
 
 from flows.class_listing import estimate_listing
+from flows.describing import Beside
 from flows.opening import run_in
 from flows.recipe import read_recipe
 from flows.recipe_files import read_listing
 from flows.recipe_steps import steps_of
+from storage.builds import Builds
 from storage.ledger import StepRecord
 from storage.web import read_downloads
+from storage.workspace import Workspace
 from tasks.run import Run
 from tasks.step import Step, summarise
 
@@ -45,13 +48,22 @@ def plan_recipe(recipe: Path, *, root: Path | None = None, limit: int | None = N
 def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | None = None) -> list[dict[str, Any]]:
     """What describing the recipe's class lists would ask and cost, a row per list and method (estimate.Estimate).
 
-    None for a trial: with a `limit`, nothing is described. Pairs that get confused are known once features are there.
+    None for a trial: with a `limit`, nothing is described. Which pairs of classes are confused is taken from the latest
+    build, or where there is none from the class texts; a rebuild takes them from the build that it makes.
     """
     chosen = read_recipe(recipe)
+    builds, latest = Builds(Workspace.at(root)), f"{chosen.name}-latest"
+    split = None if chosen.labels is None else chosen.labels.split
     return [
         row
         for listing in (() if limit else chosen.classes)
-        for row in estimate_listing(read_listing(recipe, listing), methods=listing.methods, llm=chosen.llm, root=root)
+        for row in estimate_listing(
+            read_listing(recipe, listing),
+            methods=listing.methods,
+            llm=chosen.llm,
+            root=root,
+            beside=Beside(build=builds.alias(latest), split=split, pairs=listing.pairs),
+        )
     ]
 
 

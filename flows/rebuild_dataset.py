@@ -46,6 +46,7 @@ def rebuild_dataset(
             max_change=chosen.guard.max_change,
         )
         extract_features(run, manifest)
+        build, root_of_run = str(manifest["build"]), str(run.workspace.root)
         for listing in () if limit else chosen.classes:
             classes = read_listing(recipe, listing)
             describe_classes(
@@ -53,10 +54,12 @@ def rebuild_dataset(
                 text=classes.text,
                 methods=list(listing.methods),
                 **chosen.llm.model_dump(),
-                encoder=chosen.features.model,
-                pretrained=chosen.features.pretrained,
-                root=str(run.workspace.root),
+                build=build,
+                split=None if chosen.labels is None else chosen.labels.split,
+                pairs=listing.pairs,
+                root=root_of_run,
                 quiet=quiet,
             )
-            fit_adapters(recipe=recipe, build=str(manifest["build"]), root=str(run.workspace.root), quiet=quiet)
-        return str(manifest["build"])
+        if chosen.classes and not limit:
+            fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
+        return build

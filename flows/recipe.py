@@ -187,11 +187,22 @@ class Unseen(Section):
     far: tuple[str, ...] = ()
 
 
+class Pairs(Section):
+    """Which classes are taken for each other: pairs with both in the `top` likeliest of a train or val picture.
+
+    Of these the most frequent, as few as make up the share `cover` of all occurrences. FuDD has 10 and 1.
+    """
+
+    top: Annotated[int, Field(ge=2)] = 5
+    cover: Share = 0.9
+
+
 class ClassListing(Section):
     """A class list, the ways to describe it and the adapters to fit on it.
 
     `contexts` and `negations` are templates with {} for the class ("a drawing of a {}", "a photo without a {}") and
-    `rejections` names of what is none of the classes: texts for the adapters and scores that use them. `templates` make
+    `rejections` names of what is none of the classes: texts for the adapters and scores that use them, beside those of
+    the methods contexts, negations and near_misses. `pairs` are what differential is about. `templates` make
     a set of texts of that name, each class the mean of its filled templates. `aggregate` says how the texts of a class
     count together for the adapter `vcd` and the audit of descriptions; None: the mean of similarities, as published.
     """
@@ -206,11 +217,22 @@ class ClassListing(Section):
         "gda",
     )
     aggregate: Aggregate | None = None
+    pairs: Pairs = Pairs()
     templates: tuple[Template, ...] = ()
     contexts: tuple[Template, ...] = ()
     negations: tuple[Template, ...] = ()
     rejections: tuple[str, ...] = ()
     unseen: Unseen = Unseen()
+
+    @model_validator(mode="after")
+    def _texts_for_adapters(self) -> "ClassListing":
+        if "fudd" in self.adapters and "differential" not in self.methods:
+            raise ValueError(
+                "adapter fudd needs texts about pairs of classes: the method differential; it is not there"
+            )
+        if "perceptionclip" in self.adapters and not self.contexts and "contexts" not in self.methods:
+            raise ValueError("adapter perceptionclip needs contexts or the method contexts; got neither")
+        return self
 
 
 class LanguageModel(Section):

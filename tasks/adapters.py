@@ -21,13 +21,18 @@ from tasks.evaluation_tables import further_tables
 from tasks.labelled_rows import LabelledRows, labelled_rows, needs_second
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
+from tasks.text_sources import SCHEMA, in_words, text_sources
+
+NOT_DESCRIBED = (
+    "the list has not been described as the recipe says, so no generated text is used: `evenly rebuild` describes it"
+)
 
 
 def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """Fit the adapters of the rule on the labelled kept pairs of a build and evaluate them once on the test part.
 
     Tables: `results`, `curves` and `per_class` as Evaluation has them; `split` (uid, class, group, part);
-    `predictions`, one row per adapter and test picture; and those of `further_tables`.
+    `predictions`, one row per adapter and test picture; `texts` as `text_sources` has it; those of `further_tables`.
     """
     manifest = Builds(run.workspace).read(rule["build"])
     rows = labelled_rows(run, manifest, rule, adapters=rule["adapters"])
@@ -40,8 +45,9 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
         classes=rows.classes,
         seed=run.seed,
         adapters=["zero_shot", *rule["adapters"]],
-        settings={"vcd": {"aggregate": rule["aggregate"]}} if rule.get("aggregate") else {},
+        settings=_settings(rule),
     )
+    sources = text_sources(rule)
     _save(run, rule, manifest, rows, evaluation)
     parts = {"class": rows.pairs["label"], "group": pa.array(rows.groups), "part": pa.array(rows.split)}
     tables = {
@@ -50,9 +56,18 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
         "per_class": pa.Table.from_pandas(evaluation.per_class, preserve_index=False),
         "split": pa.table({"uid": rows.pairs["uid"], **parts}),
         "predictions": _predictions(rows, evaluation),
+        "texts": pa.Table.from_pylist(sources, schema=SCHEMA),
         **further_tables(run, manifest, rule, rows, evaluation),
     }
-    return StepOutput(tables=tables, notes={"notes": [*rows.notes, *evaluation.notes], "list": rule["list"]})
+    undescribed = [] if rule["describe"] else [NOT_DESCRIBED]
+    notes = [*rows.notes, *undescribed, *in_words(sources), *evaluation.notes]
+    return StepOutput(tables=tables, notes={"notes": notes, "list": rule["list"]})
+
+
+def _settings(rule: Rule) -> dict[str, dict[str, Any]]:
+    """Parameters that the recipe fixes: how texts count together, and among how many classes pairs were sought."""
+    settings: dict[str, dict[str, Any]] = {"vcd": {"aggregate": rule["aggregate"]}} if rule.get("aggregate") else {}
+    return settings | ({"fudd": {"k": rule["pairs"]["top"]}} if "pairs" in rule else {})
 
 
 def _predictions(rows: LabelledRows, evaluation: Evaluation) -> pa.Table:
@@ -125,5 +140,5 @@ def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
 
 
 EVALUATE_ADAPTERS = Step(
-    name="evaluate_adapters", compute=evaluate_adapters, version=3, inputs=_hash_build, model=encoder_of, seeded=True
+    name="evaluate_adapters", compute=evaluate_adapters, version=4, inputs=_hash_build, model=encoder_of, seeded=True
 )

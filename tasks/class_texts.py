@@ -14,6 +14,9 @@ from tasks.run import Run
 SYNONYMS = ("synonyms", "llm_synonyms")
 """Methods whose texts are other names of a class."""
 
+BESIDE = {"contexts": "contexts", "negations": "negations", "rejections": "near_misses"}
+"""What a rule names beside prototypes, and the method that generates texts of this kind."""
+
 
 def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record that hold texts other than prototypes."""
@@ -27,13 +30,35 @@ def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
     if described:
         found["class_texts"] = single(text_rows(run, [text for _, text in described]))
         found["class_text_labels"] = np.array([position for position, _ in described], dtype=np.int64)
-    if rule.get("contexts"):
-        found["context_prototypes"] = np.stack([filled_templates(run, classes, [each]) for each in rule["contexts"]])
-    if rule.get("negations"):
-        found["negation_prototypes"] = filled_templates(run, classes, rule["negations"])
-    if rule.get("rejections"):
-        found["rejection_prototypes"] = single(text_rows(run, rule["rejections"]))
+    if contexts := texts_beside(rule, "contexts"):
+        found["context_prototypes"] = np.stack([filled_templates(run, classes, [each]) for each in contexts])
+    if negations := texts_beside(rule, "negations"):
+        found["negation_prototypes"] = filled_templates(run, classes, negations)
+    if rejections := texts_beside(rule, "rejections"):
+        found["rejection_prototypes"] = single(text_rows(run, rejections))
+    if "pair_texts" in rule:
+        found |= _pair_texts(run, classes, rule["pair_texts"])
     return found
+
+
+def texts_beside(rule: Mapping[str, Any], kind: str) -> list[str]:
+    """The texts of a kind of BESIDE, each once: those that the rule gives by hand, then the generated ones."""
+    return list(dict.fromkeys([*rule.get(kind, ()), *generated_texts(rule, kind)]))
+
+
+def generated_texts(rule: Mapping[str, Any], kind: str) -> list[str]:
+    """The texts of a kind of BESIDE that a method gave and nobody by hand, each once."""
+    per_class = rule["texts"].get(BESIDE[kind], {})
+    given = set(rule.get(kind, ()))
+    return list(dict.fromkeys(text for texts in per_class.values() for text in texts if text not in given))
+
+
+def _pair_texts(run: Run, classes: Sequence[str], texts: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """The fields of texts of one class as against another; empty ones where there are none, so that this is known."""
+    places = {name: place for place, name in enumerate(classes)}
+    rows = text_rows(run, [*classes, *(text for _, _, text in texts)])[len(classes) :]
+    pairs = [(places[name], places[other]) for name, other, _ in texts]
+    return {"pair_texts": single(rows), "pair_text_classes": np.array(pairs, dtype=np.int64).reshape(-1, 2)}
 
 
 def filled_templates(run: Run, classes: Sequence[str], templates: Sequence[str]) -> Floats:
@@ -49,7 +74,8 @@ def prototypes(run: Run, rule: Mapping[str, Any]) -> dict[str, Floats]:
     Always the mean of embeddings: most adapters need one vector of unit length per class. docs/classes.md has the other
     ways to let several texts count.
     """
-    texts: dict[str, dict[str, list[str]]] = {"names": {name: [name] for name in rule["classes"]}} | rule["texts"]
+    of_methods = {kind: texts for kind, texts in rule["texts"].items() if kind not in BESIDE.values()}
+    texts: dict[str, dict[str, list[str]]] = {"names": {name: [name] for name in rule["classes"]}} | of_methods
     weights = {}
     for kind, per_class in texts.items():
         ordered = [per_class.get(name) or [name] for name in rule["classes"]]

@@ -1,52 +1,75 @@
 """Describe a class list through a chat endpoint: the embedded one, started for the purpose, or any other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from descriptions.budget import Budget
 from descriptions.chat import Chat
 from descriptions.class_list import ClassList, parse_class_list
 from descriptions.client import ChatClient
-from descriptions.describe import describe
+from descriptions.describe import Pairs, describe
 from descriptions.descriptions import ACCEPTED, Descriptions
 from descriptions.embedded_llm import embedded_identity, embedded_llm, embedded_name
 from descriptions.endpoint import Endpoint, Prices
 from descriptions.estimate import estimate
 from descriptions.grounding import Grounding
-from descriptions.methods import chosen_methods
+from descriptions.method import DescriptionMethod
+from descriptions.methods import METHODS, chosen_methods
 from descriptions.methods.synonyms import consistent_synonyms
 from descriptions.rehearsal import Rehearsal
-from storage.ledger import StepOutput
+from storage.ledger import StepOutput, StepRecord
 from storage.requests import Requests
 from storage.spending import SpendingJournal
 from storage.wordnet import load_noun_synsets
 from tasks.batches import batch_client
+from tasks.class_texts import SYNONYMS
+from tasks.confusable import named_pairs
 from tasks.encoders import encoder_identity, text_rows
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
 CONCURRENCY = 4
 TIMEOUT_S = 120.0
+METHODS_ABOUT_PAIRS = frozenset(method.name for method in chosen_methods(list(METHODS)) if method.scope == "pair")
 
 
-def describe_list(run: Run, _before: Records, rule: Rule) -> StepOutput:
-    """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took."""
+def describe_list(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took.
+
+    Methods about pairs ask about those of the record of `find_confusable` in `before`, and notes say how many.
+    """
     class_list = parse_class_list(rule["text"], rule["list"])
     methods = chosen_methods(rule["methods"], small_model=_is_embedded(rule))
     budget = account(run, rule["list"])
+    pairs = [pair for record in before for pair in named_pairs(run, record)]
     with _endpoint(rule) as endpoint:
         client = _client(run, endpoint, class_list=class_list.name, budget=budget)
         grounding = Grounding(load_noun_synsets())
-        with run.progress.bar("describing classes", len(class_list.classes) * len(methods)) as advance:
+        with run.progress.bar("describing classes", _askings(methods, len(class_list.classes), len(pairs))) as advance:
             found = describe(
-                class_list, methods=methods, client=client, grounding=grounding, progress=lambda *_: advance(1)
+                class_list,
+                methods=methods,
+                client=client,
+                grounding=grounding,
+                pairs=pairs,
+                progress=lambda *_: advance(1),
             )
     found = _with_consistent_synonyms(run, class_list, found)
-    return StepOutput(tables={"descriptions": found.table}, notes=found.summary() | {"account": spent(budget)})
+    notes = found.summary() | {"account": spent(budget)}
+    return StepOutput(
+        tables={"descriptions": found.table}, notes=notes | {k: v for record in before for k, v in record.notes.items()}
+    )
+
+
+def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:
+    """What `describe` counts in its progress: classes, pairs or the list, by each method about them."""
+    counts = {"class": n_classes, "pair": n_pairs, "list": 1}
+    return sum(counts[method.scope] for method in methods)
 
 
 def _client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> Chat:
@@ -59,7 +82,8 @@ def _client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | N
 def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptions) -> Descriptions:
     """Reject synonyms that lie nearer to another class than to their own, as REAL does."""
     table = found.table
-    at = np.flatnonzero(pc.and_(pc.equal(table["method"], "synonyms"), pc.equal(table["verdict"], ACCEPTED)).to_numpy())
+    other_names = pc.is_in(table["method"], pa.array(SYNONYMS))
+    at = np.flatnonzero(pc.and_(other_names, pc.equal(table["verdict"], ACCEPTED)).to_numpy())
     if not len(at):
         return found
     classes = list(class_list.classes)
@@ -93,7 +117,7 @@ def spent(budget: Budget | None) -> dict[str, Any] | None:
     return None if budget is None else budget.summary()
 
 
-def estimate_list(run: Run, rule: Rule) -> list[dict[str, Any]]:
+def estimate_list(run: Run, rule: Rule, pairs: Pairs = ()) -> list[dict[str, Any]]:
     """What describing the list would ask and cost now, a row for each method (estimate.Estimate); nothing is sent."""
     embedded = _is_embedded(rule)
     rehearsal = Rehearsal(
@@ -107,6 +131,7 @@ def estimate_list(run: Run, rule: Rule) -> list[dict[str, Any]]:
         rehearsal=rehearsal,
         prices=_prices(run),
         grounding=Grounding(load_noun_synsets()),
+        pairs=pairs,
     )
     return [one.row() for one in found]
 
@@ -129,21 +154,29 @@ def _model(_run: Run, rule: Rule) -> str:
     return f"{identity} {rule['model']}"
 
 
-def accepted_texts(run: Run, key: str) -> dict[str, dict[str, list[str]]]:
-    """The accepted texts of a finished description: method -> class -> texts."""
-    record = run.ledger.find(key)
+def accepted_texts(run: Run, described: StepRecord) -> dict[str, dict[str, list[str]]]:
+    """The accepted texts about classes: method -> class -> texts; the class "" stands for the list as a whole."""
     texts: dict[str, dict[str, list[str]]] = {}
-    if record is None:
-        return texts
-    table = run.ledger.table(record, "descriptions", ["class", "method", "text", "verdict"])
-    rows: list[dict[str, Any]] = table.filter(pc.equal(table["verdict"], ACCEPTED)).to_pylist()
-    for row in rows:
-        texts.setdefault(row["method"], {}).setdefault(row["class"], []).append(row["text"])
+    for row in _accepted(run, described):
+        if row["method"] not in METHODS_ABOUT_PAIRS:
+            texts.setdefault(row["method"], {}).setdefault(row["class"], []).append(row["text"])
     return texts
 
 
+def accepted_pair_texts(run: Run, described: StepRecord) -> list[list[str]]:
+    """[class, class that it is told from, text] for each accepted text about a pair, in the order of the table."""
+    rows = _accepted(run, described)
+    return [[row["class"], row["other"], row["text"]] for row in rows if row["method"] in METHODS_ABOUT_PAIRS]
+
+
+def _accepted(run: Run, described: StepRecord) -> list[dict[str, Any]]:
+    table = run.ledger.table(described, "descriptions", ["class", "method", "text", "verdict", "other"])
+    rows: list[dict[str, Any]] = table.filter(pc.equal(table["verdict"], ACCEPTED)).to_pylist()
+    return rows
+
+
 def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    return {"encoder": encoder_identity(run)} if "synonyms" in rule["methods"] else {}
+    return {"encoder": encoder_identity(run)} if {*SYNONYMS} & {*rule["methods"]} else {}
 
 
 DESCRIBE = Step(name="describe", compute=describe_list, inputs=_inputs, model=_model)

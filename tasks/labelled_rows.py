@@ -25,22 +25,32 @@ Strings = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LabelledRows:
-    """Labelled pictures (n), in the order of their uids, and the texts of their classes.
+class LabelledPairs:
+    """Labelled pictures (n), in the order of their uids: which class and part each is of.
 
-    `pairs` has uid, image_id, label, caption and url; `prototypes` class vectors (c, d) per set of texts, "names"
-    first. `unseen` are pictures of none of the classes, by set. `notes` say what was left out.
+    `pairs` has uid, image_id, label, caption and url; `labels` (n,) are places in `classes`; `split` (n,) is "train",
+    "val" or "test"; `groups` (n,) names what never parts. `notes` say what was left out.
     """
 
     pairs: pa.Table
-    features: Features
     labels: Integers
     split: Strings
     groups: Strings
     classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledRows(LabelledPairs):
+    """Labelled pictures with their features and the texts of their classes.
+
+    `prototypes` are class vectors (c, d) per set of texts, "names" first; `unseen` pictures of none of the classes, by
+    set.
+    """
+
+    features: Features
     prototypes: Mapping[str, Floats]
     unseen: Mapping[str, Features]
-    notes: tuple[str, ...]
 
 
 def labelled_rows(
@@ -51,41 +61,54 @@ def labelled_rows(
     The pool of `unlabelled` pictures is the kept pairs without a label of the list or of the unseen sets that have no
     twin among the val and test pictures. Rows by the second backbone are made only where one of `adapters` needs them.
     """
-    _check_encoder(run, manifest)
+    check_encoder(run, manifest)
     run = run if any(needs_second(name) for name in adapters) else replace(run, second=None)
-    everyone, groups_of_all = _groups(run, manifest)
-    kept = kept_pairs(run, manifest)
-    groups = groups_of_all[pc.index_in(kept["uid"], everyone).to_numpy()]
-    classes = tuple(rule["classes"])
-    known = pc.fill_null(pc.is_in(kept["label"], pa.array(classes, pa.string())), False).to_numpy()
+    kept, groups = _kept_with_groups(run, manifest)
+    found = _labelled(run, rule, kept, groups)
+    judged = set(found.groups[found.split != "train"].tolist())
     names = kept["label"].to_pylist()
-    labels = np.array([classes.index(names[at]) for at in np.flatnonzero(known)], dtype=np.int64)
-    rows, own_groups = kept.filter(pa.array(known)), groups[known]
-    split, stays, notes = _split(run, rule, rows, own_groups, labels)
-    rows, own_groups, labels, split = rows.filter(pa.array(stays)), own_groups[stays], labels[stays], split[stays]
-    judged = set(own_groups[split != "train"].tolist())
     unseen = {name: np.isin(names, list(wanted)) for name, wanted in rule.get("unseen", {}).items() if wanted}
-    claimed = np.logical_or.reduce([known, *unseen.values()])
+    claimed = np.logical_or.reduce([_of_classes(kept, found.classes), *unseen.values()])
     free = ~claimed & ~np.isin(groups, list(judged))
     texts = class_texts(run, rule)
-    features = _image_features(run, manifest, rows, captions=True)
+    features = _image_features(run, manifest, found.pairs, captions=True)
     pool = _image_features(run, manifest, kept.filter(pa.array(free)), captions=False)
     shared = texts | {"unlabelled": pool.image, "unlabelled_second": pool.second}
     return LabelledRows(
-        pairs=rows,
+        **vars(found),
         features=_with(features, shared),
-        labels=labels,
-        split=split,
-        groups=own_groups,
-        classes=classes,
         prototypes=prototypes(run, rule),
         unseen={
             name: _with(_image_features(run, manifest, kept.filter(pa.array(mask)), captions=False), texts)
             for name, mask in unseen.items()
             if mask.any()
         },
+    )
+
+
+def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> LabelledPairs:
+    """What `labelled_rows` is made of, before any feature is read or made."""
+    return _labelled(run, rule, *_kept_with_groups(run, manifest))
+
+
+def _labelled(run: Run, rule: Mapping[str, Any], kept: pa.Table, groups: Strings) -> LabelledPairs:
+    classes = tuple(rule["classes"])
+    known = _of_classes(kept, classes)
+    rows, own_groups = kept.filter(pa.array(known)), groups[known]
+    labels = np.array([classes.index(name) for name in rows["label"].to_pylist()], dtype=np.int64)
+    split, stays, notes = _split(run, rule, rows, own_groups, labels)
+    return LabelledPairs(
+        pairs=rows.filter(pa.array(stays)),
+        labels=labels[stays],
+        split=split[stays],
+        groups=own_groups[stays],
+        classes=classes,
         notes=notes,
     )
+
+
+def _of_classes(kept: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(pc.is_in(kept["label"], pa.array(classes, pa.string())), False))
 
 
 def needs_second(adapter: str) -> bool:
@@ -94,7 +117,7 @@ def needs_second(adapter: str) -> bool:
     return "second" in {*kind.needs, *kind.row_needs}
 
 
-def _check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
+def check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
     """Refuse to compare pictures and texts of two encoders."""
     made, chosen = manifest["encoder"]["identity"], encoder_identity(run)
     if made != chosen:
@@ -104,8 +127,8 @@ def _check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Array, Strings]:
-    """Every uid of the build, and its group joined with those of all its merged twins."""
+def _kept_with_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings]:
+    """The kept pairs as `kept_pairs` has them, and each one's group joined with those of all its merged twins."""
     samples = Samples(run.workspace, manifest["recipe_name"])
     version = manifest["samples"]["version"]
     everyone = samples.read(version, ["uid", "group"])
@@ -114,7 +137,9 @@ def _groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Array, Strings]:
         if step["counts"].get("merged") and step["name"] != "collect":
             table = samples.read(version, ["uid", f"{step['name']}_into"], f"{step['name']}_into IS NOT NULL")
             merged += zip(table["uid"].to_pylist(), table[f"{step['name']}_into"].to_pylist(), strict=True)
-    return everyone["uid"].combine_chunks(), twins(everyone["uid"].to_pylist(), everyone["group"].to_pylist(), merged)
+    groups = twins(everyone["uid"].to_pylist(), everyone["group"].to_pylist(), merged)
+    kept = kept_pairs(run, manifest)
+    return kept, groups[pc.index_in(kept["uid"], everyone["uid"].combine_chunks()).to_numpy()]
 
 
 def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:

@@ -1,0 +1,67 @@
+"""What describing a class list takes: its run, and the rules of its steps."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flows.class_rules import describe_rule, pairs_rule, payment_of
+from flows.opening import build_run, workspace_run
+from flows.recipe import LanguageModel, Pairs, Source
+from storage.builds import Builds
+from storage.pools import PoolSource
+from tasks.class_texts import SYNONYMS
+from tasks.run import EncoderChoice, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing:
+    """The run, and the rules of `describe`, `find_confusable` and `count_names`; None: there is no need of the step."""
+
+    run: Run
+    rule: dict[str, Any]
+    pairs: dict[str, Any] | None
+    names: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a description may draw on beside the class list: a build, or a pool of captions.
+
+    `build` gives the encoder and the pictures that tell which pairs of classes are taken for each other, in the parts
+    of the file `split`, and the captions in which names are counted; `pool` other captions than those.
+    """
+
+    build: str | None = None
+    split: str | None = None
+    pairs: Pairs = field(default_factory=Pairs)
+    pool: Source | None = None
+
+
+def describing(
+    *,
+    name: str,
+    text: str,
+    methods: list[str] | tuple[str, ...] | None,
+    llm: LanguageModel,
+    encoder: EncoderChoice,
+    beside: Beside,
+    root: str | os.PathLike[str] | None,
+    quiet: bool,
+) -> Describing:
+    """The steps of one class list. Raises ClassListError and UnknownMethodError before anything is started."""
+    rule = describe_rule(name=name, text=text, methods=methods, llm=llm)
+    if beside.build is None:
+        run, build = workspace_run(root, quiet=quiet, encoder=encoder), None
+    else:
+        run = build_run(beside.build, root=root, quiet=quiet)
+        build = str(Builds(run.workspace).read(beside.build)["build"])
+    if beside.pool is not None:
+        source = PoolSource(**beside.pool.model_dump())
+        run = replace(run, sources=(replace(source, path=run.locate(source.path)),))
+    counts = {*SYNONYMS} & {*rule["methods"]} and (build is not None or beside.pool is not None)
+    return Describing(
+        run=replace(run, payment=payment_of(llm)),
+        rule=rule,
+        pairs=pairs_rule(rule, pairs=beside.pairs, build=build, split=beside.split),
+        names={"list": name, "build": build if beside.pool is None else None} if counts else None,
+    )
