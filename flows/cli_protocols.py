@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_evaluation_tables import measured, with_interval
 from flows.cli_output import AsJson, print_json, print_rows, print_text
 
 Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows to unit length.")]
@@ -36,12 +37,23 @@ def base_to_new(
     if as_json:
         print_json(result)
         return
-    shown = ("data_set", "base", "base_low", "base_high", "new", "new_low", "new_high", "harmonic_mean")
     print_rows(
-        f"base to new, {result['adapter']}", [{name: row[name] for name in shown} for row in result["data_sets"]]
+        f"base to new, {result['adapter']}: accuracy with 95 % intervals",
+        [
+            {
+                "data_set": row["data_set"],
+                "base": measured(row, "base"),
+                "new": measured(row, "new"),
+                "harmonic_mean": row["harmonic_mean"],
+            }
+            for row in result["data_sets"]
+        ],
     )
     print_text(f"mean of the harmonic means {result['mean_of_harmonic_means']:.4f}")
     print_text(f"harmonic mean of the averages {result['harmonic_mean_of_averages']:.4f}")
+    kept = [row["data_set"] for row in result["data_sets"] if row["kept_zero_shot"]]
+    if kept:
+        print_text(f"zero-shot kept, validation shows no gain: {', '.join(kept)}")
 
 
 def sessions(
@@ -64,5 +76,18 @@ def sessions(
     if as_json:
         print_json(result)
         return
-    print_rows("sessions", result["sessions"])
+    print_rows(
+        "accuracy over the classes seen so far, with 95 % intervals",
+        [
+            {
+                "session": row["session"],
+                "classes": row["classes"],
+                "rows": row["rows"],
+                "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
+                "old": row["old"],
+                "new": row["new"],
+            }
+            for row in result["sessions"]
+        ],
+    )
     print_text(f"average {result['average']:.4f}, performance drop {result['performance_drop']:.4f}")

@@ -54,6 +54,7 @@ def _base_to_new(
         validation_labels=parts.val.labels,
         test=parts.test.features,
         test_labels=parts.test.labels,
+        test_groups=parts.test.groups,
         grid=open_grid(kind, fixed),
         fixed=fixed,
         guard=guard,
@@ -88,6 +89,7 @@ def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool
         [_session(parts.train, classes) for classes in split_sessions(n_classes, first=first, step=step)],
         test=parts.test.features,
         test_labels=parts.test.labels,
+        test_groups=parts.test.groups,
     )
     return {
         "adapter": "gda_incremental",

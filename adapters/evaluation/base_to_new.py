@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from adapters.contract import Adapter, Grid
 from adapters.errors import ParameterError
@@ -17,8 +18,8 @@ from adapters.search import Tuned, tune
 class BaseToNew:
     """Accuracy of base classes among base and of new classes among new, in 0 to 1, NaN without test rows.
 
-    The intervals are 95 %, over resamples of the test rows. `harmonic_mean` is that of the two. `tuned` is the adapter
-    as found on the base classes alone.
+    The intervals are 95 %, over resamples of the groups of test rows. `harmonic_mean` is that of the two. `tuned` is
+    the adapter as found on the base classes alone.
     """
 
     base: float
@@ -40,6 +41,7 @@ def evaluate_base_to_new(
     validation_labels: Integers,
     test: Features,
     test_labels: Integers,
+    test_groups: npt.NDArray[Any] | None = None,
     grid: Grid | None = None,
     fixed: Mapping[str, Any] | None = None,
     guard: bool = True,
@@ -48,9 +50,10 @@ def evaluate_base_to_new(
     """Tune `adapter` on the base classes, then fit it with its choice on base rows and the prototypes of all classes.
 
     Labels are positions in the prototypes of `train`. Rows of new classes in train and validation are not looked at;
-    what else describes a class (texts, contexts) goes with it. `grid`, `fixed` and `guard` are those of `tune`; `seed`
-    is that of the intervals.
+    what else describes a class (texts, contexts) goes with it. `test_groups` (rows,) are resampled (None: the rows);
+    `grid`, `fixed` and `guard` are those of `tune`; `seed` is that of the intervals.
     """
+    groups = np.arange(len(test)) if test_groups is None else np.asarray(test_groups)
     base, new = split_classes(len(train.required_prototypes(by=adapter.__name__)))
     fit_rows = _rows_of(train, train_labels, base, like=train)
     val_rows = _rows_of(validation, validation_labels, base, like=train)
@@ -68,7 +71,10 @@ def evaluate_base_to_new(
     base_test, new_test = (_rows_of(test, test_labels, classes, like=train) for classes in (base, new))
     right_base = tuned.adapter.predict(of_classes(base_test[0], base)) == base_test[1]
     right_new = on_all.decision_function(new_test[0])[:, new].argmax(axis=1) == new_test[1] - len(base)
-    among_base, among_new = (bootstrap_accuracy(right, seed=seed) for right in (right_base, right_new))
+    among_base, among_new = (
+        bootstrap_accuracy(right, groups=groups[np.isin(test_labels, classes)], seed=seed)
+        for right, classes in ((right_base, base), (right_new, new))
+    )
     return BaseToNew(
         base=among_base.estimate,
         new=among_new.estimate,

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from adapters.contract import check_positive
 from adapters.errors import ParameterError
+from adapters.evaluation.bootstrap import bootstrap_accuracy
 from adapters.evaluation.measures import accuracy
 from adapters.features_record import Features, Floats, Integers, checked_labels
 
@@ -30,7 +32,8 @@ class SessionResults:
     """What `evaluate_sessions` found, accuracies in 0 to 1.
 
     `sessions`, one row per session: session (from 1), classes (seen so far), rows (test rows of these), accuracy over
-    them, and of it old (test rows of classes of earlier sessions) and new (of this one); NaN without such rows.
+    them with its 95 % interval low to high, and of it old (test rows of classes of earlier sessions) and new (of this
+    one); NaN without such rows.
     `average` is the mean of the accuracies, `drop` the first minus the last.
     """
 
@@ -45,13 +48,17 @@ def evaluate_sessions(
     *,
     test: Features,
     test_labels: Integers,
+    test_groups: npt.NDArray[Any] | None = None,
+    seed: int = 0,
 ) -> SessionResults:
     """Hand `adapter` one session after the other and judge it after each on the test rows of the classes seen so far.
 
     A row is judged among the seen classes only. `test_labels` are positions in the class list of the last session; rows
-    of classes that never come are never judged. The adapter goes on from what it knows: hand in a new one.
+    of classes that never come are never judged. Intervals resample the `test_groups` (rows,), None: the rows, by
+    `seed`. The adapter goes on from what it knows: hand in a new one.
     """
     labels = checked_labels(test_labels, n=len(test), n_classes=int(np.max(test_labels, initial=0)) + 1)
+    groups = np.arange(len(test)) if test_groups is None else np.asarray(test_groups)
     rows = replace(test, prototypes=None)
     table: list[dict[str, float]] = []
     before: set[int] = set()
@@ -62,12 +69,15 @@ def evaluate_sessions(
         truth = labels[here]
         predictions = seen[adapter.decision_function(rows.rows(here))[:, seen].argmax(axis=1)] if len(here) else truth
         old = np.isin(truth, list(before))
+        over_all = bootstrap_accuracy(predictions == truth, groups=groups[here], seed=seed)
         table.append(
             {
                 "session": len(table) + 1,
                 "classes": len(seen),
                 "rows": len(here),
-                "accuracy": accuracy(predictions, truth),
+                "accuracy": over_all.estimate,
+                "low": over_all.low,
+                "high": over_all.high,
                 "old": accuracy(predictions[old], truth[old]),
                 "new": accuracy(predictions[~old], truth[~old]),
             }

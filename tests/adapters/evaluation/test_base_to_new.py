@@ -15,6 +15,7 @@ from adapters.evaluation.base_to_new import (
     of_classes,
     split_classes,
 )
+from adapters.evaluation.bootstrap import bootstrap_accuracy
 from adapters.methods.gda import GDA
 from adapters.methods.gda_base_to_new import GDABaseToNew
 from adapters.methods.zero_shot import ZeroShot
@@ -149,3 +150,16 @@ def test_all_that_describes_a_class_goes_with_it(digits):
     bare = of_classes(replace(digits.part(0, 5)[0]), np.arange(3))
     assert bare.class_texts is None
     assert len(bare.prototypes) == 3
+
+
+def test_intervals_resample_the_groups_of_test_rows(digits):
+    test_groups = np.arange(600) // 60
+    found, by_rows = (
+        evaluate_base_to_new(ZeroShot, **parts(digits), **given) for given in ({"test_groups": test_groups}, {})
+    )
+    features, labels = digits.part(600, 1200)
+    base = labels < 5
+    right = (features.image @ features.prototypes[:5].T).argmax(axis=1)[base] == labels[base]
+    assert found.base_interval == bootstrap_accuracy(right, groups=test_groups[base], seed=0)
+    assert by_rows.base_interval == bootstrap_accuracy(right, seed=0)
+    assert found.new_interval != by_rows.new_interval

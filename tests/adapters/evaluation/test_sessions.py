@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from adapters.errors import InvalidFeaturesError, ParameterError
+from adapters.evaluation.bootstrap import bootstrap_accuracy
 from adapters.evaluation.sessions import evaluate_sessions, split_sessions, summarise
 from adapters.methods.gda_incremental import GDAIncremental
 
@@ -40,6 +41,22 @@ def test_each_session_is_judged_over_the_classes_seen_so_far(digits, grow):
     accuracies = [row[2] for row in expected]
     assert found.average == pytest.approx(np.mean(accuracies))
     assert found.drop == pytest.approx(accuracies[0] - accuracies[2])
+
+
+def test_intervals_resample_the_groups_of_the_rows_seen_so_far(digits):
+    (test, truth), groups = digits.part(300, 1300), np.arange(1000) // 50
+    given = {"test": test, "test_labels": truth}
+    found, by_rows = (
+        evaluate_sessions(GDAIncremental(), sessions_of(digits, [range(5), range(5, 10)]), **given, **more).sessions
+        for more in ({"test_groups": groups}, {})
+    )
+    support, labels = digits.part(0, 300)
+    right = GDAIncremental().fit(support, labels).predict(test) == truth
+    np.testing.assert_allclose(
+        found[["accuracy", "low", "high"]].iloc[-1].astype(float), bootstrap_accuracy(right, groups=groups, seed=0)
+    )
+    assert found["accuracy"].equals(by_rows["accuracy"])
+    assert not found["low"].equals(by_rows["low"])
 
 
 def test_the_drop_of_a_published_run():
