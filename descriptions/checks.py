@@ -145,7 +145,11 @@ def check_reply(
         ("negation", lambda: not rules.negation and not _NEGATIONS.isdisjoint(words)),
         (
             "unknown_word",
-            lambda: rules.known_words and vocabulary is not None and not all(word in vocabulary for word in words),
+            lambda: (
+                rules.known_words
+                and vocabulary is not None
+                and not all(word in vocabulary or has_visual_word(word) for word in words)
+            ),
         ),
         ("no_visual_word", lambda: rules.visual_word and not has_visual_word(cleaned)),
     )

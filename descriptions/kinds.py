@@ -22,8 +22,12 @@ MOST_WORDS = 8
 
 def kind_of(gloss: str) -> frozenset[str]:
     """The words of a definition that say what kind of thing it defines: those before its first "that", "with", ..."""
-    first = next((part for part in _KIND_ENDS.split(_ASIDE.sub("", gloss)) if words_of(part)), "")
-    return frozenset(word for word in words_of(first)[:MOST_WORDS] if word not in _EMPTY)
+    return frozenset(word for word in words_of(kind_part(gloss))[:MOST_WORDS] if word not in _EMPTY)
+
+
+def kind_part(gloss: str) -> str:
+    """The beginning of a definition up to its first "that", "with", "similar" or comma."""
+    return next((part for part in _KIND_ENDS.split(_ASIDE.sub("", gloss)) if words_of(part)), "")
 
 
 def alike(one: str, other: str) -> bool:

@@ -97,13 +97,9 @@ def list_schema(key: str, *, fewest: int, most: int, pattern: str | None = None)
     return object_schema({key: strings_schema(fewest=fewest, most=most, pattern=pattern)})
 
 
-def strings_schema(
-    *, fewest: int, most: int, pattern: str | None = None, among: Sequence[str] = ()
-) -> dict[str, object]:
-    """JSON schema of a list of strings, each a full match of `pattern`, or one of `among`."""
+def strings_schema(*, fewest: int, most: int, pattern: str | None = None) -> dict[str, object]:
+    """JSON schema of a list of strings, each a full match of `pattern`."""
     item: dict[str, object] = {"type": "string"} if pattern is None else {"type": "string", "pattern": f"^{pattern}$"}
-    if among:
-        item["enum"] = list(among)
     return {"type": "array", "items": item, "minItems": fewest, "maxItems": most}
 
 

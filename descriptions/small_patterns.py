@@ -4,8 +4,13 @@ Each is a full match, within the regular expressions that llama.cpp turns into a
 """
 
 import re
+from collections.abc import Iterable
+
+from descriptions.words import SMALL_WORDS
 
 _WORD = "[a-z]{1,14}(-[a-z]{1,14})?"
+_PLAIN_NAME = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+)*")
+_SEEN = ", seen (from (the front|the side|above|afar|below)|close up)"
 _SENTENCE_WORD = "[A-Za-z]{1,14}([-'][a-z]{1,14})?,?"
 
 WORDS = f"{_WORD}( {_WORD}){{0,2}}"
@@ -17,7 +22,20 @@ SENTENCE = f"(A|An|The|It) {_SENTENCE_WORD}( {_SENTENCE_WORD}){{4,24}}\\."
 
 
 def sentence_about(name: str) -> str:
-    """A pattern of a sentence that begins with a name and "has" or "with"; SENTENCE for a name of unusual letters."""
-    if not re.fullmatch(r"[A-Za-z]+(?:[ -][A-Za-z]+)*", name):
+    """A sentence of up to 14 words after a name and "has" or "with"; SENTENCE for a name of unusual letters."""
+    if not _PLAIN_NAME.fullmatch(name):
         return SENTENCE
-    return f"(A|The) {name} (has|with) (an?|its|two|[a-z]{{3,12}}) [a-z]{{1,14}}(,? [a-z]{{1,14}}){{1,18}}\\."
+    return f"(A|The) {name} (has|with) (an?|its|two|[a-z]{{3,12}}) [a-z]{{1,14}}(,? [a-z]{{1,14}}){{1,12}}\\."
+
+
+def sentence_of(name: str, words: Iterable[str]) -> str:
+    """A sentence as of `sentence_about` that is made of these words and small ones; sentence_about without any.
+
+    What a small model adds of its own is mostly wrong: held to the words of a definition it can only put them in order.
+    """
+    plain = sorted({word for word in words if re.fullmatch("[a-z]{3,20}", word) and word not in SMALL_WORDS})
+    if not plain or not _PLAIN_NAME.fullmatch(name):
+        return sentence_about(name)
+    word = f"({'|'.join(plain)})"
+    thing = f"((a|an|the|its) )?{word}( {word}){{0,2}}"
+    return f"(A|The) {name} (has|with) {thing}((,| and|, and| with| of| that has) {thing}){{0,3}}({_SEEN})?\\."

@@ -5,6 +5,8 @@
 
 import re
 
+from descriptions.words import SMALL_WORDS, words_of
+
 # Nouns for parts are the long tail: the words here are those of everyday objects, animals, plants, food, clothes,
 # buildings, vehicles, tools and instruments. Each stands for its plural, and its form in -ed or -y, too.
 _WORDS = {
@@ -68,6 +70,13 @@ _ENDINGS = ("s", "es", "ed", "d", "y")
 def has_visual_word(text: str) -> bool:
     """Whether one of the text's words is a visual word, or one with a usual ending."""
     return any(_is_visual(word) for word in _WORD.findall(text.casefold()))
+
+
+def mostly_visual(text: str, facts: str) -> bool:
+    """Whether half or more of a text's words, small words aside, are visual words or stand in `facts`."""
+    known = set(words_of(facts))
+    words = [word for word in _WORD.findall(text.casefold()) if word not in SMALL_WORDS]
+    return 2 * sum(_is_visual(word) or not known.isdisjoint(words_of(word)) for word in words) >= len(words)
 
 
 def _is_visual(word: str) -> bool:

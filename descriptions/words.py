@@ -7,6 +7,14 @@ from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _SIBILANT_PLURALS = ("ches", "shes", "xes", "sses")
+SMALL_WORDS = frozenset(
+    {
+        *("a", "an", "the", "and", "or", "of", "in", "on", "at", "by", "to", "for", "from", "with", "as", "into"),
+        *("that", "which", "is", "are", "be", "has", "have", "having", "it", "its", "their", "they", "this", "these"),
+        *("usually", "often", "typically", "especially", "most", "any", "one", "such", "other", "can", "may", "when"),
+    }
+)
+"""Words that say nothing by themselves."""
 
 
 def words_of(text: str) -> tuple[str, ...]:

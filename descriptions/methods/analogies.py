@@ -11,7 +11,7 @@ from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
 from descriptions.method import AsksOfClasses, Surroundings, with_name
 from descriptions.replies import list_schema, read_list
-from descriptions.small_patterns import SENTENCE
+from descriptions.small_patterns import sentence_of
 from descriptions.words import words_of
 
 _KEY = "captions"
@@ -76,8 +76,9 @@ class Analogies(AsksOfClasses):
         tags = self.tags(subject)
         if not tags:
             return ()
+        words = re.findall(r"\b[a-z]+\b", " ".join(tags))
         turns = [turn for (name, *some), caption in EXAMPLES for turn in _example(name, some, caption)]
-        pattern = SENTENCE if self.small_model else None
+        pattern = sentence_of(subject.name, words) if self.small_model else None
         return (
             ChatRequest(
                 messages=(*turns, Message(role="user", content=_data(subject.name, tags))),

@@ -1,8 +1,9 @@
 """Attributes of a class by type (color, shape, material, ...), for attribute prompts and tags."""
 
+import re
 from dataclasses import dataclass
 
-from descriptions.attribute_words import FREE, attributes_in, types_of
+from descriptions.attribute_words import FREE, article, attributes_in, goes_after, types_of, with_article
 from descriptions.chat_request import ChatRequest, Message, Sampling
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
@@ -16,7 +17,7 @@ TYPES = ("color", "shape", "material", "part", "size", "texture", "pattern")
 
 @dataclass(frozen=True, kw_only=True)
 class Attributes(AsksOfClasses):
-    """Values for each of seven types; a text is "a photo of a {value} {name}", of a part "... with {value}".
+    """Values for each of seven types; a text is "a photo of a {value} {name}", of parts and marks "... with {value}".
 
     The type is the row's `other`. What the WordNet definition says comes first (attribute_words.attributes_in), then up
     to four values a type of the model. A value that belongs to another type and not to its own is refused (wrong_type).
@@ -68,16 +69,16 @@ class Attributes(AsksOfClasses):
             return [Phrase(text=word, other=kind) for kind, word in dict.fromkeys(named) if kind in FREE]
         found = read_lists(reply, keys=TYPES, outcome=outcome)
         return [
-            Phrase(text=value, other=kind, reason=_wrong_type(value, kind))
+            Phrase(text=re.sub(r"^(?:made of|with) ", "", value), other=kind, reason=_wrong_type(value, kind))
             for kind, values in found.items()
             for value in values
         ]
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
-        """A short caption with the value before the name, or a part after it."""
-        if other in FREE:
-            return f"a photo of a {subject.name} with {phrase}"
-        return f"a photo of a {phrase} {subject.name}"
+        """A short caption with the value before the name, or a part or mark after it."""
+        if goes_after(phrase, other or ""):
+            return f"a photo of a {subject.name} with {with_article(phrase)}"
+        return f"a photo of {article(phrase)} {phrase} {subject.name}"
 
 
 def _wrong_type(value: str, kind: str) -> str:

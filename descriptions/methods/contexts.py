@@ -8,39 +8,39 @@ from descriptions.chat_request import ChatRequest, Message, Sampling
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
 from descriptions.method import AsksOfClasses, Phrase, Scope
-from descriptions.replies import list_schema, read_lists
+from descriptions.replies import list_schema, read_list
 
 _SAMPLING = Sampling(temperature=0.7, max_tokens=200)
-_SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=120)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    """What is asked about a factor, and the pattern to which a small model is held."""
+    """What is asked about a factor, and values of our own for a small model, which would say one of them again."""
 
     asks: str
-    pattern: str
+    values: tuple[str, ...]
 
 
 FACTORS = {
     "background": Factor(
-        asks="where the object is, or what is behind it", pattern="(in|on|beside|near) (a|an|the) [a-z]{3,12}"
+        asks="where the object is, or what is behind it",
+        values=("indoors", "outdoors", "in the street", "in the grass", "in the water", "on a white background"),
     ),
     "lighting": Factor(
         asks="the light or the time of day",
-        pattern="(in|under) (the )?[a-z]{3,10} (light|sunlight|shadow|shade)|at (night|dawn|dusk|noon|sunset)",
+        values=("in bright sunlight", "in the shade", "in artificial light", "at night", "at sunset"),
     ),
     "viewpoint": Factor(
         asks="from where the object is seen",
-        pattern="seen from (above|below|behind|the (side|front|back|top|left|right)|far away|close up|a distance)",
+        values=("seen from above", "seen from below", "seen from the side", "seen from afar", "seen from close up"),
     ),
     "style": Factor(
         asks="the kind of picture, such as a drawing",
-        pattern="as an? [a-z]{3,12} (drawing|painting|sketch|cartoon|print|sculpture|icon|photograph)",
+        values=("as a drawing", "as a painting", "as a cartoon", "as a sculpture", "as a toy", "as an icon"),
     ),
     "quality": Factor(
         asks="how well the picture was taken",
-        pattern="(in|with|of) (high|low|good|poor|sharp|soft|bright|pale) (resolution|quality|focus|contrast|colors)",
+        values=("in sharp focus", "out of focus", "in low resolution", "in black and white", "partly hidden"),
     ),
 }
 
@@ -52,7 +52,8 @@ class Contexts(AsksOfClasses):
     About the list as a whole: one question a factor, the class "" and the factor as `other` in the rows. A text is a
     template with {} for the class. Differs from the paper: a language model gives the values, for the domain where it
     is known; one factor in each text instead of the product of all. No class is named in a question, so that an added
-    class asks nothing. `gloss` changes nothing: a list has no definition.
+    class asks nothing. A small model is not asked: the values are FACTORS's, written by hand. `gloss` changes nothing:
+    a list has no definition.
     """
 
     gloss: bool = True
@@ -66,32 +67,32 @@ class Contexts(AsksOfClasses):
     @property
     def rules(self) -> ReplyRules:
         """A phrase of at most 8 words that names no class."""
-        return ReplyRules(
-            min_words=2,
-            max_words=8,
-            max_characters=80,
-            visual_word=False,
-            negation=False,
-            known_words=self.small_model,
-        )
+        return ReplyRules(max_words=8, max_characters=80, visual_word=False, negation=False)
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
-        """One for each factor."""
+        """One for each factor; none of a small model."""
+        if self.small_model:
+            return ()
         data = f"{json.dumps({'domain': subject.domain}, ensure_ascii=False)}\n" if subject.domain else ""
         return tuple(
             ChatRequest(
                 messages=(Message(role="user", content=f"{data}{self.instruction} the {name} only: {factor.asks}."),),
-                schema=list_schema(name, fewest=4, most=6, pattern=f"({factor.pattern})" if self.small_model else None),
-                sampling=_SMALL if self.small_model else _SAMPLING,
+                schema=list_schema(name, fewest=4, most=6),
+                sampling=_SAMPLING,
             )
             for name, factor in FACTORS.items()
         )
 
+    def known(self, subject: Subject) -> tuple[Phrase, ...]:
+        """The values of FACTORS, of a small model."""
+        del subject
+        pairs = ((name, value) for name, factor in FACTORS.items() for value in factor.values)
+        return tuple(Phrase(text=value, other=name) for name, value in pairs) if self.small_model else ()
+
     def read(self, reply: str, outcome: str, question: int = 0) -> list[Phrase]:
         """The phrases, each with its factor."""
-        del question
-        found = read_lists(reply, keys=tuple(FACTORS), outcome=outcome)
-        return [Phrase(text=text, other=factor) for factor, texts in found.items() for text in texts]
+        factor = tuple(FACTORS)[question]
+        return [Phrase(text=text, other=factor) for text in read_list(reply, key=factor, outcome=outcome)]
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
         """A template."""

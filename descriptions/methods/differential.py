@@ -17,6 +17,7 @@ _KEY = "differences"
 _FIELDS = ("attribute", "first", "second")
 _SAMPLING = Sampling(temperature=0.7, max_tokens=400)
 _MOST_ATTRIBUTE_CHARACTERS = 40
+_WORD = re.compile(r"[\w'-]+")
 _OPENING_WORDS = frozenset(words_of("a an the has have with made of and or its"))
 
 
@@ -94,7 +95,7 @@ class Differential(AsksOfClasses):
 
 
 def _both(attribute: str, first: str, second: str) -> tuple[Phrase, Phrase]:
-    kind = clean_text(attribute).replace(":", "")[:_MOST_ATTRIBUTE_CHARACTERS].strip()
+    kind = " ".join(_WORD.findall(clean_text(attribute)))[:_MOST_ATTRIBUTE_CHARACTERS].strip()
     reason = "same_for_both" if words_of(_opened(first)) == words_of(_opened(second)) else ""
     one = Phrase(text=_opened(first), attribute=kind, reason=reason)
     return one, Phrase(text=_opened(second), attribute=kind, reason=reason, second=True)

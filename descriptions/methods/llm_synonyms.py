@@ -1,5 +1,6 @@
 """Other names of a class by a language model, as in REAL (Parashar et al., 2024)."""
 
+import json
 from dataclasses import dataclass
 
 from descriptions.chat_request import ChatRequest, Message, Sampling
@@ -14,6 +15,13 @@ from descriptions.words import other_names_in
 _KEY = "names"
 _SAMPLING = Sampling(temperature=0.7, max_tokens=120)
 _SMALL = Sampling(temperature=0.3, frequency_penalty=0.8, max_tokens=60)
+
+EXAMPLES = (
+    ("couch", ("sofa", "settee")),
+    ("aeroplane", ("airplane", "plane")),
+    ("spectacles", ("glasses", "eyeglasses")),
+)
+"""What a small model is shown; written by hand for this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +56,16 @@ class LlmSynonyms(AsksOfClasses):
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question."""
         content = f"{quoted(subject, gloss=self.gloss, domain=True)}\n{self.instruction}"
+        turns = [turn for name, names in EXAMPLES for turn in self._example(name, names)] if self.small_model else []
         schema = list_schema(_KEY, fewest=1, most=6, pattern=WORDS if self.small_model else None)
         sampling = _SMALL if self.small_model else _SAMPLING
-        return (ChatRequest(messages=(Message(role="user", content=content),), schema=schema, sampling=sampling),)
+        messages = (*turns, Message(role="user", content=content))
+        return (ChatRequest(messages=messages, schema=schema, sampling=sampling),)
+
+    def _example(self, name: str, names: tuple[str, ...]) -> tuple[Message, Message]:
+        data = json.dumps({"class": name}, ensure_ascii=False)
+        asked = Message(role="user", content=f"{data}\n{self.instruction}")
+        return asked, Message(role="assistant", content=json.dumps({_KEY: list(names)}, ensure_ascii=False))
 
     def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
         """The names."""

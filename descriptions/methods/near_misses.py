@@ -1,11 +1,11 @@
-"""Names of like things that are none of the classes, as in OSLoPrompt (Gupta et al., 2025)."""
+"""Names of like things that are none of the classes, as in OSLoPrompt (Hassan et al., 2025)."""
 
 from dataclasses import dataclass
 
 from descriptions.chat_request import ChatRequest, Message, Sampling
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
-from descriptions.kinds import alike
+from descriptions.kinds import alike, kind_part
 from descriptions.method import AsksOfClasses, Surroundings, quoted
 from descriptions.replies import list_schema, read_list
 from descriptions.small_patterns import WORDS
@@ -21,8 +21,8 @@ class NearMisses(AsksOfClasses):
     """Names of things that look like a class and are not it: texts to reject by, as they are.
 
     First the neighbours of the class's WordNet sense, then what the model says. Refused: names of the list's classes
-    and their lemmas in any text (names_another_class, names_own_class), nouns whose definition names a class of the
-    list (kind_of_class), nouns that the class's own definition names (in_definition: often what it is a kind of). A
+    and their lemmas in any text (names_another_class, names_own_class), nouns whose definition begins with a class of
+    the list (kind_of_class), nouns that the class's own definition names (in_definition: often what it is a kind of). A
     small model is asked only where there are fewer than `wanted` neighbours, and what it says must be a noun of WordNet
     (unknown_name) whose definition begins like the class's (another_kind). Differs from the paper: names only; no
     picture is made of them and no prompt trained.
@@ -73,16 +73,16 @@ class NearMisses(AsksOfClasses):
         named = other_names_in(phrase, "", around.names)
         if named:
             return "names_own_class" if set(named) & {subject.name, *subject.lemmas} else "names_another_class"
-        if phrase in subject.neighbours:
-            return ""
         gloss = around.gloss_of(phrase)
-        if gloss is None:
-            return "unknown_name" if self.small_model and around.grounded else ""
-        if other_names_in(gloss, "", around.classes):
+        if other_names_in(kind_part(gloss or ""), "", around.classes):
             return "kind_of_class"
         if other_names_in(subject.gloss or "", "", (phrase,)):
             return "in_definition"
-        return "another_kind" if self.small_model and subject.gloss and not alike(subject.gloss, gloss) else ""
+        if phrase in subject.neighbours or not (self.small_model and around.grounded):
+            return ""
+        if gloss is None:
+            return "unknown_name"
+        return "another_kind" if subject.gloss and not alike(subject.gloss, gloss) else ""
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
         """The name."""

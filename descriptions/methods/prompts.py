@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from descriptions.chat_request import ChatRequest, Message, Sampling
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
-from descriptions.method import AsksOfClasses, quoted, with_name
+from descriptions.method import AsksOfClasses, Surroundings, quoted, with_name
+from descriptions.methods.questions import doubt, gloss_words
 from descriptions.replies import list_schema, read_list
-from descriptions.small_patterns import SENTENCE
+from descriptions.small_patterns import sentence_of
 
 _KEY = "sentences"
 _SAMPLING = Sampling(temperature=0.7, max_tokens=200)
@@ -39,13 +40,19 @@ class Prompts(AsksOfClasses):
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question."""
         message = Message(role="user", content=f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}")
-        schema = list_schema(_KEY, fewest=1, most=2, pattern=SENTENCE if self.small_model else None)
+        pattern = sentence_of(subject.name, gloss_words(subject, gloss=self.gloss)) if self.small_model else None
+        schema = list_schema(_KEY, fewest=1, most=2, pattern=pattern)
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)
 
     def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
         """The sentences."""
         del question
         return read_list(reply, key=_KEY, outcome=outcome)
+
+    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+        """As of `questions`."""
+        del around
+        return doubt(phrase, subject, gloss=self.gloss) if self.small_model else ""
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
         """The sentence, after the name where it does not hold it."""

@@ -1,6 +1,8 @@
 """Many sentences about a class by several questions, as in NoLA (Imam et al., CLIP meets DINO, 2024)."""
 
+import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from descriptions.attribute_words import adds_attribute
 from descriptions.chat_request import ChatRequest, Message, Sampling
@@ -8,17 +10,19 @@ from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
 from descriptions.method import AsksOfClasses, Surroundings, quoted, with_name
 from descriptions.replies import list_schema, read_list
-from descriptions.small_patterns import sentence_about
+from descriptions.small_patterns import sentence_of
+from descriptions.visual_words import mostly_visual
 from descriptions.words import words_of
 
 _KEY = "sentences"
 _TEMPERATURE = 0.99
 """As published."""
 _SAMPLING = Sampling(temperature=_TEMPERATURE, max_tokens=80)
-_SMALL = Sampling(temperature=_TEMPERATURE, frequency_penalty=0.8, max_tokens=80)
+_SMALL = Sampling(temperature=0.6, frequency_penalty=0.8, max_tokens=80)
 _TASK = frozenset(
     words_of(
-        "class classes classification category definition description example image picture sentence attribute json"
+        "class classes classification category definition description example image picture sentence attribute json "
+        "name called known referred term concept"
     )
 )
 SHAPES = (
@@ -67,7 +71,7 @@ class Questions(AsksOfClasses):
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One for each shape."""
         data = quoted(subject, gloss=self.gloss, domain=True)
-        pattern = sentence_about(subject.name) if self.small_model else None
+        pattern = sentence_of(subject.name, gloss_words(subject, gloss=self.gloss)) if self.small_model else None
         schema = list_schema(_KEY, fewest=1, most=1, pattern=pattern)
         return tuple(
             ChatRequest(
@@ -84,16 +88,29 @@ class Questions(AsksOfClasses):
         return read_list(reply, key=_KEY, outcome=outcome)
 
     def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
-        """prompt_echo or adds_attribute, of a small model."""
+        """prompt_echo, little_to_see or adds_attribute, of a small model."""
         del around
-        if not self.small_model:
-            return ""
-        if not _TASK.isdisjoint(words_of(phrase)):
-            return "prompt_echo"
-        facts = f"{subject.name}; {subject.gloss}"
-        return "adds_attribute" if self.gloss and subject.gloss and adds_attribute(phrase, facts) else ""
+        return doubt(phrase, subject, gloss=self.gloss) if self.small_model else ""
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
         """The sentence, after the name where it does not hold it."""
         del other
         return with_name(subject.name, phrase)
+
+
+def gloss_words(subject: Subject, *, gloss: bool) -> tuple[str, ...]:
+    """The words of the definition as they stand there; none without one."""
+    return tuple(re.findall(r"\b[a-z]+\b", subject.gloss)) if gloss and subject.gloss else ()
+
+
+def doubt(sentence: str, subject: Subject, *, gloss: bool) -> str:
+    """Why a sentence of a small model is no good: prompt_echo, repeats, little_to_see, adds_attribute; "" else."""
+    if not _TASK.isdisjoint(words_of(sentence)):
+        return "prompt_echo"
+    words = words_of(sentence)
+    if any(word == after for word, after in pairwise(words)):
+        return "repeats"
+    facts = f"{subject.name}; {subject.gloss or ''}"
+    if not mostly_visual(sentence, facts):
+        return "little_to_see"
+    return "adds_attribute" if gloss and subject.gloss and adds_attribute(sentence, facts) else ""
