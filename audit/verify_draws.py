@@ -1,45 +1,49 @@
-"""Draws: every stored one follows from seed, uid and concept, and together they decide their pair."""
+"""Balancing: counts, thresholds, draws and verdicts are made again from the ledger and compared with what is stored."""
 
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from audit.balance_inputs import REASONS, read_inputs
 from audit.findings import Finding
 from audit.published import PublishedBuild
-from curation.balancing import STEP
-from curation.draws import draws
 from storage.ledger import StepRecord
+from storage.tables import table_hash
 
 
 def check_draws(build: PublishedBuild) -> Iterator[Finding]:
-    """Yield a finding for each step with stored draws that cannot be drawn again or that decided otherwise."""
-    for record in build.deciding:
-        if "draws" in record.hashes and record.seed is not None:
-            table = build.ledger.table(record, "draws")
-            yield from _check_numbers(record, record.seed, table)
-            yield from _check_verdicts(record, table, build.ledger.decisions(record, ["uid", "verdict"]))
+    """Yield a finding for each table of a balancing step, and for its verdicts, where they come out otherwise."""
+    for at, record in enumerate(build.records):
+        if record.name not in REASONS or record.seed is None:
+            continue
+        inputs = read_inputs(build.ledger, build.records[:at], record.name, record.rule, seed=record.seed)
+        found = inputs.decide()
+        made = inputs.tables(found)
+        if made.keys() != record.hashes.keys() - {"decisions"}:
+            yield Finding.of("draws", record.name, f"gives the tables {', '.join(sorted(made))}; others are stored")
+        for name in sorted(made.keys() & record.hashes.keys()):
+            yield from _check_table(record, name, made[name], build.ledger.table(record, name))
+        stored, decided = build.ledger.decisions(record), found.decisions.to_table(inputs.pairs.uids)
+        for column in ("verdict", "reason", "value"):
+            if wrong := _differing(decided[column], stored[column]):
+                what = f"{wrong:,} of {stored.num_rows:,} pairs have another {column} when decided again"
+                yield Finding.of("draws", record.name, what)
 
 
-def _check_numbers(record: StepRecord, seed: int, table: pa.Table) -> Iterator[Finding]:
-    made = draws(seed=seed, step=STEP, uids=table["uid"].to_pylist(), entries=table["entry"].to_pylist())
-    wrong = int((made != table["draw"].to_numpy()).sum())
-    if wrong:
-        yield Finding.of("draws", record.name, f"{wrong} of {table.num_rows} stored draws differ when drawn again")
-
-
-def _check_verdicts(record: StepRecord, table: pa.Table, decisions: pa.Table) -> Iterator[Finding]:
-    """A pair with draws is kept if and only if one of its draws is below its probability."""
-    at = pc.fill_null(pc.index_in(table["uid"], decisions["uid"]), -1).to_numpy()
-    if foreign := int((at < 0).sum()):
-        yield Finding.of("draws", record.name, f"{foreign} draws are of pairs that the step did not judge")
+def _check_table(record: StepRecord, name: str, made: pa.Table, stored: pa.Table) -> Iterator[Finding]:
+    """Which columns of a table differ from those made again."""
+    if table_hash(made) == table_hash(stored):
         return
-    drawn = np.zeros(decisions.num_rows, dtype=bool)
-    drawn[at] = True
-    passes = np.zeros(decisions.num_rows, dtype=bool)
-    passes[at[table["draw"].to_numpy() < table["p"].to_numpy()]] = True
-    kept = pc.equal(decisions["verdict"], "kept").to_numpy()
-    wrong = int((drawn & (passes != kept)).sum())
-    if wrong:
-        yield Finding.of("draws", record.name, f"{wrong} pairs are decided otherwise than their draws say")
+    same = made.schema.names == stored.schema.names and made.num_rows == stored.num_rows
+    columns = [
+        one for one in made.schema.names if same and table_hash(made.select([one])) != table_hash(stored.select([one]))
+    ]
+    what = f"differs in {', '.join(columns)}" if same else "holds other rows or columns"
+    yield Finding.of("draws", f"{record.name}/{name}", f"{what} when made again from seed and matches")
+
+
+def _differing(made: pa.ChunkedArray, stored: pa.ChunkedArray) -> int:
+    if len(made) != len(stored):
+        return max(len(made), len(stored))
+    return int(pc.sum(pc.not_equal(made, stored)).as_py() or 0)

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from audit.draw_rows import draw_rows
 from audit.errors import UnknownSampleError
 from audit.explanation import Explanation, PairHistory, StepSight
 from audit.published import PublishedBuild, sql_equals
@@ -139,7 +140,7 @@ def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) ->
 
 def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str, list[dict[str, Any]]]:
     """The rows that belong to a pair in each table that names pairs; vectors are left out."""
-    found = {}
+    found = dict[str, list[dict[str, Any]]]()
     for name in record.hashes:
         if name in ("decisions", "arrivals"):
             continue
@@ -149,10 +150,12 @@ def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str
         if not keys:
             continue
         where = " OR ".join(sql_equals(key, uid) for key in keys)
-        rows = _plain_rows(build.ledger.table(record, name, columns, where))
-        if rows:
+        if name == "draws":
+            rows = build.ledger.table(record, name, where=where).to_pylist()
+            found[name] = [drawn for row in rows for drawn in draw_rows(row, build.concepts or ())]
+        elif rows := _plain_rows(build.ledger.table(record, name, columns, where)):
             found[name] = [_with_concepts(build, row) for row in rows]
-    return found
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def _with_concepts(build: PublishedBuild, row: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.balancing import count_entries
 from curation.decisions import Decisions
+from curation.matched_pairs import count_entries
 from curation.matching import Matcher
 from curation.metadata import Concepts, build_concepts, folded_concepts, unmatchable
 from storage.concept_files import read_concepts as read_file
@@ -82,7 +82,7 @@ def count_concepts(run: Run, before: Records, _rule: Rule) -> StepOutput:
     matched = record_named(before, "match_concepts")
     matches = run.ledger.table(matched, "matches", ["entries"])["entries"].combine_chunks()
     concepts = run.ledger.table(matched, "concepts", ["entry"])["entry"]
-    counts = pa.array(count_entries(matches, len(concepts)).astype("int64"))
+    counts = pa.array(count_entries(matches, len(concepts)))
     table = pa.table({"entry": pa.array(range(len(concepts)), pa.int32()), "concept": concepts, "count": counts})
     return StepOutput(tables={"counts": table.filter(pc.greater(counts, 0))})
 

@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
+from audit.balance_inputs import read_inputs
 from audit.content import content_hash_of, content_table_hash
 from curation.align import Align, judge_alignment, resolve_threshold
-from curation.balancing import balance, count_entries, preselect
 from curation.decisions import Decisions
 from curation.deduplicate import Duplicates, Perceptual, deduplicate_exact, deduplicate_perceptual
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.fingerprints import measure_fingerprints
+from curation.matched_pairs import count_entries
 from curation.matching import Matcher
 from curation.recaption import CANDIDATES, choose_captions
 from curation.uids import pair_uid
@@ -81,6 +82,7 @@ class Little:
     limit: int | None = None
     min_words: int = 2
     t: float = 3.0
+    balance: Mapping[str, Any] = field(default_factory=dict)
     keep_top: float = 0.9
     encoder: str = "encoder-a"
     versions: Mapping[str, int] = field(default_factory=dict)
@@ -121,9 +123,12 @@ class Rebuild:
         self.judge("match_concepts", MATCH, partial(_match, "caption"))
         entries = self.ledger.table(self.record("match_concepts"), "matches")["entries"].combine_chunks()
         counts = {"entry": pa.array(range(len(CONCEPTS)), pa.int32()), "concept": CONCEPTS}
-        counts["count"] = pa.array(count_entries(entries, len(CONCEPTS)).astype(np.int64))
+        counts["count"] = pa.array(count_entries(entries, len(CONCEPTS)))
         self.commit("count_concepts", {}, StepOutput(tables={"counts": pa.table(counts)}))
-        self.judge("preselect", {"t": little.t, "headroom": 3.0}, self.preselect, seed=little.seed)
+        threshold = {} if {"tail_share", "target"} & little.balance.keys() else {"t": little.t}
+        balance = threshold | dict(little.balance)
+        early = balance | {"headroom": 3.0}
+        self.judge("preselect", early, partial(self.balance, "preselect", early), seed=little.seed)
         self.judge("download", {"timeout_s": 10}, self.download)
         images = {"image_size": {"min_side": 16}}
         self.judge("check_images", images, partial(_filter, IMAGE_FILTERS, images), add=_fingerprints)
@@ -134,7 +139,7 @@ class Rebuild:
         self.judge("align", {"keep_top": little.keep_top}, self.align, model=little.encoder)
         caption = "caption" if "recaption" in little.off else "chosen_caption"
         self.judge("match_again", MATCH, partial(_match, caption))
-        self.judge("balance", {"t": little.t}, self.balance, seed=little.seed)
+        self.judge("balance", balance, partial(self.balance, "balance", balance), seed=little.seed)
 
     def commit(self, name: str, rule: dict[str, Any], output: StepOutput, **identity: object) -> None:
         inputs = {record.name: record.output_hash for record in self.records}
@@ -203,34 +208,10 @@ class Rebuild:
         rule = {"limit": self.little.limit}
         self.commit("collect", rule, StepOutput(decisions=decisions, tables={"arrivals": table}, judged=table))
 
-    def matches(self, step: str, pairs: Table) -> pa.Array:
-        table = self.ledger.table(self.record(step), "matches")
-        return table["entries"].combine_chunks().take(pc.index_in(pairs["uid"], table["uid"].combine_chunks()))
-
-    def preselect(self, pairs: Table) -> "Judged":
-        matches = self.matches("match_concepts", pairs).combine_chunks()
-        uids, little = pairs["uid"].to_pylist(), self.little
-        found = preselect(uids, matches, CONCEPTS, t=little.t, headroom=3.0, seed=little.seed)
-        return Judged(found.decisions, tables={"draws": found.draws}, notes={"t": little.t, "headroom": 3.0})
-
-    def balance(self, pairs: Table) -> "Judged":
-        matches = self.matches("match_again", pairs).combine_chunks()
-        uids, little, stayed, caps = pairs["uid"].to_pylist(), self.little, None, None
-        if "preselect" not in little.off:
-            before = self.ledger.decisions(self.record("preselect"), ["uid", "value"])
-            stayed = before["value"].take(pc.index_in(pairs["uid"], before["uid"].combine_chunks())).to_numpy()
-            drawn = self.ledger.table(self.record("preselect"), "draws").to_pylist()
-            caps = {(row["uid"], row["entry"]): row["p"] for row in drawn}
-        found = balance(uids, matches, CONCEPTS, t=little.t, seed=little.seed, stayed=stayed, caps=caps)
-        weights = None if stayed is None else 1 / stayed
-        counts = {
-            "concept": CONCEPTS,
-            "before": count_entries(matches, len(CONCEPTS)).astype(np.int64),
-            "weighted": count_entries(matches, len(CONCEPTS), weights),
-            "after": count_entries(matches.filter(found.decisions.kept), len(CONCEPTS)).astype(np.int64),
-            "p": found.probabilities,
-        }
-        return Judged(found.decisions, tables={"draws": found.draws, "counts": pa.table(counts)}, notes={"t": little.t})
+    def balance(self, step: str, rule: dict[str, Any], _pairs: Table) -> "Judged":
+        inputs = read_inputs(self.ledger, self.records, step, rule, seed=self.little.seed)
+        found = inputs.decide()
+        return Judged(found.decisions, tables=inputs.tables(found), notes={"t": self.little.t})
 
     def download(self, pairs: Table) -> "Judged":
         drawn = {item.url: item.picture for item in self.little.pool}

@@ -73,15 +73,51 @@ def disagrees(published, pair, sight) -> bool:
 
 
 def test_a_draw_that_was_tampered_with_disagrees(published):
-    pair, sight = sight_of(published, "http://p.test/script.png", "preselect")
-    draws = [dict(row, draw=0.123) for row in sight.rows["draws"]]
-    assert disagrees(published, pair, replace(sight, rows={"draws": draws}))
+    pair, sight = sight_of(published, "http://p.test/flag0.png", "preselect")
+    for change in ({"draw": 0.123}, {"draw": None}, {"entry": "cat"}):
+        draws = [row | change for row in sight.rows["draws"]]
+        assert disagrees(published, pair, replace(sight, rows={"draws": draws}))
 
 
-@pytest.mark.parametrize("change", [{"verdict": "dropped"}, {"value": 0.01}, {"seed": 99}])
+@pytest.mark.parametrize(
+    "change", [{"verdict": "failed"}, {"reason": "other_text"}, {"value": 0.01}, {"seed": 99}, {"rule": {"t": 1.0}}]
+)
 def test_a_draw_step_that_says_something_else_disagrees(published, change):
-    pair, sight = sight_of(published, "http://p.test/script.png", "preselect")
-    assert disagrees(published, pair, replace(sight, **change))
+    pair, sight = sight_of(published, "http://p.test/flag0.png", "preselect")
+    claimed = replace(sight, **change)
+    if change == {"verdict": "failed"}:
+        claimed = replace(sight, verdict="dropped" if sight.verdict == "kept" else "kept")
+    assert disagrees(published, pair, claimed)
+
+
+@pytest.mark.parametrize(
+    "balance",
+    [
+        {"law": "v2"},
+        {"texts": "one_per_image"},
+        {"language": "group", "reference": "g0"},
+        {"tail_share": 0.5},
+        {"target": 9},
+    ],
+)
+def test_each_way_to_balance_is_replayed(shared_build, shared, balance):
+    published = shared, shared_build(balance=balance)
+    for uid in PublishedBuild(*published).samples(["uid"])["uid"].to_pylist():
+        explanation = explain(*published, uid, replay=True)
+        assert explanation.agrees, explanation.to_text()
+
+
+def test_the_pick_of_one_text_is_told_with_its_draw_and_replayed(shared_build, shared):
+    published = shared, shared_build(balance={"texts": "one_per_image"})
+    pairs = explain(*published, "http://p.test/fox0.png", replay=True).pairs
+    steps = [next(sight for sight in pair.steps if sight.step == "preselect") for pair in pairs]
+    picks = [sight.rows["texts"][0] for sight in steps]
+    assert sorted(pick["chosen"] for pick in picks) == [False, True]
+    assert min(picks, key=lambda pick: pick["draw"])["chosen"]
+    assert [sight.reason for sight, pick in zip(steps, picks, strict=True) if not pick["chosen"]] == ["other_text"]
+    assert [pick["texts"] for pick in picks] == [2, 2]
+    for pair, sight, pick in zip(pairs, steps, picks, strict=True):
+        assert disagrees(published, pair, replace(sight, rows=sight.rows | {"texts": [pick | {"draw": 0.5}]}))
 
 
 def test_a_score_on_the_wrong_side_of_the_threshold_disagrees(published):
@@ -123,7 +159,7 @@ def test_a_verdict_that_the_pair_does_not_bear_out_disagrees(published, step):
 
 
 def test_a_probability_that_does_not_follow_from_the_counts_disagrees(published):
-    pair, sight = sight_of(published, "http://p.test/script.png", "preselect")
+    pair, sight = sight_of(published, "http://p.test/flag0.png", "preselect")
     rows = [dict(row, p=row["p"] / 2) for row in sight.rows["draws"]]
     replay = replay_step(PublishedBuild(*published), pair, replace(sight, rows={"draws": rows}))
     assert (replay.label, replay.agrees) == ("re-checked", False)

@@ -88,16 +88,53 @@ def test_a_verdict_changed_in_a_table_breaks_conservation_of_the_next_step(build
     assert {"check_texts.counts", "check_texts.reasons", "match_concepts"} <= wheres
 
 
-def test_a_draw_changed_in_a_table_is_found_by_drawing_again(build, workspace):
+def draws_findings(workspace, manifest) -> list[tuple[str, str]]:
+    findings = [finding for finding in verify_build(workspace, manifest) if finding.check == "draws"]
+    return [(finding.where, finding.what) for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"), [("draws", "p", [1.0]), ("counts", "before", 9), ("thresholds", "t", 9.0)]
+)
+def test_a_table_of_balancing_that_was_changed_differs_from_the_one_made_again(build, workspace, name, column, value):
     manifest = build()
 
     def change(table: pa.Table) -> pa.Table:
-        return table.set_column(table.column_names.index("draw"), "draw", pa.array([0.0] * table.num_rows))
+        at, kind = table.column_names.index(column), table.schema.field(column).type
+        return table.set_column(at, column, pa.array([value] * table.num_rows, kind))
 
-    rewrite(workspace, manifest, "balance", "draws", change)
-    findings = [finding.what for finding in verify_build(workspace, manifest) if finding.check == "draws"]
-    assert "stored draws differ when drawn again" in findings[0]
-    assert "decided otherwise" in findings[1]
+    rewrite(workspace, manifest, "balance", name, change)
+    ((where, what),) = draws_findings(workspace, manifest)
+    assert where == f"balance/{name}"
+    assert what.startswith(f"differs in {column} when made again")
+
+
+def test_a_verdict_of_balancing_that_its_draws_do_not_bear_out_is_found(build, workspace):
+    manifest = build()
+
+    def change(table: pa.Table) -> pa.Table:
+        table = table.set_column(1, "verdict", pa.array(["kept"] * table.num_rows))
+        return table.set_column(2, "reason", pa.array([""] * table.num_rows))
+
+    rewrite(workspace, manifest, "balance", "decisions", change)
+    whats = [what for _, what in draws_findings(workspace, manifest)]
+    assert [what.partition(" pairs have another ")[2] for what in whats] == [
+        "verdict when decided again",
+        "reason when decided again",
+    ]
+
+
+@pytest.mark.parametrize(
+    "balance",
+    [
+        {"law": "v2"},
+        {"texts": "one_per_image"},
+        {"language": "group", "reference": "g0"},
+        {"law": "v2", "texts": "each"},
+    ],
+)
+def test_each_way_to_balance_is_made_again(build, workspace, balance):
+    assert draws_findings(workspace, build(balance=balance)) == []
 
 
 @pytest.mark.parametrize(
