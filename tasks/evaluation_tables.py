@@ -93,6 +93,7 @@ def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarr
         features.rows(test),
         {kind: unseen.with_prototypes(prototypes) for kind, unseen in rows.unseen.items()},
         groups=rows.groups[test],
+        unseen_groups=rows.unseen_groups,
         seed=run.seed,
         cooked=Cooked().fit(features.rows(train), rows.labels[train]),
     )

@@ -45,12 +45,13 @@ class LabelledRows(LabelledPairs):
     """Labelled pictures with their features and the texts of their classes.
 
     `prototypes` are class vectors (c, d) per set of texts, "names" first; `unseen` pictures of none of the classes, by
-    set.
+    set, and `unseen_groups` the groups of each.
     """
 
     features: Features
     prototypes: Mapping[str, Floats]
     unseen: Mapping[str, Features]
+    unseen_groups: Mapping[str, Strings]
 
 
 def labelled_rows(
@@ -67,7 +68,8 @@ def labelled_rows(
     found = _labelled(run, rule, kept, groups)
     judged = set(found.groups[found.split != "train"].tolist())
     names = kept["label"].to_pylist()
-    unseen = {name: np.isin(names, list(wanted)) for name, wanted in rule.get("unseen", {}).items() if wanted}
+    wanted = {name: np.isin(names, list(labels)) for name, labels in rule.get("unseen", {}).items() if labels}
+    unseen = {name: mask for name, mask in wanted.items() if mask.any()}
     claimed = np.logical_or.reduce([_of_classes(kept, found.classes), *unseen.values()])
     free = ~claimed & ~np.isin(groups, list(judged))
     texts = class_texts(run, rule)
@@ -81,8 +83,8 @@ def labelled_rows(
         unseen={
             name: _with(_image_features(run, manifest, kept.filter(pa.array(mask)), captions=False), texts)
             for name, mask in unseen.items()
-            if mask.any()
         },
+        unseen_groups={name: groups[mask] for name, mask in unseen.items()},
     )
 
 

@@ -77,4 +77,4 @@ def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
 MEASURE_DIVERSITY = Step(
     name="measure_diversity", compute=measure_diversity, version=2, inputs=_hash_build, model=encoder_of, seeded=True
 )
-PROBE_BINDING = Step(name="probe_binding", compute=probe_binding, model=encoder_of, seeded=True)
+PROBE_BINDING = Step(name="probe_binding", compute=probe_binding, version=2, model=encoder_of, seeded=True)

@@ -24,21 +24,25 @@ def judge_unseen(
     *,
     groups: npt.NDArray[Any],
     seed: int,
+    unseen_groups: Mapping[str, npt.NDArray[Any]] | None = None,
     cooked: Cooked | None = None,
 ) -> pd.DataFrame:
     """One row per score and set, as `ood_report` has them, `skipped` empty; then one per score that lacks fields.
 
-    `unseen` by name of the set, near or far by KINDS; `groups` (n,) of the test rows. Logit scores are those of
-    `adapter`'s logits; `cooked` adds those of COOkeD's ensemble. Where the rows of a set lack what a classifier judges
-    by, or the support of COOkeD allows no ensemble, its scores are among those that lack fields. Nothing here chooses a
-    threshold or a value.
+    `unseen` by name of the set, near or far by KINDS; `groups` (n,) of the test rows, `unseen_groups` of each set's
+    (None: each row is a group of its own), are what intervals resample. Logit scores are those of `adapter`'s logits;
+    `cooked` adds those of COOkeD's ensemble. Where the rows of a set lack what a classifier judges by, or the support
+    of COOkeD allows no ensemble, its scores are among those that lack fields. Nothing here chooses a threshold or a
+    value.
     """
     if not unseen:
         return pd.DataFrame()
     sets: dict[str, dict[str, OODInputs]] = {}
     for name, rows in unseen.items():
         sets.setdefault(KINDS.get(name, "far"), {})[name] = _inputs(adapter, cooked, rows)
-    table, lacking = ood_report(_inputs(adapter, cooked, test), sets, seed=seed, groups_id=groups)
+    table, lacking = ood_report(
+        _inputs(adapter, cooked, test), sets, seed=seed, groups_id=groups, groups_ood=unseen_groups
+    )
     missing = [{"score": score, "note": "", "skipped": ", ".join(fields)} for score, fields in lacking.items()]
     return pd.concat([table.assign(skipped=""), pd.DataFrame(missing)], ignore_index=True)
 
