@@ -10,7 +10,7 @@ from descriptions.words import SMALL_WORDS
 
 _WORD = "[a-z]{1,14}(-[a-z]{1,14})?"
 _PLAIN_NAME = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+)*")
-_SEEN = ", seen (from (the front|the side|above|afar|below)|close up)"
+_SEEN = ", seen (from (the front|the side|above|below)|close up)"
 _SENTENCE_WORD = "[A-Za-z]{1,14}([-'][a-z]{1,14})?,?"
 
 WORDS = f"{_WORD}( {_WORD}){{0,2}}"
@@ -36,6 +36,10 @@ def sentence_of(name: str, words: Iterable[str]) -> str:
     plain = sorted({word for word in words if re.fullmatch("[a-z]{3,20}", word) and word not in SMALL_WORDS})
     if not plain or not _PLAIN_NAME.fullmatch(name):
         return sentence_about(name)
-    word = f"({'|'.join(plain)})"
-    thing = f"((a|an|the|its) )?{word}( {word}){{0,2}}"
+    vowels = [word for word in plain if word[0] in "aeiou"]
+    others = [word for word in plain if word[0] not in "aeiou"]
+    starts = [f"((a|the|its) )?({'|'.join(others)})"] * bool(others) + [f"((an|the|its) )?({'|'.join(vowels)})"] * bool(
+        vowels
+    )
+    thing = f"({'|'.join(starts)})( ({'|'.join(plain)})){{0,2}}"
     return f"(A|The) {name} (has|with) {thing}((,| and|, and| with| of| that has) {thing}){{0,3}}({_SEEN})?\\."

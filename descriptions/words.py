@@ -57,6 +57,12 @@ def loops(text: str) -> bool:
     return in_a_row or (len(words) >= 6 and len(set(words)) * 2 <= len(words))
 
 
+def says_twice(text: str) -> bool:
+    """Whether a word occurs more than once, small words aside."""
+    words = [word for word in words_of(text) if word not in SMALL_WORDS]
+    return len(set(words)) < len(words)
+
+
 def _occurrences(words: tuple[str, ...], index: Mapping[tuple[str, ...], str]) -> Iterator[tuple[int, int, str]]:
     longest = max(map(len, index), default=0)
     for start in range(len(words)):

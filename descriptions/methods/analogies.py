@@ -12,7 +12,7 @@ from descriptions.grounding import Subject
 from descriptions.method import AsksOfClasses, Surroundings, with_name
 from descriptions.replies import list_schema, read_list
 from descriptions.small_patterns import sentence_of
-from descriptions.words import words_of
+from descriptions.words import says_twice, words_of
 
 _KEY = "captions"
 _SAMPLING = Sampling(temperature=0.7, max_tokens=120)
@@ -107,8 +107,13 @@ class Analogies(AsksOfClasses):
         return read_list(reply, key=_KEY, outcome=outcome)
 
     def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
-        """ignores_tags where no word of a tag is in the caption, adds_attribute where another attribute is."""
+        """ignores_tags where no word of a tag is in the caption, adds_attribute where another attribute is.
+
+        Of a small model also repeats, where a word stands twice.
+        """
         del around
+        if self.small_model and says_twice(phrase):
+            return "repeats"
         facts = "; ".join((*self.tags(subject), *subject.tags, subject.name, subject.gloss or ""))
         if adds_attribute(phrase, facts):
             return "adds_attribute"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from descriptions.chat_request import ChatRequest, Message, Sampling
 from descriptions.checks import ReplyRules
 from descriptions.grounding import Subject
-from descriptions.method import AsksOfClasses, quoted
+from descriptions.method import AsksOfClasses, Surroundings, quoted
 from descriptions.replies import list_schema, read_list
 from descriptions.small_patterns import FEATURE
 
@@ -14,6 +14,9 @@ _KEY = "features"
 _SAMPLING = Sampling(temperature=0.7, max_tokens=300)
 _SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=160)
 # The first row of each pair is the paper's, whose test "starts with a" also caught "antlers"; the second is ours.
+_VAGUE = re.compile(
+    r"\b(?:such as|like|or)\b|\b(?:has|with) (?:an? |the |its )?(?:colors?|shapes?|surface|material|texture)(?![-\w])"
+)
 _JOINS = (
     (r"(?:an?|used)\b|(?:made|shaped|covered|colored|coloured)\b", "which is"),
     (r"(?:has|often|typically|may|can)\b|(?:is|usually|comes)\b", "which"),
@@ -26,7 +29,8 @@ class Description(AsksOfClasses):
 
     Differs from the paper: one question without examples (a small model copies them), JSON instead of bullets, drawn
     at a temperature above 0 so that a second sample differs. `gloss` gives the model the WordNet definition. With
-    `small_model` every phrase opens with "has", "with" or "made of", and may hold words of WordNet only.
+    `small_model` every phrase opens with "has", "with" or "made of", may hold words of WordNet only, and must
+    be more than "has colors such as red" (vague).
     """
 
     gloss: bool = True
@@ -54,6 +58,11 @@ class Description(AsksOfClasses):
         """The phrases; "with" at the start becomes "has"."""
         del question
         return [re.sub(r"^with\b", "has", phrase) for phrase in read_list(reply, key=_KEY, outcome=outcome)]
+
+    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+        """vague, of a small model: "has colors such as red" repeats the question."""
+        del subject, around
+        return "vague" if self.small_model and _VAGUE.search(phrase) else ""
 
     def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
         """Name, join words and phrase."""

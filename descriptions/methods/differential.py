@@ -80,9 +80,11 @@ class Differential(AsksOfClasses):
         return [phrase for record in records for phrase in _both(*record)]
 
     def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
-        """fits_both where the definition of the other class holds every word of the phrase."""
-        del around
+        """fits_both where the definition of the other class holds every word of the phrase; else as `description`."""
         other = subject.against
+        alone = Description(gloss=self.gloss, small_model=self.small_model)
+        if reason := alone.refuse(subject, phrase, around):
+            return reason
         if other is None or other.gloss is None:
             return ""
         said = set(words_of(phrase)) - _OPENING_WORDS

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 
 from descriptions.attribute_words import adds_attribute
 from descriptions.chat_request import ChatRequest, Message, Sampling
@@ -12,7 +11,7 @@ from descriptions.method import AsksOfClasses, Surroundings, quoted, with_name
 from descriptions.replies import list_schema, read_list
 from descriptions.small_patterns import sentence_of
 from descriptions.visual_words import mostly_visual
-from descriptions.words import words_of
+from descriptions.words import says_twice, words_of
 
 _KEY = "sentences"
 _TEMPERATURE = 0.99
@@ -107,8 +106,7 @@ def doubt(sentence: str, subject: Subject, *, gloss: bool) -> str:
     """Why a sentence of a small model is no good: prompt_echo, repeats, little_to_see, adds_attribute; "" else."""
     if not _TASK.isdisjoint(words_of(sentence)):
         return "prompt_echo"
-    words = words_of(sentence)
-    if any(word == after for word, after in pairwise(words)):
+    if says_twice(sentence):
         return "repeats"
     facts = f"{subject.name}; {subject.gloss or ''}"
     if not mostly_visual(sentence, facts):

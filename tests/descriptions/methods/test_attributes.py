@@ -1,6 +1,5 @@
 import pytest
 
-from descriptions.attribute_words import attributes_in
 from descriptions.methods.attributes import TYPES, Attributes
 
 NONE = {kind: [] for kind in TYPES}
@@ -65,23 +64,3 @@ def test_of_a_small_model_only_the_parts_are_taken(asked):
         ("part", "a photo of a cat with red fur"),
         ("part", "a photo of a cat with a long tail"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("gloss", "found"),
-    [
-        (
-            "large feline of forests having a tawny coat with black stripes; endangered",
-            [("size", "large"), ("part", "tawny coat"), ("pattern", "black stripes")],
-        ),
-        ("a wheeled vehicle that has two wheels and pedals", [("part", "two wheels"), ("part", "pedals")]),
-        ("fruit of a large tree, red inside", [("color", "red")]),
-        ("short-legged bird with wings modified as flippers", [("part", "wings")]),
-        ("a table made of wood without a brown drawer", [("material", "wood")]),
-        ("a table not brown", []),
-        ("a bowl with an unpainted rim", []),
-        ("", []),
-    ],
-)
-def test_attributes_in_a_definition(gloss, found):
-    assert list(attributes_in(gloss)) == found

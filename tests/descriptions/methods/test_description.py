@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descriptions.grounding import Subject
+from descriptions.method import Surroundings
 from descriptions.methods.description import Description, join
 from descriptions.small_patterns import FEATURE
 
@@ -76,3 +77,21 @@ def test_only_a_small_model_is_held_to_openings_and_known_words():
 )
 def test_the_openings(phrase, fits):
     assert bool(re.fullmatch(FEATURE, phrase)) is fits
+
+
+@pytest.mark.parametrize(
+    ("phrase", "reason"),
+    [
+        ("has colors such as red", "vague"),
+        ("has a surface like gold", "vague"),
+        ("has shapes", "vague"),
+        ("has black or white fur", "vague"),
+        ("has a shaped tail", ""),
+        ("has a color-changing tail", ""),
+        ("has a long tail", ""),
+    ],
+)
+def test_a_small_model_that_repeats_the_question_says_nothing(phrase, reason):
+    around = Surroundings(classes=("tiger",), names=("tiger",))
+    assert Description(small_model=True).refuse(TIGER, phrase, around) == reason
+    assert Description().refuse(TIGER, phrase, around) == ""

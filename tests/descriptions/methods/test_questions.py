@@ -51,6 +51,7 @@ def test_a_sentence_without_the_name_gets_it_in_front(asked):
         ("A tiger with a coat is often called the king of beasts.", "prompt_echo"),
         ("A tiger has the ability to attack animals and can grow old.", "little_to_see"),
         ("A tiger has a tawny coat with blue stripes.", "adds_attribute"),
+        ("A tiger with black stripes, a black coat.", "repeats"),
     ],
 )
 def test_what_is_doubted_of_a_small_model_only(sentence, reason):
