@@ -42,6 +42,7 @@ class MetadataRule:
     top_unigram_share: float = 1.0
     unigram_cap: int = 251_465
     min_pmi: float = 30.0
+    min_bigram_count: int = 1
     bigram_cap: int = 100_646
     title_min_views: int = 70
     top_title_share: float = 1.0
@@ -103,23 +104,25 @@ def offer_unigrams(words: pa.Table, rule: MetadataRule, *, refused: pa.Table | N
 def offer_bigrams(
     pairs: pa.Table, words: pa.Table, total: int, rule: MetadataRule, *, refused: pa.Table | None = None
 ) -> Offer:
-    """Offer `pairs` [entry, count] by falling PMI: `no_unigram_count`, `below_min_pmi` and `beyond_cap` stay out.
+    """Offer `pairs` [entry, count] by falling PMI: what is `below_min_pmi` or `beyond_cap` stays out.
 
-    So does `refused` [entry, count, why]. `words` [entry, count] and `total`, the number of words, are of the corpus
-    that the pairs were counted in.
+    So does what is `below_min_count`, has `no_unigram_count`, and `refused` [entry, count, why]. `words` [entry, count]
+    and `total`, the number of words, are of the corpus that the pairs were counted in.
     """
-    pairs, words = _summed(pairs, "count"), _summed(words, "count")
-    pmi = pair_pmi(pairs, words, total)
+    pairs = _summed(pairs, "count")
+    pairs = pairs.append_column("pmi", pair_pmi(pairs, _summed(words, "count"), total))
+    enough = pc.greater_equal(pairs["count"], rule.min_bigram_count)
     limits = _Limits(least=rule.min_pmi, below="below_min_pmi", cap=rule.bigram_cap, missing="no_unigram_count")
-    offer = _ranked("bigram", pairs.append_column("pmi", pmi), "pmi", limits)
-    known = pmi.drop_null().to_numpy()
+    offer = _ranked("bigram", pairs.filter(enough), "pmi", limits)
+    rare = _with_reason(pairs.filter(pc.invert(enough)).sort_by("entry"), "below_min_count")
+    left_out = pa.concat_tables([rare, offer.left_out])
+    known = pairs.filter(enough)["pmi"].drop_null().to_numpy()
     facts = {
         "words_in_corpus": total,
         "highest_pmi": round(float(known.max()), 4) if len(known) else None,
         "pairs_by_pmi": {str(least): int((known >= least).sum()) for least in (30, 25, 20, 15, 10, 5, 0)},
     }
-    left_out = offer.left_out if refused is None else _joined(refused, offer.left_out)
-    return replace(offer, left_out=left_out, facts=facts)
+    return replace(offer, left_out=left_out if refused is None else _joined(refused, left_out), facts=facts)
 
 
 def offer_titles(titles: pa.Table, rule: MetadataRule) -> Offer:
@@ -134,9 +137,8 @@ def offer_titles(titles: pa.Table, rule: MetadataRule) -> Offer:
     limits = _Limits(least=rule.title_min_views, below="below_min_views", cap=rule.title_cap, missing="")
     plain = summed.filter(pc.invert(colon))
     offer = _ranked("title", plain, "views", limits, share=rule.top_title_share)
-    names = summed.filter(colon)
-    names = names.append_column("why", pa.array(["holds_a_colon"] * names.num_rows, pa.string()))
-    return replace(offer, left_out=_joined(names, offer.left_out))
+    names = _with_reason(summed.filter(colon).sort_by("entry"), "holds_a_colon")
+    return replace(offer, left_out=pa.concat_tables([names, offer.left_out]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +177,14 @@ def _summed(table: pa.Table, value: str) -> pa.Table:
     return summed.rename_columns({f"{value}_sum": value}).select(["entry", value])
 
 
+def _with_reason(table: pa.Table, why: str) -> pa.Table:
+    return table.append_column("why", pa.array([why] * table.num_rows, pa.string()))
+
+
 def _joined(refused: pa.Table, left_out: pa.Table) -> pa.Table:
     """What is refused, each once and in the order of its text, then what is left out."""
-    values = [name for name in refused.column_names if name in {"count", "views"}]
-    once = refused.group_by(["entry", "why"], use_threads=False).aggregate([(name, "sum") for name in values])
-    once = once.rename_columns({f"{name}_sum": name for name in values}).sort_by("entry")
+    once = refused.group_by(["entry", "why"], use_threads=False).aggregate([("count", "sum")])
+    once = once.rename_columns({"count_sum": "count"}).sort_by("entry")
     return pa.concat_tables([once, left_out], promote_options="default").select(left_out.column_names)
 
 

@@ -70,6 +70,18 @@ def test_pairs_stand_by_falling_pmi_at_or_above_the_least():
     assert gone(capped)["york city"] == "beyond_cap"
 
 
+def test_pairs_that_are_too_rare_stay_out_however_strong():
+    offer = offer_bigrams(PAIRS, WORDS, 1040, MetadataRule(min_pmi=6, min_bigram_count=4))
+    assert offer.entries["entry"].to_pylist() == ["new york"]
+    assert gone(offer) == {
+        "city new": "below_min_count",
+        "york city": "below_min_count",
+        "the city": "below_min_pmi",
+        "los angeles": "no_unigram_count",
+    }
+    assert offer.facts["pairs_by_pmi"]["5"] == 1
+
+
 def test_what_is_no_word_stays_out_with_its_own_reason():
     refused = pa.table({"entry": ["<s> a", "00", "00"], "count": [4, 5, 6], "why": ["mark", "shape", "shape"]})
     words = offer_unigrams(counted({"dog": 100, "cat": 1}), MetadataRule(), refused=refused)
