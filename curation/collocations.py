@@ -18,7 +18,9 @@ from curation.matching import Mode, normalised
 
 Counts = npt.NDArray[np.int64]
 
-NO_SPACES = frozenset("zh cmn yue ja jpn th tha km khm lo lao my mya bo bod".split())
+NO_SPACES = frozenset(
+    {"zh", "cmn", "yue", "ja", "jpn", "th", "tha", "km", "khm", "lo", "lao", "my", "mya", "bo", "bod"}
+)
 """Languages that put no spaces between words, where captions cannot be counted by them."""
 
 _MARKS = re.compile(r"[,.;:?!`]")

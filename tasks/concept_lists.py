@@ -15,16 +15,9 @@ from curation.matching import Mode, unmatchable_because
 from curation.metadata import Concepts, build_list
 from curation.metadata_sources import MetadataRule, Offer, offer_bigrams, offer_titles, offer_unigrams
 from storage.concept_files import left_out_path, read_concepts, write_concepts
+from storage.corpora import caption_batches, corpus_hash
 from storage.errors import InputError
-from storage.word_counts import (
-    Counts,
-    caption_batches,
-    corpus_hash,
-    is_package,
-    read_pairs,
-    read_titles,
-    read_words,
-)
+from storage.word_counts import Counts, is_package, read_pairs, read_titles, read_words
 from storage.wordnet_files import read_wordnet
 
 EXAMPLES = 5
