@@ -4,6 +4,7 @@ import pytest
 
 from descriptions.checks import check_reply
 from descriptions.grounding import Subject
+from descriptions.method import Surroundings
 from descriptions.methods.prompts import Prompts
 from descriptions.small_patterns import SENTENCE
 
@@ -43,3 +44,32 @@ def test_the_pattern_for_small_models_is_a_plain_sentence(sentence, fits):
 
 def test_sentences_are_read_from_their_own_key():
     assert Prompts().read('{"sentences": ["A tiger."]}', "reply") == ["A tiger."]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "reason"),
+    [
+        ("A cat has soft gray fur and a tail.", ""),
+        ("The class has soft gray fur and a tail.", "prompt_echo"),
+        ("Its soft fur is like that of a dog.", "names_another_class"),
+        ("A cat has no tail and soft fur.", "negation"),
+        ("A cat is a popular pet in many homes.", "no_visual_word"),
+        ("A cat has soft fur and a tail of", "unfinished"),
+        ("I'm sorry, but I cannot describe its fur.", "refusal"),
+        ("A cat has {{soft}} fur and a long tail.", "markup"),
+        ("Кошка имеет мягкую серую шерсть и хвост.", "wrong_language"),
+        ("Soft fur " * 21, "too_long"),
+    ],
+)
+def test_each_sentence_is_checked(asked, sentence, reason):
+    rows = asked(Prompts(), "cat\ndog", {"sentences": [sentence]})
+    assert rows[0]["reason"] == reason
+
+
+def test_a_small_model_is_held_to_the_words_of_the_definition():
+    small, around = Prompts(small_model=True), Surroundings(classes=("tiger",), names=("tiger",))
+    pattern = small.questions(TIGER)[0].schema["properties"]["sentences"]["items"]["pattern"]
+    assert re.fullmatch(pattern, "A tiger has a large feline of forests.")
+    assert not re.fullmatch(pattern, "A tiger has a red feline of forests.")
+    assert small.refuse(TIGER, "A tiger has a coat with red stripes.", around) == "adds_attribute"
+    assert Prompts().refuse(TIGER, "A tiger has a coat with red stripes.", around) == ""
