@@ -139,6 +139,12 @@ def test_a_pair_that_a_rare_entry_keeps_needs_no_draw(law, monkeypatch):
     assert found.draws["entries"].to_pylist()[:3] == [[1], [2], [3]]
 
 
+@each_law
+def test_a_probability_just_below_one_is_drawn(law):
+    found = decide(pairs_of([[0]] * 1000, ["dog"]), 999, law=law)
+    assert {len(draws) for draws in found.draws["draws"].to_pylist()} == {1}
+
+
 def test_dropped_pairs_say_whether_by_draw_by_pick_or_for_want_of_a_concept():
     pairs = pairs_of([[0], [], [0], [0]], ["dog"])
     picked = pick_texts(pairs.uids, pa.array(["x", "y", "x", "z"]), seed=1)

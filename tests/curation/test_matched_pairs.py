@@ -51,6 +51,14 @@ def test_counts_of_shards_add_up_to_the_bit_in_any_order(rows, cuts, chance):
     assert sum(parts, np.zeros(whole.table_shape)).tolist() == count_matches(whole, weights).tolist()
 
 
+def test_weights_that_are_no_round_numbers_add_up_to_the_bit_too():
+    whole, weights = pairs_of([[0]] * 999, 1), 3.0 / np.arange(1, 1000)
+    parts = [count_matches(whole.part(i, i + 9), weights[i : i + 9])[0, 0] for i in range(0, 999, 9)]
+    total = count_matches(whole, weights)[0, 0]
+    assert total == pytest.approx(weights.sum(), abs=999 * 2**-21)
+    assert {sum(parts), sum(reversed(parts)), sum(sorted(parts))} == {total}
+
+
 def test_an_empty_shard_counts_nothing():
     pairs = pairs_of([[0, 1], [1]])
     assert len(pairs.part(1, 1)) == 0
