@@ -13,7 +13,11 @@ Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
 Slices = Annotated[
     list[str] | None,
-    typer.Option("--slice", help="A column of the sample table: accuracy per value of it; may be repeated."),
+    typer.Option(
+        "--slice",
+        help="A column of the sample table: accuracy per value of it. Several with commas between are crossed. May be "
+        "repeated.",
+    ),
 ]
 
 
@@ -26,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(recipe: Recipe, root: Root = None, as_json: AsJson = False, slices: Slices = None) -> None:
     """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
 
-    Example: evenly evaluate recipes/demo.yaml --slice source --slice width
+    Example: evenly evaluate recipes/demo.yaml --slice width --slice label,source
     """
     from flows.evaluating import evaluate_latest
 

@@ -13,7 +13,7 @@ from flows.outcome import Root, best_on_validation, evaluations_of, open_build
 from flows.recipe import read_recipe
 from storage.ledger import Ledger, StepRecord
 from storage.workspace import Workspace
-from tasks.evaluation_slices import slice_predictions, sliceable_columns
+from tasks.evaluation_slices import parts_of, slice_predictions, sliceable_columns
 
 TABLES = ("results", "head_tail", "frequencies", "ood", "pairs", "reliability", "per_class", "texts")
 """Of an evaluation, as rows; those of single pictures and of the search's points stay in the ledger."""
@@ -25,12 +25,13 @@ OF_VERDICTS = ("_verdict", "_reason", "_into", "_step_id")
 def evaluate_latest(recipe: Path, *, root: Root = None, slices: Sequence[str] = ()) -> dict[str, Any]:
     """The build, and per class list its TABLES, notes, the adapter that validation chose, and slices by column.
 
-    `slices` are columns of the sample table; a column that it has not is a usage error.
+    `slices` are columns of the sample table, or several with commas between, which are crossed; a column that the
+    table has not is a usage error.
     """
     chosen = read_recipe(recipe)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
     known = sliceable_columns(workspace, manifest) if slices else []
-    unknown = [column for column in slices if column not in known]
+    unknown = [column for column in parts_of(slices) if column not in known]
     if unknown:
         raise UsageError(
             f"`--slice` must be a column of the build's sample table; got `{unknown[0]}`. "

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from adapters.evaluation.quartiles import slices_of
-from adapters.evaluation.slices import slice_table
+from adapters.evaluation.quartiles import Slicing, slices_of
+from adapters.evaluation.slices import crossed, slice_table
 from storage.ledger import Ledger, StepRecord
 from storage.samples import Samples
 from storage.workspace import Workspace
@@ -27,18 +27,19 @@ def slice_predictions(
 ) -> tuple[pd.DataFrame, list[str]]:
     """What `slice_table` says of each column and adapter, with its `name` and `texts`; and which columns were binned.
 
-    The slices of a column, quartiles of numbers too, are those of all labelled pictures of the evaluation: one that
-    only train or val pictures have is "empty". They come in the order of `slices_of`.
+    "label,source" stands for the two columns crossed: a slice per pair of their values. The slices of a column,
+    quartiles of numbers too, are those of all labelled pictures of the evaluation: one that only train or val pictures
+    have, or a pair that none has, is "empty". They come in the order of `slices_of`.
     """
     ledger = Ledger(workspace)
     split = ledger.table(evaluation, "split", ["uid", "group"])
     uids = split["uid"].combine_chunks()
     groups = np.array(split["group"].to_pylist(), dtype=np.str_)
     samples = Samples(workspace, manifest["recipe_name"]).read(
-        manifest["samples"]["version"], list(dict.fromkeys(["uid", *columns]))
+        manifest["samples"]["version"], list(dict.fromkeys(["uid", *parts_of(columns)]))
     )
     rows = samples.take(pc.index_in(uids, samples["uid"].combine_chunks()))
-    slicings = {column: slices_of(rows[column].to_pylist()) for column in columns}
+    slicings = {column: _slicing(rows, column) for column in columns}
     predictions = ledger.table(evaluation, "predictions").to_pandas()
     tables = []
     for column, slicing in slicings.items():
@@ -55,3 +56,17 @@ def slice_predictions(
             tables.append(ordered.assign(name=name, texts=texts))
     binned = [column for column, slicing in slicings.items() if slicing.binned]
     return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()), binned
+
+
+def parts_of(columns: Sequence[str]) -> list[str]:
+    """The columns that are asked for, crossed ones one by one."""
+    return [part for column in columns for part in column.split(",")]
+
+
+def _slicing(rows: pa.Table, column: str) -> Slicing:
+    """The slices of a column, or of columns that are crossed."""
+    found = {part: slices_of(rows[part].to_pylist()) for part in parts_of([column])}
+    if len(found) == 1:
+        return found[column]
+    names, every = crossed({part: slicing.names for part, slicing in found.items()})
+    return Slicing(names=names, order=tuple(every), binned=any(slicing.binned for slicing in found.values()))

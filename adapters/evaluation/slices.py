@@ -63,12 +63,14 @@ _COLUMNS = ["column", "value", "n", "groups", "correct", "accuracy", "low", "hig
 
 
 def worst_slices(table: pd.DataFrame) -> pd.DataFrame:
-    """The row of each column with the lowest accuracy, the first of equal ones; slices without rows do not count.
+    """The row of each column with the lowest accuracy, of equal ones that of most rows; empty slices do not count.
 
     A column of empty slices alone has no row. The worst of many small slices is low by chance too: read its interval.
     """
     known = table[table["n"] > 0]
-    return known.loc[known.groupby("column", sort=False)["accuracy"].idxmin()].reset_index(drop=True)
+    ordered = known.sort_values(["accuracy", "n"], ascending=[True, False], kind="stable")
+    worst = ordered.groupby("column").head(1).set_index("column", drop=False)
+    return worst.loc[known["column"].unique()].reset_index(drop=True)
 
 
 def crossed(columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> tuple[npt.NDArray[np.str_], list[str]]:

@@ -115,6 +115,17 @@ def test_slices_of_every_column_add_up_to_the_accuracy(facts):
     assert (labels["correct"] == per_class.loc[labels.index, "correct"]).all()
 
 
+def test_crossed_columns_have_a_slice_per_pair_of_values(facts):
+    found = facts("label,source", "label")
+    slices = pd.DataFrame(found["slices"])
+    mine = slices[slices["name"] == "gda"]
+    pairs = mine[mine["column"] == "label,source"]
+    assert pairs["n"].sum() == pairs["n"].where(pairs["state"] == "", 0).sum() == found["results"][0]["n"]
+    labels = mine[mine["column"] == "label"].set_index("value")["n"]
+    parts = pairs.groupby(pairs["value"].str.rpartition(" x ")[0])["n"].sum()
+    assert parts.to_dict() == labels.to_dict()
+
+
 def test_numbers_of_many_values_come_in_quarters_and_others_by_size(facts):
     found = facts("caption_score", "width")
     assert found["binned"] == ["caption_score"]

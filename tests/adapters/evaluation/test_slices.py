@@ -83,3 +83,11 @@ def test_rows_that_do_not_match_are_refused():
         slice_table(CORRECT, {"place": PLACE[:3]}, seed=0)
     with pytest.raises(SplitError, match=r"`columns` must hold columns of one length; got \[1, 2\]"):
         crossed({"a": ["x"], "b": ["x", "y"]})
+
+
+def test_of_equally_bad_slices_the_one_with_most_rows_is_the_worst():
+    table = slice_table([0, 1, 0, 0, 1], {"place": ["a", "b", "c", "c", "c"], "day": ["x", "y", "z", "z", "y"]}, seed=0)
+    assert list(zip(worst_slices(table)["column"], worst_slices(table)["value"], strict=True)) == [
+        ("place", "a"),
+        ("day", "z"),
+    ]
