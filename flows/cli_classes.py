@@ -54,6 +54,7 @@ def describe(
     from flows.class_listing import beside_of, describe_list, estimate_listing, language_model, submit_list
     from flows.recipe import Pairs
     from flows.recipe_files import read_class_file
+    from tasks.confusable import said
 
     listing = read_class_file(classes)
     methods = [name.strip() for names in method for name in names.split(",")] if method else None
@@ -93,6 +94,8 @@ def describe(
     if "names" in result:
         print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
         print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
+    if "pairs_asked" in result:
+        print_text(said(result))
     facts = {name: value for name, value in result.items() if name not in {"descriptions", "names", "most_frequent"}}
     print_rows("in all", [facts])
 

@@ -113,6 +113,7 @@ def rebuild(
     read_recipe(recipe)
     from flows.outcome import outcome_of
     from flows.rebuild_dataset import rebuild_dataset
+    from tasks.confusable import said
 
     build = rebuild_dataset(
         recipe=str(recipe),
@@ -127,6 +128,8 @@ def rebuild(
         print_json(result)
         return
     print_funnel(result["funnel"])
+    for found in result["pairs"]:
+        print_text(f"{found['list']}: {said(found)}")
     print_text(f"build   {result['build']}\nreport  {result['report']}")
 
 

@@ -58,14 +58,16 @@ def funnel_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
-    """Build id, content hash, report and funnel of a build; writes the report."""
+    """Build id, content hash, report, funnel and confusable pairs per class list of a build; writes the report."""
     workspace, manifest = open_build(build, root=root)
+    confusable = audit.latest_of(Ledger(workspace), "find_confusable", build=str(manifest["build"]))
     return {
         "build": manifest["build"],
         "content_hash": manifest["content_hash"],
         "kept": manifest["samples"]["kept"],
         "report": str(audit.write_report(workspace, manifest)),
         "funnel": funnel_of(manifest),
+        "pairs": [{"list": record.rule["list"], **record.notes} for record in confusable],
     }
 
 

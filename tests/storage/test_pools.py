@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import StorageError
-from storage.pools import POOL_COLUMNS, LabelFile, PoolSource, read_labels, read_pool, source_hash
+from storage.pools import POOL_COLUMNS, LabelFile, PoolSource, read_captions, read_labels, read_pool, source_hash
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\n\x00"), max_size=30)
 
@@ -40,6 +40,18 @@ def test_every_row_of_a_parquet_pool_comes_out_with_its_place(tmp_path):
     content = (tmp_path / "a.parquet").read_bytes()
     assert set(table["file_hash"].to_pylist()) == {hashlib.sha256(content).hexdigest()}
     assert table["similarity"].type == pa.float64()
+
+
+def test_captions_alone_need_no_other_column_and_what_is_no_text_is_null(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", text=["one", None, "two"])
+    write_parquet(tmp_path / "b.parquet", text=["three"])
+    found = read_captions(PoolSource(kind="parquet", path=str(tmp_path / "*.parquet"), caption="text"))
+    assert [caption for captions in found for caption in captions.to_pylist()] == ["one", None, "two", "three"]
+    (tmp_path / "c.jsonl").write_text('{"text": "four"}\n{"text": 5}\nbroken\n')
+    found = read_captions(PoolSource(kind="jsonl", path=str(tmp_path / "c.jsonl"), caption="text"))
+    assert [caption for captions in found for caption in captions.to_pylist()] == ["four", None, None]
+    with pytest.raises(StorageError, match="`caption` must name a column of the file; got `caption`"):
+        read_captions(PoolSource(kind="parquet", path=path))
 
 
 def test_columns_whose_names_are_taken_are_kept_under_another(tmp_path):
