@@ -2,25 +2,27 @@
 
 MetaCLIP v1 pads each entry with a space on both sides and looks for it in the padded caption, after wrapping
 `, . ; : ? ! `` ` `` of the caption in spaces. That equals: the entry's words, split at single spaces, are a run of the
-caption's words split likewise. So a dictionary from first word to runs is enough; no automaton is needed.
+caption's words split likewise. So a trie of words is enough; no automaton is needed.
 """
 
 import itertools
 import re
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, get_args
 
-import numpy as np
 import pyarrow as pa
 
+from curation.concept_index import ConceptIndex, as_array, listed, word_index
 from curation.errors import RuleError
+from curation.normalising import normalised, normalised_texts
+
+__all__ = ["Matcher", "Mode", "check_mode", "normalised", "unmatchable_because"]
 
 Mode = Literal["faithful", "normalized"]
 
 _WRAPPED = ",.;:?!`"
-_SPACING = {ord(mark): f" {mark} " for mark in _WRAPPED} | {ord(blank): " " for blank in "\t\n\r"}
-_KEPT_AFTER_A_LETTER = re.compile(r"(?<=\w)[+#]+(?!\w)")  # C++, C#
 
 
 class Matcher:
@@ -32,62 +34,42 @@ class Matcher:
     """
 
     def __init__(self, entries: Sequence[str], mode: Mode = "faithful", *, plurals: bool = False) -> None:
-        if mode not in get_args(Mode):
-            raise RuleError(f"`mode` must be one of {', '.join(get_args(Mode))}; got {mode!r}. Correct the recipe.")
+        check_mode(mode)
         if plurals and mode == "faithful":
             raise RuleError("`plurals` must be off in faithful mode; got on. Use mode normalized.")
-        self._prepare: Callable[[str], str] = _spaced if mode == "faithful" else normalised
-        self._ids: dict[str, list[int]] = {}
-        self._lengths: dict[str, list[int]] = {}
-        for number, entry in enumerate(entries):
-            self._index(entry, number, normalize=mode == "normalized", plurals=plurals)
+        self._mode = mode
+        self._index = _indexed(entries, mode, plurals=plurals)
 
     def match(self, captions: pa.Array) -> pa.ListArray:
         """Return list<int32> per caption: the ids of the entries it names, ascending and each once; null names none."""
-        offsets = np.zeros(len(captions) + 1, dtype=np.int32)
-        found: list[int] = []
-        for row, caption in enumerate(captions.to_pylist()):
-            if caption is not None:
-                found.extend(self._match_one(caption))
-            offsets[row + 1] = len(found)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(found, type=pa.int32()))
+        return listed(*self._index.match(captions if self._mode == "faithful" else normalised_texts(captions)))
 
-    def _match_one(self, caption: str) -> list[int]:
-        words = self._prepare(caption).split(" ")
-        hits: set[int] = set()
-        for start, word in enumerate(words):
-            for length in self._lengths.get(word, ()):
-                run = word if length == 1 else " ".join(words[start : start + length])
-                hits.update(self._ids.get(run, ()))
-        return sorted(hits)
-
-    def _index(self, entry: str, number: int, *, normalize: bool, plurals: bool) -> None:
-        key = normalised(entry) if normalize else entry
-        if normalize and not key:
-            return
-        for form in {key, *(_plurals(key) if plurals else ())}:
-            words = form.split(" ")
-            lengths = self._lengths.setdefault(words[0], [])
-            if len(words) not in lengths:
-                lengths.append(len(words))
-            self._ids.setdefault(form, []).append(number)
+    def match_batches(self, batches: Iterable[pa.Array], *, workers: int = 1) -> Iterator[pa.ListArray]:
+        """Yield `match` of each batch, in order, by `workers` threads; `workers` + 1 batches are held at once."""
+        waiting: deque[Future[pa.ListArray]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="matching") as pool:
+            for batch in batches:
+                waiting.append(pool.submit(self.match, batch))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
-def normalised(text: str) -> str:
-    """Return `text` in NFKC and case-folded, marks and symbols as spaces, white space collapsed.
+def check_mode(mode: str) -> None:
+    """Raise RuleError where `mode` is none."""
+    if mode not in get_args(Mode):
+        raise RuleError(f"`mode` must be one of {', '.join(get_args(Mode))}; got {mode!r}. Correct the recipe.")
 
-    `+` and `#` at the end of a word stay (C++, C#); invisible format characters (soft hyphen, joiners) go.
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    kept = {at for match in _KEPT_AFTER_A_LETTER.finditer(folded) for at in range(*match.span())}
-    characters = []
-    for at, character in enumerate(folded):
-        category = unicodedata.category(character)
-        if category == "Cf":
-            continue
-        blank = at not in kept and category[0] in "PSZC"
-        characters.append(" " if blank else character)
-    return " ".join("".join(characters).split())
+
+def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool) -> ConceptIndex:
+    if mode == "faithful":
+        return word_index(entries, range(len(entries)))
+    keys = normalised_texts(as_array(entries)).to_pylist()
+    forms = [(key, number) for number, key in enumerate(keys) if key]
+    if plurals:
+        forms += [(plural, number) for key, number in forms for plural in _plurals(key)]
+    return word_index([form for form, _ in forms], [number for _, number in forms])
 
 
 def unmatchable_because(entry: str, mode: Mode) -> str:
@@ -105,11 +87,6 @@ def unmatchable_because(entry: str, mode: Mode) -> str:
     if any(first and second for first, second in itertools.pairwise(marks)):
         return "marks_one_space_apart"
     return ""
-
-
-def _spaced(text: str) -> str:
-    """Return `text` as MetaCLIP v1 spaces it, without the space that it adds at both ends."""
-    return text.translate(_SPACING)
 
 
 def _plurals(entry: str) -> list[str]:

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "demo": frozenset(),
 }
 HEAVY = {"torch", "open_clip", "ray", "xllamacpp", "transformers", "timm", "img2dataset", "matplotlib", "sklearn"}
-HEAVY |= {"lingua", "lance", "mlcroissant", "onnx", "onnxruntime"}
+HEAVY |= {"lingua", "lance", "mlcroissant", "numba", "onnx", "onnxruntime"}
 DISK = {"os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "fsspec"}
 WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
 # Features read model weights; these modules of descriptions speak to the chat endpoint. Other domain code is shut in.
