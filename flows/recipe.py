@@ -14,6 +14,7 @@ from adapters import ADAPTERS
 from adapters.methods.vcd import Aggregate
 from curation import CAPTIONERS
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from curation.thresholds import Law, Texts
 from descriptions.methods import METHODS
 from flows.recipe_problems import RecipeError, describe_problems
 
@@ -130,14 +131,25 @@ class Align(Section):
 
 
 class Balance(Section):
-    """Threshold of matches per concept: `t` itself, or what leaves `tail_share`, or what gives `target` pairs."""
+    """Threshold of matches per concept: `t` itself, or what leaves `tail_share`, or what gives `target` pairs.
 
-    t: Annotated[float, Field(gt=0)] | None = None
+    `law`: v1 draws for each concept of a pair, v2 once. `texts`: judge each text of a picture, or one that is picked.
+    `language` names a column: each language then has a threshold of its own, by the tail share of `reference`, whose
+    threshold is `t`; or all by `tail_share`.
+    """
+
+    t: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     tail_share: Share | None = None
     target: Annotated[int, Field(gt=0)] | None = None
+    law: Law = "v1"
+    texts: Texts = "each"
+    language: str | None = None
+    reference: str = "en"
 
     @model_validator(mode="after")
     def _one(self) -> "Balance":
+        if "reference" in self.model_fields_set and (self.language is None or self.tail_share is not None):
+            raise ValueError("reference needs language, and t or target: tail_share is the same in every language")
         return _exactly_one(self, ("t", "tail_share", "target"))
 
 

@@ -68,4 +68,5 @@ def _preselect_rule(recipe: Recipe) -> dict[str, Any] | None:
 
 
 def _balance_rule(recipe: Recipe) -> dict[str, Any]:
-    return recipe.curate.balance.model_dump(mode="json", exclude_none=True)
+    rule = recipe.curate.balance.model_dump(mode="json", exclude_none=True)
+    return rule if "language" in rule else {name: value for name, value in rule.items() if name != "reference"}

@@ -1,8 +1,10 @@
+import math
 from pathlib import Path
 
 import pytest
 import yaml
 
+from curation.thresholds import BalanceRule
 from flows.recipe import read_recipe
 from flows.recipe_files import DEMO, TEMPLATE
 from flows.recipe_problems import RecipeError
@@ -21,6 +23,18 @@ def problems(tmp_path: Path, recipe: object) -> list[str]:
     return str(error.value).splitlines()
 
 
+def test_the_rule_of_balancing_says_law_and_texts_and_names_a_reference_only_among_languages(tmp_path):
+    def rule(balance):
+        path = tmp_path / "r.yaml"
+        path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": balance}}))
+        return steps_of(read_recipe(path))[-1][1]
+
+    assert rule({"t": 5}) == {"t": 5.0, "law": "v1", "texts": "each"}
+    by_language = rule({"target": 9, "law": "v2", "texts": "one_per_image", "language": "lang"})
+    assert by_language == {"target": 9, "law": "v2", "texts": "one_per_image", "language": "lang", "reference": "en"}
+    assert BalanceRule(**by_language).reference == "en"
+
+
 def test_the_recipes_that_ship_are_valid():
     assert read_recipe(DEMO).name == "demo"
     assert read_recipe(TEMPLATE).name == "my-dataset"
@@ -37,6 +51,10 @@ def test_the_recipes_that_ship_are_valid():
         ({"curate": {"balance": {}}}, "curate.balance", "exactly one of t, tail_share, target"),
         ({"curate": {"balance": {"t": 5, "target": 5}}}, "curate.balance", "exactly one of"),
         ({"curate": {"balance": {"t": 0}}}, "curate.balance.t", "greater than 0"),
+        ({"curate": {"balance": {"t": math.inf}}}, "curate.balance.t", "finite"),
+        ({"curate": {"balance": {"t": 5, "law": "v3"}}}, "curate.balance.law", "'v1' or 'v2'"),
+        ({"curate": {"balance": {"t": 5, "texts": "all"}}}, "curate.balance.texts", "'each' or 'one_per_image'"),
+        ({"curate": {"balance": {"t": 5, "reference": "de"}}}, "curate.balance", "reference needs language"),
         ({"curate": {"balance": {"t": 5}, "text": {"caption_lenght": {}}}}, "curate", "caption_length"),
         ({"curate": {"balance": {"t": 5}, "text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
         ({"curate": {"balance": {"t": 5}, "recaption": {"captioner": "blip"}}}, "curate", "retrieved_concepts"),
