@@ -129,11 +129,12 @@ def _of_twin(build: PublishedBuild, sight: StepSight, column: str) -> Any:  # no
 
 
 def _is_within(measured: float | None, rule: Mapping[str, Any]) -> bool:
-    """Whether an edge fits the rule: at most that many bits, or at least that cosine."""
+    """Whether an edge fits the rule: at most that many bits, or at least that cosine or Jaccard index."""
     if measured is None:
         return True
-    if "min_cosine" in rule:
-        return bool(measured >= float(rule["min_cosine"]) - _ROUNDING)
+    least = rule.get("min_cosine", rule.get("min_jaccard"))
+    if least is not None:
+        return bool(measured >= float(least) - _ROUNDING)
     return bool(measured <= float(rule.get("max_distance", float("inf"))))
 
 
@@ -174,6 +175,8 @@ REPLAYS: dict[str, Callable[[PublishedBuild, PairHistory, StepSight], Replay]] =
     "deduplicate_perceptual": _recheck_edges,
     "embed_images": partial(_observed, "encoded once by the model; the stored vector is used by every replay"),
     "deduplicate_semantic": _recheck_edges,
+    "deduplicate_linked": _recheck_edges,
+    "deduplicate_captions": _recheck_edges,
     "recaption": _replay_choice,
     "align": _recheck_threshold,
     "match_again": partial(_replay_match, "chosen_caption"),

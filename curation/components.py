@@ -13,7 +13,7 @@ import numpy.typing as npt
 from curation.candidates import Ints
 
 Floats = npt.NDArray[np.float64]
-_HELD = 1 << 22  # edges held before they are thinned
+_HELD = 1 << 20  # edges held before they are thinned
 
 
 @dataclass
@@ -25,14 +25,17 @@ class Forest:
     right: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     weight: Floats = field(default_factory=lambda: np.empty(0))
     _component: Ints | None = None
-    _worst: Floats | None = None
+    _worst: Ints | None = None  # the weakest edge of each component
 
     def add(self, left: Ints, right: Ints, weight: Floats) -> None:
         """Add edges (i, j), i < j; one that cannot be in the forest is not held."""
         if self._component is not None and self._worst is not None:
             # The weakest edge of a cycle is in no minimum spanning forest.
             component = self._component[left]
-            new = (component != self._component[right]) | (weight <= self._worst[component])
+            worst = self._worst[component]
+            new = (component != self._component[right]) | (weight < self.weight[worst])
+            equal = weight == self.weight[worst]
+            new |= equal & ((left < self.left[worst]) | ((left == self.left[worst]) & (right < self.right[worst])))
             left, right, weight = left[new], right[new], weight[new]
         self.left = np.concatenate([self.left, left])
         self.right = np.concatenate([self.right, right])
@@ -60,8 +63,9 @@ class Forest:
         order = order[tree.data.astype(np.int64) - 1]
         self.left, self.right, self.weight = self.left[order], self.right[order], self.weight[order]
         self._component = components(self.n, self.left, self.right)
-        self._worst = np.full(self.n, -np.inf)
-        np.maximum.at(self._worst, self._component[self.left], self.weight)
+        self._worst = np.zeros(self.n, dtype=np.int64)
+        order = np.lexsort((self.right, self.left, self.weight))
+        self._worst[self._component[self.left[order]]] = order  # the last one stays
 
 
 def components(n: int, left: Ints, right: Ints) -> Ints:

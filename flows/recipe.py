@@ -102,12 +102,37 @@ class Download(Section):
     user_agent_token: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")] = "evenly"  # noqa: S105 - a name
 
 
+class NearCaptions(Section):
+    """Merge pairs of one picture, or of the whole pool, whose captions have a Jaccard index of `min_jaccard`."""
+
+    min_jaccard: Annotated[float, Field(ge=0.3, le=1)] = 0.8
+    scope: Literal["image", "pool"] = "image"
+
+
+class LinkedRecords(Section):
+    """Merge pairs whose features of picture and caption, mixed by `weight`, have a cosine of `min_cosine`.
+
+    No cosine fits all encoders: choose it on labelled pairs of your own.
+    """
+
+    min_cosine: Share
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.636
+
+
 class Deduplicate(Section):
-    """Merge pictures: equal bytes; perceptual hashes within `perceptual` of 64 bits; cosine of at least `semantic`."""
+    """Merge pictures: equal bytes; perceptual hashes within `perceptual` of 64 bits; cosine of at least `semantic`.
+
+    For the last, colours must agree within `colour` levels (null: features decide alone). `tables` of hashing are
+    searched for features: more take more time and keep large pools near-linear; docs/deduplication.md.
+    """
 
     exact: bool = True
     perceptual: Annotated[int, Field(ge=0, le=64)] | None = 16
-    semantic: Annotated[float, Field(gt=0, le=1)] | None = 0.95
+    semantic: Share | None = 0.95
+    colour: Annotated[float, Field(ge=0, le=255)] | None = 22.0
+    captions: NearCaptions | None = None
+    linked: LinkedRecords | None = None
+    tables: Annotated[int, Field(ge=1, le=1024)] = 64
 
 
 class Recaption(Section):

@@ -5,14 +5,22 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from curation.caption_twins import CaptionTwins
 from curation.deduplicate import Perceptual, Semantic
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from flows.recipe import Recipe
+from curation.linking import Linked
+from flows.recipe import Deduplicate, Recipe
 from tasks.balance import BALANCE, PRESELECT
 from tasks.captions import ALIGN, RECAPTION
 from tasks.collect import COLLECT
 from tasks.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
-from tasks.deduplicate import DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL, DEDUPLICATE_SEMANTIC
+from tasks.deduplicate import (
+    DEDUPLICATE_CAPTIONS,
+    DEDUPLICATE_EXACT,
+    DEDUPLICATE_LINKED,
+    DEDUPLICATE_PERCEPTUAL,
+    DEDUPLICATE_SEMANTIC,
+)
 from tasks.download import DOWNLOAD
 from tasks.features import EMBED_IMAGES
 from tasks.filters import CHECK_IMAGES, CHECK_TEXTS
@@ -27,8 +35,9 @@ OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, dict[str, Any]]]:
     """The steps that the recipe switches on, in order, each with its rule as plain values."""
     curate = recipe.curate
-    perceptual, semantic = curate.deduplicate.perceptual, curate.deduplicate.semantic
-    uses_features = semantic is not None or curate.recaption is not None or curate.align is not None
+    twins = curate.deduplicate
+    feature_steps = (twins.semantic, twins.linked, curate.recaption, curate.align)
+    uses_features = any(each is not None for each in feature_steps)
     concepts = curate.match.model_dump(mode="json")
     wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
         (COLLECT, {"limit": limit}),
@@ -38,10 +47,18 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
         (PRESELECT, _preselect_rule(recipe)),
         (DOWNLOAD, curate.download.model_dump(mode="json")),
         (CHECK_IMAGES, filter_rules(curate.image, IMAGE_FILTERS)),
-        (DEDUPLICATE_EXACT, {} if curate.deduplicate.exact else None),
-        (DEDUPLICATE_PERCEPTUAL, None if perceptual is None else asdict(Perceptual(max_distance=perceptual))),
+        (DEDUPLICATE_EXACT, {} if twins.exact else None),
+        (
+            DEDUPLICATE_PERCEPTUAL,
+            None if twins.perceptual is None else asdict(Perceptual(max_distance=twins.perceptual)),
+        ),
         (EMBED_IMAGES, {} if uses_features else None),
-        (DEDUPLICATE_SEMANTIC, None if semantic is None else asdict(Semantic(min_cosine=semantic))),
+        (DEDUPLICATE_SEMANTIC, _semantic_rule(twins)),
+        (DEDUPLICATE_LINKED, _linked_rule(twins)),
+        (
+            DEDUPLICATE_CAPTIONS,
+            None if twins.captions is None else asdict(CaptionTwins(**twins.captions.model_dump())),
+        ),
         (RECAPTION, None if curate.recaption is None else curate.recaption.model_dump(mode="json")),
         (ALIGN, None if curate.align is None else curate.align.model_dump(mode="json", exclude_none=True)),
         (MATCH_AGAIN, concepts),
@@ -59,6 +76,16 @@ def filter_rules(rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Fil
 def content_of(recipe: Recipe) -> dict[str, Any]:
     """The part of a recipe that a build's content depends on: no paths, endpoints or schedules."""
     return recipe.model_dump(mode="json", exclude=OUTSIDE_CONTENT)
+
+
+def _semantic_rule(twins: Deduplicate) -> dict[str, Any] | None:
+    if twins.semantic is None:
+        return None
+    return asdict(Semantic(min_cosine=twins.semantic, max_colour=twins.colour, tables=twins.tables))
+
+
+def _linked_rule(twins: Deduplicate) -> dict[str, Any] | None:
+    return None if twins.linked is None else asdict(Linked(**twins.linked.model_dump(), tables=twins.tables))
 
 
 def _preselect_rule(recipe: Recipe) -> dict[str, Any] | None:

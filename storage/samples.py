@@ -6,6 +6,7 @@ Each published build is one version of the dataset, named in its manifest, so th
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -41,7 +42,8 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
     """All collected pairs, sorted by uid, and for each step its columns.
 
     These are `<step>_verdict`, `_reason`, `_value`, `_into` and `_step_id`, and what it found besides. A step that
-    never saw a pair holds null for it.
+    never saw a pair holds null for it. `merged_captions` lists, where steps recorded them, the captions that a pair
+    took over from others: distinct, sorted, without its own.
     """
     deciding = [record for record in records if "decisions" in record.hashes]
     base = ledger.decisions(deciding[0])
@@ -56,4 +58,17 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
                 wide = f"{record.name}_{name}" if name in ("verdict", "reason", "value", "into") else name
                 columns[wide] = table[name].combine_chunks().take(at)
         columns[f"{record.name}_step_id"] = pc.if_else(seen, record.key, pa.scalar(None, pa.string()))
+    taken = [ledger.table(record, "captions", ["uid", "caption"]) for record in records if "captions" in record.hashes]
+    if taken:
+        columns["merged_captions"] = _merged_captions(uids, columns["caption"], pa.concat_tables(taken))
     return pa.table(columns)
+
+
+def _merged_captions(uids: pa.Array, own: pa.Array, taken: pa.Table) -> pa.Array:
+    taken = taken.group_by(["uid", "caption"]).aggregate([]).sort_by([("uid", "ascending"), ("caption", "ascending")])
+    at = pc.index_in(taken["uid"].combine_chunks(), uids)
+    differs = pc.fill_null(pc.not_equal(taken["caption"].combine_chunks(), own.take(at)), True)
+    captions, at = taken["caption"].combine_chunks().filter(differs), at.filter(differs)
+    ends = np.cumsum(np.bincount(at.to_numpy(), minlength=len(uids)))
+    offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, captions.cast(pa.string()))

@@ -18,6 +18,8 @@ QUESTIONS = {
     "deduplicate_perceptual": "Does it look unlike the others?",
     "embed_images": "Which features does the picture have?",
     "deduplicate_semantic": "Does it show something else than the others?",
+    "deduplicate_linked": "Is it a record of its own, by picture and caption?",
+    "deduplicate_captions": "Does its caption say something else?",
     "recaption": "Which caption fits best?",
     "align": "Do picture and caption belong together?",
     "match_again": "Does the chosen caption still name a concept?",

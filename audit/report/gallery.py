@@ -34,6 +34,8 @@ VALUES: Mapping[str, str | None] = {
     "deduplicate_exact": None,
     "deduplicate_perceptual": "differing bits",
     "deduplicate_semantic": "cosine",
+    "deduplicate_linked": "cosine",
+    "deduplicate_captions": "Jaccard index",
 }
 
 Card = dict[str, Any]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.caption_twins import CaptionTwins, deduplicate_captions
 from curation.deduplicate import (
     Perceptual,
     Semantic,
@@ -13,6 +14,7 @@ from curation.deduplicate import (
 )
 from curation.errors import ColumnsError, RuleError
 from curation.fingerprints import COLOUR_BYTES
+from curation.linking import Linked, deduplicate_linked
 
 GREY = bytes([128]) * COLOUR_BYTES
 
@@ -142,22 +144,110 @@ PICTURES = st.lists(
 )
 
 
-@settings(deadline=None)
-@given(PICTURES, st.randoms(use_true_random=False))
-def test_row_order_changes_nothing(pictures, chance):
-    rows = [(f"{i:02}", value, area) for i, (value, area, _) in enumerate(pictures)]
-    features = unit([[1, angle] for _, _, angle in pictures])
-    order = list(range(len(rows)))
+SEARCHES = {
+    "exact": lambda batch, _: deduplicate_exact(batch),
+    "perceptual": lambda batch, _: deduplicate_perceptual(batch, Perceptual(max_distance=1)),
+    "semantic": lambda batch, rows: deduplicate_semantic(batch, rows, Semantic(min_cosine=0.999, tables=8)),
+    "linked": lambda batch, rows: deduplicate_linked(batch, rows, rows, Linked(min_cosine=0.999, tables=8)),
+    "captions": lambda batch, _: deduplicate_captions(batch, CaptionTwins(scope="pool")),
+}
+every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+
+
+def pictures_of(pictures):
+    """A batch of pictures drawn by hypothesis, and their features."""
+    batch = batch_of([(f"{i:02}", value, area) for i, (value, area, _) in enumerate(pictures)])
+    captions = [f"a picture with the number {value} of the kind {angle}" for value, _, angle in pictures]
+    return batch.append_column("caption", pa.array(captions, pa.string())), unit([[1, angle] for *_, angle in pictures])
+
+
+@every_search
+@settings(deadline=None, max_examples=40)
+@given(pictures=PICTURES, chance=st.randoms(use_true_random=False))
+def test_row_order_changes_nothing(search, pictures, chance):
+    batch, features = pictures_of(pictures)
+    order = list(range(len(pictures)))
     chance.shuffle(order)
-    batch, mixed = batch_of(rows), batch_of([rows[i] for i in order])
-    for search in (
-        lambda b, _: deduplicate_exact(b),
-        lambda b, _: deduplicate_perceptual(b, Perceptual(max_distance=1)),
-        lambda b, f: deduplicate_semantic(b, f, Semantic(min_cosine=0.999)),
-    ):
-        found, again = search(batch, features), search(mixed, features[order])
-        assert again.decisions.to_table(mixed["uid"]).sort_by("uid") == found.decisions.to_table(batch["uid"])
-        assert again.edges.num_rows == found.edges.num_rows
+    found, again = search(batch, features), search(batch.take(order), features[order])
+    assert again.decisions.to_table(batch["uid"].take(order)).sort_by("uid") == found.decisions.to_table(batch["uid"])
+    assert again.edges == found.edges
+
+
+@every_search
+@settings(deadline=None, max_examples=40)
+@given(pictures=PICTURES, picture=PICTURES.map(lambda pictures: pictures[0]), place=st.integers(0, 12))
+def test_an_added_row_changes_only_its_own_component(search, pictures, picture, place):
+    pictures.insert(place, picture)
+    place = min(place, len(pictures) - 1)
+    batch, features = pictures_of(pictures)
+    others = [row for row in range(len(pictures)) if row != place]
+    before, after = search(batch.take(others), features[others]), search(batch, features)
+    own = {batch["uid"][place].as_py()}
+    edges = [(edge["uid_a"], edge["uid_b"]) for edge in after.edges.to_pylist()]
+    for _ in edges:
+        own |= {uid for edge in edges if own & set(edge) for uid in edge}
+    old, new = rows_of(before, batch.take(others)), rows_of(after, batch)
+    assert [row for row in old if row[0] not in own] == [row for row in new if row[0] not in own]
+    kept = [edge for edge in after.edges.to_pylist() if edge["uid_a"] not in own]
+    assert [edge for edge in before.edges.to_pylist() if edge["uid_a"] not in own] == kept
+
+
+def rows_of(found, batch):
+    return [tuple(row.values()) for row in found.decisions.to_table(batch["uid"]).to_pylist()]
+
+
+@settings(deadline=None)
+@given(PICTURES, st.integers(0, 4))
+def test_perceptual_components_are_those_of_comparing_all_with_all(pictures, max_distance):
+    batch, _ = pictures_of(pictures)
+    found = deduplicate_perceptual(batch, Perceptual(max_distance=max_distance))
+    names = {i: i for i in range(len(pictures))}
+    for i, (one, _, _) in enumerate(pictures):
+        for j, (other, _, _) in enumerate(pictures):
+            if (one ^ other).bit_count() <= max_distance:
+                names = {row: names[i] if name == names[j] else name for row, name in names.items()}
+    into = [uid or own for uid, own in zip(found.decisions.into.to_pylist(), batch["uid"].to_pylist(), strict=True)]
+    assert len(set(into)) == len(set(names.values()))
+    assert len(set(zip(into, names.values(), strict=True))) == len(set(into))
+
+
+def test_ten_thousand_equal_pictures_are_one_component_of_as_many_edges():
+    batch = batch_of([(f"{i:05}", 5) for i in range(10_000)])
+    rows = np.ones((10_000, 1), np.float16)
+    for found in (deduplicate_perceptual(batch, Perceptual()), deduplicate_semantic(batch, rows, Semantic())):
+        assert found.edges.num_rows == 9_999
+        assert found.decisions.kept.to_pylist() == [True] + [False] * 9_999
+
+
+def test_thousands_of_nearly_equal_pictures_are_one_component_of_as_many_edges():
+    n = np.arange(3000)
+    grids = np.full((len(n), COLOUR_BYTES), 128, np.uint8)
+    grids[n, n % COLOUR_BYTES] += (n // COLOUR_BYTES).astype(np.uint8)
+    colour = pa.FixedSizeListArray.from_arrays(pa.array(grids.reshape(-1)), COLOUR_BYTES)
+    found = deduplicate_perceptual(batch_of([(f"{i:05}", i % 2) for i in n.tolist()], colour=colour), Perceptual())
+    assert found.edges.num_rows == len(n) - 1
+    assert found.decisions.kept.to_pylist().count(True) == 1
+
+
+@pytest.mark.parametrize("bad", [[np.nan, 1], [np.inf, 1], [0, 0]])
+def test_features_without_a_direction_have_no_twins(bad):
+    rows = np.array([bad, bad, [1, 0], [1, 0]], np.float16)
+    batch = batch_of([(uid, 1) for uid in "abcd"])
+    assert into_of(deduplicate_semantic(batch, rows, Semantic()), batch) == {"d": "c"}
+
+
+def test_a_twin_says_what_share_of_twins_was_found():
+    rng = np.random.default_rng(1)
+    rows = unit(rng.normal(size=(300, 32)).repeat(2, axis=0) + rng.normal(scale=0.1, size=(600, 32)))
+    notes = deduplicate_semantic(batch_of([(f"{i:03}", 1) for i in range(600)]), rows, Semantic(min_cosine=0.9)).notes
+    assert notes["recall"] > 0.99
+    assert notes["recall_sample"]["twins"] > 250
+    assert notes["search"]["expected_recall_at_threshold"] >= 0.99
+
+
+def test_without_a_colour_limit_features_alone_decide():
+    batch = batch_of([("a", 1), ("b", 2)], colour=colours_of([None, bytes([200]) * COLOUR_BYTES])).drop(["colour"])
+    assert into_of(deduplicate_semantic(batch, unit([[1, 0], [1, 0]]), Semantic(max_colour=None)), batch) == {"b": "a"}
 
 
 @settings(deadline=None)
@@ -184,6 +274,7 @@ def test_no_rows_give_no_decisions():
         (lambda: Perceptual(max_colour=-1), "got -1"),
         (lambda: Semantic(min_cosine=0), "got 0"),
         (lambda: Semantic(max_colour=256), "got 256"),
+        (lambda: Semantic(tables=0), "got 0"),
     ],
 )
 def test_impossible_rule_is_refused(rule, text):

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.colour_join import colour_pairs
+
+
+def pairs_of(colours, max_colour, codes, max_distance):
+    parts = colour_pairs(colours, max_colour, codes, max_distance)
+    found = [pair for part in parts for pair in zip(*(side.tolist() for side in part), strict=True)]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def all_with_all(colours, max_colour, codes, max_distance):
+    wide = colours.astype(np.int64)
+    return {
+        (i, j)
+        for j in range(len(wide))
+        for i in range(j)
+        if abs(wide[i] - wide[j]).max() <= max_colour and np.bitwise_count(codes[i] ^ codes[j]).sum() <= max_distance
+    }
+
+
+def pictures(n, rng, *, spread, kinds):
+    """Grids of `kinds` base pictures, each value moved by up to `spread`, with hashes that differ in a few bits."""
+    kind = rng.integers(0, kinds, n)
+    base = rng.integers(0, 256, (kinds, 768))
+    colours = np.clip(base[kind] + rng.integers(-spread, spread + 1, (n, 768)), 0, 255).astype(np.uint8)
+    hashes = rng.integers(0, 2**63, kinds, dtype=np.uint64)[kind] ^ (
+        np.uint64(1) << rng.integers(0, 64, n, dtype=np.uint64)
+    )
+    return colours, hashes.reshape(-1, 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 150), st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 16), st.integers(0, 40))
+def test_pairs_are_those_of_comparing_all_with_all(n, seed, kinds, spread, max_colour):
+    colours, codes = pictures(n, np.random.default_rng(seed), spread=spread, kinds=kinds)
+    for max_distance in (0, 2, 30):
+        assert pairs_of(colours, max_colour, codes, max_distance) == all_with_all(
+            colours, max_colour, codes, max_distance
+        )
+
+
+@pytest.mark.parametrize("max_colour", [0.0, 21.9, 22.0, 255.0])
+def test_a_limit_is_included(max_colour):
+    colours = np.zeros((2, 768), np.uint8)
+    colours[1, 5] = 22
+    assert bool(pairs_of(colours, max_colour, np.zeros((2, 1), np.uint64), 0)) == (max_colour >= 22)
+
+
+def test_many_pairs_come_in_parts_and_none_is_cut_off(monkeypatch):
+    monkeypatch.setattr("curation.colour_join.CHUNK", 32 * 32)
+    colours, codes = np.full((300, 768), 7, np.uint8), np.zeros((300, 1), np.uint64)
+    assert len(pairs_of(colours, 0, codes, 0)) == 300 * 299 // 2
