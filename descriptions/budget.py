@@ -5,7 +5,7 @@ for it. So what is spent never exceeds the limit, as long as the endpoint keeps 
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from descriptions.chat_request import ChatRequest
@@ -79,6 +79,16 @@ class Budget:
     def lose(self, attempt_id: str) -> float:
         """Leave an attempt without a reply at its maximum; US dollars."""
         return self._in_flight.pop(attempt_id, 0.0)
+
+    def settle_stored(self, stored: Callable[[str], Mapping[str, Any] | None]) -> None:
+        """Book what replies have cost that were stored by a process which died before it could.
+
+        `stored` gives the record of a request's reply by id; its `attempt` is the entry that paid for it.
+        """
+        for entry_id, _ in self.spending.lost():
+            record = stored(entry_id.partition(":")[0])
+            if record is not None and record.get("attempt") == entry_id:
+                self.spending.settle(entry_id, record["cost_usd"])
 
     def summary(self) -> dict[str, Any]:
         """The account as it stands: limit_usd, spent_usd (lost attempts included), lost_attempts, lost_usd.

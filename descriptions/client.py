@@ -105,6 +105,8 @@ class ChatClient:
         self._open: Connection | None = None
 
     async def __aenter__(self) -> Self:
+        if self.budget is not None:
+            self.budget.settle_stored(self.store.get)
         endpoint = await ChatEndpoint(endpoint=self.endpoint, timeout_s=self.timeout_s).__aenter__()
         dialect = Dialect(token_limit=self.endpoint.token_limit)
         self._open = Connection(endpoint=endpoint, pacing=Pacing(concurrency=self.concurrency), dialect=dialect)
@@ -219,7 +221,7 @@ class ChatClient:
         content = one.request.content(identity=self.endpoint.identity, model=self.endpoint.model)
         seconds = time.monotonic() - one.started
         record = reply_record(one.request_id, content, completion, cost_usd=cost, attempts=number, seconds=seconds)
-        record |= one.dialect.facts(one.request)
+        record |= one.dialect.facts(one.request) | {"attempt": one.id}
         record["unpromised"] = unpromised(one.request, record["left_out"], fingerprint=completion.fingerprint)
 
         def keep() -> None:

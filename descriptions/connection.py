@@ -13,13 +13,18 @@ from descriptions.retries import Failure
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One try of a request: when the first began, how it is put, and an id of its own for the book."""
+    """One try of a request: when the first began, and how it is put. `nonce` tells it from others of the request."""
 
     request_id: str
     request: ChatRequest
     dialect: Dialect
     started: float
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def id(self) -> str:
+        """Its name in the book, and in the record of its reply: see Budget.settle_stored."""
+        return f"{self.request_id}:{self.nonce}"
 
 
 @dataclass(kw_only=True)

@@ -17,6 +17,7 @@ SMALL_WORDS = frozenset(
 """Words that say nothing by themselves."""
 
 
+@lru_cache(maxsize=4096)  # a phrase is held against many rules, each against the same names and instruction
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a text in order: case folded, plurals cut to a stem that singular and plural share in most cases."""
     return tuple(_stem(word) for word in _WORD.findall(_plain(text)))

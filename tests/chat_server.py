@@ -74,7 +74,7 @@ class TinyServer:
 
 @contextmanager
 def tiny_server() -> Iterator[TinyServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as http:
+    with _Server(("127.0.0.1", 0), _Handler) as http:
         http.tiny = TinyServer(url=f"http://127.0.0.1:{http.server_port}/v1")
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -83,6 +83,10 @@ def tiny_server() -> Iterator[TinyServer]:
         finally:
             http.shutdown()
             thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # some systems reset connections that find no place
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ from descriptions.endpoint import Prices
 
 PRICES = Prices(prompt_usd=1.0, completion_usd=4.0)
 REPLY_TOKENS = 20
-HANG_S = 0.8
+HANG_S = 1.6
 TEXT = json.dumps({"features": ["has a long striped tail", "has four short legs", "has thick orange fur"]})
 
 # What each fault answers. `billed` says whether a model ran, `received` whether the whole reply arrives.
