@@ -36,10 +36,8 @@ def sentence_of(name: str, words: Iterable[str]) -> str:
     plain = sorted({word for word in words if re.fullmatch("[a-z]{3,20}", word) and word not in SMALL_WORDS})
     if not plain or not _PLAIN_NAME.fullmatch(name):
         return sentence_about(name)
-    vowels = [word for word in plain if word[0] in "aeiou"]
-    others = [word for word in plain if word[0] not in "aeiou"]
-    starts = [f"((a|the|its) )?({'|'.join(others)})"] * bool(others) + [f"((an|the|its) )?({'|'.join(vowels)})"] * bool(
-        vowels
-    )
+    after_an = [word for word in plain if word[0] in "aeiou"]
+    after_a = [word for word in plain if word not in after_an]
+    starts = [f"(({a}|the|its) )?({'|'.join(some)})" for a, some in (("a", after_a), ("an", after_an)) if some]
     thing = f"({'|'.join(starts)})( ({'|'.join(plain)})){{0,2}}"
     return f"(A|The) {name} (has|with) {thing}((,| and|, and| with| of| that has) {thing}){{0,3}}({_SEEN})?\\."

@@ -41,9 +41,10 @@ class Questions(AsksOfClasses):
     Differs from the paper: JSON instead of free text, so that a sentence ends by itself and not at 50 tokens; the
     domain and the WordNet definition stand in the data of the question where they are known; a sentence that does not
     name its class gets the name in front; repeats are refused. With `small_model` two samples a question instead of
-    ten; a pattern makes each begin with the name and "has" or "with"; words must be WordNet's, and a sentence that
-    speaks of the task (prompt_echo) or names a color, material or other attribute that the definition does not
-    (adds_attribute) is refused.
+    ten; a pattern makes each begin with the name and "has" or "with" and holds it to the words of the definition, where
+    there is one, else to words of WordNet. Refused is then what speaks of the task (prompt_echo), says a word twice
+    (repeats), says little that can be seen (little_to_see) or names a color, material or other attribute that the
+    definition does not (adds_attribute).
     """
 
     gloss: bool = True
