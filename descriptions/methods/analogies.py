@@ -48,7 +48,8 @@ class Analogies(AsksOfClasses):
     The tags are those handed in, the accepted phrases of `attributes` where that method is chosen, the parts of the
     WordNet definition (with `gloss`) and the other lemmas, at most MOST_TAGS. A caption must hold a word of a tag
     (ignores_tags), and no color, material or other attribute of which neither tags nor definition speak
-    (adds_attribute); a small model's is held to the words of the tags, none twice. Differs from the paper: pictures instead of music, JSON, and no data-to-text model beside it.
+    (adds_attribute); a small model's is held to the words of the tags, none twice. Differs from the paper: pictures
+    instead of music, JSON, and no data-to-text model beside it.
     """
 
     gloss: bool = True

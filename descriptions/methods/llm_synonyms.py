@@ -32,8 +32,8 @@ class LlmSynonyms(AsksOfClasses):
     Differs from REAL: JSON instead of a numbered list, the WordNet definition in the question, and no check by hand.
     Refused: WordNet lemmas of other classes of the list (names_another_class) and words of the class's definition
     (in_definition: a kind or a part). "English" is checked by script. Small models invent names: prefer `synonyms` of
-    WordNet with them; here they are shown EXAMPLES, and theirs must be nouns of WordNet (unknown_name) whose definition begins like the class's
-    (another_kind).
+    WordNet with them; here they are shown EXAMPLES, and theirs must be nouns of WordNet (unknown_name) whose definition
+    begins like the class's (another_kind).
     """
 
     gloss: bool = True

@@ -21,7 +21,7 @@ class Prompts(AsksOfClasses):
 
     Differs from the paper: one question instead of several (the method `questions` of NoLA is for that), JSON instead
     of free text, and a sentence that does not name its class gets the name in front. `gloss` gives the model the
-    WordNet definition. With `small_model` the sentences are held to the same pattern and checks as those of `questions`.
+    WordNet definition. With `small_model` the sentences are held to the pattern and checks of `questions`.
     """
 
     gloss: bool = True
