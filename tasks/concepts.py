@@ -17,6 +17,7 @@ from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
 WORDNET = "wordnet"
+BATCH_ROWS = 1 << 16
 
 
 def read_concepts(metadata: str) -> Concepts:
@@ -51,7 +52,7 @@ def match_concepts(run: Run, before: Records, rule: Rule) -> StepOutput:
     """
     pairs = run.ledger.alive(before, ["caption"])
     concepts = read_concepts(run.locate(rule["metadata"]))
-    matches = _matches(pairs, "caption", concepts, rule)
+    matches = _matches(run, pairs, "caption", concepts, rule)
     found = matches["entries"].combine_chunks().value_lengths()
     decisions = Decisions.of(
         reason=pc.if_else(pc.greater(found, 0), "", "no_concept"), value=found.cast(pa.float64())
@@ -69,7 +70,7 @@ def match_again(run: Run, before: Records, rule: Rule) -> StepOutput:
     """Match the captions that were chosen; pairs whose caption did not change match as before."""
     column = "chosen_caption" if any("chosen_caption" in record.columns for record in before) else "caption"
     pairs = run.ledger.alive(before, [column])
-    matches = _matches(pairs, column, read_concepts(run.locate(rule["metadata"])), rule)
+    matches = _matches(run, pairs, column, read_concepts(run.locate(rule["metadata"])), rule)
     found = matches["entries"].combine_chunks().value_lengths()
     decisions = Decisions.of(
         reason=pc.if_else(pc.greater(found, 0), "", "no_concept"), value=found.cast(pa.float64())
@@ -92,9 +93,11 @@ def record_named(records: Records, name: str) -> StepRecord:
     return next(record for record in records if record.name == name)
 
 
-def _matches(pairs: pa.Table, column: str, concepts: Concepts, rule: Rule) -> pa.Table:
+def _matches(run: Run, pairs: pa.Table, column: str, concepts: Concepts, rule: Rule) -> pa.Table:
     matcher = Matcher(concepts.entries, rule["mode"], plurals=rule["plurals"])
-    return pa.table({"uid": pairs["uid"], "entries": matcher.match(pairs[column].combine_chunks())})
+    captions = (batch[column] for batch in pairs.select([column]).to_batches(max_chunksize=BATCH_ROWS))
+    entries = matcher.match_batches(captions, workers=run.processes)
+    return pa.table({"uid": pairs["uid"], "entries": pa.chunked_array(list(entries), pa.list_(pa.int32()))})
 
 
 def _identity(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
