@@ -39,7 +39,7 @@ class Picture:
     label: str
     shows: Mapping[str, float]
     part: str
-    caption: str = ""
+    caption: str = "a picture"
 
 
 def seen(picture: Picture) -> np.ndarray:
