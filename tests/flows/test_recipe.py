@@ -59,6 +59,11 @@ def test_the_recipes_that_ship_are_valid():
         ({"curate": {"balance": {"t": 5}, "text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
         ({"curate": {"balance": {"t": 5}, "recaption": {"captioner": "blip"}}}, "curate", "retrieved_concepts"),
         ({"curate": {"balance": {"t": 5}, "match": {"plurals": True}}}, "curate.match", "mode normalized"),
+        (
+            {"curate": {"balance": {"t": 5}, "deduplicate": {"linked": {}}}},
+            "curate.deduplicate.linked.min_cosine",
+            "given",
+        ),
         ({"curate": {"balance": {"t": 5}, "download": {"respect": ["robot"]}}}, "curate.download.respect.0", "robots"),
         ({"classes": [{"list": "a.txt", "adapters": ["svm"]}]}, "classes.0.adapters", "gda"),
         ({"classes": [{"list": "a.txt", "methods": ["poem"]}]}, "classes.0.methods", "description"),
@@ -98,6 +103,20 @@ def test_steps_that_the_recipe_leaves_out_do_not_run(tmp_path):
     assert "preselect" not in names
     assert names[0] == "collect"
     assert names[-1] == "balance"
+
+
+def test_captions_and_linked_records_are_deduplicated_where_the_recipe_says_so(tmp_path):
+    path = tmp_path / "r.yaml"
+    twins = {"semantic": None, "captions": {"scope": "pool"}, "linked": {"min_cosine": 0.9}, "tables": 32}
+    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "deduplicate": twins}}))
+    rules = {step.name: rule for step, rule in steps_of(read_recipe(path))}
+    assert rules["deduplicate_captions"] == {"min_jaccard": 0.8, "scope": "pool"}
+    assert rules["deduplicate_linked"] == {"min_cosine": 0.9, "weight": 0.636, "tables": 32}
+    assert list(rules).index("embed_images") < list(rules).index("deduplicate_linked")
+    path.write_text(yaml.safe_dump(minimal()))
+    rules = {step.name: rule for step, rule in steps_of(read_recipe(path))}
+    assert rules["deduplicate_semantic"] == {"min_cosine": 0.95, "max_colour": 22.0, "tables": 64}
+    assert not rules.keys() & {"deduplicate_captions", "deduplicate_linked"}
 
 
 def test_where_a_recipe_runs_is_no_part_of_its_content(tmp_path):
