@@ -3,8 +3,14 @@
 import subprocess
 import sys
 
-# The sample of pictures keeps near_duplicates to about a minute; run the file itself for all of them.
-BENCHMARKS = {"caption_languages": [], "near_duplicates": ["--every", "10"], "gda_fit": [], "tip_grid": []}
+# Samples keep the benchmarks of duplicates to about a minute each; run the files themselves for all of it.
+BENCHMARKS = {
+    "caption_languages": [],
+    "near_duplicates": ["--every", "10"],
+    "semantic_duplicates": ["--rows", "20000", "200000"],
+    "gda_fit": [],
+    "tip_grid": [],
+}
 
 
 def main() -> None:

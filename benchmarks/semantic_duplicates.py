@@ -1,0 +1,118 @@
+"""Deduplicate a million feature rows in bounded memory: time, memory and recall, beside a tenth of them.
+
+Rows are synthetic unit vectors of 512 dimensions in float16, made in batches. They share a direction, so that two of
+them have a cosine of about 0.5, as pictures have with CLIP. One in twenty has a twin at a known cosine, and as many
+have a neighbour just below the threshold, which is no twin. Each size runs in a process of its own, whose peak memory
+must stay below LIMIT_GB, one of them for the features of a million rows.
+
+Run: python benchmarks/semantic_duplicates.py [--rows 100000 1000000]; the whole takes some minutes.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curation.deduplicate import Semantic, deduplicate_semantic
+
+WIDTH, BATCH, COMMON = 512, 25_000, 0.5
+THRESHOLD, TWIN_COSINES, FAR_COSINES = 0.95, (0.952, 0.96, 0.97, 0.98, 0.99), (0.94, 0.945)
+LIMIT_GB = 4.0
+
+Rows = npt.NDArray[np.float16]
+Ints = npt.NDArray[np.int64]
+Wide = npt.NDArray[np.float64]
+
+
+def turned(rows: Wide, cosine: Wide, rng: np.random.Generator) -> Wide:
+    """Unit rows at a cosine to unit `rows`."""
+    other = rng.normal(size=rows.shape)
+    other -= (other * rows).sum(axis=1, keepdims=True) * rows
+    other /= np.linalg.norm(other, axis=1, keepdims=True)
+    return cosine[:, None] * rows + np.sqrt(1 - cosine[:, None] ** 2) * other
+
+
+def make(n: int) -> tuple[Rows, Ints, Ints, Wide]:
+    """Rows (n, 512), and pairs of them (i, j) with the cosine at which j was made from i."""
+    rng = np.random.default_rng(n)
+    rows = np.empty((n, WIDTH), dtype=np.float16)
+    common = rng.normal(size=WIDTH)
+    common *= np.sqrt(COMMON) / np.linalg.norm(common)
+    for begin in range(0, n, BATCH):
+        some = rng.normal(size=(min(BATCH, n - begin), WIDTH))
+        some *= np.sqrt(1 - COMMON) / np.linalg.norm(some, axis=1, keepdims=True)
+        rows[begin : begin + len(some)] = (some + common) / np.linalg.norm(some + common, axis=1, keepdims=True)
+    places = rng.permutation(n)[: n // 20 * 4].reshape(2, -1)
+    half = n // 20
+    cosine = np.concatenate([np.resize(TWIN_COSINES, half), np.resize(FAR_COSINES, half)])
+    for begin in range(0, len(cosine), BATCH):
+        part = slice(begin, begin + BATCH)
+        base = rows[places[0, part]].astype(np.float64)
+        base /= np.linalg.norm(base, axis=1, keepdims=True)
+        rows[places[1, part]] = turned(base, cosine[part], rng)
+    return rows, places[0], places[1], cosine
+
+
+def measure(n: int) -> dict[str, Any]:
+    """What deduplicating n rows took and found."""
+    rows, left, right, cosine = make(n)
+    uids = pa.array([f"{row:08}" for row in range(n)])
+    ones = pa.array(np.ones(n, np.int32))
+    batch = pa.table({"uid": uids, "width": ones, "height": ones})
+    rule = Semantic(min_cosine=THRESHOLD, max_colour=None)
+    deduplicate_semantic(batch.slice(0, 64), rows[:64], rule)  # compiles the loops
+    made_gb = peak_gb()
+    started = time.perf_counter()
+    found = deduplicate_semantic(batch, rows, rule)
+    seconds = time.perf_counter() - started
+    into = np.asarray(found.decisions.into.fill_null("").to_pylist())
+    own = np.where(into == "", np.asarray(uids.to_pylist()), into)
+    joined = own[left] == own[right]
+    return {
+        "rows": n,
+        "seconds": seconds,
+        "features_gb": rows.nbytes / 1e9,
+        "peak_before_gb": made_gb,
+        "peak_gb": peak_gb(),
+        "recall": {at: float(joined[cosine == at].mean()) for at in TWIN_COSINES},
+        "recall_of_all": float(joined[cosine >= THRESHOLD].mean()),
+        "merged": int((into != "").sum()),
+        "wrongly_merged": int((into != "").sum() - joined[cosine >= THRESHOLD].sum()),
+        "notes": found.notes,
+    }
+
+
+def peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def run(sizes: list[int]) -> None:
+    results = []
+    for n in sizes:
+        with multiprocessing.get_context("spawn").Pool(1) as own_process:
+            results.append(own_process.apply(measure, (n,)))
+        last = results[-1]
+        print(f"\n{n:,} rows, {last['features_gb']:.2f} GB of features: {last['seconds']:.1f} s")
+        print(f"  peak memory {last['peak_gb']:.2f} GB, of which {last['peak_before_gb']:.2f} GB before the search")
+        each = ", ".join(f"{share:.4f} at {at}" for at, share in last["recall"].items())
+        print(f"  recall of planted twins {last['recall_of_all']:.4f}: {each}")
+        print(f"  merged {last['merged']:,}, of which {last['wrongly_merged']:,} are no planted twins")
+        print(f"  said by the step: {last['notes']}")
+    if len(results) > 1:
+        first, last = results[0], results[-1]
+        rows, seconds = last["rows"] / first["rows"], last["seconds"] / first["seconds"]
+        print(f"\n{rows:.1f} times the rows took {seconds:.1f} times as long")
+    if max(result["peak_gb"] for result in results) > LIMIT_GB:
+        sys.exit(f"`peak memory` must stay below {LIMIT_GB} GB; it did not.")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    run(parser.parse_args().rows)
