@@ -6,6 +6,7 @@ replayed".
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -60,14 +61,19 @@ def _replay_filters(
 ) -> Replay:
     """Measure and judge the pair again by each filter of the rule; compare the values and the first reason.
 
-    Filters are asked in the order of `filters`: a stored rule has no order of its own.
+    Filters are asked in the order of `filters`: a stored rule has no order of its own. One with a lookup judges its
+    stored value: the list that it read may be gone.
     """
     known = _known(pair)
     decided, values = [Decisions.keep_all(1)], dict[str, Any]()
     for name in [*(name for name in filters if name in sight.rule), *(sight.rule.keys() - filters.keys())]:
         rule = filters[name].rule(**sight.rule[name])
-        batch = pa.table({column: [known.get(column)] for column in filters[name].columns})
-        measured = filters[name].measure(batch, rule)
+        if filters[name].lookup:
+            rule = replace(rule, sha256=sight.notes.get(name, ""))
+            measured = pa.array([known.get(f"{name}_value")], pa.float64())
+        else:
+            batch = pa.table({column: [known.get(column)] for column in filters[name].columns})
+            measured = filters[name].measure(batch, rule)
         values[f"{name}_value"] = measured[0].as_py()
         decided.append(filters[name].judge(measured, rule))
     reason = first_of(*decided).reason[0].as_py()

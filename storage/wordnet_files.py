@@ -39,7 +39,7 @@ def read_wordnet(what: str) -> WordNet:
     a table of the Open Multilingual Wordnet; any other has one lemma per line. Raises InputError.
     """
     if what in {"auto", "timm"}:
-        found = _installed() if what == "auto" else None
+        found = installed_wordnet() if what == "auto" else None
         return _timm() if found is None else _read_folder(found)
     path = Path(what).expanduser()
     if path.is_dir():
@@ -53,14 +53,15 @@ def read_wordnet(what: str) -> WordNet:
     return WordNet(synsets=_table(rows), origin=f"{path.name} sha256 {_hash([path])}", place=str(path))
 
 
-def _timm() -> WordNet:
-    return WordNet(synsets=load_noun_synsets(), origin=f"WordNet nouns of timm {version('timm')}", place="timm")
-
-
-def _installed() -> Path | None:
+def installed_wordnet() -> Path | None:
+    """The folder of an installed WordNet: the one that WNSEARCHDIR or WNHOME names, else Debian's; None without one."""
     home = os.environ.get("WNHOME")
     places = (os.environ.get("WNSEARCHDIR"), home and f"{home}/dict", DEBIAN)
     return next((Path(place) for place in places if place and Path(place, "data.noun").is_file()), None)
+
+
+def _timm() -> WordNet:
+    return WordNet(synsets=load_noun_synsets(), origin=f"WordNet nouns of timm {version('timm')}", place="timm")
 
 
 def _read_folder(folder: Path) -> WordNet:

@@ -1,6 +1,8 @@
 """Check texts and pictures: each filter measures and judges; the first that does not keep a row decides it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +12,7 @@ from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.fingerprints import measure_fingerprints
 from storage.ledger import StepOutput
 from storage.web import read_images
+from tasks.lookups import LOOKUPS, lookup_hashes
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -33,22 +36,26 @@ def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
     for name in rows.column_names:
         if name != "image_id":
             table = table.append_column(name, rows[name])
-    return StepOutput(decisions=table)
+    return StepOutput(decisions=table, notes=output.notes)
 
 
 def _judge(run: Run, before: Records, rule: Rule, known: Mapping[str, Filter]) -> StepOutput:
     rules = {name: known[name].rule(**rule[name]) for name in known if name in rule}
+    lookups = {name: LOOKUPS[name](run, one) for name, one in rules.items() if known[name].lookup}
     columns = sorted({column for name in rules for column in known[name].columns})
     batch = run.ledger.alive(before, columns)
     decided: list[Decisions] = [Decisions.keep_all(batch.num_rows)]
     values: dict[str, pa.Array] = {}
     for name, one in rules.items():
-        values[f"{name}_value"] = measured = known[name].measure(batch, one)
+        read: tuple[Any, ...] = ()
+        if name in lookups:
+            read, one = (lookups[name].content,), replace(one, sha256=lookups[name].sha256)  # noqa: PLW2901 - the same rule, filled in
+        values[f"{name}_value"] = measured = known[name].measure(batch, one, *read)
         decided.append(known[name].judge(measured, one))
     table = first_of(*decided).to_table(batch["uid"])
     for name, column in values.items():
         table = table.append_column(name, column)
-    return StepOutput(decisions=table)
+    return StepOutput(decisions=table, notes={name: one.sha256 for name, one in lookups.items()})
 
 
 def _fingerprints(run: Run, image_ids: pa.Array) -> pa.Table:
@@ -64,5 +71,5 @@ def _fingerprints(run: Run, image_ids: pa.Array) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-CHECK_TEXTS = Step(name="check_texts", compute=check_texts)
+CHECK_TEXTS = Step(name="check_texts", compute=check_texts, inputs=lookup_hashes)
 CHECK_IMAGES = Step(name="check_images", compute=check_images)

@@ -12,13 +12,16 @@ from curation.errors import RuleError
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionLength:
-    """Keep captions of `min_words` to `max_words` words, both included. A word is what white space separates."""
+    """Keep captions of `min_words` to `max_words` words, both included; None: no upper bound.
+
+    A word is what white space separates.
+    """
 
     min_words: int = 3
-    max_words: int = 60
+    max_words: int | None = 60
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min_words <= self.max_words:
+        if self.min_words < 1 or (self.max_words is not None and self.max_words < self.min_words):
             got = f"{self.min_words} to {self.max_words}"
             raise RuleError(f"`words` must be 1 <= min_words <= max_words; got {got}. Correct the recipe.")
 
@@ -32,6 +35,7 @@ def measure_caption_length(batch: pa.Table, rule: CaptionLength) -> pa.Array:  #
 
 def judge_caption_length(values: pa.Array, rule: CaptionLength) -> Decisions:
     """Judge word counts: reasons empty_caption, too_few_words and too_many_words."""
-    long = pc.if_else(pc.greater(values, rule.max_words), "too_many_words", "")
+    most = float("inf") if rule.max_words is None else rule.max_words
+    long = pc.if_else(pc.greater(values, most), "too_many_words", "")
     short = pc.if_else(pc.less(values, rule.min_words), "too_few_words", long)
     return Decisions.of(reason=pc.if_else(pc.equal(values, 0), "empty_caption", short), value=values)

@@ -31,6 +31,10 @@ def test_words_are_counted_and_judged(caption, words, reason):
     assert decisions.failed.to_pylist() == [False]
 
 
+def test_there_may_be_no_upper_bound():
+    assert reasons(["word " * 1000], max_words=None).reason.to_pylist() == [""]
+
+
 def test_no_rows_give_no_decisions():
     assert len(reasons([])) == 0
 

@@ -3,8 +3,18 @@ import pytest
 
 from curation.decisions import Decisions
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS
+from curation.filters.caption_blocklist import BlockedWords
+from curation.filters.caption_entities import PARTS, FirstSenses
 
 FILTERS = TEXT_FILTERS | IMAGE_FILTERS
+GIVEN = {"caption_blocklist": {"file": "words.txt"}}
+NO_WORDS = {part: {} for part in PARTS}
+LOOKUPS = {
+    "caption_blocklist": BlockedWords.of(["red"]),
+    "caption_entities": FirstSenses(
+        first=NO_WORDS | {"noun": {"apple": 1}}, exceptions=NO_WORDS, entities=frozenset({1})
+    ),
+}
 ROWS = pa.table(
     {
         "caption": [None, "", "red apple", "a drawing of a red apple", "IMG_1.jpg", "\u8d64\u3044\u308a\u3093\u3054"]
@@ -15,19 +25,26 @@ ROWS = pa.table(
 )
 
 
+def opened(name):
+    """A filter, a rule for it, and how it measures a batch by that rule."""
+    each = FILTERS[name]
+    rule = each.rule(**GIVEN.get(name, {}))
+    read = (LOOKUPS[name],) if each.lookup else ()
+    return each, rule, lambda batch: each.measure(batch, rule, *read)
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_each_filter_keeps_every_row_in_order_and_any_split_gives_the_same(name):
-    each = FILTERS[name]
-    rule = each.rule()
-    values = each.measure(ROWS.select(each.columns), rule)
+    each, rule, measure = opened(name)
+    values = measure(ROWS.select(each.columns))
     decisions = each.judge(values, rule)
     assert isinstance(decisions, Decisions)
     assert len(values) == len(decisions) == ROWS.num_rows
-    parts = [each.measure(part, rule) for part in (ROWS.slice(0, 5), ROWS.slice(5, 0), ROWS.slice(5))]
+    parts = [measure(part) for part in (ROWS.slice(0, 5), ROWS.slice(5, 0), ROWS.slice(5))]
     assert pa.concat_arrays(parts).equals(values)
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_each_filter_takes_no_rows(name):
-    each = FILTERS[name]
-    assert len(each.judge(each.measure(ROWS.slice(0, 0), each.rule()), each.rule())) == 0
+    each, rule, measure = opened(name)
+    assert len(each.judge(measure(ROWS.slice(0, 0)), rule)) == 0

@@ -1,0 +1,89 @@
+"""Captions that name a thing of ImageNet-21k: DataComp's text_based filter (Gadre et al. 2023, arXiv:2304.14108).
+
+As published, a caption stays if for any of its words, which white space separates, the offset of the first WordNet
+synset is that of an ImageNet-21k synset. So "dog." with its full stop names nothing, no name of two words is found,
+and a verb whose offset happens to be that of a noun counts. Only the look-up differs: a hash set, not a list.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.columns import column
+from curation.decisions import Decisions
+
+PARTS = ("noun", "verb", "adj", "adv")
+# Endings and what takes their place, as morphy(7WN) lists them; adverbs have none.
+ENDINGS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "noun": (
+        ("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"),
+        ("men", "man"), ("ies", "y"),
+    ),
+    "verb": (("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")),
+    "adj": (("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
+    "adv": (),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionEntities:
+    """Keep captions with a word whose first synset is in ImageNet-21k.
+
+    `wordnet` is a folder with the database of WordNet 3.0, or `auto`: the installed one. `sha256`, where given, must be
+    that of what is found there.
+    """
+
+    wordnet: str = "auto"
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstSenses:
+    """WordNet's first synset of each lemma, and the synsets that count.
+
+    first: by part of speech, lemma (lower case, words joined by `_`) -> offset of its first synset. exceptions: by part
+    of speech, irregular form -> lemmas. entities: offsets.
+    """
+
+    first: Mapping[str, Mapping[str, int]]
+    exceptions: Mapping[str, Mapping[str, tuple[str, ...]]]
+    entities: frozenset[int]
+
+    def first_synset(self, word: str) -> int | None:
+        """Return the offset of the first synset of `word`; parts of speech in the order of PARTS, nouns first."""
+        form = word.lower()
+        for part in PARTS:
+            lemmas = self.first[part]
+            for lemma in self._lemmas(form, part):
+                if lemma in lemmas:
+                    return lemmas[lemma]
+        return None
+
+    def _lemmas(self, form: str, part: str) -> Iterator[str]:
+        """The form itself, then its irregular lemmas or, where it has none, what the endings leave of it."""
+        yield form
+        irregular = self.exceptions[part].get(form)
+        if irregular is not None:
+            yield from irregular
+            return
+        yield from (form[: -len(old)] + new for old, new in ENDINGS[part] if form.endswith(old))
+
+
+def measure_entities(batch: pa.Table, rule: CaptionEntities, senses: FirstSenses) -> pa.Array:  # noqa: ARG001 - the shape of a filter
+    """Return how many words of each `caption` have their first synset in ImageNet-21k, as doubles."""
+    known: dict[str, bool] = {}
+
+    def is_entity(word: str) -> bool:
+        if word not in known:
+            known[word] = senses.first_synset(word) in senses.entities
+        return known[word]
+
+    captions = pc.fill_null(column(batch, "caption", pa.string()), "").to_pylist()
+    return pa.array([float(sum(map(is_entity, caption.split()))) for caption in captions], pa.float64())
+
+
+def judge_entities(values: pa.Array, rule: CaptionEntities) -> Decisions:  # noqa: ARG001 - the shape of a filter
+    """Judge counts: none goes as no_entity."""
+    return Decisions.of(reason=pc.if_else(pc.equal(values, 0), "no_entity", ""), value=values)
