@@ -29,6 +29,11 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/pip uninstall --quiet --yes $(SHADOWS)
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/pip install --quiet --progress-bar off -e '.[bench]'
+	$(BIN)/pip uninstall --quiet --yes $(SHADOWS)
+	@touch $@
+
 demo: $(VENV)/.demo ## install what is needed and run the whole job on the embedded default
 	$(BIN)/evenly demo
 
@@ -48,7 +53,7 @@ format: $(VENV)/.dev ## put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## ratios of two things measured side by side in one run
+bench: $(VENV)/.bench ## ratios of two things measured side by side in one run
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and what the demo made
