@@ -61,6 +61,21 @@ def test_why_tells_the_fate_of_each_kind_of_sample(evenly, examples, kind, verdi
     assert "differs" not in text.lower()
 
 
+def test_the_card_of_a_build_adds_up_with_its_funnel(evenly, undisturbed):
+    status, card = evenly("card", "latest")
+    assert status == 0
+    _, manifest = open_build("latest", root=undisturbed[0])
+    kept = {step["name"]: step["counts"].get("kept") for step in manifest["steps"]}
+    for one in card["balancings"]:
+        assert one["kept"] == kept[one["step"]]
+        assert sum(row["pairs"] for row in one["agreement"]) == one["pairs"]
+        assert sum(row["after"] for row in one["entries"]) == one["matches_after"]
+        assert abs(one["kept"] - one["expected"]) < 4 * one["spread"] + 1e-6
+    assert card["rule"] == {"t": 5.0, "law": "v1", "texts": "each"}
+    matched = {row["entry"] for row in card["balancings"][0]["entries"]}
+    assert len(matched) + len(card["unmatched"]) == card["concepts"]
+
+
 def test_why_of_an_unknown_sample_says_so(evenly):
     status, facts = evenly("why", "f" * 32)
     assert status == 1
