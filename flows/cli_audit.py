@@ -1,4 +1,4 @@
-"""Commands that explain and check: why, diff, verify."""
+"""Commands that explain and check: why, diff, card, verify."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ Build = Annotated[str, typer.Option("--build", help="A build id, the beginning o
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (why, diff, verify):
+    for command in (why, diff, card, verify):
         app.command()(command)
 
 
@@ -59,6 +59,27 @@ def diff(
         print_json(difference.to_dict())
     else:
         print_text(difference.to_text())
+
+
+def card(
+    build: Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")] = "latest",
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the data card of a build: counts per concept before and after, thresholds, expected against kept.
+
+    With --json, every concept that occurs, and those that no pair names. Example: evenly card latest --json
+    """
+    from audit.card import card_lines, read_card
+    from audit.published import PublishedBuild
+    from flows.outcome import open_build
+
+    workspace, manifest = open_build(build, root=root)
+    found = read_card(PublishedBuild(workspace, manifest))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_text("\n".join(card_lines(found)))
 
 
 def verify(

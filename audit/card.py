@@ -1,0 +1,98 @@
+"""The data card of a build, read from the ledger: each number follows from tables that `verify` makes again."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow.compute as pc
+
+from audit.errors import IncompleteBuildError
+from audit.published import PublishedBuild
+from audit.visible import visible
+from curation.data_card import BalanceCard, DataCard, describe_balancing
+from curation.matched_pairs import Floats, count_entries
+from storage.ledger import StepRecord
+
+STEPS = ("preselect", "balance")
+SHOWN = 12
+
+
+def read_card(build: PublishedBuild) -> DataCard:
+    """Return the data card of a build.
+
+    Raises IncompleteBuildError where it has no balancing.
+    """
+    records = [record for name in STEPS if (record := build.step(name)) is not None]
+    matched, concepts = build.step("match_concepts"), build.concepts
+    matches = build.table("match_concepts", "matches", ["entries"])
+    if not records or matched is None or concepts is None or matches is None:
+        raise IncompleteBuildError(f"build `{build.name}` must have matched and balanced its pairs; it did not.")
+    found = count_entries(matches["entries"].combine_chunks(), len(concepts))
+    why = build.table("match_concepts", "unmatchable", ["why"])
+    reasons = [] if why is None else pc.value_counts(why["why"].combine_chunks()).to_pylist()
+    last = records[-1]
+    return DataCard(
+        build=build.name,
+        seed=int(last.seed or 0),
+        rule=last.rule,
+        metadata=str(matched.notes.get("concepts", "")),
+        concepts=len(concepts),
+        unmatchable={str(row["values"]): int(row["counts"]) for row in reasons},
+        unmatched=[concepts[number] for number in np.flatnonzero(found == 0)],
+        balancings=[_describe(build, record) for record in records],
+    )
+
+
+def card_lines(card: DataCard) -> Iterator[str]:
+    """Yield the card as text for a terminal, without the long lists."""
+    rule = ", ".join(f"{name} {value}" for name, value in card.rule.items())
+    unmatchable = ", ".join(f"{name} {count:,}" for name, count in card.unmatchable.items()) or "none"
+    yield f"{visible(card.build)}: balanced with {visible(rule)}, seed {card.seed}"
+    yield f"  {card.concepts:,} concepts (sha256 {card.metadata[:16]}), {len(card.unmatched):,} that no pair names"
+    yield f"  can never match: {visible(unmatchable)}"
+    for one in card.balancings:
+        yield ""
+        yield from _balancing_lines(one)
+
+
+def _balancing_lines(card: BalanceCard) -> Iterator[str]:
+    expected = f"{card.expected:,.1f} expected (standard deviation {card.spread:,.1f})"
+    yield f"{card.step}: {card.kept:,} of {card.pairs:,} pairs kept, {expected}"
+    yield f"  matches {card.matches_before:,} -> {card.matches_after:,}; the tail's share {_shares(card)}"
+    yield f"  concepts {card.concepts_before:,} -> {card.concepts_after:,}: head {card.head:,}, tail {card.tail:,}"
+    yield f"  sum of min(count, t) over concepts: {card.bound:,.1f}, a pair once for each of its concepts"
+    times = f" x {card.headroom:g}" if card.headroom != 1 else ""
+    for row in card.languages:
+        name = row["language"] or ("all" if len(card.languages) == 1 else "no language")
+        shares = f"{row['tail_share']:.4f} -> {row['tail_share_after']:.4f}"
+        pairs = f"{row['kept']:,} of {row['pairs']:,} pairs, {row['expected']:,.1f} expected"
+        yield f"  {visible(name):<12} t {row['t']:,.6g}{times}, tail share {shares}, {pairs}"
+    yield f"  {'largest concepts':<40} {'before':>10} {'after':>10} {'p':>9}"
+    for row in card.largest[:SHOWN]:
+        name = visible(f"{row['concept']} ({row['language']})" if row["language"] else row["concept"])
+        yield f"    {name:<38} {row['before']:>10,} {row['after']:>10,} {row['p']:>9.4f}"
+
+
+def _shares(card: BalanceCard) -> str:
+    return f"{100 * card.tail_share_before:.1f} % -> {100 * card.tail_share_after:.1f} %"
+
+
+def _describe(build: PublishedBuild, record: StepRecord) -> BalanceCard:
+    decisions = build.ledger.decisions(record, ["uid", "verdict", "value"])
+    return describe_balancing(
+        record.name,
+        counts=build.ledger.table(record, "counts"),
+        thresholds=build.ledger.table(record, "thresholds"),
+        chances=decisions["value"].to_numpy() / _chances_before(build, record, decisions["uid"].combine_chunks()),
+        kept=pc.equal(decisions["verdict"], "kept").to_numpy(),
+        headroom=float(record.rule.get("headroom", 1.0)),
+    )
+
+
+def _chances_before(build: PublishedBuild, record: StepRecord, uids: object) -> Floats | float:
+    """P(stay) of each pair in the preselection that came before a step; 1 where there was none."""
+    earlier = build.step("preselect")
+    if earlier is None or record.name == "preselect":
+        return 1.0
+    decisions = build.ledger.decisions(earlier, ["uid", "value"])
+    at = pc.index_in(uids, decisions["uid"].combine_chunks())
+    return np.asarray(decisions["value"].combine_chunks().take(at).to_numpy(), dtype=np.float64)
