@@ -1,9 +1,9 @@
 """Measure concept matching against the automaton of the method's public code, on real words and real short texts.
 
 Entries, over 500,000: the numbers 0 to 99, all lemmas of WordNet, and the 251,465 commonest words and 200,000 commonest
-pairs of the package wordsegment. Texts, a million: definitions and examples of WordNet, sentences of the dictionaries
-GCIDE, FOLDOC and Jargon, and descriptions of Debian packages, each once, in the order of their hashes. They come from
-Debian (apt-get download); elsewhere give files with a line for each.
+pairs of the package wordsegment. Texts, a million: definitions and examples of WordNet, sentences of six dictionaries
+(GCIDE, FOLDOC, Jargon, VERA, Devil's, Elements), and descriptions of Debian packages, each once, in the order of their
+hashes. They come from Debian (apt-get download); elsewhere give files with a line for each.
 
 The automaton (pyahocorasick) is driven as in the public code: each padded entry is added, the spaced text is iterated,
 ids are collected in a set and sorted. All sides take the same slices of the texts in turn, and what they find is
@@ -32,7 +32,7 @@ import pyarrow as pa
 from curation.matching import Matcher
 
 WORDS, PAIRS = 251_465, 200_000  # MetaCLIP's number of words; it has 100,646 pairs and 61,235 titles
-PACKAGES = ("wordnet-base", "dict-gcide", "dict-foldoc", "dict-jargon")
+PACKAGES = ("wordnet-base", "dict-gcide", "dict-foldoc", "dict-jargon", "dict-vera", "dict-devil", "dict-elements")
 SLICE, BATCH = 100_000, 1 << 12
 MARKS = ",.;:?!`"
 

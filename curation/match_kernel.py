@@ -354,16 +354,17 @@ def _split(data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, block: Bloc
     """
     starts, sizes, separators, text = block.starts, block.sizes, block.separators, block.text
     letters = text.view(np.uint8)
-    for at in range(offsets[0], offsets[-1]):
-        letters[at - offsets[0]] = data[at]
+    some = data[offsets[0] : offsets[-1]]
+    for at in range(len(some)):  # becomes a wide copy, which assigning the slice does not
+        letters[at] = some[at]
     count = 0
     for row in range(len(valid)):
         if valid[row]:
             start, stop = offsets[row] - offsets[0], offsets[row + 1] - offsets[0]
-            found = 0
-            for at in range(start, stop):
-                separators[found] = at
-                found += KINDS[letters[at]] != 0
+            found, some = 0, letters[start:stop]
+            for at in range(len(some)):
+                separators[found] = start + at
+                found += KINDS[some[at]] != 0
             for at in separators[:found]:
                 starts[count], sizes[count] = start, at - start
                 starts[count + 1], sizes[count + 1] = at, 1
@@ -389,12 +390,18 @@ def _find_words(trie: Trie, block: Block, total: int) -> None:
         key, row = keys[at], rows[at]
         while words[row, 0] != key and words[row, 0] != FREE:
             row = (row + ONE) & last
-        known = words[row, 0] != FREE
-        nodes[at] = words[row, 1]
-        units[at] = np.int32(words[row, 1] & ID) if known else np.int32(-1)
+        node = words[row, 1]
+        nodes[at] = node
+        units[at] = _unit(node)
         picked[count] = at
-        count += known and key >= LONG
+        count += (node != FREE) & (key >= LONG)
     _check_long_words(trie, block, count)
+
+
+@compiled
+def _unit(node: np.uint64) -> np.int32:
+    """Return the id of a word's node; -1 for 0, which none has: word 0 begins the first text, so has a flag or an end."""
+    return np.int32(node & ID) - np.int32(node == FREE)
 
 
 @compiled
@@ -410,7 +417,7 @@ def _check_long_words(trie: Trie, block: Block, count: int) -> None:
         if spans[units[at], 1] != size or not _is_same(text, starts[at], pool, begin, size):
             row = _word_row(trie.words, spans, pool, block.keys[at], text, starts[at], size)
             block.nodes[at] = trie.words[row, 1]
-            units[at] = np.int32(trie.words[row, 1] & ID) if trie.words[row, 0] != FREE else np.int32(-1)
+            units[at] = _unit(trie.words[row, 1])
 
 
 @compiled
