@@ -22,6 +22,7 @@ from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.matching import Matcher
 from curation.recaption import CANDIDATES, choose_captions
 from curation.uids import file_uid, pair_uid
+from storage.held_rows import LOCAL
 
 _ROUNDING = 1e-9
 
@@ -49,6 +50,7 @@ def _replay_uid(_build: PublishedBuild, pair: PairHistory, _sight: StepSight) ->
     made = set()
     try:
         made |= {pair_uid(url, caption)} if url else set()
+        made |= {file_uid(url.removeprefix(LOCAL), caption)} if url and url.startswith(LOCAL) else set()
         made |= {file_uid(image_id, caption)} if image_id else set()
     except UidError:
         made = set()
@@ -166,6 +168,28 @@ def _recheck_threshold(_build: PublishedBuild, _pair: PairHistory, sight: StepSi
     return Replay(label="re-checked", agrees=kept == (sight.verdict == "kept"), detail=detail)
 
 
+def _recheck_contamination(_build: PublishedBuild, _pair: PairHistory, sight: StepSight) -> Replay:
+    """Hold the stored distances to pictures of evaluation sets against the rule."""
+    rows = sight.rows.get("contamination", ())
+    limits = {
+        "perceptual": {"max_distance": sight.rule["perceptual"]},
+        "semantic": {"min_cosine": sight.rule["semantic"]},
+    }
+    agrees = bool(rows) == (sight.verdict != "kept")
+    agrees &= all(_is_within(row["distance"], limits[row["kind"]]) for row in rows)
+    detail = f"{len(rows)} recorded matches, within the rule" if rows else "no recorded match"
+    return Replay(label="re-checked", agrees=agrees, detail=detail)
+
+
+def _recheck_cluster(build: PublishedBuild, _pair: PairHistory, sight: StepSight) -> Replay:
+    """Look up whether a target picture is in the pair's cluster."""
+    record = next(record for record in build.records if record.name == sight.step)
+    number = int(sight.columns["cluster"])
+    rows = build.ledger.table(record, "clusters", ["target"], f"cluster = {number}")["target"].to_pylist()
+    agrees = bool(sum(rows)) == (sight.verdict == "kept")
+    return Replay(label="re-checked", agrees=agrees, detail=f"cluster {number} holds {sum(rows)} target pictures")
+
+
 def _describe(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
@@ -183,8 +207,10 @@ REPLAYS: dict[str, Callable[[PublishedBuild, PairHistory, StepSight], Replay]] =
     "deduplicate_semantic": _recheck_edges,
     "deduplicate_linked": _recheck_edges,
     "deduplicate_captions": _recheck_edges,
+    "decontaminate": _recheck_contamination,
     "recaption": _replay_choice,
     "align": _recheck_threshold,
+    "image_based": _recheck_cluster,
     "match_again": partial(_replay_match, "chosen_caption"),
     "balance": replay_draws,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from adapters import ADAPTERS
 from adapters.methods.vcd import Aggregate
@@ -16,9 +16,11 @@ from curation import CAPTIONERS
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.thresholds import Law, Texts
 from descriptions.methods import METHODS
+from flows.recipe_exclusions import Decontaminate, ImageBased
+from flows.recipe_presets import with_preset
 from flows.recipe_problems import RecipeError, describe_problems
+from flows.recipe_section import Section, Share
 
-Share = Annotated[float, Field(gt=0, le=1)]
 SectionT = TypeVar("SectionT", bound="Section")
 
 
@@ -31,21 +33,26 @@ def _with_place(template: str) -> str:
 Template = Annotated[str, AfterValidator(_with_place)]
 
 
-class Section(BaseModel):
-    """A part of the recipe: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class Source(Section):
-    """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns."""
+    """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns; docs/sources.md.
 
-    kind: Literal["parquet", "csv", "jsonl"]
+    webdataset and folder hold pictures: their caption is the `.txt` beside each, else the key `caption`, or the key
+    that is named.
+    """
+
+    kind: Literal["parquet", "csv", "jsonl", "webdataset", "folder"]
     path: str
     url: str = "url"
-    caption: str = "caption"
+    caption: str | None = None
     id: str | None = None
     source: str | None = None
+    name: SourceName | None = None
+
+    @model_validator(mode="after")
+    def _url_of_tables(self) -> "Source":
+        if self.kind in ("webdataset", "folder") and "url" in self.model_fields_set:
+            raise ValueError(f"kind {self.kind} holds pictures and takes no url; got {self.url}")
+        return self
 
 
 class Labels(Section):
@@ -179,17 +186,28 @@ class Balance(Section):
 
 
 class Curate(Section):
-    """The steps of curation; one that is left out is switched off, but for the download and `match`."""
+    """The steps of curation; one that is left out is switched off, but for the download and `match`.
 
+    `preset` fills in the sections of a published filter: flows/recipe_presets.py.
+    """
+
+    preset: str | None = None
     text: dict[str, dict[str, Any]] = Field(default_factory=dict)
     match: Match = Match()
     preselect: Preselect | None = None
     download: Download = Download()
     image: dict[str, dict[str, Any]] = Field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
+    decontaminate: Decontaminate | None = None
     recaption: Recaption | None = None
     align: Align | None = None
+    image_based: ImageBased | None = None
     balance: Balance
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, value: object) -> object:
+        return with_preset(value) if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _known(self) -> "Curate":

@@ -14,6 +14,7 @@ from tasks.balance import BALANCE, PRESELECT
 from tasks.captions import ALIGN, RECAPTION
 from tasks.collect import COLLECT
 from tasks.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
+from tasks.decontaminate import DECONTAMINATE
 from tasks.deduplicate import (
     DEDUPLICATE_CAPTIONS,
     DEDUPLICATE_EXACT,
@@ -24,6 +25,7 @@ from tasks.deduplicate import (
 from tasks.download import DOWNLOAD
 from tasks.features import EMBED_IMAGES
 from tasks.filters import CHECK_IMAGES, CHECK_TEXTS
+from tasks.image_based import IMAGE_BASED
 from tasks.step import Step
 
 # Parts of a recipe that change where or when it runs, not what comes out.
@@ -36,7 +38,10 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
     """The steps that the recipe switches on, in order, each with its rule as plain values."""
     curate = recipe.curate
     twins = curate.deduplicate
-    feature_steps = (twins.semantic, twins.linked, curate.recaption, curate.align)
+    clean = None if curate.decontaminate is None else curate.decontaminate.model_dump(mode="json")
+    target = None if curate.image_based is None else curate.image_based.model_dump(mode="json")
+    clean_of_features = None if clean is None else clean["semantic"]
+    feature_steps = (twins.semantic, twins.linked, clean_of_features, curate.recaption, curate.align, target)
     uses_features = any(each is not None for each in feature_steps)
     concepts = curate.match.model_dump(mode="json")
     wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
@@ -59,8 +64,10 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
             DEDUPLICATE_CAPTIONS,
             None if twins.captions is None else asdict(CaptionTwins(**twins.captions.model_dump())),
         ),
+        (DECONTAMINATE, clean),
         (RECAPTION, None if curate.recaption is None else curate.recaption.model_dump(mode="json")),
         (ALIGN, None if curate.align is None else curate.align.model_dump(mode="json", exclude_none=True)),
+        (IMAGE_BASED, target),
         (MATCH_AGAIN, concepts),
         (BALANCE, _balance_rule(recipe)),
     ]

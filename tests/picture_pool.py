@@ -1,0 +1,63 @@
+"""Pairs with real pictures on the real ledger, and an encoder that sees mean colours."""
+
+import hashlib
+import io
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from curation.decisions import Decisions
+from curation.fingerprints import measure_fingerprints
+from features import to_unit_rows
+from features.rgb import open_rgb
+from storage.feature_store import FeatureStore
+from storage.ledger import StepOutput, StepRecord
+from storage.records import content_hash
+from tasks.run import Run
+from tasks.step import Step
+
+
+class ColourEncoder:
+    """Pictures as their mean colour."""
+
+    identity = "mean colour"
+    dimension = 3
+
+    def encode_images(self, images, *, progress=None):  # noqa: ARG002 - the shape of an encoder
+        return np.stack([np.asarray(open_rgb(one)).reshape(-1, 3).mean(axis=0) + 1 for one in images])
+
+
+def picture(colour, *, pattern=0, size=(64, 48), kind="PNG", **options) -> bytes:
+    """Soft light and shade over `colour`, another for each `pattern`."""
+    shade = np.random.default_rng(pattern).integers(90, 256, (5, 5), dtype=np.uint8)
+    smooth = np.asarray(Image.fromarray(shade).resize((96, 96), Image.Resampling.BICUBIC), dtype=np.float64)
+    drawn = Image.fromarray((smooth[:, :, None] / 255 * np.array(colour)).astype(np.uint8))
+    stream = io.BytesIO()
+    drawn.resize(size).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def pool_record(run: Run, pictures: dict[str, bytes], **columns: list) -> StepRecord:
+    """The record of a step that gave a pair per picture, by uid, with what `check_images` and `embed_images` give."""
+    uids, contents = sorted(pictures), [pictures[uid] for uid in sorted(pictures)]
+    ids = [hashlib.sha256(content).hexdigest() for content in contents]
+    decisions = Decisions.keep_all(len(uids)).to_table(pa.array(uids)).append_column("image_id", pa.array(ids))
+    prints = measure_fingerprints(contents)
+    for name in prints.column_names:
+        decisions = decisions.append_column(name, prints[name])
+    for name, values in columns.items():
+        decisions = decisions.append_column(name, pa.array(values))
+    store = FeatureStore(run.workspace, ColourEncoder.identity, "images")
+    missing = store.missing(ids)
+    store.append(missing, *to_unit_rows(ColourEncoder().encode_images([contents[ids.index(one)] for one in missing])))
+    output = StepOutput(decisions=decisions, tables={"features": pa.table({"image_id": sorted(set(ids))})})
+    given = Step(name="embed_images", compute=lambda *_: output)
+    return commit(run, given, [], {"pool": content_hash([ids, columns])})
+
+
+def commit(run: Run, step: Step, records: list[StepRecord], rule: dict) -> StepRecord:
+    uids = run.ledger.alive(records, [])["uid"].combine_chunks() if records else None
+    output = step.compute(run, records, rule)
+    return run.ledger.commit(step.spec(run, records, rule), output, uids=uids, started=datetime.now(UTC))
