@@ -1,6 +1,7 @@
 """The data card of a build, read from the ledger: each number follows from tables that `verify` makes again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -33,7 +34,7 @@ def read_card(build: PublishedBuild) -> DataCard:
     return DataCard(
         build=build.name,
         seed=int(last.seed or 0),
-        rule=last.rule,
+        rule={"law": "v1", "texts": "each"} | dict(last.rule),
         metadata=str(matched.notes.get("concepts", "")),
         concepts=len(concepts),
         unmatchable={str(row["values"]): int(row["counts"]) for row in reasons},
@@ -47,7 +48,8 @@ def card_lines(card: DataCard) -> Iterator[str]:
     rule = ", ".join(f"{name} {value}" for name, value in card.rule.items())
     unmatchable = ", ".join(f"{name} {count:,}" for name, count in card.unmatchable.items()) or "none"
     yield f"{visible(card.build)}: balanced with {visible(rule)}, seed {card.seed}"
-    yield f"  {card.concepts:,} concepts (sha256 {card.metadata[:16]}), {len(card.unmatched):,} that no pair names"
+    identity = f" (sha256 {card.metadata[:16]})" if card.metadata else ""
+    yield f"  {card.concepts:,} concepts{identity}, {len(card.unmatched):,} that no pair names"
     yield f"  can never match: {visible(unmatchable)}"
     for one in card.balancings:
         yield ""
@@ -57,23 +59,25 @@ def card_lines(card: DataCard) -> Iterator[str]:
 def _balancing_lines(card: BalanceCard) -> Iterator[str]:
     expected = f"{card.expected:,.1f} expected (standard deviation {card.spread:,.1f})"
     yield f"{card.step}: {card.kept:,} of {card.pairs:,} pairs kept, {expected}"
-    yield f"  matches {card.matches_before:,} -> {card.matches_after:,}; the tail's share {_shares(card)}"
+    yield f"  matches {card.matches_before:,} -> {card.matches_after:,}; the tail's share {_shares(vars(card))}"
     yield f"  concepts {card.concepts_before:,} -> {card.concepts_after:,}: head {card.head:,}, tail {card.tail:,}"
     yield f"  sum of min(count, t) over concepts: {card.bound:,.1f}, a pair once for each of its concepts"
     times = f" x {card.headroom:g}" if card.headroom != 1 else ""
-    for row in card.languages:
+    for row in card.languages[:SHOWN]:
         name = row["language"] or ("all" if len(card.languages) == 1 else "no language")
-        shares = f"{row['tail_share']:.4f} -> {row['tail_share_after']:.4f}"
+        threshold = f"t {row['t']:,.6g}{times} (below it {row['tail_share']:.4f} of matches)"
         pairs = f"{row['kept']:,} of {row['pairs']:,} pairs, {row['expected']:,.1f} expected"
-        yield f"  {visible(name):<12} t {row['t']:,.6g}{times}, tail share {shares}, {pairs}"
+        yield f"  {visible(name):<12} {threshold}, tail {_shares(row)}, {pairs}"
+    if len(card.languages) > SHOWN:
+        yield f"  and {len(card.languages) - SHOWN:,} more languages (all of them with --json)"
     yield f"  {'largest concepts':<40} {'before':>10} {'after':>10} {'p':>9}"
     for row in card.largest[:SHOWN]:
         name = visible(f"{row['concept']} ({row['language']})" if row["language"] else row["concept"])
         yield f"    {name:<38} {row['before']:>10,} {row['after']:>10,} {row['p']:>9.4f}"
 
 
-def _shares(card: BalanceCard) -> str:
-    return f"{100 * card.tail_share_before:.1f} % -> {100 * card.tail_share_after:.1f} %"
+def _shares(of: Mapping[str, Any]) -> str:
+    return f"{100 * of['tail_share_before']:.1f} % -> {100 * of['tail_share_after']:.1f} %"
 
 
 def _describe(build: PublishedBuild, record: StepRecord) -> BalanceCard:

@@ -32,8 +32,8 @@ def replay_draws(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> 
     same = reason == sight.reason and (not reason) == (sight.verdict == "kept")
     agrees = same and sight.value is not None and abs(value - sight.value) <= _CLOSE
     n_draws = len({row["draw"] for row in made} - {None})
-    draws = "1 draw" if n_draws == 1 else f"{n_draws} draws"
-    detail = f"{draws} made again, probabilities from {len(inputs.pairs):,} pairs counted again"
+    draws = {0: "no draw needed", 1: "1 draw made again"}.get(n_draws, f"{n_draws} draws made again")
+    detail = f"{draws}, probabilities from {len(inputs.pairs):,} pairs counted again"
     if not agrees:
         detail = f"gives {reason or 'kept'}, P(keep) {value:.6f}"
     return Replay(label="recomputed", agrees=agrees, detail=detail)

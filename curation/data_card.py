@@ -27,7 +27,8 @@ class BalanceCard:
     expected: pairs that stay in the mean, against those `kept`; spread: its standard deviation, were all pairs drawn
     independently. bound: the sum of min(c, t) over concepts, which counts a pair once for each of its concepts
     (MetaCLIP's 400M: 1.6 times as many). head: concepts thinned out, tail: those left alone; tail_share: of all
-    matches. languages: rows of THRESHOLDS, with tail_share_after. agreement: pairs by chance, with expected and kept.
+    matches. languages: rows of THRESHOLDS, most pairs first, with the shares of
+    their tails. agreement: pairs by chance, with expected and kept.
     entries: rows of COUNTS, most matches first; largest: the first of them.
     """
 
@@ -138,13 +139,13 @@ def _share(counts: npt.NDArray[Any], part: npt.NDArray[np.bool_]) -> float:
 
 
 def _languages(counts: pa.Table, thresholds: pa.Table) -> list[dict[str, Any]]:
-    """The rows of THRESHOLDS, each with the share of its matches that the tail holds afterwards."""
-    language, after = np.array(counts["language"].to_pylist(), dtype=object), counts["after"].to_numpy()
-    tail = counts["p"].to_numpy() >= 1
-    rows: list[dict[str, Any]] = thresholds.to_pylist()
+    """The rows of THRESHOLDS, most pairs first, each with the share of matches that its tail holds before and after."""
+    language, tail = np.array(counts["language"].to_pylist(), dtype=object), counts["p"].to_numpy() >= 1
+    rows: list[dict[str, Any]] = thresholds.sort_by([("pairs", "descending"), ("language", "ascending")]).to_pylist()
     for row in rows:
         here = language == row["language"]
-        row["tail_share_after"] = _share(after[here], tail[here])
+        for when in ("before", "after"):
+            row[f"tail_share_{when}"] = _share(counts[when].to_numpy()[here], tail[here])
     return rows
 
 

@@ -27,7 +27,11 @@ def test_a_card_says_by_what_was_balanced(published):
     card = read_card(PublishedBuild(*published))
     assert [one.step for one in card.balancings] == ["preselect", "balance"]
     assert [one.headroom for one in card.balancings] == [3.0, 1.0]
-    assert (card.build, card.seed, dict(card.rule)) == (manifest["build"], 7, {"t": 3.0})
+    assert (card.build, card.seed, card.rule) == (
+        manifest["build"],
+        7,
+        {"law": "v1", "texts": "each", "t": 3.0},
+    )
     assert (card.concepts, list(card.unmatched)) == (5, [])
     assert [row["t"] for one in card.balancings for row in one.languages] == [3.0, 3.0]
 

@@ -187,6 +187,23 @@ def test_a_step_that_was_switched_off_leaves_its_section_out(shared_build, share
         assert section not in without
 
 
+def test_the_data_card_is_in_the_page(page):
+    text = Page(page).text
+    assert "a draw for each concept of a pair, a hash of seed 7" in text
+    assert "Of 5 concepts in the list" in text
+    assert "sum of min(count, t)" in text
+    assert 'aria-label="Share of pairs kept against their chance to stay: preselect, balance"' in page
+
+
+def test_languages_have_their_thresholds_in_the_page(shared_build, shared, read_all):
+    balance = {"language": "group", "reference": "g0", "law": "v2", "texts": "one_per_image"}
+    text = Page(render_report(shared, shared_build(balance=balance), read_bytes=read_all)).text
+    assert "matches in their language" in text
+    assert "one draw for each pair" in text
+    assert "Of the texts of a picture one is picked" in text
+    assert "language pairs threshold tail before tail after expected kept" in text
+
+
 def test_a_build_that_keeps_nothing_has_a_report(shared_build, shared, read_all):
     text = Page(render_report(shared, shared_build(min_words=50), read_bytes=read_all)).text
     assert "0 are kept" in text

@@ -72,12 +72,13 @@ def test_each_language_has_its_threshold_and_shares():
     card, pairs, counts, kept, found = balanced(
         [[0]] * 60 + [[1]] * 10 + [[0]] * 20, [8, 40], language=["en"] * 70 + ["de"] * 20
     )
-    german, english = card.languages
+    english, german = card.languages
     assert (german["language"], german["t"], german["pairs"], german["matches"]) == ("de", 8, 20, 20)
     assert (english["language"], english["t"], english["kept"]) == ("en", 40, kept[:70].sum())
     assert english["tail_share"] == pytest.approx(tail_share(counts[1], 40)) == pytest.approx(1 / 7)
     assert english["tail_share_after"] == pytest.approx(10 / kept[:70].sum())
-    assert german["tail_share_after"] == 0
+    assert english["tail_share_before"] == pytest.approx(1 / 7)
+    assert (german["tail_share_before"], german["tail_share_after"]) == (0, 0)
     assert (
         german["expected"] + english["expected"] == pytest.approx(card.expected) == pytest.approx(found.expected.sum())
     )
