@@ -99,9 +99,8 @@ def run(sizes: list[int]) -> None:
         with multiprocessing.get_context("spawn").Pool(1) as own_process:
             results.append(own_process.apply(measure, (n,)))
         last = results[-1]
-        print(
-            f"\n{n:,} rows, {last['features_gb']:.2f} GB of features: {last['seconds']:.1f} s, {last['cpu_seconds']:.1f} s of CPU"
-        )
+        print(f"\n{n:,} rows, {last['features_gb']:.2f} GB of features")
+        print(f"  {last['seconds']:.1f} s, {last['cpu_seconds']:.1f} s of CPU")
         print(f"  peak memory {last['peak_gb']:.2f} GB, of which {last['peak_before_gb']:.2f} GB before the search")
         each = ", ".join(f"{share:.4f} at {at}" for at, share in last["recall"].items())
         print(f"  recall of planted twins {last['recall_of_all']:.4f}: {each}")
