@@ -34,25 +34,14 @@ Template = Annotated[str, AfterValidator(_with_place)]
 
 
 class Source(Section):
-    """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns; docs/sources.md.
+    """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns."""
 
-    webdataset and folder hold pictures: their caption is the `.txt` beside each, else the key `caption`, or the key
-    that is named.
-    """
-
-    kind: Literal["parquet", "csv", "jsonl", "webdataset", "folder"]
+    kind: Literal["parquet", "csv", "jsonl"]
     path: str
     url: str = "url"
-    caption: str | None = None
+    caption: str = "caption"
     id: str | None = None
     source: str | None = None
-    name: SourceName | None = None
-
-    @model_validator(mode="after")
-    def _url_of_tables(self) -> "Source":
-        if self.kind in ("webdataset", "folder") and "url" in self.model_fields_set:
-            raise ValueError(f"kind {self.kind} holds pictures and takes no url; got {self.url}")
-        return self
 
 
 class Labels(Section):
