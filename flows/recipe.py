@@ -21,6 +21,7 @@ from flows.recipe_presets import with_preset
 from flows.recipe_problems import RecipeError, describe_problems
 from flows.recipe_section import Section, Share
 
+SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 SectionT = TypeVar("SectionT", bound="Section")
 
 
@@ -34,14 +35,25 @@ Template = Annotated[str, AfterValidator(_with_place)]
 
 
 class Source(Section):
-    """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns."""
+    """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns; docs/sources.md.
 
-    kind: Literal["parquet", "csv", "jsonl"]
+    webdataset and folder hold pictures: their caption is the `.txt` beside each, else the key `caption`, or the key
+    that is named.
+    """
+
+    kind: Literal["parquet", "csv", "jsonl", "webdataset", "folder"]
     path: str
     url: str = "url"
-    caption: str = "caption"
+    caption: str | None = None
     id: str | None = None
     source: str | None = None
+    name: SourceName | None = None
+
+    @model_validator(mode="after")
+    def _url_of_tables(self) -> "Source":
+        if self.kind in ("webdataset", "folder") and "url" in self.model_fields_set:
+            raise ValueError(f"kind {self.kind} holds pictures and takes no url; got {self.url}")
+        return self
 
 
 class Labels(Section):

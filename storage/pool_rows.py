@@ -53,26 +53,26 @@ class PoolReader:
 
 def parquet_columns(path: Path) -> list[str]:
     """Names of the top-level columns."""
-    with _readable(path, "Parquet"), pq.ParquetFile(path) as file:
+    with readable(path, "Parquet"), pq.ParquetFile(path) as file:
         return list(file.schema_arrow.names)
 
 
 def parquet_rows(path: Path, _text: Sequence[str]) -> Iterator[RawRows]:
     """The file's tables, types as they are."""
-    with _readable(path, "Parquet"), pq.ParquetFile(path) as file:
+    with readable(path, "Parquet"), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
             yield RawRows(pa.Table.from_batches([batch]))
 
 
 def csv_columns(path: Path) -> list[str]:
     """The header."""
-    with _readable(path, "CSV"), _open(path) as stream:
+    with readable(path, "CSV"), _open(path) as stream:
         return next(csv.reader(_lines(stream)), [])
 
 
 def csv_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
     """Rows below the header; one with another number of fields, or a field above 128 kB, is broken."""
-    with _readable(path, "CSV"), _open(path) as stream:
+    with readable(path, "CSV"), _open(path) as stream:
         reader = csv.reader(_lines(stream))
         header = next(reader, [])
         yield from _tables(_csv_rows(reader, header), header, text)
@@ -93,14 +93,14 @@ def _csv_rows(reader: Iterator[list[str]], header: list[str]) -> Iterator[Row | 
 
 def jsonl_columns(path: Path) -> list[str]:
     """The keys of the first thousand rows, in order of appearance."""
-    with _readable(path, "JSON lines"), _open(path) as stream:
+    with readable(path, "JSON lines"), _open(path) as stream:
         return list(dict.fromkeys(key for row in islice(_json_rows(stream), _KEYS_FROM_ROWS) for key in row or ()))
 
 
 def jsonl_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
     """One row per line that is not blank; a line that is no JSON object is broken."""
     header = jsonl_columns(path)
-    with _readable(path, "JSON lines"), _open(path) as stream:
+    with readable(path, "JSON lines"), _open(path) as stream:
         yield from _tables(_json_rows(stream), header, text)
 
 
@@ -125,11 +125,11 @@ def _tables(rows: Iterator[Row | None], header: list[str], text: Sequence[str]) 
             if name in text:
                 not_text[name] = [value is not None and not isinstance(value, str) for value in values]
                 values = [value if isinstance(value, str) else None for value in values]
-            columns[name] = _text_array(values)
+            columns[name] = text_array(values)
         yield RawRows(pa.table(columns), [row is None for row in stretch], not_text)
 
 
-def _text_array(values: list[object]) -> pa.Array:
+def text_array(values: list[object]) -> pa.Array:
     """Text, with what is no text written as JSON. Bytes that were no UTF-8 stay what they are: whoever reads checks."""
     texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
     try:
@@ -155,7 +155,8 @@ def _open(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def _readable(path: Path, kind: str) -> Iterator[None]:
+def readable(path: Path, kind: str) -> Iterator[None]:
+    """Turn what a reader raises in the block into a PoolError that names the file."""
     try:
         yield
     except PoolError:

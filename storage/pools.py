@@ -1,20 +1,26 @@
-"""Pools of image-text pairs as people have them: Parquet, CSV and JSON-lines files, read as one stream of rows.
+"""Pools of image-text pairs as people have them, read as one stream of rows.
 
-Every row of a pool comes out, in order. One from which no pair can be made carries a word in `reject`:
-missing_url, bad_url (no text, or not http or https), missing_caption, bad_caption (no text), bad_row (no row at all).
+Tables of URLs and captions (Parquet, CSV, JSON lines), and pictures at hand (webdataset shards, folders). Every row of
+a pool comes out, in order. One from which no pair can be made carries a word in `reject`: in tables missing_url,
+bad_url (no text, or not http or https), missing_caption, bad_caption (no text), bad_row (no row at all); for pictures
+at hand docs/sources.md lists them.
 """
 
 import glob
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.folder_pool import folder_hash, folder_rows
+from storage.held_rows import HeldRow, HeldRows, in_columns
 from storage.pool_rows import (
     PoolError,
     PoolReader,
@@ -25,39 +31,66 @@ from storage.pool_rows import (
     jsonl_rows,
     parquet_columns,
     parquet_rows,
+    readable,
 )
 from storage.pool_texts import as_text, repaired
+from storage.webdataset_pool import webdataset_rows
 
 __all__ = ["POOL_COLUMNS", "READERS", "LabelFile", "PoolError", "PoolSource"]
-__all__ += ["read_captions", "read_labels", "read_pool", "source_hash"]
+__all__ += ["HELD_READERS", "held_pictures", "read_captions", "read_labels", "read_pool", "source_hash"]
+
+
+@dataclass(frozen=True)
+class HeldReader:
+    """How to read pictures at hand: rows of a file or folder, told which key names the caption; whether of folders."""
+
+    rows: Callable[[Path, str | None], Iterator[HeldRow]]
+    of_folders: bool = False
+
 
 READERS: Mapping[str, PoolReader] = {
     "parquet": PoolReader(parquet_columns, parquet_rows),
     "csv": PoolReader(csv_columns, csv_rows),
     "jsonl": PoolReader(jsonl_columns, jsonl_rows),
 }
+HELD_READERS: Mapping[str, HeldReader] = {
+    "webdataset": HeldReader(webdataset_rows),
+    "folder": HeldReader(folder_rows, of_folders=True),
+}
 
 POOL_COLUMNS = ("url", "caption", "source_id", "source", "file_hash", "row", "reject")
-"""What every table of `read_pool` begins with; the pool's other columns follow, under `pool_<name>` where taken."""
+"""What every table of `read_pool` begins with; the pool's other columns follow, under `pool_<name>` where taken.
 
-_TAKEN = frozenset({*POOL_COLUMNS, "uid"})
+What the name of a column may not hold is `_` there.
+"""
+
+_TAKEN = frozenset({*POOL_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"})
+_NO_NAME = re.compile(r"[.`\0]")  # what the name of a column in Lance may not hold
+_COLUMNS = 1_000  # a pool may have; keys beside pictures are whatever their author wrote
 _WEB_URL = r"^(?i:https?)://[^\s/?#]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSource:
-    """A pool: files of one `kind`, by path or pattern, and which of their columns mean what.
+    """A pool: files (or folders) of one `kind`, by path or pattern, and which of their columns mean what.
 
-    `id` names the pool's own identifier; `source` the column that says where a row comes from, for which the file's
-    name stands in.
+    `caption` left out is the column `caption`; for pictures at hand the `.txt` beside them, else the key `caption`.
+    `id` names the pool's own identifier; `source` the column that says where a row comes from, for which `name` stands
+    in, or without one the file's name.
     """
 
     kind: str
     path: str
     url: str = "url"
-    caption: str = "caption"
+    caption: str | None = None
     id: str | None = None
     source: str | None = None
+    name: str | None = None
+
+    @property
+    def caption_column(self) -> str:
+        """The column of captions in a table."""
+        return self.caption or "caption"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +109,14 @@ def read_pool(source: PoolSource) -> Iterator[pa.Table]:
     Columns: url, caption, source_id, source (strings), file_hash (sha256 of the file, hex), row (int64, from 0 in its
     file), reject (null, or why no pair can be made), then the pool's other columns. Values of url and caption are
     as in the file, null where they are no text. Raises PoolError now for a file or column that is not there, and at
-    the end for a pool without rows.
+    the end for a pool without rows. For pictures at hand, url is as storage.held_rows says.
     """
+    held = HELD_READERS.get(source.kind)
+    files = _files(source)
+    if held is not None:
+        return _read_held(held, files, source)
     reader = _reader(source.kind)
-    files = _files(source.path)
-    named = {"url": source.url, "caption": source.caption, "id": source.id, "source": source.source}
+    named = {"url": source.url, "caption": source.caption_column, "id": source.id, "source": source.source}
     for file in files:
         _require_columns(file, reader.columns(file), named)
     return _read_files(reader, files, source)
@@ -91,17 +127,28 @@ def read_captions(source: PoolSource) -> Iterator[pa.Array]:
 
     Its other columns need not be there. Raises PoolError now for a file or column that is not there.
     """
-    reader = _reader(source.kind)
-    files = _files(source.path)
+    files = _files(source)
+    if source.kind in HELD_READERS:
+        return (held.caption for file in files for held in _held_rows(HELD_READERS[source.kind], file, source))
+    reader, caption = _reader(source.kind), source.caption_column
     for file in files:
-        _require_columns(file, reader.columns(file), {"caption": source.caption})
-    raws = (raw for file in files for raw in reader.rows(file, (source.caption,)))
-    return (as_text(raw.table[source.caption], raw.not_text.get(source.caption, ()))[0] for raw in raws)
+        _require_columns(file, reader.columns(file), {"caption": caption})
+    raws = (raw for file in files for raw in reader.rows(file, (caption,)))
+    return (as_text(raw.table[caption], raw.not_text.get(caption, ()))[0] for raw in raws)
+
+
+def held_pictures(source: PoolSource) -> Iterator[HeldRow]:
+    """The rows of a pool that make a pair and have their picture at hand: `place` says where; of other pools, none."""
+    if source.kind not in HELD_READERS:
+        return
+    for path in _files(source):
+        with readable(path, source.kind):
+            yield from (row for row in HELD_READERS[source.kind].rows(path, source.caption) if not row.reject)
 
 
 def source_hash(source: PoolSource | LabelFile) -> str:
     """SHA-256 over the names (not the folders) and the contents of a source's files: what a step that reads it keys."""
-    files = _files(source.path) if isinstance(source, PoolSource) else [_label_file(source)]
+    files = _files(source) if isinstance(source, PoolSource) else [_label_file(source)]
     digest = hashlib.sha256()
     for name, content in sorted((file.name, _file_hash(file)) for file in files):
         digest.update(f"{len(name)}:{name}:{content}\n".encode())
@@ -140,30 +187,76 @@ def _read_files(reader: PoolReader, files: list[Path], source: PoolSource) -> It
     total = 0
     for file in files:
         row = 0
-        for raw in reader.rows(file, (source.url, source.caption)):
+        for raw in reader.rows(file, (source.url, source.caption_column)):
             if raw.table.num_rows:
                 yield _standard(raw, source, file, row)
                 row += raw.table.num_rows
         total += row
+    _require_rows(total, source)
+
+
+def _require_rows(total: int, source: PoolSource) -> None:
     if total == 0:
         raise PoolError(f"`path` must hold at least one row; got none in `{source.path}`. Fill it or leave it out.")
+
+
+def _held_rows(reader: HeldReader, path: Path, source: PoolSource) -> Iterator[HeldRows]:
+    with readable(path, source.kind):
+        yield from in_columns(reader.rows(path, source.caption))
+
+
+def _read_held(reader: HeldReader, files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
+    total, seen = 0, set[str]()
+    for file in files:
+        row, content = 0, _file_hash(file)
+        for held in _held_rows(reader, file, source):
+            place = _Stretch(source, file.name, content, row)
+            yield _columns(held.url, held.caption, held.reject, held.extra, place)
+            row += held.extra.num_rows
+            seen |= set(held.extra.column_names)
+            if len(seen) > _COLUMNS:
+                raise PoolError(
+                    f"a pool must have at most {_COLUMNS:,} columns; got {len(seen):,} by `{file}`. Use less."
+                )
+        total += row
+    _require_rows(total, source)
+    _require_columns(files[0], sorted(seen), {"id": source.id, "source": source.source})
 
 
 def _standard(raw: RawRows, source: PoolSource, file: Path, first_row: int) -> pa.Table:
     table, n = raw.table, raw.table.num_rows
     url, url_is_bad = as_text(table[source.url], raw.not_text.get(source.url, ()))
-    caption, caption_is_bad = as_text(table[source.caption], raw.not_text.get(source.caption, ()))
-    name = pa.array([file.name] * n, pa.string())
+    caption, caption_is_bad = as_text(table[source.caption_column], raw.not_text.get(source.caption_column, ()))
+    broken = pa.array(raw.broken or [False] * n, pa.bool_())
+    reject = _reject(url, url_is_bad, caption, caption_is_bad, broken)
+    place = _Stretch(source, file.name, _file_hash(file), first_row, frozenset({source.url, source.caption_column}))
+    return _columns(url, caption, reject, table, place)
+
+
+class _Stretch(NamedTuple):
+    """Where rows come from: the pool, name and hash of the file or folder, number of the first row, columns used."""
+
+    source: PoolSource
+    file: str
+    file_hash: str
+    first_row: int
+    used: frozenset[str] = frozenset()
+
+
+def _columns(url: pa.Array, caption: pa.Array, reject: pa.Array, table: pa.Table, place: _Stretch) -> pa.Table:
+    """POOL_COLUMNS, then the columns of `table` that are not used for one of them."""
+    source, n = place.source, table.num_rows
+    name = pa.array([source.name or place.file] * n, pa.string())
     own = {
         "url": url,
         "caption": caption,
         "source_id": _as_label(table, source.id, "id"),
         "source": name if source.source is None else pc.coalesce(_as_label(table, source.source, "source"), name),
-        "file_hash": pa.array([_file_hash(file)] * n, pa.string()),
-        "row": pa.array(range(first_row, first_row + n), pa.int64()),
-        "reject": _reject(url, url_is_bad, caption, caption_is_bad, pa.array(raw.broken or [False] * n, pa.bool_())),
+        "file_hash": pa.array([place.file_hash] * n, pa.string()),
+        "row": pa.array(range(place.first_row, place.first_row + n), pa.int64()),
+        "reject": reject,
     }
-    used = {source.url, source.caption, source.id, source.source}
+    used = {*place.used, source.id, source.source}
     for column in table.column_names:
         if column not in used:
             own[_free_name(column, own, table.column_names)] = repaired(table[column])
@@ -201,9 +294,10 @@ def _as_label(table: pa.Table, name: str | None, field: str) -> pa.Array:
 
 
 def _free_name(name: str, used: Collection[str], others: Collection[str]) -> str:
-    if name not in _TAKEN:
-        return name
-    free = f"pool_{name}"
+    plain = _NO_NAME.sub("_", name) or "_"
+    if plain not in _TAKEN and (plain == name or plain not in {*used, *others}):
+        return plain
+    free = f"pool_{plain}"
     while free in used or free in others:
         free = f"pool_{free}"
     return free
@@ -211,16 +305,20 @@ def _free_name(name: str, used: Collection[str], others: Collection[str]) -> str
 
 def _reader(kind: str) -> PoolReader:
     if kind not in READERS:
-        raise PoolError(f"`kind` must be one of {', '.join(sorted(READERS))}; got `{kind}`. Choose one of them.")
+        known = ", ".join(sorted([*READERS, *HELD_READERS]))
+        raise PoolError(f"`kind` must be one of {known}; got `{kind}`. Choose one of them.")
     return READERS[kind]
 
 
-def _files(path: str) -> list[Path]:
-    pattern = str(Path(path).expanduser())
+def _files(source: PoolSource) -> list[Path]:
+    """The files of a pool, or its folders, sorted by path."""
+    of_folders = source.kind in HELD_READERS and HELD_READERS[source.kind].of_folders
+    pattern = str(Path(source.path).expanduser())
     files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute patterns too
-    files = [file for file in files if file.is_file()]
+    files = [file for file in files if (file.is_dir() if of_folders else file.is_file())]
     if not files:
-        raise PoolError(f"`path` must match at least one file; got `{path}`. Correct it, or make the file.")
+        what = "folder" if of_folders else "file"
+        raise PoolError(f"`path` must match at least one {what}; got `{source.path}`. Correct it, or make the {what}.")
     return files
 
 
@@ -244,6 +342,8 @@ def _require_columns(path: Path, columns: list[str], named: Mapping[str, str | N
 
 
 def _file_hash(path: Path) -> str:
+    if path.is_dir():
+        return folder_hash(path)
     stat = path.stat()
     return _content_hash(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 

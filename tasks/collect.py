@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 
 from curation.decisions import Decisions
 from curation.errors import UidError
-from curation.uids import pair_uid
+from curation.uids import file_uid, pair_uid
+from storage.held_rows import LOCAL
 from storage.ledger import StepOutput
 from storage.pool_texts import as_text
 from storage.pools import PoolError, read_labels, read_pool, source_hash
@@ -77,7 +78,7 @@ def _with_uids(table: pa.Table) -> pa.Table:
         why: Any = reject
         if why is None:
             try:
-                uid = pair_uid(url, caption)
+                uid = _uid(url, caption)
             except UidError:
                 why = "no_uid"
         uids.append(uid)
@@ -86,6 +87,10 @@ def _with_uids(table: pa.Table) -> pa.Table:
     return table.set_column(at, "reject", pa.array(rejects, pa.string())).append_column(
         "uid", pa.array(uids, pa.string())
     )
+
+
+def _uid(url: str, caption: str | None) -> str:
+    return file_uid(url.removeprefix(LOCAL), caption) if url.startswith(LOCAL) else pair_uid(url, caption)
 
 
 def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:

@@ -1,12 +1,17 @@
-"""Download: fetch each URL once with img2dataset, then say of each pair what was observed of its URL."""
+"""Download: fetch each URL once, take pictures at hand, then say of each pair what was observed of its URL."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.decisions import Decisions
+from storage.held_pictures import Held, take_pictures
+from storage.held_rows import LOCAL
 from storage.ledger import StepOutput
+from storage.pools import held_pictures
 from storage.tables import table_hash
 from storage.web import DownloadRule, download_images, read_downloads
 from tasks.run import Run
@@ -16,12 +21,21 @@ OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "
 
 
 def fetch_images(run: Run, before: Records, rule: Rule) -> None:
-    """Fetch what is not recorded yet; records are durable shard by shard."""
-    urls = run.ledger.alive(before, ["url"])["url"].to_pylist()
-    with run.progress.bar("downloading", len(set(urls))) as advance:
+    """Fetch or take what is not recorded yet; records are durable shard by shard."""
+    urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
+    is_local = pc.starts_with(urls, LOCAL)
+    local, web = urls.filter(is_local).to_pylist(), urls.filter(pc.invert(is_local)).to_pylist()
+    plain = DownloadRule(**_plain(rule))
+    if local:
+        with run.progress.bar("taking pictures", len(local)) as advance:
+            folder = run.workspace.downloads
+            take_pictures(local, partial(_held, run), plain, folder=folder, threads=run.processes, progress=advance)
+    if local and not web:
+        return
+    with run.progress.bar("downloading", len(web)) as advance:
         download_images(
-            urls,
-            DownloadRule(**_plain(rule)),
+            web,
+            plain,
             folder=run.workspace.downloads,
             connect=run.connect,
             processes=run.processes,
@@ -30,6 +44,14 @@ def fetch_images(run: Run, before: Records, rule: Rule) -> None:
             tolerate=rule["tolerate"],
             progress=advance,
         )
+
+
+def _held(run: Run) -> Iterator[Held]:
+    """The pictures of the sources that are at hand: image_id, and where the bytes lie."""
+    for source in run.sources:
+        for row in held_pictures(source):
+            if row.image_id is not None and row.place is not None:
+                yield row.image_id, row.place
 
 
 def hash_observations(run: Run, before: Records, _rule: Rule) -> dict[str, str]:

@@ -68,7 +68,7 @@ def download_images(
     user_agent(rule)  # refuses a contact that no header can hold, before any process starts
     tick = progress or (lambda _: None)
     distinct = pa.array(urls, pa.string()).unique()
-    with _locked(folder):
+    with hold_folder(folder):
         pending = _pending(distinct, folder, retry_failed=retry_failed)
         recorded_before = len(distinct) - pending.num_rows
         tick(recorded_before)
@@ -108,8 +108,8 @@ def _cut(pending: pa.Table, size: int, processes: int) -> list[pa.Table]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` alone, and clean, once the workers of a killed run are gone."""
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Hold `folder` alone, and clean, once the workers of a killed run are gone; made where it is not there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         run = os.open(folder / _RUN_LOCK, os.O_RDWR | os.O_CREAT, 0o644)

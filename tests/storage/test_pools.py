@@ -165,7 +165,11 @@ def test_the_three_kinds_read_the_same_rows(tmp_path, rows):
         (lambda p: p.write_bytes(b"\n"), {"kind": "jsonl"}, r"`url` must name a column"),
         (lambda p: p.write_bytes(b"link,text\n"), {"kind": "csv", "url": "link"}, r"`caption` .* are: link, text\."),
         (lambda p: p.write_bytes(b"url,caption\n"), {"kind": "csv", "id": "n"}, r"`id` must name a column"),
-        (lambda p: p.write_bytes(b"x"), {"kind": "tar"}, r"`kind` must be one of csv, jsonl, parquet; got `tar`"),
+        (
+            lambda p: p.write_bytes(b"x"),
+            {"kind": "tar"},
+            r"`kind` must be one of csv, folder, jsonl, parquet, webdataset; got `tar`",
+        ),
         (lambda p: p.write_bytes(b"\x1f\x8b bad"), {"kind": "csv", "url": "link"}, r"`url` must name a column"),
     ],
 )

@@ -1,0 +1,128 @@
+"""Pictures at hand taken into the workspace: checked and recorded as downloads are, bytes as they are, no network."""
+
+import tarfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from storage.errors import StorageError
+from storage.held_rows import LOCAL, Place
+from storage.web.decoding import EXTENSIONS, check_picture
+from storage.web.download import SHARD_SIZE, hold_folder
+from storage.web.errors import FetchError, verdict_of
+from storage.web.rule import DownloadRule
+from storage.web.shards import PARTIAL, RECORDS, URLS, publish_shard, read_downloads, shard_name, url_key
+
+Held = tuple[str, Place]
+"""An image_id and where its bytes lie."""
+
+
+def take_pictures(
+    wanted: Collection[str],
+    held: Callable[[], Iterable[Held]],
+    rule: DownloadRule,
+    *,
+    folder: Path,
+    threads: int = 1,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Store and record each of `wanted`, addresses LOCAL + image_id, found in what `held` gives; how many were new.
+
+    What has a record is not looked at again. May be interrupted at any time: finished shards count. Raises StorageError
+    where a picture is no longer there, or has other bytes.
+    """
+    with hold_folder(folder):
+        missing = set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist())
+        count = len(missing)
+        progress(len(set(wanted)) - count)
+        if missing:
+            with _any_size(), ThreadPoolExecutor(max_workers=threads) as pool:
+                for shard in _shards(held(), missing):
+                    pieces = (shard[at : at + threads] for at in range(0, len(shard), threads))
+                    found = (pool.map(lambda held: _record(held[0], held[1], rule), piece) for piece in pieces)
+                    _write(folder, [LOCAL + image_id for image_id, _ in shard], chain.from_iterable(found))
+                    progress(len(shard))
+        if missing:
+            raise StorageError(
+                f"pictures of the sources must stay as they are while a rebuild runs; {len(missing)} are gone, first "
+                f"`{min(missing)}`. Run again."
+            )
+    return count
+
+
+def _shards(held: Iterable[Held], missing: set[str]) -> Iterator[list[Held]]:
+    """What is missing, in lists of SHARD_SIZE; taken from `missing` as it is found."""
+    shard: list[Held] = []
+    for image_id, place in held:
+        if LOCAL + image_id in missing:
+            missing.remove(LOCAL + image_id)
+            shard.append((image_id, place))
+            if len(shard) == SHARD_SIZE:
+                yield shard
+                shard = []
+    if shard:
+        yield shard
+
+
+def _record(image_id: str, place: Place, rule: DownloadRule) -> tuple[dict[str, Any], bytes]:
+    """The record of a picture as RECORDS, and its bytes where it is kept."""
+    record = dict.fromkeys(RECORDS.names) | {"url": LOCAL + image_id, "attempt": 1, "n_bytes": place.size}
+    record |= {"key": url_key(LOCAL + image_id), "fetched_at": datetime.now(UTC)}
+    try:
+        content = _bytes(image_id, place, rule)
+        facts = check_picture(content, max_pixels=rule.max_pixels)
+    except FetchError as error:
+        outcome, evidence = error.outcome, error.evidence.encode("utf-8", "replace").decode()[:1000]
+        return record | {"outcome": outcome, "verdict": verdict_of(outcome), "evidence": evidence or None}, b""
+    record |= {"outcome": "success", "verdict": "kept", "image_id": image_id, "size": len(content)}
+    return record | {"width": facts.width, "height": facts.height, "format": facts.format}, content
+
+
+def _bytes(image_id: str, place: Place, rule: DownloadRule) -> bytes:
+    if place.size > rule.max_bytes:
+        raise FetchError("too_many_bytes", f"{place.size} bytes, more than {rule.max_bytes}")
+    content = place.read()
+    if sha256(content).hexdigest() != image_id:
+        raise StorageError(
+            f"picture `{place.path}` must stay as it is while a rebuild runs; it has changed. Run again."
+        )
+    return content
+
+
+def _write(folder: Path, urls: list[str], found: Iterable[tuple[dict[str, Any], bytes]]) -> None:
+    """Publish a shard: the bytes in a tar, where each picture begins in its record."""
+    keys = [url_key(url) for url in urls]
+    name, work = shard_name(pa.table([urls, keys, [1] * len(urls)], schema=URLS)), folder / PARTIAL
+    work.mkdir(exist_ok=True)
+    tar, records = work / f"{name}.tar", list[dict[str, Any]]()
+    with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as stream:
+        for record, content in found:
+            if content:
+                header = tarfile.TarInfo(f"{record['key']}.{EXTENSIONS[record['format']]}")
+                header.size = len(content)
+                record |= {"tar": f"{name}.tar", "offset": stream.offset + tarfile.BLOCKSIZE}
+                stream.addfile(header, BytesIO(content))
+            records.append(record)
+    pq.write_table(pa.Table.from_pylist(records, RECORDS), work / f"{name}.parquet")
+    kept = any(record["tar"] for record in records)
+    publish_shard(folder, name, tar=tar if kept else None, records=work / f"{name}.parquet")
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Leave the limit of pixels to the rule, as in downloads."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
