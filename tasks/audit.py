@@ -12,7 +12,7 @@ from audit.report import render_report
 from audit.verify import verify_build
 from storage.builds import Builds
 from storage.ledger import Ledger, StepRecord
-from storage.records import replace_text
+from storage.records import read_record, replace_record, replace_text
 from storage.web import read_images
 from storage.workspace import Workspace
 from tasks.run import Run
@@ -43,7 +43,10 @@ def reader(workspace: Workspace) -> Callable[[Sequence[str]], Iterator[bytes]]:
 
 
 def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:
-    """Write the HTML report of a build, with the adapters and descriptions made for it; its path."""
+    """Write the HTML report of a build, with the adapters and descriptions made for it; its path.
+
+    `truth`, how well known faults were found, is kept beside the report, for the reports of this build that follow.
+    """
     ledger = Ledger(workspace)
     evaluations = latest_of(ledger, "evaluate_adapters", build=str(manifest["build"]))
     keys = {record.rule["describe"] for record in evaluations if record.rule.get("describe")}
@@ -53,12 +56,19 @@ def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Seque
         manifest,
         evaluations=evaluations,
         descriptions=descriptions,
-        truth=truth,
+        truth=_truth(workspace.reports / f"{manifest['build']}-faults.json", truth),
         read_bytes=reader(workspace),
     )
     path = workspace.reports / f"{manifest['build']}.html"
     replace_text(path, page)
     return path
+
+
+def _truth(kept: Path, truth: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """What is known of the faults of a build: `truth`, or without any what was `kept` of an earlier one."""
+    if truth:
+        replace_record(kept, {"faults": [dict(row) for row in truth]})
+    return read_record(kept)["faults"] if kept.is_file() else ()
 
 
 def latest_of(ledger: Ledger, name: str, *, build: str) -> list[StepRecord]:

@@ -1,6 +1,7 @@
 """What the commands say of a build that the whole pipeline made, on a small web with every fault."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ import pytest
 
 from flows.demo_job import examples_of, faults_found
 from flows.outcome import open_build
+from tasks.audit import write_report
 
 pytestmark = pytest.mark.embedded
 
@@ -42,11 +44,33 @@ def test_faults_of_the_web_are_found_with_the_right_reason(small_web, undisturbe
         assert (found[fault]["recall"], found[fault]["precision"]) == (1.0, 1.0), fault
 
 
+def test_a_later_report_still_tells_how_the_faults_were_found(small_web, undisturbed, tmp_path):
+    shutil.copytree(undisturbed[0], tmp_path / "workspace")
+    workspace, manifest = open_build("latest", root=tmp_path / "workspace")
+    truth = faults_found(workspace, manifest, pq.read_table(small_web.folder / "web" / "truth.parquet"))
+    first = write_report(workspace, manifest, truth).read_text(encoding="utf-8")
+    assert "Injected faults" in first
+    assert write_report(workspace, manifest).read_text(encoding="utf-8") == first
+
+
 def test_a_build_verifies(evenly):
     assert evenly("verify", "latest") == (
         0,
         {"build": evenly("builds")[1]["builds"][0]["build"], "ok": True, "findings": []},
     )
+
+
+def test_captions_of_merged_pairs_are_listed_exported_and_told_with_the_pair_they_came_from(evenly, tmp_path):
+    evenly("export", "latest", "--to", "parquet", "--out", str(tmp_path / "out"))
+    rows = pq.read_table(
+        tmp_path / "out" / "samples.parquet", columns=["uid", "caption", "merged_captions"]
+    ).to_pylist()
+    held = [row for row in rows if row["merged_captions"]]
+    assert held
+    for row in held[:3]:
+        (pair,) = evenly("why", row["uid"])[1]["pairs"]
+        told = {item["caption"] for step in pair["steps"] for item in step["rows"].get("captions", ())}
+        assert told - {row["caption"]} == set(row["merged_captions"])
 
 
 @pytest.mark.parametrize(
