@@ -219,8 +219,8 @@ class BatchChatClient:
         self._count(failed=len(failed))
         for one, failure in failed.items():
             hopeless = failure.whole or (not answered and len(failed) >= self.give_up_after)
-            error = _given_up(failure, len(failed)) if hopeless else RequestFailedError(failure.reason, failure.detail)
-            asks.fail([one], error)
+            alone = RequestFailedError(failure.reason, failure.detail, passing=failure.again)
+            asks.fail([one], _given_up(failure, len(failed)) if hopeless else alone)
 
     def _count_sent(self, request_ids: Sequence[str]) -> None:
         self._count(attempts=len(request_ids), requests_sent=len(set(request_ids) - self._sent))

@@ -204,7 +204,7 @@ class ChatClient:
         self._count(failed=1)
         connection.failures_in_a_row += 1
         if connection.failures_in_a_row < self.give_up_after:
-            raise RequestFailedError(failure.reason, failure.detail)
+            raise RequestFailedError(failure.reason, failure.detail, passing=failure.remedy == "retry")
         await connection.pacing.stop(
             EndpointError(
                 f"the endpoint must answer; {connection.failures_in_a_row} requests in a row got no reply, the last: "

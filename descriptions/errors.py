@@ -60,8 +60,12 @@ class BatchCancelledError(DescriptionsError):
 
 
 class RequestFailedError(DescriptionsError):
-    """One request got no reply; `reason` is a snake_case word such as http_500 or timeout."""
+    """One request got no reply; `reason` is a snake_case word such as http_500 or timeout.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    `passing` says whether it may get one another time: it was not refused.
+    """
+
+    def __init__(self, reason: str, detail: str, *, passing: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.passing = passing

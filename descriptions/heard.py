@@ -7,14 +7,16 @@ from typing import Self
 from descriptions.chat import Chat
 from descriptions.chat_request import ChatRequest
 from descriptions.client import Counts, Reply
+from descriptions.errors import RequestFailedError
 
 
 class Heard:
-    """A Chat that passes everything on, and remembers each reply that it heard."""
+    """A Chat that passes everything on, and remembers each reply that it heard, and what may be answered yet."""
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
         self._replies: dict[str, Reply] = {}
+        self._unanswered: dict[str, str] = {}
 
     @property
     def counts(self) -> Counts:
@@ -36,7 +38,12 @@ class Heard:
 
     async def ask(self, request: ChatRequest) -> Reply:
         """The chat's reply."""
-        reply = await self._chat.ask(request)
+        try:
+            reply = await self._chat.ask(request)
+        except RequestFailedError as error:
+            if error.passing:
+                self._unanswered[self.request_id(request)] = error.reason
+            raise
         self._replies[reply.request_id] = reply
         return reply
 
@@ -44,12 +51,14 @@ class Heard:
         """Replies by the model that says it answered, by how they were held to their schema, by what is not promised.
 
         Stored replies count like new ones: `answered_by`, `structured`, `unpromised`, each name -> number of replies. A
-        reply counts under each thing that keeps it from being drawn again just so (dialect.unpromised).
+        reply counts under each thing that keeps it from being drawn again just so (dialect.unpromised). `unanswered`,
+        reason -> number of requests, are those without a reply that may get one another time.
         """
         replies = self._replies.values()
         found = {
             "answered_by": Counter(reply.answered_by for reply in replies if reply.answered_by),
             "structured": Counter(reply.structured for reply in replies if reply.structured),
             "unpromised": Counter(name for reply in replies for name in reply.unpromised),
+            "unanswered": Counter(self._unanswered.values()),
         }
         return {name: dict(sorted(counter.items())) for name, counter in found.items()}

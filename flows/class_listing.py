@@ -23,7 +23,9 @@ from tasks.run import EncoderChoice
 
 EVENT = "evenly.class-list.submitted"
 NOTHING_BESIDE = Beside()
-NOTHING_SENT = {"requests_sent": 0, "attempts": 0, "cost_usd": 0.0, "lost_attempts": 0, "lost_usd": 0.0}
+NOTHING_SENT = dict.fromkeys(
+    ("requests_sent", "attempts", "prompt_tokens", "completion_tokens", "cost_usd", "lost_attempts", "lost_usd"), 0
+)
 
 
 def language_model(**options: Any) -> LanguageModel:  # noqa: ANN401 - the fields of LanguageModel

@@ -11,7 +11,7 @@ from flows.recipe_files import read_listing
 from storage.builds import Builds
 from storage.ledger import StepRecord
 from tasks.confusable import FIND_CONFUSABLE
-from tasks.describe import DESCRIBE, METHODS_ABOUT_PAIRS, accepted_pair_texts, accepted_texts
+from tasks.describe import METHODS_ABOUT_PAIRS, accepted_pair_texts, accepted_texts, finished_description
 from tasks.run import Payment, Run
 
 DEFAULT_METHODS = ("description", "synonyms")
@@ -82,7 +82,7 @@ def _finished_description(run: Run, rule: Mapping[str, Any], wanted: Mapping[str
         if confusable is None:
             return None
         before = (confusable,)
-    return run.ledger.find(DESCRIBE.spec(run, before, rule).key)
+    return finished_description(run, before, rule)
 
 
 def _about_pairs(run: Run, listing: ClassListing, described: StepRecord | None) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def describe(
     --prompt-usd-per-million 0.4 --completion-usd-per-million 1.6 --plan
     """
     from flows.class_listing import beside_of, describe_list, estimate_listing, language_model, submit_list
+    from flows.cli_described import print_described
     from flows.recipe import Pairs
     from flows.recipe_files import read_class_file
     from tasks.confusable import said
@@ -96,8 +97,7 @@ def describe(
         print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
     if "pairs_asked" in result:
         print_text(said(result))
-    facts = {name: value for name, value in result.items() if name not in {"descriptions", "names", "most_frequent"}}
-    print_rows("in all", [facts])
+    print_described(result)
 
 
 def extract(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from descriptions.descriptions import ACCEPTED, Descriptions
 from descriptions.embedded_llm import embedded_identity, embedded_llm, embedded_name
 from descriptions.endpoint import Endpoint, Prices
 from descriptions.estimate import estimate
-from descriptions.grounding import Grounding
+from descriptions.grounding import Grounding, Subject
 from descriptions.method import DescriptionMethod
 from descriptions.methods import METHODS, chosen_methods
 from descriptions.methods.synonyms import consistent_synonyms
 from descriptions.rehearsal import Rehearsal
 from storage.ledger import StepOutput, StepRecord
+from storage.records import content_hash
 from storage.requests import Requests
 from storage.spending import SpendingJournal
 from storage.wordnet import load_noun_synsets
@@ -175,8 +177,41 @@ def _accepted(run: Run, described: StepRecord) -> list[dict[str, Any]]:
     return rows
 
 
+def finished_description(run: Run, before: Records, rule: Rule) -> StepRecord | None:
+    """The newest record of `describe` by this rule, perhaps one that left questions unanswered; None without one."""
+    spec = DESCRIBE.spec(run, before, rule)
+    if (found := run.ledger.find(spec.key)) is not None:
+        return found
+    inputs = dict(spec.inputs)
+    earlier = int(inputs.pop("tries", 0)) - 1
+    return run.ledger.find(replace(spec, inputs=inputs | _tries(earlier)).key)
+
+
 def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    return {"encoder": encoder_identity(run)} if {*SYNONYMS} & {*rule["methods"]} else {}
+    """What it reads: the wording of its questions, the encoder, and how often the endpoint left some unanswered.
+
+    A further try is a new observation: it finds all replies that came stored, and asks the rest.
+    """
+    inputs = {"questions": _wording(rule)}
+    if {*SYNONYMS} & {*rule["methods"]}:
+        inputs["encoder"] = encoder_identity(run)
+    records = run.ledger.records("describe")
+    return inputs | _tries(sum(bool(one.notes.get("unanswered")) for one in records if one.rule == rule))
+
+
+def _tries(number: int) -> dict[str, str]:
+    return {"tries": str(number)} if number > 0 else {}
+
+
+def _wording(rule: Rule) -> str:
+    """The hash of what each method asks, by its question about a class that stands for all."""
+    subject = Subject(name="one", against=Subject(name="other"))
+    methods = chosen_methods(rule["methods"], small_model=_is_embedded(rule))
+    asked = {
+        method.name: [question.content(identity="", model="") for question in method.questions(subject)]
+        for method in methods
+    }
+    return content_hash({"asked": asked, "instructions": [method.instruction for method in methods]})
 
 
 DESCRIBE = Step(name="describe", compute=describe_list, inputs=_inputs, model=_model)
