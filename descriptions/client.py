@@ -185,6 +185,7 @@ class ChatClient:
                 if connection.pacing.stopped:
                     self._cost_nothing(one)
                     return None
+                one.dialect = connection.dialect  # what others learnt while this one waited counts as well
                 self._count(attempts=1, requests_sent=first)
                 answer: Completion | Failure | None = None
                 try:

@@ -11,9 +11,12 @@ from descriptions.pacing import Pacing
 from descriptions.retries import Failure
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Attempt:
-    """One try of a request: when the first began, and how it is put. `nonce` tells it from others of the request."""
+    """One try of a request: when the first began, and how it is put, which is settled when it leaves.
+
+    `nonce` tells it from others of the request.
+    """
 
     request_id: str
     request: ChatRequest
