@@ -42,8 +42,8 @@ def text_buffers(texts: pa.Array) -> TextBuffers:
         offsets = np.frombuffer(bounds, width)[texts.offset : texts.offset + len(texts) + 1].astype(
             np.int64, copy=False
         )
-    return TextBuffers(
-        data=np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8),
-        offsets=offsets,
-        valid=texts.is_valid().to_numpy(zero_copy_only=False),
-    )
+    bytes_ = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    valid = texts.is_valid().to_numpy(zero_copy_only=False)
+    for values in (bytes_, offsets, valid):
+        values.flags.writeable = False  # one type, so that one compiled function serves all
+    return TextBuffers(data=bytes_, offsets=offsets, valid=valid)

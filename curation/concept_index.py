@@ -52,7 +52,7 @@ def character_index(texts: Sequence[str], owners: Sequence[int]) -> ConceptIndex
     """Return the index of the characters of `texts`, none of which may be empty."""
     from curation.match_kernel import Trie, link_units, widened
 
-    units = np.frombuffer("".join(as_array(texts).to_pylist()).encode("utf-32-le"), np.int32)
+    units = np.frombuffer("".join(as_array(texts).to_pylist()).encode("utf-32-le"), np.int32).copy()
     _check_size(len(units), len(texts))
     ends = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
     words, numbers = np.zeros((1, 2), np.uint64), np.array(owners, np.int32)
@@ -67,6 +67,15 @@ def as_array(entries: Sequence[str]) -> pa.Array:
         return pa.array(entries, pa.large_string())
     except (UnicodeEncodeError, pa.ArrowInvalid) as error:
         raise RuleError(f"`entries` must be valid Unicode; {error}. Correct the concept list.") from error
+
+
+def merged(*found: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (ids, ends) of two matches of the same captions, which no id has in common, as one."""
+    from curation.match_kernel import merge_rows
+
+    (ids, ends), (others, other_ends) = found
+    both, both_ends = merge_rows(ids, ends, others, other_ends)
+    return both, both_ends
 
 
 def listed(ids: np.ndarray, ends: np.ndarray) -> pa.ListArray:

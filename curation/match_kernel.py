@@ -189,7 +189,7 @@ def _doubled(table: np.ndarray) -> np.ndarray:
             row = _place(table[old, 0], wider)
             while wider[row, 0] != FREE:
                 row = (row + ONE) & last
-            wider[row] = table[old]
+            wider[row, 0], wider[row, 1] = table[old, 0], table[old, 1]
     return wider
 
 
@@ -233,7 +233,9 @@ def link_units(units: np.ndarray, ends: np.ndarray, owners: np.ndarray, words: n
     Where `first` is 0, all texts start at node 0.
     """
     root = known = max(first, 1)
-    nodes = np.arange(root + len(units)).astype(np.uint64)
+    nodes = np.empty(root + len(units), np.uint64)
+    for node in range(len(nodes)):
+        nodes[node] = np.uint64(node)
     edges = np.zeros((1024, 2), np.uint64)
     further = np.full(len(owners), -1, np.int32)
     for text in range(len(owners)):
@@ -400,7 +402,7 @@ def _find_words(trie: Trie, block: Block, total: int) -> None:
 
 @compiled
 def _unit(node: np.uint64) -> np.int32:
-    """Return the id of a word's node; -1 for 0, which none has: word 0 begins the first text, so has a flag or an end."""
+    """Return the id of a word's node; -1 for 0, which none has: word 0 begins a text, so has a flag or an end."""
     return np.int32(node & ID) - np.int32(node == FREE)
 
 
@@ -568,7 +570,8 @@ def _sort(found: np.ndarray, bounds: np.ndarray, ids: np.ndarray, ends: np.ndarr
         some = found[start : start + length]
         if length > FEW:
             some.sort()
-            ids[first : first + length] = some
+            for at in range(length):
+                ids[first + at] = some[at]
         else:
             for at in range(length):
                 value, larger = some[at], np.int32(0)
@@ -592,5 +595,6 @@ def _sort(found: np.ndarray, bounds: np.ndarray, ids: np.ndarray, ends: np.ndarr
 @compiled
 def _longer(ids: np.ndarray, length: int) -> np.ndarray:
     longer = np.empty(max(length, 2 * len(ids)), ids.dtype)
-    longer[: len(ids)] = ids
+    for at in range(len(ids)):
+        longer[at] = ids[at]
     return longer

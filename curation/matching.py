@@ -8,9 +8,9 @@ caption's words split likewise. So a trie of words is enough; no automaton is ne
 import itertools
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import pyarrow as pa
 
@@ -18,9 +18,10 @@ from curation.concept_index import ConceptIndex, as_array, listed, word_index
 from curation.errors import RuleError
 from curation.normalising import normalised, normalised_texts
 
-__all__ = ["Matcher", "Mode", "check_mode", "normalised", "unmatchable_because"]
+__all__ = ["Matcher", "Mode", "check_mode", "in_order", "normalised", "unmatchable_because"]
 
 Mode = Literal["faithful", "normalized"]
+Batch = TypeVar("Batch")
 
 _WRAPPED = ",.;:?!`"
 
@@ -46,14 +47,19 @@ class Matcher:
 
     def match_batches(self, batches: Iterable[pa.Array], *, workers: int = 1) -> Iterator[pa.ListArray]:
         """Yield `match` of each batch, in order, by `workers` threads; `workers` + 1 batches are held at once."""
-        waiting: deque[Future[pa.ListArray]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="matching") as pool:
-            for batch in batches:
-                waiting.append(pool.submit(self.match, batch))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
+        return in_order(self.match, batches, workers)
+
+
+def in_order(match: Callable[[Batch], pa.ListArray], batches: Iterable[Batch], workers: int) -> Iterator[pa.ListArray]:
+    """Yield what `match` returns for each batch, in order, by threads; a batch is taken when there is room for it."""
+    waiting: deque[Future[pa.ListArray]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="matching") as pool:
+        for batch in batches:
+            waiting.append(pool.submit(match, batch))
+            if len(waiting) > workers:
                 yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def check_mode(mode: str) -> None:
