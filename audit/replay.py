@@ -168,6 +168,17 @@ def _recheck_threshold(_build: PublishedBuild, _pair: PairHistory, sight: StepSi
     return Replay(label="re-checked", agrees=kept == (sight.verdict == "kept"), detail=detail)
 
 
+def _recheck_safety(_build: PublishedBuild, _pair: PairHistory, sight: StepSight) -> Replay:
+    """Hold the detector's stored score against its threshold; what lists hold is not stored."""
+    score = sight.columns.get("unsafe_score")
+    if score is None or sight.reason.startswith("blocked_"):
+        return Replay(label="not replayed", agrees=None, detail="what a list holds is not stored")
+    threshold = sight.rule["detector"]["threshold"]
+    unsafe = score >= threshold
+    detail = f"stored score {score:.4f} {'>=' if unsafe else '<'} threshold {threshold:.4f}"
+    return Replay(label="re-checked", agrees=unsafe == (sight.reason == "unsafe"), detail=detail)
+
+
 def _recheck_contamination(_build: PublishedBuild, _pair: PairHistory, sight: StepSight) -> Replay:
     """Hold the stored distances to pictures of evaluation sets against the rule."""
     rows = sight.rows.get("contamination", ())
@@ -207,6 +218,7 @@ REPLAYS: dict[str, Callable[[PublishedBuild, PairHistory, StepSight], Replay]] =
     "deduplicate_semantic": _recheck_edges,
     "deduplicate_linked": _recheck_edges,
     "deduplicate_captions": _recheck_edges,
+    "safety": _recheck_safety,
     "decontaminate": _recheck_contamination,
     "recaption": _replay_choice,
     "align": _recheck_threshold,

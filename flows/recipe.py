@@ -16,7 +16,7 @@ from curation import CAPTIONERS
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.thresholds import Law, Texts
 from descriptions.methods import METHODS
-from flows.recipe_exclusions import Decontaminate, ImageBased
+from flows.recipe_exclusions import Decontaminate, ImageBased, Safety
 from flows.recipe_presets import with_preset
 from flows.recipe_problems import RecipeError, describe_problems
 from flows.recipe_section import Section, Share
@@ -199,6 +199,7 @@ class Curate(Section):
     download: Download = Download()
     image: dict[str, dict[str, Any]] = Field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
+    safety: Safety | None = None
     decontaminate: Decontaminate | None = None
     recaption: Recaption | None = None
     align: Align | None = None

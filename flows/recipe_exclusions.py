@@ -1,10 +1,38 @@
-"""Parts of a recipe that compare pictures with others: evaluation sets to stay clear of, a target to be like."""
+"""Parts of a recipe that leave pictures out: unsafe ones, those of evaluation sets, those unlike a target set."""
 
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from curation.safety import EXPOSED
 from flows.recipe_section import Section, Share
+
+
+class Detector(Section):
+    """Drop pictures in which the detector sees one of `classes` with a score of at least `threshold`."""
+
+    threshold: Share = 0.25
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = EXPOSED
+
+
+class Safety(Section):
+    """Drop unsafe pictures: by a detector (null: none; it needs the extra `safety`), and by lists, a file or several.
+
+    `files` are sha256 hashes of files, `looks` perceptual hashes that a picture's comes within `max_distance` bits of,
+    `domains` with all below them; URLs on these are not asked for.
+    """
+
+    detector: Detector | None = Detector()
+    files: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
+    max_distance: Annotated[int, Field(ge=0, le=64)] = 4
+    domains: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _looks_for_something(self) -> "Safety":
+        if self.detector is None and not (self.files or self.looks or self.domains):
+            raise ValueError("needs a detector, files, looks or domains; got none")
+        return self
 
 
 class Decontaminate(Section):

@@ -26,6 +26,7 @@ from tasks.download import DOWNLOAD
 from tasks.features import EMBED_IMAGES
 from tasks.filters import CHECK_IMAGES, CHECK_TEXTS
 from tasks.image_based import IMAGE_BASED
+from tasks.safety import BLOCK_DOMAINS, SAFETY
 from tasks.step import Step
 
 # Parts of a recipe that change where or when it runs, not what comes out.
@@ -46,6 +47,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
     concepts = curate.match.model_dump(mode="json")
     wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
         (COLLECT, {"limit": limit}),
+        (BLOCK_DOMAINS, _domains_rule(recipe)),
         (CHECK_TEXTS, filter_rules(curate.text, TEXT_FILTERS) or None),
         (MATCH_CONCEPTS, concepts),
         (COUNT_CONCEPTS, {}),
@@ -64,6 +66,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
             DEDUPLICATE_CAPTIONS,
             None if twins.captions is None else asdict(CaptionTwins(**twins.captions.model_dump())),
         ),
+        (SAFETY, None if curate.safety is None else curate.safety.model_dump(mode="json")),
         (DECONTAMINATE, clean),
         (RECAPTION, None if curate.recaption is None else curate.recaption.model_dump(mode="json")),
         (ALIGN, None if curate.align is None else curate.align.model_dump(mode="json", exclude_none=True)),
@@ -83,6 +86,11 @@ def filter_rules(rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Fil
 def content_of(recipe: Recipe) -> dict[str, Any]:
     """The part of a recipe that a build's content depends on: no paths, endpoints or schedules."""
     return recipe.model_dump(mode="json", exclude=OUTSIDE_CONTENT)
+
+
+def _domains_rule(recipe: Recipe) -> dict[str, Any] | None:
+    safety = recipe.curate.safety
+    return {"domains": list(safety.domains)} if safety is not None and safety.domains else None
 
 
 def _semantic_rule(twins: Deduplicate) -> dict[str, Any] | None:

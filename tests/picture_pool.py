@@ -39,7 +39,7 @@ def picture(colour, *, pattern=0, size=(64, 48), kind="PNG", **options) -> bytes
     return stream.getvalue()
 
 
-def pool_record(run: Run, pictures: dict[str, bytes], **columns: list) -> StepRecord:
+def pool_record(run: Run, pictures: dict[str, bytes], *, step: str = "embed_images", **columns: list) -> StepRecord:
     """The record of a step that gave a pair per picture, by uid, with what `check_images` and `embed_images` give."""
     uids, contents = sorted(pictures), [pictures[uid] for uid in sorted(pictures)]
     ids = [hashlib.sha256(content).hexdigest() for content in contents]
@@ -53,7 +53,7 @@ def pool_record(run: Run, pictures: dict[str, bytes], **columns: list) -> StepRe
     missing = store.missing(ids)
     store.append(missing, *to_unit_rows(ColourEncoder().encode_images([contents[ids.index(one)] for one in missing])))
     output = StepOutput(decisions=decisions, tables={"features": pa.table({"image_id": sorted(set(ids))})})
-    given = Step(name="embed_images", compute=lambda *_: output)
+    given = Step(name=step, compute=lambda *_: output)
     return commit(run, given, [], {"pool": content_hash([ids, columns])})
 
 

@@ -70,3 +70,17 @@ def test_evaluation_sets_are_looked_for_after_duplicates_and_before_captions_are
     assert names.index("deduplicate_perceptual") < names.index("decontaminate") < names.index("recaption")
     assert "embed_images" in names
     assert found["decontaminate"] == {"sets": {"val": "val"}, "perceptual": 16, "semantic": 0.95, "colour": 22.0}
+
+
+def test_domains_are_blocked_first_and_pictures_after_duplicates(tmp_path):
+    found = rules(tmp_path, safety={"domains": ["d.txt"], "detector": None}, decontaminate={"sets": {"val": "val"}})
+    names = list(found)
+    assert names[:2] == ["collect", "block_domains"]
+    assert names.index("deduplicate_semantic") < names.index("safety") < names.index("decontaminate")
+    assert found["safety"] == {"detector": None, "files": [], "looks": [], "max_distance": 4, "domains": ["d.txt"]}
+    assert "block_domains" not in rules(tmp_path, safety={})
+
+
+def test_safety_that_looks_for_nothing_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="needs a detector, files, looks or domains"):
+        rules(tmp_path, safety={"detector": None})

@@ -1,0 +1,121 @@
+"""Lists and a detector over pairs on the real ledger; merged pairs count for the one that stands for them."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from picture_pool import commit, picture, pool_record
+
+from curation.fingerprints import measure_fingerprints
+from storage.errors import InputError
+from tasks.deduplicate import DEDUPLICATE_PERCEPTUAL
+from tasks.run import Run
+from tasks.safety import BLOCK_DOMAINS, SAFETY
+
+GREEN, BLUE = (150, 240, 160), (150, 160, 240)
+PICTURES = {
+    "a": picture(GREEN, size=(128, 96)),
+    "b": picture(GREEN),
+    "c": picture(BLUE, pattern=1),
+    "d": picture(BLUE, pattern=2),
+}
+NOTHING = {"detector": None, "files": [], "looks": [], "domains": [], "max_distance": 4}
+
+
+@pytest.fixture
+def run(workspace) -> Run:
+    return Run(workspace=workspace, seed=3)
+
+
+@pytest.fixture
+def records(run):
+    urls = [
+        f"http://{host}/{uid}" for uid, host in zip("abcd", ("x.test", "y.test", "sub.Bad.test", "z.test"), strict=True)
+    ]
+    final = [*urls[:3], "http://bad.test/moved"]
+    given = pool_record(
+        run, PICTURES, step="check_images", url=urls, final_url=final, caption=list("abcd"),
+        width=[128, 64, 64, 64], height=[96, 48, 48, 48],
+    )  # fmt: skip
+    return [given]
+
+
+def listed(tmp_path, name, *entries):
+    path = tmp_path / name
+    path.write_text("\n".join(entries) + "\n")
+    return str(path), hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def reasons(run, step):
+    return {row["uid"]: row["reason"] for row in run.ledger.decisions(step, ["uid", "reason"]).to_pylist()}
+
+
+def test_a_url_on_a_blocked_domain_goes_before_it_is_asked_for(run, records, tmp_path):
+    path, short = listed(tmp_path, "domains", "bad.test")
+    step = commit(run, BLOCK_DOMAINS, records, {"domains": [path]})
+    assert reasons(run, step) == {"a": "", "b": "", "c": f"blocked_domain:{short}", "d": ""}
+
+
+def test_a_url_that_led_to_a_blocked_domain_goes_afterwards(run, records, tmp_path):
+    path, short = listed(tmp_path, "domains", "bad.test")
+    step = commit(run, SAFETY, records, NOTHING | {"domains": [path]})
+    assert reasons(run, step)["d"] == f"blocked_domain:{short}"
+
+
+def test_a_pair_goes_for_the_file_of_one_that_was_merged_into_it(run, records, tmp_path):
+    merged = commit(run, DEDUPLICATE_PERCEPTUAL, records, {"max_distance": 8, "max_colour": 22.0})
+    assert merged.counts["merged"] == 1
+    path, short = listed(tmp_path, "files", hashlib.sha256(PICTURES["b"]).hexdigest())
+    step = commit(run, SAFETY, [*records, merged], NOTHING | {"files": [path]})
+    assert reasons(run, step) == {"a": f"blocked_file:{short}", "c": "", "d": ""}
+
+
+def test_looks_within_the_distance_go_and_the_first_list_decides(run, records, tmp_path):
+    look = measure_fingerprints([PICTURES["c"]])["phash"][0].as_py()
+    near, short = listed(tmp_path, "near", f"{look ^ 0b101:016x}")
+    far, _ = listed(tmp_path, "far", f"{look ^ 0b11111:016x}")
+    step = commit(run, SAFETY, records, NOTHING | {"looks": [far, near]})
+    assert step.reasons == {f"blocked_look:{short}": 1}
+    assert run.ledger.decisions(step, ["value"], "uid = 'c'")["value"].to_pylist() == [2.0]
+
+
+def test_what_the_detector_says_is_stored_with_its_class_and_counted(run, records, monkeypatch):
+    class Detector:
+        identity = "blue is unsafe"
+        classes = ("FACE", "BLUE")
+
+        def scores(self, images, *, progress):  # noqa: ARG002 - the shape of a detector
+            return np.array(
+                [[0.9, 0.7 if one in (PICTURES["c"], PICTURES["d"]) else 0.1] for one in images], np.float32
+            )
+
+    by_id = {hashlib.sha256(content).hexdigest(): content for content in PICTURES.values()}
+    monkeypatch.setattr("tasks.safety.read_images", lambda _folder, ids: (by_id[one] for one in ids))
+    monkeypatch.setattr("tasks.safety._detector", Detector)
+    step = commit(run, SAFETY, records, NOTHING | {"detector": {"threshold": 0.7, "classes": ["BLUE"]}})
+    assert reasons(run, step) == {"a": "", "b": "", "c": "unsafe", "d": "unsafe"}
+    stored = run.ledger.decisions(step, ["unsafe_score", "unsafe_class", "value"]).to_pylist()
+    assert [row["unsafe_score"] for row in stored] == [0.1, 0.1, 0.7, 0.7]
+    assert stored[2] == {"unsafe_score": 0.7, "unsafe_class": "BLUE", "value": 0.7}
+    assert step.notes == {"unsafe_classes": {"BLUE": 2}}
+    assert step.model == "blue is unsafe"
+
+
+def test_nothing_of_a_list_is_stored(run, records, tmp_path):
+    path, _ = listed(tmp_path, "domains", "bad.test", "secret.test")
+    commit(run, SAFETY, records, NOTHING | {"domains": [path]})
+    held = [file.read_bytes() for file in run.workspace.root.rglob("*") if file.is_file()]
+    assert held
+    assert not any(b"secret" in content for content in held)
+
+
+def test_the_key_follows_the_content_of_a_list(run, records, tmp_path):
+    rule = {"domains": [listed(tmp_path, "domains", "bad.test")[0]]}
+    before = BLOCK_DOMAINS.spec(run, records, rule).key
+    listed(tmp_path, "domains", "bad.test", "worse.test")
+    assert BLOCK_DOMAINS.spec(run, records, rule).key != before
+
+
+def test_a_list_that_is_not_there_is_refused(run, records):
+    with pytest.raises(InputError, match="No such file"):
+        commit(run, BLOCK_DOMAINS, records, {"domains": ["/nowhere"]})
