@@ -12,6 +12,7 @@ first: a caption wrongly kept is still matched, scored and balanced; one wrongly
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,19 @@ def judge_language(values: pa.Array, rule: CaptionLanguage) -> Decisions:
     """Judge confidences: below the rule's goes as wrong_language; null stays, since nothing speaks against it."""
     wrong = pc.fill_null(pc.less(values, rule.min_confidence), False)
     return Decisions.of(reason=pc.if_else(wrong, "wrong_language", ""), value=values)
+
+
+def likely_languages(captions: pa.Array, among: Sequence[str] = LANGUAGES) -> pa.StringArray:
+    """Return the likeliest language of each caption, an ISO 639-1 code of `among`; null where it has no letters.
+
+    For captions whose pool names no language. Short ones are often mistaken between languages of one script. langid
+    tells Thai, Lao, Khmer, Burmese, Chinese and Japanese apart; it has no bo, and takes Tibetan script for dz.
+    """
+    detector = _detector(tuple(sorted(set(among))))
+    coded = pc.fill_null(captions.cast(pa.string()), "").dictionary_encode()
+    texts = coded.dictionary.to_pylist()
+    found = [detector.classify(text)[0] if _LETTER.search(text) else None for text in texts]
+    return pa.array(found, pa.string()).take(coded.indices)
 
 
 def _confidences(texts: list[str], rule: CaptionLanguage) -> np.ndarray:
