@@ -62,10 +62,9 @@ def describe_list(run: Run, before: Records, rule: Rule) -> StepOutput:
                 progress=lambda *_: advance(1),
             )
     found = _with_consistent_synonyms(run, class_list, found)
-    notes = found.summary() | {"account": spent(budget)}
-    return StepOutput(
-        tables={"descriptions": found.table}, notes=notes | {k: v for record in before for k, v in record.notes.items()}
-    )
+    about_pairs = dict(before[0].notes) if before else {}
+    notes = found.summary() | {"account": spent(budget)} | about_pairs
+    return StepOutput(tables={"descriptions": found.table}, notes=notes)
 
 
 def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:
