@@ -24,13 +24,15 @@ PHRASES = ["has a long striped tail", "has four short legs", "has thick orange f
 class Fault:
     """What goes wrong with one call of a kind: `done` says whether the server does its work all the same.
 
-    status 0 cuts the connection. `hang` waits for `BatchServer.go_on` first and sets `BatchServer.reached`.
+    status 0 cuts the connection, after the first `sent` bytes of the body where it is given. `hang` waits for
+    `BatchServer.go_on` first and sets `BatchServer.reached`.
     """
 
     at: Call
     status: int = 0
     done: bool = False
     hang: bool = False
+    sent: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     error: Mapping[str, Any] = field(default_factory=lambda: {"message": "no", "code": None})
 
@@ -236,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
         result: Any = None
         status = 200
         try:
-            if fault is None or fault.done:
+            if fault is None or fault.done or fault.sent is not None:
                 result = work()
         except KeyError:
             status, result = 404, {"error": {"message": "not found", "code": None}}
@@ -244,11 +246,12 @@ class _Handler(BaseHTTPRequestHandler):
             if fault.hang:
                 server.reached.set()
                 server.go_on.wait(30)
-            if not fault.status:
+            if not fault.status and fault.sent is None:
                 self.close_connection = True
                 self.connection.close()
                 return
-            status, result, headers = fault.status, {"error": fault.error}, fault.headers
+            if fault.sent is None:
+                status, result, headers = fault.status, {"error": fault.error}, fault.headers
         body = result if isinstance(result, bytes) else json.dumps(result).encode()
         try:
             self.send_response(status)
@@ -256,7 +259,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body if fault is None else body[: fault.sent])
+            self.close_connection = self.close_connection or (fault is not None and fault.sent is not None)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 

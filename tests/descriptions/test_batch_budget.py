@@ -108,6 +108,22 @@ def test_a_request_that_did_not_run_costs_nothing(server, make, book):
     assert book.total() == pytest.approx(COST)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"response": {"status_code": 500, "body": {"error": {"message": "oops"}}}},
+        {"response": {"status_code": 408, "body": {}}},
+        {"response": None},
+    ],
+)
+def test_a_request_that_failed_after_it_may_have_run_counts_as_spent(server, make, book, told):
+    server.endings = [Ending(failures={0: told})]
+    client = make()
+    assert all(reply.text for reply in ask(client, "a", "b"))
+    assert book.total() == pytest.approx(2 * COST + most())
+    assert (client.counts.lost_attempts, client.counts.lost_usd) == (1, pytest.approx(most()))
+
+
 def test_what_a_batch_never_got_to_costs_nothing(server, make, book):
     server.endings = [Ending(status="expired", done=1), Ending(status="failed"), Ending(status="failed")]
     ask(make(), "a", "b")

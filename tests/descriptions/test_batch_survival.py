@@ -15,9 +15,10 @@ from batch_server import Ending, Fault, serving
 from descriptions.batch_intents import batch_states
 from descriptions.batch_work import BatchPace
 from descriptions.batches import BatchChatClient
-from descriptions.budget import Budget
+from descriptions.budget import Budget, most_usd
 from descriptions.chat_request import ChatRequest, Message
 from descriptions.endpoint import Prices
+from descriptions.errors import BudgetExceededError
 from storage.batches import Batches
 from storage.requests import Requests
 from storage.spending import SpendingJournal
@@ -145,6 +146,20 @@ def test_a_second_crash_while_taking_up_is_survived_too(server, workspace):
     assert all(reply.text for reply in replies)
     assert list(server.made.values()) == [1]
     assert set(server.ran.values()) == {1}
+
+
+@pytest.mark.parametrize("point", ["after intent", "before uploaded", "before created", "after polled", "after put"])
+def test_what_a_killed_process_set_aside_is_not_set_aside_twice_and_the_budget_holds(server, workspace, point):
+    kill_at(server, workspace, point, "a", "b", "c")
+    limit = 0.5 * 3.5 * most_usd(ChatRequest(messages=(Message(role="user", content="a"),)), PRICES)
+    assert SpendingJournal(workspace, "pets").total() <= limit
+    replies, client = resume(server, workspace, *"abc", limit_usd=limit)
+    assert all(reply.text for reply in replies)
+    assert sum(server.ran.values()) * COST == pytest.approx(SpendingJournal(workspace, "pets").total())
+    with pytest.raises(BudgetExceededError):
+        resume(server, workspace, *"defghijklmn", limit_usd=3.5 * COST)
+    assert sum(server.ran.values()) * COST <= 3.5 * COST
+    assert client.counts.lost_attempts == 0
 
 
 def test_two_processes_at_one_time_share_one_batch(server, workspace):

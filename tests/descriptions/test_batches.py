@@ -167,8 +167,9 @@ def test_a_slow_batch_is_polled_with_growing_pauses(server, make):
         Fault(at="retrieve"),
         Fault(at="content", status=500),
         Fault(at="content"),
+        *(Fault(at=call, sent=20) for call in ("upload", "create", "retrieve", "content")),
     ],
-    ids=lambda fault: f"{fault.at} {fault.status or 'cut'}{' but done' * fault.done}",
+    ids=lambda fault: f"{fault.at} {fault.status or 'cut'}{' but done' * fault.done}{' midway' * bool(fault.sent)}",
 )
 def test_a_passing_fault_makes_no_second_batch_and_costs_no_second_answer(server, make, fault):
     server.faults = [fault]
@@ -382,6 +383,24 @@ def test_a_parameter_that_the_endpoint_refuses_is_left_out_when_it_is_asked_agai
     assert "seed" not in server.requests_of("batch_1")[0]["body"]
     assert Requests(workspace).get(first.request_id)["left_out"] == ["seed"]
     assert "no_seed" in first.unpromised
+
+
+def test_a_schema_that_the_endpoint_refuses_goes_out_in_words_when_it_is_asked_again(server, make, workspace):
+    error = {"message": "Invalid parameter: 'response_format' of type 'json_schema' is not supported"}
+    refusal = {"response": {"status_code": 400, "body": {"error": error}}}
+    server.endings = [Ending(failures={0: refusal, 1: refusal})]
+    client = make()
+
+    async def both():
+        async with client:
+            requests = [question(text, schema={"type": "object"}) for text in "ab"]
+            return await asyncio.gather(*map(client.ask, requests))
+
+    replies = asyncio.run(both())
+    forms = [one["body"]["response_format"]["type"] for batch in server.batches for one in server.requests_of(batch)]
+    assert forms == ["json_schema"] * 2 + ["json_object"] * 2
+    assert {reply.structured for reply in replies} == {"json_object"}
+    assert Requests(workspace).get(replies[0].request_id)["structured"] == "json_object"
 
 
 def test_an_endpoint_that_only_fails_is_given_up(server, make):
