@@ -24,17 +24,18 @@ def all_with_all(colours, max_colour, codes, max_distance):
 
 
 def pictures(n, rng, *, spread, kinds):
-    """Grids of `kinds` base pictures, each value moved by up to `spread`, with hashes that differ in a few bits."""
+    """Grids of `kinds` base pictures, all moved by up to `spread`, with hashes that differ in a few bits."""
     kind = rng.integers(0, kinds, n)
     base = rng.integers(0, 256, (kinds, 768))
-    colours = np.clip(base[kind] + rng.integers(-spread, spread + 1, (n, 768)), 0, 255).astype(np.uint8)
+    moved = rng.integers(-spread, spread + 1, (n, 1)) + rng.integers(-1, 2, (n, 768))
+    colours = np.clip(base[kind] + moved, 0, 255).astype(np.uint8)
     hashes = rng.integers(0, 2**63, kinds, dtype=np.uint64)[kind] ^ (
         np.uint64(1) << rng.integers(0, 64, n, dtype=np.uint64)
     )
     return colours, hashes.reshape(-1, 1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 150), st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 16), st.integers(0, 40))
 def test_pairs_are_those_of_comparing_all_with_all(n, seed, kinds, spread, max_colour):
     colours, codes = pictures(n, np.random.default_rng(seed), spread=spread, kinds=kinds)
@@ -42,6 +43,12 @@ def test_pairs_are_those_of_comparing_all_with_all(n, seed, kinds, spread, max_c
         assert pairs_of(colours, max_colour, codes, max_distance) == all_with_all(
             colours, max_colour, codes, max_distance
         )
+
+
+@pytest.mark.parametrize("max_colour", [4, 9, 19])
+def test_boxes_are_left_out_only_where_they_are_further_apart_than_the_limit(max_colour):
+    colours, codes = pictures(600, np.random.default_rng(1), spread=16, kinds=1)
+    assert pairs_of(colours, max_colour, codes, 64) == all_with_all(colours, max_colour, codes, 64)
 
 
 @pytest.mark.parametrize("max_colour", [0.0, 21.9, 22.0, 255.0])

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from curation.components import Forest, components
 
-EDGES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), max_size=30).map(
+EDGES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 1)), max_size=15).map(
     lambda edges: [(min(a, b), max(a, b), weight) for a, b, weight in edges if a != b]
 )
 
@@ -51,7 +51,7 @@ def test_the_forest_is_kruskals_whatever_the_order_and_the_parts(edges, chance, 
     import curation.components as module
 
     chance.shuffle(edges)
-    before, module._HELD = module._HELD, -8  # thinned from the third edge on
+    before, module._HELD = module._HELD, -100  # thinned each time
     try:
         forest = Forest(10)
         for part in range(parts):
