@@ -82,7 +82,10 @@ def _replay_filters(
     wrong = [name for name, value in values.items() if known.get(name) != value]
     if wrong or reason != sight.reason:
         return Replay(label="recomputed", agrees=False, detail=f"gives {reason or 'kept'}; {_describe(values)}")
-    return Replay(label="recomputed", agrees=True, detail=f"measured and judged again by {len(values)} filters")
+    looked_up = sum(filters[name].lookup for name in sight.rule)
+    detail = f"measured and judged again by {len(values) - looked_up} filters"
+    detail += f", judged again by the stored values of {looked_up}" if looked_up else ""
+    return Replay(label="recomputed", agrees=True, detail=detail)
 
 
 def _replay_match(column: str, build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Replay:
@@ -188,7 +191,7 @@ def _recheck_contamination(_build: PublishedBuild, _pair: PairHistory, sight: St
     }
     agrees = bool(rows) == (sight.verdict != "kept")
     agrees &= all(_is_within(row["distance"], limits[row["kind"]]) for row in rows)
-    detail = f"{len(rows)} recorded matches, within the rule" if rows else "no recorded match"
+    detail = f"recorded matches within the rule: {len(rows)}" if rows else "no recorded match"
     return Replay(label="re-checked", agrees=agrees, detail=detail)
 
 
@@ -207,6 +210,7 @@ def _describe(values: Mapping[str, Any]) -> str:
 
 REPLAYS: dict[str, Callable[[PublishedBuild, PairHistory, StepSight], Replay]] = {
     "collect": _replay_uid,
+    "block_domains": _recheck_safety,
     "check_texts": partial(_replay_filters, TEXT_FILTERS),
     "match_concepts": partial(_replay_match, "caption"),
     "preselect": replay_draws,
