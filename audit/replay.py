@@ -16,6 +16,7 @@ from audit.explanation import PairHistory, Replay, StepSight
 from audit.published import PublishedBuild
 from audit.published import sql_equals as equals
 from audit.replay_draws import replay_draws
+from audit.verify_mix import replay_mix
 from curation.decisions import Decisions, first_of
 from curation.errors import CurationError, UidError
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
@@ -213,6 +214,7 @@ REPLAYS: dict[str, Callable[[PublishedBuild, PairHistory, StepSight], Replay]] =
     "block_domains": _recheck_safety,
     "check_texts": partial(_replay_filters, TEXT_FILTERS),
     "match_concepts": partial(_replay_match, "caption"),
+    "mix_sources": replay_mix,
     "preselect": replay_draws,
     "download": partial(_observed, "recorded once; the web is not asked again"),
     "check_images": partial(_replay_filters, IMAGE_FILTERS),

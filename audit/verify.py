@@ -14,6 +14,7 @@ from audit.image_bytes import ReadBytes
 from audit.published import PublishedBuild
 from audit.verify_draws import check_draws
 from audit.verify_images import check_images
+from audit.verify_mix import check_mix
 from audit.verify_rows import check_conservation
 from storage.errors import StorageError
 from storage.ledger import Ledger, StepRecord, StepSpec
@@ -31,6 +32,7 @@ CHECKS: Mapping[str, str] = {
     "table": "each stored table has the recorded hash, and each step's output hash is made from these",
     "conservation": "each step judged the pairs that the steps before kept, each once; counts and reasons add up",
     "samples": "the sample table holds what the steps say",
+    "mix": "sources are mixed as their draws, weights, quotas and shares say",
     "draws": "each stored draw follows from seed, uid and concept, and decides its pair",
     "content": "the content hash and the build id follow from all that",
     "image": "the bytes of pictures have the hash that names them",
@@ -60,7 +62,12 @@ def verify_build(
     for record in build.records:
         findings += _check_tables(build, record)
     if not any(finding.unreadable for finding in findings):
-        for check, look in (("conservation", check_conservation), ("samples", _check_samples), ("draws", check_draws)):
+        for check, look in (
+            ("conservation", check_conservation),
+            ("samples", _check_samples),
+            ("mix", check_mix),
+            ("draws", check_draws),
+        ):
             findings += guarded(check, build.name, partial(look, build))
     if read_bytes is not None and not any(finding.unreadable for finding in findings):
         findings += guarded(

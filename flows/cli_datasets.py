@@ -111,6 +111,7 @@ def rebuild(
     from flows.recipe import read_recipe
 
     read_recipe(recipe)
+    from audit.source_funnel import kept_by_source
     from flows.outcome import outcome_of
     from flows.rebuild_dataset import rebuild_dataset
     from tasks.confusable import said
@@ -128,6 +129,8 @@ def rebuild(
         print_json(result)
         return
     print_funnel(result["funnel"])
+    if by_source := kept_by_source(result["sources"]):
+        print_rows("kept by source", by_source)
     for found in result["pairs"]:
         print_text(f"{found['list']}: {said(found)}")
     print_text(f"build   {result['build']}\nreport  {result['report']}")

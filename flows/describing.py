@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flows.class_rules import describe_rule, pairs_rule, payment_of
-from flows.opening import build_run, workspace_run
+from flows.opening import build_run, pool_of, workspace_run
 from flows.recipe import LanguageModel, Pairs, Source
 from storage.builds import Builds
-from storage.pools import PoolSource
 from tasks.class_texts import SYNONYMS
 from tasks.run import EncoderChoice, Run
 
@@ -56,8 +55,7 @@ def describing(
         run = build_run(beside.build, root=root, quiet=quiet)
         build = str(Builds(run.workspace).read(beside.build)["build"])
     if beside.pool is not None:
-        source = PoolSource(**beside.pool.model_dump())
-        run = replace(run, sources=(replace(source, path=run.locate(source.path)),))
+        run = replace(run, sources=(pool_of(run, beside.pool),))
     counts = {*SYNONYMS} & {*rule["methods"]} and (build is not None or beside.pool is not None)
     return Describing(
         run=replace(run, payment=payment_of(llm)),

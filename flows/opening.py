@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from features.open_clip_models import check_model_name
-from flows.recipe import Features, Labels, Recipe
+from flows.recipe import Features, Labels, Recipe, Source
 from storage.builds import Builds
 from storage.observations import adopt_observations
 from storage.pools import LabelFile, PoolSource
@@ -53,8 +53,14 @@ def run_in(
         second=None if recipe.features.second is None else SecondChoice(**recipe.features.second.model_dump()),
         progress=Progress(quiet=quiet),
     )
-    sources = tuple(PoolSource(**source.model_dump() | {"path": run.locate(source.path)}) for source in recipe.sources)
+    sources = tuple(pool_of(run, source) for source in recipe.sources)
     return replace(run, sources=sources, labels=_labels(run, recipe.labels))
+
+
+def pool_of(run: Run, source: Source) -> PoolSource:
+    """Where a source of a recipe is read from."""
+    fields = source.model_dump(exclude={"weight", "quota", "share"})
+    return PoolSource(**fields | {"path": run.locate(source.path)})
 
 
 def _labels(run: Run, labels: Labels | None) -> LabelFile | LabelColumns | None:

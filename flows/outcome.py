@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audit.published import PublishedBuild
+from audit.source_funnel import read_source_funnel
 from flows.cli_errors import UsageError
 from flows.fit_adapters import fit_adapters
 from flows.opening import run_in
@@ -67,6 +69,7 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
         "kept": manifest["samples"]["kept"],
         "report": str(audit.write_report(workspace, manifest)),
         "funnel": funnel_of(manifest),
+        "sources": read_source_funnel(PublishedBuild(workspace, manifest)),
         "pairs": [{"list": record.rule["list"], **record.notes} for record in confusable],
     }
 

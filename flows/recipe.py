@@ -22,6 +22,7 @@ from flows.recipe_problems import RecipeError, describe_problems
 from flows.recipe_section import Section, Share
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+_SHARES_WITHIN = 1e-6
 SectionT = TypeVar("SectionT", bound="Section")
 
 
@@ -37,8 +38,9 @@ Template = Annotated[str, AfterValidator(_with_place)]
 class Source(Section):
     """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns; docs/sources.md.
 
-    webdataset and folder hold pictures: their caption is the `.txt` beside each, else the key `caption`, or the key
-    that is named.
+    webdataset and folder hold pictures: the caption of one is the `.txt` beside it, else the key `caption`; `caption`
+    names another key, and in shards no `.txt` is looked at then. `name` fills the column `source`; `weight` keeps a
+    pair with that probability, `quota` that many pairs, `share` the source's share of the largest mix.
     """
 
     kind: Literal["parquet", "csv", "jsonl", "webdataset", "folder"]
@@ -48,11 +50,21 @@ class Source(Section):
     id: str | None = None
     source: str | None = None
     name: SourceName | None = None
+    weight: Share | None = None
+    quota: Annotated[int, Field(gt=0)] | None = None
+    share: Share | None = None
+
+    @property
+    def mix(self) -> dict[str, float | int]:
+        """How much of the source is kept: weight, quota and share, where given."""
+        return self.model_dump(include={"weight", "quota", "share"}, exclude_none=True)
 
     @model_validator(mode="after")
-    def _url_of_tables(self) -> "Source":
+    def _fields_fit(self) -> "Source":
         if self.kind in ("webdataset", "folder") and "url" in self.model_fields_set:
             raise ValueError(f"kind {self.kind} holds pictures and takes no url; got {self.url}")
+        if self.mix and self.name is None:
+            raise ValueError(f"{', '.join(self.mix)} needs a name for the source; got none")
         return self
 
 
@@ -342,6 +354,16 @@ class Recipe(Section):
     llm: LanguageModel = LanguageModel()
     schedule: Schedule | None = None
     guard: Guard = Guard()
+
+    @model_validator(mode="after")
+    def _sources_mix(self) -> "Recipe":
+        names = [source.name for source in self.sources if source.name is not None]
+        shares = [source.share for source in self.sources if source.share is not None]
+        if len({*names}) < len(names):
+            raise ValueError(f"the names of sources must differ; got {', '.join(names)}")
+        if shares and (len(shares) < len(self.sources) or abs(sum(shares) - 1) > _SHARES_WITHIN):
+            raise ValueError(f"share must be given for every source and sum to 1; got {', '.join(map(str, shares))}")
+        return self
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -26,6 +26,7 @@ from tasks.download import DOWNLOAD
 from tasks.features import EMBED_IMAGES
 from tasks.filters import CHECK_IMAGES, CHECK_TEXTS
 from tasks.image_based import IMAGE_BASED
+from tasks.mix_sources import MIX_SOURCES
 from tasks.safety import BLOCK_DOMAINS, SAFETY
 from tasks.step import Step
 
@@ -49,6 +50,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
         (COLLECT, {"limit": limit}),
         (BLOCK_DOMAINS, _domains_rule(recipe)),
         (CHECK_TEXTS, filter_rules(curate.text, TEXT_FILTERS) or None),
+        (MIX_SOURCES, _mix_rule(recipe)),
         (MATCH_CONCEPTS, concepts),
         (COUNT_CONCEPTS, {}),
         (PRESELECT, _preselect_rule(recipe)),
@@ -91,6 +93,11 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
 def _domains_rule(recipe: Recipe) -> dict[str, Any] | None:
     safety = recipe.curate.safety
     return {"domains": list(safety.domains)} if safety is not None and safety.domains else None
+
+
+def _mix_rule(recipe: Recipe) -> dict[str, Any] | None:
+    rules = {source.name: source.mix for source in recipe.sources if source.mix}
+    return {"sources": rules} if rules else None
 
 
 def _semantic_rule(twins: Deduplicate) -> dict[str, Any] | None:

@@ -45,7 +45,9 @@ def folder_hash(folder: Path) -> str:
 
 
 def folder_rows(folder: Path, key: str | None) -> Iterator[HeldRow]:
-    """Yield the rows of the lists, then the pictures that none names, each by path; `key` names the caption.
+    """Yield the rows of the lists, then the pictures that none names, each by path.
+
+    `key` names the caption in lists and in `.json`; a `.txt` needs no name and is taken first.
 
     Reasons, besides those of `read_beside`: missing_picture, outside (of the folder), no_file_name, bad_row; and of
     files: outside_link (a link that leads out), linked_folder, not_a_file, bad_name (no UTF-8).
@@ -61,7 +63,7 @@ def folder_rows(folder: Path, key: str | None) -> Iterator[HeldRow]:
     for name, path in pictures.items():
         if name not in listed:
             text, record = (_text(path.with_suffix(f".{ending}"), folder) for ending in ("txt", "json"))
-            yield _row(name, path, read_beside(text, record, key))
+            yield _row(name, path, read_beside(text, record, None if text is not None else key))
 
 
 def _listed_rows(

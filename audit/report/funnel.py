@@ -10,6 +10,7 @@ from storage.ledger import VERDICTS, StepRecord
 QUESTIONS = {
     "collect": "Is it a pair, and the first of its kind?",
     "check_texts": "Is the caption fit to be one?",
+    "mix_sources": "Is it drawn from its source?",
     "match_concepts": "Does the caption name a concept?",
     "preselect": "Is it drawn for download, heads less often?",
     "download": "Is there a picture, and may we have it?",

@@ -26,6 +26,7 @@ _COLUMNS = (
 # What a step's value means, for its label on a card; None where it says nothing.
 VALUES: Mapping[str, str | None] = {
     "align": "score",
+    "mix_sources": "draw",
     "preselect": "P(keep)",
     "balance": "P(keep)",
     "match_concepts": "concepts",

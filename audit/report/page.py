@@ -16,6 +16,7 @@ from audit.report.descriptions import read_descriptions
 from audit.report.funnel import largest_losses, read_funnel, read_key_figures
 from audit.report.gallery import read_gallery
 from audit.report.scores import read_scores
+from audit.source_funnel import kept_by_source, read_source_funnel
 from audit.visible import visible
 from storage.ledger import StepRecord
 from storage.workspace import Workspace
@@ -45,6 +46,7 @@ def render_report(
         manifest=manifest,
         figures=read_key_figures(build),
         funnel=funnel,
+        sources=kept_by_source(read_source_funnel(build)),
         losses=largest_losses(funnel),
         balance=read_balance(build),
         scores=read_scores(build),

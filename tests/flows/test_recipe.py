@@ -95,6 +95,32 @@ def test_a_file_that_is_no_recipe_is_one_clear_line(tmp_path, text):
         read_recipe(path)
 
 
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ([{"quota": 5}], "quota needs a name for the source; got none"),
+        ([{"name": "a", "share": 0.5}, {"name": "b"}], "share must be given for every source and sum to 1; got 0.5"),
+        ([{"name": "a", "share": 0.5}, {"name": "b", "share": 0.6}], "sum to 1; got 0.5, 0.6"),
+        ([{"name": "a"}, {"name": "a"}], "the names of sources must differ; got a, a"),
+        ([{"kind": "folder", "url": "link"}], "kind folder holds pictures and takes no url; got link"),
+        ([{"name": "a", "weight": 1.5}], "weight"),
+        ([{"name": "a/b"}], "name"),
+    ],
+)
+def test_sources_that_cannot_be_mixed_say_why(tmp_path, sources, words):
+    given = [{"kind": "csv", "path": "p.csv"} | source for source in sources]
+    assert any(words in line for line in problems(tmp_path, minimal() | {"sources": given}))
+
+
+def test_sources_are_mixed_where_the_recipe_says_so(tmp_path):
+    sources = [{"kind": "csv", "path": "p.csv", "name": "a", "weight": 0.5}, {"kind": "folder", "path": "p"}]
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(minimal() | {"sources": sources}))
+    rules = {step.name: rule for step, rule in steps_of(read_recipe(tmp_path / "r.yaml"))}
+    assert rules["mix_sources"] == {"sources": {"a": {"weight": 0.5}}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(minimal()))
+    assert "mix_sources" not in {step.name for step, _ in steps_of(read_recipe(tmp_path / "r.yaml"))}
+
+
 def test_steps_that_the_recipe_leaves_out_do_not_run(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "deduplicate": {"semantic": None}}}))
