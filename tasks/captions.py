@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 
 from curation import CAPTIONERS
 from curation.align import Align, judge_alignment, resolve_threshold
+from curation.caption_quality import compare_captions
 from curation.recaption import CANDIDATES, choose_captions
 from features import cosine_scores, top_concepts
 from storage.feature_store import FeatureStore
@@ -20,6 +21,7 @@ def recaption_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
     """Choose a caption per pair: its own, a merged twin's, or a concept that the picture's features retrieve.
 
     Concepts are those that occur in the pool. Table `candidates`: every caption that was offered, with its score.
+    Notes: mean CLIPScore before and after, of the pairs whose caption changed.
     """
     pairs = run.ledger.alive(before, ["image_id", "caption"])
     images, _ = FeatureStore(run.workspace, encoder_identity(run), "images").read(pairs["image_id"].to_pylist())
@@ -35,7 +37,7 @@ def recaption_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
     decisions = found.decisions.to_table(pairs["uid"])
     for name in ("chosen_caption", "caption_origin", "caption_score"):
         decisions = decisions.append_column(name, found.chosen[name])
-    return StepOutput(decisions=decisions, tables={"candidates": candidates})
+    return StepOutput(decisions=decisions, tables={"candidates": candidates}, notes=compare_captions(found))
 
 
 def align_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:

@@ -1,0 +1,31 @@
+import numpy as np
+import pyarrow as pa
+
+from curation.caption_quality import clip_scores, compare_captions
+from curation.recaption import CANDIDATES, choose_captions
+
+
+def compared(*rows):
+    table = pa.table([pa.array(column) for column in zip(*rows, strict=True)], schema=CANDIDATES)
+    return compare_captions(choose_captions(pa.array(sorted({row[0] for row in rows})), table, margin=0.1))
+
+
+def test_clipscore_is_two_and_a_half_times_the_cosine_and_never_negative():
+    assert clip_scores(np.array([-0.2, 0.0, 0.3, 1.0])).tolist() == [0, 0, 0.75, 2.5]
+
+
+def test_captions_are_compared_where_they_were_rewritten():
+    found = compared(
+        ("a", "a dog", "original", 0.2),
+        ("a", "dog", "retrieved", 0.4),
+        ("b", "click here", "original", -0.2),
+        ("b", "cat", "twin", 0.2),
+        ("c", "a tree", "original", 0.3),
+        ("c", "tree", "retrieved", 0.35),
+    )
+    assert found == {"rewritten": 2, "clipscore_before": 0.25, "clipscore_after": 0.75}
+
+
+def test_nothing_rewritten_has_no_means():
+    found = compared(("a", "a dog", "original", 0.2))
+    assert found == {"rewritten": 0, "clipscore_before": None, "clipscore_after": None}
