@@ -115,7 +115,8 @@ def _judge(
     certain = certain[pairs.chosen[rows[certain]]]
     by_draw = pairs.chosen & (pairs.lengths > 0)
     by_draw[rows[certain]] = False
-    matches = np.flatnonzero(by_draw[rows])
+    told = by_draw[rows]
+    matches = np.flatnonzero(told)
     if law == "v1":
         numbers = pairs.numbers[matches].astype(np.int64)
         u = draws_at(seed=seed, step=STEP, uids=pairs.uids, rows=rows[matches], entries=pairs.concepts, numbers=numbers)
@@ -133,7 +134,8 @@ def _judge(
     for decided in (certain, _first_of_each(rows, fired[np.lexsort((rank, rows[fired]))])):
         deciding[rows[decided]] = decided
     codes = np.where(deciding >= 0, 0, np.where(pairs.lengths == 0, 3, np.where(pairs.chosen, 1, 2)))
-    table = _table(pairs, np.union1d(matches, certain), (p, wanted > p), (u, n_draws), deciding)
+    told[certain] = True
+    table = _table(pairs, np.flatnonzero(told), (p, wanted > p), (u, n_draws), deciding)
     return codes, chances * pairs.shares, table
 
 

@@ -44,7 +44,7 @@ def stay_chances(pairs: MatchedPairs, probabilities: Floats, earlier: Earlier | 
     before = np.ones(len(pairs)) if earlier is None else earlier.chances
     limits = np.empty(0) if earlier is None else earlier.limits
     chances = np.empty(len(pairs))
-    _fast(len(pairs.numbers))(pairs.ends, pairs.cells, probabilities.ravel(), limits, before, chances)
+    _fast(len(pairs.numbers))(pairs.ends, pairs.numbers, pairs.language, probabilities, limits, before, chances)
     return chances
 
 
@@ -59,7 +59,11 @@ def expected_units(pairs: MatchedPairs, probabilities: Floats, earlier: Earlier 
         chances = stay_chances(part, probabilities, before) * part.shares
         if before is not None:
             chances /= before.chances
-        np.add.at(units, part.language, np.rint(chances / UNIT).astype(np.int64))
+        whole = np.rint(chances / UNIT).astype(np.int64)
+        if len(units) == 1:
+            units += whole.sum()
+        else:
+            np.add.at(units, part.language, whole)
     return units
 
 
@@ -67,11 +71,11 @@ def _fast(n_matches: int) -> Callable[..., None]:
     return compiled(_fill) if n_matches >= COMPILED_FROM else _fill
 
 
-def _fill(ends, cells, probabilities, limits, before, chances) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001, PLR0917
+def _fill(ends, numbers, language, probabilities, limits, before, chances) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001, PLR0917
     for row in range(len(chances)):
         by_known, by_new = 1.0, 1.0
         for at in range(ends[row], ends[row + 1]):
-            p = probabilities[cells[at]]
+            p = probabilities[language[row], numbers[at]]
             if len(limits) and np.isinf(limits[at]):
                 by_new *= 1.0 - p
             else:
