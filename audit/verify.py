@@ -33,7 +33,7 @@ CHECKS: Mapping[str, str] = {
     "conservation": "each step judged the pairs that the steps before kept, each once; counts and reasons add up",
     "samples": "the sample table holds what the steps say",
     "mix": "sources are mixed as their draws, weights, quotas and shares say",
-    "draws": "each stored draw follows from seed, uid and concept, and decides its pair",
+    "draws": "counts, thresholds, draws and verdicts of balancing follow from seed, uids and matches",
     "content": "the content hash and the build id follow from all that",
     "image": "the bytes of pictures have the hash that names them",
 }
