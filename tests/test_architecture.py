@@ -32,7 +32,7 @@ WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
 # Features read model weights; these modules of descriptions speak to the chat endpoint. Other domain code is shut in.
 CHAT = {"client", "retries", "endpoint", "embedded_llm", "batch_endpoint", "chat_endpoint"}
 PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "OOD_SCORES", "CORRUPTIONS", "EXPORTS")
-PLUGINS += ("TEXT_EXPORTS", "READERS")
+PLUGINS += ("TEXT_EXPORTS", "READERS", "HELD_READERS")
 MEASURES = ("adapters/evaluation", "adapters/ood")  # no dicts: each module is a measure or what measures are made with
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 
