@@ -91,13 +91,12 @@ def describe(
     if as_json:
         print_json(result)
         return
-    print_rows("descriptions", result["descriptions"])
+    print_described(result)
     if "names" in result:
         print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
         print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
     if "pairs_asked" in result:
         print_text(said(result))
-    print_described(result)
 
 
 def extract(

@@ -7,7 +7,8 @@ from flows.cli_output import print_rows, print_text, printable
 
 
 def print_described(facts: Mapping[str, Any]) -> None:
-    """Print what has become of all texts, what it took, and what nothing came of; see Descriptions.summary."""
+    """Print every text with what has become of it, what it took, and what nothing came of; see Descriptions.summary."""
+    print_rows("descriptions", [_row(row, others=_has_others(facts)) for row in facts["descriptions"]])
     for line in _lines(facts):
         print_text(printable(line))
     if facts["undescribed"]:
@@ -18,14 +19,26 @@ def print_described(facts: Mapping[str, Any]) -> None:
         print_rows("without a text", rows)
 
 
+def _has_others(facts: Mapping[str, Any]) -> bool:
+    return any(row["other"] is not None for row in facts["descriptions"])
+
+
+def _row(row: Mapping[str, Any], *, others: bool) -> dict[str, Any]:
+    """What fits a terminal; the rest is in the JSON."""
+    shown = {"class": row["class"], "method": row["method"], "text": row["text"]}
+    other = {"other": row["other"]} if others else {}
+    return shown | other | {"verdict": row["verdict"] + (f": {row['reason']}" if row["reason"] else "")}
+
+
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{facts['class_list']}: {facts['accepted']:,} texts accepted for {facts['classes']:,} classes, "
         f"{_in_all(facts['rejected'])} rejected, {_in_all(facts['failed'])} failed"
     )
+    cost = "" if facts["account"] is None else f", ${facts['cost_usd']:.6f}"
     yield (
         f"{facts['requests_sent']:,} requests sent, {facts['cache_hits']:,} replies known before; "
-        f"{facts['prompt_tokens']:,} + {facts['completion_tokens']:,} tokens, ${facts['cost_usd']:.6f}"
+        f"{facts['prompt_tokens']:,} + {facts['completion_tokens']:,} tokens{cost}"
     )
     if facts["lost_attempts"]:
         yield (

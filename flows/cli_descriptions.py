@@ -155,7 +155,7 @@ def export(
 
 def _version(facts: dict[str, Any]) -> dict[str, Any]:
     shown = {name: facts[name] for name in VERSION}
-    return shown | {"step": facts["step"][:12], "methods": ", ".join(facts["methods"]), "ended": facts["ended"][:19]}
+    return shown | {"step": facts["step"][:8], "methods": ", ".join(facts["methods"]), "ended": facts["ended"][:16]}
 
 
 def _title(facts: dict[str, Any]) -> str:
