@@ -40,30 +40,58 @@ class NameFrequencies:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NamesHeld:
+    """Which captions hold which names, (m,) each: `rows` of the captions, ascending; `owners`, places of concepts.
+
+    `names` are numbers of names, counted through all concepts in order. A caption stands once for each name it holds.
+    """
+
+    rows: Counts
+    owners: Counts
+    names: Counts
+
+
 class NameCounter:
     """Counts captions that hold a name as a phrase, in the normalized mode of `Matcher` (case and marks aside).
 
     `names` holds the names of each concept; one that stands twice counts once. `plurals` also finds the plain plural of
-    a name's last word. Differs from REAL: no full-text index, so no name is lost to its syntax (quotes, dots, AND).
+    a name's last word. With `prefix`, only captions that hold this word or phrase as well, anywhere, count.
+    Differs from REAL: no full-text index, so no name is lost to its syntax (quotes, dots, AND).
     """
 
-    def __init__(self, names: Sequence[Sequence[str]], *, plurals: bool = False) -> None:
+    def __init__(self, names: Sequence[Sequence[str]], *, plurals: bool = False, prefix: str | None = None) -> None:
+        if prefix is not None and not normalised(prefix):
+            raise RuleError(f"`prefix` must hold a letter or digit; got {prefix!r}. Write a word, or leave it out.")
         self._names = [list(dict.fromkeys(some)) for some in names]
         flat = [name for some in self._names for name in some]
         self._owners = np.repeat(np.arange(len(self._names)), [len(some) for some in self._names])
-        self._matcher = Matcher(flat, "normalized", plurals=plurals)
+        self._prefix = prefix
+        self._matcher = Matcher(flat if prefix is None else [*flat, prefix], "normalized", plurals=plurals)
 
-    def count(self, captions: pa.Array) -> NameFrequencies:
-        """The frequencies in `captions` (strings; null holds no name). A caption that stands twice counts twice."""
+    def hold(self, captions: pa.Array) -> NamesHeld:
+        """Which of `captions` (strings; null holds no name) hold which names."""
         found = self._matcher.match(captions)
         names = found.flatten().to_numpy()
         rows = np.repeat(np.arange(len(found)), np.diff(found.offsets.to_numpy()))
-        held = np.unique(np.stack([rows, self._owners[names]]), axis=1)
-        counts = iter(np.bincount(names, minlength=len(self._owners)).tolist())
+        if self._prefix is not None:
+            is_name = names < len(self._owners)
+            stays = is_name & np.isin(rows, rows[~is_name])
+            names, rows = names[stays], rows[stays]
+        return NamesHeld(rows=rows, owners=self._owners[names], names=names)
+
+    def count(self, captions: pa.Array) -> NameFrequencies:
+        """The frequencies in `captions` (strings; null holds no name). A caption that stands twice counts twice."""
+        return self.frequencies(self.hold(captions), len(captions))
+
+    def frequencies(self, held: NamesHeld, captions: int) -> NameFrequencies:
+        """The frequencies in so many captions, of which `held` says what they hold."""
+        of_concepts = np.unique(np.stack([held.rows, held.owners]), axis=1)[1]
+        counts = iter(np.bincount(held.names, minlength=len(self._owners)).tolist())
         return NameFrequencies(
             of_names=tuple({name: next(counts) for name in some} for some in self._names),
-            of_concepts=np.bincount(held[1], minlength=len(self._names)),
-            captions=len(captions),
+            of_concepts=np.bincount(of_concepts, minlength=len(self._names)),
+            captions=captions,
         )
 
 

@@ -46,11 +46,11 @@ def describe_list(run: Run, before: Records, rule: Rule) -> StepOutput:
     Methods about pairs ask about those of the record of `find_confusable` in `before`, and notes say how many.
     """
     class_list = parse_class_list(rule["text"], rule["list"])
-    methods = chosen_methods(rule["methods"], small_model=_is_embedded(rule))
+    methods = chosen_methods(rule["methods"], small_model=is_embedded(rule))
     budget = account(run, rule["list"])
     pairs = [pair for record in before for pair in named_pairs(run, record)]
-    with _endpoint(rule) as endpoint:
-        client = _client(run, endpoint, class_list=class_list.name, budget=budget)
+    with open_endpoint(rule) as endpoint:
+        client = chat_client(run, endpoint, class_list=class_list.name, budget=budget)
         grounding = Grounding(load_noun_synsets())
         with run.progress.bar("describing classes", _askings(methods, len(class_list.classes), len(pairs))) as advance:
             found = describe(
@@ -73,7 +73,8 @@ def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int)
     return sum(counts[method.scope] for method in methods)
 
 
-def _client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> Chat:
+def chat_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> Chat:
+    """What asks the endpoint: one request at a time, or in batches where the run pays for these."""
     if run.payment.batch:
         return batch_client(run, endpoint, class_list=class_list, budget=budget)
     store = Requests(run.workspace)
@@ -120,7 +121,7 @@ def spent(budget: Budget | None) -> dict[str, Any] | None:
 
 def estimate_list(run: Run, rule: Rule, pairs: Pairs = ()) -> list[dict[str, Any]]:
     """What describing the list would ask and cost now, a row for each method (estimate.Estimate); nothing is sent."""
-    embedded = _is_embedded(rule)
+    embedded = is_embedded(rule)
     rehearsal = Rehearsal(
         identity=embedded_identity() if embedded else Endpoint(base_url=rule["base_url"], model=rule["model"]).identity,
         model=embedded_name() if embedded else rule["model"],
@@ -138,20 +139,23 @@ def estimate_list(run: Run, rule: Rule, pairs: Pairs = ()) -> list[dict[str, Any
 
 
 @contextmanager
-def _endpoint(rule: Rule) -> Iterator[Endpoint]:
-    if _is_embedded(rule):
+def open_endpoint(rule: Rule) -> Iterator[Endpoint]:
+    """The endpoint that the rule names by base_url and model; the embedded one runs while it is open."""
+    if is_embedded(rule):
         with embedded_llm(slots=CONCURRENCY) as endpoint:
             yield endpoint
     else:
         yield Endpoint(base_url=rule["base_url"], model=rule["model"])
 
 
-def _is_embedded(rule: Rule) -> bool:
+def is_embedded(rule: Rule) -> bool:
+    """Whether the rule names the embedded model."""
     return bool(rule["base_url"] == "embedded")
 
 
-def _model(_run: Run, rule: Rule) -> str:
-    identity = embedded_identity() if _is_embedded(rule) else rule["base_url"]
+def endpoint_identity(_run: Run, rule: Rule) -> str:
+    """The identity of the endpoint and its model, as a step's model."""
+    identity = embedded_identity() if is_embedded(rule) else rule["base_url"]
     return f"{identity} {rule['model']}"
 
 
@@ -205,7 +209,7 @@ def _tries(number: int) -> dict[str, str]:
 def _wording(rule: Rule) -> str:
     """The hash of what each method asks, by its question about a class that stands for all."""
     subject = Subject(name="one", against=Subject(name="other"))
-    methods = chosen_methods(rule["methods"], small_model=_is_embedded(rule))
+    methods = chosen_methods(rule["methods"], small_model=is_embedded(rule))
     asked = {
         method.name: [question.content(identity="", model="") for question in method.questions(subject)]
         for method in methods
@@ -213,4 +217,4 @@ def _wording(rule: Rule) -> str:
     return content_hash({"asked": asked, "instructions": [method.instruction for method in methods]})
 
 
-DESCRIBE = Step(name="describe", compute=describe_list, inputs=_inputs, model=_model)
+DESCRIBE = Step(name="describe", compute=describe_list, inputs=_inputs, model=endpoint_identity)

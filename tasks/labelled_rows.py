@@ -64,7 +64,7 @@ def labelled_rows(
     """
     check_encoder(run, manifest)
     run = run if any(needs_second(name) for name in adapters) else replace(run, second=None)
-    kept, groups = _kept_with_groups(run, manifest)
+    kept, groups = kept_with_groups(run, manifest)
     found = _labelled(run, rule, kept, groups)
     judged = set(found.groups[found.split != "train"].tolist())
     names = kept["label"].to_pylist()
@@ -90,7 +90,7 @@ def labelled_rows(
 
 def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> LabelledPairs:
     """What `labelled_rows` is made of, before any feature is read or made."""
-    return _labelled(run, rule, *_kept_with_groups(run, manifest))
+    return _labelled(run, rule, *kept_with_groups(run, manifest))
 
 
 def _labelled(run: Run, rule: Mapping[str, Any], kept: pa.Table, groups: Strings) -> LabelledPairs:
@@ -129,7 +129,7 @@ def check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _kept_with_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings]:
+def kept_with_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings]:
     """The kept pairs as `kept_pairs` has them, and each one's group joined with those of all its merged twins."""
     samples = Samples(run.workspace, manifest["recipe_name"])
     version = manifest["samples"]["version"]

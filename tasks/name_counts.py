@@ -30,7 +30,7 @@ def count_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     texts = accepted_texts(run, before[0])
     names = [[name, *(text for method in SYNONYMS for text in texts.get(method, {}).get(name, ()))] for name in classes]
     counter = NameCounter(names)
-    found = reduce(add, map(counter.count, _captions(run, rule)), counter.count(pa.array([], pa.string())))
+    found = reduce(add, map(counter.count, pool_captions(run, rule)), counter.count(pa.array([], pa.string())))
     rows = [
         {"class": name, "name": one, "captions": count}
         for name, counts in zip(classes, found.of_names, strict=True)
@@ -49,7 +49,8 @@ def count_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     return StepOutput(tables=tables, notes={"list": rule["list"], "captions_searched": found.captions})
 
 
-def _captions(run: Run, rule: Rule) -> Iterator[pa.Array]:
+def pool_captions(run: Run, rule: Rule) -> Iterator[pa.Array]:
+    """All captions of the pool of the rule's build in stretches, or without one those of the run's sources."""
     if rule["build"] is None:
         return (captions for source in run.sources for captions in read_captions(source))
     manifest = Builds(run.workspace).read(rule["build"])
@@ -57,10 +58,11 @@ def _captions(run: Run, rule: Rule) -> Iterator[pa.Array]:
     return iter(table["caption"].chunks)
 
 
-def _inputs(run: Run, before: Records, rule: Rule) -> dict[str, str]:
+def pool_hash(run: Run, before: Records, rule: Rule) -> dict[str, str]:
+    """What `pool_captions` reads, by its content."""
     if rule["build"] is None:
         return hash_sources(run, before, rule)
     return {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
 
 
-COUNT_NAMES = Step(name="count_names", compute=count_names, inputs=_inputs)
+COUNT_NAMES = Step(name="count_names", compute=count_names, inputs=pool_hash)

@@ -44,6 +44,17 @@ def test_concepts_without_names_and_names_without_letters_are_never_held():
     assert count([["cat"]], []).of_concepts.tolist() == [0]
 
 
+def test_with_a_prefix_only_captions_that_hold_it_as_well_count_wherever_it_stands():
+    captions = ["forest by SATELLITE", "satellite: river", "a forest", "satellites over a river, a forest", "satellite"]
+    found = count([["forest"], ["river", "stream"]], captions, prefix="satellite")
+    assert found.of_names == ({"forest": 1}, {"river": 1, "stream": 0})
+    assert (found.of_concepts.tolist(), found.captions) == ([1, 1], 5)
+    assert count([["forest"]], captions, prefix="satellite", plurals=True).of_concepts.tolist() == [2]
+    assert count([["satellite"]], captions, prefix="satellite").of_concepts.tolist() == [3]
+    with pytest.raises(RuleError, match="`prefix` must hold a letter"):
+        NameCounter([["forest"]], prefix="--")
+
+
 WORDS = st.text(alphabet="ab -", max_size=6)
 
 
