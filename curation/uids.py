@@ -2,9 +2,13 @@
 
 import hashlib
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from curation.errors import UidError
 
 _BYTES = 16
+_PAIR, _FILE = b"evenly pair", b"evenly file"
 
 
 def pair_uid(url: str, caption: str | None) -> str:
@@ -16,7 +20,7 @@ def pair_uid(url: str, caption: str | None) -> str:
     if not url:
         message = f"`url` must not be empty; got {url!r}. Put the row among the rejects."
         raise UidError(message)
-    return _digest(b"evenly pair", url, caption or "")
+    return _digest(_PAIR, url, caption or "")
 
 
 def file_uid(sha256: str, caption: str | None) -> str:
@@ -24,7 +28,30 @@ def file_uid(sha256: str, caption: str | None) -> str:
     if len(sha256) != 64 or sha256.strip("0123456789abcdef"):
         message = f"`sha256` must be 64 lower-case hex digits; got {sha256!r}. Hash the bytes of the file."
         raise UidError(message)
-    return _digest(b"evenly file", sha256, caption or "")
+    return _digest(_FILE, sha256, caption or "")
+
+
+def pair_uids(urls: pa.Array, captions: pa.Array) -> pa.Array:
+    """Return `pair_uid` of each row of two Arrow strings; null where there is no URL, or an empty one."""
+    return _digests(_PAIR, urls, captions)
+
+
+def file_uids(sha256s: pa.Array, captions: pa.Array) -> pa.Array:
+    """Return `file_uid` of each row of two Arrow strings; null where there is no hash, or an empty one."""
+    return _digests(_FILE, sha256s, captions)
+
+
+def _digests(kind: bytes, names: pa.Array, captions: pa.Array) -> pa.Array:
+    start, found = hashlib.blake2b(digest_size=_BYTES, person=kind), list[str | None]()
+    texts = (column.cast(pa.binary()).to_pylist() for column in (names, pc.fill_null(captions, "")))
+    for name, caption in zip(*texts, strict=True):
+        if not name:
+            found.append(None)
+            continue
+        state = start.copy()
+        state.update(len(name).to_bytes(8, "little") + name + len(caption).to_bytes(8, "little") + caption)
+        found.append(state.hexdigest())
+    return pa.array(found, pa.string())
 
 
 def _digest(kind: bytes, *fields: str) -> str:

@@ -1,13 +1,12 @@
 """Collect: rows of the pools become pairs with a uid; what cannot, or stands twice, is named in `arrivals`."""
 
-from typing import Any
-
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.decisions import Decisions
-from curation.errors import UidError
-from curation.uids import file_uid, pair_uid
+from curation.uids import file_uids, pair_uids
 from storage.held_rows import LOCAL
 from storage.ledger import StepOutput
 from storage.pool_texts import as_text
@@ -36,17 +35,14 @@ def collect_pairs(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """
     rows = _read(run)
     rows = rows.sort_by(ARRIVAL_ORDER)
-    uids = rows["uid"].to_pylist()
-    first = [uid is not None and (at == 0 or uids[at - 1] != uid) for at, uid in enumerate(uids)]
-    number = 0
-    reasons, into = [], []
-    for uid, is_first, reject in zip(uids, first, rows["reject"].to_pylist(), strict=True):
-        number += is_first
-        over = rule["limit"] is not None and number > rule["limit"]
-        reasons.append(reject or ("limit" if over else "" if is_first else "same_pair"))
-        into.append(uid if reasons[-1] == "same_pair" else None)
-    failed = pc.is_valid(rows["reject"]).combine_chunks()
-    decided = Decisions.of(reason=reasons, into=into, failed=failed).to_table(rows["uid"])
+    uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
+    is_first = _first_of_each(uids)
+    limit = rule["limit"]
+    over = np.zeros(len(uids), np.bool_) if limit is None else np.cumsum(is_first) > limit
+    stays = pc.if_else(pa.array(over), "limit", pc.if_else(pa.array(is_first), "", "same_pair"))
+    reasons = pc.coalesce(rejects, stays)
+    into = pc.if_else(pc.equal(reasons, "same_pair"), uids, pa.scalar(None, pa.string()))
+    decided = Decisions.of(reason=reasons, into=into, failed=pc.is_valid(rejects)).to_table(uids)
     arrivals = rows.select(["source", "file_hash", "row", "url", "caption"])
     for name in ("uid", "verdict", "reason", "into"):
         arrivals = arrivals.append_column(name, decided[name])
@@ -70,27 +66,24 @@ def _read(run: Run) -> pa.Table:
 
 
 def _with_uids(table: pa.Table) -> pa.Table:
-    uids: list[str | None] = []
-    rejects: list[str | None] = []
-    columns = (table[name].to_pylist() for name in ("url", "caption", "reject"))
-    for url, caption, reject in zip(*columns, strict=True):
-        uid: str | None = None
-        why: Any = reject
-        if why is None:
-            try:
-                uid = _uid(url, caption)
-            except UidError:
-                why = "no_uid"
-        uids.append(uid)
-        rejects.append(why)
+    urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
+    is_local = pc.fill_null(pc.starts_with(urls, LOCAL), False)
+    local = pc.if_else(is_local, pc.utf8_slice_codeunits(urls, len(LOCAL)), pa.scalar(None, pa.string()))
+    web = pc.if_else(is_local, pa.scalar(None, pa.string()), urls)
+    uids = pc.coalesce(file_uids(local, captions), pair_uids(web, captions))
+    uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)
+    rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
     at = table.column_names.index("reject")
-    return table.set_column(at, "reject", pa.array(rejects, pa.string())).append_column(
-        "uid", pa.array(uids, pa.string())
-    )
+    return table.set_column(at, "reject", rejects).append_column("uid", uids)
 
 
-def _uid(url: str, caption: str | None) -> str:
-    return file_uid(url.removeprefix(LOCAL), caption) if url.startswith(LOCAL) else pair_uid(url, caption)
+def _first_of_each(uids: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether each of the sorted uids (n,) is the first of its kind; a null is none."""
+    first = pc.is_valid(uids).to_numpy(zero_copy_only=False)
+    if len(uids) > 1:
+        repeated = pc.fill_null(pc.equal(uids.slice(1), uids.slice(0, len(uids) - 1)), False)
+        first[1:] &= ~repeated.to_numpy(zero_copy_only=False)
+    return np.asarray(first, dtype=np.bool_)
 
 
 def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:

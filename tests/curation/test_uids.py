@@ -1,9 +1,10 @@
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import UidError
-from curation.uids import file_uid, pair_uid
+from curation.uids import file_uid, file_uids, pair_uid, pair_uids
 
 
 def test_uid_of_a_known_pair_never_changes():
@@ -42,3 +43,18 @@ def test_no_uid_from_an_empty_url_or_broken_text(url, caption):
 def test_no_uid_from_what_is_no_sha256(sha256):
     with pytest.raises(UidError, match="64 lower-case hex"):
         file_uid(sha256, "a dog")
+
+
+TEXTS = st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"])))
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS)))
+def test_uids_of_columns_are_those_of_each_row_and_null_without_a_url(rows):
+    urls, captions = (pa.array([row[at] for row in rows], pa.string()) for at in (0, 1))
+    assert pair_uids(urls, captions).to_pylist() == [pair_uid(url, caption) if url else None for url, caption in rows]
+
+
+def test_uids_of_columns_of_files_are_those_of_each_row():
+    hashes = pa.array(["0" * 64, None, "a" * 64])
+    expected = [file_uid("0" * 64, "red apple"), None, file_uid("a" * 64, None)]
+    assert file_uids(hashes, pa.array(["red apple", "x", None])).to_pylist() == expected

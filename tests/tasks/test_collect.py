@@ -1,7 +1,12 @@
-"""Labels from a file or from columns of the pool itself."""
+"""What becomes of every row, to the bit; labels from a file or from columns of the pool itself."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from curation.uids import pair_uid
 from storage.pools import LabelFile, PoolError, PoolSource
 from storage.workspace import Workspace
 from tasks.collect import collect_pairs, hash_sources
@@ -64,3 +69,46 @@ def test_other_label_columns_make_another_key(run):
         for labels in (None, LabelColumns(label="species"), LabelColumns(label="species", group="photographer"))
     ]
     assert len({str(sorted(key.items())) for key in keys}) == 3
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["http://a.test/1", "http://a.test/2", "https://\u00fc.test", None, "", "ftp://x", "http://"]),
+        st.sampled_from(["a fox", "", None, "\U0001f98a", "a cat"]),
+    ),
+    min_size=1, max_size=12,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(files=st.lists(ROWS, min_size=1, max_size=2), limit=st.sampled_from([None, 1, 2, 50]))
+def test_every_row_is_kept_merged_or_refused_as_a_loop_over_rows_would(tmp_path, files, limit):
+    for path in tmp_path.glob("*.parquet"):
+        path.unlink()
+    for number, rows in enumerate(files):
+        columns = {name: pa.array([row[at] for row in rows], pa.string()) for at, name in enumerate(("url", "caption"))}
+        pq.write_table(pa.table(columns), tmp_path / f"{number}.parquet")
+    source = PoolSource(kind="parquet", path=str(tmp_path / "*.parquet"))
+    run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, sources=(source,))
+    try:
+        arrivals = collect_pairs(run, (), {"limit": limit}).tables["arrivals"].to_pylist()
+    except PoolError:
+        return
+    assert len(arrivals) == sum(map(len, files))
+    seen: list[str] = []
+    for row in arrivals:
+        web = row["url"] is not None and row["url"].startswith("http") and len(row["url"]) > len("https://")
+        uid = pair_uid(row["url"], row["caption"]) if web and row["caption"] is not None else None
+        assert row["uid"] == uid
+        if uid is None:
+            assert (row["verdict"], bool(row["reason"]), row["into"]) == ("failed", True, None)
+            continue
+        is_first = uid not in seen
+        seen += [uid] if is_first else []
+        over = limit is not None and len(seen) > limit
+        expected = (
+            ("dropped", "limit", None) if over else ("kept", "", None) if is_first else ("merged", "same_pair", uid)
+        )
+        assert (row["verdict"], row["reason"], row["into"]) == expected
+    order = [(row["uid"] is None, row["uid"], row["source"], row["row"]) for row in arrivals if row["uid"]]
+    assert order == sorted(order)
