@@ -47,7 +47,7 @@ def test_pairs_are_those_of_comparing_all_with_all(n, seed, kinds, spread, max_c
 
 @pytest.mark.parametrize("max_colour", [4, 9, 19])
 def test_boxes_are_left_out_only_where_they_are_further_apart_than_the_limit(max_colour):
-    colours, codes = pictures(600, np.random.default_rng(1), spread=16, kinds=1)
+    colours, codes = pictures(300, np.random.default_rng(1), spread=16, kinds=1)
     assert pairs_of(colours, max_colour, codes, 64) == all_with_all(colours, max_colour, codes, 64)
 
 
