@@ -123,7 +123,7 @@ def _judge(
         fired, rank = matches[u < p[matches]], u[u < p[matches]]
         n_draws = np.where(by_draw, pairs.lengths, 0)
     else:
-        u, drawn = np.empty(len(pairs)), np.flatnonzero(by_draw)
+        u, drawn = np.ones(len(pairs)), np.flatnonzero(by_draw)
         numbers = np.zeros(len(drawn), dtype=np.int64)
         u[drawn] = draws_at(
             seed=seed, step=STEP, uids=pairs.uids, rows=drawn, entries=pa.array([NO_ENTRY]), numbers=numbers
