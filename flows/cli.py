@@ -19,6 +19,7 @@ from flows import (
     cli_descriptions,
     cli_evaluation,
     cli_metadata,
+    cli_pools,
     cli_protocols,
     cli_serve,
 )
@@ -55,6 +56,7 @@ for group in (
     cli_adapters,
     cli_evaluation,
     cli_metadata,
+    cli_pools,
     cli_protocols,
     cli_audit,
     cli_serve,

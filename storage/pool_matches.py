@@ -1,0 +1,223 @@
+"""What a pool's captions name, as one Parquet file with its identities: written in parts that outlive a kill, and read.
+
+Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with the captions that name each, and
+`matches.counts.parquet`, the same per file of the pool: counts of files add up to those of the whole.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from storage.errors import DamagedError, InputError
+from storage.match_counts import COUNTS, MatchCounts, counts_hash, summed_counts
+from storage.records import canonical_json, replacing, sync_folder
+from storage.tables import first_line
+
+SCHEMA = 1
+ROWS = 1 << 18
+"""In a row group, whatever the files of the pool: what balancing holds at once, for each of its workers."""
+MATCHES = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("language", pa.string()),
+        ("entries", pa.list_(pa.int32())),
+        ("reason", pa.string()),
+    ]
+)
+KEY = b"evenly.matches"
+_DICTIONARIES = ["file", "language", "reason"]
+
+
+def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> pq.ParquetWriter:  # noqa: ANN401 - a file
+    """A writer of Parquet that costs little time: zstd, dictionaries only where values repeat, no statistics."""
+    return pq.ParquetWriter(
+        stream,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=dictionaries,
+        write_statistics=False,
+        store_schema=False,
+    )
+
+
+class MatchParts:
+    """The matches of single files, kept in a folder beside `out` until the whole is assembled.
+
+    key: what the result depends on besides the file. A part stands under the file's hash once it is whole.
+    """
+
+    def __init__(self, out: Path, key: str) -> None:
+        self.folder = out.with_name(f".{out.name}.parts")
+        self._key = key[:16]
+
+    def path(self, file: str) -> Path:
+        """Where the part of the file with this hash lies."""
+        return self.folder / f"{self._key}-{file}.arrow"
+
+    def write(self, file: str, batches: Iterable[pa.Table]) -> None:
+        """Write the part of a file; it appears whole."""
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with replacing(self.path(file)) as stream, pa.ipc.new_stream(stream, MATCHES, options=options) as writer:
+            for batch in batches:
+                writer.write_table(batch)
+
+    def read(self, file: str) -> Iterator[pa.Table]:
+        """The tables of a part."""
+        with pa.memory_map(str(self.path(file))) as source, pa.ipc.open_stream(source) as reader:
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def assemble(
+    out: Path,
+    parts: MatchParts,
+    files: Iterable[tuple[str, str]],
+    *,
+    entries: pa.Array,
+    facts: Mapping[str, Any],
+    done: Callable[[int], None],
+) -> None:
+    """Write the matches of `files` (name, hash) to `out`, what lies beside it first.
+
+    `done` is told how many rows were just written. Equal parts give equal bytes.
+    """
+    found = MatchCounts(len(entries))
+    parts.folder.mkdir(parents=True, exist_ok=True)
+    tables = (table for name, file in files for table in found.watch(name, file, parts.read(file)))
+    whole = parts.folder / "whole.parquet"
+    with replacing(whole) as stream, stamped_writer(stream, MATCHES, _DICTIONARIES) as writer:
+        for group in _regrouped(tables):
+            writer.write_table(group)
+            done(group.num_rows)
+        counts = found.table()
+        told = {**facts, **found.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
+        writer.add_key_value_metadata({KEY: canonical_json(told)})
+    _write_beside(counts_path(out), counts, {"counts": told["counts"], "files": found.files})
+    texts = pa.table({"entry": entries.cast(pa.string()), "captions": found.totals()})
+    _write_beside(entries_path(out), texts, {"entries": told["list"]["texts"]})
+    whole.replace(out)
+    sync_folder(out.parent)
+    parts.remove()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MatchFile:
+    """A file that `assemble` wrote; facts: what it says of itself."""
+
+    path: Path
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, path: Path) -> "MatchFile":
+        """Open `path`. Raises InputError where it is no such file."""
+        if not path.is_file():
+            raise InputError(f"`matches` must be a file; got `{path}`. Correct the path, or run `evenly match`.")
+        try:
+            metadata = pq.read_metadata(path)
+            found = json.loads((metadata.metadata or {}).get(KEY, b"null"))
+        except (OSError, ValueError) as error:  # pyarrow's errors are among them
+            raise InputError(
+                f"`matches` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."
+            ) from None
+        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+            raise InputError(f"`matches` must be what `evenly match` wrote; got another file at `{path}`. Match again.")
+        return cls(path=path, facts=found)
+
+    @cached_property
+    def n_entries(self) -> int:
+        """How many entries the list has."""
+        return int(self.facts["list"]["entries"])
+
+    def groups(self, columns: list[str]) -> Iterator[pa.Table]:
+        """The row groups in order, some columns of them. Raises DamagedError where entries are not of the list."""
+        try:
+            with pq.ParquetFile(self.path) as file:
+                for number in range(file.num_row_groups):
+                    table = file.read_row_group(number, columns=columns, use_threads=False)
+                    self._check(table)
+                    yield table
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedError(f"`{self.path}` must be readable; {first_line(error)}. Match again.") from None
+
+    def counts(self) -> pa.Table:
+        """Captions per language and entry [language, entry, captions], of all files together.
+
+        From the counts beside the file where they are the file's own, else counted from its rows.
+        """
+        beside = counts_path(self.path)
+        if beside.is_file():
+            table = pq.read_table(beside).select(COUNTS.names).cast(COUNTS)
+            if counts_hash(table) == self.facts["counts"]:
+                return summed_counts(table)
+        found = MatchCounts(self.n_entries)
+        for _ in found.watch("", "", self.groups(["language", "entries", "reason"])):
+            pass
+        return summed_counts(found.table())
+
+    def texts(self) -> pa.Array | None:
+        """The texts of the entries from beside the file; None where they are gone or of another list."""
+        beside = entries_path(self.path)
+        if not beside.is_file():
+            return None
+        table = pq.read_table(beside, columns=["entry"])
+        found = json.loads((table.schema.metadata or {}).get(KEY, b"{}"))
+        entries = table["entry"].combine_chunks()
+        same = found.get("entries") == self.facts["list"]["texts"] and len(entries) == self.n_entries
+        return entries if same else None
+
+    def _check(self, table: pa.Table) -> None:
+        if any(table[name].null_count for name in {"uid", "entries", "reason"} & set(table.column_names)):
+            raise DamagedError(f"`{self.path}` must hold no nulls but languages; it does. Match again.")
+        if "entries" in table.column_names:
+            least, most = pc.min_max(pc.list_flatten(table["entries"])).as_py().values()
+            if least is not None and not 0 <= least <= most < self.n_entries:
+                raise DamagedError(
+                    f"`{self.path}` must name entries 0 to {self.n_entries - 1}; got {least} to {most}. Match again."
+                )
+
+
+def entries_path(matches: Path) -> Path:
+    """Where the list's entries lie."""
+    return matches.with_name(f"{matches.stem}.entries.parquet")
+
+
+def counts_path(matches: Path) -> Path:
+    """Where the counts per file of the pool lie."""
+    return matches.with_name(f"{matches.stem}.counts.parquet")
+
+
+def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of ROWS each, the last with what is left; one at least."""
+    held: list[pa.Table] = []
+    size, first = 0, True
+    for table in tables:
+        held.append(table)
+        size += table.num_rows
+        while size >= ROWS:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, ROWS).combine_chunks()
+            held, first = [whole.slice(ROWS)], False
+            size -= ROWS
+    if size or first:
+        yield pa.concat_tables([MATCHES.empty_table(), *held]).combine_chunks()
+
+
+def _write_beside(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
+    schema = table.schema.with_metadata({KEY: canonical_json(facts)})
+    with replacing(path) as stream:
+        pq.write_table(table.cast(schema), stream, compression="zstd", store_schema=False)
