@@ -138,6 +138,17 @@ def test_a_submitted_class_list_is_described_by_the_deployment(served, tmp_path)
     assert event["name"] == "birds"
     assert served.finished("describe-classes")["state_type"] == "COMPLETED"
     ledger = Ledger(Workspace.at(event["root"]))
-    (record,) = ledger.records("describe")
-    assert record.rule["list"] == "birds"
+    (record,) = (record for record in ledger.records("describe") if record.rule["list"] == "birds")
     assert set(ledger.table(record, "descriptions")["class"].to_pylist()) == {"robin", "eagle"}
+
+
+def test_a_list_in_a_watched_folder_is_described_by_the_deployment(served, tmp_path):
+    (tmp_path / "fish.txt").write_text("salmon\ntrout\n")
+    (tmp_path / "broken.txt").write_text("cat\n\ncat\n")
+    given = {"folder": str(tmp_path), "methods": ["synonyms"], "settle_s": 0}
+    options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "watch-classes/watch", *options)
+    assert served.finished("watch-classes")["state_type"] == "COMPLETED"
+    records = Ledger(Workspace.at(served.environment["EVENLY_ROOT"])).records("describe")
+    (record,) = (record for record in records if record.rule["list"] == "fish")
+    assert record.notes["classes"] == 2
