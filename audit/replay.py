@@ -5,6 +5,7 @@ global result, its own inputs summed or compared again), "observed" (a recording
 replayed".
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,7 @@ from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.matching import Matcher
 from curation.recaption import CANDIDATES, choose_captions
 from curation.uids import file_uid, pair_uid
-from storage.held_rows import LOCAL
+from storage.held_rows import HELD
 
 _ROUNDING = 1e-9
 
@@ -51,7 +52,8 @@ def _replay_uid(_build: PublishedBuild, pair: PairHistory, _sight: StepSight) ->
     made = set()
     try:
         made |= {pair_uid(url, caption)} if url else set()
-        made |= {file_uid(url.removeprefix(LOCAL), caption)} if url and url.startswith(LOCAL) else set()
+        held = re.match(HELD, url or "")
+        made |= {file_uid(held["hash"], caption)} if held else set()
         made |= {file_uid(image_id, caption)} if image_id else set()
     except UidError:
         made = set()

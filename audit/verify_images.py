@@ -26,6 +26,9 @@ def _image_ids(build: PublishedBuild) -> list[str]:
     if "image_id" not in build.sample_columns:
         return []
     last = f"{build.deciding[-1].name}_verdict"
-    rows = build.samples(["image_id", last])
-    kept = rows.filter(pc.equal(rows[last], "kept"))["image_id"].drop_null()
+    rows = build.samples(["image_id", "n_bytes", last])
+    rows = rows.filter(pc.equal(rows[last], "kept"))
+    if "n_bytes" in rows.column_names:  # without a size, only features are there
+        rows = rows.filter(pc.is_valid(rows["n_bytes"]))
+    kept = rows["image_id"].drop_null()
     return sorted(set(kept.to_pylist()))

@@ -59,7 +59,7 @@ def run_in(
 
 def pool_of(run: Run, source: Source) -> PoolSource:
     """Where a source of a recipe is read from."""
-    fields = source.model_dump(exclude={"weight", "quota", "share"})
+    fields = source.model_dump(exclude={"encoder", "weight", "quota", "share"})
     return PoolSource(**fields | {"path": run.locate(source.path)})
 
 

@@ -35,21 +35,34 @@ def _with_place(template: str) -> str:
 Template = Annotated[str, AfterValidator(_with_place)]
 
 
+class EncoderName(Section):
+    """An encoder by name, as in the recipe's `features`."""
+
+    model: str
+    pretrained: str | None = None
+
+    def __str__(self) -> str:
+        return self.model if self.pretrained is None else f"{self.model} ({self.pretrained})"
+
+
 class Source(Section):
     """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns; docs/sources.md.
 
     webdataset and folder hold pictures: the caption of one is the `.txt` beside it, else the key `caption`; `caption`
     names another key, and in shards no `.txt` is looked at then. `name` fills the column `source`; `weight` keeps a
     pair with that probability, `quota` that many pairs, `share` the source's share of the largest mix.
+    features hold `vector` in place of a picture, made by `encoder`, which must be that of the recipe.
     """
 
-    kind: Literal["parquet", "csv", "jsonl", "webdataset", "folder"]
+    kind: Literal["parquet", "csv", "jsonl", "webdataset", "folder", "features"]
     path: str
     url: str = "url"
     caption: str | None = None
     id: str | None = None
     source: str | None = None
     name: SourceName | None = None
+    vector: str | None = None
+    encoder: EncoderName | None = None
     weight: Share | None = None
     quota: Annotated[int, Field(gt=0)] | None = None
     share: Share | None = None
@@ -61,8 +74,12 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _fields_fit(self) -> "Source":
-        if self.kind in ("webdataset", "folder") and "url" in self.model_fields_set:
-            raise ValueError(f"kind {self.kind} holds pictures and takes no url; got {self.url}")
+        if self.kind in ("webdataset", "folder", "features") and "url" in self.model_fields_set:
+            raise ValueError(f"kind {self.kind} downloads nothing and takes no url; got {self.url}")
+        if (self.kind == "features") != (self.encoder is not None) or (self.vector and self.kind != "features"):
+            raise ValueError(
+                f"vector and encoder belong to kind features, which needs the latter; got kind {self.kind}"
+            )
         if self.mix and self.name is None:
             raise ValueError(f"{', '.join(self.mix)} needs a name for the source; got none")
         return self
@@ -354,6 +371,19 @@ class Recipe(Section):
     llm: LanguageModel = LanguageModel()
     schedule: Schedule | None = None
     guard: Guard = Guard()
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> "Recipe":
+        given, twins = [one.encoder for one in self.sources if one.encoder is not None], self.curate.deduplicate
+        chosen = EncoderName(model=self.features.model, pretrained=self.features.pretrained)
+        other = next((one for one in given if one != chosen), None)
+        if other is not None:
+            raise ValueError(f"features of sources must be of the recipe's encoder {chosen}; got {other}")
+        if given and twins.semantic is not None and twins.colour is not None:
+            raise ValueError(
+                "deduplicate.colour must be null with sources of features: they have no colours to compare"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sources_mix(self) -> "Recipe":

@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from storage.errors import StorageError
-from storage.held_rows import LOCAL, Place
+from storage.held_rows import FEATURES, LOCAL, Place
 from storage.web.decoding import EXTENSIONS, check_picture
 from storage.web.download import SHARD_SIZE, hold_folder
 from storage.web.errors import FetchError, verdict_of
 from storage.web.rule import DownloadRule
 from storage.web.shards import PARTIAL, RECORDS, URLS, publish_shard, read_downloads, shard_name, url_key
 
+_WITHOUT_BYTES = 100_000  # records of a shard that holds no picture
 Held = tuple[str, Place]
 """An image_id and where its bytes lie."""
 
@@ -60,6 +61,23 @@ def take_pictures(
     return count
 
 
+def take_features(wanted: Collection[str], *, folder: Path) -> int:
+    """Record each of `wanted`, addresses FEATURES + hash, as there without bytes; how many were new."""
+    with hold_folder(folder):
+        missing = sorted(set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist()))
+        for start in range(0, len(missing), _WITHOUT_BYTES):
+            urls = missing[start : start + _WITHOUT_BYTES]
+            kept = {"outcome": "success", "verdict": "kept"}
+            found = ((_blank(url) | kept | {"image_id": url.removeprefix(FEATURES)}, b"") for url in urls)
+            _write(folder, urls, found)
+    return len(missing)
+
+
+def _blank(url: str) -> dict[str, Any]:
+    at = datetime.now(UTC)
+    return dict.fromkeys(RECORDS.names) | {"url": url, "attempt": 1, "key": url_key(url), "fetched_at": at}
+
+
 def _shards(held: Iterable[Held], missing: set[str]) -> Iterator[list[Held]]:
     """What is missing, in lists of SHARD_SIZE; taken from `missing` as it is found."""
     shard: list[Held] = []
@@ -76,8 +94,7 @@ def _shards(held: Iterable[Held], missing: set[str]) -> Iterator[list[Held]]:
 
 def _record(image_id: str, place: Place, rule: DownloadRule) -> tuple[dict[str, Any], bytes]:
     """The record of a picture as RECORDS, and its bytes where it is kept."""
-    record = dict.fromkeys(RECORDS.names) | {"url": LOCAL + image_id, "attempt": 1, "n_bytes": place.size}
-    record |= {"key": url_key(LOCAL + image_id), "fetched_at": datetime.now(UTC)}
+    record = _blank(LOCAL + image_id) | {"n_bytes": place.size}
     try:
         content = _bytes(image_id, place, rule)
         facts = check_picture(content, max_pixels=rule.max_pixels)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from storage.pool_rows import text_array
 
 LOCAL, FEATURES = "sha256:", "features:"
+HELD = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
 LIMIT_TEXT = 1_000_000  # bytes of a caption or of what stands beside it
 _CHUNK = 1 << 20
 _ROWS = 4_096

@@ -1,5 +1,6 @@
 """Columns of a pool as clean text: what is no text, or no UTF-8, is told apart from what is not there."""
 
+import json
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -30,6 +31,25 @@ def repaired(column: pa.ChunkedArray) -> pa.Array:
     return pa.array(
         [None if value is None else value.decode("utf-8", "replace") for value in _bytes(array)], pa.string()
     )
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """All rows of several pools: a column that is text in one and something else in another becomes text."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    for field in (field for table in tables for field in table.schema):
+        kinds.setdefault(field.name, set()).add(field.type)
+    mixed = {name for name, some in kinds.items() if len(some - {pa.null()}) > 1 and any(map(_is_text, some))}
+    return pa.concat_tables(
+        [_with_text(table, mixed) for table in tables], promote_options="permissive"
+    ).combine_chunks()
+
+
+def _with_text(table: pa.Table, names: set[str]) -> pa.Table:
+    for at, name in enumerate(table.column_names):
+        if name in names and not _is_text(table.schema.field(at).type):
+            values = [None if value is None else json.dumps(value, default=str) for value in table[name].to_pylist()]
+            table = table.set_column(at, name, pa.array(values, pa.string()))
+    return table
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:

@@ -1,9 +1,9 @@
 """Pools of image-text pairs as people have them, read as one stream of rows.
 
-Tables of URLs and captions (Parquet, CSV, JSON lines), and pictures at hand (webdataset shards, folders). Every row of
-a pool comes out, in order. One from which no pair can be made carries a word in `reject`: in tables missing_url,
-bad_url (no text, or not http or https), missing_caption, bad_caption (no text), bad_row (no row at all); for pictures
-at hand docs/sources.md lists them.
+Tables of URLs and captions (Parquet, CSV, JSON lines), pictures at hand (webdataset shards, folders), and features
+without pictures. Every row of a pool comes out, in order. One from which no pair can be made carries a word in
+`reject`: in tables missing_url, bad_url (no text, or not http or https), missing_caption, bad_caption (no text) and
+bad_row (no row at all); for the others docs/sources.md lists them.
 """
 
 import glob
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.feature_pool import FeatureRows, feature_files, feature_rows, no_pictures
 from storage.folder_pool import folder_hash, folder_rows
 from storage.held_rows import HeldRow, HeldRows, in_columns
 from storage.pool_rows import (
@@ -37,12 +38,22 @@ from storage.pool_texts import as_text, repaired
 from storage.webdataset_pool import webdataset_rows
 
 __all__ = ["POOL_COLUMNS", "READERS", "LabelFile", "PoolError", "PoolSource"]
-__all__ += ["HELD_READERS", "held_pictures", "read_captions", "read_labels", "read_pool", "source_hash"]
+__all__ += [
+    "HELD_READERS",
+    "held_features",
+    "held_pictures",
+    "read_captions",
+    "read_labels",
+    "read_pool",
+    "source_hash",
+]
+
+FEATURES_KIND = "features"
 
 
 @dataclass(frozen=True)
 class HeldReader:
-    """How to read pictures at hand: rows of a file or folder, told which key names the caption; whether of folders."""
+    """How to read what needs no download: rows with a picture of a file or folder, told which key names the caption."""
 
     rows: Callable[[Path, str | None], Iterator[HeldRow]]
     of_folders: bool = False
@@ -56,6 +67,7 @@ READERS: Mapping[str, PoolReader] = {
 HELD_READERS: Mapping[str, HeldReader] = {
     "webdataset": HeldReader(webdataset_rows),
     "folder": HeldReader(folder_rows, of_folders=True),
+    FEATURES_KIND: HeldReader(no_pictures),
 }
 
 POOL_COLUMNS = ("url", "caption", "source_id", "source", "file_hash", "row", "reject")
@@ -76,7 +88,7 @@ class PoolSource:
 
     `caption` left out is the column `caption`; for pictures at hand the `.txt` beside them, else the key `caption`.
     `id` names the pool's own identifier; `source` the column that says where a row comes from, for which `name` stands
-    in, or without one the file's name.
+    in, or without one the file's name. `vector` names the features of a pool of these.
     """
 
     kind: str
@@ -86,6 +98,7 @@ class PoolSource:
     id: str | None = None
     source: str | None = None
     name: str | None = None
+    vector: str | None = None
 
     @property
     def caption_column(self) -> str:
@@ -111,10 +124,9 @@ def read_pool(source: PoolSource) -> Iterator[pa.Table]:
     as in the file, null where they are no text. Raises PoolError now for a file or column that is not there, and at
     the end for a pool without rows. For pictures at hand, url is as storage.held_rows says.
     """
-    held = HELD_READERS.get(source.kind)
     files = _files(source)
-    if held is not None:
-        return _read_held(held, files, source)
+    if source.kind in HELD_READERS:
+        return _read_held(files, source)
     reader = _reader(source.kind)
     named = {"url": source.url, "caption": source.caption_column, "id": source.id, "source": source.source}
     for file in files:
@@ -129,7 +141,7 @@ def read_captions(source: PoolSource) -> Iterator[pa.Array]:
     """
     files = _files(source)
     if source.kind in HELD_READERS:
-        return (held.caption for file in files for held in _held_rows(HELD_READERS[source.kind], file, source))
+        return (held.caption for file in files for held in _held_rows(file, source))
     reader, caption = _reader(source.kind), source.caption_column
     for file in files:
         _require_columns(file, reader.columns(file), {"caption": caption})
@@ -146,11 +158,18 @@ def held_pictures(source: PoolSource) -> Iterator[HeldRow]:
             yield from (row for row in HELD_READERS[source.kind].rows(path, source.caption) if not row.reject)
 
 
+def held_features(source: PoolSource) -> Iterator[FeatureRows]:
+    """The rows of a pool of features, with these, in stretches of bounded size; of other pools, none."""
+    if source.kind == FEATURES_KIND:
+        for path in _files(source):
+            yield from feature_rows(path, source.caption, source.vector or "vector")
+
+
 def source_hash(source: PoolSource | LabelFile) -> str:
     """SHA-256 over the names (not the folders) and the contents of a source's files: what a step that reads it keys."""
     files = _files(source) if isinstance(source, PoolSource) else [_label_file(source)]
     digest = hashlib.sha256()
-    for name, content in sorted((file.name, _file_hash(file)) for file in files):
+    for name, content in sorted((file.name, _pool_hash(file, source)) for file in files):
         digest.update(f"{len(name)}:{name}:{content}\n".encode())
     return digest.hexdigest()
 
@@ -200,16 +219,19 @@ def _require_rows(total: int, source: PoolSource) -> None:
         raise PoolError(f"`path` must hold at least one row; got none in `{source.path}`. Fill it or leave it out.")
 
 
-def _held_rows(reader: HeldReader, path: Path, source: PoolSource) -> Iterator[HeldRows]:
+def _held_rows(path: Path, source: PoolSource) -> Iterator[HeldRows]:
+    if source.kind == FEATURES_KIND:
+        yield from (rows.held for rows in feature_rows(path, source.caption, source.vector or "vector"))
+        return
     with readable(path, source.kind):
-        yield from in_columns(reader.rows(path, source.caption))
+        yield from in_columns(HELD_READERS[source.kind].rows(path, source.caption))
 
 
-def _read_held(reader: HeldReader, files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
+def _read_held(files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
     total, seen = 0, set[str]()
     for file in files:
-        row, content = 0, _file_hash(file)
-        for held in _held_rows(reader, file, source):
+        row, content = 0, _pool_hash(file, source)
+        for held in _held_rows(file, source):
             place = _Stretch(source, file.name, content, row)
             yield _columns(held.url, held.caption, held.reject, held.extra, place)
             row += held.extra.num_rows
@@ -341,9 +363,16 @@ def _require_columns(path: Path, columns: list[str], named: Mapping[str, str | N
             )
 
 
-def _file_hash(path: Path) -> str:
+def _pool_hash(path: Path, source: PoolSource | LabelFile) -> str:
+    """SHA-256 of all that rows are read from: a file, a folder, or a file with arrays beside it."""
     if path.is_dir():
         return folder_hash(path)
+    if isinstance(source, PoolSource) and source.kind == FEATURES_KIND:
+        return hashlib.sha256("".join(map(_file_hash, feature_files(path))).encode()).hexdigest()
+    return _file_hash(path)
+
+
+def _file_hash(path: Path) -> str:
     stat = path.stat()
     return _content_hash(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 

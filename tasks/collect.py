@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 
 from curation.decisions import Decisions
 from curation.uids import file_uids, pair_uids
-from storage.held_rows import LOCAL
+from storage.held_rows import HELD
 from storage.ledger import StepOutput
-from storage.pool_texts import as_text
+from storage.pool_texts import as_text, joined
 from storage.pools import PoolError, read_labels, read_pool, source_hash
 from tasks.run import LabelColumns, Run
 from tasks.step import Records, Rule, Step
@@ -62,15 +62,14 @@ def _read(run: Run) -> pa.Table:
             for table in read_pool(source):
                 tables.append(_with_uids(table))
                 advance(table.num_rows)
-    return pa.concat_tables(tables, promote_options="default").combine_chunks()
+    return joined(tables)
 
 
 def _with_uids(table: pa.Table) -> pa.Table:
     urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
-    is_local = pc.fill_null(pc.starts_with(urls, LOCAL), False)
-    local = pc.if_else(is_local, pc.utf8_slice_codeunits(urls, len(LOCAL)), pa.scalar(None, pa.string()))
-    web = pc.if_else(is_local, pa.scalar(None, pa.string()), urls)
-    uids = pc.coalesce(file_uids(local, captions), pair_uids(web, captions))
+    held = pc.struct_field(pc.extract_regex(urls, HELD), "hash")
+    web = pc.if_else(pc.is_null(held), urls, pa.scalar(None, pa.string()))
+    uids = pc.coalesce(file_uids(held, captions), pair_uids(web, captions))
     uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)
     rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
     at = table.column_names.index("reject")

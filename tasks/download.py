@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.decisions import Decisions
-from storage.held_pictures import Held, take_pictures
-from storage.held_rows import LOCAL
+from storage.feature_pool import SIZES, as_size
+from storage.held_pictures import Held, take_features, take_pictures
+from storage.held_rows import FEATURES, HELD, LOCAL
 from storage.ledger import StepOutput
 from storage.pools import held_pictures
 from storage.tables import table_hash
@@ -23,14 +24,16 @@ OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "
 def fetch_images(run: Run, before: Records, rule: Rule) -> None:
     """Fetch or take what is not recorded yet; records are durable shard by shard."""
     urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
-    is_local = pc.starts_with(urls, LOCAL)
-    local, web = urls.filter(is_local).to_pylist(), urls.filter(pc.invert(is_local)).to_pylist()
+    local, features = (urls.filter(pc.starts_with(urls, kind)).to_pylist() for kind in (LOCAL, FEATURES))
+    web = urls.filter(pc.invert(pc.match_substring_regex(urls, HELD))).to_pylist()
     plain = DownloadRule(**_plain(rule))
     if local:
         with run.progress.bar("taking pictures", len(local)) as advance:
             folder = run.workspace.downloads
             take_pictures(local, partial(_held, run), plain, folder=folder, threads=run.processes, progress=advance)
-    if local and not web:
+    if features:
+        take_features(features, folder=run.workspace.downloads)
+    if not web:
         return
     with run.progress.bar("downloading", len(web)) as advance:
         download_images(
@@ -74,7 +77,21 @@ def judge_downloads(run: Run, before: Records, _rule: Rule) -> StepOutput:
     ).to_table(pairs["uid"])
     for name in (*OBSERVED, "evidence"):
         decisions = decisions.append_column(name, rows[name])
+    decisions = _with_told_sizes(run, before, pairs["url"], decisions)
     return StepOutput(decisions=decisions)
+
+
+def _with_told_sizes(run: Run, before: Records, urls: pa.ChunkedArray, decisions: pa.Table) -> pa.Table:
+    """The decisions, with the sizes that the pool tells where only features are there and nothing was observed."""
+    only_features = pc.starts_with(urls, FEATURES)
+    if not pc.any(only_features).as_py():
+        return decisions
+    for name in SIZES:
+        if any(name in record.columns for record in before):
+            told = as_size(run.ledger.alive(before, [name])[name])
+            column = pc.if_else(only_features, told, decisions[name])
+            decisions = decisions.set_column(decisions.column_names.index(name), name, column)
+    return decisions
 
 
 def _plain(rule: Rule) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from curation.decisions import Decisions
 from features import to_unit_rows
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
+from storage.pools import PoolError, held_features
 from storage.samples import Samples
 from storage.web import read_images
 from tasks.encoders import CHUNK, encoder_identity, encoder_of, open_encoder, text_rows
@@ -36,6 +37,7 @@ def store_images(run: Run, image_ids: list[str]) -> int:
     """Encode and store the pictures that have no features yet; how many there were."""
     encoder = open_encoder(run)
     store = FeatureStore(run.workspace, encoder.identity, "images")
+    _take_features(run, store, encoder.dimension, set(store.missing(image_ids)))
     missing = store.missing(image_ids)
     with run.progress.bar("encoding pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
@@ -43,6 +45,20 @@ def store_images(run: Run, image_ids: list[str]) -> int:
             images = list(read_images(run.workspace.downloads, some))
             store.append(some, *to_unit_rows(encoder.encode_images(images, progress=advance)))
     return len(missing)
+
+
+def _take_features(run: Run, store: FeatureStore, dimension: int, wanted: set[str]) -> None:
+    """Store what pools of features hold of the pictures `wanted`, whose ids are hashes of these features."""
+    for source in run.sources:
+        for rows in held_features(source) if wanted else ():
+            if rows.vectors.shape[1] != dimension:
+                raise PoolError(
+                    f"`vector` must be features of the recipe's encoder, of {dimension} numbers; got "
+                    f"{rows.vectors.shape[1]} in `{source.path}`. Name the encoder that made them in `features`."
+                )
+            places = {one: at for at, one in enumerate(rows.ids.to_pylist()) if one in wanted}
+            store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]))
+            wanted -= set(places)
 
 
 @task(task_run_name="extract features", cache_policy=NO_CACHE, persist_result=False)

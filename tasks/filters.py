@@ -11,7 +11,7 @@ from curation.decisions import Decisions, first_of
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.fingerprints import measure_fingerprints
 from storage.ledger import StepOutput
-from storage.web import read_images
+from storage.web import read_images, without_bytes
 from tasks.lookups import LOOKUPS, lookup_hashes
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
@@ -59,11 +59,12 @@ def _judge(run: Run, before: Records, rule: Rule, known: Mapping[str, Filter]) -
 
 
 def _fingerprints(run: Run, image_ids: pa.Array) -> pa.Table:
-    """One row per picture: image_id, and what measure_fingerprints gives."""
-    ids = image_ids.to_pylist()
+    """One row per picture whose bytes are there: image_id, and what measure_fingerprints gives."""
+    bare = without_bytes(run.workspace.downloads)
+    ids = image_ids.filter(pc.invert(pc.is_in(image_ids, bare))).to_pylist()
     tables = []
     with run.progress.bar("fingerprints", len(ids)) as advance:
-        for start in range(0, len(ids), BATCH):
+        for start in range(0, max(len(ids), 1), BATCH):
             some = ids[start : start + BATCH]
             table = measure_fingerprints(list(read_images(run.workspace.downloads, some)))
             tables.append(table.append_column("image_id", pa.array(some, pa.string())))

@@ -6,7 +6,7 @@ makes observations durable, `worker` runs img2dataset's downloader in a process,
 """
 
 from storage.web.download import DownloadSummary, download_images
-from storage.web.images import read_image_bytes, read_images
+from storage.web.images import read_image_bytes, read_images, without_bytes
 from storage.web.rule import DownloadRule
 from storage.web.shards import read_downloads
 
@@ -17,4 +17,5 @@ __all__ = [
     "read_downloads",
     "read_image_bytes",
     "read_images",
+    "without_bytes",
 ]

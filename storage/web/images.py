@@ -30,6 +30,13 @@ def read_images(folder: Path, image_ids: Sequence[str]) -> Iterator[bytes]:
     return read_image_bytes(folder, places.take(pa.array(at)))
 
 
+def without_bytes(folder: Path) -> pa.Array:
+    """The ids of kept pictures of which only features are there."""
+    records = read_downloads(folder, ["image_id", "tar", "verdict"])
+    bare = pc.and_(pc.equal(records["verdict"], "kept"), pc.is_null(records["tar"]))
+    return records["image_id"].filter(bare).combine_chunks()
+
+
 def read_image_bytes(folder: Path, records: pa.Table) -> Iterator[bytes]:
     """Yield the original bytes of each record (columns tar, offset, size), in the order of the rows.
 
@@ -68,7 +75,7 @@ def _read_range(folder: Path, opened: dict[str, int], tar: str | None, offset: i
 def _places(folder: Path, _shards: tuple[str, ...]) -> tuple[pa.Table, npt.NDArray[np.bytes_]]:
     """Where each picture lies (tar, offset, size) and, in the same order, its id; read anew when shards were added."""
     records = read_downloads(folder, ["image_id", "tar", "offset", "size", "verdict"])
-    kept = records.filter(pc.equal(records["verdict"], "kept"))
+    kept = records.filter(pc.and_(pc.equal(records["verdict"], "kept"), pc.is_valid(records["tar"])))
     ids = np.asarray(kept["image_id"].to_pylist(), dtype="S64")
     known, first = np.unique(ids, return_index=True)
     return kept.select(["tar", "offset", "size"]).take(pa.array(first)), known

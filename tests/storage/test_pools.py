@@ -168,7 +168,7 @@ def test_the_three_kinds_read_the_same_rows(tmp_path, rows):
         (
             lambda p: p.write_bytes(b"x"),
             {"kind": "tar"},
-            r"`kind` must be one of csv, folder, jsonl, parquet, webdataset; got `tar`",
+            r"`kind` must be one of csv, features, folder, jsonl, parquet, webdataset; got `tar`",
         ),
         (lambda p: p.write_bytes(b"\x1f\x8b bad"), {"kind": "csv", "url": "link"}, r"`url` must name a column"),
     ],
