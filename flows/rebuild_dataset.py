@@ -11,7 +11,7 @@ from flows.recipe_steps import content_of, steps_of
 from storage.ledger import StepRecord
 from tasks.features import extract_features
 from tasks.publish import publish_build
-from tasks.step import run_step
+from tasks.step import check_ready, run_step
 
 
 @flow(name="rebuild-dataset", flow_run_name="rebuild {recipe}", persist_result=False)
@@ -35,7 +35,9 @@ def rebuild_dataset(
         chosen, root=root, processes=processes, retry_failed=retry_failed, replay_from=replay_from, quiet=quiet
     ) as run:
         records: tuple[StepRecord, ...] = ()
-        for step, rule in steps_of(chosen, limit=limit):
+        steps = steps_of(chosen, limit=limit)
+        check_ready(run, steps)
+        for step, rule in steps:
             records = (*records, run_step(run, step, records, rule))
         manifest = publish_build(
             run,

@@ -18,7 +18,7 @@ from curation.fingerprints import COLOUR_BYTES
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from tasks.encoders import encoder_identity, encoder_of
-from tasks.references import References, read_references, references_hash
+from tasks.references import References, check_references, read_references, references_hash
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -97,4 +97,9 @@ def _model(run: Run, rule: Rule) -> str | None:
     return None if rule["semantic"] is None else encoder_of(run, rule)
 
 
-DECONTAMINATE = Step(name="decontaminate", compute=decontaminate, inputs=_hashes, model=_model)
+def _check_ready(run: Run, rule: Rule) -> None:
+    for where in rule["sets"].values():
+        check_references(run, where)
+
+
+DECONTAMINATE = Step(name="decontaminate", compute=decontaminate, inputs=_hashes, model=_model, ready=_check_ready)

@@ -10,7 +10,7 @@ from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from tasks.concepts import record_named
 from tasks.encoders import encoder_identity, encoder_of
-from tasks.references import read_references, references_hash
+from tasks.references import check_references, read_references, references_hash
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -55,4 +55,10 @@ def _target(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
     return {"target": references_hash(run, rule["target"])}
 
 
-IMAGE_BASED = Step(name="image_based", compute=keep_target_clusters, inputs=_target, model=encoder_of, seeded=True)
+def _check_ready(run: Run, rule: Rule) -> None:
+    check_references(run, rule["target"])
+
+
+IMAGE_BASED = Step(
+    name="image_based", compute=keep_target_clusters, inputs=_target, model=encoder_of, ready=_check_ready, seeded=True
+)

@@ -65,6 +65,13 @@ def references_hash(run: Run, where: str) -> str:
     return digest.hexdigest()
 
 
+def check_references(run: Run, where: str) -> None:
+    """Raise InputError where there is nothing that could be read; nothing is."""
+    path = Path(run.locate(where))
+    if not is_feature_file(path):
+        read_pictures(path)
+
+
 def _of_features(run: Run, path: Path) -> References:
     found = read_feature_rows(path)
     n, d = found.rows.shape

@@ -157,5 +157,10 @@ def _hashes(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
     }
 
 
+def _check_ready(run: Run, rule: Rule) -> None:
+    _model(run, rule)
+    _hashes(run, (), rule)
+
+
 BLOCK_DOMAINS = Step(name="block_domains", compute=block_domains, inputs=_hashes)
-SAFETY = Step(name="safety", compute=check_safety, inputs=_hashes, model=_model)
+SAFETY = Step(name="safety", compute=check_safety, inputs=_hashes, model=_model, ready=_check_ready)

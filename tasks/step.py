@@ -30,6 +30,10 @@ def _no_model(_run: Run, _rule: Rule) -> str | None:
     return None
 
 
+def _nothing_to_check(_run: Run, _rule: Rule) -> None:
+    return None
+
+
 def _nothing_to_observe(_run: Run, _before: Records, _rule: Rule) -> None:
     return None
 
@@ -43,6 +47,7 @@ class Step:
         what was recorded.
     inputs: content hashes of what it reads besides the steps before it (files, observations).
     model: identity of the model that it uses.
+    ready: raises where files or packages that it needs are not there; asked before the first step runs.
     seeded: True where it draws.
     version: raise it whenever the same inputs would now give another result.
     """
@@ -53,6 +58,7 @@ class Step:
     observe: Callable[[Run, Records, Rule], None] = _nothing_to_observe
     inputs: Callable[[Run, Records, Rule], dict[str, str]] = _no_inputs
     model: Callable[[Run, Rule], str | None] = _no_model
+    ready: Callable[[Run, Rule], None] = _nothing_to_check
     seeded: bool = False
 
     def spec(self, run: Run, before: Records, rule: Rule) -> StepSpec:
@@ -65,6 +71,12 @@ class Step:
             model=self.model(run, rule),
             seed=run.seed if self.seeded else None,
         )
+
+
+def check_ready(run: Run, steps: Sequence[tuple[Step, Rule]]) -> None:
+    """Raise where something is not there that a step will need: sooner than after hours of downloads."""
+    for step, rule in steps:
+        step.ready(run, rule)
 
 
 @task(task_run_name="{step.name}", cache_policy=NO_CACHE, persist_result=False)

@@ -9,6 +9,7 @@ from picture_pool import ColourEncoder, commit, picture, pool_record
 from storage.errors import InputError
 from tasks.decontaminate import DECONTAMINATE
 from tasks.run import Run
+from tasks.step import check_ready
 
 LIMITS = {"perceptual": 8, "semantic": None, "colour": 22.0}
 GREEN, BLUE = (150, 240, 160), (150, 160, 240)
@@ -96,6 +97,12 @@ def test_a_set_without_a_picture_is_refused(run, record, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(InputError, match="got none of 1"):
         commit(run, DECONTAMINATE, [record], LIMITS | {"sets": {"val": str(tmp_path)}})
+
+
+def test_a_set_that_is_not_there_is_told_before_the_first_step(run, tmp_path):
+    (tmp_path / "a.png").write_bytes(picture(GREEN))
+    with pytest.raises(InputError, match="got `/nowhere`"):
+        check_ready(run, [(DECONTAMINATE, LIMITS | {"sets": {"val": str(tmp_path), "b": "/nowhere"}})])
 
 
 def test_the_key_follows_the_content_of_the_sets(run, record, held_out):

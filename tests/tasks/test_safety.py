@@ -7,10 +7,13 @@ import pytest
 from picture_pool import commit, picture, pool_record
 
 from curation.fingerprints import measure_fingerprints
+from features.errors import WeightsUnavailableError
+from features.safety_detector import SafetyDetector
 from storage.errors import InputError
 from tasks.deduplicate import DEDUPLICATE_PERCEPTUAL
 from tasks.run import Run
 from tasks.safety import BLOCK_DOMAINS, SAFETY
+from tasks.step import check_ready
 
 GREEN, BLUE = (150, 240, 160), (150, 160, 240)
 PICTURES = {
@@ -116,6 +119,13 @@ def test_the_key_follows_the_content_of_a_list(run, records, tmp_path):
     assert BLOCK_DOMAINS.spec(run, records, rule).key != before
 
 
-def test_a_list_that_is_not_there_is_refused(run, records):
+def test_a_list_that_is_not_there_is_told_before_the_first_step(run):
     with pytest.raises(InputError, match="No such file"):
-        commit(run, BLOCK_DOMAINS, records, {"domains": ["/nowhere"]})
+        check_ready(run, [(SAFETY, NOTHING | {"looks": ["/nowhere"]})])
+
+
+def test_a_detector_that_is_not_installed_is_told_before_the_first_step(run, monkeypatch):
+    monkeypatch.setattr("tasks.safety._detector", SafetyDetector)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(WeightsUnavailableError, match=r"evenly\[safety\]"):
+        check_ready(run, [(SAFETY, NOTHING | {"detector": {"threshold": 0.25, "classes": ["X"]}})])
