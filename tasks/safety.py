@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,7 +15,7 @@ from curation.safety import Unsafe, judge_unsafe, measure_unsafe
 from features.safety_detector import SafetyDetector
 from storage.blocklists import Blocklist, host_of, read_domains, read_file_hashes, read_look_hashes
 from storage.ledger import StepOutput
-from storage.web import read_images
+from storage.web import read_images, without_bytes
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -42,7 +43,7 @@ def check_safety(run: Run, before: Records, rule: Rule) -> StepOutput:
     if rule["detector"] is not None:
         unsafe = _unsafe_rule(rule)
         ids = pairs["image_id"].combine_chunks()
-        values, names = _detect(run, ids.unique().to_pylist(), unsafe)
+        values, names = _detect(run, ids.unique(), unsafe)
         at = pc.index_in(ids, ids.unique())
         columns = {"unsafe_score": values.take(at), "unsafe_class": names.take(at)}
         decided.append(judge_unsafe(columns["unsafe_score"], unsafe))
@@ -116,10 +117,14 @@ def _judge_urls(name: str, table: pa.Table, found: Blocklist) -> Decisions:
     return judge_hosts(hosts, found.entries, found.sha256)
 
 
-def _detect(run: Run, image_ids: list[str], rule: Unsafe) -> tuple[pa.Array, pa.Array]:
+def _detect(run: Run, image_ids: pa.Array, rule: Unsafe) -> tuple[pa.Array, pa.Array]:
+    """Scores and classes of pictures; null for those of which only features are there."""
     detector = _detector()
-    with run.progress.bar("looking for unsafe pictures", len(image_ids)) as advance:
-        scores = detector.scores(read_images(run.workspace.downloads, image_ids), progress=advance)
+    bare = pc.is_in(image_ids, without_bytes(run.workspace.downloads)).to_numpy(zero_copy_only=False)
+    held = image_ids.filter(pa.array(~bare)).to_pylist()
+    scores = np.full((len(image_ids), len(detector.classes)), np.nan, np.float32)
+    with run.progress.bar("looking for unsafe pictures", len(held)) as advance:
+        scores[~bare] = detector.scores(read_images(run.workspace.downloads, held), progress=advance)
     return measure_unsafe(scores, detector.classes, rule)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from picture_pool import commit, picture, pool_record
 
@@ -92,13 +93,16 @@ def test_what_the_detector_says_is_stored_with_its_class_and_counted(run, record
                 [[0.9, 0.7 if one in (PICTURES["c"], PICTURES["d"]) else 0.1] for one in images], np.float32
             )
 
-    by_id = {hashlib.sha256(content).hexdigest(): content for content in PICTURES.values()}
+    by_name = {uid: hashlib.sha256(content).hexdigest() for uid, content in PICTURES.items()}
+    by_id = {by_name[uid]: content for uid, content in PICTURES.items()}
     monkeypatch.setattr("tasks.safety.read_images", lambda _folder, ids: (by_id[one] for one in ids))
+    monkeypatch.setattr("tasks.safety.without_bytes", lambda _folder: pa.array([by_name["b"]]))
     monkeypatch.setattr("tasks.safety._detector", Detector)
     step = commit(run, SAFETY, records, NOTHING | {"detector": {"threshold": 0.7, "classes": ["BLUE"]}})
-    assert reasons(run, step) == {"a": "", "b": "", "c": "unsafe", "d": "unsafe"}
+    assert reasons(run, step) == {"a": "", "b": "not_measured", "c": "unsafe", "d": "unsafe"}
+    assert step.counts["failed"] == 1
     stored = run.ledger.decisions(step, ["unsafe_score", "unsafe_class", "value"]).to_pylist()
-    assert [row["unsafe_score"] for row in stored] == [0.1, 0.1, 0.7, 0.7]
+    assert [row["unsafe_score"] for row in stored] == [0.1, None, 0.7, 0.7]
     assert stored[2] == {"unsafe_score": 0.7, "unsafe_class": "BLUE", "value": 0.7}
     assert step.notes == {"unsafe_classes": {"BLUE": 2}}
     assert step.model == "blue is unsafe"
