@@ -220,4 +220,4 @@ def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _write_beside(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
     schema = table.schema.with_metadata({KEY: canonical_json(facts)})
     with replacing(path) as stream:
-        pq.write_table(table.cast(schema), stream, compression="zstd", store_schema=False)
+        pq.write_table(table.cast(schema), stream, compression="zstd")

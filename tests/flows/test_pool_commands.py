@@ -45,3 +45,43 @@ def test_what_cannot_be_matched_is_one_line_and_a_usage_error(evenly, pool, opti
     status, printed, told = match(evenly, pool, *options)
     assert (status, printed) == (2, "")
     assert told.startswith(error)
+
+
+def balanced(evenly, folder, *options):
+    return evenly("balance", folder / "matches.parquet", "--out", folder / "balanced.parquet", *options)
+
+
+def test_balance_says_what_stays_and_explains_a_row(evenly, pool):
+    match(evenly, pool)
+    status, printed, _ = balanced(evenly, pool, "--t", "5")
+    assert status == 0
+    assert "balance_draw" in printed
+    status, printed, _ = balanced(evenly, pool, "--t", "5", "--json")
+    facts = json.loads(printed)
+    assert facts["reused"]
+    assert (facts["rows"], facts["seed"], facts["languages"][0]["t"]) == (40, 1, 5)
+    status, printed, _ = balanced(evenly, pool, "--explain", "0")
+    assert status == 0
+    assert "black dog" in printed
+    assert "the same" in printed
+    status, printed, _ = balanced(evenly, pool, "--replay", "3", "--json")
+    assert json.loads(printed)[0]["reason"] == "missing_caption"
+    status, _, told = balanced(evenly, pool, "--explain", "99")
+    assert status == 1
+    assert told.startswith("evenly: a row must be named `99`")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ((), "evenly: balance needs exactly one of t, tail_share, target; got none."),
+        (("--t", "-1"), "evenly: `t` must be above 0; got -1.0."),
+        (("--t", "5", "--law", "v3"), "evenly: `law` must be one of v1, v2; got 'v3'."),
+        (("--t", "5", "--per-language"), "evenly: thresholds per language need matches with languages."),
+    ],
+)
+def test_what_cannot_be_balanced_is_one_line_and_a_usage_error(evenly, pool, options, error):
+    match(evenly, pool)
+    status, printed, told = balanced(evenly, pool, *options)
+    assert (status, printed) == (2, "")
+    assert told.startswith(error)

@@ -1,0 +1,68 @@
+"""What balancing decided of each row of a pool, as one Parquet file with the rule and its results."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import DamagedError, InputError
+from storage.pool_matches import stamped_writer
+from storage.records import canonical_json, replacing
+from storage.tables import first_line
+
+SCHEMA = 1
+BALANCED = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("p_keep", pa.float64()),
+        ("kept", pa.bool_()),
+        ("reason", pa.string()),
+        ("deciding", pa.int32()),
+        ("draw", pa.float64()),
+    ]
+)
+_KEY = b"evenly.balanced"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BalancedFile:
+    """A file that `write_balanced` wrote; facts: what it says of itself."""
+
+    path: Path
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, path: Path) -> "BalancedFile":
+        """Open `path`. Raises InputError where it is no such file."""
+        if not path.is_file():
+            raise InputError(f"`out` must be a file to explain; got `{path}`. Run `evenly balance` first.")
+        try:
+            found = json.loads((pq.read_metadata(path).metadata or {}).get(_KEY, b"null"))
+        except (OSError, ValueError) as error:  # pyarrow's errors are among them
+            raise InputError(
+                f"`out` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."
+            ) from None
+        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+            raise InputError(f"`out` must be what `evenly balance` wrote; got another file at `{path}`. Mend it.")
+        return cls(path=path, facts=found)
+
+    def groups(self) -> Iterator[pa.Table]:
+        """The row groups in order: those of the matches. Raises DamagedError where they cannot be read."""
+        try:
+            with pq.ParquetFile(self.path) as file:
+                for number in range(file.num_row_groups):
+                    yield file.read_row_group(number).cast(BALANCED)
+        except (OSError, ValueError) as error:  # pyarrow's errors are among them
+            raise DamagedError(f"`{self.path}` must be readable; {first_line(error)}. Balance again.") from None
+
+
+def write_balanced(path: Path, tables: Iterable[pa.Table], facts: Callable[[], Mapping[str, Any]]) -> None:
+    """Write tables of BALANCED, a row group each, then `facts`, asked for at the end; the file appears whole."""
+    with replacing(path) as stream, stamped_writer(stream, BALANCED, ["reason"]) as writer:
+        for table in tables:
+            writer.write_table(table)
+        writer.add_key_value_metadata({_KEY: canonical_json({**facts(), "schema": SCHEMA})})
