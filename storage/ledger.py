@@ -57,7 +57,10 @@ class StepOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
-    """One finished step run, as recorded."""
+    """One finished step run, as recorded.
+
+    work: rows `computed` and `reused` where an earlier run's were taken over, else empty; no part of any hash.
+    """
 
     key: str
     name: str
@@ -77,18 +80,20 @@ class StepRecord:
     started: str
     ended: str
     flow_run_id: str | None
+    work: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StepRecord":
-        """Read back what `asdict` gave; unknown fields are an error."""
-        return cls(**{item.name: value[item.name] for item in fields(cls)})
+        """Read back what `asdict` gave; records from before there was `work` have none."""
+        return cls(**{item.name: value[item.name] for item in fields(cls) if item.name != "work" or "work" in value})
 
 
 class Ledger:
-    """Step records and their tables in one workspace."""
+    """Step records and their tables in one workspace; with `only`, no pairs but these uids are `alive`."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, only: pa.Array | None = None) -> None:
         self.workspace = workspace
+        self.only = only
 
     def find(self, key: str) -> StepRecord | None:
         """The finished run with this key, or None."""
@@ -108,6 +113,7 @@ class Ledger:
         uids: pa.Array | None,
         started: datetime,
         flow_run_id: str | None = None,
+        work: Mapping[str, int] | None = None,
     ) -> StepRecord:
         """Store `output` and acknowledge it; the record that is then in force (another writer's, if it was first).
 
@@ -137,6 +143,7 @@ class Ledger:
             started=started.isoformat(),
             ended=datetime.now(UTC).isoformat(),
             flow_run_id=flow_run_id,
+            work=work or {},
         )
         create_record(self._record_path(spec.key), asdict(record))
         return StepRecord.from_json(read_record(self._record_path(spec.key)))
@@ -159,6 +166,8 @@ class Ledger:
         deciding = [record for record in records if "decisions" in record.hashes]
         last = self.decisions(deciding[-1], ["uid", "verdict"])
         uids = last.filter(pc.equal(last["verdict"], "kept"))["uid"].combine_chunks()
+        if self.only is not None:
+            uids = uids.filter(pc.is_in(uids, self.only))
         found: dict[str, pa.Array] = {"uid": uids}
         wanted = [name for name in columns if name != "uid"]
         for record in reversed(deciding):

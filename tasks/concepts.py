@@ -68,7 +68,7 @@ def match_concepts(run: Run, before: Records, rule: Rule) -> StepOutput:
 
 def match_again(run: Run, before: Records, rule: Rule) -> StepOutput:
     """Match the captions that were chosen; pairs whose caption did not change match as before."""
-    column = "chosen_caption" if any("chosen_caption" in record.columns for record in before) else "caption"
+    column = _chosen(before)
     pairs = run.ledger.alive(before, [column])
     matches = _matches(run, pairs, column, read_concepts(run.locate(rule["metadata"])), rule)
     found = matches["entries"].combine_chunks().value_lengths()
@@ -104,6 +104,15 @@ def _identity(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
     return {"metadata": read_concepts(run.locate(rule["metadata"])).identity}
 
 
-MATCH_CONCEPTS = Step(name="match_concepts", compute=match_concepts, inputs=_identity)
+def _chosen(before: Records) -> str:
+    """The column of the captions that were chosen, or of the given ones where none were."""
+    return "chosen_caption" if any("chosen_caption" in record.columns for record in before) else "caption"
+
+
+MATCH_CONCEPTS = Step(
+    name="match_concepts", compute=match_concepts, inputs=_identity, reads=lambda _before, _rule: ["caption"]
+)
 COUNT_CONCEPTS = Step(name="count_concepts", compute=count_concepts)
-MATCH_AGAIN = Step(name="match_again", compute=match_again, inputs=_identity)
+MATCH_AGAIN = Step(
+    name="match_again", compute=match_again, inputs=_identity, reads=lambda before, _rule: [_chosen(before)]
+)

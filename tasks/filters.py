@@ -42,8 +42,7 @@ def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
 def _judge(run: Run, before: Records, rule: Rule, known: Mapping[str, Filter]) -> StepOutput:
     rules = {name: known[name].rule(**rule[name]) for name in known if name in rule}
     lookups = {name: LOOKUPS[name](run, one) for name, one in rules.items() if known[name].lookup}
-    columns = sorted({column for name in rules for column in known[name].columns})
-    batch = run.ledger.alive(before, columns)
+    batch = run.ledger.alive(before, _columns(rule, known))
     decided: list[Decisions] = [Decisions.keep_all(batch.num_rows)]
     values: dict[str, pa.Array] = {}
     for name, one in rules.items():
@@ -72,5 +71,17 @@ def _fingerprints(run: Run, image_ids: pa.Array) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-CHECK_TEXTS = Step(name="check_texts", compute=check_texts, inputs=lookup_hashes)
-CHECK_IMAGES = Step(name="check_images", compute=check_images)
+def _text_columns(_before: Records, rule: Rule) -> list[str]:
+    return _columns(rule, TEXT_FILTERS)
+
+
+def _image_columns(_before: Records, rule: Rule) -> list[str]:
+    return sorted({"image_id", *_columns(rule, IMAGE_FILTERS)})
+
+
+def _columns(rule: Rule, known: Mapping[str, Filter]) -> list[str]:
+    return sorted({column for name in known if name in rule for column in known[name].columns})
+
+
+CHECK_TEXTS = Step(name="check_texts", compute=check_texts, inputs=lookup_hashes, reads=_text_columns)
+CHECK_IMAGES = Step(name="check_images", compute=check_images, reads=_image_columns)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from storage.ledger import Ledger
 from storage.pools import LabelFile, PoolSource
 from storage.workspace import Workspace
@@ -73,7 +75,7 @@ class LabelColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run in one workspace."""
+    """One run in one workspace. `only`: the uids that a step judges where an earlier run judged the others."""
 
     workspace: Workspace
     seed: int
@@ -88,11 +90,12 @@ class Run:
     sources: tuple[PoolSource, ...] = ()
     labels: LabelFile | LabelColumns | None = None
     progress: Progress = field(default_factory=Progress)
+    only: pa.Array | None = None
 
     @property
     def ledger(self) -> Ledger:
         """The ledger of the workspace."""
-        return Ledger(self.workspace)
+        return Ledger(self.workspace, only=self.only)
 
     def locate(self, path: str) -> str:
         """Replace `{root}` by the workspace's folder and `{cache}` by the cache's."""

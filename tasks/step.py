@@ -1,7 +1,7 @@
 """One step, run as a Prefect task: found in the ledger where its result is there, else computed and committed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from storage.ledger import StepOutput, StepRecord, StepSpec
+from tasks.row_reuse import find_reusable, joined
 from tasks.run import Run
 
 
@@ -49,6 +50,8 @@ class Step:
     model: identity of the model that it uses.
     ready: raises where files or packages that it needs are not there; asked before the first step runs.
     seeded: True where it draws.
+    reads: the columns of a row that its verdict depends on, of the records before and the rule; None where rows depend
+        on each other. With it, rows that an earlier run judged are taken over.
     version: raise it whenever the same inputs would now give another result.
     """
 
@@ -60,6 +63,7 @@ class Step:
     model: Callable[[Run, Rule], str | None] = _no_model
     ready: Callable[[Run, Rule], None] = _nothing_to_check
     seeded: bool = False
+    reads: Callable[[Records, Rule], Sequence[str]] | None = None
 
     def spec(self, run: Run, before: Records, rule: Rule) -> StepSpec:
         """Everything that the result depends on."""
@@ -89,13 +93,24 @@ def run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
     if found is not None:
         run.progress.say(f"{step.name:<24} reused    {summarise(found)}")
         return _some_left(found)
-    output = step.compute(run, before, rule)
+    output, work = _computed(run, step, spec, before, rule)
     record = run.ledger.commit(
-        spec, output, uids=_uids_before(run, before, output), started=started, flow_run_id=flow_run.id
+        spec, output, uids=_uids_before(run, before, output), started=started, flow_run_id=flow_run.id, work=work
     )
     seconds = (datetime.now(UTC) - started).total_seconds()
-    run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise(record)}")
+    again = f" [{work['computed']:,} rows computed, {work['reused']:,} reused]" if work else ""
+    run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise(record)}{again}")
     return _some_left(record)
+
+
+def _computed(run: Run, step: Step, spec: StepSpec, before: Records, rule: Rule) -> tuple[StepOutput, dict[str, int]]:
+    """The output of a step for all its rows, and how many were computed and taken over, where some were."""
+    reusable = None if step.reads is None else find_reusable(run.ledger, spec, before, step.reads(before, rule))
+    if reusable is None:
+        return step.compute(run, before, rule), {}
+    some_left = len(reusable.left) > 0
+    fresh = step.compute(replace(run, only=reusable.left), before, rule) if some_left else None
+    return joined(run.ledger, reusable, fresh), reusable.work
 
 
 def summarise(record: StepRecord) -> str:

@@ -1,0 +1,100 @@
+"""What a step need not judge again: rows that an earlier run of it judged with the same input.
+
+A step that names what it `reads` judges each row by itself, so the verdict of a row whose columns are the same stands.
+Only the other rows are computed; put together, the tables equal those of a run over all rows to the bit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reusable:
+    """An earlier run, and the rows of now: those whose verdicts it gives, and those that are `left` to compute."""
+
+    record: StepRecord
+    same: pa.Array
+    left: pa.Array
+
+    @property
+    def work(self) -> dict[str, int]:
+        """How many rows are computed and how many are taken over."""
+        return {"computed": len(self.left), "reused": len(self.same)}
+
+
+def find_reusable(
+    ledger: Ledger, spec: StepSpec, before: Sequence[StepRecord], reads: Sequence[str]
+) -> Reusable | None:
+    """The newest run of the same step by the same rule after the same steps, with at least one row in common."""
+    rows = None
+    for record in sorted(ledger.records(spec.name), key=lambda found: found.ended, reverse=True):
+        earlier = _before(ledger, record, spec, before)
+        if earlier is None:
+            continue
+        rows = ledger.alive(before, reads) if rows is None else rows
+        same = _same_rows(rows, ledger.alive(earlier, reads), reads)
+        if pc.any(same).as_py():
+            uids = rows["uid"].combine_chunks()
+            return Reusable(record=record, same=uids.filter(same), left=uids.filter(pc.invert(same)))
+    return None
+
+
+def joined(ledger: Ledger, reusable: Reusable, fresh: StepOutput | None) -> StepOutput:
+    """The output for all rows: `fresh` for those that were left (None: none were), the earlier run's for the others.
+
+    Tables with a column uid hold rows of pairs and are put together; others are the same for every row.
+    """
+    tables = {name: _taken_over(ledger, reusable, name) for name in reusable.record.hashes}
+    notes = reusable.record.notes
+    if fresh is not None:
+        notes = fresh.notes
+        made = dict(fresh.tables) | ({} if fresh.decisions is None else {"decisions": fresh.decisions})
+        tables = {name: _merged(tables[name], table) for name, table in made.items()}
+    decisions = tables.pop("decisions", None)
+    return StepOutput(decisions=decisions, tables=tables, notes=notes)
+
+
+def _before(
+    ledger: Ledger, record: StepRecord, spec: StepSpec, before: Sequence[StepRecord]
+) -> list[StepRecord] | None:
+    """The records that `record` came after, in order; None where it is no run of `spec` but for the rows."""
+    fields = ("name", "version", "rule", "model", "seed")
+    steps = {one.name for one in before}
+    if any(getattr(record, name) != getattr(spec, name) for name in fields) or set(record.inputs) != set(spec.inputs):
+        return None
+    if any(record.inputs[name] != value for name, value in spec.inputs.items() if name not in steps):
+        return None
+    found = [_with_output(ledger, one.name, record.inputs) for one in before]
+    return None if None in found else [one for one in found if one is not None]
+
+
+def _with_output(ledger: Ledger, name: str, inputs: Mapping[str, str]) -> StepRecord | None:
+    """Any run of the step with that output: equal hashes are equal tables."""
+    return next((record for record in ledger.records(name) if record.output_hash == inputs[name]), None)
+
+
+def _same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.BooleanArray:
+    """True for each of `rows` that stands in `earlier` with equal columns; nulls equal nulls."""
+    at = pc.index_in(rows["uid"].combine_chunks(), earlier["uid"].combine_chunks())
+    same = pc.is_valid(at)
+    for name in reads:
+        now, then = rows[name].combine_chunks(), earlier[name].combine_chunks().take(at)
+        equal = pc.fill_null(pc.equal(now, then), False)
+        same = pc.and_(same, pc.or_(equal, pc.and_(pc.is_null(now), pc.is_null(then))))
+    return same
+
+
+def _taken_over(ledger: Ledger, reusable: Reusable, name: str) -> pa.Table:
+    table = ledger.table(reusable.record, name)
+    return table.filter(pc.is_in(table["uid"], reusable.same)) if "uid" in table.column_names else table
+
+
+def _merged(earlier: pa.Table, fresh: pa.Table) -> pa.Table:
+    if "uid" not in fresh.column_names:
+        return fresh
+    return pa.concat_tables([earlier.cast(fresh.schema), fresh]).sort_by("uid")
