@@ -374,15 +374,13 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _features_fit(self) -> "Recipe":
-        given, twins = [one.encoder for one in self.sources if one.encoder is not None], self.curate.deduplicate
+        given = [one.encoder for one in self.sources if one.encoder is not None]
         chosen = EncoderName(model=self.features.model, pretrained=self.features.pretrained)
         other = next((one for one in given if one != chosen), None)
         if other is not None:
             raise ValueError(f"features of sources must be of the recipe's encoder {chosen}; got {other}")
-        if given and twins.semantic is not None and twins.colour is not None:
-            raise ValueError(
-                "deduplicate.colour must be null with sources of features: they have no colours to compare"
-            )
+        if given and (asked := _asks_for_bytes(self.curate)):
+            raise ValueError(f"sources of features hold no pictures: {', '.join(asked)} must be null or left out")
         return self
 
     @model_validator(mode="after")
@@ -394,6 +392,20 @@ class Recipe(Section):
         if shares and (len(shares) < len(self.sources) or abs(sum(shares) - 1) > _SHARES_WITHIN):
             raise ValueError(f"share must be given for every source and sum to 1; got {', '.join(map(str, shares))}")
         return self
+
+
+def _asks_for_bytes(curate: Curate) -> list[str]:
+    """The fields that would judge pictures by their bytes or colours, and so pass those that are not there."""
+    asked = []
+    for name in ("deduplicate", "decontaminate"):
+        section = getattr(curate, name)
+        if section is not None and section.semantic is not None and section.colour is not None:
+            asked.append(f"{name}.colour")
+    if curate.decontaminate is not None and curate.decontaminate.perceptual is not None:
+        asked.append("decontaminate.perceptual")
+    if curate.safety is not None:
+        asked += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
+    return asked
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -109,7 +109,7 @@ def test_a_file_that_is_no_recipe_is_one_clear_line(tmp_path, text):
             [{"kind": "features", "encoder": {"model": "ViT-B-32", "pretrained": "openai"}}],
             "features of sources must be of the recipe's encoder embedded; got ViT-B-32 (openai)",
         ),
-        ([{"kind": "features", "encoder": {"model": "embedded"}}], "deduplicate.colour must be null"),
+        ([{"kind": "features", "encoder": {"model": "embedded"}}], "hold no pictures: deduplicate.colour must be null"),
         ([{"name": "a", "weight": 1.5}], "weight"),
         ([{"name": "a/b"}], "name"),
     ],

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import StorageError
+from storage.pool_texts import joined
 from storage.pools import POOL_COLUMNS, LabelFile, PoolSource, read_captions, read_labels, read_pool, source_hash
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\n\x00"), max_size=30)
@@ -225,3 +226,14 @@ def test_labels_that_contradict_or_lack_a_column_are_refused(tmp_path, text, mes
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(StorageError, match=message):
         read_labels(LabelFile(file=str(tmp_path / "l.csv")))
+
+
+def test_a_column_that_is_text_in_one_pool_and_something_else_in_another_becomes_text():
+    tables = [
+        pa.table({"url": ["a"], "width": ["640"], "score": pa.array([1], pa.int32()), "tags": ["x"]}),
+        pa.table({"url": ["b"], "width": [320], "score": [0.5], "tags": [["y"]]}),
+        pa.table({"url": ["c"], "score": pa.array([None])}),
+    ]
+    assert joined(tables).to_pydict() == {
+        "url": ["a", "b", "c"], "width": ["640", "320", None], "score": [1.0, 0.5, None], "tags": ["x", '["y"]', None],
+    }  # fmt: skip
