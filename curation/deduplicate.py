@@ -96,7 +96,8 @@ def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
         forest = Forest(batch.num_rows)
         forest.add(*same, np.zeros(len(same[0])))
         codes = bits[firsts].reshape(-1, 1)
-        for some, others in colour_pairs(colours[firsts], rule.max_colour, codes, rule.max_distance):
+        grids = colours if len(firsts) == len(colours) else colours[firsts]
+        for some, others in colour_pairs(grids, rule.max_colour, codes, rule.max_distance):
             left, right = firsts[some], firsts[others]
             forest.add(left, right, hash_distances(bits, left, right))
         left, right = forest.edges()
