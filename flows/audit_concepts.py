@@ -1,0 +1,38 @@
+"""Audit how often the captions of a build or a pool name classes, and how often they mean them."""
+
+from dataclasses import replace
+from typing import Any
+
+from prefect import flow
+
+from flows.class_rules import payment_of
+from flows.opening import build_run, pool_of, workspace_run
+from flows.recipe import LanguageModel, Source
+from tasks.concept_audit import AUDIT_CONCEPTS, JUDGE_RELEVANCE
+from tasks.step import run_step
+
+
+@flow(name="audit-concepts", flow_run_name="audit concepts of {name}", persist_result=False)
+def audit_concepts(
+    name: str,
+    rule: dict[str, Any],
+    judging: dict[str, Any] | None = None,
+    llm: LanguageModel = LanguageModel(),  # noqa: B008 - frozen
+    pool: Source | None = None,
+    root: str | None = None,
+    quiet: bool = False,
+) -> list[str]:
+    """Count the names of `rule` (as flows/concept_auditing.py makes it) in the rule's build, or in `pool`.
+
+    With `judging`, a language model judges a sample of the captions. The keys of the step records, in order.
+    """
+    if rule["build"] is None:
+        run = workspace_run(root, quiet=quiet)
+        run = run if pool is None else replace(run, sources=(pool_of(run, pool),))
+    else:
+        run = build_run(rule["build"], root=root, quiet=quiet)
+    run = replace(run, payment=payment_of(llm))
+    counted = run_step(run, AUDIT_CONCEPTS, (), {"list": name, **rule})
+    if judging is None:
+        return [counted.key]
+    return [counted.key, run_step(run, JUDGE_RELEVANCE, (counted,), {"list": name, **judging}).key]
