@@ -69,10 +69,10 @@ class Forest:
 
 
 def components(n: int, left: Ints, right: Ints) -> Ints:
-    """Return the number (n,) of the component of each row; components are numbered by their first row."""
+    """Return the number (n,) of the component of each row."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     ones = np.ones(len(left), dtype=np.int8)
     _, labels = connected_components(coo_array((ones, (left, right)), shape=(n, n)).tocsr(), directed=False)
-    return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
+    return np.asarray(labels, dtype=np.int64)
