@@ -6,10 +6,13 @@ import sys
 # Samples keep the benchmarks of duplicates to about a minute each; run the files themselves for all of it.
 BENCHMARKS = {
     "caption_languages": [],
+    "concept_matching": [],
+    "incremental_rebuild": ["--texts", "50000"],
     "near_duplicates": ["--every", "10"],
     "semantic_duplicates": ["--rows", "20000", "200000"],
     "gda_fit": [],
     "tip_grid": [],
+    "describe_throughput": [],
 }
 
 
