@@ -8,6 +8,7 @@ paths relative to the list (Hugging Face's image folder). A picture that no list
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from storage.held_rows import LIMIT_TEXT, Beside, HeldRow, Place, hash_range, is_text, read_beside
@@ -31,6 +32,7 @@ _LISTS = {
 }
 _LIST_NAMES = ("captions", "metadata")
 _FILE_NAME = "file_name"
+_HASHES = 1 << 17  # that are remembered
 _BESIDE = frozenset({"txt", "json"})
 
 
@@ -155,8 +157,15 @@ def _text(path: Path, folder: Path) -> bytes | None:
 
 
 def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _content_hash(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=_HASHES)
+def _content_hash(path: Path, _changed: int, size: int, _file: int) -> str:
+    """Pools are read for their key, their rows and their pictures: bytes are hashed once, and again when taken."""
     with path.open("rb") as stream:
-        return hash_range(stream, 0, os.fstat(stream.fileno()).st_size)
+        return hash_range(stream, 0, size)
 
 
 def _ending(name: str) -> str:
