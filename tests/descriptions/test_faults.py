@@ -165,7 +165,7 @@ def test_the_end_of_the_budget_comes_after_all_that_is_under_way_is_stored(askin
 
 
 def slowly(answer):
-    return replace(answer, delay_s=0.02)
+    return replace(answer, delay_s=0.1)
 
 
 def test_a_budget_too_small_for_one_request_sends_none(asking):
@@ -204,6 +204,20 @@ def test_an_endpoint_that_is_given_up_loses_nothing_that_is_under_way(server, as
     outcomes = ask(client, question("a"), question("b"), question("bad"), question("c"))
     assert isinstance(outcomes[2], EndpointError)
     assert len(replies.records) == faults.asked.total()
+    assert client.counts.lost_attempts == 0
+
+
+def test_a_run_that_ends_early_receives_and_stores_first_what_is_under_way(server, asking, replies):
+    client, faults = asking(concurrency=4)
+
+    def answer(request, before):
+        refused = '"bad"' in request["messages"][0]["content"]
+        return server.failure(401) if refused else slowly(faults(request, before))
+
+    server.answer = answer
+    with pytest.raises(EndpointError, match="OPENAI_API_KEY"):
+        describe(parse_class_list("a\nb\nbad\nc", "pets"), methods=(Description(),), client=client)
+    assert len(replies.records) == faults.asked.total() == 3
     assert client.counts.lost_attempts == 0
 
 
