@@ -44,15 +44,16 @@ def _judge(run: Run, before: Records, rule: Rule, known: Mapping[str, Filter]) -
     lookups = {name: LOOKUPS[name](run, one) for name, one in rules.items() if known[name].lookup}
     batch = run.ledger.alive(before, _columns(rule, known))
     decided: list[Decisions] = [Decisions.keep_all(batch.num_rows)]
-    values: dict[str, pa.Array] = {}
+    columns: dict[str, pa.Array] = {}
     for name, one in rules.items():
         read: tuple[Any, ...] = ()
         if name in lookups:
             read, one = (lookups[name].content,), replace(one, sha256=lookups[name].sha256)  # noqa: PLW2901 - the same rule, filled in
-        values[f"{name}_value"] = measured = known[name].measure(batch, one, *read)
+        measured, more = known[name].measure_all(batch, one, *read)
+        columns |= {f"{name}_value": measured} | more
         decided.append(known[name].judge(measured, one))
     table = first_of(*decided).to_table(batch["uid"])
-    for name, column in values.items():
+    for name, column in columns.items():
         table = table.append_column(name, column)
     return StepOutput(decisions=table, notes={name: one.sha256 for name, one in lookups.items()})
 
@@ -83,5 +84,5 @@ def _columns(rule: Rule, known: Mapping[str, Filter]) -> list[str]:
     return sorted({column for name in known if name in rule for column in known[name].columns})
 
 
-CHECK_TEXTS = Step(name="check_texts", compute=check_texts, inputs=lookup_hashes, reads=_text_columns)
+CHECK_TEXTS = Step(name="check_texts", compute=check_texts, version=2, inputs=lookup_hashes, reads=_text_columns)
 CHECK_IMAGES = Step(name="check_images", compute=check_images, reads=_image_columns)

@@ -3,6 +3,7 @@
 `measure` takes a batch and a rule and returns one value per row, in order; `judge` takes these values and the rule
 and returns `Decisions`. Values are stored, so a threshold can move without measuring again. A filter with a `lookup` is
 also handed what the caller read for it (a list of words, WordNet), and its rule has a field `sha256` that names this.
+One that finds more than its value also has `measure_more`, whose columns are stored beside the value.
 A new filter is one file here, one line in a dict below, one test file and one row of docs/methods.md.
 """
 
@@ -17,7 +18,12 @@ from curation.filters.caption_blocklist import CaptionBlocklist, judge_blocklist
 from curation.filters.caption_boilerplate import CaptionBoilerplate, judge_boilerplate, measure_boilerplate
 from curation.filters.caption_characters import CaptionCharacters, judge_characters, measure_characters
 from curation.filters.caption_entities import CaptionEntities, judge_entities, measure_entities
-from curation.filters.caption_language import CaptionLanguage, judge_language, measure_language
+from curation.filters.caption_language import (
+    CaptionLanguage,
+    judge_language,
+    measure_language,
+    measure_languages,
+)
 from curation.filters.caption_length import CaptionLength, judge_caption_length, measure_caption_length
 from curation.filters.caption_repeats import CaptionRepeats, judge_repeats, measure_repeats
 from curation.filters.image_aspect import ImageAspect, judge_aspect, measure_aspect
@@ -29,6 +35,7 @@ class Filter:
     """A rule's class, the two functions that use it and the columns that `measure` reads.
 
     lookup: whether `measure` takes a third argument, which the caller reads as the rule says.
+    measure_more: takes what `measure` takes; returns its values as the column `value`, and further columns.
     """
 
     rule: type
@@ -36,6 +43,15 @@ class Filter:
     judge: Callable[[pa.Array, Any], Decisions]
     columns: tuple[str, ...]
     lookup: bool = False
+    measure_more: Callable[..., pa.Table] | None = None
+
+    def measure_all(self, batch: pa.Table, rule: object, *read: object) -> tuple[pa.Array, dict[str, pa.Array]]:
+        """Return the values of `measure`, and the further columns by name; none where it finds no more."""
+        if self.measure_more is None:
+            return self.measure(batch, rule, *read), {}
+        found = self.measure_more(batch, rule, *read)
+        columns = {name: found[name].combine_chunks() for name in found.column_names}
+        return columns.pop("value"), columns
 
 
 TEXT_FILTERS: dict[str, Filter] = {
@@ -49,7 +65,11 @@ TEXT_FILTERS: dict[str, Filter] = {
         rule=CaptionBoilerplate, measure=measure_boilerplate, judge=judge_boilerplate, columns=("caption",)
     ),
     "caption_language": Filter(
-        rule=CaptionLanguage, measure=measure_language, judge=judge_language, columns=("caption",)
+        rule=CaptionLanguage,
+        measure=measure_language,
+        judge=judge_language,
+        columns=("caption",),
+        measure_more=measure_languages,
     ),
     "caption_repeats": Filter(rule=CaptionRepeats, measure=measure_repeats, judge=judge_repeats, columns=("caption",)),
     "caption_blocklist": Filter(

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -62,10 +61,24 @@ def measure_language(batch: pa.Table, rule: CaptionLanguage) -> pa.Array:
 
     Above 0.5 a wanted language is the likeliest. Null where the caption has no letters to judge by.
     """
+    return measure_languages(batch, rule)["value"].combine_chunks()
+
+
+def measure_languages(batch: pa.Table, rule: CaptionLanguage) -> pa.Table:
+    """Return [value, detected_language] of each `caption`: the confidence of `measure_language`, and a code of `among`.
+
+    Of a caption that the rule keeps it is the likeliest wanted language, of another the likeliest other: at
+    `min_confidence` 0.5 that is the likeliest of all. Null where the caption has no letters to judge by.
+    """
     captions = pc.fill_null(column(batch, "caption", pa.string()), "")
     coded = captions.dictionary_encode()
-    confidences = _confidences(coded.dictionary.to_pylist(), rule)
-    return pa.array(confidences, type=pa.float64(), from_pandas=True).take(coded.indices)
+    detector = _detector(tuple(sorted(set(rule.among))))
+    found = [_compared(detector, text, rule) for text in coded.dictionary.to_pylist()]
+    columns = {
+        "value": pa.array([value for value, _ in found], pa.float64()),
+        "detected_language": pa.array([code for _, code in found], pa.string()),
+    }
+    return pa.table(columns).take(coded.indices)
 
 
 def judge_language(values: pa.Array, rule: CaptionLanguage) -> Decisions:
@@ -87,18 +100,15 @@ def likely_languages(captions: pa.Array, among: Sequence[str] = LANGUAGES) -> pa
     return pa.array(found, pa.string()).take(coded.indices)
 
 
-def _confidences(texts: list[str], rule: CaptionLanguage) -> np.ndarray:
-    """Return one confidence per text (n,), NaN where there is nothing to judge by."""
-    detector = _detector(tuple(sorted(set(rule.among))))
-    found = np.full(len(texts), np.nan)
-    for row, text in enumerate(texts):
-        if not _LETTER.search(text):
-            continue
-        by_code = dict(detector.rank(text))
-        wanted = max(by_code[code] for code in rule.languages)
-        other = max(value for code, value in by_code.items() if code not in rule.languages)
-        found[row] = round(wanted / (wanted + other), 4)
-    return found
+def _compared(detector: "LanguageIdentifier", text: str, rule: CaptionLanguage) -> tuple[float | None, str | None]:
+    """Return the confidence of a text and its language, None and None where there is nothing to judge by."""
+    if not _LETTER.search(text):
+        return None, None
+    ranked = sorted(detector.rank(text), key=lambda one: (-one[1], one[0]))
+    code, wanted = next(one for one in ranked if one[0] in rule.languages)
+    other_code, other = next(one for one in ranked if one[0] not in rule.languages)
+    value = round(float(wanted / (wanted + other)), 4)
+    return value, code if value >= rule.min_confidence else other_code
 
 
 @functools.lru_cache(maxsize=4)

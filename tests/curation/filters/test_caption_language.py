@@ -2,7 +2,13 @@ import pyarrow as pa
 import pytest
 
 from curation.errors import RuleError
-from curation.filters.caption_language import CaptionLanguage, judge_language, likely_languages, measure_language
+from curation.filters.caption_language import (
+    CaptionLanguage,
+    judge_language,
+    likely_languages,
+    measure_language,
+    measure_languages,
+)
 
 
 def judged(captions, **rule):
@@ -43,6 +49,33 @@ def test_nothing_to_judge_by_stays_without_value():
 def test_value_does_not_depend_on_the_other_rows():
     alone = [judged([caption]).value.to_pylist()[0] for caption in ENGLISH]
     assert judged(ENGLISH + FOREIGN + ENGLISH).value.to_pylist()[: len(ENGLISH)] == alone
+
+
+def detected(captions, **rule):
+    return measure_languages(pa.table({"caption": pa.array(captions, pa.string())}), CaptionLanguage(**rule))
+
+
+def test_a_kept_caption_is_taken_to_be_in_the_likeliest_wanted_language():
+    chinese = "\u9ed1\u8272\u7684\u72d7\u5728\u8349\u5730\u4e0a"
+    captions = ["a drawing of an apple", chinese, "eine Zeichnung von einem Apfel", "123", None, chinese]
+    found = detected(captions, languages=("en", "zh"))
+    assert found["detected_language"].to_pylist() == ["en", "zh", "de", None, None, "zh"]
+    unsure = "tiger"
+    value = detected([unsure]).to_pylist()[0]["value"]
+    assert detected([unsure], min_confidence=value)["detected_language"].to_pylist() == ["en"]
+    assert detected([unsure], min_confidence=min(1, value + 0.01))["detected_language"].to_pylist() != ["en"]
+
+
+def test_a_language_comes_beside_the_same_value():
+    batch = pa.table({"caption": pa.array([*ENGLISH, *FOREIGN, None], pa.string())})
+    assert measure_languages(batch, CaptionLanguage())["value"].combine_chunks() == measure_language(
+        batch, CaptionLanguage()
+    )
+
+
+def test_where_the_likeliest_must_be_wanted_the_language_is_the_likeliest():
+    found = detected([*ENGLISH, *FOREIGN], min_confidence=0.5)["detected_language"]
+    assert found.combine_chunks() == likely_languages(pa.array([*ENGLISH, *FOREIGN]))
 
 
 def test_threshold_moves_without_measuring_again():
