@@ -54,7 +54,7 @@ class Source(Section):
     features hold `vector` in place of a picture, made by `encoder`, which must be that of the recipe.
     """
 
-    kind: Literal["parquet", "csv", "jsonl", "webdataset", "folder", "features"]
+    kind: Literal["parquet", "csv", "jsonl", "wat", "webdataset", "folder", "features"]
     path: str
     url: str = "url"
     caption: str | None = None

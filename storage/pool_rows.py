@@ -7,6 +7,7 @@ not the end of the file. Their columns are text; what is no text in JSON is kept
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -161,7 +162,7 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         yield
     except PoolError:
         raise
-    except (OSError, EOFError, ValueError, NotImplementedError) as error:  # pyarrow's errors are among them
+    except (OSError, EOFError, ValueError, NotImplementedError, zlib.error) as error:  # pyarrow's errors are among them
         raise PoolError(
             f"`path` must be a readable {kind} file; got `{first_line(error)}` at `{path}`. "
             "Check that it is whole and that `kind` is right."

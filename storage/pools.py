@@ -1,6 +1,6 @@
 """Pools of image-text pairs as people have them, read as one stream of rows.
 
-Tables of URLs and captions (Parquet, CSV, JSON lines), pictures at hand (webdataset shards, folders), and features
+Tables of URLs and captions (Parquet, CSV, JSON lines, WAT), pictures at hand (webdataset shards, folders), and features
 without pictures. Every row of a pool comes out, in order. One from which no pair can be made carries a word in
 `reject`: in tables missing_url, bad_url (no text, or not http or https), missing_caption, bad_caption (no text) and
 bad_row (no row at all); for the others docs/sources.md lists them.
@@ -34,6 +34,7 @@ from storage.pool_rows import (
     readable,
 )
 from storage.pool_texts import as_text
+from storage.wat_pool import wat_columns, wat_rows
 from storage.webdataset_pool import webdataset_rows
 
 __all__ = ["POOL_COLUMNS", "READERS", "LabelFile", "PoolError", "PoolSource"]
@@ -62,6 +63,7 @@ READERS: Mapping[str, PoolReader] = {
     "parquet": PoolReader(parquet_columns, parquet_rows),
     "csv": PoolReader(csv_columns, csv_rows),
     "jsonl": PoolReader(jsonl_columns, jsonl_rows),
+    "wat": PoolReader(wat_columns, wat_rows),
 }
 HELD_READERS: Mapping[str, HeldReader] = {
     "webdataset": HeldReader(webdataset_rows),

@@ -166,10 +166,12 @@ def test_the_three_kinds_read_the_same_rows(tmp_path, rows):
         (lambda p: p.write_bytes(b"\n"), {"kind": "jsonl"}, r"`url` must name a column"),
         (lambda p: p.write_bytes(b"link,text\n"), {"kind": "csv", "url": "link"}, r"`caption` .* are: link, text\."),
         (lambda p: p.write_bytes(b"url,caption\n"), {"kind": "csv", "id": "n"}, r"`id` must name a column"),
+        (lambda p: p.write_bytes(b"x"), {"kind": "wat"}, r"`path` must be a whole WAT file; got b'x' where"),
+        (lambda p: p.write_bytes(b""), {"kind": "wat"}, r"`path` must hold at least one row"),
         (
             lambda p: p.write_bytes(b"x"),
             {"kind": "tar"},
-            r"`kind` must be one of csv, features, folder, jsonl, parquet, webdataset; got `tar`",
+            r"`kind` must be one of csv, features, folder, jsonl, parquet, wat, webdataset; got `tar`",
         ),
         (lambda p: p.write_bytes(b"\x1f\x8b bad"), {"kind": "csv", "url": "link"}, r"`url` must name a column"),
     ],
@@ -237,3 +239,11 @@ def test_a_column_that_is_text_in_one_pool_and_something_else_in_another_becomes
     assert joined(tables).to_pydict() == {
         "url": ["a", "b", "c"], "width": ["640", "320", None], "score": [1.0, 0.5, None], "tags": ["x", '["y"]', None],
     }  # fmt: skip
+
+
+def test_a_compressed_file_with_changed_bytes_says_so(tmp_path):
+    content = bytearray(gzip.compress(b"url,caption\n" + bytes(range(32, 127)) * 200))
+    content[30:50] = b"\xff" * 20
+    (tmp_path / "a.csv.gz").write_bytes(bytes(content))
+    with pytest.raises(StorageError, match="`path` must be a readable CSV file"):
+        list(read_pool(PoolSource(kind="csv", path=str(tmp_path / "a.csv.gz"))))
