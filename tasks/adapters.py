@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from adapters import ADAPTERS
+from adapters.errors import MissingFeaturesError
 from adapters.evaluation.experiment import Evaluation, fit_and_evaluate
 from adapters.evaluation.measures import softmax
 from adapters.saved import to_arrays, to_card
@@ -36,6 +38,7 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """
     manifest = Builds(run.workspace).read(rule["build"])
     rows = labelled_rows(run, manifest, rule, adapters=rule["adapters"])
+    _require_texts(rule, rows)
     evaluation = fit_and_evaluate(
         rows.features,
         rows.labels,
@@ -62,6 +65,18 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
     undescribed = [] if rule["describe"] else [NOT_DESCRIBED]
     notes = [*rows.notes, *undescribed, *in_words(sources), *evaluation.notes]
     return StepOutput(tables=tables, notes={"notes": notes, "list": rule["list"]})
+
+
+def _require_texts(rule: Rule, rows: LabelledRows) -> None:
+    """Refuse adapters that need texts of a list that has none, in words that say how it gets them."""
+    for name in rule["adapters"]:
+        missing = [field for field in ADAPTERS[name].needs if "text" in field and getattr(rows.features, field) is None]
+        if missing:
+            why = "no text of it was accepted" if rule["describe"] else "it was not described as the recipe says"
+            raise MissingFeaturesError(
+                f"`adapters` of list `{rule['list']}` must have the texts they need; got {name}, which needs "
+                f"{', '.join(missing)}, and {why}. Run `evenly rebuild`, which describes it, or name other `methods`."
+            )
 
 
 def _settings(rule: Rule) -> dict[str, dict[str, Any]]:

@@ -152,6 +152,19 @@ def test_an_unknown_slice_lists_the_columns_there_are(evenly):
     assert "balance_verdict" not in err
 
 
+def test_an_adapter_of_texts_on_a_list_without_any_says_how_to_get_them(evaluated, evenly):
+    file = evaluated / "small.yaml"
+    recipe = yaml.safe_load(file.read_text())
+    wordy = recipe | {"classes": [{"list": "some.txt", "methods": ["description"], "adapters": ["vcd"]}]}
+    file.write_text(yaml.safe_dump(wordy))
+    status, _, err = evenly("evaluate")
+    file.write_text(yaml.safe_dump(recipe))
+    assert status == 2
+    assert "list `some`" in err
+    assert "got vcd, which needs class_texts" in err
+    assert "`evenly rebuild`, which describes it" in err
+
+
 @pytest.fixture
 def small_probes(monkeypatch):
     some = {"corruptions": ["gaussian_noise", "contrast"], "strengths": [1, 5]}
