@@ -135,7 +135,9 @@ def _place(image: Mapping[str, Any]) -> str:
 
 def _arrival(arrival: Mapping[str, Any]) -> str:
     reason = f" ({visible(arrival['reason'])})" if arrival.get("reason") else ""
-    place = "  ".join(f"{name} {_shown(arrival[name])}" for name in ("source", "row") if arrival.get(name) is not None)
+    place = "  ".join(
+        f"{name} {_shown(arrival[name])}" for name in ("source", "file_name", "row") if arrival.get(name) is not None
+    )
     return f"{place}  {arrival['verdict']}{reason}"
 
 

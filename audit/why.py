@@ -20,12 +20,13 @@ from storage.web import read_downloads
 from storage.workspace import Workspace
 
 MERGED_EXAMPLES = 20
+KEYS = ("uid", "url", "file_name")  # what a pair may be asked for by
 # What names a pair and where its bytes lie; the other columns stand with the step that gave them.
 IDENTITY = ("url", "caption", "source", "source_id", "group", "label")
 
 
 def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, *, replay: bool = False) -> Explanation:
-    """Return the history of the pair with this uid, or of every pair with this URL, in one build.
+    """Return the history of the pair with this uid, or of every pair with this URL or file name, in one build.
 
     A row that never became a pair (merged at once, beyond a limit) is known by its uid alone. With `replay`, each step
     is computed again where that is possible, and says how.
@@ -52,7 +53,7 @@ def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Ste
 
 def _uids(build: PublishedBuild, asked: str) -> list[str]:
     """The uids of a uid or URL, those of rows that never became a pair included; "" for rows without a uid."""
-    where = " OR ".join(sql_equals(key, asked) for key in ("uid", "url") if key in build.sample_columns)
+    where = " OR ".join(sql_equals(key, asked) for key in KEYS if key in build.sample_columns)
     found = build.samples(["uid"], where)["uid"].to_pylist()
     arrived = _arrivals(build, asked)
     return list(dict.fromkeys([*found, *(row.get("uid") or "" for row in arrived)]))
@@ -110,7 +111,7 @@ def _arrivals(build: PublishedBuild, asked: str) -> list[dict[str, Any]]:
     first = build.deciding[0]
     if "arrivals" not in first.hashes:
         return []
-    keys = [key for key in ("uid", "url") if key in build.schema(first, "arrivals").names]
+    keys = [key for key in KEYS if key in build.schema(first, "arrivals").names]
     where = " OR ".join(sql_equals(key, asked) for key in keys)
     return _plain_rows(build.ledger.table(first, "arrivals", where=where))
 

@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def why(
-    sample: Annotated[str, typer.Argument(metavar="UID|URL", help="A uid, or a URL for all pairs that share it.")],
+    sample: Annotated[
+        str, typer.Argument(metavar="UID|URL", help="A uid, or a URL or file name for all pairs that share it.")
+    ],
     build: Build = "latest",
     root: Root = None,
     as_json: AsJson = False,

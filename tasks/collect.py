@@ -10,7 +10,7 @@ from curation.uids import file_uids, pair_uids
 from storage.held_rows import HELD
 from storage.ledger import StepOutput
 from storage.pool_texts import as_text, joined
-from storage.pools import PoolError, read_labels, read_pool, source_hash
+from storage.pools import HELD_READERS, PoolError, read_labels, read_pool, source_hash
 from tasks.run import LabelColumns, Run
 from tasks.step import Records, Rule, Step
 
@@ -43,7 +43,9 @@ def collect_pairs(run: Run, _before: Records, rule: Rule) -> StepOutput:
     reasons = pc.coalesce(rejects, stays)
     into = pc.if_else(pc.equal(reasons, "same_pair"), uids, pa.scalar(None, pa.string()))
     decided = Decisions.of(reason=reasons, into=into, failed=pc.is_valid(rejects)).to_table(uids)
-    arrivals = rows.select(["source", "file_hash", "row", "url", "caption"])
+    named = ["file_name"] if any(source.kind in HELD_READERS for source in run.sources) else []
+    shown = ["source", "file_hash", "row", "url", "caption", *named]
+    arrivals = rows.select([name for name in shown if name in rows.column_names])
     for name in ("uid", "verdict", "reason", "into"):
         arrivals = arrivals.append_column(name, decided[name])
     kept = pc.equal(decided["verdict"], "kept")

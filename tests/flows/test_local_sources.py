@@ -120,9 +120,13 @@ def test_a_build_of_pictures_at_hand_verifies_and_says_why(built):
     run, manifest = built
     findings = verify_build(run.workspace, manifest, read_bytes=lambda ids: read_images(run.workspace.downloads, ids))
     assert findings == []
-    build = PublishedBuild(run.workspace, manifest)
-    broken = build.samples(["uid"], "download_reason = 'truncated_image'")["uid"][0].as_py()
-    for uid in (broken, kept_rows(run, manifest)[0]["uid"]):
+    broken = explain(run.workspace, manifest, "broken.png").pairs[0]
+    assert (broken.step, broken.reason, broken.arrivals[0]["file_name"]) == (
+        "download",
+        "truncated_image",
+        "broken.png",
+    )
+    for uid in (broken.uid, kept_rows(run, manifest)[0]["uid"]):
         (pair,) = explain(run.workspace, manifest, uid, replay=True).pairs
         assert not [sight.step for sight in pair.steps if sight.replay.agrees is False]
 
