@@ -1,10 +1,11 @@
-"""Which texts lie nearest to a picture."""
+"""Which texts lie nearest to a picture, and what pictures that were found for a concept have in common."""
 
 import numpy as np
 import numpy.typing as npt
 
+from features.class_weights import class_weights
 from features.errors import RowsError
-from features.unit_rows import Half, Single, checked_rows, cosine_scores
+from features.unit_rows import SCORE_DIGITS, Half, Single, checked_rows, cosine_scores
 
 _BLOCK_SCORES = 8_000_000  # scores held at once: 32 MB
 _TEXT_ROWS = 8192
@@ -37,6 +38,37 @@ def top_concepts(images: Half, texts: Half, k: int) -> tuple[npt.NDArray[np.int6
         for offset, row in enumerate(_rough_scores(block, texts)):
             indices[start + offset], scores[start + offset] = _best(block[offset], texts, row, k)
     return indices, scores
+
+
+def mutual_similarity(rows: Half) -> npt.NDArray[np.float64]:
+    """The mean cosine (n,) of each of the unit `rows` (n, d) with the others, 4 digits; 1 for a row alone.
+
+    This is what ReCo looks for a seed by (Shin et al., NeurIPS 2022, arXiv:2206.07045), on one feature per picture in
+    the place of one per patch: there the largest over the patches of each other picture is averaged, here there is one.
+    """
+    checked_rows("rows", rows)
+    n = len(rows)
+    if n < 2:
+        return np.ones(n)
+    single = rows.astype(np.float64)
+    single /= np.sqrt((single * single).sum(axis=1, keepdims=True))
+    sums = single @ single.sum(axis=0)
+    return np.asarray(((sums - 1.0) / (n - 1)).round(SCORE_DIGITS) + 0.0)
+
+
+def concept_prototype(rows: Half, *, share: float = 0.5) -> tuple[Single, npt.NDArray[np.int64]]:
+    """The unit mean (d,) of the `share` of the `rows` (n, d) that are the most alike, and which these are.
+
+    At least one row; of equally similar ones the first. ReCo takes a patch from every picture; a whole picture may be
+    off the concept, so here the least alike ones are left out. Raises RowsError without rows, or where they cancel out.
+    """
+    if not 0 < share <= 1:
+        raise RowsError(f"`share` must be above 0 and at most 1; got {share}. Take some of the rows.")
+    if not len(rows):
+        raise RowsError("`rows` must hold at least one picture; got none. Leave out concepts for which none was found.")
+    alike = mutual_similarity(rows)
+    seeds = np.sort(np.lexsort((np.arange(len(rows)), -alike))[: max(1, int(np.ceil(share * len(rows))))])
+    return class_weights([rows[seeds]])[0], seeds
 
 
 def _rough_scores(block: Half, texts: Half) -> Single:

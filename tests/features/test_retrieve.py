@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import features.retrieve
 from features.errors import RowsError
-from features.retrieve import top_concepts
+from features.retrieve import concept_prototype, mutual_similarity, top_concepts
 from features.unit_rows import cosine_scores, to_unit_rows
 
 
@@ -63,3 +63,30 @@ def test_nan_is_refused():
     texts[2, 3] = np.nan
     with pytest.raises(RowsError, match="got NaN"):
         top_concepts(rows(2), texts, 1)
+
+
+def test_the_prototype_of_a_concept_leaves_out_the_pictures_that_are_least_alike():
+    rows, _ = to_unit_rows(np.array([[1, 0.1, 0], [1, -0.1, 0], [0, 0, 1], [1, 0, 0.05]], np.float32))
+    alike = mutual_similarity(rows)
+    assert np.argmin(alike) == 2
+    vector, seeds = concept_prototype(rows, share=0.5)
+    assert len(seeds) == 2
+    assert 2 not in seeds
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+    assert concept_prototype(rows, share=1.0)[1].tolist() == [0, 1, 2, 3]
+    assert concept_prototype(rows[:1])[1].tolist() == [0]
+    assert mutual_similarity(rows[:1]).tolist() == [1.0]
+
+
+def test_mutual_similarity_is_the_mean_cosine_with_the_others():
+    rows, _ = to_unit_rows(np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32))
+    single = rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    cosines = single @ single.T
+    expected = [(cosines[row].sum() - 1) / 6 for row in range(7)]
+    assert mutual_similarity(rows).tolist() == pytest.approx(expected, abs=6e-5)
+
+
+@pytest.mark.parametrize(("n", "share", "message"), [(0, 0.5, "at least one picture"), (3, 0.0, "`share` must be")])
+def test_a_prototype_of_nothing_is_refused(n, share, message):
+    with pytest.raises(RowsError, match=message):
+        concept_prototype(np.ones((n, 4), np.float16), share=share)

@@ -1,0 +1,120 @@
+"""A support set per class out of a pool: candidates are ranked, and the first that nothing speaks against are kept.
+
+REAL (Parashar et al., CVPR 2024, arXiv:2401.12425) keeps the captions that are nearest to the prompts of a class; SWAT
+(Liu et al., CVPR 2025, arXiv:2406.11148) asks for near pictures as well and drops near-duplicates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curation.errors import ColumnsError, RuleError
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Strings = npt.NDArray[np.str_]
+KEPT, DROPPED, MERGED = "kept", "dropped", "merged"
+TOO_FAR, SAME, NEAR, BEYOND = "image_cosine", "same_picture", "near_duplicate", "beyond_per_class"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalRule:
+    """Keep `per_class` candidates whose picture has at least `min_image_cosine` with the prompts of the class.
+
+    Pictures with a cosine above `max_duplicate_cosine` with one that is kept already are merged into it. None: whatever
+    the cosine.
+    """
+
+    per_class: int = 100
+    min_image_cosine: float | None = None
+    max_duplicate_cosine: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.per_class < 1:
+            raise RuleError(f"`per_class` must be at least 1; got {self.per_class}. Ask for a picture or more.")
+        for name in ("min_image_cosine", "max_duplicate_cosine"):
+            value = getattr(self, name)
+            if value is not None and not -1 <= value <= 1:
+                raise RuleError(f"`{name}` must be a cosine, -1 to 1; got {value}. Correct it.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoolPictures:
+    """The n pictures that are chosen from: `uids`, `image_ids`, unit `rows` (n, d), and `excluded`, why not, or ""."""
+
+    uids: Strings
+    image_ids: Strings
+    rows: npt.NDArray[np.float16]
+    excluded: Strings
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RankedCandidates:
+    """Candidates (m,) by class, then rank from 1: places in the pool, verdicts, reasons, and the `into` of twins.
+
+    `order` are the places of the candidates as they were handed in.
+    """
+
+    order: Ints
+    ranks: Ints
+    verdicts: Strings
+    reasons: Strings
+    into: Strings
+
+
+def rank_candidates(
+    pool: PoolPictures, *, classes: Ints, places: Ints, scores: Floats, image_cosines: Floats, rule: RetrievalRule
+) -> RankedCandidates:
+    """Rank the candidates of each class by their score, the largest first, of equal ones by uid, and judge them.
+
+    Candidate i is the picture at places[i] of the pool, for class classes[i]; a picture may be one for several classes,
+    each of which is judged by itself. The result does not depend on the order of pool or candidates.
+    """
+    sizes = {len(classes), len(places), len(scores), len(image_cosines)}
+    if len(sizes) > 1:
+        raise ColumnsError(f"`classes`, `places`, `scores` and `image_cosines` must be equally long; got {sizes}.")
+    order = np.lexsort((pool.uids[places], -scores, classes))
+    ranks = np.empty(len(order), np.int64)
+    judged: list[tuple[str, str, str]] = []
+    for label in np.unique(classes):
+        of_class = np.flatnonzero(classes[order] == label)
+        ranks[of_class] = np.arange(1, len(of_class) + 1)
+        judged += _judge(pool, places[order[of_class]], image_cosines[order[of_class]], rule)
+    verdicts, reasons, into = (np.array([one[part] for one in judged], dtype=np.str_) for part in range(3))
+    return RankedCandidates(order=order, ranks=ranks, verdicts=verdicts, reasons=reasons, into=into)
+
+
+def _judge(pool: PoolPictures, places: Ints, image_cosines: Floats, rule: RetrievalRule) -> list[tuple[str, str, str]]:
+    """Verdict, reason and twin of the candidates of one class, in the order of their rank."""
+    kept: list[int] = []
+    vectors = np.empty((rule.per_class, pool.rows.shape[1]))
+    judged = []
+    for place, cosine in zip(places.tolist(), image_cosines.tolist(), strict=True):
+        vector = pool.rows[place].astype(np.float64)
+        verdict, reason, into = KEPT, "", ""
+        if pool.excluded[place]:
+            verdict, reason = DROPPED, str(pool.excluded[place])
+        elif rule.min_image_cosine is not None and cosine < rule.min_image_cosine:
+            verdict, reason = DROPPED, TOO_FAR
+        elif len(kept) == rule.per_class:
+            verdict, reason = DROPPED, BEYOND
+        else:
+            reason, twin = _twin(pool, place, vectors[: len(kept)] @ vector, kept, rule)
+            verdict, into = (MERGED, str(pool.uids[twin])) if reason else (KEPT, "")
+        if verdict == KEPT:
+            vectors[len(kept)] = vector
+            kept.append(place)
+        judged.append((verdict, reason, into))
+    return judged
+
+
+def _twin(pool: PoolPictures, place: int, cosines: Floats, kept: list[int], rule: RetrievalRule) -> tuple[str, int]:
+    """Why a picture is one of those that are kept, and which: the same file, else the nearest feature; "" for none."""
+    for other in kept:
+        if pool.image_ids[other] == pool.image_ids[place]:
+            return SAME, other
+    if rule.max_duplicate_cosine is None or not kept:
+        return "", -1
+    nearest = int(np.argmax(np.round(cosines, 4)))
+    return (NEAR, kept[nearest]) if round(float(cosines[nearest]), 4) > rule.max_duplicate_cosine else ("", -1)

@@ -1,0 +1,129 @@
+"""`evenly retrieve`: the rule of a retrieval, what it found, and the files that other commands read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.retrieval_sets import KEPT, RetrievalRule
+from descriptions.class_list import parse_class_list
+from flows.class_names import names_of
+from flows.cli_errors import UsageError
+from flows.opening import build_run
+from flows.outcome import open_build
+from flows.recipe_files import read_class_file
+from flows.retrieve_support import retrieve_support
+from storage.array_files import write_arrays
+from storage.errors import NotFoundError
+from storage.ledger import Ledger, StepRecord
+from storage.records import replacing
+from storage.workspace import Workspace
+from tasks.retrieve_support import METHODS
+from tasks.support_arrays import support_arrays
+
+TEMPLATES = ("a photo of a {}",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieving:
+    """How pictures are chosen; a cosine of None is the method's own: swat asks for 0.25 and merges above 0.9."""
+
+    method: str = "t2t"
+    per_class: int = 100
+    templates: Sequence[str] = TEMPLATES
+    synonyms: str | None = None
+    min_image_cosine: float | None = None
+    max_duplicate_cosine: float | None = None
+    seed_share: float = 0.5
+    against: Sequence[Path] = ()
+    max_evaluation_cosine: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"`--method` must be one of {', '.join(METHODS)}; got `{self.method}`. Choose one.")
+        for template in self.templates:
+            if "{}" not in template:
+                raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
+
+    @property
+    def limits(self) -> RetrievalRule:
+        """The rule by which candidates are judged."""
+        own = {"min_image_cosine": 0.25, "max_duplicate_cosine": 0.9} if self.method == "swat" else {}
+        given = {name: getattr(self, name) for name in ("min_image_cosine", "max_duplicate_cosine")}
+        return RetrievalRule(
+            per_class=self.per_class, **own | {name: value for name, value in given.items() if value is not None}
+        )
+
+
+def retrieve_list(
+    classes: Path, retrieving: Retrieving, *, build: str, out: Path | None, root: Path | None
+) -> dict[str, Any]:
+    """Retrieve for a class list from a build: the notes of the step, and `classes` as rows; files where `out` is given.
+
+    Pictures of the val and test parts of this list, and of every list that adapters of the build were evaluated on, are
+    never chosen, nor are their twins.
+    """
+    listing = read_class_file(classes)
+    parsed = parse_class_list(listing.text, listing.name)
+    workspace, manifest = open_build(build, root=root)
+    found = names_of(parsed, retrieving.synonyms, root=root)
+    ledger = Ledger(workspace)
+    evaluated = [one for one in ledger.records("evaluate_adapters") if one.rule["build"] == manifest["build"]]
+    lists = {tuple(parsed.classes), *(tuple(one.rule["classes"]) for one in evaluated)}
+    rule = {
+        "names": {name: list(names) for name, names in found.names.items()},
+        "templates": list(retrieving.templates),
+        "method": retrieving.method,
+        **asdict(retrieving.limits),
+        "seed_share": retrieving.seed_share,
+        "lists": sorted(map(list, lists)),
+        "split": (manifest["recipe"].get("labels") or {}).get("split"),
+        "against": [str(path.resolve()) for path in retrieving.against],
+        "max_evaluation_cosine": retrieving.max_evaluation_cosine,
+    }
+    key = retrieve_support(name=listing.name, build=manifest["build"], rule=rule, root=str(workspace.root))
+    record = ledger.find(key)
+    if record is None:
+        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    facts = {
+        "step": key,
+        "build": manifest["build"],
+        "synonyms": found.origin,
+        **record.notes,
+        "classes": ledger.table(record, "classes").to_pylist(),
+    }
+    return facts if out is None else facts | {"written": write_support(out, record, workspace)}
+
+
+def write_support(out: Path, record: StepRecord, workspace: Workspace) -> list[str]:
+    """Write what was retrieved into the folder `out`; the paths.
+
+    retrieved.parquet (the kept pictures), candidates.parquet (all with verdicts), prototypes.safetensors (`text`
+    (c, d) and `image`, with their classes as JSON in the metadata), support.npz (for `evenly fit --arrays`).
+    """
+    from safetensors.numpy import save
+
+    out.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(workspace)
+    table = ledger.table(record, "retrieved")
+    for name, rows in (("candidates", table), ("retrieved", table.filter(pc.field("verdict") == KEPT))):
+        with replacing(out / f"{name}.parquet") as file:
+            pq.write_table(rows, file)
+    vectors = ledger.table(record, "prototypes")
+    arrays, metadata = {}, {}
+    for kind in ("text", "image"):
+        some = vectors.filter(pc.field("kind") == kind)
+        if len(some):
+            arrays[kind] = np.array(some["vector"].to_pylist(), dtype=np.float32)
+            metadata[f"{kind}_classes"] = json.dumps(some["class"].to_pylist())
+    with replacing(out / "prototypes.safetensors") as file:
+        file.write(save(arrays, metadata=metadata))
+    run = build_run(record.rule["build"], root=str(workspace.root), quiet=True)
+    write_arrays(out / "support.npz", support_arrays(run, record))
+    names = ("retrieved.parquet", "candidates.parquet", "prototypes.safetensors", "support.npz")
+    return [str(out / name) for name in names]
