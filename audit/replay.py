@@ -22,6 +22,7 @@ from curation.decisions import Decisions, first_of
 from curation.errors import CurationError, UidError
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.matching import Matcher
+from curation.multilingual import MultilingualMatcher
 from curation.recaption import CANDIDATES, choose_captions
 from curation.uids import file_uid, pair_uid
 from storage.held_rows import HELD
@@ -72,38 +73,50 @@ def _replay_filters(
     known = _known(pair)
     decided, values = [Decisions.keep_all(1)], dict[str, Any]()
     for name in [*(name for name in filters if name in sight.rule), *(sight.rule.keys() - filters.keys())]:
-        rule = filters[name].rule(**sight.rule[name])
+        rule, more = filters[name].rule(**sight.rule[name]), dict[str, pa.Array]()
         if filters[name].lookup:
             rule = replace(rule, sha256=sight.notes.get(name, ""))
             measured = pa.array([known.get(f"{name}_value")], pa.float64())
         else:
             batch = pa.table({column: [known.get(column)] for column in filters[name].columns})
-            measured = filters[name].measure(batch, rule)
-        values[f"{name}_value"] = measured[0].as_py()
+            measured, more = filters[name].measure_all(batch, rule)
+        values |= {column: found[0].as_py() for column, found in ({f"{name}_value": measured} | more).items()}
         decided.append(filters[name].judge(measured, rule))
     reason = first_of(*decided).reason[0].as_py()
     wrong = [name for name, value in values.items() if known.get(name) != value]
     if wrong or reason != sight.reason:
         return Replay(label="recomputed", agrees=False, detail=f"gives {reason or 'kept'}; {_describe(values)}")
     looked_up = sum(filters[name].lookup for name in sight.rule)
-    detail = f"measured and judged again by {len(values) - looked_up} filters"
+    detail = f"measured and judged again by {len(sight.rule) - looked_up} filters"
     detail += f", judged again by the stored values of {looked_up}" if looked_up else ""
     return Replay(label="recomputed", agrees=True, detail=detail)
 
 
 def _replay_match(column: str, build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Replay:
-    """Match the caption again against the stored concepts."""
+    """Match the caption again against the stored concepts, those of its language where the rule names a column."""
     entries = build.concepts
     if entries is None:
         return Replay(label="not replayed", agrees=None, detail="no concepts are stored")
     known = _known(pair)
-    caption = known.get(column, known.get("caption"))
-    matcher = Matcher(entries, sight.rule["mode"], plurals=bool(sight.rule.get("plurals", False)))
-    found = [entries[number] for number in matcher.match(pa.array([caption], pa.string()))[0].as_py()]
+    caption = pa.array([known.get(column, known.get("caption"))], pa.string())
+    if sight.rule.get("language") is None:
+        matcher = Matcher(entries, sight.rule["mode"], plurals=bool(sight.rule.get("plurals", False)))
+        found = [entries[number] for number in matcher.match(caption)[0].as_py()]
+    else:
+        language = str(known.get(sight.rule["language"]))
+        entries = _of_language(build, language)
+        by_language = MultilingualMatcher({language: entries}, sight.rule["mode"])
+        found = [entries[number] for number in by_language.match(caption, pa.array([language]))[0].as_py()]
     stored = [entry for row in sight.rows.get("matches", ()) for entry in row["entries"]]
     agrees = found == stored and bool(found) == (sight.verdict == "kept")
     detail = f"matched again against {len(entries):,} concepts" if agrees else f"matches {found}"
     return Replay(label="recomputed", agrees=agrees, detail=detail)
+
+
+def _of_language(build: PublishedBuild, language: str) -> list[str]:
+    table = build.table("match_concepts", "concepts", ["entry", "languages"])
+    rows = [] if table is None else table.to_pylist()
+    return [str(row["entry"]) for row in rows if language in row["languages"]]
 
 
 def _observed(what: str, _build: PublishedBuild, _pair: PairHistory, _sight: StepSight) -> Replay:

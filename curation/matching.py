@@ -5,7 +5,6 @@ MetaCLIP v1 pads each entry with a space on both sides and looks for it in the p
 caption's words split likewise. So a trie of words is enough; no automaton is needed.
 """
 
-import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,12 +17,14 @@ from curation.concept_index import ConceptIndex, as_array, listed, word_index
 from curation.errors import RuleError
 from curation.normalising import normalised, normalised_texts
 
-__all__ = ["Matcher", "Mode", "check_mode", "in_order", "normalised", "unmatchable_because"]
+__all__ = ["Matcher", "Mode", "check_mode", "in_order", "never_found", "normalised", "unmatchable_because"]
 
 Mode = Literal["faithful", "normalized"]
 Batch = TypeVar("Batch")
 
-_WRAPPED = ",.;:?!`"
+_MARK = "[,.;:?!`]"
+_TOUCHED = re.compile(f"{_MARK}[^ ]|[^ ]{_MARK}")
+_CLOSE = re.compile(f"{_MARK} {_MARK}")
 
 
 class Matcher:
@@ -82,17 +83,16 @@ def unmatchable_because(entry: str, mode: Mode) -> str:
     """Return why no caption can match `entry` in `mode`, "" where one can."""
     if mode == "normalized":
         return "" if normalised(entry) else "nothing_left_after_normalising"
-    if not entry:
-        return ""  # two spaces in a row match it
-    if any(blank in entry for blank in "\t\n\r"):
+    return never_found(f" {entry} ")
+
+
+def never_found(pattern: str) -> str:
+    """Return why no caption, once its marks are wrapped in spaces, can hold `pattern`; "" where one can."""
+    if any(blank in pattern for blank in "\t\n\r"):
         return "holds_a_tab_or_line_break"
-    words = entry.split(" ")
-    if any(mark in word for word in words if len(word) > 1 for mark in _WRAPPED):
+    if _TOUCHED.search(pattern):
         return "mark_inside_a_word"
-    marks = [len(word) == 1 and word in _WRAPPED for word in words]
-    if any(first and second for first, second in itertools.pairwise(marks)):
-        return "marks_one_space_apart"
-    return ""
+    return "marks_one_space_apart" if _CLOSE.search(pattern) else ""
 
 
 def _plurals(entry: str) -> list[str]:

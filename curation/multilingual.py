@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from curation.arrow_text import as_texts
 from curation.concept_index import ConceptIndex, as_array, character_index, listed, merged, word_index
 from curation.errors import ColumnsError
-from curation.matching import Mode, check_mode, in_order
-from curation.normalising import normalised_texts
+from curation.matching import Mode, check_mode, in_order, never_found
+from curation.normalising import normalised, normalised_texts
 
 _WITHOUT_SPACES = (
     (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
@@ -35,6 +35,7 @@ _WITHOUT_SPACES = (
     (0x1AFF0, 0x1B16F),  # kana
     (0x20000, 0x3FFFF),  # Han
 )
+_UNMATCHABLE = pa.schema({"language": pa.string(), "entry": pa.string(), "why": pa.string()})
 
 
 class MultilingualMatcher:
@@ -88,6 +89,24 @@ class MultilingualMatcher:
 def padded(entry: str) -> str:
     """Return `entry` with a space on each side whose edge character calls for one."""
     return ("" if _is_open(entry[:1]) else " ") + entry + ("" if _is_open(entry[-1:]) else " ")
+
+
+def unmatchable_in_language(entry: str, mode: Mode) -> str:
+    """Return why no caption can match `entry` by the rule of MetaCLIP 2, "" where one can."""
+    if mode == "normalized":
+        return "" if normalised(entry) else "nothing_left_after_normalising"
+    return never_found(padded(entry))
+
+
+def unmatchable_by_language(entries_by_language: Mapping[str, Sequence[str]], mode: Mode) -> pa.Table:
+    """Return [language, entry, why] for each entry that no caption whatsoever can match in `mode`, in order."""
+    found = [
+        (language, entry, why)
+        for language, entries in entries_by_language.items()
+        for entry in entries
+        if (why := unmatchable_in_language(entry, mode))
+    ]
+    return pa.table([[row[at] for row in found] for at in range(3)], schema=_UNMATCHABLE)
 
 
 def _indexed(entries: list[str], owners: list[int], mode: Mode) -> tuple[ConceptIndex, ConceptIndex]:

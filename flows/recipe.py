@@ -104,16 +104,23 @@ class Match(Section):
     A list is what `evenly metadata build` wrote (.parquet), a text file with one concept per line, or JSON: a list, or
     an object of language -> list, whose languages are taken together.
     `plurals`, in normalized mode only, also finds a concept in the plain plural of its last word.
+    `language` names a column, the pool's or `detected_language` of the filter caption_language: a caption is then
+    matched against the list of its language alone, by the rule of MetaCLIP 2.
     """
 
     metadata: str = "wordnet"
     mode: Literal["faithful", "normalized"] = "faithful"
     plurals: bool = False
+    language: str | None = None
 
     @model_validator(mode="after")
-    def _plurals_need_normalized(self) -> "Match":
+    def _options_go_together(self) -> "Match":
         if self.plurals and self.mode == "faithful":
             raise ValueError("plurals needs mode normalized; got faithful")
+        if self.plurals and self.language is not None:
+            raise ValueError("plurals are of English and cannot go with language; leave one out")
+        if self.metadata == "wordnet" and self.language is not None:
+            raise ValueError("language needs metadata with a list per language; got wordnet, which names none")
         return self
 
 

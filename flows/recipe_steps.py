@@ -45,7 +45,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
     clean_of_features = None if clean is None else clean["semantic"]
     feature_steps = (twins.semantic, twins.linked, clean_of_features, curate.recaption, curate.align, target)
     uses_features = any(each is not None for each in feature_steps)
-    concepts = curate.match.model_dump(mode="json")
+    concepts = curate.match.model_dump(mode="json", exclude_none=True)
     wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
         (COLLECT, {"limit": limit}),
         (BLOCK_DOMAINS, _domains_rule(recipe)),

@@ -1,15 +1,20 @@
 """Match captions against a concept list, and count how often each concept occurs."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.decisions import Decisions
+from curation.errors import RuleError
 from curation.matched_pairs import count_entries
 from curation.matching import Matcher
 from curation.metadata import Concepts, build_concepts, folded_concepts, unmatchable
+from curation.multilingual import MultilingualMatcher, unmatchable_by_language
+from storage.concept_files import ConceptFile, identity_of
 from storage.concept_files import read_concepts as read_file
 from storage.ledger import StepOutput, StepRecord
 from storage.wordnet import load_noun_synsets
@@ -27,10 +32,39 @@ def read_concepts(metadata: str) -> Concepts:
     """
     if metadata == WORDNET:
         return _wordnet()
+    return _listed(*_file(metadata))
+
+
+def read_language_lists(metadata: str) -> dict[str, list[str]]:
+    """The concept list of each language: of a JSON object of them, or of a list that was built for one.
+
+    Over all languages, entries stand in the order of `read_concepts`. Raises RuleError where no language is named.
+    """
+    found = None if metadata == WORDNET else _read(*_file(metadata))
+    of_all = None if found is None else found.facts.get("language")
+    if found is None or (found.languages is None and of_all is None):
+        raise RuleError(
+            f"`metadata` must hold a list per language where languages are matched; got `{metadata}`. Give a "
+            "JSON object of language -> list, or a list that `evenly metadata build --language` wrote, or leave the "
+            "column of languages out."
+        )
+    lists: dict[str, list[str]] = {}
+    for entry, language in zip(found.entries, found.languages or repeat(str(of_all))):  # noqa: B905 - one is endless
+        lists.setdefault(language, []).append(entry)
+    return lists
+
+
+def identity_of_lists(lists: Mapping[str, Sequence[str]]) -> str:
+    """The identity of a file that holds these lists: that of a list for one language does not name it."""
+    languages = [language for language, entries in lists.items() for _ in entries]
+    return identity_of([entry for entries in lists.values() for entry in entries], languages)
+
+
+def _file(metadata: str) -> tuple[Path, tuple[int, ...] | None]:
+    """A concept list's path, and what changes with its content."""
     path = Path(metadata)
     stat = path.stat() if path.is_file() else None
-    version = None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    return _listed(path, version)
+    return path, None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 @lru_cache(maxsize=1)
@@ -39,43 +73,43 @@ def _wordnet() -> Concepts:
 
 
 @lru_cache(maxsize=4)
-def _listed(path: Path, _version: tuple[int, ...] | None) -> Concepts:
-    found = read_file(path)
+def _read(path: Path, _version: tuple[int, ...] | None) -> ConceptFile:
+    return read_file(path)
+
+
+@lru_cache(maxsize=4)
+def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
+    found = _read(path, version)
     return folded_concepts(found.table, left_out=found.left_out, identity=found.identity)
 
 
 def match_concepts(run: Run, before: Records, rule: Rule) -> StepOutput:
     """Which concepts each caption names; a pair that names none is dropped (no_concept).
 
-    Tables: `matches` (uid, entries), `concepts` (entry, sources, synsets), and the entries that are `left_out` of it or
-    `unmatchable` (entry, why).
+    Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
+    without one, or in none, is dropped (no_list_of_language).
+
+    Tables: `matches` (uid, entries), `concepts` (entry, sources, synsets, maybe languages), and the entries that are
+    `left_out` of it or `unmatchable` (entry, why; by language where these are matched).
     """
-    pairs = run.ledger.alive(before, ["caption"])
     concepts = read_concepts(run.locate(rule["metadata"]))
-    matches = _matches(run, pairs, "caption", concepts, rule)
-    found = matches["entries"].combine_chunks().value_lengths()
-    decisions = Decisions.of(
-        reason=pc.if_else(pc.greater(found, 0), "", "no_concept"), value=found.cast(pa.float64())
-    ).to_table(pairs["uid"])
-    tables = {
-        "matches": matches.filter(pc.greater(found, 0)),
-        "concepts": concepts.table,
-        "left_out": concepts.left_out,
-        "unmatchable": unmatchable(concepts, rule["mode"]),
-    }
-    return StepOutput(decisions=decisions, tables=tables, notes={"concepts": concepts.identity})
+    decisions, matches = _match(run, before, "caption", rule)
+    table = concepts.table
+    if rule.get("language") is None:
+        never = unmatchable(concepts, rule["mode"])
+    else:
+        lists = read_language_lists(run.locate(rule["metadata"]))
+        never = unmatchable_by_language(lists, rule["mode"])
+        if "languages" not in table.column_names:
+            table = table.append_column("languages", pa.array([list(lists)] * len(table), pa.list_(pa.string())))
+    tables = {"matches": matches, "concepts": table, "left_out": concepts.left_out, "unmatchable": never}
+    return StepOutput(decisions=decisions, tables=tables, notes={"concepts": _identity(run, before, rule)["metadata"]})
 
 
 def match_again(run: Run, before: Records, rule: Rule) -> StepOutput:
     """Match the captions that were chosen; pairs whose caption did not change match as before."""
-    column = _chosen(before)
-    pairs = run.ledger.alive(before, [column])
-    matches = _matches(run, pairs, column, read_concepts(run.locate(rule["metadata"])), rule)
-    found = matches["entries"].combine_chunks().value_lengths()
-    decisions = Decisions.of(
-        reason=pc.if_else(pc.greater(found, 0), "", "no_concept"), value=found.cast(pa.float64())
-    ).to_table(pairs["uid"])
-    return StepOutput(decisions=decisions, tables={"matches": matches.filter(pc.greater(found, 0))})
+    decisions, matches = _match(run, before, _chosen(before), rule)
+    return StepOutput(decisions=decisions, tables={"matches": matches})
 
 
 def count_concepts(run: Run, before: Records, _rule: Rule) -> StepOutput:
@@ -93,15 +127,50 @@ def record_named(records: Records, name: str) -> StepRecord:
     return next(record for record in records if record.name == name)
 
 
-def _matches(run: Run, pairs: pa.Table, column: str, concepts: Concepts, rule: Rule) -> pa.Table:
-    matcher = Matcher(concepts.entries, rule["mode"], plurals=rule["plurals"])
-    captions = (batch[column] for batch in pairs.select([column]).to_batches(max_chunksize=BATCH_ROWS))
-    entries = matcher.match_batches(captions, workers=run.processes)
-    return pa.table({"uid": pairs["uid"], "entries": pa.chunked_array(list(entries), pa.list_(pa.int32()))})
+def _match(run: Run, before: Records, column: str, rule: Rule) -> tuple[pa.Table, pa.Table]:
+    """Decisions on the captions in `column`, and [uid, entries] of those that name any."""
+    columns = _columns(before, column, rule)
+    pairs = run.ledger.alive(before, columns)
+    batches = pairs.select(columns).to_batches(max_chunksize=BATCH_ROWS)
+    metadata, unmatched = run.locate(rule["metadata"]), pa.scalar("no_concept")
+    parts: Iterator[pa.ListArray]
+    if len(columns) == 1:
+        matcher = Matcher(read_concepts(metadata).entries, rule["mode"], plurals=rule["plurals"])
+        parts = matcher.match_batches((batch[column] for batch in batches), workers=run.processes)
+    else:
+        by_language = MultilingualMatcher(read_language_lists(metadata), rule["mode"])
+        parts = by_language.match_batches(
+            ((batch[column], batch[columns[1]].cast(pa.string())) for batch in batches), workers=run.processes
+        )
+        has_list = by_language.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
+        unmatched = pc.if_else(has_list, "no_concept", "no_list_of_language")
+    entries = pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
+    found = entries.value_lengths()
+    names_any = pc.greater(found, 0)
+    decisions = Decisions.of(reason=pc.if_else(names_any, "", unmatched), value=found.cast(pa.float64()))
+    matches = pa.table({"uid": pairs["uid"], "entries": entries}).filter(names_any)
+    return decisions.to_table(pairs["uid"]), matches
+
+
+def _columns(before: Records, caption: str, rule: Rule) -> list[str]:
+    """The columns that matching reads: the caption's, and that of its language where the rule names one."""
+    language = rule.get("language")
+    if language is None:
+        return [caption]
+    known = {name for record in before for name in record.columns}
+    if language not in known:
+        raise RuleError(
+            f"`match.language` must be a column of the pool or of a step before; got {language!r}. "
+            f"There are {', '.join(sorted(known))}; the filter caption_language gives detected_language."
+        )
+    return [caption, language]
 
 
 def _identity(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    return {"metadata": read_concepts(run.locate(rule["metadata"])).identity}
+    metadata = run.locate(rule["metadata"])
+    if rule.get("language") is None:
+        return {"metadata": read_concepts(metadata).identity}
+    return {"metadata": identity_of_lists(read_language_lists(metadata))}
 
 
 def _chosen(before: Records) -> str:
@@ -110,9 +179,15 @@ def _chosen(before: Records) -> str:
 
 
 MATCH_CONCEPTS = Step(
-    name="match_concepts", compute=match_concepts, inputs=_identity, reads=lambda _before, _rule: ["caption"]
+    name="match_concepts",
+    compute=match_concepts,
+    inputs=_identity,
+    reads=lambda before, rule: _columns(before, "caption", rule),
 )
 COUNT_CONCEPTS = Step(name="count_concepts", compute=count_concepts)
 MATCH_AGAIN = Step(
-    name="match_again", compute=match_again, inputs=_identity, reads=lambda before, _rule: [_chosen(before)]
+    name="match_again",
+    compute=match_again,
+    inputs=_identity,
+    reads=lambda before, rule: _columns(before, _chosen(before), rule),
 )

@@ -15,7 +15,6 @@ from curation.matching import Matcher, Mode, check_mode, in_order
 from curation.multilingual import MultilingualMatcher
 from curation.uids import pair_uid
 from storage.concept_files import identity_of
-from storage.concept_files import read_concepts as read_file
 from storage.errors import InputError
 from storage.pool_captions import (
     CaptionColumns,
@@ -28,7 +27,7 @@ from storage.pool_captions import (
 )
 from storage.pool_matches import MATCHES, MatchFile, MatchParts, assemble, counts_path, entries_path
 from storage.records import content_hash
-from tasks.concepts import WORDNET, read_concepts
+from tasks.concepts import identity_of_lists, read_concepts, read_language_lists
 from tasks.progress import Progress
 
 VERSION = 1
@@ -38,8 +37,8 @@ VERSION = 1
 class PoolMatching:
     """How a pool is matched.
 
-    metadata: `wordnet`, or a concept list. With a column of languages the list must be one per language (JSON), and a
-    caption is matched against that of its language only (MetaCLIP 2).
+    metadata: `wordnet`, or a concept list. With a column of languages it must say which language each entry is of, and
+    a caption is matched against the list of its language only (MetaCLIP 2).
     """
 
     metadata: str
@@ -180,17 +179,9 @@ def _read_list(matching: PoolMatching) -> _List:
         concepts = read_concepts(matching.metadata)
         matcher: Matcher | MultilingualMatcher = Matcher(concepts.entries, matching.mode, plurals=matching.plurals)
         return _List(texts=concepts.table["entry"].combine_chunks(), identity=concepts.identity, matcher=matcher)
-    found = None if matching.metadata == WORDNET else read_file(Path(matching.metadata))
-    if found is None or found.languages is None:
-        raise RuleError(
-            f"`metadata` must hold a list per language where languages are matched; got `{matching.metadata}`. Give a "
-            "JSON object of language -> list, or leave the column of languages out."
-        )
-    by_language: dict[str, list[str]] = {}
-    for entry, language in zip(found.entries, found.languages, strict=True):
-        by_language.setdefault(language, []).append(entry)
-    matcher = MultilingualMatcher(by_language, matching.mode)
-    return _List(texts=pa.array(matcher.entries, pa.string()), identity=found.identity, matcher=matcher)
+    lists = read_language_lists(matching.metadata)
+    matcher = MultilingualMatcher(lists, matching.mode)
+    return _List(texts=pa.array(matcher.entries, pa.string()), identity=identity_of_lists(lists), matcher=matcher)
 
 
 def _check_differ(files: list[Path], hashes: list[str]) -> None:

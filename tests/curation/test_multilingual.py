@@ -1,3 +1,5 @@
+import re
+
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from curation.errors import ColumnsError, RuleError
 from curation.matching import Matcher, normalised
-from curation.multilingual import MultilingualMatcher, padded
+from curation.multilingual import MultilingualMatcher, padded, unmatchable_by_language, unmatchable_in_language
 
 # Letters of scripts with and without spaces, marks of both, and what spacing changes.
 LETTERS = "a b.,\t-、。「中国犬のイヌ한กา້ລາမခ្មែརབོད\U00020000\U0001f600ｱ"
@@ -126,6 +128,38 @@ def test_normalized_mode_equals_substring_search_in_normalised_text(entries, cap
         [i for i, key in enumerate(keys) if key and padded(key) in f" {normalised(caption)} "] for caption in captions
     ]
     assert matched(entries, captions, "normalized") == found
+
+
+@given(st.text(alphabet="ab 狗。.,:!\t", max_size=8))
+@example(".  .")
+@example(". .")
+@example("a .狗")
+def test_an_entry_is_called_unmatchable_exactly_where_its_own_best_caption_does_not_match(entry):
+    best = re.sub(" ?([,.;:?!`]) ?", r"\1", padded(entry))  # a mark brings its own spaces
+    assert bool(unmatchable_in_language(entry, "faithful")) == (matched([entry], [best]) == [[]])
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("狗。", ""),
+        (".", ""),
+        ("。.", "mark_inside_a_word"),
+        (". !", "marks_one_space_apart"),
+        ("U.S.", "mark_inside_a_word"),
+    ],
+)
+def test_why_no_caption_can_match_an_entry_of_a_language(entry, why):
+    assert unmatchable_in_language(entry, "faithful") == why
+
+
+def test_entries_that_no_caption_can_match_are_told_by_language():
+    lists = {"en": ["U.S.", "dog", "\U0001f600"], "zh": ["狗", "热.狗"]}
+    assert unmatchable_by_language(lists, "faithful").to_pylist() == [
+        {"language": "en", "entry": "U.S.", "why": "mark_inside_a_word"},
+        {"language": "zh", "entry": "热.狗", "why": "mark_inside_a_word"},
+    ]
+    assert [row["entry"] for row in unmatchable_by_language(lists, "normalized").to_pylist()] == ["\U0001f600"]
 
 
 def test_each_caption_is_matched_against_its_language_alone():

@@ -59,6 +59,17 @@ def test_the_recipes_that_ship_are_valid():
         ({"curate": {"balance": {"t": 5}, "text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
         ({"curate": {"balance": {"t": 5}, "recaption": {"captioner": "blip"}}}, "curate", "retrieved_concepts"),
         ({"curate": {"balance": {"t": 5}, "match": {"plurals": True}}}, "curate.match", "mode normalized"),
+        ({"curate": {"balance": {"t": 5}, "match": {"language": "lang"}}}, "curate.match", "got wordnet"),
+        (
+            {
+                "curate": {
+                    "balance": {"t": 5},
+                    "match": {"metadata": "a.json", "mode": "normalized", "plurals": True, "language": "lang"},
+                }
+            },
+            "curate.match",
+            "plurals are of English",
+        ),
         (
             {"curate": {"balance": {"t": 5}, "deduplicate": {"linked": {}}}},
             "curate.deduplicate.linked.min_cosine",
