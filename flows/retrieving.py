@@ -23,7 +23,7 @@ from storage.errors import NotFoundError
 from storage.ledger import Ledger, StepRecord
 from storage.records import replacing
 from storage.workspace import Workspace
-from tasks.retrieve_support import METHODS
+from tasks.retrieve_support import RANKINGS
 from tasks.support_arrays import support_arrays
 
 TEMPLATES = ("a photo of a {}",)
@@ -44,8 +44,8 @@ class Retrieving:
     max_evaluation_cosine: float = 0.95
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"`--method` must be one of {', '.join(METHODS)}; got `{self.method}`. Choose one.")
+        if self.method not in RANKINGS:
+            raise UsageError(f"`--method` must be one of {', '.join(RANKINGS)}; got `{self.method}`. Choose one.")
         for template in self.templates:
             if "{}" not in template:
                 raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")

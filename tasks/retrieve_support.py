@@ -28,7 +28,7 @@ from tasks.references import read_references, references_hash
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
-METHODS = ("t2t", "t2i", "swat", "reco")
+RANKINGS = ("t2t", "t2i", "swat", "reco")
 PARTS = {"val": "validation_picture", "test": "test_picture"}
 EVALUATION = "evaluation_set"
 RETRIEVED = pa.schema(
