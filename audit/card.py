@@ -1,5 +1,6 @@
 """The data card of a build, read from the ledger: each number follows from tables that `verify` makes again."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,8 +29,7 @@ def read_card(build: PublishedBuild) -> DataCard:
     if not records or matched is None or concepts is None or matches is None:
         raise IncompleteBuildError(f"build `{build.name}` must have matched and balanced its pairs; it did not.")
     found = count_entries(matches["entries"].combine_chunks(), len(concepts))
-    why = build.table("match_concepts", "unmatchable", ["why"])
-    reasons = [] if why is None else pc.value_counts(why["why"].combine_chunks()).to_pylist()
+    never = build.table("match_concepts", "unmatchable")
     last = records[-1]
     return DataCard(
         build=build.name,
@@ -37,7 +37,7 @@ def read_card(build: PublishedBuild) -> DataCard:
         rule={"law": "v1", "texts": "each"} | dict(last.rule),
         metadata=str(matched.notes.get("concepts", "")),
         concepts=len(concepts),
-        unmatchable={str(row["values"]): int(row["counts"]) for row in reasons},
+        unmatchable={} if never is None else Counter(_why_never(row) for row in never.to_pylist()),
         unmatched=[concepts[number] for number in np.flatnonzero(found == 0)],
         balancings=[_describe(build, record) for record in records],
     )
@@ -54,6 +54,11 @@ def card_lines(card: DataCard) -> Iterator[str]:
     for one in card.balancings:
         yield ""
         yield from _balancing_lines(one)
+
+
+def _why_never(row: Mapping[str, Any]) -> str:
+    """Why an entry can never match, with its language where entries were matched by language."""
+    return f"{row['why']} ({row['language']})" if "language" in row else str(row["why"])
 
 
 def _balancing_lines(card: BalanceCard) -> Iterator[str]:

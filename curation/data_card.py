@@ -66,7 +66,8 @@ class BalanceCard:
 class DataCard:
     """What a build was balanced by, and what came of it; `balancings` in order, preselection first.
 
-    metadata: identity of the concept list (hex sha256), its `concepts`, and how many of them can never match, by why.
+    metadata: identity of the concept list (hex sha256), its `concepts`, and how many of them can never match, by why
+    ("why (language)" where captions were matched by language).
     unmatched: the concepts that no pair of the pool names. rule: of the last balancing, law and texts among it.
     """
 

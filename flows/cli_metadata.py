@@ -138,6 +138,8 @@ def _print_list(facts: dict[str, Any]) -> None:
     if facts["languages"]:
         print_rows("languages", [{"language": one, "entries": count} for one, count in facts["languages"].items()])
     _print_never_matching(facts["never_matching"])
+    for language, found in facts["never_matching_by_language"].items():
+        _print_never_matching(found, f"can never match in {language}, matched by language")
     left_out = [
         {"source": source, "reason": why, "entries": count}
         for source, reasons in facts["left_out"].items()
@@ -162,14 +164,14 @@ def _print_entry(facts: dict[str, Any]) -> None:
         print_text(f"the same in normalized mode: {printable(', '.join(facts['alike']))}")
 
 
-def _print_never_matching(found: dict[str, dict[str, Any]]) -> None:
+def _print_never_matching(found: dict[str, dict[str, Any]], title: str = "can never match") -> None:
     rows = [
         {"mode": mode, "reason": why, "entries": one["entries"], "examples": ", ".join(one["examples"])}
         for mode, reasons in found.items()
         for why, one in reasons.items()
     ]
     if rows:
-        print_rows("can never match", rows)
+        print_rows(title, rows)
 
 
 def _told(count: dict[str, Any]) -> str:

@@ -47,6 +47,17 @@ class ConceptFile:
     left_out: pa.Table
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def by_language(self) -> dict[str, list[str]]:
+        """The entries of each language, in order; all of a list that was built for one, none where none is named."""
+        of_all = self.facts.get("language")
+        lists: dict[str, list[str]] = {}
+        if self.languages is None:
+            return lists if of_all is None else {str(of_all): self.entries}
+        for entry, language in zip(self.entries, self.languages, strict=True):
+            lists.setdefault(language, []).append(entry)
+        return lists
+
 
 def read_concepts(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> ConceptFile:
     """Read a concept list, its kind by its ending: .parquet as built, .json, else text with one entry per line.

@@ -9,12 +9,16 @@ import pyarrow.compute as pc
 
 from curation.matching import normalised, unmatchable_because
 from curation.metadata_sources import SOURCES
+from curation.multilingual import unmatchable_in_language
 from storage.concept_files import ConceptFile, read_concepts, read_left_out
 from tasks.concept_lists import EXAMPLES, MODES, never_matching
 
 
 def show_list(path: Path) -> dict[str, Any]:
-    """Entries per source with the first few, those that can never match, what was left out, identity."""
+    """Entries per source with the first few, those that can never match, what was left out, identity.
+
+    Of a list per language, also those that can never match in their own, by the rule of MetaCLIP 2.
+    """
     found = read_concepts(path)
     sources: list[list[str]] = found.table["sources"].to_pylist()
     counts = found.facts.get("counts", {})
@@ -26,6 +30,10 @@ def show_list(path: Path) -> dict[str, Any]:
         "languages": dict(Counter(found.languages or ())),
         "sources": {name: _of_source(name, found.entries, sources) for name in _in_order(sources)},
         "never_matching": never_matching(found.entries),
+        "never_matching_by_language": {
+            language: never_matching(entries, unmatchable_in_language)
+            for language, entries in (found.by_language.items() if found.languages else ())
+        },
         "left_out_on_reading": dict(Counter(found.left_out["why"].to_pylist())),
         "left_out": {source: counts[source]["left_out"] for source in SOURCES if source in counts},
         "origins": found.facts.get("origins", {}),

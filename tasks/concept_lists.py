@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,11 +105,13 @@ def build_concept_list(
     }
 
 
-def never_matching(entries: list[str]) -> dict[str, dict[str, Any]]:
+def never_matching(
+    entries: list[str], because: Callable[[str, Mode], str] = unmatchable_because
+) -> dict[str, dict[str, Any]]:
     """Per mode and reason, how many entries no caption whatsoever can match, and the first few."""
     found: dict[str, dict[str, Any]] = {}
     for mode in MODES:
-        reasons = [(entry, unmatchable_because(entry, mode)) for entry in entries]
+        reasons = [(entry, because(entry, mode)) for entry in entries]
         counts = Counter(why for _, why in reasons if why)
         found[mode] = {
             why: {"entries": count, "examples": [entry for entry, its in reasons if its == why][:EXAMPLES]}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import repeat
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,17 +39,13 @@ def read_language_lists(metadata: str) -> dict[str, list[str]]:
 
     Over all languages, entries stand in the order of `read_concepts`. Raises RuleError where no language is named.
     """
-    found = None if metadata == WORDNET else _read(*_file(metadata))
-    of_all = None if found is None else found.facts.get("language")
-    if found is None or (found.languages is None and of_all is None):
+    lists = {} if metadata == WORDNET else _read(*_file(metadata)).by_language
+    if not lists:
         raise RuleError(
             f"`metadata` must hold a list per language where languages are matched; got `{metadata}`. Give a "
             "JSON object of language -> list, or a list that `evenly metadata build --language` wrote, or leave the "
             "column of languages out."
         )
-    lists: dict[str, list[str]] = {}
-    for entry, language in zip(found.entries, found.languages or repeat(str(of_all))):  # noqa: B905 - one is endless
-        lists.setdefault(language, []).append(entry)
     return lists
 
 

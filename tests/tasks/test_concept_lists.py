@@ -176,6 +176,15 @@ def test_a_json_of_languages_shows_how_many_each_has(places):
     assert shown["sources"] == {"list": {"entries": 3, "new": 3, "examples": ["my dog", "dog", "chien"]}}
 
 
+def test_entries_that_never_match_in_their_own_language_are_shown_by_it(tmp_path):
+    (tmp_path / "lists.json").write_text(json.dumps({"en": ["dog", "U.S."], "zh": ["热.狗", "狗。"]}))
+    shown = show_list(tmp_path / "lists.json")
+    assert {language: modes["faithful"] for language, modes in shown["never_matching_by_language"].items()} == {
+        "en": {"mark_inside_a_word": {"entries": 1, "examples": ["U.S."]}},
+        "zh": {"mark_inside_a_word": {"entries": 1, "examples": ["热.狗"]}},
+    }
+
+
 def test_an_entry_is_looked_up_with_all_that_is_known_of_it(places):
     out = places / "en.parquet"
     build_concept_list(out, files(places), RULE)

@@ -8,12 +8,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from audit.card import read_card
+from audit.published import PublishedBuild
+from audit.why import explain
 from curation.decisions import Decisions
 from curation.errors import RuleError
 from storage.concept_files import read_concepts as read_file
 from storage.concept_files import write_concepts
 from storage.ledger import StepOutput
 from storage.pools import PoolSource
+from storage.samples import Samples, wide_table
 from storage.workspace import Workspace
 from tasks.balance import BALANCE, PRESELECT
 from tasks.collect import COLLECT
@@ -104,6 +108,24 @@ def test_entries_that_can_never_match_are_told_by_language(tmp_path):
         {"language": "en", "entry": "Mr. Bean", "why": "mark_inside_a_word"},
         {"language": "zh", "entry": "热.狗", "why": "mark_inside_a_word"},
     ]
+
+
+def test_detection_and_matching_are_replayed_for_each_pair(tmp_path):
+    run, records = run_steps(tmp_path, [*pool()[::6], "123", "eine rote Blume im Garten"])
+    wide = wide_table(run.ledger, list(records.values()))
+    steps = [{"name": name, "key": record.key} for name, record in records.items()]
+    manifest = {"build": "x-1", "recipe_name": "x", "steps": steps}
+    manifest["samples"] = {"version": Samples(run.workspace, "x").write(wide)}
+    labels = set()
+    for uid in wide["uid"].to_pylist():
+        (pair,) = explain(run.workspace, manifest, uid, replay=True).pairs
+        replays = {sight.step: (sight.replay.label, sight.replay.agrees) for sight in pair.steps}
+        labels |= {replays[step] for step in ("check_texts", "match_concepts") if step in replays}
+    assert labels == {("recomputed", True)}
+    assert read_card(PublishedBuild(run.workspace, manifest)).unmatchable == {
+        "mark_inside_a_word (en)": 1,
+        "mark_inside_a_word (zh)": 1,
+    }
 
 
 def test_a_changed_pool_gives_what_a_run_from_scratch_gives(tmp_path):
