@@ -1,4 +1,4 @@
-"""Commands about classes in a pool or a build: concepts, retrieve."""
+"""Commands about classes in a pool or a build: concepts, retrieve, clusters."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +19,12 @@ Synonyms = Annotated[
     ),
 ]
 MOST_REFUSED = 8
+MOST_CLUSTERS = 10
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (concepts, retrieve):
+    for command in (concepts, retrieve, clusters):
         app.command()(command)
 
 
@@ -147,6 +148,44 @@ def retrieve(
         print_text(f"{title}: {', '.join(f'{why} {n:,}' for why, n in counts.items()) or 'none'}")
     if facts["short"]:
         print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
+    for path in facts.get("written", ()):
+        print_text(f"written  {path}")
+
+
+def clusters(
+    root: Root = None,
+    as_json: AsJson = False,
+    build: Annotated[str, typer.Option(help="The build whose pictures are clustered.")] = "latest",
+    k: Annotated[int, typer.Option("--k", min=1, help="Clusters.")] = 1000,
+    labels: Annotated[int, typer.Option(min=1, help="Nearest clusters that each picture gets.")] = 8,
+    iterations: Annotated[int, typer.Option(min=1, help="Of k-means.")] = 20,
+    near_cosine: Annotated[float, typer.Option(min=-1, max=1, help="From which cosine on two are duplicates.")] = 0.95,
+    out: Annotated[Path | None, typer.Option(help="The folder to write tables to, as Parquet.")] = None,
+) -> None:
+    """Cluster the pictures of a build, several clusters for each, and say how evenly they fill them.
+
+    Example: evenly clusters --build latest --k 200 --labels 8 --out clusters
+    """
+    from flows.clustering import cluster_build
+
+    facts = cluster_build(build, k=k, labels=labels, iterations=iterations, near_cosine=near_cosine, out=out, root=root)
+    if as_json:
+        print_json(facts)
+        return
+    title = f"{facts['pictures']:,} pictures in {facts['k']:,} clusters, {facts['labels']} labels each"
+    measures = ("effective", "entropy", "gini", "largest", "empty")
+    rows = [
+        {"counted": name.replace("_", " ")} | {one: facts[name][one] for one in measures}
+        for name in ("by_nearest", "by_all_labels")
+    ]
+    print_rows(title, rows)
+    print_rows("the fullest clusters", facts["clusters"][:MOST_CLUSTERS])
+    covered, share = facts["coverage"], facts["near_duplicate_share"]
+    told = ", ".join(f"{name} {covered[name]}" for name in ("mean", "median", "p05"))
+    print_text(f"cosine with the nearest centre: {told}")
+    print_text(
+        f"near-duplicates, cosine from {near_cosine:g} within a cluster: {facts['near_duplicates']:,} ({share:.1%})"
+    )
     for path in facts.get("written", ()):
         print_text(f"written  {path}")
 
