@@ -3,13 +3,15 @@
 import subprocess
 import sys
 
-# Samples keep the benchmarks of duplicates to about a minute each; run the files themselves for all of it.
+# Samples keep the benchmarks of duplicates and texts to about a minute each; run the files themselves for all of it.
 BENCHMARKS = {
     "caption_languages": [],
     "concept_matching": [],
     "incremental_rebuild": ["--texts", "50000"],
     "near_duplicates": ["--every", "10"],
     "semantic_duplicates": ["--rows", "20000", "200000"],
+    "text_curation": ["--rows", "200000", "1000000"],
+    "ledger_overhead": ["--rows", "200000", "--pairs", "20000"],
     "gda_fit": [],
     "tip_grid": [],
     "describe_throughput": [],

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,19 @@ import pyarrow.compute as pc
 from storage.records import canonical_json
 
 Ints = npt.NDArray[np.int64]
-COUNTS = pa.schema([("file", pa.string()), ("language", pa.string()), ("entry", pa.int32()), ("captions", pa.int64())])
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+COUNTS = pa.schema([("file", _NAMES), ("language", _NAMES), ("entry", pa.int32()), ("captions", pa.int64())])
 
 
 def counts_hash(counts: pa.Table) -> str:
     """Hex sha256 of a table of COUNTS."""
     state = hashlib.sha256()
     for name in ("file", "language"):
-        state.update(canonical_json(counts[name].combine_chunks().dictionary_encode().dictionary.to_pylist()))
-        state.update(counts[name].combine_chunks().dictionary_encode().indices.to_numpy().tobytes())
+        column = counts[name].combine_chunks()
+        codes = column.indices.to_numpy()
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        state.update(canonical_json(column.take(pa.array(starts)).to_pylist()))
+        state.update(starts.astype(np.int64).tobytes())
     for name in ("entry", "captions"):
         state.update(counts[name].to_numpy().tobytes())
     return state.hexdigest()
@@ -28,6 +33,7 @@ def counts_hash(counts: pa.Table) -> str:
 
 def summed_counts(counts: pa.Table) -> pa.Table:
     """Return [language, entry, captions] of a table of COUNTS, all files together."""
+    counts = counts.set_column(1, "language", counts["language"].cast(pa.string())).unify_dictionaries()
     grouped = counts.group_by(["language", "entry"], use_threads=False).aggregate([("captions", "sum")])
     return grouped.rename_columns({"captions_sum": "captions"})
 
@@ -40,7 +46,7 @@ class MatchCounts:
         self._n_entries = n_entries
         self._languages: dict[str, int] = {}
         self._reasons: dict[str, int] = {}
-        self._tables: list[pa.Table] = []
+        self._cells: list[tuple[Ints, Ints]] = []
 
     def watch(self, name: str, file: str, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Yield the tables of one file as they are."""
@@ -52,30 +58,34 @@ class MatchCounts:
             counts.add(*self._counted(table))
             yield table
         cells, captions = counts.total()
-        names = pa.array(list(self._languages), pa.string())
-        columns = [
-            pa.repeat(pa.scalar(file), len(cells)),
-            names.take(pa.array(cells // self._n_entries)),
-            pa.array((cells % self._n_entries).astype(np.int32)),
-            pa.array(captions),
-        ]
-        self._tables.append(pa.table(columns, schema=COUNTS))
+        self._cells.append((cells, captions))
         self.files.append({"name": name, "file": file, "rows": rows, "matches": int(captions.sum())})
 
+    @cached_property
     def table(self) -> pa.Table:
-        """The table COUNTS."""
-        return pa.concat_tables([COUNTS.empty_table(), *self._tables]).combine_chunks()
+        """The table COUNTS, once all has gone by."""
+        lengths = [len(cells) for cells, _ in self._cells]
+        files = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        cells, captions = (np.concatenate([np.zeros(0, np.int64), *some]) for some in zip(*self._cells, strict=True))
+        columns = [
+            pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string()))
+            for codes, names in (
+                (files, [file["file"] for file in self.files]),
+                ((cells // self._n_entries).astype(np.int32), list(self._languages)),
+            )
+        ]
+        entries = pa.array((cells % self._n_entries).astype(np.int32))
+        return pa.table([*columns, entries, pa.array(captions)], schema=COUNTS)
 
-    def totals(self) -> pa.Array:
+    @cached_property
+    def totals(self) -> Ints:
         """Captions per entry, of all files and languages."""
-        table = self.table()
-        weights = table["captions"].to_numpy().astype(np.float64)
-        return pa.array(np.bincount(table["entry"].to_numpy(), weights, self._n_entries).astype(np.int64))
+        weights = self.table["captions"].to_numpy().astype(np.float64)
+        return np.bincount(self.table["entry"].to_numpy(), weights, self._n_entries).astype(np.int64)
 
     def facts(self) -> dict[str, Any]:
         """Rows, how many matched and why the others did not, matches, entries that occur and that never do."""
-        totals = self.totals().to_numpy()
-        hit = int(np.count_nonzero(totals))
+        hit = int(np.count_nonzero(self.totals))
         reasons = dict(sorted(self._reasons.items()))
         return {
             "files": len(self.files),
@@ -83,7 +93,7 @@ class MatchCounts:
             "matched": reasons.pop("", 0),
             "unmatched": sum(reasons.values()),
             "reasons": reasons,
-            "matches": int(totals.sum()),
+            "matches": int(self.totals.sum()),
             "languages": sorted(self._languages) if list(self._languages) != [""] else [],
             "entries_hit": hit,
             "entries_never_hit": self._n_entries - hit,

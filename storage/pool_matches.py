@@ -4,6 +4,7 @@ Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with 
 `matches.counts.parquet`, the same per file of the pool: counts of files add up to those of the whole.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -46,6 +48,7 @@ def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> p
         compression="zstd",
         compression_level=1,
         use_dictionary=dictionaries,
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in ("row",) if name in schema.names},
         write_statistics=False,
         store_schema=False,
     )
@@ -104,12 +107,12 @@ def assemble(
         for group in _regrouped(tables):
             writer.write_table(group)
             done(group.num_rows)
-        counts = found.table()
+        counts = found.table
         told = {**facts, **found.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
         writer.add_key_value_metadata({KEY: canonical_json(told)})
     _write_beside(counts_path(out), counts, {"counts": told["counts"], "files": found.files})
-    texts = pa.table({"entry": entries.cast(pa.string()), "captions": found.totals()})
-    _write_beside(entries_path(out), texts, {"entries": told["list"]["texts"]})
+    texts = pa.table({"entry": entries.cast(pa.string()), "captions": found.totals})
+    _write_beside(entries_path(out), texts, {"texts": told["list"]["texts"]})
     whole.replace(out)
     sync_folder(out.parent)
     parts.remove()
@@ -167,18 +170,16 @@ class MatchFile:
         found = MatchCounts(self.n_entries)
         for _ in found.watch("", "", self.groups(["language", "entries", "reason"])):
             pass
-        return summed_counts(found.table())
+        return summed_counts(found.table)
 
     def texts(self) -> pa.Array | None:
-        """The texts of the entries from beside the file; None where they are gone or of another list."""
+        """The texts of the entries from beside the file; None where they are gone or not those of its list."""
         beside = entries_path(self.path)
         if not beside.is_file():
             return None
         table = pq.read_table(beside, columns=["entry"])
-        found = json.loads((table.schema.metadata or {}).get(KEY, b"{}"))
         entries = table["entry"].combine_chunks()
-        same = found.get("entries") == self.facts["list"]["texts"] and len(entries) == self.n_entries
-        return entries if same else None
+        return entries if not entries.null_count and texts_hash(entries) == self.facts["list"]["texts"] else None
 
     def _check(self, table: pa.Table) -> None:
         if any(table[name].null_count for name in {"uid", "entries", "reason"} & set(table.column_names)):
@@ -194,6 +195,16 @@ class MatchFile:
 def entries_path(matches: Path) -> Path:
     """Where the list's entries lie."""
     return matches.with_name(f"{matches.stem}.entries.parquet")
+
+
+def texts_hash(texts: pa.Array) -> str:
+    """Hex sha256 of strings without nulls, in order: of their lengths, then of their bytes."""
+    wide = texts.cast(pa.large_string())
+    _, ends, data = wide.buffers()
+    bounds = np.frombuffer(ends, np.int64)[wide.offset : wide.offset + len(wide) + 1]
+    state = hashlib.sha256(np.diff(bounds).tobytes())
+    state.update(memoryview(data)[bounds[0] : bounds[-1]])
+    return state.hexdigest()
 
 
 def counts_path(matches: Path) -> Path:

@@ -14,7 +14,6 @@ from curation.errors import RuleError
 from curation.matching import Matcher, Mode, check_mode, in_order
 from curation.multilingual import MultilingualMatcher
 from curation.uids import pair_uid
-from storage.concept_files import identity_of
 from storage.errors import InputError
 from storage.pool_captions import (
     CaptionColumns,
@@ -25,7 +24,7 @@ from storage.pool_captions import (
     pool_files,
     read_caption_rows,
 )
-from storage.pool_matches import MATCHES, MatchFile, MatchParts, assemble, counts_path, entries_path
+from storage.pool_matches import MATCHES, MatchFile, MatchParts, assemble, counts_path, entries_path, texts_hash
 from storage.records import content_hash
 from tasks.concepts import identity_of_lists, read_concepts, read_language_lists
 from tasks.progress import Progress
@@ -64,8 +63,7 @@ class _List:
     @property
     def facts(self) -> dict[str, Any]:
         """What a file of matches says of its list."""
-        texts = self.texts.to_pylist()
-        return {"identity": self.identity, "entries": len(texts), "texts": identity_of(texts)}
+        return {"identity": self.identity, "entries": len(self.texts), "texts": texts_hash(self.texts)}
 
 
 def match_pool(
@@ -133,7 +131,7 @@ def _match_rows(rows: CaptionRows, its_hash: str, matcher: Matcher | Multilingua
     n = len(rows.caption)
     numbers = pa.array(np.arange(rows.first_row, rows.first_row + n))
     is_right = pc.equal(rows.reject, "")
-    captions = pc.if_else(is_right, rows.caption, None)
+    captions = rows.caption if pc.all(is_right).as_py() else pc.if_else(is_right, rows.caption, None)
     if isinstance(matcher, MultilingualMatcher):
         languages = rows.language
         entries = matcher.match(captions, languages)

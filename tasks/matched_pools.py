@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 
 from curation.errors import RuleError
 from curation.matched_pairs import Floats, MatchedPairs
-from storage.concept_files import identity_of
 from storage.errors import DamagedError, InputError
-from storage.pool_matches import MatchFile
+from storage.pool_matches import MatchFile, texts_hash
 from tasks.concepts import read_concepts
 from tasks.progress import Progress
 
@@ -134,7 +133,7 @@ def _texts(files: Sequence[MatchFile], entries: str | None) -> pa.Array:
     if entries is not None:
         concepts = read_concepts(entries)
         texts = concepts.table["entry"].combine_chunks()
-        if concepts.identity != wanted["identity"] or identity_of(texts.to_pylist()) != wanted["texts"]:
+        if concepts.identity != wanted["identity"] or texts_hash(texts) != wanted["texts"]:
             raise InputError(
                 f"`entries` must be the list of the matches, {wanted['identity']}; got {concepts.identity} at "
                 f"`{entries}`. Name the list that was matched."
@@ -142,7 +141,7 @@ def _texts(files: Sequence[MatchFile], entries: str | None) -> pa.Array:
         return texts.cast(pa.large_string())
     for file in files:
         texts = file.texts()
-        if texts is not None and identity_of(texts.to_pylist()) == wanted["texts"]:
+        if texts is not None:
             return texts.cast(pa.large_string())
     raise InputError(
         f"the texts of the entries must lie beside `{files[0].path}`; they do not. Name the list with --entries."

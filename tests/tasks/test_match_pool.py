@@ -21,7 +21,7 @@ from storage import pool_matches
 from storage.concept_files import identity_of
 from storage.errors import DamagedError, InputError
 from storage.pool_captions import CaptionColumns, file_hash
-from storage.pool_matches import MatchFile, MatchParts, counts_path, entries_path
+from storage.pool_matches import MatchFile, MatchParts, counts_path, entries_path, texts_hash
 from tasks.match_pool import PoolMatching, match_pool
 from tasks.progress import Progress
 
@@ -65,7 +65,7 @@ def test_every_row_is_there_with_what_it_names_and_the_counts_add_up(tmp_path, m
     told = {"rows": 5, "matched": 3, "unmatched": 2, "matches": 5, "entries_hit": 3, "entries_never_hit": 2}
     assert told.items() <= facts.items()
     assert facts["reasons"] == {"missing_caption": 1, "no_concept": 1}
-    assert facts["list"] == {"identity": identity_of(ENTRIES), "entries": 5, "texts": identity_of(ENTRIES)}
+    assert facts["list"] == {"identity": identity_of(ENTRIES), "entries": 5, "texts": texts_hash(pa.array(ENTRIES))}
     assert pq.read_table(entries_path(tmp_path / "m.parquet"))["captions"].to_pylist() == [3, 1, 0, 1, 0]
     per_file = pq.read_table(counts_path(tmp_path / "m.parquet")).select(["file", "entry", "captions"]).to_pylist()
     assert [tuple(row.values()) for row in per_file] == [
@@ -194,12 +194,15 @@ def test_a_caption_is_matched_against_the_list_of_its_language(tmp_path, metadat
         PoolMatching(metadata=str(lists), plurals=True, mode="normalized", columns=columns)
 
 
-def test_counts_that_lie_beside_are_taken_only_where_they_are_the_files_own(tmp_path, metadata):
+def test_counts_that_lie_beside_are_taken_only_where_they_are_the_files_own(tmp_path, metadata, monkeypatch):
     pool = write_pool(tmp_path / "pool", ["a dog", "cat"])
     match(pool, metadata, tmp_path / "m.parquet")
     wanted = MatchFile.at(tmp_path / "m.parquet").counts()
     other = write_pool(tmp_path / "other", ["cat"] * 9)
     match(other, metadata, tmp_path / "o.parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr(MatchFile, "groups", lambda *_: pytest.fail("counted again"))
+        assert MatchFile.at(tmp_path / "m.parquet").counts() == wanted
     for change in (lambda: counts_path(tmp_path / "o.parquet").rename(counts_path(tmp_path / "m.parquet")), None):
         _ = change() if change else counts_path(tmp_path / "m.parquet").unlink()
         assert MatchFile.at(tmp_path / "m.parquet").counts() == wanted

@@ -1,0 +1,226 @@
+"""Measure what it costs to write down every decision: the same curation of texts with and without it, side by side.
+
+Pools alone: `evenly match` and `evenly balance`, which write what each row names, its chance, fate, deciding concept
+and draw, with hashes of inputs and counts; bare, the same captions are read, matched, counted and drawn for by the
+same functions, and only the uids that stay are left. Of a rebuild: collect, language identification, match, count
+and preselect, with the ledger and with one that keeps tables in memory, without hashes. Both keep the same rows.
+
+Sides take turns, and processor time counts, so that other load on the machine weighs little. Ratios are medians.
+
+Run: python -m benchmarks.ledger_overhead [--rows N] [--pairs N] [--times N] [--texts FILE] [--entries FILE]
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.text_curation import balance, given_or_real, match, write_pool
+from curation.draws import draws_at
+from curation.filters import TEXT_FILTERS
+from curation.matched_pairs import MatchedPairs, count_matches
+from curation.matching import Matcher
+from curation.thresholds import BalanceRule, entry_probabilities
+from flows.recipe_steps import filter_rules
+from storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
+from storage.pool_captions import CaptionColumns, pool_files, read_caption_rows
+from storage.pools import PoolSource
+from storage.workspace import Workspace
+from tasks.balance import PRESELECT
+from tasks.collect import COLLECT
+from tasks.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
+from tasks.filters import CHECK_TEXTS
+from tasks.progress import Progress
+from tasks.run import Run
+from tasks.step import run_step
+
+SEED, BATCH = 1, 1 << 18
+
+
+def bare(pool: str, metadata: str, t: float) -> set[str]:
+    """The uids that stay, and nothing else."""
+    texts = read_concepts(metadata).table["entry"].combine_chunks().cast(pa.large_string())
+    matcher, uids = Matcher(read_concepts(metadata).entries), []
+
+    def captions() -> Any:  # noqa: ANN401 - an iterator of arrays
+        for file in pool_files(pool):
+            for rows in read_caption_rows(file, CaptionColumns(uid="uid")):
+                uids.append(rows.uid)
+                yield rows.caption
+
+    found = list(matcher.match_batches(captions(), workers=2))
+    pairs = MatchedPairs.of(pa.concat_arrays(uids), pa.concat_arrays(found), texts)
+    p = entry_probabilities(count_matches(pairs)[0], t)
+    stays: list[str] = []
+    for _, _, part in pairs.batches(BATCH):
+        rows, chances = part.rows, p[part.numbers]
+        certain = np.zeros(len(part), dtype=bool)
+        certain[rows[chances >= 1]] = True
+        asked = np.flatnonzero(~certain[rows])
+        numbers = part.numbers[asked].astype(np.int64)
+        u = draws_at(seed=SEED, step="balance", uids=part.uids, rows=rows[asked], entries=texts, numbers=numbers)
+        certain[rows[asked][u < chances[asked]]] = True
+        stays += part.uids.filter(pa.array(certain)).to_pylist()
+    return set(stays)
+
+
+def with_files(pool: str, metadata: str, t: float, folder: Path) -> set[str]:
+    """The same from the files that the commands write."""
+    match(pool, metadata, str(folder / "matches.parquet"))
+    balance(str(folder / "matches.parquet"), str(folder / "balanced.parquet"), BalanceRule(t=t))
+    table = pq.read_table(folder / "balanced.parquet", columns=["uid", "kept"])
+    return set(table.filter(table["kept"])["uid"].to_pylist())
+
+
+class MemoryLedger(Ledger):
+    """A ledger that keeps tables as they are: no hash, no disk, no check."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._tables: dict[tuple[str, str], pa.Table] = {}
+
+    def commit(self, spec: StepSpec, output: StepOutput, **_told: Any) -> StepRecord:  # noqa: ANN401 - as the other
+        tables = {**output.tables, **({} if output.decisions is None else {"decisions": output.decisions})}
+        self._tables |= {(spec.key, name): table for name, table in tables.items()}
+        columns = [] if output.decisions is None else output.decisions.column_names
+        fields: Mapping[str, Any] = {
+            name: getattr(spec, name) for name in ("name", "version", "rule", "inputs", "model", "seed")
+        }
+        return StepRecord(
+            key=spec.key, **fields, output_hash=spec.key, hashes=dict.fromkeys(tables, ""), columns=columns, rows_in=0,
+            counts={}, reasons={}, notes=output.notes, code={}, started="", ended="", flow_run_id=None,
+        )  # fmt: skip
+
+    def table(
+        self, record: StepRecord, name: str, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> pa.Table:
+        if where is not None:
+            raise NotImplementedError(where)
+        table = self._tables[record.key, name]
+        return table if columns is None else table.select(columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BareRun(Run):
+    """A run with a ledger in memory."""
+
+    memory: MemoryLedger
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.memory
+
+
+def rebuild(run: Run, metadata: str, t: float) -> set[str]:
+    """The text part of a rebuild; the uids that are left."""
+    steps = (
+        (COLLECT, {"limit": None}),
+        (CHECK_TEXTS, filter_rules({"caption_language": {}}, TEXT_FILTERS)),
+        (MATCH_CONCEPTS, {"metadata": metadata, "mode": "faithful", "plurals": False}),
+        (COUNT_CONCEPTS, {}),
+        (PRESELECT, {"t": t, "headroom": 2.0}),
+    )
+    records: tuple[StepRecord, ...] = ()
+    for step, rule in steps:
+        records = (*records, run_step.fn(run, step, records, rule))
+    return set(run.ledger.alive(records, [])["uid"].to_pylist())
+
+
+def add_urls(pool: str) -> str:
+    """The pool's files with a URL per row."""
+    for file in pool_files(pool):
+        table = pq.read_table(file)
+        urls = [f"https://example.org/{uid}" for uid in table["uid"].to_pylist()]
+        pq.write_table(table.append_column("url", pa.array(urls)), file)
+    return f"{pool}/*.parquet"
+
+
+def timed(call: Callable[[], set[str]]) -> tuple[set[str], float]:
+    started = time.process_time()
+    found = call()
+    return found, time.process_time() - started
+
+
+def take_turns(name: str, times: int, rows: int, one: Callable[[], set[str]], other: Callable[[], set[str]]) -> None:
+    """Print how much more the other takes than the first, which is bare."""
+    one(), other()  # compiled code and lists are loaded once
+    ratios, spent = [], ([], [])
+    for number in range(times):
+        order = ((one, 0), (other, 1)) if number % 2 else ((other, 1), (one, 0))
+        results = {at: timed(call) for call, at in order}
+        if results[0][0] != results[1][0]:
+            raise SystemExit(f"{name}: the two sides keep other rows")
+        for at, (_, seconds) in results.items():
+            spent[at].append(seconds)
+        ratios.append(results[1][1] / results[0][1] - 1)
+    costs = [median(some) / rows * 1e6 for some in spent]
+    print(f"{name}: bare {costs[0]:.2f} us per row of processor time, with everything written down {costs[1]:.2f}")
+    print(f"{name}: overhead {median(ratios):+.0%} ({min(ratios):+.0%} to {max(ratios):+.0%})")
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def pools_alone(folder: Path, metadata: str, texts: Sequence[str], rows: int, times: int) -> None:
+    pool, t = write_pool(folder / "pool", texts, rows), rows / 500
+    sizes: list[int] = []
+
+    def written() -> set[str]:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            found = with_files(pool, metadata, t, Path(place))
+            sizes.append(size_of(Path(place)))
+        return found
+
+    take_turns(f"pool of {rows:,}", times, rows, lambda: bare(pool, metadata, t), written)
+    print(f"pool of {rows:,}: {sizes[-1] / rows:.0f} bytes per row for matches and decisions, list and counts included")
+
+
+def of_a_rebuild(folder: Path, metadata: str, texts: Sequence[str], pairs: int, times: int) -> None:
+    pool, t = add_urls(write_pool(folder / "pairs", texts, pairs)), pairs / 500
+    source = PoolSource(kind="parquet", path=pool, caption="text")
+    sizes: list[int] = []
+
+    def run(place: str) -> Run:
+        return Run(workspace=Workspace.at(Path(place)), seed=SEED, sources=(source,), progress=Progress(quiet=True))
+
+    def in_memory() -> set[str]:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            plain = run(place)
+            return rebuild(BareRun(**vars(plain), memory=MemoryLedger(plain.workspace)), metadata, t)
+
+    def written() -> set[str]:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            found = rebuild(run(place), metadata, t)
+            sizes.append(size_of(Workspace.at(Path(place)).ledger))
+        return found
+
+    take_turns(f"rebuild of {pairs:,}", times, pairs, in_memory, written)
+    print(f"rebuild of {pairs:,}: {sizes[-1] / pairs:.0f} bytes per pair for the tables of five steps")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=1_000_000, help="captions of the pool alone")
+    parser.add_argument("--pairs", type=int, default=100_000, help="pairs of the rebuild")
+    parser.add_argument("--times", type=int, default=3, help="turns")
+    parser.add_argument("--texts", type=Path, help="a file with a text per line")
+    parser.add_argument("--entries", type=Path, help="a file with an entry per line")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        metadata, texts = given_or_real(folder, options.texts, options.entries, max(options.rows, options.pairs))
+        pools_alone(folder, str(metadata), texts, options.rows, options.times)
+        of_a_rebuild(folder, str(metadata), texts, options.pairs, options.times)
+
+
+if __name__ == "__main__":
+    main()
