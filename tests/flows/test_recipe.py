@@ -35,6 +35,18 @@ def test_the_rule_of_balancing_says_law_and_texts_and_names_a_reference_only_amo
     assert BalanceRule(**by_language).reference == "en"
 
 
+def test_the_rule_of_matching_names_a_column_of_languages_only_where_the_recipe_does(tmp_path):
+    def rules(match):
+        path = tmp_path / "r.yaml"
+        path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "match": match}}))
+        return [rule for step, rule in steps_of(read_recipe(path)) if step.name in ("match_concepts", "match_again")]
+
+    plain = {"metadata": "lists.json", "mode": "faithful", "plurals": False}
+    assert rules({"metadata": "lists.json"}) == [plain, plain]
+    by_language = {"metadata": "lists.json", "language": "detected_language"}
+    assert rules(by_language) == [plain | by_language, plain | by_language]
+
+
 def test_the_recipes_that_ship_are_valid():
     assert read_recipe(DEMO).name == "demo"
     assert read_recipe(TEMPLATE).name == "my-dataset"

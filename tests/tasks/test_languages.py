@@ -111,7 +111,7 @@ def test_entries_that_can_never_match_are_told_by_language(tmp_path):
 
 
 def test_detection_and_matching_are_replayed_for_each_pair(tmp_path):
-    run, records = run_steps(tmp_path, [*pool()[::6], "123", "eine rote Blume im Garten"])
+    run, records = run_steps(tmp_path, [*pool()[::6], "a dog beside a 猫 in the garden", "123", "eine rote Blume"])
     wide = wide_table(run.ledger, list(records.values()))
     steps = [{"name": name, "key": record.key} for name, record in records.items()]
     manifest = {"build": "x-1", "recipe_name": "x", "steps": steps}
