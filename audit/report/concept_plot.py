@@ -15,7 +15,7 @@ def draw_concepts(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> str:
     """The text of an SVG file: a bar of captions per class, in the order given, and relevant_total with its interval.
 
     `rows`: class, actual_freq, relevant_total, total_low, total_high (null: not judged), tail. The axis is linear to 1
-    and logarithmic above it, so that classes of no caption have their place.
+    and logarithmic above it, so that classes of no caption have their place; names of the tail have its colour.
     """
     head = visible(title)
     places = np.arange(len(rows))
@@ -42,12 +42,15 @@ def draw_concepts(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> str:
                 label="of these relevant, 95 % interval",
             )
         axes.set_yscale("symlog", linthresh=1)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_ylim(bottom=0)
         axes.set_ylabel("captions")
         axes.set_title(head, fontsize=10, loc="left")
         axes.grid(visible=False, axis="x")
         if len(rows) <= _NAMED:
             axes.set_xticks(places, [visible(row["class"]) for row in rows], rotation=60, ha="right", fontsize=8)
+            for label, rare in zip(axes.get_xticklabels(), tail, strict=True):
+                label.set_color(COLOURS["dropped" if rare else "muted"])
         else:
             axes.set_xlabel("classes, the most frequent first")
         axes.legend(fontsize=8)
