@@ -133,7 +133,7 @@ def _texts(files: Sequence[MatchFile], entries: str | None) -> pa.Array:
     if entries is not None:
         concepts = read_concepts(entries)
         texts = concepts.table["entry"].combine_chunks()
-        if concepts.identity != wanted["identity"] or texts_hash(texts) != wanted["texts"]:
+        if texts_hash(texts) != wanted["texts"]:
             raise InputError(
                 f"`entries` must be the list of the matches, {wanted['identity']}; got {concepts.identity} at "
                 f"`{entries}`. Name the list that was matched."

@@ -18,6 +18,7 @@ from curation.errors import RuleError
 from curation.thresholds import BalanceRule
 from storage import pool_matches
 from storage.balanced_files import BalancedFile
+from storage.concept_files import write_concepts
 from storage.errors import InputError, NotFoundError
 from storage.pool_captions import CaptionColumns
 from storage.pool_matches import entries_path
@@ -261,6 +262,18 @@ def test_texts_of_entries_come_from_the_list_where_they_do_not_lie_beside(metada
     (tmp_path / "other.txt").write_text("\n".join(reversed(ENTRIES)))
     with pytest.raises(InputError, match="`entries` must be the list of the matches"):
         balance([matches], tmp_path / "d.parquet", BalanceRule(t=5), entries=str(tmp_path / "other.txt"))
+
+
+def test_a_list_that_was_built_for_one_language_is_matched_and_named_by_it(tmp_path):
+    table = pa.table({"entry": ["dog"], "sources": [["list"]], "synsets": pa.array([[]], pa.list_(pa.string()))})
+    built = tmp_path / "en.parquet"
+    write_concepts(built, table, pa.table({"entry": ["x"]}), {"language": "en"})
+    pool = pa.table({"uid": ["a", "b"], "text": ["a dog", "a dog"], "lang": ["en", "fr"]})
+    matches = match(pool, str(built), tmp_path / "m.parquet", columns=CaptionColumns(uid="uid", language="lang"))
+    assert pq.read_table(matches)["reason"].to_pylist() == ["", "no_list_of_language"]
+    entries_path(matches).unlink()
+    found = balance([matches], tmp_path / "b.parquet", BalanceRule(t=5), entries=str(built))
+    assert found["kept"] == 1
 
 
 def test_each_language_has_its_own_threshold(tmp_path, metadata):
