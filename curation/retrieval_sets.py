@@ -4,6 +4,7 @@ REAL (Parashar et al., CVPR 2024, arXiv:2401.12425) keeps the captions that are 
 (Liu et al., CVPR 2025, arXiv:2406.11148) asks for near pictures as well and drops near-duplicates.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,10 +78,11 @@ def rank_candidates(
     order = np.lexsort((pool.uids[places], -scores, classes))
     ranks = np.empty(len(order), np.int64)
     judged: list[tuple[str, str, str]] = []
-    for label in np.unique(classes):
-        of_class = np.flatnonzero(classes[order] == label)
-        ranks[of_class] = np.arange(1, len(of_class) + 1)
-        judged += _judge(pool, places[order[of_class]], image_cosines[order[of_class]], rule)
+    bounds = np.flatnonzero(np.diff(classes[order], prepend=-1, append=-1))
+    for start, end in itertools.pairwise(bounds.tolist()):
+        of_class = order[start:end]
+        ranks[start:end] = np.arange(1, end - start + 1)
+        judged += _judge(pool, places[of_class], image_cosines[of_class], rule)
     verdicts, reasons, into = (np.array([one[part] for one in judged], dtype=np.str_) for part in range(3))
     return RankedCandidates(order=order, ranks=ranks, verdicts=verdicts, reasons=reasons, into=into)
 

@@ -101,7 +101,9 @@ def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     """
     drawn: list[dict[str, Any]] = run.ledger.table(before[0], "sample").to_pylist()
     subjects = {one.name: one for one in _subjects(rule)}
-    rows = {name: [row for row in drawn if row["class"] == name] for name in subjects}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in subjects}
+    for row in drawn:
+        rows[row["class"]].append(row)
     uses = [[_use(row, subjects[name], rule) for row in some] for name, some in rows.items()]
     budget = account(run, rule["list"])
     with open_endpoint(rule) as endpoint:

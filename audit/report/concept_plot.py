@@ -49,8 +49,8 @@ def draw_concepts(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> str:
         axes.grid(visible=False, axis="x")
         if len(rows) <= _NAMED:
             axes.set_xticks(places, [visible(row["class"]) for row in rows], rotation=60, ha="right", fontsize=8)
-            for label, rare in zip(axes.get_xticklabels(), tail, strict=True):
-                label.set_color(COLOURS["dropped" if rare else "muted"])
+            for written, rare in zip(axes.get_xticklabels(), tail, strict=True):
+                written.set_color(COLOURS["dropped" if rare else "muted"])
         else:
             axes.set_xlabel("classes, the most frequent first")
         axes.legend(fontsize=8)

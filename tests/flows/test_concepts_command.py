@@ -107,7 +107,7 @@ def test_judged_captions_extrapolate_with_an_interval_and_are_not_asked_twice(co
     assert len(server.requests) == 6
 
 
-def test_what_stays_unanswered_is_told_and_asked_again(concepts, pool, server):
+def test_replies_that_say_neither_are_told(concepts, pool, server):
     asked = ("--judge", 10, "--base-url", server.url, "--model", "tiny")
     server.answer = lambda request, before: (
         TinyServer.completion("who knows") if "otter" in request["messages"][-1]["content"] else answer(request, before)
@@ -115,6 +115,23 @@ def test_what_stays_unanswered_is_told_and_asked_again(concepts, pool, server):
     _, found = concepts(*pool, *asked)
     assert (found["tail_by"], found["without_estimate"]) == ("actual_freq", ["otter"])
     assert found["judging"]["without_answer"] == {"not_json": 1}
+
+
+def test_what_an_endpoint_left_unanswered_is_asked_again_by_the_next_run(concepts, pool, server):
+    asked = ("--judge", 10, "--base-url", server.url, "--model", "tiny")
+    server.answer = lambda request, before: (
+        TinyServer.failure(503, retry_after="500")
+        if '"caption": "otter"' in request["messages"][-1]["content"]
+        else answer(request, before)
+    )
+    _, first = concepts(*pool, *asked)
+    assert (first["judging"]["unanswered"], first["without_estimate"]) == ({"http_503": 1}, ["otter"])
+    server.answer = answer
+    sent = len(server.requests)
+    _, second = concepts(*pool, *asked)
+    assert (len(server.requests) - sent, second["without_estimate"]) == (1, [])
+    assert concepts(*pool, *asked)[1]["steps"] == second["steps"]
+    assert len(server.requests) == sent + 1
 
 
 def test_a_judge_that_tells_nothing_apart_does_not_decide_the_tail(concepts, tmp_path, server):
