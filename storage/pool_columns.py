@@ -17,7 +17,19 @@ POOL_COLUMNS = ("url", "caption", "source_id", "source", "file_hash", "row", "re
 What the name of a column may not hold is `_` there.
 """
 
-_TAKEN = frozenset({*POOL_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"})
+STEP_COLUMNS = (
+    *("detected_language", "mix_threshold", "http_status", "final_url", "content_type", "n_bytes", "image_id"),
+    *("format", "evidence", "phash", "colour", "cluster", "unsafe_score", "unsafe_class"),
+    *("chosen_caption", "caption_origin", "caption_score", "merged_captions"),
+)
+"""What steps find of a pair, beside the values of filters: in the sample table under these names.
+
+Not `width` and `height`: a pool's are what it says of the picture, and give way to those of the picture itself.
+"""
+
+_TAKEN = frozenset(
+    {*POOL_COLUMNS, *STEP_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"}
+)
 _NO_NAME = re.compile(r"[.`\0]")  # what the name of a column in Lance may not hold
 _WEB_URL = r"^(?i:https?)://[^\s/?#]"
 

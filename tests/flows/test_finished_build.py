@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from flows.demo_job import examples_of, faults_found
 from flows.outcome import open_build
+from storage.pool_columns import STEP_COLUMNS
 from tasks.audit import write_report
 
 pytestmark = pytest.mark.embedded
@@ -51,6 +53,13 @@ def test_a_later_report_still_tells_how_the_faults_were_found(small_web, undistu
     first = write_report(workspace, manifest, truth).read_text(encoding="utf-8")
     assert "Injected faults" in first
     assert write_report(workspace, manifest).read_text(encoding="utf-8") == first
+
+
+def test_no_step_finds_something_under_a_name_that_a_column_of_a_pool_may_have(undisturbed):
+    records = [json.loads(path.read_text()) for path in (undisturbed[0] / "steps").iterdir()]
+    columns = {name for record in records if record["name"] != "collect" for name in record["columns"]}
+    values = {f"{name}_value" for name in (*TEXT_FILTERS, *IMAGE_FILTERS)}
+    assert columns - values - {"width", "height"} <= set(STEP_COLUMNS)
 
 
 def test_a_build_verifies(evenly):
