@@ -183,7 +183,7 @@ def run(rounds: int, requests: int, concurrencies: list[int]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--requests", type=int, default=240)
+    parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--serve", type=int, nargs=2, metavar="MS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -50,9 +50,11 @@ class ChatEndpoint:
         if self._client is None:
             raise RuntimeError("a ChatEndpoint must be entered before it is used. Write `async with`.")
         arguments = dialect.arguments(request, model=self.endpoint.model)
+        named = {name: arguments.pop(name) for name in ("model", "messages")}
         try:
             async with asyncio.timeout(self.timeout_s):  # the client's own limit starts again with every byte
-                raw = await self._client.chat.completions.with_raw_response.create(**arguments)
+                # As an argument, all of the schema would be searched for names to convert, which takes its time.
+                raw = await self._client.chat.completions.with_raw_response.create(**named, extra_body=arguments)
             completion = read_completion(json.loads(raw.content))
         except (OpenAIError, TimeoutError) as error:
             return self._judge(error)

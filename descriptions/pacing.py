@@ -18,8 +18,8 @@ class Pacing:
     """The order of attempts of one client in one event loop.
 
     An attempt is open from the moment money is set aside for it until its reply is stored. At most `concurrency` of
-    them are at the endpoint; as many again are being prepared or stored meanwhile, in threads, since a disk takes its
-    time to say that something is there to stay.
+    them are at the endpoint; three times as many are being prepared or stored meanwhile, in threads, since a disk takes
+    its time to say that something is there to stay.
     """
 
     concurrency: int
@@ -31,8 +31,8 @@ class Pacing:
 
     def __post_init__(self) -> None:
         self.slots = asyncio.Semaphore(self.concurrency)
-        self.places = asyncio.Semaphore(2 * self.concurrency)
-        self._threads = ThreadPoolExecutor(min(32, 2 * self.concurrency), thread_name_prefix="descriptions")
+        self.places = asyncio.Semaphore(4 * self.concurrency)
+        self._threads = ThreadPoolExecutor(min(32, 4 * self.concurrency), thread_name_prefix="descriptions")
 
     def close(self) -> None:
         """Return when everything handed to the threads is done."""
