@@ -104,7 +104,7 @@ def write_support(out: Path, record: StepRecord, workspace: Workspace) -> list[s
     """Write what was retrieved into the folder `out`; the paths.
 
     retrieved.parquet (the kept pictures), candidates.parquet (all with verdicts), prototypes.safetensors (`text`
-    (c, d) and `image`, with their classes as JSON in the metadata), support.npz (for `evenly fit --arrays`).
+    (c, d) and `image`, with the classes of each as JSON in the metadata), support.npz (for `evenly fit --arrays`).
     """
     from safetensors.numpy import save
 
@@ -115,14 +115,15 @@ def write_support(out: Path, record: StepRecord, workspace: Workspace) -> list[s
         with replacing(out / f"{name}.parquet") as file:
             pq.write_table(rows, file)
     vectors = ledger.table(record, "prototypes")
-    arrays, metadata = {}, {}
+    arrays, order = {}, {}
     for kind in ("text", "image"):
         some = vectors.filter(pc.field("kind") == kind)
         if len(some):
             arrays[kind] = np.array(some["vector"].to_pylist(), dtype=np.float32)
-            metadata[f"{kind}_classes"] = json.dumps(some["class"].to_pylist())
+            order[kind] = some["class"].to_pylist()
     with replacing(out / "prototypes.safetensors") as file:
-        file.write(save(arrays, metadata=metadata))
+        # Several keys of metadata would be written in an order that changes from run to run.
+        file.write(save(arrays, metadata={"classes": json.dumps(order, ensure_ascii=False)}))
     run = build_run(record.rule["build"], root=str(workspace.root), quiet=True)
     write_arrays(out / "support.npz", support_arrays(run, record))
     names = ("retrieved.parquet", "candidates.parquet", "prototypes.safetensors", "support.npz")
