@@ -4,6 +4,7 @@ A draw does not depend on shard order, on the number of workers, on retries or o
 """
 
 import hashlib
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,9 @@ from curation.errors import ColumnsError
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 KERNEL_FROM = 500_000
-"""Draws from which the compiled kernel is faster, loading it included."""
+"""Draws from which the compiled kernel is faster, loading numba included."""
+LOADED_FROM = 30_000
+"""The same where numba is loaded."""
 _UNIT = 2.0**-53
 _DIGEST_SIZE = 8
 _PERSON = b"evenly draw"
@@ -49,7 +52,7 @@ def draws_at(*, seed: int, step: str, uids: pa.Array, rows: Ints, entries: pa.Ar
             raise ColumnsError(f"`{name}` must hold no nulls; got {texts.null_count}. Draw for named rows only.")
         if len(at) and not 0 <= at.min() <= at.max() < len(texts):
             raise ColumnsError(f"`{name}` must hold each row asked for; it has {len(texts)}. Ask for rows it has.")
-    if len(rows) < KERNEL_FROM:
+    if len(rows) < (min(KERNEL_FROM, LOADED_FROM) if "numba" in sys.modules else KERNEL_FROM):
         return _hashed(seed, step, uids.take(pa.array(rows)).to_pylist(), entries.take(pa.array(numbers)).to_pylist())
     return _compiled(_field(str(seed)) + _field(step), (uids, rows), (entries, numbers))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from audit.draw_rows import draw_rows
-from curation.balancing import Balanced, balance
+from curation.balancing import balance
 from curation.chances import UNIT
 from curation.matched_pairs import Floats, MatchedPairs
 from curation.matching import in_order
-from curation.thresholds import BalanceRule, Law, choose_thresholds, tail_share
+from curation.row_fates import decide_fates
+from curation.thresholds import BalanceRule, Law, choose_thresholds, entry_probabilities, tail_share
 from storage.balanced_files import BALANCED, BalancedFile, write_balanced
 from storage.errors import DamagedError, InputError, NotFoundError
 from storage.pool_matches import MATCHES
@@ -149,55 +151,36 @@ class _Judge:
     law: Law
     seed: int
 
-    def balance(self, pairs: MatchedPairs) -> Balanced:
-        """Decide pairs."""
-        return balance(pairs, counts=self.pool.counts, thresholds=self.thresholds, law=self.law, seed=self.seed)
+    @cached_property
+    def probabilities(self) -> Floats:
+        """The chance of each entry (L, E)."""
+        return entry_probabilities(self.pool.counts, self.thresholds)
 
     def decide(self, group: pa.Table) -> _Decided:
         """Decide the rows of a group."""
         pairs = self.pool.part(group)
-        return _decided(group, pairs, self.balance(pairs), self.law)
+        found = decide_fates(pairs, self.probabilities, law=self.law, seed=self.seed)
+        kept, names, n = found.kept, pairs.lengths > 0, len(pairs.languages)
+        columns = [
+            group["uid"],
+            pa.array(found.chances),
+            pa.array(kept),
+            pc.if_else(pa.array(names), pc.if_else(pa.array(kept), "", "balance_draw"), group["reason"]),
+            pa.array(found.deciding, mask=~kept),
+            pa.array(found.draws, mask=np.isnan(found.draws)),
+        ]
+        return _Decided(
+            table=pa.table(columns, schema=BALANCED),
+            units=found.units(pairs),
+            kept=np.bincount(pairs.language[kept], minlength=n),
+            matched=np.bincount(pairs.language[names], minlength=n),
+        )
 
-
-def _decided(group: pa.Table, pairs: MatchedPairs, found: Balanced, law: Law) -> _Decided:
-    names = np.flatnonzero(pairs.lengths)
-    deciding, draws = _deciding(found.draws.combine_chunks(), law)
-    at = np.full(len(pairs), -1, dtype=np.int64)
-    at[names] = np.arange(len(names))
-    where = pa.array(at, mask=at < 0)
-    kept = found.decisions.kept.to_numpy(zero_copy_only=False)
-    columns = [
-        group["uid"],
-        found.decisions.value,
-        found.decisions.kept,
-        pc.if_else(pa.array(at >= 0), found.decisions.reason, group["reason"]),
-        deciding.take(where),
-        draws.take(where),
-    ]
-    n = len(pairs.languages)
-    return _Decided(
-        table=pa.table(columns, schema=BALANCED),
-        units=np.rint(found.expected / UNIT).astype(np.int64),
-        kept=np.bincount(pairs.language[kept], minlength=n),
-        matched=np.bincount(pairs.language[names], minlength=n),
-    )
-
-
-def _deciding(table: pa.Table, law: Law) -> tuple[pa.Array, pa.Array]:
-    """The deciding entry of each row of DRAWS, and the draw by which it decided; null where there is none."""
-    deciding, entries, draws = (table[name].combine_chunks() for name in ("deciding", "entries", "draws"))
-    is_drawn = pc.list_value_length(draws).to_numpy() > 0
-    decided = is_drawn & deciding.is_valid().to_numpy(zero_copy_only=False)
-    values = np.zeros(len(table))
-    if law == "v1":
-        lengths = np.where(is_drawn, pc.list_value_length(entries).to_numpy(), 0)
-        rows = np.repeat(np.arange(len(table)), lengths)
-        numbers = entries.filter(pa.array(is_drawn)).flatten().to_numpy()
-        hits = numbers == deciding.fill_null(-1).to_numpy()[rows]
-        values[rows[hits]] = draws.flatten().to_numpy()[hits]
-    else:
-        values[is_drawn] = draws.flatten().to_numpy()
-    return deciding, pa.array(values, mask=~decided)
+    def explain(self, pairs: MatchedPairs) -> list[dict[str, Any]]:
+        """What is drawn for each entry of the pairs."""
+        found = balance(pairs, counts=self.pool.counts, thresholds=self.thresholds, law=self.law, seed=self.seed)
+        rows: list[dict[str, Any]] = found.draws.to_pylist()
+        return rows
 
 
 def _watched(decided: Iterable[_Decided], told: _Told, advance: Callable[[int], None]) -> Iterator[pa.Table]:
@@ -210,12 +193,11 @@ def _watched(decided: Iterable[_Decided], told: _Told, advance: Callable[[int], 
 def _explained(judge: _Judge, row: pa.Table, said: pa.Table) -> dict[str, Any]:
     pool = judge.pool
     pairs = pool.part(row)
-    found = judge.balance(pairs)
-    again = _decided(row, pairs, found, judge.law).table
+    again = judge.decide(row).table
     language = int(pairs.language[0])
     told = [
         {"number": number, "count": int(pool.counts[language, number]), **one}
-        for draws in found.draws.to_pylist()
+        for draws in judge.explain(pairs)
         for number, one in zip(draws["entries"], draw_rows(draws, _Names(pool.concepts)), strict=True)
     ]
     return {
