@@ -50,12 +50,12 @@ class MatchCounts:
 
     def watch(self, name: str, file: str, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Yield the tables of one file as they are."""
-        rows, counts = 0, _Sparse()
+        rows, counts = 0, _Cells()
         for table in tables:
             rows += table.num_rows
             for each in pc.value_counts(table["reason"].combine_chunks()).to_pylist():
                 self._reasons[each["values"]] = self._reasons.get(each["values"], 0) + each["counts"]
-            counts.add(*self._counted(table))
+            counts.add(*self._cells_of(table))
             yield table
         cells, captions = counts.total()
         self._cells.append((cells, captions))
@@ -99,49 +99,50 @@ class MatchCounts:
             "entries_never_hit": self._n_entries - hit,
         }
 
-    def _counted(self, table: pa.Table) -> tuple[Ints, Ints]:
-        """Cells, a language's code times the number of entries plus the entry, and the captions in each."""
+    def _cells_of(self, table: pa.Table) -> tuple[npt.NDArray[Any], int]:
+        """The cell of each match, a language's code times the number of entries plus the entry; how many there are."""
         lists = table["entries"].combine_chunks()
         numbers = lists.flatten().to_numpy()
         texts = table["language"].combine_chunks()
         if texts.null_count == len(texts):
             code = self._languages.setdefault("", len(self._languages)) if len(texts) else 0
-            cells, captions = _counted(numbers, self._n_entries)
-            return cells + code * self._n_entries, captions
+            cells = numbers if code == 0 else numbers + np.int64(code * self._n_entries)
+            return cells, (code + 1) * self._n_entries
         texts = pc.fill_null(texts, "")
         for name in texts.unique().to_pylist():
             self._languages.setdefault(name, len(self._languages))
         codes = pc.index_in(texts, pa.array(list(self._languages), pa.string())).to_numpy().astype(np.int64)
         offsets = np.repeat(codes * self._n_entries, lists.value_lengths().to_numpy())
-        return _counted(numbers + offsets, len(self._languages) * self._n_entries)
+        return numbers + offsets, len(self._languages) * self._n_entries
 
 
-class _Sparse:
-    """Counts of cells, summed now and then."""
+class _Cells:
+    """Counts of cells, in a table of all once there are many, else summed now and then."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[Ints, Ints]] = []
+        self._all = np.zeros(0, dtype=np.int64)
 
-    def add(self, cells: Ints, counts: Ints) -> None:
-        """Take some counts."""
-        self._parts.append((cells, counts))
+    def add(self, cells: npt.NDArray[Any], size: int) -> None:
+        """Count cells, all of them below `size`."""
+        if 8 * len(cells) >= size:
+            grown = np.bincount(cells, minlength=max(size, len(self._all)))
+            grown[: len(self._all)] += self._all
+            self._all = grown
+            return
+        each, counts = np.unique(cells.astype(np.int64), return_counts=True)
+        self._parts.append((each, counts.astype(np.int64)))
         if len(self._parts) > 16:  # so that a long file costs no more memory
-            self._parts = [self.total()]
+            self._parts = [_summed(self._parts)]
 
     def total(self) -> tuple[Ints, Ints]:
         """(cells, counts), cells ascending and each once."""
-        if not self._parts:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        cells, where = np.unique(np.concatenate([cells for cells, _ in self._parts]), return_inverse=True)
-        counts = np.concatenate([counts for _, counts in self._parts]).astype(np.float64)
-        return cells, np.bincount(where, counts, len(cells)).astype(np.int64)
+        there = np.flatnonzero(self._all)
+        of_all = (there, self._all[there])
+        return _summed([*self._parts, of_all]) if self._parts else of_all
 
 
-def _counted(numbers: npt.NDArray[Any], size: int) -> tuple[Ints, Ints]:
-    """The distinct numbers below `size`, and how often each is there."""
-    if 8 * len(numbers) < size:
-        cells, counts = np.unique(numbers.astype(np.int64), return_counts=True)
-        return cells, counts.astype(np.int64)
-    dense = np.bincount(numbers, minlength=1)
-    cells = np.flatnonzero(dense)
-    return cells, dense[cells].astype(np.int64)
+def _summed(parts: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    cells, where = np.unique(np.concatenate([cells for cells, _ in parts]), return_inverse=True)
+    counts = np.concatenate([counts for _, counts in parts]).astype(np.float64)
+    return cells, np.bincount(where, counts, len(cells)).astype(np.int64)

@@ -7,7 +7,7 @@ Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,14 @@ MATCHES = pa.schema(
 )
 KEY = b"evenly.matches"
 _DICTIONARIES = ["file", "language", "reason"]
+_REPEATED = pa.dictionary(pa.int32(), pa.string())
+HELD = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
+"""MATCHES on the way: words that repeat are held once."""
+_ENCODINGS = {
+    "uid": "DELTA_LENGTH_BYTE_ARRAY",
+    "row": "DELTA_BINARY_PACKED",
+    "entries.list.element": "BYTE_STREAM_SPLIT",
+}
 
 
 def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> pq.ParquetWriter:  # noqa: ANN401 - a file
@@ -48,7 +56,7 @@ def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> p
         compression="zstd",
         compression_level=1,
         use_dictionary=dictionaries,
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in ("row",) if name in schema.names},
+        column_encoding={name: kind for name, kind in _ENCODINGS.items() if name.split(".")[0] in schema.names},
         write_statistics=False,
         store_schema=False,
     )
@@ -66,14 +74,17 @@ class MatchParts:
 
     def path(self, file: str) -> Path:
         """Where the part of the file with this hash lies."""
-        return self.folder / f"{self._key}-{file}.arrow"
+        return self.folder / f"{self._key}-{file}.2.arrow"
 
-    def write(self, file: str, batches: Iterable[pa.Table]) -> None:
-        """Write the part of a file; it appears whole."""
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with replacing(self.path(file)) as stream, pa.ipc.new_stream(stream, MATCHES, options=options) as writer:
+    def keep(self, file: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Yield the batches of a file, tables of HELD, while they are written; the part appears whole, after the last.
+
+        Nothing is compressed: parts are seldom read and soon gone.
+        """
+        with replacing(self.path(file)) as stream, pa.ipc.new_stream(stream, HELD) as writer:
             for batch in batches:
                 writer.write_table(batch)
+                yield batch
 
     def read(self, file: str) -> Iterator[pa.Table]:
         """The tables of a part."""
@@ -81,32 +92,26 @@ class MatchParts:
             for batch in reader:
                 yield pa.Table.from_batches([batch])
 
-    def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 def assemble(
     out: Path,
-    parts: MatchParts,
-    files: Iterable[tuple[str, str]],
+    folder: Path,
+    files: Iterable[tuple[str, str, Iterable[pa.Table]]],
     *,
     entries: pa.Array,
     facts: Mapping[str, Any],
-    done: Callable[[int], None],
 ) -> None:
-    """Write the matches of `files` (name, hash) to `out`, what lies beside it first.
+    """Write the matches of `files` (name, hash, tables of HELD) to `out`, what lies beside it first.
 
-    `done` is told how many rows were just written. Equal parts give equal bytes.
+    folder: where the whole grows; it is removed at the end. Equal tables give equal bytes.
     """
     found = MatchCounts(len(entries))
-    parts.folder.mkdir(parents=True, exist_ok=True)
-    tables = (table for name, file in files for table in found.watch(name, file, parts.read(file)))
-    whole = parts.folder / "whole.parquet"
-    with replacing(whole) as stream, stamped_writer(stream, MATCHES, _DICTIONARIES) as writer:
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = (table for name, file, its_tables in files for table in found.watch(name, file, its_tables))
+    whole = folder / "whole.parquet"
+    with replacing(whole) as stream, stamped_writer(stream, HELD, _DICTIONARIES) as writer:
         for group in _regrouped(tables):
             writer.write_table(group)
-            done(group.num_rows)
         counts = found.table
         told = {**facts, **found.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
         writer.add_key_value_metadata({KEY: canonical_json(told)})
@@ -115,7 +120,7 @@ def assemble(
     _write_beside(entries_path(out), texts, {"texts": told["list"]["texts"]})
     whole.replace(out)
     sync_folder(out.parent)
-    parts.remove()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -221,14 +226,16 @@ def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         size += table.num_rows
         while size >= ROWS:
             whole = pa.concat_tables(held)
-            yield whole.slice(0, ROWS).combine_chunks()
+            yield whole.slice(0, ROWS).unify_dictionaries()
             held, first = [whole.slice(ROWS)], False
             size -= ROWS
     if size or first:
-        yield pa.concat_tables([MATCHES.empty_table(), *held]).combine_chunks()
+        yield pa.concat_tables([HELD.empty_table(), *held]).unify_dictionaries()
 
 
 def _write_beside(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
     schema = table.schema.with_metadata({KEY: canonical_json(facts)})
     with replacing(path) as stream:
-        pq.write_table(table.cast(schema), stream, compression="zstd")
+        pq.write_table(
+            table.cast(schema), stream, compression="zstd", use_dictionary=["file", "language"], write_statistics=False
+        )

@@ -1,6 +1,6 @@
 """Match a whole pool of captions, in stretches, without a rebuild: what each caption names, and how often all."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -24,7 +24,7 @@ from storage.pool_captions import (
     pool_files,
     read_caption_rows,
 )
-from storage.pool_matches import MATCHES, MatchFile, MatchParts, assemble, counts_path, entries_path, texts_hash
+from storage.pool_matches import HELD, MatchFile, MatchParts, assemble, counts_path, entries_path, texts_hash
 from storage.records import content_hash
 from tasks.concepts import identity_of_lists, read_concepts, read_language_lists
 from tasks.progress import Progress
@@ -72,7 +72,8 @@ def match_pool(
     """Match each caption of `pool` and write `out`; return what it holds.
 
     A finished file of the same pool, list and mode is kept as it is; an interrupted run goes on after the files that
-    are done. Memory is bounded by the stretches that are held: `workers` + 1.
+    are done: each is kept as a part until the whole is there. Memory is bounded by the stretches that are held,
+    `workers` + 1, and a row group.
     """
     if out.suffix != ".parquet":
         raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
@@ -96,29 +97,30 @@ def match_pool(
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
     out.parent.mkdir(parents=True, exist_ok=True)
     parts, started = MatchParts(out, content_hash(facts)), perf_counter()
-    rows = count_rows(files)
     matched = 0
 
-    def count(n: int) -> None:
+    def tables(number: int) -> Iterator[pa.Table]:
         nonlocal matched
-        matched += n
-        advance(n)
+        its_hash = hashes[number]
+        is_done, is_last = parts.path(its_hash).exists(), number == len(files) - 1
+        found = parts.read(its_hash) if is_done else _matched(files[number], its_hash, concepts, matching, workers)
+        for table in found if is_done or is_last else parts.keep(its_hash, found):
+            yield table
+            matched += 0 if is_done else table.num_rows
+            advance(table.num_rows)
 
-    with progress.bar("matching", rows) as advance:
-        for file, its_hash in zip(files, hashes, strict=True):
-            if parts.path(its_hash).exists():
-                advance(count_rows([file]) or 0)
-            else:
-                parts.write(its_hash, _counting(_matched(file, its_hash, concepts, matching, workers), count))
+    with progress.bar("matching", count_rows(files)) as advance:
+        named = (
+            (file.name, its_hash, tables(number))
+            for number, (file, its_hash) in enumerate(zip(files, hashes, strict=True))
+        )
+        assemble(out, parts.folder, named, entries=concepts.texts, facts=whole)
     speed = round(matched / (perf_counter() - started)) if matched else None
-    named = ((file.name, its_hash) for file, its_hash in zip(files, hashes, strict=True))
-    with progress.bar("assembling", rows) as advance:
-        assemble(out, parts, named, entries=concepts.texts, facts=whole, done=advance)
     return {"out": str(out), "reused": False, "texts_per_second": speed, **MatchFile.at(out).facts}
 
 
 def _matched(file: Path, its_hash: str, concepts: _List, matching: PoolMatching, workers: int) -> Iterator[pa.Table]:
-    """The table MATCHES of one file, stretch by stretch."""
+    """The table HELD of one file, stretch by stretch."""
     tables: Iterator[pa.Table] = in_order(
         lambda rows: _match_rows(rows, its_hash, concepts.matcher),
         read_caption_rows(file, matching.columns),
@@ -141,13 +143,13 @@ def _match_rows(rows: CaptionRows, its_hash: str, matcher: Matcher | Multilingua
     is_empty = pc.and_(is_right, pc.equal(pc.list_value_length(entries), 0))
     columns = [
         _uids(rows, its_hash, numbers, is_right),
-        pa.repeat(pa.scalar(its_hash), n),
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, dtype=np.int32)), pa.array([its_hash])),
         numbers,
         languages,
         entries,
-        pc.if_else(is_empty, unmatched, rows.reject),
+        pc.if_else(is_empty, unmatched, rows.reject).dictionary_encode(),
     ]
-    return pa.table(columns, schema=MATCHES)
+    return pa.table(columns, schema=HELD)
 
 
 def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Array) -> pa.Array:
@@ -164,12 +166,6 @@ def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Arra
         return own
     places = pc.binary_join_element_wise(its_hash, numbers.cast(pa.string()), ":")
     return places if own is None else pc.if_else(is_right, own, places)
-
-
-def _counting(tables: Iterable[pa.Table], advance: Callable[[int], None]) -> Iterator[pa.Table]:
-    for table in tables:
-        yield table
-        advance(table.num_rows)
 
 
 def _read_list(matching: PoolMatching) -> _List:
