@@ -37,9 +37,14 @@ from storage.pool_texts import as_text
 from storage.wat_pool import wat_columns, wat_rows
 from storage.webdataset_pool import webdataset_rows
 
-__all__ = ["POOL_COLUMNS", "READERS", "LabelFile", "PoolError", "PoolSource"]
-__all__ += [
+__all__ = [
     "HELD_READERS",
+    "POOL_COLUMNS",
+    "READERS",
+    "TABLE_READERS",
+    "LabelFile",
+    "PoolError",
+    "PoolSource",
     "held_features",
     "held_pictures",
     "read_captions",
@@ -59,12 +64,12 @@ class HeldReader:
     of_folders: bool = False
 
 
-READERS: Mapping[str, PoolReader] = {
+TABLE_READERS: Mapping[str, PoolReader] = {
     "parquet": PoolReader(parquet_columns, parquet_rows),
     "csv": PoolReader(csv_columns, csv_rows),
     "jsonl": PoolReader(jsonl_columns, jsonl_rows),
-    "wat": PoolReader(wat_columns, wat_rows),
 }
+READERS: Mapping[str, PoolReader] = {**TABLE_READERS, "wat": PoolReader(wat_columns, wat_rows)}
 HELD_READERS: Mapping[str, HeldReader] = {
     "webdataset": HeldReader(webdataset_rows),
     "folder": HeldReader(folder_rows, of_folders=True),

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import InputError
-from storage.pools import READERS
+from storage.pools import TABLE_READERS
 from storage.tables import first_line
 
 PARTS = ("train", "val", "test")
@@ -55,8 +55,8 @@ def read_split(
     if path.suffix.lower() == ".json":
         return _read_json(path, limit_bytes)
     kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.removeprefix(".").lower()
-    if kind not in READERS:
-        known = ", ".join(f".{one}" for one in ("json", *READERS))
+    if kind not in TABLE_READERS:
+        known = ", ".join(f".{one}" for one in ("json", *TABLE_READERS))
         raise InputError(f"`split` must end in one of {known}; got `{path}`. Write it as one of these.")
     return _checked(_table_rows(path, kind, key=key, part=part, label=label, group=group), path)
 
@@ -138,7 +138,7 @@ def _relative(name: str, path: Path, place: str) -> str:
 
 def _table_rows(path: Path, kind: str, *, key: str, part: str, label: str, group: str) -> Iterator[tuple[str, Row]]:
     """(place, row) of each row of a table, counted from 1."""
-    there = READERS[kind].columns(path)
+    there = TABLE_READERS[kind].columns(path)
     for field_name, column in (("key", key), ("part", part)):
         if column not in there:
             raise InputError(
@@ -146,7 +146,7 @@ def _table_rows(path: Path, kind: str, *, key: str, part: str, label: str, group
                 f"Columns there are: {', '.join(there) or 'none'}."
             )
     number = 0
-    for raw in READERS[kind].rows(path, (key, part)):
+    for raw in TABLE_READERS[kind].rows(path, (key, part)):
         columns = [_texts(raw.table, column, path) for column in (key, part, label, group)]
         broken = list(raw.broken) or [False] * raw.table.num_rows
         for is_broken, (one, its_part, *others) in zip(broken, zip(*columns, strict=True), strict=True):

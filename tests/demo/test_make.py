@@ -72,7 +72,7 @@ def test_new_wording_makes_new_tables_and_keeps_the_pictures(tmp_path, monkeypat
 
 def test_every_module_that_makes_the_web_counts_in_its_identity():
     modules = {path.stem for path in (ROOT / "demo").glob("*.py")}
-    beside = {"__init__", "errors", "files", "make", "processes", "truth", "web"}
+    beside = {"__init__", "binding", "digits", "errors", "files", "make", "processes", "truth", "web"}
     assert {*make._DRAWING, *make._WRITING} == modules - beside
 
 

@@ -44,7 +44,7 @@ def test_a_corpus_that_cannot_be_read_is_refused_at_once(corpus):
     with pytest.raises(InputError, match=r"name a column.*got `words`.*text, vector"):
         caption_batches(str(corpus / "a.parquet"), "words")
     (corpus / "b.txt").write_text("x")
-    with pytest.raises(InputError, match=r"end in one of .parquet, .csv, .jsonl; got .*b.txt"):
+    with pytest.raises(InputError, match=r"end in one of .parquet, .csv, .jsonl, .wat; got .*b.txt"):
         caption_batches(str(corpus / "b.txt"), "text")
 
 
