@@ -34,8 +34,14 @@ def counts_hash(counts: pa.Table) -> str:
 def summed_counts(counts: pa.Table) -> pa.Table:
     """Return [language, entry, captions] of a table of COUNTS, all files together."""
     counts = counts.set_column(1, "language", counts["language"].cast(pa.string())).unify_dictionaries()
-    grouped = counts.group_by(["language", "entry"], use_threads=False).aggregate([("captions", "sum")])
-    return grouped.rename_columns({"captions_sum": "captions"})
+    languages = counts["language"].unique()
+    if len(languages) != 1:
+        grouped = counts.group_by(["language", "entry"], use_threads=False).aggregate([("captions", "sum")])
+        return grouped.rename_columns({"captions_sum": "captions"})
+    sums = np.bincount(counts["entry"].to_numpy(), counts["captions"].to_numpy().astype(np.float64))
+    entries = np.flatnonzero(sums)
+    columns = [pa.repeat(languages[0], len(entries)), entries.astype(np.int32), sums[entries].astype(np.int64)]
+    return pa.table(columns, names=["language", "entry", "captions"])
 
 
 class MatchCounts:

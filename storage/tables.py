@@ -83,14 +83,14 @@ def _hash_array(digest: "hashlib._Hash", array: pa.Array) -> None:
         array = array.dictionary_decode()
     kind = array.type
     digest.update(f"{_logical_name(kind)}|{len(array)}|".encode())
-    valid = pc.is_valid(array).to_numpy(zero_copy_only=False)
+    valid = pc.is_valid(array).to_numpy(zero_copy_only=False) if array.null_count else np.ones(len(array), np.bool_)
     digest.update(np.packbits(valid).tobytes())
     if pa.types.is_null(kind):
         return
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         lengths = pc.fill_null(pc.list_value_length(array), 0)
         digest.update(np.asarray(lengths.to_numpy(zero_copy_only=False), dtype="<i8").tobytes())
-        _hash_array(digest, array.filter(pc.is_valid(array)).flatten())
+        _hash_array(digest, (array.filter(pc.is_valid(array)) if array.null_count else array).flatten())
     elif _is_text(kind):
         _hash_text(digest, array)
     else:
@@ -119,7 +119,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _hash_text(digest: "hashlib._Hash", array: pa.Array) -> None:
-    data = pc.fill_null(array.cast(pa.large_binary()), b"")
+    data = array.cast(pa.large_binary())
+    data = pc.fill_null(data, b"") if data.null_count else data
     offsets = np.frombuffer(data.buffers()[1], dtype=np.int64)[data.offset : data.offset + len(data) + 1]
     digest.update(np.diff(offsets).astype("<i8").tobytes())
     if len(data) and offsets[-1] > offsets[0]:
@@ -132,7 +133,7 @@ def _hash_numbers(digest: "hashlib._Hash", array: pa.Array) -> None:
         array, kind = array.cast(pa.uint8()), pa.uint8()
     if pa.types.is_temporal(kind):
         array = array.cast(pa.int64())
-    values = pc.fill_null(array, 0).to_numpy(zero_copy_only=False)
+    values = (pc.fill_null(array, 0) if array.null_count else array).to_numpy(zero_copy_only=False)
     if np.issubdtype(values.dtype, np.floating):
         values = np.where(np.isnan(values), np.array(np.nan, values.dtype), values + values.dtype.type(0))
-    digest.update(np.ascontiguousarray(values).tobytes())
+    digest.update(np.ascontiguousarray(values).data)
