@@ -2,8 +2,9 @@
 
 Pools alone: `evenly match` and `evenly balance`, which write what each row names, its chance, fate, deciding concept
 and draw, with hashes of inputs and counts; bare, the same captions are read, matched, counted and drawn for by the
-same functions, and only the uids that stay are left. Of a rebuild: collect, language identification, match, count
-and preselect, with the ledger and with one that keeps tables in memory, without hashes. Both keep the same rows.
+same functions, and the uids that stay are written to a Parquet file, which is all that is left. Reading back which
+rows stay, to compare the sides, is timed on neither. Of a rebuild: collect, language identification, match, count and
+preselect, with the ledger and with one that keeps tables in memory, without hashes. Both keep the same rows.
 
 Sides take turns, and processor time counts, so that other load on the machine weighs little. Ratios are medians.
 
@@ -11,6 +12,7 @@ Run: python -m benchmarks.ledger_overhead [--rows N] [--pairs N] [--times N] [--
 """
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +47,8 @@ from tasks.step import run_step
 SEED, BATCH = 1, 1 << 18
 
 
-def bare(pool: str, metadata: str, t: float) -> set[str]:
-    """The uids that stay, and nothing else."""
+def bare(pool: str, metadata: str, t: float, out: Path) -> None:
+    """Write the uids that stay, and nothing else."""
     texts = read_concepts(metadata).table["entry"].combine_chunks().cast(pa.large_string())
     matcher, uids = Matcher(read_concepts(metadata).entries), []
 
@@ -59,7 +61,7 @@ def bare(pool: str, metadata: str, t: float) -> set[str]:
     found = list(matcher.match_batches(captions(), workers=2))
     pairs = MatchedPairs.of(pa.concat_arrays(uids), pa.concat_arrays(found), texts)
     p = entry_probabilities(count_matches(pairs)[0], t)
-    stays: list[str] = []
+    stays: list[pa.Array] = []
     for _, _, part in pairs.batches(BATCH):
         rows, chances = part.rows, p[part.numbers]
         certain = np.zeros(len(part), dtype=bool)
@@ -68,16 +70,20 @@ def bare(pool: str, metadata: str, t: float) -> set[str]:
         numbers = part.numbers[asked].astype(np.int64)
         u = draws_at(seed=SEED, step="balance", uids=part.uids, rows=rows[asked], entries=texts, numbers=numbers)
         certain[rows[asked][u < chances[asked]]] = True
-        stays += part.uids.filter(pa.array(certain)).to_pylist()
-    return set(stays)
+        stays.append(part.uids.filter(pa.array(certain)))
+    pq.write_table(pa.table({"uid": pa.concat_arrays(stays)}), out, compression="zstd", use_dictionary=False)
 
 
-def with_files(pool: str, metadata: str, t: float, folder: Path) -> set[str]:
-    """The same from the files that the commands write."""
+def with_files(pool: str, metadata: str, t: float, folder: Path) -> None:
+    """The same in the files that the commands write."""
     match(pool, metadata, str(folder / "matches.parquet"))
     balance(str(folder / "matches.parquet"), str(folder / "balanced.parquet"), BalanceRule(t=t))
-    table = pq.read_table(folder / "balanced.parquet", columns=["uid", "kept"])
-    return set(table.filter(table["kept"])["uid"].to_pylist())
+
+
+def kept(file: Path) -> set[str]:
+    """The uids of rows that stay."""
+    table = pq.read_table(file)
+    return set((table.filter(table["kept"]) if "kept" in table.column_names else table)["uid"].to_pylist())
 
 
 class MemoryLedger(Ledger):
@@ -119,7 +125,7 @@ class BareRun(Run):
         return self.memory
 
 
-def rebuild(run: Run, metadata: str, t: float) -> set[str]:
+def rebuild(run: Run, metadata: str, t: float) -> pa.Table:
     """The text part of a rebuild; the uids that are left."""
     steps = (
         (COLLECT, {"limit": None}),
@@ -131,7 +137,7 @@ def rebuild(run: Run, metadata: str, t: float) -> set[str]:
     records: tuple[StepRecord, ...] = ()
     for step, rule in steps:
         records = (*records, run_step.fn(run, step, records, rule))
-    return set(run.ledger.alive(records, [])["uid"].to_pylist())
+    return run.ledger.alive(records, [])
 
 
 def add_urls(pool: str) -> str:
@@ -143,19 +149,24 @@ def add_urls(pool: str) -> str:
     return f"{pool}/*.parquet"
 
 
-def timed(call: Callable[[], set[str]]) -> tuple[set[str], float]:
+Side = Callable[[], Callable[[], set[str]]]
+"""What is timed; it returns what, untimed, gives the uids that stay."""
+
+
+def timed(side: Side) -> tuple[set[str], float]:
     started = time.process_time()
-    found = call()
-    return found, time.process_time() - started
+    found = side()
+    spent = time.process_time() - started
+    return found(), spent
 
 
-def take_turns(name: str, times: int, rows: int, one: Callable[[], set[str]], other: Callable[[], set[str]]) -> None:
+def take_turns(name: str, times: int, rows: int, one: Side, other: Side) -> None:
     """Print how much more the other takes than the first, which is bare."""
     one(), other()  # compiled code and lists are loaded once
     ratios, spent = [], ([], [])
     for number in range(times):
         order = ((one, 0), (other, 1)) if number % 2 else ((other, 1), (one, 0))
-        results = {at: timed(call) for call, at in order}
+        results = {at: timed(side) for side, at in order}
         if results[0][0] != results[1][0]:
             raise SystemExit(f"{name}: the two sides keep other rows")
         for at, (_, seconds) in results.items():
@@ -172,16 +183,21 @@ def size_of(folder: Path) -> int:
 
 def pools_alone(folder: Path, metadata: str, texts: Sequence[str], rows: int, times: int) -> None:
     pool, t = write_pool(folder / "pool", texts, rows), rows / 500
-    sizes: list[int] = []
+    place = folder / "decided"
 
-    def written() -> set[str]:
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            found = with_files(pool, metadata, t, Path(place))
-            sizes.append(size_of(Path(place)))
-        return found
+    def uids_alone() -> Callable[[], set[str]]:
+        bare(pool, metadata, t, folder / "kept.parquet")
+        return lambda: kept(folder / "kept.parquet")
 
-    take_turns(f"pool of {rows:,}", times, rows, lambda: bare(pool, metadata, t), written)
-    print(f"pool of {rows:,}: {sizes[-1] / rows:.0f} bytes per row for matches and decisions, list and counts included")
+    def written() -> Callable[[], set[str]]:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        with_files(pool, metadata, t, place)
+        return lambda: kept(place / "balanced.parquet")
+
+    take_turns(f"pool of {rows:,}", times, rows, uids_alone, written)
+    size = size_of(place) / rows
+    print(f"pool of {rows:,}: {size:.0f} bytes per row for matches and decisions, list and counts included")
 
 
 def of_a_rebuild(folder: Path, metadata: str, texts: Sequence[str], pairs: int, times: int) -> None:
@@ -192,16 +208,17 @@ def of_a_rebuild(folder: Path, metadata: str, texts: Sequence[str], pairs: int, 
     def run(place: str) -> Run:
         return Run(workspace=Workspace.at(Path(place)), seed=SEED, sources=(source,), progress=Progress(quiet=True))
 
-    def in_memory() -> set[str]:
+    def in_memory() -> Callable[[], set[str]]:
         with tempfile.TemporaryDirectory(dir=folder) as place:
             plain = run(place)
-            return rebuild(BareRun(**vars(plain), memory=MemoryLedger(plain.workspace)), metadata, t)
+            found = rebuild(BareRun(**vars(plain), memory=MemoryLedger(plain.workspace)), metadata, t)
+        return lambda: set(found["uid"].to_pylist())
 
-    def written() -> set[str]:
+    def written() -> Callable[[], set[str]]:
         with tempfile.TemporaryDirectory(dir=folder) as place:
             found = rebuild(run(place), metadata, t)
             sizes.append(size_of(Workspace.at(Path(place)).ledger))
-        return found
+        return lambda: set(found["uid"].to_pylist())
 
     take_turns(f"rebuild of {pairs:,}", times, pairs, in_memory, written)
     print(f"rebuild of {pairs:,}: {sizes[-1] / pairs:.0f} bytes per pair for the tables of five steps")
