@@ -26,6 +26,10 @@ _VALUES: dict[str, tuple[Source, str, pa.DataType]] = {  # source and column tha
     "bigram_pmi": ("bigram", "pmi", pa.float64()),
     "title_views": ("title", "views", pa.int64()),
 }
+_CAN_MATCH_NOTHING: dict[Mode, tuple[str, bool]] = {  # only an entry that holds (True) or lacks (False) one of these
+    "faithful": (r"[\t\n\r,.;:?!`]", True),
+    "normalized": ("[0-9A-Za-z]", False),
+}
 _JUDGED_BY = {"unigram": "count", "bigram": "pmi", "title": "views"}
 _LEFT_OUT = pa.schema({"entry": pa.string(), "source": pa.string(), "why": pa.string(), "value": pa.float64()})
 
@@ -114,7 +118,10 @@ def folded_concepts(table: pa.Table, *, left_out: pa.Table, identity: str) -> Co
 
 def unmatchable(concepts: Concepts, mode: Mode = "faithful") -> pa.Table:
     """Return [entry, why] for each entry that no caption whatsoever can match in `mode`, in order."""
-    why = {entry: unmatchable_because(entry, mode) for entry in concepts.entries}
+    entries = concepts.table["entry"]
+    marked = pc.match_substring_regex(entries, _CAN_MATCH_NOTHING[mode][0])
+    doubtful = entries.filter(marked if _CAN_MATCH_NOTHING[mode][1] else pc.invert(marked))
+    why = {entry: unmatchable_because(entry, mode) for entry in doubtful.to_pylist()}
     return _reasons({entry: reason for entry, reason in why.items() if reason})
 
 

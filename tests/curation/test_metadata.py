@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import ColumnsError
-from curation.metadata import build_concepts, build_list, folded_concepts, unmatchable
+from curation.matching import unmatchable_because
+from curation.metadata import Concepts, build_concepts, build_list, folded_concepts, unmatchable
 from curation.metadata_sources import MetadataRule, offer_bigrams, offer_titles, offer_unigrams
 from storage.concept_files import identity_of
 
@@ -62,6 +63,21 @@ def test_identity_names_the_ordered_list():
 def test_entries_that_no_caption_can_match_are_reported():
     assert unmatchable(build_concepts(SYNSETS)).to_pylist() == [{"entry": "U.S.", "why": "mark_inside_a_word"}]
     assert unmatchable(build_concepts(SYNSETS), "normalized").num_rows == 0
+
+
+@pytest.mark.parametrize("mode", ["faithful", "normalized"])
+@given(
+    st.lists(
+        st.text(st.sampled_from("ab .,;:?!`\t\n\r-'é·²。💡\u00ad"), min_size=1, max_size=6), max_size=8, unique=True
+    )
+)
+def test_an_entry_is_reported_exactly_where_it_can_match_nothing(mode, entries):
+    kinds = pa.schema({"entry": pa.string(), "why": pa.string()})
+    concepts = Concepts(
+        table=pa.table({"entry": pa.array(entries, pa.string())}), left_out=kinds.empty_table(), identity=""
+    )
+    why = {entry: unmatchable_because(entry, mode) for entry in entries}
+    assert unmatchable(concepts, mode).to_pylist() == [{"entry": one, "why": why[one]} for one in entries if why[one]]
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.lists(st.text(max_size=4), max_size=4)), max_size=6))
