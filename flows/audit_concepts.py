@@ -7,7 +7,8 @@ from prefect import flow
 
 from flows.class_rules import payment_of
 from flows.opening import build_run, pool_of, workspace_run
-from flows.recipe import LanguageModel, Source
+from flows.recipe import Source
+from flows.recipe_classes import LanguageModel
 from tasks.concept_audit import AUDIT_CONCEPTS, JUDGE_RELEVANCE
 from tasks.step import run_step
 

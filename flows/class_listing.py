@@ -10,7 +10,8 @@ from flows.class_rules import DEFAULT_METHODS, describe_rule
 from flows.cli_errors import UsageError
 from flows.describe_classes import describe_classes
 from flows.describing import Beside, Describing, describing
-from flows.recipe import LanguageModel, Pairs, Source, read_recipe
+from flows.recipe import Source, read_recipe
+from flows.recipe_classes import LanguageModel, Pairs
 from flows.recipe_files import ListingText
 from flows.recipe_problems import describe_problems
 from storage.builds import Builds

@@ -6,7 +6,8 @@ from typing import Any
 
 from descriptions.class_list import parse_class_list
 from descriptions.methods import METHODS, UnknownMethodError
-from flows.recipe import ClassListing, LanguageModel, Pairs, Recipe
+from flows.recipe import Recipe
+from flows.recipe_classes import ClassListing, LanguageModel, Pairs
 from flows.recipe_files import read_listing
 from storage.builds import Builds
 from storage.ledger import StepRecord

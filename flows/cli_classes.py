@@ -53,7 +53,7 @@ def describe(
     """
     from flows.class_listing import beside_of, describe_list, estimate_listing, language_model, submit_list
     from flows.cli_described import print_described
-    from flows.recipe import Pairs
+    from flows.recipe_classes import Pairs
     from flows.recipe_files import read_class_file
     from tasks.confusable import said
 

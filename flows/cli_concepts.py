@@ -60,7 +60,7 @@ def concepts(
     from audit.report.concept_plot import draw_concepts
     from flows.class_listing import beside_of, language_model
     from flows.concept_auditing import Counting, audit_list, check_plot, check_table, ordered, write_tables
-    from flows.recipe import Pairs
+    from flows.recipe_classes import Pairs
     from storage.records import replace_text
 
     llm = language_model(

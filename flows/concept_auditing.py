@@ -15,7 +15,8 @@ from descriptions.class_list import parse_class_list
 from flows.audit_concepts import audit_concepts
 from flows.class_names import names_of
 from flows.cli_errors import UsageError
-from flows.recipe import LanguageModel, Source
+from flows.recipe import Source
+from flows.recipe_classes import LanguageModel
 from flows.recipe_files import read_class_file
 from storage.builds import Builds
 from storage.errors import NotFoundError

@@ -3,7 +3,8 @@
 from prefect import flow
 
 from flows.describing import Beside, describing
-from flows.recipe import LanguageModel, Pairs, Source
+from flows.recipe import Source
+from flows.recipe_classes import LanguageModel, Pairs
 from tasks.confusable import confusable_pairs
 from tasks.describe import DESCRIBE
 from tasks.name_counts import COUNT_NAMES

@@ -6,7 +6,8 @@ from typing import Any
 
 from flows.class_rules import describe_rule, pairs_rule, payment_of
 from flows.opening import build_run, pool_of, workspace_run
-from flows.recipe import LanguageModel, Pairs, Source
+from flows.recipe import Source
+from flows.recipe_classes import LanguageModel, Pairs
 from storage.builds import Builds
 from tasks.class_texts import SYNONYMS
 from tasks.run import EncoderChoice, Run

@@ -3,36 +3,19 @@
 Unknown keys are refused; every problem of a file is reported at once, each with field, value, rule and remedy.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from adapters import ADAPTERS
-from adapters.methods.vcd import Aggregate
-from curation import CAPTIONERS
-from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from curation.thresholds import Law, Texts
-from descriptions.methods import METHODS
-from flows.recipe_exclusions import Decontaminate, ImageBased, Safety
-from flows.recipe_presets import with_preset
+from flows.recipe_classes import ClassListing, LanguageModel
+from flows.recipe_curation import Curate
 from flows.recipe_problems import RecipeError, describe_problems
 from flows.recipe_section import Section, Share
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 _SHARES_WITHIN = 1e-6
-SectionT = TypeVar("SectionT", bound="Section")
-
-
-def _with_place(template: str) -> str:
-    if template.count("{}") != 1:
-        raise ValueError("needs {} once, where the class name goes")
-    return template
-
-
-Template = Annotated[str, AfterValidator(_with_place)]
 
 
 class EncoderName(Section):
@@ -98,164 +81,6 @@ class Labels(Section):
     split: str | None = None
 
 
-class Match(Section):
-    """Which concepts a caption names: `wordnet`, or a concept list.
-
-    A list is what `evenly metadata build` wrote (.parquet), a text file with one concept per line, or JSON: a list, or
-    an object of language -> list, whose languages are taken together.
-    `plurals`, in normalized mode only, also finds a concept in the plain plural of its last word.
-    `language` names a column, the pool's or `detected_language` of the filter caption_language: a caption is then
-    matched against the list of its language alone, by the rule of MetaCLIP 2.
-    """
-
-    metadata: str = "wordnet"
-    mode: Literal["faithful", "normalized"] = "faithful"
-    plurals: bool = False
-    language: str | None = None
-
-    @model_validator(mode="after")
-    def _options_go_together(self) -> "Match":
-        if self.plurals and self.mode == "faithful":
-            raise ValueError("plurals needs mode normalized; got faithful")
-        if self.plurals and self.language is not None:
-            raise ValueError("plurals are of English and cannot go with language; leave one out")
-        if self.metadata == "wordnet" and self.language is not None:
-            raise ValueError("language needs metadata with a list per language; got wordnet, which names none")
-        return self
-
-
-class Preselect(Section):
-    """Balancing before the download, at `headroom` times the final threshold, to allow for losses."""
-
-    headroom: Annotated[float, Field(ge=1)] = 2.0
-
-
-class Download(Section):
-    """How pictures are collected, as `storage.web.DownloadRule` says; `respect` names the opt-outs.
-
-    A run stops where nearly all URLs fail for one reason (a network that is down), unless `tolerate` names it.
-    """
-
-    timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
-    max_wait_s: Annotated[float, Field(ge=0)] = 30.0
-    max_bytes: Annotated[int, Field(gt=0)] = 20_000_000
-    max_pixels: Annotated[int, Field(gt=0)] = 80_000_000
-    respect: tuple[Literal["robots", "x-robots-tag", "tdmrep"], ...] = ("robots", "x-robots-tag", "tdmrep")
-    tolerate: tuple[str, ...] = ()
-    user_agent_token: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")] = "evenly"  # noqa: S105 - a name
-
-
-class NearCaptions(Section):
-    """Merge pairs of one picture, or of the whole pool, whose captions have a Jaccard index of `min_jaccard`."""
-
-    min_jaccard: Annotated[float, Field(ge=0.3, le=1)] = 0.8
-    scope: Literal["image", "pool"] = "image"
-
-
-class LinkedRecords(Section):
-    """Merge pairs whose features of picture and caption, mixed by `weight`, have a cosine of `min_cosine`.
-
-    No cosine fits all encoders: choose it on labelled pairs of your own.
-    """
-
-    min_cosine: Share
-    weight: Annotated[float, Field(ge=0, le=1)] = 0.636
-
-
-class Deduplicate(Section):
-    """Merge pictures: equal bytes; perceptual hashes within `perceptual` of 64 bits; cosine of at least `semantic`.
-
-    For the last, colours must agree within `colour` levels (null: features decide alone). `tables` of hashing are
-    searched for features: more take more time and keep large pools near-linear; docs/deduplication.md.
-    """
-
-    exact: bool = True
-    perceptual: Annotated[int, Field(ge=0, le=64)] | None = 16
-    semantic: Share | None = 0.95
-    colour: Annotated[float, Field(ge=0, le=255)] | None = 22.0
-    captions: NearCaptions | None = None
-    linked: LinkedRecords | None = None
-    tables: Annotated[int, Field(ge=1, le=1024)] = 64
-
-
-class Recaption(Section):
-    """Offer other captions; one that was made must beat the given ones by `margin` in image-text score."""
-
-    captioner: str = "retrieved_concepts"
-    keep: Literal["best_by_clip_score"] = "best_by_clip_score"
-    candidates: Annotated[int, Field(ge=1, le=100)] = 3
-    margin: Annotated[float, Field(ge=0)] = 0.0
-
-
-class Align(Section):
-    """Keep the best share by image-text score of the chosen caption (ties kept), or all at or above a score."""
-
-    keep_top: Share | None = None
-    min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> "Align":
-        return _exactly_one(self, ("keep_top", "min_score"))
-
-
-class Balance(Section):
-    """Threshold of matches per concept: `t` itself, or what leaves `tail_share`, or what gives `target` pairs.
-
-    `law`: v1 draws for each concept of a pair, v2 once. `texts`: judge each text of a picture, or one that is picked.
-    `language` names a column: each language then has a threshold of its own, by the tail share of `reference`, whose
-    threshold is `t`; or all by `tail_share`.
-    """
-
-    t: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    tail_share: Share | None = None
-    target: Annotated[int, Field(gt=0)] | None = None
-    law: Law = "v1"
-    texts: Texts = "each"
-    language: str | None = None
-    reference: str = "en"
-
-    @model_validator(mode="after")
-    def _one(self) -> "Balance":
-        if "reference" in self.model_fields_set and (self.language is None or self.tail_share is not None):
-            raise ValueError("reference needs language, and t or target: tail_share is the same in every language")
-        return _exactly_one(self, ("t", "tail_share", "target"))
-
-
-class Curate(Section):
-    """The steps of curation; one that is left out is switched off, but for the download and `match`.
-
-    `preset` fills in the sections of a published filter: flows/recipe_presets.py.
-    """
-
-    preset: str | None = None
-    text: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    match: Match = Match()
-    preselect: Preselect | None = None
-    download: Download = Download()
-    image: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    deduplicate: Deduplicate = Deduplicate()
-    safety: Safety | None = None
-    decontaminate: Decontaminate | None = None
-    recaption: Recaption | None = None
-    align: Align | None = None
-    image_based: ImageBased | None = None
-    balance: Balance
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, value: object) -> object:
-        return with_preset(value) if isinstance(value, Mapping) else value
-
-    @model_validator(mode="after")
-    def _known(self) -> "Curate":
-        for section, rules, known in (("text", self.text, TEXT_FILTERS), ("image", self.image, IMAGE_FILTERS)):
-            _check_filters(section, rules, known)
-        if self.recaption is not None:
-            _known_name("captioner", self.recaption.captioner, CAPTIONERS)
-        return self
-
-
 class SecondBackbone(Section):
     """An image-only encoder beside the main one, for adapters that use two: `embedded`, or a model by name."""
 
@@ -271,84 +96,6 @@ class Features(Section):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     threads: Annotated[int, Field(ge=1)] | None = None
     second: SecondBackbone | None = None
-
-
-class Unseen(Section):
-    """Labels that are not classes of the list: pictures of what a classifier should refuse, near to it and far."""
-
-    near: tuple[str, ...] = ()
-    far: tuple[str, ...] = ()
-
-
-class Pairs(Section):
-    """Which classes are taken for each other: pairs with both in the `top` likeliest of a train or val picture.
-
-    Of these the most frequent, as few as make up the share `cover` of all occurrences. FuDD has 10 and 1.
-    """
-
-    top: Annotated[int, Field(ge=2)] = 5
-    cover: Share = 0.9
-
-
-class ClassListing(Section):
-    """A class list, the ways to describe it and the adapters to fit on it.
-
-    `contexts` and `negations` are templates with {} for the class ("a drawing of a {}", "a photo without a {}") and
-    `rejections` names of what is none of the classes: texts for the adapters and scores that use them, beside those of
-    the methods contexts, negations and near_misses. `pairs` are what differential is about. `templates` make
-    a set of texts of that name, each class the mean of its filled templates. `aggregate` says how the texts of a class
-    count together for the adapter `vcd` and the audit of descriptions; None: the mean of similarities, as published.
-    """
-
-    list: str
-    methods: Annotated[tuple[str, ...], AfterValidator(lambda names: _known_names("methods", names, METHODS))] = (
-        "description",
-        "synonyms",
-    )
-    adapters: Annotated[tuple[str, ...], AfterValidator(lambda names: _known_names("adapters", names, ADAPTERS))] = (
-        "linear",
-        "gda",
-    )
-    aggregate: Aggregate | None = None
-    pairs: Pairs = Pairs()
-    templates: tuple[Template, ...] = ()
-    contexts: tuple[Template, ...] = ()
-    negations: tuple[Template, ...] = ()
-    rejections: tuple[str, ...] = ()
-    unseen: Unseen = Unseen()
-
-    @model_validator(mode="after")
-    def _texts_for_adapters(self) -> "ClassListing":
-        if "fudd" in self.adapters and "differential" not in self.methods:
-            raise ValueError(
-                "adapter fudd needs texts about pairs of classes: the method differential; it is not there"
-            )
-        if "perceptionclip" in self.adapters and not self.contexts and "contexts" not in self.methods:
-            raise ValueError("adapter perceptionclip needs contexts or the method contexts; got neither")
-        return self
-
-
-class LanguageModel(Section):
-    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY.
-
-    Prices are US dollars for a million tokens. What a class list costs in all its runs stays within `budget_usd`.
-    `batch` sends the requests through the endpoint's Batch API, and the prices are then those of batches.
-    """
-
-    base_url: str = "embedded"
-    model: str = "smollm2"
-    budget_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    prompt_usd_per_million: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    completion_usd_per_million: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    batch: bool = False
-
-    @model_validator(mode="after")
-    def _options_go_together(self) -> "LanguageModel":
-        if self.budget_usd is not None and not self.prompt_usd_per_million and not self.completion_usd_per_million:
-            raise ValueError("budget_usd needs prompt_usd_per_million or completion_usd_per_million; got neither")
-        if self.batch and self.base_url == "embedded":
-            raise ValueError("batch needs the base_url of an endpoint that has a Batch API; got embedded")
-        return self
 
 
 class Guard(Section):
@@ -401,20 +148,6 @@ class Recipe(Section):
         return self
 
 
-def _asks_for_bytes(curate: Curate) -> list[str]:
-    """The fields that would judge pictures by their bytes or colours, and so pass those that are not there."""
-    asked = []
-    for name in ("deduplicate", "decontaminate"):
-        section = getattr(curate, name)
-        if section is not None and section.semantic is not None and section.colour is not None:
-            asked.append(f"{name}.colour")
-    if curate.decontaminate is not None and curate.decontaminate.perceptual is not None:
-        asked.append("decontaminate.perceptual")
-    if curate.safety is not None:
-        asked += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
-    return asked
-
-
 def read_recipe(path: str | Path) -> Recipe:
     """Read and check a recipe file.
 
@@ -437,29 +170,15 @@ def read_recipe(path: str | Path) -> Recipe:
         raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
 
 
-def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> None:
-    for name, values in rules.items():
-        _known_name(f"{section} filter", name, known)
-        try:
-            known[name].rule(**values)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{section}.{name}: {error}") from None
-
-
-def _exactly_one(model: SectionT, names: tuple[str, ...]) -> SectionT:
-    given = [name for name in names if getattr(model, name) is not None]
-    if len(given) != 1:
-        raise ValueError(f"needs exactly one of {', '.join(names)}; got {', '.join(given) or 'none'}")
-    return model
-
-
-def _known_name(what: str, name: str, known: Mapping[str, object]) -> str:
-    if name not in known:
-        raise ValueError(f"{what} `{name}` is unknown; known: {', '.join(sorted(known))}")
-    return name
-
-
-def _known_names(what: str, names: tuple[str, ...], known: Mapping[str, object]) -> tuple[str, ...]:
-    for name in names:
-        _known_name(what, name, known)
-    return names
+def _asks_for_bytes(curate: Curate) -> list[str]:
+    """The fields that would judge pictures by their bytes or colours, and so pass those that are not there."""
+    asked = []
+    for name in ("deduplicate", "decontaminate"):
+        section = getattr(curate, name)
+        if section is not None and section.semantic is not None and section.colour is not None:
+            asked.append(f"{name}.colour")
+    if curate.decontaminate is not None and curate.decontaminate.perceptual is not None:
+        asked.append("decontaminate.perceptual")
+    if curate.safety is not None:
+        asked += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
+    return asked

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.recipe import ClassListing
+from flows.recipe_classes import ClassListing
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TEMPLATE = RECIPES / "template.yaml"

@@ -9,7 +9,8 @@ from curation.caption_twins import CaptionTwins
 from curation.deduplicate import Perceptual, Semantic
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.linking import Linked
-from flows.recipe import Deduplicate, Recipe
+from flows.recipe import Recipe
+from flows.recipe_curation import Deduplicate
 from tasks.balance import BALANCE, PRESELECT
 from tasks.captions import ALIGN, RECAPTION
 from tasks.collect import COLLECT

@@ -9,7 +9,7 @@ from prefect.utilities.annotations import quote
 from flows.class_rules import DEFAULT_METHODS
 from flows.describe_classes import describe_classes
 from flows.opening import workspace_run
-from flows.recipe import LanguageModel
+from flows.recipe_classes import LanguageModel
 from tasks.watch import look_for_lists, note_described
 
 

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 from chat_server import tiny_server
 
-from flows.recipe import LanguageModel
+from flows.recipe_classes import LanguageModel
 from flows.watch_classes import watch_classes
 from storage.ledger import Ledger
 from storage.watched import Watched
