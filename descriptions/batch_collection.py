@@ -53,6 +53,8 @@ async def follow(work: BatchWork, state: BatchState, *, attempts: int = 1) -> Co
     give_up_at = loop.time() + work.pace.patience_s
     while True:
         remote = await _poll(work, state.batch_id, pause)
+        if work.closing:  # the network library now and then swallows the cancellation that should have ended this
+            raise asyncio.CancelledError
         state = tell(work, state, remote)
         if remote.status in ENDED:
             return await collect(work, state, remote, attempts=attempts)

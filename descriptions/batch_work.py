@@ -46,7 +46,10 @@ class Submitted:
 
 @dataclass(kw_only=True)
 class BatchWork:
-    """All that working on the batches of one endpoint needs; `say` is told what happens, a line each."""
+    """All that working on the batches of one endpoint needs; `say` is told what happens, a line each.
+
+    closing: nobody waits any more, and nothing is polled again.
+    """
 
     api: BatchEndpoint
     replies: RequestStore
@@ -59,6 +62,7 @@ class BatchWork:
     most_requests: int = MOST_REQUESTS
     most_bytes: int = MOST_BYTES
     say: Callable[[str], None] = lambda _line: None
+    closing: bool = False
 
     async def submit(self, asked: Mapping[str, ChatRequest]) -> Submitted:
         """See to it that each request without a reply is in exactly one open batch, and no more than that.

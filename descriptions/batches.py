@@ -91,12 +91,14 @@ class BatchChatClient:
         reconcile(self._work)
         await self._work.api.__aenter__()
         self._asks = Asks()
+        self._work.closing = False
         self._tasks = {asyncio.create_task(self._collect(self._asks))}
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._work.closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -57,6 +57,33 @@ def states(workspace):
     return list(batch_states(Batches(workspace)))
 
 
+def test_a_cancellation_that_the_network_library_swallows_ends_the_wait_all_the_same(server, make):
+    server.endings = [Ending(polls=1_000_000)]
+
+    async def stopped():
+        client = make()
+        retrieve = client._work.api.retrieve
+
+        async def swallowing(batch_id):
+            try:
+                await asyncio.sleep(0.2)
+            except asyncio.CancelledError:
+                swallowed.append(batch_id)
+            return await retrieve(batch_id)
+
+        client._work.api.retrieve = swallowing
+        async with client:
+            asking = asyncio.create_task(client.ask(question()))
+            while "create" not in server.calls:  # noqa: ASYNC110 - the server runs in a thread
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.3)
+            asking.cancel()
+
+    swallowed: list[str] = []
+    asyncio.run(asyncio.wait_for(stopped(), 15))
+    assert swallowed
+
+
 def test_what_is_asked_at_one_time_is_one_batch_with_the_intent_in_its_metadata(server, make, workspace):
     client = make()
     replies = ask(client, "a", "b", "c")
