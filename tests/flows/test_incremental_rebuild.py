@@ -12,7 +12,7 @@ from storage.builds import Builds
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 
-pytestmark = pytest.mark.embedded
+pytestmark = [pytest.mark.embedded, pytest.mark.slow]  # tests/tasks/test_row_reuse.py holds the same for single steps
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from storage.workspace import Workspace
 pytestmark = pytest.mark.embedded
 
 
-@pytest.mark.parametrize("point", ["balance", "samples-written", "before-manifest"])
+@pytest.mark.parametrize(
+    "point", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("balance", "samples-written")), "before-manifest"]
+)
 def test_a_run_that_was_killed_gives_the_same_build(small_web, undisturbed, tmp_path, point):
     root, wanted = undisturbed
     killed = small_web.drive(tmp_path, "--kill-at", point, "--replay-from", str(root), check=False)
