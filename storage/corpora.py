@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import InputError
+from storage.pool_rows import file_kind
 from storage.pool_texts import as_text
 from storage.pools import READERS
 from storage.tables import first_line
@@ -22,7 +23,7 @@ def caption_batches(pattern: str, name: str) -> Iterator[pa.Array]:
     """
     files = corpus_files(pattern)
     for file in files:
-        columns = READERS[_kind(file)].columns(file)
+        columns = READERS[file_kind(file)].columns(file)
         if name not in columns:
             raise InputError(
                 f"`caption` must name a column of the file; got `{name}` at `{file}`. Columns there are: "
@@ -38,7 +39,7 @@ def corpus_files(pattern: str) -> list[Path]:
     if not files:
         raise InputError(f"`corpus` must match at least one file; got `{pattern}`. Correct it, or make the file.")
     for file in files:
-        if _kind(file) not in READERS:
+        if file_kind(file) not in READERS:
             known = ", ".join(f".{one}" for one in READERS)
             raise InputError(f"`corpus` must be files that end in one of {known}; got `{file}`. Narrow the pattern.")
     return files
@@ -51,8 +52,8 @@ def corpus_hash(pattern: str) -> str:
 
 
 def _batches(file: Path, name: str) -> Iterator[pa.Array]:
-    if _kind(file) != "parquet":
-        for raw in READERS[_kind(file)].rows(file, (name,)):
+    if file_kind(file) != "parquet":
+        for raw in READERS[file_kind(file)].rows(file, (name,)):
             yield as_text(raw.table[name], raw.not_text.get(name, ()))[0]
         return
     try:
@@ -61,10 +62,6 @@ def _batches(file: Path, name: str) -> Iterator[pa.Array]:
                 yield as_text(pa.Table.from_batches([batch])[name])[0]
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
         raise InputError(f"`corpus` must be readable; got `{first_line(error)}` at `{file}`. Check it.") from None
-
-
-def _kind(file: Path) -> str:
-    return (file.with_suffix("") if file.suffix == ".gz" else file).suffix.removeprefix(".").lower()
 
 
 def _digest(path: Path) -> str:

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.pool_rows import PoolError, RawRows, readable
+from storage.pool_columns import WEB_URL
+from storage.pool_rows import PoolError, RawRows, file_kind, readable
 from storage.pool_texts import as_text, repaired
-from storage.pools import READERS
+from storage.pools import TABLE_READERS
 
 _ROWS = 1 << 16
-_WEB_URL = r"^(?i:https?)://[^\s/?#]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ def pool_files(pool: str) -> list[Path]:
     if not files:
         raise PoolError(f"`pool` must match at least one file; got `{pool}`. Correct it, or make the file.")
     for file in files:
-        if _kind(file) not in READERS:
-            known = ", ".join(f".{kind}" for kind in READERS)
+        if file_kind(file) not in TABLE_READERS:
+            known = ", ".join(f".{kind}" for kind in TABLE_READERS)
             raise PoolError(f"`pool` must be files that end in one of {known}; got `{file}`. Narrow the pattern.")
     return files
 
@@ -78,7 +78,7 @@ def pool_files(pool: str) -> list[Path]:
 def check_columns(files: list[Path], columns: CaptionColumns) -> None:
     """Raise PoolError for a file that cannot be read or lacks a column."""
     for file in files:
-        there = READERS[_kind(file)].columns(file)
+        there = TABLE_READERS[file_kind(file)].columns(file)
         for field, name in columns.named.items():
             if name not in there:
                 known = ", ".join(there) or "none"
@@ -95,7 +95,7 @@ def file_hash(file: Path) -> str:
 
 def count_rows(files: list[Path]) -> int | None:
     """How many rows there are, where all files say so (Parquet)."""
-    if any(_kind(file) != "parquet" for file in files):
+    if any(file_kind(file) != "parquet" for file in files):
         return None
     rows = 0
     for file in files:
@@ -114,9 +114,9 @@ def read_caption_rows(file: Path, columns: CaptionColumns) -> Iterator[CaptionRo
 
 
 def _raw_rows(file: Path, columns: CaptionColumns) -> Iterator[RawRows]:
-    kind, names = _kind(file), list(dict.fromkeys(columns.named.values()))
+    kind, names = file_kind(file), list(dict.fromkeys(columns.named.values()))
     if kind != "parquet":
-        yield from READERS[kind].rows(file, names)
+        yield from TABLE_READERS[kind].rows(file, names)
         return
     with readable(file, "Parquet"), pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(batch_size=_ROWS, columns=names):  # a pool may hold pictures and features
@@ -135,7 +135,7 @@ def _rows(raw: RawRows, columns: CaptionColumns, first: int) -> CaptionRows:
         url, url_is_bad = _text(raw, columns.url)
         cases["bad_url"] = url_is_bad
         cases["missing_url"] = pc.equal(pc.fill_null(url, ""), "")
-        cases["not_web"] = pc.invert(pc.fill_null(pc.match_substring_regex(url, _WEB_URL), False))
+        cases["not_web"] = pc.invert(pc.fill_null(pc.match_substring_regex(url, WEB_URL), False))
     cases |= {"bad_caption": caption_is_bad, "missing_caption": pc.is_null(caption)}
     words = ["bad_url" if name == "not_web" else name for name in cases]
     reject = pc.case_when(pc.make_struct(*cases.values(), field_names=list(cases)), *words, "")
@@ -155,7 +155,3 @@ def _label(table: pa.Table, name: str) -> pa.Array:
         raise PoolError(
             f"`uid` must name a column of text or numbers; got `{name}` of type {column.type}. Name another."
         ) from None
-
-
-def _kind(file: Path) -> str:
-    return (file.with_suffix("") if file.suffix == ".gz" else file).suffix.removeprefix(".").lower()

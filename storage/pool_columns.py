@@ -31,7 +31,7 @@ _TAKEN = frozenset(
     {*POOL_COLUMNS, *STEP_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"}
 )
 _NO_NAME = re.compile(r"[.`\0]")  # what the name of a column in Lance may not hold
-_WEB_URL = r"^(?i:https?)://[^\s/?#]"
+WEB_URL = r"^(?i:https?)://[^\s/?#]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def web_reject(
     url: pa.Array, url_is_bad: pa.Array, caption: pa.Array, caption_is_bad: pa.Array, broken: pa.Array
 ) -> pa.Array:
     """Why each row of a table is no pair; null where it is one."""
-    is_web = pc.fill_null(pc.match_substring_regex(url, _WEB_URL), False)
+    is_web = pc.fill_null(pc.match_substring_regex(url, WEB_URL), False)
     cases = {
         "bad_row": broken,
         "bad_url": url_is_bad,

@@ -52,6 +52,11 @@ class PoolReader:
     rows: Callable[[Path, Sequence[str]], Iterator[RawRows]]
 
 
+def file_kind(file: Path) -> str:
+    """The ending that says how to read a file, in small letters and without `.gz`."""
+    return (file.with_suffix("") if file.suffix == ".gz" else file).suffix.removeprefix(".").lower()
+
+
 def parquet_columns(path: Path) -> list[str]:
     """Names of the top-level columns."""
     with readable(path, "Parquet"), pq.ParquetFile(path) as file:
