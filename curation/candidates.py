@@ -14,27 +14,33 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
+Flags = npt.NDArray[np.bool_]
 CHUNK = 1 << 20  # pairs held at once
+_HELD_BITS = 20
 
 
-def candidate_pairs(codes: Words, masks: Words, *, max_distance: int | None = None) -> Iterator[tuple[Ints, Ints]]:
+def candidate_pairs(
+    codes: Words, masks: Words, *, max_distance: int | None = None, fresh: Flags | None = None
+) -> Iterator[tuple[Ints, Ints]]:
     """Yield all pairs (i, j), i < j, of `codes` (n, w) that agree under one of `masks` (t, w), each pair once.
 
-    With `max_distance`, only those that differ in at most that many bits of the code. Pairs come in parts of at most
-    CHUNK, in no order that means anything.
+    With `max_distance`, only those that differ in at most that many bits of the code; with `fresh` (n,), only those of
+    which at least one row is. Pairs come in parts of at most CHUNK, in no order that means anything.
     """
-    from curation.pair_kernels import emit_pairs
+    from curation.bucket_kernels import bucket_keys, emit_pairs
 
     n, width = codes.shape
     limit = 64 * width if max_distance is None else max_distance
+    wanted = np.ones(n, dtype=np.bool_) if fresh is None else fresh
     left, right = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
+    keys = np.empty(n, dtype=np.uint64)
     for table in range(len(masks)):
-        keys = _bucket_keys(codes, masks[table])
-        order = np.argsort(keys)
-        keys = keys[order]
+        bucket_keys(codes, masks[table], keys)
+        order = np.argsort(keys) if fresh is None else _shared_with(keys, fresh)
+        some = keys[order]
         place = np.array([0, 1], dtype=np.int64)
-        while place[0] < n:
-            count = emit_pairs(order, keys, codes, masks[:table], limit, place, left, right)
+        while place[0] < len(order):
+            count = emit_pairs(order, some, codes, wanted, masks[:table], limit, place, left, right)
             if count:
                 yield left[:count].copy(), right[:count].copy()
 
@@ -65,9 +71,10 @@ def mixed(words: Words) -> Words:
     return words ^ words >> np.uint64(33)
 
 
-def _bucket_keys(codes: Words, mask: Words) -> Words:
-    """Return a number (n,) per row; rows that agree under `mask` share it."""
-    keys = np.zeros(len(codes), dtype=np.uint64)
-    for word in np.flatnonzero(mask):
-        keys = mixed(keys ^ (codes[:, word] & mask[word]))
-    return keys
+def _shared_with(keys: Words, fresh: Flags) -> Ints:
+    """Return the rows whose key may be that of a fresh row, in the order of keys; of equal keys fresh rows first."""
+    held = np.zeros(1 << _HELD_BITS, dtype=np.bool_)
+    tops = (keys >> np.uint64(64 - _HELD_BITS)).astype(np.int64)
+    held[tops[fresh]] = True
+    rows = np.flatnonzero(held[tops])
+    return rows[np.lexsort((~fresh[rows], keys[rows]))]

@@ -45,32 +45,6 @@ def agree_under_any(one: Words, other: Words, masks: Words) -> bool:
 
 
 @compiled
-def emit_pairs(  # noqa: PLR0917 - compiled code takes no keywords
-    order: Ints, keys: Words, codes: Words, earlier: Words, limit: int, place: Ints, left: Ints, right: Ints
-) -> int:
-    """Write pairs of rows with equal `keys` that agree under no `earlier` mask and differ in at most `limit` bits.
-
-    `keys` are sorted and belong to the rows `order`; `place` is where to go on. Returns how many pairs were written.
-    """
-    count = 0
-    i, j = place[0], place[1]
-    while i < len(order):
-        while j < len(order) and keys[j] == keys[i]:
-            if count == len(left):
-                place[0], place[1] = i, j
-                return count
-            a, b = min(order[i], order[j]), max(order[i], order[j])
-            if differing_bits(codes[a], codes[b]) <= limit and not agree_under_any(codes[a], codes[b], earlier):
-                left[count], right[count] = a, b
-                count += 1
-            j += 1
-        i += 1
-        j = i + 1
-    place[0], place[1] = i, j
-    return count
-
-
-@compiled
 def join_nodes(  # noqa: PLR0917 - compiled code takes no keywords
     rows: Ints,
     spans: Ints,

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.bucket_kernels import bucket_keys
 from curation.candidates import bit_masks, candidate_pairs, mixed, seeded_words, word_masks
 
 CODES = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3)), max_size=12)
@@ -13,10 +14,9 @@ def codes_of(rows):
     return np.array(rows, dtype=np.uint64).reshape(-1, 2)
 
 
-def pairs_of(codes, masks, max_distance=None):
-    found = [
-        pair for part in candidate_pairs(codes, masks, max_distance=max_distance) for pair in zip(*part, strict=True)
-    ]
+def pairs_of(codes, masks, max_distance=None, fresh=None):
+    parts = candidate_pairs(codes, masks, max_distance=max_distance, fresh=fresh)
+    found = [pair for part in parts for pair in zip(*part, strict=True)]
     assert len(found) == len(set(found))
     return set(found)
 
@@ -46,6 +46,21 @@ def test_an_added_row_takes_no_candidate_away(rows, masks, row):
     codes, masks = codes_of([*rows, row]), codes_of(masks)
     before, after = pairs_of(codes[:-1], masks), pairs_of(codes, masks)
     assert before == {pair for pair in after if pair[1] < len(rows)}
+
+
+@settings(deadline=None)
+@given(CODES, MASKS, st.integers(0, 6), st.lists(st.booleans(), min_size=12, max_size=12))
+def test_candidates_of_fresh_rows_are_those_of_all_with_a_fresh_end(rows, masks, max_distance, fresh):
+    codes, masks, fresh = codes_of(rows), codes_of(masks), np.array(fresh[: len(rows)], np.bool_)
+    wanted = {(i, j) for i, j in agreeing(codes, masks, max_distance) if fresh[i] or fresh[j]}
+    assert pairs_of(codes, masks, max_distance, fresh) == wanted
+
+
+def test_keys_of_buckets_are_mixed_word_by_word():
+    codes, mask = codes_of([(5, 9), (6, 9)]), np.array([0, 11], np.uint64)
+    keys = np.empty(2, np.uint64)
+    bucket_keys(codes, mask, keys)
+    assert (keys == mixed(np.array([9, 9], np.uint64))).all()
 
 
 def test_a_bucket_larger_than_a_part_is_searched_whole(monkeypatch):
