@@ -8,9 +8,10 @@ bad_row (no row at all); for the others docs/sources.md lists them.
 
 import glob
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -139,9 +140,13 @@ def held_features(source: PoolSource) -> Iterator[FeatureRows]:
 
 
 def source_hash(source: PoolSource | LabelFile) -> str:
-    """SHA-256 over the names (not the folders) and the contents of a source's files: what a step that reads it keys."""
+    """SHA-256 over the names (not the folders) and the contents of a source's files, and how they are read.
+
+    It is what a step that reads the source keys: other columns give another hash.
+    """
     files = _files(source) if isinstance(source, PoolSource) else [_label_file(source)]
-    digest = hashlib.sha256()
+    fields = {name: value for name, value in asdict(source).items() if name not in {"path", "file"}}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     for name, content in sorted((file.name, _pool_hash(file, source)) for file in files):
         digest.update(f"{len(name)}:{name}:{content}\n".encode())
     return digest.hexdigest()

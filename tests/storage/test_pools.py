@@ -205,6 +205,14 @@ def test_the_source_hash_follows_content_and_name_but_not_the_folder(tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_the_source_hash_follows_the_columns_that_are_read(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", url=["http://a.test/1"], caption=["x"], alt=["y"])
+    options = ({}, {"caption": "alt"}, {"id": "alt"}, {"source": "alt"}, {"name": "alt"}, {"url": "alt"})
+    pools = [PoolSource(kind="parquet", path=path, **one) for one in options]
+    labels = [LabelFile(file=path, key="url", **one) for one in ({}, {"column": "alt"}, {"group": "alt"})]
+    assert len({source_hash(one) for one in (*pools, *labels)}) == len(pools) + len(labels)
+
+
 def test_labels_come_once_per_key(tmp_path):
     (tmp_path / "l.csv").write_text("url,label,group\nu1,cat,g1\nu2,dog,g2\nu1,cat,g1\n")
     table = read_labels(LabelFile(file=str(tmp_path / "l.csv")))
