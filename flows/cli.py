@@ -22,6 +22,7 @@ from flows import (
     cli_metadata,
     cli_pools,
     cli_protocols,
+    cli_retrieve,
     cli_serve,
 )
 from flows.cli_errors import report_errors
@@ -55,6 +56,7 @@ for group in (
     cli_descriptions,
     cli_batches,
     cli_concepts,
+    cli_retrieve,
     cli_adapters,
     cli_evaluation,
     cli_metadata,

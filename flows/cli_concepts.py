@@ -1,4 +1,4 @@
-"""Commands about classes in a pool or a build: concepts, retrieve, clusters."""
+"""Commands about classes in a pool or a build: concepts, clusters."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ MOST_CLUSTERS = 10
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (concepts, retrieve, clusters):
+    for command in (concepts, clusters):
         app.command()(command)
 
 
@@ -93,62 +93,6 @@ def concepts(
     print_rows(title, [_line(row, judged=bool(judge)) for row in rows])
     _print_notes(facts)
     for path in written:
-        print_text(f"written  {path}")
-
-
-def retrieve(
-    classes: Classes,
-    root: Root = None,
-    as_json: AsJson = False,
-    build: Annotated[str, typer.Option(help="The build whose pictures are chosen from.")] = "latest",
-    method: Annotated[str, typer.Option(help="t2t, t2i, swat or reco; docs/concepts.md.")] = "t2t",
-    per_class: Annotated[int, typer.Option(min=1, help="Pictures wanted for each class.")] = 100,
-    synonyms: Synonyms = None,
-    template: Annotated[list[str] | None, typer.Option(help="A prompt, {} the name; may be repeated.")] = None,
-    min_image_cosine: Annotated[
-        float | None, typer.Option(help="Least cosine of picture and prompts; default: 0.25 with swat, else none.")
-    ] = None,
-    max_duplicate_cosine: Annotated[
-        float | None, typer.Option(help="Pictures nearer to one another are merged; default: 0.9 with swat, else none.")
-    ] = None,
-    seed_share: Annotated[float, typer.Option(min=0.01, max=1, help="Share that makes a prototype.")] = 0.5,
-    against: Annotated[
-        list[Path] | None, typer.Option(help="A folder or file of evaluation pictures to stay clear of; repeatable.")
-    ] = None,
-    max_evaluation_cosine: Annotated[float, typer.Option(help="With --against: from which cosine on.")] = 0.95,
-    out: Annotated[Path | None, typer.Option(help="The folder to write tables, prototypes and support.npz to.")] = None,
-) -> None:
-    """Choose pictures of a build for each class by captions and features, without labels, as a set to learn from.
-
-    Example: evenly retrieve birds.txt --method swat --synonyms wordnet --out support
-
-    Example: evenly fit --arrays support/support.npz --adapter real_linear --out fitted
-    """
-    from flows.retrieving import TEMPLATES, Retrieving, retrieve_list
-
-    retrieving = Retrieving(
-        method=method,
-        per_class=per_class,
-        templates=tuple(template or TEMPLATES),
-        synonyms=synonyms,
-        min_image_cosine=min_image_cosine,
-        max_duplicate_cosine=max_duplicate_cosine,
-        seed_share=seed_share,
-        against=tuple(against or ()),
-        max_evaluation_cosine=max_evaluation_cosine,
-    )
-    facts = retrieve_list(classes, retrieving, build=build, out=out, root=root)
-    if as_json:
-        print_json(facts)
-        return
-    rows = [{name: row[name] for name in ("class", "candidates", "kept", "short")} for row in facts["classes"]]
-    print_rows(f"{facts['list']} by {facts['method']}: pictures retrieved of {facts['pictures']:,}", rows)
-    print_text(f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures")
-    for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
-        print_text(f"{title}: {', '.join(f'{why} {n:,}' for why, n in counts.items()) or 'none'}")
-    if facts["short"]:
-        print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
-    for path in facts.get("written", ()):
         print_text(f"written  {path}")
 
 

@@ -5,12 +5,13 @@ from prefect import flow
 from flows.describe_classes import describe_classes
 from flows.fit_adapters import fit_adapters
 from flows.opening import open_run
-from flows.recipe import read_recipe
+from flows.recipe import Recipe, read_recipe
 from flows.recipe_files import read_listing
 from flows.recipe_steps import content_of, steps_of
 from storage.ledger import StepRecord
 from tasks.features import extract_features
 from tasks.publish import publish_build
+from tasks.run import Run
 from tasks.step import check_ready, run_step
 
 
@@ -34,21 +35,7 @@ def rebuild_dataset(
     with open_run(
         chosen, root=root, processes=processes, retry_failed=retry_failed, replay_from=replay_from, quiet=quiet
     ) as run:
-        records: tuple[StepRecord, ...] = ()
-        steps = steps_of(chosen, limit=limit)
-        check_ready(run, steps)
-        for step, rule in steps:
-            records = (*records, run_step(run, step, records, rule))
-        manifest = publish_build(
-            run,
-            records,
-            name=chosen.name,
-            recipe=content_of(chosen),
-            limit=limit,
-            max_change=chosen.guard.max_change,
-        )
-        extract_features(run, manifest)
-        build, root_of_run = str(manifest["build"]), str(run.workspace.root)
+        build, root_of_run = build_by(run, chosen, limit=limit), str(run.workspace.root)
         for listing in () if limit else chosen.classes:
             classes = read_listing(recipe, listing)
             describe_classes(
@@ -65,3 +52,22 @@ def rebuild_dataset(
         if chosen.classes and not limit:
             fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
         return build
+
+
+def build_by(run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True) -> str:
+    """Run the steps of a recipe, publish the build and extract its features; its id."""
+    records: tuple[StepRecord, ...] = ()
+    steps = steps_of(recipe, limit=limit)
+    check_ready(run, steps)
+    for step, rule in steps:
+        records = (*records, run_step(run, step, records, rule))
+    manifest = publish_build(
+        run,
+        records,
+        name=recipe.name,
+        recipe=content_of(recipe),
+        limit=limit,
+        max_change=recipe.guard.max_change if promote else None,
+    )
+    extract_features(run, manifest)
+    return str(manifest["build"])

@@ -140,7 +140,8 @@ class Balance(Section):
 class Curate(Section):
     """The steps of curation; one that is left out is switched off, but for the download and `match`.
 
-    `preset` fills in the sections of a published filter: flows/recipe_presets.py.
+    `preset` fills in the sections of a published filter: flows/recipe_presets.py. `balance: null` keeps all pairs,
+    those that name no concept as well: captions are then not matched, and what reads their matches cannot be on.
     """
 
     preset: str | None = None
@@ -155,7 +156,7 @@ class Curate(Section):
     recaption: Recaption | None = None
     align: Align | None = None
     image_based: ImageBased | None = None
-    balance: Balance
+    balance: Balance | None
 
     @model_validator(mode="before")
     @classmethod
@@ -168,6 +169,14 @@ class Curate(Section):
             _check_filters(section, rules, known)
         if self.recaption is not None:
             known_name("captioner", self.recaption.captioner, CAPTIONERS)
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_reads_matches(self) -> "Curate":
+        given = ("match" in self.model_fields_set, self.preselect is not None, self.recaption is not None)
+        if self.balance is None and any(given):
+            names = [name for name, is_on in zip(("match", "preselect", "recaption"), given, strict=True) if is_on]
+            raise ValueError(f"balance: null leaves captions unmatched and takes no {', '.join(names)}; leave that out")
         return self
 
 

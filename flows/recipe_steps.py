@@ -46,14 +46,15 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
     clean_of_features = None if clean is None else clean["semantic"]
     feature_steps = (twins.semantic, twins.linked, clean_of_features, curate.recaption, curate.align, target)
     uses_features = any(each is not None for each in feature_steps)
-    concepts = curate.match.model_dump(mode="json", exclude_none=True)
+    matched = curate.balance is not None
+    concepts = curate.match.model_dump(mode="json", exclude_none=True) if matched else None
     wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
         (COLLECT, {"limit": limit}),
         (BLOCK_DOMAINS, _domains_rule(recipe)),
         (CHECK_TEXTS, filter_rules(curate.text, TEXT_FILTERS) or None),
         (MIX_SOURCES, _mix_rule(recipe)),
         (MATCH_CONCEPTS, concepts),
-        (COUNT_CONCEPTS, {}),
+        (COUNT_CONCEPTS, {} if matched else None),
         (PRESELECT, _preselect_rule(recipe)),
         (DOWNLOAD, curate.download.model_dump(mode="json")),
         (CHECK_IMAGES, filter_rules(curate.image, IMAGE_FILTERS)),
@@ -112,11 +113,14 @@ def _linked_rule(twins: Deduplicate) -> dict[str, Any] | None:
 
 
 def _preselect_rule(recipe: Recipe) -> dict[str, Any] | None:
-    if recipe.curate.preselect is None:
+    rule = _balance_rule(recipe)
+    if rule is None or recipe.curate.preselect is None:
         return None
-    return _balance_rule(recipe) | recipe.curate.preselect.model_dump(mode="json")
+    return rule | recipe.curate.preselect.model_dump(mode="json")
 
 
-def _balance_rule(recipe: Recipe) -> dict[str, Any]:
+def _balance_rule(recipe: Recipe) -> dict[str, Any] | None:
+    if recipe.curate.balance is None:
+        return None
     rule = recipe.curate.balance.model_dump(mode="json", exclude_none=True)
     return rule if "language" in rule else {name: value for name, value in rule.items() if name != "reference"}

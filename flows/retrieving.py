@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,14 @@ import pyarrow.parquet as pq
 
 from curation.retrieval_sets import KEPT, RetrievalRule
 from descriptions.class_list import parse_class_list
+from flows.class_listing import beside_of
 from flows.class_names import names_of
 from flows.cli_errors import UsageError
+from flows.collect_pool import collect_pool
 from flows.opening import build_run
-from flows.outcome import open_build
+from flows.outcome import funnel_of, open_build
+from flows.recipe import Features, Source
+from flows.recipe_classes import Pairs
 from flows.recipe_files import read_class_file
 from flows.retrieve_support import retrieve_support
 from storage.array_files import write_arrays
@@ -60,29 +64,41 @@ class Retrieving:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Where pictures are chosen from: a build or a recipe's latest one, or a source, encoded with `features`."""
+
+    build: str = "latest"
+    source: Source | None = None
+    features: Features = field(default_factory=Features)
+
+
 def retrieve_list(
-    classes: Path, retrieving: Retrieving, *, build: str, out: Path | None, root: Path | None
+    classes: Path, retrieving: Retrieving, *, pool: Pool, out: Path | None, root: Path | None
 ) -> dict[str, Any]:
-    """Retrieve for a class list from a build: the notes of the step, and `classes` as rows; files where `out` is given.
+    """Retrieve for a class list: the notes of the step, and `classes` as rows; files where `out` is given.
 
     Pictures of the val and test parts of this list, and of every list that adapters of the build were evaluated on, are
-    never chosen, nor are their twins.
+    never chosen, nor are their twins. A source becomes a build first: `pool` is its funnel.
     """
     listing = read_class_file(classes)
     parsed = parse_class_list(listing.text, listing.name)
-    workspace, manifest = open_build(build, root=root)
     found = names_of(parsed, retrieving.synonyms, root=root)
+    build = pool.build
+    if pool.source is not None:
+        build = collect_pool(pool.source, pool.features, root=None if root is None else str(root))
+    beside = beside_of(build=build, pairs=Pairs(), pool=None, caption="", root=root)
+    workspace, manifest = open_build(str(beside.build), root=root)
     ledger = Ledger(workspace)
-    evaluated = [one for one in ledger.records("evaluate_adapters") if one.rule["build"] == manifest["build"]]
-    lists = {tuple(parsed.classes), *(tuple(one.rule["classes"]) for one in evaluated)}
+    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), beside.split)
     rule = {
         "names": {name: list(names) for name, names in found.names.items()},
         "templates": list(retrieving.templates),
         "method": retrieving.method,
         **asdict(retrieving.limits),
         "seed_share": retrieving.seed_share,
-        "lists": sorted(map(list, lists)),
-        "split": (manifest["recipe"].get("labels") or {}).get("split"),
+        "lists": lists,
+        "split": split,
         "against": [str(path.resolve()) for path in retrieving.against],
         "max_evaluation_cosine": retrieving.max_evaluation_cosine,
     }
@@ -94,10 +110,26 @@ def retrieve_list(
         "step": key,
         "build": manifest["build"],
         "synonyms": found.origin,
+        **({} if pool.source is None else {"pool": funnel_of(manifest)}),
         **record.notes,
         "classes": ledger.table(record, "classes").to_pylist(),
     }
     return facts if out is None else facts | {"written": write_support(out, record, workspace)}
+
+
+def _judged_lists(
+    ledger: Ledger, build: str, classes: tuple[str, ...], split: str | None
+) -> tuple[str | None, list[dict[str, Any]]]:
+    """The split file of `classes`, and with theirs all lists whose val and test pictures may not be chosen.
+
+    Without a file of its own the list has those of the build's evaluations, of which the newest counts.
+    """
+    records = [one for one in ledger.records("evaluate_adapters") if one.rule["build"] == build]
+    evaluated = [one.rule for one in sorted(records, key=lambda one: one.ended)]
+    splits = [split] if split or not evaluated else [one["split"] for one in evaluated]
+    pairs = {(classes, one or "") for one in splits}
+    pairs |= {(tuple(one["classes"]), one["split"] or "") for one in evaluated}
+    return splits[-1], [{"classes": list(names), "split": path or None} for names, path in sorted(pairs)]
 
 
 def write_support(out: Path, record: StepRecord, workspace: Workspace) -> list[str]:

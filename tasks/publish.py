@@ -36,11 +36,12 @@ RECORDED = (
 
 @task(task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
 def publish_build(
-    run: Run, records: Records, *, name: str, recipe: Mapping[str, Any], limit: int | None, max_change: float
+    run: Run, records: Records, *, name: str, recipe: Mapping[str, Any], limit: int | None, max_change: float | None
 ) -> dict[str, Any]:
     """Make the build of `records` visible; its manifest. A build of this content that exists already stays as it is.
 
-    `latest` moves to it, unless it was limited, or its share of kept pairs differs from the last by over `max_change`.
+    `latest` moves to it, unless it was limited, or its share of kept pairs differs from the last by over `max_change`;
+    with None it stays.
     """
     wide = wide_table(run.ledger, records)
     encoder = {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": encoder_identity(run)}
@@ -89,8 +90,10 @@ def _with_places(run: Run, wide: pa.Table) -> pa.Table:
     return wide
 
 
-def _promote(builds: Builds, manifest: Mapping[str, Any], *, max_change: float) -> str:
+def _promote(builds: Builds, manifest: Mapping[str, Any], *, max_change: float | None) -> str:
     """Move `latest` to a build if it may be; what happened, in words."""
+    if max_change is None:
+        return "not promoted, since it holds a pool as it is"
     if manifest["limit"] is not None:
         return "not promoted, since --limit took a part of the pool"
     latest = builds.alias(f"{manifest['recipe_name']}-latest")

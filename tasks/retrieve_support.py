@@ -134,9 +134,9 @@ def _in_parts(
     """validation_picture, test_picture or "" for each pair (n,): its group is of that part for one of the lists."""
     reasons = np.full(len(groups), "", dtype="<U24")
     for part, reason in PARTS.items():
-        for classes in rule["lists"]:
-            if labels & set(classes):
-                found = labelled_pairs(run, manifest, {"classes": classes, "split": rule["split"]})
+        for judged in rule["lists"]:
+            if labels & set(judged["classes"]):
+                found = labelled_pairs(run, manifest, judged)
                 reasons[np.isin(groups, found.groups[found.split == part])] = reason
     return reasons
 
@@ -227,7 +227,7 @@ def _output(rule: Rule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[
     notes = {
         "list": rule["list"],
         "method": rule["method"],
-        "pictures": len(pool.uids),
+        "pictures": len(set(pool.image_ids.tolist())),
         "excluded": dict(sorted(Counter(why for why in pool.excluded.tolist() if why).items())),
         "reasons": dict(sorted(Counter(row["reason"] for row in rows if row["reason"]).items())),
         "kept": sum(map(len, kept.values())),
@@ -244,8 +244,8 @@ def _output(rule: Rule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[
 
 def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
     inputs = {"build": str(Builds(run.workspace).read(rule["build"])["content_hash"])}
-    if rule["split"]:
-        inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
+    for path in sorted({judged["split"] for judged in rule["lists"] if judged["split"]}):
+        inputs[f"split {path}"] = table_hash(read_split(Path(run.locate(path))).rows)
     return inputs | {f"evaluation set {where}": references_hash(run, where) for where in rule["against"]}
 
 

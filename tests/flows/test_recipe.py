@@ -47,6 +47,14 @@ def test_the_rule_of_matching_names_a_column_of_languages_only_where_the_recipe_
     assert rules(by_language) == [plain | by_language, plain | by_language]
 
 
+def test_without_balancing_nothing_is_matched(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": None}}))
+    names = [step.name for step, _ in steps_of(read_recipe(path))]
+    assert names[:3] == ["collect", "download", "check_images"]
+    assert not {"match_concepts", "count_concepts", "preselect", "match_again", "balance"} & set(names)
+
+
 def test_the_recipes_that_ship_are_valid():
     assert read_recipe(DEMO).name == "demo"
     assert read_recipe(TEMPLATE).name == "my-dataset"
@@ -60,6 +68,9 @@ def test_the_recipes_that_ship_are_valid():
         ({"name": "Not a name"}, "name", "match pattern"),
         ({"sources": []}, "sources", "at least 1"),
         ({"sources": [{"kind": "parquets", "path": "x"}]}, "sources.0.kind", "'parquet'"),
+        ({"curate": {}}, "curate.balance", "must be given"),
+        ({"curate": {"balance": None, "match": {}}}, "curate", "balance: null leaves captions unmatched"),
+        ({"curate": {"balance": None, "preselect": {}, "recaption": {}}}, "curate", "takes no preselect, recaption"),
         ({"curate": {"balance": {}}}, "curate.balance", "exactly one of t, tail_share, target"),
         ({"curate": {"balance": {"t": 5, "target": 5}}}, "curate.balance", "exactly one of"),
         ({"curate": {"balance": {"t": 0}}}, "curate.balance.t", "greater than 0"),

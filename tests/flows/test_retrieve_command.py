@@ -1,6 +1,7 @@
 """`evenly retrieve` on a build of pictures as numbers, and `evenly fit --arrays` on what it wrote."""
 
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,6 +10,8 @@ from labelled_build import Picture, WordEncoder, publish
 from safetensors.numpy import load_file
 
 from storage.builds import Builds
+from storage.ledger import Ledger, StepOutput, StepSpec
+from storage.samples import Samples
 from tasks.labelled_rows import labelled_pairs
 from tasks.run import Run
 
@@ -69,6 +72,21 @@ def test_no_validation_or_test_picture_is_chosen_and_short_classes_are_named(ret
         assert cats == sorted(cats, reverse=True)
     if method == "swat":
         assert found["reasons"]["near_duplicate"]
+
+
+def test_the_test_pictures_of_the_split_of_an_evaluation_are_never_chosen(retrieve, workspace):
+    split = workspace.root / "own.csv"
+    rows = Samples(workspace, "some").read(Builds(workspace).read("some-1")["samples"]["version"], ["url"])
+    urls = rows["url"].to_pylist()
+    parts = [f"{url},{'test' if number % 2 else 'train'}" for number, url in enumerate(urls)]
+    split.write_text("\n".join(["key,part", *parts]) + "\n")
+    rule = {"build": "some-1", "list": "animals", "classes": CLASSES, "split": str(split)}
+    spec = StepSpec(name="evaluate_adapters", version=1, rule=rule, inputs={})
+    Ledger(workspace).commit(spec, StepOutput(), uids=None, started=datetime.now(UTC))
+    status, found = retrieve("--per-class", 30)
+    assert status == 0, found
+    assert found["excluded"] == {"test_picture": 45}
+    assert [row["kept"] for row in found["classes"]] == [15, 15, 15, 0]
 
 
 def test_a_second_run_finds_the_step_and_writes_the_same_bytes(retrieve, tmp_path):

@@ -1,0 +1,48 @@
+"""Take a pool as it is into a workspace, for `evenly retrieve`: a build of all its pairs of picture and caption."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.cli_errors import UsageError
+from flows.opening import open_run
+from flows.rebuild_dataset import build_by
+from flows.recipe import EncoderName, Features, Recipe, Source
+from flows.recipe_curation import Curate, Deduplicate
+from storage.pool_rows import file_kind
+
+AS_IT_IS = Curate(deduplicate=Deduplicate(exact=False, perceptual=None, semantic=None), balance=None)
+
+
+@flow(name="collect-pool", flow_run_name="collect {source.path}", persist_result=False)
+def collect_pool(
+    source: Source,
+    features: Features = Features(),  # noqa: B008 - frozen
+    root: str | None = None,
+    quiet: bool = False,
+) -> str:
+    """Rebuild by a recipe that only collects and decodes, and encodes with `features`; the id of the build.
+
+    `latest` stays where it is.
+    """
+    recipe = Recipe(name="pool", seed=0, sources=(source,), curate=AS_IT_IS, features=features)
+    with open_run(recipe, root=root, quiet=quiet) as run:
+        return build_by(run, recipe, promote=False)
+
+
+def pool_source(pool: str, features: Features, *, caption: str | None, vector: str | None) -> Source:
+    """The source that a path or pattern names: .tar files, .parquet files of `features`, else folders of pictures."""
+    kind = file_kind(Path(pool))
+    if kind == "parquet":
+        encoder = EncoderName(model=features.model, pretrained=features.pretrained)
+        return Source(kind="features", path=pool, caption=caption, vector=vector, encoder=encoder)
+    if vector is not None:
+        raise UsageError(f"`--vector` must go with a `--pool` of .parquet files; got `{pool}`. Leave it out.")
+    if kind == "tar":
+        return Source(kind="webdataset", path=pool, caption=caption)
+    if Path(pool).expanduser().is_file():
+        raise UsageError(
+            f"`--pool` must be folders of pictures, .tar shards, or .parquet files of captions and features; got "
+            f"`{pool}`. Pictures of a table of URLs are downloaded by a recipe: `evenly init`, then `evenly rebuild`."
+        )
+    return Source(kind="folder", path=pool, caption=caption)
