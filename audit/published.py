@@ -53,7 +53,7 @@ class PublishedBuild:
         return next((record for record in self.records if record.name == name), None)
 
     def table(
-        self, step: str, name: str, columns: Sequence[str] | None = None, where: str | None = None
+        self, step: str, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> pa.Table | None:
         """A child table of a step, or None where step or table are not part of this build."""
         record = self.step(step)
@@ -63,7 +63,7 @@ class PublishedBuild:
 
     def schema(self, record: StepRecord, name: str) -> pa.Schema:
         """The columns of a step's table, without reading rows."""
-        return self.ledger.table(record, name, where="false").schema
+        return self.ledger.schema(record, name)
 
     def plain_columns(self, record: StepRecord, name: str = "decisions") -> list[str]:
         """The columns of a step's table that people can read: no verdicts, no vectors, no bytes."""

@@ -1,8 +1,10 @@
 """Why a pair is in a build or not: its way through every step, read back from the ledger."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import pyarrow as pa
@@ -71,7 +73,7 @@ def _history(build: PublishedBuild, uid: str, asked: str) -> PairHistory:
     end = next((sight for sight in sights if sight.verdict != "kept"), None)
     ended = (end.verdict, end.step, end.reason) if end else ("kept", "", "")
     identity = _plain({name: row[name] for name in _identity_names(build) if row.get(name) is not None})
-    pair = _pair(uid, ended, identity, arrivals)
+    pair = _pair(uid, ended, identity, [item | {name: row[name] for name in ("url", "caption")} for item in arrivals])
     count, examples = _merged_into(build, uid)
     return replace(pair, steps=sights, image=_image(build, row), merged=count, merged_examples=examples)
 
@@ -112,8 +114,12 @@ def _arrivals(build: PublishedBuild, asked: str) -> list[dict[str, Any]]:
     if "arrivals" not in first.hashes:
         return []
     keys = [key for key in KEYS if key in build.schema(first, "arrivals").names]
-    where = " OR ".join(sql_equals(key, asked) for key in keys)
-    return _plain_rows(build.ledger.table(first, "arrivals", where=where))
+    return _plain_rows(build.ledger.table(first, "arrivals", where=_any_is(keys, asked)))
+
+
+def _any_is(columns: Sequence[str], text: str) -> pc.Expression:
+    """Rows of which one of `columns` is `text`."""
+    return reduce(or_, (pc.field(name) == text for name in columns))
 
 
 def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) -> StepSight:
@@ -150,7 +156,7 @@ def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str
         columns = [column for column in build.plain_columns(record, name) if column != "uid"]
         if not keys:
             continue
-        where = " OR ".join(sql_equals(key, uid) for key in keys)
+        where = _any_is(keys, uid)
         if name == "draws":
             rows = build.ledger.table(record, name, where=where).to_pylist()
             found[name] = [drawn for row in rows for drawn in draw_rows(row, build.concepts or ())]

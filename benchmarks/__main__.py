@@ -11,6 +11,7 @@ BENCHMARKS = {
     "near_duplicates": ["--every", "10"],
     "semantic_duplicates": ["--rows", "20000", "200000"],
     "text_curation": ["--rows", "200000", "1000000"],
+    "table_formats": [],
     "ledger_overhead": ["--rows", "200000", "--pairs", "20000"],
     "gda_fit": [],
     "tip_grid": [],

@@ -75,10 +75,10 @@ def examples_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
     records = _records(workspace, manifest)
     by_name = {record.name: record for record in records if "decisions" in record.hashes}
     wanted = {
-        "kept": (list(by_name)[-1], "verdict = 'kept'"),
-        "dropped": ("check_texts", "verdict = 'dropped'"),
-        "merged": ("deduplicate_perceptual", "verdict = 'merged'"),
-        "recaptioned": ("recaption", "caption_origin = 'retrieved'"),
+        "kept": (list(by_name)[-1], pc.field("verdict") == "kept"),
+        "dropped": ("check_texts", pc.field("verdict") == "dropped"),
+        "merged": ("deduplicate_perceptual", pc.field("verdict") == "merged"),
+        "recaptioned": ("recaption", pc.field("caption_origin") == "retrieved"),
     }
     found = {}
     for kind, (step, where) in wanted.items():

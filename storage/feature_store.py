@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import NotFoundError
-from storage.tables import commit_rows
+from storage.lance_rows import commit_rows
 from storage.workspace import Workspace
 
 

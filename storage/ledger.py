@@ -2,12 +2,15 @@
 
 A step writes its decisions and child tables first and its record last. The record's name is the step's key: a hash of
 step name and version, rule, seed, model or prompt identity and the content of its inputs. So a step that would give
-the same result is found instead of run, whoever ran it and whenever.
+the same result is found instead of run, whoever ran it and whenever. A table's name holds the hash of its content, so
+a table that several runs of a step share, a concept list say, is stored once.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ import pyarrow.compute as pc
 from storage.code_version import code_version
 from storage.errors import ConservationError
 from storage.records import content_hash, create_record, read_record
-from storage.tables import read_table, table_hash, write_table
+from storage.tables import read_schema, read_table, table_hash, write_table
 from storage.workspace import Workspace
 
+FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
 VERDICTS = ("kept", "dropped", "failed", "merged")
 DECISION_COLUMNS = ("uid", "verdict", "reason", "value", "into")
 
@@ -37,8 +41,8 @@ class StepSpec:
 
     @property
     def key(self) -> str:
-        """SHA-256, in hex, of all fields."""
-        return content_hash(asdict(self))
+        """SHA-256, in hex, of all fields and FORMAT."""
+        return content_hash(asdict(self) | {"format": FORMAT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +100,12 @@ class Ledger:
         self.only = only
 
     def find(self, key: str) -> StepRecord | None:
-        """The finished run with this key, or None."""
+        """The finished run with this key, or None; one whose tables are not all there is no finished run."""
         path = self._record_path(key)
-        return StepRecord.from_json(read_record(path)) if path.exists() else None
+        if not path.exists():
+            return None
+        record = StepRecord.from_json(read_record(path))
+        return record if all(self._path(record, name).exists() for name in record.hashes) else None
 
     def records(self, name: str) -> list[StepRecord]:
         """All finished runs of a step, in no order that means anything."""
@@ -126,9 +133,9 @@ class Ledger:
         if uids is not None:
             _check_covers(spec.name, output.decisions, uids)
         counts, reasons = _count(spec.name, judged)
-        hashes = {name: table_hash(table) for name, table in sorted(tables.items())}
-        for name, table in tables.items():
-            write_table(self._table_path(spec.name, spec.key, name), table)
+        with ThreadPoolExecutor() as pool:
+            stored = pool.map(partial(self._store, spec.name), *zip(*sorted(tables.items()), strict=True))
+            hashes = dict(stored)
         record = StepRecord(
             key=spec.key,
             **asdict(spec),
@@ -148,15 +155,21 @@ class Ledger:
         create_record(self._record_path(spec.key), asdict(record))
         return StepRecord.from_json(read_record(self._record_path(spec.key)))
 
-    def decisions(self, record: StepRecord, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+    def decisions(
+        self, record: StepRecord, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
         """The decisions of a step, sorted by uid."""
         return self.table(record, "decisions", columns, where)
 
     def table(
-        self, record: StepRecord, name: str, columns: Sequence[str] | None = None, where: str | None = None
+        self, record: StepRecord, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> pa.Table:
-        """A child table of a step, in its stored order."""
-        return read_table(self._table_path(record.name, record.key, name), columns, where)
+        """A child table of a step, in its stored order; with `where`, only its rows of which that is true."""
+        return read_table(self._path(record, name), columns, where)
+
+    def schema(self, record: StepRecord, name: str) -> pa.Schema:
+        """The columns of a step's table, without reading rows."""
+        return read_schema(self._path(record, name))
 
     def alive(self, records: Sequence[StepRecord], columns: Sequence[str]) -> pa.Table:
         """The pairs that every step in `records` kept, sorted by uid, with `columns`.
@@ -181,11 +194,22 @@ class Ledger:
             raise KeyError(f"no step before gave the columns {missing}")
         return pa.table({name: found[name] for name in ["uid", *wanted]})
 
+    def _store(self, step: str, name: str, table: pa.Table) -> tuple[str, str]:
+        """Write a table unless it is there; its name and hash."""
+        digest = table_hash(table)
+        path = self._table_path(step, name, digest)
+        if not path.exists():
+            write_table(path, table)
+        return name, digest
+
     def _record_path(self, key: str) -> Path:
         return self.workspace.steps / f"{key}.json"
 
-    def _table_path(self, step: str, key: str, name: str) -> Path:
-        return self.workspace.ledger / step / f"{key[:32]}-{name}.lance"
+    def _path(self, record: StepRecord, name: str) -> Path:
+        return self._table_path(record.name, name, record.hashes[name])
+
+    def _table_path(self, step: str, name: str, digest: str) -> Path:
+        return self.workspace.ledger / step / f"{name}-{digest[:32]}.arrow"
 
 
 def _extra_columns(decisions: pa.Table | None) -> list[str]:

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import NotFoundError
+from storage.lance_rows import commit_rows
 from storage.ledger import Ledger, StepRecord
-from storage.tables import commit_rows
 from storage.workspace import Workspace
 
 

@@ -1,60 +1,88 @@
-"""Arrow tables as Lance datasets, and the hash of their logical content."""
+"""Arrow tables as files, and the hash of their logical content.
+
+A step's table is one Arrow IPC file (Feather V2) compressed by Zstandard, the format that takes least time to write for
+its size (benchmarks/table_formats.py). It is written once and never changes.
+"""
 
 import hashlib
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import ipc
 
 from storage.errors import DamagedError, NotFoundError, StorageError
+from storage.records import replacing
+
+_BATCH_ROWS = 1 << 20
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write `table` as a Lance dataset at `path`; the dataset exists once its one commit is done.
+    """Write `table` at `path`, whole and durable, or not at all; of a null nothing is written.
 
-    What an interrupted run left there without a commit is removed first. A step's record, made afterwards, is what
-    says that the table counts.
+    Raises StorageError where it cannot be written: a full disk, a folder that is read-only.
     """
-    if path.exists():
-        shutil.rmtree(path)
-    commit_rows(path, table, mode="create")
-
-
-def commit_rows(path: Path, table: pa.Table, *, mode: Literal["create", "append", "overwrite"]) -> Any:  # noqa: ANN401 - Lance's
-    """Write `table` to the Lance dataset at `path` in one commit; the dataset.
-
-    Raises StorageError, with nothing committed, where it cannot be written: a full disk, a folder that is read-only.
-    """
-    import lance
-
+    options = ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return lance.write_dataset(table, str(path), mode=mode)
-    except (OSError, RuntimeError) as error:
+        with replacing(path) as stream, ipc.new_file(stream, table.schema, options=options) as writer:
+            writer.write_table(_without_remnants(table), max_chunksize=_BATCH_ROWS)
+    except OSError as error:
         raise StorageError(
             f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
             "another --root."
         ) from error
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
-    """Read a Lance dataset, rows in the order written; `where` is an SQL filter.
+def read_table(path: Path, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+    """Read a table, rows in the order written: `columns` in the order given, of rows that `where` is true of.
 
     Raises NotFoundError where there is none, DamagedError where it cannot be read.
     """
-    import lance
+    with _readable(path), pa.memory_map(str(path)) as source:
+        if where is not None:
+            from pyarrow import dataset
 
-    if not path.exists():
-        raise NotFoundError(f"table `{path}` must exist; it does not. Run the rebuild again: it makes what is missing.")
+            return dataset.dataset(path, format="ipc").to_table(columns=columns and list(columns), filter=where)
+        if columns is None:
+            return ipc.open_file(source).read_all()
+        names = ipc.open_file(source).schema.names
+        options = ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
+        return ipc.open_file(source, options=options).read_all().select(list(columns))
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The columns of a table and their types; raises as `read_table` does."""
+    with _readable(path), pa.memory_map(str(path)) as source:
+        return ipc.open_file(source).schema
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        dataset = lance.dataset(str(path))
-        return dataset.to_table(columns=list(columns) if columns is not None else None, filter=where)
-    except (OSError, ValueError, RuntimeError) as error:
+        yield
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"table `{path}` must exist; it does not. Run the rebuild again: it makes what is missing."
+        ) from None
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DamagedError(f"table `{path}` must be readable; {first_line(error)}") from error
+
+
+def _without_remnants(table: pa.Table) -> pa.Table:
+    """The same table in one chunk, whose nulls stand over no bytes: Arrow keeps those that a null was laid over."""
+    columns = [_bare(column.combine_chunks()) for column in table.combine_chunks().columns]
+    return pa.table(columns, schema=table.schema)
+
+
+def _bare(array: pa.Array) -> pa.Array:
+    if not array.null_count or not (_is_text(array.type) or pa.types.is_nested(array.type)):
+        return array
+    if array.null_count == len(array):
+        return pa.nulls(len(array), array.type)
+    return array.take(pc.if_else(array.is_valid(), pa.array(np.arange(len(array))), None))
 
 
 def first_line(error: BaseException) -> str:
@@ -84,12 +112,12 @@ def _hash_array(digest: "hashlib._Hash", array: pa.Array) -> None:
     kind = array.type
     digest.update(f"{_logical_name(kind)}|{len(array)}|".encode())
     valid = pc.is_valid(array).to_numpy(zero_copy_only=False) if array.null_count else np.ones(len(array), np.bool_)
-    digest.update(np.packbits(valid).tobytes())
-    if pa.types.is_null(kind):
+    digest.update(np.packbits(valid).data)
+    if array.null_count == len(array):
         return
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         lengths = pc.fill_null(pc.list_value_length(array), 0)
-        digest.update(np.asarray(lengths.to_numpy(zero_copy_only=False), dtype="<i8").tobytes())
+        digest.update(np.asarray(lengths.to_numpy(zero_copy_only=False), dtype="<i8").data)
         _hash_array(digest, (array.filter(pc.is_valid(array)) if array.null_count else array).flatten())
     elif _is_text(kind):
         _hash_text(digest, array)
@@ -119,10 +147,12 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _hash_text(digest: "hashlib._Hash", array: pa.Array) -> None:
-    data = array.cast(pa.large_binary())
+    short = pa.types.is_string(array.type) or pa.types.is_binary(array.type)
+    data = array.cast(pa.binary() if short else pa.large_binary())
     data = pc.fill_null(data, b"") if data.null_count else data
-    offsets = np.frombuffer(data.buffers()[1], dtype=np.int64)[data.offset : data.offset + len(data) + 1]
-    digest.update(np.diff(offsets).astype("<i8").tobytes())
+    offsets = np.frombuffer(data.buffers()[1], dtype=np.int32 if short else np.int64)
+    offsets = offsets[data.offset : data.offset + len(data) + 1]
+    digest.update(np.diff(offsets).astype("<u4").data)
     if len(data) and offsets[-1] > offsets[0]:
         digest.update(memoryview(data.buffers()[2])[offsets[0] : offsets[-1]])
 

@@ -30,6 +30,8 @@ def hash_sources(run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
 def collect_pairs(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """All pairs of all sources, each once, sorted by uid.
 
+    Table `arrivals`: every row of the pools, where it stood and what became of it; its URL and caption where it is no
+    pair, for those of pairs stand with the pairs.
     Where a pair stands more than once the first by (source, file hash, row) is kept and the others are merged into it.
     With `limit` in the rule, the pairs with the smallest uids are taken: a draw, since uids are hashes.
     """
@@ -46,6 +48,10 @@ def collect_pairs(run: Run, _before: Records, rule: Rule) -> StepOutput:
     named = ["file_name"] if any(source.kind in HELD_READERS for source in run.sources) else []
     shown = ["source", "file_hash", "row", "url", "caption", *named]
     arrivals = rows.select([name for name in shown if name in rows.column_names])
+    of_a_pair = pc.is_in(reasons, pa.array(["", "same_pair"]))
+    for name in ("url", "caption"):
+        alone = pc.if_else(of_a_pair, None, rows[name])
+        arrivals = arrivals.set_column(arrivals.column_names.index(name), name, alone)
     for name in ("uid", "verdict", "reason", "into"):
         arrivals = arrivals.append_column(name, decided[name])
     kept = pc.equal(decided["verdict"], "kept")
@@ -112,4 +118,4 @@ def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-COLLECT = Step(name="collect", compute=collect_pairs, inputs=hash_sources)
+COLLECT = Step(name="collect", compute=collect_pairs, version=2, inputs=hash_sources)

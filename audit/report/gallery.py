@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from audit.image_bytes import ReadBytes
 from audit.published import PublishedBuild, sql_equals, sql_in
 from audit.report.thumbnails import read_thumbnails
@@ -71,8 +74,9 @@ def _rewritten(build: PublishedBuild) -> list[Card]:
     where = f"{build.deciding[-1].name}_verdict = 'kept' AND chosen_caption <> caption"
     rows = build.samples(_COLUMNS, where).slice(0, REWRITTEN * _LOOK_AT).to_pylist()
     chosen = _varied(rows, REWRITTEN)
-    where = f"origin = 'original' AND {sql_in('uid', [row['uid'] for row in chosen])}"
-    table = build.table("recaption", "candidates", ["uid", "score"], where)
+    uids = pa.array([row["uid"] for row in chosen], pa.string())
+    original = (pc.field("origin") == "original") & pc.field("uid").isin(uids)
+    table = build.table("recaption", "candidates", ["uid", "score"], original)
     before = {} if table is None else {row["uid"]: row["score"] for row in table.to_pylist()}
     return [_card(row) | {"score_before": before.get(row["uid"])} for row in chosen]
 

@@ -1,13 +1,15 @@
 import json
 from copy import deepcopy
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from audit.verify import CHECKS, verify_build
+from storage.errors import DamagedError
 from storage.ledger import Ledger
 from storage.samples import Samples
-from storage.tables import write_table
+from storage.tables import read_table, table_hash, write_table
 
 
 def checks(findings) -> set[str]:
@@ -17,7 +19,8 @@ def checks(findings) -> set[str]:
 
 def table_path(workspace, manifest, step: str, name: str):
     key = next(item["key"] for item in manifest["steps"] if item["name"] == step)
-    return workspace.ledger / step / f"{key[:32]}-{name}.lance"
+    hashes = json.loads((workspace.steps / f"{key}.json").read_text())["hashes"]
+    return workspace.ledger / step / f"{name}-{hashes[name][:32]}.arrow"
 
 
 def rewrite(workspace, manifest, step: str, name: str, change) -> None:
@@ -41,29 +44,40 @@ def test_steps_that_were_switched_off_are_no_finding(build, workspace, read_all,
     assert verify_build(workspace, build(off=off), read_bytes=read_all, every_image=True) == []
 
 
+def flip_a_byte(path: Path) -> None:
+    """Flip the lowest bit of one byte: the first, from the middle of the file on, that is no filling."""
+    data, before = path.read_bytes(), table_hash(read_table(path))
+    for at in range(len(data) // 2, len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        try:
+            table = read_table(path)
+            table.validate(full=True)
+            if table_hash(table) != before:
+                return
+        except (DamagedError, pa.ArrowInvalid):
+            return
+
+
 @pytest.mark.parametrize(
-    ("step", "name", "needle"),
+    ("step", "name"),
     [
-        ("collect", "decisions", b"http://p.test/cat2.png"),
-        ("check_texts", "decisions", b"too_few_words"),
-        ("recaption", "candidates", b"two cat friends"),
-        ("match_concepts", "concepts", b"flag"),
+        ("collect", "decisions"),
+        ("check_texts", "decisions"),
+        ("recaption", "candidates"),
+        ("match_concepts", "concepts"),
     ],
 )
-def test_one_flipped_byte_in_a_stored_table_names_the_table(build, workspace, step, name, needle):
+def test_one_flipped_byte_in_a_stored_table_names_the_table(build, workspace, step, name):
     manifest = build()
-    for file in (table_path(workspace, manifest, step, name) / "data").iterdir():
-        data = file.read_bytes()
-        at = data.index(needle)
-        file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    flip_a_byte(table_path(workspace, manifest, step, name))
     findings = verify_build(workspace, manifest)
     assert (findings[0].check, findings[0].where) == ("table", f"{step}/{name}")
 
 
 def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(build, workspace):
     manifest = build()
-    for file in (table_path(workspace, manifest, "align", "decisions") / "data").iterdir():
-        file.write_bytes(file.read_bytes()[:100])
+    path = table_path(workspace, manifest, "align", "decisions")
+    path.write_bytes(path.read_bytes()[:100])
     (finding,) = verify_build(workspace, manifest)
     assert (finding.check, finding.where, finding.unreadable) == ("table", "align/decisions", True)
 

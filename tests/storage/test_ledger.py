@@ -39,6 +39,28 @@ def test_a_committed_step_is_found_by_its_key_with_counts_and_reasons(workspace)
     assert record.rows_in == 4
 
 
+def test_a_table_that_runs_of_a_step_share_is_stored_once(workspace):
+    ledger, shared = Ledger(workspace), pa.table({"entry": ["cat", "dog"]})
+    records = []
+    for number in range(2):
+        output = StepOutput(decisions=decisions(value=pa.array([number / 2] * 4)), tables={"concepts": shared})
+        records.append(ledger.commit(spec(seed=number), output, uids=pa.array(UIDS), started=NOW))
+    assert sorted(path.name.partition("-")[0] for path in (workspace.ledger / "step").iterdir()) == [
+        "concepts", "decisions", "decisions",
+    ]  # fmt: skip
+    assert all(ledger.table(record, "concepts").equals(shared) for record in records)
+
+
+def test_a_step_whose_table_was_lost_is_run_again(workspace):
+    ledger = Ledger(workspace)
+    for _ in range(2):
+        assert ledger.find(spec().key) is None
+        record = ledger.commit(spec(), StepOutput(decisions=decisions()), uids=pa.array(UIDS), started=NOW)
+        assert ledger.find(spec().key) == record
+        (file,) = (workspace.ledger / "step").iterdir()
+        file.unlink()
+
+
 @pytest.mark.parametrize(
     "change",
     [{"name": "other"}, {"version": 2}, {"rule": {"t": 2}}, {"inputs": {"x": "1"}}, {"model": "m"}, {"seed": 1}],

@@ -91,10 +91,16 @@ def test_every_row_is_kept_merged_or_refused_as_a_loop_over_rows_would(tmp_path,
     source = PoolSource(kind="parquet", path=str(tmp_path / "*.parquet"))
     run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, sources=(source,))
     try:
-        arrivals = collect_pairs(run, (), {"limit": limit}).tables["arrivals"].to_pylist()
+        found = collect_pairs(run, (), {"limit": limit})
     except PoolError:
         return
+    arrivals = found.tables["arrivals"].to_pylist()
     assert len(arrivals) == sum(map(len, files))
+    pairs = {row["uid"]: {"url": row["url"], "caption": row["caption"]} for row in found.decisions.to_pylist()}
+    for row in arrivals:
+        if row["reason"] in ("", "same_pair"):
+            assert (row["url"], row["caption"]) == (None, None)
+            row.update(pairs[row["uid"]])
     seen: list[str] = []
     for row in arrivals:
         web = row["url"] is not None and row["url"].startswith("http") and len(row["url"]) > len("https://")
