@@ -72,6 +72,10 @@ def test_no_pool_is_refused():
         fitted([], ROWS[:0])
 
 
+def test_the_published_filter_makes_20_iterations():
+    assert ImageBased().iterations == 20
+
+
 @pytest.mark.parametrize("rule", [{"clusters": 0}, {"iterations": 0}])
 def test_impossible_rule_is_refused(rule):
     with pytest.raises(RuleError, match="got 0"):

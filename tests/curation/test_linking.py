@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import DBSCAN
 
 from curation.errors import ColumnsError, RuleError
 from curation.linking import Linked, deduplicate_linked, mix
@@ -38,6 +39,21 @@ def test_embeddings_are_the_published_mixture():
     images, texts = np.array([[1.0, 0]]), np.array([[0.0, 1]])
     wanted = np.array([0.636, 0.364]) / np.hypot(0.636, 0.364)
     assert mix(images, texts, weight=0.636)[0] == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize("weight", [0.636, 0.76])
+@pytest.mark.parametrize("eps", [0.13, 0.227])
+def test_records_are_the_clusters_of_the_published_dbscan(weight, eps):
+    """CLIPPINGS calls it SLINK: scikit-learn's DBSCAN by cosine distance, in which one record is a cluster."""
+    rng = np.random.default_rng(8)
+    images, texts = (np.repeat(rng.normal(size=(12, 16)), 5, axis=0) for _ in range(2))
+    images, texts = images + rng.normal(scale=0.6, size=images.shape), texts + rng.normal(scale=0.6, size=texts.shape)
+    published = DBSCAN(eps=eps, min_samples=1, metric="cosine").fit(mix(images, texts, weight=weight)).labels_
+    into = into_of(images, texts, Linked(min_cosine=1 - eps, weight=weight))
+    ours = [int(into.get(f"{i:02}", f"{i:02}")) for i in range(len(images))]
+    first = {label: int(np.flatnonzero(published == label)[0]) for label in set(published.tolist())}
+    assert ours == [first[label] for label in published.tolist()]
+    assert 12 < len(first) < 60
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100))

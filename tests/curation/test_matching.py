@@ -111,6 +111,7 @@ def test_an_entry_is_called_unmatchable_only_if_its_own_best_caption_does_not_ma
     [
         ("U.S.", "mark_inside_a_word"),
         ("Mr. Bean", "mark_inside_a_word"),
+        ("St. Louis", "mark_inside_a_word"),
         (". .", "marks_one_space_apart"),
         (".  .", ""),
         ("a , b", ""),

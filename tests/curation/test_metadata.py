@@ -52,6 +52,12 @@ def test_what_is_left_out_is_listed_with_its_reason():
     ]
 
 
+def test_256_characters_are_an_entry_and_257_are_none():
+    concepts = build_concepts(synsets_of(("n01", ["x" * 256, "y" * 257])))
+    assert concepts.entries == ["x" * 256]
+    assert concepts.left_out.to_pylist() == [{"entry": "y" * 257, "why": "too_long"}]
+
+
 def test_identity_names_the_ordered_list():
     known = build_concepts(synsets_of(("n01", ["dog", "cat"]))).identity
     assert known == "41ed26315f7f1eef1e63a9ef182cf01416c63114e0a9bd1a50a7e08b9de5f720"

@@ -1,6 +1,6 @@
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import ColumnsError, RuleError
@@ -125,6 +125,13 @@ def test_thresholds_follow_the_paper_of_the_language():
     )
 
 
+def test_the_caps_of_english_leave_room_for_the_names_of_wordnet():
+    english = MetadataRule.of_language("en")
+    full = english.unigram_cap + english.bigram_cap + english.title_cap
+    assert english.max_entries - full == 86_654  # of which storage.wordnet_files gives the first names and numbers
+    assert (english.min_pmi, english.max_characters, english.numbers) == (30, 256, True)
+
+
 @pytest.mark.parametrize(
     ("values", "match"),
     [
@@ -148,6 +155,7 @@ def test_a_pair_of_another_number_of_words_is_refused():
 COUNTS = st.dictionaries(st.text("abC", min_size=1, max_size=2), st.integers(0, 4), max_size=12)
 
 
+@settings(deadline=None)
 @given(COUNTS, st.integers(0, 4), st.sampled_from([0.1, 0.5, 1.0]), st.integers(1, 12))
 def test_each_word_is_offered_or_left_out_whatever_the_order_of_the_file(counts, least, share, cap):
     rule = MetadataRule(min_unigram_count=least, top_unigram_share=share, unigram_cap=cap)

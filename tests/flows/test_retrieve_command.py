@@ -9,6 +9,8 @@ import pytest
 from labelled_build import Picture, WordEncoder, publish
 from safetensors.numpy import load_file
 
+from curation.retrieval_sets import RetrievalRule
+from flows.retrieving import Retrieving
 from storage.builds import Builds
 from storage.ledger import Ledger, StepOutput, StepSpec
 from storage.samples import Samples
@@ -18,6 +20,12 @@ from tasks.run import Run
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 CLASSES = ["cat", "dog", "ship", "whale"]
+
+
+def test_limits_are_those_of_the_papers():
+    assert Retrieving().limits == RetrievalRule(per_class=100)
+    assert Retrieving(method="swat").limits == RetrievalRule(min_image_cosine=0.25, max_duplicate_cosine=0.9)
+    assert Retrieving(method="swat", min_image_cosine=0.05).limits.min_image_cosine == 0.05
 
 
 @pytest.fixture(autouse=True)
