@@ -5,6 +5,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,10 +16,12 @@ from curation.safety import Unsafe, judge_unsafe, measure_unsafe
 from features.safety_detector import SafetyDetector
 from storage.blocklists import Blocklist, host_of, read_domains, read_file_hashes, read_look_hashes
 from storage.ledger import StepOutput
+from storage.row_store import RowStore
 from storage.web import read_images, without_bytes
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
+CHUNK = 2048  # pictures whose scores are stored at once
 Judge = Callable[[pa.Table, Blocklist], Decisions]
 
 
@@ -78,7 +81,7 @@ def _members(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
     looked = next(record for record in before if record.name == "check_images")
     for record in before[list(before).index(looked) :]:
         if record.counts.get("merged"):
-            merged = run.ledger.decisions(record, ["uid", "into"], "verdict = 'merged'")
+            merged = run.ledger.decisions(record, ["uid", "into"], pc.field("verdict") == "merged")
             into |= dict(zip(merged["uid"].to_pylist(), merged["into"].to_pylist(), strict=True))
     if into:
         seen = run.ledger.alive(before[: list(before).index(looked) + 1], ["image_id", "phash"])
@@ -121,11 +124,22 @@ def _detect(run: Run, image_ids: pa.Array, rule: Unsafe) -> tuple[pa.Array, pa.A
     """Scores and classes of pictures; null for those of which only features are there."""
     detector = _detector()
     bare = pc.is_in(image_ids, without_bytes(run.workspace.downloads)).to_numpy(zero_copy_only=False)
-    held = image_ids.filter(pa.array(~bare)).to_pylist()
     scores = np.full((len(image_ids), len(detector.classes)), np.nan, np.float32)
-    with run.progress.bar("looking for unsafe pictures", len(held)) as advance:
-        scores[~bare] = detector.scores(read_images(run.workspace.downloads, held), progress=advance)
+    if not bare.all():
+        scores[~bare] = _scores(run, detector, image_ids.filter(pa.array(~bare)))
     return measure_unsafe(scores, detector.classes, rule)
+
+
+def _scores(run: Run, detector: SafetyDetector, image_ids: pa.Array) -> npt.NDArray[np.number]:
+    """The detector's scores (n, c) of pictures; it looks at those alone that it has not looked at before."""
+    store = RowStore(run.workspace, detector.identity, "scores")
+    missing = store.missing(image_ids)
+    with run.progress.bar("looking for unsafe pictures", len(missing)) as advance:
+        for start in range(0, len(missing), CHUNK):
+            some = missing.slice(start, CHUNK)
+            images = read_images(run.workspace.downloads, some.to_pylist())
+            store.append(some, detector.scores(images, progress=advance))
+    return store.read(image_ids)
 
 
 def _counts(decisions: Decisions, columns: dict[str, pa.Array]) -> dict[str, int]:

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from picture_pool import commit, picture, pool_record
 
@@ -80,25 +81,39 @@ def test_looks_within_the_distance_go_and_the_first_list_decides(run, records, t
     far, _ = listed(tmp_path, "far", f"{look ^ 0b11111:016x}")
     step = commit(run, SAFETY, records, NOTHING | {"looks": [far, near]})
     assert step.reasons == {f"blocked_look:{short}": 1}
-    assert run.ledger.decisions(step, ["value"], "uid = 'c'")["value"].to_pylist() == [2.0]
+    assert run.ledger.decisions(step, ["value"], pc.field("uid") == "c")["value"].to_pylist() == [2.0]
 
 
-def test_what_the_detector_says_is_stored_with_its_class_and_counted(run, records, monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """Pictures that the detector, which holds blue for unsafe, was asked about; of `b` there are only features."""
+    asked = []
+
     class Detector:
         identity = "blue is unsafe"
         classes = ("FACE", "BLUE")
 
         def scores(self, images, *, progress):  # noqa: ARG002 - the shape of a detector
+            images = list(images)
+            asked.extend(images)
             return np.array(
                 [[0.9, 0.7 if one in (PICTURES["c"], PICTURES["d"]) else 0.1] for one in images], np.float32
             )
 
-    by_name = {uid: hashlib.sha256(content).hexdigest() for uid, content in PICTURES.items()}
-    by_id = {by_name[uid]: content for uid, content in PICTURES.items()}
+    by_id = {hashlib.sha256(content).hexdigest(): content for content in PICTURES.values()}
     monkeypatch.setattr("tasks.safety.read_images", lambda _folder, ids: (by_id[one] for one in ids))
-    monkeypatch.setattr("tasks.safety.without_bytes", lambda _folder: pa.array([by_name["b"]]))
+    bare = pa.array([hashlib.sha256(PICTURES["b"]).hexdigest()])
+    monkeypatch.setattr("tasks.safety.without_bytes", lambda _folder: bare)
     monkeypatch.setattr("tasks.safety._detector", Detector)
-    step = commit(run, SAFETY, records, NOTHING | {"detector": {"threshold": 0.7, "classes": ["BLUE"]}})
+    return asked
+
+
+DETECTOR = NOTHING | {"detector": {"threshold": 0.7, "classes": ["BLUE"]}}
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_the_detector_says_is_stored_with_its_class_and_counted(run, records):
+    step = commit(run, SAFETY, records, DETECTOR)
     assert reasons(run, step) == {"a": "", "b": "not_measured", "c": "unsafe", "d": "unsafe"}
     assert step.counts["failed"] == 1
     stored = run.ledger.decisions(step, ["unsafe_score", "unsafe_class", "value"]).to_pylist()
@@ -106,6 +121,23 @@ def test_what_the_detector_says_is_stored_with_its_class_and_counted(run, record
     assert stored[2] == {"unsafe_score": 0.7, "unsafe_class": "BLUE", "value": 0.7}
     assert step.notes == {"unsafe_classes": {"BLUE": 2}}
     assert step.model == "blue is unsafe"
+
+
+def test_the_detector_looks_at_no_picture_twice(run, asked):
+    some = {uid: PICTURES[uid] for uid in "abc"}
+    columns = {"final_url": ["x"] * 3}
+    before = [pool_record(run, some, step="check_images", **columns)]
+    commit(run, SAFETY, before, DETECTOR)
+    assert sorted(asked) == sorted([PICTURES["a"], PICTURES["c"]])
+    asked.clear()
+    after = [pool_record(run, {uid: PICTURES[uid] for uid in "acd"}, step="check_images", **columns)]
+    step = commit(run, SAFETY, after, DETECTOR)
+    assert asked == [PICTURES["d"]]
+    assert reasons(run, step) == {"a": "", "c": "unsafe", "d": "unsafe"}
+    asked.clear()
+    strict = NOTHING | {"detector": {"threshold": 0.05, "classes": ["BLUE"]}}
+    assert reasons(run, commit(run, SAFETY, after, strict)) == dict.fromkeys("acd", "unsafe")
+    assert asked == []
 
 
 def test_nothing_of_a_list_is_stored(run, records, tmp_path):
