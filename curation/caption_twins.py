@@ -18,6 +18,7 @@ import pyarrow as pa
 from curation.candidates import Ints, Words, candidate_pairs, seeded_words, word_masks
 from curation.columns import column
 from curation.components import Floats, Forest
+from curation.earlier import Earlier, Pairs
 from curation.equal_rows import equal_runs
 from curation.errors import RuleError
 from curation.merging import Duplicates, Twins, in_uid_order, merge
@@ -48,11 +49,14 @@ class CaptionTwins:
             raise RuleError(f"`scope` must be image or pool; got {self.scope!r}. Correct the recipe.")
 
 
-def deduplicate_captions(batch: pa.Table, rule: CaptionTwins, *, seed: int = 0) -> Duplicates:
+def deduplicate_captions(
+    batch: pa.Table, rule: CaptionTwins, *, seed: int = 0, earlier: Earlier | None = None
+) -> Duplicates:
     """Merge pairs with nearly equal captions as near_caption; the distance is the Jaccard index, 4 digits.
 
     `batch`: uid, caption, width, height, with scope "image" image_id, and, optionally, score. A caption that is null
-    or holds only spaces has no twins, nor has a null image_id where it is looked at. `seed` draws the hashing.
+    or holds only spaces has no twins, nor has a null image_id where it is looked at. `seed` draws the hashing. What an
+    `earlier` search found is taken over where it still holds; unchanged are pairs with the same caption and image_id.
     """
 
     def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
@@ -63,7 +67,7 @@ def deduplicate_captions(batch: pa.Table, rule: CaptionTwins, *, seed: int = 0) 
             coded = column(batch, "image_id", pa.string()).dictionary_encode().indices.fill_null(-1)
             images = coded.to_numpy(zero_copy_only=False).astype(np.int64)
             usable &= images >= 0
-        twins = _find(column(batch, "uid", pa.string()), texts, images, usable, rule, seed)
+        twins = _find(column(batch, "uid", pa.string()), texts, images, usable, rule, seed, earlier)
         return merge(batch, twins, kind="caption", reason="near_caption")
 
     return in_uid_order(batch, search)
@@ -121,7 +125,13 @@ def plan_bands(min_jaccard: float) -> tuple[int, int, float]:
 
 
 def _find(  # noqa: PLR0917 - what a batch holds, then the rule
-    uids: pa.Array, texts: list[str], images: Ints, usable: Flags, rule: CaptionTwins, seed: int
+    uids: pa.Array,
+    texts: list[str],
+    images: Ints,
+    usable: Flags,
+    rule: CaptionTwins,
+    seed: int,
+    earlier: Earlier | None,
 ) -> Twins:
     sets = ShingleSets.of(texts)
     numbers: dict[str, int] = {}
@@ -129,6 +139,10 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     same, firsts = equal_runs([equal, images], usable)
     forest = Forest(len(uids))
     forest.add(*same, -np.ones(len(same[0])))
+    known = None if earlier is None else earlier.among(uids, same)
+    if known is not None:
+        forest.add(*known.edges, -sets.jaccard(*known.edges))
+    fresh = None if known is None else known.fresh[firsts]
     accept = partial(_accepted, sets, rule.min_jaccard)
     if rule.scope == "image":
         codes, notes = images[firsts].astype(np.uint64).reshape(-1, 1), dict[str, Any](search="exact")
@@ -137,16 +151,17 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
         codes = sets.bands((b, r), key=f"{seed}|{_STEP}")[firsts]
         notes = {"search": {"bands": b, "hashes": r, "expected_recall_at_threshold": round(expected, 4)}}
     candidates = 0
-    for left, right in candidate_pairs(codes, word_masks(codes.shape[1])):
+    for left, right in candidate_pairs(codes, word_masks(codes.shape[1]), fresh=fresh):
         candidates += len(left)
         forest.add(*accept(firsts[left], firsts[right]))
     edges = forest.edges()
-    if rule.scope == "pool":
-        notes["search"]["candidates"] = candidates
-        notes |= measure_recall(
-            uids, firsts, edges, partial(_all_twins, accept), seed=seed, step=_STEP, comparisons=_COMPARISONS
-        )
-    return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
+    if rule.scope == "image":
+        return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
+    notes["search"]["candidates"] = candidates
+    compare = partial(_all_twins, accept)
+    recall = measure_recall(uids, firsts, edges, compare, seed=seed, step=_STEP, comparisons=_COMPARISONS, known=known)
+    notes |= recall.notes
+    return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes)
 
 
 def _accepted(sets: ShingleSets, min_jaccard: float, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
@@ -155,9 +170,7 @@ def _accepted(sets: ShingleSets, min_jaccard: float, left: Ints, right: Ints) ->
     return left[near], right[near], -index[near]
 
 
-def _all_twins(
-    accept: Callable[[Ints, Ints], tuple[Ints, Ints, Floats]], drawn: Ints, others: Ints
-) -> tuple[Ints, Ints]:
+def _all_twins(accept: Callable[[Ints, Ints], tuple[Ints, Ints, Floats]], drawn: Ints, others: Ints) -> Pairs:
     found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for row in drawn:
         rest = others[others != row]

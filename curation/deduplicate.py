@@ -19,6 +19,7 @@ from curation.candidates import Ints
 from curation.colour_join import colour_pairs
 from curation.columns import column, fixed_rows
 from curation.components import Forest
+from curation.earlier import Earlier
 from curation.equal_rows import equal_runs
 from curation.errors import ColumnsError, RuleError
 from curation.fingerprints import COLOUR_BYTES
@@ -110,12 +111,18 @@ def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
 
 
 def deduplicate_semantic(
-    batch: pa.Table, rows: npt.NDArray[np.float16], rule: Semantic, *, seed: int = 0
+    batch: pa.Table,
+    rows: npt.NDArray[np.float16],
+    rule: Semantic,
+    *,
+    seed: int = 0,
+    earlier: Earlier | None = None,
 ) -> Duplicates:
     """Merge pairs whose features nearly agree as semantic_duplicate; the distance is the cosine, 4 digits.
 
     `batch`: uid, width, height, colour (unless the rule looks at none) and, optionally, score; `rows` (n, d) unit
-    features of the same pairs. `seed` draws the hashing.
+    features of the same pairs. `seed` draws the hashing. What an `earlier` search found is taken over where it still
+    holds; unchanged are pairs with the same features and colour.
     """
     if len(rows) != batch.num_rows:
         text = f"`rows` must be the features of the {batch.num_rows} pairs; got {len(rows)}. Read those of the batch."
@@ -131,7 +138,7 @@ def deduplicate_semantic(
             max_colour=255.0 if rule.max_colour is None else rule.max_colour,
         )
         uids = column(batch, "uid", pa.string())
-        twins = near.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic")
+        twins = near.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic", earlier=earlier)
         return merge(batch, twins, kind="semantic", reason="semantic_duplicate")
 
     return in_uid_order(batch, search)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from curation.candidates import Ints
 from curation.columns import column
+from curation.earlier import Earlier
 from curation.errors import ColumnsError, RuleError
 from curation.merging import Duplicates, in_uid_order, merge
 from curation.near_rows import NearRows
@@ -48,11 +49,13 @@ def deduplicate_linked(
     rule: Linked,
     *,
     seed: int = 0,
+    earlier: Earlier | None = None,
 ) -> Duplicates:
     """Merge pairs that are one record as linked_record; the distance is the cosine of mixed embeddings, 4 digits.
 
     `batch`: uid, width, height and, optionally, score; `images` and `texts` (n, d) features of the same pairs, of any
-    length. A pair without a finite direction in both has no twins. `seed` draws the hashing.
+    length. A pair without a finite direction in both has no twins. `seed` draws the hashing. What an `earlier` search
+    found is taken over where it still holds; unchanged are pairs with the same features.
     """
     mixed = mix(images, texts, weight=rule.weight)
     if len(mixed) != batch.num_rows:
@@ -65,7 +68,7 @@ def deduplicate_linked(
         usable = np.ones(batch.num_rows, dtype=np.bool_)
         near = NearRows(rows=mixed[places], usable=usable, min_cosine=rule.min_cosine)
         uids = column(batch, "uid", pa.string())
-        twins = near.find(uids, tables=rule.tables, seed=seed, step="deduplicate_linked")
+        twins = near.find(uids, tables=rule.tables, seed=seed, step="deduplicate_linked", earlier=earlier)
         return merge(batch, twins, kind="linked", reason="linked_record")
 
     return in_uid_order(batch, search)

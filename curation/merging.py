@@ -26,10 +26,12 @@ class Duplicates:
     together, one fewer than its rows. distance is 0 for bytes, differing bits for looks, the cosine for features and
     records, and the Jaccard index for captions; colour is the colour distance where it was looked at, else null.
     notes: how twins were looked for, and what share of them was found where the search may miss some.
+    compared: where it was measured, the rows that were compared with all others: see curation.recall.Recall.
     """
 
     decisions: Decisions
     edges: pa.Table
+    compared: pa.Table | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -41,6 +43,7 @@ class Twins:
     right: Ints
     measure: Callable[[Ints, Ints], Floats]
     colour: Callable[[Ints, Ints], Floats] | None = None
+    compared: pa.Table | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -78,7 +81,8 @@ def merge(batch: pa.Table, twins: Twins, *, kind: str, reason: str | Callable[[I
         value=pa.array(value, mask=~goes),
         into=pc.if_else(pa.array(goes), uids.take(pa.array(survivors)), pa.scalar(None, pa.string())),
     )
-    return Duplicates(decisions=decisions, edges=_edges(uids, twins, kind), notes=twins.notes)
+    edges = _edges(uids, twins, kind)
+    return Duplicates(decisions=decisions, edges=edges, compared=twins.compared, notes=twins.notes)
 
 
 def captions_taken_over(pairs: pa.Table, decisions: Decisions, held: pa.Table) -> pa.Table:

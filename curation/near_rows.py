@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from curation.candidates import Ints, candidate_pairs
 from curation.components import Floats, Forest
+from curation.earlier import Earlier, Pairs
 from curation.equal_rows import equal_runs
 from curation.merging import Twins
 from curation.recall import measure_recall
@@ -34,30 +35,43 @@ class NearRows:
     colours: npt.NDArray[np.uint8] | None = None
     max_colour: float = 255.0
 
-    def find(self, uids: pa.Array, *, tables: int, seed: int, step: str) -> Twins:
-        """Return the twins, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows."""
+    def find(self, uids: pa.Array, *, tables: int, seed: int, step: str, earlier: Earlier | None = None) -> Twins:
+        """Return the twins, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows.
+
+        What an `earlier` search found is taken over where it still holds.
+        """
         usable = self.usable & _has_direction(self.rows)
         same, firsts = equal_runs([each for each in (self.rows, self.colours) if each is not None], usable)
         search, key = plan_search(self.min_cosine, tables), f"{seed}|{step}"
         codes = sign_codes(self.rows, firsts, key=key)
         forest = Forest(len(self.rows))
         forest.add(*same, -cosines(self.rows, *same))
+        known = None if earlier is None else earlier.among(uids, same)
+        if known is not None:
+            forest.add(*known.edges, -cosines(self.rows, *known.edges))
+        fresh = None if known is None else known.fresh[firsts]
         candidates = 0
-        for left, right in candidate_pairs(codes, search.masks(key), max_distance=search.max_distance):
+        for left, right in candidate_pairs(codes, search.masks(key), max_distance=search.max_distance, fresh=fresh):
             candidates += len(left)
             forest.add(*self._accepted(firsts[left], firsts[right]))
         edges = forest.edges()
-        notes: dict[str, Any] = measure_recall(
-            uids, firsts, edges, self._all_twins, seed=seed, step=step, comparisons=_COMPARISONS
+        recall = measure_recall(
+            uids, firsts, edges, self._all_twins, seed=seed, step=step, comparisons=_COMPARISONS, known=known
         )
-        notes["search"] = {
+        facts: dict[str, Any] = {
             "tables": search.tables,
             "bits": search.bits,
             "candidates": candidates,
             "expected_recall_at_threshold": round(search.recall, 4),
         }
-        colour = None if self.colours is None else partial(colour_distances, self.colours)
-        return Twins(left=edges[0], right=edges[1], measure=partial(cosines, self.rows), colour=colour, notes=notes)
+        return Twins(
+            left=edges[0],
+            right=edges[1],
+            measure=partial(cosines, self.rows),
+            colour=None if self.colours is None else partial(colour_distances, self.colours),
+            compared=recall.compared,
+            notes=recall.notes | {"search": facts},
+        )
 
     def _accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
         """Those of the pairs that are twins, and their weights: a larger cosine is a stronger link."""
@@ -68,7 +82,7 @@ class NearRows:
         near = cosine >= self.min_cosine
         return left[near], right[near], -cosine[near]
 
-    def _all_twins(self, drawn: Ints, others: Ints) -> tuple[Ints, Ints]:
+    def _all_twins(self, drawn: Ints, others: Ints) -> Pairs:
         """All twins (i, j), i < j, of `drawn` rows among `others`, by comparing all with all."""
         wide = self.rows[drawn].astype(np.float32)
         found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
