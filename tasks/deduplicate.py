@@ -12,72 +12,111 @@ from curation.deduplicate import (
     deduplicate_perceptual,
     deduplicate_semantic,
 )
+from curation.earlier import Earlier
 from curation.linking import Linked, deduplicate_linked
 from curation.merging import CAPTIONS, Duplicates, captions_taken_over
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from tasks.encoders import encoder_identity, encoder_of, text_rows
+from tasks.row_reuse import Reusable
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
 COLUMNS = ("url", "caption", "image_id", "width", "height", "phash", "colour")
 
 
-def _output(run: Run, before: Records, merge: Callable[[pa.Table], Duplicates]) -> StepOutput:
-    """What `merge` decides of the pairs; table `captions` holds those that survivors take over from merged pairs."""
+def _output(
+    run: Run, before: Records, merge: Callable[[pa.Table, Earlier | None], Duplicates], reusable: Reusable | None = None
+) -> StepOutput:
+    """What `merge` decides of the pairs, knowing what an earlier run found.
+
+    Tables: `edges`; `captions`, those that survivors take over from merged pairs; `compared`, where recall is measured.
+    """
     batch = run.ledger.alive(before, COLUMNS)
-    found = merge(batch)
+    found = merge(batch, None if reusable is None else _earlier(run, reusable))
     held = [run.ledger.table(record, "captions") for record in before if "captions" in record.hashes]
     captions = captions_taken_over(batch, found.decisions, pa.concat_tables([CAPTIONS.empty_table(), *held]))
     return StepOutput(
         decisions=found.decisions.to_table(batch["uid"]),
-        tables={"edges": found.edges, "captions": captions},
+        tables={"edges": found.edges, "captions": captions}
+        | ({} if found.compared is None else {"compared": found.compared}),
         notes=found.notes,
     )
 
 
+def _earlier(run: Run, reusable: Reusable) -> Earlier:
+    record = reusable.record
+    compared = run.ledger.table(record, "compared") if "compared" in record.hashes else None
+    return Earlier(unchanged=reusable.same, edges=run.ledger.table(record, "edges"), compared=compared)
+
+
 def merge_exact(run: Run, before: Records, _rule: Rule) -> StepOutput:
     """Merge pairs with equal bytes."""
-    return _output(run, before, deduplicate_exact)
+    return _output(run, before, lambda batch, _: deduplicate_exact(batch))
 
 
 def merge_perceptual(run: Run, before: Records, rule: Rule) -> StepOutput:
     """Merge pairs whose pictures look alike."""
-    return _output(run, before, lambda batch: deduplicate_perceptual(batch, Perceptual(**rule)))
+    return _output(run, before, lambda batch, _: deduplicate_perceptual(batch, Perceptual(**rule)))
 
 
-def merge_semantic(run: Run, before: Records, rule: Rule) -> StepOutput:
+def merge_semantic(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs whose features nearly agree."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
-    def merge(batch: pa.Table) -> Duplicates:
+    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
         rows, _ = store.read(batch["image_id"].to_pylist())
-        return deduplicate_semantic(batch, rows, Semantic(**rule), seed=run.seed)
+        return deduplicate_semantic(batch, rows, Semantic(**rule), seed=run.seed, earlier=earlier)
 
-    return _output(run, before, merge)
+    return _output(run, before, merge, reusable)
 
 
-def merge_linked(run: Run, before: Records, rule: Rule) -> StepOutput:
+def merge_linked(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs that are one record by picture and caption together."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
-    def merge(batch: pa.Table) -> Duplicates:
+    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
         images, _ = store.read(batch["image_id"].to_pylist())
         texts = text_rows(run, batch["caption"].to_pylist())
-        return deduplicate_linked(batch, images, texts, Linked(**rule), seed=run.seed)
+        return deduplicate_linked(batch, images, texts, Linked(**rule), seed=run.seed, earlier=earlier)
 
-    return _output(run, before, merge)
+    return _output(run, before, merge, reusable)
 
 
-def merge_captions(run: Run, before: Records, rule: Rule) -> StepOutput:
+def merge_captions(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs whose captions nearly agree."""
-    return _output(run, before, lambda batch: deduplicate_captions(batch, CaptionTwins(**rule), seed=run.seed))
+
+    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
+        return deduplicate_captions(batch, CaptionTwins(**rule), seed=run.seed, earlier=earlier)
+
+    return _output(run, before, merge, reusable)
 
 
 DEDUPLICATE_EXACT = Step(name="deduplicate_exact", compute=merge_exact, version=2)
 DEDUPLICATE_PERCEPTUAL = Step(name="deduplicate_perceptual", compute=merge_perceptual, version=2)
 DEDUPLICATE_SEMANTIC = Step(
-    name="deduplicate_semantic", compute=merge_semantic, version=2, model=encoder_of, seeded=True
+    name="deduplicate_semantic",
+    compute=merge_semantic,
+    version=3,
+    model=encoder_of,
+    seeded=True,
+    reads=lambda _, rule: ["image_id"] if Semantic(**rule).max_colour is None else ["image_id", "colour"],
+    resume=merge_semantic,
 )
-DEDUPLICATE_LINKED = Step(name="deduplicate_linked", compute=merge_linked, model=encoder_of, seeded=True)
-DEDUPLICATE_CAPTIONS = Step(name="deduplicate_captions", compute=merge_captions, seeded=True)
+DEDUPLICATE_LINKED = Step(
+    name="deduplicate_linked",
+    compute=merge_linked,
+    version=2,
+    model=encoder_of,
+    seeded=True,
+    reads=lambda *_: ["image_id", "caption"],
+    resume=merge_linked,
+)
+DEDUPLICATE_CAPTIONS = Step(
+    name="deduplicate_captions",
+    compute=merge_captions,
+    version=2,
+    seeded=True,
+    reads=lambda _, rule: ["caption"] if CaptionTwins(**rule).scope == "pool" else ["caption", "image_id"],
+    resume=merge_captions,
+)

@@ -1,12 +1,14 @@
 """What a step need not judge again: rows that an earlier run of it judged with the same input.
 
 A step that names what it `reads` judges each row by itself, so the verdict of a row whose columns are the same stands.
-Only the other rows are computed; put together, the tables equal those of a run over all rows to the bit.
+Only the other rows are computed; put together, the tables equal those of a run over all rows to the bit. A step that
+can `resume` gets the earlier run and says itself what of it stands.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -84,9 +86,21 @@ def _same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.Bo
     same = pc.is_valid(at)
     for name in reads:
         now, then = rows[name].combine_chunks(), earlier[name].combine_chunks().take(at)
-        equal = pc.fill_null(pc.equal(now, then), False)
+        equal = pc.fill_null(_equal(now, then), False)
         same = pc.and_(same, pc.or_(equal, pc.and_(pc.is_null(now), pc.is_null(then))))
     return same
+
+
+def _equal(now: pa.Array, then: pa.Array) -> pa.BooleanArray:
+    """Whether each two values are equal, those of lists of fixed size too; null or False where one is null."""
+    if not pa.types.is_fixed_size_list(now.type):
+        return pc.equal(now, then)
+    size = now.type.list_size
+    some = pc.and_(pc.is_valid(now), pc.is_valid(then))
+    equal = np.zeros(len(now), dtype=np.bool_)
+    values = [side.filter(some).flatten().to_numpy().reshape(-1, size) for side in (now, then)]
+    equal[some.to_numpy(zero_copy_only=False)] = (values[0] == values[1]).all(axis=1)
+    return pa.array(equal)
 
 
 def _taken_over(ledger: Ledger, reusable: Reusable, name: str) -> pa.Table:

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from storage.ledger import StepOutput, StepRecord, StepSpec
-from tasks.row_reuse import find_reusable, joined
+from tasks.row_reuse import Reusable, find_reusable, joined
 from tasks.run import Run
 
 
@@ -51,7 +51,9 @@ class Step:
     ready: raises where files or packages that it needs are not there; asked before the first step runs.
     seeded: True where it draws.
     reads: the columns of a row that its verdict depends on, of the records before and the rule; None where rows depend
-        on each other. With it, rows that an earlier run judged are taken over.
+        on each other in a way that must be found anew. With it, rows that an earlier run judged are taken over.
+    resume: computes all rows from what an earlier run found of those that are the same, where rows depend on each other
+        and `reads` names what that depends on.
     version: raise it whenever the same inputs would now give another result.
     """
 
@@ -64,6 +66,7 @@ class Step:
     ready: Callable[[Run, Rule], None] = _nothing_to_check
     seeded: bool = False
     reads: Callable[[Records, Rule], Sequence[str]] | None = None
+    resume: Callable[[Run, Records, Rule, Reusable], StepOutput] | None = None
 
     def spec(self, run: Run, before: Records, rule: Rule) -> StepSpec:
         """Everything that the result depends on."""
@@ -108,6 +111,8 @@ def _computed(run: Run, step: Step, spec: StepSpec, before: Records, rule: Rule)
     reusable = None if step.reads is None else find_reusable(run.ledger, spec, before, step.reads(before, rule))
     if reusable is None:
         return step.compute(run, before, rule), {}
+    if step.resume is not None:
+        return step.resume(run, before, rule, reusable), reusable.work
     some_left = len(reusable.left) > 0
     fresh = step.compute(replace(run, only=reusable.left), before, rule) if some_left else None
     return joined(run.ledger, reusable, fresh), reusable.work

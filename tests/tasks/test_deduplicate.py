@@ -1,5 +1,6 @@
 """The steps of deduplication on the real ledger: what survivors take over, and how records are linked."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,7 +11,9 @@ from curation.decisions import Decisions
 from curation.fingerprints import COLOUR_BYTES
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
+from storage.records import content_hash
 from storage.samples import wide_table
+from storage.workspace import Workspace
 from tasks.deduplicate import (
     DEDUPLICATE_CAPTIONS,
     DEDUPLICATE_EXACT,
@@ -19,7 +22,7 @@ from tasks.deduplicate import (
     DEDUPLICATE_SEMANTIC,
 )
 from tasks.run import Run
-from tasks.step import Step
+from tasks.step import Step, run_step
 
 PAIRS = [  # uid, caption, image_id, width, perceptual hash
     ("a", "a red fox", "x", 9, 0),
@@ -50,14 +53,19 @@ def run(workspace, monkeypatch) -> Run:
 @pytest.fixture
 def before(run):
     """The record of a step that gave the pairs."""
-    uids, captions, images, widths, hashes = map(list, zip(*PAIRS, strict=True))
+    return given(run, PAIRS)
+
+
+def given(run, pairs, colours=None):
+    uids, captions, images, widths, hashes = map(list, zip(*pairs, strict=True))
     decisions = Decisions.keep_all(len(uids)).to_table(pa.array(uids))
-    grid = pa.array([[128] * COLOUR_BYTES] * len(uids), pa.list_(pa.uint8(), COLOUR_BYTES))
+    grids = [None if colour is None else [colour] * COLOUR_BYTES for colour in colours or [128] * len(uids)]
+    grid = pa.array(grids, pa.list_(pa.uint8(), COLOUR_BYTES))
     columns = {"url": uids, "caption": captions, "image_id": images, "width": widths, "height": widths}
     for name, column in (columns | {"phash": pa.array(hashes, pa.uint64()), "colour": grid}).items():
         decisions = decisions.append_column(name, pa.array(column) if isinstance(column, list) else column)
-    given = Step(name="given", compute=lambda *_: StepOutput(decisions=decisions))
-    return [commit(run, given, [], {})]
+    step = Step(name="given", compute=lambda *_: StepOutput(decisions=decisions))
+    return [commit(run, step, [], {"pairs": content_hash([pairs, colours])})]
 
 
 def commit(run, step, records, rule):
@@ -121,3 +129,35 @@ def test_features_of_pictures_alone_are_searched_with_the_recipes_tables(run, be
     record = after(run, before, (DEDUPLICATE_SEMANTIC, rule))[-1]
     assert [row["into"] for row in run.ledger.decisions(record).to_pylist()] == [None, "a", "a", None, "d"]
     assert record.notes["search"]["tables"] == 5
+
+
+SEARCHES = {
+    "semantic": (DEDUPLICATE_SEMANTIC, {"min_cosine": 0.95, "max_colour": 22.0, "tables": 4}),
+    "linked": (DEDUPLICATE_LINKED, {"min_cosine": 0.97, "weight": 0.636, "tables": 4}),
+    "captions of a picture": (DEDUPLICATE_CAPTIONS, {"min_jaccard": 0.3, "scope": "image"}),
+    "captions of the pool": (DEDUPLICATE_CAPTIONS, {"min_jaccard": 0.5, "scope": "pool"}),
+}
+
+
+@pytest.mark.parametrize(("step", "rule"), SEARCHES.values(), ids=SEARCHES)
+def test_a_changed_pool_is_searched_for_twins_of_its_new_and_changed_pairs_alone(run, tmp_path, step, rule):
+    names = "abcdefghij"
+    pairs = [(uid, f"a fox in snow {'!' * (at % 4)}", names[at // 2], 9, 0) for at, uid in enumerate(names)]
+    changed = [pair for pair in pairs if pair[0] not in "cg"]
+    changed[0] = ("a", "quite another caption", "b", 9, 0)
+    changed.append(("k", "a fox in snow", "j", 9, 0))
+    other = replace(run, workspace=Workspace.at(tmp_path / "other"))
+    for each in (run, other):
+        angles = np.array([0, 0.1, 0.2, 1, 1, 2, 2.1, 2.9, 3, 4])
+        rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
+        FeatureStore(each.workspace, "circle", "images").append(list(names), rows, np.ones(10))
+    run_step.fn(run, step, given(run, pairs), rule)
+    colours = [128] * 6 + [None, 129, 128]
+    again = run_step.fn(run, step, given(run, changed, colours), rule)
+    scratch = run_step.fn(other, step, given(other, changed, colours), rule)
+    assert again.hashes == scratch.hashes
+    assert again.notes.get("recall_sample") == scratch.notes.get("recall_sample")
+    coloured = 2 if "max_colour" in rule else 0
+    assert again.work == {"computed": 2 + coloured, "reused": 7 - coloured}
+    assert scratch.work == {}
+    assert scratch.counts["merged"]
