@@ -66,7 +66,7 @@ def in_order(match: Callable[[Batch], pa.ListArray], batches: Iterable[Batch], w
 def check_mode(mode: str) -> None:
     """Raise RuleError where `mode` is none."""
     if mode not in get_args(Mode):
-        raise RuleError(f"`mode` must be one of {', '.join(get_args(Mode))}; got {mode!r}. Correct the recipe.")
+        raise RuleError(f"`mode` must be one of {', '.join(get_args(Mode))}; got {mode!r}. Correct it.")
 
 
 def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool) -> ConceptIndex:

@@ -4,6 +4,7 @@ Source: MetaCLIP v1 (arXiv:2309.16671) for t, MetaCLIP 2 (arXiv:2507.22062) for 
 Differs: a language without matches has t = 1 and a tail share of 0, where theirs divides by zero.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -41,14 +42,15 @@ class BalanceRule:
         given = [name for name in ("t", "tail_share", "target") if getattr(self, name) is not None]
         if len(given) != 1:
             named = ", ".join(given) or "none"
-            raise RuleError(f"balance needs exactly one of t, tail_share, target; got {named}. Correct the recipe.")
-        if not getattr(self, given[0]) > 0 or (self.tail_share is not None and self.tail_share > 1):
-            most = " and at most 1" if self.tail_share is not None else ""
-            raise RuleError(f"`{given[0]}` must be above 0{most}; got {getattr(self, given[0])}. Correct the recipe.")
+            raise RuleError(f"balance needs exactly one of t, tail_share, target; got {named}. Correct it.")
+        value = getattr(self, given[0])
+        if not 0 < value < math.inf or (self.tail_share is not None and value > 1):
+            most, remedy = ("at most 1", "") if self.tail_share is not None else ("finite", ": large ones keep all")
+            raise RuleError(f"`{given[0]}` must be above 0 and {most}; got {value}. Correct it{remedy}.")
         for name, kind in (("law", Law), ("texts", Texts)):
             if getattr(self, name) not in get_args(kind):
                 known = ", ".join(get_args(kind))
-                raise RuleError(f"`{name}` must be one of {known}; got {getattr(self, name)!r}. Correct the recipe.")
+                raise RuleError(f"`{name}` must be one of {known}; got {getattr(self, name)!r}. Correct it.")
         if not self.headroom >= 1:
             message = f"`headroom` must be at least 1; got {self.headroom}. Write 3 to allow for losing two of three."
             raise RuleError(message)

@@ -75,7 +75,8 @@ def test_balance_says_what_stays_and_explains_a_row(evenly, pool):
     ("options", "error"),
     [
         ((), "evenly: balance needs exactly one of t, tail_share, target; got none."),
-        (("--t", "-1"), "evenly: `t` must be above 0; got -1.0."),
+        (("--t", "-1"), "evenly: `t` must be above 0 and finite; got -1.0."),
+        (("--t", "inf"), "evenly: `t` must be above 0 and finite; got inf. Correct it: large ones keep all."),
         (("--t", "5", "--law", "v3"), "evenly: `law` must be one of v1, v2; got 'v3'."),
         (("--t", "5", "--per-language"), "evenly: thresholds per language need matches with languages."),
     ],
