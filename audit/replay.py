@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from audit.explanation import PairHistory, Replay, StepSight
 from audit.published import PublishedBuild
@@ -215,7 +216,7 @@ def _recheck_cluster(build: PublishedBuild, _pair: PairHistory, sight: StepSight
     """Look up whether a target picture is in the pair's cluster."""
     record = next(record for record in build.records if record.name == sight.step)
     number = int(sight.columns["cluster"])
-    rows = build.ledger.table(record, "clusters", ["target"], f"cluster = {number}")["target"].to_pylist()
+    rows = build.ledger.table(record, "clusters", ["target"], pc.field("cluster") == number)["target"].to_pylist()
     agrees = bool(sum(rows)) == (sight.verdict == "kept")
     return Replay(label="re-checked", agrees=agrees, detail=f"cluster {number} holds {sum(rows)} target pictures")
 

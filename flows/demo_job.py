@@ -66,7 +66,7 @@ def _original_scores(workspace: Workspace, records: list[StepRecord]) -> pa.Tabl
     """The image-text score of each pair's original caption."""
     ledger = Ledger(workspace)
     recaption = next(record for record in records if record.name == "recaption")
-    return ledger.table(recaption, "candidates", ["uid", "score"], "origin = 'original'")
+    return ledger.table(recaption, "candidates", ["uid", "score"], pc.field("origin") == "original")
 
 
 def examples_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -60,7 +60,7 @@ def _given_captions(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
     into: dict[str, str] = {}
     for record in before:
         if record.counts.get("merged") and record.name != "collect":
-            table = run.ledger.decisions(record, ["uid", "into"], "verdict = 'merged'")
+            table = run.ledger.decisions(record, ["uid", "into"], pc.field("verdict") == "merged")
             into |= dict(zip(table["uid"].to_pylist(), table["into"].to_pylist(), strict=True))
     first = run.ledger.decisions(record_named(before, "collect"), ["uid", "caption"])
     captions = dict(zip(first["uid"].to_pylist(), first["caption"].to_pylist(), strict=True))

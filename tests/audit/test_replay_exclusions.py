@@ -57,8 +57,8 @@ def test_matches_are_held_against_the_rule(kind, distance, reason, agrees):
 @pytest.mark.parametrize(("target", "reason", "agrees"), [(3, "", True), (0, "off_target", True), (0, "", False)])
 def test_a_cluster_is_looked_up(target, reason, agrees):
     def table(_record, name, columns, where):
-        assert (name, columns, where) == ("clusters", ["target"], "cluster = 4")
-        return pa.table({"target": [target]})
+        assert name == "clusters"
+        return pa.table({"cluster": [3, 4], "target": [0, target]}).filter(where).select(columns)
 
     build = SimpleNamespace(records=[SimpleNamespace(name="image_based")], ledger=SimpleNamespace(table=table))
     found = replayed("image_based", {}, reason=reason, columns={"cluster": 4}, build=build)
