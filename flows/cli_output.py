@@ -9,6 +9,7 @@ import typer
 
 Root = Annotated[Path | None, typer.Option("--root", help="The workspace; default: EVENLY_ROOT, else .evenly.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
+_NAME_WIDTH = 24  # so long, what a row is about is not folded
 
 
 def print_json(value: object) -> None:
@@ -36,7 +37,13 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        whole = max(len(_shown(row.get(name))) for row in rows) if name == names[0] else 0
+        table.add_column(
+            name.replace("_", " "),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=min(whole, _NAME_WIDTH),
+        )
     for row in rows:
         table.add_row(*(escape(_shown(row.get(name))) for name in names))
     Console().print(table)
