@@ -6,7 +6,8 @@ same functions, and the uids that stay are written to a Parquet file, which is a
 rows stay, to compare the sides, is timed on neither. Of a rebuild: collect, language identification, match, count and
 preselect, with the ledger and with one that keeps tables in memory, without hashes. Both keep the same rows.
 
-Sides take turns, and processor time counts, so that other load on the machine weighs little. Ratios are medians.
+Sides take turns; each is timed by the clock and by the processor, which other load on the machine troubles less.
+Ratios are medians.
 
 Run: python -m benchmarks.ledger_overhead [--rows N] [--pairs N] [--times N] [--texts FILE] [--entries FILE]
 """
@@ -153,17 +154,18 @@ Side = Callable[[], Callable[[], set[str]]]
 """What is timed; it returns what, untimed, gives the uids that stay."""
 
 
-def timed(side: Side) -> tuple[set[str], float]:
-    started = time.process_time()
+def timed(side: Side) -> tuple[set[str], tuple[float, float]]:
+    """The uids that stay, and the seconds of the clock and of the processor that it took to find them."""
+    started = time.perf_counter(), time.process_time()
     found = side()
-    spent = time.process_time() - started
-    return found(), spent
+    ended = time.perf_counter(), time.process_time()
+    return found(), (ended[0] - started[0], ended[1] - started[1])
 
 
 def take_turns(name: str, times: int, rows: int, one: Side, other: Side) -> None:
     """Print how much more the other takes than the first, which is bare."""
     one(), other()  # compiled code and lists are loaded once
-    ratios, spent = [], ([], [])
+    spent: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
     for number in range(times):
         order = ((one, 0), (other, 1)) if number % 2 else ((other, 1), (one, 0))
         results = {at: timed(side) for side, at in order}
@@ -171,10 +173,13 @@ def take_turns(name: str, times: int, rows: int, one: Side, other: Side) -> None
             raise SystemExit(f"{name}: the two sides keep other rows")
         for at, (_, seconds) in results.items():
             spent[at].append(seconds)
-        ratios.append(results[1][1] / results[0][1] - 1)
-    costs = [median(some) / rows * 1e6 for some in spent]
-    print(f"{name}: bare {costs[0]:.2f} us per row of processor time, with everything written down {costs[1]:.2f}")
-    print(f"{name}: overhead {median(ratios):+.0%} ({min(ratios):+.0%} to {max(ratios):+.0%})")
+    for clock, called in enumerate(("elapsed time", "processor time")):
+        costs = [[turn[clock] / rows * 1e6 for turn in some] for some in spent]
+        ratios = [with_it / without - 1 for without, with_it in zip(*costs, strict=True)]
+        print(
+            f"{name}, {called}: bare {median(costs[0]):.2f} us per row, with everything written down "
+            f"{median(costs[1]):.2f}: overhead {median(ratios):+.1%} ({min(ratios):+.1%} to {max(ratios):+.1%})"
+        )
 
 
 def size_of(folder: Path) -> int:

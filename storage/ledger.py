@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from storage.code_version import code_version
 from storage.errors import ConservationError
+from storage.recent_tables import RecentTables
 from storage.records import content_hash, create_record, read_record
 from storage.tables import read_schema, read_table, table_hash, write_table
 from storage.workspace import Workspace
@@ -93,11 +94,16 @@ class StepRecord:
 
 
 class Ledger:
-    """Step records and their tables in one workspace; with `only`, no pairs but these uids are `alive`."""
+    """Step records and their tables in one workspace.
 
-    def __init__(self, workspace: Workspace, only: pa.Array | None = None) -> None:
+    only: no pairs but these uids are `alive`. recent: holds tables that this process has just written, to be read from
+    there; without it, all are read from the disk.
+    """
+
+    def __init__(self, workspace: Workspace, only: pa.Array | None = None, recent: RecentTables | None = None) -> None:
         self.workspace = workspace
         self.only = only
+        self._recent = RecentTables(max_bytes=0) if recent is None else recent
 
     def find(self, key: str) -> StepRecord | None:
         """The finished run with this key, or None; one whose tables are not all there is no finished run."""
@@ -136,6 +142,8 @@ class Ledger:
         with ThreadPoolExecutor() as pool:
             stored = pool.map(partial(self._store, spec.name), *zip(*sorted(tables.items()), strict=True))
             hashes = dict(stored)
+        for name, table in tables.items():
+            self._recent.add(self._table_path(spec.name, name, hashes[name]), table)
         record = StepRecord(
             key=spec.key,
             **asdict(spec),
@@ -165,7 +173,9 @@ class Ledger:
         self, record: StepRecord, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> pa.Table:
         """A child table of a step, in its stored order; with `where`, only its rows of which that is true."""
-        return read_table(self._path(record, name), columns, where)
+        path = self._path(record, name)
+        held = None if where is not None else self._recent.get(path, columns)
+        return read_table(path, columns, where) if held is None else held
 
     def schema(self, record: StepRecord, name: str) -> pa.Schema:
         """The columns of a step's table, without reading rows."""

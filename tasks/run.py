@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from storage.ledger import Ledger
 from storage.pools import LabelFile, PoolSource
+from storage.recent_tables import RecentTables
 from storage.workspace import Workspace
 from tasks.progress import Progress
 
@@ -75,7 +76,10 @@ class LabelColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run in one workspace. `only`: the uids that a step judges where an earlier run judged the others."""
+    """One run in one workspace.
+
+    only: the uids that a step judges where an earlier run judged the others. recent: what the ledger need not read.
+    """
 
     workspace: Workspace
     seed: int
@@ -91,11 +95,12 @@ class Run:
     labels: LabelFile | LabelColumns | None = None
     progress: Progress = field(default_factory=Progress)
     only: pa.Array | None = None
+    recent: RecentTables = field(default_factory=RecentTables)
 
     @property
     def ledger(self) -> Ledger:
         """The ledger of the workspace."""
-        return Ledger(self.workspace, only=self.only)
+        return Ledger(self.workspace, only=self.only, recent=self.recent)
 
     def locate(self, path: str) -> str:
         """Replace `{root}` by the workspace's folder and `{cache}` by the cache's."""
