@@ -1,9 +1,10 @@
-"""Exact search for rows whose colour grids and codes both agree within limits.
+"""Exact search for rows whose colour grids and hashes both agree within limits.
 
-A similarity join over a k-d tree: rows are split in halves along the colour that spreads most, and two boxes of rows
-whose mean colours differ by more than the limit are left out whole. Nothing is left to chance: the pairs are those of
-comparing all with all. Twice the pictures take up to three times as long where they differ in colour as photographs do;
-many pictures of nearly one colour cost the square of their number.
+A similarity join over a tree. Rows are sketched by the 64 values of the grid that tell most of them apart, and halved
+along these; boxes of rows that differ by more than the limit in any value are left out whole, rows outside of the other
+box are left out one by one, and only then hashes, sketches and grids are compared, in this order. Nothing is left to
+chance: the pairs are those of comparing all with all. Which values are sketched changes the time and nothing else.
+docs/deduplication.md says how the time grows; many pictures of nearly one colour cost the square of their number.
 """
 
 from collections.abc import Iterator
@@ -14,68 +15,71 @@ import numpy.typing as npt
 
 from curation.candidates import CHUNK, Ints, Words
 
-Grids = npt.NDArray[np.uint8]
-_LEAF = 8
+Bytes = npt.NDArray[np.uint8]
+WIDTH = 64  # values of a sketch: one cache line, one vector
+_LEAF = 256
+_NARROW = 200.0  # a variance; a box of this spread is about as wide as the usual limit
+_LEARNT_FROM = 1024  # rows, evenly spaced, that tell which values to sketch
+_CONSTANT = 1e-9  # what rounding leaves of a value that others determine
 
 
-def colour_pairs(colours: Grids, max_colour: float, codes: Words, max_distance: int) -> Iterator[tuple[Ints, Ints]]:
+def colour_pairs(colours: Bytes, max_colour: float, hashes: Words, max_distance: int) -> Iterator[tuple[Ints, Ints]]:
     """Yield all pairs (i, j), i < j, that agree within both limits, each once, in parts of at most CHUNK.
 
-    `colours` (n, 768) are 16 x 16 RGB grids, none of whose values may differ by more than `max_colour`; `codes` (n, w)
+    `colours` (n, 768) are 16 x 16 RGB grids, none of whose values may differ by more than `max_colour`; `hashes` (n,)
     may differ in at most `max_distance` bits.
     """
-    from curation.pair_kernels import join_nodes
+    from curation.colour_kernels import join_nodes
 
     if not len(colours):
         return
-    tree = _Tree.over(_block_sums(colours))
+    tree = _Tree.over(np.ascontiguousarray(colours[:, _telling_values(colours)]))
+    hashes = hashes[tree.rows]
     left, right = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
-    stack = np.zeros((8 * (len(tree.spans).bit_length() + 2), 2), dtype=np.int64)
+    stack = np.zeros((4 * (len(tree.spans).bit_length() + 1), 2), dtype=np.int64)
     top = np.ones(1, dtype=np.int64)
-    limit = int(max_colour)  # values are whole
+    shape, limit = (tree.rows, tree.spans, tree.low, tree.high), int(max_colour)  # values are whole
     while top[0]:
-        count = join_nodes(
-            tree.rows, tree.spans, tree.low, tree.high, stack, top, colours, limit, codes, max_distance, left, right
-        )
+        count = join_nodes(*shape, stack, top, tree.sketches, hashes, max_distance, colours, limit, left, right)
         if count:
             yield left[:count].copy(), right[:count].copy()
 
 
 @dataclass(frozen=True)
 class _Tree:
-    """Node k holds rows[spans[k, 0]:spans[k, 1]] in the box low[k] to high[k]; its children are 2 k + 1 and 2 k + 2."""
+    """Nodes of at most _LEAF rows at the bottom; colour_kernels says what the fields hold, `sketches` in its order."""
 
     rows: Ints
     spans: Ints
-    low: npt.NDArray[np.int32]
-    high: npt.NDArray[np.int32]
+    low: Bytes
+    high: Bytes
+    sketches: Bytes
 
     @classmethod
-    def over(cls, points: npt.NDArray[np.int32]) -> "_Tree":
-        """Split `points` (n, d) in halves until each has at most _LEAF."""
-        n, d = points.shape
-        depth = max(0, int(np.ceil(np.log2(max(n, 1) / _LEAF))))
-        nodes = 2 ** (depth + 1) - 1
-        rows = np.arange(n)
-        spans = np.zeros((nodes, 2), dtype=np.int64)
-        low, high = np.zeros((nodes, d), dtype=np.int32), np.zeros((nodes, d), dtype=np.int32)
-        spans[0] = 0, n
-        for node in range(nodes):
-            begin, end = spans[node]
-            inside = points[rows[begin:end]]
-            low[node], high[node] = inside.min(axis=0), inside.max(axis=0)
-            if 2 * node + 2 < nodes:
-                half = (end - begin) // 2
-                axis = int(np.argmax(high[node] - low[node]))
-                rows[begin:end] = rows[begin:end][np.argpartition(inside[:, axis], half)]
-                spans[2 * node + 1], spans[2 * node + 2] = (begin, begin + half), (begin + half, end)
-        return cls(rows, spans, low, high)
+    def over(cls, sketches: Bytes) -> "_Tree":
+        from curation.colour_kernels import fill_boxes, grow_tree
+
+        n = len(sketches)
+        nodes = 2 ** (int(np.ceil(np.log2(max(n / _LEAF, 1)))) + 1) - 1
+        rows, spans = np.arange(n), np.zeros((nodes, 2), dtype=np.int64)
+        grow_tree(sketches, rows, spans, _NARROW)
+        low, high = np.empty((nodes, WIDTH), dtype=np.uint8), np.empty((nodes, WIDTH), dtype=np.uint8)
+        sketches = sketches[rows]
+        fill_boxes(sketches, spans, low, high)
+        return cls(rows, spans, low, high, sketches)
 
 
-def _block_sums(colours: Grids) -> npt.NDArray[np.int32]:
-    """Return sums (n, 48) over blocks of 4 x 4 cells; grids within a limit have sums within 16 times that limit."""
-    sums = np.empty((len(colours), 48), dtype=np.int32)
-    for begin in range(0, len(colours), CHUNK >> 6):
-        blocks = colours[begin : begin + (CHUNK >> 6)].reshape(-1, 4, 4, 4, 4, 3)
-        sums[begin : begin + len(blocks)] = blocks.sum(axis=(2, 4), dtype=np.int32).reshape(-1, 48)
-    return sums
+def _telling_values(colours: Bytes) -> Ints:
+    """Return WIDTH columns of `colours`, each the one of which those before it tell least (a pivoted Cholesky)."""
+    rest = colours[:: -(-len(colours) // _LEARNT_FROM)].astype(np.float64)
+    rest -= rest.mean(axis=0)
+    chosen = np.zeros(WIDTH, dtype=np.int64)
+    taken = np.zeros(rest.shape[1], dtype=np.bool_)
+    for number in range(WIDTH):
+        spread = np.where(taken, -1.0, (rest * rest).sum(axis=0))
+        column = chosen[number] = np.argmax(spread)
+        taken[column] = True
+        if spread[column] > _CONSTANT:
+            direction = rest[:, column] / np.sqrt(spread[column])
+            rest -= np.outer(direction, direction @ rest)
+    return chosen

@@ -24,7 +24,7 @@ from curation.equal_rows import equal_runs
 from curation.errors import ColumnsError, RuleError
 from curation.fingerprints import COLOUR_BYTES
 from curation.merging import Duplicates, Twins, in_uid_order, merge
-from curation.near_rows import NearRows
+from curation.near_rows import NearRows, Sketch
 from curation.twins import colour_distances, hash_distances
 
 
@@ -117,12 +117,13 @@ def deduplicate_semantic(
     *,
     seed: int = 0,
     earlier: Earlier | None = None,
+    sketch: Sketch | None = None,
 ) -> Duplicates:
     """Merge pairs whose features nearly agree as semantic_duplicate; the distance is the cosine, 4 digits.
 
     `batch`: uid, width, height, colour (unless the rule looks at none) and, optionally, score; `rows` (n, d) unit
     features of the same pairs. `seed` draws the hashing. What an `earlier` search found is taken over where it still
-    holds; unchanged are pairs with the same features and colour.
+    holds; unchanged are pairs with the same features and colour. `sketch` (see NearRows) is of rows in uid order.
     """
     if len(rows) != batch.num_rows:
         text = f"`rows` must be the features of the {batch.num_rows} pairs; got {len(rows)}. Read those of the batch."
@@ -136,6 +137,7 @@ def deduplicate_semantic(
             min_cosine=rule.min_cosine,
             colours=colours,
             max_colour=255.0 if rule.max_colour is None else rule.max_colour,
+            sketch=sketch,
         )
         uids = column(batch, "uid", pa.string())
         twins = near.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic", earlier=earlier)

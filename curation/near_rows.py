@@ -1,5 +1,6 @@
 """Twins among unit feature rows: candidates by sign sketches, each measured exactly, and the share that was found."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation.candidates import Ints, candidate_pairs
+from curation.candidates import Ints, Words, candidate_pairs
 from curation.components import Floats, Forest
 from curation.earlier import Earlier, Pairs
 from curation.equal_rows import equal_runs
@@ -17,8 +18,10 @@ from curation.recall import measure_recall
 from curation.sketches import plan_search, sign_codes
 from curation.twins import colour_distances, cosines
 
+Sketch = Callable[[Ints, str], Words]  # the codes of some rows, by the key that draws the planes
 _BLOCK = 8192
 _COMPARISONS = 1 << 28
+_ALL_BUT_SIGN, _INFINITE = np.uint16(0x7FFF), np.uint16(0x7C00)  # of float16
 _PRECISION = 2e-3  # of products in single precision, generously
 
 
@@ -26,7 +29,8 @@ _PRECISION = 2e-3  # of products in single precision, generously
 class NearRows:
     """Which rows (n, d) are twins: a cosine of at least `min_cosine` and, where given, `colours` within a limit.
 
-    Rows that are not `usable`, or hold no finite direction, have no twins.
+    Rows that are not `usable`, or hold no finite direction, have no twins. `sketch` gives the codes of rows where they
+    are kept; without it they are made.
     """
 
     rows: npt.NDArray[np.float16]
@@ -34,6 +38,7 @@ class NearRows:
     min_cosine: float
     colours: npt.NDArray[np.uint8] | None = None
     max_colour: float = 255.0
+    sketch: Sketch | None = None
 
     def find(self, uids: pa.Array, *, tables: int, seed: int, step: str, earlier: Earlier | None = None) -> Twins:
         """Return the twins, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows.
@@ -43,7 +48,7 @@ class NearRows:
         usable = self.usable & _has_direction(self.rows)
         same, firsts = equal_runs([each for each in (self.rows, self.colours) if each is not None], usable)
         search, key = plan_search(self.min_cosine, tables), f"{seed}|{step}"
-        codes = sign_codes(self.rows, firsts, key=key)
+        codes = sign_codes(self.rows, firsts, key=key) if self.sketch is None else self.sketch(firsts, key)
         forest = Forest(len(self.rows))
         forest.add(*same, -cosines(self.rows, *same))
         known = None if earlier is None else earlier.among(uids, same)
@@ -100,6 +105,6 @@ class NearRows:
 def _has_direction(rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
     found = np.empty(len(rows), dtype=np.bool_)
     for begin in range(0, len(rows), _BLOCK):
-        part = rows[begin : begin + _BLOCK]
-        found[begin : begin + _BLOCK] = np.isfinite(part).all(axis=1) & (part != 0).any(axis=1)
+        most = (rows[begin : begin + _BLOCK].view(np.uint16) & _ALL_BUT_SIGN).max(axis=1, initial=0)
+        found[begin : begin + _BLOCK] = (most > 0) & (most < _INFINITE)
     return found

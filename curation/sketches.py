@@ -14,6 +14,7 @@ import numpy.typing as npt
 from curation.candidates import Ints, Words, bit_masks, seeded_words
 
 WIDTH = 512
+VERSION = 1  # raise it whenever the same rows and key would now give other codes
 _BATCH = 8192
 _FIXED = 2048.0  # features as whole 1/2048: float16 holds no more near 1
 _PLANE = 32.0  # normal deviates as whole 1/32

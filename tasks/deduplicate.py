@@ -1,9 +1,14 @@
 """Merge pairs that are the same: by bytes, by looks, by features, by features and text, by captions."""
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from curation.candidates import Ints, Words
 from curation.caption_twins import CaptionTwins, deduplicate_captions
 from curation.deduplicate import (
     Perceptual,
@@ -15,8 +20,11 @@ from curation.deduplicate import (
 from curation.earlier import Earlier
 from curation.linking import Linked, deduplicate_linked
 from curation.merging import CAPTIONS, Duplicates, captions_taken_over
+from curation.sketches import VERSION, sign_codes
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
+from storage.records import content_hash
+from storage.row_store import RowStore
 from tasks.encoders import encoder_identity, encoder_of, text_rows
 from tasks.row_reuse import Reusable
 from tasks.run import Run
@@ -65,10 +73,22 @@ def merge_semantic(run: Run, before: Records, rule: Rule, reusable: Reusable | N
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
     def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
-        rows, _ = store.read(batch["image_id"].to_pylist())
-        return deduplicate_semantic(batch, rows, Semantic(**rule), seed=run.seed, earlier=earlier)
+        ids = batch["image_id"].combine_chunks()
+        rows, _ = store.read(ids.to_pylist())
+        sketch = partial(_stored_codes, run, ids, rows)
+        return deduplicate_semantic(batch, rows, Semantic(**rule), seed=run.seed, earlier=earlier, sketch=sketch)
 
     return _output(run, before, merge, reusable)
+
+
+def _stored_codes(run: Run, image_ids: pa.Array, rows: npt.NDArray[np.float16], some: Ints, key: str) -> Words:
+    """The codes of `some` of the pictures with features `rows`, of which those without stored codes are made."""
+    kind = f"codes-{content_hash([key, VERSION])[:16]}"
+    store = RowStore(run.workspace, encoder_identity(run), kind)
+    ids = image_ids.take(pa.array(some))
+    missing = store.missing(ids)
+    store.append(missing, sign_codes(rows, some[pc.index_in(missing, ids).to_numpy()], key=key))
+    return store.read(ids).astype(np.uint64, copy=False)
 
 
 def merge_linked(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:

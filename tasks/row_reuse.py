@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -95,12 +96,17 @@ def _equal(now: pa.Array, then: pa.Array) -> pa.BooleanArray:
     """Whether each two values are equal, those of lists of fixed size too; null or False where one is null."""
     if not pa.types.is_fixed_size_list(now.type):
         return pc.equal(now, then)
-    size = now.type.list_size
-    some = pc.and_(pc.is_valid(now), pc.is_valid(then))
-    equal = np.zeros(len(now), dtype=np.bool_)
-    values = [side.filter(some).flatten().to_numpy().reshape(-1, size) for side in (now, then)]
-    equal[some.to_numpy(zero_copy_only=False)] = (values[0] == values[1]).all(axis=1)
-    return pa.array(equal)
+    equal = (_list_bytes(now) == _list_bytes(then)).all(axis=1)
+    return pc.and_(pa.array(equal), pc.and_(pc.is_valid(now), pc.is_valid(then)))
+
+
+def _list_bytes(lists: pa.FixedSizeListArray) -> npt.NDArray[np.unsignedinteger]:
+    """The bytes (n, k) of lists of numbers, in words where they fill words; whatever lies there for a null."""
+    size = lists.type.list_size
+    values = lists.values.slice(lists.offset * size, len(lists) * size)
+    numbers = (values.fill_null(0) if values.null_count else values).to_numpy()
+    rows: npt.NDArray[np.uint8] = numbers.view(np.uint8).reshape(len(lists), size * numbers.itemsize)
+    return rows.view(np.uint64) if rows.shape[1] % 8 == 0 else rows
 
 
 def _taken_over(ledger: Ledger, reusable: Reusable, name: str) -> pa.Table:

@@ -9,6 +9,7 @@ import pytest
 
 from curation.decisions import Decisions
 from curation.fingerprints import COLOUR_BYTES
+from curation.sketches import sign_codes
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from storage.records import content_hash
@@ -161,3 +162,21 @@ def test_a_changed_pool_is_searched_for_twins_of_its_new_and_changed_pairs_alone
     assert again.work == {"computed": 2 + coloured, "reused": 7 - coloured}
     assert scratch.work == {}
     assert scratch.counts["merged"]
+
+
+def test_codes_are_made_of_new_pictures_alone(run, monkeypatch):
+    made = []
+
+    def counted(rows, some, *, key):
+        made.append(len(some))
+        return sign_codes(rows, some, key=key)
+
+    monkeypatch.setattr("tasks.deduplicate.sign_codes", counted)
+    names, turns = "vwxyz", np.arange(5)
+    rows = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float16)
+    FeatureStore(run.workspace, "circle", "images").append(list(names), rows, np.ones(5))
+    pairs = [(uid, "a fox", name, 9, 0) for uid, name in zip("abcde", names, strict=True)]
+    rule = {"min_cosine": 0.95, "max_colour": None, "tables": 4}
+    for some, step_rule in ((pairs[:3], rule), (pairs[1:], rule), (pairs, rule | {"min_cosine": 0.9})):
+        run_step.fn(run, DEDUPLICATE_SEMANTIC, given(run, some), step_rule)
+    assert made == [3, 2, 0]
