@@ -96,9 +96,8 @@ def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
         same, firsts = equal_runs([bits, colours], usable)
         forest = Forest(batch.num_rows)
         forest.add(*same, np.zeros(len(same[0])))
-        codes = bits[firsts].reshape(-1, 1)
         grids = colours if len(firsts) == len(colours) else colours[firsts]
-        for some, others in colour_pairs(grids, rule.max_colour, codes, rule.max_distance):
+        for some, others in colour_pairs(grids, rule.max_colour, bits[firsts], rule.max_distance):
             left, right = firsts[some], firsts[others]
             forest.add(left, right, hash_distances(bits, left, right))
         left, right = forest.edges()
