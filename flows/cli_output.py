@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -37,13 +37,9 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        whole = max(len(_shown(row.get(name))) for row in rows) if name == names[0] else 0
-        table.add_column(
-            name.replace("_", " "),
-            justify="right" if numeric else "left",
-            overflow="fold",
-            min_width=min(whole, _NAME_WIDTH),
-        )
+        whole = name == names[0] and max(len(_shown(row.get(name))) for row in rows) <= _NAME_WIDTH
+        justify: Literal["right", "left"] = "right" if numeric else "left"
+        table.add_column(name.replace("_", " "), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(escape(_shown(row.get(name))) for name in names))
     Console().print(table)
