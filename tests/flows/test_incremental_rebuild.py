@@ -43,7 +43,7 @@ def test_a_changed_pool_rebuilt_in_place_equals_a_build_from_scratch(small_web, 
     assert in_place == scratch != undisturbed[1]
     manifest = next(one for one in Builds(Workspace.at(kept)).manifests() if one["content_hash"] == in_place)
     steps = {step["name"]: step["key"] for step in manifest["steps"]}
-    for name in ("check_texts", "match_concepts", "check_images", "match_again"):
+    for name in ("check_texts", "match_concepts", "check_images", "deduplicate_semantic", "match_again"):
         record = Ledger(Workspace.at(kept)).find(steps[name])
         assert 0 < record.work["computed"] < 0.15 * record.rows_in, name
         assert sum(record.work.values()) == record.rows_in
