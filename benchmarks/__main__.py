@@ -7,6 +7,7 @@ import sys
 BENCHMARKS = {
     "caption_languages": [],
     "concept_matching": [],
+    "incremental_duplicates": ["--rows", "50000"],
     "incremental_rebuild": ["--texts", "50000"],
     "near_duplicates": ["--every", "10"],
     "semantic_duplicates": ["--rows", "20000", "200000"],
