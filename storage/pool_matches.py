@@ -49,12 +49,16 @@ _ENCODINGS = {
 
 
 def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> pq.ParquetWriter:  # noqa: ANN401 - a file
-    """A writer of Parquet that costs little time: zstd, dictionaries only where values repeat, no statistics."""
+    """A writer of Parquet that costs little time: dictionaries only where values repeat, no statistics.
+
+    All is compressed but uids, whose compression would take longer than that of all the rest.
+    """
+    paths = {f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema}
     return pq.ParquetWriter(
         stream,
         schema,
-        compression="zstd",
-        compression_level=1,
+        compression=dict.fromkeys(paths, "zstd") | {"uid": "none"},
+        compression_level=dict.fromkeys(paths - {"uid"}, 1),
         use_dictionary=dictionaries,
         column_encoding={name: kind for name, kind in _ENCODINGS.items() if name.split(".")[0] in schema.names},
         write_statistics=False,
