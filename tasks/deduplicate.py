@@ -87,8 +87,9 @@ def _stored_codes(run: Run, image_ids: pa.Array, rows: npt.NDArray[np.float16], 
     store = RowStore(run.workspace, encoder_identity(run), kind)
     ids = image_ids.take(pa.array(some))
     missing = store.missing(ids)
-    store.append(missing, sign_codes(rows, some[pc.index_in(missing, ids).to_numpy()], key=key))
-    return store.read(ids).astype(np.uint64, copy=False)
+    made = sign_codes(rows, some[pc.index_in(missing, ids).to_numpy()], key=key)
+    store.append(missing, made)
+    return store.read(ids).astype(np.uint64, copy=False) if len(ids) else made
 
 
 def merge_linked(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
@@ -113,7 +114,7 @@ def merge_captions(run: Run, before: Records, rule: Rule, reusable: Reusable | N
 
 
 DEDUPLICATE_EXACT = Step(name="deduplicate_exact", compute=merge_exact, version=2)
-DEDUPLICATE_PERCEPTUAL = Step(name="deduplicate_perceptual", compute=merge_perceptual, version=2)
+DEDUPLICATE_PERCEPTUAL = Step(name="deduplicate_perceptual", compute=merge_perceptual, version=3)
 DEDUPLICATE_SEMANTIC = Step(
     name="deduplicate_semantic",
     compute=merge_semantic,

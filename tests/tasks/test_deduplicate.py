@@ -180,3 +180,10 @@ def test_codes_are_made_of_new_pictures_alone(run, monkeypatch):
     for some, step_rule in ((pairs[:3], rule), (pairs[1:], rule), (pairs, rule | {"min_cosine": 0.9})):
         run_step.fn(run, DEDUPLICATE_SEMANTIC, given(run, some), step_rule)
     assert made == [3, 2, 0]
+
+
+def test_pictures_whose_features_have_no_direction_are_all_kept(run):
+    FeatureStore(run.workspace, "circle", "images").append(["y", "z"], np.zeros((2, 3), np.float16), np.ones(2))
+    pairs = [("a", "a fox", "y", 9, 0), ("b", "a fox", "z", 9, 0)]
+    record = run_step.fn(run, DEDUPLICATE_SEMANTIC, given(run, pairs), {"min_cosine": 0.95, "max_colour": None})
+    assert record.counts["kept"] == 2
