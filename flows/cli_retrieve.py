@@ -79,8 +79,8 @@ def retrieve(
         print_funnel(facts["pool"])
         print_text(f"build {facts['build']}")
     rows = [{name: row[name] for name in ("class", "candidates", "kept", "short")} for row in facts["classes"]]
-    print_rows(f"{facts['list']} by {facts['method']}: pictures retrieved of {facts['pictures']:,}", rows)
-    print_text(f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures")
+    print_rows(f"{facts['list']} by {facts['method']}", rows)
+    print_text(f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}")
     for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
         print_text(f"{title}: {', '.join(f'{why} {n:,}' for why, n in counts.items()) or 'none'}")
     if facts["short"]:
