@@ -81,12 +81,14 @@ class LinkedRecords(Section):
 class Deduplicate(Section):
     """Merge pictures: equal bytes; perceptual hashes within `perceptual` of 64 bits; cosine of at least `semantic`.
 
-    For the last, colours must agree within `colour` levels (null: features decide alone). `tables` of hashing are
-    searched for features: more take more time and keep large pools near-linear; docs/deduplication.md.
+    For the last, colours must agree within `colour` levels (null: features decide alone). Looks may also agree within
+    `shifted` levels after one change of brightness, saturation or hue (null: not). `tables` of hashing are searched for
+    features: more take more time and keep large pools near-linear; docs/deduplication.md.
     """
 
     exact: bool = True
     perceptual: Annotated[int, Field(ge=0, le=64)] | None = 16
+    shifted: Annotated[float, Field(ge=0, le=255)] | None = 12.0
     semantic: Share | None = 0.95
     colour: Annotated[float, Field(ge=0, le=255)] | None = 22.0
     captions: NearCaptions | None = None

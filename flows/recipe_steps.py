@@ -59,10 +59,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
         (DOWNLOAD, curate.download.model_dump(mode="json")),
         (CHECK_IMAGES, filter_rules(curate.image, IMAGE_FILTERS)),
         (DEDUPLICATE_EXACT, {} if twins.exact else None),
-        (
-            DEDUPLICATE_PERCEPTUAL,
-            None if twins.perceptual is None else asdict(Perceptual(max_distance=twins.perceptual)),
-        ),
+        (DEDUPLICATE_PERCEPTUAL, _perceptual_rule(twins)),
         (EMBED_IMAGES, {} if uses_features else None),
         (DEDUPLICATE_SEMANTIC, _semantic_rule(twins)),
         (DEDUPLICATE_LINKED, _linked_rule(twins)),
@@ -100,6 +97,12 @@ def _domains_rule(recipe: Recipe) -> dict[str, Any] | None:
 def _mix_rule(recipe: Recipe) -> dict[str, Any] | None:
     rules = {source.name: source.mix for source in recipe.sources if source.mix}
     return {"sources": rules} if rules else None
+
+
+def _perceptual_rule(twins: Deduplicate) -> dict[str, Any] | None:
+    if twins.perceptual is None:
+        return None
+    return asdict(Perceptual(max_distance=twins.perceptual, max_shifted=twins.shifted))
 
 
 def _semantic_rule(twins: Deduplicate) -> dict[str, Any] | None:

@@ -105,6 +105,49 @@ def test_equal_hashes_of_other_colours_are_no_twins():
     assert into_of(deduplicate_perceptual(batch, Perceptual(max_colour=21)), batch) == {"b": "a"}
 
 
+def brightened(hashes):
+    """Two pictures alike, one by a factor of 0.85, and a third that is another in one corner."""
+    one = np.random.default_rng(0).integers(0, 256, COLOUR_BYTES)
+    other = one.copy()
+    other[:30] = other[:30] * 0.5
+    grids = [one, np.rint(one * 0.85), other]
+    batch = batch_of(list(zip("abc", hashes, strict=True)))
+    colour = colours_of([grid.astype(np.uint8).tobytes() for grid in grids])
+    return batch.set_column(batch.schema.get_field_index("colour"), "colour", colour)
+
+
+def test_a_picture_whose_brightness_changed_as_a_whole_merges_and_the_edge_says_so():
+    batch = brightened([0, 0b111, 0])
+    found = deduplicate_perceptual(batch, Perceptual())
+    assert into_of(found, batch) == {"b": "a"}
+    (edge,) = found.edges.to_pylist()
+    assert edge.pop("colour") <= 1
+    assert edge == {"uid_a": "a", "uid_b": "b", "kind": "perceptual_brightness", "distance": 3}
+    assert found.edges.schema == deduplicate_perceptual(batch_of([("a", 0), ("b", 0)]), Perceptual()).edges.schema
+
+
+@pytest.mark.parametrize(
+    ("hashes", "rule"),
+    [
+        ([0, 0b11111, 0], Perceptual()),
+        ([0, 0b111, 0], Perceptual(max_distance=2)),
+        ([0, 0, 0], Perceptual(max_shifted=None)),
+    ],
+)
+def test_a_change_of_brightness_needs_near_hashes_and_its_rule(hashes, rule):
+    batch = brightened(hashes)
+    assert into_of(deduplicate_perceptual(batch, rule), batch) == {}
+
+
+def test_links_without_a_change_of_colour_hold_a_component_together_before_links_with_one():
+    batch = brightened([0, 0, 0b11111])
+    near = np.array(batch["colour"][0].as_py(), np.uint8) // 16 * 16
+    batch = pa.concat_tables([batch, batch_of([("d", 0b1)], colour=colours_of([near.tobytes()]))])
+    found = deduplicate_perceptual(batch.combine_chunks(), Perceptual())
+    edges = [(edge["uid_a"], edge["uid_b"], edge["kind"]) for edge in found.edges.to_pylist()]
+    assert edges == [("a", "b", "perceptual_brightness"), ("a", "d", "perceptual")]
+
+
 def test_a_chain_of_twins_is_one_component_with_the_direct_distance_to_the_survivor():
     batch = batch_of([("a", 0b0), ("b", 0b11), ("c", 0b1111)])
     found = deduplicate_perceptual(batch, Perceptual(max_distance=2))
@@ -272,6 +315,7 @@ def test_no_rows_give_no_decisions():
     [
         (lambda: Perceptual(max_distance=65), "got 65"),
         (lambda: Perceptual(max_colour=-1), "got -1"),
+        (lambda: Perceptual(max_shifted=256), "`max_shifted` must be 0 to 255 levels; got 256"),
         (lambda: Semantic(min_cosine=0), "got 0"),
         (lambda: Semantic(max_colour=256), "got 256"),
         (lambda: Semantic(tables=0), "got 0"),
