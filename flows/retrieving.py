@@ -122,10 +122,11 @@ def _judged_lists(
 ) -> tuple[str | None, list[dict[str, Any]]]:
     """The split file of `classes`, and with theirs all lists whose val and test pictures may not be chosen.
 
-    Without a file of its own the list has those of the build's evaluations, of which the newest counts.
+    Without a file of its own the list has those of the build's evaluations; its newest one's counts, else the newest.
     """
     records = [one for one in ledger.records("evaluate_adapters") if one.rule["build"] == build]
-    evaluated = [one.rule for one in sorted(records, key=lambda one: one.ended)]
+    records.sort(key=lambda one: (tuple(one.rule["classes"]) == classes, one.ended))
+    evaluated = [one.rule for one in records]
     splits = [split] if split or not evaluated else [one["split"] for one in evaluated]
     pairs = {(classes, one or "") for one in splits}
     pairs |= {(tuple(one["classes"]), one["split"] or "") for one in evaluated}
