@@ -5,6 +5,7 @@ another skin tone or flag: there, some colours changed and others did not.
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 
@@ -26,13 +27,12 @@ def shifted_pairs(
 
     `colours` (n, 768) are 16 x 16 RGB grids that differ by more than `max_colour` in some value as they are, and after
     a change by at most `max_shifted`. Rows whose values span fewer than 64 levels have no such twins. Hashes (n,)
-    within `max_distance` bits agree in one of `max_distance` + 1 blocks of bits, so none is missed.
+    within `max_distance` bits agree in two of `max_distance` + 2 blocks of bits, so none is missed.
     """
     telling = np.flatnonzero(np.ptp(colours, axis=1) >= _PLAIN) if len(colours) else np.empty(0, np.int64)
-    masks = np.zeros((max_distance + 1, 1), dtype=np.uint64)
-    for bit in range(64):
-        masks[bit % len(masks), 0] |= np.uint64(1) << np.uint64(bit)
-    for some, others in candidate_pairs(hashes[telling].reshape(-1, 1), masks, max_distance=max_distance):
+    for some, others in candidate_pairs(
+        hashes[telling].reshape(-1, 1), _pairs_of_blocks(max_distance + 2), max_distance=max_distance
+    ):
         left, right = telling[some], telling[others]
         apart = colour_distances(colours, left, right) > max_colour
         left, right = left[apart], right[apart]
@@ -51,3 +51,9 @@ def find_shifts(colours: Bytes, left: Ints, right: Ints, limit: float) -> tuple[
     family, rest = np.zeros(len(left), dtype=np.int64), np.zeros(len(left), dtype=np.int64)
     find(colours, left, right, limit, family, rest)
     return family, rest
+
+
+def _pairs_of_blocks(count: int) -> Words:
+    """Return masks (t, 1) for all pairs of `count` blocks, each of every so many-th bit of 64."""
+    blocks = [sum(1 << bit for bit in range(first, 64, count)) for first in range(count)]
+    return np.array([[one | other] for one, other in combinations(blocks, 2)], dtype=np.uint64)
