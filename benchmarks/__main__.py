@@ -10,6 +10,7 @@ BENCHMARKS = {
     "incremental_duplicates": ["--rows", "50000"],
     "incremental_rebuild": ["--texts", "50000"],
     "near_duplicates": ["--every", "10"],
+    "perceptual_duplicates": ["--rows", "50000", "100000", "200000"],
     "semantic_duplicates": ["--rows", "20000", "200000"],
     "text_curation": ["--rows", "200000", "1000000"],
     "table_formats": [],
