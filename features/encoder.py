@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 _TEXT_BATCHES_PER_WINDOW = 64
+_MARKS = 8  # more than a tokenizer adds to a text; beside them no letter of ASCII takes more than one token
 
 
 class Encoder(Protocol):
@@ -149,14 +150,18 @@ class OpenClipEncoder:
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the model reads: with room for one token more, it uses it."""
-        longer: list[bool] = []
-        for window in cut(len(texts), 4096):
-            some = list(texts[window.start : window.stop])
+        longest = self._opened.context_length - _MARKS
+        doubtful = [at for at, text in enumerate(texts) if len(text) > longest or not text.isascii()]
+        longer = [False] * len(texts)
+        for window in cut(len(doubtful), 4096):
+            places = doubtful[window.start : window.stop]
+            some = [texts[at] for at in places]
             used = [
                 (self._opened.tokenizer(some, context_length=length) != self._opened.pad_id).sum(dim=1)
                 for length in (self._opened.context_length, self._opened.context_length + 1)
             ]
-            longer += (used[1] > used[0]).tolist()
+            for at, is_longer in zip(places, (used[1] > used[0]).tolist(), strict=True):
+                longer[at] = is_longer
         return longer
 
     def _run_texts(self, batch: tuple[Positions, "torch.Tensor"]) -> "torch.Tensor":

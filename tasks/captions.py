@@ -12,7 +12,7 @@ from features import cosine_scores, top_concepts
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from tasks.concepts import record_named
-from tasks.encoders import encoder_identity, encoder_of, text_rows
+from tasks.encoders import encoder_identity, encoder_of, open_encoder, text_rows
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -41,18 +41,24 @@ def recaption_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
 
 
 def align_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
-    """Keep pairs by the image-text score of their chosen caption."""
+    """Keep pairs by the image-text score of their chosen caption.
+
+    Notes: the threshold, and how many different captions are longer than the encoder reads.
+    """
     chosen = Align(**rule)
     if any("caption_score" in record.columns for record in before):
-        pairs = run.ledger.alive(before, ["caption_score"])
-        scores = pairs["caption_score"].combine_chunks()
+        pairs = run.ledger.alive(before, ["caption_score", "chosen_caption"])
+        scores, captions = pairs["caption_score"].combine_chunks(), pairs["chosen_caption"]
     else:
         pairs = run.ledger.alive(before, ["image_id", "caption"])
         images, _ = FeatureStore(run.workspace, encoder_identity(run), "images").read(pairs["image_id"].to_pylist())
-        scores = pa.array(cosine_scores(images, text_rows(run, pairs["caption"].to_pylist())))
+        captions = pairs["caption"]
+        scores = pa.array(cosine_scores(images, text_rows(run, captions.to_pylist())))
     threshold = resolve_threshold(scores, chosen)
     decisions = judge_alignment(scores, threshold).to_table(pairs["uid"])
-    return StepOutput(decisions=decisions, notes={"threshold": threshold if np.isfinite(threshold) else None})
+    longer = sum(open_encoder(run).truncated(pc.unique(captions).to_pylist()))
+    notes = {"threshold": threshold if np.isfinite(threshold) else None, "captions_cut": longer}
+    return StepOutput(decisions=decisions, notes=notes)
 
 
 def _given_captions(run: Run, before: Records, pairs: pa.Table) -> pa.Table:

@@ -34,16 +34,25 @@ def encoder_of(run: Run, _rule: Mapping[str, Any]) -> str:
 
 
 def text_rows(run: Run, texts: Sequence[str]) -> np.ndarray:
-    """Unit rows (n, d) float16 of texts, in the order given; those that are stored are not encoded again."""
+    """Unit rows (n, d) float16 of texts, in the order given; those that are stored are not encoded again.
+
+    How many of the others are longer than the model reads is told: it sees their beginnings alone.
+    """
     encoder = open_encoder(run)
     store = FeatureStore(run.workspace, encoder.identity, "texts")
     by_id = {text_id(text): text for text in texts}
     missing = sorted(store.missing(list(by_id)))
+    longer = 0
     with run.progress.bar("encoding texts", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             some = missing[start : start + CHUNK]
-            store.append(some, *to_unit_rows(encoder.encode_texts([by_id[one] for one in some])))
+            new = [by_id[one] for one in some]
+            store.append(some, *to_unit_rows(encoder.encode_texts(new)))
+            longer += sum(encoder.truncated(new))
             advance(len(some))
+    if longer:
+        said = f"{longer:,} of {len(missing):,} are longer than the model reads and cut"
+        run.progress.say(f"{'encoding texts':<24} {said}")
     return store.read([text_id(text) for text in texts])[0]
 
 

@@ -26,6 +26,9 @@ class WordEncoder:
         del progress
         return np.stack([sum(map(word_vector, text.casefold().split())) for text in texts]).astype(np.float32)
 
+    def truncated(self, texts):
+        return [False] * len(texts)
+
 
 def word_vector(word: str) -> np.ndarray:
     digest = hashlib.sha256(word.encode()).digest()

@@ -98,6 +98,7 @@ def test_nothing_in_gives_nothing_out(tiny):
 def test_what_is_longer_than_the_model_reads_is_told(tiny):
     # 12 tokens, of which two mark start and end
     assert tiny.truncated(["", "cat " * 10, "cat " * 11, "cat"]) == [False, False, True, False]
+    assert tiny.truncated(["cat", "é" * 12, "x1y2" * 3, "a cat"]) == [False, True, True, False]
 
 
 def test_a_broken_picture_is_named_by_its_position(tiny, drawings):

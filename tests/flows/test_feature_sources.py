@@ -87,6 +87,18 @@ def test_features_of_the_pool_are_used_and_its_uids_exported(metadata, tmp_path,
     assert [(int(high) << 64) + int(low) for high, low in ids] == sorted(int(row["source_id"], 16) for row in kept)
 
 
+def test_captions_that_are_longer_than_the_encoder_reads_are_counted(metadata, tmp_path, capsys):
+    folder, _ = metadata
+    (tmp_path / "00.npz").write_bytes((folder / "00.npz").read_bytes())
+    table = pq.read_table(folder / "00.parquet")
+    captions = ["a dog and " * 50, *table["text"].to_pylist()[1:]]
+    pq.write_table(table.set_column(table.column_names.index("text"), "text", [captions]), tmp_path / "00.parquet")
+    run, _ = rebuild(write_recipe(tmp_path, 1), tmp_path / "w", quiet=False)
+    (record,) = run.ledger.records("align")
+    assert record.notes["captions_cut"] == 1
+    assert "1 of 23 are longer than the model reads and cut" in capsys.readouterr().err
+
+
 def test_equal_features_are_one_picture(metadata, tmp_path):
     run, manifest = rebuild(write_recipe(metadata[0], 1), tmp_path / "w")
     assert next(step for step in manifest["steps"] if step["name"] == "deduplicate_exact")["counts"]["merged"] == 1

@@ -76,9 +76,9 @@ def recipe_of(folder, pools, **mix):
     return folder / "recipe.yaml"
 
 
-def rebuild(path, root, limit=None):
+def rebuild(path, root, limit=None, *, quiet=True):
     recipe = read_recipe(path)
-    with open_run(recipe, root=root, processes=2, quiet=True) as run:
+    with open_run(recipe, root=root, processes=2, quiet=quiet) as run:
         records = ()
         for step, rule in steps_of(recipe, limit=limit):
             records = (*records, run_step.fn(run, step, records, rule))
