@@ -41,24 +41,22 @@ _DICTIONARIES = ["file", "language", "reason"]
 _REPEATED = pa.dictionary(pa.int32(), pa.string())
 HELD = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
 """MATCHES on the way: words that repeat are held once."""
-_ENCODINGS = {
-    "uid": "DELTA_LENGTH_BYTE_ARRAY",
-    "row": "DELTA_BINARY_PACKED",
-    "entries.list.element": "BYTE_STREAM_SPLIT",
-}
+_UNPACKED = {"uid", "entries.list.element"}
+_ENCODINGS = {"uid": "DELTA_LENGTH_BYTE_ARRAY", "row": "DELTA_BINARY_PACKED"}
 
 
 def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> pq.ParquetWriter:  # noqa: ANN401 - a file
     """A writer of Parquet that costs little time: dictionaries only where values repeat, no statistics.
 
-    All is compressed but uids, whose compression would take longer than that of all the rest.
+    Uids and entries are not compressed: that would take longer than all the rest, for a third of the bytes.
     """
     paths = {f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema}
+    packed = paths - _UNPACKED
     return pq.ParquetWriter(
         stream,
         schema,
-        compression=dict.fromkeys(paths, "zstd") | {"uid": "none"},
-        compression_level=dict.fromkeys(paths - {"uid"}, 1),
+        compression=dict.fromkeys(paths, "none") | dict.fromkeys(packed, "zstd"),
+        compression_level=dict.fromkeys(packed, 1),
         use_dictionary=dictionaries,
         column_encoding={name: kind for name, kind in _ENCODINGS.items() if name.split(".")[0] in schema.names},
         write_statistics=False,
