@@ -13,7 +13,8 @@ from typing import Literal, TypeVar, get_args
 
 import pyarrow as pa
 
-from curation.concept_index import ConceptIndex, as_array, listed, word_index
+from curation.alike import NOTHING_LEFT, first_alike, normalised_keys, plain_plurals
+from curation.concept_index import ConceptIndex, listed, word_index
 from curation.errors import RuleError
 from curation.normalising import normalised, normalised_texts
 
@@ -32,15 +33,19 @@ class Matcher:
 
     faithful: as MetaCLIP v1, which is case-sensitive and normalises nothing: "Black dog." names dog, not black dog.
     normalized: entries and captions both pass through `normalised` first; with `plurals`, an entry is also found
-    in the plain plural of its last word ("black dogs", "boxes", "cherries"; no irregular forms).
+    in the plain plural of its last word ("black dogs", "boxes", "cherries"; no irregular forms). Of entries that are
+    then the same ("China", "china"; with `plurals` also "dog", "dogs") the first is found for all of them, and the
+    others never; with `apart` each is found as if it were alone.
     """
 
-    def __init__(self, entries: Sequence[str], mode: Mode = "faithful", *, plurals: bool = False) -> None:
+    def __init__(
+        self, entries: Sequence[str], mode: Mode = "faithful", *, plurals: bool = False, apart: bool = False
+    ) -> None:
         check_mode(mode)
         if plurals and mode == "faithful":
             raise RuleError("`plurals` must be off in faithful mode; got on. Use mode normalized.")
         self._mode = mode
-        self._index = _indexed(entries, mode, plurals=plurals)
+        self._index = _indexed(entries, mode, plurals=plurals, apart=apart)
 
     def match(self, captions: pa.Array) -> pa.ListArray:
         """Return list<int32> per caption: the ids of the entries it names, ascending and each once; null names none."""
@@ -69,20 +74,21 @@ def check_mode(mode: str) -> None:
         raise RuleError(f"`mode` must be one of {', '.join(get_args(Mode))}; got {mode!r}. Correct it.")
 
 
-def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool) -> ConceptIndex:
+def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool, apart: bool) -> ConceptIndex:
     if mode == "faithful":
         return word_index(entries, range(len(entries)))
-    keys = normalised_texts(as_array(entries)).to_pylist()
-    forms = [(key, number) for number, key in enumerate(keys) if key]
+    keys = normalised_keys(entries)
+    owners = range(len(keys)) if apart else first_alike(keys, plurals=plurals)
+    forms = dict.fromkeys((key, owner) for key, owner in zip(keys, owners, strict=True) if key)
     if plurals:
-        forms += [(plural, number) for key, number in forms for plural in _plurals(key)]
-    return word_index([form for form, _ in forms], [number for _, number in forms])
+        forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in plain_plurals(key))
+    return word_index([form for form, _ in forms], [owner for _, owner in forms])
 
 
 def unmatchable_because(entry: str, mode: Mode) -> str:
-    """Return why no caption can match `entry` in `mode`, "" where one can."""
+    """Return why no caption can match `entry` in `mode`, "" where one can if no entry of its list is the same."""
     if mode == "normalized":
-        return "" if normalised(entry) else "nothing_left_after_normalising"
+        return "" if normalised(entry) else NOTHING_LEFT
     return never_found(f" {entry} ")
 
 
@@ -93,12 +99,3 @@ def never_found(pattern: str) -> str:
     if _TOUCHED.search(pattern):
         return "mark_inside_a_word"
     return "marks_one_space_apart" if _CLOSE.search(pattern) else ""
-
-
-def _plurals(entry: str) -> list[str]:
-    """Return the plain plurals of the last word of `entry`; none where it is short, no plain word or one already."""
-    if not re.search(r"[a-z]{3,}$", entry) or re.search(r"[^s]s$", entry):
-        return []
-    if re.search(r"[^aeiou]y$", entry):
-        return [entry[:-1] + "ies"]
-    return [entry + "es"] if re.search(r"(s|x|z|ch|sh)$", entry) else [entry + "s"]

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.alike import unmatchable_normalized
 from curation.matching import Mode, unmatchable_because
 from curation.metadata_sources import SOURCES, MetadataRule, Offer, Source, synset_names
 
@@ -26,10 +27,7 @@ _VALUES: dict[str, tuple[Source, str, pa.DataType]] = {  # source and column tha
     "bigram_pmi": ("bigram", "pmi", pa.float64()),
     "title_views": ("title", "views", pa.int64()),
 }
-_CAN_MATCH_NOTHING: dict[Mode, tuple[str, bool]] = {  # only an entry that holds (True) or lacks (False) one of these
-    "faithful": (r"[\t\n\r,.;:?!`]", True),
-    "normalized": ("[0-9A-Za-z]", False),
-}
+_MARK_OR_BLANK = r"[\t\n\r,.;:?!`]"  # only an entry that holds one can match nothing in faithful mode
 _JUDGED_BY = {"unigram": "count", "bigram": "pmi", "title": "views"}
 _LEFT_OUT = pa.schema({"entry": pa.string(), "source": pa.string(), "why": pa.string(), "value": pa.float64()})
 
@@ -116,12 +114,18 @@ def folded_concepts(table: pa.Table, *, left_out: pa.Table, identity: str) -> Co
     return Concepts(table=folded.append_column("languages", lists), left_out=left_out, identity=identity)
 
 
-def unmatchable(concepts: Concepts, mode: Mode = "faithful") -> pa.Table:
-    """Return [entry, why] for each entry that no caption whatsoever can match in `mode`, in order."""
+def unmatchable(concepts: Concepts, mode: Mode = "faithful", *, plurals: bool = False) -> pa.Table:
+    """Return [entry, why] for each entry that no caption whatsoever can match in `mode`, in order.
+
+    In normalized mode `same_as` is the entry that stands for it, null where nothing is left of it.
+    """
+    if mode == "normalized":
+        rows = unmatchable_normalized(concepts.entries, plurals=plurals)
+        schema = pa.schema(dict.fromkeys(("entry", "why", "same_as"), pa.string()))
+        return pa.table([[row[at] for row in rows] for at in range(3)], schema=schema)
     entries = concepts.table["entry"]
-    marked = pc.match_substring_regex(entries, _CAN_MATCH_NOTHING[mode][0])
-    doubtful = entries.filter(marked if _CAN_MATCH_NOTHING[mode][1] else pc.invert(marked))
-    why = {entry: unmatchable_because(entry, mode) for entry in doubtful.to_pylist()}
+    doubtful = entries.filter(pc.match_substring_regex(entries, _MARK_OR_BLANK)).to_pylist()
+    why = {entry: unmatchable_because(entry, mode) for entry in doubtful}
     return _reasons({entry: reason for entry, reason in why.items() if reason})
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.alike import NOTHING_LEFT, first_alike, normalised_keys, unmatchable_normalized
 from curation.arrow_text import as_texts
-from curation.concept_index import ConceptIndex, as_array, character_index, listed, merged, word_index
+from curation.concept_index import ConceptIndex, character_index, listed, merged, word_index
 from curation.errors import ColumnsError
 from curation.matching import Mode, check_mode, in_order, never_found
 from curation.normalising import normalised, normalised_texts
@@ -35,7 +36,8 @@ _WITHOUT_SPACES = (
     (0x1AFF0, 0x1B16F),  # kana
     (0x20000, 0x3FFFF),  # Han
 )
-_UNMATCHABLE = pa.schema({"language": pa.string(), "entry": pa.string(), "why": pa.string()})
+_UNMATCHABLE = pa.schema(dict.fromkeys(("language", "entry", "why"), pa.string()))
+_SAME_AS = pa.field("same_as", pa.string())
 
 
 class MultilingualMatcher:
@@ -43,17 +45,17 @@ class MultilingualMatcher:
 
     entries: those of all lists, each once, in order of first mention; an entry's id is its position there. A caption in
     a language without a list, or in none (null), names nothing; `knows` tells such captions, so that they can be
-    counted. Modes as in `Matcher`.
+    counted. Modes as in `Matcher`; of entries of a language that are the same the one with the least id is found.
     """
 
     def __init__(self, entries_by_language: Mapping[str, Sequence[str]], mode: Mode = "faithful") -> None:
         check_mode(mode)
         self._mode = mode
-        ids: dict[str, int] = {}
+        ids = _ids(entries_by_language)
         self._indices: dict[str, tuple[ConceptIndex, ConceptIndex]] = {}
         for language, entries in entries_by_language.items():
-            owners = [ids.setdefault(entry, len(ids)) for entry in dict.fromkeys(entries)]
-            self._indices[language] = _indexed(list(dict.fromkeys(entries)), owners, mode)
+            own = _by_id(entries, ids)
+            self._indices[language] = _indexed(own, [ids[entry] for entry in own], mode)
         self.entries = tuple(ids)
 
     def knows(self, languages: pa.Array) -> pa.BooleanArray:
@@ -92,14 +94,25 @@ def padded(entry: str) -> str:
 
 
 def unmatchable_in_language(entry: str, mode: Mode) -> str:
-    """Return why no caption can match `entry` by the rule of MetaCLIP 2, "" where one can."""
+    """Return why no caption can match `entry` by the rule of MetaCLIP 2, as `unmatchable_because` does."""
     if mode == "normalized":
-        return "" if normalised(entry) else "nothing_left_after_normalising"
+        return "" if normalised(entry) else NOTHING_LEFT
     return never_found(padded(entry))
 
 
 def unmatchable_by_language(entries_by_language: Mapping[str, Sequence[str]], mode: Mode) -> pa.Table:
-    """Return [language, entry, why] for each entry that no caption whatsoever can match in `mode`, in order."""
+    """Return [language, entry, why] for each entry that no caption whatsoever can match in `mode`, in order.
+
+    In normalized mode `same_as` is the entry of the language that stands for it, null where nothing is left of it.
+    """
+    if mode == "normalized":
+        ids = _ids(entries_by_language)
+        rows = [
+            (language, *one)
+            for language, entries in entries_by_language.items()
+            for one in unmatchable_normalized(_by_id(entries, ids))
+        ]
+        return pa.table([[row[at] for row in rows] for at in range(4)], schema=_UNMATCHABLE.append(_SAME_AS))
     found = [
         (language, entry, why)
         for language, entries in entries_by_language.items()
@@ -111,14 +124,30 @@ def unmatchable_by_language(entries_by_language: Mapping[str, Sequence[str]], mo
 
 def _indexed(entries: list[str], owners: list[int], mode: Mode) -> tuple[ConceptIndex, ConceptIndex]:
     """Return the index of the entries that are padded on both sides, and that of the others."""
-    keys = entries if mode == "faithful" else normalised_texts(as_array(entries)).to_pylist()
-    kept = [(key, padded(key), owner) for key, owner in zip(keys, owners, strict=True) if key or mode == "faithful"]
+    keys, is_found = entries, [True] * len(entries)
+    if mode == "normalized":
+        keys = normalised_keys(entries)
+        is_found = [
+            bool(key) and first == at for at, (key, first) in enumerate(zip(keys, first_alike(keys), strict=True))
+        ]
+    kept = [(key, padded(key), owner) for key, owner, found in zip(keys, owners, is_found, strict=True) if found]
     closed = [(key, owner) for key, pattern, owner in kept if pattern == f" {key} "]
     others = [(pattern, owner) for key, pattern, owner in kept if pattern != f" {key} "]
     return (
         word_index([key for key, _ in closed], [owner for _, owner in closed]),
         character_index([pattern for pattern, _ in others], [owner for _, owner in others]),
     )
+
+
+def _ids(entries_by_language: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return the id of each entry of all lists."""
+    entries = dict.fromkeys(entry for some in entries_by_language.values() for entry in some)
+    return {entry: number for number, entry in enumerate(entries)}
+
+
+def _by_id(entries: Sequence[str], ids: Mapping[str, int]) -> list[str]:
+    """Return `entries`, each once, in the order of their ids: which one stands for others is then the same anywhere."""
+    return sorted(set(entries), key=ids.__getitem__)
 
 
 def _is_open(edge: str) -> bool:

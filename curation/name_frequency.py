@@ -67,7 +67,8 @@ class NameCounter:
         flat = [name for some in self._names for name in some]
         self._owners = np.repeat(np.arange(len(self._names)), [len(some) for some in self._names])
         self._prefix = prefix
-        self._matcher = Matcher(flat if prefix is None else [*flat, prefix], "normalized", plurals=plurals)
+        searched = flat if prefix is None else [*flat, prefix]
+        self._matcher = Matcher(searched, "normalized", plurals=plurals, apart=True)
 
     def hold(self, captions: pa.Array) -> NamesHeld:
         """Which of `captions` (strings; null holds no name) hold which names."""

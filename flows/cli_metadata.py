@@ -159,19 +159,27 @@ def _print_entry(facts: dict[str, Any]) -> None:
     if facts["left_out"]:
         print_rows("left out", facts["left_out"])
     for mode, can in facts["can_match"].items():
-        print_text(f"{mode:<11} {'can match' if can['can'] else 'can never match: ' + can['why_not']}")
+        why = f"{can['why_not']}, `{printable(can['same_as'])}`" if "same_as" in can else can["why_not"]
+        print_text(f"{mode:<11} {'can match' if can['can'] else 'can never match: ' + why}")
     if facts["alike"]:
         print_text(f"the same in normalized mode: {printable(', '.join(facts['alike']))}")
 
 
 def _print_never_matching(found: dict[str, dict[str, Any]], title: str = "can never match") -> None:
     rows = [
-        {"mode": mode, "reason": why, "entries": one["entries"], "examples": ", ".join(one["examples"])}
+        {"mode": mode, "reason": why, "entries": one["entries"], "examples": ", ".join(_examples(one))}
         for mode, reasons in found.items()
         for why, one in reasons.items()
     ]
     if rows:
         print_rows(title, rows)
+
+
+def _examples(of: dict[str, Any]) -> list[str]:
+    """The examples of a reason, each with the entry that stands for it where one does."""
+    if "same_as" not in of:
+        return list(of["examples"])
+    return [f"{entry} (as {other})" for entry, other in zip(of["examples"], of["same_as"], strict=True)]
 
 
 def _told(count: dict[str, Any]) -> str:

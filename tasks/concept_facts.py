@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from curation.alike import SAME_AS_EARLIER
 from curation.matching import normalised, unmatchable_because
 from curation.metadata_sources import SOURCES
 from curation.multilingual import unmatchable_in_language
@@ -44,26 +45,33 @@ def show_list(path: Path) -> dict[str, Any]:
 def look_up(path: Path, entry: str) -> dict[str, Any]:
     """What a list says of one entry: places, sources, values, whether a caption can match it; else why it is not there.
 
-    `alike` are the entries that are the same in normalized mode.
+    `alike` are the entries that are the same in normalized mode; the first of all stands for them, as `same_as` says.
     """
     found = read_concepts(path)
     key = normalised(entry)
-    alike = [one for one in found.entries if key and one != entry and normalised(one) == key]
+    same = [one for one in dict.fromkeys(found.entries) if key and normalised(one) == key]
+    stands = same[0] if entry in same and same[0] != entry else None
     rows = [
         {"position": position, **found.table.slice(position, 1).to_pylist()[0]}
         for position, one in enumerate(found.entries)
         if one == entry
     ]
-    whys = {mode: unmatchable_because(entry, mode) for mode in MODES}
+    whys: dict[str, dict[str, Any]] = {mode: _can(unmatchable_because(entry, mode)) for mode in MODES}
+    if stands is not None:
+        whys["normalized"] = _can(SAME_AS_EARLIER) | {"same_as": stands}
     return {
         "list": str(path),
         "identity": found.identity,
         "entry": entry,
         "found": rows,
-        "can_match": {mode: {"can": not why, "why_not": why} for mode, why in whys.items()},
-        "alike": alike[:EXAMPLES],
+        "can_match": whys,
+        "alike": [one for one in same if one != entry][:EXAMPLES],
         "left_out": _left_out_rows(path, found, entry),
     }
+
+
+def _can(why_not: str) -> dict[str, Any]:
+    return {"can": not why_not, "why_not": why_not}
 
 
 def _in_order(sources: Sequence[Sequence[str]]) -> list[str]:

@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from curation.alike import unmatchable_normalized
 from curation.collocations import NO_SPACES, WordCounter
 from curation.errors import RuleError
 from curation.matching import Mode, unmatchable_because
@@ -108,15 +109,24 @@ def build_concept_list(
 def never_matching(
     entries: list[str], because: Callable[[str, Mode], str] = unmatchable_because
 ) -> dict[str, dict[str, Any]]:
-    """Per mode and reason, how many entries no caption whatsoever can match, and the first few."""
-    found: dict[str, dict[str, Any]] = {}
-    for mode in MODES:
-        reasons = [(entry, because(entry, mode)) for entry in entries]
-        counts = Counter(why for _, why in reasons if why)
-        found[mode] = {
-            why: {"entries": count, "examples": [entry for entry, its in reasons if its == why][:EXAMPLES]}
-            for why, count in sorted(counts.items())
-        }
+    """Per mode and reason, how many entries no caption whatsoever can match, and the first few.
+
+    Where another entry stands for an entry, `same_as` has it for each example. Plurals count as entries of their own.
+    """
+    faithful = [(entry, why, None) for entry in entries if (why := because(entry, "faithful"))]
+    return {
+        "faithful": _by_reason(faithful),
+        "normalized": _by_reason(unmatchable_normalized(list(dict.fromkeys(entries)))),
+    }
+
+
+def _by_reason(rows: Sequence[tuple[str, str, str | None]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for why, count in sorted(Counter(why for _, why, _ in rows).items()):
+        some = [row for row in rows if row[1] == why][:EXAMPLES]
+        found[why] = {"entries": count, "examples": [entry for entry, _, _ in some]}
+        if some[0][2] is not None:
+            found[why]["same_as"] = [other for _, _, other in some]
     return found
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from curation.decisions import Decisions
 from curation.errors import RuleError
 from curation.matched_pairs import count_entries
-from curation.matching import Matcher
+from curation.matching import Matcher, Mode
 from curation.metadata import Concepts, build_concepts, folded_concepts, unmatchable
 from curation.multilingual import MultilingualMatcher, unmatchable_by_language
 from storage.concept_files import ConceptFile, identity_of
@@ -85,13 +85,13 @@ def match_concepts(run: Run, before: Records, rule: Rule) -> StepOutput:
     without one, or in none, is dropped (no_list_of_language).
 
     Tables: `matches` (uid, entries), `concepts` (entry, sources, synsets, maybe languages), and the entries that are
-    `left_out` of it or `unmatchable` (entry, why; by language where these are matched).
+    `left_out` of it or `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
     """
     concepts = read_concepts(run.locate(rule["metadata"]))
     decisions, matches = _match(run, before, "caption", rule)
     table = concepts.table
     if rule.get("language") is None:
-        never = unmatchable(concepts, rule["mode"])
+        never = unmatchable(concepts, rule["mode"], plurals=rule["plurals"])
     else:
         lists = read_language_lists(run.locate(rule["metadata"]))
         never = unmatchable_by_language(lists, rule["mode"])
@@ -161,11 +161,16 @@ def _columns(before: Records, caption: str, rule: Rule) -> list[str]:
     return [caption, language]
 
 
+def how_matched(mode: Mode) -> dict[str, str]:
+    """What the results of a mode depend on besides list and rule: those of faithful mode never changed."""
+    return {"alike": "first stands for all"} if mode == "normalized" else {}
+
+
 def _identity(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    metadata = run.locate(rule["metadata"])
+    metadata, how = run.locate(rule["metadata"]), how_matched(rule["mode"])
     if rule.get("language") is None:
-        return {"metadata": read_concepts(metadata).identity}
-    return {"metadata": identity_of_lists(read_language_lists(metadata))}
+        return {"metadata": read_concepts(metadata).identity, **how}
+    return {"metadata": identity_of_lists(read_language_lists(metadata)), **how}
 
 
 def _chosen(before: Records) -> str:

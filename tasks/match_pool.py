@@ -26,7 +26,7 @@ from storage.pool_captions import (
 )
 from storage.pool_matches import HELD, MatchFile, MatchParts, assemble, counts_path, entries_path, texts_hash
 from storage.records import content_hash
-from tasks.concepts import identity_of_lists, read_concepts, read_language_lists
+from tasks.concepts import how_matched, identity_of_lists, read_concepts, read_language_lists
 from tasks.progress import Progress
 
 VERSION = 1
@@ -89,6 +89,7 @@ def match_pool(
         "plurals": matching.plurals,
         "columns": asdict(matching.columns),
         "list": concepts.facts,
+        **how_matched(matching.mode),
     }
     whole = {**facts, "pool": content_hash(hashes)}
     if out.exists() and (found := _finished(out, whole)) is not None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from curation.alike import first_alike, normalised_keys
 from curation.errors import ColumnsError, RuleError
 from curation.matching import Matcher, unmatchable_because
 
@@ -163,6 +164,45 @@ def test_plain_plurals_are_found_when_asked_for(entry, caption):
 
 def test_plurals_leave_short_words_and_plurals_alone():
     assert matched(["ox", "dogs", "New York"], ["oxs dogss new yorks"], mode="normalized", plurals=True) == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("entries", "plurals", "found"),
+    [
+        (["China", "china"], False, [[0], [0], [0]]),
+        (["dog", "China", "CHINA!", "dogs"], False, [[1], [0, 1], [1, 3]]),
+        (["dog", "China", "CHINA!", "dogs"], True, [[1], [0, 1], [0, 1]]),
+        (["dogs", "china", "dog"], True, [[1], [0, 1], [0, 1]]),
+    ],
+)
+def test_what_a_list_writes_in_several_ways_is_found_once_in_normalized_mode(entries, plurals, found):
+    captions = ["in China", "a dog in CHINA", "china: two dogs"]
+    assert matched(entries, captions, mode="normalized", plurals=plurals) == found
+
+
+def test_faithful_mode_finds_every_entry_as_it_is_written():
+    assert matched(["China", "china", "China"], ["China", "china", "China china"]) == [[0, 2], [1], [0, 1, 2]]
+
+
+SEVERAL_WAYS = st.sampled_from(["dog", "Dog", "dogs", "DOGS!", "black dog", "Black  Dogs", "box", "boxe", "boxes", "-"])
+
+
+@given(
+    st.lists(SEVERAL_WAYS | AWKWARD, max_size=8),
+    st.lists(st.lists(SEVERAL_WAYS | AWKWARD, max_size=4).map(" ".join), max_size=4),
+    st.booleans(),
+)
+def test_one_entry_is_found_where_any_that_is_the_same_would_be(entries, captions, plurals):
+    """Against a search of each entry alone: what is found is the first of the same, wherever one of them is found."""
+    alone = [matched([entry], captions, mode="normalized", plurals=plurals) for entry in entries]
+    firsts = first_alike(normalised_keys(entries), plurals=plurals)
+    expected = [
+        sorted({first for first, found in zip(firsts, alone, strict=True) if found[row]})
+        for row in range(len(captions))
+    ]
+    assert matched(entries, captions, mode="normalized", plurals=plurals) == expected
+    apart = matched(entries, captions, mode="normalized", plurals=plurals, apart=True)
+    assert apart == [[i for i, found in enumerate(alone) if found[row]] for row in range(len(captions))]
 
 
 @given(st.lists(AWKWARD, max_size=5), st.lists(AWKWARD, max_size=6), st.sampled_from(["faithful", "normalized"]))

@@ -125,7 +125,8 @@ def test_with_padding_on_both_sides_it_is_version_1(entries, captions):
 def test_normalized_mode_equals_substring_search_in_normalised_text(entries, captions):
     keys = [normalised(entry) for entry in dict.fromkeys(entries)]
     found = [
-        [i for i, key in enumerate(keys) if key and padded(key) in f" {normalised(caption)} "] for caption in captions
+        [i for i, key in enumerate(keys) if key and keys.index(key) == i and padded(key) in f" {normalised(caption)} "]
+        for caption in captions
     ]
     assert matched(entries, captions, "normalized") == found
 
@@ -159,7 +160,21 @@ def test_entries_that_no_caption_can_match_are_told_by_language():
         {"language": "en", "entry": "U.S.", "why": "mark_inside_a_word"},
         {"language": "zh", "entry": "热.狗", "why": "mark_inside_a_word"},
     ]
-    assert [row["entry"] for row in unmatchable_by_language(lists, "normalized").to_pylist()] == ["\U0001f600"]
+    assert unmatchable_by_language(lists, "normalized").to_pylist() == [
+        {"language": "en", "entry": "\U0001f600", "why": "nothing_left_after_normalising", "same_as": None}
+    ]
+
+
+def test_of_the_same_entries_of_a_language_the_one_first_named_by_any_is_found():
+    lists = {"en": ["Cat", "DOG"], "fr": ["chat", "dog", "cat", "Cat", "Chat"]}
+    matcher = MultilingualMatcher(lists, "normalized")
+    captions, languages = pa.array(["a cat, a dog", "cat dog chat"]), pa.array(["en", "fr"])
+    assert matcher.entries == ("Cat", "DOG", "chat", "dog", "cat", "Chat")
+    assert matcher.match(captions, languages).to_pylist() == [[0, 1], [0, 2, 3]]
+    assert unmatchable_by_language(lists, "normalized").to_pylist() == [
+        {"language": "fr", "entry": "cat", "why": "same_as_an_earlier_entry", "same_as": "Cat"},
+        {"language": "fr", "entry": "Chat", "why": "same_as_an_earlier_entry", "same_as": "chat"},
+    ]
 
 
 def test_each_caption_is_matched_against_its_language_alone():

@@ -37,6 +37,12 @@ def test_a_name_of_two_concepts_counts_for_both_and_one_written_twice_once():
     assert found.of_concepts.tolist() == [1, 2]
 
 
+def test_names_that_are_written_alike_count_each_for_its_own_concept():
+    found = count([["crane"], ["Crane", "derrick"], ["cranes"]], ["a crane", "CRANES", "a derrick"], plurals=True)
+    assert found.of_names == ({"crane": 2}, {"Crane": 2, "derrick": 1}, {"cranes": 1})
+    assert found.of_concepts.tolist() == [2, 3, 1]
+
+
 def test_concepts_without_names_and_names_without_letters_are_never_held():
     found = count([[], ["--"], ["cat"]], ["-- cat --"])
     assert found.of_names == ({}, {"--": 0}, {"cat": 1})

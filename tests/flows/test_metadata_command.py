@@ -51,6 +51,18 @@ def test_tables_are_for_people_and_control_characters_are_shown(evenly, built, l
     assert "\x1b" not in again[1]
 
 
+def test_an_entry_that_another_stands_for_is_shown_with_it(evenly, tmp_path):
+    (tmp_path / "a.txt").write_text("China\nchina\n\x1b[31mRed\nred\x1b[31m!\nRED [31m\n")
+    status, printed, _ = evenly("metadata", "show", tmp_path / "a.txt")
+    assert status == 0
+    assert "same_as_an_earlier_entry" in printed
+    assert "china (as China)" in printed
+    assert "\x1b" not in printed
+    status, printed, _ = evenly("metadata", "show", tmp_path / "a.txt", "--entry", "china")
+    assert status == 0
+    assert "normalized  can never match: same_as_an_earlier_entry, `China`" in printed
+
+
 def test_an_entry_that_is_there_is_told_and_one_that_is_not_is_a_finding(evenly, built):
     status, printed, _ = evenly("metadata", "show", built[0], "--entry", "black dog")
     assert status == 0

@@ -170,6 +170,24 @@ def test_a_list_shows_its_sources_examples_and_what_it_left_out(places):
     assert shown["never_matching"] == built["never_matching"]
 
 
+def test_entries_that_another_stands_for_are_told_with_it(tmp_path):
+    (tmp_path / "lists.json").write_text(
+        json.dumps({"en": ["China", "china", "CHINA!"], "fr": ["China", "👍", "Chine"]})
+    )
+    shown = show_list(tmp_path / "lists.json")
+    nothing = {"entries": 1, "examples": ["👍"]}
+    same = {"entries": 2, "examples": ["china", "CHINA!"], "same_as": ["China", "China"]}
+    assert shown["never_matching"] == {
+        "faithful": {"mark_inside_a_word": {"entries": 1, "examples": ["CHINA!"]}},
+        "normalized": {"nothing_left_after_normalising": nothing, "same_as_an_earlier_entry": same},
+    }
+    by_language = {language: modes["normalized"] for language, modes in shown["never_matching_by_language"].items()}
+    assert by_language == {
+        "en": {"same_as_an_earlier_entry": same},
+        "fr": {"nothing_left_after_normalising": nothing},
+    }
+
+
 def test_a_json_of_languages_shows_how_many_each_has(places):
     shown = show_list(places / "own.json")
     assert shown["languages"] == {"en": 2, "fr": 1}
@@ -192,6 +210,12 @@ def test_an_entry_is_looked_up_with_all_that_is_known_of_it(places):
     assert found["found"][0]["position"] == 8
     assert found["found"][0]["title_views"] == 80
     assert found["alike"] == ["shih tzu"]
+    assert found["can_match"]["normalized"] == {
+        "can": False,
+        "why_not": "same_as_an_earlier_entry",
+        "same_as": "shih tzu",
+    }
+    assert look_up(out, "shih tzu")["can_match"]["normalized"] == {"can": True, "why_not": ""}
     bean = look_up(out, "Mr. Bean")
     assert bean["can_match"] == {
         "faithful": {"can": False, "why_not": "mark_inside_a_word"},

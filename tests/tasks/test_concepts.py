@@ -34,14 +34,14 @@ def lists(tmp_path):
     return tmp_path
 
 
-def matched(run: Run, metadata) -> list[list[str]]:
+def matched(run: Run, metadata, *, mode="faithful", plurals=False) -> list[list[str]]:
     """The concepts that the step finds in CAPTIONS, by way of the ledger."""
 
     def collect(_run, _before, _rule) -> StepOutput:
         decisions = Decisions.of(reason=[""] * 3).to_table(pa.array(["a", "b", "c"]))
         return StepOutput(decisions=decisions.append_column("caption", pa.array(CAPTIONS)))
 
-    rule = {"metadata": str(metadata), "mode": "faithful", "plurals": False}
+    rule = {"metadata": str(metadata), "mode": mode, "plurals": plurals}
     first = run_step.fn(run, Step(name="collect", compute=collect), (), {})
     record = run_step.fn(run, MATCH_CONCEPTS, (first,), rule)
     run_step.fn(run, COUNT_CONCEPTS, (first, record), {})
@@ -62,6 +62,21 @@ def test_equal_lists_share_their_identity_whatever_the_kind(lists):
     assert found["languages.json"].identity != identity_of(ENTRIES)
     assert found["languages.json"].table["languages"].to_pylist() == [["en", "fr"], ["en"], ["fr"]]
     assert found["a.txt"].left_out.to_pylist() == [{"entry": "dog", "why": "repeated", "place": "line 4"}]
+
+
+def test_what_is_written_in_several_ways_counts_for_one_entry_and_only_normalized_mode_has_a_new_key(lists, workspace):
+    path = lists / "several.txt"
+    path.write_text("Dog\ndog\nblack dog\nBlack Dogs\n")
+    run = Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
+    assert matched(run, path) == [["dog", "black dog"]]
+    assert matched(run, path, mode="normalized", plurals=True) == [["Dog", "black dog"]]
+    faithful, normalized = sorted(run.ledger.records("match_concepts"), key=lambda one: one.ended)
+    assert set(normalized.inputs) - set(faithful.inputs) == {"alike"}
+    assert run.ledger.table(normalized, "unmatchable").to_pylist() == [
+        {"entry": "dog", "why": "same_as_an_earlier_entry", "same_as": "Dog"},
+        {"entry": "Black Dogs", "why": "same_as_an_earlier_entry", "same_as": "black dog"},
+    ]
+    assert run.ledger.table(faithful, "unmatchable").column_names == ["entry", "why"]
 
 
 def test_wordnet_has_the_identity_that_its_file_would_have():

@@ -110,8 +110,18 @@ def test_entries_that_can_never_match_are_told_by_language(tmp_path):
     ]
 
 
-def test_detection_and_matching_are_replayed_for_each_pair(tmp_path):
-    run, records = run_steps(tmp_path, [*pool()[::6], "a dog beside a 猫 in the garden", "123", "eine rote Blume"])
+SEVERAL_WAYS = {"en": ["a dog", "DOG", "Fox", "fox", "cat"], "zh": ["dog", "DOG", "猫", "Dog"]}
+NORMALIZED = RULES | {"match_concepts": RULES["match_concepts"] | {"mode": "normalized"}}
+NEVER = {"mark_inside_a_word (en)": 1, "mark_inside_a_word (zh)": 1}
+STOOD_FOR = {"same_as_an_earlier_entry (en)": 1, "same_as_an_earlier_entry (zh)": 2}
+
+
+@pytest.mark.parametrize(
+    ("rules", "lists", "never"), [(RULES, LISTS, NEVER), (NORMALIZED, SEVERAL_WAYS, STOOD_FOR)], ids=["as is", "alike"]
+)
+def test_detection_and_matching_are_replayed_for_each_pair(tmp_path, rules, lists, never):
+    captions = [*pool()[::6], "a dog beside a 猫 in the garden", "草地上有一只黑色的dog 猫", "123", "eine rote Blume"]
+    run, records = run_steps(tmp_path, captions, rules=rules, lists=lists)
     wide = wide_table(run.ledger, list(records.values()))
     steps = [{"name": name, "key": record.key} for name, record in records.items()]
     manifest = {"build": "x-1", "recipe_name": "x", "steps": steps}
@@ -122,10 +132,7 @@ def test_detection_and_matching_are_replayed_for_each_pair(tmp_path):
         replays = {sight.step: (sight.replay.label, sight.replay.agrees) for sight in pair.steps}
         labels |= {replays[step] for step in ("check_texts", "match_concepts") if step in replays}
     assert labels == {("recomputed", True)}
-    assert read_card(PublishedBuild(run.workspace, manifest)).unmatchable == {
-        "mark_inside_a_word (en)": 1,
-        "mark_inside_a_word (zh)": 1,
-    }
+    assert read_card(PublishedBuild(run.workspace, manifest)).unmatchable == never
 
 
 def test_a_changed_pool_gives_what_a_run_from_scratch_gives(tmp_path):
