@@ -67,12 +67,14 @@ def content_hash_of(
     seed: int,
     limit: int | None,
     encoder: Mapping[str, Any] | None = None,
+    split: Mapping[str, str] | None = None,
     forget: Sequence[str] = (),
 ) -> str:
     """SHA-256, in hex, of all that makes a build what it is.
 
     `records` are the steps in order and `wide` is the sample table made from them; `recipe` comes without paths,
-    endpoints and schedules; `forget` holds keyed hashes in any order. Of each step enter name, version, rule, model,
+    endpoints and schedules; `split` enters by the hash of its rows, where there is one, and `forget` holds keyed
+    hashes in any order. Of each step enter name, version, rule, model,
     seed, counts, reasons and the content of its child tables; its decisions enter through the sample table.
     """
     steps = [
@@ -100,6 +102,7 @@ def content_hash_of(
             "encoder": encoder,
             "steps": steps,
             "samples": content_table_hash(wide),
+            **({} if split is None else {"split": split["sha256"]}),
         }
     )
 

@@ -167,6 +167,7 @@ def _check_content(build: PublishedBuild, wide: pa.Table) -> Iterator[Finding]:
         seed=manifest["seed"],
         limit=manifest["limit"],
         encoder=manifest["encoder"],
+        split=manifest.get("split"),
         forget=manifest.get("forget", ()),
     )
     if made != manifest["content_hash"]:

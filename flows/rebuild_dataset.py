@@ -10,6 +10,7 @@ from flows.recipe_files import read_listing
 from flows.recipe_steps import content_of, steps_of
 from storage.ledger import StepRecord
 from tasks.features import extract_features
+from tasks.given_split import describe_split
 from tasks.publish import publish_build
 from tasks.run import Run
 from tasks.step import check_ready, run_step
@@ -59,6 +60,7 @@ def build_by(run: Run, recipe: Recipe, *, limit: int | None = None, promote: boo
     records: tuple[StepRecord, ...] = ()
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
+    split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
     for step, rule in steps:
         records = (*records, run_step(run, step, records, rule))
     manifest = publish_build(
@@ -68,6 +70,7 @@ def build_by(run: Run, recipe: Recipe, *, limit: int | None = None, promote: boo
         recipe=content_of(recipe),
         limit=limit,
         max_change=recipe.guard.max_change if promote else None,
+        split=split,
     )
     extract_features(run, manifest)
     return str(manifest["build"])

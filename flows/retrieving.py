@@ -27,6 +27,7 @@ from storage.errors import NotFoundError
 from storage.ledger import Ledger, StepRecord
 from storage.records import replacing
 from storage.workspace import Workspace
+from tasks.given_split import split_of_build
 from tasks.retrieve_support import RANKINGS
 from tasks.support_arrays import support_arrays
 
@@ -90,7 +91,9 @@ def retrieve_list(
     beside = beside_of(build=build, pairs=Pairs(), pool=None, caption="", root=root)
     workspace, manifest = open_build(str(beside.build), root=root)
     ledger = Ledger(workspace)
-    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), beside.split)
+    run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
+    given = beside.split or split_of_build(run, manifest)
+    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
     rule = {
         "names": {name: list(names) for name, names in found.names.items()},
         "templates": list(retrieving.templates),
@@ -122,7 +125,8 @@ def _judged_lists(
 ) -> tuple[str | None, list[dict[str, Any]]]:
     """The split file of `classes`, and with theirs all lists whose val and test pictures may not be chosen.
 
-    Without a file of its own the list has those of the build's evaluations; its newest one's counts, else the newest.
+    `split` is the file of the recipe or of the build. Without one the list has those of the build's evaluations; its
+    newest one's counts, else the newest.
     """
     records = [one for one in ledger.records("evaluate_adapters") if one.rule["build"] == build]
     records.sort(key=lambda one: (tuple(one.rule["classes"]) == classes, one.ended))

@@ -36,17 +36,24 @@ RECORDED = (
 
 @task(task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
 def publish_build(
-    run: Run, records: Records, *, name: str, recipe: Mapping[str, Any], limit: int | None, max_change: float | None
+    run: Run,
+    records: Records,
+    *,
+    name: str,
+    recipe: Mapping[str, Any],
+    limit: int | None,
+    max_change: float | None,
+    split: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Make the build of `records` visible; its manifest. A build of this content that exists already stays as it is.
 
     `latest` moves to it, unless it was limited, or its share of kept pairs differs from the last by over `max_change`;
-    with None it stays.
+    with None it stays. `split` is what `tasks.given_split` says of the recipe's split file.
     """
     wide = wide_table(run.ledger, records)
     encoder = {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": encoder_identity(run)}
     content = content_hash_of(
-        run.ledger, records, wide, recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, forget=()
+        run.ledger, records, wide, recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split, forget=()
     )
     builds = Builds(run.workspace)
     build = f"{name}-{content[:12]}"
@@ -62,6 +69,7 @@ def publish_build(
             "steps": [{field: getattr(record, field) for field in RECORDED} for record in records],
             "samples": _write_samples(run, name, wide, records),
             "encoder": encoder,
+            "split": split,
             "forget": [],
             "code": code_version(),
         }

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ from features.unit_rows import cosine_scores, to_unit_rows
 from storage.builds import Builds
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
-from storage.split_files import read_split
-from storage.tables import table_hash
 from tasks.encoders import encoder_of, text_rows
+from tasks.given_split import split_hash
 from tasks.labelled_rows import Strings, check_encoder, kept_with_groups, labelled_pairs
 from tasks.references import read_references, references_hash
 from tasks.run import Run
@@ -245,7 +243,7 @@ def _output(rule: Rule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[
 def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
     inputs = {"build": str(Builds(run.workspace).read(rule["build"])["content_hash"])}
     for path in sorted({judged["split"] for judged in rule["lists"] if judged["split"]}):
-        inputs[f"split {path}"] = table_hash(read_split(Path(run.locate(path))).rows)
+        inputs[f"split {path}"] = split_hash(run, path)
     return inputs | {f"evaluation set {where}": references_hash(run, where) for where in rule["against"]}
 
 
