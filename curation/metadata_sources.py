@@ -25,7 +25,9 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 
 _WHITE = "".join(one for one in map(chr, range(0x3001)) if one.isspace())  # what str.strip() takes away
 _METACLIP = {"min_unigram_count": 100, "top_unigram_share": 1.0, "title_min_views": 70, "top_title_share": 1.0}
+_METACLIP |= {"pmi_above_least": False}
 _METACLIP_2 = {"min_unigram_count": 1, "top_unigram_share": 0.1, "title_min_views": 0, "top_title_share": 0.76}
+_METACLIP_2 |= {"pmi_above_least": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,8 @@ class MetadataRule:
     """What a concept list may hold. Shares are of the distinct words or titles of their source.
 
     lemmas: `all` of a synset, or the `first`, as MetaCLIP v1 reads it off the synset's id: in lower case and up to its
-    first full stop. numbers: "0" to "99" come first. max_entries: where the list ends, whatever is still offered.
+    first full stop. pmi_above_least: a pair at `min_pmi` itself stays out. numbers: "0" to "99" come first.
+    max_entries: where the list ends, whatever is still offered.
     """
 
     numbers: bool = True
@@ -42,6 +45,7 @@ class MetadataRule:
     top_unigram_share: float = 1.0
     unigram_cap: int = 251_465
     min_pmi: float = 30.0
+    pmi_above_least: bool = False
     min_bigram_count: int = 1
     bigram_cap: int = 100_646
     title_min_views: int = 70
@@ -112,7 +116,8 @@ def offer_bigrams(
     pairs = _summed(pairs, "count")
     pairs = pairs.append_column("pmi", pair_pmi(pairs, _summed(words, "count"), total))
     enough = pc.greater_equal(pairs["count"], rule.min_bigram_count)
-    limits = _Limits(least=rule.min_pmi, below="below_min_pmi", cap=rule.bigram_cap, missing="no_unigram_count")
+    least = math.nextafter(rule.min_pmi, math.inf) if rule.pmi_above_least else rule.min_pmi
+    limits = _Limits(least=least, below="below_min_pmi", cap=rule.bigram_cap, missing="no_unigram_count")
     offer = _ranked("bigram", pairs.filter(enough), "pmi", limits)
     rare = _with_reason(pairs.filter(pc.invert(enough)).sort_by("entry"), "below_min_count")
     left_out = pa.concat_tables([rare, offer.left_out])

@@ -53,6 +53,12 @@ def build(
     max_characters: Annotated[int, typer.Option(help="Of one entry.")] = 256,
     as_json: AsJson = False,
     *,
+    pmi_above_least: Annotated[
+        bool | None,
+        typer.Option(
+            "--pmi-above-least/--pmi-at-least", help="Whether a pair at --min-pmi stays out. Default: outside English."
+        ),
+    ] = None,
     numbers: Annotated[bool, typer.Option(help="Begin with 0 to 99.")] = True,
     force: Annotated[bool, typer.Option(help="Overwrite a list that is there.")] = False,
 ) -> None:
@@ -82,6 +88,7 @@ def build(
         top_unigram_share=top_unigram_share,
         unigram_cap=unigram_cap,
         min_pmi=min_pmi,
+        pmi_above_least=pmi_above_least,
         min_bigram_count=min_bigram_count,
         bigram_cap=bigram_cap,
         title_min_views=title_min_views,

@@ -108,6 +108,17 @@ def test_titles_without_views_stand_by_their_text_below_no_threshold():
     assert gone(offer) == {"c": "beyond_cap"}
 
 
+def test_a_pair_at_the_least_pmi_itself_stays_for_metaclip_and_goes_for_metaclip_2():
+    kept = {}
+    for language in ("en", "fr"):
+        rule = MetadataRule.of_language(language, min_pmi=6.022367813028454)
+        offer = offer_bigrams(PAIRS, WORDS, 1040, rule)
+        kept[language] = offer.entries["entry"].to_pylist()
+    assert kept == {"en": ["new york", "city new", "york city"], "fr": ["new york"]}
+    assert gone(offer)["york city"] == "below_min_pmi"
+    assert not MetadataRule.of_language("fr", pmi_above_least=False).pmi_above_least
+
+
 def test_thresholds_follow_the_paper_of_the_language():
     english, french = MetadataRule.of_language("en", max_entries=None), MetadataRule.of_language("fr", min_pmi=20.0)
     assert (english.min_unigram_count, english.top_unigram_share, english.title_min_views) == (100, 1.0, 70)

@@ -36,6 +36,9 @@ def test_thresholds_are_those_of_the_language_and_can_be_set(evenly, lemmas, tmp
     wanted = {"min_pmi": 5, "top_unigram_share": 0.5, "top_title_share": 0.76, "lemmas": "first", "title_cap": 9}
     assert wanted.items() <= rule.items()
     assert rule["numbers"]
+    assert rule["pmi_above_least"]
+    again = json.loads(evenly("metadata", "build", *place, "--pmi-at-least", "--force")[1])["rule"]
+    assert not again["pmi_above_least"]
 
 
 def test_tables_are_for_people_and_control_characters_are_shown(evenly, built, lemmas):
