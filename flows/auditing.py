@@ -7,10 +7,12 @@ from adapters.methods.vcd import Aggregate
 from flows.audit_descriptions import audit_descriptions
 from flows.cli_errors import UsageError
 from flows.description_versions import Version, find_version
+from flows.opening import build_run
 from flows.outcome import open_build
 from flows.recipe import read_recipe
 from storage.errors import NotFoundError
 from storage.ledger import Ledger
+from tasks.given_split import split_of_build
 
 DESCRIBING = ("description", "prompts", "questions", "analogies", "attributes")
 """Methods whose texts say what a class looks like; those of others are names, denials or other classes' texts."""
@@ -32,6 +34,7 @@ def audit_latest(
         build_name = build
         targets = [(find_version(what, root=root), {"aggregate": chosen or DEFAULT_AGGREGATE, "split": None})]
     workspace, manifest = open_build(build_name, root=root)
+    split = split_of_build(build_run(manifest["build"], root=str(workspace.root), quiet=True), manifest)
     about = {"build": manifest["build"], "draws": draws, "neighbours": 3, "most": 5}
     rules = [
         {
@@ -41,6 +44,7 @@ def audit_latest(
             "classes": list(version.class_list.classes),
             "describe": version.record.key,
             "method": method,
+            "split": more["split"] or split,
         }
         for version, more in targets
         for method in _methods(version, methods)

@@ -10,6 +10,8 @@ from flows.recipe import Source
 from flows.recipe_classes import LanguageModel, Pairs
 from storage.builds import Builds
 from tasks.class_texts import SYNONYMS
+from tasks.describe import METHODS_ABOUT_PAIRS
+from tasks.given_split import split_of_build
 from tasks.run import EncoderChoice, Run
 
 
@@ -28,7 +30,7 @@ class Beside:
     """What a description may draw on beside the class list: a build, or a pool of captions.
 
     `build` gives the encoder and the pictures that tell which pairs of classes are taken for each other, in the parts
-    of the file `split`, and the captions in which names are counted; `pool` other captions than those.
+    of the file `split`, else of the build's own, and the captions in which names are counted; `pool` other captions.
     """
 
     build: str | None = None
@@ -54,7 +56,10 @@ def describing(
         run, build = workspace_run(root, quiet=quiet, encoder=encoder), None
     else:
         run = build_run(beside.build, root=root, quiet=quiet)
-        build = str(Builds(run.workspace).read(beside.build)["build"])
+        manifest = Builds(run.workspace).read(beside.build)
+        build = str(manifest["build"])
+        if beside.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule["methods"]):
+            beside = replace(beside, split=split_of_build(run, manifest))
     if beside.pool is not None:
         run = replace(run, sources=(pool_of(run, beside.pool),))
     counts = {*SYNONYMS} & {*rule["methods"]} and (build is not None or beside.pool is not None)

@@ -7,9 +7,12 @@ import yaml
 
 from audit.verify import verify_build
 from demo.pictures import draw_picture, list_codes
+from flows.describing import Beside, describing
+from flows.recipe_classes import LanguageModel
 from storage.builds import Builds
 from storage.samples import Samples
 from storage.web import read_images
+from tasks.run import EncoderChoice
 from tests.storage.held_pool import write_files
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -92,6 +95,14 @@ def test_pictures_of_the_test_part_are_never_chosen_by_id_alias_or_recipe(
         status, found = retrieve(build)
         assert status == 0, found
         assert (found["excluded"], found["kept"]) == ({"test_picture": N // 2}, N // 2)
+
+
+def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace, split):
+    build = rebuild(split)["build"]
+    facts = {"name": "things", "text": "dog\ncat\n", "llm": LanguageModel(), "encoder": EncoderChoice(), "quiet": True}
+    for methods, wanted in ((["differential"], str(split)), (["description"], None)):
+        found = describing(**facts, methods=methods, beside=Beside(build=build), root=workspace.root)
+        assert (None if found.pairs is None else found.pairs["split"]) == wanted
 
 
 def test_a_split_that_changed_or_is_gone_is_an_error_until_a_rebuild_takes_it_up(rebuild, retrieve, split):
