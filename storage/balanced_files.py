@@ -1,6 +1,5 @@
 """What balancing decided of each row of a pool, as one Parquet file with the rule and its results."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.errors import DamagedError, InputError
-from storage.pool_matches import stamped_writer
+from storage.errors import DamagedError
 from storage.records import canonical_json, replacing
+from storage.stamped_files import read_stamp, stamped_writer
 from storage.tables import first_line
 
 SCHEMA = 1
@@ -38,16 +37,7 @@ class BalancedFile:
     @classmethod
     def at(cls, path: Path) -> "BalancedFile":
         """Open `path`. Raises InputError where it is no such file."""
-        if not path.is_file():
-            raise InputError(f"`out` must be a file to explain; got `{path}`. Run `evenly balance` first.")
-        try:
-            found = json.loads((pq.read_metadata(path).metadata or {}).get(_KEY, b"null"))
-        except (OSError, ValueError) as error:  # pyarrow's errors are among them
-            raise InputError(
-                f"`out` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."
-            ) from None
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-            raise InputError(f"`out` must be what `evenly balance` wrote; got another file at `{path}`. Mend it.")
+        found = read_stamp(path, _KEY, SCHEMA, field="out", command="evenly balance")
         return cls(path=path, facts=found)
 
     def groups(self) -> Iterator[pa.Table]:

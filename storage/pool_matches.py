@@ -5,7 +5,6 @@ Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with 
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.errors import DamagedError, InputError
+from storage.errors import DamagedError
 from storage.match_counts import COUNTS, MatchCounts, counts_hash, summed_counts
 from storage.records import canonical_json, replacing, sync_folder
+from storage.stamped_files import read_stamp, stamped_writer
 from storage.tables import first_line
 
 SCHEMA = 1
@@ -41,27 +41,6 @@ _DICTIONARIES = ["file", "language", "reason"]
 _REPEATED = pa.dictionary(pa.int32(), pa.string())
 HELD = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
 """MATCHES on the way: words that repeat are held once."""
-_UNPACKED = {"uid", "entries.list.element"}
-_ENCODINGS = {"uid": "DELTA_LENGTH_BYTE_ARRAY", "row": "DELTA_BINARY_PACKED"}
-
-
-def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> pq.ParquetWriter:  # noqa: ANN401 - a file
-    """A writer of Parquet that costs little time: dictionaries only where values repeat, no statistics.
-
-    Uids and entries are not compressed: that would take longer than all the rest, for a third of the bytes.
-    """
-    paths = {f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema}
-    packed = paths - _UNPACKED
-    return pq.ParquetWriter(
-        stream,
-        schema,
-        compression=dict.fromkeys(paths, "none") | dict.fromkeys(packed, "zstd"),
-        compression_level=dict.fromkeys(packed, 1),
-        use_dictionary=dictionaries,
-        column_encoding={name: kind for name, kind in _ENCODINGS.items() if name.split(".")[0] in schema.names},
-        write_statistics=False,
-        store_schema=False,
-    )
 
 
 class MatchParts:
@@ -135,17 +114,7 @@ class MatchFile:
     @classmethod
     def at(cls, path: Path) -> "MatchFile":
         """Open `path`. Raises InputError where it is no such file."""
-        if not path.is_file():
-            raise InputError(f"`matches` must be a file; got `{path}`. Correct the path, or run `evenly match`.")
-        try:
-            metadata = pq.read_metadata(path)
-            found = json.loads((metadata.metadata or {}).get(KEY, b"null"))
-        except (OSError, ValueError) as error:  # pyarrow's errors are among them
-            raise InputError(
-                f"`matches` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."
-            ) from None
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-            raise InputError(f"`matches` must be what `evenly match` wrote; got another file at `{path}`. Match again.")
+        found = read_stamp(path, KEY, SCHEMA, field="matches", command="evenly match")
         return cls(path=path, facts=found)
 
     @cached_property
