@@ -13,6 +13,7 @@ from storage.workspace import Workspace
 
 EXAMPLES = 10
 NOT_IN_POOL = "not_in_pool"
+_OF_A_BUILD = ("recipe", "seed", "limit", "encoder", "split", "forget")
 # What makes a kept pair read differently: column -> steps that may give it, the last first.
 CHANGING = {"image": ("image_id", ("download",)), "caption": ("caption", ("recaption", "collect"))}
 
@@ -43,7 +44,14 @@ def diff_builds(
         left=left,
         changed=changed,
         steps=causes.steps(),
+        differs=[name for name in _OF_A_BUILD if _content(a, name) != _content(b, name)],
     )
+
+
+def _content(manifest: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - any JSON value
+    """What a manifest says under a name, but for the path of its split."""
+    value = manifest.get(name)
+    return value["sha256"] if name == "split" and value else value
 
 
 def _joined_fates(before: PublishedBuild, after: PublishedBuild) -> pa.Table:

@@ -28,7 +28,8 @@ class Difference:
     """From build `before` to build `after`.
 
     `steps` has a row per step: kept before and after, and what differs in version, rule, model, seed or data. Pairs in
-    both builds are `unchanged`, or counted under each of `changed` that holds for them.
+    both builds are `unchanged`, or counted under each of `changed` that holds for them. `differs` names what of the
+    builds themselves differs: recipe, seed, limit, encoder, split, forget.
     """
 
     before: str
@@ -40,6 +41,7 @@ class Difference:
     left: Sequence[Change]
     changed: Sequence[Change]
     steps: Sequence[Mapping[str, Any]]
+    differs: Sequence[str] = ()
 
     @property
     def causes(self) -> dict[str, int]:
@@ -69,6 +71,8 @@ class Difference:
         yield f"{'unchanged'} {self.unchanged:,}"
         if self.causes:
             yield "by cause   " + ", ".join(f"{name} {count:,}" for name, count in self.causes.items())
+        if self.differs:
+            yield "differs in " + ", ".join(self.differs)
         yield ""
         yield f"{'step':<24}{'kept before':>12}{'after':>12}  differs"
         for step in self.steps:

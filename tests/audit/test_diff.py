@@ -20,6 +20,22 @@ def test_a_build_does_not_differ_from_itself(published):
     difference = diff_builds(workspace, manifest, manifest)
     assert (difference.entered, difference.left, difference.changed) == ([], [], [])
     assert difference.unchanged == difference.kept_before == difference.kept_after == len(kept(*published))
+    assert difference.differs == []
+
+
+@pytest.mark.parametrize(
+    ("split", "differs"),
+    [
+        ({"path": "split.csv", "sha256": "a"}, ["seed", "split"]),
+        ({"path": "elsewhere.csv", "sha256": "b"}, ["seed"]),
+    ],
+)
+def test_what_no_step_holds_is_named(published, split, differs):
+    workspace, manifest = published
+    one = manifest | {"split": {"path": "split.csv", "sha256": "b"}}
+    difference = diff_builds(workspace, one, manifest | {"split": split, "seed": 9})
+    assert difference.differs == differs
+    assert f"differs in {', '.join(differs)}" in difference.to_text()
 
 
 @pytest.mark.parametrize(
