@@ -108,15 +108,12 @@ class Ledger:
     def find(self, key: str) -> StepRecord | None:
         """The finished run with this key, or None; one whose tables are not all there is no finished run."""
         path = self._record_path(key)
-        if not path.exists():
-            return None
-        record = StepRecord.from_json(read_record(path))
-        return record if all(self._path(record, name).exists() for name in record.hashes) else None
+        return self._finished(path) if path.exists() else None
 
-    def records(self, name: str) -> list[StepRecord]:
-        """All finished runs of a step, in no order that means anything."""
-        found = (StepRecord.from_json(read_record(path)) for path in sorted(self.workspace.steps.glob("*.json")))
-        return [record for record in found if record.name == name]
+    def records(self, name: str | None = None) -> list[StepRecord]:
+        """All finished runs, or those of one step, in no order that means anything."""
+        found = (self._finished(path) for path in sorted(self.workspace.steps.glob("*.json")))
+        return [record for record in found if record is not None and name in (None, record.name)]
 
     def commit(
         self,
@@ -203,6 +200,11 @@ class Ledger:
         if missing:
             raise KeyError(f"no step before gave the columns {missing}")
         return pa.table({name: found[name] for name in ["uid", *wanted]})
+
+    def _finished(self, path: Path) -> StepRecord | None:
+        """The record at `path`, unless a table of its is gone, or was written in another FORMAT."""
+        record = StepRecord.from_json(read_record(path))
+        return record if all(self._path(record, name).exists() for name in record.hashes) else None
 
     def _store(self, step: str, name: str, table: pa.Table) -> tuple[str, str]:
         """Write a table unless it is there; its name and hash."""

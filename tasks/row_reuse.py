@@ -34,9 +34,11 @@ def find_reusable(
     ledger: Ledger, spec: StepSpec, before: Sequence[StepRecord], reads: Sequence[str]
 ) -> Reusable | None:
     """The newest run of the same step by the same rule after the same steps, with at least one row in common."""
-    rows = None
-    for record in sorted(ledger.records(spec.name), key=lambda found: found.ended, reverse=True):
-        earlier = _before(ledger, record, spec, before)
+    rows, held = None, ledger.records()
+    outputs = {(record.name, record.output_hash): record for record in held}
+    runs = [record for record in held if record.name == spec.name]
+    for record in sorted(runs, key=lambda found: found.ended, reverse=True):
+        earlier = _before(record, spec, before, outputs)
         if earlier is None:
             continue
         rows = ledger.alive(before, reads) if rows is None else rows
@@ -63,22 +65,20 @@ def joined(ledger: Ledger, reusable: Reusable, fresh: StepOutput | None) -> Step
 
 
 def _before(
-    ledger: Ledger, record: StepRecord, spec: StepSpec, before: Sequence[StepRecord]
+    record: StepRecord, spec: StepSpec, before: Sequence[StepRecord], outputs: Mapping[tuple[str, str], StepRecord]
 ) -> list[StepRecord] | None:
-    """The records that `record` came after, in order; None where it is no run of `spec` but for the rows."""
+    """The records that `record` came after, in order; None where it is no run of `spec` but for the rows.
+
+    outputs: a run of each step and output; equal hashes are equal tables, so any will do.
+    """
     fields = ("name", "version", "rule", "model", "seed")
     steps = {one.name for one in before}
     if any(getattr(record, name) != getattr(spec, name) for name in fields) or set(record.inputs) != set(spec.inputs):
         return None
     if any(record.inputs[name] != value for name, value in spec.inputs.items() if name not in steps):
         return None
-    found = [_with_output(ledger, one.name, record.inputs) for one in before]
+    found = [outputs.get((one.name, record.inputs[one.name])) for one in before]
     return None if None in found else [one for one in found if one is not None]
-
-
-def _with_output(ledger: Ledger, name: str, inputs: Mapping[str, str]) -> StepRecord | None:
-    """Any run of the step with that output: equal hashes are equal tables."""
-    return next((record for record in ledger.records(name) if record.output_hash == inputs[name]), None)
 
 
 def _same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.BooleanArray:

@@ -55,8 +55,10 @@ def test_a_step_whose_table_was_lost_is_run_again(workspace):
     ledger = Ledger(workspace)
     for _ in range(2):
         assert ledger.find(spec().key) is None
+        assert ledger.records("step") == []
         record = ledger.commit(spec(), StepOutput(decisions=decisions()), uids=pa.array(UIDS), started=NOW)
         assert ledger.find(spec().key) == record
+        assert ledger.records("step") == ledger.records() == [record]
         (file,) = (workspace.ledger / "step").iterdir()
         file.unlink()
 

@@ -78,6 +78,15 @@ def test_where_rows_only_leave_nothing_is_computed(tmp_path):
     assert texts.work == matches.work == {"computed": 0, "reused": 2}
 
 
+@pytest.mark.parametrize("lost", ["collect", "check_texts"])
+def test_a_run_whose_tables_are_gone_is_passed_over(tmp_path, lost):
+    run_steps(tmp_path / "w", [(1, "a dog"), (2, "a cat")])
+    for file in (tmp_path / "w" / "ledger" / lost).iterdir():
+        file.unlink()
+    _, texts, _ = run_steps(tmp_path / "w", [(1, "a dog"), (3, "a cat")])
+    assert texts.work == {}
+
+
 @pytest.mark.parametrize(
     "change",
     [
