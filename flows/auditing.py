@@ -34,7 +34,9 @@ def audit_latest(
         build_name = build
         targets = [(find_version(what, root=root), {"aggregate": chosen or DEFAULT_AGGREGATE, "split": None})]
     workspace, manifest = open_build(build_name, root=root)
-    split = split_of_build(build_run(manifest["build"], root=str(workspace.root), quiet=True), manifest)
+    split = None
+    if any(more["split"] is None for _, more in targets):
+        split = split_of_build(build_run(manifest["build"], root=str(workspace.root), quiet=True), manifest)
     about = {"build": manifest["build"], "draws": draws, "neighbours": 3, "most": 5}
     rules = [
         {

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from storage.code_version import code_version
 from storage.errors import ConservationError
 from storage.recent_tables import RecentTables
-from storage.records import content_hash, create_record, read_record
+from storage.records import content_hash, create_record, read_record, replace_record
 from storage.tables import read_schema, read_table, table_hash, write_table
 from storage.workspace import Workspace
 
@@ -137,8 +137,7 @@ class Ledger:
             _check_covers(spec.name, output.decisions, uids)
         counts, reasons = _count(spec.name, judged)
         with ThreadPoolExecutor() as pool:
-            stored = pool.map(partial(self._store, spec.name), *zip(*sorted(tables.items()), strict=True))
-            hashes = dict(stored)
+            hashes = dict(zip(tables, pool.map(partial(self._store, spec.name), tables, tables.values()), strict=True))
         for name, table in tables.items():
             self._recent.add(self._table_path(spec.name, name, hashes[name]), table)
         record = StepRecord(
@@ -157,8 +156,10 @@ class Ledger:
             flow_run_id=flow_run_id,
             work=work or {},
         )
-        create_record(self._record_path(spec.key), asdict(record))
-        return StepRecord.from_json(read_record(self._record_path(spec.key)))
+        path = self._record_path(spec.key)
+        if not create_record(path, asdict(record)) and self._finished(path) is None:
+            replace_record(path, asdict(record))
+        return StepRecord.from_json(read_record(path))
 
     def decisions(
         self, record: StepRecord, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -206,13 +207,13 @@ class Ledger:
         record = StepRecord.from_json(read_record(path))
         return record if all(self._path(record, name).exists() for name in record.hashes) else None
 
-    def _store(self, step: str, name: str, table: pa.Table) -> tuple[str, str]:
-        """Write a table unless it is there; its name and hash."""
+    def _store(self, step: str, name: str, table: pa.Table) -> str:
+        """Write a table unless it is there; its hash."""
         digest = table_hash(table)
         path = self._table_path(step, name, digest)
         if not path.exists():
             write_table(path, table)
-        return name, digest
+        return digest
 
     def _record_path(self, key: str) -> Path:
         return self.workspace.steps / f"{key}.json"

@@ -68,7 +68,9 @@ def _readable(path: Path) -> Iterator[None]:
             f"table `{path}` must exist; it does not. Run the rebuild again: it makes what is missing."
         ) from None
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DamagedError(f"table `{path}` must be readable; {first_line(error)}") from error
+        raise DamagedError(
+            f"table `{path}` must be readable; {first_line(error)}. Remove the file and run the rebuild again."
+        ) from error
 
 
 def _without_remnants(table: pa.Table) -> pa.Table:

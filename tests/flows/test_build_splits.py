@@ -1,12 +1,14 @@
 """A build keeps what its recipe says of a split, and `evenly retrieve` by the build's id alone holds to it."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from audit.verify import verify_build
 from demo.pictures import draw_picture, list_codes
+from flows import auditing
 from flows.describing import Beside, describing
 from flows.recipe_classes import LanguageModel
 from storage.builds import Builds
@@ -103,6 +105,18 @@ def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace
     for methods, wanted in ((["differential"], str(split)), (["description"], None)):
         found = describing(**facts, methods=methods, beside=Beside(build=build), root=workspace.root)
         assert (None if found.pairs is None else found.pairs["split"]) == wanted
+
+
+def test_descriptions_are_audited_by_the_split_of_the_build(rebuild, workspace, split, monkeypatch):
+    build = rebuild(split)["build"]
+    described = SimpleNamespace(key="", rule={"methods": ["description"]})
+    version = SimpleNamespace(class_list=SimpleNamespace(name="things", classes=NOUNS), record=described)
+    asked = []
+    monkeypatch.setattr(auditing, "find_version", lambda *_, **__: version)
+    monkeypatch.setattr(auditing, "audit_descriptions", lambda **given: asked.extend(given["rules"]) or [])
+    chosen = {"methods": None, "aggregate": None, "draws": 1, "root": workspace.root}
+    auditing.audit_latest("things.txt", build=build, **chosen)
+    assert [rule["split"] for rule in asked] == [str(split)]
 
 
 def test_a_split_that_changed_or_is_gone_is_an_error_until_a_rebuild_takes_it_up(rebuild, retrieve, split):

@@ -53,10 +53,12 @@ def test_a_table_that_runs_of_a_step_share_is_stored_once(workspace):
 
 def test_a_step_whose_table_was_lost_is_run_again(workspace):
     ledger = Ledger(workspace)
-    for _ in range(2):
+    for number in range(3):
         assert ledger.find(spec().key) is None
         assert ledger.records("step") == []
-        record = ledger.commit(spec(), StepOutput(decisions=decisions()), uids=pa.array(UIDS), started=NOW)
+        found = decisions(value=pa.array([number // 2] * 4, pa.float64()))
+        record = ledger.commit(spec(), StepOutput(decisions=found), uids=pa.array(UIDS), started=NOW)
+        assert ledger.decisions(record).equals(found)
         assert ledger.find(spec().key) == record
         assert ledger.records("step") == ledger.records() == [record]
         (file,) = (workspace.ledger / "step").iterdir()
