@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from storage.ledger import Ledger, StepRecord
 from storage.records import content_hash
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 
 # Column -> why it is no part of the content, in the sample table and in child tables alike.
 LEFT_OUT: Mapping[str, str] = {

@@ -20,7 +20,7 @@ from storage.errors import StorageError
 from storage.ledger import Ledger, StepRecord, StepSpec
 from storage.records import content_hash
 from storage.samples import Samples, wide_table
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 from storage.workspace import Workspace
 
 IMAGES_SAMPLED = 100

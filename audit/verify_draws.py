@@ -9,7 +9,7 @@ from audit.balance_inputs import REASONS, read_inputs
 from audit.findings import Finding
 from audit.published import PublishedBuild
 from storage.ledger import StepRecord
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 
 
 def check_draws(build: PublishedBuild) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from audit.published import PublishedBuild
 from curation.draws import draw
 from curation.mixing import STEP, Mixed, SourceRule, mix_sources
 from storage.ledger import Ledger, StepRecord
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 
 
 def check_mix(build: PublishedBuild) -> Iterator[Finding]:

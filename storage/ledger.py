@@ -21,7 +21,8 @@ from storage.code_version import code_version
 from storage.errors import ConservationError
 from storage.recent_tables import RecentTables
 from storage.records import content_hash, create_record, read_record, replace_record
-from storage.tables import read_schema, read_table, table_hash, write_table
+from storage.table_hash import table_hash
+from storage.tables import read_schema, read_table, write_table
 from storage.workspace import Workspace
 
 FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again

@@ -17,7 +17,7 @@ from storage.builds import Builds
 from storage.ledger import StepOutput
 from storage.records import content_hash
 from storage.split_files import read_split
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 from tasks.encoders import encoder_of, second_identity
 from tasks.evaluation_tables import further_tables
 from tasks.labelled_rows import LabelledRows, labelled_rows, needs_second

@@ -15,7 +15,7 @@ from storage.errors import NotFoundError
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput, StepRecord
 from storage.split_files import read_split
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 from tasks.class_texts import filled_templates, single
 from tasks.encoders import encoder_of
 from tasks.labelled_rows import check_encoder, labelled_pairs

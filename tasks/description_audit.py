@@ -30,7 +30,7 @@ from storage.builds import Builds
 from storage.errors import NotFoundError
 from storage.ledger import StepOutput, StepRecord
 from storage.split_files import read_split
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 from storage.wordnet import load_noun_synsets
 from tasks.class_texts import single
 from tasks.encoders import encoder_of, text_rows

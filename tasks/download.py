@@ -13,7 +13,7 @@ from storage.held_pictures import Held, take_features, take_pictures
 from storage.held_rows import FEATURES, HELD, LOCAL
 from storage.ledger import StepOutput
 from storage.pools import held_pictures
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 from storage.web import DownloadRule, download_images, read_downloads
 from tasks.run import Run
 from tasks.step import Records, Rule, Step

@@ -6,7 +6,7 @@ from typing import Any
 
 from storage.errors import InputError
 from storage.split_files import read_split
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 from tasks.run import Run
 
 

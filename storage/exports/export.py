@@ -17,7 +17,7 @@ from storage.exports.content import Content, ReadBytes, sorted_rows
 from storage.exports.errors import ExistingExportError, ExportError
 from storage.exports.partial import partial_folder
 from storage.records import content_hash, create_record, read_record
-from storage.tables import table_hash
+from storage.table_hash import table_hash
 
 MANIFEST = "export.json"
 

@@ -9,7 +9,8 @@ from audit.verify import CHECKS, verify_build
 from storage.errors import DamagedError
 from storage.ledger import Ledger
 from storage.samples import Samples
-from storage.tables import read_table, table_hash, write_table
+from storage.table_hash import table_hash
+from storage.tables import read_table, write_table
 
 
 def checks(findings) -> set[str]:

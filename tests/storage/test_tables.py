@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import DamagedError, NotFoundError, StorageError
-from storage.tables import read_schema, read_table, table_hash, write_table
+from storage.table_hash import table_hash
+from storage.tables import read_schema, read_table, write_table
 
 rows = st.lists(
     st.fixed_dictionaries(
