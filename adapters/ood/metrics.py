@@ -29,8 +29,10 @@ def auroc(scores_id: Floats, scores_ood: Floats) -> float:
 def fpr95(scores_id: Floats, scores_ood: Floats) -> float:
     """Share of OOD rows at or above the threshold of 95 % ID recall, in 0 to 1; NaN without rows of one of both.
 
-    The threshold is the distinct score whose ID recall is nearest to 0.95; of two recalls equally near the higher one,
-    of several thresholds with that recall the highest. Rows that tie with it count as ID.
+    The threshold is the distinct score, of ID and OOD rows, whose ID recall is nearest to 0.95; of several scores with
+    that recall the lowest, so every OOD row above the next lower ID row passes; at full recall the lowest ID score. So
+    does the public `fpr_and_fdr_at_recall` that COOkeD's and most figures of the field come from. Of two recalls
+    equally near, where rounding decides there, the higher one. Rows that tie with the threshold count as ID.
     """
     return RankedScores(scores_id, scores_ood).measures()[1]
 
@@ -83,9 +85,9 @@ class RankedScores:
         first, second = first[self._order_id], second[self._order_ood]
         self._below = np.searchsorted(first, second, side="left")
         self._up_to = np.searchsorted(first, second, side="right")
-        thresholds, starts = np.unique(first, return_index=True)
-        self._starts_id = starts[::-1]  # the highest threshold first
-        self._starts_ood = np.searchsorted(second, thresholds, side="left")[::-1]
+        values, self._starts_id = np.unique(first, return_index=True)
+        self._ood_from = np.searchsorted(second, values, side="left")  # the first OOD row at or above an ID value
+        self._ood_past = np.searchsorted(second, values, side="right")  # and the first above it
         self.sizes = len(first), len(second)
 
     def measures(self) -> tuple[float, float]:
@@ -122,7 +124,9 @@ class RankedScores:
         kept = total_id - below_id[:, self._starts_id]
         # 20 times the distance of the recall from 0.95, in whole rows; an equal distance above goes first
         distance = 2 * np.abs(20 * kept - 19 * total_id) - (20 * kept >= 19 * total_id)
-        start = self._starts_ood[distance.argmin(axis=1)][:, None]
+        chosen = distance.argmin(axis=1)  # of equal recalls the lowest: the ID value below it is one of these rows
+        lowest = (kept == total_id).sum(axis=1) - 1  # the lowest ID value of these rows: full recall
+        start = np.where(chosen <= lowest, self._ood_from[lowest], self._ood_past[chosen - 1])[:, None]
         passed = total_ood - np.take_along_axis(below_ood, start, axis=1)
         return area, (passed / total_ood)[:, 0]
 

@@ -1,4 +1,5 @@
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from adapters.errors import InvalidFeaturesError
 from adapters.ood.metrics import RankedScores, aupr, auroc, auroc_interval, fpr95
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=60)  # few values: many ties
+many_scores = st.lists(st.integers(-40, 40).map(float), min_size=20, max_size=60)
 
 
 def truth_and_scores(scores_id, scores_ood):
@@ -25,28 +27,35 @@ def test_auroc_and_aupr_equal_scikit_learns_with_ood_positive_ties_and_all(score
     assert aupr(scores_id, scores_ood) == pytest.approx(average_precision_score(truth, out), abs=1e-12)
 
 
+def published_fpr95(scores_id, scores_ood):
+    """The public code of out-of-distribution work (`fpr_and_fdr_at_recall`), transcribed; recalls as exact fractions.
+
+    Distinct scores of all rows, down to the first with full recall, from the lowest up: the first nearest to 0.95.
+    """
+    values, points = sorted({*scores_id, *scores_ood}, reverse=True), []
+    for value in values:
+        kept, passed = (sum(score >= value for score in side) for side in (scores_id, scores_ood))
+        points.append((Fraction(kept, len(scores_id)), passed))
+        if kept == len(scores_id):
+            break
+    distances = [abs(recall - Fraction(19, 20)) for recall, _ in reversed(points)]
+    return points[::-1][distances.index(min(distances))][1] / len(scores_ood)
+
+
 @settings(deadline=None)
-@given(scores, scores)
-def test_fpr95_equals_the_stated_rule_on_scikit_learns_curve(scores_id, scores_ood):
-    from sklearn.metrics import roc_curve
-
-    truth, out = truth_and_scores(scores_id, scores_ood)
-    fpr, recall, thresholds = roc_curve(1 - truth, -out, drop_intermediate=False)
-    n = len(scores_id)
-    points = [
-        (abs(20 * round(r * n) - 19 * n), -round(r * n), -t, f) for f, r, t in zip(fpr, recall, thresholds, strict=True)
-    ]
-    assert fpr95(scores_id, scores_ood) == pytest.approx(min(points)[3], abs=1e-12)
+@given(st.one_of(scores, many_scores), st.one_of(scores, many_scores))
+def test_fpr95_equals_the_published_code_ties_and_all(scores_id, scores_ood):
+    assert fpr95(scores_id, scores_ood) == pytest.approx(published_fpr95(scores_id, scores_ood), abs=1e-12)
 
 
-def test_fpr95_of_many_rows_is_the_nearest_point_of_the_curve():
-    from sklearn.metrics import roc_curve
-
+def test_fpr95_of_equal_recalls_is_that_of_the_lowest_threshold_and_never_flatters():
+    twenty = np.arange(20.0)
+    assert fpr95(twenty, [0.0, 0.5, 0.7, 5.0]) == pytest.approx(3 / 4), "0.5 keeps the same 19 ID rows as 1 does"
+    assert fpr95([1.0, 2.0], [0.5, 1.5]) == pytest.approx(1 / 2), "full recall ends at the lowest ID row"
     generator = np.random.default_rng(0)
-    scores_id, scores_ood = generator.normal(1, 1, 1013), generator.normal(0, 1, 700)
-    truth, out = truth_and_scores(scores_id, scores_ood)
-    fpr, recall, _ = roc_curve(1 - truth, -out, drop_intermediate=False)
-    assert fpr95(scores_id, scores_ood) == pytest.approx(fpr[np.abs(recall - 0.95).argmin()])
+    for n in (37, 65, 120, 500):
+        scores_id, scores_ood = generator.normal(1, 1, n), generator.normal(0, 1, 90)
+        assert fpr95(scores_id, scores_ood) == published_fpr95(scores_id.tolist(), scores_ood.tolist())
 
 
 def test_known_cases():
@@ -56,7 +65,7 @@ def test_known_cases():
     assert fpr95([1, 1, 1], [1, 0]) == 0.5
     assert fpr95([2, 3], [0, 1]) == 0
     twenty = np.arange(20.0)
-    assert fpr95(twenty, [0.5, 1.0, 5.0]) == pytest.approx(2 / 3), "19 of 20 ID rows score 1 or more"
+    assert fpr95(twenty, [0.0, 1.0, 5.0]) == pytest.approx(2 / 3), "19 of 20 ID rows score 1 or more"
     ten = np.arange(10.0)
     assert fpr95(ten, [0.5, 1.0]) == 1, "recalls 0.9 and 1 are equally near: the higher one"
 
@@ -75,7 +84,7 @@ def test_scores_with_nan_are_refused():
 
 
 @settings(deadline=None, max_examples=30)
-@given(scores, scores, st.randoms(use_true_random=False))
+@given(st.one_of(scores, many_scores), st.one_of(scores, many_scores), st.randoms(use_true_random=False))
 def test_a_weight_is_that_many_copies_of_a_row(scores_id, scores_ood, random):
     repeats = [[random.randint(0, 3) for _ in side] for side in (scores_id, scores_ood)]
     repeats[0][0] = repeats[1][0] = 2
