@@ -22,21 +22,23 @@ FEW_PARAMETERS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """AdamW: `warmup_steps` linear steps from `warmup_rate` to `learning_rate`, then a cosine to `final_rate`."""
+    """AdamW: `warmup_steps` steps up to `learning_rate`, then a cosine; the schedule of CoOp's and REAL's public code.
+
+    The first warm-up step is at `warmup_rate`, step i at i / `warmup_steps` of the rate. The cosine falls to 0 over as
+    many steps as there are in all, from where the warm-up ends: after a warm-up the last rate is above 0.
+    """
 
     learning_rate: float
     weight_decay: float = 0.01
     eps: float = 1e-8
     warmup_steps: int = 0
     warmup_rate: float = 0.0
-    final_rate: float = 0.0
 
     def rate(self, step: int, *, steps: int) -> float:
         """The learning rate at `step` of `steps`, counted from 0."""
         if step < self.warmup_steps:
-            return self.warmup_rate + (self.learning_rate - self.warmup_rate) * step / self.warmup_steps
-        share = (step - self.warmup_steps) / max(steps - self.warmup_steps, 1)
-        return self.final_rate + 0.5 * (self.learning_rate - self.final_rate) * (1 + math.cos(math.pi * share))
+            return self.learning_rate * step / self.warmup_steps if step else self.warmup_rate
+        return 0.5 * self.learning_rate * (1 + math.cos(math.pi * (step - self.warmup_steps) / steps))
 
 
 def row_keys(rows: Floats) -> tuple[bytes, ...]:

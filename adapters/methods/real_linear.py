@@ -24,9 +24,9 @@ class RealLinear(Adapter):
     """logits = `logit_scale` * ((1 - `wise`) T + `wise` W) x (Parashar et al., CVPR 2024, arXiv:2401.12425).
 
     W starts as T. Each step takes `batch_size` images and as many texts of `class_texts`; the cross-entropy is on
-    `logit_scale` * W x. min(32,000, 10 n / 32) steps for n images; AdamW, weight decay 0.01, 50 warm-up steps from a
-    tenth of the rate, then a cosine. W is the sum T + `shift_`. `wise` 0 is zero-shot exactly, 1 the trained head,
-    beyond 1 extrapolates.
+    `logit_scale` * W x. min(32,000, 10 n / 32) steps for n images; AdamW, weight decay 0.01, 50 warm-up steps, the
+    first at a tenth of the rate, then a cosine over as many steps as there are in all (`Schedule`). W is the sum T +
+    `shift_`. `wise` 0 is zero-shot exactly, 1 the trained head, beyond 1 extrapolates.
 
     Differs from the paper: batches run on from one pass into the next, so that fewer than 32 texts or images still
     give batches; without class texts the prototypes are the texts; the warm-up takes at most half of the steps; the

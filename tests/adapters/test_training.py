@@ -71,12 +71,34 @@ def test_no_rows_give_no_endless_batches():
     assert list(endless_batches((), batch_size=4, seed=0)) == []
 
 
-def test_the_rate_warms_up_in_a_line_and_falls_in_a_cosine():
-    rule = Schedule(learning_rate=1.0, warmup_steps=10, warmup_rate=0.1, final_rate=0.2)
-    assert [rule.rate(step, steps=110) for step in (0, 5, 10)] == pytest.approx([0.1, 0.55, 1.0])
-    assert [rule.rate(step, steps=110) for step in (35, 60, 110)] == pytest.approx([0.2 + 0.8 * 0.853553, 0.6, 0.2])
-    assert Schedule(learning_rate=1.0).rate(0, steps=1) == 1.0
-    assert Schedule(learning_rate=1.0, warmup_steps=5).rate(3, steps=3) == pytest.approx(0.6)
+def published_rates(*, learning_rate, warmup_rate, warmup_steps, steps):
+    """The rates that PyTorch's own cosine gives behind the warm-up of CoOp's and REAL's code, step by step."""
+    import torch
+
+    optimiser = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=learning_rate)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, float(steps))
+    rates = []
+    for step in range(steps):
+        if step < warmup_steps:
+            rates.append(learning_rate * step / warmup_steps if step else warmup_rate)
+            continue
+        rates.append(cosine.get_last_lr()[0])
+        optimiser.step()
+        cosine.step()
+    return rates
+
+
+@pytest.mark.parametrize(("steps", "warmup_steps"), [(500, 50), (110, 50), (60, 0), (1, 0), (51, 50)])
+def test_the_rates_are_those_of_the_published_schedule(steps, warmup_steps):
+    rule = Schedule(learning_rate=1e-4, warmup_rate=1e-5, warmup_steps=warmup_steps)
+    expected = published_rates(learning_rate=1e-4, warmup_rate=1e-5, warmup_steps=warmup_steps, steps=steps)
+    assert [rule.rate(step, steps=steps) for step in range(steps)] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_cosine_runs_over_all_steps_and_so_ends_above_zero_after_a_warm_up():
+    rule = Schedule(learning_rate=1.0, warmup_steps=50, warmup_rate=0.1)
+    assert [rule.rate(step, steps=100) for step in (0, 1, 49, 50)] == pytest.approx([0.1, 0.02, 0.98, 1.0])
+    assert rule.rate(100, steps=100) == pytest.approx(0.5)
 
 
 def test_normal_numbers_depend_on_seed_and_name_only():

@@ -59,6 +59,28 @@ def test_every_batch_holds_as_many_texts_as_images(support):
         assert batch.max() < 30
 
 
+def test_the_head_is_that_of_a_plain_loop_over_the_described_schedule(support):
+    import torch
+
+    features, labels = support
+    plain = replace(features, class_texts=None, class_text_labels=None)
+    adapter = RealLinear(learning_rate=1e-3).fit(plain, labels)
+    batches = adapter._batches(plain.image, plain.prototypes)
+    rows = torch.from_numpy(np.concatenate([plain.image, plain.prototypes]))
+    truth = torch.from_numpy(np.concatenate([labels, np.arange(10)]))
+    head = torch.from_numpy(plain.prototypes.copy()).requires_grad_()
+    optimiser = torch.optim.AdamW([head], lr=1e-3, weight_decay=0.01)
+    warmup = min(50, len(batches) // 2)
+    for step, batch in enumerate(batches):
+        share = (step - warmup) / len(batches)
+        rate = 1e-3 * step / warmup if step < warmup else 1e-3 * (1 + np.cos(np.pi * share)) / 2
+        optimiser.param_groups[0]["lr"] = 1e-4 if step == 0 else rate
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(100 * rows[batch] @ head.T, truth[batch]).backward()
+        optimiser.step()
+    np.testing.assert_allclose(adapter.shift_, (head.detach().numpy() - plain.prototypes), atol=2e-5)
+
+
 @pytest.mark.parametrize(
     ("images", "steps"), [(1, 1), (3, 1), (32, 10), (1600, 500), (102_400, 32_000), (10**6, 32_000)]
 )
