@@ -51,7 +51,8 @@ def from_arrays(
     if missing or extra:
         raise InvalidFeaturesError(
             f"`arrays` of adapter `{name}` must be {', '.join(sorted(needed))}; "
-            f"got {', '.join(sorted(arrays)) or 'none'}. Load the arrays and the card of one saved adapter."
+            f"got {', '.join(sorted(arrays)) or 'none'}. Load the arrays and the card of one saved adapter, or fit it "
+            "again where an older version saved it."
         )
     for learned_name in kind.learned_names():
         value = values.get(learned_name, "")

@@ -67,14 +67,17 @@ def export_fudd(table: pa.Table, classes: Sequence[str]) -> TextExport:
 
     The texts of the method `differential` that tell a from b stand beside those that tell b from a: those of one reply
     on one attribute together, then what is left on both sides. Where one side has fewer, its first text stands again,
-    which that code drops; where it has none, the template does, and it is a fallback. A pair without any text is left
+    which that code drops, as it does one that is used against several classes; where it has none, the template does,
+    and it is a fallback. A pair without any text is left
     out: that code puts the template in its place.
     """
     places = {name: place for place, name in enumerate(classes)}
     sides: dict[tuple[int, int], tuple[list[_Difference], list[_Difference]]] = {}
     for row in _accepted(table, ("differential",)):
         a, b = places[row["class"]], places[row["other"]]
-        sides.setdefault((min(a, b), max(a, b)), ([], []))[a > b].append(_difference(row))
+        side = sides.setdefault((min(a, b), max(a, b)), ([], []))[a > b]
+        if row["text"] not in (one.text for one in side):
+            side.append(_difference(row))
     content: dict[str, Any] = {}
     fallbacks = []
     for (a, b), (first, second) in sorted(sides.items()):
@@ -87,7 +90,7 @@ def export_fudd(table: pa.Table, classes: Sequence[str]) -> TextExport:
             for left, right in _side_by_side(first, second)
         ]
         content[f"{a}_{b}"] = {"classes": [a, b], "prompt_pairs": pairs}
-    texts = sum(len(one) for some in sides.values() for one in some) - len(fallbacks)
+    texts = len({(row["class"], row["text"]) for row in _accepted(table, ("differential",))})
     return TextExport(content=content, texts=texts, fallbacks=tuple(fallbacks))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapters.class_statistics import check_choice
-from adapters.class_texts import directions, text_sums
+from adapters.class_texts import directions
 from adapters.contract import CHUNK_ROWS, Adapter, check_positive
 from adapters.errors import InvalidFeaturesError
 from adapters.features_record import Features, Floats, Integers
@@ -24,16 +24,17 @@ GAP = 1e-5
 class DifferentialTexts(Adapter):
     """The top `k` classes of zero-shot, scored again by `pair_texts` (FuDD, Esfandiarpoor and Bach, arXiv:2311.07593).
 
-    A class's texts for an image are those that set it against each of the other k - 1; "mean_embedding" is the cosine
-    with their normalised mean, as published, "mean_similarity" the mean of the cosines; times `logit_scale`. For a pair
-    without texts the prototype counts as one text; so it does where the texts cancel out. The other classes keep their
+    A class's texts for an image are the set of those that set it against any of the other k - 1: as published, a text
+    used against several of them counts once. Equal rows are one text. "mean_embedding" is the cosine with their
+    normalised mean, as published, "mean_similarity" the mean of the cosines; times `logit_scale`. Where a pair has no
+    texts the prototype is one of them, once; it stands alone where they cancel out. The other classes keep their
     zero-shot logits, all lowered by the same amount where the largest would not lie below the top k: their order stays,
     and top-1 is one of the top k. k of at least c rescores all classes; fewer than two classes in the top k: zero-shot.
     No pair texts: zero-shot. Images and labels of the support are not used. The published code makes the embeddings
     image by image; here once for all images that share a top k.
 
-    `pairs_` (p, 2) are the ordered pairs (a, b) that have texts, sorted, `pair_sums_` (p, d) the sum of the texts that
-    set a against b, `pair_counts_` (p,) their number.
+    `texts_` (t, d) are the different texts, each once, and `uses_` (u, 3) what for: row (a, b, i) says that text i sets
+    class a against class b; sorted, each once.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("prototypes", "pair_texts", "pair_text_classes")
@@ -42,9 +43,8 @@ class DifferentialTexts(Adapter):
     k: int = 10
     aggregate: Aggregate = "mean_embedding"
 
-    pairs_: Integers = field(init=False, repr=False)
-    pair_sums_: Floats = field(init=False, repr=False)
-    pair_counts_: Integers = field(init=False, repr=False)
+    texts_: Floats = field(init=False, repr=False)
+    uses_: Integers = field(init=False, repr=False)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -53,15 +53,15 @@ class DifferentialTexts(Adapter):
 
     def _learn(self, features: Features, labels: Integers) -> None:  # noqa: ARG002 - texts are all
         texts = cast("Floats", features.pair_texts)  # `needs` names them
-        self.pairs_, owners = np.unique(cast("Integers", features.pair_text_classes), axis=0, return_inverse=True)
-        sums, self.pair_counts_ = text_sums(texts, owners.ravel(), n_owners=len(self.pairs_))
-        self.pair_sums_ = sums.astype(np.float32)
-        same = self.pairs_[self.pairs_[:, 0] == self.pairs_[:, 1]]
+        classes = cast("Integers", features.pair_text_classes)
+        same = classes[classes[:, 0] == classes[:, 1]]
         if len(same):
             raise InvalidFeaturesError(
                 f"`pair_text_classes` must name two classes per text; got ({same[0, 0]}, {same[0, 1]}). "
                 "Leave this text out."
             )
+        self.texts_, numbers = _distinct(texts)
+        self.uses_ = np.unique(np.column_stack([classes, numbers]), axis=0)
         if not len(texts):
             self.fallback_ = "zero-shot: no pair texts"
         elif min(self.k, len(self.prototypes_)) < 2:
@@ -69,7 +69,7 @@ class DifferentialTexts(Adapter):
 
     def _logits(self, features: Features) -> Floats:
         logits = cosine_logits(features.image, self.prototypes_, self.logit_scale)
-        if not len(self.pairs_) or min(self.k, len(self.prototypes_)) < 2:
+        if not len(self.uses_) or min(self.k, len(self.prototypes_)) < 2:
             return logits
         top = top_classes(logits, self.k)
         sets, of_set, sizes = np.unique(top, axis=0, return_inverse=True, return_counts=True)
@@ -85,21 +85,26 @@ class DifferentialTexts(Adapter):
 
     def _embeddings(self, sets: Integers) -> Floats:
         """What each class of each set (s, k) is compared by (s, k, d), float64, given the others of the set."""
+        from scipy.sparse import csr_array
+
         s, k = sets.shape
         d, n_classes = self.prototypes_.shape[1], len(self.prototypes_)
-        codes = self.pairs_[:, 0] * n_classes + self.pairs_[:, 1]
-        prototypes = self.prototypes_.astype(np.float64)[sets]
-        sums, counts = np.zeros((s, k, d)), np.zeros((s, k), dtype=np.int64)
-        for step in range(1, k):
-            wanted = sets * n_classes + np.roll(sets, -step, axis=1)
-            found = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
-            known = codes[found] == wanted
-            sums += np.where(known[:, :, None], self.pair_sums_[found], prototypes)
-            counts += np.where(known, self.pair_counts_[found], 1)
+        codes = self.uses_[:, 0] * n_classes + self.uses_[:, 1]
+        first, second = np.nonzero(~np.eye(k, dtype=np.bool_))  # every class against each of the others
+        wanted = (sets[:, first] * n_classes + sets[:, second]).reshape(s * k, k - 1)
+        starts, stops = np.searchsorted(codes, wanted), np.searchsorted(codes, wanted, side="right")
+        texts, numbers = np.unique(self.uses_[_ranges(starts.ravel(), stops.ravel()), 2], return_inverse=True)
+        owners = np.repeat(np.arange(s * k), (stops - starts).sum(axis=1))
+        chosen = csr_array((np.ones(len(owners)), (owners, numbers)), shape=(s * k, len(texts)))
+        chosen.sum_duplicates()
+        chosen.data[:] = 1.0  # a set: whatever the number of its rivals
+        lacking = (starts == stops).any(axis=1)
+        prototypes = self.prototypes_.astype(np.float64)[sets.ravel()]
+        sums = chosen @ self.texts_[texts].astype(np.float64) + np.where(lacking[:, None], prototypes, 0.0)
+        counts = np.diff(chosen.indptr) + lacking
         if self.aggregate == "mean_similarity":
-            return np.asarray(sums / counts[:, :, None])
-        flat = directions(sums.reshape(-1, d), counts.ravel(), otherwise=prototypes.reshape(-1, d))
-        return flat.reshape(s, k, d)
+            return np.asarray(sums / counts[:, None]).reshape(s, k, d)
+        return directions(sums, counts, otherwise=prototypes).reshape(s, k, d)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,6 +160,22 @@ def top_classes(logits: Floats, k: int) -> npt.NDArray[np.int64]:
     at_bar = logits == bar
     kept = above | (at_bar & (np.cumsum(at_bar, axis=1) <= k - above.sum(axis=1, keepdims=True)))
     return np.nonzero(kept)[1].reshape(len(logits), k)
+
+
+def _distinct(texts: Floats) -> tuple[Floats, Integers]:
+    """The different rows (t, d), in an order of their bytes alone, and the number among them of each of `texts`."""
+    rows = np.ascontiguousarray(texts + np.float32(0.0))  # -0 is 0
+    _, first, numbers = np.unique(
+        rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel(), return_index=True, return_inverse=True
+    )
+    return rows[first], numbers
+
+
+def _ranges(starts: Integers, stops: Integers) -> Integers:
+    """The positions of all ranges from `starts` to before `stops`, one range after the other."""
+    lengths = stops - starts
+    before = np.cumsum(lengths) - lengths
+    return np.asarray(np.arange(lengths.sum()) + np.repeat(starts - before, lengths))
 
 
 def _merged(logits: Floats, top: Integers, rescored: Floats, *, gap: float) -> Floats:

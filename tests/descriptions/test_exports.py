@@ -129,6 +129,18 @@ def test_fudd_repeats_rather_than_invents_and_reports_a_side_without_texts():
     assert made.texts == 4
 
 
+def test_fudd_names_a_text_once_per_pair_and_counts_it_once():
+    rows = (
+        differs("zebra", "ant", "stripes", attribute="color"),
+        differs("zebra", "ant", "stripes", attribute="pattern", reply="2"),
+        differs("zebra", "fire_truck", "stripes"),
+        differs("ant", "zebra", "feelers"),
+    )
+    made = export_fudd(table(*rows), CLASSES)
+    assert [one["prompt_pair"][0] for one in made.content["0_1"]["prompt_pairs"]] == ["zebra, which has stripes"]
+    assert made.texts == 2
+
+
 def published_fudd_prompts(content, pair):
     """get_cls_pair_prompts of FuDD's prompt_factory.py for two class numbers, written again."""
     entry = content[f"{min(pair)}_{max(pair)}"]

@@ -14,13 +14,19 @@ from adapters.methods.fudd import DifferentialTexts, NeededPairs, pairs_needed, 
 from adapters.methods.zero_shot import ZeroShot
 
 
-def made(*, c=12, d=9, texts=200, n=40, seed=0):
-    """A record of near classes, with one to a few texts for some of the ordered pairs."""
+def made(*, c=12, d=9, texts=200, n=40, seed=0, distinct=None):
+    """A record of near classes, with one to a few texts for some of the ordered pairs.
+
+    With `distinct` each class has so many different texts, used against one rival or several.
+    """
     generator = np.random.default_rng(seed)
     prototypes = unit_rows(generator.normal(size=(c, d)) + 2)
     pairs = generator.integers(c, size=(texts, 2))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     rows = prototypes[pairs[:, 0]] - 0.4 * prototypes[pairs[:, 1]] + 0.1 * generator.normal(size=(len(pairs), d))
+    if distinct is not None:
+        own = prototypes[:, None] + 0.3 * generator.normal(size=(c, distinct, d))
+        rows = own[pairs[:, 0], generator.integers(distinct, size=len(pairs))]
     return Features(
         image=unit_rows(generator.normal(size=(n, d)) + 2),
         prototypes=prototypes,
@@ -40,7 +46,7 @@ def image_by_image(features, k, aggregate):
             for b in top[top != a]:
                 own = texts[(features.pair_text_classes == (a, b)).all(axis=1)]
                 against += [*own] if len(own) else [prototypes[a]]
-            mean = np.mean(against, axis=0)
+            mean = np.mean(np.unique(against, axis=0), axis=0)  # a set: each text once, however many rivals it has
             found.append(100 * x @ (mean / np.linalg.norm(mean) if aggregate == "mean_embedding" else mean))
         yield top, np.array(found)
 
@@ -54,6 +60,29 @@ def test_logits_of_the_top_k_equal_the_definition(k, aggregate):
     )
     for row, (top, expected) in zip(logits, image_by_image(features, k, aggregate), strict=True):
         np.testing.assert_allclose(row[top], expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("aggregate", ["mean_embedding", "mean_similarity"])
+@pytest.mark.parametrize("k", [3, 9, 12])
+def test_a_text_used_against_several_rivals_counts_once(k, aggregate):
+    features = made(distinct=3, texts=150)
+    labels = np.zeros(40, np.int64)
+    logits = DifferentialTexts(k=k, aggregate=aggregate).fit(features, labels).decision_function(features)
+    for row, (top, expected) in zip(logits, image_by_image(features, k, aggregate), strict=True):
+        np.testing.assert_allclose(row[top], expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_text_that_is_handed_in_twice_changes_nothing():
+    features = made(distinct=3)
+    labels = np.zeros(40, np.int64)
+    twice = replace(
+        features,
+        pair_texts=np.vstack([features.pair_texts, features.pair_texts[::2]]),
+        pair_text_classes=np.vstack([features.pair_text_classes, features.pair_text_classes[::2]]),
+    )
+    once, again = (DifferentialTexts(k=5).fit(record, labels) for record in (features, twice))
+    assert np.array_equal(once.decision_function(features), again.decision_function(features))
+    assert len(once.texts_) == len(again.texts_) == len(np.unique(features.pair_texts, axis=0))
 
 
 @settings(max_examples=40, deadline=None)
