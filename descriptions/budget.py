@@ -51,7 +51,7 @@ class Budget:
         return most_usd(request, self.prices)
 
     def reserve(self, request: ChatRequest, attempt_id: str) -> float:
-        """Set the maximum of an attempt aside, durably, before it is sent; US dollars.
+        """Set the maximum of an attempt aside, durably, just before it is sent; US dollars.
 
         Raises BudgetExceededError where it does not fit. An id stands for one attempt: reserving it again changes
         nothing.

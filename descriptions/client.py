@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
@@ -177,28 +178,43 @@ class ChatClient:
     async def _attempt(
         self, connection: Connection, one: Attempt, *, number: int, first: bool
     ) -> Mapping[str, Any] | Failure | None:
-        """The stored record of the reply, or why there is none; None where the attempt was not made after all."""
-        reserve = None if self.budget is None else partial(self.budget.reserve, one.request, one.id)
-        async with connection.pacing.attempt(reserve):
+        """The stored record of the reply, or why there is none; None where the attempt was not made after all.
+
+        Money is set aside at the endpoint's door and not while others are waited for, so a process that dies has little
+        more booked than what had left.
+        """
+        async with AsyncExitStack() as until_stored:
             async with connection.pacing.slots:
-                await connection.pacing.until_allowed()
-                if connection.pacing.stopped:
-                    self._cost_nothing(one)
-                    return None
-                one.dialect = connection.dialect  # what others learnt while this one waited counts as well
-                self._count(attempts=1, requests_sent=first)
-                answer: Completion | Failure | None = None
-                try:
-                    answer = await connection.endpoint.post(one.request, one.dialect)
-                finally:
-                    if answer is None or (isinstance(answer, Failure) and not answer.costs_nothing):
-                        self._lose(one)  # None: cancelled while the answer was on its way
+                await until_stored.enter_async_context(connection.pacing.attempt(*self._purse(one)))
+                answer = await self._post(connection, one, first=first)
             if isinstance(answer, Completion):
                 connection.failures_in_a_row, connection.replied = 0, True
                 return await self._keep(connection, one, answer, number=number)
-            if answer.costs_nothing:
-                self._cost_nothing(one)
             return answer
+
+    def _purse(self, one: Attempt) -> tuple[Callable[[], object], Callable[[], object]]:
+        """How money is set aside for an attempt, and how it is given back."""
+        if self.budget is None:
+            return (lambda: None), (lambda: None)
+        return partial(self.budget.reserve, one.request, one.id), partial(self.budget.release, one.id)
+
+    async def _post(self, connection: Connection, one: Attempt, *, first: bool) -> Completion | Failure | None:
+        """What the endpoint answers; without a reply, the attempt is booked as lost or, if that is sure, as free."""
+        answer: Completion | Failure | None = None
+        left = False
+        try:
+            await connection.pacing.until_allowed()  # a pause may have been asked for while money was set aside
+            if not connection.pacing.stopped:
+                one.dialect = connection.dialect  # what others learnt while this one waited counts as well
+                self._count(attempts=1, requests_sent=first)
+                left = True
+                answer = await connection.endpoint.post(one.request, one.dialect)
+        finally:
+            if not left or (isinstance(answer, Failure) and answer.costs_nothing):
+                self._cost_nothing(one)
+            elif not isinstance(answer, Completion):
+                self._lose(one)  # None: cancelled while the answer was on its way
+        return answer
 
     async def _give_up(self, connection: Connection, failure: Failure) -> NoReturn:
         """Raise for a request that gets no reply, or for the endpoint where it was one too many in a row."""

@@ -18,8 +18,8 @@ class Pacing:
     """The order of attempts of one client in one event loop.
 
     An attempt is open from the moment money is set aside for it until its reply is stored. At most `concurrency` of
-    them are at the endpoint; three times as many are being prepared or stored meanwhile, in threads, since a disk takes
-    its time to say that something is there to stay.
+    them are at the endpoint or about to leave for it; three times as many are being stored meanwhile, in threads, since
+    a disk takes its time to say that something is there to stay.
     """
 
     concurrency: int
@@ -43,13 +43,13 @@ class Pacing:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, work))
 
     @contextlib.asynccontextmanager
-    async def attempt(self, reserve: Callable[[], object] | None) -> AsyncIterator[None]:
-        """An open attempt, for which `reserve` has set money aside.
+    async def attempt(self, reserve: Callable[[], object], release: Callable[[], object]) -> AsyncIterator[None]:
+        """An open attempt, for which `reserve` has set money aside; `release` gives it back if this is cancelled first.
 
         Where it does not fit, it waits: most attempts cost less than was set aside, and make room when they end.
         Where it does not fit and no other is open, the budget is spent: raises BudgetExceededError, now and for all.
         """
-        await self._opened(reserve)
+        await self._opened(reserve, release)
         try:
             yield
         finally:
@@ -88,23 +88,26 @@ class Pacing:
         """Whether no attempt may start any more."""
         return self._stopped is not None
 
-    async def _opened(self, reserve: Callable[[], object] | None) -> None:
+    async def _opened(self, reserve: Callable[[], object], release: Callable[[], object]) -> None:
         while True:
             await self.until_allowed()
             if self._stopped is not None:
                 await self.stop(self._stopped)
             ended = self._ended
             self._open += 1
-            if reserve is None:
-                return
+            setting_aside = self._threads.submit(reserve)
             try:
-                await self.in_thread(reserve)
+                await asyncio.shield(asyncio.wrap_future(setting_aside))
             except BudgetExceededError as error:
                 self._open -= 1
                 if self._ended == ended:
                     if not self._open:
                         await self.stop(error)
                     await self._changed.wait()
+            except asyncio.CancelledError:
+                setting_aside.add_done_callback(lambda done: None if done.exception() else release())
+                self._end()
+                raise
             except BaseException:
                 self._end()
                 raise

@@ -16,13 +16,15 @@ import pytest
 from chat_driver import PRICES, ask, make, question
 from faulty_server import Faults, content_of
 
-from descriptions.budget import most_usd
+from descriptions.budget import Budget, most_usd
+from descriptions.client import ChatClient
 from storage.requests import Requests
 from storage.spending import SpendingJournal
 
 DRIVER = Path(__file__).parents[1] / "chat_driver.py"
 MOST = most_usd(question("a"), PRICES)
 QUESTIONS = ("a", "b", "c", "d", "e", "f")
+CONCURRENCY = 2  # of the driver's client
 
 
 @pytest.fixture
@@ -151,3 +153,81 @@ def test_a_hundred_at_a_time_never_pass_the_budget(server, faults, workspace):
     assert faults.billed_usd == pytest.approx(client.counts.cost_usd)
     assert client.counts.cost_usd <= 20.5 * MOST
     assert SpendingJournal(workspace, "pets").lost() == []
+
+
+def test_six_kills_book_as_lost_just_what_had_left(server, faults, workspace):
+    at_endpoint = threading.Semaphore(0)
+
+    def answer(request, before):
+        at_endpoint.release()
+        return replace(faults(request, before), delay_s=0.5)
+
+    server.answer = answer
+    for kills in range(1, 7):
+        with driver(server, workspace, *"abcdefghijklmnopqrstuvwxyz") as process:
+            for _ in range(CONCURRENCY):  # no more may leave now, though others wait for their turn
+                assert at_endpoint.acquire(timeout=60)
+            process.send_signal(signal.SIGKILL)
+        assert len(SpendingJournal(workspace, "pets").lost()) == faults.asked.total() == CONCURRENCY * kills
+    assert faults.billed_usd <= SpendingJournal(workspace, "pets").total()
+
+
+@pytest.mark.slow
+def test_kills_at_any_moment_book_at_least_what_had_left_and_hardly_more(server, faults, workspace):
+    server.answer = lambda request, before: replace(faults(request, before), delay_s=0.02)
+    questions = [f"What is {number}?" for number in range(400)]
+    for kills in range(1, 21):
+        asked = faults.asked.total()
+        with driver(server, workspace, *questions) as process:
+            while faults.asked.total() < asked + kills:
+                assert process.poll() is None
+            process.send_signal(signal.SIGKILL)
+        unanswered = faults.asked.total() - len(stored(workspace))
+        assert unanswered <= len(SpendingJournal(workspace, "pets").lost()) <= unanswered + CONCURRENCY * kills
+        assert faults.billed_usd <= SpendingJournal(workspace, "pets").total()
+
+
+def test_a_request_that_is_cancelled_before_it_leaves_books_nothing(server, faults, workspace):
+    arrived = threading.Event()
+
+    def answer(request, before):
+        arrived.set()
+        return replace(faults(request, before), delay_s=0.5)
+
+    async def ask_and_cancel():
+        async with make(server.endpoint, workspace, 1.0, concurrency=1) as client:
+            asked = [asyncio.create_task(client.ask(question(text))) for text in QUESTIONS]
+            assert await asyncio.to_thread(arrived.wait, 60)
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    server.answer = answer
+    asyncio.run(ask_and_cancel())
+    assert len(SpendingJournal(workspace, "pets").lost()) == faults.asked.total() == 1
+
+
+def test_a_request_that_is_cancelled_while_money_is_set_aside_for_it_books_nothing(server, faults, workspace):
+    writing = threading.Event()
+    proceed = threading.Event()
+
+    class SlowJournal(SpendingJournal):
+        def reserve(self, entry_id, usd, *, limit_usd=None):
+            fits = super().reserve(entry_id, usd, limit_usd=limit_usd)
+            writing.set()
+            assert proceed.wait(60)
+            return fits
+
+    async def ask_and_cancel():
+        budget = Budget(1.0, PRICES, SlowJournal(workspace, "pets"))
+        async with ChatClient(server.endpoint, store=Requests(workspace), budget=budget) as client:
+            asked = asyncio.create_task(client.ask(question("a")))
+            assert await asyncio.to_thread(writing.wait, 60)
+            asked.cancel()
+            await asyncio.sleep(0)
+            proceed.set()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    asyncio.run(ask_and_cancel())
+    journal = SpendingJournal(workspace, "pets")
+    assert (journal.lost(), journal.total(), faults.asked.total()) == ([], 0.0, 0)
