@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from adapters.errors import InvalidFeaturesError, NotFittedError, ParameterError
 from adapters.features_record import Features, Floats, Integers, checked_labels
@@ -82,6 +83,10 @@ class Adapter(ABC):
     def affine_form(self) -> tuple[Floats, Floats] | None:
         """W (c, d) and b (c,), float64, where the logits of a unit row x are W x + b; None where they are not."""
         return None
+
+    def ruled_out(self) -> npt.NDArray[np.bool_]:
+        """Classes (c,) that it can never name, as no row spoke for them: a temperature is fitted without them."""
+        return np.zeros(len(self.prototypes_), dtype=np.bool_)
 
     def decision_function(self, features: Features, *, chunk_rows: int = CHUNK_ROWS) -> Floats:
         """Logits (n, c), float32, made `chunk_rows` rows at a time; each row's do not depend on the other rows."""

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from adapters.class_statistics import check_choice
 from adapters.contract import CHUNK_ROWS, Adapter, Grid, affine, check_positive
 from adapters.errors import InvalidFeaturesError
 from adapters.features_record import Features, Floats, Integers
 from adapters.methods.gda import GDA
-from adapters.methods.linear import LinearProbe
+from adapters.methods.linear import LinearProbe, absent
 from adapters.methods.zero_shot import scaled
 from adapters.training import row_keys
 
@@ -58,6 +59,10 @@ class PseudoLabelled(Adapter):
     @abstractmethod
     def _sizes(self, n_pool: int, n_classes: int) -> Sequence[int]:
         """Most pseudo-labels per class, for each round; a round of 0 is left out."""
+
+    def ruled_out(self) -> npt.NDArray[np.bool_]:
+        """Classes (c,) without a labelled or pseudo-labelled row, where the student is the linear probe."""
+        return absent(self.bias_)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

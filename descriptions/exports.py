@@ -68,8 +68,7 @@ def export_fudd(table: pa.Table, classes: Sequence[str]) -> TextExport:
     The texts of the method `differential` that tell a from b stand beside those that tell b from a: those of one reply
     on one attribute together, then what is left on both sides. Where one side has fewer, its first text stands again,
     which that code drops, as it does one that is used against several classes; where it has none, the template does,
-    and it is a fallback. A pair without any text is left
-    out: that code puts the template in its place.
+    and it is a fallback. A pair without any text is left out: that code puts the template in its place.
     """
     places = {name: place for place, name in enumerate(classes)}
     sides: dict[tuple[int, int], tuple[list[_Difference], list[_Difference]]] = {}

@@ -34,8 +34,8 @@ def fit_array_file(
     """Fit one adapter on an .npz of features, write everything to the folder `out`, and return the result.
 
     Written: `adapter.safetensors` and its card `adapter.json`, `test_logits.npz`, `curve.csv`, and `result.json`, which
-    holds what is returned: adapter, chosen, given and all parameters, how they were chosen, metrics, ood, rows per
-    part.
+    holds what is returned: adapter, chosen, given and all parameters, how they were chosen, temperature, metrics, ood,
+    rows per part.
     """
     check_folder(out)
     kind = adapter_class(adapter)
@@ -54,7 +54,8 @@ def fit_array_file(
         "kept_zero_shot": fit.tuned.kept_zero_shot,
         "why": fit.tuned.why,
         "fallback": fit.fallback,
-        "temperature": fit.temperature,
+        "temperature": plain(fit.temperature.value),
+        "temperature_why": fit.temperature.why,
         "metrics": plain(dict(fit.metrics)),
         "ood": plain(fit.unseen.to_dict("records")),
         "rows": {name: len(getattr(parts, name).labels) for name in ("train", "val", "test")},
@@ -64,7 +65,8 @@ def fit_array_file(
         **to_card(fit.tuned.adapter),
         **origin_card(arrays, found, normalise=normalise),
         "split_hash": split_hash(found),
-        **{name: result[name] for name in ("chosen", "given", "why", "fallback", "temperature", "metrics", "seed")},
+        **{name: result[name] for name in ("chosen", "given", "why", "fallback", "metrics", "seed")},
+        **{name: result[name] for name in ("temperature", "temperature_why")},
         "asked": result["adapter"],
         "chosen_on": "validation",
     }

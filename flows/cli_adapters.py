@@ -108,14 +108,17 @@ def predict(
 
     Example: evenly predict .evenly/adapters/BUILD/demo_classes/gda-names.json holiday/ --out predictions.csv
     """
-    from flows.predicting import predict_pictures
+    from flows.predicting import confidence_note, predict_pictures
 
     rows = predict_pictures(adapter, images, top=top, out=out, column=column, root=root)
+    note = confidence_note(adapter)
     if as_json:
-        print_json({"predictions": rows})
+        print_json({"predictions": rows, "note": note})
         return
     shown = [{name: value for name, value in row.items() if name != "top"} for row in rows[:50]]
     print_rows("predictions", shown)
+    if note:
+        print_text(note)
     if failed := sum(bool(row["error"]) for row in rows):
         print_text(f"{failed:,} of {len(rows):,} pictures could not be read")
     if len(rows) > len(shown):

@@ -23,6 +23,9 @@ def print_evaluation(facts: Row) -> None:
         "accuracy on test, with 95 % intervals", [_accuracy(row, baseline=place == 0) for place, row in enumerate(rows)]
     )
     print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", [_further(row) for row in rows])
+    for why in dict.fromkeys(filter(None, (row.get("temperature_why") for row in rows))):
+        named = [who(row) for row in rows if row.get("temperature_why") == why]
+        print_text(f"T {why}: {', '.join(named)}")
     best = _chosen(facts)
     if best is not None:
         on = f"{best['validation_accuracy']:.3f} on {best['validation_rows']:,} validation pictures"

@@ -53,7 +53,7 @@ def _measures(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"measure": name, "value": value, "interval": interval_in_words(*(metrics.get(end) for end in _ends(name)))}
         for name, value in metrics.items()
-        if not name.endswith(("low", "high"))
+        if not name.endswith(("low", "high")) and value != ""
     ]
 
 

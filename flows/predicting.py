@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from adapters.contract import Adapter
+from adapters.evaluation.calibration import is_at_the_end
 from adapters.evaluation.measures import softmax
 from adapters.features_record import Features
 from adapters.methods.cooked import ON_SECOND, Cooked
@@ -34,7 +35,8 @@ def predict_pictures(
 ) -> list[Row]:
     """One row per picture, in their order: name, class, confidence, the `top` classes with probabilities, error.
 
-    Confidence is the softmax of the logits, divided by the temperature of the card where it has one. Of a ranking head:
+    Confidence is the softmax of the logits, divided by the temperature of the card where it has one (`confidence_note`
+    says where not). Of a ranking head:
     name, score, error. A picture that cannot be read or decoded has a row with its error and nothing else. `out` is
     written as its suffix says.
     """
@@ -58,6 +60,21 @@ def open_adapter(path: Path) -> tuple[Card, Adapter | RankingHead]:
     if card["adapter"] == RANKING:
         return card, ranking_head(arrays, card)
     return card, from_arrays(card["adapter"], arrays, card["parameters"], learned=card["learned"])
+
+
+def confidence_note(adapter: Path) -> str:
+    """A sentence where validation determined no temperature, so that confidences are uncalibrated; else ""."""
+    card, _ = open_adapter(adapter)
+    if card["adapter"] == RANKING or _temperature(card) is not None:
+        return ""
+    why = card.get("temperature_why") or "undetermined: validation gave none"
+    return f"temperature {why}; confidences are of the logits as they are, uncalibrated"
+
+
+def _temperature(card: Card) -> float | None:
+    """The temperature of the card; None where undetermined, as is one at an end of the search on an older card."""
+    value = card.get("temperature")
+    return None if value is None or is_at_the_end(float(value)) else float(value)
 
 
 def class_names_of(card: Card, n_classes: int) -> list[str]:
@@ -111,7 +128,7 @@ def _judged(encoded: EncodedPictures, fitted: Adapter | RankingHead, card: Card,
     if isinstance(fitted, RankingHead):
         return [{"score": float(score)} for score in fitted.score(features)]
     classes = class_names_of(card, len(fitted.prototypes_))
-    probabilities = softmax(fitted.decision_function(features) / float(card.get("temperature") or 1.0))
+    probabilities = softmax(fitted.decision_function(features) / (_temperature(card) or 1.0))
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     return [
         {

@@ -127,6 +127,7 @@ def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], rows: LabelledRows,
             "why": tuned.why,
             "chosen_on": "validation",
             "temperature": _plain(row["temperature"]),
+            "temperature_why": row["temperature_why"],
             "metrics": {key: _plain(row[key]) for key in ("accuracy", "low", "high", "validation_accuracy", "n")},
         }
         folder = run.workspace.adapters / manifest["build"] / rule["list"]

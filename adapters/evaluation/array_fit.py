@@ -11,7 +11,7 @@ from adapters import adapter_class
 from adapters.arrays import PER_IMAGE, Part, Parts, in_keys
 from adapters.contract import Adapter, Grid
 from adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from adapters.evaluation.calibration import fit_temperature
+from adapters.evaluation.calibration import Booleans, Temperature, fit_temperature
 from adapters.evaluation.judged import judge
 from adapters.evaluation.unseen import judge_unseen
 from adapters.features_record import Floats, Integers
@@ -27,13 +27,13 @@ class ArrayFit:
 
     `given` are the parameters that were not searched; `fallback` says what stood in for arrays that are not there, and
     what the adapter did instead where its support does not allow the method; `temperature`, by which to divide the
-    logits, is fitted on the validation rows, None without any.
+    logits, is fitted on the validation rows.
     """
 
     tuned: Tuned
     given: Mapping[str, Any]
     test_logits: Floats
-    temperature: float | None
+    temperature: Temperature
     metrics: Mapping[str, Any]
     unseen: pd.DataFrame
     fallback: str
@@ -58,14 +58,14 @@ def fit_arrays(
         tuned = _tuned(parts, kind, fixed, guard=guard)
     except (InvalidFeaturesError, MissingFeaturesError) as error:
         raise type(error)(in_keys(str(error))) from None
-    validation = _logits_of(tuned.adapter, parts.val)
+    validation, ruled_out = _logits_of(tuned.adapter, parts.val), tuned.adapter.ruled_out()
     logits = tuned.adapter.decision_function(parts.test.features) if len(parts.test.labels) else _no_rows(parts)
     return ArrayFit(
         tuned=tuned,
         given=fixed,
         test_logits=logits,
-        temperature=fit_temperature(*validation) if validation else None,
-        metrics=_metrics(parts, logits, validation, seed=seed) if len(parts.test.labels) else {},
+        temperature=fit_temperature(*validation, ruled_out=ruled_out),
+        metrics=_metrics(parts, logits, validation, ruled_out, seed=seed) if len(parts.test.labels) else {},
         unseen=_unseen(parts, tuned.adapter, seed),
         fallback="; ".join(filter(None, (*notes, tuned.adapter.fallback_))),
     )
@@ -102,7 +102,9 @@ def open_grid(kind: type[Adapter], fixed: Mapping[str, Any]) -> Grid:
     )
 
 
-def _metrics(parts: Parts, logits: Floats, validation: tuple[Floats, Integers] | None, *, seed: int) -> dict[str, Any]:
+def _metrics(
+    parts: Parts, logits: Floats, validation: tuple[Floats, Integers], ruled_out: Booleans, *, seed: int
+) -> dict[str, Any]:
     zero_shot = ZeroShot().fit(parts.train.features, parts.train.labels)
     return judge(
         logits,
@@ -112,11 +114,14 @@ def _metrics(parts: Parts, logits: Floats, validation: tuple[Floats, Integers] |
         baseline="zero-shot",
         seed=seed,
         validation=validation,
+        ruled_out=ruled_out,
     )
 
 
-def _logits_of(adapter: Adapter, part: Part) -> tuple[Floats, Integers] | None:
-    return (adapter.decision_function(part.features), part.labels) if len(part.labels) else None
+def _logits_of(adapter: Adapter, part: Part) -> tuple[Floats, Integers]:
+    """Logits (n, c), none of which need features that an empty part lacks, and the labels."""
+    empty = np.empty((0, len(adapter.prototypes_)), np.float32)
+    return adapter.decision_function(part.features) if len(part.labels) else empty, part.labels
 
 
 def _no_rows(parts: Parts) -> Floats:

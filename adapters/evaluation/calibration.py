@@ -3,26 +3,38 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from adapters.errors import ParameterError
 from adapters.evaluation.measures import expected_calibration_error, softmax
 from adapters.features_record import Floats, Integers, checked_labels
 
+Booleans = npt.NDArray[np.bool_]
+
 BINS = 15
 LARGEST_TEMPERATURE = 1e3
 """The search lies between 1 / this and this: wide, because some logits carry a scale of 100 and some carry none."""
+AT_THE_END = 1e-3
+"""Distance in the logarithm from an end of the search within which a minimum is the end's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temperature:
+    """By what to divide logits, above 0; NaN where undetermined, and then `why` says so in words, else ""."""
+
+    value: float
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What a temperature changes on `n` rows: negative log-likelihood in nats and calibration error of 15 bins.
 
-    `determined` is false where the validation rows have no likeliest temperature: see `fit_temperature`.
+    What is said of the calibrated logits is NaN where the validation rows determine no temperature.
     """
 
-    temperature: float
-    determined: bool
+    temperature: Temperature
     validation_rows: int
     n: int
     likelihood_loss: float
@@ -31,28 +43,45 @@ class Calibration:
     error_calibrated: float
 
 
-def fit_temperature(logits: Floats, labels: Integers) -> float:
-    """The temperature by which to divide logits so that rows (n, c) with `labels` (n,) are likeliest; above 0.
+def fit_temperature(logits: Floats, labels: Integers, *, ruled_out: Booleans | None = None) -> Temperature:
+    """The temperature by which to divide logits so that rows (n, c) with `labels` (n,) are likeliest.
 
-    Guo et al. 2017, arXiv:1706.04599. A bounded search in the logarithm, where the loss has a single minimum. 1 where
-    no temperature is likeliest: there are no rows, all logits of each row are equal, or every label has the largest
-    logit of its row, so that a smaller temperature is always likelier. 1000 where the logits are worse than none. Hand
-    in validation rows only.
+    Guo et al. 2017, arXiv:1706.04599. A bounded search in the logarithm, where the loss has a single minimum.
+    `ruled_out` (c,) are classes that the adapter cannot name (`Adapter.ruled_out`): their rows and logits have no say,
+    as no temperature makes these rows likely. Undetermined where there are no rows, all logits of each row are equal,
+    every label has the largest logit of its row, so that a smaller temperature is always likelier, or the likeliest
+    lies beyond the search, as where the logits are worse than none. Hand in validation rows only.
     """
+    checked = checked_labels(labels, n=len(logits), n_classes=logits.shape[1])
+    named = np.ones(logits.shape[1], dtype=np.bool_) if ruled_out is None else ~ruled_out
+    rows = named[checked]
+    wide = logits[rows][:, named].astype(np.float64)
+    own = (np.cumsum(named) - 1)[checked[rows]]
+    if why := _undetermined(wide, own, of_all=bool(named.all())):
+        return Temperature(value=float("nan"), why=f"undetermined: {why}")
+    return _likeliest(wide, own)
+
+
+def is_at_the_end(temperature: float) -> bool:
+    """Whether a fitted temperature is an end of the search, and so says nothing."""
+    return bool(abs(np.log(temperature)) > np.log(LARGEST_TEMPERATURE) - AT_THE_END)
+
+
+def _likeliest(logits: Floats, labels: Integers) -> Temperature:
+    """The minimum of the loss, or words where it lies at an end of the search."""
     from scipy.optimize import minimize_scalar
 
-    checked = checked_labels(labels, n=len(logits), n_classes=logits.shape[1])
-    wide = logits.astype(np.float64)
-    if not _has_likeliest(wide, checked):
-        return 1.0
     end = float(np.log(LARGEST_TEMPERATURE))
     found = minimize_scalar(
-        lambda log_t: log_likelihood_loss(wide / np.exp(log_t), checked),
+        lambda log_t: log_likelihood_loss(logits / np.exp(log_t), labels),
         bounds=(-end, end),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return float(np.exp(found.x))
+    if not is_at_the_end(float(np.exp(found.x))):
+        return Temperature(value=float(np.exp(found.x)))
+    side = f"beyond {LARGEST_TEMPERATURE:g}" if found.x > 0 else f"below {1 / LARGEST_TEMPERATURE:g}"
+    return Temperature(value=float("nan"), why=f"undetermined: the likeliest lies {side}, the end of the search")
 
 
 def log_likelihood_loss(logits: Floats, labels: Integers) -> float:
@@ -70,16 +99,16 @@ def calibration(
     """The temperature of the validation rows, and what it does to other rows: loss and error before and after."""
     temperature = fit_temperature(validation_logits, validation_labels)
     checked = checked_labels(labels, n=len(logits), n_classes=logits.shape[1])
-    scaled = logits.astype(np.float64) / temperature
+    scaled = None if temperature.why else logits.astype(np.float64) / temperature.value
+    nan = float("nan")
     return Calibration(
         temperature=temperature,
-        determined=_has_likeliest(validation_logits, validation_labels) and temperature < 0.999 * LARGEST_TEMPERATURE,
         validation_rows=len(validation_labels),
         n=len(checked),
         likelihood_loss=log_likelihood_loss(logits, checked),
-        likelihood_loss_calibrated=log_likelihood_loss(scaled, checked),
+        likelihood_loss_calibrated=nan if scaled is None else log_likelihood_loss(scaled, checked),
         error=expected_calibration_error(softmax(logits), checked, bins=bins),
-        error_calibrated=expected_calibration_error(softmax(scaled), checked, bins=bins),
+        error_calibrated=nan if scaled is None else expected_calibration_error(softmax(scaled), checked, bins=bins),
     )
 
 
@@ -112,9 +141,14 @@ def reliability(probabilities: Floats, labels: Integers, *, bins: int = BINS) ->
     )
 
 
-def _has_likeliest(logits: Floats, labels: Integers) -> bool:
-    """Whether some label is not the largest logit of its row, and some row has unequal logits."""
-    if not len(labels):
-        return False
+def _undetermined(logits: Floats, labels: Integers, *, of_all: bool) -> str:
+    """Why no temperature can be likeliest, in words; "" where one is, or may lie beyond the search."""
+    rows = len(labels)
+    if not rows:
+        return "no validation rows" if of_all else "no validation rows of the classes that have training rows"
     own = np.take_along_axis(logits, labels[:, None], axis=1)
-    return bool((logits > own).any())
+    if (logits > own).any():
+        return ""
+    if (logits == own).all():
+        return f"all logits of each of the {rows} validation rows are equal"
+    return f"all {rows} validation rows are right, so the smaller the likelier"

@@ -31,9 +31,10 @@ class Evaluation:
 
     `results`, one row per adapter and set of texts: name, texts, accuracy, low, high (its 95 % interval), difference,
     difference_low, difference_high (accuracy minus that of zero-shot with the first texts, paired), n (test rows),
-    groups (test groups), top5, mean_per_class, calibration_error, temperature (fitted on validation), calibrated_error
-    (the calibration error at that temperature), chosen ("alpha=0.1"), validation_accuracy, validation_rows,
-    kept_zero_shot, why, fallback, verdict (what the interval of the difference shows, in words).
+    groups (test groups), top5, mean_per_class, calibration_error, temperature (fitted on validation; NaN where
+    undetermined), temperature_why (why undetermined, else ""), calibrated_error (the calibration error at that
+    temperature), chosen ("alpha=0.1"), validation_accuracy, validation_rows, kept_zero_shot, why, fallback, verdict
+    (what the interval of the difference shows, in words).
     `curves`: name, texts, stage, the searched parameters, validation_accuracy. `per_class`: name, texts, class, train,
     val, test (images in each part), correct, accuracy (NaN without test images). `fitted`, and `test_logits` (n, c), by
     (name, texts). `notes` are sentences on classes that lack images in a part and on fallbacks.
@@ -90,7 +91,8 @@ def fit_and_evaluate(
     for (name, texts), tuned in fitted.items():
         logits = test_logits[name, texts] = rows.test_logits(tuned.adapter)
         validation = rows.validation_logits(tuned.adapter)
-        found = rows.measures(logits, validation, before, baseline=baseline, seed=seed)
+        ruled_out = tuned.adapter.ruled_out()
+        found = rows.measures(logits, validation, before, baseline=baseline, seed=seed, ruled_out=ruled_out)
         results.append({"name": name, "texts": texts} | found | _choice(tuned, rows.classes))
         tables.append(rows.per_class(logits).assign(name=name, texts=texts))
     curves = [tuned.curve.assign(name=name, texts=texts) for (name, texts), tuned in fitted.items()]
@@ -173,7 +175,14 @@ class _Rows:
         return adapter.decision_function(self.part("test")[0])
 
     def measures(
-        self, logits: Floats, validation: tuple[Floats, Integers], before: Integers, *, baseline: str, seed: int
+        self,
+        logits: Floats,
+        validation: tuple[Floats, Integers],
+        before: Integers,
+        *,
+        baseline: str,
+        seed: int,
+        ruled_out: npt.NDArray[np.bool_],
     ) -> dict[str, Any]:
         """The measured columns of one row of results; `before` are the predictions of the baseline."""
         return judge(
@@ -184,6 +193,7 @@ class _Rows:
             baseline=f"zero-shot with {baseline}",
             seed=seed,
             validation=validation,
+            ruled_out=ruled_out,
         )
 
     def per_class(self, logits: Floats) -> pd.DataFrame:

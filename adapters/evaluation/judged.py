@@ -25,18 +25,19 @@ def judge(
     baseline: str,
     seed: int,
     validation: tuple[Floats, Integers] | None = None,
+    ruled_out: npt.NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """The measures of logits (n, c) on rows of `labels` (n,), resampled by `groups` (n,).
 
     `before` (n,) are the predictions of the `baseline` named so. `validation`, logits and labels of other rows, fits
-    the temperature of `calibrated_error`; without it there is none (NaN).
+    the temperature of `calibrated_error`, without the classes `ruled_out` (c,). Where it is undetermined both are NaN
+    and `temperature_why` says why.
     """
     predictions = logits.argmax(axis=1)
     own = bootstrap_accuracy(predictions == labels, groups=groups, seed=seed)
     gain = paired_bootstrap(before == labels, predictions == labels, groups=groups, seed=seed)
-    temperature = float("nan")
-    if validation is not None and len(validation[1]):
-        temperature = fit_temperature(*validation)
+    none = (logits[:0], labels[:0])
+    temperature = fit_temperature(*(none if validation is None else validation), ruled_out=ruled_out)
     return {
         "accuracy": own.estimate,
         "low": own.low,
@@ -49,9 +50,10 @@ def judge(
         "top5": top_k_accuracy(logits, labels, k=min(5, logits.shape[1])),
         "mean_per_class": mean_per_class_accuracy(predictions, labels),
         "calibration_error": expected_calibration_error(softmax(logits), labels),
-        "temperature": temperature,
+        "temperature": temperature.value,
+        "temperature_why": temperature.why,
         "calibrated_error": (
-            float("nan") if np.isnan(temperature) else expected_calibration_error(softmax(logits / temperature), labels)
+            float("nan") if temperature.why else expected_calibration_error(softmax(logits / temperature.value), labels)
         ),
         "verdict": verdict(gain, baseline, same=bool(np.array_equal(predictions, before))),
     }

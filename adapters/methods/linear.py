@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from adapters.contract import Adapter, Grid, affine, check_positive
 from adapters.features_record import Features, Floats, Integers
@@ -39,6 +40,10 @@ class LinearProbe(Adapter):
         """The learned weight and bias."""
         return self.weight_, self.bias_
 
+    def ruled_out(self) -> npt.NDArray[np.bool_]:
+        """Classes (c,) without support."""
+        return absent(self.bias_)
+
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_positive("C", self.C)
@@ -58,6 +63,11 @@ class LinearProbe(Adapter):
 
     def _logits(self, features: Features) -> Floats:
         return affine(features.image, self.weight_, self.bias_)
+
+
+def absent(bias: Floats) -> npt.NDArray[np.bool_]:
+    """The classes (c,) that the `bias` (c,) of `logistic_regression` says were without rows."""
+    return np.asarray(bias == ABSENT_LOGIT)
 
 
 def logistic_regression(

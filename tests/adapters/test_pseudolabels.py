@@ -217,3 +217,12 @@ def test_a_bad_student_is_refused(digits):
         GrowingPseudoLabels(alpha=-1).fit(*digits.complete(0, 20))
     with pytest.raises(ParameterError, match="`C` must be a finite number above 0; got 0"):
         GrowingPseudoLabels(C=0).fit(*digits.complete(0, 20))
+
+
+@pytest.mark.parametrize("student", ["gda", "linear"])
+def test_only_a_linear_student_rules_out_a_class_that_no_row_speaks_for(digits, student):
+    features, labels = digits.complete(0, 200)
+    kept = np.flatnonzero(labels != 4)
+    alone = replace(features, unlabelled=features.unlabelled[:0], unlabelled_second=None).rows(kept)
+    adapter = GrowingPseudoLabels(student=student).fit(alone, labels[kept])
+    assert np.flatnonzero(adapter.ruled_out()).tolist() == ([4] if student == "linear" else [])

@@ -64,7 +64,24 @@ def test_every_adapter_writes_a_result_logits_a_curve_and_itself(fit, tmp_path, 
     parts, _ = stood_in(parts_of(digit_arrays), ADAPTERS[adapter])
     assert np.array_equal(fitted.decision_function(parts.test.features), logits)
     validation = fitted.decision_function(parts.val.features), parts.val.labels
-    assert card["temperature"] == result["temperature"] == pytest.approx(fit_temperature(*validation))
+    expected = fit_temperature(*validation)
+    assert card["temperature"] == result["temperature"] == (None if expected.why else pytest.approx(expected.value))
+    assert card["temperature_why"] == result["temperature_why"] == expected.why
+
+
+def test_a_class_without_training_rows_does_not_ruin_the_calibration(fit, tmp_path, digit_arrays):
+    """Its logit of -10000 drove the temperature to the bound of the search, 1000."""
+    kept = np.flatnonzero(digit_arrays["train_labels"] != 4)
+    fewer = {
+        key: np.take(array, kept, axis=1 if key == "train_views" else 0)
+        for key, array in digit_arrays.items()
+        if key.startswith(("train_", "aux_train_"))
+    }
+    write_arrays(tmp_path / "absent.npz", digit_arrays | fewer)
+    result = fit("linear", "--no-guard", file=tmp_path / "absent.npz")
+    assert result["temperature_why"] == ""
+    assert 0.001 < result["temperature"] < 100
+    assert result["metrics"]["calibrated_error"] < result["metrics"]["calibration_error"] + 0.05
 
 
 def test_the_card_says_what_the_adapter_is_made_of(fit, tmp_path, digit_arrays, arrays):

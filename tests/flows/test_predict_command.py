@@ -73,6 +73,37 @@ def test_predictions_are_the_test_logits_at_the_temperature_of_validation(predic
             assert row["confidence"] == pytest.approx(probabilities.max(), rel=1e-5)
 
 
+def test_an_undetermined_temperature_is_said_and_not_divided_by(evenly, fitted, digit_pictures, tmp_path):
+    """999.999 is what an older version wrote where the search ended at its bound."""
+    picture = digit_pictures / "one/0001.png"
+
+    def predicted(name, **changes):
+        folder = tmp_path / name
+        shutil.copytree(fitted / "linear", folder)
+        card = json.loads((folder / "adapter.json").read_text()) | changes
+        (folder / "adapter.json").write_text(json.dumps(card))
+        status, out, err = evenly("predict", folder, picture, "--root", fitted, "--json")
+        assert status == 0, err
+        said = json.loads(out)
+        return (
+            said["predictions"][0]["confidence"],
+            said["note"],
+            evenly("predict", folder, picture, "--root", fitted)[1],
+        )
+
+    as_they_are, note, text = predicted("one", temperature=1.0)
+    assert note == ""
+    for name, changes in {
+        "bound": {"temperature": 999.999},
+        "none": {"temperature": None, "temperature_why": "undetermined: no validation rows"},
+    }.items():
+        confidence, note, text = predicted(name, **changes)
+        assert confidence == as_they_are
+        assert note.startswith("temperature undetermined: ")
+        assert note.endswith("confidences are of the logits as they are, uncalibrated")
+        assert " ".join(note.split()) in " ".join(text.split())
+
+
 def test_one_picture_and_a_parquet_of_bytes_say_the_same_as_a_folder(predict, digit_pictures, tmp_path):
     names = ["one/0001.png", "two/0002.png"]
     folder = {row["name"]: row["confidence"] for row in predict("linear", digit_pictures)}

@@ -3,7 +3,6 @@ import pytest
 
 from adapters.errors import InvalidFeaturesError, ParameterError
 from adapters.evaluation.calibration import (
-    LARGEST_TEMPERATURE,
     calibration,
     fit_temperature,
     log_likelihood_loss,
@@ -22,12 +21,12 @@ def drawn(temperature: float, n: int = 4000, seed: int = 0):
 
 @pytest.mark.parametrize("temperature", [0.02, 0.5, 1, 3, 100])
 def test_the_temperature_that_made_the_labels_is_found(temperature):
-    assert fit_temperature(*drawn(temperature)) == pytest.approx(temperature, rel=0.06)
+    assert fit_temperature(*drawn(temperature)).value == pytest.approx(temperature, rel=0.06)
 
 
 def test_no_other_temperature_is_likelier():
     logits, labels = drawn(2.5, n=300)
-    found = fit_temperature(logits, labels)
+    found = fit_temperature(logits, labels).value
     best = log_likelihood_loss(logits / found, labels)
     for other in np.geomspace(0.01, 100, 200):
         assert log_likelihood_loss(logits / other, labels) >= best - 1e-10
@@ -43,16 +42,16 @@ def test_likelihood_loss_equals_scikit_learns():
 
 def test_float32_logits_and_shifts_change_nothing():
     logits, labels = drawn(2.0, n=500)
-    found = fit_temperature(logits, labels)
-    assert fit_temperature(logits.astype(np.float32), labels) == pytest.approx(found, rel=1e-3)
-    assert fit_temperature(logits + 1e3, labels) == pytest.approx(found, rel=1e-3)
+    found = fit_temperature(logits, labels).value
+    assert fit_temperature(logits.astype(np.float32), labels).value == pytest.approx(found, rel=1e-3)
+    assert fit_temperature(logits + 1e3, labels).value == pytest.approx(found, rel=1e-3)
 
 
 def test_calibration_lowers_the_error_of_overconfident_rows():
     logits, labels = drawn(4.0)
     found = calibration(logits[2000:], labels[2000:], validation_logits=logits[:2000], validation_labels=labels[:2000])
     assert found.temperature == fit_temperature(logits[:2000], labels[:2000])
-    assert found.determined
+    assert not found.temperature.why
     assert (found.validation_rows, found.n) == (2000, 2000)
     assert found.error == expected_calibration_error(softmax(logits[2000:]), labels[2000:])
     assert found.error > 0.2
@@ -61,20 +60,36 @@ def test_calibration_lowers_the_error_of_overconfident_rows():
 
 
 @pytest.mark.parametrize(
-    ("logits", "labels", "temperature"),
+    ("logits", "labels", "why"),
     [
-        (np.empty((0, 3)), [], 1),
-        (np.ones((5, 3)), [0, 1, 2, 0, 1], 1),
-        (np.eye(3), [0, 1, 2], 1),
-        (np.eye(3), [1, 2, 0], LARGEST_TEMPERATURE),
+        (np.empty((0, 3)), [], "undetermined: no validation rows"),
+        (np.ones((5, 3)), [0, 1, 2, 0, 1], "undetermined: all logits of each of the 5 validation rows are equal"),
+        (np.eye(3), [0, 1, 2], "undetermined: all 3 validation rows are right, so the smaller the likelier"),
+        (np.eye(3), [1, 2, 0], "undetermined: the likeliest lies beyond 1000, the end of the search"),
+        (np.array([[1e-5, 0], [1e-5, 0], [0, 1e-5]]), [0, 0, 0], "undetermined: the likeliest lies below 0.001"),
     ],
-    ids=["no rows", "flat rows", "all right", "all wrong"],
+    ids=["no rows", "flat rows", "all right", "all wrong", "tiny logits"],
 )
-def test_rows_without_a_likeliest_temperature_are_said_to_have_none(logits, labels, temperature):
+def test_rows_without_a_likeliest_temperature_are_said_to_have_none(logits, labels, why):
     labels = np.array(labels, dtype=np.int64)
     found = calibration(logits, labels, validation_logits=logits, validation_labels=labels)
-    assert found.temperature == pytest.approx(temperature, rel=1e-4)
-    assert not found.determined
+    assert np.isnan(found.temperature.value)
+    assert np.isnan(found.error_calibrated)
+    assert found.temperature.why.startswith(why)
+
+
+def test_a_class_that_is_ruled_out_has_no_say_in_the_temperature():
+    logits, labels = drawn(2.5)
+    logits[:, 4] = -1e4
+    others = labels != 4
+    ruled_out = np.arange(6) == 4
+    found = fit_temperature(logits, labels, ruled_out=ruled_out)
+    without = fit_temperature(logits[others][:, ~ruled_out], labels[others] - (labels[others] > 4))
+    assert found == without
+    assert found.value == pytest.approx(2.5, rel=0.1)
+    assert fit_temperature(logits, labels).why.startswith("undetermined: the likeliest lies beyond 1000")
+    alone = fit_temperature(logits[~others], labels[~others], ruled_out=ruled_out)
+    assert alone.why.startswith("undetermined: no validation rows of the classes that have training rows")
 
 
 def test_the_diagram_adds_up_to_the_calibration_error():

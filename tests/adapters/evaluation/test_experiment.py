@@ -48,7 +48,8 @@ def test_results_state_intervals_choices_and_sizes(found, split, digits):
     table = found.results
     assert list(table.columns) == [
         "name", "texts", "accuracy", "low", "high", "difference", "difference_low", "difference_high", "n", "groups",
-        "top5", "mean_per_class", "calibration_error", "temperature", "calibrated_error", "verdict", "chosen",
+        "top5", "mean_per_class", "calibration_error", "temperature", "temperature_why",
+        "calibrated_error", "verdict", "chosen",
         "validation_accuracy", "validation_rows", "kept_zero_shot", "why", "fallback",
     ]  # fmt: skip
     assert (table["n"] == (split == "test").sum()).all()
