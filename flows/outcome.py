@@ -28,7 +28,7 @@ def open_build(build: str, *, root: Root = None) -> tuple[Workspace, dict[str, A
 
 
 def list_builds(root: Root = None) -> list[dict[str, Any]]:
-    """One row per build, oldest first; `latest` marks where the aliases point."""
+    """One row per build, oldest first; `latest` marks the newest promoted one of each recipe."""
     builds = Builds(Workspace.at(root))
     return [
         {

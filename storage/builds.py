@@ -1,6 +1,10 @@
-"""Build manifests: a build exists when its manifest exists; aliases such as `latest` point at one."""
+"""Build manifests: a build exists when its manifest exists; an alias per recipe points at the one promoted last.
+
+`<recipe>-latest` is that alias. `latest` is no file: it is the alias that was moved last, so the two never disagree.
+"""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +12,16 @@ from storage.errors import NotFoundError
 from storage.records import create_record, read_record, replace_record
 from storage.workspace import Workspace
 
+LATEST = "latest"
+_LEAST_STEP = timedelta(microseconds=1)
+
 
 class Builds:
     """The builds of a workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.folder = workspace.builds
+        self._aliases = self.folder / "aliases"
 
     def publish(self, manifest: Mapping[str, Any]) -> bool:
         """Create the manifest under its `build` id, atomically; False if that build exists already."""
@@ -24,9 +32,7 @@ class Builds:
 
         Raises NotFoundError, which lists what there is.
         """
-        alias = self.folder / "aliases" / f"{name}.json"
-        if _is_plain(name) and alias.exists():
-            name = str(read_record(alias)["build"])
+        name = (self.alias(name) if _is_plain(name) else None) or name
         matches = [build for build in self.names() if build == name] or [
             build for build in self.names() if name and build.startswith(name)
         ]
@@ -44,16 +50,41 @@ class Builds:
         """All manifests, oldest first."""
         return sorted((read_record(self._path(name)) for name in self.names()), key=lambda item: str(item["created"]))
 
-    def promote(self, build: str, *, recipe: str, alias: str = "latest") -> None:
-        """Point `<alias>` and `<recipe>-<alias>` at `build`, atomically each; the builds themselves do not change."""
+    def promote(self, build: str, *, recipe: str) -> None:
+        """Point the alias of `recipe`, and so `latest`, at `build`; atomic, and the builds themselves do not change."""
         self.read(build)
-        for name in (f"{recipe}-{alias}", alias):
-            replace_record(self.folder / "aliases" / f"{name}.json", {"build": build})
+        newest = max((promoted for promoted, _ in self._promotions()), default="")
+        promoted = datetime.now(UTC)
+        if newest:  # the clock may have been set back
+            promoted = max(promoted, datetime.fromisoformat(newest) + _LEAST_STEP)
+        record = {"build": build, "promoted": promoted.isoformat(timespec="microseconds")}
+        replace_record(self._aliases / f"{recipe}-{LATEST}.json", record)
+        self._stored_latest.unlink(missing_ok=True)
 
     def alias(self, name: str) -> str | None:
-        """The build id that an alias points at, or None."""
-        path = self.folder / "aliases" / f"{name}.json"
+        """The build id that `latest` or `<recipe>-latest` stands for, or None."""
+        if name == LATEST:
+            return self._latest()
+        path = self._aliases / f"{name}.json"
         return str(read_record(path)["build"]) if path.exists() else None
+
+    def _latest(self) -> str | None:
+        """The build that was promoted last, of any recipe."""
+        promoted, build = max(self._promotions(), default=("", None))
+        if build is None or promoted or not self._stored_latest.exists():
+            return build
+        recipe = self.read(str(read_record(self._stored_latest)["build"]))["recipe_name"]
+        return self.alias(f"{recipe}-{LATEST}")
+
+    def _promotions(self) -> list[tuple[str, str]]:
+        """Time of promotion ("" if it was not recorded, as in old workspaces) and build of each recipe's alias."""
+        records = [read_record(path) for path in self._aliases.glob(f"*-{LATEST}.json")]
+        return [(str(record.get("promoted", "")), str(record["build"])) for record in records]
+
+    @property
+    def _stored_latest(self) -> Path:
+        """Where `latest` was a file, before the times of promotion were recorded: it tells only the recipe."""
+        return self._aliases / f"{LATEST}.json"
 
     def _path(self, build: str) -> Path:
         if not _is_plain(build):

@@ -1,5 +1,11 @@
+import json
+import os
+import sys
+from datetime import datetime
+
 import pytest
 
+from storage import builds as builds_module
 from storage.builds import Builds
 from storage.errors import NotFoundError
 
@@ -42,3 +48,97 @@ def test_an_unknown_build_lists_what_there_is(workspace, name):
 def test_only_a_build_that_exists_can_be_promoted(workspace):
     with pytest.raises(NotFoundError):
         Builds(workspace).promote("absent", recipe="demo")
+
+
+def publish(builds, *names):
+    for name in names:
+        builds.publish(manifest(name) | {"recipe_name": name.partition("-")[0]})
+
+
+def killed_at_line(number, work):
+    """Whether a process that does `work` ended by itself; it is ended before the line of that number of storage/."""
+
+    def count(frame, event, _argument):
+        nonlocal number
+        if "storage" not in frame.f_code.co_filename:
+            return None
+        number -= event == "line"
+        if number < 0:
+            os._exit(9)
+        return count
+
+    child = os.fork()
+    if not child:
+        sys.settrace(count)
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_latest_is_the_build_promoted_last_of_all_recipes(workspace):
+    builds = Builds(workspace)
+    publish(builds, "cats-1", "dogs-1", "cats-2")
+    for build in ("cats-2", "dogs-1", "cats-1"):
+        builds.promote(build, recipe=build.partition("-")[0])
+        assert builds.alias("latest") == builds.read("latest")["build"] == build
+    assert builds.alias("dogs-latest") == "dogs-1"
+    assert sorted(path.name for path in (builds.folder / "aliases").iterdir()) == [
+        "cats-latest.json",
+        "dogs-latest.json",
+    ]
+
+
+def test_what_is_promoted_is_the_latest_even_when_the_clock_went_back(workspace, monkeypatch):
+    builds = Builds(workspace)
+    publish(builds, "cats-1", "dogs-1")
+    builds.promote("cats-1", recipe="cats")
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz=None) -> datetime:
+            return datetime(2001, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(builds_module, "datetime", Earlier)
+    builds.promote("dogs-1", recipe="dogs")
+    assert builds.alias("latest") == "dogs-1"
+
+
+def test_killed_at_any_point_of_promote_the_two_words_agree(workspace):
+    builds = Builds(workspace)
+    publish(builds, "demo-1", "demo-2")
+    builds.promote("demo-1", recipe="demo")
+    seen = set()
+    for number in range(500):
+        finished = killed_at_line(number, lambda: builds.promote("demo-2", recipe="demo"))
+        latest = builds.alias("latest")
+        assert latest == builds.read("latest")["build"] == builds.read("demo-latest")["build"]
+        assert not finished or latest == "demo-2"
+        seen.add(latest)
+        if finished:
+            break
+        builds.promote("demo-1", recipe="demo")
+    assert finished
+    assert seen == {"demo-1", "demo-2"}
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["whole", "killed between its two aliases"])
+def test_a_workspace_that_holds_the_word_as_a_file_stays_readable(workspace, damaged):
+    builds = Builds(workspace)
+    publish(builds, "cats-1", "cats-2", "dogs-1")
+    aliases = builds.folder / "aliases"
+    aliases.mkdir()
+    for name, build in (("dogs", "dogs-1"), ("cats", "cats-2")):
+        (aliases / f"{name}-latest.json").write_text(json.dumps({"build": build}))
+    (aliases / "latest.json").write_text(json.dumps({"build": "cats-1" if damaged else "cats-2"}))
+    assert builds.alias("latest") == builds.alias("cats-latest") == builds.read("latest")["build"] == "cats-2"
+    builds.promote("dogs-1", recipe="dogs")
+    assert builds.alias("latest") == "dogs-1"
+    assert not (aliases / "latest.json").exists()
+
+
+def test_nothing_is_the_latest_where_nothing_was_promoted(workspace):
+    builds = Builds(workspace)
+    publish(builds, "cats-1")
+    assert builds.alias("latest") is None
+    with pytest.raises(NotFoundError, match="cats-1"):
+        builds.read("latest")
