@@ -9,6 +9,7 @@ from adapters.errors import UnknownAdapterError
 from adapters.methods.amu import AMU
 from adapters.methods.caps import CapS
 from adapters.methods.cooked import Cooked
+from adapters.methods.disclip import SelectedDescriptions
 from adapters.methods.fpl import FewPseudoLabels
 from adapters.methods.fudd import DifferentialTexts
 from adapters.methods.gda import GDA
@@ -48,6 +49,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "grip": GrowingPseudoLabels,
     "nola": NoLA,
     "vcd": DescribedClasses,
+    "disclip": SelectedDescriptions,
     "fudd": DifferentialTexts,
     "perceptionclip": PerceptionCLIP,
 }

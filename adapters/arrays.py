@@ -21,6 +21,8 @@ SHARED = {
     "unlabelled_second": "aux_unlabelled_features",
     "class_texts": "class_texts",
     "class_text_labels": "class_text_labels",
+    "descriptor_texts": "descriptor_texts",
+    "descriptor_text_labels": "descriptor_text_labels",
     "pair_texts": "pair_texts",
     "pair_text_classes": "pair_text_classes",
     "context_prototypes": "context_prototypes",
@@ -35,8 +37,8 @@ PER_IMAGE = {
     "views": "{}_views",
     "captions": "{}_caption_features",
 }
-_NOT_UNIT = {"norms", "class_text_labels", "pair_text_classes"}
-_INDICES = {"class_text_labels", "pair_text_classes"}
+_INDICES = {"class_text_labels", "descriptor_text_labels", "pair_text_classes"}
+_NOT_UNIT = {"norms", *_INDICES}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -27,6 +27,8 @@ _SHAPES = {
     "unlabelled_second": "m e",
     "class_texts": "t d",
     "class_text_labels": "t",
+    "descriptor_texts": "s d",
+    "descriptor_text_labels": "s",
     "pair_texts": "p d",
     "pair_text_classes": "p 2",
     "context_prototypes": "z c d",
@@ -34,7 +36,7 @@ _SHAPES = {
     "rejection_prototypes": "r d",
 }
 _PER_ROW = ("image", "norms", "second", "captions")
-_CLASS_INDICES = ("class_text_labels", "pair_text_classes")
+_CLASS_INDICES = ("class_text_labels", "descriptor_text_labels", "pair_text_classes")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +51,8 @@ class Features:
     do not mix.
 
     Further texts, each where a method asks for it: `class_texts` (t, d) with `class_text_labels` (t,), the class that
-    each describes; `pair_texts` (p, d) with `pair_text_classes` (p, 2), row (a, b) describes class a as against b;
+    each describes; `descriptor_texts` (s, d) with `descriptor_text_labels` (s,), the same of texts that name no
+    class; `pair_texts` (p, d) with `pair_text_classes` (p, 2), row (a, b) describes class a as against b;
     `context_prototypes` (z, c, d), class c in context z; `negation_prototypes` (c, d), texts that say "not c";
     `rejection_prototypes` (r, d), texts of what is none of the classes. Class indices are int64, positions in 0 to c-1.
     """
@@ -64,6 +67,8 @@ class Features:
     unlabelled_second: Floats | None = None
     class_texts: Floats | None = None
     class_text_labels: Integers | None = None
+    descriptor_texts: Floats | None = None
+    descriptor_text_labels: Integers | None = None
     pair_texts: Floats | None = None
     pair_text_classes: Integers | None = None
     context_prototypes: Floats | None = None
@@ -205,6 +210,7 @@ _AXIS_NAMES = {
     "m": "number of unlabelled rows",
     "e": "dimension of the second backbone",
     "t": "number of texts",
+    "s": "number of texts",
     "p": "number of texts",
 }
 

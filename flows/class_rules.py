@@ -12,7 +12,13 @@ from flows.recipe_files import read_listing
 from storage.builds import Builds
 from storage.ledger import StepRecord
 from tasks.confusable import FIND_CONFUSABLE
-from tasks.describe import METHODS_ABOUT_PAIRS, accepted_pair_texts, accepted_texts, finished_description
+from tasks.describe import (
+    METHODS_ABOUT_PAIRS,
+    accepted_pair_texts,
+    accepted_phrases,
+    accepted_texts,
+    finished_description,
+)
 from tasks.run import Payment, Run
 
 DEFAULT_METHODS = ("description", "synonyms")
@@ -66,6 +72,7 @@ def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, lis
         "adapters": list(listing.adapters),
         "describe": None if described is None else described.key,
         "texts": {} if described is None else accepted_texts(run, described),
+        "phrases": {} if described is None else accepted_phrases(run, described),
         "contexts": list(listing.contexts),
         "negations": list(listing.negations),
         "rejections": list(listing.rejections),

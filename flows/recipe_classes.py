@@ -69,6 +69,8 @@ class ClassListing(Section):
             raise ValueError(
                 "adapter fudd needs texts about pairs of classes: the method differential; it is not there"
             )
+        if "disclip" in self.adapters and "description" not in self.methods:
+            raise ValueError("adapter disclip selects from descriptions: the method description; it is not there")
         if "perceptionclip" in self.adapters and not self.contexts and "contexts" not in self.methods:
             raise ValueError("adapter perceptionclip needs contexts or the method contexts; got neither")
         return self

@@ -61,6 +61,10 @@ ARRAY_KEYS: Mapping[str, ArrayKey] = {
     "rejection_prototypes": ArrayKey("unit rows", ("rejection texts", _DIMENSION)),
     "class_texts": ArrayKey("unit rows", ("class texts", _DIMENSION), ("prototypes", "class_text_labels")),
     "class_text_labels": ArrayKey("classes", ("class texts",), ("class_texts",)),
+    "descriptor_texts": ArrayKey(
+        "unit rows", ("descriptor texts", _DIMENSION), ("prototypes", "descriptor_text_labels")
+    ),
+    "descriptor_text_labels": ArrayKey("classes", ("descriptor texts",), ("descriptor_texts",)),
     "pair_texts": ArrayKey("unit rows", ("pair texts", _DIMENSION), ("prototypes", "pair_text_classes")),
     "pair_text_classes": ArrayKey("classes", ("pair texts", "2"), ("pair_texts",)),
     **{key: rule for pool in ("unlabelled", "ood", "near_ood") for key, rule in _pool_keys(pool)},

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapters.features_record import Floats, unit_rows
+from descriptions.selection import description_pool
 from features.class_weights import class_weights
 from tasks.encoders import text_rows
 from tasks.run import Run
@@ -30,6 +31,9 @@ def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
     if described:
         found["class_texts"] = single(text_rows(run, [text for _, text in described]))
         found["class_text_labels"] = np.array([position for position, _ in described], dtype=np.int64)
+    if pool := description_pool(rule.get("phrases", {}), classes).own_texts():
+        found["descriptor_texts"] = single(text_rows(run, [text for _, text in pool]))
+        found["descriptor_text_labels"] = np.array([position for position, _ in pool], dtype=np.int64)
     if contexts := texts_beside(rule, "contexts"):
         found["context_prototypes"] = np.stack([filled_templates(run, classes, [each]) for each in contexts])
     if negations := texts_beside(rule, "negations"):

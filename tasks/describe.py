@@ -168,6 +168,15 @@ def accepted_texts(run: Run, described: StepRecord) -> dict[str, dict[str, list[
     return texts
 
 
+def accepted_phrases(run: Run, described: StepRecord) -> dict[str, list[str]]:
+    """Class -> what its accepted texts of the method `description` say of it, without its name around."""
+    phrases: dict[str, list[str]] = {}
+    for row in _accepted(run, described):
+        if row["method"] == "description":
+            phrases.setdefault(row["class"], []).append(row["phrase"])
+    return phrases
+
+
 def accepted_pair_texts(run: Run, described: StepRecord) -> list[list[str]]:
     """[class, class that it is told from, text] for each accepted text about a pair, in the order of the table."""
     rows = _accepted(run, described)
@@ -175,7 +184,7 @@ def accepted_pair_texts(run: Run, described: StepRecord) -> list[list[str]]:
 
 
 def _accepted(run: Run, described: StepRecord) -> list[dict[str, Any]]:
-    table = run.ledger.table(described, "descriptions", ["class", "method", "text", "verdict", "other"])
+    table = run.ledger.table(described, "descriptions", ["class", "method", "text", "phrase", "verdict", "other"])
     rows: list[dict[str, Any]] = table.filter(pc.equal(table["verdict"], ACCEPTED)).to_pylist()
     return rows
 

@@ -22,10 +22,11 @@ from adapters.evaluation.description_audit import (
     rightly_classified,
 )
 from adapters.features_record import Features, Floats, Integers
+from adapters.local_texts import choose_weight, local_scores, reference_similarities
 from adapters.methods.vcd import Aggregate
 from descriptions.control_texts import DescribedText, random_texts, repeated_names, shuffled_texts
 from descriptions.descriptions import ACCEPTED
-from descriptions.selection import Pool, choose_weight, description_pool, local_scores, reference_similarities
+from descriptions.selection import Pool, description_pool
 from storage.builds import Builds
 from storage.errors import NotFoundError
 from storage.ledger import StepOutput, StepRecord
@@ -46,7 +47,7 @@ def audit_texts(run: Run, _before: Records, rule: Rule) -> StepOutput:
     """Judge the test pictures of a build by the accepted texts of one method and by their controls.
 
     Tables `accuracies` and `differences` as DescriptionAudit has them; notes: finding and verdict, how many texts and
-    test pictures there were, which classes had no text, and what the selection (descriptions/selection.py) chose on
+    test pictures there were, which classes had no text, and what the selection (adapters/local_texts.py) chose on
     validation pictures. Test pictures choose nothing.
     """
     manifest = Builds(run.workspace).read(rule["build"])

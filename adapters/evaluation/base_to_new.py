@@ -125,6 +125,12 @@ def of_classes(features: Features, classes: Integers) -> Features:
     if features.class_texts is not None and features.class_text_labels is not None:
         labels = places[features.class_text_labels]
         changed |= {"class_texts": features.class_texts[labels >= 0], "class_text_labels": labels[labels >= 0]}
+    if features.descriptor_texts is not None and features.descriptor_text_labels is not None:
+        labels = places[features.descriptor_text_labels]
+        changed |= {
+            "descriptor_texts": features.descriptor_texts[labels >= 0],
+            "descriptor_text_labels": labels[labels >= 0],
+        }
     if features.pair_texts is not None and features.pair_text_classes is not None:
         pairs = places[features.pair_text_classes]
         kept = (pairs >= 0).all(axis=1)

@@ -81,7 +81,7 @@ class DifferentialTexts(Adapter):
             embeddings = self._embeddings(sets[start : start + step])
             for rows, embedding in zip(members[start : start + step], embeddings, strict=True):
                 rescored[rows] = self.logit_scale * (image[rows] @ embedding.T)
-        return _merged(logits, top, rescored, gap=GAP * self.logit_scale)
+        return merged_top(logits, top, rescored, gap=GAP * self.logit_scale)
 
     def _embeddings(self, sets: Integers) -> Floats:
         """What each class of each set (s, k) is compared by (s, k, d), float64, given the others of the set."""
@@ -178,7 +178,7 @@ def _ranges(starts: Integers, stops: Integers) -> Integers:
     return np.asarray(np.arange(lengths.sum()) + np.repeat(starts - before, lengths))
 
 
-def _merged(logits: Floats, top: Integers, rescored: Floats, *, gap: float) -> Floats:
+def merged_top(logits: Floats, top: Integers, rescored: Floats, *, gap: float) -> Floats:
     """`logits` (m, c) with those of the `top` classes (m, k) `rescored`, and all others at least `gap` below them."""
     np.put_along_axis(logits, top, -np.inf, axis=1)
     excess = logits.max(axis=1) - (rescored.min(axis=1) - gap)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "texts only": ("vcd", "fudd", "perceptionclip"),
+    "texts only": ("vcd", "disclip", "fudd", "perceptionclip"),
     "Gaussian discriminants": ("gda", "gda_em", "gda_base_to_new", "gda_incremental"),
     "caches": ("tip", "tip_f", "tipx", "caps", "amu"),
     "linear heads": ("linear", "real_linear", "singular_scaling", "cooked"),

@@ -57,6 +57,8 @@ def further_fields(image: np.ndarray, first: dict[int, np.ndarray], names: np.nd
         "unlabelled_second": coarse(pool),
         "class_texts": np.concatenate([image[first[c]] for c in range(10)]),
         "class_text_labels": np.repeat(np.arange(10, dtype=np.int64), 5),
+        "descriptor_texts": unit_rows(moved(image[np.concatenate([first[c][:3] for c in range(10)])], 1)),
+        "descriptor_text_labels": np.repeat(np.arange(10, dtype=np.int64), 3),
         "pair_texts": unit_rows(names[pairs[:, 0]] - 0.3 * names[pairs[:, 1]]),
         "pair_text_classes": pairs,
         "context_prototypes": np.stack([names, moved(names, 1), moved(names, 8)]),

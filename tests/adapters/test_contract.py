@@ -20,7 +20,13 @@ from adapters.errors import (
 from adapters.features_record import Features, unit_rows
 from adapters.methods.zero_shot import ZeroShot
 
-OF_CLASSES = ("class_text_labels", "pair_text_classes", "context_prototypes", "negation_prototypes")
+OF_CLASSES = (
+    "class_text_labels",
+    "descriptor_text_labels",
+    "pair_text_classes",
+    "context_prototypes",
+    "negation_prototypes",
+)
 every_adapter = pytest.mark.parametrize("kind", ADAPTERS.values(), ids=ADAPTERS.keys())
 
 
@@ -41,6 +47,7 @@ def reordered(features, order):
         features,
         prototypes=features.prototypes[order],
         class_text_labels=positions[features.class_text_labels],
+        descriptor_text_labels=positions[features.descriptor_text_labels],
         pair_text_classes=positions[features.pair_text_classes],
         context_prototypes=features.context_prototypes[:, order],
         negation_prototypes=features.negation_prototypes[order],
@@ -58,7 +65,7 @@ def emptied(kind, features, labels):
     fields = {name: getattr(features, name) for name in kind.learns_from if name != "support"}
     for name in list(fields):
         partner = {"unlabelled": "unlabelled_second", "class_texts": "class_text_labels"}
-        partner |= {"pair_texts": "pair_text_classes"}
+        partner |= {"pair_texts": "pair_text_classes", "descriptor_texts": "descriptor_text_labels"}
         if name in partner:
             fields[partner[name]] = getattr(features, partner[name])
     without = replace(features, **{name: array[:0] for name, array in fields.items()})
@@ -214,7 +221,7 @@ def test_no_query_rows_give_no_logits(kind, support, query):
 def test_a_constant_feature_does_no_harm(kind, support):
     features, labels = support
     rows = ("image", "prototypes", "captions", "unlabelled", "class_texts", "pair_texts", "negation_prototypes")
-    rows += ("views", "context_prototypes", "rejection_prototypes")
+    rows += ("descriptor_texts", "views", "context_prototypes", "rejection_prototypes")
     constant = replace(features, **{name: with_constant(getattr(features, name)) for name in rows})
     assert np.isfinite(kind().fit(constant, labels).decision_function(constant)).all()
 

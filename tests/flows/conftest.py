@@ -125,6 +125,8 @@ def digit_arrays() -> dict[str, np.ndarray]:
         "aux_unlabelled_features": coarse(pool),
         "class_texts": image[first.ravel()],
         "class_text_labels": np.repeat(np.arange(10), 4),
+        "descriptor_texts": np.roll(image[first.ravel()], 1, axis=1),
+        "descriptor_text_labels": np.repeat(np.arange(10), 4),
         "pair_texts": unit_rows(names[pairs[:, 0]] - 0.3 * names[pairs[:, 1]]),
         "pair_text_classes": pairs,
         "context_prototypes": np.stack([names, np.roll(names, 1, axis=1)]),

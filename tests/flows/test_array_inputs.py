@@ -43,6 +43,11 @@ def beginning(arrays, *starts):
         ("nola", ["aux_unlabelled_features", "aux_train_features"], ["aux_unlabelled_features", "aux_train_features"]),
         ("nola", ["aux_test_features"], ["aux_test_features"]),
         ("vcd", ["class_texts", "class_text_labels"], ["class_texts", "class_text_labels"]),
+        (
+            "disclip",
+            ["descriptor_texts", "descriptor_text_labels"],
+            ["descriptor_texts", "descriptor_text_labels"],
+        ),
         ("fudd", ["pair_texts", "pair_text_classes"], ["pair_texts", "pair_text_classes"]),
         ("perceptionclip", ["context_prototypes"], ["context_prototypes"]),
         ("gda", ["prototypes"], ["prototypes"]),
@@ -56,7 +61,7 @@ def test_what_a_method_needs_and_does_not_get_is_named_by_its_key(fit, digit_arr
     if "aux_train_features" in lacking:
         arrays = without(arrays, "aux_encoder")
     if "prototypes" in lacking:
-        arrays = without(arrays, *beginning(arrays, "negation", "context", "class_text", "pair_text"))
+        arrays = without(arrays, *beginning(arrays, "negation", "context", "class_text", "descriptor", "pair_text"))
     status, _, err = fit(adapter, arrays)
     assert status == 2
     assert len(err.splitlines()) == 1

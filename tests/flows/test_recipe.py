@@ -102,6 +102,11 @@ def test_the_recipes_that_ship_are_valid():
         ({"classes": [{"list": "a.txt", "adapters": ["svm"]}]}, "classes.0.adapters", "gda"),
         ({"classes": [{"list": "a.txt", "methods": ["poem"]}]}, "classes.0.methods", "description"),
         ({"classes": [{"list": "a.txt", "adapters": ["fudd"]}]}, "classes.0", "the method differential"),
+        (
+            {"classes": [{"list": "a.txt", "methods": ["synonyms"], "adapters": ["disclip"]}]},
+            "classes.0",
+            "selects from descriptions",
+        ),
         ({"classes": [{"list": "a.txt", "adapters": ["perceptionclip"]}]}, "classes.0", "needs contexts or the method"),
         ({"classes": [{"list": "a.txt", "pairs": {"top": 1}}]}, "classes.0.pairs.top", "greater than or equal to 2"),
         ({"features": {"model": "embedded", "batch": 3}}, "features.batch", "batch_size"),

@@ -34,7 +34,8 @@ def problem():
         image=image, prototypes=rows(C, 2), norms=np.ones(N, np.float32), captions=image, second=rows(N, 4),
         unlabelled=rows(60, 5), unlabelled_second=rows(60, 6), encoder=ENCODER, class_texts=rows(2 * C, 7),
         class_text_labels=np.arange(2 * C) % C, pair_texts=rows(2, 8), pair_text_classes=np.array([[0, 1], [1, 0]]),
-        context_prototypes=rows(2 * C, 9).reshape(2, C, D),
+        context_prototypes=rows(2 * C, 9).reshape(2, C, D), descriptor_texts=rows(C, 10),
+        descriptor_text_labels=np.arange(C),
     )  # fmt: skip
     return features, labels
 

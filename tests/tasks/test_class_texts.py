@@ -88,3 +88,11 @@ def test_where_no_text_about_a_pair_was_accepted_the_adapter_is_told_so(run):
 
 def only_pairs(found):
     return {name: found[name] for name in ("pair_texts", "pair_text_classes")}
+
+
+def test_what_a_selection_is_made_from_names_no_class_and_belongs_to_the_classes_it_was_said_of(run):
+    phrases = {"red fox": ["bushy tail", "looks like a grey wolf"], "grey wolf": ["long legs", "bushy tail"]}
+    found = class_texts(run, RULE | {"phrases": phrases})
+    assert found["descriptor_text_labels"].tolist() == [0, 1, 1]
+    np.testing.assert_allclose(found["descriptor_texts"], unit(["bushy tail", "long legs", "bushy tail"]), atol=2e-3)
+    assert "descriptor_texts" not in class_texts(run, RULE)
