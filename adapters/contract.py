@@ -34,14 +34,15 @@ class Adapter(ABC):
     Learned values are fields with `init=False` and a name that ends in `_`: arrays, or text. The number and order of
     the classes are those of `features.prototypes` given to `fit`. `logit_scale` multiplies the cosine of image and
     prototype wherever the method uses it (100 in Tip-Adapter, GDA and COOkeD). What a class says of itself: `grid`,
-    its published search; `needs`, the fields of `Features` that `fit` cannot do without, and `row_needs`, those of
-    every row it judges; `learns_from`, what it adapts to: without any of it the logits are those of zero-shot, exactly;
-    `uses_texts`, whether its logits depend on the prototypes; `decided_late`, the hyper-parameters that act after
-    `fit`.
+    its published search; `needs`, the fields of `Features` that `fit` cannot do without, `uses`, those that it takes
+    where they are there, and `row_needs`, those of every row it judges; `learns_from`, what it adapts to: without any
+    of it the logits are those of zero-shot, exactly; `uses_texts`, whether its logits depend on the prototypes;
+    `decided_late`, the hyper-parameters that act after `fit`.
     """
 
     grid: ClassVar[Grid] = Grid()
     needs: ClassVar[tuple[str, ...]] = ("prototypes",)
+    uses: ClassVar[tuple[str, ...]] = ()
     row_needs: ClassVar[tuple[str, ...]] = ()
     learns_from: ClassVar[tuple[str, ...]] = ("support",)
     uses_texts: ClassVar[bool] = True
@@ -79,6 +80,14 @@ class Adapter(ABC):
         The search calls it after each fit; without it a method uses its own support rows and says so.
         """
         return self
+
+    def fields_of_rows(self) -> tuple[str, ...]:
+        """The fields that a row must have for this fit to judge it: `row_needs`, and what `fit` took of `uses`."""
+        return self.row_needs
+
+    def parts(self, features: Features) -> dict[str, Floats]:  # noqa: ARG002 - most methods are one classifier
+        """Log-probabilities (n, c) by the classifiers whose mean the method is, by name; here none."""
+        return {}
 
     def affine_form(self) -> tuple[Floats, Floats] | None:
         """W (c, d) and b (c,), float64, where the logits of a unit row x are W x + b; None where they are not."""
@@ -165,7 +174,7 @@ class Adapter(ABC):
         name = type(self).__name__
         if not hasattr(self, "prototypes_"):
             raise NotFittedError(f"`{name}` must be fitted before it predicts; it is not. Call `fit` first.")
-        features.require(*self.row_needs, by=name)
+        features.require(*self.fields_of_rows(), by=name)
         if features.dimension != self.prototypes_.shape[1]:
             raise InvalidFeaturesError(
                 f"`image` must have dimension {self.prototypes_.shape[1]}, as at `fit`; got {features.dimension}. "

@@ -35,7 +35,7 @@ def fit_array_file(
 
     Written: `adapter.safetensors` and its card `adapter.json`, `test_logits.npz`, `curve.csv`, and `result.json`, which
     holds what is returned: adapter, chosen, given and all parameters, how they were chosen, temperature, metrics, ood,
-    rows per part.
+    ensemble, rows per part.
     """
     check_folder(out)
     kind = adapter_class(adapter)
@@ -58,6 +58,7 @@ def fit_array_file(
         "temperature_why": fit.temperature.why,
         "metrics": plain(dict(fit.metrics)),
         "ood": plain(fit.unseen.to_dict("records")),
+        "ensemble": plain(fit.ensemble.to_dict("records")),
         "rows": {name: len(getattr(parts, name).labels) for name in ("train", "val", "test")},
         "seed": seed,
     }

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audit.report.adapter_tables import better_and_worse, by_adapter, notes_of, unseen_of
+from audit.report.adapter_tables import better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
 from flows.cli_output import print_rows, print_text
 
 Row = Mapping[str, Any]
@@ -34,6 +34,7 @@ def print_evaluation(facts: Row) -> None:
         print_text(f"note: {note}")
     _print_head_tail(facts["head_tail"])
     _print_unseen(facts["ood"])
+    print_ensembles(facts["ensembles"])
     _print_pairs(facts["pairs"])
     for column in dict.fromkeys(row["column"] for row in facts.get("slices", ())):
         _print_slices(facts, column)
@@ -120,6 +121,23 @@ def _print_unseen(rows: Sequence[Row]) -> None:
         print_text(f"{', '.join(scores)}: {note}")
     for one in found.skipped:
         print_text(f"skipped: {one['score']} needs {one['needs']}{': ' if one['remedy'] else ''}{one['remedy']}")
+
+
+def print_ensembles(rows: Sequence[Row]) -> None:
+    """Each ensemble's classifiers: accuracy, and the AUROC of their entropy on each set of pictures of no class."""
+    for ensemble, parts in ensembles_of(rows).items():
+        print_rows(
+            f"classifiers that {ensemble} is the mean of: accuracy; AUROC by the entropy of each",
+            [
+                {"classifier": part, "accuracy": with_interval(*(found[0][one] for one in ("accuracy", "low", "high")))}
+                | {
+                    _set({"name": row["set"], "kind": row["kind"]}): measured(row, "auroc")
+                    for row in found
+                    if row["set"]
+                }
+                for part, found in parts.items()
+            ],
+        )
 
 
 def _set(one: Row) -> str:

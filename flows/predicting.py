@@ -10,7 +10,6 @@ from adapters.contract import Adapter
 from adapters.evaluation.calibration import is_at_the_end
 from adapters.evaluation.measures import softmax
 from adapters.features_record import Features
-from adapters.methods.cooked import ON_SECOND, Cooked
 from adapters.ranking import RankingHead
 from adapters.saved import from_arrays
 from adapters.saved_ranking import NAME as RANKING
@@ -111,9 +110,7 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Path | 
 
 
 def _uses_second(fitted: Adapter | RankingHead) -> bool:
-    if isinstance(fitted, RankingHead):
-        return False
-    return "second" in fitted.row_needs or (isinstance(fitted, Cooked) and fitted.third_ == ON_SECOND)
+    return isinstance(fitted, Adapter) and "second" in fitted.fields_of_rows()
 
 
 def _title(name: str) -> str:

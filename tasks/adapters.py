@@ -20,7 +20,7 @@ from storage.split_files import read_split
 from storage.table_hash import table_hash
 from tasks.encoders import encoder_of, second_identity
 from tasks.evaluation_tables import further_tables
-from tasks.labelled_rows import LabelledRows, labelled_rows, needs_second
+from tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 from tasks.text_sources import SCHEMA, in_words, text_sources
@@ -150,7 +150,7 @@ def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
     inputs = {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
     if rule.get("split"):
         inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
-    if run.second is not None and any(needs_second(name) for name in rule["adapters"]):
+    if run.second is not None and takes_second(rule, rule["adapters"]):
         inputs["second"] = second_identity(run)
     return inputs
 

@@ -62,7 +62,7 @@ def fitted_adapters(run: Run, evaluation: StepRecord, rule: Rule) -> tuple[dict[
         title = f"{row['name']} with {row['texts']}"
         card, arrays = read_adapter(folder, f"{row['name']}-{row['texts']}")
         adapter = from_arrays(card["adapter"], arrays, card["parameters"], learned=card["learned"])
-        lacking = sorted(set(adapter.row_needs) - {"norms"})
+        lacking = sorted(set(adapter.fields_of_rows()) - {"norms"})
         if lacking:
             skipped.append(f"{title}: it needs `{'`, `'.join(lacking)}` of each picture, which the probe does not make")
         elif card["metrics"]["accuracy"] != row["accuracy"]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from adapters.evaluation.calibration import reliability
+from adapters.evaluation.ensemble_parts import judge_parts
 from adapters.evaluation.experiment import Evaluation
 from adapters.evaluation.head_tail import head_tail, tail_classes
 from adapters.evaluation.measures import softmax
@@ -32,7 +33,8 @@ def further_tables(
     `pairs`: every two adapters on the test pictures. `frequencies`: how many captions of the pool name each class or
     one of its synonyms, and whether it is of the tail. `head_tail`: accuracy in both, per adapter. `reliability`: bins
     of confidence, per adapter, as fitted and at its temperature. `ood`: every score on the unseen pictures, by the
-    logits of the adapter that validation liked best.
+    logits of the adapter that validation liked best. `ensembles`: what each classifier is worth that an adapter is the
+    mean of.
     """
     test = np.flatnonzero(rows.split == "test")
     if not len(test):
@@ -52,6 +54,7 @@ def further_tables(
         "head_tail": pd.concat(parts, ignore_index=True),
         "reliability": reliability_bins(evaluation, labels),
         "ood": _unseen(run, rows, evaluation, test),
+        "ensembles": _ensembles(run, rows, evaluation, test),
     }
     return {name: pa.Table.from_pandas(table, preserve_index=False) for name, table in tables.items() if len(table)}
 
@@ -98,3 +101,20 @@ def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarr
         cooked=Cooked().fit(features.rows(train), rows.labels[train]),
     )
     return table.assign(name=name, texts=texts)
+
+
+def _ensembles(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> pd.DataFrame:
+    """name, texts and the columns of `judge_parts` for each adapter that is an ensemble."""
+    tables = [
+        judge_parts(
+            tuned.adapter,
+            rows.features.rows(test),
+            rows.labels[test],
+            groups=rows.groups[test],
+            seed=run.seed,
+            unseen=rows.unseen,
+            unseen_groups=rows.unseen_groups,
+        ).assign(name=name, texts=texts)
+        for (name, texts), tuned in evaluation.fitted.items()
+    ]
+    return pd.concat(tables, ignore_index=True) if any(map(len, tables)) else pd.DataFrame()

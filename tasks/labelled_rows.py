@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from adapters import adapter_class
 from adapters.errors import InvalidFeaturesError
 from adapters.features_record import Features, Floats, Integers
+from adapters.methods.cooked import Cooked
 from adapters.splits import settle_parts, split_by_group, twins
 from storage.feature_store import FeatureStore
 from storage.samples import Samples
@@ -60,10 +61,10 @@ def labelled_rows(
     """The kept pairs of a build whose label is in the list of the rule, each picture's twins in one part.
 
     The pool of `unlabelled` pictures is the kept pairs without a label of the list or of the unseen sets that have no
-    twin among the val and test pictures. Rows by the second backbone are made only where one of `adapters` needs them.
+    twin among the val and test pictures. Rows by the run's second backbone are made where `takes_second` says so.
     """
     check_encoder(run, manifest)
-    run = run if any(needs_second(name) for name in adapters) else replace(run, second=None)
+    run = run if takes_second(rule, adapters) else replace(run, second=None)
     kept, groups = kept_with_groups(run, manifest)
     found = _labelled(run, rule, kept, groups)
     judged = set(found.groups[found.split != "train"].tolist())
@@ -113,10 +114,13 @@ def _of_classes(kept: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.bool_]
     return np.asarray(pc.fill_null(pc.is_in(kept["label"], pa.array(classes, pa.string())), False))
 
 
-def needs_second(adapter: str) -> bool:
-    """Whether an adapter cannot do without a second backbone."""
-    kind = adapter_class(adapter)
-    return "second" in {*kind.needs, *kind.row_needs}
+def takes_second(rule: Mapping[str, Any], adapters: Sequence[str]) -> bool:
+    """Whether one of the adapters takes rows of a second backbone, or the scores on pictures of no class do.
+
+    These scores include those of an ensemble of COOkeD's.
+    """
+    kinds = [Cooked] * any(rule.get("unseen", {}).values()) + [adapter_class(name) for name in adapters]
+    return any("second" in {*kind.needs, *kind.row_needs, *kind.uses} for kind in kinds)
 
 
 def check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:

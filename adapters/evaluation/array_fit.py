@@ -12,6 +12,7 @@ from adapters.arrays import PER_IMAGE, Part, Parts, in_keys
 from adapters.contract import Adapter, Grid
 from adapters.errors import InvalidFeaturesError, MissingFeaturesError
 from adapters.evaluation.calibration import Booleans, Temperature, fit_temperature
+from adapters.evaluation.ensemble_parts import judge_parts
 from adapters.evaluation.judged import judge
 from adapters.evaluation.unseen import judge_unseen
 from adapters.features_record import Floats, Integers
@@ -27,7 +28,8 @@ class ArrayFit:
 
     `given` are the parameters that were not searched; `fallback` says what stood in for arrays that are not there, and
     what the adapter did instead where its support does not allow the method; `temperature`, by which to divide the
-    logits, is fitted on the validation rows.
+    logits, is fitted on the validation rows; `ensemble` says what each classifier is worth that the adapter is the mean
+    of, as `judge_parts` has it.
     """
 
     tuned: Tuned
@@ -36,6 +38,7 @@ class ArrayFit:
     temperature: Temperature
     metrics: Mapping[str, Any]
     unseen: pd.DataFrame
+    ensemble: pd.DataFrame
     fallback: str
 
 
@@ -67,6 +70,16 @@ def fit_arrays(
         temperature=fit_temperature(*validation, ruled_out=ruled_out),
         metrics=_metrics(parts, logits, validation, ruled_out, seed=seed) if len(parts.test.labels) else {},
         unseen=_unseen(parts, tuned.adapter, seed),
+        ensemble=judge_parts(
+            tuned.adapter,
+            parts.test.features,
+            parts.test.labels,
+            groups=parts.test.groups,
+            seed=seed,
+            unseen=parts.unseen,
+        )
+        if len(parts.test.labels)
+        else pd.DataFrame(),
         fallback="; ".join(filter(None, (*notes, tuned.adapter.fallback_))),
     )
 

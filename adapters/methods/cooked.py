@@ -17,6 +17,7 @@ from adapters.methods.zero_shot import cosine_logits
 ON_SECOND = "probe on the second backbone"
 ON_IMAGES = "GDA on the image features"
 NO_THIRD = "none"
+ZERO_SHOT, PROBE = "zero-shot", "probe on the image features"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,6 +36,7 @@ class Cooked(Adapter):
 
     grid: ClassVar[Grid] = Grid(parameters={"C": (1.0, 10.0, 100.0, 1000.0)})
     needs: ClassVar[tuple[str, ...]] = ("prototypes", "norms")
+    uses: ClassVar[tuple[str, ...]] = ("second",)
     row_needs: ClassVar[tuple[str, ...]] = ("norms",)
 
     C: float = 10.0
@@ -50,6 +52,17 @@ class Cooked(Adapter):
     def probabilities(self, features: Features) -> Floats:
         """The averaged probabilities (n, c), float64; each row adds up to 1."""
         return softmax(self.decision_function(features))
+
+    def fields_of_rows(self) -> tuple[str, ...]:
+        """Lengths, and the second backbone where the third classifier judges by it."""
+        return (*self.row_needs, "second") if self.third_ == ON_SECOND else self.row_needs
+
+    def parts(self, features: Features) -> dict[str, Floats]:
+        """Log-probabilities (n, c) of the three classifiers, float64; {} where the support allowed no ensemble."""
+        self._check_fitted_on(features)
+        return (
+            dict(zip((ZERO_SHOT, PROBE, self.third_), self._three(features), strict=True)) if self._is_three() else {}
+        )
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -85,17 +98,23 @@ class Cooked(Adapter):
         return weight / length, bias, converged
 
     def _logits(self, features: Features) -> Floats:
-        zero_shot = cosine_logits(features.image, self.prototypes_, self.logit_scale)
-        if self.third_ == NO_THIRD:
-            return zero_shot
+        if not self._is_three():
+            return cosine_logits(features.image, self.prototypes_, self.logit_scale)
+        zero_shot, probe, third = self._three(features)
+        return np.asarray(np.logaddexp(np.logaddexp(zero_shot, probe), third) - np.log(3))
+
+    def _is_three(self) -> bool:
+        return self.third_ != NO_THIRD
+
+    def _three(self, features: Features) -> tuple[Floats, Floats, Floats]:
         rows = features.image
         if self.third_ == ON_SECOND:
             rows = second_rows(features, by="Cooked", dimension=self.third_weight_.shape[1])
-        both = np.logaddexp(
-            _log_softmax(zero_shot), _log_softmax(affine(_own_length(features), self.probe_weight_, self.probe_bias_))
+        return (
+            _log_softmax(cosine_logits(features.image, self.prototypes_, self.logit_scale)),
+            _log_softmax(affine(_own_length(features), self.probe_weight_, self.probe_bias_)),
+            _log_softmax(affine(rows, self.third_weight_, self.third_bias_)),
         )
-        third = _log_softmax(affine(rows, self.third_weight_, self.third_bias_))
-        return np.asarray(np.logaddexp(both, third) - np.log(3))
 
 
 def _own_length(features: Features) -> Floats:

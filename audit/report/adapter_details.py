@@ -6,7 +6,7 @@ A part is None where the evaluation has no table for it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audit.report.adapter_tables import by_adapter, notes_of, unseen_of
+from audit.report.adapter_tables import by_adapter, ensembles_of, notes_of, unseen_of
 from audit.report.class_plots import frequency_plot
 from audit.report.curve_plots import reliability_plot
 from audit.report.plain_rows import plain_rows
@@ -20,11 +20,12 @@ MOST_PAIRED = 24
 
 
 def read_details(ledger: Ledger, record: StepRecord, rows: Sequence[Row], best: Row | None) -> dict[str, Any]:
-    """The parts by name: head_tail, confidence, unseen, pairs. `rows` are the results, the best accuracy first."""
+    """head_tail, confidence, unseen, ensembles and pairs by name. `rows` are the results, the best accuracy first."""
     return {
         "head_tail": _head_tail(_table(ledger, record, "head_tail"), _table(ledger, record, "frequencies")),
         "confidence": _confidence(_table(ledger, record, "reliability"), best, str(record.rule.get("list", ""))),
         "unseen": _unseen(_table(ledger, record, "ood")),
+        "ensembles": ensembles_of(_table(ledger, record, "ensembles")),
         "pairs": _pairs(_table(ledger, record, "pairs"), rows),
     }
 

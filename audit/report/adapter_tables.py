@@ -84,6 +84,19 @@ def notes_of(unseen: Unseen) -> dict[str, list[str]]:
     return found
 
 
+def ensembles_of(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
+    """Rows of `ensembles` by adapter with its texts, then by classifier: a row per set of pictures of no class.
+
+    Means over sets are left out.
+    """
+    found: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        if not _mean(row):
+            who = f"{row['name']} {row['texts']}".removesuffix(NO_TEXTS)
+            found.setdefault(who, {}).setdefault(row["part"], []).append(row)
+    return found
+
+
 def better_and_worse(pairs: Sequence[Row], *, alpha: float) -> list[tuple[str, str]]:
     """The better and the worse adapter, in words, of each row of `pairs` whose Holm p is below `alpha`."""
     named = [(row, row["a"].removesuffix(NO_TEXTS), row["b"].removesuffix(NO_TEXTS)) for row in pairs]

@@ -139,7 +139,7 @@ def test_the_square_of_pairs_is_row_minus_column(page):
 def test_parts_without_a_table_are_left_out(workspace, commit):
     record = commit("results")
     details = read_details(Ledger(workspace), record, RESULTS, RESULTS[0])
-    assert details == {"head_tail": None, "confidence": None, "unseen": None, "pairs": None}
+    assert details == {"head_tail": None, "confidence": None, "unseen": None, "ensembles": {}, "pairs": None}
 
 
 def test_of_equals_on_validation_the_first_is_chosen_whatever_it_scores_on_test(

@@ -117,15 +117,27 @@ def test_a_fallback_of_gda_and_a_stopped_solver_are_said(support):
 def test_rows_must_hold_what_the_fit_used(support, query):
     features, labels = support
     adapter = Cooked().fit(features, labels)
-    with pytest.raises(MissingFeaturesError, match=r"adapter `Cooked` must hold `second`; got none"):
+    with pytest.raises(MissingFeaturesError, match="got none for `second`"):
         adapter.decision_function(without_second(query))
-    with pytest.raises(MissingFeaturesError, match=r"adapter `Cooked` must hold `norms`; got none"):
+    with pytest.raises(MissingFeaturesError, match="got none for `norms`"):
         adapter.decision_function(replace(query, norms=None))
     other = replace(query, second=unit_rows(query.second[:, :8]), unlabelled_second=None)
     with pytest.raises(InvalidFeaturesError, match="`second` must have dimension 16, as at `fit`; got 8"):
         adapter.decision_function(other)
     on_images = Cooked().fit(without_second(features), labels)
     assert on_images.decision_function(without_second(query)).shape == (300, 10)
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_its_parts_are_the_three_classifiers_and_average_to_it(support, query, second):
+    features, labels = support if second else (without_second(support[0]), support[1])
+    adapter = Cooked().fit(features, labels)
+    parts = adapter.parts(query)
+    assert list(parts) == ["zero-shot", "probe on the image features", ON_SECOND if second else ON_IMAGES]
+    assert adapter.fields_of_rows() == (("norms", "second") if second else ("norms",))
+    mean = np.mean([np.exp(one) for one in parts.values()], axis=0)
+    np.testing.assert_allclose(mean, adapter.probabilities(query), atol=1e-6)
+    assert not Cooked().fit(features.rows(slice(1)), labels[:1]).parts(query)
 
 
 def test_it_beats_zero_shot_on_real_digits(digits):
