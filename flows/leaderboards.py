@@ -27,7 +27,7 @@ from tasks.encoders import encoder_identity, second_identity
 from tasks.labelled_rows import labelled_rows
 from tasks.progress import Progress
 
-VERSION = 2
+VERSION = 3
 """Raised when numbers of stored runs may not be used any longer."""
 
 
