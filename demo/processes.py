@@ -3,10 +3,13 @@
 import functools
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -35,9 +38,22 @@ def run_all(function: Callable[[A], R], items: Sequence[A], *, progress: Progres
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent, initargs=(os.getpid(),))
     try:
-        yield from _counted(pool.map(function, items, chunksize=_CHUNK), progress)
+        with _sigint_blocked():
+            results = pool.map(function, items, chunksize=_CHUNK)  # starts the processes
+        yield from _counted(results, progress)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Processes started here never see Ctrl-C: it is for this process to handle."""
+    resource_tracker.ensure_running()  # where it must start first, it unblocks the signal in this thread
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _counted(results: Iterator[R], progress: Progress) -> Iterator[R]:

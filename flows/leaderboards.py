@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from storage.array_files import read_arrays
 from storage.builds import Builds
 from storage.leaderboards import LeaderboardRuns
 from storage.records import content_hash, replace_record, replace_text
+from storage.worker_pool import worker_pool
 from tasks.encoders import encoder_identity, second_identity
 from tasks.labelled_rows import labelled_rows
 from tasks.progress import Progress
@@ -126,7 +126,7 @@ def _hold(
     shares = [replace(contest, adapters=(name,)) for name in names]
     with progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
         if contest.processes > 1 and len(shares) > 1:
-            with ProcessPoolExecutor(contest.processes, mp_context=get_context("spawn")) as pool:
+            with worker_pool(contest.processes) as pool:
                 for finished in as_completed([pool.submit(_compete, given, share, runs) for share in shares]):
                     finished.result()
                     advance(1)

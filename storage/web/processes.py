@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from storage.web.rule import DownloadRule
 from storage.web.shard_run import PROGRESS_FILE, URLS_FILE, ShardTask
 from storage.web.shards import PARTIAL, shard_name
 from storage.web.worker import run_shard, start_worker
+from storage.worker_pool import worker_pool
 
 _POLL_S = 0.2
 
@@ -32,16 +32,10 @@ class WorkerPool:
         """Fetch all shards (tables as URLS); returns the URLs per outcome. Raises DownloadError, finished ones kept."""
         if not shards:
             return Counter()
-        context = get_context("spawn")
-        listener, stop = context.Pipe(duplex=False)
-        executor = ProcessPoolExecutor(
-            self._processes,
-            mp_context=context,
-            initializer=start_worker,
-            initargs=(listener, self._rule, self._connect, self._folder),
-        )
+        initargs = (self._rule, self._connect, self._folder)
         try:
-            return self._hand_out(executor, shards, tolerate, progress)
+            with worker_pool(self._processes, initializer=start_worker, initargs=initargs) as executor:
+                return self._hand_out(executor, shards, tolerate, progress)
         except BrokenProcessPool:
             raise DownloadError(
                 "a download worker must not end by itself; one was killed, ran out of memory or crashed. "
@@ -49,10 +43,6 @@ class WorkerPool:
             ) from None
         except OSError as error:
             raise DownloadError(f"`folder` must be writable; got `{error}`. Make room and run again.") from None
-        finally:
-            stop.close()  # after a failure the workers end at once; otherwise they have nothing left to do
-            executor.shutdown(wait=True, cancel_futures=True)
-            listener.close()
 
     def _hand_out(
         self, executor: ProcessPoolExecutor, shards: Sequence[pa.Table], tolerate: frozenset[str], progress: Progress

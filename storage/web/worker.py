@@ -1,11 +1,9 @@
-"""A process of a download: how it starts, which shard it runs, and when it ends."""
+"""A process of a download: how it starts, and which shard it runs."""
 
 import fcntl
 import os
-import signal
-import threading
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process, set_start_method
+from multiprocessing import set_start_method
 from pathlib import Path
 
 from storage.web.errors import DownloadError
@@ -29,14 +27,12 @@ class _Process:
 _process: _Process | None = None
 
 
-def start_worker(stop: connection.Connection, rule: DownloadRule, connect: Connect, folder: Path) -> None:
-    """Prepare a fresh process: it ends when its parent ends or closes `stop`, and says in `folder` that it lives."""
+def start_worker(rule: DownloadRule, connect: Connect, folder: Path) -> None:
+    """Prepare a fresh process, which says in `folder` that it lives."""
     global _process  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
     from PIL import Image
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     set_start_method("fork", force=True)  # nothing is started: but only so do locks of thread pools need no clean-up
-    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     lock = os.open(folder / WORKERS_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_SH)
     Image.MAX_IMAGE_PIXELS = None  # our own limit is compared before anything is decoded
@@ -48,9 +44,3 @@ def run_shard(task: ShardTask) -> dict[str, int]:
     if _process is None:
         raise DownloadError("`start_worker` must run first in this process; it did not.")
     return ShardRun(task, _process.rule, _process.client).run()
-
-
-def _end_with_parent(stop: connection.Connection) -> None:
-    parent = parent_process()
-    connection.wait([stop, *([parent.sentinel] if parent is not None else [])])
-    os._exit(1)

@@ -1,0 +1,63 @@
+"""Processes that share out work: Ctrl-C does not reach them, and they end with the process that started them."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import connection, parent_process, resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any
+
+
+class _Worker(SpawnProcess):
+    """A spawned process in which SIGINT is blocked from its first instruction on: Ctrl-C is its parent's to handle."""
+
+    def start(self) -> None:
+        resource_tracker.ensure_running()  # where it must start first, it unblocks the signal in this thread
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+class _WorkerContext(SpawnContext):
+    Process = _Worker
+
+
+@contextmanager
+def worker_pool(
+    processes: int, *, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()
+) -> Iterator[ProcessPoolExecutor]:
+    """An executor of spawned processes, which end when the context or this process does, however that ends.
+
+    Results must be taken in the context: what still runs at its end is not waited for. `initializer(*initargs)`
+    prepares each process.
+    """
+    context = _WorkerContext()
+    listener, stop = context.Pipe(duplex=False)
+    executor = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_start_worker, initargs=(listener, initializer, initargs)
+    )
+    try:
+        yield executor
+    finally:
+        stop.close()  # after a failure the workers end at once; otherwise they have nothing left to do
+        executor.shutdown(wait=True, cancel_futures=True)
+        listener.close()
+
+
+def _start_worker(
+    stop: connection.Connection, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
+) -> None:
+    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with_parent(stop: connection.Connection) -> None:
+    parent = parent_process()
+    connection.wait([stop, *([parent.sentinel] if parent is not None else [])])
+    os._exit(1)

@@ -1,0 +1,89 @@
+"""Real processes that are interrupted, killed and failed under."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.worker_pool import worker_pool
+
+ROOT = Path(__file__).resolve().parents[2]
+PARENT = """
+import os, time
+from storage.worker_pool import worker_pool
+
+def work(number):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    try:
+        with worker_pool(2) as pool:
+            list(pool.map(work, range(2)))
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+def square(number):
+    return number * number
+
+
+def fail(_number):
+    raise ValueError("a bad number")
+
+
+def gone_s(processes):
+    """Seconds until none of these processes is there; fails after 10."""
+    started = time.monotonic()
+    while any(Path(f"/proc/{process}").exists() for process in processes):
+        assert time.monotonic() < started + 10, "workers are left"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+@pytest.fixture
+def parent(tmp_path):
+    """A process in a group of its own, whose two workers have begun; their ids."""
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    command = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    with command:
+        yield command, [int(command.stdout.readline()) for _ in range(2)]
+        command.kill()
+
+
+def test_results_come_in_order():
+    with worker_pool(2) as pool:
+        assert list(pool.map(square, range(20))) == [number * number for number in range(20)]
+
+
+def test_an_error_of_a_worker_is_raised_here():
+    with pytest.raises(ValueError, match="a bad number"), worker_pool(2) as pool:
+        list(pool.map(fail, range(3)))
+
+
+def test_ctrl_c_reaches_the_parent_alone_and_ends_all_without_a_traceback(parent):
+    command, workers = parent
+    os.killpg(command.pid, signal.SIGINT)
+    out, err = command.communicate(timeout=10)
+    assert (command.returncode, out, err) == (0, "interrupted\n", "")
+    assert gone_s(workers) < 5
+
+
+def test_workers_end_with_a_parent_that_is_killed(parent):
+    command, workers = parent
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    assert gone_s(workers) < 5
