@@ -59,10 +59,11 @@ def _with_norms(parts: Parts) -> Stands:
 
 def _with_pool(parts: Parts, *, second: bool) -> Stands:
     train = parts.train.features
-    there = train.unlabelled is not None and not (second and train.unlabelled_second is None)
+    there = bool(train.unlabelled is not None and len(train.unlabelled))
+    there &= not (second and train.unlabelled_second is None)
     if there or (second and train.second is None):
         return parts, ()
-    lacking = SHARED["unlabelled" if train.unlabelled is None else "unlabelled_second"]
+    lacking = SHARED["unlabelled_second" if train.unlabelled is not None and len(train.unlabelled) else "unlabelled"]
     note = f"the {len(train)} train rows, without their labels, as the pool, as there is no `{lacking}`"
     pooled = replace(train, unlabelled=train.image, unlabelled_second=train.second if second else None)
     return replace(parts, train=replace(parts.train, features=pooled)), (note,)

@@ -52,7 +52,8 @@ def recipe_leaderboards(recipe: Path, contest: Contest, *, out: Path | None, roo
         manifest = Builds(run.workspace).read(rule["build"])
         rows = labelled_rows(run, manifest, rule, adapters=contest.adapters)
         given = {
-            "features": rows.features,
+            "features": rows.without_train_pool(),
+            "undrawn": True,
             "labels": rows.labels,
             "split": rows.split,
             "groups": rows.groups,

@@ -63,8 +63,16 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
         **further_tables(run, manifest, rule, rows, evaluation),
     }
     undescribed = [] if rule["describe"] else [NOT_DESCRIBED]
-    notes = [*rows.notes, *undescribed, *in_words(sources), *evaluation.notes]
+    notes = [*rows.notes, *_about_pool(rule, rows), *undescribed, *in_words(sources), *evaluation.notes]
     return StepOutput(tables=tables, notes={"notes": notes, "list": rule["list"]})
+
+
+def _about_pool(rule: Rule, rows: LabelledRows) -> list[str]:
+    """A sentence on the pool without labels, where an adapter of the rule learns from it."""
+    if not any("unlabelled" in ADAPTERS[name].needs for name in rule["adapters"]):
+        return []
+    train = int(np.count_nonzero(rows.split == "train"))
+    return [f"unlabelled pool: {train:,} train pictures, labels hidden, and {len(rows.unlabelled):,} without a label"]
 
 
 def _require_texts(rule: Rule, rows: LabelledRows) -> None:

@@ -46,13 +46,19 @@ class LabelledRows(LabelledPairs):
     """Labelled pictures with their features and the texts of their classes.
 
     `prototypes` are class vectors (c, d) per set of texts, "names" first; `unseen` pictures of none of the classes, by
-    set, and `unseen_groups` the groups of each.
+    set, and `unseen_groups` the groups of each. `unlabelled` are pictures without a label; the pool of `features` holds
+    them and the train pictures, whose labels are hidden.
     """
 
     features: Features
+    unlabelled: Features
     prototypes: Mapping[str, Floats]
     unseen: Mapping[str, Features]
     unseen_groups: Mapping[str, Strings]
+
+    def without_train_pool(self) -> Features:
+        """`features` with the pictures without a label alone as pool: who draws train pictures adds the others."""
+        return replace(self.features, unlabelled=self.unlabelled.image, unlabelled_second=self.unlabelled.second)
 
 
 def labelled_rows(
@@ -60,26 +66,26 @@ def labelled_rows(
 ) -> LabelledRows:
     """The kept pairs of a build whose label is in the list of the rule, each picture's twins in one part.
 
-    The pool of `unlabelled` pictures is the kept pairs without a label of the list or of the unseen sets that have no
-    twin among the val and test pictures. Rows by the run's second backbone are made where `takes_second` says so.
+    The pool without labels is the train pictures and the kept pairs that have no label, but none of a group with a val
+    or test picture or one of the unseen sets. Rows by the run's second backbone are made where `takes_second` says so.
     """
     check_encoder(run, manifest)
     run = run if takes_second(rule, adapters) else replace(run, second=None)
     kept, groups = kept_with_groups(run, manifest)
     found = _labelled(run, rule, kept, groups)
-    judged = set(found.groups[found.split != "train"].tolist())
     names = kept["label"].to_pylist()
     wanted = {name: np.isin(names, list(labels)) for name, labels in rule.get("unseen", {}).items() if labels}
     unseen = {name: mask for name, mask in wanted.items() if mask.any()}
-    claimed = np.logical_or.reduce([_of_classes(kept, found.classes), *unseen.values()])
-    free = ~claimed & ~np.isin(groups, list(judged))
+    judged = [found.groups[found.split != "train"], *(groups[mask] for mask in unseen.values())]
+    free = np.array([name is None for name in names], dtype=np.bool_) & ~np.isin(groups, np.concatenate(judged))
     texts = class_texts(run, rule)
     features = _image_features(run, manifest, found.pairs, captions=True)
-    pool = _image_features(run, manifest, kept.filter(pa.array(free)), captions=False)
-    shared = texts | {"unlabelled": pool.image, "unlabelled_second": pool.second}
+    unlabelled = _image_features(run, manifest, kept.filter(pa.array(free)), captions=False)
+    shared = texts | _pool(features.rows(np.flatnonzero(found.split == "train")), unlabelled)
     return LabelledRows(
         **vars(found),
         features=_with(features, shared),
+        unlabelled=unlabelled,
         prototypes=prototypes(run, rule),
         unseen={
             name: _with(_image_features(run, manifest, kept.filter(pa.array(mask)), captions=False), texts)
@@ -87,6 +93,15 @@ def labelled_rows(
         },
         unseen_groups={name: groups[mask] for name, mask in unseen.items()},
     )
+
+
+def _pool(train: Features, unlabelled: Features) -> dict[str, Floats | None]:
+    """The fields of the pool: the pictures of both, those of train first."""
+    second = [one.second for one in (train, unlabelled) if one.second is not None]
+    return {
+        "unlabelled": np.concatenate([train.image, unlabelled.image]),
+        "unlabelled_second": np.concatenate(second) if len(second) == 2 else None,
+    }
 
 
 def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> LabelledPairs:

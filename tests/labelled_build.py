@@ -37,7 +37,7 @@ def word_vector(word: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that shows things in some strength, its class, and the part it is in."""
+    """A picture that shows things in some strength, its class, and the part it is in; "" for none."""
 
     label: str
     shows: Mapping[str, float]
@@ -62,7 +62,7 @@ def publish(workspace: Workspace, pictures: Sequence[Picture], *, build: str = "
             "url": urls,
             "caption": [one.caption for one in pictures],
             "image_id": ids,
-            "label": pa.array([one.label for one in pictures], pa.string()),
+            "label": pa.array([one.label or None for one in pictures], pa.string()),
             "group": ids,
             "collect_verdict": ["kept"] * len(ids),
         }
@@ -86,6 +86,6 @@ def publish(workspace: Workspace, pictures: Sequence[Picture], *, build: str = "
         }
     )
     split = workspace.root / f"{build}.csv"
-    lines = [f"{url},{one.part}" for url, one in zip(urls, pictures, strict=True)]
+    lines = [f"{url},{one.part}" for url, one in zip(urls, pictures, strict=True) if one.part]
     split.write_text("\n".join(["key,part", *lines]) + "\n")
     return str(split)

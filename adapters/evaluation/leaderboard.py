@@ -60,6 +60,7 @@ def leaderboard(
     seeds: Sequence[int] = SEEDS,
     validation: Validation = "coop",
     guard: bool = True,
+    undrawn: bool = False,
     bootstrap_seed: int = 0,
     done: Mapping[RunKey, Run] | None = None,
     progress: Callable[[Run, int, int], None] | None = None,
@@ -68,9 +69,9 @@ def leaderboard(
 
     `features`, `labels`, `split`, `groups`, `classes`, `prototypes` as in `fit_and_evaluate`; `keys` (n,) name the rows
     for the draws by hash; a seed also seeds the training of adapters that have one. `validation`: "coop", min(shots, 4)
-    val rows per class, drawn by seed, or "full", all of them. zero_shot with the first texts is always there, as the
-    baseline. Runs in `done` are not made again; `progress` gets each new run as it ends, with the number of runs
-    finished and of all: store it there and hand it in as `done` to go on after an interruption.
+    val rows per class, drawn by seed, or "full", all of them; `undrawn` as in Arena. zero_shot with the first texts is
+    always there, as the baseline. Runs in `done` are not made again; `progress` gets each new run as it ends, with the
+    number of runs finished and of all: store it there and hand it in as `done` to go on after an interruption.
     """
     arena = Arena(
         features=features,
@@ -82,6 +83,7 @@ def leaderboard(
         prototypes=prototypes,
         validation=validation,
         guard=guard,
+        undrawn=undrawn,
     )
     names = tuple(dict.fromkeys(("zero_shot", *(adapter_name(name) for name in adapters))))
     cells = _cells(arena, names, _checked(shots, "shots"), _checked(seeds, "seeds"))
@@ -176,11 +178,7 @@ def _protocol(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> dict[
         "guard": arena.guard,
         "baseline": f"zero_shot with {arena.baseline}",
         "texts": list(arena.prototypes),
-        "unlabelled": (
-            "the train rows that were not drawn, without their labels"
-            if arena.features.unlabelled is None
-            else f"a pool of {len(arena.features.unlabelled)} images"
-        ),
+        "unlabelled": _pool_in_words(arena),
         "classes": len(arena.classes),
         "train_pool": int(np.sum(arena.split == "train")),
         "validation_pool": int(np.sum(arena.split == "val")),
@@ -188,6 +186,14 @@ def _protocol(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> dict[
         "test_groups": len(np.unique(arena.groups[arena.test])),
         "intervals": INTERVALS,
     }
+
+
+def _pool_in_words(arena: Arena) -> str:
+    given = 0 if arena.features.unlabelled is None else len(arena.features.unlabelled)
+    if not arena.pools_undrawn:
+        return f"a pool of {given} images"
+    undrawn = "the train rows that were not drawn, without their labels"
+    return f"{undrawn}, and {given} images without a label" if given else undrawn
 
 
 def _notes(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> tuple[str, ...]:

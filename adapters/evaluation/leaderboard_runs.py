@@ -64,7 +64,9 @@ class Arena:
     """The rows that all runs share. Test rows are fixed; train and validation rows are drawn from their own parts.
 
     `keys` (n,) name the rows for the draws. `validation`: "coop" draws min(shots, 4) val rows per class, "full" takes
-    all val rows; results of the two do not compare. The first of `prototypes` is the baseline.
+    all val rows; results of the two do not compare. The first of `prototypes` is the baseline. The unlabelled pool of a
+    run is that of `features`; with `undrawn`, and where there is none, the train rows that were not drawn are in it,
+    their labels hidden.
     """
 
     features: Features
@@ -76,6 +78,7 @@ class Arena:
     prototypes: Mapping[str, Floats]
     validation: Validation = "coop"
     guard: bool = True
+    undrawn: bool = False
     _draws: dict[tuple[str, int, int], FewShot] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -91,6 +94,11 @@ class Arena:
             )
         if not len(self.test):
             raise SplitError("`split` must hold test rows; got none. Make the split with a share for test.")
+
+    @property
+    def pools_undrawn(self) -> bool:
+        """Whether the train rows that a run does not draw are in its pool."""
+        return self.undrawn or self.features.unlabelled is None or not len(self.features.unlabelled)
 
     @property
     def baseline(self) -> str:
@@ -175,12 +183,17 @@ class Arena:
         return self._records[texts if kind.uses_texts else self.baseline]
 
     def _with_pool(self, features: Features, kind: type[Adapter], drawn: Integers) -> Features:
-        """The train rows that were not drawn as the unlabelled pool, without their labels, where there is none."""
-        if "unlabelled" not in kind.needs or features.unlabelled is not None:
+        """The train rows that were not drawn in the unlabelled pool, without their labels, where `undrawn` says so."""
+        if "unlabelled" not in kind.needs or not self.pools_undrawn:
             return features
         rest = np.setdiff1d(np.flatnonzero(self.split == "train"), drawn)
-        second = None if features.second is None else features.second[rest]
-        return replace(features, unlabelled=features.image[rest], unlabelled_second=second)
+        image, second = [features.image[rest]], [] if features.second is None else [features.second[rest]]
+        if features.unlabelled is not None:
+            image.append(features.unlabelled)
+            second = [*second, features.unlabelled_second] if features.unlabelled_second is not None else []
+        return replace(
+            features, unlabelled=np.concatenate(image), unlabelled_second=np.concatenate(second) if second else None
+        )
 
     def _train_rows(self, kind: type[Adapter], key: RunKey) -> Integers:
         if "support" not in kind.learns_from:

@@ -71,3 +71,10 @@ def test_all_that_is_missing_is_named_at_once(complete_arrays, name):
     for field in (*kind.needs, *kind.row_needs):
         if field in keys:
             assert f"`{keys[field]}`" in str(error.value).partition("got none for")[2]
+
+
+def test_an_empty_pool_is_no_pool(complete_arrays):
+    arrays = complete_arrays | {key: complete_arrays[key][:0] for key in complete_arrays if "unlabelled" in key}
+    parts, notes = stood_in(parts_of(arrays), ADAPTERS["grip"])
+    assert np.array_equal(parts.train.features.unlabelled, arrays["train_features"])
+    assert notes[0].endswith("as there is no `unlabelled_features`")

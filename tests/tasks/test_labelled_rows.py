@@ -23,15 +23,16 @@ def run(workspace, monkeypatch) -> Run:
     monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
     monkeypatch.setattr("tasks.encoders._load_second", lambda _choice, _cache: SimpleNamespace(identity=SECOND))
     pictures = [
-        Picture(name, {name: 1.0, f"a {number}": 0.8}, part)
+        Picture(name, {name: 1.0, f"{part} {number}": 0.8}, part)
         for name in [*CLASSES, "tree"]
         for part in ("train", "val", "test")
         for number in range(4)
     ]
+    pictures += [Picture("", {"cat": 0.5, f"b {number}": 0.8}, "") for number in range(3)]  # without a label
     split = publish(workspace, pictures)
     ids = [f"{number:032x}" for number in range(len(pictures))]
     rows = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
-    rows += 3 * np.repeat(np.eye(3, 8, dtype=np.float32), 12, axis=0)
+    rows += 3 * np.repeat(np.eye(4, 8, dtype=np.float32), 12, axis=0)[: len(ids)]
     norms = np.linalg.norm(rows, axis=1)
     FeatureStore(workspace, SECOND, "images").append(ids, (rows / norms[:, None]).astype(np.float16), norms)
     RULE["split"] = split
@@ -65,3 +66,43 @@ def test_the_third_classifier_of_cooked_does_not_depend_on_its_neighbours(run):
     near = tables[0][tables[0]["set"] == "near"]
     assert len(near) == 4
     assert near["auroc"].between(0, 1).all()
+
+
+def pool_of(run, rule):
+    return labelled_rows(run, Builds(run.workspace).read("some-1"), RULE | rule, adapters=["nola"])
+
+
+def test_the_pool_is_the_train_pictures_without_labels_and_those_that_have_none(run):
+    rows = pool_of(run, {})
+    train = np.flatnonzero(rows.split == "train")
+    assert (len(train), len(rows.unlabelled)) == (8, 3)
+    assert np.array_equal(rows.features.unlabelled[:8], rows.features.image[train])
+    assert np.array_equal(rows.features.unlabelled[8:], rows.unlabelled.image)
+    assert np.array_equal(rows.features.unlabelled_second[:8], rows.features.second[train])
+    assert rows.features.unlabelled_second.shape == (11, 8)
+    judged = rows.features.image[rows.split != "train"]
+    assert not (rows.features.unlabelled[:, None] == judged[None]).all(axis=2).any()
+    assert np.array_equal(rows.without_train_pool().unlabelled, rows.unlabelled.image)
+
+
+def test_a_picture_without_a_label_in_a_group_of_a_judged_one_is_in_no_pool(run, monkeypatch):
+    from tasks import labelled_rows as module
+
+    kept_with_groups = module.kept_with_groups
+
+    def grouped(run, manifest):
+        kept, groups = kept_with_groups(run, manifest)
+        uids = kept["uid"].to_pylist()
+        for unlabelled, judged in ((36, 8), (37, 24)):  # a test picture of a class, a picture of the unseen set
+            groups[uids.index(f"{unlabelled:032x}")] = groups[uids.index(f"{judged:032x}")]
+        return kept, groups
+
+    monkeypatch.setattr(module, "kept_with_groups", grouped)
+    assert len(pool_of(run, {"unseen": {"near": ["tree"]}}).unlabelled) == 1
+    assert len(pool_of(run, {}).unlabelled) == 2
+
+
+def test_an_evaluation_says_what_its_pool_is(run):
+    notes = evaluate_adapters(run, (), RULE | {"adapters": ["gda_em"]}).notes["notes"]
+    assert "unlabelled pool: 8 train pictures, labels hidden, and 3 without a label" in notes
+    assert not any("unlabelled pool" in note for note in evaluate_adapters(run, (), RULE).notes["notes"])

@@ -261,3 +261,24 @@ def test_without_a_pool_the_train_rows_that_were_not_drawn_are_the_unlabelled_on
     rest = np.setdiff1d(np.arange(200), drawn)
     assert np.array_equal(pool, features.image[rest])
     assert arena._with_pool(features, adapters.adapter_class("gda"), drawn).unlabelled is None
+
+
+def test_a_pool_that_takes_undrawn_train_rows_holds_them_and_what_was_given(digits):
+    features, labels = digits.complete(0, 400)
+    given = {
+        "features": features,
+        "labels": labels,
+        "split": np.array(["train"] * 200 + ["val"] * 100 + ["test"] * 100),
+        "groups": digits.groups[:400],
+        "keys": [str(row) for row in range(400)],
+        "classes": digits.classes,
+        "prototypes": {"names": digits.prototypes["names"]},
+    }
+    nola = adapters.adapter_class("nola")
+    rest = np.arange(3, 200)
+    pooled = Arena(**given, undrawn=True)._with_pool(features, nola, np.arange(3))
+    assert np.array_equal(pooled.unlabelled, np.concatenate([features.image[rest], features.unlabelled]))
+    assert np.array_equal(pooled.unlabelled_second, np.concatenate([features.second[rest], features.unlabelled_second]))
+    assert Arena(**given)._with_pool(features, nola, np.arange(3)).unlabelled is features.unlabelled
+    empty = replace(features, unlabelled=features.unlabelled[:0], unlabelled_second=features.unlabelled_second[:0])
+    assert len(Arena(**given | {"features": empty})._with_pool(empty, nola, np.arange(3)).unlabelled) == 197
