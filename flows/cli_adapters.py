@@ -15,6 +15,8 @@ OptionalRecipe = Annotated[Path | None, typer.Argument(help="A recipe; its lates
 Arrays = Annotated[Path | None, typer.Option(help="An .npz of features instead of a recipe; see docs/adapters.md.")]
 Parameters = Annotated[list[str] | None, typer.Option("--param", help="name=value, not searched; may be repeated.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
+LISTS = ("top", "explanation")  # of a prediction's columns, those that no line of a table holds
+MOST_EXPLAINED = 10
 Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows of --arrays to unit length.")]
 
 
@@ -103,20 +105,30 @@ def predict(
     column: Annotated[str | None, typer.Option(help="The column of a Parquet file that holds the pictures.")] = None,
     root: Root = None,
     as_json: AsJson = False,
+    *,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Of vcd: the descriptions that made the class, and the runner-up's.")
+    ] = False,
 ) -> None:
     """Classify or order pictures by a saved adapter; a picture that cannot be read has a row that says why.
 
     Example: evenly predict .evenly/adapters/BUILD/demo_classes/gda-names.json holiday/ --out predictions.csv
+
+    Example: evenly predict .evenly/adapters/BUILD/demo_classes/vcd-names.json holiday/ --explain
     """
     from flows.predicting import confidence_note, predict_pictures
 
-    rows = predict_pictures(adapter, images, top=top, out=out, column=column, root=root)
+    rows = predict_pictures(adapter, images, top=top, out=out, column=column, root=root, explain=explain)
     note = confidence_note(adapter)
     if as_json:
         print_json({"predictions": rows, "note": note})
         return
-    shown = [{name: value for name, value in row.items() if name != "top"} for row in rows[:50]]
+    shown = [{name: value for name, value in row.items() if name not in LISTS} for row in rows[:50]]
     print_rows("predictions", shown)
+    for row in rows[:MOST_EXPLAINED] if explain else ():
+        if row["explanation"]:
+            columns = ("side", "class", "similarity", "text")
+            print_rows(f"why {row['name']}", [{name: one[name] for name in columns} for one in row["explanation"]])
     if note:
         print_text(note)
     if failed := sum(bool(row["error"]) for row in rows):

@@ -10,11 +10,13 @@ from adapters.contract import Adapter
 from adapters.evaluation.calibration import is_at_the_end
 from adapters.evaluation.measures import softmax
 from adapters.features_record import Features
+from adapters.methods.vcd import DescribedClasses
 from adapters.ranking import RankingHead
 from adapters.saved import from_arrays
 from adapters.saved_ranking import NAME as RANKING
 from adapters.saved_ranking import ranking_head
 from flows.cli_errors import UsageError
+from flows.explaining import check_explains, explained
 from flows.opening import workspace_run
 from storage.adapter_files import read_adapter
 from storage.image_folders import read_pictures
@@ -26,26 +28,40 @@ from tasks.run import EncoderChoice, Run, SecondChoice
 Card = Mapping[str, Any]
 Row = dict[str, Any]
 CLASSIFIED = ("name", "class", "confidence", "top", "error")
+EXPLAINED = ("explanation",)
 SCORED = ("name", "score", "error")
 
 
 def predict_pictures(
-    adapter: Path, images: Path, *, top: int, out: Path | None, column: str | None, root: Path | None
+    adapter: Path,
+    images: Path,
+    *,
+    top: int,
+    out: Path | None,
+    column: str | None,
+    root: Path | None,
+    explain: bool = False,
 ) -> list[Row]:
     """One row per picture, in their order: name, class, confidence, the `top` classes with probabilities, error.
 
     Confidence is the softmax of the logits, divided by the temperature of the card where it has one (`confidence_note`
-    says where not). Of a ranking head:
-    name, score, error. A picture that cannot be read or decoded has a row with its error and nothing else. `out` is
-    written as its suffix says.
+    says where not). With `explain`, of an adapter that judges by texts, also `explanation` as `explained` has it. Of a
+    ranking head: name, score, error. A picture that cannot be read or decoded has a row with its error and nothing
+    else. `out` is written as its suffix says.
     """
     card, fitted = open_adapter(adapter)
+    if explain:
+        check_explains(adapter, card, fitted)
     if out is not None:
         check_predictions_path(out)
     run = _run_of(card, fitted, adapter, root)
     encoded = encode_pictures(run, read_pictures(images, column=column))
-    columns = SCORED if isinstance(fitted, RankingHead) else CLASSIFIED
+    columns = SCORED if isinstance(fitted, RankingHead) else CLASSIFIED + EXPLAINED * explain
     judged = _judged(encoded, fitted, card, top)
+    if explain and isinstance(fitted, DescribedClasses) and encoded.names:
+        features = Features(image=encoded.image, encoder=fitted.encoder_)
+        reasons = explained(fitted, features, card)
+        judged = [row | {"explanation": said} for row, said in zip(judged, reasons, strict=True)]
     rows = _in_order(encoded, judged, columns)
     if out is not None:
         write_predictions(out, rows, columns=columns)
@@ -139,7 +155,7 @@ def _judged(encoded: EncodedPictures, fitted: Adapter | RankingHead, card: Card,
 
 def _in_order(encoded: EncodedPictures, judged: Sequence[Row], columns: Sequence[str]) -> list[Row]:
     """The rows of all pictures, those that failed in their places."""
-    nothing: Row = dict.fromkeys(columns) | ({"top": []} if "top" in columns else {})
+    nothing: Row = {column: [] if column in ("top", *EXPLAINED) else None for column in columns}
     found = dict(zip(encoded.places, zip(encoded.names, judged, strict=True), strict=True))
     failed = iter(encoded.failed)
     rows = []

@@ -19,6 +19,9 @@ TYPES = {
     "class": pa.string(),
     "confidence": pa.float64(),
     "top": pa.list_(pa.struct([("class", pa.string()), ("probability", pa.float64())])),
+    "explanation": pa.list_(
+        pa.struct([("side", pa.string()), ("class", pa.string()), ("text", pa.string()), ("similarity", pa.float64())])
+    ),
     "score": pa.float64(),
     "error": pa.string(),
 }
@@ -36,7 +39,8 @@ def write_predictions(path: Path, rows: Sequence[Mapping[str, Any]], *, columns:
     """Write rows of the same `columns`, which are names of TYPES, as the suffix of `path` says.
 
     In CSV every text is quoted and stands as it is, also one that begins with `=`: names are never changed, and a
-    spreadsheet must be told to read them as text. `top` is `class=probability` there, separated by `; `.
+    spreadsheet must be told to read them as text. `top` is `class=probability` there, separated by `; `,
+    and `explanation` `class: text=similarity`.
     """
     check_predictions_path(path)
     if path.suffix == ".parquet":
@@ -56,4 +60,6 @@ def write_predictions(path: Path, rows: Sequence[Mapping[str, Any]], *, columns:
 def _cell(name: str, value: Any) -> Any:  # noqa: ANN401 - a value of a row
     if name == "top":
         return "; ".join(f"{one['class']}={one['probability']:.4f}" for one in value)
+    if name == "explanation":
+        return "; ".join(f"{one['class']}: {one['text']}={one['similarity']:.4f}" for one in value)
     return "" if value is None else value

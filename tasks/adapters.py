@@ -11,6 +11,7 @@ from adapters import ADAPTERS
 from adapters.errors import MissingFeaturesError
 from adapters.evaluation.experiment import Evaluation, fit_and_evaluate
 from adapters.evaluation.measures import softmax
+from adapters.methods.vcd import DescribedClasses
 from adapters.saved import to_arrays, to_card
 from storage.adapter_files import write_adapter
 from storage.builds import Builds
@@ -18,6 +19,7 @@ from storage.ledger import StepOutput
 from storage.records import content_hash
 from storage.split_files import read_split
 from storage.table_hash import table_hash
+from tasks.class_texts import described_texts
 from tasks.encoders import encoder_of, second_identity
 from tasks.evaluation_tables import further_tables
 from tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
@@ -138,6 +140,8 @@ def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], rows: LabelledRows,
             "temperature_why": row["temperature_why"],
             "metrics": {key: _plain(row[key]) for key in ("accuracy", "low", "high", "validation_accuracy", "n")},
         }
+        if isinstance(tuned.adapter, DescribedClasses):
+            card["class_texts"] = [text for _, text in described_texts(rule)]
         folder = run.workspace.adapters / manifest["build"] / rule["list"]
         write_adapter(folder, f"{name}-{texts}", card, to_arrays(tuned.adapter))
 

@@ -22,11 +22,7 @@ BESIDE = {"contexts": "contexts", "negations": "negations", "rejections": "near_
 def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record that hold texts other than prototypes."""
     classes: list[str] = rule["classes"]
-    described = [
-        (position, text)
-        for position, name in enumerate(classes)
-        for text in dict.fromkeys(rule["texts"].get("description", {}).get(name, ()))
-    ]
+    described = described_texts(rule)
     found: dict[str, Any] = {}
     if described:
         found["class_texts"] = single(text_rows(run, [text for _, text in described]))
@@ -43,6 +39,15 @@ def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
     if "pair_texts" in rule:
         found |= _pair_texts(run, classes, rule["pair_texts"])
     return found
+
+
+def described_texts(rule: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """(position of a class, text): the rows of `class_texts`, each description of a class once, by class."""
+    return [
+        (position, text)
+        for position, name in enumerate(rule["classes"])
+        for text in dict.fromkeys(rule["texts"].get("description", {}).get(name, ()))
+    ]
 
 
 def texts_beside(rule: Mapping[str, Any], kind: str) -> list[str]:

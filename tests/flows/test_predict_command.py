@@ -241,3 +241,59 @@ def test_the_embedded_encoder_goes_all_the_way(evenly, digit_pictures, tmp_path)
     status, out, err = evenly("predict", tmp_path / "o", few / "one", *place, "--json")
     assert status == 0, err
     assert all(row["class"] in NAMES and not row["error"] for row in json.loads(out)["predictions"])
+
+
+@pytest.fixture
+def described(fitted, evenly, tmp_path):
+    """`vcd` fitted on the same pictures, three texts to a class but one for the first, whose words its card has."""
+    arrays = dict(read_arrays(fitted / "digits.npz"))
+    rows, classes = arrays["train_features"], arrays["train_labels"]
+    texts = [(c, row) for c in range(10) for row in rows[classes == c][: 1 if c == 0 else 3]]
+    arrays |= {"class_texts": np.stack([row for _, row in texts]), "class_text_labels": np.array([c for c, _ in texts])}
+    np.savez(tmp_path / "described.npz", **arrays)
+    fit = ("fit", "--arrays", tmp_path / "described.npz", "--no-guard", "--adapter", "vcd", "--out", tmp_path / "vcd")
+    assert evenly(*fit)[0] == 0
+    card = json.loads((tmp_path / "vcd" / "adapter.json").read_text())
+    card["class_texts"] = [f"{card['classes'][c]}, which has mark {n}" for n, (c, _) in enumerate(texts)]
+    (tmp_path / "vcd" / "adapter.json").write_text(json.dumps(card))
+    return tmp_path / "vcd"
+
+
+def test_an_explanation_gives_the_texts_that_made_the_class_and_the_runner_up_s(
+    described, fitted, evenly, mixed, tmp_path
+):
+    ask = ("predict", described, mixed, "--root", fitted, "--explain")
+    rows = json.loads(evenly(*ask, "--json")[1])["predictions"]
+    row = next(row for row in rows if row["name"] == "a.png")
+    sides = {side: [one for one in row["explanation"] if one["side"] == side] for side in ("class", "runner-up")}
+    assert [one["side"] for one in row["explanation"]] == ["class"] * len(sides["class"]) + ["runner-up"] * len(
+        sides["runner-up"]
+    )
+    for side, best in zip(("class", "runner-up"), row["top"], strict=False):
+        assert {one["class"] for one in sides[side]} == {best["class"]}
+        assert len(sides[side]) == (1 if best["class"] == min(NAMES) else 3)
+        assert all(one["text"].startswith(f"{best['class']}, which has mark ") for one in sides[side])
+        scores = [one["similarity"] for one in sides[side]]
+        assert scores == sorted(scores, reverse=True)
+    means = [np.mean([one["similarity"] for one in some]) for some in sides.values()]
+    card = json.loads((described / "adapter.json").read_text())
+    odds = np.log(row["top"][0]["probability"] / row["top"][1]["probability"])
+    assert odds == pytest.approx(100 * (means[0] - means[1]) / (card["temperature"] or 1.0), abs=1e-3)
+    assert next(row for row in rows if row["error"])["explanation"] == []
+    for suffix in ("csv", "jsonl", "parquet"):
+        assert evenly(*ask, "--out", tmp_path / f"p.{suffix}")[0] == 0
+    table = pq.read_table(tmp_path / "p.parquet").to_pylist()
+    assert [one["explanation"] for one in table] == [one["explanation"] for one in rows]
+    with (tmp_path / "p.csv").open(newline="") as stream:
+        cells = {one["name"]: one["explanation"] for one in csv.DictReader(stream)}
+    first = row["explanation"][0]
+    assert cells["a.png"].startswith(f"{first['class']}: {first['text']}={first['similarity']:.4f}; ")
+    shown = evenly(*ask)[1]
+    assert "why a.png" in shown
+    assert "which has mark" in shown
+
+
+def test_an_explanation_of_an_adapter_that_judges_by_no_texts_is_refused(evenly, fitted, mixed):
+    status, _, err = evenly("predict", fitted / "linear", mixed, "--root", fitted, "--explain")
+    assert status == 2
+    assert "`--explain` must get an adapter that judges by descriptions, vcd; got" in err

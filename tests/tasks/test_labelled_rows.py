@@ -1,13 +1,16 @@
 """What the rows of a build hold: the second backbone wherever something can use it."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from labelled_build import Picture, WordEncoder, publish
 
+from adapters.evaluation.experiment import fit_and_evaluate
 from storage.builds import Builds
 from storage.feature_store import FeatureStore
+from storage.records import read_record
 from tasks.adapters import EVALUATE_ADAPTERS, evaluate_adapters
 from tasks.labelled_rows import labelled_rows
 from tasks.run import Run, SecondChoice
@@ -106,3 +109,12 @@ def test_an_evaluation_says_what_its_pool_is(run):
     notes = evaluate_adapters(run, (), RULE | {"adapters": ["gda_em"]}).notes["notes"]
     assert "unlabelled pool: 8 train pictures, labels hidden, and 3 without a label" in notes
     assert not any("unlabelled pool" in note for note in evaluate_adapters(run, (), RULE).notes["notes"])
+
+
+def test_the_card_of_an_adapter_that_judges_by_descriptions_has_their_words(run, monkeypatch):
+    monkeypatch.setattr("tasks.adapters.fit_and_evaluate", partial(fit_and_evaluate, guard=False))
+    texts = {"description": {"dog": ["dog, which has a tail", "dog, which barks"], "cat": ["cat, which has whiskers"]}}
+    evaluate_adapters(run, (), RULE | {"texts": texts, "adapters": ["vcd"], "describe": "d"})
+    cards = [read_record(path) for path in (run.workspace.adapters / "some-1" / "things").glob("vcd-*.json")]
+    words = ["cat, which has whiskers", "dog, which has a tail", "dog, which barks"]
+    assert [(card["adapter"], card["class_texts"]) for card in cards] == [("vcd", words)] * 2
