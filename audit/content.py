@@ -8,12 +8,13 @@ another number of workers, gives the same hash.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.ledger import Ledger, StepRecord
 from storage.records import content_hash
-from storage.table_hash import table_hash
+from storage.table_hash import is_text, table_hash
 
 # Column -> why it is no part of the content, in the sample table and in child tables alike.
 LEFT_OUT: Mapping[str, str] = {
@@ -40,8 +41,9 @@ _ROW_NAMES = ("uid", "uid_a", "image_id")
 def content_table(table: pa.Table) -> pa.Table:
     """Return the columns of `table` that are content, with rows in an order that only their content decides.
 
-    A table with a column uid, uid_a or image_id is sorted by it and then by its other columns, lists excepted; in any
-    other table the order of the rows means something (the entries of a concept list are numbered by it) and stays.
+    A table with a column uid, uid_a or image_id is sorted by it, by its other columns of types that have an order, and
+    last by the hash of the remaining ones (lists, structs). In any other table the order of the rows means something
+    (the entries of a concept list are numbered by it) and stays.
     """
     endings = tuple(LEFT_OUT_ENDINGS)
     kept = [name for name in table.column_names if name not in LEFT_OUT and not name.endswith(endings)]
@@ -49,8 +51,21 @@ def content_table(table: pa.Table) -> pa.Table:
     first = [name for name in _ROW_NAMES if name in kept]
     if not first:
         return table
-    others = [name for name in sorted(kept) if name not in first and _is_sortable(table.schema.field(name).type)]
-    return table.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in [*first, *others]]))
+    others = [name for name in sorted(kept) if name not in first]
+    ordered = [name for name in others if _is_sortable(table.schema.field(name).type)]
+    keys = table.select([*first, *ordered])
+    if len(ordered) < len(others):
+        unordered = table.select([name for name in others if name not in ordered])
+        keys = keys.append_column("", _hashes_of_repeated(table[first[0]], unordered))
+    return table.take(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
+
+
+def _hashes_of_repeated(names: pa.ChunkedArray, table: pa.Table) -> pa.Array:
+    """The hash of each row of `table`, in hex; null where no other row has its name."""
+    places = names.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
+    repeated = np.bincount(places + 1)[places + 1] > 1
+    rows = [table_hash(table.slice(row, 1)) if again else None for row, again in enumerate(repeated)]
+    return pa.array(rows, pa.string())
 
 
 def content_table_hash(table: pa.Table) -> str:
@@ -108,4 +123,11 @@ def content_hash_of(
 
 
 def _is_sortable(kind: pa.DataType) -> bool:
-    return bool(not pa.types.is_nested(kind) and not pa.types.is_null(kind))
+    """Whether Arrow sorts a column of this type by its values."""
+    return bool(
+        (pa.types.is_primitive(kind) and not pa.types.is_float16(kind) and not pa.types.is_interval(kind))
+        or pa.types.is_decimal128(kind)
+        or pa.types.is_decimal256(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or (is_text(kind) and not pa.types.is_string_view(kind) and not pa.types.is_binary_view(kind))
+    )

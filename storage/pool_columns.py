@@ -8,8 +8,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.plain_columns import plain_column
 from storage.pool_rows import PoolError
 from storage.pool_texts import repaired
+from storage.tables import first_line
 
 POOL_COLUMNS = ("url", "caption", "source_id", "source", "file_hash", "row", "reject")
 """What every table of `read_pool` begins with; the pool's other columns follow, under `pool_<name>` where taken.
@@ -84,7 +86,7 @@ def pool_columns(url: pa.Array, caption: pa.Array, reject: pa.Array, table: pa.T
     used = {*place.used, source.id, source.source}
     for column in table.column_names:
         if column not in used:
-            own[_free_name(column, own, table.column_names)] = repaired(table[column])
+            own[_free_name(column, own, table.column_names)] = _own_column(table[column], column, place)
     return pa.table(own)
 
 
@@ -104,6 +106,17 @@ def web_reject(
     words = [pa.scalar("bad_url" if name == "not_web" else name) for name in cases]
     struct = pc.make_struct(*cases.values(), field_names=list(cases))
     return pc.case_when(struct, *words, pa.scalar(None, pa.string()))
+
+
+def _own_column(values: pa.ChunkedArray, name: str, place: Stretch) -> pa.Array:
+    """A column of the pool that means nothing to evenly, in a type that the sample table holds."""
+    try:
+        return plain_column(values)
+    except (TypeError, pa.ArrowException) as error:
+        raise PoolError(
+            f"column `{name}` must be of a type that can be stored; got {values.type} at `{place.file}` "
+            f"({first_line(error)}). Store it as text or numbers, or leave it out."
+        ) from None
 
 
 def _as_label(table: pa.Table, name: str | None, field: str) -> pa.Array:

@@ -27,39 +27,6 @@ SCHEMA = pa.schema(
 
 
 @settings(deadline=None)
-@given(rows, st.integers(1, 5))
-def test_hash_does_not_depend_on_chunks_or_slices(values, size):
-    table = pa.Table.from_pylist(values, SCHEMA)
-    pieces = [table.slice(start, size) for start in range(0, table.num_rows, size)]
-    chunked = pa.concat_tables([*pieces, table.slice(0, 0)])
-    padded = pa.concat_tables([table.slice(0, 1), table]).combine_chunks().slice(min(1, table.num_rows))
-    assert table_hash(chunked) == table_hash(table) == table_hash(padded)
-
-
-@settings(deadline=None)
-@given(rows, rows)
-def test_different_rows_have_different_hashes(left, right):
-    tables = [pa.Table.from_pylist(values, SCHEMA) for values in (left, right)]
-    same = _shown(tables[0]) == _shown(tables[1])
-    assert (table_hash(tables[0]) == table_hash(tables[1])) == same
-
-
-def _shown(table):
-    """The values as text, in which zero has no sign."""
-    return repr(table.to_pylist()).replace("-0.0", "0.0")
-
-
-def test_hash_does_not_depend_on_text_layout():
-    plain = pa.table({"text": ["a", None, "bc"]})
-    for layout in (pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
-        assert table_hash(plain.set_column(0, "text", plain["text"].cast(layout))) == table_hash(plain)
-
-
-def test_a_null_is_not_an_empty_text():
-    assert table_hash(pa.table({"text": [None, ""]})) != table_hash(pa.table({"text": ["", None]}))
-
-
-@settings(deadline=None)
 @given(rows)
 def test_a_written_table_is_read_back_as_it_was(tmp_path_factory, values):
     path, table = tmp_path_factory.mktemp("table") / "t.arrow", pa.Table.from_pylist(values, SCHEMA)
