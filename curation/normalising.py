@@ -8,29 +8,36 @@ import pyarrow.compute as pc
 
 from curation.arrow_text import TextBuffers, as_texts, text_buffers
 
-_KEPT_AFTER_A_LETTER = re.compile(r"((?<=\w)[+#]+(?!\w))")  # C++, C#
+_KEPT_AFTER_A_LETTER = re.compile(r"((?<=[^\W_])[+#]+(?![^\W_]))")  # C++, C#; an underscore becomes a space
 
 
 class _Characters(dict[int, str | int | None]):
-    """What each character becomes, by code point: itself, a space, or nothing. Filled as characters are met."""
+    """What each character becomes, by code point: itself, or what a mark is replaced by. Filled as they are met."""
+
+    def __init__(self, categories: str, replacement: str | None) -> None:
+        self.categories = categories
+        self.replacement = replacement
 
     def __missing__(self, code: int) -> str | int | None:
         category = unicodedata.category(chr(code))
-        self[code] = None if category == "Cf" else " " if category[0] in "PSZC" else code
+        self[code] = self.replacement if category.startswith(tuple(self.categories.split())) else code
         return self[code]
 
 
-_CHARACTERS = _Characters()
+_VISIBLE = _Characters("Cf", None)
+_SPACED = _Characters("P S Z C", " ")
 
 
 def normalised(text: str) -> str:
     """Return `text` in NFKC and case-folded, marks and symbols as spaces, white space collapsed.
 
-    `+` and `#` at the end of a word stay (C++, C#); invisible format characters (soft hyphen, joiners) go.
+    `+` and `#` at the end of a word stay (C++, C#). Invisible format characters (soft hyphen, joiners) go first:
+    what they stood between is judged as neighbours. Normalising again changes nothing.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    visible = unicodedata.normalize("NFKC", text.translate(_VISIBLE))
+    folded = unicodedata.normalize("NFKC", visible.casefold())
     pieces = _KEPT_AFTER_A_LETTER.split(folded)  # every second one is kept
-    pieces[::2] = [piece.translate(_CHARACTERS) for piece in pieces[::2]]
+    pieces[::2] = [piece.translate(_SPACED) for piece in pieces[::2]]
     return " ".join("".join(pieces).split())
 
 
