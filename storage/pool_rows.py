@@ -1,10 +1,9 @@
 """Rows of a pool file as Arrow tables: Parquet as it is, CSV and JSON lines row by row.
 
-CSV and JSON lines are read by Python's own readers: they are slower than Arrow's, but a broken row is one row to them,
+CSV and JSON lines are read by Python's own readers: they are slower than Arrow's, but a broken line is one row to them,
 not the end of the file. Their columns are text; what is no text in JSON is kept as JSON text.
 """
 
-import csv
 import gzip
 import json
 import zlib
@@ -18,6 +17,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.csv_records import CsvRecords
 from storage.errors import StorageError
 from storage.tables import first_line
 
@@ -36,12 +36,18 @@ class RawRows:
     """A stretch of a file, with its own columns.
 
     `broken` marks rows that could not be read at all; `not_text` marks, per column that should hold text, values that
-    are something else. Both are one bool per row, empty where there is nothing to mark.
+    are something else. Both are one bool per row, empty where there is nothing to mark. `lines` are those of the file,
+    from 1, that rows begin in; empty where a file has none.
     """
 
     table: pa.Table
     broken: Sequence[bool] = ()
     not_text: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    lines: Sequence[int] = ()
+
+    def place(self, row: int) -> str:
+        """Where a row of a file of lines begins, for people."""
+        return f"line {self.lines[row]}"
 
 
 @dataclass(frozen=True)
@@ -73,34 +79,26 @@ def parquet_rows(path: Path, _text: Sequence[str]) -> Iterator[RawRows]:
 def csv_columns(path: Path) -> list[str]:
     """The header."""
     with readable(path, "CSV"), _open(path) as stream:
-        return next(csv.reader(_lines(stream)), [])
+        return CsvRecords(_lines(stream)).header
 
 
 def csv_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
-    """Rows below the header; one with another number of fields, or a field above 128 kB, is broken."""
+    """Rows below the header; broken is one with another number of fields, a field above 128 kB or an open quote."""
     with readable(path, "CSV"), _open(path) as stream:
-        reader = csv.reader(_lines(stream))
-        header = next(reader, [])
-        yield from _tables(_csv_rows(reader, header), header, text)
+        records = CsvRecords(_lines(stream))
+        header = records.header
+        rows = ((line, None if fields is None else _named(header, fields)) for line, fields in records)
+        yield from _tables(rows, header, text)
 
 
-def _csv_rows(reader: Iterator[list[str]], header: list[str]) -> Iterator[Row | None]:
-    while True:
-        try:
-            fields = next(reader, None)
-        except csv.Error:
-            yield None
-            continue
-        if fields is None:
-            return
-        if fields:
-            yield cast("Row", dict(zip(header, fields, strict=True))) if len(fields) == len(header) else None
+def _named(header: list[str], fields: list[str]) -> Row:
+    return cast("Row", dict(zip(header, fields, strict=True)))
 
 
 def jsonl_columns(path: Path) -> list[str]:
     """The keys of the first thousand rows, in order of appearance."""
     with readable(path, "JSON lines"), _open(path) as stream:
-        return list(dict.fromkeys(key for row in islice(_json_rows(stream), _KEYS_FROM_ROWS) for key in row or ()))
+        return list(dict.fromkeys(key for _, row in islice(_json_rows(stream), _KEYS_FROM_ROWS) for key in row or ()))
 
 
 def jsonl_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
@@ -110,20 +108,21 @@ def jsonl_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
         yield from _tables(_json_rows(stream), header, text)
 
 
-def _json_rows(stream: BinaryIO) -> Iterator[Row | None]:
-    for line in stream:
+def _json_rows(stream: BinaryIO) -> Iterator[tuple[int, Row | None]]:
+    for number, line in enumerate(stream, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        yield row if isinstance(row, dict) else None
+        yield number, row if isinstance(row, dict) else None
 
 
-def _tables(rows: Iterator[Row | None], header: list[str], text: Sequence[str]) -> Iterator[RawRows]:
-    """Tables of text columns: those of `header`, and keys that turn up later."""
-    while stretch := list(islice(rows, _TEXT_ROWS)):
+def _tables(rows: Iterator[tuple[int, Row | None]], header: list[str], text: Sequence[str]) -> Iterator[RawRows]:
+    """Tables of text columns: those of `header`, and keys that turn up later. `rows` come with their lines."""
+    while numbered := list(islice(rows, _TEXT_ROWS)):
+        stretch = [row for _, row in numbered]
         names = list(dict.fromkeys([*header, *(key for row in stretch for key in row or ())]))
         columns, not_text = {}, {}
         for name in names:
@@ -132,7 +131,7 @@ def _tables(rows: Iterator[Row | None], header: list[str], text: Sequence[str]) 
                 not_text[name] = [value is not None and not isinstance(value, str) for value in values]
                 values = [value if isinstance(value, str) else None for value in values]
             columns[name] = text_array(values)
-        yield RawRows(pa.table(columns), [row is None for row in stretch], not_text)
+        yield RawRows(pa.table(columns), [row is None for row in stretch], not_text, [line for line, _ in numbered])
 
 
 def text_array(values: list[object]) -> pa.Array:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.csv_records import HOW_CSV_IS_READ
 from storage.feature_pool import FeatureRows, feature_files, feature_rows, no_pictures
 from storage.folder_pool import folder_hash, folder_rows
 from storage.held_rows import HeldRow, HeldRows, in_columns
@@ -28,6 +29,7 @@ from storage.pool_rows import (
     RawRows,
     csv_columns,
     csv_rows,
+    file_kind,
     jsonl_columns,
     jsonl_rows,
     parquet_columns,
@@ -146,6 +148,8 @@ def source_hash(source: PoolSource | LabelFile) -> str:
     """
     files = _files(source) if isinstance(source, PoolSource) else [_label_file(source)]
     fields = {name: value for name, value in asdict(source).items() if name not in {"path", "file"}}
+    if any(_holds_csv(file, source) for file in files):
+        fields |= HOW_CSV_IS_READ
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     for name, content in sorted((file.name, _pool_hash(file, source)) for file in files):
         digest.update(f"{len(name)}:{name}:{content}\n".encode())
@@ -155,15 +159,15 @@ def source_hash(source: PoolSource | LabelFile) -> str:
 def read_labels(labels: LabelFile) -> pa.Table:
     """Read a label file (its kind by its suffix): columns key, label, group (strings; group null without one).
 
-    Rows come in the file's order, each key once. Raises PoolError where a key has two labels or groups.
+    Rows come in the file's order, each key once. Raises PoolError where a key has two labels or groups, and for a row
+    that cannot be read: no one would miss its label.
     """
     path = _label_file(labels)
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    reader = _reader(suffix.removeprefix("."))
+    reader = _reader(file_kind(path))
     named = {"key": labels.key, "column": labels.column, "group": labels.group}
     _require_columns(path, reader.columns(path), named)
     names = [labels.key, labels.column, *([labels.group] if labels.group else [])]
-    stretches = [_label_rows(raw.table, names) for raw in reader.rows(path, names)]
+    stretches = [_label_rows(_unbroken(raw, path), names) for raw in reader.rows(path, names)]
     table = pa.concat_tables(stretches) if stretches else _label_rows(pa.table({name: [] for name in names}), names)
     table = table.filter(pc.is_valid(table["key"])).group_by(["key", "label", "group"], use_threads=False).aggregate([])
     counts = Counter(table["key"].to_pylist())
@@ -171,6 +175,16 @@ def read_labels(labels: LabelFile) -> pa.Table:
     if twice is not None:
         raise PoolError(f"`{labels.key}` must have one label and group each; got several for `{twice}` at `{path}`.")
     return table.select(["key", "label", "group"])
+
+
+def _unbroken(raw: RawRows, path: Path) -> pa.Table:
+    if True in raw.broken:
+        place = raw.place(list(raw.broken).index(True))
+        raise PoolError(
+            "`labels.file` must have the header's number of fields in each row, and quotes that end; got a broken row "
+            f"at `{path}`, {place}. Correct it."
+        )
+    return raw.table
 
 
 def _label_rows(table: pa.Table, names: list[str]) -> pa.Table:
@@ -278,6 +292,13 @@ def _pool_hash(path: Path, source: PoolSource | LabelFile) -> str:
     if isinstance(source, PoolSource) and source.kind == FEATURES_KIND:
         return hashlib.sha256("".join(map(_file_hash, feature_files(path))).encode()).hexdigest()
     return _file_hash(path)
+
+
+def _holds_csv(path: Path, source: PoolSource | LabelFile) -> bool:
+    """Whether rows come out of CSV: of the file itself, or of a list in the folder."""
+    if path.is_dir():
+        return any(path.rglob("*.csv"))
+    return (source.kind if isinstance(source, PoolSource) else file_kind(path)) == "csv"
 
 
 def _file_hash(path: Path) -> str:

@@ -149,13 +149,15 @@ def _table_rows(path: Path, kind: str, *, key: str, part: str, label: str, group
     for raw in TABLE_READERS[kind].rows(path, (key, part)):
         columns = [_texts(raw.table, column, path) for column in (key, part, label, group)]
         broken = list(raw.broken) or [False] * raw.table.num_rows
-        for is_broken, (one, its_part, *others) in zip(broken, zip(*columns, strict=True), strict=True):
+        rows = zip(broken, zip(*columns, strict=True), strict=True)
+        for in_stretch, (is_broken, (one, its_part, *others)) in enumerate(rows):
             number += 1
             if is_broken or not one or its_part not in PARTS:
                 got = "a broken row" if is_broken else f"key {_short(one)} in part {_short(its_part)}"
+                line = f" ({raw.place(in_stretch)})" if is_broken else ""
                 raise InputError(
-                    f"rows must have a key and a part among {', '.join(PARTS)}; got {got} at `{path}`, row {number}. "
-                    "Correct it."
+                    f"rows must have a key and a part among {', '.join(PARTS)}; got {got} at `{path}`, row "
+                    f"{number}{line}. Correct it."
                 )
             yield f"row {number}", (one, its_part, others[0] or None, others[1] or None)
 

@@ -14,6 +14,7 @@ from curation.errors import RuleError
 from curation.matching import Matcher, Mode, check_mode, in_order
 from curation.multilingual import MultilingualMatcher
 from curation.uids import pair_uid
+from storage.csv_records import HOW_CSV_IS_READ
 from storage.errors import InputError
 from storage.pool_captions import (
     CaptionColumns,
@@ -25,6 +26,7 @@ from storage.pool_captions import (
     read_caption_rows,
 )
 from storage.pool_matches import HELD, MatchFile, MatchParts, assemble, counts_path, entries_path, texts_hash
+from storage.pool_rows import file_kind
 from storage.records import content_hash
 from tasks.concepts import how_matched, identity_of_lists, read_concepts, read_language_lists
 from tasks.progress import Progress
@@ -90,6 +92,7 @@ def match_pool(
         "columns": asdict(matching.columns),
         "list": concepts.facts,
         **how_matched(matching.mode),
+        **(HOW_CSV_IS_READ if any(file_kind(file) == "csv" for file in files) else {}),
     }
     whole = {**facts, "pool": content_hash(hashes)}
     if out.exists() and (found := _finished(out, whole)) is not None:

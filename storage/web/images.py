@@ -53,7 +53,10 @@ def read_image_bytes(folder: Path, records: pa.Table) -> Iterator[bytes]:
 
 def _read_range(folder: Path, opened: dict[str, int], tar: str | None, offset: int, size: int) -> bytes:
     if tar is None:
-        raise DownloadError("`records` must be of kept pictures; got one without bytes. Filter by verdict first.")
+        raise DownloadError(
+            "pictures must have bytes to be read; got one without (dropped, or features alone). Choose an "
+            "export without pictures, such as parquet."
+        )
     if tar not in opened:
         if len(opened) >= _OPEN_TARS:
             os.close(opened.pop(next(iter(opened))))

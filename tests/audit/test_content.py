@@ -14,6 +14,26 @@ def test_the_order_of_rows_with_a_uid_is_no_content():
     assert content_table(ROWS)["entry"].to_pylist() == ["y", "z", "x"]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[1], [2], [1, 2]]),
+        pa.array([{"a": [1]}, None, {"a": [2]}]),
+        pa.array([[("a", 1)], [("b", 1)], []], pa.map_(pa.string(), pa.int8())),
+        pa.array([0.5, 1.5, None], pa.float16()),
+        pa.array(["x", "y", "z"]).dictionary_encode(),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_rows_of_one_uid_that_differ_in_one_column_alone_have_one_order(column):
+    orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+    tables = [
+        pa.table({"uid": ["a"] * 3, "x": pa.array([column[at].as_py() for at in order], column.type), "p": [0.1] * 3})
+        for order in orders
+    ]
+    assert len({content_table_hash(table) for table in tables}) == 1
+
+
 def test_the_order_of_a_list_without_uids_is_content():
     concepts = pa.table({"entry": ["cat", "fox"]})
     assert content_table_hash(concepts) != content_table_hash(concepts.take([1, 0]))

@@ -118,6 +118,22 @@ def test_csv_rows_with_other_than_the_header_s_fields_are_bad_rows(tmp_path):
     assert table["n"].to_pylist() == ["5", None, "6"]
 
 
+def test_a_quote_that_does_not_end_costs_its_own_row_and_no_other(tmp_path):
+    lines = [f"http://a.test/{number},a picture of {number}" for number in range(3_000)]
+    lines[500] = 'http://a.test/500,"Look, said the fox'
+    (tmp_path / "a.csv").write_text("\n".join(["url,caption", *lines]) + "\n")
+    table = read(kind="csv", path=str(tmp_path / "a.csv"))
+    assert table.num_rows == 3_000
+    assert [row for row, reject in enumerate(table["reject"].to_pylist()) if reject] == [500]
+    assert table["caption"].to_pylist()[501:] == [f"a picture of {number}" for number in range(501, 3_000)]
+
+
+def test_a_header_with_a_quote_that_does_not_end_is_refused_with_its_line(tmp_path):
+    (tmp_path / "a.csv").write_text('url,"caption\n' + "http://a.test/1,x\n" * 10)
+    with pytest.raises(StorageError, match=r"readable CSV file; got `a quote that does not end, .* in line 1`"):
+        list(read_pool(PoolSource(kind="csv", path=str(tmp_path / "a.csv"))))
+
+
 def test_jsonl_rows_keep_what_is_text_and_name_what_is_not(tmp_path):
     lines = [
         '{"url": "http://a.test/1", "caption": "one", "score": 0.5}',
@@ -220,6 +236,13 @@ def test_labels_come_once_per_key(tmp_path):
         {"key": "u1", "label": "cat", "group": "g1"},
         {"key": "u2", "label": "dog", "group": "g2"},
     ]
+
+
+@pytest.mark.parametrize("broken", ['u2,"dog,g2', "u2,dog"])
+def test_a_broken_row_of_labels_is_refused_with_its_line(tmp_path, broken):
+    (tmp_path / "l.csv").write_text(f"url,label,group\nu1,cat,g1\n{broken}\nu3,cat,g3\n")
+    with pytest.raises(StorageError, match=r"got a broken row at `.*l\.csv`, line 3"):
+        read_labels(LabelFile(file=str(tmp_path / "l.csv")))
 
 
 def test_labels_without_a_group_have_none(tmp_path):

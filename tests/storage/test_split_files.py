@@ -135,7 +135,7 @@ def test_a_parquet_may_hold_whole_numbers_and_dictionaries_and_other_columns(tmp
         ("key,part\n", "must have at least one row; got none"),
         ("key,part\na,train\nb,training\n", "got key 'b' in part 'training' at `.*`, row 2"),
         ("key,part\n,train\n", "got key '' in part 'train' at `.*`, row 1"),
-        ("key,part\na,train\na,train,cat\n", "got a broken row at `.*`, row 2"),
+        ("key,part\na,train\na,train,cat\n", r"got a broken row at `.*`, row 2 \(line 3\)"),
         ("key,part\na,train\na,val\n", r"`a` must be in one part.*; got \(train\) and \(val\) at `.*`, row 2"),
         ("key,part,label\na,train,x\na,train,y\n", r"got \(train, x\) and \(train, y\) at `.*`, row 2"),
         ("key,part,group\na,train,p\nb,test,p\n", "group `p` must lie in one part; got train and test at `.*`, row 2"),
