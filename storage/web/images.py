@@ -23,9 +23,11 @@ def read_images(folder: Path, image_ids: Sequence[str]) -> Iterator[bytes]:
     at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
     absent = wanted[known[at] != wanted] if len(known) else wanted
     if len(absent):
+        bare = {image_id.encode() for image_id in without_bytes(folder).to_pylist()}
+        remedy = "They came as features alone: choose what needs no pictures, such as the export parquet."
         raise DownloadError(
             f"`image_ids` must be of pictures in `{folder}`; got `{absent[0].decode()}` ({len(absent)} are missing). "
-            "Download them first."
+            f"{remedy if bare.issuperset(absent.tolist()) else 'Download them first.'}"
         )
     return read_image_bytes(folder, places.take(pa.array(at)))
 
@@ -53,10 +55,7 @@ def read_image_bytes(folder: Path, records: pa.Table) -> Iterator[bytes]:
 
 def _read_range(folder: Path, opened: dict[str, int], tar: str | None, offset: int, size: int) -> bytes:
     if tar is None:
-        raise DownloadError(
-            "pictures must have bytes to be read; got one without (dropped, or features alone). Choose an "
-            "export without pictures, such as parquet."
-        )
+        raise DownloadError("`records` must be of kept pictures; got one without bytes. Filter by verdict first.")
     if tar not in opened:
         if len(opened) >= _OPEN_TARS:
             os.close(opened.pop(next(iter(opened))))

@@ -179,7 +179,7 @@ def test_pictures_are_read_by_their_id_in_the_order_asked(harvest):
 def test_records_without_bytes_cannot_be_read(harvest):
     folder, _, _ = harvest
     failed = read_downloads(folder).filter(pc.field("verdict") == "failed")
-    with pytest.raises(DownloadError, match="must have bytes to be read"):
+    with pytest.raises(DownloadError, match="must be of kept pictures"):
         list(read_image_bytes(folder, failed))
 
 
