@@ -5,19 +5,25 @@ so that padding, cropping within the margin and resizing change neither. A photo
 """
 
 import io
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 GRID = 16
 COLOUR_BYTES = GRID * GRID * 3
 _SEEN_AT = 128  # the frame is found on a copy of this longest side: the same blur for every size
 _CONTRAST = 64.0  # levels from the margin's colour; JPEG at quality 50 rings by up to about 40
+_STRIP_PIXELS = 1 << 21
 
 Frame = tuple[float, float, float, float]
+
+
+FINGERPRINT_VERSION = 1  # of what `fingerprint` gives: a higher one makes stored fingerprints stale
+_FINGERPRINT = np.dtype([("phash", "<u8"), ("colour", "u1", (COLOUR_BYTES,))])
 
 
 def measure_fingerprints(images: Sequence[bytes]) -> pa.Table:
@@ -26,12 +32,44 @@ def measure_fingerprints(images: Sequence[bytes]) -> pa.Table:
     phash: ImageHash's 64-bit DCT hash of the grey picture. colour: 16 x 16 RGB thumbnail, row by row. Both are of the
     frame, upright (EXIF orientation applied), with transparency pasted on white.
     """
-    measured = [_measure(data) for data in images]
-    flat = np.frombuffer(b"".join(bytes(COLOUR_BYTES) if one is None else one[1] for one in measured), dtype=np.uint8)
-    missing = pa.array([one is None for one in measured], pa.bool_())
-    colour = pa.FixedSizeListArray.from_arrays(pa.array(flat), COLOUR_BYTES, mask=missing)
-    hashes = pa.array([None if one is None else one[0] for one in measured], pa.uint64())
+    return fingerprint_table([measure_fingerprint(data) for data in images])
+
+
+def fingerprint_table(fingerprints: Sequence[bytes | None]) -> pa.Table:
+    """Return what `measure_fingerprints` does, of fingerprints as `fingerprint` gives them."""
+    missing = pa.array([one is None for one in fingerprints], pa.bool_())
+    rows = np.frombuffer(b"".join(one or bytes(_FINGERPRINT.itemsize) for one in fingerprints), dtype=_FINGERPRINT)
+    flat = pa.array(np.ascontiguousarray(rows["colour"]).reshape(-1))
+    colour = pa.FixedSizeListArray.from_arrays(flat, COLOUR_BYTES, mask=missing)
+    hashes = pa.array(rows["phash"].copy(), mask=missing.to_numpy(zero_copy_only=False))
     return pa.table({"phash": hashes, "colour": colour})
+
+
+def measure_fingerprint(data: bytes) -> bytes | None:
+    """Return the `fingerprint` of a picture file, decoded in this process; None where it cannot be decoded."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            return fingerprint(opened)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def fingerprint(picture: Image.Image) -> bytes | None:
+    """Return 8 bytes of perceptual hash and COLOUR_BYTES of colours of a loaded picture; None where it has none.
+
+    The picture is taken apart for it: what comes back of a large one takes the memory of one copy.
+    """
+    from imagehash import phash
+
+    try:
+        rgb = _on_white(_upright(picture))
+    except (OSError, ValueError, SyntaxError, TypeError, LookupError, OverflowError, struct.error):  # broken tags
+        return None
+    frame = find_frame(rgb)
+    small = rgb.resize((GRID, GRID), Image.Resampling.LANCZOS, box=frame)
+    grey = rgb.convert("L").resize((32, 32), Image.Resampling.LANCZOS, box=frame)
+    return int(str(phash(grey)), 16).to_bytes(8, "little") + np.asarray(small, dtype=np.uint8).tobytes()
 
 
 def find_frame(picture: Image.Image) -> Frame:
@@ -52,27 +90,24 @@ def find_frame(picture: Image.Image) -> Frame:
     return left * across, top * down, right * across, bottom * down
 
 
-def _measure(data: bytes) -> tuple[int, bytes] | None:
-    from imagehash import phash
-
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            picture = _on_white(ImageOps.exif_transpose(opened))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    frame = find_frame(picture)
-    grey = picture.convert("L").resize((32, 32), Image.Resampling.LANCZOS, box=frame)
-    small = picture.resize((GRID, GRID), Image.Resampling.LANCZOS, box=frame)
-    return int(str(phash(grey)), 16), np.asarray(small, dtype=np.uint8).tobytes()
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture turned by its EXIF orientation; the same, not a copy of it, where it is upright."""
+    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    return ImageOps.exif_transpose(picture) if orientation != 1 else picture
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
+    """The picture in RGB, what is transparent pasted on white: strip by strip, for the sake of memory."""
     if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
-        return picture.convert("RGB")
-    layered = picture.convert("RGBA")
-    white = Image.new("RGBA", layered.size, "white")
-    white.alpha_composite(layered)
-    return white.convert("RGB")
+        return picture.convert("RGB") if picture.mode != "RGB" else picture
+    rgb = Image.new("RGB", picture.size)
+    height = max(1, _STRIP_PIXELS // picture.width)
+    for top in range(0, picture.height, height):
+        layered = picture.crop((0, top, picture.width, min(top + height, picture.height))).convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        white.alpha_composite(layered)
+        rgb.paste(white.convert("RGB"), (0, top))
+    return rgb
 
 
 def _second_largest(contrast: npt.NDArray[np.float32], *, axis: int) -> npt.NDArray[np.float32]:

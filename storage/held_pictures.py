@@ -3,7 +3,6 @@
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
@@ -13,19 +12,21 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from storage.errors import StorageError
 from storage.held_rows import FEATURES, LOCAL, Place
-from storage.web.decoding import EXTENSIONS, check_picture
+from storage.web.decoding import EXTENSIONS, Measure, PictureChecks
 from storage.web.download import SHARD_SIZE, hold_folder
 from storage.web.errors import FetchError, verdict_of
+from storage.web.measured import write_measured
 from storage.web.rule import DownloadRule
 from storage.web.shards import PARTIAL, RECORDS, URLS, publish_shard, read_downloads, shard_name, url_key
 
 _WITHOUT_BYTES = 100_000  # records of a shard that holds no picture
 Held = tuple[str, Place]
 """An image_id and where its bytes lie."""
+Recorded = tuple[dict[str, Any], bytes, bytes | None]
+"""The record of a picture as RECORDS; of one that is kept also its bytes, and what was measured of it."""
 
 
 def take_pictures(
@@ -35,6 +36,7 @@ def take_pictures(
     *,
     folder: Path,
     threads: int = 1,
+    measure: Measure | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Store and record each of `wanted`, addresses LOCAL + image_id, found in what `held` gives; how many were new.
@@ -47,11 +49,12 @@ def take_pictures(
         count = len(missing)
         progress(len(set(wanted)) - count)
         if missing:
-            with _any_size(), ThreadPoolExecutor(max_workers=threads) as pool:
+            checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure, processes=threads)
+            with checks, ThreadPoolExecutor(max_workers=threads) as pool:
                 for shard in _shards(held(), missing):
                     pieces = (shard[at : at + threads] for at in range(0, len(shard), threads))
-                    found = (pool.map(lambda held: _record(held[0], held[1], rule), piece) for piece in pieces)
-                    _write(folder, [LOCAL + image_id for image_id, _ in shard], chain.from_iterable(found))
+                    found = (pool.map(lambda held: _record(held[0], held[1], rule, checks), piece) for piece in pieces)
+                    _write(folder, [LOCAL + image_id for image_id, _ in shard], chain.from_iterable(found), measure)
                     progress(len(shard))
         if missing:
             raise StorageError(
@@ -68,7 +71,7 @@ def take_features(wanted: Collection[str], *, folder: Path) -> int:
         for start in range(0, len(missing), _WITHOUT_BYTES):
             urls = missing[start : start + _WITHOUT_BYTES]
             kept = {"outcome": "success", "verdict": "kept"}
-            found = ((_blank(url) | kept | {"image_id": url.removeprefix(FEATURES)}, b"") for url in urls)
+            found = ((_blank(url) | kept | {"image_id": url.removeprefix(FEATURES)}, b"", None) for url in urls)
             _write(folder, urls, found)
     return len(missing)
 
@@ -92,17 +95,16 @@ def _shards(held: Iterable[Held], missing: set[str]) -> Iterator[list[Held]]:
         yield shard
 
 
-def _record(image_id: str, place: Place, rule: DownloadRule) -> tuple[dict[str, Any], bytes]:
-    """The record of a picture as RECORDS, and its bytes where it is kept."""
+def _record(image_id: str, place: Place, rule: DownloadRule, checks: PictureChecks) -> Recorded:
     record = _blank(LOCAL + image_id) | {"n_bytes": place.size}
     try:
         content = _bytes(image_id, place, rule)
-        facts = check_picture(content, max_pixels=rule.max_pixels)
+        checked = checks.check(content)
     except FetchError as error:
         outcome, evidence = error.outcome, error.evidence.encode("utf-8", "replace").decode()[:1000]
-        return record | {"outcome": outcome, "verdict": verdict_of(outcome), "evidence": evidence or None}, b""
+        return record | {"outcome": outcome, "verdict": verdict_of(outcome), "evidence": evidence or None}, b"", None
     record |= {"outcome": "success", "verdict": "kept", "image_id": image_id, "size": len(content)}
-    return record | {"width": facts.width, "height": facts.height, "format": facts.format}, content
+    return record | vars(checked.facts), content, checked.measured
 
 
 def _bytes(image_id: str, place: Place, rule: DownloadRule) -> bytes:
@@ -116,30 +118,23 @@ def _bytes(image_id: str, place: Place, rule: DownloadRule) -> bytes:
     return content
 
 
-def _write(folder: Path, urls: list[str], found: Iterable[tuple[dict[str, Any], bytes]]) -> None:
+def _write(folder: Path, urls: list[str], found: Iterable[Recorded], measure: Measure | None = None) -> None:
     """Publish a shard: the bytes in a tar, where each picture begins in its record."""
     keys = [url_key(url) for url in urls]
     name, work = shard_name(pa.table([urls, keys, [1] * len(urls)], schema=URLS)), folder / PARTIAL
     work.mkdir(exist_ok=True)
-    tar, records = work / f"{name}.tar", list[dict[str, Any]]()
+    tar, records, values = work / f"{name}.tar", list[dict[str, Any]](), dict[str, bytes | None]()
     with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as stream:
-        for record, content in found:
+        for record, content, measured in found:
             if content:
+                values[record["image_id"]] = measured
                 header = tarfile.TarInfo(f"{record['key']}.{EXTENSIONS[record['format']]}")
                 header.size = len(content)
                 record |= {"tar": f"{name}.tar", "offset": stream.offset + tarfile.BLOCKSIZE}
                 stream.addfile(header, BytesIO(content))
             records.append(record)
     pq.write_table(pa.Table.from_pylist(records, RECORDS), work / f"{name}.parquet")
-    kept = any(record["tar"] for record in records)
-    publish_shard(folder, name, tar=tar if kept else None, records=work / f"{name}.parquet")
-
-
-@contextmanager
-def _any_size() -> Iterator[None]:
-    """Leave the limit of pixels to the rule, as in downloads."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+    measured_file = work / f"{name}.measured.parquet" if values and measure else None
+    if measured_file and measure:
+        write_measured(measured_file, measure.name, values)
+    publish_shard(folder, name, tar=tar if values else None, records=work / f"{name}.parquet", measured=measured_file)

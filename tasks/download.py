@@ -15,6 +15,7 @@ from storage.ledger import StepOutput
 from storage.pools import held_pictures
 from storage.table_hash import table_hash
 from storage.web import DownloadRule, download_images, read_downloads
+from tasks.decoding import FINGERPRINT
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -30,7 +31,8 @@ def fetch_images(run: Run, before: Records, rule: Rule) -> None:
     if local:
         with run.progress.bar("taking pictures", len(local)) as advance:
             folder = run.workspace.downloads
-            take_pictures(local, partial(_held, run), plain, folder=folder, threads=run.processes, progress=advance)
+            held, threads = partial(_held, run), run.processes
+            take_pictures(local, held, plain, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance)
     if features:
         take_features(features, folder=run.workspace.downloads)
     if not web:
@@ -45,6 +47,7 @@ def fetch_images(run: Run, before: Records, rule: Rule) -> None:
             threads=run.threads,
             retry_failed=run.retry_failed,
             tolerate=rule["tolerate"],
+            measure=FINGERPRINT,
             progress=advance,
         )
 

@@ -1,6 +1,6 @@
 """Check texts and pictures: each filter measures and judges; the first that does not keep a row decides it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +9,11 @@ import pyarrow.compute as pc
 
 from curation.decisions import Decisions, first_of
 from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from curation.fingerprints import measure_fingerprints
 from storage.ledger import StepOutput
-from storage.web import read_images, without_bytes
+from tasks.decoding import fingerprints_of
 from tasks.lookups import LOOKUPS, lookup_hashes
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
-
-BATCH = 256
 
 
 def check_texts(run: Run, before: Records, rule: Rule) -> StepOutput:
@@ -26,11 +23,12 @@ def check_texts(run: Run, before: Records, rule: Rule) -> StepOutput:
 
 def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
     """Judge pictures by the image filters of the recipe, and measure the fingerprint of each."""
-    output = _judge(run, before, rule, IMAGE_FILTERS)
+    images = run.ledger.alive(before, ["image_id"])["image_id"].combine_chunks()
+    fingerprints, reasons = fingerprints_of(run, images.unique())
+    too_costly = Decisions.of(reason=[reasons.get(one, "") for one in images.to_pylist()])
+    output = _judge(run, before, rule, IMAGE_FILTERS, first=(too_costly,))
     if output.decisions is None:
         return output
-    images = run.ledger.alive(before, ["image_id"])["image_id"].combine_chunks()
-    fingerprints = _fingerprints(run, images.unique())
     rows = fingerprints.take(pc.index_in(images, fingerprints["image_id"].combine_chunks()))
     table = output.decisions
     for name in rows.column_names:
@@ -39,11 +37,13 @@ def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
     return StepOutput(decisions=table, notes=output.notes)
 
 
-def _judge(run: Run, before: Records, rule: Rule, known: Mapping[str, Filter]) -> StepOutput:
+def _judge(
+    run: Run, before: Records, rule: Rule, known: Mapping[str, Filter], *, first: Sequence[Decisions] = ()
+) -> StepOutput:
     rules = {name: known[name].rule(**rule[name]) for name in known if name in rule}
     lookups = {name: LOOKUPS[name](run, one) for name, one in rules.items() if known[name].lookup}
     batch = run.ledger.alive(before, _columns(rule, known))
-    decided: list[Decisions] = [Decisions.keep_all(batch.num_rows)]
+    decided: list[Decisions] = [Decisions.keep_all(batch.num_rows), *first]
     columns: dict[str, pa.Array] = {}
     for name, one in rules.items():
         read: tuple[Any, ...] = ()
@@ -56,20 +56,6 @@ def _judge(run: Run, before: Records, rule: Rule, known: Mapping[str, Filter]) -
     for name, column in columns.items():
         table = table.append_column(name, column)
     return StepOutput(decisions=table, notes={name: one.sha256 for name, one in lookups.items()})
-
-
-def _fingerprints(run: Run, image_ids: pa.Array) -> pa.Table:
-    """One row per picture whose bytes are there: image_id, and what measure_fingerprints gives."""
-    bare = without_bytes(run.workspace.downloads)
-    ids = image_ids.filter(pc.invert(pc.is_in(image_ids, bare))).to_pylist()
-    tables = []
-    with run.progress.bar("fingerprints", len(ids)) as advance:
-        for start in range(0, max(len(ids), 1), BATCH):
-            some = ids[start : start + BATCH]
-            table = measure_fingerprints(list(read_images(run.workspace.downloads, some)))
-            tables.append(table.append_column("image_id", pa.array(some, pa.string())))
-            advance(len(some))
-    return pa.concat_tables(tables)
 
 
 def _text_columns(_before: Records, rule: Rule) -> list[str]:

@@ -1,19 +1,20 @@
 """Features of pictures that are no part of a build: folders of classes, and pictures to judge."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from adapters.features_record import Floats
 from features import to_unit_rows
-from features.errors import UnreadableImageError
-from features.rgb import open_rgb
 from storage.image_folders import Picture
+from tasks.decoding import PictureReader
 from tasks.encoders import open_encoder, open_second
 from tasks.run import Run
 
 BATCH = 256
+_READ_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,9 +39,8 @@ def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None 
     failed: list[tuple[str, str]] = []
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
     batch: list[Picture] = []
-    with run.progress.bar("encoding pictures", total) as advance:
-        for place, picture in enumerate(pictures):
-            why = picture.error or _why_unreadable(picture.content)
+    with run.progress.bar("encoding pictures", total) as advance, PictureReader(run) as reader:
+        for place, (picture, why) in enumerate(_read(reader, pictures)):
             if why:
                 failed.append((picture.name, why))
                 advance(1)
@@ -81,9 +81,9 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
 
-def _why_unreadable(content: bytes) -> str:
-    try:
-        open_rgb(content)
-    except UnreadableImageError as error:
-        return f"undecodable ({type(error.__cause__).__name__})"
-    return ""
+def _read(reader: PictureReader, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, str]]:
+    """Each picture with the reason why it cannot be read, or ""."""
+    rest = iter(pictures)
+    while some := list(islice(rest, _READ_AT_ONCE)):
+        reads = reader.read([one.content for one in some if not one.error])
+        yield from ((one, one.error or next(reads).error) for one in some)

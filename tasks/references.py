@@ -11,14 +11,13 @@ import pyarrow as pa
 
 from curation.columns import column, fixed_rows
 from curation.decontaminate import Pictures
-from curation.fingerprints import COLOUR_BYTES, measure_fingerprints
+from curation.fingerprints import COLOUR_BYTES, fingerprint_table
 from features import to_unit_rows
-from features.errors import UnreadableImageError
-from features.rgb import open_rgb
 from storage.errors import InputError
 from storage.feature_files import feature_file_hash, is_feature_file, read_feature_rows
 from storage.feature_store import FeatureStore
 from storage.image_folders import Picture, read_pictures
+from tasks.decoding import PictureReader
 from tasks.encoders import encoder_identity, open_encoder
 from tasks.run import Run
 
@@ -92,15 +91,17 @@ def _of_features(run: Run, path: Path) -> References:
 def _of_pictures(run: Run, path: Path, *, features: bool) -> References:
     names, image_ids, tables = list[str](), list[str](), list[pa.Table]()
     total = 0
-    with run.progress.bar(f"reading {path.name}", None) as advance:
+    with run.progress.bar(f"reading {path.name}", None) as advance, PictureReader(run) as reader:
         for some in _batches(read_pictures(path)):
             total += len(some)
-            readable = list(_readable(some))
+            readable = [one for one in some if not one.error]
+            reads = list(reader.read([one.content for one in readable], fingerprints=True))
+            readable = [one for one, read in zip(readable, reads, strict=True) if not read.error]
             contents = [one.content for one in readable]
             ids = [hashlib.sha256(content).hexdigest() for content in contents]
             names += [one.name for one in readable]
             image_ids += ids
-            tables.append(measure_fingerprints(contents))
+            tables.append(fingerprint_table([read.fingerprint for read in reads if not read.error]))
             if features:
                 _store(run, ids, contents)
             advance(len(some))
@@ -120,16 +121,6 @@ def _of_pictures(run: Run, path: Path, *, features: bool) -> References:
 def _batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
     while some := list(islice(pictures, BATCH)):
         yield some
-
-
-def _readable(pictures: Sequence[Picture]) -> Iterator[Picture]:
-    for picture in pictures:
-        try:
-            if not picture.error:
-                open_rgb(picture.content)
-                yield picture
-        except UnreadableImageError:
-            continue
 
 
 def _store(run: Run, ids: Sequence[str], contents: Sequence[bytes]) -> None:

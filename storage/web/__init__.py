@@ -5,17 +5,22 @@ what a site's owner forbids, `decoding` what counts as a picture, `fetching` whe
 makes observations durable, `worker` runs img2dataset's downloader in a process, `download` is what others call.
 """
 
+from storage.web.decoding import Measure, PictureChecks
 from storage.web.download import DownloadSummary, download_images
 from storage.web.images import read_image_bytes, read_images, without_bytes
+from storage.web.measured import read_measured
 from storage.web.rule import DownloadRule
 from storage.web.shards import read_downloads
 
 __all__ = [
     "DownloadRule",
     "DownloadSummary",
+    "Measure",
+    "PictureChecks",
     "download_images",
     "read_downloads",
     "read_image_bytes",
     "read_images",
+    "read_measured",
     "without_bytes",
 ]

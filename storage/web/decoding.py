@@ -1,12 +1,20 @@
-"""What counts as a picture: bytes that a decoder reads to their end, within a limit on pixels."""
+"""What counts as a picture: bytes that a decoder reads to their end, within limits on pixels, time and memory."""
 
+import base64
 import struct
 import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
+from types import TracebackType
+from typing import Any, Self
 
 from PIL import Image
 
+from storage.decoders import DecoderPool, DecodeTroubleError
+from storage.decoders.process import TOO_SLOW, load_function
+from storage.decoders.structure import excess
 from storage.web.errors import FetchError
 
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp", "avif": "avif"}
@@ -14,7 +22,7 @@ EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": 
 # Decoders raise nearly anything on hostile bytes: these cover what Pillow's readers of our formats are known to raise.
 _DECODER_ERRORS: tuple[type[Exception], ...] = (
     OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, SyntaxError, RuntimeError, EOFError,
-    MemoryError, struct.error, zlib.error,
+    AssertionError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -27,25 +35,125 @@ class PictureFacts:
     format: str
 
 
-def check_picture(data: bytes, *, max_pixels: int) -> PictureFacts:
-    """Decode `data` and return its facts; of several frames, the first is decoded.
+@dataclass(frozen=True)
+class Measure:
+    """What is measured of each picture while it is decoded to be checked: nothing decodes it for that again.
+
+    `function` takes a loaded picture and gives bytes, or None where it cannot measure it; it is of a module, so that
+    decoder processes can import it. A higher `version` says that it now gives others.
+    """
+
+    function: Callable[[Image.Image], bytes | None]
+    version: int
+
+    @property
+    def import_name(self) -> str:
+        """`module:name` of the function."""
+        return f"{self.function.__module__}:{self.function.__qualname__}"
+
+    @property
+    def name(self) -> str:
+        """What measured values are stored under."""
+        return f"{self.import_name}:{self.version}"
+
+
+@dataclass(frozen=True)
+class CheckedPicture:
+    """The facts of a picture that was decoded to its end, and what was measured of it."""
+
+    facts: PictureFacts
+    measured: bytes | None = None
+
+
+class PictureChecks:
+    """Checks pictures in decoder processes, each within its budget; close it, or use it in a `with`, to end them."""
+
+    def __init__(self, *, max_pixels: int, measure: Measure | None = None, processes: int = 1) -> None:
+        self._max_pixels, self._measure = max_pixels, measure
+        self._processes = processes
+
+    def check(self, data: bytes) -> CheckedPicture:
+        """Decode `data`, once. Raises FetchError as `check_picture` does, and `too_much_memory`, `decoder_crashed`."""
+        _announced_format(data)
+        measure = self._measure.import_name if self._measure else None
+        try:
+            reply = self._pool.run(data, {"max_pixels": self._max_pixels, "measure": measure})
+        except DecodeTroubleError as trouble:
+            raise FetchError(trouble.outcome, trouble.evidence) from None
+        if "outcome" in reply:
+            raise FetchError(reply["outcome"], reply["evidence"])
+        measured = reply["measured"]
+        facts = PictureFacts(reply["width"], reply["height"], reply["format"])
+        return CheckedPicture(facts, None if measured is None else base64.b64decode(measured))
+
+    def check_all(self, pictures: Sequence[bytes]) -> Iterator[CheckedPicture | FetchError]:
+        """What `check` returns or raises for each picture, in order; as many at a time as there are processes."""
+        return self._pool.map(self._checked, pictures)
+
+    def _checked(self, data: bytes) -> CheckedPicture | FetchError:
+        try:
+            return self.check(data)
+        except FetchError as error:
+            return error
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
+
+    @cached_property
+    def _pool(self) -> DecoderPool:
+        return DecoderPool(check_in_process, size=self._processes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def check_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
+    """`check_picture` as a job of a decoder process: facts and measured bytes, or outcome and evidence, as JSON."""
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is compared before anything is decoded
+    measure = options["measure"] and load_function(options["measure"])
+    try:
+        checked = check_picture(data, max_pixels=options["max_pixels"], measure=measure or None)
+    except FetchError as error:
+        return {"outcome": error.outcome, "evidence": error.evidence}
+    measured = None if checked.measured is None else base64.b64encode(checked.measured).decode("ascii")
+    return {**vars(checked.facts), "measured": measured}
+
+
+def check_picture(
+    data: bytes, *, max_pixels: int, measure: Callable[[Image.Image], bytes | None] | None = None
+) -> CheckedPicture:
+    """Decode `data` in this process, without a budget, and return its facts; of several frames, the first is decoded.
 
     Raises FetchError: `empty_body`; `not_an_image` where the bytes begin like none of the formats; `too_many_pixels`
-    by the header, before anything is decoded; `truncated_image` where decoding does not reach the end.
+    by the header and `too_slow` by the number of its parts, before anything is decoded; `truncated_image` where
+    decoding does not reach the end.
     """
-    if not data:
-        raise FetchError("empty_body", "0 bytes")
-    kind = sniff_format(data)
-    if kind is None:
-        raise FetchError("not_an_image", f"begins with {data[:40]!r}")
+    kind = _announced_format(data)
     try:
-        return _decode(data, kind, max_pixels)
+        return _decode(data, kind, max_pixels, measure)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FetchError("too_many_pixels", str(error)) from None
     except FetchError:
         raise
     except _DECODER_ERRORS as error:
         raise FetchError("truncated_image", f"{kind}: {type(error).__name__}: {error}") from None
+
+
+def _announced_format(data: bytes) -> str:
+    """The format; raises FetchError for what the bytes alone forbid."""
+    if not data:
+        raise FetchError("empty_body", "0 bytes")
+    kind = sniff_format(data)
+    if kind is None:
+        raise FetchError("not_an_image", f"begins with {data[:40]!r}")
+    parts = excess(data, kind)
+    if parts is not None:
+        raise FetchError(TOO_SLOW, parts)
+    return kind
 
 
 def sniff_format(data: bytes) -> str | None:
@@ -63,7 +171,9 @@ def sniff_format(data: bytes) -> str | None:
     return "bmp" if data.startswith(b"BM") else None
 
 
-def _decode(data: bytes, kind: str, max_pixels: int) -> PictureFacts:
+def _decode(
+    data: bytes, kind: str, max_pixels: int, measure: Callable[[Image.Image], bytes | None] | None
+) -> CheckedPicture:
     with Image.open(BytesIO(data), formats=(kind,)) as picture:
         width, height = picture.size
         if width * height > max_pixels:
@@ -71,7 +181,8 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> PictureFacts:
         if kind == "png":
             picture.verify()  # checksums of all chunks; the picture must be opened again afterwards
     with Image.open(BytesIO(data), formats=(kind,)) as picture:
-        if kind == "jpeg":
+        if kind == "jpeg" and measure is None:
             picture.draft("L", (1, 1))  # all data is read, but an eighth of the size is drawn
         picture.load()
-    return PictureFacts(width, height, kind)
+        measured = measure(picture) if measure is not None else None
+    return CheckedPicture(PictureFacts(width, height, kind), measured)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.web.decoding import Measure
 from storage.web.errors import DownloadError, may_pass
 from storage.web.guard import parse_connect
 from storage.web.processes import Progress, WorkerPool
@@ -49,6 +50,7 @@ def download_images(
     shard_size: int = SHARD_SIZE,
     retry_failed: bool = False,
     tolerate: Collection[str] = (),
+    measure: Measure | None = None,
     progress: Progress | None = None,
 ) -> DownloadSummary:
     """Fetch each of `urls` once into `folder`; `read_downloads` gives the records.
@@ -57,7 +59,8 @@ def download_images(
     attempt. `connect` maps hosts to "address:port" and is the only way to an address that is not public. `progress`
     is called with the number of URLs just done, in all the number of distinct URLs. Where nearly all of the first
     URLs of a shard end with one failure, the run stops and that shard is not recorded, unless `tolerate` names the
-    outcome. May be interrupted at any time: what is not in a finished shard is fetched by the next call.
+    outcome. `measure` is measured of each picture while it is checked, for `read_measured`. May be interrupted at any
+    time: what is not in a finished shard is fetched by the next call.
     """
     started = time.monotonic()
     processes = processes if processes is not None else len(os.sched_getaffinity(0))
@@ -73,7 +76,9 @@ def download_images(
         recorded_before = len(distinct) - pending.num_rows
         tick(recorded_before)
         shards = _cut(pending, shard_size, processes)
-        pool = WorkerPool(rule, targets, folder, processes=min(processes, len(shards)), threads=threads)
+        pool = WorkerPool(
+            rule, targets, folder, processes=min(processes, len(shards)), threads=threads, measure=measure
+        )
         outcomes = pool.fetch(shards, tolerate=frozenset(tolerate), progress=tick)
         clean_folder(folder)
     return DownloadSummary(

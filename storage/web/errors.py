@@ -9,6 +9,7 @@ StorageError
 from storage.errors import StorageError
 
 DROPPED_OUTCOMES = frozenset({"robots", "x_robots_tag", "tdmrep", "too_many_bytes", "too_many_pixels"})
+DROPPED_OUTCOMES |= {"too_slow", "too_much_memory"}
 _PASSING_OUTCOMES = frozenset({"dns", "connection", "timeout", "http_408", "http_425", "http_429"})
 
 

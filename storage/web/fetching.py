@@ -1,10 +1,9 @@
 """Fetching one URL: guarded connection, opt-outs, size cap, redirects, and a second try where it is worth one."""
 
 import http.client
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
@@ -12,14 +11,14 @@ from storage.web.addresses import WebAddress, follow, parse_address
 from storage.web.decoding import PictureFacts
 from storage.web.errors import FetchError
 from storage.web.guard import Connect, Deadline, GuardedConnection, Resolver
-from storage.web.optout import RobotsTxt, tdm_objection, x_robots_objection
+from storage.web.optout import tdm_is_said, tdm_objection, x_robots_objection
 from storage.web.rule import DownloadRule, user_agent
+from storage.web.site_files import MAX_BYTES as SITE_FILE_BYTES
+from storage.web.site_files import SiteAnswer, robots_file, tdm_file
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 1 << 16
-_ROBOTS_MAX_BYTES = 512 * 1024  # RFC 9309, section 2.5: at least 500 KiB are read
-_ROBOTS_KEPT_S = {True: 86_400.0, False: 60.0}  # an answer counts for a day (section 2.4), trouble for a minute
 _FIRST_WAIT_S = 0.5
 
 
@@ -27,7 +26,7 @@ _FIRST_WAIT_S = 0.5
 class Fetched:
     """What one URL gave; `outcome` is `success` (then `body` holds the bytes) or the reason word.
 
-    `facts` is filled by whoever decodes the body, which may change the outcome.
+    `facts` and `measured` are filled by whoever decodes the body, which may change the outcome.
     """
 
     outcome: str = "success"
@@ -36,27 +35,20 @@ class Fetched:
     http_status: int | None = None
     final_url: str | None = None
     content_type: str | None = None
+    content_encoding: str | None = None
     body: bytes | None = None
     facts: PictureFacts | None = None
-
-
-@dataclass(kw_only=True)
-class _Robots:
-    """A site's robots.txt once it is known, and the lock under which one thread asks for it."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    known_until: float = 0.0
-    rules: RobotsTxt | None = None
-    trouble: FetchError | None = None
+    measured: bytes | None = None
 
 
 class WebClient:
-    """Fetches URLs by one rule, from many threads; look-ups and robots.txt are asked for once per process."""
+    """Fetches URLs by one rule, from many threads; look-ups and the files of a site are asked for once per process."""
 
     def __init__(self, rule: DownloadRule, connect: Connect) -> None:
         self._rule = rule
         self._resolver = Resolver(connect)
-        self._robots: dict[str, _Robots] = {}
+        self._robots = robots_file(self._get_site_file)
+        self._tdm = tdm_file(self._get_site_file)
         self._headers = {
             "User-Agent": user_agent(rule),
             "Accept": "image/*,*/*;q=0.5",
@@ -92,15 +84,25 @@ class WebClient:
         address = parse_address(url)
         for _ in range(MAX_REDIRECTS + 1):
             fetched.final_url, fetched.http_status, fetched.content_type = address.url, None, None
-            if asks and "robots" in self._rule.respect:
+            tdm_objection_in_file = None
+            if asks:
                 started = time.monotonic()
-                self._ask_robots(address)
+                tdm_objection_in_file = self._ask_site(address)
                 deadline.extend(time.monotonic() - started)
             connection = GuardedConnection(
                 address.host, address.port, tls=address.tls, resolver=self._resolver, deadline=deadline
             )
             try:
-                answer = self._exchange(connection, address, fetched, cap=cap, asks=asks)
+                response = self._request(connection, address, fetched)
+                if asks and response.status < 400:
+                    self._ask_headers(response.headers, tdm_objection_in_file)
+                answer = self._answer(response, address, cap=cap, whole=asks)
+            except FetchError:
+                raise
+            except TimeoutError as error:
+                raise FetchError("timeout", str(error), again=True) from None
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise FetchError("connection", f"{type(error).__name__}: {error}", again=True) from None
             finally:
                 connection.close()
             if isinstance(answer, bytes):
@@ -108,66 +110,58 @@ class WebClient:
             address = answer
         raise FetchError("too_many_redirects", f"more than {MAX_REDIRECTS}, the last to {address.url}")
 
-    def _exchange(
-        self, connection: GuardedConnection, address: WebAddress, fetched: Fetched, *, cap: int, asks: bool
-    ) -> bytes | WebAddress:
-        """One request: the body, or where a redirect leads."""
-        try:
-            connection.request("GET", address.path, headers={"Host": address.authority, **self._headers})
-            response = connection.getresponse()
-            fetched.http_status = response.status
-            fetched.content_type = response.headers.get("Content-Type")
-            location = response.headers.get("Location")
-            if response.status in _REDIRECTS and location:
-                return follow(address, location)
-            _require_success(response)
-            if asks:
-                self._ask_headers(response.headers)
-            return _read_body(response, cap, whole=asks)
-        except FetchError:
-            raise
-        except TimeoutError as error:
-            raise FetchError("timeout", str(error), again=True) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise FetchError("connection", f"{type(error).__name__}: {error}", again=True) from None
+    def _request(
+        self, connection: GuardedConnection, address: WebAddress, fetched: Fetched
+    ) -> http.client.HTTPResponse:
+        connection.request("GET", address.path, headers={"Host": address.authority, **self._headers})
+        response = connection.getresponse()
+        fetched.http_status = response.status
+        fetched.content_type = response.headers.get("Content-Type")
+        fetched.content_encoding = response.headers.get("Content-Encoding")
+        return response
 
-    def _ask_headers(self, headers: Message) -> None:
+    def _answer(
+        self, response: http.client.HTTPResponse, address: WebAddress, *, cap: int, whole: bool
+    ) -> bytes | WebAddress:
+        """The body, or where a redirect leads."""
+        location = response.headers.get("Location")
+        if response.status in _REDIRECTS and location:
+            return follow(address, location)
+        _require_success(response)
+        return _read_body(response, cap, whole=whole)
+
+    def _ask_headers(self, headers: Message, in_file: str | None) -> None:
+        """Raise FetchError for an opt-out in the headers of an answer, or `in_file` where no header supersedes it."""
         if "x-robots-tag" in self._rule.respect:
             objection = x_robots_objection(headers, self._rule.user_agent_token)
             if objection:
                 raise FetchError("x_robots_tag", objection)
         if "tdmrep" in self._rule.respect:
-            objection = tdm_objection(headers)
+            objection = tdm_objection(headers) or (None if tdm_is_said(headers) else in_file)
             if objection:
                 raise FetchError("tdmrep", objection)
 
-    def _ask_robots(self, address: WebAddress) -> None:
-        """Raise FetchError `robots` where the site forbids the URL, or why its robots.txt could not be had."""
-        robots = self._robots.setdefault(address.origin, _Robots())
-        with robots.lock:
-            if time.monotonic() >= robots.known_until:
-                robots.rules, robots.trouble = self._load_robots(address.origin)
-                robots.known_until = time.monotonic() + _ROBOTS_KEPT_S[robots.trouble is None]
-        if robots.trouble is not None:
-            raise FetchError(robots.trouble.outcome, robots.trouble.evidence)
-        objection = robots.rules.objection(address.url, self._rule.user_agent_token) if robots.rules else None
-        if objection:
-            raise FetchError("robots", objection)
+    def _ask_site(self, address: WebAddress) -> str | None:
+        """What the site's TDM file objects, which a header may supersede, or None.
 
-    def _load_robots(self, origin: str) -> tuple[RobotsTxt | None, FetchError | None]:
-        """The rules, or the trouble that forbids the whole site for now; neither where there is no robots.txt.
-
-        RFC 9309, section 2.3.1: an answer of 4xx allows everything (429 asks for patience instead), 5xx and a site
-        that cannot be reached forbid everything.
+        Raises FetchError `robots` where the site forbids the URL, or why one of its files could not be had.
         """
-        url = f"{origin}/robots.txt"
-        fetched = self._patiently(lambda trial: self._get(url, trial, cap=_ROBOTS_MAX_BYTES, asks=False), 1)
-        if fetched.body is not None:
-            return RobotsTxt(fetched.body.decode("utf-8-sig", errors="replace")), None
-        unreachable = fetched.outcome in {"dns", "connection", "timeout", "blocked_address", "http_429"}
-        if unreachable or fetched.outcome.startswith("http_5"):
-            return None, FetchError(fetched.outcome, f"robots.txt: {fetched.evidence}")
-        return None, None
+        if "robots" in self._rule.respect:
+            robots = self._robots.of(address)
+            objection = robots.objection(address.url, self._rule.user_agent_token) if robots else None
+            if objection:
+                raise FetchError("robots", objection)
+        tdm = self._tdm.of(address) if "tdmrep" in self._rule.respect else None
+        return tdm.objection(address.url) if tdm else None
+
+    def _get_site_file(self, url: str) -> SiteAnswer:
+        fetched = self._patiently(lambda trial: self._get(url, trial, cap=SITE_FILE_BYTES, asks=False), 1)
+        return SiteAnswer(
+            outcome=fetched.outcome,
+            evidence=fetched.evidence,
+            body=fetched.body,
+            encoding=fetched.content_encoding,
+        )
 
 
 def _require_success(response: http.client.HTTPResponse) -> None:

@@ -2,12 +2,15 @@
 
 Three ways are known, and the download's rule names those that are respected: robots.txt (RFC 9309), the X-Robots-Tag
 header (noai, noimageai, noindex, noimageindex, none; for all or for one agent) and the TDM reservation protocol's
-header (`tdm-reservation: 1`). Each function returns the evidence, the line that objects, or None where nothing does.
+file and header (`tdm-reservation: 1`). What is said of a redirect counts as what is said of the picture. Each function
+returns the evidence, the line that objects, or None where nothing does.
 """
 
+import json
 import re
 from email.message import Message
 from functools import cached_property
+from typing import Any
 
 from protego import Protego
 
@@ -47,10 +50,57 @@ def tdm_objection(headers: Message) -> str | None:
     return None
 
 
-class RobotsTxt:
-    """One site's robots.txt."""
+def tdm_is_said(headers: Message) -> bool:
+    """Whether the headers say anything valid of TDM rights: then it supersedes the site's TDM file."""
+    return any(str(value).strip() in {"0", "1"} for value in headers.get_all("tdm-reservation", []))
+
+
+class TdmFile:
+    """One site's tdmrep.json (TDM Reservation Protocol, W3C Community Group): the first rule that matches decides.
+
+    Patterns are those of robots.txt. A page or a picture instead of JSON is no such file. Raises ValueError for JSON
+    that cannot be read: it is no consent.
+    """
 
     def __init__(self, text: str) -> None:
+        self._rules = [(rule, Protego.parse(_forbidding(rule["location"]))) for rule in _tdm_rules(text)]
+
+    def objection(self, url: str) -> str | None:
+        """The rule that reserves the rights in `url`, as JSON, or None."""
+        for rule, pattern in self._rules:
+            if not pattern.can_fetch(url, "*"):
+                shown = {name: rule[name] for name in ("location", "tdm-reservation", "tdm-policy") if name in rule}
+                return f"tdmrep.json: {json.dumps(shown)}" if str(rule["tdm-reservation"]).strip() == "1" else None
+        return None
+
+
+def _tdm_rules(text: str) -> list[dict[str, Any]]:
+    if not text.lstrip().startswith(("[", "{")):
+        return []
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is no JSON ({type(error).__name__})") from None
+    rules = found if isinstance(found, list) else [found]
+    return [
+        rule
+        for rule in rules
+        if isinstance(rule, dict) and isinstance(rule.get("location"), str) and "tdm-reservation" in rule
+    ]
+
+
+def _forbidding(location: str) -> str:
+    """A robots.txt that forbids what `location` matches and nothing else."""
+    line = "".join(letter for letter in location if letter.isprintable()).strip().replace("#", "%23")
+    return f"User-agent: *\nDisallow: {line}\n"
+
+
+class RobotsTxt:
+    """One site's robots.txt. Raises ValueError for what is no text: it is no consent."""
+
+    def __init__(self, text: str) -> None:
+        if "\0" in text:
+            raise ValueError("it is no text")
         self._text = text
         self._rules = Protego.parse(text)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from storage.web.decoding import Measure
 from storage.web.errors import DownloadError
 from storage.web.guard import Connect
 from storage.web.rule import DownloadRule
@@ -24,15 +25,24 @@ Progress = Callable[[int], None]
 class WorkerPool:
     """Spawned processes that fetch shards into `folder`; they end with this process, however that ends."""
 
-    def __init__(self, rule: DownloadRule, connect: Connect, folder: Path, *, processes: int, threads: int) -> None:
-        self._rule, self._connect, self._folder = rule, connect, folder
+    def __init__(
+        self,
+        rule: DownloadRule,
+        connect: Connect,
+        folder: Path,
+        *,
+        processes: int,
+        threads: int,
+        measure: Measure | None = None,
+    ) -> None:
+        self._rule, self._connect, self._folder, self._measure = rule, connect, folder, measure
         self._processes, self._threads = processes, threads
 
     def fetch(self, shards: Sequence[pa.Table], *, tolerate: frozenset[str], progress: Progress) -> Counter[str]:
         """Fetch all shards (tables as URLS); returns the URLs per outcome. Raises DownloadError, finished ones kept."""
         if not shards:
             return Counter()
-        initargs = (self._rule, self._connect, self._folder)
+        initargs = (self._rule, self._connect, self._folder, self._measure)
         try:
             with worker_pool(self._processes, initializer=start_worker, initargs=initargs) as executor:
                 return self._hand_out(executor, shards, tolerate, progress)

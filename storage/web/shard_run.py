@@ -21,10 +21,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from storage.web.decoding import EXTENSIONS, check_picture
+from storage.web.decoding import EXTENSIONS, Measure, PictureChecks
 from storage.web.errors import DownloadError, FetchError, verdict_of
 from storage.web.fetching import Fetched, WebClient
-from storage.web.rule import DownloadRule
+from storage.web.measured import write_measured
 from storage.web.shards import RECORDS, publish_shard
 
 ALARM_AFTER = 100  # the first URLs of a shard that are looked at; fewer say nothing
@@ -57,8 +57,9 @@ class _Picture(io.BytesIO):
 class ShardRun:
     """A shard while it is fetched; `run` is called once."""
 
-    def __init__(self, task: ShardTask, rule: DownloadRule, client: WebClient) -> None:
-        self._task, self._rule, self._client = task, rule, client
+    def __init__(self, task: ShardTask, client: WebClient, checks: PictureChecks, measure: Measure | None) -> None:
+        self._task, self._client, self._checks, self._measure = task, client, checks, measure
+        self._measured: dict[str, bytes | None] = {}  # by image_id
         self._urls = _read_urls(task.work / URLS_FILE)
         self._fetched: dict[str, Fetched] = {}
         self._outcomes: Counter[str] = Counter()
@@ -78,7 +79,11 @@ class ShardRun:
                 os.close(self._progress)
             self._require_complete()
             tar = self._task.work / "0.tar" if self._outcomes["success"] else None
-            publish_shard(self._task.folder, self._task.name, tar=tar, records=self._task.work / "0.parquet")
+            records, measured = self._task.work / "0.parquet", None
+            if self._measure is not None and self._measured:
+                measured = self._task.work / "measured.parquet"
+                write_measured(measured, self._measure.name, self._measured)
+            publish_shard(self._task.folder, self._task.name, tar=tar, records=records, measured=measured)
         except OSError as error:
             raise DownloadError(
                 f"`folder` must be writable and have room for the pictures; got `{error}` at `{self._task.folder}`. "
@@ -122,7 +127,8 @@ class ShardRun:
         """In place of its resizer: the bytes as they came, four sizes that are not used, and the reason or None."""
         fetched, data = stream.fetched, stream.getvalue()
         try:
-            fetched.facts = check_picture(data, max_pixels=self._rule.max_pixels)
+            checked = self._checks.check(data)
+            fetched.facts, fetched.measured = checked.facts, checked.measured
         except FetchError as error:
             fetched.outcome, fetched.evidence = error.outcome, error.evidence
             return None, None, None, None, None, error.outcome
@@ -186,7 +192,9 @@ class ShardRun:
         tar.write({"__key__": self._urls[url]["key"], EXTENSIONS[fetched.facts.format]: image})
         offset = tar.tarstream.offset - -(-len(image) // _TAR_BLOCK) * _TAR_BLOCK
         place = {"tar": f"{self._task.name}.tar", "offset": offset, "size": len(image)}
-        return place | {"image_id": sha256(image).hexdigest()}
+        image_id = sha256(image).hexdigest()
+        self._measured[image_id] = fetched.measured
+        return place | {"image_id": image_id}
 
     def _watch(self, fetched: Fetched) -> None:
         """Stop where nearly all of the first URLs end alike: then it is not the URLs that are broken."""

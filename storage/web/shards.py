@@ -60,8 +60,10 @@ def shard_name(urls: pa.Table) -> str:
     return digest.hexdigest()[:32]
 
 
-def publish_shard(folder: Path, name: str, *, tar: Path | None, records: Path) -> None:
+def publish_shard(folder: Path, name: str, *, tar: Path | None, records: Path, measured: Path | None = None) -> None:
     """Move a finished shard into `folder`; it counts once the records have their name. Durable when it returns."""
+    if measured is not None:
+        measured.replace(folder / f"{name}.measured.parquet")
     if tar is not None:
         _flush(tar)
         tar.replace(folder / f"{name}.tar")
@@ -72,11 +74,12 @@ def publish_shard(folder: Path, name: str, *, tar: Path | None, records: Path) -
 
 
 def clean_folder(folder: Path) -> None:
-    """Remove what an interrupted run left: work in progress, and tars without records."""
+    """Remove what an interrupted run left: work in progress, and what lies beside records that are not there."""
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
-    for tar in folder.glob("*.tar"):
-        if _SHARD.fullmatch(tar.stem) and not tar.with_suffix(".parquet").exists():
-            tar.unlink()
+    for path in (*folder.glob("*.tar"), *folder.glob("*.measured.parquet")):
+        name = path.name.partition(".")[0]
+        if _SHARD.fullmatch(name) and not (folder / f"{name}.parquet").exists():
+            path.unlink()
 
 
 def shard_names(folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from multiprocessing import set_start_method
 from pathlib import Path
 
+from storage.web.decoding import Measure, PictureChecks
 from storage.web.errors import DownloadError
 from storage.web.fetching import WebClient
 from storage.web.guard import Connect
@@ -21,26 +22,26 @@ class _Process:
 
     rule: DownloadRule
     client: WebClient
+    checks: PictureChecks
+    measure: Measure | None
     lock: int
 
 
 _process: _Process | None = None
 
 
-def start_worker(rule: DownloadRule, connect: Connect, folder: Path) -> None:
+def start_worker(rule: DownloadRule, connect: Connect, folder: Path, measure: Measure | None) -> None:
     """Prepare a fresh process, which says in `folder` that it lives."""
     global _process  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
-    from PIL import Image
-
     set_start_method("fork", force=True)  # nothing is started: but only so do locks of thread pools need no clean-up
     lock = os.open(folder / WORKERS_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_SH)
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is compared before anything is decoded
-    _process = _Process(rule=rule, client=WebClient(rule, connect), lock=lock)
+    checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure)
+    _process = _Process(rule=rule, client=WebClient(rule, connect), checks=checks, measure=measure, lock=lock)
 
 
 def run_shard(task: ShardTask) -> dict[str, int]:
     """Fetch a shard and publish it; returns the URLs per outcome. Raises DownloadError, nothing published."""
     if _process is None:
         raise DownloadError("`start_worker` must run first in this process; it did not.")
-    return ShardRun(task, _process.rule, _process.client).run()
+    return ShardRun(task, _process.client, _process.checks, _process.measure).run()

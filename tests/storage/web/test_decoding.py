@@ -51,7 +51,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("kind", EXTENSIONS)
 def test_a_whole_picture_has_its_size_and_true_format(kind):
-    facts = check_picture(WHOLE[kind], max_pixels=LIMIT)
+    facts = check_picture(WHOLE[kind], max_pixels=LIMIT).facts
     assert (facts.width, facts.height, facts.format) == (*SIZE, kind)
 
 
@@ -69,7 +69,7 @@ def test_a_whole_picture_has_its_size_and_true_format(kind):
     ],
 )
 def test_other_modes_and_several_frames_are_fine(data):
-    assert check_picture(data, max_pixels=LIMIT).width == SIZE[0]
+    assert check_picture(data, max_pixels=LIMIT).facts.width == SIZE[0]
 
 
 @pytest.mark.parametrize("kind", EXTENSIONS)
@@ -101,7 +101,7 @@ def test_a_bomb_is_refused_by_its_header(width, height):
 
 @pytest.mark.parametrize("kind", EXTENSIONS)
 def test_the_limit_on_pixels_is_inclusive(kind):
-    assert check_picture(WHOLE[kind], max_pixels=SIZE[0] * SIZE[1]).width == SIZE[0]
+    assert check_picture(WHOLE[kind], max_pixels=SIZE[0] * SIZE[1]).facts.width == SIZE[0]
     assert why(WHOLE[kind], SIZE[0] * SIZE[1] - 1) == "too_many_pixels"
 
 
@@ -121,5 +121,5 @@ def test_whatever_the_bytes_the_answer_is_facts_or_a_reason(kind, edits):
     for position, value in edits:
         data[position % len(data)] = value
     with contextlib.suppress(FetchError):
-        facts = check_picture(bytes(data), max_pixels=LIMIT)
+        facts = check_picture(bytes(data), max_pixels=LIMIT).facts
         assert facts.width * facts.height <= LIMIT

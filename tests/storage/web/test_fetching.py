@@ -1,7 +1,10 @@
 import contextlib
+import gzip
+import json
 import socket
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,7 +16,7 @@ from storage.web.fetching import Fetched, WebClient
 from storage.web.guard import parse_connect
 from storage.web.rule import DownloadRule, user_agent
 
-from .conftest import Answer, picture
+from .conftest import HOST, Answer, picture
 
 PNG = picture()
 
@@ -265,3 +268,116 @@ def test_every_outcome_has_a_verdict_and_only_passing_trouble_may_pass():
     assert {verdict_of(o) for o in ("dns", "http_404", "not_an_image")} == {"failed"}
     assert all(map(may_pass, ("dns", "connection", "timeout", "http_429", "http_500", "http_503")))
     assert not any(map(may_pass, ("success", "http_404", "robots", "truncated_image", "blocked_address")))
+
+
+PLAIN = (("Content-Type", "text/plain"),)
+FORBID = "User-agent: *\nDisallow: /no/\n"
+
+
+@pytest.mark.parametrize("hop", [0, 1, 2])
+@pytest.mark.parametrize("header", [("X-Robots-Tag", "noai"), ("tdm-reservation", "1")])
+def test_an_opt_out_on_any_hop_of_a_redirect_counts(web, hop, header):
+    steps = [("/a", "/b"), ("/b", "/c"), ("/c", None)]
+    for number, (path, target) in enumerate(steps):
+        extra = (header,) if number == hop else ()
+        web.put(path, Answer(302, b"", (("Location", target), *extra)) if target else Answer(200, PNG, extra))
+    fetched = fetch(web, f"http://{HOST}/a")
+    assert fetched.outcome == {"X-Robots-Tag": "x_robots_tag", "tdm-reservation": "tdmrep"}[header[0]]
+    assert not any(web.asked[path] for path, _ in steps[hop + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (gzip.compress(FORBID.encode()), (*PLAIN, ("Content-Encoding", "gzip"))),
+        (gzip.compress(FORBID.encode()), PLAIN),
+        (zlib.compress(FORBID.encode()), (*PLAIN, ("Content-Encoding", "deflate"))),
+        (zlib.compress(FORBID.encode(), wbits=-15), (*PLAIN, ("Content-Encoding", "deflate"))),
+        (FORBID.encode("utf-16"), PLAIN),
+        (FORBID.encode("utf-16-be"), PLAIN),
+        (FORBID.encode("utf-16-le"), PLAIN),
+        (FORBID.encode("utf-32"), PLAIN),
+        (FORBID.encode("utf-8-sig"), PLAIN),
+        (FORBID.encode() + b"# caf\xe9", PLAIN),
+        (FORBID.encode() + b"#" * 2_000_000, PLAIN),
+        (gzip.compress(FORBID.encode() + b"#" * 200_000_000, 1)[:500_000], (("Content-Encoding", "gzip"),)),
+    ],
+)
+def test_robots_txt_is_read_in_whatever_encoding_it_comes(web, body, headers):
+    web.put("/robots.txt", Answer(200, body, headers))
+    assert fetch(web, web.put("/no/a.png", Answer(200, PNG))).outcome == "robots"
+    assert fetch(web, web.put("/ok.png", Answer(200, PNG))).outcome == "success"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "words"),
+    [
+        (b"anything", "br", "Content-Encoding 'br'"),
+        (b"\x1f\x8bbroken", None, "unpacked"),
+        (b"no gzip", "gzip", "unpacked"),
+        (b"\x00\x01\x02\x03" * 40, None, "no text"),
+    ],
+)
+def test_a_robots_txt_that_cannot_be_read_is_no_consent(web, body, encoding, words):
+    web.put("/robots.txt", Answer(200, body, (("Content-Encoding", encoding),) if encoding else PLAIN))
+    fetched = fetch(web, web.put("/a.png", Answer(200, PNG)))
+    assert fetched.outcome == "robots_unreadable"
+    assert fetched.evidence.startswith("robots.txt: ")
+    assert words in fetched.evidence
+    assert not web.asked["/a.png"]
+
+
+def tdm(web, content: object) -> None:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    web.put("/.well-known/tdmrep.json", Answer(200, body, (("Content-Type", "application/json"),)))
+
+
+def test_a_tdm_file_is_asked_for_once_and_reserves_with_its_rule_as_evidence(web):
+    tdm(web, [{"location": "/no/", "tdm-reservation": 1, "tdm-policy": "https://x.test/p.json"}])
+    client = WebClient(DownloadRule(retries=0), parse_connect(web.connect))
+    web.fallback = lambda path: None if path == "/robots.txt" else Answer(200, PNG)
+    assert client.fetch(f"http://{HOST}/ok.png").outcome == "success"
+    fetched = client.fetch(f"http://{HOST}/no/a.png")
+    assert (fetched.outcome, fetched.body) == ("tdmrep", None)
+    rule = '{"location": "/no/", "tdm-reservation": 1, "tdm-policy": "https://x.test/p.json"}'
+    assert fetched.evidence == f"tdmrep.json: {rule}"
+    assert web.asked["/.well-known/tdmrep.json"] == 1
+
+
+def test_a_header_supersedes_the_tdm_file_either_way(web):
+    tdm(web, [{"location": "/no/", "tdm-reservation": 1}, {"location": "/", "tdm-reservation": 0}])
+    free = web.put("/no/a.png", Answer(200, PNG, (("tdm-reservation", "0"),)))
+    reserved = web.put("/b.png", Answer(200, PNG, (("tdm-reservation", "1"),)))
+    nonsense = web.put("/no/c.png", Answer(200, PNG, (("tdm-reservation", "yes"),)))
+    assert [fetch(web, url).outcome for url in (free, reserved, nonsense)] == ["success", "tdmrep", "tdmrep"]
+
+
+def test_the_tdm_file_of_every_hop_counts(web):
+    tdm(web, [{"location": "/hop", "tdm-reservation": 1}])
+    web.put("/a.png", Answer(200, PNG))
+    assert fetch(web, web.put("/hop", redirect("/a.png"))).outcome == "tdmrep"
+    assert not web.asked["/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answer(404), "success"),
+        (Answer(403), "success"),
+        (Answer(503), "http_503"),
+        (Answer(200, b"<html>the start page, as for every path</html>"), "success"),
+        (Answer(200, b"[" * 200_000), "tdmrep_unreadable"),
+        (Answer(200, b'[{"location": "/"'), "tdmrep_unreadable"),
+        (Answer(200, b'[1, null, {}, {"location": 5}]'), "success"),
+        (Answer(200, b'{"location": "/", "tdm-reservation": 1}'), "tdmrep"),
+    ],
+)
+def test_what_stands_in_place_of_a_tdm_file_is_read_for_what_it_is(web, answer, outcome):
+    web.put("/.well-known/tdmrep.json", answer)
+    assert fetch(web, web.put("/a.png", Answer(200, PNG))).outcome == outcome
+
+
+def test_a_tdm_file_is_not_asked_for_where_it_is_not_respected(web):
+    tdm(web, [{"location": "/", "tdm-reservation": 1}])
+    assert fetch(web, web.put("/a.png", Answer(200, PNG)), respect=("robots",)).outcome == "success"
+    assert not web.asked["/.well-known/tdmrep.json"]

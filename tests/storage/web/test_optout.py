@@ -1,8 +1,9 @@
+import json
 from email.message import Message
 
 import pytest
 
-from storage.web.optout import RobotsTxt, tdm_objection, x_robots_objection
+from storage.web.optout import RobotsTxt, TdmFile, tdm_objection, x_robots_objection
 
 
 def headers(*pairs: tuple[str, str]) -> Message:
@@ -91,6 +92,44 @@ def test_robots_txt_answers_with_the_line_that_decides(agent, path, evidence):
     assert RobotsTxt(ROBOTS).objection(f"http://a.test{path}", agent) == evidence
 
 
-@pytest.mark.parametrize("text", ["", "<html>not found</html>", "\x00\x01", "Disallow: /", "User-agent: *\nAllow: /"])
+@pytest.mark.parametrize("text", ["", "<html>not found</html>", "Disallow: /", "User-agent: *\nAllow: /"])
 def test_a_robots_txt_without_a_rule_for_us_allows(text):
     assert RobotsTxt(text).objection("http://a.test/x.png", "evenly") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "reserved"),
+    [
+        ("/directory-a/x.pdf", True),
+        ("/directory-b/html/page", True),
+        ("/directory-b/images/a.jpg", False),
+        ("/directory-b/images/a.png", True),
+        ("/other", False),
+        ("/exact", True),
+        ("/exactly", False),
+        ("/caf%C3%A9/a", True),
+        ("/a#b", False),
+    ],
+)
+def test_the_first_rule_of_a_tdm_file_that_matches_decides(path, reserved):
+    file = TdmFile(
+        json.dumps(
+            [
+                {"location": "/directory-a/", "tdm-reservation": 1},
+                {"location": "/directory-b/html/", "tdm-reservation": "1"},
+                {"location": "/directory-b/images/*.jpg", "tdm-reservation": 0},
+                {"location": "/directory-b/images/*", "tdm-reservation": 1},
+                {"location": "/directory-b/images/", "tdm-reservation": 0},
+                {"location": "/exact$", "tdm-reservation": 1},
+                {"location": "/caf\u00e9/", "tdm-reservation": 1},
+                {"location": "/x\nAllow: /other", "tdm-reservation": 1},
+                {"location": "/other", "tdm-reservation": 2},
+            ]
+        )
+    )
+    assert (file.objection(f"http://pictures.test{path}") is not None) == reserved
+
+
+def test_a_robots_txt_that_is_no_text_is_no_consent():
+    with pytest.raises(ValueError, match="no text"):
+        RobotsTxt("\x00\x01")
