@@ -76,6 +76,32 @@ def _print_corruptions(found: Row) -> None:
     )
     print_text(state or '"line": what accuracy on clean pictures lets expect, by a line through all adapters\' logits')
     _print_per_corruption(found)
+    _print_sources(found)
+
+
+def _print_sources(found: Row) -> None:
+    """A linear probe per training source at its whole size, and what lies beyond the line through all such models."""
+    if not found["sources"]:
+        return
+    lines = {row["source"]: row for row in found["source_lines"]}
+    print_rows(
+        "linear probes trained on one source alone, and on all",
+        [
+            {
+                "source": row["source"],
+                "train": row["rows"],
+                "clean": measured(row, "clean"),
+                "corrupted": measured(row, "corrupted"),
+                "slope": lines[row["source"]]["slope"],
+                "beyond": lines[row["source"]]["effective_robustness"],
+            }
+            for row in found["sources"]
+            if row["share"] == 1
+        ],
+    )
+    print_text(
+        '"beyond": mean over shares of its pictures of accuracy minus the line through the models of all sources'
+    )
 
 
 def _print_per_corruption(found: Row) -> None:

@@ -25,6 +25,7 @@ def probe_latest(
     """The build, the folder where tables lie as .csv with a plot per curve, and what each probe found.
 
     `diversity` and `binding` are rows; `corruptions` holds per class list the tables `curves`, `corruptions`, `models`,
+    `sources` and `source_lines` (empty with one source),
     the adapters that were `skipped` and why, and the two that are `shown`: zero-shot with names, and of those that were
     judged the one that validation liked best. Probes that were not asked for are not there.
     """
@@ -62,7 +63,7 @@ def probe_latest(
 def _corrupted(workspace: Workspace, record: StepRecord, evaluation: StepRecord, folder: Path) -> dict[str, Any]:
     """What one class list's adapters lose on corrupted pictures; draws the curves of those that are shown."""
     ledger = Ledger(workspace)
-    names = ("curves", "corruptions", "models")
+    names = ("curves", "corruptions", "models", "sources", "source_lines")
     tables: dict[str, Rows] = {
         name: plain(ledger.table(record, name).to_pylist()) if name in record.hashes else [] for name in names
     }

@@ -43,7 +43,7 @@ def reader(workspace: Workspace) -> Callable[[Sequence[str]], Iterator[bytes]]:
 
 
 def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:
-    """Write the HTML report of a build, with the adapters and descriptions made for it; its path.
+    """Write the HTML report of a build, with the adapters, descriptions and probes made for it; its path.
 
     `truth`, how well known faults were found, is kept beside the report, for the reports of this build that follow.
     """
@@ -56,12 +56,20 @@ def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Seque
         manifest,
         evaluations=evaluations,
         descriptions=descriptions,
+        probes=_probes(ledger, str(manifest["build"])),
         truth=_truth(workspace.reports / f"{manifest['build']}-faults.json", truth),
         read_bytes=reader(workspace),
     )
     path = workspace.reports / f"{manifest['build']}.html"
     replace_text(path, page)
     return path
+
+
+def _probes(ledger: Ledger, build: str) -> list[StepRecord]:
+    """The newest diversity of a build, and the newest corruptions per class list."""
+    diversity = [record for record in ledger.records("measure_diversity") if record.rule.get("build") == build]
+    newest = sorted(diversity, key=lambda record: (record.ended, record.key))[-1:]
+    return [*newest, *latest_of(ledger, "corrupt_pictures", build=build)]
 
 
 def _truth(kept: Path, truth: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

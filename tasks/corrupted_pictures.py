@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from adapters.contract import Adapter
 from adapters.evaluation.bootstrap import Interval
 from adapters.evaluation.effective_robustness import effective_robustness
-from adapters.evaluation.robustness import Cell, corruption_robustness
+from adapters.evaluation.robustness import Cell, Robustness, corruption_robustness
 from adapters.features_record import Features
 from adapters.saved import from_arrays
 from features import to_unit_rows
@@ -24,10 +24,15 @@ from tasks.class_texts import single
 from tasks.encoders import encoder_of, open_encoder
 from tasks.labelled_rows import kept_pairs
 from tasks.run import Run
+from tasks.source_models import source_models, source_tables
 from tasks.step import Records, Rule, Step
 
 Who = tuple[str, str]
 """Name and texts of an adapter."""
+Cells = Mapping[Cell, np.ndarray]
+"""Whether each picture is told right, by corruption and strength."""
+PER_SOURCE = "source model "
+"""How the models per source are told from adapters, whose names hold no blank."""
 
 LEAST_MODELS = 3
 """A line through two models leaves no residual: fewer that differ are not told apart from it."""
@@ -37,7 +42,8 @@ def corrupt_pictures(run: Run, before: Records, rule: Rule) -> StepOutput:
     """Judge the fitted adapters of an evaluation on its test pictures under every corruption and strength.
 
     Tables: `curves` (with the `family` of each corruption) and `corruptions` as Robustness has them, per adapter and
-    texts; `models` as `models_table` has it. "clean" is the picture at the size at which it is corrupted, so it may
+    texts; `models` as `models_table` has it; where the train pictures are of several sources, `sources` and
+    `source_lines` as `source_tables` has them. "clean" is the picture at the size at which it is corrupted, so it may
     differ a little from the evaluation. Notes: `skipped`, the adapters that a picture alone is not enough for.
     """
     evaluation = before[0]
@@ -49,8 +55,14 @@ def corrupt_pictures(run: Run, before: Records, rule: Rule) -> StepOutput:
     pairs = kept_pairs(run, Builds(run.workspace).read(rule["build"]))
     ids = pairs["image_id"].take(pc.index_in(test["uid"].combine_chunks(), pairs["uid"].combine_chunks())).to_pylist()
     labels = np.array([rule["classes"].index(name) for name in test["class"].to_pylist()], dtype=np.int64)
-    correct = _judged(run, fitted, ids, labels, rule)
-    return StepOutput(tables=_tables(correct, test["group"].to_pylist(), run.seed), notes={"skipped": skipped})
+    groups = test["group"].to_pylist()
+    models = source_models(run, split, build=rule["build"], classes=rule["classes"])
+    of_models = {(f"{PER_SOURCE}{place}", ""): model.adapter for place, model in enumerate(models)}
+    correct = _judged(run, {**fitted, **of_models}, ids, labels, rule)
+    frames = _tables({who: correct[who] for who in fitted}, groups, run.seed)
+    frames |= source_tables(models, [_measures(correct[who], groups, run.seed) for who in of_models])
+    tables = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
+    return StepOutput(tables=tables, notes={"skipped": skipped})
 
 
 def fitted_adapters(run: Run, evaluation: StepRecord, rule: Rule) -> tuple[dict[Who, Adapter], list[str]]:
@@ -98,21 +110,29 @@ def _judged(
     return correct
 
 
-def _tables(correct: Mapping[Who, Mapping[Cell, np.ndarray]], groups: Sequence[str], seed: int) -> dict[str, pa.Table]:
+def _tables(correct: Mapping[Who, Cells], groups: Sequence[str], seed: int) -> dict[str, pd.DataFrame]:
     curves, corruptions, models = [], [], []
     for (name, texts), cells in correct.items():
-        corrupted = {cell: rows for cell, rows in cells.items() if cell[1]}
-        found = corruption_robustness(cells["clean", 0], corrupted, seed=seed, groups=groups)
+        found = _robustness(cells, groups, seed)
         curves.append(found.curves.assign(name=name, texts=texts, family=found.curves["corruption"].map(_family)))
         corruptions.append(found.corruptions.assign(name=name, texts=texts))
-        measures = {"clean": found.clean, "corrupted": found.mean_accuracy, "relative_drop": found.relative_drop}
-        models.append({"name": name, "texts": texts} | _columns(measures))
-    frames = {
+        models.append({"name": name, "texts": texts} | _measures(cells, groups, seed))
+    return {
         "curves": pd.concat(curves, ignore_index=True),
         "corruptions": pd.concat(corruptions, ignore_index=True),
         "models": models_table(models),
     }
-    return {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
+
+
+def _robustness(cells: Cells, groups: Sequence[str], seed: int) -> Robustness:
+    corrupted = {cell: rows for cell, rows in cells.items() if cell[1]}
+    return corruption_robustness(cells["clean", 0], corrupted, seed=seed, groups=groups)
+
+
+def _measures(cells: Cells, groups: Sequence[str], seed: int) -> dict[str, float]:
+    """Accuracy on clean and on corrupted pictures and the relative drop, each with its interval."""
+    found = _robustness(cells, groups, seed)
+    return _columns({"clean": found.clean, "corrupted": found.mean_accuracy, "relative_drop": found.relative_drop})
 
 
 def models_table(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -152,5 +172,5 @@ def _family(corruption: str) -> str:
     return next((family for family, names in FAMILIES.items() if corruption in names), "")
 
 
-CORRUPT_PICTURES = Step(name="corrupt_pictures", compute=corrupt_pictures, model=encoder_of, seeded=True)
+CORRUPT_PICTURES = Step(name="corrupt_pictures", compute=corrupt_pictures, version=2, model=encoder_of, seeded=True)
 ALL_CORRUPTIONS = {"corruptions": list(CORRUPTIONS), "strengths": list(STRENGTHS)}

@@ -43,6 +43,7 @@ class Picture:
     shows: Mapping[str, float]
     part: str
     caption: str = "a picture"
+    source: str = "pool"
 
 
 def seen(picture: Picture) -> np.ndarray:
@@ -64,6 +65,7 @@ def publish(workspace: Workspace, pictures: Sequence[Picture], *, build: str = "
             "image_id": ids,
             "label": pa.array([one.label or None for one in pictures], pa.string()),
             "group": ids,
+            "source": [one.source for one in pictures],
             "collect_verdict": ["kept"] * len(ids),
         }
     )

@@ -15,6 +15,7 @@ from audit.report.balance import read_balance
 from audit.report.descriptions import read_descriptions
 from audit.report.funnel import largest_losses, read_funnel, read_key_figures
 from audit.report.gallery import read_gallery
+from audit.report.probes import read_probes
 from audit.report.scores import read_scores
 from audit.source_funnel import kept_by_source, read_source_funnel
 from audit.visible import visible
@@ -31,14 +32,15 @@ def render_report(
     *,
     evaluations: Sequence[StepRecord] = (),
     descriptions: Sequence[StepRecord] = (),
+    probes: Sequence[StepRecord] = (),
     truth: Sequence[Mapping[str, Any]] = (),
     read_bytes: ReadBytes,
 ) -> str:
     """Return one self-contained HTML page about a build; the same build gives the same page.
 
-    `evaluations` and `descriptions` are steps made for the build; `truth` says per injected fault how well it was
-    found. A section without data is left out. The page loads nothing and runs nothing: styles, plots and small pictures
-    are inside, and every text is escaped, control characters made visible.
+    `evaluations`, `descriptions` and `probes` are steps made for the build; `truth` says per injected fault how well it
+    was found. A section without data is left out. The page loads nothing and runs nothing: styles, plots and small
+    pictures are inside, and every text is escaped, control characters made visible.
     """
     build = PublishedBuild(workspace, manifest)
     funnel = read_funnel(build)
@@ -55,6 +57,7 @@ def render_report(
         truth_extra=_extra_columns(truth),
         adapters=read_adapters(build.ledger, evaluations),
         descriptions=read_descriptions(build.ledger, descriptions),
+        probes=read_probes(build.ledger, probes),
         records=build.records,
         recipe=json.dumps(manifest["recipe"], indent=2, ensure_ascii=False, sort_keys=False).splitlines(),
     )  # fmt: skip

@@ -67,7 +67,13 @@ PAIRS = [
     | {"difference": -0.3, "low": -0.4, "high": -0.2, "p_value": 0.001, "p_holm": 0.001}
 ]
 TABLES = {"results": RESULTS, "head_tail": HEAD_TAIL, "frequencies": FREQUENCIES, "reliability": RELIABILITY}
-TABLES |= {"ood": OOD, "pairs": PAIRS}
+ENSEMBLES = [
+    {"part": part, "accuracy": 0.5, "low": 0.4, "high": 0.6, "kind": kind, "set": name, "auroc": 0.81}
+    | {"auroc_low": 0.7, "auroc_high": 0.9, "name": "cooked", "texts": EVIL}
+    for part in ("zero-shot", "all")
+    for kind, name in (("near", "near"), ("far", EVIL), ("mean", "mean"))
+]
+TABLES |= {"ood": OOD, "pairs": PAIRS, "ensembles": ENSEMBLES}
 
 
 class Text(HTMLParser):
@@ -134,6 +140,14 @@ def test_the_square_of_pairs_is_row_minus_column(page):
     assert f"2 zero shot ({EVIL}) \u221230.0 \u2013" in text
     assert 'title="+20.0 to +40.0"' in page
     assert 'title="\u221240.0 to \u221220.0"' in page
+
+
+def test_the_classifiers_of_an_ensemble_stand_beside_the_whole(page):
+    text = Text(page).all
+    assert f"What cooked {EVIL} is the mean of" in text
+    assert (
+        f"AUROC, near AUROC, {EVIL} zero-shot 50.0 % 40.0 % to 60.0 % 0.810 0.70 to 0.90 0.810 0.70 to 0.90 all" in text
+    )
 
 
 def test_parts_without_a_table_are_left_out(workspace, commit):
