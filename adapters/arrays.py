@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adapters.errors import InvalidFeaturesError, MissingFeaturesError
 from adapters.features_record import Features, Floats, Integers, checked_labels, unit_rows
+from adapters.part_checks import absent_classes, check_class_names, check_groups, seen_unlabelled, without_twins
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -41,6 +42,24 @@ _INDICES = {"class_text_labels", "descriptor_text_labels", "pair_text_classes"}
 _NOT_UNIT = {"norms", *_INDICES}
 
 
+class HasRows(Protocol):
+    """Rows of a part, of which some can be taken."""
+
+    @property
+    def features(self) -> Features:
+        """The record."""
+
+    @property
+    def groups(self) -> npt.NDArray[Any]:
+        """The group of each row (n,)."""
+
+    def rows(self, index: npt.NDArray[np.bool_]) -> Self:
+        """The part with some of its rows."""
+
+
+P = TypeVar("P", bound=HasRows)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
     """Images of one part with their class indices (n,) and the groups (n,) that belong together."""
@@ -49,29 +68,60 @@ class Part:
     labels: Integers
     groups: npt.NDArray[Any]
 
+    def rows(self, index: npt.NDArray[np.bool_]) -> Self:
+        """The part with some of its rows."""
+        return replace(self, features=self.features.rows(index), labels=self.labels[index], groups=self.groups[index])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
-    """The parts of a file; `val` and `test` are empty where it has none. `unseen`: its out-of-distribution sets."""
+    """The parts of a file; `val` and `test` are empty where it has none. `unseen`: its out-of-distribution sets.
+
+    `notes`: sentences on rows that were left out and on classes without rows.
+    """
 
     train: Part
     val: Part
     test: Part
     unseen: Mapping[str, Features]
+    notes: tuple[str, ...] = ()
 
 
 def parts_of(arrays: Arrays, *, normalise: bool = False) -> Parts:
     """Records from arrays of the names that docs/adapters.md lists, each error under that name.
 
     Arrays become float32. Rows that are not of unit length are refused unless `normalise`, which scales them and takes
-    their lengths as `norms` where there are none. Groups left out: each row is one of its own.
+    their lengths as `norms` where there are none. Groups left out: each row is one of its own. The same holds whatever
+    is done with the parts: a group in two of them is refused, and so are class names that are empty or not unique; a
+    row that stands in a part which is judged later is left out of the earlier one, and that is said in `notes`.
     """
     require_keys(arrays, ("prototypes", "train_features", "train_labels"))
+    classes = class_names(arrays)
+    check_class_names(classes)
     shared = shared_fields(arrays, normalise=normalise)
-    parts = {name: _part(arrays, name, shared, normalise=normalise) for name in PARTS}
+    parts, notes = settled(arrays, {name: _part(arrays, name, shared, normalise=normalise) for name in PARTS})
+    filled = {name: part.labels for name, part in parts.items() if len(part.labels)}
+    notes += (
+        *seen_unlabelled(parts["train"].features.unlabelled, parts["test"].features.image),
+        *absent_classes(filled, classes),
+    )
     sets = [name for name in SETS if f"{name}_features" in arrays]
     unseen = {name: record_of(arrays, name, shared, normalise=normalise) for name in sets}
-    return Parts(**parts, unseen=unseen)
+    return Parts(**parts, unseen=unseen, notes=notes)
+
+
+def settled(arrays: Arrays, parts: Mapping[str, P]) -> tuple[dict[str, P], tuple[str, ...]]:
+    """The parts without twins of rows that are judged later, and what is said of these; shared groups are refused."""
+    check_groups({name: part.groups for name, part in parts.items() if f"{name}_groups" in arrays})
+    kept, notes = without_twins({name: part.features.image for name, part in parts.items()})
+    return {name: part if kept[name].all() else part.rows(kept[name]) for name, part in parts.items()}, notes
+
+
+def class_names(arrays: Arrays) -> list[str]:
+    """The names of the file's classes; their positions where it names none."""
+    if "classes" in arrays:
+        return [str(name) for name in arrays["classes"]]
+    return [str(place) for place in range(len(arrays["prototypes"]))]
 
 
 def require_keys(arrays: Arrays, keys: Collection[str]) -> None:
@@ -102,8 +152,8 @@ def record_of(arrays: Arrays, part: str, shared: Mapping[str, Any], *, normalise
 
 
 def groups_of(arrays: Arrays, part: str, n: int) -> npt.NDArray[Any]:
-    """The groups (n,) of a part's rows; each row is one of its own where the file names none."""
-    groups = np.asarray(arrays.get(f"{part}_groups", np.arange(n)))
+    """The groups (n,) of a part's rows as text; each row is one of its own, a number, where the file names none."""
+    groups = np.asarray(arrays[f"{part}_groups"]).astype(np.str_) if f"{part}_groups" in arrays else np.arange(n)
     if groups.shape != (n,):
         raise InvalidFeaturesError(
             f"`{part}_groups` must hold one value per row, shape ({n},); got {groups.shape}. Correct it."
@@ -131,9 +181,7 @@ def joined(parts: Parts) -> tuple[Features, Integers, npt.NDArray[np.str_], npt.
     """
     every = [parts.train, parts.val, parts.test]
     split = np.repeat(np.array(PARTS, dtype=np.str_), [len(part.labels) for part in every])
-    groups = np.concatenate([part.groups.astype(np.str_) for part in every])
-    if all(np.array_equal(part.groups, np.arange(len(part.labels))) for part in every):
-        groups = np.array([f"{part} {group}" for part, group in zip(split, groups, strict=True)], dtype=np.str_)
+    groups = np.concatenate([_distinct_groups(part.groups, name) for part, name in zip(every, PARTS, strict=True)])
     rows: dict[str, Any] = {}
     for field in ("image", "norms", "second"):
         arrays = [getattr(part.features, field) for part in every]
@@ -145,6 +193,13 @@ def joined(parts: Parts) -> tuple[Features, Integers, npt.NDArray[np.str_], npt.
     shared = {field: getattr(parts.train.features, field) for field in SHARED}
     record = Features(**rows, **shared, encoder=parts.train.features.encoder)
     return record, np.concatenate([part.labels for part in every]), split, groups
+
+
+def _distinct_groups(groups: npt.NDArray[Any], part: str) -> npt.NDArray[np.str_]:
+    """Groups as text; numbers, which stand for the rows of a part whose groups have no names, with the part."""
+    if groups.dtype.kind == "U":
+        return groups
+    return np.array([f"{part} {group}" for group in groups.tolist()], dtype=np.str_)
 
 
 def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bool) -> Part:

@@ -48,7 +48,8 @@ def _with_norms(parts: Parts) -> Stands:
     def filled(name: str, rows: Features) -> Features:
         return replace(rows, norms=np.full(len(rows), lengths, np.float32)) if name in lacking else rows
 
-    changed = Parts(
+    changed = replace(
+        parts,
         train=replace(parts.train, features=filled("train", train)),
         val=replace(parts.val, features=filled("val", parts.val.features)),
         test=replace(parts.test, features=filled("test", parts.test.features)),

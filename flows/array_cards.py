@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.arrays import class_names
 from storage.array_keys import PARTS
 from storage.code_version import code_version
 from storage.exports.export import file_hash
@@ -32,13 +33,6 @@ def origin_card(path: Path, arrays: Arrays, *, normalise: bool) -> dict[str, Any
             "code": code_version(),
         },
     }
-
-
-def class_names(arrays: Arrays) -> list[str]:
-    """The names of the file's classes; their positions where it names none."""
-    if "classes" in arrays:
-        return [str(name) for name in arrays["classes"]]
-    return [str(place) for place in range(len(arrays["prototypes"]))]
 
 
 def split_hash(arrays: Arrays) -> str:

@@ -24,7 +24,7 @@ def fit_ranking_file(
     check_folder(out)
     given = parse_values(parameters, PARAMETERS)
     found = read_arrays(arrays, required=REQUIRED, any_length=normalise)
-    parts = graded_parts(found, normalise=normalise)
+    parts, notes = graded_parts(found, normalise=normalise)
     fit = fit_ranking(parts, parameters=given, guard=guard, seed=seed)
     tuned = fit.tuned
     result = {
@@ -37,6 +37,7 @@ def fit_ranking_file(
         "kept_text": tuned.kept_text,
         "why": tuned.why,
         "fallback": fit.fallback,
+        "notes": list(notes),
         "metrics": plain(dict(fit.metrics)),
         "rows": {name: len(part.values) for name, part in parts.items()},
         "seed": seed,
@@ -45,7 +46,7 @@ def fit_ranking_file(
         **ranking_card(tuned.head),
         **origin_card(arrays, found, normalise=normalise),
         "split_hash": split_hash(found),
-        **{name: result[name] for name in ("chosen", "given", "why", "fallback", "metrics", "seed")},
+        **{name: result[name] for name in ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")},
         "chosen_on": "validation",
     }
     (out / "result.json").unlink(missing_ok=True)

@@ -11,6 +11,8 @@ def print_fit(result: dict[str, Any]) -> None:
     print_text(f"{result['adapter']}: {result['why']}")
     if result["fallback"]:
         print_text(f"fallback: {result['fallback']}")
+    for note in result["notes"]:
+        print_text(f"note: {note}")
     if result["chosen"]:
         print_rows("chosen on validation", [result["chosen"]])
     if result["metrics"]:
@@ -32,6 +34,8 @@ def print_ranking(result: dict[str, Any]) -> None:
     print_text(f"ranking: {result['why']}")
     if result["fallback"]:
         print_text(f"fallback: {result['fallback']}")
+    for note in result["notes"]:
+        print_text(f"note: {note}")
     if result["chosen"]:
         print_rows("chosen on validation", [result["chosen"]])
     if result["metrics"]:

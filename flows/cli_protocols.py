@@ -54,6 +54,9 @@ def base_to_new(
     kept = [row["data_set"] for row in result["data_sets"] if row["kept_zero_shot"]]
     if kept:
         print_text(f"zero-shot kept, validation shows no gain: {', '.join(kept)}")
+    for row in result["data_sets"]:
+        for note in row["notes"]:
+            print_text(f"note: {row['data_set']}: {note}")
 
 
 def sessions(
@@ -91,3 +94,5 @@ def sessions(
         ],
     )
     print_text(f"average {result['average']:.4f}, performance drop {result['performance_drop']:.4f}")
+    for note in result["notes"]:
+        print_text(f"note: {note}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import ADAPTERS, adapter_name
-from adapters.arrays import joined, parts_of
+from adapters.arrays import class_names, joined, parts_of
 from adapters.evaluation.leaderboard import Leaderboard, leaderboard
 from adapters.evaluation.leaderboard_runs import Run as LeaderboardRun
 from adapters.evaluation.leaderboard_runs import Validation
@@ -80,8 +80,8 @@ def array_leaderboard(
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
     run = workspace_run(root)
     found = read_arrays(arrays, any_length=normalise)
-    features, labels, split, groups = joined(parts_of(found, normalise=normalise))
-    names = found.get("classes")
+    parts = parts_of(found, normalise=normalise)
+    features, labels, split, groups = joined(parts)
     keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]
     given = {
         "features": features,
@@ -89,12 +89,12 @@ def array_leaderboard(
         "split": split,
         "groups": groups,
         "keys": keys,
-        "classes": [str(place) for place in range(len(found["prototypes"]))] if names is None else names.tolist(),
+        "classes": class_names(found),
         "prototypes": {"prototypes": features.required_prototypes(by="leaderboard")},
     }
     hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in found.items()}
     runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, contest))
-    return _hold(given, contest, runs, out, progress=run.progress, title=arrays.stem)
+    return _hold(given, contest, runs, out, progress=run.progress, title=arrays.stem, notes=parts.notes)
 
 
 def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -118,6 +118,7 @@ def _hold(
     *,
     progress: Progress,
     title: str,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Make the runs that are not stored yet, and write `leaderboard.json`, `.csv`, `.svg` and `runs.csv` to `out`.
 
@@ -136,7 +137,7 @@ def _hold(
                 _compete(given, share, runs)
                 advance(1)
     board = _compete(given, replace(contest, adapters=tuple(names)), runs)
-    return _write(board, out, title)
+    return _write(replace(board, notes=(*notes, *board.notes)), out, title)
 
 
 def _compete(given: dict[str, Any], contest: Contest, runs: LeaderboardRuns) -> Leaderboard:

@@ -72,6 +72,7 @@ def _base_to_new(
         "new_rows": found.new_rows,
         "chosen": dict(found.tuned.chosen),
         "kept_zero_shot": found.tuned.kept_zero_shot,
+        "notes": list(parts.notes),
     }
 
 
@@ -97,6 +98,7 @@ def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool
         "sessions": found.sessions.to_dict("records"),
         "average": found.average,
         "performance_drop": found.drop,
+        "notes": list(parts.notes),
     }
 
 

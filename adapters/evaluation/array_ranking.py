@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from adapters.arrays import PARTS, Arrays, groups_of, in_keys, record_of, require_keys, shared_fields
+from adapters.arrays import PARTS, Arrays, groups_of, in_keys, record_of, require_keys, settled, shared_fields
 from adapters.contract import check_positive
 from adapters.errors import InvalidFeaturesError, MissingFeaturesError
 from adapters.evaluation.rank_intervals import judge_order
@@ -26,6 +26,10 @@ class GradedPart:
     values: Floats
     groups: npt.NDArray[Any]
 
+    def rows(self, index: npt.NDArray[np.bool_]) -> Self:
+        """The part with some of its rows."""
+        return replace(self, features=self.features.rows(index), values=self.values[index], groups=self.groups[index])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankingFit:
@@ -40,14 +44,15 @@ class RankingFit:
     fallback: str
 
 
-def graded_parts(arrays: Arrays, *, normalise: bool = False) -> dict[str, GradedPart]:
+def graded_parts(arrays: Arrays, *, normalise: bool = False) -> tuple[dict[str, GradedPart], tuple[str, ...]]:
     """Train, val and test from arrays of the names that docs/adapters.md lists; parts without features are empty.
 
-    `prototypes` are the texts of low and high (2, d), or one text (1, d); labels are not asked for.
+    `prototypes` are the texts of low and high (2, d), or one text (1, d); labels are not asked for. Beside them what is
+    said of rows that were left out: see `parts_of`.
     """
     require_keys(arrays, REQUIRED)
     shared = shared_fields({"prototypes": arrays["prototypes"]}, normalise=normalise)
-    return {part: _part(arrays, part, shared, normalise=normalise) for part in PARTS}
+    return settled(arrays, {part: _part(arrays, part, shared, normalise=normalise) for part in PARTS})
 
 
 def fit_ranking(

@@ -17,6 +17,7 @@ from adapters.evaluation.judged import judge
 from adapters.evaluation.measures import per_class
 from adapters.features_record import Features, Floats, Integers, checked_labels
 from adapters.methods.zero_shot import ZeroShot
+from adapters.part_checks import absent_classes
 from adapters.search import Tuned, tune
 from adapters.splits import PARTS, Strings, check_whole_groups
 
@@ -206,19 +207,7 @@ class _Rows:
 
     def notes(self) -> list[str]:
         """A sentence per part that lacks a class."""
-        meanings = {
-            "train": "no adapter learned from an image of them",
-            "val": "they had no say in the choice of values",
-            "test": "their accuracy is unknown",
-        }
-        sentences = []
-        for part, meaning in meanings.items():
-            counts = np.bincount(self.part(part)[1], minlength=len(self.classes))
-            absent = [name for name, count in zip(self.classes, counts, strict=True) if not count]
-            if absent:
-                count = f"{len(absent)} of {len(self.classes)} classes"
-                sentences.append(f"{count} without {part} images ({meaning}): {', '.join(absent)}")
-        return sentences
+        return absent_classes({part: self.part(part)[1] for part in PARTS}, self.classes)
 
 
 def _choice(tuned: Tuned, classes: Sequence[str]) -> dict[str, Any]:

@@ -72,3 +72,76 @@ def test_people_read_tables(evenly, arrays, command):
     status, out, _ = evenly(command, arrays, *more)
     assert status == 0
     assert "mean" in out or "average" in out
+
+
+COMMANDS = {
+    "fit": ["fit", "--arrays", "FILE", "--adapter", "gda", "--out", "OUT"],
+    "leaderboard": [
+        "leaderboard",
+        "--arrays",
+        "FILE",
+        "--adapter",
+        "gda",
+        "--shots",
+        "4",
+        "--seeds",
+        "1",
+        "--out",
+        "OUT",
+    ],
+    "base-to-new": ["base-to-new", "FILE", "--adapter", "gda_base_to_new"],
+    "sessions": ["sessions", "FILE", "--first", "4"],
+}
+
+
+@pytest.fixture
+def command(evenly, arrays, tmp_path):
+    """Run one of the commands on the file with some of its arrays changed: (status, stdout, stderr)."""
+
+    def run(name, changes):
+        with np.load(arrays) as file:
+            write_arrays(tmp_path / "changed.npz", {**file, **changes(file)})
+        places = {"FILE": tmp_path / "changed.npz", "OUT": tmp_path / "out"}
+        root = ["--root", tmp_path / "root", "--processes", "1"] if name == "leaderboard" else []
+        return evenly(*(places.get(word, word) for word in COMMANDS[name]), *root, "--json")
+
+    return run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            lambda _: {"train_groups": np.arange(400).astype(str), "test_groups": np.arange(399, 899).astype(str)},
+            "`train_groups` and `test_groups` must share no group; got `399` in both",
+        ),
+        (lambda _: {"classes": np.array([*"abcdefghi", "a"])}, "`classes` must differ; got `a` at positions 0, 9"),
+        (lambda _: {"classes": np.array([*"abcdefghi", ""])}, "`classes` must have names; got '' at position 9"),
+    ],
+    ids=["parted group", "two of a name", "no name"],
+)
+def test_every_command_on_arrays_refuses_the_same(command, name, changes, message):
+    status, _, err = command(name, changes)
+    assert status == 2
+    assert message in " ".join(err.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_on_arrays_leaves_out_the_same_rows_and_says_so(command, name):
+    def leaked(file):
+        kept = file["train_labels"] != 4
+        train, labels = file["train_features"][kept], file["train_labels"][kept]
+        return {
+            "train_features": np.concatenate([train, file["test_features"]]),
+            "train_labels": np.concatenate([labels, np.where(file["test_labels"] == 4, 5, file["test_labels"])]),
+        }
+
+    status, out, err = command(name, leaked)
+    assert status == 0, err
+    found = json.loads(out)
+    holder = {"leaderboard": "leaderboards", "base-to-new": "data_sets"}.get(name)
+    notes = (found[holder][0] if holder else found)["notes"]
+    assert notes[0].endswith("train rows stand in val or test as well: left out of train")
+    assert notes[0].startswith("500 of ")
+    assert notes[1] == "1 of 10 classes without train images (no adapter learned from an image of them): 4"

@@ -48,7 +48,7 @@ def test_it_writes_a_result_scores_a_curve_and_a_head_that_reloads(rank, graded,
     curve = pd.read_csv(out / "curve.csv")
     assert curve.loc[curve["validation_spearman"].idxmax(), "strength"] == result["chosen"]["strength"]
     card, head = open_adapter(out)
-    assert np.array_equal(head.score(graded_parts(graded)["test"].features), scores)
+    assert np.array_equal(head.score(graded_parts(graded)[0]["test"].features), scores)
     assert {"lineage", "split_hash", "metrics", "chosen", "why"} <= card.keys()
 
 
