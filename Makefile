@@ -9,6 +9,8 @@ SHADOWS  := dataclasses
 # What `make fuzz` runs, and how often: `make fuzz ROUNDS=10 TESTS=tests/curation`.
 ROUNDS   ?= 1
 TESTS    ?= tests
+# How many processes run the tests.
+WORKERS  ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-all fuzz lint format bench clean
@@ -41,11 +43,11 @@ demo: $(VENV)/.demo ## install what is needed and run the whole job on the embed
 	$(BIN)/evenly demo
 
 test: $(VENV)/.dev ## run the tests that need nothing but Python packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-all: $(VENV)/.dev ## run every test; installs PostgreSQL and Chromium where apt-get may, says what it skips
 	@bash tests/install_services.sh
-	$(BIN)/python -m pytest -m 'slow or not slow' -rs
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'slow or not slow' -rs
 
 fuzz: $(VENV)/.dev ## try the property tests on new random examples, as often as ROUNDS says; what fails is kept
 	@for round in $$(seq $(ROUNDS)); do \
