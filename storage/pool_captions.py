@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from storage.pool_columns import WEB_URL
 from storage.pool_rows import PoolError, RawRows, file_kind, readable
-from storage.pool_texts import as_text, repaired
+from storage.pool_texts import as_label, as_text
 from storage.pools import TABLE_READERS
 
 _ROWS = 1 << 16
@@ -129,7 +129,7 @@ def _rows(raw: RawRows, columns: CaptionColumns, first: int) -> CaptionRows:
     cases = {"bad_row": pa.array(raw.broken or [False] * n, pa.bool_())}
     uid = url = None
     if columns.uid is not None:
-        uid = _label(raw.table, columns.uid)
+        uid = as_label(raw.table[columns.uid], columns.uid, "uid")
         cases["missing_uid"] = pc.equal(pc.fill_null(uid, ""), "")
     if columns.url is not None:
         url, url_is_bad = _text(raw, columns.url)
@@ -145,13 +145,3 @@ def _rows(raw: RawRows, columns: CaptionColumns, first: int) -> CaptionRows:
 
 def _text(raw: RawRows, name: str) -> tuple[pa.Array, pa.Array]:
     return as_text(raw.table[name], raw.not_text.get(name, ()))
-
-
-def _label(table: pa.Table, name: str) -> pa.Array:
-    column = repaired(table[name])
-    try:
-        return column.cast(pa.string())
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        raise PoolError(
-            f"`uid` must name a column of text or numbers; got `{name}` of type {column.type}. Name another."
-        ) from None

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from storage.plain_columns import plain_column
 from storage.pool_rows import PoolError
-from storage.pool_texts import repaired
+from storage.pool_texts import as_label
 from storage.tables import first_line
 
 POOL_COLUMNS = ("url", "caption", "source_id", "source", "file_hash", "row", "reject")
@@ -123,13 +123,7 @@ def _as_label(table: pa.Table, name: str | None, field: str) -> pa.Array:
     """A column of text or numbers as text; nulls where `name` is None."""
     if name is None or name not in table.column_names:
         return pa.nulls(table.num_rows, pa.string())
-    column = repaired(table[name])
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowNotImplementedError:
-        raise PoolError(
-            f"`{field}` must name a column of text or numbers; got `{name}` of type {column.type}. Name another."
-        ) from None
+    return as_label(table[name], name, field)
 
 
 def _free_name(name: str, used: Collection[str], others: Collection[str]) -> str:

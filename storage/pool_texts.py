@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.pool_rows import PoolError
+from storage.tables import first_line
+
 
 def as_text(column: pa.ChunkedArray, not_text: Sequence[bool] = ()) -> tuple[pa.Array, pa.Array]:
     """(the text, whether it is something else): text is null where a value is null, of another type, or no UTF-8."""
@@ -33,15 +36,43 @@ def repaired(column: pa.ChunkedArray) -> pa.Array:
     )
 
 
+def as_label(column: pa.ChunkedArray, name: str, field: str) -> pa.Array:
+    """The column `name`, which the recipe gives as `field`, of text or numbers as text; null where a value is null."""
+    array = repaired(column)
+    try:
+        return array.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        raise PoolError(
+            f"`{field}` must name a column of text or numbers; got `{name}` of type {array.type}. Name another."
+        ) from None
+
+
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """All rows of several pools: a column that is text in one and something else in another becomes text."""
+    """All rows of several pools: a column that is text in one and something else in another becomes text.
+
+    Raises PoolError, with the column's name, for other types that have no type in common.
+    """
     kinds: dict[str, set[pa.DataType]] = {}
     for field in (field for table in tables for field in table.schema):
         kinds.setdefault(field.name, set()).add(field.type)
     mixed = {name for name, some in kinds.items() if len(some - {pa.null()}) > 1 and any(map(_is_text, some))}
-    return pa.concat_tables(
-        [_with_text(table, mixed) for table in tables], promote_options="permissive"
-    ).combine_chunks()
+    tables = [_with_text(table, mixed) for table in tables]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    except pa.ArrowException:
+        for name, types in kinds.items():
+            _check_joins(name, types, [table.select([name]) for table in tables if name in table.column_names])
+        raise
+
+
+def _check_joins(name: str, kinds: set[pa.DataType], columns: Sequence[pa.Table]) -> None:
+    try:
+        pa.concat_tables(columns, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise PoolError(
+            f"column `{name}` must hold what fits one type in all sources; got {' and '.join(sorted(map(str, kinds)))} "
+            f"({first_line(error)}). Rename it in one of them, or write it as text."
+        ) from None
 
 
 def _with_text(table: pa.Table, names: set[str]) -> pa.Table:

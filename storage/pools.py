@@ -36,7 +36,7 @@ from storage.pool_rows import (
     parquet_rows,
     readable,
 )
-from storage.pool_texts import as_text
+from storage.pool_texts import as_label, as_text
 from storage.wat_pool import wat_columns, wat_rows
 from storage.webdataset_pool import webdataset_rows
 
@@ -148,6 +148,8 @@ def source_hash(source: PoolSource | LabelFile) -> str:
     """
     files = _files(source) if isinstance(source, PoolSource) else [_label_file(source)]
     fields = {name: value for name, value in asdict(source).items() if name not in {"path", "file"}}
+    if isinstance(source, LabelFile):
+        fields["numbers"] = "as text"
     if any(_holds_csv(file, source) for file in files):
         fields |= HOW_CSV_IS_READ
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
@@ -188,7 +190,11 @@ def _unbroken(raw: RawRows, path: Path) -> pa.Table:
 
 
 def _label_rows(table: pa.Table, names: list[str]) -> pa.Table:
-    columns = [as_text(table[name])[0] if name in table.column_names else None for name in names]
+    fields = ("labels.key", "labels.column", "labels.group")
+    columns = [
+        as_label(table[name], name, field) if name in table.column_names else None
+        for name, field in zip(names, fields, strict=False)
+    ]
     columns += [None] * (3 - len(columns))
     empty = pa.nulls(table.num_rows, pa.string())
     return pa.table([empty if column is None else column for column in columns], names=["key", "label", "group"])

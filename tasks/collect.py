@@ -9,7 +9,7 @@ from curation.decisions import Decisions
 from curation.uids import file_uids, pair_uids
 from storage.held_rows import HELD
 from storage.ledger import StepOutput
-from storage.pool_texts import as_text, joined
+from storage.pool_texts import as_label, joined
 from storage.pools import HELD_READERS, PoolError, read_labels, read_pool, source_hash
 from tasks.run import LabelColumns, Run
 from tasks.step import Records, Rule, Step
@@ -23,7 +23,7 @@ def hash_sources(run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
     if run.labels is None:
         return inputs
     if isinstance(run.labels, LabelColumns):
-        return inputs | {"labels": f"columns {run.labels.label} {run.labels.group or ''}"}
+        return inputs | {"labels": f"columns {run.labels.label} {run.labels.group or ''}, numbers as text"}
     return inputs | {"labels": source_hash(run.labels)}
 
 
@@ -109,12 +109,12 @@ def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:
 
 
 def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
-    """A column of the pool as text; null where it has no value, or an empty one."""
+    """A column of text or numbers of the pool as text; null where it has no value, or an empty one."""
     if name not in pairs.column_names:
         raise PoolError(
             f"`{field}` must be a column of the pool; got `{name}`. It has {', '.join(sorted(pairs.column_names))}."
         )
-    text = as_text(pairs[name])[0]
+    text = as_label(pairs[name], name, field)
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 

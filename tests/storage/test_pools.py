@@ -245,6 +245,15 @@ def test_a_broken_row_of_labels_is_refused_with_its_line(tmp_path, broken):
         read_labels(LabelFile(file=str(tmp_path / "l.csv")))
 
 
+def test_labels_may_be_numbers_and_nothing_else_but_text(tmp_path):
+    path = write_parquet(tmp_path / "l.parquet", url=["u1", "u2"], label=[3, None], group=[[1], [2]])
+    assert read_labels(LabelFile(file=path, group=None))["label"].to_pylist() == ["3", None]
+    with pytest.raises(
+        StorageError, match=r"`labels.group` must name a column of text or numbers; got `group` of type"
+    ):
+        read_labels(LabelFile(file=path))
+
+
 def test_labels_without_a_group_have_none(tmp_path):
     (tmp_path / "l.jsonl").write_text('{"url": "u1", "label": "cat"}\n')
     table = read_labels(LabelFile(file=str(tmp_path / "l.jsonl"), group=None))
@@ -270,6 +279,21 @@ def test_a_column_that_is_text_in_one_pool_and_something_else_in_another_becomes
     assert joined(tables).to_pydict() == {
         "url": ["a", "b", "c"], "width": ["640", "320", None], "score": [1.0, 0.5, None], "tags": ["x", '["y"]', None],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "named"),
+    [
+        (pa.array([1]), pa.array([True]), "bool and int64"),
+        (pa.array([1], pa.date32()), pa.array([1]), r"date32\[day\] and int64"),
+        (pa.array([[1]]), pa.array([["x"]]), "list<item: int64> and list<item: string>"),
+        (pa.array([2**63], pa.uint64()), pa.array([-1]), r"int64 and uint64 \(Integer value 9223372036854775808"),
+    ],
+    ids=["bool", "date", "list", "range"],
+)
+def test_a_column_of_types_without_one_in_common_is_refused_by_its_name(one, other, named):
+    with pytest.raises(StorageError, match=f"column `when` must hold what fits one type in all sources; got {named}"):
+        joined([pa.table({"url": ["a"], "when": one}), pa.table({"url": ["b"], "when": other})])
 
 
 def test_a_compressed_file_with_changed_bytes_says_so(tmp_path):

@@ -1,5 +1,7 @@
 """What becomes of every row, to the bit; labels from a file or from columns of the pool itself."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -43,6 +45,17 @@ def test_columns_of_the_pool_give_label_and_group(run):
         "2": ("wren", "ann"),
         "3": (None, "bob"),
     }
+
+
+def test_labels_may_be_numbers_of_the_pool_and_nothing_else_but_text(tmp_path):
+    urls = [f"http://a.test/{number}.png" for number in (1, 2)]
+    table = pa.table({"url": urls, "caption": ["a", "b"], "class": [7, None], "tags": [["x"], None]})
+    pq.write_table(table, tmp_path / "p.parquet")
+    sources = (PoolSource(kind="parquet", path=str(tmp_path / "p.parquet")),)
+    run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, sources=sources, labels=LabelColumns(label="class"))
+    assert collected(run) == {"1": ("7", True), "2": (None, True)}
+    with pytest.raises(PoolError, match=r"`labels.column` must name a column of text or numbers; got `tags` of type"):
+        collected(replace(run, labels=LabelColumns(label="tags")))
 
 
 def test_without_a_group_column_a_pair_is_a_group_of_its_own(run):
