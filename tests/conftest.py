@@ -14,7 +14,7 @@ from storage.workspace import Workspace
 
 # `make test` must not depend on luck or on the clock; `make fuzz` tries its luck and keeps what it finds.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.register_profile("fuzz", max_examples=2_000, deadline=None, print_blob=True)
+settings.register_profile("fuzz", max_examples=int(os.environ.get("EXAMPLES", "1000")), deadline=None, print_blob=True)
 settings.load_profile("repeatable")
 
 
