@@ -81,6 +81,8 @@ def tune(
     zero_shot = ZeroShot(logit_scale=settings.get("logit_scale", 100.0)).fit(train, train_labels)
     baseline = float(zero_shot.correct_counts(validation, search.labels, [{}])[0] / (len(validation) or np.nan))
     kept = guard and adapter is not ZeroShot and not search.best_accuracy > baseline
+    if kept and "zero-shot:" in search.best_adapter().fallback_:
+        zero_shot.fallback_ = search.best_adapter().fallback_  # it never was the method: more than a lost comparison
     return Tuned(
         adapter=zero_shot if kept else search.best_adapter(),
         chosen={} if kept else search.best_point,

@@ -26,6 +26,7 @@ from flows import (
     cli_serve,
 )
 from flows.cli_errors import report_errors
+from flows.cli_paths import refuse_urls
 
 QUIET_PREFECT = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -66,6 +67,7 @@ for group in (
     cli_serve,
 ):
     group.register(app)
+refuse_urls(app)
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import typer
 
+from audit.visible import visible
+
 FINDING = 1
 USAGE = 2
 STOPPED = 130
@@ -66,5 +68,5 @@ def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception],
 
 def _say(error: object, status: int) -> int:
     for line in str(error).splitlines() or [type(error).__name__]:
-        sys.stderr.write(f"evenly: {line}\n")
+        sys.stderr.write(f"evenly: {visible(line)}\n")
     return status

@@ -7,24 +7,35 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from audit.visible import visible
+
 Root = Annotated[Path | None, typer.Option("--root", help="The workspace; default: EVENLY_ROOT, else .evenly.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
 _NAME_WIDTH = 24  # so long, what a row is about is not folded
 
 
 def print_json(value: object) -> None:
-    """Print `value` as indented JSON with a newline."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print `value` as indented JSON with a newline; what a terminal would obey is escaped as JSON escapes it."""
+    typer.echo(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """`value` as indented JSON: the same value whatever reads it, and no character that acts."""
+    plain = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return "\n".join(
+        line if line.isprintable() else "".join(one if _is_seen(one) else json.dumps(one)[1:-1] for one in line)
+        for line in plain.split("\n")
+    )
 
 
 def print_text(text: str) -> None:
-    """Print text on stdout as it is."""
-    typer.echo(text)
+    """Print lines on stdout, with escapes for what a terminal would obey; tabs stay."""
+    typer.echo("\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n")))
 
 
 def printable(text: str) -> str:
-    """`text` with what is no printable character as an escape."""
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+    """`text` in one line, with what is no printable character as an escape."""
+    return visible(text)
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -33,13 +44,13 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(printable(title)), title_justify="left")
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
         whole = name == names[0] and max(len(_shown(row.get(name))) for row in rows) <= _NAME_WIDTH
         justify: Literal["right", "left"] = "right" if numeric else "left"
-        table.add_column(name.replace("_", " "), justify=justify, overflow="fold", no_wrap=whole)
+        table.add_column(escape(printable(name.replace("_", " "))), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(escape(_shown(row.get(name))) for name in names))
     Console().print(table)
@@ -89,3 +100,7 @@ def _shown(value: object) -> str:
         return f"{value:,}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return printable(text)
+
+
+def _is_seen(letter: str) -> bool:
+    return visible(letter) == letter

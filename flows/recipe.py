@@ -6,13 +6,13 @@ Unknown keys are refused; every problem of a file is reported at once, each with
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from flows.recipe_classes import ClassListing, LanguageModel
 from flows.recipe_curation import Curate
 from flows.recipe_problems import RecipeError, describe_problems
 from flows.recipe_section import Section, Share
+from flows.recipe_yaml import UnreadableYamlError, read_yaml
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 _SHARES_WITHIN = 1e-6
@@ -154,13 +154,15 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises RecipeError, whose text has one line per problem.
     """
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = read_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(
             f"recipe `{path}` must be a readable file; {error.strerror}. `evenly init` writes one."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe `{path}` must be YAML; {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe `{path}` must be YAML in UTF-8; {error}. Save it as UTF-8.") from None
+    except UnreadableYamlError as error:
+        raise RecipeError(f"recipe `{path}` must be YAML: {error}. Correct it there.") from None
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise RecipeError(f"recipe `{path}` must be a mapping of fields; got {kind}. See `evenly init`.")

@@ -84,6 +84,8 @@ _REMEDIES = {
     "Uiu": "text or whole numbers",
 }
 
+_CONVERSIONS = {"f": "float32", "iu": "int64", "Uiu": "str"}
+
 
 def check_keys(keys: Collection[str], required: Collection[str]) -> None:
     """Refuse names that mean nothing, and a file that lacks what is `required` or what its own arrays rest on."""
@@ -103,13 +105,18 @@ def check_dtype(key: str, dtype: "np.dtype[Any]") -> None:
     """Refuse what is not made of the key's kind of values."""
     kinds = _DTYPES[ARRAY_KEYS[key].kind]
     if dtype.hasobject or dtype.kind == "T":
-        raise InputError(
-            f"`{key}` must hold plain values; got Python objects. Save it with `.astype(str)` or as numbers."
-        )
+        raise InputError(f"`{key}` must hold plain values; got Python objects. {_conversion(key, kinds, text=True)}")
     if dtype.kind not in kinds:
-        raise InputError(
-            f"`{key}` must hold {_REMEDIES[kinds]}; got {dtype}. Convert it with `.astype` and save again."
-        )
+        text = dtype.kind in "SU"
+        raise InputError(f"`{key}` must hold {_REMEDIES[kinds]}; got {dtype}. {_conversion(key, kinds, text=text)}")
+
+
+def _conversion(key: str, kinds: str, *, text: bool) -> str:
+    if text and kinds == "iu":
+        position = f"[classes.index(name) for name in {key}]"
+        return f"Save `{position}`, `classes` the list of names in the order of `prototypes`."
+    kind = _CONVERSIONS[kinds]
+    return f"Save it with `.astype({kind if kind == 'str' else repr(kind)})`."
 
 
 def check_shapes(shapes: Shapes) -> None:

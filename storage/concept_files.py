@@ -212,7 +212,7 @@ def _read_parquet(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     try:
         table = pq.read_table(path)
         found = json.loads((table.schema.metadata or {}).get(_KEY, b"null"))
-    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+    except (OSError, ValueError, RecursionError) as error:  # pyarrow's errors are among them
         raise InputError(
             f"`metadata` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check that it is "
             "whole."

@@ -71,7 +71,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise NotFoundError(
             f"record `{path}` must exist; it does not. List what is there with `evenly builds`."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"record `{path}` must be JSON; {error}. Restore it from a backup or remove it.") from None
     if not isinstance(value, dict):
         raise DamagedError(f"record `{path}` must be a JSON object; got {type(value).__name__}.")

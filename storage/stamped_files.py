@@ -43,7 +43,7 @@ def read_stamp(path: Path, key: bytes, schema: int, *, field: str, command: str)
         raise InputError(f"`{field}` must be a file; got `{path}`. Correct the path, or run `{command}`.")
     try:
         found = json.loads((pq.read_metadata(path).metadata or {}).get(key, b"null"))
-    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+    except (OSError, ValueError, RecursionError) as error:  # pyarrow's errors are among them
         raise InputError(
             f"`{field}` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."
         ) from None

@@ -1,12 +1,14 @@
 """The folder that holds everything evenly keeps."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import StorageError
+from storage.errors import InputError
 
 ROOT_VARIABLE = "EVENLY_ROOT"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # as a Path shows it too, which makes one slash of two
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Workspace:
     def at(cls, root: str | os.PathLike[str] | None = None) -> "Workspace":
         """Open `root`, else the environment's EVENLY_ROOT, else `.evenly` in the current folder."""
         chosen = os.fspath(root) if root is not None else os.environ.get(ROOT_VARIABLE, ".evenly")
-        if "://" in chosen:
-            raise StorageError(
+        if _URL.match(chosen):
+            raise InputError(
                 f"`root` must be a local folder; got `{chosen}`. Object stores are not supported yet: mount it, "
                 "or choose a folder."
             )

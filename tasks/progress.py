@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from audit.visible import visible
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -24,7 +26,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print one line; `text` is shown as it is, never as markup."""
-        self.console.print(escape(text), soft_wrap=True)
+        self.console.print(escape(visible(text)), soft_wrap=True)
 
     @contextmanager
     def bar(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
@@ -40,5 +42,5 @@ class Progress:
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=self.console, transient=True) as bars:
-            task = bars.add_task(escape(what), total=total)
+            task = bars.add_task(escape(visible(what)), total=total)
             yield lambda done: bars.advance(task, done)

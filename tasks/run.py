@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.pools import LabelFile, PoolSource
 from storage.recent_tables import RecentTables
@@ -103,5 +104,10 @@ class Run:
         return Ledger(self.workspace, only=self.only, recent=self.recent)
 
     def locate(self, path: str) -> str:
-        """Replace `{root}` by the workspace's folder and `{cache}` by the cache's."""
+        """Replace `{root}` by the workspace's folder and `{cache}` by the cache's. Raises InputError for a URL."""
+        if "://" in path:
+            raise InputError(
+                f"paths in a recipe must be of this machine; got `{path}`. Object stores and web addresses are not "
+                "supported: mount it, or copy it here."
+            )
         return path.replace("{root}", str(self.workspace.root)).replace("{cache}", str(self.cache))

@@ -102,6 +102,23 @@ def test_the_guard_keeps_zero_shot_where_validation_shows_no_gain(digits):
         assert not free.kept_zero_shot
 
 
+@pytest.mark.parametrize("guard", [False, True])
+def test_a_method_that_never_was_one_says_so_even_where_zero_shot_is_kept(digits, guard):
+    train, labels = digits.part(0, 200)
+    validation, truth = digits.part(200, 500)
+    found = tune(
+        GDA, train=train.rows(slice(0)), train_labels=labels[:0], validation=validation, validation_labels=truth,
+        guard=guard,
+    )  # fmt: skip
+    assert found.adapter.fallback_ == "zero-shot: no support rows"
+    assert found.kept_zero_shot == guard
+
+
+def test_a_method_that_ran_and_lost_leaves_no_words_of_a_fallback(digits):
+    kept = tuned(GDA, digits, grid=Grid(parameters={"alpha": (0.0,)}))
+    assert (kept.kept_zero_shot, kept.adapter.fallback_) == (True, "")
+
+
 def test_an_equal_accuracy_is_no_gain(digits):
     kept = tuned(GDA, digits, grid=Grid(parameters={"alpha": (0.0,)}))
     assert kept.best_accuracy == kept.zero_shot_accuracy
