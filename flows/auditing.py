@@ -9,6 +9,7 @@ from flows.cli_errors import UsageError
 from flows.description_versions import Version, find_version
 from flows.opening import build_run
 from flows.outcome import open_build
+from flows.prefect_api import prefect_api
 from flows.recipe import read_recipe
 from storage.errors import NotFoundError
 from storage.ledger import Ledger
@@ -57,7 +58,8 @@ def audit_latest(
             f"a list must have texts of one of {', '.join(DESCRIBING)} to be audited; {lists} has none of them. "
             "Name a method with --method, or describe the list by one of these."
         )
-    keys = audit_descriptions(build=manifest["build"], rules=rules, root=str(workspace.root))
+    with prefect_api():
+        keys = audit_descriptions(build=manifest["build"], rules=rules, root=str(workspace.root))
     return [_finding(Ledger(workspace), key) for key in keys]
 
 

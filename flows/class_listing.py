@@ -10,6 +10,7 @@ from flows.class_rules import DEFAULT_METHODS, describe_rule
 from flows.cli_errors import UsageError
 from flows.describe_classes import describe_classes
 from flows.describing import Beside, Describing, describing
+from flows.prefect_api import prefect_api
 from flows.recipe import Source, read_recipe
 from flows.recipe_classes import LanguageModel, Pairs
 from flows.recipe_files import ListingText
@@ -55,14 +56,15 @@ def describe_list(
     todo = _todo(listing, methods=methods, llm=llm, root=root, beside=beside)
     ledger = todo.run.ledger
     before = {record.key for record in ledger.records("describe")}
-    key = describe_classes(
-        name=listing.name,
-        text=listing.text,
-        methods=methods,
-        **llm.model_dump(),
-        **vars(beside),
-        root=None if root is None else str(root),
-    )
+    with prefect_api():
+        key = describe_classes(
+            name=listing.name,
+            text=listing.text,
+            methods=methods,
+            **llm.model_dump(),
+            **vars(beside),
+            root=None if root is None else str(root),
+        )
     record = ledger.find(key)
     if record is None:
         raise UsageError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")

@@ -1,12 +1,9 @@
 """The `evenly` command. Heavy libraries are imported inside the command that needs them, so `--help` is quick.
 
-Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error.
+Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import os
-import sys
-from pathlib import Path
-from sysconfig import get_path
 
 import typer
 
@@ -27,8 +24,11 @@ from flows import (
 )
 from flows.cli_errors import report_errors
 from flows.cli_paths import refuse_urls
+from flows.interruption import run_watched
 
-QUIET_PREFECT = {
+ENVIRONMENT = {
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",  # it tidies up after workers that were ended at once
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # flows.prefect_api starts the temporary server
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -36,11 +36,6 @@ QUIET_PREFECT = {
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-
-
-def _has_backport() -> bool:
-    """Whether a copy of dataclasses lies among the installed packages, where it can hide Python's own."""
-    return any((Path(folder) / "dataclasses.py").exists() for folder in {get_path("purelib"), get_path("platlib")})
 
 
 app = typer.Typer(
@@ -70,13 +65,13 @@ for group in (
 refuse_urls(app)
 
 
-def main() -> None:
-    """Run the command; errors that a user can mend are one line on stderr."""
-    if _has_backport():
-        sys.exit(
-            "evenly: the package `dataclasses`, a backport that img2dataset asks for, breaks Prefect's server. "
-            f"Remove it: {sys.executable} -m pip uninstall dataclasses"
-        )
-    for name, value in QUIET_PREFECT.items():
+def run() -> int:
+    """Run the command; its exit status. Errors that a user can mend are one line on stderr."""
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    sys.exit(report_errors(app))
+    return report_errors(app)
+
+
+def main() -> None:
+    """Run the command and end the process, as `flows.__main__` does sooner."""
+    run_watched(run)

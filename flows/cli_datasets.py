@@ -113,17 +113,19 @@ def rebuild(
     read_recipe(recipe)
     from audit.source_funnel import kept_by_source
     from flows.outcome import outcome_of
+    from flows.prefect_api import prefect_api
     from flows.rebuild_dataset import rebuild_dataset
     from tasks.confusable import said
 
-    build = rebuild_dataset(
-        recipe=str(recipe),
-        root=None if root is None else str(root),
-        limit=limit,
-        processes=processes,
-        retry_failed=retry_failed,
-        replay_from=None if replay_from is None else str(replay_from),
-    )
+    with prefect_api():
+        build = rebuild_dataset(
+            recipe=str(recipe),
+            root=None if root is None else str(root),
+            limit=limit,
+            processes=processes,
+            retry_failed=retry_failed,
+            replay_from=None if replay_from is None else str(replay_from),
+        )
     result = outcome_of(build, root=root)
     if as_json:
         print_json(result)

@@ -10,8 +10,6 @@ from audit.visible import visible
 
 FINDING = 1
 USAGE = 2
-STOPPED = 130
-INTERRUPTED = "interrupted. Run the same command again: what is finished is kept and reused."
 
 
 class Finding(typer.Exit):
@@ -25,20 +23,21 @@ class UsageError(ValueError):
     """The command was asked for something that cannot be: exit status 2."""
 
 
+class PrefectServerError(RuntimeError):
+    """The server that flows report to does not start: exit status 1."""
+
+
 def report_errors(app: Callable[[], object]) -> int:
     """Run `app`; the exit status. Known errors are printed without a traceback."""
     try:
         app()
     except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-        return _say(INTERRUPTED, status) if status == STOPPED else status
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except (ValueError, RuntimeError) as error:  # the roots of all our errors: they are told apart only where needed
         usage, failures = _known_errors()
         if not isinstance(error, (*usage, *failures)):
             raise
         return _say(error, USAGE if isinstance(error, usage) else FINDING)
-    except KeyboardInterrupt:
-        return _say(INTERRUPTED, STOPPED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
@@ -63,7 +62,8 @@ def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception],
 
     usage = (RecipeError, UsageError, ClassListError, ListingFileError, PoolError, RuleError, AdaptersError)
     failures = (StorageError, CurationError, DescriptionsError, FeaturesError, AuditError, DemoError)
-    return (*usage, InputError, UnknownModelError, UnknownMethodError), (*failures, NothingLeftError)
+    asked_for = (*usage, InputError, UnknownModelError, UnknownMethodError)
+    return asked_for, (*failures, NothingLeftError, PrefectServerError)
 
 
 def _say(error: object, status: int) -> int:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from flows.cli_errors import UsageError
 from flows.cluster_pictures import cluster_pictures
 from flows.outcome import open_build
+from flows.prefect_api import prefect_api
 from storage.errors import NotFoundError
 from storage.ledger import Ledger
 from storage.records import replacing
@@ -25,7 +26,8 @@ def cluster_build(
         )
     workspace, manifest = open_build(build, root=root)
     rule = {"k": k, "labels": labels, "iterations": iterations, "near_cosine": near_cosine}
-    key = cluster_pictures(build=manifest["build"], rule=rule, root=str(workspace.root))
+    with prefect_api():
+        key = cluster_pictures(build=manifest["build"], rule=rule, root=str(workspace.root))
     ledger = Ledger(workspace)
     record = ledger.find(key)
     if record is None:

@@ -15,6 +15,7 @@ from descriptions.class_list import parse_class_list
 from flows.audit_concepts import audit_concepts
 from flows.class_names import names_of
 from flows.cli_errors import UsageError
+from flows.prefect_api import prefect_api
 from flows.recipe import Source
 from flows.recipe_classes import LanguageModel
 from flows.recipe_files import read_class_file
@@ -78,14 +79,15 @@ def audit_list(
         "base_url": llm.base_url,
         "model": llm.model,
     }
-    keys = audit_concepts(
-        name=listing.name,
-        rule=rule,
-        judging=judging if counting.judge else None,
-        llm=llm,
-        pool=pool,
-        root=str(workspace.root),
-    )
+    with prefect_api():
+        keys = audit_concepts(
+            name=listing.name,
+            rule=rule,
+            judging=judging if counting.judge else None,
+            llm=llm,
+            pool=pool,
+            root=str(workspace.root),
+        )
     ledger = Ledger(workspace)
     counted, judged = _record(ledger, keys[0]), _record(ledger, keys[1]) if keys[1:] else None
     facts = {

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from demo.truth import compare
 from flows.outcome import adapter_rows, funnel_of, open_build
+from flows.prefect_api import prefect_api
 from flows.rebuild_dataset import rebuild_dataset
 from flows.recipe_files import DEMO
 from storage.ledger import Ledger, StepRecord
@@ -20,7 +21,8 @@ from tasks.run import default_cache
 
 def run_demo(*, root: Path | None = None, processes: int | None = None) -> dict[str, Any]:
     """Run `recipes/demo.yaml`, compare with the truth file, write the report; what there is to tell."""
-    build = rebuild_dataset(recipe=str(DEMO), root=None if root is None else str(root), processes=processes)
+    with prefect_api():
+        build = rebuild_dataset(recipe=str(DEMO), root=None if root is None else str(root), processes=processes)
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     report = write_report(workspace, manifest, truth)

@@ -9,6 +9,7 @@ from audit.source_funnel import read_source_funnel
 from flows.cli_errors import UsageError
 from flows.fit_adapters import fit_adapters
 from flows.opening import run_in
+from flows.prefect_api import prefect_api
 from flows.recipe import read_recipe
 from storage.builds import Builds
 from storage.exports import EXPORTS
@@ -115,7 +116,8 @@ def extract_latest(recipe: Path, *, root: Root = None) -> dict[str, Any]:
     """Extract features of the latest build of a recipe; how many there are and were new."""
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root)
-    return extract_features(run, Builds(run.workspace).read(f"{chosen.name}-latest"))
+    with prefect_api():
+        return extract_features(run, Builds(run.workspace).read(f"{chosen.name}-latest"))
 
 
 def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
@@ -135,7 +137,8 @@ def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
 
 def evaluations_of(recipe: Path, workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
     """The evaluation of each class list of a recipe on a build, made where it is not there yet."""
-    keys = fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
+    with prefect_api():
+        keys = fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
     ledger = Ledger(workspace)
     return [record for key in keys if (record := ledger.find(key)) is not None]
 

@@ -10,6 +10,7 @@ from audit.report.curve_plots import corruption_plot
 from audit.report.drawing import standing_alone
 from flows.array_fitting import plain
 from flows.outcome import best_on_validation, evaluations_of, open_build
+from flows.prefect_api import prefect_api
 from flows.probe_adapters import probe_adapters
 from flows.recipe import read_recipe
 from storage.ledger import Ledger, StepRecord
@@ -30,14 +31,15 @@ def probe_latest(
     judged the one that validation liked best. Probes that were not asked for are not there.
     """
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
-    keys = probe_adapters(
-        recipe=str(recipe),
-        build=str(manifest["build"]),
-        root=str(workspace.root),
-        corruptions=corruptions,
-        diversity=diversity,
-        binding=binding,
-    )
+    with prefect_api():
+        keys = probe_adapters(
+            recipe=str(recipe),
+            build=str(manifest["build"]),
+            root=str(workspace.root),
+            corruptions=corruptions,
+            diversity=diversity,
+            binding=binding,
+        )
     ledger = Ledger(workspace)
     folder = out or workspace.reports / f"{manifest['build']}-probes"
     folder.mkdir(parents=True, exist_ok=True)

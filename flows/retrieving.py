@@ -18,6 +18,7 @@ from flows.cli_errors import UsageError
 from flows.collect_pool import collect_pool
 from flows.opening import build_run
 from flows.outcome import funnel_of, open_build
+from flows.prefect_api import prefect_api
 from flows.recipe import Features, Source
 from flows.recipe_classes import Pairs
 from flows.recipe_files import read_class_file
@@ -85,27 +86,28 @@ def retrieve_list(
     listing = read_class_file(classes)
     parsed = parse_class_list(listing.text, listing.name)
     found = names_of(parsed, retrieving.synonyms, root=root)
-    build = pool.build
-    if pool.source is not None:
-        build = collect_pool(pool.source, pool.features, root=None if root is None else str(root))
-    beside = beside_of(build=build, pairs=Pairs(), pool=None, caption="", root=root)
-    workspace, manifest = open_build(str(beside.build), root=root)
-    ledger = Ledger(workspace)
-    run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
-    given = beside.split or split_of_build(run, manifest)
-    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
-    rule = {
-        "names": {name: list(names) for name, names in found.names.items()},
-        "templates": list(retrieving.templates),
-        "method": retrieving.method,
-        **asdict(retrieving.limits),
-        "seed_share": retrieving.seed_share,
-        "lists": lists,
-        "split": split,
-        "against": [str(path.resolve()) for path in retrieving.against],
-        "max_evaluation_cosine": retrieving.max_evaluation_cosine,
-    }
-    key = retrieve_support(name=listing.name, build=manifest["build"], rule=rule, root=str(workspace.root))
+    with prefect_api():
+        build = pool.build
+        if pool.source is not None:
+            build = collect_pool(pool.source, pool.features, root=None if root is None else str(root))
+        beside = beside_of(build=build, pairs=Pairs(), pool=None, caption="", root=root)
+        workspace, manifest = open_build(str(beside.build), root=root)
+        ledger = Ledger(workspace)
+        run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
+        given = beside.split or split_of_build(run, manifest)
+        split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
+        rule = {
+            "names": {name: list(names) for name, names in found.names.items()},
+            "templates": list(retrieving.templates),
+            "method": retrieving.method,
+            **asdict(retrieving.limits),
+            "seed_share": retrieving.seed_share,
+            "lists": lists,
+            "split": split,
+            "against": [str(path.resolve()) for path in retrieving.against],
+            "max_evaluation_cosine": retrieving.max_evaluation_cosine,
+        }
+        key = retrieve_support(name=listing.name, build=manifest["build"], rule=rule, root=str(workspace.root))
     record = ledger.find(key)
     if record is None:
         raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")

@@ -1,11 +1,10 @@
 """Register the deployments of prefect.yaml at a Prefect server and run a process worker for them."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from flows.cli_errors import UsageError
+from flows.tether import tethered_process
 
 PREFECT_YAML = Path(__file__).resolve().parent.parent / "prefect.yaml"
 
@@ -27,6 +26,7 @@ def serve_deployments(*, pool: str, once: bool = False) -> None:
 
 
 def _prefect(folder: Path, *arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "prefect", *arguments], cwd=folder, check=False)  # noqa: S603 - fixed words
-    if done.returncode:
-        raise UsageError(f"`prefect {' '.join(arguments)}` must succeed; it ended with {done.returncode}. See above.")
+    with tethered_process("prefect", *arguments, environment=os.environ, folder=folder) as process:
+        status = process.wait()
+    if status:
+        raise UsageError(f"`prefect {' '.join(arguments)}` must succeed; it ended with {status}. See above.")

@@ -146,6 +146,25 @@ def test_a_flow_file_has_two_words_and_holds_one_flow_of_that_name():
     assert not {path: names for path, names in named.items() if names != [path.stem]}
 
 
+def test_a_command_calls_a_flow_while_it_has_a_prefect_api():
+    """So that the temporary server is started in one way only: the one that Ctrl-C and kill -9 leave nothing of."""
+    flows = {name for path in SOURCES for name in flows_in(path)} | {"extract_features"}
+    calls, within = set(), set()
+    for path in SOURCES:
+        if package_of(path) != "flows" or flows_in(path):
+            continue
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in flows:
+                calls.add(at(path, node.lineno, ast.unparse(node.func)))
+            if isinstance(node, ast.With) and any(
+                ast.unparse(one.context_expr) == "prefect_api()" for one in node.items
+            ):
+                inner = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
+                within |= {at(path, one.lineno, ast.unparse(one.func)) for one in inner}
+    assert len(calls) > 9
+    assert not calls - within
+
+
 @every_deployment
 def test_a_deployment_has_a_module_entrypoint(deployment):
     assert re.fullmatch(r"flows\.([a-z]+_[a-z]+)\.\1", deployment["entrypoint"])

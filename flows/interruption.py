@@ -1,0 +1,90 @@
+"""Ctrl-C and SIGTERM end a command within seconds, with one line on stderr and exit status 130 or 143.
+
+All that is stored survives a kill -9, so nothing has to be tidied: the main thread gets KeyboardInterrupt and a moment
+to unwind, in which it can tell Prefect; then the process ends whatever it does. What libraries print meanwhile, such as
+tracebacks of threads, goes nowhere.
+"""
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+INTERRUPTED = "interrupted. Run the same command again: what is finished is kept and reused."
+_UNWIND_S = 2.0
+_CLEAN_LINE = b"\r\x1b[K\x1b[?25h"  # a progress bar that is cut off leaves its line, and no cursor
+
+
+class Interruption:
+    """Watches for the signals of STATUSES in this process, from the main thread; those that it ignores stay ignored.
+
+    The watch is a thread, woken by the interpreter's own handler: it works while the main thread is in compiled code.
+    """
+
+    def __init__(self) -> None:
+        self._stderr = _duplicate_stderr()
+        self._status: int | None = None
+        self._ending = threading.Lock()
+        self._signals, self._wakeup = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        for number in STATUSES:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._raise)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def end_if_interrupted(self) -> None:
+        """End this process if a signal came; called when the command has ended in whatever way."""
+        if self._status is not None:
+            self._end(self._status)
+
+    def _raise(self, number: int, _frame: FrameType | None) -> NoReturn:
+        self._note(number)
+        raise KeyboardInterrupt
+
+    def _note(self, number: int) -> None:
+        if self._status is None:
+            self._status = STATUSES[signal.Signals(number)]
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+
+    def _watch(self) -> None:
+        while (number := os.read(self._signals, 1)[0]) not in STATUSES:
+            pass  # of another signal that a library handles
+        self._note(number)
+        until = time.monotonic() + _UNWIND_S
+        while select.select([self._signals], [], [], max(0.0, until - time.monotonic()))[0]:
+            if os.read(self._signals, 1)[0] in STATUSES:
+                break  # a second one ends it at once
+        self.end_if_interrupted()
+
+    def _end(self, status: int) -> NoReturn:
+        self._ending.acquire()  # for good: the main thread and the watch may both come here
+        clean = _CLEAN_LINE if os.isatty(self._stderr) else b""
+        with suppress(OSError):
+            os.write(self._stderr, clean + f"evenly: {INTERRUPTED}\n".encode())
+        os._exit(status)
+
+
+def run_watched(command: Callable[[], int]) -> NoReturn:
+    """Run `command` to its end or to an interruption, and end this process with its exit status."""
+    interruption = Interruption()
+    try:
+        status = command()
+    finally:
+        interruption.end_if_interrupted()
+    sys.exit(status)
+
+
+def _duplicate_stderr() -> int:
+    try:
+        return os.dup(2)
+    except OSError:  # it is closed
+        return os.open(os.devnull, os.O_WRONLY)
