@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -53,19 +54,29 @@ def content_table(table: pa.Table) -> pa.Table:
         return table
     others = [name for name in sorted(kept) if name not in first]
     ordered = [name for name in others if _is_sortable(table.schema.field(name).type)]
+    unordered = [name for name in others if name not in ordered]
     keys = table.select([*first, *ordered])
-    if len(ordered) < len(others):
-        unordered = table.select([name for name in others if name not in ordered])
-        keys = keys.append_column("", _hashes_of_repeated(table[first[0]], unordered))
-    return table.take(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
+    order = _sorted(keys)
+    if unordered and (repeated := _repeated(table[first[0]].combine_chunks(), order)).any():
+        rest = table.select(unordered)
+        hashes = [table_hash(rest.slice(row, 1)) if again else None for row, again in enumerate(repeated)]
+        order = _sorted(keys.append_column("", pa.array(hashes, pa.string())))
+    return table.take(order)
 
 
-def _hashes_of_repeated(names: pa.ChunkedArray, table: pa.Table) -> pa.Array:
-    """The hash of each row of `table`, in hex; null where no other row has its name."""
-    places = names.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
-    repeated = np.bincount(places + 1)[places + 1] > 1
-    rows = [table_hash(table.slice(row, 1)) if again else None for row, again in enumerate(repeated)]
-    return pa.array(rows, pa.string())
+def _sorted(keys: pa.Table) -> pa.Array:
+    return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
+
+
+def _repeated(names: pa.Array, order: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether another row has the same name (n,); `order` sorts them."""
+    last, first = names.take(order[:-1]), names.take(order[1:])
+    same = pc.fill_null(pc.equal(last, first), True).to_numpy(zero_copy_only=False)  # nulls stand together, at the end
+    repeated = np.zeros(len(names), np.bool_)
+    places = order.to_numpy()
+    repeated[places[:-1][same]] = True
+    repeated[places[1:][same]] = True
+    return repeated
 
 
 def content_table_hash(table: pa.Table) -> str:
