@@ -7,13 +7,13 @@ flushed to disk, then linked to its name. The link fails if the name exists, so 
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from storage.errors import DamagedError, NotFoundError
+from storage.temporary_files import temporary_file
 
 
 def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -28,7 +28,7 @@ def content_hash(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 def create_record(path: Path, record: Mapping[str, Any]) -> bool:
     """Create `path` with `record`; False, and nothing changed, if it exists already. Durable when it returns."""
-    with _temporary_file(path) as (temporary, stream):
+    with temporary_file(path) as (temporary, stream):
         stream.write(_pretty(record).encode())
         _flush(stream)
         try:
@@ -53,7 +53,7 @@ def replace_text(path: Path, text: str) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes stand at `path`, durable, once the block is done; where it fails nothing has changed."""
-    with _temporary_file(path) as (temporary, stream):
+    with temporary_file(path) as (temporary, stream):
         yield stream
         _flush(stream)
         temporary.replace(path)
@@ -80,20 +80,6 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def _pretty(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-
-@contextmanager
-def _temporary_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """An open file beside `path`; removed at the end if it still has its own name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        os.fchmod(descriptor, 0o644)  # mkstemp's files are private; records are for all who may read the folder
-        with os.fdopen(descriptor, "w+b") as stream:
-            yield temporary, stream
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _flush(stream: BinaryIO) -> None:
