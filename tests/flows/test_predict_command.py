@@ -145,7 +145,7 @@ def test_a_table_for_people_cannot_be_broken_by_names(evenly, fitted, mixed):
     status, out, _ = evenly("predict", fitted / "linear", mixed, "--root", fitted)
     assert status == 0
     assert "\x1b[2J" not in out
-    assert "two\\x0alines.png" in out
+    assert "two\\nlines.png" in out
     assert "2 of 7 pictures could not be read" in out
 
 
