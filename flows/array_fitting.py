@@ -18,7 +18,7 @@ from flows.array_cards import origin_card, split_hash
 from flows.cli_errors import UsageError
 from storage.adapter_files import write_adapter
 from storage.array_files import read_arrays, write_arrays
-from storage.records import replace_record, replace_text
+from storage.records import replace_json, replace_text
 
 
 def fit_array_file(
@@ -143,4 +143,4 @@ def _write(out: Path, fit: ArrayFit, card: dict[str, Any], result: dict[str, Any
     write_adapter(out, "adapter", card, to_arrays(fit.tuned.adapter))
     write_arrays(out / "test_logits.npz", {"logits": fit.test_logits, "labels": labels})
     replace_text(out / "curve.csv", pd.DataFrame(fit.tuned.curve).to_csv(index=False))
-    replace_record(out / "result.json", result)
+    replace_json(out / "result.json", result)

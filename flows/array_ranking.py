@@ -10,7 +10,7 @@ from flows.array_cards import origin_card, split_hash
 from flows.array_fitting import check_folder, parse_values, plain
 from storage.adapter_files import write_adapter
 from storage.array_files import read_arrays, write_arrays
-from storage.records import replace_record, replace_text
+from storage.records import replace_json, replace_text
 
 
 def fit_ranking_file(
@@ -53,5 +53,5 @@ def fit_ranking_file(
     write_adapter(out, "adapter", card, ranking_arrays(tuned.head))
     write_arrays(out / "test_scores.npz", {"scores": fit.test_scores, "values": parts["test"].values})
     replace_text(out / "curve.csv", tuned.curve.to_csv(index=False))
-    replace_record(out / "result.json", result)
+    replace_json(out / "result.json", result)
     return {**result, "out": str(out)}

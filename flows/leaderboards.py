@@ -21,7 +21,7 @@ from flows.recipe import read_recipe
 from storage.array_files import read_arrays
 from storage.builds import Builds
 from storage.leaderboards import LeaderboardRuns
-from storage.records import content_hash, replace_record, replace_text
+from storage.records import content_hash, replace_json, replace_text
 from storage.worker_pool import worker_pool
 from tasks.encoders import encoder_identity, second_identity
 from tasks.labelled_rows import labelled_rows
@@ -168,5 +168,5 @@ def _write(board: Leaderboard, out: Path, title: str) -> dict[str, Any]:
     replace_text(out / "leaderboard.csv", board.summary.to_csv(index=False))
     replace_text(out / "runs.csv", board.runs.to_csv(index=False))
     replace_text(out / "leaderboard.svg", draw_leaderboard(board.summary, title=title))
-    replace_record(out / "leaderboard.json", plain(result))
+    replace_json(out / "leaderboard.json", plain(result))
     return {**plain(result), "out": str(out)}

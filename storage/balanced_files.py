@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.block_sums import PARQUET_MARK, append_sums, open_checked
 from storage.errors import DamagedError
 from storage.records import canonical_json, replacing
 from storage.stamped_files import read_stamp, stamped_writer
@@ -43,7 +44,7 @@ class BalancedFile:
     def groups(self) -> Iterator[pa.Table]:
         """The row groups in order: those of the matches. Raises DamagedError where they cannot be read."""
         try:
-            with pq.ParquetFile(self.path) as file:
+            with open_checked(self.path, "Remove it, and balance again.") as source, pq.ParquetFile(source) as file:
                 for number in range(file.num_row_groups):
                     yield file.read_row_group(number).cast(BALANCED)
         except (OSError, ValueError) as error:  # pyarrow's errors are among them
@@ -52,7 +53,9 @@ class BalancedFile:
 
 def write_balanced(path: Path, tables: Iterable[pa.Table], facts: Callable[[], Mapping[str, Any]]) -> None:
     """Write tables of BALANCED, a row group each, then `facts`, asked for at the end; the file appears whole."""
-    with replacing(path) as stream, stamped_writer(stream, BALANCED, ["reason"]) as writer:
-        for table in tables:
-            writer.write_table(table)
-        writer.add_key_value_metadata({_KEY: canonical_json({**facts(), "schema": SCHEMA})})
+    with replacing(path) as stream:
+        with stamped_writer(stream, BALANCED, ["reason"]) as writer:
+            for table in tables:
+                writer.write_table(table)
+            writer.add_key_value_metadata({**PARQUET_MARK, _KEY: canonical_json({**facts(), "schema": SCHEMA})})
+        append_sums(stream)

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.block_sums import PARQUET_MARK, append_sums, open_checked
 from storage.errors import DamagedError, InputError
 from storage.records import canonical_json, replacing
 from storage.tables import first_line
@@ -210,7 +211,8 @@ def _read_built(path: Path) -> ConceptFile:
 
 def _read_parquet(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     try:
-        table = pq.read_table(path)
+        with open_checked(path, "Build it again with `evenly metadata build`.") as source:
+            table = pq.ParquetFile(source).read()
         found = json.loads((table.schema.metadata or {}).get(_KEY, b"null"))
     except (OSError, ValueError, RecursionError) as error:  # pyarrow's errors are among them
         raise InputError(
@@ -227,9 +229,10 @@ def _read_parquet(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def _write(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
-    schema = table.schema.with_metadata({_KEY: canonical_json(facts)})
+    schema = table.schema.with_metadata({**PARQUET_MARK, _KEY: canonical_json(facts)})
     with replacing(path) as stream:
         pq.write_table(table.cast(schema).combine_chunks(), stream, compression="zstd", store_schema=True)
+        append_sums(stream)
 
 
 def _text(path: Path) -> str:

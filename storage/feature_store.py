@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import NotFoundError
-from storage.lance_rows import commit_rows
+from storage.lance_rows import MADE_AGAIN, commit_rows, has_rows, read_rows
 from storage.workspace import Workspace
 
 
@@ -35,20 +35,18 @@ class FeatureStore:
             }
         )
         if n:
-            commit_rows(self.path, table, mode="append" if self.path.exists() else "create")
+            commit_rows(self.path, table, mode="append")
 
     def read(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The vectors (n, d) float16 and norms (n,) float32 of `ids`, in that order.
 
-        Raises NotFoundError if one is missing.
+        Raises NotFoundError if one is missing, DamagedError if what is stored has changed.
         """
-        import lance
-
-        if not self.path.exists():
+        if not has_rows(self.path):
             raise NotFoundError(
                 f"features `{self.path}` must exist; they do not. Extract them first: `evenly extract`."
             )
-        table = lance.dataset(str(self.path)).to_table()
+        table = read_rows(self.path, MADE_AGAIN)
         at = pc.index_in(pa.array(list(ids), pa.string()), table["id"])
         if at.null_count:
             raise NotFoundError(f"{at.null_count} of {len(ids)} ids have no features. Extract them: `evenly extract`.")
@@ -58,9 +56,7 @@ class FeatureStore:
         return vectors[rows], table["norm"].to_numpy()[rows]
 
     def _stored_ids(self) -> list[str]:
-        import lance
-
-        if not self.path.exists():
+        if not has_rows(self.path):
             return []
-        ids: list[str] = lance.dataset(str(self.path)).to_table(columns=["id"])["id"].to_pylist()
+        ids: list[str] = read_rows(self.path, MADE_AGAIN, columns=["id"])["id"].to_pylist()
         return ids

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.block_sums import PARQUET_MARK, append_sums, open_checked
 from storage.errors import DamagedError
 from storage.match_counts import COUNTS, MatchCounts, counts_hash, summed_counts
 from storage.records import canonical_json, replacing, sync_folder
@@ -37,6 +38,7 @@ MATCHES = pa.schema(
     ]
 )
 KEY = b"evenly.matches"
+_REMATCH = "Remove it, and match again."
 _DICTIONARIES = ["file", "language", "reason"]
 _REPEATED = pa.dictionary(pa.int32(), pa.string())
 HELD = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
@@ -55,21 +57,24 @@ class MatchParts:
 
     def path(self, file: str) -> Path:
         """Where the part of the file with this hash lies."""
-        return self.folder / f"{self._key}-{file}.2.arrow"
+        return self.folder / f"{self._key}-{file}.3.arrow"
 
     def keep(self, file: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Yield the batches of a file, tables of HELD, while they are written; the part appears whole, after the last.
 
         Nothing is compressed: parts are seldom read and soon gone.
         """
-        with replacing(self.path(file)) as stream, pa.ipc.new_stream(stream, HELD) as writer:
-            for batch in batches:
-                writer.write_table(batch)
-                yield batch
+        with replacing(self.path(file)) as stream:
+            with pa.ipc.new_stream(stream, HELD) as writer:
+                for batch in batches:
+                    writer.write_table(batch)
+                    yield batch
+            append_sums(stream)
 
     def read(self, file: str) -> Iterator[pa.Table]:
-        """The tables of a part."""
-        with pa.memory_map(str(self.path(file))) as source, pa.ipc.open_stream(source) as reader:
+        """The tables of a part. Raises DamagedError where it has changed since it was written."""
+        path = self.path(file)
+        with open_checked(path, _REMATCH, required=True) as source, pa.ipc.open_stream(source) as reader:
             for batch in reader:
                 yield pa.Table.from_batches([batch])
 
@@ -90,12 +95,14 @@ def assemble(
     folder.mkdir(parents=True, exist_ok=True)
     tables = (table for name, file, its_tables in files for table in found.watch(name, file, its_tables))
     whole = folder / "whole.parquet"
-    with replacing(whole) as stream, stamped_writer(stream, HELD, _DICTIONARIES) as writer:
-        for group in _regrouped(tables):
-            writer.write_table(group)
-        counts = found.table
-        told = {**facts, **found.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
-        writer.add_key_value_metadata({KEY: canonical_json(told)})
+    with replacing(whole) as stream:
+        with stamped_writer(stream, HELD, _DICTIONARIES) as writer:
+            for group in _regrouped(tables):
+                writer.write_table(group)
+            counts = found.table
+            told = {**facts, **found.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
+            writer.add_key_value_metadata({**PARQUET_MARK, KEY: canonical_json(told)})
+        append_sums(stream)
     _write_beside(counts_path(out), counts, {"counts": told["counts"], "files": found.files})
     texts = pa.table({"entry": entries.cast(pa.string()), "captions": found.totals})
     _write_beside(entries_path(out), texts, {"texts": told["list"]["texts"]})
@@ -125,7 +132,7 @@ class MatchFile:
     def groups(self, columns: list[str]) -> Iterator[pa.Table]:
         """The row groups in order, some columns of them. Raises DamagedError where entries are not of the list."""
         try:
-            with pq.ParquetFile(self.path) as file:
+            with open_checked(self.path, _REMATCH) as source, pq.ParquetFile(source) as file:
                 for number in range(file.num_row_groups):
                     table = file.read_row_group(number, columns=columns, use_threads=False)
                     self._check(table)
@@ -140,7 +147,7 @@ class MatchFile:
         """
         beside = counts_path(self.path)
         if beside.is_file():
-            table = pq.read_table(beside).select(COUNTS.names).cast(COUNTS)
+            table = _read_beside(beside, COUNTS.names).cast(COUNTS)
             if counts_hash(table) == self.facts["counts"]:
                 return summed_counts(table)
         found = MatchCounts(self.n_entries)
@@ -153,7 +160,7 @@ class MatchFile:
         beside = entries_path(self.path)
         if not beside.is_file():
             return None
-        table = pq.read_table(beside, columns=["entry"])
+        table = _read_beside(beside, ["entry"])
         entries = table["entry"].combine_chunks()
         return entries if not entries.null_count and texts_hash(entries) == self.facts["list"]["texts"] else None
 
@@ -204,9 +211,19 @@ def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables([HELD.empty_table(), *held]).unify_dictionaries()
 
 
+def _read_beside(path: Path, columns: list[str]) -> pa.Table:
+    """Columns of a file beside the matches. Raises DamagedError where it cannot be read, or has changed."""
+    try:
+        with open_checked(path, _REMATCH) as source:
+            return pq.ParquetFile(source).read(columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {_REMATCH}") from None
+
+
 def _write_beside(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
-    schema = table.schema.with_metadata({KEY: canonical_json(facts)})
+    schema = table.schema.with_metadata({**PARQUET_MARK, KEY: canonical_json(facts)})
     with replacing(path) as stream:
         pq.write_table(
             table.cast(schema), stream, compression="zstd", use_dictionary=["file", "language"], write_statistics=False
         )
+        append_sums(stream)

@@ -2,6 +2,9 @@
 
 Every acknowledged fact of evenly (a finished step, a build, a reply) is such a record: written to a temporary file,
 flushed to disk, then linked to its name. The link fails if the name exists, so exactly one writer wins.
+
+A record holds the checksum of the rest of it under CHECKSUM, and its file ends with a line end: a record with neither
+is from before there were checksums and is read as it is; one with only one of the two has been damaged.
 """
 
 import hashlib
@@ -12,8 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from xxhash import xxh3_128_hexdigest
+
 from storage.errors import DamagedError, NotFoundError
 from storage.temporary_files import temporary_file
+
+CHECKSUM = "checksum"
+"""The key of a record's own checksum: XXH3-128 in hex of the canonical JSON of all other keys."""
+_REMEDY = "Restore it from a backup, or remove it and run again what made it."
 
 
 def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -29,7 +38,7 @@ def content_hash(value: Any) -> str:  # noqa: ANN401 - any JSON value
 def create_record(path: Path, record: Mapping[str, Any]) -> bool:
     """Create `path` with `record`; False, and nothing changed, if it exists already. Durable when it returns."""
     with temporary_file(path) as (temporary, stream):
-        stream.write(_pretty(record).encode())
+        stream.write(_with_checksum(record).encode())
         _flush(stream)
         try:
             os.link(temporary, path)
@@ -41,7 +50,12 @@ def create_record(path: Path, record: Mapping[str, Any]) -> bool:
 
 def replace_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write `record` at `path` in one step, over whatever stood there: readers see the old or the new, whole."""
-    replace_text(path, _pretty(record))
+    replace_text(path, _with_checksum(record))
+
+
+def replace_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write JSON at `path` as `replace_record` does, but plain, for people and other programs: we never read it."""
+    replace_text(path, _pretty(value))
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -63,23 +77,39 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def read_record(path: Path) -> dict[str, Any]:
     """Read the record at `path`.
 
-    Raises NotFoundError where there is none, DamagedError where it is not a JSON object.
+    Raises NotFoundError where there is none, DamagedError where it is not a JSON object or not the one written.
     """
     try:
-        value = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        value = json.loads(content)
+        said = value.pop(CHECKSUM, None) if isinstance(value, dict) else None
+        made = None if said is None else _checksum(value)
     except FileNotFoundError:
         raise NotFoundError(
             f"record `{path}` must exist; it does not. List what is there with `evenly builds`."
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"record `{path}` must be JSON; {error}. Restore it from a backup or remove it.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedError(f"record `{path}` must be JSON; {error}. {_REMEDY}") from None
     if not isinstance(value, dict):
-        raise DamagedError(f"record `{path}` must be a JSON object; got {type(value).__name__}.")
+        raise DamagedError(f"record `{path}` must be a JSON object; got {type(value).__name__}. {_REMEDY}")
+    if said != made or (said is None and content.endswith(b"\n")):
+        raise DamagedError(f"record `{path}` must be as it was written; its checksum is another. {_REMEDY}")
     return value
 
 
-def _pretty(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def _with_checksum(record: Mapping[str, Any]) -> str:
+    if CHECKSUM in record:
+        raise ValueError(f"keys of a record must not be `{CHECKSUM}`; got one. Choose another.")
+    read_back = json.loads(canonical_json(record))  # keys that are numbers are text then
+    return _pretty({**read_back, CHECKSUM: _checksum(read_back)}) + "\n"
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    return xxh3_128_hexdigest(canonical_json(value))
+
+
+def _pretty(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def _flush(stream: BinaryIO) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import NotFoundError
-from storage.lance_rows import commit_rows
+from storage.lance_rows import MADE_AGAIN, commit_rows, has_rows, read_rows
 from storage.workspace import Workspace
 
 
@@ -27,7 +27,7 @@ class RowStore:
         flat = pa.array(np.ascontiguousarray(rows).reshape(-1))
         table = pa.table({"id": ids, "row": pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])})
         if len(ids):
-            commit_rows(self.path, table, mode="append" if self.path.exists() else "create")
+            commit_rows(self.path, table, mode="append")
 
     def read(self, ids: pa.Array) -> npt.NDArray[np.number]:
         """The rows (n, d) of `ids`, in that order; NotFoundError if one is missing, or if none was ever stored."""
@@ -40,8 +40,6 @@ class RowStore:
         return rows
 
     def _stored(self, columns: list[str]) -> pa.Table:
-        import lance
-
-        if not self.path.exists():
+        if not has_rows(self.path):
             return pa.table({"id": pa.array([], pa.string())})
-        return lance.dataset(str(self.path)).to_table(columns=columns)
+        return read_rows(self.path, MADE_AGAIN, columns=columns)

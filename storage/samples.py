@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import NotFoundError
-from storage.lance_rows import commit_rows
+from storage.lance_rows import check_rows, commit_rows, read_rows
 from storage.ledger import Ledger, StepRecord
 from storage.workspace import Workspace
 
@@ -22,20 +22,30 @@ class Samples:
     def __init__(self, workspace: Workspace, recipe: str) -> None:
         self.path: Path = workspace.samples / f"{recipe}.lance"
 
+        self.remedy = (
+            f"Remove `{self.path}` and the recipe's manifests, `{workspace.builds}/{recipe}-*.json`, and run the "
+            "rebuild again: what is recorded is reused."
+        )
+
     def write(self, table: pa.Table) -> int:
         """Commit `table` as a new version, with an index on uid; the version's number."""
-        dataset = commit_rows(self.path, table, mode="overwrite")
-        dataset.create_scalar_index("uid", "BTREE")
-        return int(dataset.version)
+        return commit_rows(self.path, table, mode="overwrite", index="uid")
 
     def read(self, version: int, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
-        """Rows of a version, sorted by uid; `where` is an SQL filter."""
-        import lance
+        """Rows of a version, sorted by uid; `where` is an SQL filter.
 
+        Raises NotFoundError where there is no table, DamagedError where what is to be read has changed.
+        """
         if not self.path.exists():
             raise NotFoundError(f"sample table `{self.path}` must exist; it does not. Was the workspace moved in part?")
-        dataset = lance.dataset(str(self.path), version=version)
-        return dataset.to_table(columns=list(columns) if columns is not None else None, filter=where)
+        return read_rows(self.path, self.remedy, version=version, columns=columns, where=where)
+
+    def check(self, version: int) -> bool:
+        """Compare all bytes of a version with their checksums; False where it is from before there were any.
+
+        Raises DamagedError.
+        """
+        return check_rows(self.path, self.remedy, version=version)
 
 
 def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:

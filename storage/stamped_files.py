@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.block_sums import open_checked
 from storage.errors import InputError
 from storage.tables import first_line
 
@@ -37,12 +38,13 @@ def read_stamp(path: Path, key: bytes, schema: int, *, field: str, command: str)
     """The facts under `key` of the file's metadata.
 
     Raises InputError, naming the `field` that asked and the `command` that makes such files, where it is none of
-    this `schema`.
+    this `schema`, and DamagedError where it has changed since it was written.
     """
     if not path.is_file():
         raise InputError(f"`{field}` must be a file; got `{path}`. Correct the path, or run `{command}`.")
     try:
-        found = json.loads((pq.read_metadata(path).metadata or {}).get(key, b"null"))
+        with open_checked(path, f"Remove it and run `{command}` again.") as source:
+            found = json.loads((pq.read_metadata(source).metadata or {}).get(key, b"null"))
     except (OSError, ValueError, RecursionError) as error:  # pyarrow's errors are among them
         raise InputError(
             f"`{field}` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."

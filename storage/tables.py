@@ -1,7 +1,8 @@
 """Arrow tables as files.
 
 A step's table is one Arrow IPC file (Feather V2) compressed by Zstandard, the format that takes least time to write for
-its size (benchmarks/table_formats.py). It is written once and never changes.
+its size (benchmarks/table_formats.py). It is written once and never changes; what is read of it is compared with the
+checksums in it (storage/block_sums.py), so that Arrow decodes no byte that has changed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
+from storage.block_sums import append_sums, open_checked
 from storage.errors import DamagedError, NotFoundError, StorageError
 from storage.records import replacing
 from storage.table_hash import is_text
 
-_BATCH_ROWS = 1 << 20
+_BATCH_ROWS = 1 << 16  # what is read for one row
+_REMEDY = "Remove the file and run the rebuild again."
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -27,8 +30,10 @@ def write_table(path: Path, table: pa.Table) -> None:
     """
     options = ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
     try:
-        with replacing(path) as stream, ipc.new_file(stream, table.schema, options=options) as writer:
-            writer.write_table(_without_remnants(table), max_chunksize=_BATCH_ROWS)
+        with replacing(path) as stream:
+            with ipc.new_file(stream, table.schema, options=options) as writer:
+                writer.write_table(_without_remnants(table), max_chunksize=_BATCH_ROWS)
+            append_sums(stream)
     except OSError as error:
         raise StorageError(
             f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
@@ -39,24 +44,42 @@ def write_table(path: Path, table: pa.Table) -> None:
 def read_table(path: Path, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
     """Read a table, rows in the order written: `columns` in the order given, of rows that `where` is true of.
 
-    Raises NotFoundError where there is none, DamagedError where it cannot be read.
+    Raises NotFoundError where there is none, DamagedError where it cannot be read or has changed.
     """
-    with _readable(path), pa.memory_map(str(path)) as source:
+    with _readable(path), open_checked(path, _REMEDY) as source:
         if where is not None:
-            from pyarrow import dataset
-
-            return dataset.dataset(path, format="ipc").to_table(columns=columns and list(columns), filter=where)
-        if columns is None:
-            return ipc.open_file(source).read_all()
-        names = ipc.open_file(source).schema.names
-        options = ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
-        return ipc.open_file(source, options=options).read_all().select(list(columns))
+            return _matching(source, columns, where)
+        table = _columns_of(source, columns).read_all()
+        return table if columns is None else table.select(list(columns))
 
 
 def read_schema(path: Path) -> pa.Schema:
     """The columns of a table and their types; raises as `read_table` does."""
-    with _readable(path), pa.memory_map(str(path)) as source:
+    with _readable(path), open_checked(path, _REMEDY) as source:
         return ipc.open_file(source).schema
+
+
+def _matching(source: pa.NativeFile, columns: Sequence[str] | None, where: pc.Expression) -> pa.Table:
+    """The rows that `where` is true of; other columns than those it names are read only in batches that have some."""
+    names = _columns_of(source).schema.names
+    wanted = names if columns is None else list(columns)
+    said = str(where)
+    keys = [name for name in names if name in said]
+    judged, whole = _columns_of(source, keys), _columns_of(source, [name for name in names if name in {*keys, *wanted}])
+    numbers = [number for number in range(judged.num_record_batches) if _rows(judged, number, where).num_rows]
+    tables = [whole.schema.empty_table(), *(_rows(whole, number, where) for number in numbers)]
+    return pa.concat_tables(tables).select(wanted)
+
+
+def _rows(file: ipc.RecordBatchFileReader, number: int, where: pc.Expression) -> pa.Table:
+    return pa.Table.from_batches([file.get_batch(number)]).filter(where)
+
+
+def _columns_of(source: pa.NativeFile, columns: Sequence[str] | None = None) -> ipc.RecordBatchFileReader:
+    if columns is None:
+        return ipc.open_file(source)
+    names = ipc.open_file(source).schema.names
+    return ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns]))
 
 
 @contextmanager
@@ -68,9 +91,7 @@ def _readable(path: Path) -> Iterator[None]:
             f"table `{path}` must exist; it does not. Run the rebuild again: it makes what is missing."
         ) from None
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DamagedError(
-            f"table `{path}` must be readable; {first_line(error)}. Remove the file and run the rebuild again."
-        ) from error
+        raise DamagedError(f"table `{path}` must be readable; {first_line(error)}. {_REMEDY}") from error
 
 
 def _without_remnants(table: pa.Table) -> pa.Table:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ _OPEN_TARS = 16
 
 
 def read_images(folder: Path, image_ids: Sequence[str]) -> Iterator[bytes]:
-    """Yield the original bytes of each picture, in the order given; a picture is named by the sha256 of its bytes."""
+    """Yield the original bytes of each picture, in the order given; a picture is named by the sha256 of its bytes.
+
+    Raises DownloadError where one is not there, or is not what its name says.
+    """
     places, known = _places(folder, tuple(shard_names(folder)))
     wanted = np.asarray(list(image_ids), dtype="S64")
     at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
@@ -29,7 +33,18 @@ def read_images(folder: Path, image_ids: Sequence[str]) -> Iterator[bytes]:
             f"`image_ids` must be of pictures in `{folder}`; got `{absent[0].decode()}` ({len(absent)} are missing). "
             f"{remedy if bare.issuperset(absent.tolist()) else 'Download them first.'}"
         )
-    return read_image_bytes(folder, places.take(pa.array(at)))
+    return _as_named(folder, image_ids, places.take(pa.array(at)))
+
+
+def _as_named(folder: Path, image_ids: Sequence[str], places: pa.Table) -> Iterator[bytes]:
+    tars = places["tar"].to_pylist()
+    for image_id, tar, data in zip(image_ids, tars, read_image_bytes(folder, places), strict=True):
+        if sha256(data).hexdigest() != image_id:
+            raise DownloadError(
+                f"shard `{folder / tar}` must hold the bytes of picture {image_id}; it holds others. Restore it from a "
+                f"backup, or remove it and `{Path(tar).stem}.parquet` beside it to fetch its URLs again."
+            )
+        yield data
 
 
 def without_bytes(folder: Path) -> pa.Array:

@@ -16,7 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.block_sums import PARQUET_MARK, append_sums, open_checked
+from storage.errors import DamagedError
 from storage.records import sync_folder
+from storage.tables import first_line
 from storage.web.errors import DownloadError
 
 RECORDS = pa.schema(
@@ -39,11 +42,13 @@ RECORDS = pa.schema(
         ("size", pa.int64()),
         ("evidence", pa.string()),  # the header, line or message that shows the outcome
         ("fetched_at", pa.timestamp("us", tz="UTC")),
-    ]
+    ],
+    metadata=PARQUET_MARK,
 )
 URLS = pa.schema([("url", pa.string()), ("key", pa.string()), ("first_attempt", pa.int32())])
 
 PARTIAL = ".partial"
+REMEDY = "Restore the file, or remove it to fetch its URLs again."
 _SHARD = re.compile(r"[0-9a-f]{32}")
 
 
@@ -68,6 +73,8 @@ def publish_shard(folder: Path, name: str, *, tar: Path | None, records: Path, m
         _flush(tar)
         tar.replace(folder / f"{name}.tar")
         sync_folder(folder)
+    with records.open("r+b") as stream:
+        append_sums(stream)
     _flush(records)
     records.replace(folder / f"{name}.parquet")
     sync_folder(folder)
@@ -104,11 +111,12 @@ def read_downloads(folder: Path, columns: Sequence[str] | None = None) -> pa.Tab
 
 def _read_records(path: Path, columns: list[str]) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns, partitioning=None)
+        with open_checked(path, REMEDY) as source:
+            return pq.ParquetFile(source).read(columns=columns)
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
-        raise DownloadError(
-            f"records `{path}` must be readable; {error}. Restore the file, or remove it to fetch its URLs again."
-        ) from None
+        raise DownloadError(f"records `{path}` must be readable; {first_line(error)}. {REMEDY}") from None
+    except DamagedError as error:
+        raise DownloadError(str(error)) from None
 
 
 def _chunks(array: pa.Array | pa.ChunkedArray) -> list[pa.Array]:

@@ -8,6 +8,7 @@ import pytest
 from audit.verify import CHECKS, verify_build
 from storage.errors import DamagedError
 from storage.ledger import Ledger
+from storage.records import read_record, replace_record
 from storage.samples import Samples
 from storage.table_hash import table_hash
 from storage.tables import read_table, write_table
@@ -33,7 +34,7 @@ def rewrite(workspace, manifest, step: str, name: str, change) -> None:
 def edit_record(workspace, manifest, step: str, **fields) -> None:
     key = next(item["key"] for item in manifest["steps"] if item["name"] == step)
     path = workspace.steps / f"{key}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    replace_record(path, read_record(path) | fields)
 
 
 def test_an_honest_build_has_no_findings(published, read_all):

@@ -15,5 +15,5 @@ def test_what_lance_says_of_a_full_disk_is_one_clear_error(tmp_path: Path, monke
 
     monkeypatch.setattr(lance, "write_dataset", full)
     with pytest.raises(StorageError, match="No space left on device") as error:
-        commit_rows(tmp_path / "t.lance", pa.table({"uid": ["a"]}), mode="create")
+        commit_rows(tmp_path / "t.lance", pa.table({"uid": ["a"]}), mode="append")
     assert "\n" not in str(error.value)
