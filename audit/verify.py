@@ -16,6 +16,7 @@ from audit.verify_draws import check_draws
 from audit.verify_images import check_images
 from audit.verify_mix import check_mix
 from audit.verify_rows import check_conservation
+from audit.verify_stored import check_stored
 from storage.errors import StorageError
 from storage.ledger import Ledger, StepRecord, StepSpec
 from storage.records import content_hash
@@ -31,10 +32,13 @@ CHECKS: Mapping[str, str] = {
     "chain": "each step names as inputs the output hashes of all steps before it",
     "table": "each stored table has the recorded hash, and each step's output hash is made from these",
     "conservation": "each step judged the pairs that the steps before kept, each once; counts and reasons add up",
-    "samples": "the sample table holds what the steps say",
+    "samples": "the sample table is as it was written, and holds what the steps say",
     "mix": "sources are mixed as their draws, weights, quotas and shares say",
     "draws": "counts, thresholds, draws and verdicts of balancing follow from seed, uids and matches",
     "content": "the content hash and the build id follow from all that",
+    "features": "feature rows are as they were written, and those that the steps used",
+    "downloads": "records of downloads are as they were written",
+    "replies": "replies of language models are as they were written",
     "image": "the bytes of pictures have the hash that names them",
 }
 
@@ -45,14 +49,14 @@ def verify_build(
     *,
     read_bytes: ReadBytes | None = None,
     images: int = IMAGES_SAMPLED,
+    seed: int = 0,
     every_image: bool = False,
 ) -> list[Finding]:
     """Return what is wrong with a build, [] if nothing is; CHECKS says what is looked at.
 
     `read_bytes` gives the original bytes of image ids, in their order; None leaves pictures out. `images` is how many
-    of the kept pairs' pictures are hashed, chosen by their own hash, unless `every_image` is. A step that is missing or
-    unreadable ends the checks that need it, and is a finding. A flipped byte that changes no value (padding,
-    statistics) is none.
+    of the kept pairs' pictures are hashed, drawn by `seed`, unless `every_image` is. A step that is missing or
+    unreadable ends the checks that need it, and is a finding.
     """
     build = PublishedBuild(workspace, manifest)
     findings = list(_check_records(build))
@@ -69,10 +73,10 @@ def verify_build(
             ("draws", check_draws),
         ):
             findings += guarded(check, build.name, partial(look, build))
+    findings += check_stored(build)
     if read_bytes is not None and not any(finding.unreadable for finding in findings):
-        findings += guarded(
-            "image", build.name, partial(check_images, build, read_bytes, None if every_image else images)
-        )
+        wanted = None if every_image else images
+        findings += guarded("image", build.name, partial(check_images, build, read_bytes, wanted, seed=seed))
     return findings
 
 
@@ -140,7 +144,9 @@ def _check_samples(build: PublishedBuild) -> Iterator[Finding]:
     said, name = build.manifest["samples"], str(build.manifest["recipe_name"])
     where = f"{name} version {said['version']}"
     wide = wide_table(build.ledger, build.records)
-    stored = Samples(build.workspace, name).read(int(said["version"]))
+    samples = Samples(build.workspace, name)
+    samples.check(int(said["version"]))
+    stored = samples.read(int(said["version"]))
     stored.validate(full=True)
     placed = set(LEFT_OUT) - set(wide.column_names)  # where bytes lie is added at publishing; the pictures are checked
     for column in sorted({*wide.column_names, *stored.column_names} - placed):

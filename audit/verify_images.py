@@ -8,14 +8,18 @@ import pyarrow.compute as pc
 from audit.findings import Finding
 from audit.image_bytes import ReadBytes, each_image
 from audit.published import PublishedBuild
+from curation.draws import draw
 
 
-def check_images(build: PublishedBuild, read_bytes: ReadBytes, images: int | None) -> Iterator[Finding]:
+def check_images(build: PublishedBuild, read_bytes: ReadBytes, images: int | None, *, seed: int) -> Iterator[Finding]:
     """Yield a finding for each picture of a kept pair whose bytes are gone or hash to something else.
 
-    A number of `images` takes those whose ids are smallest: a sample, since ids are hashes, and always the same one.
+    A number of `images` takes a sample, another one for each `seed`; None takes all.
     """
-    for image_id, data in each_image(read_bytes, _image_ids(build)[:images]):
+    ids = _image_ids(build)
+    if images is not None:
+        ids = sorted(sorted(ids, key=lambda one: draw(seed=seed, step="verify", uid=one, entry=""))[:images])
+    for image_id, data in each_image(read_bytes, ids):
         if isinstance(data, str):
             yield Finding.of("image", image_id, f"its bytes are not readable: {data}")
         elif (found := hashlib.sha256(data).hexdigest()) != image_id:

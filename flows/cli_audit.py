@@ -90,21 +90,27 @@ def verify(
     as_json: AsJson = False,
     *,
     every_image: Annotated[bool, typer.Option(help="Hash the bytes of all pictures, not of a sample.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Draw the sample of pictures of an earlier run again; a new one without.")
+    ] = None,
 ) -> None:
-    """Check hashes, conservation and pictures of a build. Exit status 1 with what is wrong.
+    """Check hashes, conservation, stored bytes and pictures of a build. Exit status 1 with what is wrong.
 
-    Example: evenly verify latest
+    Features, download records and replies are those of the whole workspace. Example: evenly verify latest
     """
     from flows.outcome import open_build
-    from tasks.audit import verify_one
+    from tasks.audit import new_seed, verify_one
 
     workspace, manifest = open_build(build, root=root)
-    findings = verify_one(workspace, manifest, every_image=every_image)
+    drawn = new_seed() if seed is None else seed
+    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image)
     if as_json:
-        print_json({"build": manifest["build"], "ok": not findings, "findings": findings})
+        print_json({"build": manifest["build"], "ok": not findings, "seed": drawn, "findings": findings})
     else:
         for finding in findings:
             print_text(f"{finding['where']}: {finding['what']}")
+        if not every_image:
+            print_text(f"pictures drawn with seed {drawn}")
         print_text(f"{manifest['build']}: {'ok' if not findings else f'{len(findings)} findings'}")
     if findings:
         raise Finding

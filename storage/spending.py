@@ -2,7 +2,8 @@
 
 A line is written before its request leaves, so a crash between the two counts as spent. Lines are never changed; each
 reader takes in what was appended since it last looked. Several processes may write at the same time: each addition is
-made under the file's lock, against the total of all.
+made under the file's lock, against the total of all. Each line holds a checksum of itself and of the line ahead of it;
+journals from before there were checksums may begin with lines without.
 """
 
 import errno
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO, Any
+
+from xxhash import xxh3_128_hexdigest
 
 from storage.errors import DamagedError
 from storage.records import canonical_json, sync_folder
@@ -35,6 +38,7 @@ class SpendingJournal:
         self._settled: set[str] = set()
         self._settled_usd = 0.0
         self._read_to = 0
+        self._last_sum = ""
         self._appended = self._durable = 0
         self._reading, self._flushing = threading.Lock(), threading.Lock()
 
@@ -109,14 +113,17 @@ class SpendingJournal:
         stream.seek(self._read_to)
         lines = stream.read().splitlines(keepends=True)
         if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()
+            torn = lines.pop()
+            if b"}" in torn[:-1]:  # a whole line whose end has changed: no writer leaves that
+                raise self._damaged(torn)
             stream.truncate(self._read_to + sum(map(len, lines)))
         for line in lines:
             self._take(line)
             self._read_to += len(line)
 
     def _append(self, stream: IO[bytes], entry: dict[str, Any]) -> None:
-        line = canonical_json(entry | {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}) + b"\n"
+        entry = entry | {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        line = canonical_json(entry | {"sum": _sum(self._last_sum, entry)}) + b"\n"
         if stream.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         self._take(line)
@@ -124,9 +131,10 @@ class SpendingJournal:
         self._appended += 1
 
     def _take(self, line: bytes) -> None:
-        """Take in one line: {"account"}, {"reserve", "usd"} or {"settle", "usd"}, each with "time"."""
+        """Take in one line: {"account"}, {"reserve", "usd"} or {"settle", "usd"}, each with "time" and "sum"."""
         try:
             entry = json.loads(line)
+            self._last_sum = _checked_sum(self._last_sum, entry.pop("sum", None), entry)
             if "account" in entry:
                 return
             usd = _dollars(entry["usd"])
@@ -136,11 +144,14 @@ class SpendingJournal:
                 del self._open[entry["settle"]]
                 self._settled.add(entry["settle"])
                 self._settled_usd += usd
-        except (ValueError, KeyError, TypeError):
-            raise DamagedError(
-                f"journal `{self.path}` must hold one reservation or settlement a line; got {line[:120]!r} at byte "
-                f"{self._read_to}. Restore it from a backup."
-            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._damaged(line) from None
+
+    def _damaged(self, line: bytes) -> DamagedError:
+        return DamagedError(
+            f"journal `{self.path}` must hold one reservation or settlement a line, as it was written; got "
+            f"{line[:120]!r} at byte {self._read_to}. Restore it from a backup."
+        )
 
     def _flush(self, number: int) -> None:
         """Return when the first `number` additions are on disk. One flush serves all who wait for it."""
@@ -151,6 +162,18 @@ class SpendingJournal:
             with self.path.open("rb") as stream:
                 os.fsync(stream.fileno())
             self._durable = newest
+
+
+def _sum(last: str, entry: dict[str, Any]) -> str:
+    """The checksum of a line that follows one of sum `last`, so that a line that is lost between others shows, too."""
+    return xxh3_128_hexdigest(last.encode() + canonical_json(entry))
+
+
+def _checked_sum(last: str, said: str | None, entry: dict[str, Any]) -> str:
+    """The sum that a line says, "" for one from before there were sums, or ValueError."""
+    if said != (None if said is None and not last else _sum(last, entry)):
+        raise ValueError
+    return said or ""
 
 
 def _dollars(value: Any) -> float:  # noqa: ANN401 - any JSON value

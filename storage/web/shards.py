@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.block_sums import PARQUET_MARK, append_sums, open_checked
+from storage.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
 from storage.errors import DamagedError
 from storage.records import sync_folder
 from storage.tables import first_line
@@ -107,6 +107,12 @@ def read_downloads(folder: Path, columns: Sequence[str] | None = None) -> pa.Tab
         is_last = pc.not_equal(url.slice(0, len(url) - 1), url.slice(1))
         table = table.filter(pa.concat_arrays([*_chunks(is_last), pa.array([True])]))
     return table.select(wanted)
+
+
+def check_records(path: Path) -> None:
+    """Compare all bytes of a shard's records with their checksums, and read them. Raises StorageError."""
+    check_file(path, REMEDY)
+    _read_records(path, RECORDS.names)
 
 
 def _read_records(path: Path, columns: list[str]) -> pa.Table:
