@@ -42,6 +42,8 @@ def commit_rows(path: Path, table: pa.Table, *, mode: Literal["append", "overwri
         with _alone(path):
             if _is_dataset(path):
                 _drop_unfinished(path)
+            else:
+                (path / SUMS).mkdir(parents=True, exist_ok=True)  # what is begun and not finished is not an old dataset
             dataset = lance.write_dataset(table, str(path), mode=_mode(path, mode), max_rows_per_file=ROWS_PER_FILE)
             if index is not None:
                 dataset.create_scalar_index(index, "BTREE")

@@ -53,3 +53,25 @@ def test_a_damaged_record_is_named(tmp_path: Path, text: str):
 def test_a_missing_record_is_named(tmp_path: Path):
     with pytest.raises(NotFoundError, match=r"absent\.json"):
         read_record(tmp_path / "absent.json")
+
+
+def test_any_flipped_bit_in_a_record_is_damage(tmp_path: Path):
+    path = tmp_path / "r.json"
+    record = {"reply": "a fox", "n": 1.5, "of": {"1": None}}
+    create_record(path, record)
+    content = path.read_bytes()
+    for at in range(len(content)):
+        for bit in range(8):
+            path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+            with pytest.raises(DamagedError, match=r"r\.json"):
+                read_record(path)
+
+
+def test_a_record_from_before_there_were_checksums_is_read_as_it_is(tmp_path: Path):
+    (tmp_path / "r.json").write_text('{\n "n": 1\n}')
+    assert read_record(tmp_path / "r.json") == {"n": 1}
+
+
+def test_keys_that_are_numbers_have_the_checksum_of_what_is_read_back(tmp_path: Path):
+    create_record(tmp_path / "r.json", {"counts": {2: 1, 10: 2}})
+    assert read_record(tmp_path / "r.json") == {"counts": {"2": 1, "10": 2}}

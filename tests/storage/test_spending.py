@@ -125,3 +125,33 @@ def test_threads_keep_one_limit(journal):
     with ThreadPoolExecutor(6) as threads:
         assert sum(threads.map(work, range(6))) == 40
     assert again(journal).total() == 40.0
+
+
+def test_any_flipped_bit_in_a_journal_is_damage(journal):
+    journal.reserve("a", 2.0)
+    journal.settle("a", 0.5)
+    journal.reserve("b", 1.0)
+    content = journal.path.read_bytes()
+    for at in range(len(content)):
+        for bit in range(8):
+            journal.path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+            with pytest.raises(DamagedError):
+                again(journal).total()
+
+
+def test_a_line_that_is_lost_between_others_is_damage(journal):
+    for name in "abc":
+        journal.reserve(name, 1.0)
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    with pytest.raises(DamagedError):
+        again(journal).total()
+
+
+def test_a_journal_from_before_there_were_checksums_goes_on(journal):
+    journal.path.parent.mkdir(parents=True)
+    journal.path.write_text('{"account":"birds","time":"t"}\n{"reserve":"a","usd":2.0,"time":"t"}\n')
+    assert journal.total() == pytest.approx(2.0)
+    journal.settle("a", 0.5)
+    journal.reserve("b", 1.0)
+    assert again(journal).total() == pytest.approx(1.5)
