@@ -14,6 +14,7 @@ BENCHMARKS = {
     "semantic_duplicates": ["--rows", "20000", "200000"],
     "text_curation": ["--rows", "200000", "1000000"],
     "table_formats": [],
+    "checking_cost": ["--texts", "50000"],
     "ledger_overhead": ["--rows", "200000", "--pairs", "20000"],
     "gda_fit": [],
     "tip_grid": [],

@@ -2,13 +2,18 @@ import json
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from audit.verify import CHECKS, verify_build
 from storage.errors import DamagedError
+from storage.feature_store import FeatureStore
+from storage.held_pictures import take_features
+from storage.held_rows import FEATURES
 from storage.ledger import Ledger
 from storage.records import read_record, replace_record
+from storage.requests import Requests
 from storage.samples import Samples
 from storage.table_hash import table_hash
 from storage.tables import read_table, write_table
@@ -229,3 +234,43 @@ def test_pictures_are_hashed_and_missing_ones_named(published, read_all):
     (finding,) = verify_build(*published, read_bytes=lose_one, every_image=True)
     assert finding.where == lost
     assert "not readable" in finding.what
+
+
+def test_each_verification_looks_at_other_pictures(published, read_all):
+    asked: list[tuple[str, ...]] = []
+
+    def read(ids):
+        asked.append(tuple(ids))
+        return read_all(ids)
+
+    for seed in (1, 1, 2):
+        assert verify_build(*published, read_bytes=read, images=3, seed=seed) == []
+    assert asked[0] == asked[1] != asked[2]
+    assert {len(ids) for ids in asked} == {3}
+
+
+def flip(path: Path, share: float = 0.5) -> None:
+    data = path.read_bytes()
+    at = int(share * len(data))
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+
+def test_flipped_features_replies_download_records_and_samples_are_findings(build, workspace):
+    manifest = build()
+    store = FeatureStore(workspace, "encoder-a", "images")
+    store.append(["a", "b"], np.ones((2, 8), np.float16), np.ones(2, np.float32))
+    Requests(workspace).put("ab12", {"reply": "a fox"})
+    take_features([FEATURES + "0" * 64], folder=workspace.downloads)
+    assert verify_build(workspace, manifest) == []
+    damaged = {
+        "features": next((store.path / "data").iterdir()),
+        "replies": workspace.requests / "ab" / "ab12.json",
+        "downloads": next(workspace.downloads.glob("*.parquet")),
+        "samples": next((Samples(workspace, "little").path / "data").iterdir()),
+    }
+    for check, path in damaged.items():
+        flip(path)
+        found = verify_build(workspace, manifest)
+        assert checks(found) == {check}
+        assert path.name in found[0].where + found[0].what
+        flip(path)
