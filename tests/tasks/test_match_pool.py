@@ -18,6 +18,7 @@ from curation.errors import RuleError
 from curation.matching import Matcher
 from curation.uids import pair_uid
 from storage import pool_matches
+from storage.block_sums import append_sums
 from storage.concept_files import identity_of
 from storage.errors import DamagedError, InputError
 from storage.pool_captions import CaptionColumns, file_hash
@@ -213,6 +214,8 @@ def test_a_file_that_names_entries_beyond_the_list_is_refused(tmp_path, metadata
     at = table.column_names.index("entries")
     bad = table.set_column(at, "entries", pa.array([[99]], pa.list_(pa.int32())))
     pq.write_table(bad, tmp_path / "m.parquet")
+    with (tmp_path / "m.parquet").open("r+b") as stream:
+        append_sums(stream)
     with pytest.raises(DamagedError, match="must name entries 0 to 4; got 99 to 99"):
         list(MatchFile.at(tmp_path / "m.parquet").groups(["entries"]))
     pq.write_table(pa.table({"uid": ["x"]}), tmp_path / "x.parquet")
