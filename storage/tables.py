@@ -105,7 +105,10 @@ def _bare(array: pa.Array) -> pa.Array:
         return array
     if array.null_count == len(array):
         return pa.nulls(len(array), array.type)
-    return array.take(pc.if_else(array.is_valid(), pa.array(np.arange(len(array))), None))
+    try:
+        return array.take(pc.if_else(array.is_valid(), pa.array(np.arange(len(array))), None))
+    except pa.ArrowNotImplementedError:  # views: no table of ours has them
+        return pa.array(array.to_pylist(), array.type)
 
 
 def first_line(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from descriptions.estimate import estimate
 from descriptions.grounding import Grounding, Subject
 from descriptions.method import DescriptionMethod
 from descriptions.methods import METHODS, chosen_methods
-from descriptions.methods.synonyms import consistent_synonyms
+from descriptions.methods.synonyms import TIED, consistent_synonyms
 from descriptions.rehearsal import Rehearsal
 from storage.ledger import StepOutput, StepRecord
 from storage.records import content_hash
@@ -206,7 +206,7 @@ def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
     """
     inputs = {"questions": _wording(rule)}
     if {*SYNONYMS} & {*rule["methods"]}:
-        inputs["encoder"] = encoder_identity(run)
+        inputs |= {"encoder": encoder_identity(run), "tied": str(TIED)}
     records = run.ledger.records("describe")
     return inputs | _tries(sum(bool(one.notes.get("unanswered")) for one in records if one.rule == rule))
 

@@ -58,11 +58,16 @@ class Synonyms(AsksOfClasses):
         return phrase
 
 
+TIED = 1e-9
+"""Cosines that differ by less are equal: the last bits of a product depend on its place in the matrix."""
+
+
 def consistent_synonyms(synonyms: Floats, owners: Ints | Sequence[int], classes: Floats) -> Bools:
     """Whether each synonym is nearest to its own class, (n,): REAL's filter.
 
     `synonyms` (n, d) and `classes` (c, d) are text features of "a photo of a {name}", of any length; `owners` (n) are
-    the classes' rows. A tie keeps the synonym. A vector of length 0 or with a NaN is never consistent.
+    the classes' rows. A tie, a difference of at most `TIED`, keeps the synonym. A vector of length 0 or with a NaN is
+    never consistent.
     """
     owner = np.asarray(owners, dtype=np.intp)
     if synonyms.ndim != 2 or classes.ndim != 2 or synonyms.shape[1] != classes.shape[1] or len(owner) != len(synonyms):
@@ -73,7 +78,8 @@ def consistent_synonyms(synonyms: Floats, owners: Ints | Sequence[int], classes:
     similarity = _unit(synonyms) @ _unit(classes).T
     own = similarity[np.arange(len(owner)), owner]
     return np.asarray(
-        (own >= similarity.max(axis=1, initial=-np.inf)) & (np.linalg.norm(synonyms.astype(np.float64), axis=1) > 0)
+        (own >= similarity.max(axis=1, initial=-np.inf) - TIED)
+        & (np.linalg.norm(synonyms.astype(np.float64), axis=1) > 0)
     )
 
 

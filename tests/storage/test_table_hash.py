@@ -5,7 +5,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc
 
@@ -84,6 +84,8 @@ def test_other_values_of_any_type_have_another_hash(data):
 
 @settings(deadline=None)
 @given(columns())
+@example((pa.string_view(), [None, ""]))
+@example((pa.list_(pa.binary_view()), [None, [b"a", None]]))
 def test_a_table_that_is_written_and_read_has_the_same_hash(tmp_path_factory, column):
     path, table = tmp_path_factory.mktemp("table") / "t.arrow", table_of(column[1], column[0])
     write_table(path, table)
