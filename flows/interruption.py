@@ -5,6 +5,7 @@ to unwind, in which it can tell Prefect; then the process ends whatever it does.
 tracebacks of threads, goes nowhere.
 """
 
+import atexit
 import os
 import select
 import signal
@@ -31,6 +32,8 @@ class Interruption:
     def __init__(self) -> None:
         self._stderr = _duplicate_stderr()
         self._status: int | None = None
+        self._finished: int | None = None
+        atexit.register(self._leave)  # the first to be registered is the last to run
         self._ending = threading.Lock()
         self._signals, self._wakeup = os.pipe()
         os.set_blocking(self._wakeup, False)
@@ -44,6 +47,21 @@ class Interruption:
         """End this process if a signal came; called when the command has ended in whatever way."""
         if self._status is not None:
             self._end(self._status)
+
+    def finish(self, status: int) -> NoReturn:
+        """End this process with a status: threads are joined and exit functions run, and nothing is taken apart.
+
+        That would take seconds after large libraries, in which Ctrl-C finds no handler any more.
+        """
+        self._finished = status
+        sys.exit(status)
+
+    def _leave(self) -> None:
+        self.end_if_interrupted()
+        if self._finished is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(self._finished)
 
     def _raise(self, number: int, _frame: FrameType | None) -> NoReturn:
         self._note(number)
@@ -80,7 +98,7 @@ def run_watched(command: Callable[[], int]) -> NoReturn:
         status = command()
     finally:
         interruption.end_if_interrupted()
-    sys.exit(status)
+    interruption.finish(status)
 
 
 def _duplicate_stderr() -> int:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from sysconfig import get_path
 
 import httpx
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
@@ -22,6 +24,7 @@ _AS_PREFECT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PRE
 """What Prefect sets for the temporary servers that it starts itself."""
 _STARTS = 3
 _POLL_S = 0.1
+_DELIVERY_S = 5.0
 
 
 @contextmanager
@@ -43,6 +46,7 @@ def prefect_api() -> Iterator[None]:
                 continue
             with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
                 yield
+                _deliver()
             return
 
 
@@ -69,6 +73,12 @@ def _answers(server: subprocess.Popen[bytes], port: int, *, last: bool) -> bool:
             "`prefect server start` and set PREFECT_API_URL."
         )
     return False
+
+
+def _deliver() -> None:
+    """Wait until the server has what Prefect's threads still hold for it: they would look for it when it is gone."""
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=_DELIVERY_S)
 
 
 def _free_port() -> int:

@@ -14,7 +14,7 @@ from flows.interruption import INTERRUPTED
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = """
-import sys, threading, time
+import atexit, sys, threading, time
 from flows.interruption import run_watched
 
 def orderly():
@@ -44,7 +44,21 @@ def slow_thread():
 
 def finishing():
     print("ready", flush=True)
+    atexit.register(print, "tidied")
     return 1
+
+class TakenApart:
+    def __del__(self):
+        print("taken apart", flush=True)
+        time.sleep(60)
+
+def slow_to_leave():
+    sys.kept = TakenApart()
+    return finishing()
+
+def failing():
+    print("ready", flush=True)
+    raise LookupError("a bug")
 
 run_watched(globals()[sys.argv[1]])
 """
@@ -100,9 +114,16 @@ def test_a_second_signal_ends_it_without_the_wait(command):
     assert time.monotonic() - sent < 1.5
 
 
-def test_without_a_signal_the_status_is_that_of_the_command(command):
-    process = command("finishing")
-    assert process.communicate(timeout=20) == ("", "")
+@pytest.mark.parametrize("name", ["finishing", "slow_to_leave"])
+def test_without_a_signal_the_status_is_that_of_the_command_once_exit_functions_ran(command, name):
+    process = command(name)
+    assert (process.stdout.read(), process.stderr.read()) == ("tidied\n", "")
+    assert process.wait(20) == 1
+
+
+def test_a_bug_shows_its_traceback(command):
+    process = command("failing")
+    assert "LookupError: a bug" in process.communicate(timeout=20)[1]
     assert process.returncode == 1
 
 
