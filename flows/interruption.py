@@ -33,6 +33,7 @@ class Interruption:
         self._stderr = _duplicate_stderr()
         self._status: int | None = None
         self._finished: int | None = None
+        self._raised = False
         atexit.register(self._leave)  # the first to be registered is the last to run
         self._ending = threading.Lock()
         self._signals, self._wakeup = os.pipe()
@@ -59,13 +60,16 @@ class Interruption:
     def _leave(self) -> None:
         self.end_if_interrupted()
         if self._finished is not None:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:  # it was closed before the start
+                    stream.flush()
             os._exit(self._finished)
 
-    def _raise(self, number: int, _frame: FrameType | None) -> NoReturn:
+    def _raise(self, number: int, _frame: FrameType | None) -> None:
         self._note(number)
-        raise KeyboardInterrupt
+        if not self._raised:  # a second one is for the watch: it must not hit the end itself
+            self._raised = True
+            raise KeyboardInterrupt
 
     def _note(self, number: int) -> None:
         if self._status is None:

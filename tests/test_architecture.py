@@ -165,6 +165,20 @@ def test_a_command_calls_a_flow_while_it_has_a_prefect_api():
     assert not calls - within
 
 
+def test_processes_are_started_where_it_is_seen_to_that_they_end_with_the_command():
+    starts = {"ProcessPoolExecutor", "get_context", "Popen", "run", "fork", "system"}
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Call)
+        and (name := ast.unparse(node.func).split("."))[-1] in starts
+        and name[0] in {"ProcessPoolExecutor", "get_context", "multiprocessing", "subprocess", "os"}
+    }
+    git = "storage/code_version.py"
+    assert found == {"storage/worker_pool.py", "storage/decoders/pool.py", "demo/processes.py", "flows/tether.py", git}
+
+
 @every_deployment
 def test_a_deployment_has_a_module_entrypoint(deployment):
     assert re.fullmatch(r"flows\.([a-z]+_[a-z]+)\.\1", deployment["entrypoint"])

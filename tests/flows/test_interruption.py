@@ -114,6 +114,16 @@ def test_a_second_signal_ends_it_without_the_wait(command):
     assert time.monotonic() - sent < 1.5
 
 
+@pytest.mark.parametrize("name", ["orderly", "deaf", "finishing"])
+def test_impatience_changes_nothing(command, name):
+    process = command(name)
+    for _ in range(50):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.001)
+    assert process.stderr.read() in {f"evenly: {INTERRUPTED}\n", "" if name == "finishing" else None}
+    assert process.wait(20) in {130, 1 if name == "finishing" else None}
+
+
 @pytest.mark.parametrize("name", ["finishing", "slow_to_leave"])
 def test_without_a_signal_the_status_is_that_of_the_command_once_exit_functions_ran(command, name):
     process = command(name)
