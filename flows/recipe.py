@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from flows.recipe_classes import ClassListing, LanguageModel
 from flows.recipe_curation import Curate
 from flows.recipe_problems import RecipeError, describe_problems
-from flows.recipe_section import Section, Share
+from flows.recipe_section import LocalPath, Section, Share
 from flows.recipe_yaml import UnreadableYamlError, read_yaml
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -38,7 +38,7 @@ class Source(Section):
     """
 
     kind: Literal["parquet", "csv", "jsonl", "wat", "webdataset", "folder", "features"]
-    path: str
+    path: LocalPath
     url: str = "url"
     caption: str | None = None
     id: str | None = None
@@ -74,11 +74,11 @@ class Labels(Section):
     Members of a group never part in a split. `split`, a file, says which part a picture belongs to; its keys are URLs.
     """
 
-    file: str | None = None
+    file: LocalPath | None = None
     key: str = "url"
     column: str = "label"
     group: str | None = "group"
-    split: str | None = None
+    split: LocalPath | None = None
 
 
 class SecondBackbone(Section):

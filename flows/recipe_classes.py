@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from adapters import ADAPTERS
 from adapters.methods.vcd import Aggregate
 from descriptions.methods import METHODS
-from flows.recipe_section import Section, Share, known_names
+from flows.recipe_section import LocalPath, Section, Share, known_names
 
 
 def _with_place(template: str) -> str:
@@ -46,7 +46,7 @@ class ClassListing(Section):
     count together for the adapter `vcd` and the audit of descriptions; None: the mean of similarities, as published.
     """
 
-    list: str
+    list: LocalPath
     methods: Annotated[tuple[str, ...], AfterValidator(lambda names: known_names("methods", names, METHODS))] = (
         "description",
         "synonyms",

@@ -10,7 +10,7 @@ from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from curation.thresholds import Law, Texts
 from flows.recipe_exclusions import Decontaminate, ImageBased, Safety
 from flows.recipe_presets import with_preset
-from flows.recipe_section import Section, Share, exactly_one, known_name
+from flows.recipe_section import LocalPath, Section, Share, exactly_one, known_name
 
 
 class Match(Section):
@@ -23,7 +23,7 @@ class Match(Section):
     matched against the list of its language alone, by the rule of MetaCLIP 2.
     """
 
-    metadata: str = "wordnet"
+    metadata: LocalPath = "wordnet"
     mode: Literal["faithful", "normalized"] = "faithful"
     plurals: bool = False
     language: str | None = None

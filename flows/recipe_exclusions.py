@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from curation.safety import EXPOSED
-from flows.recipe_section import Section, Share
+from flows.recipe_section import LocalPath, Section, Share
 
 
 class Detector(Section):
@@ -23,10 +23,10 @@ class Safety(Section):
     """
 
     detector: Detector | None = Detector()
-    files: tuple[str, ...] = ()
-    looks: tuple[str, ...] = ()
+    files: tuple[LocalPath, ...] = ()
+    looks: tuple[LocalPath, ...] = ()
     max_distance: Annotated[int, Field(ge=0, le=64)] = 4
-    domains: tuple[str, ...] = ()
+    domains: tuple[LocalPath, ...] = ()
 
     @model_validator(mode="after")
     def _looks_for_something(self) -> "Safety":
@@ -41,7 +41,7 @@ class Decontaminate(Section):
     `perceptual`, `semantic` and `colour` are limits as for duplicates; null: not looked at.
     """
 
-    sets: Annotated[dict[str, str], Field(min_length=1)]
+    sets: Annotated[dict[str, LocalPath], Field(min_length=1)]
     perceptual: Annotated[int, Field(ge=0, le=64)] | None = 16
     semantic: Share | None = 0.95
     colour: Annotated[float, Field(ge=0, le=255)] | None = 22.0
@@ -59,6 +59,6 @@ class ImageBased(Section):
     `clusters` are made of the pool in `iterations` of k-means; null: one for each 128 pictures.
     """
 
-    target: str
+    target: LocalPath
     clusters: Annotated[int, Field(ge=1)] | None = None
     iterations: Annotated[int, Field(ge=1, le=1000)] = 20

@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(gt=0, le=1)]
 SectionT = TypeVar("SectionT", bound="Section")
+
+
+def local_path(path: str) -> str:
+    """The path, if it is of this machine."""
+    if "://" in path:
+        raise ValueError(f"must be a path of this machine; got `{path}`: mount it, or copy it here")
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(local_path)]
 
 
 class Section(BaseModel):

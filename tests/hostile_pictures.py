@@ -61,7 +61,7 @@ def _flat_rle_bmp(side: int = 3000) -> bytes:
 
 
 def _many_frames(kind: str) -> bytes:
-    frames = [Image.new("P" if kind == "GIF" else "RGB", (64, 64), n % 256) for n in range(1500)]
+    frames = [Image.new("L" if kind == "GIF" else "RGB", (64, 64), 1 + n % 255) for n in range(1500)]
     stream = io.BytesIO()
     frames[0].save(stream, kind, save_all=True, append_images=frames[1:], duration=10, loop=0)
     return stream.getvalue()

@@ -143,6 +143,25 @@ def test_a_url_in_place_of_a_path_is_refused_in_one_line_and_makes_no_folder(eve
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("field", "old", "new"),
+    [
+        ("sources.0.path", 'path: "pool/*.parquet"', "path: s3://b/p.parquet"),
+        ("curate.match.metadata", "metadata: wordnet", "metadata: https://x.test/m.json"),
+        ("labels.file", "features: {", "labels: {file: s3://b/l.csv}\nfeatures: {"),
+        ("classes.0.list", "features: {", "classes: [{list: s3://b/c.txt}]\nfeatures: {"),
+    ],
+)
+def test_a_url_as_a_path_of_a_recipe_is_refused_before_anything_runs(evenly, tmp_path, field, old, new):
+    path = tmp_path / "r.yaml"
+    assert evenly("init", str(path))[0] == 0
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
+    path.write_text("\n".join(lines).replace(old, new, 1), encoding="utf-8")
+    status, _, err = evenly("check", str(path))
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"`{field}`: must be a path of this machine" in err
+
+
 def test_a_url_as_evenly_root_is_refused(evenly, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENLY_ROOT", "s3://bucket/x")
