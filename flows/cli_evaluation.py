@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_evaluation_tables import print_evaluation
+from flows.cli_evaluation_tables import print_evaluation, print_rejection
 from flows.cli_output import AsJson, Root, print_json
 from flows.cli_probe_tables import print_probes
 
@@ -27,10 +27,21 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def evaluate(recipe: Recipe, root: Root = None, as_json: AsJson = False, slices: Slices = None) -> None:
+def evaluate(
+    recipe: Recipe,
+    root: Root = None,
+    as_json: AsJson = False,
+    slices: Slices = None,
+    *,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Open-set H: reject pictures of no class by a threshold chosen on val.")
+    ] = False,
+) -> None:
     """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
 
     Example: evenly evaluate recipes/demo.yaml --slice width --slice label,source
+
+    Example: evenly evaluate recipes/demo.yaml --reject
     """
     from flows.evaluating import evaluate_latest
 
@@ -40,6 +51,8 @@ def evaluate(recipe: Recipe, root: Root = None, as_json: AsJson = False, slices:
         return
     for facts in result["lists"]:
         print_evaluation(facts)
+        if reject:
+            print_rejection(facts)
 
 
 def probe(

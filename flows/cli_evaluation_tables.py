@@ -123,6 +123,34 @@ def _print_unseen(rows: Sequence[Row]) -> None:
         print_text(f"skipped: {one['score']} needs {one['needs']}{': ' if one['remedy'] else ''}{one['remedy']}")
 
 
+def print_rejection(facts: Row) -> None:
+    """Open-set accuracy of each score at the threshold that validation chose."""
+    rows = facts["open_set"]
+    if not rows:
+        print_text(
+            f"no open-set accuracy for {facts['list']}: it needs validation pictures, and `unseen` sets in the recipe "
+            "with groups on both sides of the half that chooses"
+        )
+        return
+    print_rows(
+        f"{facts['list']}, rejected below a threshold: known told right, unknown rejected, and their harmonic mean H",
+        [
+            {
+                "score": row["score"] + (" *" if row["chosen"] else ""),
+                "set": row["set"],
+                "known": measured(row, "closed"),
+                "unknown": measured(row, "opened"),
+                "H": measured(row, "h"),
+            }
+            for row in rows
+        ],
+    )
+    print_text(
+        "thresholds make H largest on validation pictures and half of the groups of no class; the other half is "
+        "judged. * the score with the largest H there"
+    )
+
+
 def print_ensembles(rows: Sequence[Row]) -> None:
     """Each ensemble's classifiers: accuracy, and the AUROC of their entropy on each set of pictures of no class."""
     for ensemble, parts in ensembles_of(rows).items():

@@ -15,7 +15,18 @@ from storage.ledger import Ledger, StepRecord
 from storage.workspace import Workspace
 from tasks.evaluation_slices import parts_of, slice_predictions, sliceable_columns
 
-TABLES = ("results", "head_tail", "frequencies", "ood", "ensembles", "pairs", "reliability", "per_class", "texts")
+TABLES = (
+    "results",
+    "head_tail",
+    "frequencies",
+    "ood",
+    "open_set",
+    "ensembles",
+    "pairs",
+    "reliability",
+    "per_class",
+    "texts",
+)
 """Of an evaluation, as rows; those of single pictures and of the search's points stay in the ledger."""
 
 OF_VERDICTS = ("_verdict", "_reason", "_into", "_step_id")

@@ -168,5 +168,5 @@ def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
 
 
 EVALUATE_ADAPTERS = Step(
-    name="evaluate_adapters", compute=evaluate_adapters, version=7, inputs=_hash_build, model=encoder_of, seeded=True
+    name="evaluate_adapters", compute=evaluate_adapters, version=8, inputs=_hash_build, model=encoder_of, seeded=True
 )

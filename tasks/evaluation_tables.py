@@ -13,6 +13,7 @@ from adapters.evaluation.experiment import Evaluation
 from adapters.evaluation.head_tail import head_tail, tail_classes
 from adapters.evaluation.measures import softmax
 from adapters.evaluation.paired import paired_tests
+from adapters.evaluation.rejection import Known, judge_rejection
 from adapters.evaluation.unseen import judge_unseen
 from adapters.features_record import Integers
 from adapters.methods.cooked import Cooked
@@ -33,8 +34,8 @@ def further_tables(
     `pairs`: every two adapters on the test pictures. `frequencies`: how many captions of the pool name each class or
     one of its synonyms, and whether it is of the tail. `head_tail`: accuracy in both, per adapter. `reliability`: bins
     of confidence, per adapter, as fitted and at its temperature. `ood`: every score on the unseen pictures, by the
-    logits of the adapter that validation liked best. `ensembles`: what each classifier is worth that an adapter is the
-    mean of.
+    logits of the adapter that validation liked best; `open_set`: what rejecting by each score gives. `ensembles`: what
+    each classifier is worth that an adapter is the mean of.
     """
     test = np.flatnonzero(rows.split == "test")
     if not len(test):
@@ -53,7 +54,7 @@ def further_tables(
         "frequencies": frequencies,
         "head_tail": pd.concat(parts, ignore_index=True),
         "reliability": reliability_bins(evaluation, labels),
-        "ood": _unseen(run, rows, evaluation, test),
+        **_unseen(run, rows, evaluation, test),
         "ensembles": _ensembles(run, rows, evaluation, test),
     }
     return {name: pa.Table.from_pandas(table, preserve_index=False) for name, table in tables.items() if len(table)}
@@ -83,24 +84,34 @@ def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, 
     return NameCounter(names, plurals=True).count(captions["caption"].combine_chunks()).of_concepts
 
 
-def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> pd.DataFrame:
-    """The out-of-distribution table of the best adapter by validation; COOkeD's scores from an ensemble of its own."""
+def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> dict[str, pd.DataFrame]:
+    """`ood` and `open_set` of the best adapter by validation; COOkeD's scores from an ensemble of its own."""
     if not rows.unseen:
-        return pd.DataFrame()
+        return {}
     name, texts = evaluation.best_on_validation()
     prototypes = rows.prototypes.get(texts, rows.prototypes["names"])
     features = rows.features.with_prototypes(prototypes)
-    train = np.flatnonzero(rows.split == "train")
+    train, validation = (np.flatnonzero(rows.split == part) for part in ("train", "val"))
+    adapter = evaluation.fitted[name, texts].adapter
+    unseen = {kind: some.with_prototypes(prototypes) for kind, some in rows.unseen.items()}
+    cooked = Cooked().fit(features.rows(train), rows.labels[train])
     table = judge_unseen(
-        evaluation.fitted[name, texts].adapter,
+        adapter,
         features.rows(test),
-        {kind: unseen.with_prototypes(prototypes) for kind, unseen in rows.unseen.items()},
+        unseen,
         groups=rows.groups[test],
         unseen_groups=rows.unseen_groups,
         seed=run.seed,
-        cooked=Cooked().fit(features.rows(train), rows.labels[train]),
+        cooked=cooked,
     )
-    return table.assign(name=name, texts=texts)
+    judged = [
+        Known(features=features.rows(part), labels=rows.labels[part], groups=rows.groups[part])
+        for part in (validation, test)
+    ]
+    rejection = judge_rejection(
+        adapter, judged[0], judged[1], unseen, unseen_groups=rows.unseen_groups, seed=run.seed, cooked=cooked
+    )
+    return {"ood": table.assign(name=name, texts=texts), "open_set": rejection.assign(name=name, texts=texts)}
 
 
 def _ensembles(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> pd.DataFrame:

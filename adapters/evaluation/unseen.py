@@ -39,15 +39,16 @@ def judge_unseen(
         return pd.DataFrame()
     sets: dict[str, dict[str, OODInputs]] = {}
     for name, rows in unseen.items():
-        sets.setdefault(KINDS.get(name, "far"), {})[name] = _inputs(adapter, cooked, rows)
+        sets.setdefault(KINDS.get(name, "far"), {})[name] = unseen_inputs(adapter, cooked, rows)
     table, lacking = ood_report(
-        _inputs(adapter, cooked, test), sets, seed=seed, groups_id=groups, groups_ood=unseen_groups
+        unseen_inputs(adapter, cooked, test), sets, seed=seed, groups_id=groups, groups_ood=unseen_groups
     )
     missing = [{"score": score, "note": "", "skipped": ", ".join(fields)} for score, fields in lacking.items()]
     return pd.concat([table.assign(skipped=""), pd.DataFrame(missing)], ignore_index=True)
 
 
-def _inputs(adapter: Adapter, cooked: Cooked | None, features: Features) -> OODInputs:
+def unseen_inputs(adapter: Adapter, cooked: Cooked | None, features: Features) -> OODInputs:
+    """What the scores of some rows are made of: logits of `adapter`, and of COOkeD's ensemble where there is one."""
     return OODInputs.of(
         features,
         logits=_logits(adapter, features),

@@ -95,6 +95,8 @@ def test_generated_texts_reach_the_adapters_and_scores_that_use_them(ask):
     ]
     scores = {row["score"] for row in found["ood"] if not row["skipped"]}
     assert scores >= {"clipn_ctw", "clipn_atd", "near_miss", "near_miss_max"}
+    assert {row["score"] for row in found["open_set"]} >= {"msp", "near_miss"}
+    assert {row["set"] for row in found["open_set"]} == {"near", "all"}
     assert any(note.startswith("contexts: 1 by hand in the recipe, ") for note in found["notes"])
 
 
