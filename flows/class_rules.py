@@ -64,7 +64,7 @@ def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, lis
     rule = describe_rule(name=file.name, text=file.text, methods=listing.methods, llm=recipe.llm)
     wanted = pairs_rule(rule, pairs=listing.pairs, build=build, split=split)
     described = _finished_description(run, rule, wanted)
-    chosen = listing.model_dump(mode="json", include={"aggregate", "templates"})
+    chosen = listing.model_dump(mode="json", include={"aggregate", "frequent_names", "templates"})
     return {
         "build": build,
         "list": file.name,

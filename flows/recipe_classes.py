@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from adapters import ADAPTERS
 from adapters.methods.vcd import Aggregate
+from curation.name_frequency import RenameRule
 from descriptions.methods import METHODS
 from flows.recipe_section import LocalPath, Section, Share, known_names
 
@@ -42,8 +43,10 @@ class ClassListing(Section):
     `contexts` and `negations` are templates with {} for the class ("a drawing of a {}", "a photo without a {}") and
     `rejections` names of what is none of the classes: texts for the adapters and scores that use them, beside those of
     the methods contexts, negations and near_misses. `pairs` are what differential is about. `templates` make
-    a set of texts of that name, each class the mean of its filled templates. `aggregate` says how the texts of a class
-    count together for the adapter `vcd` and the audit of descriptions; None: the mean of similarities, as published.
+    a set of texts of that name, each class the mean of its filled templates. `frequent_names`, relaxed or strict, makes
+    a set in which each class goes by the name that the pool's captions say most often (REAL-Prompt). `aggregate` says
+    how the texts of a class count together for the adapter `vcd` and the audit of descriptions; None: the mean of
+    similarities, as published.
     """
 
     list: LocalPath
@@ -56,6 +59,7 @@ class ClassListing(Section):
         "gda",
     )
     aggregate: Aggregate | None = None
+    frequent_names: RenameRule | None = None
     pairs: Pairs = Pairs()
     templates: tuple[Template, ...] = ()
     contexts: tuple[Template, ...] = ()
@@ -69,6 +73,8 @@ class ClassListing(Section):
             raise ValueError(
                 "adapter fudd needs texts about pairs of classes: the method differential; it is not there"
             )
+        if self.frequent_names is not None and not {"synonyms", "llm_synonyms"} & {*self.methods}:
+            raise ValueError("frequent_names chooses among synonyms: the method synonyms or llm_synonyms; got neither")
         if "disclip" in self.adapters and "description" not in self.methods:
             raise ValueError("adapter disclip selects from descriptions: the method description; it is not there")
         if "perceptionclip" in self.adapters and not self.contexts and "contexts" not in self.methods:

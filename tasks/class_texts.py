@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from adapters.features_record import Floats, unit_rows
+from curation.name_frequency import NameCounter, most_frequent_name
 from descriptions.selection import description_pool
 from features.class_weights import class_weights
 from tasks.encoders import text_rows
@@ -14,6 +16,9 @@ from tasks.run import Run
 
 SYNONYMS = ("synonyms", "llm_synonyms")
 """Methods whose texts are other names of a class."""
+
+FREQUENT_NAMES = "frequent_names"
+"""The set of texts in which a class goes by the name that captions say most often (REAL-Prompt)."""
 
 BESIDE = {"contexts": "contexts", "negations": "negations", "rejections": "near_misses"}
 """What a rule names beside prototypes, and the method that generates texts of this kind."""
@@ -94,6 +99,25 @@ def prototypes(run: Run, rule: Mapping[str, Any]) -> dict[str, Floats]:
     if rule.get("templates"):
         weights["templates"] = filled_templates(run, rule["classes"], rule["templates"])
     return weights
+
+
+def class_names(rule: Mapping[str, Any]) -> list[list[str]]:
+    """The names of each class: its own, then its accepted synonyms."""
+    synonyms = [rule["texts"].get(method, {}) for method in SYNONYMS]
+    return [[name, *(text for found in synonyms for text in found.get(name, ()))] for name in rule["classes"]]
+
+
+def frequent_names(rule: Mapping[str, Any], captions: pa.Array) -> list[str]:
+    """The name of each class that `captions` hold most often, by REAL's rule in `rule["frequent_names"]`.
+
+    Relaxed or strict as in `most_frequent_name`; of names that equally many captions hold the first, which is the
+    class's own.
+    """
+    counts = NameCounter(class_names(rule), plurals=True).count(captions).of_names
+    return [
+        most_frequent_name(name, found, rule=rule["frequent_names"])
+        for name, found in zip(rule["classes"], counts, strict=True)
+    ]
 
 
 def single(vectors: npt.NDArray[Any]) -> Floats:

@@ -19,7 +19,7 @@ from adapters.features_record import Integers
 from adapters.methods.cooked import Cooked
 from curation.name_frequency import NameCounter
 from storage.samples import Samples
-from tasks.class_texts import SYNONYMS
+from tasks.class_texts import class_names
 from tasks.labelled_rows import LabelledRows
 from tasks.run import Run
 
@@ -79,9 +79,7 @@ def reliability_bins(evaluation: Evaluation, labels: Integers) -> pd.DataFrame:
 def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> np.ndarray:
     """Captions of the whole pool (c,) that name the class or one of its accepted synonyms, each caption once."""
     captions = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["caption"])
-    synonyms = [rule["texts"].get(method, {}) for method in SYNONYMS]
-    names = [[name, *(text for found in synonyms for text in found.get(name, ()))] for name in rule["classes"]]
-    return NameCounter(names, plurals=True).count(captions["caption"].combine_chunks()).of_concepts
+    return NameCounter(class_names(rule), plurals=True).count(captions["caption"].combine_chunks()).of_concepts
 
 
 def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> dict[str, pd.DataFrame]:

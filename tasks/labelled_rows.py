@@ -18,7 +18,7 @@ from adapters.splits import settle_parts, split_by_group, twins
 from storage.feature_store import FeatureStore
 from storage.samples import Samples
 from storage.split_files import read_split
-from tasks.class_texts import class_texts, prototypes, single
+from tasks.class_texts import FREQUENT_NAMES, class_texts, filled_templates, frequent_names, prototypes, single
 from tasks.encoders import encoder_identity, second_rows, text_rows
 from tasks.run import Run
 
@@ -76,23 +76,46 @@ def labelled_rows(
     names = kept["label"].to_pylist()
     wanted = {name: np.isin(names, list(labels)) for name, labels in rule.get("unseen", {}).items() if labels}
     unseen = {name: mask for name, mask in wanted.items() if mask.any()}
-    judged = [found.groups[found.split != "train"], *(groups[mask] for mask in unseen.values())]
+    of_unseen = [groups[mask] for mask in unseen.values()]
+    judged = [found.groups[found.split != "train"], *of_unseen]
     free = np.array([name is None for name in names], dtype=np.bool_) & ~np.isin(groups, np.concatenate(judged))
     texts = class_texts(run, rule)
     features = _image_features(run, manifest, found.pairs, captions=True)
     unlabelled = _image_features(run, manifest, kept.filter(pa.array(free)), captions=False)
+    renamed, about_names = _frequent_names(
+        run, manifest, rule, np.concatenate([found.groups[found.split == "test"], *of_unseen])
+    )
     shared = texts | _pool(features.rows(np.flatnonzero(found.split == "train")), unlabelled)
     return LabelledRows(
-        **vars(found),
+        **vars(found) | {"notes": (*found.notes, *about_names)},
         features=_with(features, shared),
         unlabelled=unlabelled,
-        prototypes=prototypes(run, rule),
+        prototypes=prototypes(run, rule) | renamed,
         unseen={
             name: _with(_image_features(run, manifest, kept.filter(pa.array(mask)), captions=False), texts)
             for name, mask in unseen.items()
         },
         unseen_groups={name: groups[mask] for name, mask in unseen.items()},
     )
+
+
+def _frequent_names(
+    run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any], judged: Strings
+) -> tuple[dict[str, Floats], list[str]]:
+    """Class vectors of the names that captions say most often, where the rule asks for them, and a sentence on them.
+
+    Captions of pairs whose group is `judged` have no say.
+    """
+    if not rule.get("frequent_names"):
+        return {}, []
+    everyone, groups = all_groups(run, manifest)
+    captions = everyone["caption"].filter(pa.array(~np.isin(groups, judged)))
+    names = frequent_names(rule, captions.combine_chunks())
+    others = [f"{new} for {old}" for old, new in zip(rule["classes"], names, strict=True) if new != old]
+    about = (
+        f"frequent names ({rule['frequent_names']}), by {len(captions):,} captions: {', '.join(others) or 'no other'}"
+    )
+    return {FREQUENT_NAMES: filled_templates(run, names, rule.get("templates") or ["{}"])}, [about]
 
 
 def _pool(train: Features, unlabelled: Features) -> dict[str, Floats | None]:
@@ -150,17 +173,23 @@ def check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
 
 def kept_with_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings]:
     """The kept pairs as `kept_pairs` has them, and each one's group joined with those of all its merged twins."""
+    everyone, groups = all_groups(run, manifest)
+    kept = kept_pairs(run, manifest)
+    return kept, groups[pc.index_in(kept["uid"], everyone["uid"].combine_chunks()).to_numpy()]
+
+
+def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings]:
+    """All pairs of a build, uid and caption, and each one's group joined with those of its merged twins."""
     samples = Samples(run.workspace, manifest["recipe_name"])
     version = manifest["samples"]["version"]
-    everyone = samples.read(version, ["uid", "group"])
+    everyone = samples.read(version, ["uid", "group", "caption"])
     merged: list[tuple[str, str]] = []
     for step in manifest["steps"]:
         if step["counts"].get("merged") and step["name"] != "collect":
             table = samples.read(version, ["uid", f"{step['name']}_into"], f"{step['name']}_into IS NOT NULL")
             merged += zip(table["uid"].to_pylist(), table[f"{step['name']}_into"].to_pylist(), strict=True)
     groups = twins(everyone["uid"].to_pylist(), everyone["group"].to_pylist(), merged)
-    kept = kept_pairs(run, manifest)
-    return kept, groups[pc.index_in(kept["uid"], everyone["uid"].combine_chunks()).to_numpy()]
+    return everyone.select(["uid", "caption"]), groups
 
 
 def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:

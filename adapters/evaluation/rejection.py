@@ -60,7 +60,7 @@ def judge_rejection(
     inputs = {name: unseen_inputs(adapter, cooked, rows) for name, rows in unseen.items()}
     known = [unseen_inputs(adapter, cooked, part.features) for part in (validation, test)]
     right = [adapter.predict(part.features) == part.labels for part in (validation, test)]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, score in OOD_SCORES.items():
         if any(record.missing(score.needs) for record in (*known, *inputs.values())):
             continue
@@ -70,7 +70,7 @@ def judge_rejection(
         accepted = right[1] & (of_known[1] >= threshold)
         rejected = {key: scores[~chooses[key]] < threshold for key, scores in of_sets.items()}
         left = {key: groups[~chooses[key]] for key, groups in owners.items()}
-        about = {"score": name, "threshold": threshold, "h_chosen": h_chosen}
+        about: dict[str, Any] = {"score": name, "threshold": threshold, "h_chosen": h_chosen}
         rows += [about | row for row in _measured(accepted, test.groups, rejected, left, seed)]
     best = max(rows, key=lambda row: row["h_chosen"], default={"score": ""})["score"]
     return pd.DataFrame([row | {"chosen": row["score"] == best} for row in rows])

@@ -107,6 +107,11 @@ def test_the_recipes_that_ship_are_valid():
             "classes.0",
             "selects from descriptions",
         ),
+        (
+            {"classes": [{"list": "a.txt", "methods": ["description"], "frequent_names": "relaxed"}]},
+            "classes.0",
+            "chooses among synonyms",
+        ),
         ({"classes": [{"list": "a.txt", "adapters": ["perceptionclip"]}]}, "classes.0", "needs contexts or the method"),
         ({"classes": [{"list": "a.txt", "pairs": {"top": 1}}]}, "classes.0.pairs.top", "greater than or equal to 2"),
         ({"features": {"model": "embedded", "batch": 3}}, "features.batch", "batch_size"),

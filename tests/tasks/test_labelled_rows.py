@@ -12,10 +12,12 @@ from storage.builds import Builds
 from storage.feature_store import FeatureStore
 from storage.records import read_record
 from tasks.adapters import EVALUATE_ADAPTERS, evaluate_adapters
+from tasks.class_texts import filled_templates
 from tasks.labelled_rows import labelled_rows
 from tasks.run import Run, SecondChoice
 
 CLASSES = ["cat", "dog"]
+PARTS = ("train", "val", "test")
 SECOND = "1" * 64
 RULE = {"build": "some-1", "list": "things", "classes": CLASSES, "texts": {}, "describe": None, "adapters": ["cooked"]}
 
@@ -118,3 +120,35 @@ def test_the_card_of_an_adapter_that_judges_by_descriptions_has_their_words(run,
     cards = [read_record(path) for path in (run.workspace.adapters / "some-1" / "things").glob("vcd-*.json")]
     words = ["cat, which has whiskers", "dog, which has a tail", "dog, which barks"]
     assert [(card["adapter"], card["class_texts"]) for card in cards] == [("vcd", words)] * 2
+
+
+SYNONYMS = {"synonyms": {"cat": ["tomcat", "feline"], "dog": ["hound"]}}
+
+
+@pytest.fixture
+def captioned(workspace, monkeypatch):
+    """Captions that say "hound" in train, and "feline" in the test pictures alone."""
+    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    said = {"cat": {"train": "a tomcat", "val": "a cat", "test": "a feline"}, "dog": dict.fromkeys(PARTS, "one Hound")}
+    pictures = [
+        Picture(name, {name: 1.0, f"{part} {number}": 0.8}, part, caption=said[name][part])
+        for name in CLASSES
+        for part in PARTS
+        for number in range(4 if part == "test" else 2)
+    ]
+    return RULE | {"split": publish(workspace, pictures), "texts": SYNONYMS}
+
+
+@pytest.mark.parametrize("templates", [[], ["a photo of a {}", "an icon of a {}"]])
+def test_classes_go_by_the_names_that_captions_say_most_often_but_for_those_of_test_pictures(
+    captioned, workspace, templates
+):
+    run = Run(workspace=workspace, seed=7)
+    rule = captioned | {"frequent_names": "relaxed", "templates": templates}
+    rows = labelled_rows(run, Builds(workspace).read("some-1"), rule, adapters=["gda"])
+    expected = filled_templates(run, ["cat", "hound"], templates or ["{}"])  # of "cat" and "tomcat" the first
+    np.testing.assert_allclose(rows.prototypes["frequent_names"], expected, atol=1e-6)
+    assert next(iter(rows.prototypes)) == "names"
+    assert "frequent names (relaxed), by 8 captions: hound for dog" in rows.notes
+    plain = labelled_rows(run, Builds(workspace).read("some-1"), captioned, adapters=["gda"])
+    assert "frequent_names" not in plain.prototypes
