@@ -3,6 +3,7 @@
 DescriptionsError
 ├── ClassListError        a class list breaks its format, or names a synset that is not there
 ├── UnknownMethodError    a description method that does not exist
+├── EditedTextsError      a file of edited texts has another shape, or names a class or method that is not there
 ├── EmbeddedModelError    the embedded language model is not installed or does not start
 ├── EndpointError         the chat endpoint as a whole is of no use: it refuses the connection, the key or the model
 ├── BudgetExceededError   the next request may cost more than the budget has left
@@ -27,6 +28,10 @@ class ClassListError(DescriptionsError):
 
 class UnknownMethodError(DescriptionsError):
     """A description method that does not exist."""
+
+
+class EditedTextsError(DescriptionsError):
+    """A file of edited texts has another shape, or names a class or method that is not there."""
 
 
 class EmbeddedModelError(DescriptionsError):

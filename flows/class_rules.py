@@ -6,9 +6,10 @@ from typing import Any
 
 from descriptions.class_list import parse_class_list
 from descriptions.methods import METHODS, UnknownMethodError
+from flows.edited_texts import edited_description
 from flows.recipe import Recipe
 from flows.recipe_classes import ClassListing, LanguageModel, Pairs
-from flows.recipe_files import read_listing
+from flows.recipe_files import ListingText, read_listing
 from storage.builds import Builds
 from storage.ledger import StepRecord
 from tasks.confusable import FIND_CONFUSABLE
@@ -64,15 +65,14 @@ def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, lis
     rule = describe_rule(name=file.name, text=file.text, methods=listing.methods, llm=recipe.llm)
     wanted = pairs_rule(rule, pairs=listing.pairs, build=build, split=split)
     described = _finished_description(run, rule, wanted)
+    edited = _edited(run, path, listing, file)
     chosen = listing.model_dump(mode="json", include={"aggregate", "frequent_names", "templates"})
     return {
         "build": build,
         "list": file.name,
         "classes": list(parse_class_list(file.text, file.name).classes),
         "adapters": list(listing.adapters),
-        "describe": None if described is None else described.key,
-        "texts": {} if described is None else accepted_texts(run, described),
-        "phrases": {} if described is None else accepted_phrases(run, described),
+        **_texts(run, described, edited),
         "contexts": list(listing.contexts),
         "negations": list(listing.negations),
         "rejections": list(listing.rejections),
@@ -91,6 +91,28 @@ def _finished_description(run: Run, rule: Mapping[str, Any], wanted: Mapping[str
             return None
         before = (confusable,)
     return finished_description(run, before, rule)
+
+
+def _edited(run: Run, path: str | Path, listing: ClassListing, file: ListingText) -> StepRecord | None:
+    """The texts that the recipe gives by a file beside it, as the record that holds them."""
+    if listing.given is None:
+        return None
+    return edited_description(run.ledger, file, Path(path).resolve().parent / listing.given, method="description")
+
+
+def _texts(run: Run, described: StepRecord | None, edited: StepRecord | None) -> dict[str, Any]:
+    """`describe`, `texts` and `phrases`: those of the description, but of the edited methods what a person gave.
+
+    `given` says which methods these are, of which file.
+    """
+    known = [record for record in (described, edited) if record is not None]
+    texts = {method: found for record in known for method, found in accepted_texts(run, record).items()}
+    phrases = [accepted_phrases(run, record) for record in known if "description" in record.rule["methods"]]
+    found = {"describe": known[0].key if known else None, "texts": texts, "phrases": phrases[-1] if phrases else {}}
+    if edited is None:
+        return found
+    about = {name: edited.notes[name] for name in ("methods", "file", "sha256")}
+    return found | {"given": about | {"step": edited.key}}
 
 
 def _about_pairs(run: Run, listing: ClassListing, described: StepRecord | None) -> dict[str, Any]:

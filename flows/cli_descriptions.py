@@ -1,4 +1,4 @@
-"""The command group `evenly descriptions`: audit, show, compare, export."""
+"""The command group `evenly descriptions`: audit, show, compare, export, import."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True)
     for command in (audit, show, compare, export):
         group.command()(command)
+    group.command("import")(import_)
     app.add_typer(group, name="descriptions")
 
 
@@ -130,14 +131,16 @@ def compare(first: Version, second: Version, root: Root = None, as_json: AsJson 
 
 def export(
     what: Version,
-    to: Annotated[str, typer.Option("--format", help="vcd, cupl or fudd.")],
+    to: Annotated[str, typer.Option("--format", help="vcd, cupl or fudd; csv to edit by hand.")],
     out: Annotated[Path, typer.Option(help="The JSON file to write; the class names go beside it.")],
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write descriptions in the JSON shape that the public code of VCD, CuPL or FuDD reads.
+    """Write descriptions in the JSON shape that the public code of VCD, CuPL or FuDD reads, or as CSV to edit.
 
     Example: evenly descriptions export birds.txt --format vcd --out descriptors_birds.json
+
+    Example: evenly descriptions export birds.txt --format csv --out birds.csv
     """
     from flows.description_versions import export_texts
 
@@ -146,11 +149,40 @@ def export(
         print_json(found)
         return
     print_text(f"{found['texts']} texts of {found['classes']} classes written to {found['out']}")
-    print_text(f"class names, in order, in {found['class_names']}")
+    if found["class_names"] is not None:
+        print_text(f"class names, in order, in {found['class_names']}")
     if found["fallbacks"]:
         print_text(f"by the class name alone, for want of texts: {', '.join(map(repr, found['fallbacks']))}")
     for note in found["notes"]:
         print_text(note)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV as `export --format csv` writes it, or JSON of VCD's shape.")],
+    classes: Annotated[Path, typer.Option(help="The class list file that the texts are about.")],
+    root: Root = None,
+    as_json: AsJson = False,
+    method: Annotated[str, typer.Option(help="Of JSON: description for descriptors, prompts for sentences.")] = (
+        "description"
+    ),
+) -> None:
+    """Read descriptions edited by hand in again, as a version of their own; a recipe uses them by `given`.
+
+    Example: evenly descriptions import birds.csv --classes birds.txt
+    """
+    from flows.edited_texts import import_texts
+
+    found = import_texts(file, classes, method=method, root=root)
+    if as_json:
+        print_json(found)
+        return
+    print_text(f"{found['accepted']} texts of {found['classes']} classes imported as edited; step {found['step'][:12]}")
+    if found["rejected"]:
+        print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in found['rejected'].items())}")
+    without = [name for name, _, _ in found["undescribed"]]
+    if without:
+        print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(without)))}")
+    print_text(f"use them: `given: {found['file']}` with the class list in a recipe")
 
 
 def _version(facts: dict[str, Any]) -> dict[str, Any]:

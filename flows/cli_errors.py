@@ -52,7 +52,7 @@ def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception],
     from audit.errors import AuditError
     from curation.errors import CurationError, RuleError
     from demo.errors import DemoError
-    from descriptions.errors import ClassListError, DescriptionsError, UnknownMethodError
+    from descriptions.errors import ClassListError, DescriptionsError, EditedTextsError, UnknownMethodError
     from features.errors import FeaturesError, UnknownModelError
     from flows.recipe_files import ListingFileError
     from flows.recipe_problems import RecipeError
@@ -62,7 +62,7 @@ def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception],
 
     usage = (RecipeError, UsageError, ClassListError, ListingFileError, PoolError, RuleError, AdaptersError)
     failures = (StorageError, CurationError, DescriptionsError, FeaturesError, AuditError, DemoError)
-    asked_for = (*usage, InputError, UnknownModelError, UnknownMethodError)
+    asked_for = (*usage, InputError, UnknownModelError, UnknownMethodError, EditedTextsError)
     return asked_for, (*failures, NothingLeftError, PrefectServerError)
 
 

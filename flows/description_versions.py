@@ -1,6 +1,8 @@
 """What `evenly descriptions show`, `compare` and `export` do with the descriptions that a workspace holds."""
 
+import csv
 import difflib
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ import pyarrow.compute as pc
 
 from descriptions.class_list import ClassList, parse_class_list
 from descriptions.descriptions import ACCEPTED
+from descriptions.edited import export_csv
 from descriptions.exports import TEXT_EXPORTS
 from descriptions.versions import compare_texts
 from flows.cli_errors import UsageError
@@ -24,6 +27,7 @@ from storage.workspace import Workspace
 
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 _PAIRS = "_prompt_pairs"
+CSV = "csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +127,15 @@ def compare_versions(first: str, second: str, *, root: Path | None) -> dict[str,
 def export_texts(what: str, *, to: str, out: Path, root: Path | None) -> dict[str, Any]:
     """Write a version in the JSON shape that other code reads, and beside it the class names as a list, in order.
 
-    Both files appear whole. `fallbacks` names what had no text and stands there by the class name alone.
+    Both files appear whole. "csv" is one file, for people who edit the texts and read it in again. `fallbacks` names
+    what had no text and stands there by the class name alone.
     """
-    if to not in TEXT_EXPORTS:
-        raise UsageError(f"`--format` must be one of {', '.join(TEXT_EXPORTS)}; got `{to}`. Choose one of these.")
+    if to not in (CSV, *TEXT_EXPORTS):
+        known = ", ".join((*TEXT_EXPORTS, CSV))
+        raise UsageError(f"`--format` must be one of {known}; got `{to}`. Choose one of these.")
     version = find_version(what, root=root)
+    if to == CSV:
+        return _export_csv(version, out)
     made = TEXT_EXPORTS[to](version.table, version.class_list.classes)
     names = out.with_name(f"{out.stem.removesuffix(_PAIRS)}_class_names.json")
     _write(names, list(version.class_list.classes))
@@ -141,6 +149,23 @@ def export_texts(what: str, *, to: str, out: Path, root: Path | None) -> dict[st
         "notes": list(made.notes),
         "out": str(out),
         "class_names": str(names),
+    }
+
+
+def _export_csv(version: Version, out: Path) -> dict[str, Any]:
+    """Texts about single classes, to be edited and read back in; the class list stays as it is."""
+    content = export_csv(version.table, version.class_list.classes)
+    replace_text(out, content)
+    described = {row["class"] for row in csv.DictReader(io.StringIO(content, newline=""))}
+    return {
+        "format": CSV,
+        "step": version.record.key,
+        "classes": len(version.class_list.classes),
+        "texts": sum(1 for _ in csv.DictReader(io.StringIO(content, newline=""))),
+        "fallbacks": [name for name in version.class_list.classes if name not in described],
+        "notes": ["edit it, and read it in again: evenly descriptions import FILE --classes LIST"],
+        "out": str(out),
+        "class_names": None,
     }
 
 

@@ -44,8 +44,9 @@ class ClassListing(Section):
     `rejections` names of what is none of the classes: texts for the adapters and scores that use them, beside those of
     the methods contexts, negations and near_misses. `pairs` are what differential is about. `templates` make
     a set of texts of that name, each class the mean of its filled templates. `frequent_names`, relaxed or strict, makes
-    a set in which each class goes by the name that the pool's captions say most often (REAL-Prompt). `aggregate` says
-    how the texts of a class count together for the adapter `vcd` and the audit of descriptions; None: the mean of
+    a set in which each class goes by the name that the pool's captions say most often (REAL-Prompt). `given` is a file
+    of texts written or edited by hand, which stand in the place of what its methods would bring. `aggregate` says how
+    the texts of a class count together for the adapter `vcd` and the audit of descriptions; None: the mean of
     similarities, as published.
     """
 
@@ -58,6 +59,7 @@ class ClassListing(Section):
         "linear",
         "gda",
     )
+    given: str | None = None
     aggregate: Aggregate | None = None
     frequent_names: RenameRule | None = None
     pairs: Pairs = Pairs()
@@ -75,7 +77,7 @@ class ClassListing(Section):
             )
         if self.frequent_names is not None and not {"synonyms", "llm_synonyms"} & {*self.methods}:
             raise ValueError("frequent_names chooses among synonyms: the method synonyms or llm_synonyms; got neither")
-        if "disclip" in self.adapters and "description" not in self.methods:
+        if "disclip" in self.adapters and "description" not in self.methods and self.given is None:
             raise ValueError("adapter disclip selects from descriptions: the method description; it is not there")
         if "perceptionclip" in self.adapters and not self.contexts and "contexts" not in self.methods:
             raise ValueError("adapter perceptionclip needs contexts or the method contexts; got neither")

@@ -60,6 +60,7 @@ def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Seque
     ledger = Ledger(workspace)
     evaluations = latest_of(ledger, "evaluate_adapters", build=str(manifest["build"]))
     keys = {record.rule["describe"] for record in evaluations if record.rule.get("describe")}
+    keys |= {record.rule["given"]["step"] for record in evaluations if record.rule.get("given")}
     descriptions = [record for key in sorted(keys) if (record := ledger.find(key)) is not None]
     page = render_report(
         workspace,

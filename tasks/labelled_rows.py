@@ -67,10 +67,12 @@ def labelled_rows(
     """The kept pairs of a build whose label is in the list of the rule, each picture's twins in one part.
 
     The pool without labels is the train pictures and the kept pairs that have no label, but none of a group with a val
-    or test picture or one of the unseen sets. Rows by the run's second backbone are made where `takes_second` says so.
+    or test picture or one of the unseen sets. Rows by the run's second backbone are made where `takes_second` says so, of
+    pictures without a label where an adapter learns from these.
     """
     check_encoder(run, manifest)
-    run = run if takes_second(rule, adapters) else replace(run, second=None)
+    without = replace(run, second=None)
+    run = run if takes_second(rule, adapters) else without
     kept, groups = kept_with_groups(run, manifest)
     found = _labelled(run, rule, kept, groups)
     names = kept["label"].to_pylist()
@@ -81,7 +83,8 @@ def labelled_rows(
     free = np.array([name is None for name in names], dtype=np.bool_) & ~np.isin(groups, np.concatenate(judged))
     texts = class_texts(run, rule)
     features = _image_features(run, manifest, found.pairs, captions=True)
-    unlabelled = _image_features(run, manifest, kept.filter(pa.array(free)), captions=False)
+    pool_run = run if any("unlabelled_second" in adapter_class(name).needs for name in adapters) else without
+    unlabelled = _image_features(pool_run, manifest, kept.filter(pa.array(free)), captions=False)
     renamed, about_names = _frequent_names(
         run, manifest, rule, np.concatenate([found.groups[found.split == "test"], *of_unseen])
     )

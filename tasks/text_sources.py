@@ -10,6 +10,8 @@ from tasks.class_texts import BESIDE, generated_texts
 
 SCHEMA = pa.schema([("use", pa.string()), ("source", pa.string()), ("texts", pa.int64()), ("about", pa.string())])
 PROTOTYPES, PAIR_TEXTS, BY_HAND = "prototypes", "pair_texts", "recipe"
+EDITED = "edited"
+"""What is said `about` texts that a person wrote or edited, before the file's name."""
 
 
 def text_sources(rule: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -19,7 +21,7 @@ def text_sources(rule: Mapping[str, Any]) -> list[dict[str, Any]]:
     there is to say, "" where nothing.
     """
     rows = [
-        _row(PROTOTYPES, method, sum(map(len, per_class.values())))
+        _row(PROTOTYPES, method, sum(map(len, per_class.values())), _about_given(rule, method))
         for method, per_class in rule["texts"].items()
         if method not in BESIDE.values()
     ]
@@ -34,13 +36,22 @@ def text_sources(rule: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def in_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each use but the prototypes, whose sets are named by their methods."""
+    """A sentence for each use but the prototypes, whose sets are named by their methods, and for edited texts."""
     sentences: dict[str, list[str]] = {}
+    edited = [f"texts of {row['source']}: {row['about']}" for row in rows if row["about"].startswith(EDITED)]
     for row in rows:
         who = "by hand in the recipe" if row["source"] == BY_HAND else f"by the method {row['source']}"
         about = f" ({row['about']})" if row["about"] else ""
         sentences.setdefault(str(row["use"]), []).append(f"{row['texts']:,} {who}{about}")
-    return [f"{use.replace('_', ' ')}: {', '.join(parts)}" for use, parts in sentences.items() if use != PROTOTYPES]
+    found = [f"{use.replace('_', ' ')}: {', '.join(parts)}" for use, parts in sentences.items() if use != PROTOTYPES]
+    return [*edited, *found]
+
+
+def _about_given(rule: Mapping[str, Any], method: str) -> str:
+    given = rule.get("given")
+    if not given or method not in given["methods"]:
+        return ""
+    return f"{EDITED} by hand: {given['file']}, sha256 {given['sha256'][:12]}"
 
 
 def _row(use: str, source: str, texts: int, about: str = "") -> dict[str, Any]:

@@ -81,3 +81,41 @@ def test_what_the_audit_selects_is_an_adapter_that_is_evaluated_and_competes(ask
     board = ask("leaderboard", recipe, *options)["leaderboards"][0]
     assert {row["name"] for row in board["summary"]} == {"zero_shot", "disclip"}
     assert board["skipped"] == []
+
+
+def test_texts_edited_by_hand_read_back_in_and_are_used_with_their_provenance(ask, tmp_path, workspace):
+    listing, file = tmp_path / "things.txt", tmp_path / "edited.csv"
+    exported = ask("descriptions", "export", listing, "--format", "csv", "--out", file)
+    assert (exported["texts"], exported["fallbacks"]) == (6, ["spoon"])
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:-1], "spoon,description,a handle", "spoon,description,a handle"]) + "\n")
+    found = ask("descriptions", "import", file, "--classes", listing)
+    assert (found["accepted"], found["rejected"], found["undescribed"]) == (6, {"repeats": 1}, [])
+    assert ask("descriptions", "import", file, "--classes", listing)["step"] == found["step"]
+    shown = ask("descriptions", "show", found["step"][:12], "--class", "spoon")
+    assert (shown["endpoint"], [row["text"] for row in shown["rows"]]) == ("edited", ["spoon, which is a handle"])
+    again = ask("descriptions", "export", found["step"], "--format", "csv", "--out", tmp_path / "again.csv")
+    assert again["texts"] == 6
+    recipe = tmp_path / "some.yaml"
+    rule = yaml.safe_load(recipe.read_text())
+    rule["classes"][0]["given"] = "edited.csv"
+    recipe.write_text(yaml.safe_dump(rule))
+    evaluated = ask("evaluate", recipe)["lists"][0]
+    about = next(row for row in evaluated["texts"] if row["source"] == "description")
+    assert (about["texts"], about["about"][:31]) == (6, "edited by hand: edited.csv, sha")
+    assert f"texts of description: {about['about']}" in evaluated["notes"]
+    (card,) = (workspace.adapters / "some-1" / "things").glob("disclip-description.json")
+    given = json.loads(card.read_text())["given"]
+    assert (given["file"], given["methods"], given["step"]) == ("edited.csv", ["description"], found["step"])
+    options = ("--adapter", "disclip", "--shots", "1", "--seeds", "1", "--out", tmp_path / "board")
+    assert ask("leaderboard", recipe, *options)["leaderboards"][0]["skipped"] == []
+
+
+def test_edited_texts_of_a_class_that_is_not_there_are_a_usage_error(evenly, workspace, tmp_path):
+    (tmp_path / "things.txt").write_text("cat\n")
+    (tmp_path / "bad.csv").write_text("class,method,phrase\ndog,description,fur\n")
+    status, _, err = evenly(
+        "descriptions", "import", tmp_path / "bad.csv", "--classes", tmp_path / "things.txt", "--root", workspace.root
+    )
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "`class` must be of the list; got 'dog' at line 2" in err

@@ -88,6 +88,10 @@ def test_the_pool_is_the_train_pictures_without_labels_and_those_that_have_none(
     judged = rows.features.image[rows.split != "train"]
     assert not (rows.features.unlabelled[:, None] == judged[None]).all(axis=2).any()
     assert np.array_equal(rows.without_train_pool().unlabelled, rows.unlabelled.image)
+    sparing = labelled_rows(run, Builds(run.workspace).read("some-1"), RULE, adapters=["cooked", "grip"])
+    assert len(sparing.features.unlabelled) == 11
+    assert sparing.features.second is not None
+    assert sparing.unlabelled.second is None
 
 
 def test_a_picture_without_a_label_in_a_group_of_a_judged_one_is_in_no_pool(run, monkeypatch):
