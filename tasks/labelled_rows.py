@@ -67,8 +67,8 @@ def labelled_rows(
     """The kept pairs of a build whose label is in the list of the rule, each picture's twins in one part.
 
     The pool without labels is the train pictures and the kept pairs that have no label, but none of a group with a val
-    or test picture or one of the unseen sets. Rows by the run's second backbone are made where `takes_second` says so, of
-    pictures without a label where an adapter learns from these.
+    or test picture or one of the unseen sets. Rows by the run's second backbone are made where `takes_second` says,
+    and those of pictures without a label where an adapter learns from these.
     """
     check_encoder(run, manifest)
     without = replace(run, second=None)
