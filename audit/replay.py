@@ -242,6 +242,7 @@ REPLAYS: dict[str, Callable[[PublishedBuild, PairHistory, StepSight], Replay]] =
     "deduplicate_captions": _recheck_edges,
     "safety": _recheck_safety,
     "decontaminate": _recheck_contamination,
+    "rank": _recheck_threshold,
     "recaption": _replay_choice,
     "align": _recheck_threshold,
     "image_based": _recheck_cluster,

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from curation.decisions import Decisions
 from curation.errors import RuleError
+from curation.rank import Rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Align:
             raise RuleError(f"`keep_top` must be in (0, 1]; got {self.keep_top}. Write 0.3 for the best 30 %.")
 
 
-def resolve_threshold(scores: pa.Array, rule: Align) -> float:
+def resolve_threshold(scores: pa.Array, rule: Align | Rank) -> float:
     """Return the score that a pair must reach: the rule's, or that at index int(n * keep_top) of the falling scores.
 
     DataComp's rule: whoever ties with that score stays, so at least one more than the share does. keep_top = 1 keeps

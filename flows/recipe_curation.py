@@ -116,6 +116,21 @@ class Align(Section):
         return exactly_one(self, ("keep_top", "min_score"))
 
 
+class Rank(Section):
+    """Keep the best share by the score of a ranking head (ties kept), or all at or above a score in its own units.
+
+    `adapter` is the folder that `evenly fit --arrays graded.npz --adapter ranking` wrote.
+    """
+
+    adapter: str
+    keep_top: Share | None = None
+    min_score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Rank":
+        return exactly_one(self, ("keep_top", "min_score"))
+
+
 class Balance(Section):
     """Threshold of matches per concept: `t` itself, or what leaves `tail_share`, or what gives `target` pairs.
 
@@ -156,6 +171,7 @@ class Curate(Section):
     safety: Safety | None = None
     decontaminate: Decontaminate | None = None
     recaption: Recaption | None = None
+    rank: Rank | None = None
     align: Align | None = None
     image_based: ImageBased | None = None
     balance: Balance | None

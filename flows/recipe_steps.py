@@ -28,6 +28,7 @@ from tasks.features import EMBED_IMAGES
 from tasks.filters import CHECK_IMAGES, CHECK_TEXTS
 from tasks.image_based import IMAGE_BASED
 from tasks.mix_sources import MIX_SOURCES
+from tasks.rank import RANK
 from tasks.safety import BLOCK_DOMAINS, SAFETY
 from tasks.step import Step
 
@@ -44,7 +45,15 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
     clean = None if curate.decontaminate is None else curate.decontaminate.model_dump(mode="json")
     target = None if curate.image_based is None else curate.image_based.model_dump(mode="json")
     clean_of_features = None if clean is None else clean["semantic"]
-    feature_steps = (twins.semantic, twins.linked, clean_of_features, curate.recaption, curate.align, target)
+    feature_steps = (
+        twins.semantic,
+        twins.linked,
+        clean_of_features,
+        curate.rank,
+        curate.recaption,
+        curate.align,
+        target,
+    )
     uses_features = any(each is not None for each in feature_steps)
     matched = curate.balance is not None
     concepts = curate.match.model_dump(mode="json", exclude_none=True) if matched else None
@@ -69,6 +78,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, di
         ),
         (SAFETY, None if curate.safety is None else curate.safety.model_dump(mode="json")),
         (DECONTAMINATE, clean),
+        (RANK, None if curate.rank is None else curate.rank.model_dump(mode="json", exclude_none=True)),
         (RECAPTION, None if curate.recaption is None else curate.recaption.model_dump(mode="json")),
         (ALIGN, None if curate.align is None else curate.align.model_dump(mode="json", exclude_none=True)),
         (IMAGE_BASED, target),

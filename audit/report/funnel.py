@@ -22,6 +22,7 @@ QUESTIONS = {
     "deduplicate_linked": "Is it a record of its own, by picture and caption?",
     "deduplicate_captions": "Does its caption say something else?",
     "recaption": "Which caption fits best?",
+    "rank": "Does the picture show enough of the attribute?",
     "align": "Do picture and caption belong together?",
     "match_again": "Does the chosen caption still name a concept?",
     "balance": "Is it drawn, heads less often than tails?",

@@ -29,6 +29,7 @@ _COLUMNS = (
 # What a step's value means, for its label on a card; None where it says nothing.
 VALUES: Mapping[str, str | None] = {
     "align": "score",
+    "rank": "score",
     "mix_sources": "draw",
     "preselect": "P(keep)",
     "balance": "P(keep)",
@@ -97,7 +98,7 @@ def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
 
 def _meaning(record: StepRecord, value: float | None) -> dict[str, Any]:
     """What the value of a step is called and what it was held against."""
-    threshold = record.notes.get("threshold") if record.name == "align" else None
+    threshold = record.notes.get("threshold") if record.name in ("align", "rank") else None
     return {"value_name": VALUES.get(record.name, "value") if value is not None else None, "threshold": threshold}
 
 
