@@ -1,4 +1,4 @@
-"""Commands about classes in a pool or a build: concepts, clusters."""
+"""Commands about classes and records in a pool or a build: concepts, clusters, link."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ MOST_CLUSTERS = 10
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (concepts, clusters):
+    for command in (concepts, clusters, link):
         app.command()(command)
 
 
@@ -130,6 +130,38 @@ def clusters(
     print_text(
         f"near-duplicates, cosine from {near_cosine:g} within a cluster: {facts['near_duplicates']:,} ({share:.1%})"
     )
+    for path in facts.get("written", ()):
+        print_text(f"written  {path}")
+
+
+def link(
+    truth: Annotated[str, typer.Option(help="The column that names the true record of a pair; empty: unknown.")],
+    root: Root = None,
+    as_json: AsJson = False,
+    build: Annotated[str, typer.Option(help="The build whose pairs are linked.")] = "latest",
+    weight: Annotated[list[float] | None, typer.Option(help="Of the picture, 0 to 1; repeat it to choose one.")] = None,
+    floor: Annotated[float, typer.Option(min=0.01, max=1.0, help="The lowest cosine that is tried.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="The folder to write the curve and the records to, as CSV.")] = None,
+) -> None:
+    """Choose from which cosine on pairs are one record, on half of the known records; judge it on the others by ARI.
+
+    Example: evenly link --build latest --truth product_id --weight 0.5 --weight 0.636 --out links
+    """
+    from flows.linking import link_build
+
+    facts = link_build(build, truth=truth, weights=weight or [0.636], floor=floor, out=out, root=root)
+    if as_json:
+        print_json(facts)
+        return
+    interval = "" if facts["low"] is None else f" [{facts['low']:.3f}, {facts['high']:.3f}]"
+    halves = f"chosen on {facts['pairs_chooses']:,}, judged on {facts['pairs_judged']:,}"
+    chosen = {"weight": facts["weight"], "min_cosine": facts["min_cosine"], "ARI where chosen": facts["chosen_ari"]}
+    measured = {"ARI": f"{facts['ari']:.3f}{interval}", "precision": facts["precision"], "recall": facts["recall"]}
+    title = f"{facts['pairs']:,} pairs of {facts['truth_records']:,} records by {truth}: {halves}"
+    print_rows(title, [chosen | measured])
+    if facts["without_features"]:
+        print_text(f"left out, without features: {facts['without_features']:,} pairs with a known record")
+    print_text(f"in a recipe: {facts['recipe']}")
     for path in facts.get("written", ()):
         print_text(f"written  {path}")
 
