@@ -60,12 +60,12 @@ def ask(evenly, workspace, tmp_path, monkeypatch):
         recipe = tmp_path / "some.yaml"
         recipe.write_text(yaml.safe_dump(RECIPE | {"llm": llm, "labels": labels, "classes": [LISTING]}))
 
-        def run(command, *arguments):
+        def run(command, *arguments, as_json=True):
             names = {"recipe": recipe, "list": tmp_path / "things.txt", "url": server.url}
             chosen = [str(one).format(**names) for one in arguments]
-            status, out, err = evenly(command, *chosen, "--root", workspace.root, "--json")
+            status, out, err = evenly(command, *chosen, "--root", workspace.root, *["--json"] * as_json)
             assert status == 0, err
-            return json.loads(out)
+            return json.loads(out) if as_json else out
 
         yield run
 
@@ -105,3 +105,16 @@ def test_a_list_that_was_not_described_is_said_to_be_so_and_tells_no_pairs_apart
     assert any(note.startswith("the list has not been described as the recipe says") for note in found["notes"])
     assert "pair texts: 0 by the method differential (about 0 of 0 pairs of classes)" in found["notes"]
     assert next(row for row in found["results"] if row["name"] == "fudd")["kept_zero_shot"]
+
+
+def test_rejecting_prints_open_set_accuracy_at_a_threshold_of_validation(ask):
+    ask("describe", *DESCRIBE)
+    rows = ask("evaluate", "{recipe}")["lists"][0]["open_set"]
+    (best,) = {row["score"] for row in rows if row["chosen"]}
+    one = next(row for row in rows if row["chosen"] and row["set"] == "all")
+    total = one["closed"] + one["opened"]
+    assert one["h"] == pytest.approx(2 * one["closed"] * one["opened"] / total if total else 0.0)
+    out = ask("evaluate", "{recipe}", "--reject", as_json=False)
+    assert "rejected below a threshold" in out
+    assert f"{best} *" in out
+    assert "rejected below a threshold" not in ask("evaluate", "{recipe}", as_json=False)
