@@ -10,6 +10,7 @@ from flows.array_fitting import plain
 from flows.cli_errors import UsageError
 from flows.link_records import link_records
 from flows.outcome import open_build
+from flows.prefect_api import prefect_api
 from storage.errors import NotFoundError
 from storage.ledger import Ledger
 from storage.records import replace_text
@@ -27,7 +28,8 @@ def link_build(
         raise UsageError(f"`--weight` must be 0 to 1; got {wrong[0]}. Correct it.")
     workspace, manifest = open_build(build, root=root)
     rule = {"truth": truth, "weights": sorted(set(weights)), "floor": floor}
-    key = link_records(build=manifest["build"], rule=rule, root=str(workspace.root))
+    with prefect_api():
+        key = link_records(build=manifest["build"], rule=rule, root=str(workspace.root))
     ledger = Ledger(workspace)
     record = ledger.find(key)
     if record is None:

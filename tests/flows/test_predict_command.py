@@ -15,6 +15,7 @@ from demo.digits import NAMES
 from flows.cli import app
 from flows.cli_errors import report_errors
 from storage.array_files import read_arrays, write_arrays
+from storage.records import read_record, replace_record
 
 MODEL = "tiny-for-commands"
 
@@ -253,9 +254,9 @@ def described(fitted, evenly, tmp_path):
     np.savez(tmp_path / "described.npz", **arrays)
     fit = ("fit", "--arrays", tmp_path / "described.npz", "--no-guard", "--adapter", "vcd", "--out", tmp_path / "vcd")
     assert evenly(*fit)[0] == 0
-    card = json.loads((tmp_path / "vcd" / "adapter.json").read_text())
+    card = read_record(tmp_path / "vcd" / "adapter.json")
     card["class_texts"] = [f"{card['classes'][c]}, which has mark {n}" for n, (c, _) in enumerate(texts)]
-    (tmp_path / "vcd" / "adapter.json").write_text(json.dumps(card))
+    replace_record(tmp_path / "vcd" / "adapter.json", card)
     return tmp_path / "vcd"
 
 

@@ -12,6 +12,7 @@ from labelled_build import DIMENSION, WordEncoder
 from adapters.features_record import unit_rows
 from storage.builds import Builds
 from storage.ledger import Ledger
+from storage.records import read_record, replace_record
 from storage.samples import Samples
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -78,13 +79,13 @@ def test_the_pool_is_ranked_and_why_gives_the_score_and_the_threshold(evenly, gr
 
 def test_another_adapter_and_a_head_of_another_encoder_are_refused_before_anything_runs(evenly, graded_pool, workspace):
     recipe = write_recipe(graded_pool, {"keep_top": 0.5})
-    card = json.loads((graded_pool / "head" / "adapter.json").read_text())
+    card = read_record(graded_pool / "head" / "adapter.json")
     for change, words in (
         ({"learned": card["learned"] | {"encoder_": "f" * 64}}, "fitted on features of the recipe's encoder"),
         ({"learned": card["learned"] | {"encoder_": ""}}, "got features that do not say"),
         ({"adapter": "gda"}, "must be a ranking head; got"),
     ):
-        (graded_pool / "head" / "adapter.json").write_text(json.dumps(card | change))
+        replace_record(graded_pool / "head" / "adapter.json", card | change)
         status, _, err = evenly("rebuild", recipe, "--root", workspace.root)
         assert status == 2
         assert words in err
