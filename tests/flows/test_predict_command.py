@@ -81,8 +81,7 @@ def test_an_undetermined_temperature_is_said_and_not_divided_by(evenly, fitted, 
     def predicted(name, **changes):
         folder = tmp_path / name
         shutil.copytree(fitted / "linear", folder)
-        card = json.loads((folder / "adapter.json").read_text()) | changes
-        (folder / "adapter.json").write_text(json.dumps(card))
+        replace_record(folder / "adapter.json", read_record(folder / "adapter.json") | changes)
         status, out, err = evenly("predict", folder, picture, "--root", fitted, "--json")
         assert status == 0, err
         said = json.loads(out)
@@ -175,8 +174,8 @@ def predict_changed(evenly, fitted, digit_pictures, tmp_path):
 
     def run(adapter, change):
         shutil.copytree(fitted / adapter, tmp_path / "o")
-        card = json.loads((tmp_path / "o" / "adapter.json").read_text())
-        (tmp_path / "o" / "adapter.json").write_text(json.dumps(card | change(card)))
+        card = read_record(tmp_path / "o" / "adapter.json")
+        replace_record(tmp_path / "o" / "adapter.json", card | change(card))
         return evenly("predict", tmp_path / "o", digit_pictures / "one/0001.png", "--root", fitted, "--json")
 
     return run
