@@ -13,6 +13,7 @@ from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from tasks.concepts import record_named
 from tasks.encoders import encoder_identity, encoder_of, open_encoder, text_rows
+from tasks.features import image_rows
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
 
@@ -24,7 +25,8 @@ def recaption_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
     Notes: mean CLIPScore before and after, of the pairs whose caption changed.
     """
     pairs = run.ledger.alive(before, ["image_id", "caption"])
-    images, _ = FeatureStore(run.workspace, encoder_identity(run), "images").read(pairs["image_id"].to_pylist())
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    images = image_rows(run, store, pairs["image_id"].to_pylist())
     given = _given_captions(run, before, pairs)
     at = pc.index_in(given["uid"], pairs["uid"].combine_chunks()).to_numpy()
     scores = cosine_scores(images[at], text_rows(run, given["caption"].to_pylist()))
@@ -51,7 +53,8 @@ def align_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
         scores, captions = pairs["caption_score"].combine_chunks(), pairs["chosen_caption"]
     else:
         pairs = run.ledger.alive(before, ["image_id", "caption"])
-        images, _ = FeatureStore(run.workspace, encoder_identity(run), "images").read(pairs["image_id"].to_pylist())
+        store = FeatureStore(run.workspace, encoder_identity(run), "images")
+        images = image_rows(run, store, pairs["image_id"].to_pylist())
         captions = pairs["caption"]
         scores = pa.array(cosine_scores(images, text_rows(run, captions.to_pylist())))
     threshold = resolve_threshold(scores, chosen)

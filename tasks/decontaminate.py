@@ -18,6 +18,7 @@ from curation.fingerprints import COLOUR_BYTES
 from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from tasks.encoders import encoder_identity, encoder_of
+from tasks.features import image_rows
 from tasks.references import References, check_references, read_references, references_hash
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
@@ -64,7 +65,7 @@ def _pictures(run: Run, pairs: pa.Table, *, features: bool) -> Pictures:
         hashes=hashes.fill_null(0).to_numpy(),
         colours=fixed_rows(pairs, "colour", pa.uint8(), COLOUR_BYTES),
         seen=hashes.is_valid().to_numpy(zero_copy_only=False),
-        rows=None if store is None else store.read(pairs["image_id"].to_pylist())[0],
+        rows=None if store is None else image_rows(run, store, pairs["image_id"].to_pylist()),
     )
 
 

@@ -26,6 +26,7 @@ from storage.ledger import StepOutput
 from storage.records import content_hash
 from storage.row_store import RowStore
 from tasks.encoders import encoder_identity, encoder_of, text_rows
+from tasks.features import image_rows
 from tasks.row_reuse import Reusable
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
@@ -74,7 +75,7 @@ def merge_semantic(run: Run, before: Records, rule: Rule, reusable: Reusable | N
 
     def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
         ids = batch["image_id"].combine_chunks()
-        rows, _ = store.read(ids.to_pylist())
+        rows = image_rows(run, store, ids.to_pylist())
         sketch = partial(_stored_codes, run, ids, rows)
         return deduplicate_semantic(batch, rows, Semantic(**rule), seed=run.seed, earlier=earlier, sketch=sketch)
 
@@ -97,7 +98,7 @@ def merge_linked(run: Run, before: Records, rule: Rule, reusable: Reusable | Non
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
     def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
-        images, _ = store.read(batch["image_id"].to_pylist())
+        images = image_rows(run, store, batch["image_id"].to_pylist())
         texts = text_rows(run, batch["caption"].to_pylist())
         return deduplicate_linked(batch, images, texts, Linked(**rule), seed=run.seed, earlier=earlier)
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
@@ -45,6 +46,13 @@ def store_images(run: Run, image_ids: list[str]) -> int:
             images = list(read_images(run.workspace.downloads, some))
             store.append(some, *to_unit_rows(encoder.encode_images(images, progress=advance)))
     return len(missing)
+
+
+def image_rows(run: Run, store: FeatureStore, image_ids: list[str]) -> np.ndarray:
+    """The unit rows (n, d) float16 of pictures, in the order given; those that are stored no more are encoded again."""
+    if store.missing(image_ids):
+        store_images(run, sorted(set(image_ids)))
+    return store.read(image_ids)[0]
 
 
 def _take_features(run: Run, store: FeatureStore, dimension: int, wanted: set[str]) -> None:

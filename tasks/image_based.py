@@ -10,6 +10,7 @@ from storage.feature_store import FeatureStore
 from storage.ledger import StepOutput
 from tasks.concepts import record_named
 from tasks.encoders import encoder_identity, encoder_of
+from tasks.features import image_rows
 from tasks.references import check_references, read_references, references_hash
 from tasks.run import Run
 from tasks.step import Records, Rule, Step
@@ -24,7 +25,7 @@ def keep_target_clusters(run: Run, before: Records, rule: Rule) -> StepOutput:
     chosen = ImageBased(**{name: rule[name] for name in ("clusters", "iterations")})
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
     pool = run.ledger.table(record_named(before, "embed_images"), "features", ["image_id"])["image_id"].to_pylist()
-    rows, _ = store.read(pool)
+    rows = image_rows(run, store, pool)
     target = read_references(run, rule["target"], features=True)
     if target.pictures.rows is None:
         raise InputError(f"`target` must have features; got none at `{rule['target']}`. Correct the path.")

@@ -88,3 +88,23 @@ def test_a_rebuild_over_damaged_files_is_the_same_build_or_says_what_to_do(small
             assert one_line(done.stderr), (path, done.stderr)
             counts[kind, "refused in one line"] += 1
     print(counts)  # noqa: T201
+
+
+def test_what_was_removed_as_told_is_made_again(small_web, undisturbed, tmp_path):
+    root = tmp_path / "workspace"
+    shutil.copytree(undisturbed[0], root)
+    _, manifest = open_build("latest", root=root)
+    steps = {step["name"]: step for step in manifest["steps"]}
+    for name in AGAIN:
+        (root / "steps" / f"{steps[name]['key']}.json").unlink()
+    table = next((root / "ledger" / "check_texts").glob("decisions-*.arrow"))
+    table.unlink()
+    for features in (root / "features").glob("*/*.lance"):
+        shutil.rmtree(features)
+    shutil.rmtree(root / "samples" / "small.lance")
+    for build in (root / "builds").glob("small-*.json"):
+        build.unlink()
+    done = small_web.evenly("rebuild", str(small_web.recipe), "--root", str(root), "--json", check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["content_hash"] == undisturbed[1]
+    assert table.exists()
