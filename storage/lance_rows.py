@@ -218,8 +218,8 @@ def _check_indices(path: Path, remedy: str, dataset: Any, columns: set[str]) -> 
             one for index in dataset.describe_indices() if columns & set(index.field_names) for one in index.segments
         )
         for segment in segments:
-            for record in sorted((path / SUMS / "_indices" / str(segment.uuid)).rglob("*.json")):
-                _CheckedBlocks(path, str(record.relative_to(path / SUMS).with_suffix("")), remedy).check_all()
+            for file in sorted((path / "_indices" / str(segment.uuid)).rglob("*.lance")):
+                _CheckedBlocks(path, str(file.relative_to(path)), remedy).check_all()
 
 
 class _CheckedBlocks:
