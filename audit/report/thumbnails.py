@@ -10,6 +10,8 @@ from zlib import error as zlib_error
 from PIL import Image
 
 from audit.image_bytes import ReadBytes, each_image
+from storage.decoders.structure import excess
+from storage.web.decoding import sniff_format
 
 SIDE = 192
 MAX_PIXELS = 40_000_000
@@ -30,6 +32,9 @@ def read_thumbnails(read_bytes: ReadBytes, image_ids: Iterable[str]) -> dict[str
 
 def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> str | None:
     """Return a WebP data URI of at most `side` pixels each way; None for what is no picture or has too many pixels."""
+    kind = sniff_format(data)
+    if kind is not None and excess(data, kind) is not None:
+        return None  # taken in by an earlier version: downloads refuse it now
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and large pictures; both are judged here
         try:

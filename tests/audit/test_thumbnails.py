@@ -3,6 +3,7 @@ import io
 import zlib
 
 import pytest
+from hostile_pictures import progressive_scans
 from PIL import Image
 
 from audit.report.thumbnails import read_thumbnails, thumbnail
@@ -63,3 +64,7 @@ def test_what_is_no_whole_picture_of_a_web_format_gives_none(data):
 def test_unreadable_pictures_are_left_out_and_the_others_kept():
     pictures = {"a": PNG, "b": b"broken"}
     assert read_thumbnails(lambda ids: [pictures[name] for name in ids], ["b", "a", "a", "missing"]).keys() == {"a"}
+
+
+def test_a_picture_of_thousands_of_scans_that_an_earlier_version_kept_has_no_thumbnail():
+    assert thumbnail(progressive_scans(side=64)) is None
