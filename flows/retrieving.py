@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,27 +86,30 @@ def retrieve_list(
     listing = read_class_file(classes)
     parsed = parse_class_list(listing.text, listing.name)
     found = names_of(parsed, retrieving.synonyms, root=root)
-    with prefect_api():
-        build = pool.build
-        if pool.source is not None:
+    if pool.source is not None:
+        with prefect_api():
             build = collect_pool(pool.source, pool.features, root=None if root is None else str(root))
-        beside = beside_of(build=build, pairs=Pairs(), pool=None, caption="", root=root)
-        workspace, manifest = open_build(str(beside.build), root=root)
-        ledger = Ledger(workspace)
-        run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
-        given = beside.split or split_of_build(run, manifest)
-        split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
-        rule = {
-            "names": {name: list(names) for name, names in found.names.items()},
-            "templates": list(retrieving.templates),
-            "method": retrieving.method,
-            **asdict(retrieving.limits),
-            "seed_share": retrieving.seed_share,
-            "lists": lists,
-            "split": split,
-            "against": [str(path.resolve()) for path in retrieving.against],
-            "max_evaluation_cosine": retrieving.max_evaluation_cosine,
-        }
+            of_build = replace(pool, build=build, source=None)
+            facts = retrieve_list(classes, retrieving, pool=of_build, out=out, root=root)
+        return facts | {"pool": funnel_of(open_build(build, root=root)[1])}
+    beside = beside_of(build=pool.build, pairs=Pairs(), pool=None, caption="", root=root)
+    workspace, manifest = open_build(str(beside.build), root=root)
+    ledger = Ledger(workspace)
+    run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
+    given = beside.split or split_of_build(run, manifest)
+    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
+    rule = {
+        "names": {name: list(names) for name, names in found.names.items()},
+        "templates": list(retrieving.templates),
+        "method": retrieving.method,
+        **asdict(retrieving.limits),
+        "seed_share": retrieving.seed_share,
+        "lists": lists,
+        "split": split,
+        "against": [str(path.resolve()) for path in retrieving.against],
+        "max_evaluation_cosine": retrieving.max_evaluation_cosine,
+    }
+    with prefect_api():
         key = retrieve_support(name=listing.name, build=manifest["build"], rule=rule, root=str(workspace.root))
     record = ledger.find(key)
     if record is None:
@@ -115,7 +118,6 @@ def retrieve_list(
         "step": key,
         "build": manifest["build"],
         "synonyms": found.origin,
-        **({} if pool.source is None else {"pool": funnel_of(manifest)}),
         **record.notes,
         "classes": ledger.table(record, "classes").to_pylist(),
     }
