@@ -5,7 +5,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+from interrupted import heed_ctrl_c
+
 from demo.processes import run_all
+from flows.interruption import INTERRUPTED
 
 ROOT = Path(__file__).resolve().parents[2]
 PARENT = """
@@ -19,7 +23,9 @@ def work(number):
     return number
 
 if __name__ == "__main__":
-    list(run_all(work, range(400)))
+    from flows.interruption import run_watched
+
+    run_watched(lambda: len(list(run_all(work, range(400)))))
 """
 
 
@@ -39,16 +45,42 @@ def test_few_items_are_done_here():
     assert {process for _, process in run_all(square, range(5))} == {os.getpid()}
 
 
-def test_workers_end_with_a_killed_parent(tmp_path):
+@pytest.fixture
+def parent(tmp_path):
+    """A command whose workers have begun, in a process group of its own, and the id of one of them."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as parent:
-        assert parent.stdout is not None
-        worker = int(parent.stdout.readline())
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"},
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - no threads run
+    )
+    with process:
+        yield process, Path("/proc", process.stdout.readline().strip())
+        process.kill()
+
+
+def wait_until_gone(worker):
     deadline = time.monotonic() + 10
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+    while worker.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not Path(f"/proc/{worker}").exists()
+    assert not worker.exists()
+
+
+def test_workers_end_with_a_killed_parent(parent):
+    process, worker = parent
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_until_gone(worker)
+
+
+def test_ctrl_c_ends_all_without_a_traceback_of_a_worker(parent):
+    process, worker = parent
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr.read() == f"evenly: {INTERRUPTED}\n"
+    assert process.wait(10) == 130
+    wait_until_gone(worker)
