@@ -197,7 +197,7 @@ def affine(image: Floats, weight: Floats, bias: Floats | float = 0.0) -> Floats:
 
     In float64 because discriminant weights of 1e4 and more cancel down to logits of a few units.
     """
-    return np.asarray(image.astype(np.float64) @ weight.T.astype(np.float64) + bias)
+    return np.asarray(image.astype(np.float64, copy=False) @ weight.T.astype(np.float64, copy=False) + bias)
 
 
 def check_positive(name: str, value: float, *, or_zero: bool = False, integer: bool = False) -> None:

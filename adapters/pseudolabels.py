@@ -8,11 +8,10 @@ from typing import ClassVar, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from adapters.class_statistics import check_choice
+from adapters.class_statistics import RowStatistics, check_choice, closed_form
 from adapters.contract import CHUNK_ROWS, Adapter, Grid, affine, check_positive
 from adapters.errors import InvalidFeaturesError
 from adapters.features_record import Features, Floats, Integers
-from adapters.methods.gda import GDA
 from adapters.methods.linear import LinearProbe, absent
 from adapters.methods.zero_shot import scaled
 from adapters.training import row_keys
@@ -75,8 +74,13 @@ class PseudoLabelled(Adapter):
         keys = row_keys(pool)
         self.weight_, self.bias_ = scaled(self.prototypes_, self.logit_scale), np.zeros(len(self.prototypes_))
         sizes = [k for k in self._sizes(len(pool), len(self.prototypes_)) if k] if len(pool) else []
+        last: tuple[int, Integers, Integers] | None = None
         for k in sizes:
-            self.pseudo_rows_, self.pseudo_labels_ = top_k_per_class(self._confidence(pool), k, keys=keys)
+            rows, classes = top_k_per_class(self._confidence(pool), k, keys=keys)
+            if last is not None and last[0] == k and all(map(np.array_equal, last[1:], (rows, classes))):
+                continue  # the same rows as in the round before give the same student
+            last = k, rows, classes
+            self.pseudo_rows_, self.pseudo_labels_ = rows, classes
             self._fit_student(features, labels, pool)
         if not sizes:
             self.pseudo_rows_ = self.pseudo_labels_ = np.empty(0, dtype=np.int64)
@@ -94,15 +98,18 @@ class PseudoLabelled(Adapter):
 
     def _fit_student(self, features: Features, labels: Integers, pool: Floats) -> None:
         """Set weight, bias and fallback to those of a student of the labelled rows and the present pseudo-labels."""
-        labelled, pseudo = repetitions(len(labels), len(self.pseudo_rows_))
-        rows = np.concatenate([np.tile(features.image, (labelled, 1)), np.tile(pool[self.pseudo_rows_], (pseudo, 1))])
-        targets = np.concatenate([np.tile(labels, labelled), np.tile(self.pseudo_labels_, pseudo)])
-        student: GDA | LinearProbe
+        repeats = np.repeat(repetitions(len(labels), len(self.pseudo_rows_)), (len(labels), len(self.pseudo_rows_)))
+        rows = np.concatenate([features.image, pool[self.pseudo_rows_]])
+        targets = np.concatenate([labels, self.pseudo_labels_])
         if self.student == "gda":
-            student = GDA(logit_scale=self.logit_scale, alpha=self.alpha)
-        else:
-            student = LinearProbe(logit_scale=self.logit_scale, C=self.C)
-        student.fit(Features(image=rows, prototypes=self.prototypes_), targets)
+            statistics = RowStatistics.of(rows, targets, repeats, n_classes=len(self.prototypes_))
+            weight, bias, self.fallback_ = closed_form(statistics)
+            self.weight_ = scaled(self.prototypes_, self.logit_scale) + self.alpha * weight
+            self.bias_ = self.alpha * bias
+            return
+        student = LinearProbe(logit_scale=self.logit_scale, C=self.C).fit(
+            Features(image=np.repeat(rows, repeats, axis=0), prototypes=self.prototypes_), np.repeat(targets, repeats)
+        )
         self.weight_, self.bias_ = student.affine_form()
         self.fallback_ = student.fallback_
 

@@ -9,6 +9,7 @@ better, down to stride 1. What is tried is on the curve; what is skipped is its 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,13 +58,15 @@ def tune(
     grid: Grid | None = None,
     fixed: Mapping[str, Any] | None = None,
     guard: bool = True,
+    fits: dict[Any, Adapter] | None = None,
 ) -> Tuned:
     """Fit `adapter` on train at each point of `grid` (None: its published one) and keep the best on validation.
 
     Top-1 accuracy decides; of equal points the first tried wins. Parameters that act after `fit` vary fastest and
     share one fit, which is calibrated on the validation rows (no labels). `fixed` sets parameters that are not
     searched. With `guard`, zero-shot with the same prototypes is kept unless the best point beats it. Without
-    validation rows nothing is searched: the defaults are fitted.
+    validation rows nothing is searched: the defaults are fitted. `fits` holds fits on these very train rows by their
+    parameters, and gets the new ones: hand it in again where only the validation rows are others.
     """
     settings = dict(fixed or {})
     search = _Search(
@@ -75,6 +78,7 @@ def tune(
             validation_labels, n=len(validation), n_classes=len(train.required_prototypes(by=adapter.__name__))
         ),
         fixed=settings,
+        fits={} if fits is None else fits,
     )
     chosen_grid = adapter.grid if grid is None else grid
     search.run(chosen_grid if len(validation) else Grid())
@@ -106,6 +110,7 @@ class _Search:
     validation: Features
     labels: Integers
     fixed: Mapping[str, Any]
+    fits: dict[Any, Adapter]
     curve: list[dict[str, Any]] = field(default_factory=list)
     best_accuracy: float = float("nan")
     best_point: dict[str, Any] = field(default_factory=dict)
@@ -165,8 +170,7 @@ class _Search:
         places: Sequence[tuple[int, ...]] | None = None,
     ) -> float:
         """Fit once at `early`, record each of `points`, and return the best accuracy among them."""
-        fitted = self.adapter().set_params(**{**self.fixed, **early})
-        fitted.fit(self.train, self.train_labels).calibrate(self.validation)
+        fitted = self._fitted({**self.fixed, **early}).calibrate(self.validation)
         late = [{name: value for name, value in point.items() if name not in early} for point in points]
         accuracies = fitted.correct_counts(self.validation, self.labels, late) / (len(self.labels) or np.nan)
         best = int(np.argmax(accuracies)) if len(self.labels) else 0
@@ -178,6 +182,13 @@ class _Search:
             self.best_accuracy, self.best_point = float(accuracies[best]), dict(points[best])
             self.best_fit, self.best_place = fitted, places[best] if places else ()
         return float(accuracies[best])
+
+    def _fitted(self, parameters: Mapping[str, Any]) -> Adapter:
+        """A fit at these parameters of its own, to be calibrated and set; what it learned is shared."""
+        key = tuple(sorted(parameters.items()))
+        if key not in self.fits:
+            self.fits[key] = self.adapter().set_params(**parameters).fit(self.train, self.train_labels)
+        return copy(self.fits[key])
 
     def _bisect(self, name: str, steps: int) -> None:
         """Halve the two decades around the peak `steps` times towards the better end; the lower end wins a tie."""

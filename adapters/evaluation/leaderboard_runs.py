@@ -80,6 +80,7 @@ class Arena:
     guard: bool = True
     undrawn: bool = False
     _draws: dict[tuple[str, int, int], FewShot] = field(default_factory=dict, init=False, repr=False)
+    _fits: dict[tuple[str, str], dict[Any, Adapter]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_rows(
@@ -166,6 +167,7 @@ class Arena:
             validation_labels=self.labels[validation],
             fixed={"seed": key.seed} if _is_seeded(kind) else None,
             guard=self.guard,
+            fits=self._shared_fits(kind, key),
         )
         logits = tuned.adapter.decision_function(features.rows(self.test))
         seconds = time.perf_counter() - started
@@ -199,6 +201,10 @@ class Arena:
         if "support" not in kind.learns_from:
             return np.empty(0, dtype=np.int64)
         return self.draw("train", key.shots, key.seed).indices
+
+    def _shared_fits(self, kind: type[Adapter], key: RunKey) -> dict[Any, Adapter] | None:
+        """The fits of an adapter that learns from no labelled row: the same for every draw; None for the others."""
+        return None if "support" in kind.learns_from else self._fits.setdefault((key.name, key.texts), {})
 
     def _validation_rows(self, key: RunKey) -> Integers:
         if self.validation == "full":

@@ -55,11 +55,12 @@ class GDABaseToNew(AffineResidual):
         rows, repeated = all_views(features, labels)
         views = 1 if features.views is None else len(features.views)
         means = class_means(rows, repeated, views * self.support_)
-        precision = mean_class_precision(rows, repeated, means)
-        if precision is None:
+        root = precision_root(rows, repeated, means)
+        if root is None:
             self.fallback_ = "identity covariance of base classes: the rows of each are all equal"
-            precision = rows.shape[1] * np.eye(rows.shape[1])
-        self.weight_[base] = means[base] @ precision
+            self.weight_[base] = rows.shape[1] * means[base]
+        else:
+            self.weight_[base] = means[base] @ root @ root.T
         if not base.all():
             texts = self.prototypes_[~base].astype(np.float64)
             count = self.neighbours or round(views * PUBLISHED_NEIGHBOURS / PUBLISHED_VIEWS)
@@ -69,25 +70,37 @@ class GDABaseToNew(AffineResidual):
         self.bias_ = -np.log(len(base)) - 0.5 * np.einsum("cd,cd->c", self.weight_, means)
 
 
-def mean_class_precision(rows: Floats, labels: Integers, means: Floats) -> Floats | None:
-    """Pinv of the mean over classes of the covariance of a class (d, d), symmetric; None where there is no scatter.
+def precision_root(rows: Floats, labels: Integers, means: Floats) -> Floats | None:
+    """A (d, r) with A A^T the pinv of the mean over classes of the covariance of a class; None without scatter.
 
-    `means` (c, d) are those of the classes; classes of fewer than two rows have no covariance.
+    `means` (c, d) are those of the classes; classes of fewer than two rows have no covariance. From the eigenvectors of
+    the smaller of the covariance and of the products of the rows with each other, which have the same values.
     """
-    d = rows.shape[1]
+    n, d = rows.shape
     counts = np.bincount(labels, minlength=len(means))
     many = counts > 1
     weights = many / np.maximum(counts - 1, 1) / np.maximum(many.sum(), 1)
-    covariance = np.zeros((d, d))
-    for block in _blocks(len(rows)):
-        residuals = (rows[block] - means[labels[block]]) * np.sqrt(weights[labels[block]])[:, None]
-        covariance += residuals.T @ residuals
-    if np.trace(covariance) <= NO_SCATTER * np.einsum("nd,nd->", rows, rows, dtype=np.float64) / len(rows):
+
+    def residuals(block: slice) -> Floats:
+        return np.asarray((rows[block] - means[labels[block]]) * np.sqrt(weights[labels[block]])[:, None])
+
+    if n < d:
+        apart = residuals(slice(None))
+        values, vectors = np.linalg.eigh(apart @ apart.T)
+        total = values.sum()
+    else:
+        covariance = np.zeros((d, d))
+        for block in _blocks(n):
+            part = residuals(block)
+            covariance += part.T @ part
+        values, vectors = np.linalg.eigh(covariance)
+        total = np.trace(covariance)
+    if total <= NO_SCATTER * np.einsum("nd,nd->", rows, rows, dtype=np.float64) / n:
         return None
-    values, vectors = np.linalg.eigh(covariance)
     kept = values > d * RELATIVE_CUT * values[-1]
-    halves = vectors[:, kept] / np.sqrt(values[kept])
-    return np.asarray(halves @ halves.T)
+    if n < d:
+        return np.asarray(apart.T @ (vectors[:, kept] / values[kept]))
+    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
 
 
 def new_class_statistics(rows: Floats, texts: Floats, *, neighbours: int) -> tuple[Floats, Floats]:

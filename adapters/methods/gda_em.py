@@ -65,7 +65,7 @@ class GDAUnsupervised(AffineResidual):
             self.fallback_ = "zero-shot: the unlabelled rows of each class are all equal"
             return
         weights = np.maximum(mixture.mass, 1) if self.prior == "train" else np.ones(classes)
-        self.weight_, bias = linear_form(mixture.means, mixture.precision, present=mixture.mass > NO_ROW)
+        self.weight_, bias = linear_form(mixture.means, mixture.evidence, present=mixture.mass > NO_ROW)
         self.bias_ = bias + np.log(weights / weights.sum())
 
     def _mixture(self, pool: "_Pool") -> "_Mixture | None":
@@ -79,7 +79,7 @@ class GDAUnsupervised(AffineResidual):
                 break
             last = mixture
             moments, log_sums = pool.moments(mixture.expected)
-            found.append(log_sums / len(pool) + mixture.log_density(pool))
+            found.append(log_sums / len(pool) + mixture.log_density)
             if len(found) > 1 and abs(found[-1] - found[-2]) < self.tolerance:
                 break
         self.log_likelihood_ = np.array(found)
@@ -94,14 +94,20 @@ class _Moments(NamedTuple):
 
 
 class _Pool:
-    """The unlabelled rows (m, d), their mean and their scatter around it."""
+    """The unlabelled rows (m, d), their mean, and their scatter around it as `axes` (d, d) and a `spread` (d,) on each.
+
+    One decomposition: in these axes the covariance of every M step is diagonal but for one rank per class.
+    """
 
     def __init__(self, rows: Floats) -> None:
         self.rows = rows
         self.centre = rows.mean(axis=0, dtype=np.float64)
-        self.scatter = np.zeros((rows.shape[1], rows.shape[1]))
+        self.power = float(np.einsum("md,md->", rows, rows, dtype=np.float64)) / len(rows)
+        scatter = np.zeros((rows.shape[1], rows.shape[1]))
         for block in self.blocks():
-            self.scatter += (block - self.centre).T @ (block - self.centre)
+            scatter += (block - self.centre).T @ (block - self.centre)
+        spread, self.axes = np.linalg.eigh(scatter)
+        self.spread = np.maximum(spread, 0.0)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -121,17 +127,21 @@ class _Pool:
 
 
 class _Mixture(NamedTuple):
-    """Weight per class `mass` (c,), in rows, `means` (c, d), the shared `precision` (d, d) and its log determinant."""
+    """Weight per class `mass` (c,), in rows, `means` mu (c, d) and `evidence` mu P (c, d), P the shared precision.
+
+    `log_density` is what the log-likelihood per row holds beside `expected`, in nats: all that is the same for every
+    class.
+    """
 
     mass: Floats
     means: Floats
-    precision: Floats
-    log_determinant: float
+    evidence: Floats
+    log_density: float
 
     def expected(self, rows: Floats) -> tuple[Floats, float]:
         """Responsibilities (m, c) of the classes for the rows (m, d), and the sum of the logs of their totals."""
         present = self.mass > NO_ROW
-        weight, bias = linear_form(self.means, self.precision, present=present)
+        weight, bias = linear_form(self.means, self.evidence, present=present)
         with np.errstate(divide="ignore"):  # log 0 = -inf: a class without a row gets none
             shares = np.where(present, np.log(self.mass / self.mass.sum()), -np.inf)
         joint = rows @ weight.T + (bias + shares)
@@ -140,28 +150,47 @@ class _Mixture(NamedTuple):
         totals = odds.sum(axis=1, keepdims=True)
         return odds / totals, float(peak.sum() + np.log(totals).sum())
 
-    def log_density(self, pool: _Pool) -> float:
-        """What the log-likelihood per row holds beside `expected`, in nats: all that is the same for every class."""
-        spread = float(np.vdot(self.precision, pool.scatter)) / len(pool) + pool.centre @ self.precision @ pool.centre
-        return float(0.5 * (self.log_determinant - len(pool.centre) * np.log(2 * np.pi) - spread))
-
 
 def _maximised(moments: _Moments, pool: _Pool, *, shrinkage: float) -> _Mixture | None:
-    """The M step; None where nothing is left of the covariance within the classes."""
+    """The M step; None where nothing is left of the covariance within the classes.
+
+    In the axes of the pool the covariance is diag(D) - U U^T, U (d, c) the parts of the class means; so P follows from
+    D and a c x c matrix K = I - U^T D^-1 U by Woodbury's identity, its determinant by the lemma of that name.
+    """
     m, d = pool.rows.shape
-    offsets = moments.sums / np.maximum(moments.mass, NO_ROW)[:, None]
-    within = pool.scatter - moments.sums.T @ offsets
-    spread = np.trace(within) / m
-    if spread <= NO_SCATTER * np.einsum("md,md->", pool.rows, pool.rows, dtype=np.float64) / m:
+    sums = moments.sums @ pool.axes
+    offsets = sums / np.maximum(moments.mass, NO_ROW)[:, None]
+    left = (pool.spread.sum() - np.einsum("cd,cd->", sums, offsets)) / m
+    if left <= NO_SCATTER * pool.power:
         return None
-    covariance = (within + within.T) / (2 * m) + shrinkage * spread / (m - 1) * np.eye(d)
+    variances = pool.spread / m + shrinkage * left / (m - 1)
+    between = sums.T / np.sqrt(m * np.maximum(moments.mass, NO_ROW))
     try:
-        factor = np.linalg.cholesky(covariance)
+        half, log_determinant = _woodbury(variances, between)
     except np.linalg.LinAlgError as error:
+        if shrinkage and left <= 1e3 * NO_SCATTER * pool.power:  # the classes are points, to rounding
+            return None
         raise ParameterError(
             f"`shrinkage` must be above 0 where the covariance within classes is singular, as that of {m} unlabelled "
             f"rows of dimension {d} is; got {shrinkage}. Set it to 1."
         ) from error
-    inverse = np.linalg.inv(factor)
-    log_determinant = -2 * float(np.log(np.diagonal(factor)).sum())
-    return _Mixture(moments.mass, pool.centre + offsets, inverse.T @ inverse, log_determinant)
+    centre = pool.centre @ pool.axes
+    means = centre + offsets
+    evidence = means / variances + means @ half @ half.T
+    spread = pool.spread @ (1 / variances + np.einsum("dc,dc->d", half, half)) / m
+    spread += centre @ (centre / variances) + np.square(centre @ half).sum()
+    log_density = -0.5 * (log_determinant + d * np.log(2 * np.pi) + spread)
+    return _Mixture(moments.mass, means @ pool.axes.T, evidence @ pool.axes.T, float(log_density))
+
+
+def _woodbury(variances: Floats, between: Floats) -> tuple[Floats, float]:
+    """H (d, c) with inv(diag(D) - U U^T) = diag(1 / D) + H H^T, and the log determinant of diag(D) - U U^T.
+
+    LinAlgError where that is singular or not positive definite, to rounding.
+    """
+    if variances.min() <= len(variances) * np.finfo(np.float64).eps * variances.max():
+        raise np.linalg.LinAlgError("singular")
+    scaled = between / variances[:, None]
+    factor = np.linalg.cholesky(np.eye(between.shape[1]) - between.T @ scaled)
+    half = np.linalg.solve(factor, scaled.T).T
+    return half, float(np.log(variances).sum() + 2 * np.log(np.diagonal(factor)).sum())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters import class_statistics
-from adapters.class_statistics import ClassStatistics, all_views, closed_form
+from adapters.class_statistics import ClassStatistics, RowStatistics, all_views, closed_form
 from adapters.features_record import Features
 
 
@@ -45,6 +45,22 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     whole = ClassStatistics.of(rows, labels, n_classes=4)
     monkeypatch.setattr(class_statistics, "_BLOCK_ROWS", 7)
     np.testing.assert_allclose(ClassStatistics.of(rows, labels, n_classes=4).scatter, whole.scatter, rtol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(6, 40), d=st.integers(2, 50), seed=st.integers(0, 99), most=st.integers(1, 4))
+def test_few_rows_that_count_several_times_give_the_same_form_as_their_copies(n, d, seed, most):
+    rows, labels = made(n=n, d=d, seed=seed)
+    repeats = np.random.default_rng(seed).integers(1, most + 1, size=n)
+    copies = ClassStatistics.of(np.repeat(rows, repeats, axis=0), np.repeat(labels, repeats), n_classes=5)
+    found = RowStatistics.of(rows, labels, repeats, n_classes=5)
+    assert np.array_equal(found.counts, copies.counts)
+    assert found.trace == pytest.approx(copies.trace)
+    weight, bias, fallback = closed_form(copies)
+    own_weight, own_bias, own_fallback = closed_form(found)
+    assert own_fallback == fallback
+    np.testing.assert_allclose(own_weight, weight, rtol=1e-9, atol=1e-10 * np.abs(weight).max())
+    np.testing.assert_allclose(own_bias, bias, rtol=1e-9, atol=1e-10 * np.abs(bias).max())
 
 
 @settings(max_examples=40, deadline=None)

@@ -29,7 +29,7 @@ def tuned(kind, digits, *, train=slice(0, 200), val=slice(200, 500), **options):
 
 def test_there_is_no_way_to_hand_in_test_data():
     assert set(inspect.signature(tune).parameters) == {
-        "adapter", "train", "train_labels", "validation", "validation_labels", "grid", "fixed", "guard",
+        "adapter", "train", "train_labels", "validation", "validation_labels", "grid", "fixed", "guard", "fits",
     }  # fmt: skip
 
 
@@ -49,6 +49,20 @@ def test_each_point_of_the_curve_is_the_accuracy_of_that_adapter(digits):
     (train, labels), (validation, truth) = digits.complete(0, 200), digits.complete(200, 500)
     for alpha, accuracy in zip(found.curve["alpha"], found.curve["validation_accuracy"], strict=True):
         assert np.mean(GDA(alpha=alpha).fit(train, labels).predict(validation) == truth) == accuracy
+
+
+@pytest.mark.parametrize("kind", [GDA, LinearProbe])
+def test_fits_that_are_handed_in_again_are_not_made_again_and_change_nothing(digits, monkeypatch, kind):
+    fits, made, learn = {}, [], kind._learn
+    monkeypatch.setattr(kind, "_learn", lambda self, *given: (made.append(self.get_params()), learn(self, *given))[1])
+    first = tuned(kind, digits, fits=fits)
+    once = len(made)
+    again = tuned(kind, digits, fits=fits)
+    assert len(made) == once == len(fits)
+    assert again.chosen == first.chosen
+    assert again.curve.equals(first.curve)
+    assert again.adapter is not first.adapter
+    assert again.adapter.get_params() == first.adapter.get_params()
 
 
 def test_the_first_of_equal_points_wins(digits):

@@ -11,6 +11,7 @@ from adapters.evaluation.leaderboard import leaderboard
 from adapters.evaluation.leaderboard_runs import Arena, Run, RunKey
 from adapters.features_record import Features
 from adapters.few_shot import few_shot
+from adapters.methods.gda_em import GDAUnsupervised
 from adapters.methods.zero_shot import ZeroShot
 from adapters.splits import split_by_group
 
@@ -59,6 +60,19 @@ def test_a_row_per_adapter_texts_shots_and_seed(board):
 def test_no_adapter_is_below_zero_shot_on_validation(board):
     assert (board.summary["validation_margin"] >= 0).all()
     assert (board.runs["validation_accuracy"] >= board.runs["zero_shot_validation_accuracy"]).all()
+
+
+def test_an_adapter_without_labelled_rows_is_fitted_once_for_all_draws(rows, monkeypatch):
+    fits, learn = [], GDAUnsupervised._learn
+    monkeypatch.setattr(GDAUnsupervised, "_learn", lambda self, *given: (fits.append(self), learn(self, *given))[1])
+    together = hold(rows, adapters=("gda_em",))
+    assert len(fits) == 2, "one per set of texts"
+    for shots, seed in ((1, 2), (2, 1)):
+        board = hold(rows, adapters=("gda_em",), shots=(shots,), seeds=(seed,))
+        (alone,) = board.runs.query("name == 'gda_em' and texts == 'names'").to_dict("records")
+        key = f"name == 'gda_em' and texts == 'names' and shots == {shots} and seed == {seed}"
+        (same,) = together.runs.query(key).to_dict("records")
+        assert same | {"seconds": 0} == alone | {"seconds": 0}
 
 
 def test_every_run_is_judged_on_the_same_test_rows_and_fitted_on_its_draw(board, rows):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.class_statistics import ClassStatistics, shrunk_precision
+from adapters.class_statistics import ClassStatistics, precision_product
 from adapters.errors import ParameterError
 from adapters.features_record import Features, unit_rows
 from adapters.methods.gda import GDA, discriminant
@@ -54,9 +54,9 @@ def test_logits_equal_the_published_formula(digits):
 def test_precision_is_symmetric_positive_and_the_ridge_inverse_of_the_scatter(n, d, seed):
     rows, labels = made(n=n, d=d, c=3, seed=seed)
     scatter = ClassStatistics.of(rows, labels, n_classes=3).scatter
-    precision = shrunk_precision(scatter, n)
+    precision = precision_product(np.eye(len(scatter)), scatter, n)
     ridge = np.trace(scatter) / (n - 1) * np.eye(d)
-    assert np.array_equal(precision, precision.T)
+    np.testing.assert_allclose(precision, precision.T, rtol=1e-9, atol=1e-12 * np.abs(precision).max())
     assert np.linalg.eigvalsh(precision).min() > 0
     np.testing.assert_allclose(precision, d * np.linalg.pinv(scatter + ridge), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(precision, published(rows, labels, 3)[2], rtol=1e-7, atol=1e-9)
@@ -174,10 +174,10 @@ def test_duplicated_rows_are_not_neutral():
     rows, labels = made(n=40, d=5)
     scatter = ClassStatistics.of(rows, labels, n_classes=4).scatter
     doubled = ClassStatistics.of(np.tile(rows, (2, 1)), np.tile(labels, 2), n_classes=4).scatter
-    halved = shrunk_precision(doubled, 80)
+    halved = precision_product(np.eye(len(doubled)), doubled, 80)
     half_ridge = 5 / 2 * np.linalg.inv(scatter + np.trace(scatter) / 79 * np.eye(5))
     np.testing.assert_allclose(halved, half_ridge)
-    ratio = np.trace(halved) / np.trace(shrunk_precision(scatter, 40))
+    ratio = np.trace(halved) / np.trace(precision_product(np.eye(len(scatter)), scatter, 40))
     assert 0.5 < ratio < 0.56
 
 

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from adapters.errors import ParameterError
 from adapters.features_record import Features, unit_rows
-from adapters.methods.gda_base_to_new import GDABaseToNew, mean_class_precision, new_class_statistics
+from adapters.methods.gda_base_to_new import GDABaseToNew, new_class_statistics, precision_root
+
+
+def precision_of(rows, labels, means):
+    root = precision_root(rows, labels, means)
+    return root @ root.T
 
 
 def made(*, n=300, d=8, c=6, base=4, seed=0, views=0):
@@ -112,8 +117,8 @@ def test_a_class_of_one_row_stays_out_of_the_mean_covariance():
     features, labels = made(n=60)
     means = np.stack([features.image[labels == k].astype(float).mean(axis=0) for k in range(4)])
     alone = np.concatenate([features.image, unit_rows(features.prototypes[4:5])])
-    with_one = mean_class_precision(alone, np.append(labels, 4), np.concatenate([means, alone[-1:]]))
-    np.testing.assert_allclose(with_one, mean_class_precision(features.image, labels, means), rtol=1e-6)
+    with_one = precision_of(alone, np.append(labels, 4), np.concatenate([means, alone[-1:]]))
+    np.testing.assert_allclose(with_one, precision_of(features.image, labels, means), rtol=1e-6)
 
 
 def test_a_covariance_of_low_rank_gets_a_pseudo_inverse():
@@ -121,7 +126,7 @@ def test_a_covariance_of_low_rank_gets_a_pseudo_inverse():
     means = np.stack([features.image[labels == k].astype(float).mean(axis=0) for k in range(4)])
     covariances = [np.cov(features.image[labels == k].astype(float).T) for k in range(4)]
     expected = np.linalg.pinv(np.mean(covariances, axis=0), rcond=1e-7)
-    np.testing.assert_allclose(mean_class_precision(features.image, labels, means), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(precision_of(features.image, labels, means), expected, rtol=1e-5, atol=1e-6)
     assert np.linalg.matrix_rank(expected) == 8
 
 
