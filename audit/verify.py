@@ -37,7 +37,7 @@ CHECKS: Mapping[str, str] = {
     "draws": "counts, thresholds, draws and verdicts of balancing follow from seed, uids and matches",
     "content": "the content hash and the build id follow from all that",
     "features": "feature rows are as they were written, and those that the steps used",
-    "downloads": "records of downloads are as they were written",
+    "downloads": "records of downloads, and what was measured of pictures, are as they were written",
     "replies": "replies of language models are as they were written",
     "image": "the bytes of pictures have the hash that names them",
 }

@@ -11,6 +11,7 @@ from audit.published import PublishedBuild
 from storage.feature_store import FeatureStore
 from storage.lance_rows import MADE_AGAIN, check_rows
 from storage.records import read_record
+from storage.web.measured import check_measured
 from storage.web.shards import check_records, shard_names
 from storage.workspace import Workspace
 
@@ -26,6 +27,8 @@ def check_stored(build: PublishedBuild) -> Iterator[Finding]:
     yield from guarded("features", build.name, partial(_check_digests, build))
     for name in shard_names(workspace.downloads):
         yield from _guarded("downloads", workspace.downloads / f"{name}.parquet", workspace, check_records)
+    for path in sorted(workspace.downloads.glob("*.measured.parquet")):
+        yield from _guarded("downloads", path, workspace, check_measured)
     for record in sorted(workspace.requests.glob("*/*.json")):
         yield from _guarded("replies", record, workspace, read_record)
 

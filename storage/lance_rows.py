@@ -75,16 +75,17 @@ def read_rows(
         dataset = _open(path, remedy, version)
         wanted = dataset.schema.names if columns is None else list(columns)
         fragments = dataset.get_fragments()
+        named = set() if where is None else {name for name in dataset.schema.names if name in where}
         if where is not None:
-            named = {name for name in dataset.schema.names if name in where}
-            _check(path, remedy, dataset, named, fragments)
             _check_indices(path, remedy, dataset, named)
+        if where is not None and len(fragments) > 1:
+            _check(path, remedy, dataset, named, fragments)
             hits = dataset.scanner(columns=[], filter=where, with_row_address=True).to_table()["_rowaddr"]
             numbers = {address >> 32 for address in hits.to_pylist()}
             fragments = [fragment for fragment in fragments if fragment.fragment_id in numbers]
         if not fragments:
             return pa.schema([dataset.schema.field(name) for name in wanted]).empty_table()
-        _check(path, remedy, dataset, set(wanted), fragments)
+        _check(path, remedy, dataset, {*wanted, *named}, fragments)
         table = dataset.scanner(columns=wanted, filter=where, fragments=fragments, scan_in_order=True).to_table()
         table.validate(full=True)
         return table

@@ -6,6 +6,7 @@ checksums in it (storage/block_sums.py), so that Arrow decodes no byte that has 
 """
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None, where: pc.Expre
     with _readable(path), open_checked(path, _REMEDY) as source:
         if where is not None:
             return _matching(source, columns, where)
-        table = _columns_of(source, columns).read_all()
-        return table if columns is None else table.select(list(columns))
+        if columns is None:
+            return ipc.open_file(source).read_all()
+        return _some(source, ipc.open_file(source).schema.names, set(columns)).read_all().select(list(columns))
 
 
 def read_schema(path: Path) -> pa.Schema:
@@ -61,12 +63,15 @@ def read_schema(path: Path) -> pa.Schema:
 
 def _matching(source: pa.NativeFile, columns: Sequence[str] | None, where: pc.Expression) -> pa.Table:
     """The rows that `where` is true of; other columns than those it names are read only in batches that have some."""
-    names = _columns_of(source).schema.names
+    names = ipc.open_file(source).schema.names
     wanted = names if columns is None else list(columns)
     said = str(where)
     keys = [name for name in names if name in said]
-    judged, whole = _columns_of(source, keys), _columns_of(source, [name for name in names if name in {*keys, *wanted}])
-    numbers = [number for number in range(judged.num_record_batches) if _rows(judged, number, where).num_rows]
+    whole = _some(source, names, {*keys, *wanted})
+    numbers = list(range(whole.num_record_batches))
+    if len(numbers) > 1:
+        judged = _some(source, names, set(keys))
+        numbers = [number for number in numbers if _rows(judged, number, where).num_rows]
     tables = [whole.schema.empty_table(), *(_rows(whole, number, where) for number in numbers)]
     return pa.concat_tables(tables).select(wanted)
 
@@ -75,11 +80,10 @@ def _rows(file: ipc.RecordBatchFileReader, number: int, where: pc.Expression) ->
     return pa.Table.from_batches([file.get_batch(number)]).filter(where)
 
 
-def _columns_of(source: pa.NativeFile, columns: Sequence[str] | None = None) -> ipc.RecordBatchFileReader:
-    if columns is None:
-        return ipc.open_file(source)
-    names = ipc.open_file(source).schema.names
-    return ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns]))
+def _some(source: pa.NativeFile, names: Sequence[str], columns: AbstractSet[str]) -> ipc.RecordBatchFileReader:
+    """A reader of those `columns` of a file, whose columns are `names`, in the order of the file."""
+    fields = [place for place, name in enumerate(names) if name in columns]
+    return ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=fields))
 
 
 @contextmanager

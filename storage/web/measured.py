@@ -10,15 +10,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
+from storage.errors import DamagedError
 from storage.web.shards import shard_names
 
-MEASURED = pa.schema([("image_id", pa.string()), ("measure", pa.string()), ("value", pa.binary())])
+MEASURED = pa.schema(
+    [("image_id", pa.string()), ("measure", pa.string()), ("value", pa.binary())], metadata=PARQUET_MARK
+)
 
 
 def write_measured(path: Path, measure: str, values: Mapping[str, bytes | None]) -> None:
     """Write a value for each image_id, with checksums."""
     rows = {"image_id": list(values), "measure": [measure] * len(values), "value": list(values.values())}
-    pq.write_table(pa.table(rows, schema=MEASURED), path, write_page_checksum=True, compression="zstd")
+    with path.open("w+b") as stream:
+        pq.write_table(pa.table(rows, schema=MEASURED), stream, compression="zstd")
+        append_sums(stream)
 
 
 def read_measured(folder: Path, measure: str) -> pa.Table:
@@ -27,10 +33,15 @@ def read_measured(folder: Path, measure: str) -> pa.Table:
     return pa.concat_tables([MEASURED.empty_table().select(["image_id", "value"]), *shards]).combine_chunks()
 
 
+def check_measured(path: Path) -> None:
+    """Compare all bytes of a file of values with their checksums. Raises DamagedError."""
+    check_file(path, "Remove it: its pictures are measured anew where that is needed.")
+
+
 def _read(path: Path, measure: str) -> pa.Table:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read().cast(MEASURED)
-    except (OSError, ValueError):  # pyarrow's errors are among them
+        with open_checked(path, "", required=True) as source:
+            table = pq.ParquetFile(source).read().cast(MEASURED)
+    except (OSError, ValueError, DamagedError):  # pyarrow's errors are among them
         table = MEASURED.empty_table()
     return table.filter(pc.equal(table["measure"], measure)).select(["image_id", "value"])

@@ -33,6 +33,7 @@ from storage.samples import Samples
 from storage.spending import SpendingJournal
 from storage.table_hash import table_hash
 from storage.watched import Watched
+from storage.web.measured import read_measured, write_measured
 from storage.web.shards import read_downloads, shard_names
 from storage.workspace import Workspace
 
@@ -40,6 +41,7 @@ N = 3_000
 RNG = np.random.default_rng(5)
 UIDS = pa.array(sorted(hashlib.blake2b(str(row).encode(), digest_size=16).hexdigest() for row in range(N)))
 SPEC = StepSpec(name="collect", version=1, rule={"words": 3}, inputs={})
+MADE_AGAIN = "nothing is stored: the caller makes it again"
 RUN = {"name": "gda", "texts": "templates", "shots": 1, "seed": 0, "accuracy": 0.5}
 
 
@@ -81,6 +83,9 @@ def make(workspace: Workspace) -> None:
     take_features(
         [FEATURES + hashlib.sha256(str(row).encode()).hexdigest() for row in range(500)], folder=workspace.downloads
     )
+    (name,) = shard_names(workspace.downloads)
+    values = {hashlib.sha256(bytes([row])).hexdigest(): bytes([row]) * 8 for row in range(200)}
+    write_measured(workspace.downloads / f"{name}.measured.parquet", "sizes", values)
     Requests(workspace).put("ab12", {"reply": "a fox, red", "cost_usd": 0.002, "outcome": "ok", "usage": {"n": 9}})
     batches = Batches(workspace)
     batches.create("ab", {"time": "1", "id": "ab"}, {"r1": {"messages": ["say fox"]}})
@@ -152,6 +157,10 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
             table_hash(samples.read(version, ["uid"], "verdict = 'kept'")),
         ]
 
+    def measured() -> object:
+        values = read_measured(workspace.downloads, "sizes")
+        return table_hash(values) if values.num_rows else MADE_AGAIN
+
     def journal() -> object:
         spending = SpendingJournal(workspace, "birds")
         return [spending.total(), spending.lost()]
@@ -185,6 +194,7 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
         "features, checksums": (_files(features_path / "_sums", "*.json"), features),
         "codes": (_files(codes.path / "data", "*"), lambda: codes.read(pa.array(["b", "a"])).tolist()),
         "download records": (downloads, lambda: table_hash(read_downloads(workspace.downloads))),
+        "measured": (_files(workspace.downloads, "*.measured.parquet"), measured),
         "reply": (_files(workspace.requests, "*.json"), lambda: Requests(workspace).get("ab12")),
         "batch": (_files(workspace.batches, "*.json"), batch),
         "watched list": (_files(workspace.watched, "*.json"), lambda: Watched(workspace).get("cd34")),
@@ -215,7 +225,7 @@ def damaged(content: bytes, at: float, bit: int | None) -> bytes:
 
 
 def outcome(path: Path, content: bytes, read: Callable[[], object], right: object) -> str:
-    """What reading gives while `path` holds `content`: same, refused or silent; other errors end this process."""
+    """What reading gives while `path` holds `content`: same, refused, again or silent; other errors end us."""
     kept = path.read_bytes()
     path.write_bytes(content)
     try:
@@ -224,7 +234,7 @@ def outcome(path: Path, content: bytes, read: Callable[[], object], right: objec
         lines = str(error).splitlines()
         return "refused" if len(lines) == 1 and "`" in lines[0] else f"unclear {error}"
     else:
-        return "same" if got == right else "silent"
+        return "again" if got == MADE_AGAIN else "same" if got == right else "silent"
     finally:
         path.write_bytes(kept)
 
