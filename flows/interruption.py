@@ -19,7 +19,7 @@ from typing import NoReturn
 
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 INTERRUPTED = "interrupted. Run the same command again: what is finished is kept and reused."
-_UNWIND_S = 2.0
+_UNWIND_S = 1.5
 _CLEAN_LINE = b"\r\x1b[K\x1b[?25h"  # a progress bar that is cut off leaves its line, and no cursor
 
 
