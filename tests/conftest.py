@@ -25,9 +25,17 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A Prefect server on a temporary database, once for all tests."""
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server on a temporary database, once for all tests of a process; started as the command starts it.
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    Not by Prefect's own test harness: that puts the installed packages before the standard library, and img2dataset
+    brings a backport of `dataclasses` that breaks a server which finds it there.
+    """
+    from flows.prefect_api import prefect_api
+
+    database = tmp_path_factory.mktemp("prefect") / "prefect.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{database}")
+        patch.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+        with prefect_api():
+            yield
