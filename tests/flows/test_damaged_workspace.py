@@ -11,7 +11,7 @@ import pytest
 from flows.outcome import open_build
 from tests.storage.damage_driver import damaged
 
-pytestmark = [pytest.mark.embedded, pytest.mark.slow]
+pytestmark = [pytest.mark.embedded, pytest.mark.slow, pytest.mark.timeout(1800)]  # some twenty commands in each
 
 AGAIN = ("recaption", "align", "match_again", "balance")
 """Steps that a rebuild is made to run again, from the damaged files of those ahead of them."""
