@@ -22,6 +22,8 @@ from flows.tether import tethered_process
 
 _AS_PREFECT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """What Prefect sets for the temporary servers that it starts itself."""
+_QUIET = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
+"""A server that is ended while it stores what it was told logs that as errors, with tracebacks."""
 _STARTS = 3
 _POLL_S = 0.1
 _DELIVERY_S = 5.0
@@ -41,7 +43,7 @@ def prefect_api() -> Iterator[None]:
         return
     for last in (*[False] * (_STARTS - 1), True):
         port = _free_port()
-        with tethered_process(*_server(port), environment=os.environ | _AS_PREFECT) as server:
+        with tethered_process(*_server(port), environment=_QUIET | os.environ | _AS_PREFECT) as server:
             if not _answers(server, port, last=last):
                 continue
             with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
