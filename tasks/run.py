@@ -104,10 +104,14 @@ class Run:
         return Ledger(self.workspace, only=self.only, recent=self.recent)
 
     def locate(self, path: str) -> str:
-        """Replace `{root}` by the workspace's folder and `{cache}` by the cache's. Raises InputError for a URL."""
+        """A path on this machine, as `expand` gives it. Raises InputError for a URL."""
         if "://" in path:
             raise InputError(
                 f"paths in a recipe must be of this machine; got `{path}`. Object stores and web addresses are not "
                 "supported: mount it, or copy it here."
             )
+        return self.expand(path)
+
+    def expand(self, path: str) -> str:
+        """`path`, which may be a URL, with the workspace's folder for `{root}` and the cache's for `{cache}`."""
         return path.replace("{root}", str(self.workspace.root)).replace("{cache}", str(self.cache))

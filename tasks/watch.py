@@ -51,7 +51,7 @@ def look_for_lists(run: Run, folder: str, how: Mapping[str, Any], *, settle_s: f
     once, until its content changes, and stops no other. Raises UnknownMethodError before anything is read.
     """
     chosen_methods(how["methods"])
-    files, now, watched = ClassFiles(run.locate(folder)), datetime.now(UTC), Watched(run.workspace)
+    files, now, watched = ClassFiles(run.expand(folder)), datetime.now(UTC), Watched(run.workspace)
     new: dict[str, NewList] = {}
     rows: list[Mapping[str, Any]] = []
     for file in files.find():

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from flows.prefect_api import prefect_api
 
     database = tmp_path_factory.mktemp("prefect") / "prefect.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{database}")
-        patch.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-        with prefect_api():
-            yield
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # for this server alone: other tests start servers of their own
+            patch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{database}")
+            patch.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+            stack.enter_context(prefect_api())
+        yield
