@@ -4,30 +4,35 @@ An adapter is one file, one line in ADAPTERS, one test file and one row of docs/
 image, no model, no device, no file, never test data.
 """
 
-from adapters.contract import Adapter
-from adapters.errors import UnknownAdapterError
-from adapters.methods.amu import AMU
-from adapters.methods.caps import CapS
-from adapters.methods.cooked import Cooked
-from adapters.methods.disclip import SelectedDescriptions
-from adapters.methods.fpl import FewPseudoLabels
-from adapters.methods.fudd import DifferentialTexts
-from adapters.methods.gda import GDA
-from adapters.methods.gda_base_to_new import GDABaseToNew
-from adapters.methods.gda_em import GDAUnsupervised
-from adapters.methods.gda_incremental import GDAIncremental
-from adapters.methods.grip import GrowingPseudoLabels
-from adapters.methods.ifpl import IterativeFewPseudoLabels
-from adapters.methods.linear import LinearProbe
-from adapters.methods.nola import NoLA
-from adapters.methods.perceptionclip import PerceptionCLIP
-from adapters.methods.real_linear import RealLinear
-from adapters.methods.singular_scaling import SingularScaling
-from adapters.methods.tip import Tip
-from adapters.methods.tip_f import TipF
-from adapters.methods.tipx import TIPX
-from adapters.methods.vcd import DescribedClasses
-from adapters.methods.zero_shot import ZeroShot
+if __name__ != "evenly.adapters":
+    raise ImportError(
+        f"this package is `evenly.adapters`; it was imported as `{__name__}`. Install evenly, then import that."
+    )
+
+from evenly.adapters.contract import Adapter
+from evenly.adapters.errors import UnknownAdapterError
+from evenly.adapters.methods.amu import AMU
+from evenly.adapters.methods.caps import CapS
+from evenly.adapters.methods.cooked import Cooked
+from evenly.adapters.methods.disclip import SelectedDescriptions
+from evenly.adapters.methods.fpl import FewPseudoLabels
+from evenly.adapters.methods.fudd import DifferentialTexts
+from evenly.adapters.methods.gda import GDA
+from evenly.adapters.methods.gda_base_to_new import GDABaseToNew
+from evenly.adapters.methods.gda_em import GDAUnsupervised
+from evenly.adapters.methods.gda_incremental import GDAIncremental
+from evenly.adapters.methods.grip import GrowingPseudoLabels
+from evenly.adapters.methods.ifpl import IterativeFewPseudoLabels
+from evenly.adapters.methods.linear import LinearProbe
+from evenly.adapters.methods.nola import NoLA
+from evenly.adapters.methods.perceptionclip import PerceptionCLIP
+from evenly.adapters.methods.real_linear import RealLinear
+from evenly.adapters.methods.singular_scaling import SingularScaling
+from evenly.adapters.methods.tip import Tip
+from evenly.adapters.methods.tip_f import TipF
+from evenly.adapters.methods.tipx import TIPX
+from evenly.adapters.methods.vcd import DescribedClasses
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,

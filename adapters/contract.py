@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from adapters.errors import InvalidFeaturesError, NotFittedError, ParameterError
-from adapters.features_record import Features, Floats, Integers, checked_labels
+from evenly.adapters.errors import InvalidFeaturesError, NotFittedError, ParameterError
+from evenly.adapters.features import Features, Floats, Integers, checked_labels
 
 CHUNK_ROWS = 8192
 """Rows of logits made at a time: bounds memory at 65 MB of float64 per 1000 classes."""
@@ -19,7 +19,7 @@ CHUNK_ROWS = 8192
 class Grid:
     """Values to search: the product of `parameters`, then `steps` steps of a binary search in the log10 of `bisect`.
 
-    A product of more points than FULL_GRID is searched coarse to fine (see `adapters.search`).
+    A product of more points than FULL_GRID is searched coarse to fine (see `evenly.adapters.search`).
     """
 
     parameters: Mapping[str, Sequence[Any]] = field(default_factory=dict)

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from adapters.contract import check_positive
-from adapters.errors import SplitError
-from adapters.features_record import Integers, checked_labels
-from adapters.splits import Strings, unit_hash
+from evenly.adapters.contract import check_positive
+from evenly.adapters.errors import SplitError
+from evenly.adapters.features import Integers, checked_labels
+from evenly.adapters.splits import Strings, unit_hash
 
 _NAMED = 10
 

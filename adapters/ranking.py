@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adapters.contract import check_positive
-from adapters.errors import InvalidFeaturesError, NotFittedError
-from adapters.evaluation.rank_measures import checked_values, spearman
-from adapters.features_record import Features, Floats, Integers
-from adapters.training import row_keys
+from evenly.adapters.contract import check_positive
+from evenly.adapters.errors import InvalidFeaturesError, NotFittedError
+from evenly.adapters.evaluation.measures.rank_measures import checked_values, spearman
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.training import row_keys
 
 Wide = npt.NDArray[np.float64]
 STRENGTHS = (100.0, 10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)

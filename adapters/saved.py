@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from adapters import ADAPTERS, adapter_class
-from adapters.contract import Adapter
-from adapters.errors import InvalidFeaturesError, NotFittedError, UnknownAdapterError
-from adapters.features_record import Floats
+from evenly.adapters import ADAPTERS, adapter_class
+from evenly.adapters.contract import Adapter
+from evenly.adapters.errors import InvalidFeaturesError, NotFittedError, UnknownAdapterError
+from evenly.adapters.features import Floats
 
 
 def to_card(adapter: Adapter) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from adapters.errors import InvalidFeaturesError
-from adapters.features_record import Floats
-from adapters.ranking import RankingHead
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.features import Floats
+from evenly.adapters.ranking import RankingHead
 
 NAME = "ranking"
 _ARRAYS = ("direction_", "weight_", "bias_")
@@ -18,7 +18,7 @@ PARAMETERS = {item.name: item.type for item in fields(RankingHead) if item.init}
 
 
 def ranking_card(head: RankingHead) -> dict[str, Any]:
-    """What JSON can hold of a fitted head: as `adapters.saved.to_card`, under the name `ranking`."""
+    """What JSON can hold of a fitted head: as `evenly.adapters.saved.to_card`, under the name `ranking`."""
     return {
         "adapter": NAME,
         "parameters": {name: getattr(head, name) for name in PARAMETERS},

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adapters.contract import Adapter, Grid
-from adapters.errors import ParameterError
-from adapters.features_record import Features, Integers, checked_labels
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.contract import Adapter, Grid
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features, Integers, checked_labels
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 FULL_GRID = 5000
 """Most points that are tried without thinning: Tip-Adapter's published 4,000 are."""

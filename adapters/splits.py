@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from adapters.errors import SplitError
+from evenly.adapters.errors import SplitError
 
 Strings = npt.NDArray[np.str_]
 

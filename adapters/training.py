@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from adapters.contract import check_positive
-from adapters.features_record import Floats, Integers
+from evenly.adapters.contract import check_positive
+from evenly.adapters.features import Floats, Integers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.errors import IncompleteBuildError
-from curation.balance_tables import count_table, threshold_table
-from curation.balancing import Balanced, balance, earlier_limits
-from curation.chances import Earlier
-from curation.errors import RuleError
-from curation.matched_pairs import Floats, MatchedPairs, count_matches
-from curation.picked_texts import PickedTexts, pick_texts
-from curation.thresholds import BalanceRule, choose_thresholds
-from storage.ledger import Ledger, StepRecord
+from evenly.audit.errors import IncompleteBuildError
+from evenly.curation.balance.balancing import Balanced, balance, earlier_limits
+from evenly.curation.balance.keep_probability import Earlier
+from evenly.curation.balance.matched_pairs import Floats, MatchedPairs, count_matches
+from evenly.curation.balance.picked_texts import PickedTexts, pick_texts
+from evenly.curation.balance.tables import count_table, threshold_table
+from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds
+from evenly.curation.errors import RuleError
+from evenly.storage.ledger import Ledger, StepRecord
 
 REASONS = {"preselect": "preselect_draw", "balance": "balance_draw"}
 MATCHED_BY = {"preselect": "match_concepts", "balance": "match_again"}

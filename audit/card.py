@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from audit.errors import IncompleteBuildError
-from audit.published import PublishedBuild
-from audit.visible import visible
-from curation.data_card import BalanceCard, DataCard, describe_balancing
-from curation.matched_pairs import Floats, count_entries
-from storage.ledger import StepRecord
+from evenly.audit.errors import IncompleteBuildError
+from evenly.audit.published import PublishedBuild
+from evenly.audit.safe_text import visible
+from evenly.curation.balance.data_card import BalanceCard, DataCard, describe_balancing
+from evenly.curation.balance.matched_pairs import Floats, count_entries
+from evenly.storage.ledger import StepRecord
 
 STEPS = ("preselect", "balance")
 SHOWN = 12

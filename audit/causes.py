@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from audit.published import PublishedBuild
-from storage.ledger import StepRecord
+from evenly.audit.published import PublishedBuild
+from evenly.storage.ledger import StepRecord
 
 
 @dataclass(frozen=True, kw_only=True)

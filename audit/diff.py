@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.causes import Cause, Causes
-from audit.difference import Change, Difference
-from audit.published import PublishedBuild, sql_in
-from storage.workspace import Workspace
+from evenly.audit.causes import Cause, Causes
+from evenly.audit.difference import Change, Difference
+from evenly.audit.published import PublishedBuild, sql_in
+from evenly.storage.workspace import Workspace
 
 EXAMPLES = 10
 NOT_IN_POOL = "not_in_pool"

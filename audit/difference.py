@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from audit.visible import visible
+from evenly.audit.safe_text import visible
 
 
 @dataclass(frozen=True, kw_only=True)

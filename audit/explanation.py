@@ -88,12 +88,12 @@ class Explanation:
 
     def to_text(self) -> str:
         """All of it as text for a terminal, where nothing that came from the web can act."""
-        from audit.explanation_text import explanation_lines
+        from evenly.audit.explanation_text import explanation_lines
 
         return "\n".join("".join(text for text, _ in line) for line in explanation_lines(self))
 
     def __rich__(self) -> object:
         """The same text with colours, for rich."""
-        from audit.explanation_text import rich_text
+        from evenly.audit.explanation_text import rich_text
 
         return rich_text(self)

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.text import Text
 
-from audit.explanation import Explanation, PairHistory, Replay, StepSight
-from audit.visible import visible
+from evenly.audit.explanation import Explanation, PairHistory, Replay, StepSight
+from evenly.audit.safe_text import visible
 
 Line = Sequence[tuple[str, str]]
 _STYLES = {"kept": "green", "dropped": "red", "failed": "yellow", "merged": "cyan"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from storage.errors import StorageError
+from evenly.storage.errors import StorageError
 
 ReadBytes = Callable[[Sequence[str]], Iterable[bytes]]
 """From image ids to their original bytes, in the order given; raises where one of them is missing."""

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.errors import IncompleteBuildError
-from storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
-from storage.samples import Samples
-from storage.workspace import Workspace
+from evenly.audit.errors import IncompleteBuildError
+from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
+from evenly.storage.samples import Samples
+from evenly.storage.workspace import Workspace
 
 
 class PublishedBuild:

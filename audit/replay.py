@@ -14,19 +14,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.explanation import PairHistory, Replay, StepSight
-from audit.published import PublishedBuild
-from audit.published import sql_equals as equals
-from audit.replay_draws import replay_draws
-from audit.verify_mix import replay_mix
-from curation.decisions import Decisions, first_of
-from curation.errors import CurationError, UidError
-from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from curation.matching import Matcher
-from curation.multilingual import MultilingualMatcher
-from curation.recaption import CANDIDATES, choose_captions
-from curation.uids import file_uid, pair_uid
-from storage.held_rows import HELD
+from evenly.audit.checks.mixing import replay_mix
+from evenly.audit.explanation import PairHistory, Replay, StepSight
+from evenly.audit.published import PublishedBuild
+from evenly.audit.published import sql_equals as equals
+from evenly.audit.replay_balance import replay_draws
+from evenly.curation.concepts.matching import Matcher
+from evenly.curation.concepts.multilingual import MultilingualMatcher
+from evenly.curation.decisions import Decisions, first_of
+from evenly.curation.errors import CurationError, UidError
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from evenly.curation.recaption import CANDIDATES, choose_captions
+from evenly.curation.uids import file_uid, pair_uid
+from evenly.storage.pools.local_rows import HELD
 
 _ROUNDING = 1e-9
 

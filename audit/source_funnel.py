@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.published import PublishedBuild
-from storage.ledger import VERDICTS
+from evenly.audit.published import PublishedBuild
+from evenly.storage.ledger import VERDICTS
 
 SHOWN = 6
 OTHERS = "others"

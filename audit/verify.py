@@ -7,22 +7,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from audit.content import LEFT_OUT, content_hash_of, content_table_hash
-from audit.findings import Finding
-from audit.guarded import guarded
-from audit.image_bytes import ReadBytes
-from audit.published import PublishedBuild
-from audit.verify_draws import check_draws
-from audit.verify_images import check_images
-from audit.verify_mix import check_mix
-from audit.verify_rows import check_conservation
-from audit.verify_stored import check_stored
-from storage.errors import StorageError
-from storage.ledger import Ledger, StepRecord, StepSpec
-from storage.records import content_hash
-from storage.samples import Samples, wide_table
-from storage.table_hash import table_hash
-from storage.workspace import Workspace
+from evenly.audit.checks.draws import check_draws
+from evenly.audit.checks.findings import Finding
+from evenly.audit.checks.guarded import guarded
+from evenly.audit.checks.images import check_images
+from evenly.audit.checks.mixing import check_mix
+from evenly.audit.checks.rows import check_conservation
+from evenly.audit.checks.stored import check_stored
+from evenly.audit.image_bytes import ReadBytes
+from evenly.audit.published import PublishedBuild
+from evenly.storage.content import LEFT_OUT, content_hash_of, content_table_hash
+from evenly.storage.errors import StorageError
+from evenly.storage.ledger import Ledger, StepRecord, StepSpec
+from evenly.storage.records import content_hash
+from evenly.storage.samples import Samples, wide_table
+from evenly.storage.tables.hashing import table_hash
+from evenly.storage.workspace import Workspace
 
 IMAGES_SAMPLED = 100
 # What `verify_build` checks, by the name that a finding carries.

@@ -10,16 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.draw_rows import draw_rows
-from audit.errors import UnknownSampleError
-from audit.explanation import Explanation, PairHistory, StepSight
-from audit.published import PublishedBuild, sql_equals
-from audit.replay import replay_step
-from audit.twins import path_between
-from audit.visible import visible
-from storage.ledger import StepRecord
-from storage.web import read_downloads
-from storage.workspace import Workspace
+from evenly.audit.duplicate_paths import path_between
+from evenly.audit.errors import UnknownSampleError
+from evenly.audit.explanation import Explanation, PairHistory, StepSight
+from evenly.audit.published import PublishedBuild, sql_equals
+from evenly.audit.replay import replay_step
+from evenly.audit.safe_text import visible
+from evenly.curation.balance.draw_rows import draw_rows
+from evenly.storage.ledger import StepRecord
+from evenly.storage.web import read_downloads
+from evenly.storage.workspace import Workspace
 
 MERGED_EXAMPLES = 20
 KEYS = ("uid", "url", "file_name")  # what a pair may be asked for by

@@ -11,7 +11,7 @@ import emoji
 import numpy as np
 import pyarrow as pa
 
-from curation.filters.caption_language import LANGUAGES, CaptionLanguage, measure_language
+from evenly.curation.filters.caption_language import LANGUAGES, CaptionLanguage, measure_language
 
 THRESHOLDS = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 SENTENCES = {

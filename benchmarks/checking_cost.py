@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from pyarrow import dataset, ipc
 
 from benchmarks.incremental_rebuild import DEMO, TEXT_STEPS, rebuild, short_texts
-from flows.recipe import read_recipe
-from storage import tables
-from storage.ledger import Ledger
-from storage.records import replacing
-from storage.samples import Samples, wide_table
-from storage.workspace import Workspace
+from evenly.flows.recipe import read_recipe
+from evenly.storage.ledger import Ledger
+from evenly.storage.records import replacing
+from evenly.storage.samples import Samples, wide_table
+from evenly.storage.tables import arrow_files as tables
+from evenly.storage.workspace import Workspace
 
 
 def plain_write(path: Path, table: pa.Table) -> None:
@@ -50,7 +50,10 @@ def plain_read(path: Path, columns: Sequence[str] | None = None, where: pc.Expre
 @contextmanager
 def unchecked() -> Iterator[None]:
     """Tables of the ledger without checksums; the few records of steps have theirs."""
-    with mock.patch("storage.ledger.write_table", plain_write), mock.patch("storage.ledger.read_table", plain_read):
+    with (
+        mock.patch("evenly.storage.ledger.write_table", plain_write),
+        mock.patch("evenly.storage.ledger.read_table", plain_read),
+    ):
         yield
 
 

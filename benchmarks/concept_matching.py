@@ -29,7 +29,7 @@ from statistics import median
 
 import pyarrow as pa
 
-from curation.matching import Matcher
+from evenly.curation.concepts.matching import Matcher
 
 WORDS, PAIRS = 251_465, 200_000  # MetaCLIP's number of words; it has 100,646 pairs and 61,235 titles
 PACKAGES = ("wordnet-base", "dict-gcide", "dict-foldoc", "dict-jargon", "dict-vera", "dict-devil", "dict-elements")

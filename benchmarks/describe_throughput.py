@@ -24,18 +24,18 @@ from pathlib import Path
 
 from openai import AsyncOpenAI
 
-from descriptions.budget import Budget
-from descriptions.class_list import parse_class_list
-from descriptions.client import ChatClient
-from descriptions.describe import describe
-from descriptions.dialect import Dialect
-from descriptions.endpoint import Endpoint, Prices
-from descriptions.grounding import Grounding, Subject
-from descriptions.methods.description import Description
-from storage.requests import Requests
-from storage.spending import SpendingJournal
-from storage.wordnet import load_noun_synsets
-from storage.workspace import Workspace
+from evenly.descriptions.chat.budget import Budget
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.dialect import Dialect
+from evenly.descriptions.chat.endpoint import Endpoint, Prices
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.describe import describe
+from evenly.descriptions.methods.description import Description
+from evenly.descriptions.texts.grounding import Grounding, Subject
+from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.spending import SpendingJournal
+from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.workspace import Workspace
 
 LATENCY_MS = (50, 100)
 LEAST_RATIO = 0.95

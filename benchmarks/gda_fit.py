@@ -21,9 +21,9 @@ from collections.abc import Callable
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from adapters.features_record import Features, unit_rows
-from adapters.methods.gda import GDA
-from adapters.search import tune
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods.gda import GDA
+from evenly.adapters.search import tune
 
 CLASSES, SHOTS, DIMENSION = 1000, 16, 512
 ALPHAS = GDA.grid.parameters["alpha"]

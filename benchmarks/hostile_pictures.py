@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from storage.web.errors import FetchError
-from tasks.decoding import FINGERPRINT, PictureChecks
+from evenly.storage.web.errors import FetchError
+from evenly.tasks.decoding import FINGERPRINT, PictureChecks
 
 MAX_PIXELS = 80_000_000
 _TESTS = Path(__file__).resolve().parent.parent / "tests"
@@ -21,7 +21,7 @@ _TESTS = Path(__file__).resolve().parent.parent / "tests"
 def main() -> None:
     """Print a table of all kinds, or the row of the kind that is named."""
     sys.path.append(str(_TESTS))
-    from hostile_pictures import HOSTILE
+    from tests.hostile_pictures import HOSTILE
 
     if len(sys.argv) > 1:
         sys.stdout.write(_row(sys.argv[1], HOSTILE[sys.argv[1]]()))

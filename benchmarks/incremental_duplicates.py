@@ -20,16 +20,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from benchmarks.semantic_duplicates import make
-from curation.decisions import Decisions
-from storage.feature_store import FeatureStore
-from storage.ledger import StepOutput, StepRecord
-from storage.records import content_hash
-from storage.workspace import Workspace
-from tasks.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_SEMANTIC
-from tasks.encoders import encoder_identity
-from tasks.progress import Progress
-from tasks.run import Run
-from tasks.step import Step, run_step
+from evenly.curation.decisions import Decisions
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.records import content_hash
+from evenly.storage.workspace import Workspace
+from evenly.tasks.encoders import encoder_identity
+from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_SEMANTIC
+from evenly.tasks.run import Run
+from evenly.tasks.step import Step, run_step
 
 EVERY, CELLS = 300, 768
 STEPS: tuple[tuple[Step, dict[str, Any]], ...] = (

@@ -20,15 +20,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audit.content import content_hash_of
-from flows.opening import open_run
-from flows.recipe import Recipe, read_recipe
-from flows.recipe_steps import content_of, steps_of
-from storage.ledger import StepRecord
-from storage.samples import wide_table
-from storage.wordnet import load_noun_synsets
-from tasks.run import default_cache
-from tasks.step import run_step
+from evenly.flows.recipe import Recipe, read_recipe
+from evenly.flows.recipe.steps import content_of, steps_of
+from evenly.flows.runs import open_run
+from evenly.storage.content import content_hash_of
+from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.ledger import StepRecord
+from evenly.storage.samples import wide_table
+from evenly.tasks.run import default_cache
+from evenly.tasks.step import run_step
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo.yaml"
 TEXT_STEPS = ("collect", "check_texts", "match_concepts", "count_concepts", "preselect")

@@ -27,23 +27,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.text_curation import balance, given_or_real, match, write_pool
-from curation.draws import draws_at
-from curation.filters import TEXT_FILTERS
-from curation.matched_pairs import MatchedPairs, count_matches
-from curation.matching import Matcher
-from curation.thresholds import BalanceRule, entry_probabilities
-from flows.recipe_steps import filter_rules
-from storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
-from storage.pool_captions import CaptionColumns, pool_files, read_caption_rows
-from storage.pools import PoolSource
-from storage.workspace import Workspace
-from tasks.balance import PRESELECT
-from tasks.collect import COLLECT
-from tasks.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
-from tasks.filters import CHECK_TEXTS
-from tasks.progress import Progress
-from tasks.run import Run
-from tasks.step import run_step
+from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
+from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities
+from evenly.curation.concepts.matching import Matcher
+from evenly.curation.draws import draws_at
+from evenly.curation.filters import TEXT_FILTERS
+from evenly.flows.recipe.steps import filter_rules
+from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
+from evenly.storage.pools.captions import CaptionColumns, pool_files, read_caption_rows
+from evenly.storage.pools.source import PoolSource
+from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.balance import PRESELECT
+from evenly.tasks.rebuild.collect import COLLECT
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
+from evenly.tasks.rebuild.filters import CHECK_TEXTS
+from evenly.tasks.run import Run
+from evenly.tasks.step import run_step
 
 SEED, BATCH = 1, 1 << 18
 

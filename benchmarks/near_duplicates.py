@@ -26,12 +26,17 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageEnhance, ImageOps
 
-from curation.deduplicate import Perceptual, Semantic, deduplicate_perceptual, deduplicate_semantic
-from curation.fingerprints import measure_fingerprints
-from curation.merging import Duplicates
-from demo.pictures import draw_picture, list_codes
-from features import load_encoder, to_unit_rows
-from tasks.run import default_cache
+from evenly.curation.duplicates.fingerprints import measure_fingerprints
+from evenly.curation.duplicates.image_duplicates import (
+    Perceptual,
+    Semantic,
+    deduplicate_perceptual,
+    deduplicate_semantic,
+)
+from evenly.curation.duplicates.merging import Duplicates
+from evenly.demo.pictures.openmoji import draw_picture, list_codes
+from evenly.features import load_encoder, to_unit_rows
+from evenly.tasks.run import default_cache
 
 TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 SIZES = (160, 192, 224, 256)

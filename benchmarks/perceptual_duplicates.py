@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.fft import dctn
 
-from curation.deduplicate import Perceptual, deduplicate_perceptual
-from curation.fingerprints import COLOUR_BYTES
+from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.duplicates.image_duplicates import Perceptual, deduplicate_perceptual
 
 SIDE, BATCH = 32, 4096
 COPIES, MOVED, FLIPPED = 20, 6, 4

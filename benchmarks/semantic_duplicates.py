@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation.deduplicate import Semantic, deduplicate_semantic
+from evenly.curation.duplicates.image_duplicates import Semantic, deduplicate_semantic
 
 WIDTH, BATCH, COMMON = 512, 25_000, 0.5
 THRESHOLD, TWIN_COSINES, FAR_COSINES = 0.95, (0.952, 0.96, 0.97, 0.98, 0.99), (0.94, 0.945)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from benchmarks.text_curation import given_or_real
-from storage.tables import write_table
+from evenly.storage.tables.arrow_files import write_table
 
 TIMES = 5
 

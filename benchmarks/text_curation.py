@@ -26,11 +26,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.concept_matching import debian, peak, real_entries, real_texts, shuffled
-from curation.thresholds import BalanceRule
-from storage.pool_captions import CaptionColumns
-from tasks.balance_pool import balance_pool
-from tasks.match_pool import PoolMatching, match_pool
-from tasks.progress import Progress
+from evenly.curation.balance.thresholds import BalanceRule
+from evenly.storage.pools.captions import CaptionColumns
+from evenly.tasks.pools.balance import balance_pool
+from evenly.tasks.pools.match import PoolMatching, match_pool
+from evenly.tasks.progress import Progress
 
 TEXTS, FILE_ROWS, START_ROWS = 1_000_000, 250_000, 20_000
 WORKERS, QUIET = 2, Progress(quiet=True)

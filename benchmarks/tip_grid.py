@@ -21,10 +21,10 @@ import time
 
 import numpy as np
 
-from adapters.contract import Grid
-from adapters.features_record import Features, unit_rows
-from adapters.methods.tip import Tip
-from adapters.search import tune
+from evenly.adapters.contract import Grid
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods.tip import Tip
+from evenly.adapters.search import tune
 
 CLASSES, SHOTS, DIMENSION = 1000, 16, 512
 BETAS, ALPHAS = (Tip.grid.parameters[name] for name in ("beta", "alpha"))

@@ -4,7 +4,12 @@ Pure functions over Arrow tables and numpy arrays. Nothing here reads or writes 
 number or knows what a flow is. Every rule is a frozen dataclass and every verdict is a row of `Decisions`.
 """
 
-from curation.recaption import Captioner, retrieved_concepts
+if __name__ != "evenly.curation":
+    raise ImportError(
+        f"this package is `evenly.curation`; it was imported as `{__name__}`. Install evenly, then import that."
+    )
+
+from evenly.curation.recaption import Captioner, retrieved_concepts
 
 CAPTIONERS: dict[str, Captioner] = {
     "retrieved_concepts": retrieved_concepts,

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.decisions import Decisions
-from curation.errors import RuleError
-from curation.rank import Rank
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
+from evenly.curation.rank import Rank
 
 
 @dataclass(frozen=True, kw_only=True)

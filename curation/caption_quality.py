@@ -7,7 +7,7 @@ depicts"; this one is of the recipe's encoder and of captions as they stand, so 
 import numpy as np
 import numpy.typing as npt
 
-from curation.recaption import Recaptioned
+from evenly.curation.recaption import Recaptioned
 
 Floats = npt.NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from curation.errors import ColumnsError
+from evenly.curation.errors import ColumnsError
 
 
 def column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:

@@ -6,7 +6,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.errors import ColumnsError
+from evenly.curation.errors import ColumnsError
 
 VERDICTS = ("kept", "dropped", "failed", "merged")
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation.errors import ColumnsError
+from evenly.curation.errors import ColumnsError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def _hashed(seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) -
 
 
 def _compiled(prefix: bytes, uids: tuple[pa.Array, Ints], entries: tuple[pa.Array, Ints]) -> Floats:
-    from curation.draw_kernel import Texts, draw_matches, starting_state
+    from evenly.curation.draw_kernel import Texts, draw_matches, starting_state
 
     drawn = np.empty(len(uids[1]), dtype=np.float64)
     start = starting_state(digest_size=_DIGEST_SIZE, person=_PERSON)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.decisions import Decisions
-from curation.errors import RuleError
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
 
 
 @dataclass(frozen=True, kw_only=True)

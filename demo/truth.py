@@ -21,8 +21,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from demo.errors import ComparisonError
-from demo.faults import DUPLICATES, FAULTS, Fault
+from evenly.demo.errors import ComparisonError
+from evenly.demo.faults import DUPLICATES, FAULTS, Fault
 
 STEPS: Mapping[str, Collection[str]] = {
     "text": ("check_texts",),

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 
-from demo.answers import CLOSED_HOST, ROBOTS, Answer, read_answers
-from demo.errors import FolderError
+from evenly.demo.answers import CLOSED_HOST, ROBOTS, Answer, read_answers
+from evenly.demo.errors import FolderError
 
 ANSWERS_FILE = "web.parquet"
 _BLOCK = bytes(2**18)

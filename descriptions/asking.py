@@ -5,14 +5,14 @@ from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from descriptions.chat_request import ChatRequest
-from descriptions.checks import check_reply
-from descriptions.client import Reply
-from descriptions.descriptions import ACCEPTED, FAILED, REJECTED
-from descriptions.errors import RequestFailedError
-from descriptions.grounding import Subject
-from descriptions.method import DescriptionMethod, Phrase, Surroundings
-from descriptions.replies import UnreadableReplyError
+from evenly.descriptions.chat.client import Reply
+from evenly.descriptions.chat.request import ChatRequest
+from evenly.descriptions.descriptions import ACCEPTED, FAILED, REJECTED
+from evenly.descriptions.errors import RequestFailedError
+from evenly.descriptions.method import DescriptionMethod, Phrase, Surroundings
+from evenly.descriptions.texts.checks import check_reply
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.replies import UnreadableReplyError
 
 Row = dict[str, Any]
 

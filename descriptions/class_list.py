@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from descriptions.errors import ClassListError
+from evenly.descriptions.errors import ClassListError
 
 MAX_NAME_CHARACTERS = 100
 MAX_GLOSS_CHARACTERS = 500

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from descriptions.asking import Asking, Row
-from descriptions.chat import Chat
-from descriptions.class_list import ClassEntry, ClassList, shown
-from descriptions.client import Counts
-from descriptions.descriptions import FAILED, Descriptions, table_of
-from descriptions.grounding import Grounding, Subject, ungrounded
-from descriptions.heard import Heard
-from descriptions.method import DescriptionMethod, Surroundings
-from descriptions.neighbours import Neighbours
+from evenly.descriptions.asking import Asking, Row
+from evenly.descriptions.chat.chat import Chat
+from evenly.descriptions.chat.client import Counts
+from evenly.descriptions.chat.reply_log import Heard
+from evenly.descriptions.class_list import ClassEntry, ClassList, shown
+from evenly.descriptions.descriptions import FAILED, Descriptions, table_of
+from evenly.descriptions.method import DescriptionMethod, Surroundings
+from evenly.descriptions.texts.grounding import Grounding, Subject, ungrounded
+from evenly.descriptions.texts.neighbours import Neighbours
 
 Pairs = Sequence[tuple[str, str]]
 

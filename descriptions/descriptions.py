@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descriptions.client import Counts
+from evenly.descriptions.chat.client import Counts
 
 SCHEMA = pa.schema(
     [

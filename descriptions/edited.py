@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from descriptions.class_list import is_control
-from descriptions.descriptions import ACCEPTED, REJECTED, table_of
-from descriptions.errors import EditedTextsError
-from descriptions.grounding import Subject
-from descriptions.methods import METHODS, chosen_methods
+from evenly.descriptions.class_list import is_control
+from evenly.descriptions.descriptions import ACCEPTED, REJECTED, table_of
+from evenly.descriptions.errors import EditedTextsError
+from evenly.descriptions.methods import METHODS, chosen_methods
+from evenly.descriptions.texts.grounding import Subject
 
 EDITED = "edited"
 """Stands where a described list names its endpoint: no model was asked."""

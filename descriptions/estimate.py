@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from descriptions.budget import likely_prompt_tokens, most_prompt_tokens
-from descriptions.class_list import ClassList
-from descriptions.describe import Pairs, describe_async
-from descriptions.descriptions import Descriptions
-from descriptions.endpoint import Prices
-from descriptions.grounding import Grounding
-from descriptions.method import DescriptionMethod
-from descriptions.rehearsal import Rehearsal
+from evenly.descriptions.chat.budget import likely_prompt_tokens, most_prompt_tokens
+from evenly.descriptions.chat.endpoint import Prices
+from evenly.descriptions.chat.rehearsal import Rehearsal
+from evenly.descriptions.class_list import ClassList
+from evenly.descriptions.describe import Pairs, describe_async
+from evenly.descriptions.descriptions import Descriptions
+from evenly.descriptions.method import DescriptionMethod
+from evenly.descriptions.texts.grounding import Grounding
 
 
 @dataclass(frozen=True, kw_only=True)

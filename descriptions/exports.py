@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descriptions.descriptions import ACCEPTED
+from evenly.descriptions.descriptions import ACCEPTED
 
 TEMPLATE = "a photo of a {}."
 """Stands for a class without sentences, as in the public code of FuDD."""

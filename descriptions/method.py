@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-from descriptions.chat_request import ChatRequest
-from descriptions.checks import ReplyRules
-from descriptions.grounding import Subject
-from descriptions.words import other_names_in
+from evenly.descriptions.chat.request import ChatRequest
+from evenly.descriptions.texts.checks import ReplyRules
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.words import other_names_in
 
 Scope = Literal["class", "pair", "list"]
 """What a question is about: one class, two that are taken for each other, or the list as a whole."""

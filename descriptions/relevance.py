@@ -9,10 +9,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from descriptions.asking import Asks
-from descriptions.chat_request import ChatRequest, Message, Sampling
-from descriptions.errors import RequestFailedError
-from descriptions.replies import UnreadableReplyError, read_object
+from evenly.descriptions.asking import Asks
+from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.errors import RequestFailedError
+from evenly.descriptions.texts.replies import UnreadableReplyError, read_object
 
 Result = TypeVar("Result")
 

@@ -1,13 +1,13 @@
 """Which descriptions of a list can be selected from: those that name no class, each once (DisCLIP).
 
 Ma et al., Does VLM Classification Benefit from LLM Description Semantics?, AAAI 2025, arXiv:2412.11917. The selection
-itself works on vectors: adapters/local_texts.py.
+itself works on vectors: adapters/forms/local_texts.py.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from descriptions.words import other_names_in
+from evenly.descriptions.texts.words import other_names_in
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descriptions.descriptions import ACCEPTED
+from evenly.descriptions.descriptions import ACCEPTED
 
 KEPT, GONE, NEW = "kept", "gone", "new"
 

@@ -5,11 +5,16 @@ pictures alone, `to_unit_rows` makes what is stored, `cosine_scores` and `top_co
 Nothing here knows a data set, a task or a flow; the only files touched are model weights.
 """
 
-from features.class_weights import class_weights
-from features.encoder import Encoder, load_encoder
-from features.retrieve import top_concepts
-from features.second_backbone import SecondBackbone, load_second
-from features.unit_rows import cosine_scores, to_unit_rows
+if __name__ != "evenly.features":
+    raise ImportError(
+        f"this package is `evenly.features`; it was imported as `{__name__}`. Install evenly, then import that."
+    )
+
+from evenly.features.class_weights import class_weights
+from evenly.features.encoder import Encoder, load_encoder
+from evenly.features.retrieve import top_concepts
+from evenly.features.second_backbone import SecondBackbone, load_second
+from evenly.features.unit_rows import cosine_scores, to_unit_rows
 
 __all__ = [
     "Encoder",

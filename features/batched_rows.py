@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from features.batches import ahead, cut, filled
-from features.errors import UnreadableImageError
-from features.rgb import open_rgb
-from features.torch_session import torch_session
-from features.unit_rows import Single
+from evenly.features.batches import ahead, cut, filled
+from evenly.features.errors import UnreadableImageError
+from evenly.features.rgb import open_rgb
+from evenly.features.torch_session import torch_session
+from evenly.features.unit_rows import Single
 
 if TYPE_CHECKING:
     import torch

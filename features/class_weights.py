@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from features.errors import RowsError
-from features.unit_rows import Single, checked_rows
+from evenly.features.errors import RowsError
+from evenly.features.unit_rows import Single, checked_rows
 
 
 def class_weights(texts_per_class: Sequence[npt.NDArray[np.floating]]) -> Single:

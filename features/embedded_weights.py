@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features import bridge
-from features.errors import WeightsUnavailableError
-from features.torch_session import torch_session
-from features.versions import major_minor
-from features.weights_cache import ensure_folder
+from evenly.features import bridge
+from evenly.features.errors import WeightsUnavailableError
+from evenly.features.torch_session import torch_session
+from evenly.features.versions import major_minor
+from evenly.features.weights_cache import ensure_folder
 
 if TYPE_CHECKING:
     import torch

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from features.batched_rows import ImageTower, Positions, Progress, batched_rows
-from features.batches import cut, filled
-from features.errors import UnknownModelError
-from features.open_clip_models import EMBEDDED, OpenedModel, check_model_name, open_model
-from features.torch_session import default_threads
-from features.unit_rows import Single
-from features.versions import major_minor
+from evenly.features.batched_rows import ImageTower, Positions, Progress, batched_rows
+from evenly.features.batches import cut, filled
+from evenly.features.errors import UnknownModelError
+from evenly.features.open_clip_models import EMBEDDED, OpenedModel, check_model_name, open_model
+from evenly.features.torch_session import default_threads
+from evenly.features.unit_rows import Single
+from evenly.features.versions import major_minor
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ def load_encoder(
     check_model_name(model, pretrained)
     source = model
     if model == EMBEDDED:
-        from features.embedded_weights import embedded_folder
+        from evenly.features.embedded_weights import embedded_folder
 
         source = f"local-dir:{embedded_folder(cache, progress=progress)}"
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from features.errors import UnknownModelError, WeightsUnavailableError
+from evenly.features.errors import UnknownModelError, WeightsUnavailableError
 
 if TYPE_CHECKING:
     import torch

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from features.class_weights import class_weights
-from features.errors import RowsError
-from features.unit_rows import SCORE_DIGITS, Half, Single, checked_rows, cosine_scores
+from evenly.features.class_weights import class_weights
+from evenly.features.errors import RowsError
+from evenly.features.unit_rows import SCORE_DIGITS, Half, Single, checked_rows, cosine_scores
 
 _BLOCK_SCORES = 8_000_000  # scores held at once: 32 MB
 _TEXT_ROWS = 8192

@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 from PIL import ExifTags, Image
 
-from features.errors import UnreadableImageError
+from evenly.features.errors import UnreadableImageError
 
 # Formats whose decoders run in this process alone: no PostScript, no plug-in that starts a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "MPO", "PPM")

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from features.errors import UnreadableImageError, WeightsUnavailableError
-from features.rgb import open_rgb
-from features.versions import major_minor
+from evenly.features.errors import UnreadableImageError, WeightsUnavailableError
+from evenly.features.rgb import open_rgb
+from evenly.features.versions import major_minor
 
 _SIDE_PX = 320
 _FILE = "320n.onnx"

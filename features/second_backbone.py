@@ -15,14 +15,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
-from features.batched_rows import ImageTower, Progress
-from features.embedded_weights import load_in_order, packaged_file
-from features.encoder import check_counts, load_encoder
-from features.errors import UnknownModelError, WeightsUnavailableError
-from features.open_clip_models import EMBEDDED, check_model_name, in_one_line, near_names, quiet_hub, weights_sha256
-from features.torch_session import default_threads, torch_session
-from features.unit_rows import Single
-from features.versions import major_minor
+from evenly.features.batched_rows import ImageTower, Progress
+from evenly.features.embedded_weights import load_in_order, packaged_file
+from evenly.features.encoder import check_counts, load_encoder
+from evenly.features.errors import UnknownModelError, WeightsUnavailableError
+from evenly.features.open_clip_models import (
+    EMBEDDED,
+    check_model_name,
+    in_one_line,
+    near_names,
+    quiet_hub,
+    weights_sha256,
+)
+from evenly.features.torch_session import default_threads, torch_session
+from evenly.features.unit_rows import Single
+from evenly.features.versions import major_minor
 
 if TYPE_CHECKING:
     import torch

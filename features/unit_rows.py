@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from features.errors import RowsError
+from evenly.features.errors import RowsError
 
 Half = npt.NDArray[np.float16]
 Single = npt.NDArray[np.float32]

@@ -1,6 +1,6 @@
-"""The `evenly` command, also as `python -m flows`: watched before anything is imported that takes its time."""
+"""The `evenly` command, also as `python -m evenly.flows`: watched before anything is imported that takes its time."""
 
-from flows.interruption import run_watched
+from evenly.flows.process.interruption import run_watched
 
 
 def main() -> None:
@@ -9,7 +9,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    from flows.cli import run
+    from evenly.flows.cli import run
 
     return run()
 

@@ -2,8 +2,8 @@
 
 from prefect import flow
 
-from flows.opening import workspace_run
-from tasks.audit import verify_latest_builds
+from evenly.flows.runs import workspace_run
+from evenly.tasks.verify_and_report import verify_latest_builds
 
 
 class BuildsDoNotVerifyError(RuntimeError):

@@ -5,12 +5,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows.class_rules import payment_of
-from flows.opening import build_run, pool_of, workspace_run
-from flows.recipe import Source
-from flows.recipe_classes import LanguageModel
-from tasks.concept_audit import AUDIT_CONCEPTS, JUDGE_RELEVANCE
-from tasks.step import run_step
+from evenly.flows.recipe import Source
+from evenly.flows.recipe.class_rules import payment_of
+from evenly.flows.recipe.classes import LanguageModel
+from evenly.flows.runs import build_run, pool_of, workspace_run
+from evenly.tasks.classes.frequency import AUDIT_CONCEPTS, JUDGE_RELEVANCE
+from evenly.tasks.step import run_step
 
 
 @flow(name="audit-concepts", flow_run_name="audit concepts of {name}", persist_result=False)
@@ -23,7 +23,7 @@ def audit_concepts(
     root: str | None = None,
     quiet: bool = False,
 ) -> list[str]:
-    """Count the names of `rule` (as flows/concept_auditing.py makes it) in the rule's build, or in `pool`.
+    """Count the names of `rule` (as flows/cli/datasets/concept_audit.py makes it) in the rule's build, or in `pool`.
 
     With `judging`, a language model judges a sample of the captions. The keys of the step records, in order.
     """

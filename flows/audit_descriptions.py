@@ -4,9 +4,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows.opening import build_run
-from tasks.description_audit import AUDIT_DESCRIPTIONS
-from tasks.step import run_step
+from evenly.flows.runs import build_run
+from evenly.tasks.classes.audit import AUDIT_DESCRIPTIONS
+from evenly.tasks.step import run_step
 
 
 @flow(name="audit-descriptions", flow_run_name="audit descriptions on {build}", persist_result=False)
@@ -16,7 +16,7 @@ def audit_descriptions(
     root: str | None = None,
     quiet: bool = False,
 ) -> list[str]:
-    """Each of `rules` (as flows/auditing.py makes them: a class list, a version of its texts and a method) on a build.
+    """Each of `rules` on a build: a class list, a version of its texts and a method (cli/classes/description_audit.py).
 
     The keys of the step records, in order. The encoder and the seed are those of the build.
     """

@@ -4,9 +4,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows.opening import build_run
-from tasks.cluster import CLUSTER_PICTURES
-from tasks.step import run_step
+from evenly.flows.runs import build_run
+from evenly.tasks.classes.clusters import CLUSTER_PICTURES
+from evenly.tasks.step import run_step
 
 
 @flow(name="cluster-pictures", flow_run_name="cluster {build}", persist_result=False)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.cli_errors import UsageError
-from flows.opening import open_run
-from flows.rebuild_dataset import build_by
-from flows.recipe import EncoderName, Features, Recipe, Source
-from flows.recipe_curation import Curate, Deduplicate
-from storage.pool_rows import file_kind
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.rebuild_dataset import build_by
+from evenly.flows.recipe import EncoderName, Features, Recipe, Source
+from evenly.flows.recipe.curation import Curate, Deduplicate
+from evenly.flows.runs import open_run
+from evenly.storage.pools.rows import file_kind
 
 AS_IT_IS = Curate(deduplicate=Deduplicate(exact=False, perceptual=None, semantic=None), balance=None)
 

@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from flows.describing import Beside, describing
-from flows.recipe import Source
-from flows.recipe_classes import LanguageModel, Pairs
-from tasks.confusable import confusable_pairs
-from tasks.describe import DESCRIBE
-from tasks.name_counts import COUNT_NAMES
-from tasks.run import EncoderChoice
-from tasks.step import run_step
+from evenly.flows.recipe import Source
+from evenly.flows.recipe.classes import LanguageModel, Pairs
+from evenly.flows.recipe.describing import Beside, describing
+from evenly.tasks.classes.confusable import confusable_pairs
+from evenly.tasks.classes.describe import DESCRIBE
+from evenly.tasks.classes.names import COUNT_NAMES
+from evenly.tasks.run import EncoderChoice
+from evenly.tasks.step import run_step
 
 
 @flow(name="describe-classes", flow_run_name="describe {name}", persist_result=False)
@@ -37,7 +37,7 @@ def describe_classes(
     base_url: `embedded`, or an OpenAI-compatible endpoint, whose key comes from OPENAI_API_KEY. encoder, pretrained:
     the open_clip model that tells whether a synonym means its own class; that of the build, where one is named.
     budget_usd: what the list may cost in all its runs, at prices in US dollars for a million tokens. batch: send the
-    requests through the endpoint's Batch API. build, split, pairs, pool: see flows.describing.Beside.
+    requests through the endpoint's Batch API. build, split, pairs, pool: see evenly.flows.recipe.describing.Beside.
     """
     todo = describing(
         name=name,

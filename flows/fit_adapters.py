@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from flows.class_rules import evaluation_rules
-from flows.opening import run_in
-from flows.recipe import read_recipe
-from tasks.adapters import EVALUATE_ADAPTERS
-from tasks.step import run_step
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.class_rules import evaluation_rules
+from evenly.flows.runs import run_in
+from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
+from evenly.tasks.step import run_step
 
 
 @flow(name="fit-adapters", flow_run_name="fit {build}", persist_result=False)

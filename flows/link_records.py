@@ -4,9 +4,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows.opening import build_run
-from tasks.link import LINK_RECORDS
-from tasks.step import run_step
+from evenly.flows.runs import build_run
+from evenly.tasks.pools.link import LINK_RECORDS
+from evenly.tasks.step import run_step
 
 
 @flow(name="link-records", flow_run_name="link {build}", persist_result=False)

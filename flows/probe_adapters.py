@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from flows.class_rules import evaluation_rules
-from flows.opening import run_in
-from flows.recipe import read_recipe
-from storage.builds import Builds
-from tasks.adapters import EVALUATE_ADAPTERS
-from tasks.corrupted_pictures import ALL_CORRUPTIONS, CORRUPT_PICTURES
-from tasks.probes import DIVERSITY, MEASURE_DIVERSITY, PROBE_BINDING
-from tasks.step import run_step
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.class_rules import evaluation_rules
+from evenly.flows.runs import run_in
+from evenly.storage.builds import Builds
+from evenly.tasks.adapters.corrupted_pictures import ALL_CORRUPTIONS, CORRUPT_PICTURES
+from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
+from evenly.tasks.adapters.probes import DIVERSITY, MEASURE_DIVERSITY, PROBE_BINDING
+from evenly.tasks.step import run_step
 
 
 @flow(name="probe-adapters", flow_run_name="probe {build}", persist_result=False)

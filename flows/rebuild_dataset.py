@@ -2,18 +2,18 @@
 
 from prefect import flow
 
-from flows.describe_classes import describe_classes
-from flows.fit_adapters import fit_adapters
-from flows.opening import open_run
-from flows.recipe import Recipe, read_recipe
-from flows.recipe_files import read_listing
-from flows.recipe_steps import content_of, steps_of
-from storage.ledger import StepRecord
-from tasks.features import extract_features
-from tasks.given_split import describe_split
-from tasks.publish import publish_build
-from tasks.run import Run
-from tasks.step import check_ready, run_step
+from evenly.flows.describe_classes import describe_classes
+from evenly.flows.fit_adapters import fit_adapters
+from evenly.flows.recipe import Recipe, read_recipe
+from evenly.flows.recipe.files import read_listing
+from evenly.flows.recipe.steps import content_of, steps_of
+from evenly.flows.runs import open_run
+from evenly.storage.ledger import StepRecord
+from evenly.tasks.rebuild.features import extract_features
+from evenly.tasks.rebuild.publish import publish_build
+from evenly.tasks.run import Run
+from evenly.tasks.splits import describe_split
+from evenly.tasks.step import check_ready, run_step
 
 
 @flow(name="rebuild-dataset", flow_run_name="rebuild {recipe}", persist_result=False)

@@ -6,11 +6,11 @@ from typing import Any
 from prefect import flow
 from prefect.utilities.annotations import quote
 
-from flows.class_rules import DEFAULT_METHODS
-from flows.describe_classes import describe_classes
-from flows.opening import workspace_run
-from flows.recipe_classes import LanguageModel
-from tasks.watch import look_for_lists, note_described
+from evenly.flows.describe_classes import describe_classes
+from evenly.flows.recipe.class_rules import DEFAULT_METHODS
+from evenly.flows.recipe.classes import LanguageModel
+from evenly.flows.runs import workspace_run
+from evenly.tasks.classes.watch import look_for_lists, note_described
 
 
 @flow(name="watch-classes", flow_run_name="watch {folder}", persist_result=False)

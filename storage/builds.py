@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from storage.errors import NotFoundError
-from storage.records import create_record, read_record, replace_record
-from storage.workspace import Workspace
+from evenly.storage.errors import NotFoundError
+from evenly.storage.records import create_record, read_record, replace_record
+from evenly.storage.workspace import Workspace
 
 LATEST = "latest"
 _LEAST_STEP = timedelta(microseconds=1)

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.errors import NotFoundError
-from storage.lance_rows import MADE_AGAIN, commit_rows, has_rows, read_rows
-from storage.workspace import Workspace
+from evenly.storage.errors import NotFoundError
+from evenly.storage.tables.lance_rows import MADE_AGAIN, commit_rows, has_rows, read_rows
+from evenly.storage.workspace import Workspace
 
 
 class FeatureStore:

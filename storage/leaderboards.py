@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from storage.records import content_hash, create_record, read_record
+from evenly.storage.records import content_hash, create_record, read_record
 
 Booleans = npt.NDArray[np.bool_]
 

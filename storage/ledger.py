@@ -17,13 +17,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.code_version import code_version
-from storage.errors import ConservationError
-from storage.recent_tables import RecentTables
-from storage.records import content_hash, create_record, read_record, replace_record
-from storage.table_hash import table_hash
-from storage.tables import read_schema, read_table, write_table
-from storage.workspace import Workspace
+from evenly.storage.code_version import code_version
+from evenly.storage.errors import ConservationError
+from evenly.storage.records import content_hash, create_record, read_record, replace_record
+from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
+from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.recent import RecentTables
+from evenly.storage.workspace import Workspace
 
 FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
 VERDICTS = ("kept", "dropped", "failed", "merged")

@@ -4,8 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-from storage.errors import NotFoundError
-from storage.workspace import Workspace
+from evenly.storage.errors import NotFoundError
+from evenly.storage.workspace import Workspace
 
 
 def adopt_observations(workspace: Workspace, other: Workspace) -> int:

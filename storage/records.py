@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 from xxhash import xxh3_128_hexdigest
 
-from storage.errors import DamagedError, NotFoundError
-from storage.temporary_files import temporary_file
+from evenly.storage.errors import DamagedError, NotFoundError
+from evenly.storage.temporary_files import temporary_file
 
 CHECKSUM = "checksum"
 """The key of a record's own checksum: XXH3-128 in hex of the canonical JSON of all other keys."""

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.errors import NotFoundError
-from storage.lance_rows import check_rows, commit_rows, read_rows
-from storage.ledger import Ledger, StepRecord
-from storage.workspace import Workspace
+from evenly.storage.errors import NotFoundError
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.tables.lance_rows import check_rows, commit_rows, read_rows
+from evenly.storage.workspace import Workspace
 
 
 class Samples:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import InputError
+from evenly.storage.errors import InputError
 
 ROOT_VARIABLE = "EVENLY_ROOT"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # as a Path shows it too, which makes one slash of two

@@ -10,14 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from curation.fingerprints import FINGERPRINT_VERSION, fingerprint, fingerprint_table, measure_fingerprint
-from features.errors import UnreadableImageError
-from features.rgb import open_rgb
-from storage.decoders import TROUBLES, DecoderPool, DecodeTroubleError
-from storage.decoders.structure import excess
-from storage.web import Measure, PictureChecks, read_images, read_measured, without_bytes
-from storage.web.decoding import CheckedPicture, sniff_format
-from tasks.run import Run
+from evenly.curation.duplicates.fingerprints import (
+    FINGERPRINT_VERSION,
+    fingerprint,
+    fingerprint_table,
+    measure_fingerprint,
+)
+from evenly.features.errors import UnreadableImageError
+from evenly.features.rgb import open_rgb
+from evenly.storage.decoders import TROUBLES, DecoderPool, DecodeTroubleError
+from evenly.storage.decoders.structure import excess
+from evenly.storage.web import Measure, PictureChecks, read_images, read_measured, without_bytes
+from evenly.storage.web.decoding import CheckedPicture, sniff_format
+from evenly.tasks.run import Run
 
 FINGERPRINT = Measure(fingerprint, FINGERPRINT_VERSION)
 BATCH = 256

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from features import Encoder, load_encoder, to_unit_rows
-from features.second_backbone import SecondBackbone, load_second
-from storage.errors import NotFoundError
-from storage.feature_store import FeatureStore
-from storage.web import read_images
-from tasks.run import EncoderChoice, Run, SecondChoice
+from evenly.features import Encoder, load_encoder, to_unit_rows
+from evenly.features.second_backbone import SecondBackbone, load_second
+from evenly.storage.errors import NotFoundError
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.web import read_images
+from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
 

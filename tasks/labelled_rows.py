@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adapters import adapter_class
-from adapters.errors import InvalidFeaturesError
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.cooked import Cooked
-from adapters.splits import settle_parts, split_by_group, twins
-from storage.feature_store import FeatureStore
-from storage.samples import Samples
-from storage.split_files import read_split
-from tasks.class_texts import FREQUENT_NAMES, class_texts, filled_templates, frequent_names, prototypes, single
-from tasks.encoders import encoder_identity, second_rows, text_rows
-from tasks.run import Run
+from evenly.adapters import adapter_class
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.methods.cooked import Cooked
+from evenly.adapters.splits import settle_parts, split_by_group, twins
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files.splits import read_split
+from evenly.storage.samples import Samples
+from evenly.tasks.classes.texts import FREQUENT_NAMES, class_texts, filled_templates, frequent_names, prototypes, single
+from evenly.tasks.encoders import encoder_identity, second_rows, text_rows
+from evenly.tasks.run import Run
 
 Strings = npt.NDArray[np.str_]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from demo import loopback_web, make_demo
-from tasks.run import Run
+from evenly.demo import loopback_web, make_demo
+from evenly.tasks.run import Run
 
 
 @contextmanager

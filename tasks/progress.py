@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from audit.visible import visible
+from evenly.audit.safe_text import visible
 
 
 @dataclass(frozen=True)

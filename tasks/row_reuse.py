@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
+from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from storage.errors import InputError
-from storage.ledger import Ledger
-from storage.pools import LabelFile, PoolSource
-from storage.recent_tables import RecentTables
-from storage.workspace import Workspace
-from tasks.progress import Progress
+from evenly.storage.errors import InputError
+from evenly.storage.ledger import Ledger
+from evenly.storage.pools.source import LabelFile, PoolSource
+from evenly.storage.tables.recent import RecentTables
+from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
 
 CACHE_VARIABLE = "EVENLY_CACHE"
 CONNECT_VARIABLE = "EVENLY_CONNECT"

@@ -10,9 +10,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from storage.ledger import StepOutput, StepRecord, StepSpec
-from tasks.row_reuse import Reusable, find_reusable, joined
-from tasks.run import Run
+from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
+from evenly.tasks.row_reuse import Reusable, find_reusable, joined
+from evenly.tasks.run import Run
 
 
 class NothingLeftError(RuntimeError):

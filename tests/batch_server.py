@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from descriptions.endpoint import Endpoint
+from evenly.descriptions.chat.endpoint import Endpoint
 
 Call = Literal["upload", "create", "retrieve", "list", "cancel", "content"]
 PHRASES = ["has a long striped tail", "has four short legs", "has thick orange fur", "has round green eyes"]

@@ -9,14 +9,14 @@ import asyncio
 import sys
 import threading
 
-from descriptions.budget import Budget
-from descriptions.chat_request import ChatRequest, Message, Sampling
-from descriptions.client import ChatClient
-from descriptions.endpoint import Endpoint, Prices
-from descriptions.replies import list_schema
-from storage.requests import Requests
-from storage.spending import SpendingJournal
-from storage.workspace import Workspace
+from evenly.descriptions.chat.budget import Budget
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.endpoint import Endpoint, Prices
+from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.texts.replies import list_schema
+from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.spending import SpendingJournal
+from evenly.storage.workspace import Workspace
 
 PRICES = Prices(prompt_usd=1.0, completion_usd=4.0)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from descriptions.endpoint import Endpoint
+from evenly.descriptions.chat.endpoint import Endpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from hypothesis import settings
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
-from storage.workspace import Workspace
+from evenly.storage.workspace import Workspace
 
 # `make test` must not depend on luck or on the clock; `make fuzz` tries its luck and keeps what it finds.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -32,7 +32,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     Not by Prefect's own test harness: that puts the installed packages before the standard library, and img2dataset
     brings a backport of `dataclasses` that breaks a server which finds it there.
     """
-    from flows.prefect_api import prefect_api
+    from evenly.flows.process.prefect_api import prefect_api
 
     database = tmp_path_factory.mktemp("prefect") / "prefect.db"
     with ExitStack() as stack:

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chat_server import Answer, TinyServer
-
-from descriptions.endpoint import Prices
+from evenly.descriptions.chat.endpoint import Prices
+from tests.chat_server import Answer, TinyServer
 
 PRICES = Prices(prompt_usd=1.0, completion_usd=4.0)
 REPLY_TOKENS = 20

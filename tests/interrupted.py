@@ -48,7 +48,7 @@ def signalled(
     mark = uuid.uuid4().hex
     with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows", *arguments],
+            [sys.executable, "-m", "evenly.flows", *arguments],
             env=os.environ | environment | {MARK: mark},
             cwd=ROOT,
             stdout=out,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from features import to_unit_rows
-from storage.builds import Builds
-from storage.feature_store import FeatureStore
-from storage.samples import Samples
-from storage.workspace import Workspace
+from evenly.features import to_unit_rows
+from evenly.storage.builds import Builds
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.samples import Samples
+from evenly.storage.workspace import Workspace
 
 DIMENSION = 16
 

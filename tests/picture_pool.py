@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curation.decisions import Decisions
-from curation.fingerprints import measure_fingerprints
-from features import to_unit_rows
-from features.rgb import open_rgb
-from storage.feature_store import FeatureStore
-from storage.ledger import StepOutput, StepRecord
-from storage.records import content_hash
-from tasks.run import Run
-from tasks.step import Step
+from evenly.curation.decisions import Decisions
+from evenly.curation.duplicates.fingerprints import measure_fingerprints
+from evenly.features import to_unit_rows
+from evenly.features.rgb import open_rgb
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.records import content_hash
+from evenly.tasks.run import Run
+from evenly.tasks.step import Step
 
 
 class ColourEncoder:

@@ -2,14 +2,11 @@
 
 import ast
 import importlib
-import importlib.util
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -29,8 +26,8 @@ HEAVY = {"torch", "open_clip", "ray", "xllamacpp", "transformers", "timm", "img2
 HEAVY |= {"lingua", "lance", "mlcroissant", "numba", "onnx", "onnxruntime"}
 DISK = {"os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "fsspec"}
 WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
-# Features read model weights; these modules of descriptions speak to the chat endpoint. Other domain code is shut in.
-CHAT = {"client", "retries", "endpoint", "embedded_llm", "batch_endpoint", "chat_endpoint"}
+# Features read model weights; these folders of descriptions speak to chat endpoints. Other domain code is shut in.
+CHAT = {"descriptions/chat", "descriptions/batch"}
 PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "OOD_SCORES", "CORRUPTIONS", "EXPORTS")
 PLUGINS += ("TEXT_EXPORTS", "READERS", "HELD_READERS")
 MEASURES = ("adapters/evaluation", "adapters/ood")  # no dicts: each module is a measure or what measures are made with
@@ -52,16 +49,21 @@ def package_of(path: Path) -> str:
 
 
 def imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:
-    """(top-level name, line) of each module that `nodes` import; "." for a relative import."""
+    """(room of evenly, or top-level name, line) of each module that `nodes` import; "." for a relative import."""
     for node in nodes:
         if isinstance(node, ast.Import):
-            yield from ((alias.name.split(".")[0], node.lineno) for alias in node.names)
+            yield from ((room_of(alias.name), node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield ("." if node.level else str(node.module).split(".")[0]), node.lineno
+            yield ("." if node.level else room_of(str(node.module))), node.lineno
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             name = node.args[0] if node.args else None
             if isinstance(name, ast.Constant):
-                yield str(name.value).split(".")[0], node.lineno
+                yield room_of(str(name.value)), node.lineno
+
+
+def room_of(module: str) -> str:
+    """`curation` of `evenly.curation.draws`, `numpy` of `numpy.linalg`."""
+    return module.removeprefix("evenly.").split(".")[0]
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
@@ -112,7 +114,7 @@ def test_domain_code_touches_neither_disk_nor_web():
     wrong = []
     for path in SOURCES:
         package = package_of(path)
-        if package not in DOMAINS or (package == "descriptions" and path.stem in CHAT):
+        if package not in DOMAINS or path.parent.relative_to(ROOT).as_posix() in CHAT:
             continue
         refused = WEB if package == "features" else WEB | DISK
         nodes = list(ast.walk(parse(path)))
@@ -176,12 +178,18 @@ def test_processes_are_started_where_it_is_seen_to_that_they_end_with_the_comman
         and name[0] in {"ProcessPoolExecutor", "get_context", "multiprocessing", "subprocess", "os"}
     }
     git = "storage/code_version.py"
-    assert found == {"storage/worker_pool.py", "storage/decoders/pool.py", "demo/processes.py", "flows/tether.py", git}
+    assert found == {
+        "storage/worker_pool.py",
+        "storage/decoders/pool.py",
+        "demo/processes.py",
+        "flows/process/tether.py",
+        git,
+    }
 
 
 @every_deployment
 def test_a_deployment_has_a_module_entrypoint(deployment):
-    assert re.fullmatch(r"flows\.([a-z]+_[a-z]+)\.\1", deployment["entrypoint"])
+    assert re.fullmatch(r"evenly\.flows\.([a-z]+_[a-z]+)\.\1", deployment["entrypoint"])
 
 
 @every_deployment
@@ -195,23 +203,29 @@ def test_a_deployment_loads_and_its_flow_takes_its_parameters(deployment):
     assert set(parameters.required or ()) <= given
 
 
-def test_every_package_is_listed_and_every_listed_package_exists():
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
-    folders = {path.parent for path in SOURCES}
-    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(listed)
-    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+def test_every_folder_of_modules_is_a_package():
+    assert not [path.parent for path in SOURCES if not (path.parent / "__init__.py").is_file()]
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_a_top_level_package_resolves_to_this_repository(package):
-    spec = importlib.util.find_spec(package)
-    assert spec is not None
-    assert spec.origin == str(ROOT / package / "__init__.py")
-    assert set(packages_distributions().get(package, ())) <= {"evenly"}
+def test_a_room_is_one_package_below_evenly(package):
+    link = ROOT / "src" / "evenly" / package
+    assert link.is_symlink()
+    assert link.readlink().as_posix() == f"../../{package}"
+    code = f"import evenly.{package}, os; print(os.path.realpath(evenly.{package}.__file__))"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(ROOT / package / "__init__.py")
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_room_refuses_to_be_imported_under_another_name(package):
+    """From the repository's root `flows` and `evenly.flows` would be two modules, each with classes of its own."""
+    with pytest.raises(ImportError, match=f"this package is `evenly.{package}`"):
+        importlib.import_module(package)
 
 
 def test_the_command_line_and_the_flows_load_no_heavy_library():
-    modules = ["flows.cli", *(deployment["entrypoint"].rpartition(".")[0] for deployment in DEPLOYMENTS)]
+    modules = ["evenly.flows.cli", *(deployment["entrypoint"].rpartition(".")[0] for deployment in DEPLOYMENTS)]
     script = f"import sys, {', '.join(modules)}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -224,7 +238,7 @@ def plugin_module(plugins: str) -> str:
         for node in parse(path).body:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
             if any(isinstance(target, ast.Name) and target.id == plugins for target in targets):
-                return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+                return ".".join(("evenly", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     return pytest.fail(f"no module writes {plugins}")
 
 
@@ -251,7 +265,7 @@ def test_a_plugin_has_a_row_in_the_docs(plugins):
 @every_plugin_dict
 def test_a_plugin_has_a_test_file(plugins):
     """Named for it or for the file it is written in; or one for the whole dict (test_exports.py) that names it."""
-    folder = ROOT.joinpath("tests", *plugin_module(plugins).split("."))
+    folder = ROOT.joinpath("tests", *plugin_module(plugins).split(".")[1:])
     shared = [folder.parent / f"test_{folder.name}.py", folder / f"test_{plugins.lower()}.py"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in shared if path.is_file())
     found = getattr(importlib.import_module(plugin_module(plugins)), plugins)
@@ -259,7 +273,7 @@ def test_a_plugin_has_a_test_file(plugins):
         name: {name, str(getattr(plugin, "__module__", name)).rpartition(".")[2]} for name, plugin in found.items()
     }
     folders = {
-        name: {folder, ROOT.joinpath("tests", *str(getattr(plugin, "__module__", "")).split(".")[:-1])}
+        name: {folder, ROOT.joinpath("tests", *str(getattr(plugin, "__module__", "")).split(".")[1:-1])}
         for name, plugin in found.items()
     }
     alone = [
@@ -273,7 +287,7 @@ def test_a_plugin_has_a_test_file(plugins):
 @pytest.mark.parametrize("folder", MEASURES)
 def test_a_module_of_measures_is_in_the_method_table(folder):
     table = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    modules = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / folder).glob("[!_]*.py"))]
+    modules = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / folder).rglob("[!_]*.py"))]
     assert modules
     assert not [module for module in modules if module not in table]
 

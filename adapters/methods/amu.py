@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from adapters.class_statistics import check_choice, class_means
-from adapters.contract import Adapter, Grid, affine, check_positive
-from adapters.errors import InvalidFeaturesError, ParameterError
-from adapters.evaluation.measures import softmax
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.zero_shot import cosine_logits
-from adapters.training import Schedule, epoch_batches, minimise, row_keys
+from evenly.adapters.contract import Adapter, Grid, affine, check_positive
+from evenly.adapters.errors import InvalidFeaturesError, ParameterError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.class_statistics import check_choice, class_means
+from evenly.adapters.methods.zero_shot import cosine_logits
+from evenly.adapters.training import Schedule, epoch_batches, minimise, row_keys
 
 if TYPE_CHECKING:
     from torch import Tensor

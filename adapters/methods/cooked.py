@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from adapters.contract import Adapter, Grid, affine, check_positive
-from adapters.errors import MissingFeaturesError
-from adapters.evaluation.measures import softmax
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.amu import second_rows
-from adapters.methods.gda import GDA
-from adapters.methods.linear import logistic_regression
-from adapters.methods.zero_shot import cosine_logits
+from evenly.adapters.contract import Adapter, Grid, affine, check_positive
+from evenly.adapters.errors import MissingFeaturesError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.methods.amu import second_rows
+from evenly.adapters.methods.gda import GDA
+from evenly.adapters.methods.linear import logistic_regression
+from evenly.adapters.methods.zero_shot import cosine_logits
 
 ON_SECOND = "probe on the second backbone"
 ON_IMAGES = "GDA on the image features"

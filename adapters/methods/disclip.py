@@ -6,13 +6,13 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from adapters.class_texts import listed
-from adapters.contract import CHUNK_ROWS, Adapter, Grid, check_positive
-from adapters.errors import ParameterError
-from adapters.features_record import Features, Floats, Integers
-from adapters.local_texts import WEIGHTS, LocalScores, local_scores, reference_similarities
-from adapters.methods.fudd import GAP, merged_top
-from adapters.methods.zero_shot import cosine_logits
+from evenly.adapters.contract import CHUNK_ROWS, Adapter, Grid, check_positive
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.class_texts import listed
+from evenly.adapters.forms.local_texts import WEIGHTS, LocalScores, local_scores, reference_similarities
+from evenly.adapters.methods.fudd import GAP, merged_top
+from evenly.adapters.methods.zero_shot import cosine_logits
 
 NO_TEXT = -1
 """Stands in `own_` where a class has fewer own texts."""

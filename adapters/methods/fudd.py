@@ -6,12 +6,12 @@ from typing import ClassVar, Literal, Self, cast
 import numpy as np
 import numpy.typing as npt
 
-from adapters.class_statistics import check_choice
-from adapters.class_texts import directions
-from adapters.contract import CHUNK_ROWS, Adapter, check_positive
-from adapters.errors import InvalidFeaturesError
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.zero_shot import cosine_logits
+from evenly.adapters.contract import CHUNK_ROWS, Adapter, check_positive
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.class_statistics import check_choice
+from evenly.adapters.forms.class_texts import directions
+from evenly.adapters.methods.zero_shot import cosine_logits
 
 Aggregate = Literal["mean_embedding", "mean_similarity"]
 BATCH_VALUES = 2**20

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from adapters.affine_residual import AffineResidual
-from adapters.class_statistics import (
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.affine_residual import AffineResidual
+from evenly.adapters.forms.class_statistics import (
     ClassStatistics,
     PrecisionScale,
     Prior,
@@ -11,7 +12,6 @@ from adapters.class_statistics import (
     check_choice,
     closed_form,
 )
-from adapters.features_record import Features, Floats, Integers
 
 
 @dataclass(kw_only=True, eq=False)

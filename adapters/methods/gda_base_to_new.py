@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapters.affine_residual import AffineResidual
-from adapters.class_statistics import NO_SCATTER, all_views, class_means
-from adapters.contract import check_positive
-from adapters.errors import ParameterError
-from adapters.features_record import Features, Floats, Integers
+from evenly.adapters.contract import check_positive
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.affine_residual import AffineResidual
+from evenly.adapters.forms.class_statistics import NO_SCATTER, all_views, class_means
 
 PUBLISHED_NEIGHBOURS = 64
 """Rows per new class in the paper: ten views per image, so about 6.4 images."""

@@ -6,13 +6,13 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from adapters.affine_residual import AffineResidual
-from adapters.class_statistics import NO_SCATTER, Prior, check_choice, linear_form
-from adapters.contract import check_positive
-from adapters.errors import ParameterError
-from adapters.evaluation.measures import softmax
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.zero_shot import cosine_logits
+from evenly.adapters.contract import check_positive
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.affine_residual import AffineResidual
+from evenly.adapters.forms.class_statistics import NO_SCATTER, Prior, check_choice, linear_form
+from evenly.adapters.methods.zero_shot import cosine_logits
 
 POOL_ROWS = 4096
 """Rows of responsibilities made at a time: 33 MB of float64 per 1000 classes."""

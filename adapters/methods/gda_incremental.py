@@ -5,10 +5,10 @@ from typing import Self
 
 import numpy as np
 
-from adapters.class_statistics import ClassStatistics, all_views
-from adapters.errors import InvalidFeaturesError
-from adapters.features_record import Features, Floats, Integers, checked_labels
-from adapters.methods.gda import GDA
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.features import Features, Floats, Integers, checked_labels
+from evenly.adapters.forms.class_statistics import ClassStatistics, all_views
+from evenly.adapters.methods.gda import GDA
 
 
 @dataclass(kw_only=True, eq=False)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from adapters.contract import check_positive
-from adapters.pseudolabels import PseudoLabelled, growing_sizes
+from evenly.adapters.contract import check_positive
+from evenly.adapters.forms.pseudolabels import PseudoLabelled, growing_sizes
 
 
 @dataclass(kw_only=True, eq=False)

@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from adapters.contract import Adapter, Grid, affine, check_positive
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.zero_shot import scaled
+from evenly.adapters.contract import Adapter, Grid, affine, check_positive
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.methods.zero_shot import scaled
 
 ABSENT_LOGIT = -1e4
 """Logit of a class without support: with any finite penalty the largest other logit is at least 0, so its

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from adapters.class_texts import directions, listed, text_sums
-from adapters.contract import CHUNK_ROWS, Adapter, check_positive
-from adapters.errors import InvalidFeaturesError
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.zero_shot import cosine_logits
-from adapters.pseudolabels import log_probabilities
-from adapters.training import Schedule, epoch_batches, minimise, row_keys, seeded_normal
+from evenly.adapters.contract import CHUNK_ROWS, Adapter, check_positive
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.class_texts import directions, listed, text_sums
+from evenly.adapters.forms.pseudolabels import log_probabilities
+from evenly.adapters.methods.zero_shot import cosine_logits
+from evenly.adapters.training import Schedule, epoch_batches, minimise, row_keys, seeded_normal
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,9 +5,9 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from adapters.contract import CHUNK_ROWS, Adapter, check_positive
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.zero_shot import cosine_logits, scaled
+from evenly.adapters.contract import CHUNK_ROWS, Adapter, check_positive
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.methods.zero_shot import cosine_logits, scaled
 
 BLOCK_ROWS = 128
 """Rows whose scores are made at a time: with 1 MB of float64 per 1000 classes all but the product is nearly free."""

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adapters.contract import Adapter, Grid, affine, check_positive
-from adapters.errors import MissingFeaturesError
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.zero_shot import cosine_logits, scaled
-from adapters.training import Schedule, endless_batches, minimise, row_keys
+from evenly.adapters.contract import Adapter, Grid, affine, check_positive
+from evenly.adapters.errors import MissingFeaturesError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.methods.zero_shot import cosine_logits, scaled
+from evenly.adapters.training import Schedule, endless_batches, minimise, row_keys
 
 if TYPE_CHECKING:
     from torch import Tensor

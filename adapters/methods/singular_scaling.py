@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from adapters.class_statistics import check_choice
-from adapters.contract import Adapter, Grid, affine, check_positive
-from adapters.errors import ParameterError
-from adapters.features_record import Features, Floats, Integers
-from adapters.methods.zero_shot import cosine_logits, scaled
-from adapters.training import Schedule, endless_batches, minimise, row_keys
+from evenly.adapters.contract import Adapter, Grid, affine, check_positive
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.class_statistics import check_choice
+from evenly.adapters.methods.zero_shot import cosine_logits, scaled
+from evenly.adapters.training import Schedule, endless_batches, minimise, row_keys
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from adapters.cache_adapter import CacheAdapter
-from adapters.contract import Grid
-from adapters.features_record import Features, Integers
-from adapters.key_cache import class_order, mean_rows
+from evenly.adapters.contract import Grid
+from evenly.adapters.features import Features, Integers
+from evenly.adapters.forms.cache_adapter import CacheAdapter
+from evenly.adapters.forms.key_cache import class_order, mean_rows
 
 PUBLISHED_MAXIMA: dict[str, tuple[float, float]] = {
     "caltech101": (12, 5),

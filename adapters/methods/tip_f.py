@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from adapters.cache_adapter import CacheAdapter
-from adapters.contract import Grid, check_positive
-from adapters.features_record import Features, Floats, Integers
-from adapters.key_cache import class_order, mean_rows
-from adapters.methods.tip import published_grid
-from adapters.methods.zero_shot import scaled
-from adapters.training import Schedule, epoch_batches, minimise, row_keys
+from evenly.adapters.contract import Grid, check_positive
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.cache_adapter import CacheAdapter
+from evenly.adapters.forms.key_cache import class_order, mean_rows
+from evenly.adapters.methods.tip import published_grid
+from evenly.adapters.methods.zero_shot import scaled
+from evenly.adapters.training import Schedule, epoch_batches, minimise, row_keys
 
 if TYPE_CHECKING:
     from torch import Tensor

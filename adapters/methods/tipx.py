@@ -5,12 +5,12 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from adapters.contract import Grid, check_positive
-from adapters.divergence import DivergenceCache
-from adapters.errors import MissingFeaturesError, ParameterError
-from adapters.features_record import Features, Floats, Integers
-from adapters.key_cache import class_order, mean_rows
-from adapters.support import retrieved_support
+from evenly.adapters.contract import Grid, check_positive
+from evenly.adapters.errors import MissingFeaturesError, ParameterError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.divergence import DivergenceCache
+from evenly.adapters.forms.key_cache import class_order, mean_rows
+from evenly.adapters.forms.support import retrieved_support
 
 SupportKind = Literal["labelled", "retrieved"]
 

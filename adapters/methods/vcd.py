@@ -6,11 +6,11 @@ from typing import ClassVar, Literal, cast
 import numpy as np
 import pandas as pd
 
-from adapters.class_statistics import check_choice
-from adapters.class_texts import CANCELLED, directions, listed, text_sums
-from adapters.contract import Adapter, affine
-from adapters.features_record import Features, Floats, Integers, checked_labels
-from adapters.methods.zero_shot import scaled
+from evenly.adapters.contract import Adapter, affine
+from evenly.adapters.features import Features, Floats, Integers, checked_labels
+from evenly.adapters.forms.class_statistics import check_choice
+from evenly.adapters.forms.class_texts import CANCELLED, directions, listed, text_sums
+from evenly.adapters.methods.zero_shot import scaled
 
 Aggregate = Literal["mean_similarity", "mean_embedding", "max"]
 ROWS_AT_A_TIME = 1024

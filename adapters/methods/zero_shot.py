@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from adapters.contract import Adapter, affine
-from adapters.features_record import Features, Floats, Integers
+from evenly.adapters.contract import Adapter, affine
+from evenly.adapters.features import Features, Floats, Integers
 
 
 @dataclass(kw_only=True, eq=False)

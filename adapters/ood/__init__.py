@@ -6,13 +6,13 @@ A score is one function, one line in OOD_SCORES and one row of docs/methods.md.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adapters.features_record import Floats
-from adapters.ood.clipn import atd_of_rows, clipn_label, ctw_of_rows
-from adapters.ood.cooked import cooked_entropy, cooked_msp
-from adapters.ood.inputs import OODInputs, OODScore
-from adapters.ood.near_miss import near_miss, near_miss_max
-from adapters.ood.scores import energy, entropy, max_logit, msp
-from adapters.ood.table import ood_table
+from evenly.adapters.features import Floats
+from evenly.adapters.ood.clipn import atd_of_rows, clipn_label, ctw_of_rows
+from evenly.adapters.ood.cooked import cooked_entropy, cooked_msp
+from evenly.adapters.ood.inputs import OODInputs, OODScore
+from evenly.adapters.ood.near_miss import near_miss, near_miss_max
+from evenly.adapters.ood.scores import energy, entropy, max_logit, msp
+from evenly.adapters.ood.table import ood_table
 
 _YES_NO = ("image", "prototypes", "negation_prototypes")
 _REJECTION = ("image", "prototypes", "rejection_prototypes")

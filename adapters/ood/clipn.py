@@ -10,11 +10,11 @@ baseline, and are labelled so: `clipn_label`.
 import numpy as np
 import numpy.typing as npt
 
-from adapters.errors import InvalidFeaturesError
-from adapters.evaluation.measures import softmax
-from adapters.features_record import Floats
-from adapters.methods.zero_shot import cosine_logits
-from adapters.ood.scores import checked_logits
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import Floats
+from evenly.adapters.methods.zero_shot import cosine_logits
+from evenly.adapters.ood.scores import checked_logits
 
 PLAIN_CLIP = "plain-CLIP negations (not the trained CLIPN no-encoder)"
 TRAINED = "trained CLIPN no-encoder"

@@ -6,9 +6,9 @@ no temperature, and no scale of 100 on top.
 
 import numpy as np
 
-from adapters.errors import InvalidFeaturesError
-from adapters.features_record import Floats
-from adapters.ood.scores import checked_logits, energy, entropy, msp
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.features import Floats
+from evenly.adapters.ood.scores import checked_logits, energy, entropy, msp
 
 _TOLERANCE = 1e-3  # float32 log p of many classes add up to 1 within this
 

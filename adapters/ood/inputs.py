@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from adapters.features_record import Features, Floats
+from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
+from evenly.adapters.features import Features, Floats
 
 FIELDS = ("logits", "cooked_logits", "image", "prototypes", "negation_prototypes", "rejection_prototypes")
 _PER_ROW = ("logits", "cooked_logits", "image")

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adapters.errors import InvalidFeaturesError
-from adapters.evaluation.bootstrap import REPLICATES, Interval, group_draws, group_numbers, percentile_interval
-from adapters.features_record import Floats
-from adapters.splits import unit_hash
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.evaluation.measures.bootstrap import (
+    REPLICATES,
+    Interval,
+    group_draws,
+    group_numbers,
+    percentile_interval,
+)
+from evenly.adapters.features import Floats
+from evenly.adapters.splits import unit_hash
 
 Groups = Sequence[Any] | npt.NDArray[Any] | None
 

@@ -6,9 +6,9 @@ its trained prompts. Higher is more in-distribution.
 
 import numpy as np
 
-from adapters.features_record import Floats
-from adapters.methods.zero_shot import cosine_logits
-from adapters.ood.scores import energy
+from evenly.adapters.features import Floats
+from evenly.adapters.methods.zero_shot import cosine_logits
+from evenly.adapters.ood.scores import energy
 
 
 def near_miss(image: Floats, prototypes: Floats, rejection_prototypes: Floats, *, logit_scale: float = 100.0) -> Floats:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from adapters.evaluation.bootstrap import REPLICATES
-from adapters.ood import OOD_SCORES
-from adapters.ood.inputs import OODInputs
-from adapters.ood.metrics import Groups
-from adapters.ood.table import ood_table
+from evenly.adapters.evaluation.measures.bootstrap import REPLICATES
+from evenly.adapters.ood import OOD_SCORES
+from evenly.adapters.ood.inputs import OODInputs
+from evenly.adapters.ood.metrics import Groups
+from evenly.adapters.ood.table import ood_table
 
 
 def ood_report(

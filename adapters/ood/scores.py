@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from adapters.errors import InvalidFeaturesError
-from adapters.features_record import Floats
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.features import Floats
 
 _CHUNK = 4_000_000  # values held in float64 at a time: 32 MB
 

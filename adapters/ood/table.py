@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adapters.errors import ParameterError
-from adapters.evaluation.bootstrap import REPLICATES, percentile_interval
-from adapters.features_record import Floats
-from adapters.ood.metrics import Groups, RankedScores, aupr
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.evaluation.measures.bootstrap import REPLICATES, percentile_interval
+from evenly.adapters.features import Floats
+from evenly.adapters.ood.metrics import Groups, RankedScores, aupr
 
 AVERAGE = "mean"
 

@@ -4,6 +4,6 @@
 `descriptions` read one section each from the ledger; `figures` draws, `thumbnails` makes small pictures.
 """
 
-from audit.report.page import render_report
+from evenly.audit.report.page import render_report
 
 __all__ = ["render_report"]

@@ -6,11 +6,11 @@ A part is None where the evaluation has no table for it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audit.report.adapter_tables import by_adapter, ensembles_of, notes_of, unseen_of
-from audit.report.class_plots import frequency_plot
-from audit.report.curve_plots import reliability_plot
-from audit.report.plain_rows import plain_rows
-from storage.ledger import Ledger, StepRecord
+from evenly.audit.report.adapter_tables import by_adapter, ensembles_of, notes_of, unseen_of
+from evenly.audit.report.plain_rows import plain_rows
+from evenly.audit.report.plots.classes import frequency_plot
+from evenly.audit.report.plots.curves import reliability_plot
+from evenly.storage.ledger import Ledger, StepRecord
 
 Row = Mapping[str, Any]
 

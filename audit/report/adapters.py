@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audit.report.adapter_details import label, read_details
-from audit.report.figures import interval_plot
-from audit.report.plain_rows import plain_rows
-from storage.ledger import Ledger, StepRecord
+from evenly.audit.report.adapter_details import label, read_details
+from evenly.audit.report.plain_rows import plain_rows
+from evenly.audit.report.plots.figures import interval_plot
+from evenly.storage.ledger import Ledger, StepRecord
 
 # The columns that have a place of their own in the section; all others follow in a table of further columns.
 MAIN: tuple[str, ...] = ("name", "texts", "accuracy", "low", "high", "difference", "difference_low", "difference_high")

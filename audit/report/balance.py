@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from audit.card import read_card
-from audit.published import PublishedBuild
-from audit.report.balance_plots import agreement_plot
-from audit.report.figures import rank_plot
-from curation.data_card import LARGEST
+from evenly.audit.card import read_card
+from evenly.audit.published import PublishedBuild
+from evenly.audit.report.plots.balance import agreement_plot
+from evenly.audit.report.plots.figures import rank_plot
+from evenly.curation.balance.data_card import LARGEST
 
 
 def read_balance(build: PublishedBuild) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from storage.ledger import Ledger, StepRecord
+from evenly.storage.ledger import Ledger, StepRecord
 
 CLASSES_SHOWN = 3
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from audit.published import PublishedBuild
-from storage.ledger import VERDICTS, StepRecord
+from evenly.audit.published import PublishedBuild
+from evenly.storage.ledger import VERDICTS, StepRecord
 
 # What each step asks, for readers who have not seen the recipe; an unknown step is shown by its name alone.
 QUESTIONS = {

@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.image_bytes import ReadBytes
-from audit.published import PublishedBuild, sql_equals, sql_in
-from audit.report.thumbnails import read_thumbnails
-from storage.ledger import StepRecord
+from evenly.audit.image_bytes import ReadBytes
+from evenly.audit.published import PublishedBuild, sql_equals, sql_in
+from evenly.audit.report.thumbnails import read_thumbnails
+from evenly.storage.ledger import StepRecord
 
 KEPT = 10
 REWRITTEN = 10

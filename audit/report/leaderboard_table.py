@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.visible import visible
+from evenly.audit.safe_text import visible
 
 
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], skipped: Sequence[Mapping[str, Any]] = ()) -> str:

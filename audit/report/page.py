@@ -8,19 +8,19 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit.image_bytes import ReadBytes
-from audit.published import PublishedBuild
-from audit.report.adapters import read_adapters
-from audit.report.balance import read_balance
-from audit.report.descriptions import read_descriptions
-from audit.report.funnel import largest_losses, read_funnel, read_key_figures
-from audit.report.gallery import read_gallery
-from audit.report.probes import read_probes
-from audit.report.scores import read_scores
-from audit.source_funnel import kept_by_source, read_source_funnel
-from audit.visible import visible
-from storage.ledger import StepRecord
-from storage.workspace import Workspace
+from evenly.audit.image_bytes import ReadBytes
+from evenly.audit.published import PublishedBuild
+from evenly.audit.report.adapters import read_adapters
+from evenly.audit.report.balance import read_balance
+from evenly.audit.report.descriptions import read_descriptions
+from evenly.audit.report.funnel import largest_losses, read_funnel, read_key_figures
+from evenly.audit.report.gallery import read_gallery
+from evenly.audit.report.probes import read_probes
+from evenly.audit.report.scores import read_scores
+from evenly.audit.safe_text import visible
+from evenly.audit.source_funnel import kept_by_source, read_source_funnel
+from evenly.storage.ledger import StepRecord
+from evenly.storage.workspace import Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
 NOTHING = "\N{EN DASH}"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audit.report.plain_rows import plain_rows
-from storage.ledger import Ledger, StepRecord
+from evenly.audit.report.plain_rows import plain_rows
+from evenly.storage.ledger import Ledger, StepRecord
 
 MEASURES = {
     "given_texts": "diversity given the captions",

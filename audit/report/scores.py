@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.published import PublishedBuild
-from audit.report.figures import score_histogram
+from evenly.audit.published import PublishedBuild
+from evenly.audit.report.plots.figures import score_histogram
 
 
 def read_scores(build: PublishedBuild) -> list[dict[str, Any]]:

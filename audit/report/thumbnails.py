@@ -9,9 +9,9 @@ from zlib import error as zlib_error
 
 from PIL import Image
 
-from audit.image_bytes import ReadBytes, each_image
-from storage.decoders.structure import excess
-from storage.web.decoding import sniff_format
+from evenly.audit.image_bytes import ReadBytes, each_image
+from evenly.storage.decoders.structure import excess
+from evenly.storage.web.decoding import sniff_format
 
 SIDE = 192
 MAX_PIXELS = 40_000_000

@@ -13,21 +13,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.decisions import Decisions
-from curation.filters.caption_blocklist import CaptionBlocklist, judge_blocklist, measure_blocklist
-from curation.filters.caption_boilerplate import CaptionBoilerplate, judge_boilerplate, measure_boilerplate
-from curation.filters.caption_characters import CaptionCharacters, judge_characters, measure_characters
-from curation.filters.caption_entities import CaptionEntities, judge_entities, measure_entities
-from curation.filters.caption_language import (
+from evenly.curation.decisions import Decisions
+from evenly.curation.filters.caption_blocklist import CaptionBlocklist, judge_blocklist, measure_blocklist
+from evenly.curation.filters.caption_boilerplate import CaptionBoilerplate, judge_boilerplate, measure_boilerplate
+from evenly.curation.filters.caption_characters import CaptionCharacters, judge_characters, measure_characters
+from evenly.curation.filters.caption_entities import CaptionEntities, judge_entities, measure_entities
+from evenly.curation.filters.caption_language import (
     CaptionLanguage,
     judge_language,
     measure_language,
     measure_languages,
 )
-from curation.filters.caption_length import CaptionLength, judge_caption_length, measure_caption_length
-from curation.filters.caption_repeats import CaptionRepeats, judge_repeats, measure_repeats
-from curation.filters.image_aspect import ImageAspect, judge_aspect, measure_aspect
-from curation.filters.image_size import ImageSize, judge_image_size, measure_image_size
+from evenly.curation.filters.caption_length import CaptionLength, judge_caption_length, measure_caption_length
+from evenly.curation.filters.caption_repeats import CaptionRepeats, judge_repeats, measure_repeats
+from evenly.curation.filters.image_aspect import ImageAspect, judge_aspect, measure_aspect
+from evenly.curation.filters.image_size import ImageSize, judge_image_size, measure_image_size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.columns import column
-from curation.decisions import Decisions
-from curation.errors import RuleError
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
 
 _WORD = re.compile(r"\w+")
 SHOWN = 12  # hexadecimal digits of a list's hash in a reason

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.columns import column
-from curation.decisions import Decisions
-from curation.errors import RuleError
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
 
 _PICTURE = "(image|picture|photo|photograph|thumbnail)"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.columns import column
-from curation.decisions import Decisions
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
 
 PARTS = ("noun", "verb", "adj", "adv")
 # Endings and what takes their place, as morphy(7WN) lists them; adverbs have none.

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.columns import column
-from curation.decisions import Decisions
-from curation.errors import RuleError
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier

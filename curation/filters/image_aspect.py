@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.columns import column
-from curation.decisions import Decisions
-from curation.errors import RuleError
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,19 +5,19 @@
 
 from collections.abc import Callable, Sequence
 
-from descriptions.errors import UnknownMethodError
-from descriptions.method import DescriptionMethod
-from descriptions.methods.analogies import Analogies
-from descriptions.methods.attributes import Attributes
-from descriptions.methods.contexts import Contexts
-from descriptions.methods.description import Description
-from descriptions.methods.differential import Differential
-from descriptions.methods.llm_synonyms import LlmSynonyms
-from descriptions.methods.near_misses import NearMisses
-from descriptions.methods.negations import Negations
-from descriptions.methods.prompts import Prompts
-from descriptions.methods.questions import Questions
-from descriptions.methods.synonyms import Synonyms
+from evenly.descriptions.errors import UnknownMethodError
+from evenly.descriptions.method import DescriptionMethod
+from evenly.descriptions.methods.analogies import Analogies
+from evenly.descriptions.methods.attributes import Attributes
+from evenly.descriptions.methods.contexts import Contexts
+from evenly.descriptions.methods.description import Description
+from evenly.descriptions.methods.differential import Differential
+from evenly.descriptions.methods.llm_synonyms import LlmSynonyms
+from evenly.descriptions.methods.near_misses import NearMisses
+from evenly.descriptions.methods.negations import Negations
+from evenly.descriptions.methods.prompts import Prompts
+from evenly.descriptions.methods.questions import Questions
+from evenly.descriptions.methods.synonyms import Synonyms
 
 __all__ = ["METHODS", "UnknownMethodError", "chosen_methods"]
 

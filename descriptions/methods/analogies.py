@@ -5,14 +5,14 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from descriptions.attribute_words import adds_attribute
-from descriptions.chat_request import ChatRequest, Message, Sampling
-from descriptions.checks import ReplyRules
-from descriptions.grounding import Subject
-from descriptions.method import AsksOfClasses, Surroundings, with_name
-from descriptions.replies import list_schema, read_list
-from descriptions.small_patterns import sentence_of
-from descriptions.words import says_twice, words_of
+from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.method import AsksOfClasses, Surroundings, with_name
+from evenly.descriptions.texts.attribute_words import adds_attribute
+from evenly.descriptions.texts.checks import ReplyRules
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.replies import list_schema, read_list
+from evenly.descriptions.texts.small_patterns import sentence_of
+from evenly.descriptions.texts.words import says_twice, words_of
 
 _KEY = "captions"
 _SAMPLING = Sampling(temperature=0.7, max_tokens=120)

@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar
 
-from descriptions.chat_request import ChatRequest, Message, Sampling
-from descriptions.checks import ReplyRules
-from descriptions.grounding import Subject
-from descriptions.method import AsksOfClasses, Phrase, Scope
-from descriptions.replies import list_schema, read_list
+from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.method import AsksOfClasses, Phrase, Scope
+from evenly.descriptions.texts.checks import ReplyRules
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.replies import list_schema, read_list
 
 _SAMPLING = Sampling(temperature=0.7, max_tokens=200)
 

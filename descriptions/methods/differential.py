@@ -5,13 +5,13 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from descriptions.chat_request import ChatRequest, Message, Sampling
-from descriptions.checks import ReplyRules, clean_text
-from descriptions.grounding import Subject
-from descriptions.method import AsksOfClasses, Phrase, Scope, Surroundings, facts
-from descriptions.methods.description import Description, join
-from descriptions.replies import object_schema, read_records
-from descriptions.words import words_of
+from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.method import AsksOfClasses, Phrase, Scope, Surroundings, facts
+from evenly.descriptions.methods.description import Description, join
+from evenly.descriptions.texts.checks import ReplyRules, clean_text
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.replies import object_schema, read_records
+from evenly.descriptions.texts.words import words_of
 
 _KEY = "differences"
 _FIELDS = ("attribute", "first", "second")

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from descriptions.chat_request import ChatRequest, Message, Sampling
-from descriptions.checks import ReplyRules
-from descriptions.grounding import Subject
-from descriptions.kinds import alike, kind_part
-from descriptions.method import AsksOfClasses, Surroundings, quoted
-from descriptions.replies import list_schema, read_list
-from descriptions.small_patterns import WORDS
-from descriptions.words import other_names_in
+from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.method import AsksOfClasses, Surroundings, quoted
+from evenly.descriptions.texts.checks import ReplyRules
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.kinds import alike, kind_part
+from evenly.descriptions.texts.replies import list_schema, read_list
+from evenly.descriptions.texts.small_patterns import WORDS
+from evenly.descriptions.texts.words import other_names_in
 
 _KEY = "names"
 _SAMPLING = Sampling(temperature=0.7, max_tokens=120)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from descriptions.chat_request import ChatRequest
-from descriptions.checks import ReplyRules
-from descriptions.grounding import Subject
-from descriptions.method import AsksOfClasses, Scope
+from evenly.descriptions.chat.request import ChatRequest
+from evenly.descriptions.method import AsksOfClasses, Scope
+from evenly.descriptions.texts.checks import ReplyRules
+from evenly.descriptions.texts.grounding import Subject
 
 LABEL = "hand-written denials on a model that was not trained to deny: a weak baseline"
 TEMPLATES = (

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from descriptions.chat_request import ChatRequest
-from descriptions.checks import ReplyRules
-from descriptions.grounding import Subject
-from descriptions.method import AsksOfClasses
+from evenly.descriptions.chat.request import ChatRequest
+from evenly.descriptions.method import AsksOfClasses
+from evenly.descriptions.texts.checks import ReplyRules
+from evenly.descriptions.texts.grounding import Subject
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]

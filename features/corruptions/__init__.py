@@ -15,13 +15,13 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from features.corruptions.blur import defocus_blur, gaussian_blur, motion_blur
-from features.corruptions.digital import jpeg, pixelate, posterize
-from features.corruptions.noise import gaussian_noise, impulse_noise, shot_noise
-from features.corruptions.pixels import Pixels
-from features.corruptions.weather import brightness, contrast, fog
-from features.errors import CorruptionError
-from features.rgb import open_rgb
+from evenly.features.corruptions.blur import defocus_blur, gaussian_blur, motion_blur
+from evenly.features.corruptions.digital import jpeg, pixelate, posterize
+from evenly.features.corruptions.noise import gaussian_noise, impulse_noise, shot_noise
+from evenly.features.corruptions.pixels import Pixels
+from evenly.features.corruptions.weather import brightness, contrast, fog
+from evenly.features.errors import CorruptionError
+from evenly.features.rgb import open_rgb
 
 CORRUPTIONS: dict[str, Callable[[Pixels, int, np.random.Generator], Pixels]] = {
     "gaussian_noise": gaussian_noise,

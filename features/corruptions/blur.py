@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from features.corruptions.pixels import Floats, Pixels, to_bytes, to_unit
+from evenly.features.corruptions.pixels import Floats, Pixels, to_bytes, to_unit
 
 SIGMA = (1, 2, 3, 4, 6)
 RADIUS = (3, 4, 6, 8, 10)

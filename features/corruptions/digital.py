@@ -5,7 +5,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from features.corruptions.pixels import Pixels, to_bytes, to_unit
+from evenly.features.corruptions.pixels import Pixels, to_bytes, to_unit
 
 QUALITY = (25, 18, 15, 10, 7)
 SIZE = (0.6, 0.5, 0.4, 0.3, 0.25)

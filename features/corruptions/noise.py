@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from features.corruptions.pixels import Pixels, to_bytes, to_unit
+from evenly.features.corruptions.pixels import Pixels, to_bytes, to_unit
 
 DEVIATION = (0.08, 0.12, 0.18, 0.26, 0.38)
 PHOTONS = (60, 25, 12, 5, 3)

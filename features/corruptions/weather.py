@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from features.corruptions.pixels import Floats, Pixels, to_bytes, to_unit
+from evenly.features.corruptions.pixels import Floats, Pixels, to_bytes, to_unit
 
 VEIL = (0.3, 0.42, 0.54, 0.66, 0.78)
 LIGHT = (0.1, 0.2, 0.3, 0.4, 0.5)

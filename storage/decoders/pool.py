@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from storage.decoders.process import REPLY, REQUEST, TOO_MUCH_MEMORY, TOO_SLOW, Job, serve
+from evenly.storage.decoders.process import REPLY, REQUEST, TOO_MUCH_MEMORY, TOO_SLOW, Job, serve
 
 CRASHED = "decoder_crashed"
 TROUBLES = frozenset({TOO_SLOW, TOO_MUCH_MEMORY, CRASHED})

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from storage.exports.croissant import write_croissant
-from storage.exports.datacomp import write_datacomp
-from storage.exports.export import Export, ExportSummary
-from storage.exports.huggingface import write_huggingface
-from storage.exports.parquet import write_parquet
-from storage.exports.webdataset import write_webdataset
+from evenly.storage.exports.croissant import write_croissant
+from evenly.storage.exports.datacomp import write_datacomp
+from evenly.storage.exports.export import Export, ExportSummary
+from evenly.storage.exports.huggingface import write_huggingface
+from evenly.storage.exports.parquet import write_parquet
+from evenly.storage.exports.webdataset import write_webdataset
 
 EXPORTS: Mapping[str, Export] = {
     "webdataset": Export(format="webdataset", version=1, fill=write_webdataset),

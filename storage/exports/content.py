@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.errors import DamagedError
-from storage.exports.errors import ExportError
+from evenly.storage.errors import DamagedError
+from evenly.storage.exports.errors import ExportError
 
 ReadBytes = Callable[[Sequence[str]], Iterator[bytes]]
 

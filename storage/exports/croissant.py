@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from storage.exports import parquet
-from storage.exports.content import COLUMNS, Content
-from storage.exports.errors import ExportError, MissingExtraError
-from storage.exports.export import file_hash
+from evenly.storage.exports import parquet
+from evenly.storage.exports.content import COLUMNS, Content
+from evenly.storage.exports.errors import ExportError, MissingExtraError
+from evenly.storage.exports.export import file_hash
 
 CARD = "croissant.json"
 _KINDS = (

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.exports.content import Content
+from evenly.storage.exports.content import Content
 
 FILE = "uids.npy"
 

@@ -5,7 +5,7 @@ ExportError (a StorageError)
 └── MissingExtraError     a format needs an optional package
 """
 
-from storage.errors import StorageError
+from evenly.storage.errors import StorageError
 
 
 class ExportError(StorageError):

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from storage.errors import DamagedError
-from storage.exports.content import Content, ReadBytes, sorted_rows
-from storage.exports.errors import ExistingExportError, ExportError
-from storage.exports.partial import partial_folder
-from storage.records import content_hash, create_record, read_record
-from storage.table_hash import table_hash
+from evenly.storage.errors import DamagedError
+from evenly.storage.exports.content import Content, ReadBytes, sorted_rows
+from evenly.storage.exports.errors import ExistingExportError, ExportError
+from evenly.storage.exports.partial import partial_folder
+from evenly.storage.records import content_hash, create_record, read_record
+from evenly.storage.tables.hashing import table_hash
 
 MANIFEST = "export.json"
 

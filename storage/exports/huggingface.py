@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from storage.exports.content import COLUMNS, Content, json_line
+from evenly.storage.exports.content import COLUMNS, Content, json_line
 
 _FIELDS = {
     "file_name": "the picture, as downloaded",

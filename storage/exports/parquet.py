@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.exports.content import Content
+from evenly.storage.exports.content import Content
 
 FILE = "samples.parquet"
 _ROWS_PER_GROUP = 100_000

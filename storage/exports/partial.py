@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from storage.records import sync_folder
+from evenly.storage.records import sync_folder
 
 
 @contextmanager

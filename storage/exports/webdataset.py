@@ -6,8 +6,8 @@ from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
-from storage.exports.content import Content, Sample, json_line
-from storage.records import canonical_json
+from evenly.storage.exports.content import Content, Sample, json_line
+from evenly.storage.records import canonical_json
 
 
 def write_webdataset(content: Content, folder: Path, *, pairs_per_shard: int = 10_000) -> dict[str, int]:

@@ -5,12 +5,12 @@ what a site's owner forbids, `decoding` what counts as a picture, `fetching` whe
 makes observations durable, `worker` runs img2dataset's downloader in a process, `download` is what others call.
 """
 
-from storage.web.decoding import Measure, PictureChecks
-from storage.web.download import DownloadSummary, download_images
-from storage.web.images import read_image_bytes, read_images, without_bytes
-from storage.web.measured import read_measured
-from storage.web.rule import DownloadRule
-from storage.web.shards import read_downloads
+from evenly.storage.web.decoding import Measure, PictureChecks
+from evenly.storage.web.download import DownloadSummary, download_images
+from evenly.storage.web.images import read_image_bytes, read_images, without_bytes
+from evenly.storage.web.measured import read_measured
+from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.shards import read_downloads
 
 __all__ = [
     "DownloadRule",

@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
-from storage.web.errors import FetchError
+from evenly.storage.web.errors import FetchError
 
 _PORTS = {"http": 80, "https": 443}
 _KEPT = "%/:=&?~#+!$,;'@()*[]"  # what a path may hold unescaped; % so that escapes are not escaped again

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from PIL import Image
 
-from storage.decoders import DecoderPool, DecodeTroubleError
-from storage.decoders.process import TOO_SLOW, load_function
-from storage.decoders.structure import excess
-from storage.web.errors import FetchError
+from evenly.storage.decoders import DecoderPool, DecodeTroubleError
+from evenly.storage.decoders.process import TOO_SLOW, load_function
+from evenly.storage.decoders.structure import excess
+from evenly.storage.web.errors import FetchError
 
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp", "avif": "avif"}
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.web.decoding import Measure
-from storage.web.errors import DownloadError, may_pass
-from storage.web.guard import parse_connect
-from storage.web.processes import Progress, WorkerPool
-from storage.web.rule import DownloadRule, user_agent
-from storage.web.shard_run import ALARM_AFTER
-from storage.web.shards import URLS, clean_folder, read_downloads, url_key
-from storage.web.worker import WORKERS_LOCK
+from evenly.storage.web.decoding import Measure
+from evenly.storage.web.errors import DownloadError, may_pass
+from evenly.storage.web.guard import parse_connect
+from evenly.storage.web.processes import Progress, WorkerPool
+from evenly.storage.web.rule import DownloadRule, user_agent
+from evenly.storage.web.shard_run import ALARM_AFTER
+from evenly.storage.web.shards import URLS, clean_folder, read_downloads, url_key
+from evenly.storage.web.worker import WORKERS_LOCK
 
 SHARD_SIZE = 1000
 _WORTH_A_PROCESS = ALARM_AFTER  # URLs; a shard of fewer would not be watched for trouble of all

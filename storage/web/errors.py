@@ -6,7 +6,7 @@ StorageError
     └── FetchError  one URL cannot be had: always caught inside this package, where it becomes a record
 """
 
-from storage.errors import StorageError
+from evenly.storage.errors import StorageError
 
 DROPPED_OUTCOMES = frozenset({"robots", "x_robots_tag", "tdmrep", "too_many_bytes", "too_many_pixels"})
 DROPPED_OUTCOMES |= {"too_slow", "too_much_memory"}

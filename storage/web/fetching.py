@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
-from storage.web.addresses import WebAddress, follow, parse_address
-from storage.web.decoding import PictureFacts
-from storage.web.errors import FetchError
-from storage.web.guard import Connect, Deadline, GuardedConnection, Resolver
-from storage.web.optout import tdm_is_said, tdm_objection, x_robots_objection
-from storage.web.rule import DownloadRule, user_agent
-from storage.web.site_files import MAX_BYTES as SITE_FILE_BYTES
-from storage.web.site_files import SiteAnswer, robots_file, tdm_file
+from evenly.storage.web.addresses import WebAddress, follow, parse_address
+from evenly.storage.web.decoding import PictureFacts
+from evenly.storage.web.errors import FetchError
+from evenly.storage.web.guard import Connect, Deadline, GuardedConnection, Resolver
+from evenly.storage.web.optout import tdm_is_said, tdm_objection, x_robots_objection
+from evenly.storage.web.rule import DownloadRule, user_agent
+from evenly.storage.web.site_files import MAX_BYTES as SITE_FILE_BYTES
+from evenly.storage.web.site_files import SiteAnswer, robots_file, tdm_file
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from functools import cache
 from typing import Any
 
-from storage.web.errors import DownloadError, FetchError
+from evenly.storage.web.errors import DownloadError, FetchError
 
 Address = tuple[Any, ...]  # what socket.connect takes: (ip, port), or (ip, port, flow, scope)
 Connect = Mapping[str, tuple[str, int]]

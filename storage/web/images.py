@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.web.errors import DownloadError
-from storage.web.shards import read_downloads, shard_names
+from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.shards import read_downloads, shard_names
 
 _OPEN_TARS = 16
 

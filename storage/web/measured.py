@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
-from storage.errors import DamagedError
-from storage.web.shards import shard_names
+from evenly.storage.errors import DamagedError
+from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
+from evenly.storage.web.shards import shard_names
 
 MEASURED = pa.schema(
     [("image_id", pa.string()), ("measure", pa.string()), ("value", pa.binary())], metadata=PARQUET_MARK

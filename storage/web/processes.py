@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from storage.web.decoding import Measure
-from storage.web.errors import DownloadError
-from storage.web.guard import Connect
-from storage.web.rule import DownloadRule
-from storage.web.shard_run import PROGRESS_FILE, URLS_FILE, ShardTask
-from storage.web.shards import PARTIAL, shard_name
-from storage.web.worker import run_shard, start_worker
-from storage.worker_pool import worker_pool
+from evenly.storage.web.decoding import Measure
+from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.guard import Connect
+from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.shard_run import PROGRESS_FILE, URLS_FILE, ShardTask
+from evenly.storage.web.shards import PARTIAL, shard_name
+from evenly.storage.web.worker import run_shard, start_worker
+from evenly.storage.worker_pool import worker_pool
 
 _POLL_S = 0.2
 

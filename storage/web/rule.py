@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
-from storage.web.errors import RuleError
+from evenly.storage.web.errors import RuleError
 
 RESPECTABLE = ("robots", "x-robots-tag", "tdmrep")
 CONTACT_VARIABLE = "EVENLY_CONTACT"

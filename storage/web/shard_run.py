@@ -21,11 +21,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from storage.web.decoding import EXTENSIONS, Measure, PictureChecks
-from storage.web.errors import DownloadError, FetchError, verdict_of
-from storage.web.fetching import Fetched, WebClient
-from storage.web.measured import write_measured
-from storage.web.shards import RECORDS, publish_shard
+from evenly.storage.web.decoding import EXTENSIONS, Measure, PictureChecks
+from evenly.storage.web.errors import DownloadError, FetchError, verdict_of
+from evenly.storage.web.fetching import Fetched, WebClient
+from evenly.storage.web.measured import write_measured
+from evenly.storage.web.shards import RECORDS, publish_shard
 
 ALARM_AFTER = 100  # the first URLs of a shard that are looked at; fewer say nothing
 ALARM_SHARE = 0.95

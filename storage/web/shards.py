@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
-from storage.errors import DamagedError
-from storage.records import sync_folder
-from storage.tables import first_line
-from storage.web.errors import DownloadError
+from evenly.storage.errors import DamagedError
+from evenly.storage.records import sync_folder
+from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
+from evenly.storage.web.errors import DownloadError
 
 RECORDS = pa.schema(
     [

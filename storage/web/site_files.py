@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from storage.web.addresses import WebAddress
-from storage.web.errors import FetchError
-from storage.web.optout import RobotsTxt, TdmFile
+from evenly.storage.web.addresses import WebAddress
+from evenly.storage.web.errors import FetchError
+from evenly.storage.web.optout import RobotsTxt, TdmFile
 
 MAX_BYTES = 512 * 1024  # RFC 9309, section 2.5: at least 500 KiB are read
 _ANSWER_KEPT_S, _TROUBLE_KEPT_S = 86_400.0, 60.0  # an answer counts for a day (section 2.4), trouble for a minute

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from multiprocessing import set_start_method
 from pathlib import Path
 
-from storage.web.decoding import Measure, PictureChecks
-from storage.web.errors import DownloadError
-from storage.web.fetching import WebClient
-from storage.web.guard import Connect
-from storage.web.rule import DownloadRule
-from storage.web.shard_run import ShardRun, ShardTask
+from evenly.storage.web.decoding import Measure, PictureChecks
+from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.fetching import WebClient
+from evenly.storage.web.guard import Connect
+from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.shard_run import ShardRun, ShardTask
 
 WORKERS_LOCK = ".workers"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from adapters.features_record import Features, unit_rows
+from evenly.adapters.features import Features, unit_rows
 
 
 @dataclass(frozen=True)

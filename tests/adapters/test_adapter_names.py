@@ -1,7 +1,7 @@
 import pytest
 
-from adapters import ADAPTERS, ALIASES, adapter_name
-from adapters.errors import UnknownAdapterError
+from evenly.adapters import ADAPTERS, ALIASES, adapter_name
+from evenly.adapters.errors import UnknownAdapterError
 
 
 @pytest.mark.parametrize(

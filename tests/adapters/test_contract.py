@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters import ADAPTERS, adapter_class
-from adapters.contract import CHUNK_ROWS, Adapter
-from adapters.errors import (
+from evenly.adapters import ADAPTERS, adapter_class
+from evenly.adapters.contract import CHUNK_ROWS, Adapter
+from evenly.adapters.errors import (
     InvalidFeaturesError,
     MissingFeaturesError,
     NotFittedError,
     ParameterError,
     UnknownAdapterError,
 )
-from adapters.features_record import Features, unit_rows
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 OF_CLASSES = (
     "class_text_labels",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import InvalidFeaturesError, ParameterError, SplitError
-from adapters.few_shot import few_shot
+from evenly.adapters.errors import InvalidFeaturesError, ParameterError, SplitError
+from evenly.adapters.few_shot import few_shot
 
 rows_of_classes = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=40)
 

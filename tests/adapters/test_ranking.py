@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import InvalidFeaturesError, MissingFeaturesError, NotFittedError, ParameterError
-from adapters.evaluation.rank_measures import rank_measures, spearman
-from adapters.features_record import Features, unit_rows
-from adapters.ranking import STRENGTHS, RankingHead, tune_ranking
+from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError, NotFittedError, ParameterError
+from evenly.adapters.evaluation.measures.rank_measures import rank_measures, spearman
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.ranking import STRENGTHS, RankingHead, tune_ranking
 
 SMALL, LARGE = 1, 8
 

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from adapters import ADAPTERS
-from adapters.errors import InvalidFeaturesError, NotFittedError, ParameterError, UnknownAdapterError
-from adapters.methods.gda import GDA
-from adapters.saved import from_arrays, to_arrays, to_card
+from evenly.adapters import ADAPTERS
+from evenly.adapters.errors import InvalidFeaturesError, NotFittedError, ParameterError, UnknownAdapterError
+from evenly.adapters.methods.gda import GDA
+from evenly.adapters.saved import from_arrays, to_arrays, to_card
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from adapters.errors import InvalidFeaturesError
-from adapters.ranking import RankingHead
-from adapters.saved_ranking import ranking_arrays, ranking_card, ranking_head
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.ranking import RankingHead
+from evenly.adapters.saved_ranking import ranking_arrays, ranking_card, ranking_head
 
 
 @pytest.fixture

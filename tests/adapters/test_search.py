@@ -5,13 +5,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from adapters import ADAPTERS
-from adapters.contract import Grid
-from adapters.errors import InvalidFeaturesError, ParameterError
-from adapters.methods.gda import GDA
-from adapters.methods.linear import LinearProbe
-from adapters.methods.zero_shot import ZeroShot
-from adapters.search import FULL_GRID, tune
+from evenly.adapters import ADAPTERS
+from evenly.adapters.contract import Grid
+from evenly.adapters.errors import InvalidFeaturesError, ParameterError
+from evenly.adapters.methods.gda import GDA
+from evenly.adapters.methods.linear import LinearProbe
+from evenly.adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.search import FULL_GRID, tune
 
 
 def tuned(kind, digits, *, train=slice(0, 200), val=slice(200, 500), **options):

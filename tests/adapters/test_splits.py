@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import SplitError
-from adapters.splits import PARTS, check_whole_groups, settle_parts, split_by_group, twins, unit_hash
+from evenly.adapters.errors import SplitError
+from evenly.adapters.splits import PARTS, check_whole_groups, settle_parts, split_by_group, twins, unit_hash
 
 GOLDEN = ["val", "test", "val", "train", "val", "val", "train", "val", "train", "val", "test", "test"]
 

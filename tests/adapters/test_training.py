@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import ParameterError
-from adapters.training import (
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.training import (
     Schedule,
     endless_batches,
     epoch_batches,

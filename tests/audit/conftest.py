@@ -14,21 +14,26 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
-from audit.balance_inputs import read_inputs
-from audit.content import content_hash_of, content_table_hash
-from curation.align import Align, judge_alignment, resolve_threshold
-from curation.decisions import Decisions
-from curation.deduplicate import Duplicates, Perceptual, deduplicate_exact, deduplicate_perceptual
-from curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from curation.fingerprints import measure_fingerprints
-from curation.matched_pairs import count_entries
-from curation.matching import Matcher
-from curation.recaption import CANDIDATES, choose_captions
-from curation.uids import pair_uid
-from storage.builds import Builds
-from storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
-from storage.samples import Samples, wide_table
-from storage.workspace import Workspace
+from evenly.audit.balance_inputs import read_inputs
+from evenly.curation.align import Align, judge_alignment, resolve_threshold
+from evenly.curation.balance.matched_pairs import count_entries
+from evenly.curation.concepts.matching import Matcher
+from evenly.curation.decisions import Decisions
+from evenly.curation.duplicates.fingerprints import measure_fingerprints
+from evenly.curation.duplicates.image_duplicates import (
+    Duplicates,
+    Perceptual,
+    deduplicate_exact,
+    deduplicate_perceptual,
+)
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from evenly.curation.recaption import CANDIDATES, choose_captions
+from evenly.curation.uids import pair_uid
+from evenly.storage.builds import Builds
+from evenly.storage.content import content_hash_of, content_table_hash
+from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
+from evenly.storage.samples import Samples, wide_table
+from evenly.storage.workspace import Workspace
 
 SCRIPT = "<script>alert('fox')</script> a fox \x1b[31mred\u202e"
 CONCEPTS = ("fox", "cat", "tree", "car", "flag")

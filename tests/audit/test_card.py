@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from audit.card import card_lines, read_card
-from audit.errors import IncompleteBuildError
-from audit.published import PublishedBuild
+from evenly.audit.card import card_lines, read_card
+from evenly.audit.errors import IncompleteBuildError
+from evenly.audit.published import PublishedBuild
 
 
 def test_the_numbers_of_a_card_can_be_counted_in_the_sample_table(published):

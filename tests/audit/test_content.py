@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from audit.content import LEFT_OUT, LEFT_OUT_ENDINGS, content_table, content_table_hash
-from storage.workspace import Workspace
+from evenly.storage.content import LEFT_OUT, LEFT_OUT_ENDINGS, content_table, content_table_hash
+from evenly.storage.workspace import Workspace
 
 ROWS = pa.table({"uid": ["b", "a", "a"], "entry": ["x", "z", "y"], "p": [0.1, 0.2, 0.3]})
 

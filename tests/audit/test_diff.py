@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from audit.diff import diff_builds
-from audit.published import PublishedBuild
+from evenly.audit.diff import diff_builds
+from evenly.audit.published import PublishedBuild
 
 
 def kept(workspace, manifest) -> set[str]:

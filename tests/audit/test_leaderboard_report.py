@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audit.report.curve_plots import corruption_plot, reliability_plot
-from audit.report.drawing import COLOURS, SERIES, standing_alone
-from audit.report.labelled_lines import Line, _apart, limits
-from audit.report.leaderboard_plot import FAMILIES, draw_leaderboard, leaderboard_plot
-from audit.report.leaderboard_table import leaderboard_table
+from evenly.audit.report.leaderboard_table import leaderboard_table
+from evenly.audit.report.plots.curves import corruption_plot, reliability_plot
+from evenly.audit.report.plots.drawing import COLOURS, SERIES, standing_alone
+from evenly.audit.report.plots.labelled_lines import Line, _apart, limits
+from evenly.audit.report.plots.leaderboard import FAMILIES, draw_leaderboard, leaderboard_plot
 
 EVIL = "<script>alert(1)</script> $x^2$ \x1b[31m\u202e 漢字 |"
 NAMES = ["zero_shot", *(name for members in FAMILIES.values() for name in members)]

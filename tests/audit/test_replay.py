@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from audit.published import PublishedBuild
-from audit.replay import replay_step
-from audit.why import explain
+from evenly.audit.published import PublishedBuild
+from evenly.audit.replay import replay_step
+from evenly.audit.why import explain
 
 
 def replays(explanation) -> dict[str, tuple[str, bool | None]]:

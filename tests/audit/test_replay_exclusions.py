@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from audit.explanation import PairHistory, StepSight
-from audit.replay import replay_step
+from evenly.audit.explanation import PairHistory, StepSight
+from evenly.audit.replay import replay_step
 
 PAIR = PairHistory(
     uid="a", outcome="kept", step="", reason="", identity={}, image=None, arrivals=(), steps=(), merged=0,

@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pytest
 
-from audit.published import PublishedBuild
-from audit.report import render_report
-from storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.audit.published import PublishedBuild
+from evenly.audit.report import render_report
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 EVIL = "<script>alert('x')</script> <img src=x onerror=y> \x1b[31m\u202e"

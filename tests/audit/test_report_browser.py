@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.report import render_report
+from evenly.audit.report import render_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")]

@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pytest
 
-from audit.report import render_report
-from audit.report.adapter_details import read_details
-from audit.report.adapter_tables import better_and_worse, by_adapter, notes_of, unseen_of
-from audit.report.class_plots import MOST_NAMES, frequency_plot
-from audit.report.plain_rows import plain_rows
-from storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.audit.report import render_report
+from evenly.audit.report.adapter_details import read_details
+from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, notes_of, unseen_of
+from evenly.audit.report.plain_rows import plain_rows
+from evenly.audit.report.plots.classes import MOST_NAMES, frequency_plot
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 EVIL = "<script>alert('x')</script>"

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from audit.report import render_report
-from audit.report.probes import read_probes
-from storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.audit.report import render_report
+from evenly.audit.report.probes import read_probes
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from tests.audit.test_report_details import Text
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -3,10 +3,10 @@ import io
 import zlib
 
 import pytest
-from hostile_pictures import progressive_scans
 from PIL import Image
 
-from audit.report.thumbnails import read_thumbnails, thumbnail
+from evenly.audit.report.thumbnails import read_thumbnails, thumbnail
+from tests.hostile_pictures import progressive_scans
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:

@@ -6,17 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from audit.verify import CHECKS, verify_build
-from storage.errors import DamagedError
-from storage.feature_store import FeatureStore
-from storage.held_pictures import take_features
-from storage.held_rows import FEATURES
-from storage.ledger import Ledger
-from storage.records import read_record, replace_record
-from storage.requests import Requests
-from storage.samples import Samples
-from storage.table_hash import table_hash
-from storage.tables import read_table, write_table
+from evenly.audit.verify import CHECKS, verify_build
+from evenly.storage.chat.requests import Requests
+from evenly.storage.errors import DamagedError
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import Ledger
+from evenly.storage.pools.local_pictures import take_features
+from evenly.storage.pools.local_rows import FEATURES
+from evenly.storage.records import read_record, replace_record
+from evenly.storage.samples import Samples
+from evenly.storage.tables.arrow_files import read_table, write_table
+from evenly.storage.tables.hashing import table_hash
 
 
 def checks(findings) -> set[str]:

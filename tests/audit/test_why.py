@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from audit.errors import UnknownSampleError
-from audit.published import PublishedBuild
-from audit.why import explain
+from evenly.audit.errors import UnknownSampleError
+from evenly.audit.published import PublishedBuild
+from evenly.audit.why import explain
 
 
 def uid_that_ended_at(published, step: str) -> str:

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.align import Align, judge_alignment, resolve_threshold
-from curation.errors import RuleError
+from evenly.curation.align import Align, judge_alignment, resolve_threshold
+from evenly.curation.errors import RuleError
 
 SCORES = pa.array([0.1, 0.9, 0.5, 0.7, 0.3, 0.2, 0.8, 0.6, 0.4, 0.0])
 

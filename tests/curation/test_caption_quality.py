@@ -1,8 +1,8 @@
 import numpy as np
 import pyarrow as pa
 
-from curation.caption_quality import clip_scores, compare_captions
-from curation.recaption import CANDIDATES, choose_captions
+from evenly.curation.caption_quality import clip_scores, compare_captions
+from evenly.curation.recaption import CANDIDATES, choose_captions
 
 
 def compared(*rows):

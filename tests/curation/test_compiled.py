@@ -1,4 +1,4 @@
-from curation.compiled import compiled
+from evenly.curation.compiled import compiled
 
 
 def test_a_loop_without_a_place_for_its_code_is_compiled_all_the_same():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.decisions import VERDICTS, Decisions, first_of
-from curation.errors import ColumnsError
+from evenly.curation.decisions import VERDICTS, Decisions, first_of
+from evenly.curation.errors import ColumnsError
 
 ROW = st.sampled_from([("", None, False), ("low_score", None, False), ("dns", None, True), ("same_url", "ff", False)])
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curation import draws as drawing
-from curation.draws import draw, draws, draws_at
-from curation.errors import ColumnsError
+from evenly.curation import draws as drawing
+from evenly.curation.draws import draw, draws, draws_at
+from evenly.curation.errors import ColumnsError
 
 TEXTS = st.one_of(st.text(max_size=6), st.text(max_size=300), st.sampled_from(["é", "x" * 64, "犬" * 30, "\0", ""]))
 

@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from curation.align import resolve_threshold
-from curation.errors import RuleError
-from curation.rank import Rank, judge_rank
+from evenly.curation.align import resolve_threshold
+from evenly.curation.errors import RuleError
+from evenly.curation.rank import Rank, judge_rank
 
 
 def test_a_score_below_the_threshold_goes_with_its_value_and_reason():

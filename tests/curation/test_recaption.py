@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import CAPTIONERS
-from curation.errors import ColumnsError, RuleError
-from curation.recaption import CANDIDATES, choose_captions, retrieved_concepts
+from evenly.curation import CAPTIONERS
+from evenly.curation.errors import ColumnsError, RuleError
+from evenly.curation.recaption import CANDIDATES, choose_captions, retrieved_concepts
 
 
 def candidates_of(*rows: tuple[str, str, str, float | None]):

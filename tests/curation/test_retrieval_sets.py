@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.errors import ColumnsError, RuleError
-from curation.retrieval_sets import PoolPictures, RetrievalRule, rank_candidates
+from evenly.curation.errors import ColumnsError, RuleError
+from evenly.curation.retrieval_sets import PoolPictures, RetrievalRule, rank_candidates
 
 
 def pool_of(rows, *, image_ids=None, excluded=()):

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.errors import UidError
-from curation.uids import file_uid, file_uids, pair_uid, pair_uids
+from evenly.curation.errors import UidError
+from evenly.curation.uids import file_uid, file_uids, pair_uid, pair_uids
 
 
 def test_uid_of_a_known_pair_never_changes():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from demo.make import make_demo
+from evenly.demo.make import make_demo
 
 CODES = [
     "1F1E6-1F1FA", "1F1ED-1F1F2", "1F32D", "1F333", "1F34C", "1F3B7", "1F3E0", "1F3F4-E0075-E0073-E0074-E0078-E007F",

@@ -4,16 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo.captions import (
-    boilerplate_caption,
-    foreign_caption,
-    good_caption,
-    misspelt,
-    web_caption,
-    with_article,
-)
-from demo.names import name_picture
-from demo.pictures import list_codes
+from evenly.demo.captions import boilerplate_caption, foreign_caption, good_caption, misspelt, web_caption, with_article
+from evenly.demo.names import name_picture
+from evenly.demo.pictures.openmoji import list_codes
 
 codes = st.sampled_from(list_codes()).filter(lambda code: name_picture(code).text != "")
 

@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo.draws import draw, lowest, pick, shares
+from evenly.demo.draws import draw, lowest, pick, shares
 
 
 def test_draw_is_the_same_on_every_machine():

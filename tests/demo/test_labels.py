@@ -4,11 +4,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from demo.errors import DemoError
-from demo.labels import LABELS_FILE, label_table, read_labels
-from demo.names import toneless
-from demo.pictures import list_codes
-from demo.twins import find_twins
+from evenly.demo.errors import DemoError
+from evenly.demo.labels import LABELS_FILE, label_table, read_labels
+from evenly.demo.names import toneless
+from evenly.demo.pictures.duplicates import find_twins
+from evenly.demo.pictures.openmoji import list_codes
 
 CLASSES_FILE = LABELS_FILE.with_name("demo_classes.txt")
 
@@ -25,7 +25,7 @@ def test_classes_are_those_of_the_class_list(labels):
 
 
 def test_each_class_names_its_synset():
-    from storage.wordnet import load_noun_synsets
+    from evenly.storage.files.wordnet import load_noun_synsets
 
     synsets = load_noun_synsets()
     lemmas = dict(zip(synsets["synset"].to_pylist(), synsets["lemmas"].to_pylist(), strict=True))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from demo import make
-from demo.errors import FolderError
-from demo.make import MANIFEST, make_demo
+from evenly.demo import make
+from evenly.demo.errors import FolderError
+from evenly.demo.make import MANIFEST, make_demo
 
 ROOT = Path(__file__).resolve().parents[2]
 CODES = ["1F34C", "1F600", "1F408", "1F468-200D-1F33E", "1F9D1-200D-1F33E", "E000"]
@@ -62,7 +62,7 @@ def test_new_wording_makes_new_tables_and_keeps_the_pictures(tmp_path, monkeypat
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     stranger = tmp_path / "variants" / "1F34C-old.jpg"
     stranger.write_bytes(b"of an older pool")
-    monkeypatch.setattr("demo.make._WRITING", ("captions",))
+    monkeypatch.setattr("evenly.demo.make._WRITING", ("captions",))
     done = []
     make_demo(tmp_path, codes=CODES, progress=done.append)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")} == before
@@ -71,8 +71,9 @@ def test_new_wording_makes_new_tables_and_keeps_the_pictures(tmp_path, monkeypat
 
 
 def test_every_module_that_makes_the_web_counts_in_its_identity():
-    modules = {path.stem for path in (ROOT / "demo").glob("*.py")}
-    beside = {"__init__", "binding", "digits", "errors", "files", "make", "processes", "truth", "web"}
+    folder = ROOT / "demo"
+    modules = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("[!_]*.py")}
+    beside = {"pictures/binding", "pictures/digits", "errors", "files", "make", "processes", "truth", "web"}
     assert {*make._DRAWING, *make._WRITING} == modules - beside
 
 

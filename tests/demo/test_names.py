@@ -2,8 +2,8 @@ import unicodedata
 
 import pytest
 
-from demo.names import name_picture, same_subject, toneless
-from demo.pictures import list_codes
+from evenly.demo.names import name_picture, same_subject, toneless
+from evenly.demo.pictures.openmoji import list_codes
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from demo.nouns import head_noun, names_object
+from evenly.demo.nouns import head_noun, names_object
 
 
 @pytest.mark.parametrize(

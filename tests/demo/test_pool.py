@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from demo.faults import FAULTS
-from demo.names import name_picture, same_subject
-from demo.nouns import head_noun
-from demo.pictures import list_codes
-from demo.pool import plan_pool, pool_table, truth_table
+from evenly.demo.faults import FAULTS
+from evenly.demo.names import name_picture, same_subject
+from evenly.demo.nouns import head_noun
+from evenly.demo.pictures.openmoji import list_codes
+from evenly.demo.pool import plan_pool, pool_table, truth_table
 
 
 @pytest.fixture(scope="module")

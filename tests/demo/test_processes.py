@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
-from interrupted import heed_ctrl_c
 
-from demo.processes import run_all
-from flows.interruption import INTERRUPTED
+from evenly.demo.processes import run_all
+from evenly.flows.process.interruption import INTERRUPTED
+from tests.interrupted import heed_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[2]
 PARENT = """
-from demo.processes import run_all
+from evenly.demo.processes import run_all
 import os, time
 
 def work(number):
@@ -23,7 +23,7 @@ def work(number):
     return number
 
 if __name__ == "__main__":
-    from flows.interruption import run_watched
+    from evenly.flows.process.interruption import run_watched
 
     run_watched(lambda: len(list(run_all(work, range(400)))))
 """

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from demo.errors import ComparisonError
-from demo.faults import DUPLICATES, FAULTS
-from demo.truth import area_under_curve, compare
+from evenly.demo.errors import ComparisonError
+from evenly.demo.faults import DUPLICATES, FAULTS
+from evenly.demo.truth import area_under_curve, compare
 
 ORDER = ("check_texts", "download", "check_images", "deduplicate_exact", "deduplicate_perceptual", "align")
 STEP_OF = {"text": "check_texts", "download": "download", "image": "check_images", "align": "align"}

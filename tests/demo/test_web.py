@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from demo.answers import AGENT, CLOSED_HOST, GONE_HOST
-from demo.errors import FolderError
-from demo.places import OVERSIZE_BYTES
-from demo.web import loopback_web
+from evenly.demo.answers import AGENT, CLOSED_HOST, GONE_HOST
+from evenly.demo.errors import FolderError
+from evenly.demo.places import OVERSIZE_BYTES
+from evenly.demo.web import loopback_web
 
 
 class Visitor:

@@ -9,15 +9,15 @@ import asyncio
 import sys
 import threading
 
-from descriptions.batch_work import BatchPace
-from descriptions.batches import BatchChatClient
-from descriptions.budget import Budget
-from descriptions.chat_request import ChatRequest, Message
-from descriptions.endpoint import Endpoint, Prices
-from storage.batches import Batches
-from storage.requests import Requests
-from storage.spending import SpendingJournal
-from storage.workspace import Workspace
+from evenly.descriptions.batch.client import BatchChatClient
+from evenly.descriptions.batch.submission import BatchPace
+from evenly.descriptions.chat.budget import Budget
+from evenly.descriptions.chat.endpoint import Endpoint, Prices
+from evenly.descriptions.chat.request import ChatRequest, Message
+from evenly.storage.chat.batches import Batches
+from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.spending import SpendingJournal
+from evenly.storage.workspace import Workspace
 
 FAST = BatchPace(first_s=0.01, longest_s=0.05, listed_after_s=0.0)
 PRICES = Prices(prompt_usd=1.0, completion_usd=2.0)

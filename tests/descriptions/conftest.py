@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from chat_server import TinyServer, tiny_server
 
-from descriptions.client import ChatClient
-from descriptions.grounding import Grounding
-from storage.wordnet import load_noun_synsets
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.texts.grounding import Grounding
+from evenly.storage.files.wordnet import load_noun_synsets
+from tests.chat_server import TinyServer, tiny_server
 
 
 @pytest.fixture

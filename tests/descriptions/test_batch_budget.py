@@ -3,17 +3,17 @@
 import asyncio
 
 import pytest
-from batch_server import Ending, Fault, completion, serving
 
-from descriptions.batch_intents import batch_states
-from descriptions.batch_work import BatchPace
-from descriptions.batches import BatchChatClient
-from descriptions.budget import Budget, most_usd
-from descriptions.chat_request import ChatRequest, Message
-from descriptions.endpoint import Prices
-from descriptions.errors import BudgetExceededError, EndpointError, RequestFailedError
-from storage.batches import Batches
-from storage.requests import Requests
+from evenly.descriptions.batch.client import BatchChatClient
+from evenly.descriptions.batch.intents import batch_states
+from evenly.descriptions.batch.submission import BatchPace
+from evenly.descriptions.chat.budget import Budget, most_usd
+from evenly.descriptions.chat.endpoint import Prices
+from evenly.descriptions.chat.request import ChatRequest, Message
+from evenly.descriptions.errors import BudgetExceededError, EndpointError, RequestFailedError
+from evenly.storage.chat.batches import Batches
+from evenly.storage.chat.requests import Requests
+from tests.batch_server import Ending, Fault, completion, serving
 
 FAST = BatchPace(first_s=0.01, longest_s=0.05, listed_after_s=0.0)
 PRICES = Prices(prompt_usd=1.0, completion_usd=2.0)

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chat_driver import PRICES, ask, make, question
-from faulty_server import Faults, content_of
 
-from descriptions.budget import Budget, most_usd
-from descriptions.client import ChatClient
-from storage.requests import Requests
-from storage.spending import SpendingJournal
+from evenly.descriptions.chat.budget import Budget, most_usd
+from evenly.descriptions.chat.client import ChatClient
+from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.spending import SpendingJournal
+from tests.chat_driver import PRICES, ask, make, question
+from tests.faulty_server import Faults, content_of
 
 DRIVER = Path(__file__).parents[1] / "chat_driver.py"
 MOST = most_usd(question("a"), PRICES)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from descriptions.class_list import ClassEntry, is_control, parse_class_list, shown
-from descriptions.errors import ClassListError
+from evenly.descriptions.class_list import ClassEntry, is_control, parse_class_list, shown
+from evenly.descriptions.errors import ClassListError
 
 names = st.text(min_size=1, max_size=30).filter(
     lambda text: text.strip() and text == text.strip() and not any(map(is_control, text))

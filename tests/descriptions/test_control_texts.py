@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descriptions.control_texts import DescribedText, random_texts, repeated_names, shuffled_texts
+from evenly.descriptions.control_texts import DescribedText, random_texts, repeated_names, shuffled_texts
 
 CLASSES = ("bird", "fire truck", "cat")
 TEXTS = (

@@ -2,14 +2,14 @@ import json
 
 import pytest
 
-from descriptions.class_list import parse_class_list
-from descriptions.client import ChatClient
-from descriptions.describe import describe
-from descriptions.descriptions import SCHEMA
-from descriptions.endpoint import Endpoint
-from descriptions.errors import ClassListError, EndpointError
-from descriptions.methods.description import Description
-from descriptions.methods.synonyms import Synonyms
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.endpoint import Endpoint
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.describe import describe
+from evenly.descriptions.descriptions import SCHEMA
+from evenly.descriptions.errors import ClassListError, EndpointError
+from evenly.descriptions.methods.description import Description
+from evenly.descriptions.methods.synonyms import Synonyms
 
 DESCRIPTION = (Description(),)
 PETS = parse_class_list("cat\ndog\nfire truck", "pets")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from descriptions.client import Counts
-from descriptions.descriptions import SCHEMA, Descriptions, table_of
+from evenly.descriptions.chat.client import Counts
+from evenly.descriptions.descriptions import SCHEMA, Descriptions, table_of
 
 
 def row(name, text, verdict="accepted", reason=""):

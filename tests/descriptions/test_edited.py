@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from descriptions.descriptions import table_of
-from descriptions.edited import MOST_CHARACTERS, export_csv, read_edited
-from descriptions.errors import EditedTextsError
+from evenly.descriptions.descriptions import table_of
+from evenly.descriptions.edited import MOST_CHARACTERS, export_csv, read_edited
+from evenly.descriptions.errors import EditedTextsError
 
 CLASSES = ("red fox", "grey wolf")
 

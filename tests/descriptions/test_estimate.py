@@ -2,15 +2,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from descriptions.class_list import parse_class_list
-from descriptions.client import ChatClient
-from descriptions.describe import describe
-from descriptions.endpoint import Prices
-from descriptions.estimate import estimate
-from descriptions.methods import chosen_methods
-from descriptions.methods.description import Description
-from descriptions.methods.synonyms import Synonyms
-from descriptions.rehearsal import Rehearsal
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.endpoint import Prices
+from evenly.descriptions.chat.rehearsal import Rehearsal
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.describe import describe
+from evenly.descriptions.estimate import estimate
+from evenly.descriptions.methods import chosen_methods
+from evenly.descriptions.methods.description import Description
+from evenly.descriptions.methods.synonyms import Synonyms
 
 PRICES = Prices(prompt_usd=2.0, completion_usd=8.0)
 PETS = parse_class_list("cat\ndog\nfire truck", "pets")

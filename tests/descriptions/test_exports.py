@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descriptions.descriptions import SCHEMA
-from descriptions.exports import TEXT_EXPORTS, export_cupl, export_fudd, export_vcd
-from descriptions.methods.description import join
+from evenly.descriptions.descriptions import SCHEMA
+from evenly.descriptions.exports import TEXT_EXPORTS, export_cupl, export_fudd, export_vcd
+from evenly.descriptions.methods.description import join
 
 CLASSES = ("zebra", "ant", "fire_truck")
 

@@ -6,23 +6,23 @@ import json
 from dataclasses import dataclass, replace
 
 import pytest
-from faulty_server import FAULTS, FREE, HANG_S, LOST, PRICES, RECEIVED, Faults, content_of, prompt_tokens
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from descriptions import retries
-from descriptions.budget import Budget, most_usd
-from descriptions.chat_request import ChatRequest, Message, Sampling
-from descriptions.class_list import parse_class_list
-from descriptions.client import ChatClient
-from descriptions.describe import describe
-from descriptions.errors import BudgetExceededError, EndpointError, RequestFailedError
-from descriptions.grounding import Subject
-from descriptions.methods.description import Description
-from descriptions.replies import list_schema
-from storage.requests import Requests
-from storage.spending import SpendingJournal
-from storage.workspace import Workspace
+from evenly.descriptions.chat import retries
+from evenly.descriptions.chat.budget import Budget, most_usd
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.describe import describe
+from evenly.descriptions.errors import BudgetExceededError, EndpointError, RequestFailedError
+from evenly.descriptions.methods.description import Description
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.replies import list_schema
+from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.spending import SpendingJournal
+from evenly.storage.workspace import Workspace
+from tests.faulty_server import FAULTS, FREE, HANG_S, LOST, PRICES, RECEIVED, Faults, content_of, prompt_tokens
 
 TIMEOUT_S = HANG_S / 2
 SCHEMA = list_schema("features", fewest=1, most=6)

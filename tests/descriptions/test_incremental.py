@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from descriptions.class_list import parse_class_list
-from descriptions.client import ChatClient
-from descriptions.describe import describe
-from descriptions.methods.description import Description
-from descriptions.methods.differential import Differential
-from descriptions.methods.prompts import Prompts
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.describe import describe
+from evenly.descriptions.methods.description import Description
+from evenly.descriptions.methods.differential import Differential
+from evenly.descriptions.methods.prompts import Prompts
 
 LOOKS = {
     "features": ["has a long striped tail", "has four short legs", "has thick orange fur"],

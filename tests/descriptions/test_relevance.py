@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
-from chat_server import TinyServer, tiny_server
 
-from descriptions.client import ChatClient
-from descriptions.relevance import EXAMPLES, NameInCaption, judge_relevance, read_answer, relevance_question
-from descriptions.replies import UnreadableReplyError
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.relevance import EXAMPLES, NameInCaption, judge_relevance, read_answer, relevance_question
+from evenly.descriptions.texts.replies import UnreadableReplyError
+from tests.chat_server import TinyServer, tiny_server
 
 
 class Store(dict):

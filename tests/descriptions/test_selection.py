@@ -1,6 +1,6 @@
 """The pool of descriptions that a selection is made from."""
 
-from descriptions.selection import description_pool
+from evenly.descriptions.selection import description_pool
 
 
 def test_the_pool_holds_each_phrase_once_and_none_that_names_a_class():

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from descriptions.descriptions import SCHEMA
-from descriptions.versions import compare_texts
+from evenly.descriptions.descriptions import SCHEMA
+from evenly.descriptions.versions import compare_texts
 
 
 def table(*rows):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from features import load_encoder
-from features.encoder import OpenClipEncoder
-from tasks.run import default_cache
+from evenly.features import load_encoder
+from evenly.features.encoder import OpenClipEncoder
+from evenly.tasks.run import default_cache
 
 TINY = "tiny-random"
 TINY_CONFIG = {

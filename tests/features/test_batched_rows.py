@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from features.batched_rows import ImageTower, batched_rows
-from features.errors import UnreadableImageError
-from features.versions import major_minor
+from evenly.features.batched_rows import ImageTower, batched_rows
+from evenly.features.errors import UnreadableImageError
+from evenly.features.versions import major_minor
 
 
 def picture(shade):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from features import bridge
+from evenly.features import bridge
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (-2.0, 1.5), (3.0, 4.0), (7.0, -0.5)])

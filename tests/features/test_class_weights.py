@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.class_weights import class_weights
-from features.errors import RowsError
-from features.unit_rows import to_unit_rows
+from evenly.features.class_weights import class_weights
+from evenly.features.errors import RowsError
+from evenly.features.unit_rows import to_unit_rows
 
 
 def texts(n, seed=0):

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.corruptions import CORRUPTIONS, FAMILIES, STRENGTHS, blur, corrupt, corrupted_bytes, resized, weather
-from features.errors import CorruptionError, UnreadableImageError
+from evenly.features.corruptions import (
+    CORRUPTIONS,
+    FAMILIES,
+    STRENGTHS,
+    blur,
+    corrupt,
+    corrupted_bytes,
+    resized,
+    weather,
+)
+from evenly.features.errors import CorruptionError, UnreadableImageError
 
 NAMES = (
     "gaussian_noise", "shot_noise", "impulse_noise", "gaussian_blur", "defocus_blur", "motion_blur",

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from features import cosine_scores, load_encoder, to_unit_rows
-from features.embedded_weights import embedded_folder, model_config
-from features.errors import WeightsUnavailableError
+from evenly.features import cosine_scores, load_encoder, to_unit_rows
+from evenly.features.embedded_weights import embedded_folder, model_config
+from evenly.features.errors import WeightsUnavailableError
 
 pytestmark = pytest.mark.embedded
 
@@ -43,7 +43,7 @@ def test_it_is_a_model_that_open_clip_loads_and_saves_with_equal_outputs(embedde
     import open_clip
     from safetensors.torch import save_file
 
-    from features.rgb import open_rgb
+    from evenly.features.rgb import open_rgb
 
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     pixels = torch.stack([preprocess(open_rgb(data)) for data in drawings[:8]])
@@ -129,7 +129,7 @@ def object_pictures():
 
 
 def test_a_moved_cache_is_assembled_for_its_new_place(folder, tmp_path):
-    from features.embedded_weights import _complete
+    from evenly.features.embedded_weights import _complete
 
     moved = tmp_path / folder.name
     moved.mkdir()
@@ -148,7 +148,7 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_assembling_prints_nothing_and_gives_the_same_bits_each_time(folder, tmp_path):
     script = f"""if True:
-        from features.embedded_weights import embedded_folder
+        from evenly.features.embedded_weights import embedded_folder
         shares = []
         embedded_folder({str(tmp_path)!r}, progress=shares.append)
         assert shares == sorted(shares) and shares[-1] == 1.0"""

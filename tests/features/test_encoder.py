@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from features.encoder import load_encoder
-from features.errors import UnknownModelError, UnreadableImageError
+from evenly.features.encoder import load_encoder
+from evenly.features.errors import UnknownModelError, UnreadableImageError
 
 TINY = "tiny-random"
 TEXTS = ["a cat", "", "two dogs on a red sofa", "über", "a " * 40, "cat"]

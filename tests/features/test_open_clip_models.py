@@ -2,8 +2,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from features.errors import UnknownModelError, WeightsUnavailableError
-from features.open_clip_models import check_model_name, open_model
+from evenly.features.errors import UnknownModelError, WeightsUnavailableError
+from evenly.features.open_clip_models import check_model_name, open_model
 
 TINY = "tiny-random"
 

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import features.retrieve
-from features.errors import RowsError
-from features.retrieve import concept_prototype, mutual_similarity, top_concepts
-from features.unit_rows import cosine_scores, to_unit_rows
+from evenly.features import retrieve
+from evenly.features.errors import RowsError
+from evenly.features.retrieve import concept_prototype, mutual_similarity, top_concepts
+from evenly.features.unit_rows import cosine_scores, to_unit_rows
 
 
 def rows(n, d=12, seed=0):
@@ -28,8 +28,8 @@ def test_the_answer_is_that_of_sorting_all_scores_whatever_the_blocks(n, m, k, s
     k = min(k, len(texts))
     want = by_sorting(images, texts, k)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features.retrieve, "_BLOCK_SCORES", block)
-        patch.setattr(features.retrieve, "_TEXT_ROWS", 1 + block // 3)
+        patch.setattr(retrieve, "_BLOCK_SCORES", block)
+        patch.setattr(retrieve, "_TEXT_ROWS", 1 + block // 3)
         got = top_concepts(images, texts, k)
     assert np.array_equal(got[0], want[0])
     assert got[1].tobytes() == want[1].tobytes()

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from features.errors import UnreadableImageError
-from features.rgb import open_rgb
+from evenly.features.errors import UnreadableImageError
+from evenly.features.rgb import open_rgb
 
 
 def file_of(picture, kind="PNG", **options):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation.safety import EXPOSED
-from features.errors import WeightsUnavailableError
-from features.safety_detector import SafetyDetector
+from evenly.curation.exclusions.safety import EXPOSED
+from evenly.features.errors import WeightsUnavailableError
+from evenly.features.safety_detector import SafetyDetector
 
 INSTALLED = importlib.util.find_spec("nudenet") is not None
 installed = pytest.mark.skipif(not INSTALLED, reason="the extra `safety` is not installed")

@@ -10,11 +10,11 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import load_file, save_file
 
-from features.embedded_weights import load_in_order, packaged_file
-from features.encoder import OpenClipEncoder
-from features.errors import UnknownModelError, UnreadableImageError, WeightsUnavailableError
-from features.rgb import open_rgb
-from features.second_backbone import check_second_name, load_second
+from evenly.features.embedded_weights import load_in_order, packaged_file
+from evenly.features.encoder import OpenClipEncoder
+from evenly.features.errors import UnknownModelError, UnreadableImageError, WeightsUnavailableError
+from evenly.features.rgb import open_rgb
+from evenly.features.second_backbone import check_second_name, load_second
 
 TINY = "timm:test_resnet"
 PHOTOGRAPHS = {  # in packages that are installed: ImageNet's class of each, by EfficientNet-Lite0 and Lite2 alike

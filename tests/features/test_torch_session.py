@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from features.torch_session import default_threads, torch_session
+from evenly.features.torch_session import default_threads, torch_session
 
 
 def test_each_worker_runs_on_one_thread_and_the_settings_are_put_back():

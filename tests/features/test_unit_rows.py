@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from features.errors import RowsError
-from features.unit_rows import cosine_scores, to_unit_rows
+from evenly.features.errors import RowsError
+from evenly.features.unit_rows import cosine_scores, to_unit_rows
 
 numbers = st.floats(-1e6, 1e6, width=32).map(lambda x: 0.0 if abs(x) < 1e-3 else x)
 matrices = arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(1, 24)), elements=numbers).filter(

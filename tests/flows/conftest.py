@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import yaml
 
-from adapters.features_record import unit_rows
-from demo.digits import draw_digits
-from demo.make import make_demo
-from demo.pictures import list_codes
-from demo.web import loopback_web
-from flows.cli import app
-from flows.cli_errors import report_errors
+from evenly.adapters.features import unit_rows
+from evenly.demo.make import make_demo
+from evenly.demo.pictures.digits import draw_digits
+from evenly.demo.pictures.openmoji import list_codes
+from evenly.demo.web import loopback_web
+from evenly.flows.cli import app
+from evenly.flows.cli.errors import report_errors
 
 TINY = "tiny-for-commands"
 TINY_CONFIG = {
@@ -44,7 +44,7 @@ class SmallWeb:
 
     def evenly(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the command."""
-        return self.run([sys.executable, "-m", "flows", *arguments], check=check)
+        return self.run([sys.executable, "-m", "evenly.flows", *arguments], check=check)
 
     def run(self, command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
         """Run a command with the web's environment."""

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flows.opening import open_run
-from flows.recipe import read_recipe
-from flows.recipe_steps import content_of, steps_of
-from storage.builds import Builds
-from storage.samples import Samples
-from tasks.publish import publish_build
-from tasks.step import Step, run_step
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.steps import content_of, steps_of
+from evenly.flows.runs import open_run
+from evenly.storage.builds import Builds
+from evenly.storage.samples import Samples
+from evenly.tasks.rebuild.publish import publish_build
+from evenly.tasks.step import Step, run_step
 
 
 def killed(*_arguments: object, **_options: object) -> None:

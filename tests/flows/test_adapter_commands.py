@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adapters import ADAPTERS
-from adapters.arrays import parts_of
-from adapters.evaluation.calibration import fit_temperature
-from adapters.stand_ins import stood_in
-from flows.predicting import open_adapter
-from storage.array_files import write_arrays
+from evenly.adapters import ADAPTERS
+from evenly.adapters.evaluation.measures.calibration import fit_temperature
+from evenly.adapters.own_features.arrays import parts_of
+from evenly.adapters.own_features.defaults import stood_in
+from evenly.flows.cli.adapters.predict import open_adapter
+from evenly.storage.files.arrays import write_arrays
 
 QUICK = {"tip_f": ["epochs=3"], "singular_scaling": ["basis=texts"], "nola": ["epochs=10"]}
 

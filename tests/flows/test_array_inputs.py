@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from adapters import ADAPTERS
+from evenly.adapters import ADAPTERS
 
 LEARN_FROM_POOL = ("gda_em", "fpl", "ifpl", "grip")
 QUICK = {"tip_f": ["epochs=2"], "nola": ["epochs=5"], "amu": ["epochs=5"]}

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from batch_server import Ending, serving
 
-from flows.cli import app
-from flows.cli_errors import report_errors
+from evenly.flows.cli import app
+from evenly.flows.cli.errors import report_errors
+from tests.batch_server import Ending, serving
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from audit.verify import verify_build
-from demo.pictures import draw_picture, list_codes
-from flows import auditing
-from flows.describing import Beside, describing
-from flows.recipe_classes import LanguageModel
-from storage.builds import Builds
-from storage.samples import Samples
-from storage.web import read_images
-from tasks.run import EncoderChoice
+from evenly.audit.verify import verify_build
+from evenly.demo.pictures.openmoji import draw_picture, list_codes
+from evenly.flows.cli.classes import description_audit as auditing
+from evenly.flows.recipe.classes import LanguageModel
+from evenly.flows.recipe.describing import Beside, describing
+from evenly.storage.builds import Builds
+from evenly.storage.samples import Samples
+from evenly.storage.web import read_images
+from evenly.tasks.run import EncoderChoice
 from tests.storage.held_pool import write_files
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

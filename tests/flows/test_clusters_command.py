@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from labelled_build import Picture, publish
+
+from tests.labelled_build import Picture, publish
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

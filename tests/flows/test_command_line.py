@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import app
-from flows.cli_errors import report_errors
+from evenly.flows.cli import app
+from evenly.flows.cli.errors import report_errors
 
 COMMANDS = [
     *("demo", "init", "check", "plan", "rebuild", "builds", "promote", "describe", "extract"),

@@ -7,8 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from chat_server import TinyServer, tiny_server
-from labelled_build import Picture, publish
+
+from tests.chat_server import TinyServer, tiny_server
+from tests.labelled_build import Picture, publish
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

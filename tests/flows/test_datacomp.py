@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from audit.published import PublishedBuild
-from audit.source_funnel import read_source_funnel
-from flows.outcome import export_build
+from evenly.audit.published import PublishedBuild
+from evenly.audit.source_funnel import read_source_funnel
+from evenly.flows.cli.datasets.outcome import export_build
 from tests.flows.conftest import recipe_for
 from tests.flows.test_local_sources import rebuild
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curation.align import Align, judge_alignment, resolve_threshold
-from curation.decisions import first_of
-from curation.filters import IMAGE_FILTERS, TEXT_FILTERS
-from curation.filters.caption_entities import FirstSenses
-from flows.recipe_presets import PRESETS
-from storage.wordnet_files import DEBIAN
-from storage.wordnet_senses import read_senses
+from evenly.curation.align import Align, judge_alignment, resolve_threshold
+from evenly.curation.decisions import first_of
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
+from evenly.curation.filters.caption_entities import FirstSenses
+from evenly.flows.recipe.presets import PRESETS
+from evenly.storage.files.wordnet_senses import read_senses
+from evenly.storage.files.wordnets import DEBIAN
 
 FITTING = (640, 480)
 BASIC = [  # caption, size, whether it stays

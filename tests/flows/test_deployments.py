@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import httpx
 import pytest
-from postgres_server import postgres, postgres_binaries
 
-from storage.ledger import Ledger
-from storage.workspace import Workspace
+from evenly.storage.ledger import Ledger
+from evenly.storage.workspace import Workspace
+from tests.postgres_server import postgres, postgres_binaries
 
 pytestmark = pytest.mark.embedded
 REPOSITORY = Path(__file__).parents[2]
@@ -95,7 +95,9 @@ def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
         try:
             health = f"http://127.0.0.1:{port}/api/health"
             wait_for(lambda: answers(health), 90, log.read_text)
-            worker = subprocess.Popen([sys.executable, "-m", "flows", "serve"], start_new_session=True, **options)
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "evenly.flows", "serve"], start_new_session=True, **options
+            )
             served = Served(environment, log)
             wait_for(lambda: served.call("/work_pools/evenly/workers/filter"), 90, log.read_text)
             yield served
@@ -134,7 +136,7 @@ def test_a_submitted_class_list_is_described_by_the_deployment(served, tmp_path)
     classes = tmp_path / "birds.txt"
     classes.write_text("robin\neagle\n")
     arguments = ["describe", str(classes), "--method", "synonyms", "--submit", "--json"]
-    event = json.loads(served.run(sys.executable, "-m", "flows", *arguments))
+    event = json.loads(served.run(sys.executable, "-m", "evenly.flows", *arguments))
     assert event["name"] == "birds"
     assert served.finished("describe-classes")["state_type"] == "COMPLETED"
     ledger = Ledger(Workspace.at(event["root"]))

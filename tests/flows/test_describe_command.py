@@ -4,8 +4,9 @@ import itertools
 import json
 
 import pytest
-from chat_server import TinyServer, tiny_server
-from labelled_build import Picture, WordEncoder, publish
+
+from tests.chat_server import TinyServer, tiny_server
+from tests.labelled_build import Picture, WordEncoder, publish
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -28,7 +29,7 @@ def server():
 @pytest.fixture
 def describe(evenly, server, workspace, tmp_path, monkeypatch):
     """Describe these classes: (exit status, facts or errors)."""
-    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
 
     def run(classes, *arguments, as_json=True):
         path = tmp_path / "things.txt"

@@ -3,16 +3,16 @@
 import json
 
 import pytest
-from chat_server import TinyServer, tiny_server
 
-from descriptions.methods.description import Description
+from evenly.descriptions.methods.description import Description
+from tests.chat_server import TinyServer, tiny_server
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr("descriptions.retries.FIRST_PAUSE_S", 0.002)
+    monkeypatch.setattr("evenly.descriptions.chat.retries.FIRST_PAUSE_S", 0.002)
     with tiny_server() as tiny:
         yield tiny
 

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 import yaml
-from chat_server import tiny_server
 
-from storage.ledger import Ledger
-from storage.workspace import Workspace
+from evenly.storage.ledger import Ledger
+from evenly.storage.workspace import Workspace
+from tests.chat_server import tiny_server
 
 pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("prefect_server")]
 

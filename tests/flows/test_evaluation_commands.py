@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from demo.binding import compositions
-from flows.outcome import open_build
-from storage.ledger import Ledger
-from tasks import audit
+from evenly.demo.pictures.binding import compositions
+from evenly.flows.cli.datasets.outcome import open_build
+from evenly.storage.ledger import Ledger
+from evenly.tasks import verify_and_report as audit
 
 pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("prefect_server")]
 
@@ -38,8 +38,8 @@ def evaluated(small_web, undisturbed, tmp_path_factory):
 @pytest.fixture
 def evenly(evaluated, monkeypatch, capsys):
     """Run a command on the copy in this process: (exit status, stdout, stderr)."""
-    from flows.cli import app
-    from flows.cli_errors import report_errors
+    from evenly.flows.cli import app
+    from evenly.flows.cli.errors import report_errors
 
     def run(command: str, *arguments: str) -> tuple[int, str, str]:
         root = str(evaluated / "workspace")
@@ -168,8 +168,8 @@ def test_an_adapter_of_texts_on_a_list_without_any_says_how_to_get_them(evaluate
 @pytest.fixture
 def small_probes(monkeypatch):
     some = {"corruptions": ["gaussian_noise", "contrast"], "strengths": [1, 5]}
-    monkeypatch.setattr("flows.probe_adapters.ALL_CORRUPTIONS", some)
-    monkeypatch.setattr("tasks.probes.compositions", lambda: compositions()[::12])
+    monkeypatch.setattr("evenly.flows.probe_adapters.ALL_CORRUPTIONS", some)
+    monkeypatch.setattr("evenly.tasks.adapters.probes.compositions", lambda: compositions()[::12])
 
 
 @pytest.mark.usefixtures("small_probes")

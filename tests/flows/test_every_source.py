@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-
-from flows.opening import open_run
-from flows.outcome import open_build
-from flows.recipe import read_recipe
-from flows.recipe_steps import content_of, steps_of
-from storage.exports import EXPORTS
-from storage.samples import Samples
-from tasks.publish import publish_build
-from tasks.step import run_step
-from tests.storage.held_pool import picture, write_files, write_tar
 from tests.storage.test_wat_pool import image, page, record
+
+from evenly.flows.cli.datasets.outcome import open_build
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.steps import content_of, steps_of
+from evenly.flows.runs import open_run
+from evenly.storage.exports import EXPORTS
+from evenly.storage.samples import Samples
+from evenly.tasks.rebuild.publish import publish_build
+from evenly.tasks.step import run_step
+from tests.storage.held_pool import picture, write_files, write_tar
 from tests.storage.web.conftest import HOST, Answer, serve
 
 N = 6

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from demo.digits import NAMES
-from storage.array_files import read_arrays
+from evenly.demo.pictures.digits import NAMES
+from evenly.storage.files.arrays import read_arrays
 
 MODEL = "tiny-for-commands"
 

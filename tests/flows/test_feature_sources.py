@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from audit.verify import verify_build
-from demo.pictures import draw_picture, list_codes
-from features import to_unit_rows
-from flows.outcome import export_build
-from storage.feature_store import FeatureStore
-from storage.pools import PoolError
-from tasks.encoders import open_encoder
-from tasks.features import extract_features
+from evenly.audit.verify import verify_build
+from evenly.demo.pictures.openmoji import draw_picture, list_codes
+from evenly.features import to_unit_rows
+from evenly.flows.cli.datasets.outcome import export_build
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.pools.source import PoolError
+from evenly.tasks.encoders import open_encoder
+from evenly.tasks.rebuild.features import extract_features
 from tests.flows.test_local_sources import caption, kept_rows, rebuild
 
 N = 24
@@ -29,8 +29,8 @@ def metadata(tmp_path_factory):
     numbers = [*range(N - 1), 0]
     pictures = [draw_picture(codes[number * 61], size_px=96, background="white") for number in numbers]
     recipe = write_recipe(folder, 64)
-    from flows.opening import open_run
-    from flows.recipe import read_recipe
+    from evenly.flows.recipe import read_recipe
+    from evenly.flows.runs import open_run
 
     with open_run(read_recipe(recipe), root=folder / "none", quiet=True) as run:
         rows = open_encoder(run).encode_images(pictures)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audit.verify import verify_build
-from audit.why import explain
-from curation.fingerprints import measure_fingerprints
-from flows.outcome import open_build
-from storage.samples import Samples
-from storage.wordnet_files import DEBIAN
+from evenly.audit.verify import verify_build
+from evenly.audit.why import explain
+from evenly.curation.duplicates.fingerprints import measure_fingerprints
+from evenly.flows.cli.datasets.outcome import open_build
+from evenly.storage.files.wordnets import DEBIAN
+from evenly.storage.samples import Samples
 
 pytestmark = [pytest.mark.embedded, pytest.mark.slow]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation.filters import IMAGE_FILTERS, TEXT_FILTERS
-from flows.demo_job import examples_of, faults_found
-from flows.outcome import open_build
-from storage.pool_columns import STEP_COLUMNS
-from tasks.audit import write_report
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
+from evenly.flows.cli.datasets.outcome import open_build
+from evenly.flows.cli.start.demo_job import examples_of, faults_found
+from evenly.storage.pools.columns import STEP_COLUMNS
+from evenly.tasks.verify_and_report import write_report
 
 pytestmark = pytest.mark.embedded
 
@@ -25,8 +25,8 @@ def examples(undisturbed) -> dict[str, str]:
 @pytest.fixture
 def evenly(undisturbed, monkeypatch, capsys):
     """Run a command on the workspace in this process: (exit status, facts)."""
-    from flows.cli import app
-    from flows.cli_errors import report_errors
+    from evenly.flows.cli import app
+    from evenly.flows.cli.errors import report_errors
 
     def run(*arguments: str) -> tuple[int, dict]:
         monkeypatch.setattr("sys.argv", ["evenly", *arguments, "--root", str(undisturbed[0]), "--json"])

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import yaml
-from chat_server import TinyServer, tiny_server
-from labelled_build import Picture, WordEncoder, publish
 
-from storage.builds import Builds
+from evenly.storage.builds import Builds
+from tests.chat_server import TinyServer, tiny_server
+from tests.labelled_build import Picture, WordEncoder, publish
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -42,7 +42,7 @@ def answer(request, _before):
 @pytest.fixture
 def ask(evenly, workspace, tmp_path, monkeypatch):
     """Run a command on a recipe of four classes and their build: the facts that it prints."""
-    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
     near = {"cat": "dog", "dog": "cat", "ship": "spoon", "spoon": "ship", "oak tree": "cat"}
     pictures = [
         Picture(name, {name: 1.0, near[name]: 0.1 * number}, part)

@@ -6,11 +6,11 @@ import time
 import numpy as np
 import pytest
 
-from flows.cli import app
-from flows.cli_errors import UsageError, report_errors
-from flows.cli_output import json_text, print_rows, print_text
-from flows.recipe_yaml import MAX_DEPTH, MAX_VALUES, UnreadableYamlError, read_yaml
-from tasks.progress import Progress
+from evenly.flows.cli import app
+from evenly.flows.cli.errors import UsageError, report_errors
+from evenly.flows.cli.output import json_text, print_rows, print_text
+from evenly.flows.recipe.untrusted_yaml import MAX_DEPTH, MAX_VALUES, UnreadableYamlError, read_yaml
+from evenly.tasks.progress import Progress
 
 ESCAPES = "\x1b]0;gone\x07\x9b2J\u202egnp.exe\ud800\u2028"
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from storage.builds import Builds
-from storage.ledger import Ledger
-from storage.workspace import Workspace
+from evenly.storage.builds import Builds
+from evenly.storage.ledger import Ledger
+from evenly.storage.workspace import Workspace
 
 pytestmark = [pytest.mark.embedded, pytest.mark.slow]  # tests/tasks/test_row_reuse.py holds the same for single steps
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
-from chat_server import tiny_server
-from interrupted import ROOT, End, signalled
 
-from flows.interruption import INTERRUPTED
+from evenly.flows.process.interruption import INTERRUPTED
+from tests.chat_server import tiny_server
+from tests.interrupted import ROOT, End, signalled
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded, pytest.mark.timeout(3600)]
 
@@ -39,7 +39,7 @@ class Trial:
     def finish(self, root: Path) -> tuple[object, float]:
         """Run it to its end: the content of its result, and seconds."""
         started = time.monotonic()
-        command = [sys.executable, "-m", "flows", *self.arguments(root), "--json"]
+        command = [sys.executable, "-m", "evenly.flows", *self.arguments(root), "--json"]
         done = subprocess.run(
             command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900
         )

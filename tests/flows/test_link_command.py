@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from labelled_build import Picture, WordEncoder, publish
 
-from storage.ledger import Ledger
+from evenly.storage.ledger import Ledger
+from tests.labelled_build import Picture, WordEncoder, publish
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 @pytest.fixture
 def link(evenly, workspace, monkeypatch):
     """Link a build of twenty records of three pairs each, and some pairs of no known record."""
-    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
     pictures = [
         Picture(f"record {n}", {f"thing {n}": 1.0, f"view {view}": 0.15}, "train", f"thing {n} seen {view}")
         for n in range(20)

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import yaml
 
-from audit.published import PublishedBuild
-from audit.source_funnel import read_source_funnel
-from audit.verify import verify_build
-from audit.why import explain
-from demo.pictures import draw_picture, list_codes
-from flows.opening import open_run
-from flows.outcome import export_build
-from flows.recipe import read_recipe
-from flows.recipe_steps import content_of, steps_of
-from storage.samples import Samples
-from storage.web import read_images
-from tasks.publish import publish_build
-from tasks.step import run_step
+from evenly.audit.published import PublishedBuild
+from evenly.audit.source_funnel import read_source_funnel
+from evenly.audit.verify import verify_build
+from evenly.audit.why import explain
+from evenly.demo.pictures.openmoji import draw_picture, list_codes
+from evenly.flows.cli.datasets.outcome import export_build
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.steps import content_of, steps_of
+from evenly.flows.runs import open_run
+from evenly.storage.samples import Samples
+from evenly.storage.web import read_images
+from evenly.tasks.rebuild.publish import publish_build
+from evenly.tasks.step import run_step
 from tests.storage.held_pool import write_files, write_tar
 
 NOUNS = ("dog", "cat", "tree", "house", "car", "flower", "bird", "fish", "boat", "apple")

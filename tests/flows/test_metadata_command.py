@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from storage.concept_files import read_concepts
+from evenly.storage.files.concept_lists import read_concepts
 
 
 @pytest.fixture

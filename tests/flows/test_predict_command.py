@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.evaluation.measures import softmax
-from demo.digits import NAMES
-from flows.cli import app
-from flows.cli_errors import report_errors
-from storage.array_files import read_arrays, write_arrays
-from storage.records import read_record, replace_record
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.demo.pictures.digits import NAMES
+from evenly.flows.cli import app
+from evenly.flows.cli.errors import report_errors
+from evenly.storage.files.arrays import read_arrays, write_arrays
+from evenly.storage.records import read_record, replace_record
 
 MODEL = "tiny-for-commands"
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from adapters.features_record import unit_rows
-from flows.cli import app
-from flows.cli_errors import report_errors
-from storage.array_files import write_arrays
+from evenly.adapters.features import unit_rows
+from evenly.flows.cli import app
+from evenly.flows.cli.errors import report_errors
+from evenly.storage.files.arrays import write_arrays
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from labelled_build import DIMENSION, WordEncoder
 
-from adapters.features_record import unit_rows
-from storage.builds import Builds
-from storage.ledger import Ledger
-from storage.records import read_record, replace_record
-from storage.samples import Samples
+from evenly.adapters.features import unit_rows
+from evenly.storage.builds import Builds
+from evenly.storage.ledger import Ledger
+from evenly.storage.records import read_record, replace_record
+from evenly.storage.samples import Samples
+from tests.labelled_build import DIMENSION, WordEncoder
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 N = 20
@@ -22,7 +22,7 @@ N = 20
 @pytest.fixture
 def graded_pool(evenly, tmp_path, monkeypatch):
     """A pool of features whose pictures show more and more of an attribute, and a head fitted on others like them."""
-    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
     ends = unit_rows(np.random.default_rng(0).normal(size=(2, DIMENSION)))
 
     def shown(amounts, seed):

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adapters.evaluation.array_ranking import graded_parts
-from adapters.features_record import unit_rows
-from flows.predicting import open_adapter
+from evenly.adapters.evaluation.protocols.array_ranking import graded_parts
+from evenly.adapters.features import unit_rows
+from evenly.flows.cli.adapters.predict import open_adapter
 
 GRADED = tuple(f"{part}_{key}" for part in ("train", "val", "test") for key in ("features", "values"))
 

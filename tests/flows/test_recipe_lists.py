@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from descriptions.class_list import parse_class_list
-from descriptions.grounding import Grounding, ungrounded
-from storage.wordnet import load_noun_synsets
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.texts.grounding import Grounding, ungrounded
+from evenly.storage.files.wordnet import load_noun_synsets
 
 LISTS = sorted((Path(__file__).parents[2] / "recipes").glob("*.txt"))
 

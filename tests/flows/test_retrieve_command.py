@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from labelled_build import Picture, WordEncoder, publish
 from safetensors.numpy import load_file
 
-from curation.retrieval_sets import RetrievalRule
-from flows.retrieving import Retrieving
-from storage.builds import Builds
-from storage.ledger import Ledger, StepOutput, StepSpec
-from storage.samples import Samples
-from tasks.labelled_rows import labelled_pairs
-from tasks.run import Run
+from evenly.curation.retrieval_sets import RetrievalRule
+from evenly.flows.cli.datasets.retrieval import Retrieving
+from evenly.storage.builds import Builds
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.storage.samples import Samples
+from evenly.tasks.labelled_rows import labelled_pairs
+from evenly.tasks.run import Run
+from tests.labelled_build import Picture, WordEncoder, publish
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -30,7 +30,7 @@ def test_limits_are_those_of_the_papers():
 
 @pytest.fixture(autouse=True)
 def _encoder(monkeypatch):
-    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit.verify import verify_build
-from demo.pictures import draw_picture, list_codes
-from flows.opening import workspace_run
-from storage.builds import Builds
-from storage.web import read_images
-from tasks.encoders import open_encoder
+from evenly.audit.verify import verify_build
+from evenly.demo.pictures.openmoji import draw_picture, list_codes
+from evenly.flows.runs import workspace_run
+from evenly.storage.builds import Builds
+from evenly.storage.web import read_images
+from evenly.tasks.encoders import open_encoder
 from tests.storage.held_pool import write_files, write_tar
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import yaml
-from chat_server import tiny_server
-from labelled_build import Picture, WordEncoder, publish
 
-from storage.builds import Builds
-from storage.ledger import Ledger
+from evenly.storage.builds import Builds
+from evenly.storage.ledger import Ledger
+from tests.chat_server import tiny_server
+from tests.labelled_build import Picture, WordEncoder, publish
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -23,7 +23,7 @@ PHRASES = {
 @pytest.fixture
 def ask(evenly, workspace, tmp_path, monkeypatch):
     """Run a command on a recipe of four described classes whose pictures show what is said of them."""
-    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
     near = {"cat": "dog", "dog": "cat", "ship": "spoon", "spoon": "ship"}
     pictures = [
         Picture(name, {name: 1.0, near[name]: 1.3, (PHRASES[name] or ["has a handle"])[number % 2 - 1]: 2.0}, part)

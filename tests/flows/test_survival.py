@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.builds import Builds
-from storage.web import read_downloads
-from storage.workspace import Workspace
+from evenly.storage.builds import Builds
+from evenly.storage.web import read_downloads
+from evenly.storage.workspace import Workspace
 
 pytestmark = pytest.mark.embedded
 

@@ -6,13 +6,13 @@ import time
 
 import fsspec
 import pytest
-from chat_server import tiny_server
 
-from flows.recipe_classes import LanguageModel
-from flows.watch_classes import watch_classes
-from storage.ledger import Ledger
-from storage.watched import Watched
-from tasks.watch import ListsFailedError
+from evenly.flows.recipe.classes import LanguageModel
+from evenly.flows.watch_classes import watch_classes
+from evenly.storage.files.watched import Watched
+from evenly.storage.ledger import Ledger
+from evenly.tasks.classes.watch import ListsFailedError
+from tests.chat_server import tiny_server
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -15,27 +15,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.adapter_files import read_adapter, write_adapter
-from storage.balanced_files import BALANCED, BalancedFile, write_balanced
-from storage.batches import Batches
-from storage.builds import Builds
-from storage.concept_files import read_concepts, write_concepts
-from storage.errors import StorageError
-from storage.feature_store import FeatureStore
-from storage.held_pictures import take_features
-from storage.held_rows import FEATURES
-from storage.leaderboards import LeaderboardRuns
-from storage.ledger import Ledger, StepOutput, StepSpec
-from storage.pool_matches import HELD, MatchFile, MatchParts, assemble, counts_path, entries_path
-from storage.requests import Requests
-from storage.row_store import RowStore
-from storage.samples import Samples
-from storage.spending import SpendingJournal
-from storage.table_hash import table_hash
-from storage.watched import Watched
-from storage.web.measured import read_measured, write_measured
-from storage.web.shards import read_downloads, shard_names
-from storage.workspace import Workspace
+from evenly.storage.builds import Builds
+from evenly.storage.chat.batches import Batches
+from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.spending import SpendingJournal
+from evenly.storage.errors import StorageError
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files.adapters import read_adapter, write_adapter
+from evenly.storage.files.concept_lists import read_concepts, write_concepts
+from evenly.storage.files.watched import Watched
+from evenly.storage.leaderboards import LeaderboardRuns
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
+from evenly.storage.matches.matches import HELD, MatchFile, MatchParts, assemble, counts_path, entries_path
+from evenly.storage.pools.local_pictures import take_features
+from evenly.storage.pools.local_rows import FEATURES
+from evenly.storage.samples import Samples
+from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.row_store import RowStore
+from evenly.storage.web.measured import read_measured, write_measured
+from evenly.storage.web.shards import read_downloads, shard_names
+from evenly.storage.workspace import Workspace
 
 N = 3_000
 RNG = np.random.default_rng(5)

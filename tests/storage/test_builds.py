@@ -5,9 +5,9 @@ from datetime import datetime
 
 import pytest
 
-from storage import builds as builds_module
-from storage.builds import Builds
-from storage.errors import NotFoundError
+from evenly.storage import builds as builds_module
+from evenly.storage.builds import Builds
+from evenly.storage.errors import NotFoundError
 
 
 def manifest(build: str, created: str = "2026-01-01") -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.workspace import Workspace
+from evenly.storage.workspace import Workspace
 from tests.storage import damage_driver
 
 DRIVER = Path(damage_driver.__file__)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tarfile
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import storage
-from storage.errors import DamagedError, StorageError
-from storage.exports import EXPORTS
-from storage.exports.content import json_line, true_extension
-from storage.exports.errors import ExistingExportError, ExportError, MissingExtraError
-from storage.exports.partial import partial_folder
-from storage.exports.webdataset import write_webdataset
-from storage.records import read_record
+from evenly.storage.errors import DamagedError, StorageError
+from evenly.storage.exports import EXPORTS
+from evenly.storage.exports.content import json_line, true_extension
+from evenly.storage.exports.errors import ExistingExportError, ExportError, MissingExtraError
+from evenly.storage.exports.partial import partial_folder
+from evenly.storage.exports.webdataset import write_webdataset
+from evenly.storage.records import read_record
 
 BUILD = "demo-0a1b2c"
 
@@ -217,7 +215,7 @@ def test_kill_9_in_the_middle_shows_no_export_and_the_next_run_cleans_up(tmp_pat
 import os, signal, sys
 from pathlib import Path
 import pyarrow as pa
-from storage.exports import EXPORTS
+from evenly.storage.exports import EXPORTS
 
 def die(image_ids):
     yield b"first"
@@ -228,7 +226,7 @@ rows = pa.table({"uid": ["0" * 32, "1" * 32], "caption": ["a", "b"], "image_id":
 EXPORTS["webdataset"](rows, Path(sys.argv[1]), read_bytes=die, name="demo", seed=1)
 """
     command = [sys.executable, "-c", script, str(tmp_path / "out")]
-    killed = subprocess.run(command, cwd=Path(storage.__file__).parents[1], check=False)
+    killed = subprocess.run(command, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import ConservationError
-from storage.ledger import Ledger, StepOutput, StepSpec
-from storage.samples import Samples, wide_table
+from evenly.storage.errors import ConservationError
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.storage.samples import Samples, wide_table
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UIDS = ["a", "b", "c", "d"]
@@ -124,7 +124,9 @@ def test_alive_are_the_rows_that_every_step_kept_with_the_last_value_of_each_col
 def test_an_interrupted_commit_leaves_nothing_and_can_be_repeated(workspace, monkeypatch):
     ledger = Ledger(workspace)
     with monkeypatch.context() as patch:
-        patch.setattr("storage.ledger.create_record", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        patch.setattr(
+            "evenly.storage.ledger.create_record", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+        )
         with pytest.raises(OSError, match="No space left"):
             ledger.commit(spec(), StepOutput(decisions=decisions()), uids=pa.array(UIDS), started=NOW)
     assert ledger.find(spec().key) is None
@@ -133,7 +135,7 @@ def test_an_interrupted_commit_leaves_nothing_and_can_be_repeated(workspace, mon
 
 @given(st.lists(st.sampled_from(["kept", "dropped", "failed", "merged"]), min_size=1, max_size=20))
 def test_counts_add_up_to_the_rows(tmp_path_factory, verdicts):
-    from storage.workspace import Workspace
+    from evenly.storage.workspace import Workspace
 
     uids = [f"{number:04}" for number in range(len(verdicts))]
     ledger = Ledger(Workspace.at(tmp_path_factory.mktemp("w")))

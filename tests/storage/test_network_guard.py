@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.web.addresses import follow, parse_address
-from storage.web.errors import DownloadError, FetchError
-from storage.web.fetching import WebClient
-from storage.web.guard import Deadline, GuardedConnection, Resolver, is_public, parse_connect
-from storage.web.rule import DownloadRule
+from evenly.storage.web.addresses import follow, parse_address
+from evenly.storage.web.errors import DownloadError, FetchError
+from evenly.storage.web.fetching import WebClient
+from evenly.storage.web.guard import Deadline, GuardedConnection, Resolver, is_public, parse_connect
+from evenly.storage.web.rule import DownloadRule
 
 RULE = DownloadRule(timeout_s=3, retries=0)
 
@@ -224,7 +224,7 @@ def tls_port(certificate):
 
 
 def test_an_encrypted_page_is_read_where_its_certificate_is_trusted(tls_port, certificate, monkeypatch):
-    from storage.web import guard
+    from evenly.storage.web import guard
 
     guard._tls_context.cache_clear()
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import DamagedError, NotFoundError
-from storage.records import canonical_json, content_hash, create_record, read_record, replace_record
+from evenly.storage.errors import DamagedError, NotFoundError
+from evenly.storage.records import canonical_json, content_hash, create_record, read_record, replace_record
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

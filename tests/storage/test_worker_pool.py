@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from storage.worker_pool import worker_pool
+from evenly.storage.worker_pool import worker_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 PARENT = """
 import os, time
-from storage.worker_pool import worker_pool
+from evenly.storage.worker_pool import worker_pool
 
 def work(number):
     print(os.getpid(), flush=True)

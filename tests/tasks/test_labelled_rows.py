@@ -5,16 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from labelled_build import Picture, WordEncoder, publish
 
-from adapters.evaluation.experiment import fit_and_evaluate
-from storage.builds import Builds
-from storage.feature_store import FeatureStore
-from storage.records import read_record
-from tasks.adapters import EVALUATE_ADAPTERS, evaluate_adapters
-from tasks.class_texts import filled_templates
-from tasks.labelled_rows import labelled_rows
-from tasks.run import Run, SecondChoice
+from evenly.adapters.evaluation.protocols.experiment import fit_and_evaluate
+from evenly.storage.builds import Builds
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.records import read_record
+from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS, evaluate_adapters
+from evenly.tasks.classes.texts import filled_templates
+from evenly.tasks.labelled_rows import labelled_rows
+from evenly.tasks.run import Run, SecondChoice
+from tests.labelled_build import Picture, WordEncoder, publish
 
 CLASSES = ["cat", "dog"]
 PARTS = ("train", "val", "test")
@@ -25,8 +25,8 @@ RULE = {"build": "some-1", "list": "things", "classes": CLASSES, "texts": {}, "d
 @pytest.fixture
 def run(workspace, monkeypatch) -> Run:
     """A run with a second backbone, on a build whose pictures have their rows by it."""
-    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
-    monkeypatch.setattr("tasks.encoders._load_second", lambda _choice, _cache: SimpleNamespace(identity=SECOND))
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    monkeypatch.setattr("evenly.tasks.encoders._load_second", lambda _choice, _cache: SimpleNamespace(identity=SECOND))
     pictures = [
         Picture(name, {name: 1.0, f"{part} {number}": 0.8}, part)
         for name in [*CLASSES, "tree"]
@@ -95,7 +95,7 @@ def test_the_pool_is_the_train_pictures_without_labels_and_those_that_have_none(
 
 
 def test_a_picture_without_a_label_in_a_group_of_a_judged_one_is_in_no_pool(run, monkeypatch):
-    from tasks import labelled_rows as module
+    from evenly.tasks import labelled_rows as module
 
     kept_with_groups = module.kept_with_groups
 
@@ -118,7 +118,7 @@ def test_an_evaluation_says_what_its_pool_is(run):
 
 
 def test_the_card_of_an_adapter_that_judges_by_descriptions_has_their_words(run, monkeypatch):
-    monkeypatch.setattr("tasks.adapters.fit_and_evaluate", partial(fit_and_evaluate, guard=False))
+    monkeypatch.setattr("evenly.tasks.adapters.fit.fit_and_evaluate", partial(fit_and_evaluate, guard=False))
     texts = {"description": {"dog": ["dog, which has a tail", "dog, which barks"], "cat": ["cat, which has whiskers"]}}
     evaluate_adapters(run, (), RULE | {"texts": texts, "adapters": ["vcd"], "describe": "d"})
     cards = [read_record(path) for path in (run.workspace.adapters / "some-1" / "things").glob("vcd-*.json")]
@@ -132,7 +132,7 @@ SYNONYMS = {"synonyms": {"cat": ["tomcat", "feline"], "dog": ["hound"]}}
 @pytest.fixture
 def captioned(workspace, monkeypatch):
     """Captions that say "hound" in train, and "feline" in the test pictures alone."""
-    monkeypatch.setattr("tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
     said = {"cat": {"train": "a tomcat", "val": "a cat", "test": "a feline"}, "dog": dict.fromkeys(PARTS, "one Hound")}
     pictures = [
         Picture(name, {name: 1.0, f"{part} {number}": 0.8}, part, caption=said[name][part])

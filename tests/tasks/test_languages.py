@@ -8,24 +8,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from audit.card import read_card
-from audit.published import PublishedBuild
-from audit.why import explain
-from curation.decisions import Decisions
-from curation.errors import RuleError
-from storage.concept_files import read_concepts as read_file
-from storage.concept_files import write_concepts
-from storage.ledger import StepOutput
-from storage.pools import PoolSource
-from storage.samples import Samples, wide_table
-from storage.workspace import Workspace
-from tasks.balance import BALANCE, PRESELECT
-from tasks.collect import COLLECT
-from tasks.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
-from tasks.filters import CHECK_TEXTS
-from tasks.progress import Progress
-from tasks.run import Run
-from tasks.step import Step, run_step
+from evenly.audit.card import read_card
+from evenly.audit.published import PublishedBuild
+from evenly.audit.why import explain
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
+from evenly.storage.files.concept_lists import read_concepts as read_file
+from evenly.storage.files.concept_lists import write_concepts
+from evenly.storage.ledger import StepOutput
+from evenly.storage.pools.source import PoolSource
+from evenly.storage.samples import Samples, wide_table
+from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
+from evenly.tasks.rebuild.collect import COLLECT
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
+from evenly.tasks.rebuild.filters import CHECK_TEXTS
+from evenly.tasks.run import Run
+from evenly.tasks.step import Step, run_step
 
 LISTS = {"en": ["dog", "cat", "fox", "Mr. Bean", "狗"], "zh": ["狗", "猫", "鸟", "热.狗", "dog"]}
 ENGLISH = {"dog": 40, "cat": 20, "fox": 4}

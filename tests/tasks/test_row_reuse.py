@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.pools import PoolSource
-from storage.workspace import Workspace
-from tasks.collect import COLLECT
-from tasks.concepts import MATCH_CONCEPTS
-from tasks.filters import CHECK_TEXTS
-from tasks.progress import Progress
-from tasks.run import Run
-from tasks.step import run_step
+from evenly.storage.pools.source import PoolSource
+from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.collect import COLLECT
+from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS
+from evenly.tasks.rebuild.filters import CHECK_TEXTS
+from evenly.tasks.run import Run
+from evenly.tasks.step import run_step
 
 STEPS = (COLLECT, CHECK_TEXTS, MATCH_CONCEPTS)
 RULES = {

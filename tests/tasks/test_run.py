@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.workspace import Workspace
-from tasks.run import Run, default_cache, default_connect
+from evenly.storage.workspace import Workspace
+from evenly.tasks.run import Run, default_cache, default_connect
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from curation.decisions import Decisions
-from storage.ledger import StepOutput
-from tasks.progress import Progress
-from tasks.run import Run
-from tasks.step import NothingLeftError, Step, run_step
+from evenly.curation.decisions import Decisions
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.progress import Progress
+from evenly.tasks.run import Run
+from evenly.tasks.step import NothingLeftError, Step, run_step
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import InvalidFeaturesError, MissingFeaturesError, ParameterError
-from adapters.evaluation.measures import softmax
-from adapters.features_record import Features, unit_rows
-from adapters.methods.amu import AMU, fourth_moment, fusion_strength, standardised
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError, ParameterError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods.amu import AMU, fourth_moment, fusion_strength, standardised
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 KINDS = ("moment", "entropy", "maximum")
 

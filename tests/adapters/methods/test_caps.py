@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.contract import Adapter
-from adapters.errors import MissingFeaturesError, ParameterError
-from adapters.features_record import unit_rows
-from adapters.methods.caps import CapS
-from adapters.methods.tipx import TIPX
-from adapters.search import tune
+from evenly.adapters.contract import Adapter
+from evenly.adapters.errors import MissingFeaturesError, ParameterError
+from evenly.adapters.features import unit_rows
+from evenly.adapters.methods.caps import CapS
+from evenly.adapters.methods.tipx import TIPX
+from evenly.adapters.search import tune
 
 WEIGHTS = {"alpha": 2.0, "beta": 5.0, "gamma": 1.5}
 

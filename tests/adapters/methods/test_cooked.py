@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import InvalidFeaturesError, MissingFeaturesError, ParameterError
-from adapters.evaluation.measures import softmax
-from adapters.features_record import unit_rows
-from adapters.methods.cooked import NO_THIRD, ON_IMAGES, ON_SECOND, Cooked
-from adapters.methods.gda import GDA
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError, ParameterError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import unit_rows
+from evenly.adapters.methods.cooked import NO_THIRD, ON_IMAGES, ON_SECOND, Cooked
+from evenly.adapters.methods.gda import GDA
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 
 @pytest.fixture

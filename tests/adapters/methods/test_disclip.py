@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import ParameterError
-from adapters.features_record import Features, unit_rows
-from adapters.local_texts import choose_weight, local_scores, reference_similarities
-from adapters.methods.disclip import SelectedDescriptions
-from adapters.methods.fudd import top_classes
-from adapters.methods.zero_shot import ZeroShot
-from adapters.search import tune
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.forms.local_texts import choose_weight, local_scores, reference_similarities
+from evenly.adapters.methods.disclip import SelectedDescriptions
+from evenly.adapters.methods.fudd import top_classes
+from evenly.adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.search import tune
 
 
 @pytest.fixture

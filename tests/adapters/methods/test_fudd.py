@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import InvalidFeaturesError, ParameterError
-from adapters.features_record import Features, unit_rows
-from adapters.methods import fudd
-from adapters.methods.fudd import DifferentialTexts, NeededPairs, pairs_needed, top_classes
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import InvalidFeaturesError, ParameterError
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods import fudd
+from evenly.adapters.methods.fudd import DifferentialTexts, NeededPairs, pairs_needed, top_classes
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 
 def made(*, c=12, d=9, texts=200, n=40, seed=0, distinct=None):

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.class_statistics import ClassStatistics, precision_product
-from adapters.errors import ParameterError
-from adapters.features_record import Features, unit_rows
-from adapters.methods.gda import GDA, discriminant
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.forms.class_statistics import ClassStatistics, precision_product
+from evenly.adapters.methods.gda import GDA, discriminant
 
 
 def made(*, n=60, d=7, c=4, seed=0):

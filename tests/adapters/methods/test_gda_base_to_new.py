@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import ParameterError
-from adapters.features_record import Features, unit_rows
-from adapters.methods.gda_base_to_new import GDABaseToNew, new_class_statistics, precision_root
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods.gda_base_to_new import GDABaseToNew, new_class_statistics, precision_root
 
 
 def precision_of(rows, labels, means):

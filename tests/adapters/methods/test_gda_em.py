@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from adapters.errors import MissingFeaturesError, ParameterError
-from adapters.features_record import Features, unit_rows
-from adapters.methods import gda_em
-from adapters.methods.gda_em import GDAUnsupervised
+from evenly.adapters.errors import MissingFeaturesError, ParameterError
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods import gda_em
+from evenly.adapters.methods.gda_em import GDAUnsupervised
 
 NOTHING = np.empty(0, np.int64)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from adapters.methods.gda import GDA
-from adapters.methods.gda_incremental import GDAIncremental
-from adapters.saved import from_arrays, to_arrays
+from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
+from evenly.adapters.methods.gda import GDA
+from evenly.adapters.methods.gda_incremental import GDAIncremental
+from evenly.adapters.saved import from_arrays, to_arrays
 
 LEARNED = ("weight_", "bias_", "counts_", "means_", "scatter_", "support_", "prototypes_")
 

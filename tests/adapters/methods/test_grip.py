@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import ParameterError
-from adapters.methods import grip
-from adapters.methods.fpl import FewPseudoLabels
-from adapters.methods.grip import GrowingPseudoLabels
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.methods import grip
+from evenly.adapters.methods.fpl import FewPseudoLabels
+from evenly.adapters.methods.grip import GrowingPseudoLabels
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 
 def with_pool(support, pool):

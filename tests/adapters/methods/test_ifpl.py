@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import ParameterError
-from adapters.features_record import Features
-from adapters.methods.fpl import FewPseudoLabels
-from adapters.methods.ifpl import IterativeFewPseudoLabels
-from adapters.pseudolabels import log_probabilities, top_k_per_class
-from adapters.training import row_keys
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features
+from evenly.adapters.forms.pseudolabels import log_probabilities, top_k_per_class
+from evenly.adapters.methods.fpl import FewPseudoLabels
+from evenly.adapters.methods.ifpl import IterativeFewPseudoLabels
+from evenly.adapters.training import row_keys
 
 
 def test_one_round_is_fpl(digits):

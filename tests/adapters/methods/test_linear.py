@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from adapters.errors import ParameterError
-from adapters.evaluation.measures import softmax
-from adapters.methods.linear import LinearProbe
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.methods.linear import LinearProbe
 
 
 @pytest.mark.parametrize("classes", [range(10), [2, 5, 7], [1, 8]])

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import InvalidFeaturesError, ParameterError
-from adapters.features_record import Features, unit_rows
-from adapters.methods import nola
-from adapters.methods.nola import NoLA, confident_rows, description_classifier
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import InvalidFeaturesError, ParameterError
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods import nola
+from evenly.adapters.methods.nola import NoLA, confident_rows, description_classifier
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 
 def keys_of(n):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import ParameterError
-from adapters.features_record import Features, unit_rows
-from adapters.methods import perceptionclip
-from adapters.methods.perceptionclip import PerceptionCLIP
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods import perceptionclip
+from evenly.adapters.methods.perceptionclip import PerceptionCLIP
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 NO_LABELS = np.zeros(5, np.int64)
 

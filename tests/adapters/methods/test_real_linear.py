@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import MissingFeaturesError, ParameterError
-from adapters.evaluation.measures import softmax
-from adapters.methods.real_linear import RealLinear, training_steps
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import MissingFeaturesError, ParameterError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.methods.real_linear import RealLinear, training_steps
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 
 @pytest.fixture

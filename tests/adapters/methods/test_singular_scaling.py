@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from adapters.errors import ParameterError
-from adapters.evaluation.measures import softmax
-from adapters.features_record import Features, unit_rows
-from adapters.methods.singular_scaling import SingularScaling, singular_basis
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods.singular_scaling import SingularScaling, singular_basis
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.contract import Adapter
-from adapters.errors import NotFittedError, ParameterError
-from adapters.methods.tip import PUBLISHED_MAXIMA, Tip, published_grid
-from adapters.search import tune
+from evenly.adapters.contract import Adapter
+from evenly.adapters.errors import NotFittedError, ParameterError
+from evenly.adapters.methods.tip import PUBLISHED_MAXIMA, Tip, published_grid
+from evenly.adapters.search import tune
 
 
 def naive(query, keys, labels, prototypes, *, alpha, beta):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import ParameterError
-from adapters.methods.tip import Tip
-from adapters.methods.tip_f import PUBLISHED_INITIAL_ALPHA, TipF
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.methods.tip import Tip
+from evenly.adapters.methods.tip_f import PUBLISHED_INITIAL_ALPHA, TipF
 
 
 def cross_entropy(adapter, features, labels):

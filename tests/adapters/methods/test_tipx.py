@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.contract import Adapter
-from adapters.errors import MissingFeaturesError, ParameterError
-from adapters.features_record import Features
-from adapters.methods.tip import Tip
-from adapters.methods.tipx import PUBLISHED_AXES, TIPX
-from adapters.methods.zero_shot import ZeroShot
-from adapters.search import tune
-from adapters.support import retrieved_support
+from evenly.adapters.contract import Adapter
+from evenly.adapters.errors import MissingFeaturesError, ParameterError
+from evenly.adapters.features import Features
+from evenly.adapters.forms.support import retrieved_support
+from evenly.adapters.methods.tip import Tip
+from evenly.adapters.methods.tipx import PUBLISHED_AXES, TIPX
+from evenly.adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.search import tune
 
 WEIGHTS = {"alpha": 2.0, "beta": 5.0, "gamma": 1.5}
 
@@ -88,7 +88,7 @@ def test_the_last_partial_block_has_divergences_too(digits, chunk_rows):
 def test_the_range_in_many_chunks_is_that_of_one(digits, monkeypatch):
     (support, labels), (validation, _) = digits.part(0, 50), digits.part(100, 230)
     whole = TIPX().fit(support, labels).calibrate(validation).range_
-    monkeypatch.setattr("adapters.divergence.CHUNK_ENTRIES", 500)
+    monkeypatch.setattr("evenly.adapters.forms.divergence.CHUNK_ENTRIES", 500)
     np.testing.assert_allclose(TIPX().fit(support, labels).calibrate(validation).range_, whole, rtol=1e-12)
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adapters.errors import InvalidFeaturesError, ParameterError
-from adapters.features_record import Features
-from adapters.methods import vcd
-from adapters.methods.vcd import DescribedClasses
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.errors import InvalidFeaturesError, ParameterError
+from evenly.adapters.features import Features
+from evenly.adapters.methods import vcd
+from evenly.adapters.methods.vcd import DescribedClasses
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 AGGREGATES = ("mean_similarity", "mean_embedding", "max")
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.methods.zero_shot import ZeroShot
 
 
 def test_logits_are_a_hundred_times_the_cosine(digits):

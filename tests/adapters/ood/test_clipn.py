@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from adapters.errors import InvalidFeaturesError
-from adapters.ood import clipn
-from adapters.ood.clipn import atd, atd_of_rows, atd_rejects, clipn_label, ctw, ctw_of_rows, ctw_rejects
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.ood import clipn
+from evenly.adapters.ood.clipn import atd, atd_of_rows, atd_rejects, clipn_label, ctw, ctw_of_rows, ctw_rejects
 
 GENERATOR = np.random.default_rng(0)
 YES = GENERATOR.normal(size=(40, 5)) * 10

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from adapters.errors import InvalidFeaturesError
-from adapters.evaluation.measures import softmax
-from adapters.ood.cooked import cooked_entropy, cooked_msp
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.ood.cooked import cooked_entropy, cooked_msp
 
 THREE = np.random.default_rng(0).normal(size=(3, 30, 6)) * 4
 MEAN = np.mean([softmax(one) for one in THREE], axis=0)

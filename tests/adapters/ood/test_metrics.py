@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import InvalidFeaturesError
-from adapters.ood.metrics import RankedScores, aupr, auroc, auroc_interval, fpr95
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.ood.metrics import RankedScores, aupr, auroc, auroc_interval, fpr95
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=60)  # few values: many ties
 many_scores = st.lists(st.integers(-40, 40).map(float), min_size=20, max_size=60)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from adapters.evaluation.measures import softmax
-from adapters.features_record import unit_rows
-from adapters.ood.near_miss import near_miss, near_miss_max
-from adapters.ood.scores import msp
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import unit_rows
+from evenly.adapters.ood.near_miss import near_miss, near_miss_max
+from evenly.adapters.ood.scores import msp
 
 
 @pytest.fixture

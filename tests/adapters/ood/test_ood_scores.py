@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from adapters.evaluation.measures import softmax
-from adapters.features_record import Features
-from adapters.methods.zero_shot import ZeroShot
-from adapters.ood import OOD_SCORES, OODInputs, score_rows
-from adapters.ood.metrics import auroc
+from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import Features
+from evenly.adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.ood import OOD_SCORES, OODInputs, score_rows
+from evenly.adapters.ood.metrics import auroc
 
 NEEDS = {
     "msp": ("logits",),

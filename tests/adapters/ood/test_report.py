@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from adapters.ood import OOD_SCORES, OODInputs, ood_table
-from adapters.ood.report import ood_report
+from evenly.adapters.ood import OOD_SCORES, OODInputs, ood_table
+from evenly.adapters.ood.report import ood_report
 
 GENERATOR = np.random.default_rng(0)
 

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.errors import InvalidFeaturesError
-from adapters.evaluation.measures import softmax
-from adapters.ood import scores
-from adapters.ood.scores import LOGIT_SCORES, energy, entropy, max_logit, msp
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.ood import scores
+from evenly.adapters.ood.scores import LOGIT_SCORES, energy, entropy, max_logit, msp
 
 LOGITS = np.random.default_rng(0).normal(size=(50, 7)) * 20
 

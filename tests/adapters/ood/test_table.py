@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from adapters.errors import ParameterError
-from adapters.ood.metrics import aupr, auroc, auroc_interval, fpr95
-from adapters.ood.table import ood_table
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.ood.metrics import aupr, auroc, auroc_interval, fpr95
+from evenly.adapters.ood.table import ood_table
 
 GENERATOR = np.random.default_rng(0)
 ID = GENERATOR.normal(2, 1, 200)

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from curation.errors import RuleError
-from curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist, judge_blocklist, measure_blocklist
+from evenly.curation.errors import RuleError
+from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist, judge_blocklist, measure_blocklist
 
 LIST = BlockedWords.of(["Foul", "bad  word", "bad apple pie", "stra\u00dfe"])
 RULE = CaptionBlocklist(file="words.txt", sha256="0123456789abcdef")

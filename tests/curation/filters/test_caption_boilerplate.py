@@ -1,8 +1,13 @@
 import pyarrow as pa
 import pytest
 
-from curation.errors import RuleError
-from curation.filters.caption_boilerplate import BOILERPLATE, CaptionBoilerplate, judge_boilerplate, measure_boilerplate
+from evenly.curation.errors import RuleError
+from evenly.curation.filters.caption_boilerplate import (
+    BOILERPLATE,
+    CaptionBoilerplate,
+    judge_boilerplate,
+    measure_boilerplate,
+)
 
 BOILER = [
     *("IMG_1234.jpg", "DSC00012", "Screenshot 2020-01-01 at 10.00", "red_apple.png", "photo 3"),

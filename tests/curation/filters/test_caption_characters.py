@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from curation.errors import RuleError
-from curation.filters.caption_characters import CaptionCharacters, judge_characters, measure_characters
+from evenly.curation.errors import RuleError
+from evenly.curation.filters.caption_characters import CaptionCharacters, judge_characters, measure_characters
 
 
 def judged(captions, **rule):

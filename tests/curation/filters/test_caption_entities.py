@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from curation.filters.caption_entities import CaptionEntities, FirstSenses, judge_entities, measure_entities
+from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses, judge_entities, measure_entities
 
 NOTHING = {"noun": {}, "verb": {}, "adj": {}, "adv": {}}
 SENSES = FirstSenses(

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from curation.errors import RuleError
-from curation.filters.caption_language import (
+from evenly.curation.errors import RuleError
+from evenly.curation.filters.caption_language import (
     CaptionLanguage,
     judge_language,
     likely_languages,

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from curation.errors import ColumnsError, RuleError
-from curation.filters.caption_length import CaptionLength, judge_caption_length, measure_caption_length
+from evenly.curation.errors import ColumnsError, RuleError
+from evenly.curation.filters.caption_length import CaptionLength, judge_caption_length, measure_caption_length
 
 
 def reasons(captions, **rule):

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from curation.errors import RuleError
-from curation.filters.caption_repeats import CaptionRepeats, judge_repeats, measure_repeats
+from evenly.curation.errors import RuleError
+from evenly.curation.filters.caption_repeats import CaptionRepeats, judge_repeats, measure_repeats
 
 
 def judged(captions, **rule):

@@ -1,10 +1,10 @@
 import pyarrow as pa
 import pytest
 
-from curation.decisions import Decisions
-from curation.filters import IMAGE_FILTERS, TEXT_FILTERS
-from curation.filters.caption_blocklist import BlockedWords
-from curation.filters.caption_entities import PARTS, FirstSenses
+from evenly.curation.decisions import Decisions
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
+from evenly.curation.filters.caption_blocklist import BlockedWords
+from evenly.curation.filters.caption_entities import PARTS, FirstSenses
 
 FILTERS = TEXT_FILTERS | IMAGE_FILTERS
 GIVEN = {"caption_blocklist": {"file": "words.txt"}}

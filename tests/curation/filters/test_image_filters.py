@@ -1,10 +1,10 @@
 import pyarrow as pa
 import pytest
 
-from curation.errors import RuleError
-from curation.filters import IMAGE_FILTERS
-from curation.filters.image_aspect import ImageAspect
-from curation.filters.image_size import ImageSize
+from evenly.curation.errors import RuleError
+from evenly.curation.filters import IMAGE_FILTERS
+from evenly.curation.filters.image_aspect import ImageAspect
+from evenly.curation.filters.image_size import ImageSize
 
 
 def judged(name, rule, sizes):

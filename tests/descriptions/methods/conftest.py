@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from descriptions.class_list import parse_class_list
-from descriptions.describe import describe
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.describe import describe
 
 
 @pytest.fixture

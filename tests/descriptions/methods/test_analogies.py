@@ -3,9 +3,9 @@ import re
 
 import pytest
 
-from descriptions.grounding import Subject
-from descriptions.methods.analogies import EXAMPLES, MOST_TAGS, Analogies
-from descriptions.methods.attributes import TYPES, Attributes
+from evenly.descriptions.methods.analogies import EXAMPLES, MOST_TAGS, Analogies
+from evenly.descriptions.methods.attributes import TYPES, Attributes
+from evenly.descriptions.texts.grounding import Subject
 
 LISTED = "tiger\tlarge feline of forests having a tawny coat with black stripes"
 CAPTION = "A large tiger shows its tawny coat with black stripes."
@@ -26,8 +26,8 @@ def test_the_examples_come_first_as_turns_and_the_tags_last(asked, server):
 
 
 def test_accepted_attributes_of_a_class_become_its_tags(client, server):
-    from descriptions.class_list import parse_class_list
-    from descriptions.describe import describe
+    from evenly.descriptions.class_list import parse_class_list
+    from evenly.descriptions.describe import describe
 
     def answer(request, _before):
         (key, *_) = request["response_format"]["json_schema"]["schema"]["properties"]

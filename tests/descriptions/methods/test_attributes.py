@@ -1,6 +1,6 @@
 import pytest
 
-from descriptions.methods.attributes import TYPES, Attributes
+from evenly.descriptions.methods.attributes import TYPES, Attributes
 
 NONE = {kind: [] for kind in TYPES}
 

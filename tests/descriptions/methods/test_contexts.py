@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from descriptions.grounding import Subject
-from descriptions.methods.contexts import FACTORS, Contexts
+from evenly.descriptions.methods.contexts import FACTORS, Contexts
+from evenly.descriptions.texts.grounding import Subject
 
 WHOLE = Subject(name="", domain="pets")
 

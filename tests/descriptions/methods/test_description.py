@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descriptions.grounding import Subject
-from descriptions.method import Surroundings
-from descriptions.methods.description import Description, join
-from descriptions.small_patterns import FEATURE
+from evenly.descriptions.method import Surroundings
+from evenly.descriptions.methods.description import Description, join
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.small_patterns import FEATURE
 
 TIGER = Subject(name="tiger", synset="n02129604", lemmas=("tiger",), gloss="large feline of forests")
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from descriptions.grounding import Subject
-from descriptions.method import Surroundings
-from descriptions.methods.differential import Differential
+from evenly.descriptions.method import Surroundings
+from evenly.descriptions.methods.differential import Differential
+from evenly.descriptions.texts.grounding import Subject
 
 PAIR = (("cat", "dog"),)
 TWO = "cat\nsnail\ndog"

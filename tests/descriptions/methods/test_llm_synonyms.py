@@ -1,8 +1,8 @@
 import pytest
 
-from descriptions.grounding import Subject
-from descriptions.method import Surroundings
-from descriptions.methods.llm_synonyms import LlmSynonyms
+from evenly.descriptions.method import Surroundings
+from evenly.descriptions.methods.llm_synonyms import LlmSynonyms
+from evenly.descriptions.texts.grounding import Subject
 
 GLOSSES = {
     "kitty": "informal terms referring to a domestic cat",

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from descriptions.errors import UnknownMethodError
-from descriptions.grounding import Subject
-from descriptions.methods import METHODS, chosen_methods
+from evenly.descriptions.errors import UnknownMethodError
+from evenly.descriptions.methods import METHODS, chosen_methods
+from evenly.descriptions.texts.grounding import Subject
 
 
 def test_each_method_bears_its_name_in_the_list():
@@ -31,7 +31,7 @@ def test_every_method_has_something_to_say_or_says_why_not(name, small_model):
 
 
 def test_the_list_of_methods_is_known_without_the_openai_package():
-    code = "import sys, descriptions.methods; sys.exit('openai' in sys.modules)"
+    code = "import sys, evenly.descriptions.methods; sys.exit('openai' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

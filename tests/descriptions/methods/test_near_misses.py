@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from descriptions.grounding import Subject
-from descriptions.method import Surroundings
-from descriptions.methods.near_misses import NearMisses
+from evenly.descriptions.method import Surroundings
+from evenly.descriptions.methods.near_misses import NearMisses
+from evenly.descriptions.texts.grounding import Subject
 
 NAMES = {"names": ["lynx", "civet", "fossa"]}
 GLOSSES = {

@@ -1,5 +1,5 @@
-from descriptions.grounding import Subject
-from descriptions.methods.negations import LABEL, TEMPLATES, Negations
+from evenly.descriptions.methods.negations import LABEL, TEMPLATES, Negations
+from evenly.descriptions.texts.grounding import Subject
 
 WHOLE = Subject(name="")
 

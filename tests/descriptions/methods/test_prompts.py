@@ -2,11 +2,11 @@ import re
 
 import pytest
 
-from descriptions.checks import check_reply
-from descriptions.grounding import Subject
-from descriptions.method import Surroundings
-from descriptions.methods.prompts import Prompts
-from descriptions.small_patterns import SENTENCE
+from evenly.descriptions.method import Surroundings
+from evenly.descriptions.methods.prompts import Prompts
+from evenly.descriptions.texts.checks import check_reply
+from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.small_patterns import SENTENCE
 
 TIGER = Subject(name="tiger", synset="n02129604", lemmas=("tiger",), gloss="large feline of forests")
 

@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from descriptions.chat_request import content_address
-from descriptions.grounding import Subject
-from descriptions.method import Surroundings
-from descriptions.methods.questions import SHAPES, Questions
+from evenly.descriptions.chat.request import content_address
+from evenly.descriptions.method import Surroundings
+from evenly.descriptions.methods.questions import SHAPES, Questions
+from evenly.descriptions.texts.grounding import Subject
 
 TIGER = Subject(name="tiger", gloss="large feline of forests having a tawny coat with black stripes")
 AROUND = Surroundings(classes=("tiger",), names=("tiger",))

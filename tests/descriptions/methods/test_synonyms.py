@@ -4,9 +4,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from descriptions.checks import check_reply
-from descriptions.grounding import Subject
-from descriptions.methods.synonyms import Synonyms, consistent_synonyms
+from evenly.descriptions.methods.synonyms import Synonyms, consistent_synonyms
+from evenly.descriptions.texts.checks import check_reply
+from evenly.descriptions.texts.grounding import Subject
 
 TRUCK = Subject(name="Fire truck", synset="n03345487", lemmas=("fire engine", "fire truck"), gloss="a truck")
 

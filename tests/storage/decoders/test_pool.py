@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from hostile_pictures import encoded
 
-from storage.decoders import DecoderPool, DecodeTroubleError, process
-from storage.decoders.process import cpu_budget_s, memory_budget
+from evenly.storage.decoders import DecoderPool, DecodeTroubleError, process
+from evenly.storage.decoders.process import cpu_budget_s, memory_budget
+from tests.hostile_pictures import encoded
 
 PICTURE = encoded("PNG", "RGB", (4, 4))
 OPTIONS = {"max_pixels": 1_000}
@@ -117,7 +117,7 @@ def test_the_thread_that_first_asked_may_end():
 _PARENT = """
 import json, sys, time
 sys.path[:0] = json.loads(sys.argv[1])
-from storage.decoders import DecoderPool
+from evenly.storage.decoders import DecoderPool
 from test_pool import PICTURE, OPTIONS, obey
 obey.__module__ = "test_pool"
 pool = DecoderPool(obey)
@@ -150,8 +150,8 @@ def test_a_daemonic_process_that_may_have_no_children_can_decode():
 
 
 def test_a_process_that_stands_still_is_given_up(monkeypatch):
-    monkeypatch.setattr("storage.decoders.pool._IDLE_POLLS", 2)
-    monkeypatch.setattr("storage.decoders.pool._POLL_S", 0.1)
+    monkeypatch.setattr("evenly.storage.decoders.pool._IDLE_POLLS", 2)
+    monkeypatch.setattr("evenly.storage.decoders.pool._POLL_S", 0.1)
     with DecoderPool(obey) as decoders:
         decoders.run(PICTURE, OPTIONS)
         assert outcome_of(decoders, "sleep") == "decoder_crashed"

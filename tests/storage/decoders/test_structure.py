@@ -1,7 +1,7 @@
 import pytest
-from hostile_pictures import HOSTILE, chunk, encoded, png
 
-from storage.decoders.structure import MAX_CHUNKS, MAX_SCANS, excess
+from evenly.storage.decoders.structure import MAX_CHUNKS, MAX_SCANS, excess
+from tests.hostile_pictures import HOSTILE, chunk, encoded, png
 
 
 @pytest.mark.parametrize(

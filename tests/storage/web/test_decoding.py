@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage.web.decoding import EXTENSIONS, check_picture
-from storage.web.errors import FetchError
+from evenly.storage.web.decoding import EXTENSIONS, check_picture
+from evenly.storage.web.errors import FetchError
 
 LIMIT = 10_000_000
 SIZE = (61, 37)

@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage.web import DownloadRule, download_images, read_downloads, read_image_bytes, read_images
-from storage.web.download import _cut
-from storage.web.errors import DownloadError
-from storage.web.shards import RECORDS, URLS, shard_names
+from evenly.storage.web import DownloadRule, download_images, read_downloads, read_image_bytes, read_images
+from evenly.storage.web.download import _cut
+from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.shards import RECORDS, URLS, shard_names
 
 from .conftest import HOST, Answer, picture, serve
 
@@ -219,7 +219,7 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_run_completes(web, tmp
     web.fallback = lambda path: time.sleep(0.02) or numbered(path)
     urls = [url(i) for i in range(400)]
     code = (
-        "from pathlib import Path; from storage.web import *; "
+        "from pathlib import Path; from evenly.storage.web import *; "
         f"download_images({urls!r}, DownloadRule(), folder=Path({str(tmp_path)!r}), connect={web.connect!r}, "
         "processes=2, threads=2, shard_size=100)"
     )

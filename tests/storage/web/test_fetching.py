@@ -11,10 +11,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from storage.web.errors import DownloadError, may_pass, verdict_of
-from storage.web.fetching import Fetched, WebClient
-from storage.web.guard import parse_connect
-from storage.web.rule import DownloadRule, user_agent
+from evenly.storage.web.errors import DownloadError, may_pass, verdict_of
+from evenly.storage.web.fetching import Fetched, WebClient
+from evenly.storage.web.guard import parse_connect
+from evenly.storage.web.rule import DownloadRule, user_agent
 
 from .conftest import HOST, Answer, picture
 

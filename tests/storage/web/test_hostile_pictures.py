@@ -4,12 +4,12 @@ import resource
 import time
 
 import pytest
-from hostile_pictures import HOSTILE, encoded
 
-from curation.fingerprints import fingerprint
-from storage.decoders.process import cpu_budget_s, memory_budget
-from storage.web.decoding import Measure, PictureChecks, check_picture
-from storage.web.errors import FetchError
+from evenly.curation.duplicates.fingerprints import fingerprint
+from evenly.storage.decoders.process import cpu_budget_s, memory_budget
+from evenly.storage.web.decoding import Measure, PictureChecks, check_picture
+from evenly.storage.web.errors import FetchError
+from tests.hostile_pictures import HOSTILE, encoded
 
 MAX_PIXELS = 80_000_000
 MEASURE = Measure(fingerprint, 1)

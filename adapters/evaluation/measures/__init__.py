@@ -1,0 +1,1 @@
+"""Measures on test rows. Nothing here chooses a value."""

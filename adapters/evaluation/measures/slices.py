@@ -1,0 +1,97 @@
+"""Accuracy in slices of the test rows: per value of any column, or of crossed columns; the worst one."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evenly.adapters.errors import SplitError
+from evenly.adapters.evaluation.measures.bootstrap import REPLICATES, bootstrap_accuracy
+
+NO_VALUE = "(no value)"
+EMPTY = "empty"
+
+
+def slice_table(
+    correct: npt.ArrayLike,
+    columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]],
+    *,
+    seed: int,
+    expected: Mapping[str, Sequence[Any]] | None = None,
+    groups: Sequence[Any] | npt.NDArray[Any] | None = None,
+    n: int = REPLICATES,
+) -> pd.DataFrame:
+    """One row per column and value: column, value, n, groups, correct, accuracy, low, high, state.
+
+    `correct` (rows,) of 0 and 1; `columns`: name -> value per row, compared as text, where None and NaN are
+    "(no value)". `expected`: values that must have a row although no test row may have them: their accuracy is NaN and
+    their state "empty", never 0. Values are sorted. Intervals (95 %) resample whole groups within the slice.
+    """
+    right = np.asarray(correct, dtype=np.float64)
+    names = np.arange(len(right)) if groups is None else np.asarray(groups)
+    records = []
+    for column, given in columns.items():
+        values = as_text(given)
+        if values.shape != right.shape or names.shape != right.shape:
+            raise SplitError(
+                f"`{column}` must hold one value per row, and `groups` one name, {right.shape}; got {values.shape} and "
+                f"{names.shape}. Hand in columns of the same rows."
+            )
+        for value in sorted({*values.tolist(), *as_text((expected or {}).get(column, ())).tolist()}):
+            here = np.flatnonzero(values == value)
+            found = bootstrap_accuracy(right[here], groups=names[here], seed=seed, n=n)
+            records.append(
+                {
+                    "column": column,
+                    "value": value,
+                    "n": len(here),
+                    "groups": len(np.unique(names[here])),
+                    "correct": int(right[here].sum()),
+                    "accuracy": found.estimate,
+                    "low": found.low,
+                    "high": found.high,
+                    "state": "" if len(here) else EMPTY,
+                }
+            )
+    return pd.DataFrame(records, columns=_COLUMNS)
+
+
+_COLUMNS = ["column", "value", "n", "groups", "correct", "accuracy", "low", "high", "state"]
+
+
+def worst_slices(table: pd.DataFrame) -> pd.DataFrame:
+    """The row of each column with the lowest accuracy, of equal ones that of most rows; empty slices do not count.
+
+    A column of empty slices alone has no row. The worst of many small slices is low by chance too: read its interval.
+    """
+    known = table[table["n"] > 0]
+    ordered = known.sort_values(["accuracy", "n"], ascending=[True, False], kind="stable")
+    worst = ordered.groupby("column").head(1).set_index("column", drop=False)
+    return worst.loc[known["column"].unique()].reset_index(drop=True)
+
+
+def crossed(columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> tuple[npt.NDArray[np.str_], list[str]]:
+    """The combined value of each row ("landbird x water"), and all combinations of the values that occur.
+
+    For groups such as class and background (Waterbirds, CelebA): hand both to `slice_table`, as a column and as what
+    is expected of it.
+    """
+    texts = [as_text(values) for values in columns.values()]
+    if not texts or len({len(text) for text in texts}) > 1:
+        raise SplitError(
+            f"`columns` must hold columns of one length; got {[len(text) for text in texts]}. Hand in the same rows."
+        )
+    joined = np.array([" x ".join(row) for row in zip(*(text.tolist() for text in texts), strict=True)], dtype=np.str_)
+    return joined, [" x ".join(row) for row in product(*(sorted(set(text.tolist())) for text in texts))]
+
+
+def as_text(values: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[np.str_]:
+    """The values (rows,) as text, with "(no value)" for None, NaN and pandas' NA."""
+    return np.array([NO_VALUE if _is_missing(value) else str(value) for value in values], dtype=np.str_)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value))

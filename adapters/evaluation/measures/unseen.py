@@ -1,0 +1,63 @@
+"""How well each out-of-distribution score tells test pictures from pictures of none of the classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+import pandas as pd
+
+from evenly.adapters.contract import Adapter
+from evenly.adapters.errors import MissingFeaturesError
+from evenly.adapters.features import Features, Floats
+from evenly.adapters.methods.cooked import NO_THIRD, Cooked
+from evenly.adapters.ood import OODInputs
+from evenly.adapters.ood.report import ood_report
+
+KINDS = {"near_ood": "near", "near": "near"}
+"""The kind of a set by its name; any other name is "far"."""
+
+
+def judge_unseen(
+    adapter: Adapter,
+    test: Features,
+    unseen: Mapping[str, Features],
+    *,
+    groups: npt.NDArray[Any],
+    seed: int,
+    unseen_groups: Mapping[str, npt.NDArray[Any]] | None = None,
+    cooked: Cooked | None = None,
+) -> pd.DataFrame:
+    """One row per score and set, as `ood_report` has them, `skipped` empty; then one per score that lacks fields.
+
+    `unseen` by name of the set, near or far by KINDS; `groups` (n,) of the test rows, `unseen_groups` of each set's
+    (None: each row is a group of its own), are what intervals resample. Logit scores are those of `adapter`'s logits;
+    `cooked` adds those of COOkeD's ensemble. Where the rows of a set lack what a classifier judges by, or the support
+    of COOkeD allows no ensemble, its scores are among those that lack fields. Nothing here chooses a threshold or a
+    value.
+    """
+    if not unseen:
+        return pd.DataFrame()
+    sets: dict[str, dict[str, OODInputs]] = {}
+    for name, rows in unseen.items():
+        sets.setdefault(KINDS.get(name, "far"), {})[name] = unseen_inputs(adapter, cooked, rows)
+    table, lacking = ood_report(
+        unseen_inputs(adapter, cooked, test), sets, seed=seed, groups_id=groups, groups_ood=unseen_groups
+    )
+    missing = [{"score": score, "note": "", "skipped": ", ".join(fields)} for score, fields in lacking.items()]
+    return pd.concat([table.assign(skipped=""), pd.DataFrame(missing)], ignore_index=True)
+
+
+def unseen_inputs(adapter: Adapter, cooked: Cooked | None, features: Features) -> OODInputs:
+    """What the scores of some rows are made of: logits of `adapter`, and of COOkeD's ensemble where there is one."""
+    return OODInputs.of(
+        features,
+        logits=_logits(adapter, features),
+        cooked_logits=None if cooked is None or cooked.third_ == NO_THIRD else _logits(cooked, features),
+    )
+
+
+def _logits(adapter: Adapter, features: Features) -> Floats | None:
+    try:
+        return adapter.decision_function(features)
+    except MissingFeaturesError:  # a second backbone, or lengths, that only the other rows have
+        return None

@@ -1,0 +1,1 @@
+"""Protocols of evaluation: what is fitted on which rows, and judged on which."""

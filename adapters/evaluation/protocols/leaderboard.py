@@ -1,0 +1,208 @@
+"""All adapters over shots and seeds on one fixed split: runs, means with intervals, and what could not run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evenly.adapters import ADAPTERS, adapter_name
+from evenly.adapters.contract import check_positive
+from evenly.adapters.errors import MissingFeaturesError, ParameterError, SplitError
+from evenly.adapters.evaluation.protocols.leaderboard_runs import (
+    COOP_VALIDATION_SHOTS,
+    Arena,
+    Booleans,
+    Run,
+    RunKey,
+    Validation,
+)
+from evenly.adapters.evaluation.protocols.leaderboard_summary import INTERVALS, summarise
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.splits import Strings
+
+SHOTS = (1, 2, 4, 8, 16)
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Leaderboard:
+    """What `leaderboard` found.
+
+    `runs`: one row per adapter, texts, shots and seed; the columns of `Run.row`, and run_shots, run_seed: the key of
+    the run behind the row, shared by rows whose run does not depend on the shots. `summary`: one row per adapter, texts
+    and shots, see `summarise`. `skipped`: name, texts and reason of what lacked features. `correct`: per run, whether
+    each test row (in the order of the input) was predicted right. `protocol`: how it was done, plain values.
+    `notes`: sentences on draws that fell short and on classes without test rows.
+    """
+
+    runs: pd.DataFrame
+    summary: pd.DataFrame
+    skipped: pd.DataFrame
+    correct: Mapping[RunKey, Booleans]
+    protocol: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def leaderboard(
+    features: Features,
+    labels: Integers,
+    split: Strings,
+    groups: npt.NDArray[Any],
+    *,
+    keys: Sequence[str] | Strings,
+    classes: Sequence[str],
+    prototypes: Mapping[str, Floats],
+    adapters: Sequence[str] = tuple(ADAPTERS),
+    shots: Sequence[int] = SHOTS,
+    seeds: Sequence[int] = SEEDS,
+    validation: Validation = "coop",
+    guard: bool = True,
+    undrawn: bool = False,
+    bootstrap_seed: int = 0,
+    done: Mapping[RunKey, Run] | None = None,
+    progress: Callable[[Run, int, int], None] | None = None,
+) -> Leaderboard:
+    """Fit each adapter on draws of the train rows, tune it on val rows, judge each fit once on the same test rows.
+
+    `features`, `labels`, `split`, `groups`, `classes`, `prototypes` as in `fit_and_evaluate`; `keys` (n,) name the rows
+    for the draws by hash; a seed also seeds the training of adapters that have one. `validation`: "coop", min(shots, 4)
+    val rows per class, drawn by seed, or "full", all of them; `undrawn` as in Arena. zero_shot with the first texts is
+    always there, as the baseline. Runs in `done` are not made again; `progress` gets each new run as it ends, with the
+    number of runs finished and of all: store it there and hand it in as `done` to go on after an interruption.
+    """
+    arena = Arena(
+        features=features,
+        labels=np.asarray(labels),
+        split=np.asarray(split),
+        groups=np.asarray(groups),
+        keys=keys,
+        classes=tuple(classes),
+        prototypes=prototypes,
+        validation=validation,
+        guard=guard,
+        undrawn=undrawn,
+    )
+    names = tuple(dict.fromkeys(("zero_shot", *(adapter_name(name) for name in adapters))))
+    cells = _cells(arena, names, _checked(shots, "shots"), _checked(seeds, "seeds"))
+    finished, skipped = _run_all(arena, list(dict.fromkeys(cells.values())), done or {}, progress)
+    rows = [
+        {**finished[key].row, "shots": shot, "seed": seed, "run_shots": key.shots, "run_seed": key.seed}
+        for (_, _, shot, seed), key in cells.items()
+        if key in finished
+    ]
+    runs = _numbers(pd.DataFrame(rows))
+    correct = {key: run.correct for key, run in finished.items()}
+    return Leaderboard(
+        runs=runs,
+        summary=summarise(
+            runs, correct, arena.groups[arena.test], baseline=("zero_shot", arena.baseline), seed=bootstrap_seed
+        ),
+        skipped=pd.DataFrame(
+            [{"name": name, "texts": texts, "reason": reason} for (name, texts), reason in skipped.items()],
+            columns=["name", "texts", "reason"],
+        ),
+        correct=correct,
+        protocol=_protocol(arena, shots, seeds),
+        notes=_notes(arena, shots, seeds),
+    )
+
+
+def _cells(arena: Arena, names: Sequence[str], shots: Sequence[int], seeds: Sequence[int]) -> dict[RunKey, RunKey]:
+    """The run that stands for each adapter, texts, shots and seed."""
+    return {
+        RunKey(name, texts, shot, seed): arena.key(name, texts, shot, seed)
+        for name in names
+        for texts in arena.texts_of(name)
+        for shot in shots
+        for seed in seeds
+    }
+
+
+def _run_all(
+    arena: Arena,
+    keys: Sequence[RunKey],
+    done: Mapping[RunKey, Run],
+    progress: Callable[[Run, int, int], None] | None,
+) -> tuple[dict[RunKey, Run], dict[tuple[str, str], str]]:
+    """Every run that can be made, and per name and texts why the others cannot."""
+    pairs = dict.fromkeys((key.name, key.texts) for key in keys)
+    skipped = {pair: reason for pair in pairs if (reason := arena.missing(*pair))}
+    finished = {key: _checked_run(done[key], arena) for key in keys if key in done and key[:2] not in skipped}
+    for key in keys:
+        if key in finished or key[:2] in skipped:
+            continue
+        try:
+            finished[key] = arena.run(key)
+        except MissingFeaturesError as error:
+            skipped[key.name, key.texts] = str(error)
+            continue
+        if progress is not None:
+            progress(finished[key], len(finished), sum(other[:2] not in skipped for other in keys))
+    return {key: finished[key] for key in keys if key in finished and key[:2] not in skipped}, skipped
+
+
+def _checked_run(run: Run, arena: Arena) -> Run:
+    if run.correct.shape != arena.test.shape:
+        raise SplitError(
+            f"`done` must hold runs on these {len(arena.test)} test rows; got {len(run.correct)} for {tuple(run.key)}. "
+            "Leave out the runs of another split."
+        )
+    return run
+
+
+def _checked(values: Sequence[int], name: str) -> list[int]:
+    if not values:
+        raise ParameterError(f"`{name}` must hold at least one number; got none. Add one.")
+    for value in values:
+        check_positive(name, value, integer=True, or_zero=name == "seeds")
+    return list(dict.fromkeys(int(value) for value in values))
+
+
+def _numbers(runs: pd.DataFrame) -> pd.DataFrame:
+    """The columns of numbers as floats, so that None is NaN."""
+    names = ["validation_accuracy", "zero_shot_validation_accuracy"]
+    return runs.astype(dict.fromkeys(names, np.float64))
+
+
+def _protocol(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> dict[str, Any]:
+    limit = COOP_VALIDATION_SHOTS
+    words = {"coop": f"min(shots, {limit}) val rows per class, drawn by seed", "full": "all val rows"}
+    return {
+        "shots": [int(value) for value in shots],
+        "seeds": [int(value) for value in seeds],
+        "validation": arena.validation,
+        "validation_in_words": words[arena.validation],
+        "guard": arena.guard,
+        "baseline": f"zero_shot with {arena.baseline}",
+        "texts": list(arena.prototypes),
+        "unlabelled": _pool_in_words(arena),
+        "classes": len(arena.classes),
+        "train_pool": int(np.sum(arena.split == "train")),
+        "validation_pool": int(np.sum(arena.split == "val")),
+        "test_rows": len(arena.test),
+        "test_groups": len(np.unique(arena.groups[arena.test])),
+        "intervals": INTERVALS,
+    }
+
+
+def _pool_in_words(arena: Arena) -> str:
+    given = 0 if arena.features.unlabelled is None else len(arena.features.unlabelled)
+    if not arena.pools_undrawn:
+        return f"a pool of {given} images"
+    undrawn = "the train rows that were not drawn, without their labels"
+    return f"{undrawn}, and {given} images without a label" if given else undrawn
+
+
+def _notes(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> tuple[str, ...]:
+    """What the draws lack (the counts are those of every seed), and classes that no test row speaks for."""
+    sentences = [f"train, {shot} shots: {note}" for shot in shots for note in arena.draw("train", shot, seeds[0]).notes]
+    if arena.validation == "coop":
+        for shot in dict.fromkeys(min(shot, COOP_VALIDATION_SHOTS) for shot in shots):
+            sentences += [f"validation, {shot} per class: {note}" for note in arena.draw("val", shot, seeds[0]).notes]
+    absent = np.setdiff1d(np.arange(len(arena.classes)), arena.labels[arena.test])
+    if len(absent):
+        sentences.append(f"{len(absent)} of {len(arena.classes)} classes have no test rows: nothing is shown of them")
+    return tuple(sentences)

@@ -1,0 +1,106 @@
+"""Class-incremental evaluation: after each session of new classes, the accuracy over the classes seen so far."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evenly.adapters.contract import check_positive
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.evaluation.measures.bootstrap import bootstrap_accuracy
+from evenly.adapters.evaluation.measures.classification import accuracy
+from evenly.adapters.features import Features, Floats, Integers, checked_labels
+
+
+class LearnsInSessions(Protocol):
+    """An adapter such as `GDAIncremental`; `support_` (c,) counts the images of each class seen so far."""
+
+    support_: Integers
+
+    def partial_fit(self, features: Features, labels: Integers) -> object:
+        """Add a session."""
+
+    def decision_function(self, features: Features) -> Floats:
+        """Logits (n, c) of the classes known so far."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SessionResults:
+    """What `evaluate_sessions` found, accuracies in 0 to 1.
+
+    `sessions`, one row per session: session (from 1), classes (seen so far), rows (test rows of these), accuracy over
+    them with its 95 % interval low to high, and of it old (test rows of classes of earlier sessions) and new (of this
+    one); NaN without such rows.
+    `average` is the mean of the accuracies, `drop` the first minus the last.
+    """
+
+    sessions: pd.DataFrame
+    average: float
+    drop: float
+
+
+def evaluate_sessions(
+    adapter: LearnsInSessions,
+    sessions: Iterable[tuple[Features, Integers]],
+    *,
+    test: Features,
+    test_labels: Integers,
+    test_groups: npt.NDArray[Any] | None = None,
+    seed: int = 0,
+) -> SessionResults:
+    """Hand `adapter` one session after the other and judge it after each on the test rows of the classes seen so far.
+
+    A row is judged among the seen classes only. `test_labels` are positions in the class list of the last session; rows
+    of classes that never come are never judged. Intervals resample the `test_groups` (rows,), None: the rows, by
+    `seed`. The adapter goes on from what it knows: hand in a new one.
+    """
+    labels = checked_labels(test_labels, n=len(test), n_classes=int(np.max(test_labels, initial=0)) + 1)
+    groups = np.arange(len(test)) if test_groups is None else np.asarray(test_groups)
+    rows = replace(test, prototypes=None)
+    table: list[dict[str, float]] = []
+    before: set[int] = set()
+    for features, own in sessions:
+        adapter.partial_fit(features, own)
+        seen = np.flatnonzero(adapter.support_)
+        here = np.flatnonzero(np.isin(labels, seen))
+        truth = labels[here]
+        predictions = seen[adapter.decision_function(rows.rows(here))[:, seen].argmax(axis=1)] if len(here) else truth
+        old = np.isin(truth, list(before))
+        over_all = bootstrap_accuracy(predictions == truth, groups=groups[here], seed=seed)
+        table.append(
+            {
+                "session": len(table) + 1,
+                "classes": len(seen),
+                "rows": len(here),
+                "accuracy": over_all.estimate,
+                "low": over_all.low,
+                "high": over_all.high,
+                "old": accuracy(predictions[old], truth[old]),
+                "new": accuracy(predictions[~old], truth[~old]),
+            }
+        )
+        before.update(seen.tolist())
+    if not table:
+        raise ParameterError("`sessions` must hold at least one session; got none. Hand in one per group of classes.")
+    frame = pd.DataFrame(table)
+    average, drop = summarise(frame["accuracy"].tolist())
+    return SessionResults(sessions=frame, average=average, drop=drop)
+
+
+def summarise(accuracies: Sequence[float]) -> tuple[float, float]:
+    """The mean accuracy over the sessions and the performance drop, the first minus the last."""
+    return float(np.mean(accuracies)), float(accuracies[0] - accuracies[-1])
+
+
+def split_sessions(n_classes: int, *, first: int, step: int) -> list[Integers]:
+    """Class indices of each session: `first` classes, then `step` at a time; the last may be smaller.
+
+    The usual 9 sessions of miniImageNet are 60 of its 100 classes, then 5 at a time.
+    """
+    for name, value in {"n_classes": n_classes, "first": first, "step": step}.items():
+        check_positive(name, value, integer=True)
+    starts = [0, *range(first, n_classes, step)]
+    return [np.arange(start, stop) for start, stop in zip(starts, [*starts[1:], n_classes], strict=True)]

@@ -1,0 +1,1 @@
+"""Features that users bring along in arrays."""

@@ -1,0 +1,1 @@
+"""The checks of `evenly verify`, one file each."""

@@ -1,0 +1,1 @@
+"""Balancing of head and tail (MetaCLIP), and of sources."""

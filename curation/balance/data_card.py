@@ -1,0 +1,170 @@
+"""The data card of a balancing: how matches are spread over concepts before and after, and what was expected to stay.
+
+Source: MetaCLIP (arXiv:2309.16671), which publishes counts per entry as a card of its data; Data Cards (Pushkarna et
+al. 2022, arXiv:2204.01075). Differs: expected and observed pairs stand side by side, and every number follows from
+tables that the step left.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evenly.curation.balance.matched_pairs import Floats
+from evenly.curation.errors import ColumnsError
+
+LARGEST = 20
+BINS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalanceCard:
+    """One balancing step.
+
+    expected: pairs that stay in the mean, against those `kept`; spread: its standard deviation, were all pairs drawn
+    independently. bound: the sum of min(c, t) over concepts, which counts a pair once for each of its concepts
+    (MetaCLIP's 400M: 1.6 times as many). head: concepts thinned out, tail: those left alone; tail_share: of all
+    matches. languages: rows of THRESHOLDS, most pairs first, with the shares of
+    their tails. agreement: pairs by chance, with expected and kept.
+    entries: rows of COUNTS, most matches first; largest: the first of them.
+    """
+
+    step: str
+    headroom: float
+    pairs: int
+    kept: int
+    expected: float
+    spread: float
+    bound: float
+    matches_before: int
+    matches_after: int
+    concepts_before: int
+    concepts_after: int
+    head: int
+    tail: int
+    tail_share_before: float
+    tail_share_after: float
+    languages: Sequence[Mapping[str, Any]]
+    agreement: Sequence[Mapping[str, Any]]
+    entries: pa.Table
+
+    @property
+    def largest(self) -> list[dict[str, Any]]:
+        """The rows of the concepts with the most matches."""
+        rows: list[dict[str, Any]] = self.entries.slice(0, LARGEST).to_pylist()
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON-able values."""
+        return _values(self) | {"largest": self.largest, "entries": self.entries.to_pylist()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCard:
+    """What a build was balanced by, and what came of it; `balancings` in order, preselection first.
+
+    metadata: identity of the concept list (hex sha256), its `concepts`, and how many of them can never match, by why
+    ("why (language)" where captions were matched by language).
+    unmatched: the concepts that no pair of the pool names. rule: of the last balancing, law and texts among it.
+    """
+
+    build: str
+    seed: int
+    rule: Mapping[str, Any]
+    metadata: str
+    concepts: int
+    unmatchable: Mapping[str, int]
+    unmatched: Sequence[str]
+    balancings: Sequence[BalanceCard]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON-able values."""
+        return _values(self) | {"balancings": [card.to_dict() for card in self.balancings]}
+
+
+def describe_balancing(
+    step: str,
+    *,
+    counts: pa.Table,
+    thresholds: pa.Table,
+    chances: Floats,
+    kept: npt.NDArray[np.bool_],
+    headroom: float = 1.0,
+) -> BalanceCard:
+    """Return the card of a step from its tables COUNTS and THRESHOLDS and, per pair, the chance to stay and whether.
+
+    chances (n,): P(stay) given that the pair had come as far.
+    """
+    if len(chances) != len(kept):
+        raise ColumnsError(f"`chances` and `kept` must be of the same pairs; got {len(chances)} and {len(kept)}.")
+    counts = counts.sort_by([("before", "descending"), ("language", "ascending"), ("concept", "ascending")])
+    before, after, weighted, p = (counts[name].to_numpy() for name in ("before", "after", "weighted", "p"))
+    tail = p >= 1
+    bounded = np.clip(chances, 0.0, 1.0)
+    return BalanceCard(
+        step=step,
+        headroom=headroom,
+        pairs=len(kept),
+        kept=int(kept.sum()),
+        expected=float(np.sum(thresholds["expected"].to_numpy())),
+        spread=float(np.sqrt((bounded * (1 - bounded)).sum())),
+        bound=float((weighted * p).sum()),
+        matches_before=int(before.sum()),
+        matches_after=int(after.sum()),
+        concepts_before=_occurring(counts, before > 0),
+        concepts_after=_occurring(counts, after > 0),
+        head=int((~tail).sum()),
+        tail=int(tail.sum()),
+        tail_share_before=_share(before, tail),
+        tail_share_after=_share(after, tail),
+        languages=_languages(counts, thresholds),
+        agreement=_agreement(bounded, kept),
+        entries=counts,
+    )
+
+
+def _values(card: BalanceCard | DataCard) -> dict[str, Any]:
+    return {field.name: getattr(card, field.name) for field in fields(card)}
+
+
+def _occurring(counts: pa.Table, rows: npt.NDArray[np.bool_]) -> int:
+    return len(np.unique(counts["entry"].to_numpy()[rows]))
+
+
+def _share(counts: npt.NDArray[Any], part: npt.NDArray[np.bool_]) -> float:
+    total = float(counts.sum())
+    return float(counts[part].sum()) / total if total else 0.0
+
+
+def _languages(counts: pa.Table, thresholds: pa.Table) -> list[dict[str, Any]]:
+    """The rows of THRESHOLDS, most pairs first, each with the share of matches that its tail holds before and after."""
+    language, tail = np.array(counts["language"].to_pylist(), dtype=object), counts["p"].to_numpy() >= 1
+    rows: list[dict[str, Any]] = thresholds.sort_by([("pairs", "descending"), ("language", "ascending")]).to_pylist()
+    for row in rows:
+        here = language == row["language"]
+        for when in ("before", "after"):
+            row[f"tail_share_{when}"] = _share(counts[when].to_numpy()[here], tail[here])
+    return rows
+
+
+def _agreement(chances: Floats, kept: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Pairs in ten bins of their chance, the last for those that are certain to stay; empty bins are left out."""
+    number = np.where(chances >= 1, BINS, np.minimum((chances * BINS).astype(np.int64), BINS - 1))
+    pairs, stayed, expected = (
+        np.bincount(number, weights=weights, minlength=BINS + 1) for weights in (None, kept, chances)
+    )
+    variance = np.bincount(number, weights=chances * (1 - chances), minlength=BINS + 1)
+    return [
+        {
+            "from": bin_ / BINS,
+            "to": min((bin_ + 1) / BINS, 1.0),
+            "pairs": int(pairs[bin_]),
+            "expected": float(expected[bin_]),
+            "spread": float(np.sqrt(variance[bin_])),
+            "kept": int(stayed[bin_]),
+        }
+        for bin_ in np.flatnonzero(pairs)
+    ]

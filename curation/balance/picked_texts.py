@@ -1,0 +1,65 @@
+"""One text per picture, where it has several: picked uniformly, by a hash (MetaCLIP 2, arXiv:2507.22062).
+
+Differs: they pick anew at each epoch, from the global generator; here a pick is a draw that can be made again. A
+picture is known by its URL, as theirs is: before the download nothing else is known of it.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.balance.matched_pairs import Floats, Ints, MatchedPairs
+from evenly.curation.draws import draws_at
+from evenly.curation.errors import ColumnsError
+
+STEP = "pick_text"
+PICKS = pa.schema([("uid", pa.string()), ("texts", pa.int32()), ("draw", pa.float64()), ("chosen", pa.bool_())])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PickedTexts:
+    """Of each of n texts, how many its picture has, its draw, NaN where it is the only one, and whether it is picked.
+
+    That with the smallest draw is, at equal draws with the smallest uid.
+    """
+
+    uids: pa.Array
+    texts: Ints
+    draws: Floats
+    chosen: npt.NDArray[np.bool_]
+
+    def to_table(self) -> pa.Table:
+        """The pictures with several texts: uid, texts, draw, chosen."""
+        several = self.texts > 1
+        columns = [
+            self.uids.filter(pa.array(several)),
+            *(part[several] for part in (self.texts, self.draws, self.chosen)),
+        ]
+        return pa.table(
+            [pa.array(part).cast(kind) for part, kind in zip(columns, PICKS.types, strict=True)], schema=PICKS
+        )
+
+    def applied_to(self, pairs: MatchedPairs) -> MatchedPairs:
+        """The same pairs, of which only the chosen may stay, each with a share of 1 / texts."""
+        return replace(pairs, shares=1.0 / self.texts, chosen=self.chosen)
+
+
+def pick_texts(uids: pa.Array, images: pa.Array, *, seed: int) -> PickedTexts:
+    """Pick one of the texts that share an image; a text with a null image is picked."""
+    if len(images) != len(uids):
+        raise ColumnsError(f"`images` must name the picture of each pair; got {len(images)} for {len(uids)} pairs.")
+    coded = images.dictionary_encode()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    texts = np.append(np.bincount(codes[codes >= 0], minlength=len(coded.dictionary)), 1)[codes]
+    several = np.flatnonzero(texts > 1)
+    drawn = np.full(len(uids), np.nan)
+    nothing = np.zeros(len(several), dtype=np.int64)
+    drawn[several] = draws_at(seed=seed, step=STEP, uids=uids, rows=several, entries=pa.array([""]), numbers=nothing)
+    chosen = texts == 1
+    groups = pa.table({"image": codes[several], "draw": drawn[several], "uid": uids.take(pa.array(several))})
+    order = several[pc.sort_indices(groups, sort_keys=[(name, "ascending") for name in groups.column_names]).to_numpy()]
+    chosen[order[np.diff(codes[order], prepend=-1) != 0]] = True
+    return PickedTexts(uids=uids, texts=texts, draws=drawn, chosen=chosen)

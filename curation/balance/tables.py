@@ -1,0 +1,74 @@
+"""What a balancing leaves behind for people: counts per concept, and thresholds per language."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evenly.curation.balance.matched_pairs import Floats, MatchedPairs, count_matches
+from evenly.curation.balance.thresholds import tail_share
+
+COUNTS = pa.schema(
+    [
+        ("entry", pa.int32()),
+        ("concept", pa.string()),
+        ("language", pa.string()),
+        ("before", pa.int64()),
+        ("weighted", pa.float64()),
+        ("after", pa.int64()),
+        ("p", pa.float64()),
+    ]
+)
+THRESHOLDS = pa.schema(
+    [
+        ("language", pa.string()),
+        ("t", pa.float64()),
+        ("tail_share", pa.float64()),
+        ("pairs", pa.int64()),
+        ("matches", pa.int64()),
+        ("expected", pa.float64()),
+        ("kept", pa.int64()),
+    ]
+)
+
+
+def count_table(pairs: MatchedPairs, counts: Floats, kept: npt.NDArray[np.bool_], probabilities: Floats) -> pa.Table:
+    """Return the table COUNTS: matches per language and concept that occurs, before balancing and after.
+
+    weighted: the counts (L, E) that the thresholds were held against, an estimate of the pool's after a preselection;
+    p (L, E) before caps.
+    """
+    before, after = count_matches(pairs), count_matches(pairs, kept.astype(np.float64))
+    languages, entries = np.nonzero(before)
+    columns = [
+        entries,
+        pairs.concepts.take(pa.array(entries)),
+        pa.array(pairs.languages, pa.string()).take(pa.array(languages)),
+        before[languages, entries].astype(np.int64),
+        np.round(counts[languages, entries], 6),
+        after[languages, entries].astype(np.int64),
+        probabilities[languages, entries],
+    ]
+    return pa.table([pa.array(column).cast(field.type) for column, field in zip(columns, COUNTS, strict=True)], COUNTS)
+
+
+def threshold_table(
+    pairs: MatchedPairs, counts: Floats, thresholds: Floats, kept: npt.NDArray[np.bool_], expected: Floats
+) -> pa.Table:
+    """Return the table THRESHOLDS, one row per language.
+
+    t before headroom, and the share of all matches that concepts with fewer hold; pairs and matches that came; how
+    many pairs were expected to stay (6 digits), and how many did.
+    """
+    n = len(pairs.languages)
+    columns = [
+        list(pairs.languages),
+        thresholds,
+        [tail_share(row, t) for row, t in zip(counts, thresholds, strict=True)],
+        np.bincount(pairs.language, minlength=n),
+        np.bincount(pairs.language, weights=pairs.lengths, minlength=n),
+        np.round(expected, 6),
+        np.bincount(pairs.language, weights=kept, minlength=n),
+    ]
+    return pa.table(
+        [pa.array(column).cast(field.type) for column, field in zip(columns, THRESHOLDS, strict=True)], THRESHOLDS
+    )

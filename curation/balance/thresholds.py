@@ -1,0 +1,158 @@
+"""At how many pairs an entry begins to be thinned: t itself, or from a share of the tail, or from a number of pairs.
+
+Source: MetaCLIP v1 (arXiv:2309.16671) for t, MetaCLIP 2 (arXiv:2507.22062) for one tail share in all languages.
+Differs: a language without matches has t = 1 and a tail share of 0, where theirs divides by zero.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from evenly.curation.balance.keep_probability import UNIT, Earlier, expected_units
+from evenly.curation.balance.matched_pairs import Floats, MatchedPairs
+from evenly.curation.errors import RuleError
+
+Law = Literal["v1", "v2"]
+Texts = Literal["each", "one_per_image"]
+_STEPS = 2.0**-40
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalanceRule:
+    """How balancing chooses its thresholds, and how it draws.
+
+    Exactly one of t, tail_share and target. law: v1 draws for each match and keeps a pair that any draws in; v2 draws
+    once per pair. texts: judge each text of a picture, or one of them. language: whether each language has its own t;
+    reference: the language whose threshold is `t`. headroom: by how much thresholds are raised.
+    """
+
+    t: float | None = None
+    tail_share: float | None = None
+    target: float | None = None
+    law: Law = "v1"
+    texts: Texts = "each"
+    language: str | None = None
+    reference: str = "en"
+    headroom: float = 1.0
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("t", "tail_share", "target") if getattr(self, name) is not None]
+        if len(given) != 1:
+            named = ", ".join(given) or "none"
+            raise RuleError(f"balance needs exactly one of t, tail_share, target; got {named}. Correct it.")
+        value = getattr(self, given[0])
+        if not 0 < value < math.inf or (self.tail_share is not None and value > 1):
+            most, remedy = ("at most 1", "") if self.tail_share is not None else ("finite", ": large ones keep all")
+            raise RuleError(f"`{given[0]}` must be above 0 and {most}; got {value}. Correct it{remedy}.")
+        for name, kind in (("law", Law), ("texts", Texts)):
+            if getattr(self, name) not in get_args(kind):
+                known = ", ".join(get_args(kind))
+                raise RuleError(f"`{name}` must be one of {known}; got {getattr(self, name)!r}. Correct it.")
+        if not self.headroom >= 1:
+            message = f"`headroom` must be at least 1; got {self.headroom}. Write 3 to allow for losing two of three."
+            raise RuleError(message)
+
+
+def entry_probabilities(counts: Floats, t: float | Floats) -> Floats:
+    """Return p_e = min(1, t / c_e), in (0, 1], per entry; an entry without pairs has 1.
+
+    counts (E,) with one t, or (L, E) with one for each language (L,).
+    """
+    thresholds = np.asarray(t, dtype=np.float64)
+    if not (thresholds > 0).all():
+        raise RuleError(f"`t` must be above 0; got {t}. Choose the count at which entries begin to be thinned.")
+    wanted = np.broadcast_to(thresholds[..., None] if thresholds.ndim else thresholds, counts.shape)
+    return np.divide(wanted, counts, out=np.ones(counts.shape), where=counts >= wanted)
+
+
+def tail_share(counts: Floats, t: float) -> float:
+    """Return the share of matches that entries with c_e < t hold (MetaCLIP 2: t_to_p); 0 where there are no matches."""
+    total = counts.sum()
+    return float(counts[counts < t].sum() / total) if total else 0.0
+
+
+def threshold_for_tail(counts: Floats, share: float) -> float:
+    """Return the count at which the sorted cumulative share is nearest to `share` (MetaCLIP 2: p_to_t).
+
+    1 without matches. The way back loses: t_to_p is strict, so p_to_t(t_to_p(t)) is the largest count below t.
+    """
+    return _Tail.of(counts).threshold(share)
+
+
+def choose_thresholds(rule: BalanceRule, pairs: MatchedPairs, counts: Floats, earlier: Earlier | None = None) -> Floats:
+    """Return t per language (L,), before headroom, from counts (L, E) over the whole.
+
+    With `language`, `t` is the threshold of the reference language, and its tail share gives that of every other
+    (MetaCLIP 2); a target moves the former. What is expected then moves in steps: the smallest that reaches the target.
+    """
+    if rule.tail_share is not None:
+        return np.array([threshold_for_tail(row, rule.tail_share) for row in counts])
+    thresholds_at = _tied(rule, pairs.languages, counts)
+    if rule.t is not None:
+        return thresholds_at(rule.t)
+
+    def expected(t: float) -> int:
+        return int(expected_units(pairs, entry_probabilities(counts, thresholds_at(t)), earlier).sum())
+
+    highest = float(max(counts.max(initial=1.0), 1.0))
+    return thresholds_at(_smallest_reaching(expected, round((rule.target or 0) / UNIT), highest))
+
+
+def _tied(rule: BalanceRule, languages: tuple[str, ...], counts: Floats) -> Callable[[float], Floats]:
+    """Return the function from the reference language's t to every language's."""
+    if rule.language is None:
+        return lambda t: np.array([t], dtype=np.float64)
+    if rule.reference not in languages:
+        known = ", ".join(name or "none" for name in languages)
+        raise RuleError(
+            f"`reference` must be a language of the pairs; got {rule.reference!r}, and they are in {known}. "
+            "Name one of these, or give tail_share, which needs no reference."
+        )
+    tails, first = [_Tail.of(row) for row in counts], languages.index(rule.reference)
+
+    def at(t: float) -> Floats:
+        share = tails[first].share(t)
+        return np.array([t if number == first else tail.threshold(share) for number, tail in enumerate(tails)])
+
+    return at
+
+
+def _smallest_reaching(expected: Callable[[float], int], target: int, highest: float) -> float:
+    """Return the smallest t in (0, highest], to 2**-40 of it, at which `expected` reaches `target`; else highest."""
+    low, high = 0.0, highest
+    if expected(high) <= target:
+        return high
+    while high - low > _STEPS * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if expected(middle) < target else (low, middle)
+    return high
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Tail:
+    """Counts above 0 in ascending order, and the share of all matches up to and with each."""
+
+    counts: Floats
+    shares: Floats
+
+    @classmethod
+    def of(cls, counts: Floats) -> "_Tail":
+        ordered = np.sort(counts[counts > 0])
+        return cls(counts=ordered, shares=np.cumsum(ordered) / ordered.sum() if len(ordered) else ordered)
+
+    def share(self, t: float) -> float:
+        """See `tail_share`."""
+        below = int(np.searchsorted(self.counts, t))
+        return float(self.shares[below - 1]) if below else 0.0
+
+    def threshold(self, share: float) -> float:
+        """See `threshold_for_tail`."""
+        if not len(self.counts):
+            return 1.0
+        after = min(int(np.searchsorted(self.shares, share)), len(self.shares) - 1)
+        before = max(after - 1, 0)
+        nearer = abs(self.shares[before] - share) <= abs(self.shares[after] - share)
+        return float(self.counts[before if nearer else after])

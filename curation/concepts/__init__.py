@@ -1,0 +1,1 @@
+"""Concept lists, and which of their entries a caption names."""

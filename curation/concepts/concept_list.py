@@ -1,0 +1,228 @@
+"""The concept list: what captions are matched against and what balancing counts.
+
+Source: MetaCLIP v1 (Demystifying CLIP Data) for the list, MetaCLIP 2 for the source tags. Differs: the order is
+stated and the list has an identity (upstream dumps an unordered set, so its ids change at every build), all lemmas
+of a synset are taken unless the rule says the first, and what is left out is listed.
+"""
+
+import hashlib
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.concepts.alike import unmatchable_normalized
+from evenly.curation.concepts.matching import Mode, unmatchable_because
+from evenly.curation.concepts.sources import SOURCES, MetadataRule, Offer, Source, synset_names
+
+MAX_CHARACTERS = 256  # MetaCLIP 2 drops longer entries
+_VALUES: dict[str, tuple[Source, str, pa.DataType]] = {  # source and column that each column of a built list comes from
+    "unigram_count": ("unigram", "count", pa.int64()),
+    "bigram_count": ("bigram", "count", pa.int64()),
+    "bigram_pmi": ("bigram", "pmi", pa.float64()),
+    "title_views": ("title", "views", pa.int64()),
+}
+_MARK_OR_BLANK = r"[\t\n\r,.;:?!`]"  # only an entry that holds one can match nothing in faithful mode
+_JUDGED_BY = {"unigram": "count", "bigram": "pmi", "title": "views"}
+_LEFT_OUT = pa.schema({"entry": pa.string(), "source": pa.string(), "why": pa.string(), "value": pa.float64()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concepts:
+    """An ordered concept list; an entry's id is its position.
+
+    table: [entry, sources list<string>, synsets list<string>], entries unique and in order; a built list has their
+    unigram_count, bigram_count, bigram_pmi and title_views as well, null where a source did not name them.
+    left_out: [entry, why], what the sources named and the list does not hold; of a built list [entry, source, why,
+    value], the value being the count, PMI or views that its source is judged by.
+    identity: hex sha256 of the ordered entries. counts: of a built list, what each source gave.
+    """
+
+    table: pa.Table
+    left_out: pa.Table
+    identity: str
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> list[str]:
+        """The entries in order."""
+        return list(self.table["entry"].to_pylist())
+
+
+def build_concepts(synsets: pa.Table, *, numbers: bool = False) -> Concepts:
+    """Return the concepts of `synsets` [synset, lemmas list<string>, gloss], in order of first mention.
+
+    Underscores become spaces and white space is trimmed. With `numbers`, "0" to "99" come first, as in MetaCLIP.
+    """
+    gathered = _Gathered()
+    if numbers:
+        gathered.add("number", _numbers())
+    gathered.add("wordnet", synset_names(synsets))
+    left_out = {entry: why for (entry, _), why in gathered.left_out.items()}
+    return Concepts(table=gathered.table(), left_out=_reasons(left_out), identity=_identity(gathered.sources))
+
+
+def build_list(
+    rule: MetadataRule, *, own: Sequence[str] = (), synsets: pa.Table | None = None, offers: Sequence[Offer] = ()
+) -> Concepts:
+    """Return the list of all sources: numbers, `own` words, names of `synsets`, then `offers`, in the order of SOURCES.
+
+    An entry stands where it is first named and keeps the tags of all who name it. Left out are empty, punctuation,
+    too long, what a source's own limits leave out, and what is new once there are `max_entries`. `counts`, per source:
+    offered (distinct), kept (in the list with its tag), new (first named by it), left_out (by reason).
+    """
+    gathered = _Gathered(max_entries=rule.max_entries, max_characters=rule.max_characters)
+    offered = {offer.source: offer for offer in offers}
+    if rule.numbers:
+        gathered.add("number", _numbers())
+    gathered.add("list", ((word, "") for word in own))
+    if synsets is not None:
+        gathered.add("wordnet", synset_names(synsets, rule.lemmas))
+    for source in SOURCES:
+        if source in offered:
+            gathered.add(source, ((entry, "") for entry in offered[source].entries["entry"].to_pylist()))
+    table = gathered.table()
+    for name, (of, value, kind) in _VALUES.items():
+        table = table.append_column(name, _values(table["entry"], offered.get(of), value, kind))
+    left_out = pa.concat_tables([_left_out(source, gathered.left_out, offered.get(source)) for source in SOURCES])
+    return Concepts(
+        table=table,
+        left_out=left_out,
+        identity=_identity(gathered.sources),
+        counts=_counts(gathered.sources, left_out),
+    )
+
+
+def folded_concepts(table: pa.Table, *, left_out: pa.Table, identity: str) -> Concepts:
+    """Return the concepts of a list that was read: `table` [entry, sources, synsets, maybe language and more].
+
+    With a column `language`, an entry of several languages becomes one, where it stands first, with all `languages`.
+    """
+    if "language" not in table.column_names:
+        return Concepts(table=table, left_out=left_out, identity=identity)
+    languages: dict[str, list[str]] = {}
+    for entry, language in zip(table["entry"].to_pylist(), table["language"].to_pylist(), strict=True):
+        _add(languages, entry, language)
+    first = pc.index_in(pa.array(list(languages), pa.string()), table["entry"])
+    folded = table.take(first).drop_columns(["language"])
+    lists = pa.array(list(languages.values()), pa.list_(pa.string()))
+    return Concepts(table=folded.append_column("languages", lists), left_out=left_out, identity=identity)
+
+
+def unmatchable(concepts: Concepts, mode: Mode = "faithful", *, plurals: bool = False) -> pa.Table:
+    """Return [entry, why] for each entry that no caption whatsoever can match in `mode`, in order.
+
+    In normalized mode `same_as` is the entry that stands for it, null where nothing is left of it.
+    """
+    if mode == "normalized":
+        rows = unmatchable_normalized(concepts.entries, plurals=plurals)
+        schema = pa.schema(dict.fromkeys(("entry", "why", "same_as"), pa.string()))
+        return pa.table([[row[at] for row in rows] for at in range(3)], schema=schema)
+    entries = concepts.table["entry"]
+    doubtful = entries.filter(pc.match_substring_regex(entries, _MARK_OR_BLANK)).to_pylist()
+    why = {entry: unmatchable_because(entry, mode) for entry in doubtful}
+    return _reasons({entry: reason for entry, reason in why.items() if reason})
+
+
+class _Gathered:
+    """Entries in the order of first mention, with who names them, and what is no entry: (entry, source) -> why."""
+
+    def __init__(self, *, max_entries: int | None = None, max_characters: int = MAX_CHARACTERS) -> None:
+        self.sources: dict[str, list[str]] = {}
+        self.left_out: dict[tuple[str, str], str] = {}
+        self._synsets: dict[str, list[str]] = {}
+        self._max_entries, self._max_characters = max_entries, max_characters
+
+    def add(self, source: Source, named: Iterable[tuple[str, str]]) -> None:
+        """Take (text, synset or "") from a source."""
+        for text, synset in named:
+            entry = text.strip()
+            if why := self._unfit(entry):
+                self.left_out[entry, source] = why
+                continue
+            _add(self.sources, entry, source)
+            if synset:
+                _add(self._synsets, entry, synset)
+
+    def table(self) -> pa.Table:
+        """Return [entry, sources, synsets]."""
+        lists = pa.list_(pa.string())
+        columns = {
+            "entry": pa.array(list(self.sources), pa.string()),
+            "sources": pa.array(list(self.sources.values()), lists),
+            "synsets": pa.array([self._synsets.get(entry, []) for entry in self.sources], lists),
+        }
+        return pa.table(columns)
+
+    def _unfit(self, entry: str) -> str:
+        if not entry:
+            return "empty"
+        if len(entry) == 1 and not entry.isalnum():
+            return "single_punctuation"
+        if all(unicodedata.category(one)[0] == "P" or one in string.punctuation for one in entry):
+            return "only_punctuation"
+        if len(entry) > self._max_characters:
+            return "too_long"
+        full = self._max_entries is not None and len(self.sources) >= self._max_entries
+        return "beyond_max_entries" if full and entry not in self.sources else ""
+
+
+def _numbers() -> Iterator[tuple[str, str]]:
+    return ((str(number), "") for number in range(100))
+
+
+def _values(entries: pa.ChunkedArray, offer: Offer | None, value: str, kind: pa.DataType) -> pa.Array:
+    """What a source says of each of `entries`, null where it does not name one."""
+    if offer is None:
+        return pa.nulls(len(entries), kind)
+    return offer.entries[value].combine_chunks().take(pc.index_in(entries, offer.entries["entry"]))
+
+
+def _left_out(source: Source, gathered: Mapping[tuple[str, str], str], offer: Offer | None) -> pa.Table:
+    """[entry, source, why, value] of one source: what is no entry or came too late, then what its limits leave out."""
+    found = _reasons({entry: why for (entry, of), why in gathered.items() if of == source})
+    value = _JUDGED_BY.get(source, "")
+    found = found.append_column("value", _values(found["entry"], offer, value, pa.float64()).cast(pa.float64()))
+    if offer is not None:
+        own = offer.left_out.select(["entry", "why", value]).rename_columns(found.column_names)
+        found = pa.concat_tables([found, own.cast(found.schema)])
+    return found.add_column(1, "source", pa.array([source] * found.num_rows, pa.string())).cast(_LEFT_OUT)
+
+
+def _counts(sources: Mapping[str, Sequence[str]], left_out: pa.Table) -> dict[str, Any]:
+    kept = Counter(source for named in sources.values() for source in named)
+    new = Counter(named[0] for named in sources.values())
+    gone = Counter(zip(left_out["source"].to_pylist(), left_out["why"].to_pylist(), strict=True))
+    counts: dict[str, Any] = {}
+    for source in SOURCES:
+        reasons = {why: count for (of, why), count in sorted(gone.items()) if of == source}
+        if kept[source] or reasons:
+            offered = kept[source] + sum(reasons.values())
+            counts[source] = {"offered": offered, "kept": kept[source], "new": new[source], "left_out": reasons}
+    return counts
+
+
+def _add(lists: dict[str, list[str]], key: str, value: str) -> None:
+    values = lists.setdefault(key, [])
+    if value not in values:
+        values.append(value)
+
+
+def _reasons(why: Mapping[str, str]) -> pa.Table:
+    columns = {"entry": list(why), "why": list(why.values())}
+    return pa.table(columns, schema=pa.schema({"entry": pa.string(), "why": pa.string()}))
+
+
+def _identity(entries: Iterable[str]) -> str:
+    """As `storage.files.concept_lists.identity_of`, which this package may not import; a test holds them equal."""
+    state = hashlib.sha256()
+    for entry in entries:
+        encoded = entry.encode("utf-8")
+        state.update(len(encoded).to_bytes(8, "little"))
+        state.update(encoded)
+    return state.hexdigest()

@@ -1,0 +1,101 @@
+"""Which concepts a caption names: MetaCLIP v1's substring matching, and a mode that loses fewer.
+
+MetaCLIP v1 pads each entry with a space on both sides and looks for it in the padded caption, after wrapping
+`, . ; : ? ! `` ` `` of the caption in spaces. That equals: the entry's words, split at single spaces, are a run of the
+caption's words split likewise. So a trie of words is enough; no automaton is needed.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal, TypeVar, get_args
+
+import pyarrow as pa
+
+from evenly.curation.concepts.alike import NOTHING_LEFT, first_alike, normalised_keys, plain_plurals
+from evenly.curation.concepts.index import ConceptIndex, listed, word_index
+from evenly.curation.concepts.normalising import normalised, normalised_texts
+from evenly.curation.errors import RuleError
+
+__all__ = ["Matcher", "Mode", "check_mode", "in_order", "never_found", "normalised", "unmatchable_because"]
+
+Mode = Literal["faithful", "normalized"]
+Batch = TypeVar("Batch")
+
+_MARK = "[,.;:?!`]"
+_TOUCHED = re.compile(f"{_MARK}[^ ]|[^ ]{_MARK}")
+_CLOSE = re.compile(f"{_MARK} {_MARK}")
+
+
+class Matcher:
+    """Finds the entries that captions name; an entry's id is its position in `entries`.
+
+    faithful: as MetaCLIP v1, which is case-sensitive and normalises nothing: "Black dog." names dog, not black dog.
+    normalized: entries and captions both pass through `normalised` first; with `plurals`, an entry is also found
+    in the plain plural of its last word ("black dogs", "boxes", "cherries"; no irregular forms). Of entries that are
+    then the same ("China", "china"; with `plurals` also "dog", "dogs") the first is found for all of them, and the
+    others never; with `apart` each is found as if it were alone.
+    """
+
+    def __init__(
+        self, entries: Sequence[str], mode: Mode = "faithful", *, plurals: bool = False, apart: bool = False
+    ) -> None:
+        check_mode(mode)
+        if plurals and mode == "faithful":
+            raise RuleError("`plurals` must be off in faithful mode; got on. Use mode normalized.")
+        self._mode = mode
+        self._index = _indexed(entries, mode, plurals=plurals, apart=apart)
+
+    def match(self, captions: pa.Array) -> pa.ListArray:
+        """Return list<int32> per caption: the ids of the entries it names, ascending and each once; null names none."""
+        return listed(*self._index.match(captions if self._mode == "faithful" else normalised_texts(captions)))
+
+    def match_batches(self, batches: Iterable[pa.Array], *, workers: int = 1) -> Iterator[pa.ListArray]:
+        """Yield `match` of each batch, in order, by `workers` threads; `workers` + 1 batches are held at once."""
+        return in_order(self.match, batches, workers)
+
+
+def in_order(match: Callable[[Batch], pa.ListArray], batches: Iterable[Batch], workers: int) -> Iterator[pa.ListArray]:
+    """Yield what `match` returns for each batch, in order, by threads; a batch is taken when there is room for it."""
+    waiting: deque[Future[pa.ListArray]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="matching") as pool:
+        for batch in batches:
+            waiting.append(pool.submit(match, batch))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def check_mode(mode: str) -> None:
+    """Raise RuleError where `mode` is none."""
+    if mode not in get_args(Mode):
+        raise RuleError(f"`mode` must be one of {', '.join(get_args(Mode))}; got {mode!r}. Correct it.")
+
+
+def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool, apart: bool) -> ConceptIndex:
+    if mode == "faithful":
+        return word_index(entries, range(len(entries)))
+    keys = normalised_keys(entries)
+    owners = range(len(keys)) if apart else first_alike(keys, plurals=plurals)
+    forms = dict.fromkeys((key, owner) for key, owner in zip(keys, owners, strict=True) if key)
+    if plurals:
+        forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in plain_plurals(key))
+    return word_index([form for form, _ in forms], [owner for _, owner in forms])
+
+
+def unmatchable_because(entry: str, mode: Mode) -> str:
+    """Return why no caption can match `entry` in `mode`, "" where one can if no entry of its list is the same."""
+    if mode == "normalized":
+        return "" if normalised(entry) else NOTHING_LEFT
+    return never_found(f" {entry} ")
+
+
+def never_found(pattern: str) -> str:
+    """Return why no caption, once its marks are wrapped in spaces, can hold `pattern`; "" where one can."""
+    if any(blank in pattern for blank in "\t\n\r"):
+        return "holds_a_tab_or_line_break"
+    if _TOUCHED.search(pattern):
+        return "mark_inside_a_word"
+    return "marks_one_space_apart" if _CLOSE.search(pattern) else ""

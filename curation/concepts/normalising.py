@@ -1,0 +1,54 @@
+"""Text without what captions and concept lists differ in for no reason: case, marks, width, invisible characters."""
+
+import re
+import unicodedata
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.arrays import TextBuffers, as_texts, text_buffers
+
+_KEPT_AFTER_A_LETTER = re.compile(r"((?<=[^\W_])[+#]+(?![^\W_]))")  # C++, C#; an underscore becomes a space
+
+
+class _Characters(dict[int, str | int | None]):
+    """What each character becomes, by code point: itself, or what a mark is replaced by. Filled as they are met."""
+
+    def __init__(self, categories: str, replacement: str | None) -> None:
+        self.categories = categories
+        self.replacement = replacement
+
+    def __missing__(self, code: int) -> str | int | None:
+        category = unicodedata.category(chr(code))
+        self[code] = self.replacement if category.startswith(tuple(self.categories.split())) else code
+        return self[code]
+
+
+_VISIBLE = _Characters("Cf", None)
+_SPACED = _Characters("P S Z C", " ")
+
+
+def normalised(text: str) -> str:
+    """Return `text` in NFKC and case-folded, marks and symbols as spaces, white space collapsed.
+
+    `+` and `#` at the end of a word stay (C++, C#). Invisible format characters (soft hyphen, joiners) go first:
+    what they stood between is judged as neighbours. Normalising again changes nothing.
+    """
+    visible = unicodedata.normalize("NFKC", text.translate(_VISIBLE))
+    folded = unicodedata.normalize("NFKC", visible.casefold())
+    pieces = _KEPT_AFTER_A_LETTER.split(folded)  # every second one is kept
+    pieces[::2] = [piece.translate(_SPACED) for piece in pieces[::2]]
+    return " ".join("".join(pieces).split())
+
+
+def normalised_texts(texts: pa.Array) -> pa.Array:
+    """Return `normalised` of each text as large_string; null stays null. What is all ASCII is done by compiled code."""
+    from evenly.curation.concepts.normalise_kernel import normalise_rows
+
+    texts = as_texts(texts)
+    plain = pc.fill_null(pc.string_is_ascii(texts), True)
+    rest = pa.array([normalised(text) for text in texts.filter(pc.invert(plain)).to_pylist()], pa.large_string())
+    buffers, others = text_buffers(texts), text_buffers(rest)
+    mask = plain.to_numpy(zero_copy_only=False)
+    data, offsets = normalise_rows(buffers.data, buffers.offsets, mask, others.data, others.offsets)
+    return TextBuffers(data=data, offsets=offsets, valid=buffers.valid).to_arrow()

@@ -1,0 +1,74 @@
+"""What share of the captions that hold a name mean the concept, estimated from judged ones (REAL).
+
+Parashar et al., The Neglected Tails in Vision-Language Models, CVPR 2024, arXiv:2401.12425.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evenly.curation.errors import ColumnsError, RuleError
+
+Z = 1.959963984540054
+"""The quantile of the normal distribution that leaves 2.5 % at either end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgingRule:
+    """When enough captions of a concept are judged: `enough`, of which `enough_yes` are relevant, or `most` in all."""
+
+    most: int = 10_000
+    enough: int = 1_000
+    enough_yes: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("most", "enough", "enough_yes"):
+            if getattr(self, name) < 1:
+                raise RuleError(f"`{name}` must be at least 1; got {getattr(self, name)}. Judge a caption or more.")
+
+    def is_enough(self, judged: int, yes: int) -> bool:
+        """Whether no more need to be judged."""
+        return judged >= self.most or (judged >= self.enough and yes >= self.enough_yes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relevance:
+    """A share with its 95 % interval, and how many independent judgements would be worth as much."""
+
+    share: float
+    low: float
+    high: float
+    effective: float
+
+
+def estimate_relevance(answers: Sequence[bool], rows: Sequence[int]) -> Relevance | None:
+    """The share of rows whose caption is relevant; None without a judgement.
+
+    `answers` (n,) tell of different captions whether they are, `rows` (n,) in how many rows each stands: it counts as
+    often. The interval is Wilson's for (sum of rows)^2 / (sum of their squares) judgements (Kish), which is n where no
+    caption stands twice. It holds the chance of the sample, not the errors of the judge.
+    """
+    weights = np.asarray(rows, dtype=np.float64)
+    if len(answers) != len(weights) or (weights < 1).any():
+        raise ColumnsError(f"`rows` must hold a number of rows for each of the {len(answers)} answers; got {rows!r}.")
+    if not len(weights):
+        return None
+    share = float(weights[np.asarray(answers, dtype=np.bool_)].sum() / weights.sum())
+    effective = float(weights.sum() ** 2 / (weights**2).sum())
+    low, high = wilson_interval(share, effective)
+    return Relevance(share=share, low=low, high=high, effective=effective)
+
+
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (0 to 1) seen in `n` trials (above 0), within 0 and 1.
+
+    Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927.
+    """
+    if not (0 <= share <= 1 and n > 0):
+        raise RuleError(f"`share` must be 0 to 1 and `n` above 0; got {share} and {n}. Judge a caption or more.")
+    centre = share + Z * Z / (2 * n)
+    spread = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    low, high = ((centre + side * spread) / (1 + Z * Z / n) for side in (-1, 1))
+    return (0.0 if share == 0 else max(low, 0.0)), (1.0 if share == 1 else min(high, 1.0))

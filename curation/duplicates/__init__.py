@@ -1,0 +1,1 @@
+"""Duplicate pictures, captions and records."""

@@ -1,0 +1,180 @@
+"""Merge pairs whose captions are nearly equal: MinHash finds candidates, their Jaccard index decides.
+
+Sources: Broder 1997, "On the resemblance and containment of documents", for MinHash; Leskovec, Rajaraman and Ullman,
+"Mining of Massive Datasets", chapter 3, for bands. Differs in that the index of every candidate is computed exactly, on
+runs of three letters that stand for themselves and not for their hashes, and that components are merged.
+"""
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evenly.curation.columns import column
+from evenly.curation.duplicates.components import Floats, Forest
+from evenly.curation.duplicates.equal_rows import equal_runs
+from evenly.curation.duplicates.incremental import Earlier, Pairs
+from evenly.curation.duplicates.lsh import Ints, Words, candidate_pairs, seeded_words, word_masks
+from evenly.curation.duplicates.merging import Duplicates, Twins, in_uid_order, merge
+from evenly.curation.duplicates.recall import measure_recall
+from evenly.curation.errors import RuleError
+
+Flags = npt.NDArray[np.bool_]
+_STEP = "deduplicate_captions"
+_HASHES = 128
+_RECALL = 0.995
+_COMPARISONS = 1 << 25
+_ROUNDED = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionTwins:
+    """Twins have captions whose sets of letter trigrams have a Jaccard index of at least `min_jaccard`.
+
+    scope: "image" looks among the pairs of one picture, "pool" among all, whatever they show.
+    """
+
+    min_jaccard: float = 0.8
+    scope: Literal["image", "pool"] = "image"
+
+    def __post_init__(self) -> None:
+        if not 0.3 <= self.min_jaccard <= 1:
+            raise RuleError(f"`min_jaccard` must be 0.3 to 1; got {self.min_jaccard}. Correct the recipe.")
+        if self.scope not in ("image", "pool"):
+            raise RuleError(f"`scope` must be image or pool; got {self.scope!r}. Correct the recipe.")
+
+
+def deduplicate_captions(
+    batch: pa.Table, rule: CaptionTwins, *, seed: int = 0, earlier: Earlier | None = None
+) -> Duplicates:
+    """Merge pairs with nearly equal captions as near_caption; the distance is the Jaccard index, 4 digits.
+
+    `batch`: uid, caption, width, height, with scope "image" image_id, and, optionally, score. A caption that is null
+    or holds only spaces has no twins, nor has a null image_id where it is looked at. `seed` draws the hashing. What an
+    `earlier` search found is taken over where it still holds; unchanged are pairs with the same caption and image_id.
+    """
+
+    def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
+        texts = [normalised(text) for text in column(batch, "caption", pa.string()).to_pylist()]
+        usable = np.array([text != "" for text in texts], dtype=np.bool_)
+        images = np.zeros(batch.num_rows, dtype=np.int64)
+        if rule.scope == "image":
+            coded = column(batch, "image_id", pa.string()).dictionary_encode().indices.fill_null(-1)
+            images = coded.to_numpy(zero_copy_only=False).astype(np.int64)
+            usable &= images >= 0
+        twins = _find(column(batch, "uid", pa.string()), texts, images, usable, rule, seed, earlier)
+        return merge(batch, twins, kind="caption", reason="near_caption")
+
+    return in_uid_order(batch, search)
+
+
+def normalised(text: str | None) -> str:
+    """Return a caption in NFKC, case folded, runs of white space as one space; "" for null."""
+    return " ".join(unicodedata.normalize("NFKC", text or "").casefold().split())
+
+
+@dataclass(frozen=True)
+class ShingleSets:
+    """The distinct letter trigrams of n texts, each text between two spaces: 3 x 21 bits each, sorted per text."""
+
+    shingles: Words
+    ends: Ints
+
+    @classmethod
+    def of(cls, texts: list[str]) -> "ShingleSets":
+        """The sets of `texts`."""
+        from evenly.curation.duplicates.caption_kernels import shingle
+
+        padded = [f" {text} " for text in texts]
+        letters = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint32)
+        shingles, ends = np.empty(len(letters), dtype=np.uint64), np.empty(len(texts), dtype=np.int64)
+        shingle(letters, np.cumsum([len(text) for text in padded], dtype=np.int64), shingles, ends)
+        return cls(shingles[: ends[-1] if len(ends) else 0].copy(), ends)
+
+    def jaccard(self, left: Ints, right: Ints, *, least: float = 0.0) -> Floats:
+        """The Jaccard index (m,) of pairs of texts, rounded to 4 digits; 0 where it is below `least`."""
+        from evenly.curation.duplicates.caption_kernels import intersect
+
+        sizes, common = np.diff(self.ends, prepend=0), np.empty(len(left), dtype=np.int64)
+        intersect(self.shingles, self.ends, left, right, least - _ROUNDED, common)
+        return np.asarray(np.round(common / np.maximum(sizes[left] + sizes[right] - common, 1), 4))
+
+    def bands(self, shape: tuple[int, int], *, key: str) -> Words:
+        """The keys (n, b) of b bands of r hashes each of the MinHash signatures; `key` draws the hashes."""
+        from evenly.curation.duplicates.caption_kernels import band
+
+        factors = seeded_words(f"{key}|factors", shape[0] * shape[1]).reshape(shape) | np.uint64(1)
+        offsets = seeded_words(f"{key}|offsets", shape[0] * shape[1]).reshape(shape)
+        bands = np.empty((len(self.ends), shape[0]), dtype=np.uint64)
+        band(self.shingles, self.ends, factors, offsets, bands)
+        return bands
+
+
+def plan_bands(min_jaccard: float) -> tuple[int, int, float]:
+    """Return (b, r, recall): most hashes r per band, of 128, with a recall of at least 0.995 at the threshold.
+
+    It follows from the rule alone. Sets of index s share a band with probability 1 - (1 - s^r)^b.
+    """
+    plans = [(_HASHES // r, r, 1 - (1 - min_jaccard**r) ** (_HASHES // r)) for r in range(1, 33)]
+    return max((plan for plan in plans if plan[2] >= _RECALL), key=lambda plan: plan[1])
+
+
+def _find(  # noqa: PLR0917 - what a batch holds, then the rule
+    uids: pa.Array,
+    texts: list[str],
+    images: Ints,
+    usable: Flags,
+    rule: CaptionTwins,
+    seed: int,
+    earlier: Earlier | None,
+) -> Twins:
+    sets = ShingleSets.of(texts)
+    numbers: dict[str, int] = {}
+    equal = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    same, firsts = equal_runs([equal, images], usable)
+    forest = Forest(len(uids))
+    forest.add(*same, -np.ones(len(same[0])))
+    known = None if earlier is None else earlier.among(uids, same)
+    if known is not None:
+        forest.add(*known.edges, -sets.jaccard(*known.edges))
+    fresh = None if known is None else known.fresh[firsts]
+    accept = partial(_accepted, sets, rule.min_jaccard)
+    if rule.scope == "image":
+        codes, notes = images[firsts].astype(np.uint64).reshape(-1, 1), dict[str, Any](search="exact")
+    else:
+        b, r, expected = plan_bands(rule.min_jaccard)
+        codes = sets.bands((b, r), key=f"{seed}|{_STEP}")[firsts]
+        notes = {"search": {"bands": b, "hashes": r, "expected_recall_at_threshold": round(expected, 4)}}
+    candidates = 0
+    for left, right in candidate_pairs(codes, word_masks(codes.shape[1]), fresh=fresh):
+        candidates += len(left)
+        forest.add(*accept(firsts[left], firsts[right]))
+    edges = forest.edges()
+    if rule.scope == "image":
+        return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
+    notes["search"]["candidates"] = candidates
+    compare = partial(_all_twins, accept)
+    recall = measure_recall(uids, firsts, edges, compare, seed=seed, step=_STEP, comparisons=_COMPARISONS, known=known)
+    notes |= recall.notes
+    return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes)
+
+
+def _accepted(sets: ShingleSets, min_jaccard: float, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+    index = sets.jaccard(left, right, least=min_jaccard)
+    near = index >= min_jaccard
+    return left[near], right[near], -index[near]
+
+
+def _all_twins(accept: Callable[[Ints, Ints], tuple[Ints, Ints, Floats]], drawn: Ints, others: Ints) -> Pairs:
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    for row in drawn:
+        rest = others[others != row]
+        left, right, _ = accept(np.minimum(row, rest), np.maximum(row, rest))
+        found.append((left, right))
+    left, right = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return left, right

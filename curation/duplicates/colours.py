@@ -1,0 +1,85 @@
+"""Exact search for rows whose colour grids and hashes both agree within limits.
+
+A similarity join over a tree. Rows are sketched by the 64 values of the grid that tell most of them apart, and halved
+along these; boxes of rows that differ by more than the limit in any value are left out whole, rows outside of the other
+box are left out one by one, and only then hashes, sketches and grids are compared, in this order. Nothing is left to
+chance: the pairs are those of comparing all with all. Which values are sketched changes the time and nothing else.
+docs/deduplication.md says how the time grows; many pictures of nearly one colour cost the square of their number.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evenly.curation.duplicates.lsh import CHUNK, Ints, Words
+
+Bytes = npt.NDArray[np.uint8]
+WIDTH = 64  # values of a sketch: one cache line, one vector
+_LEAF = 256
+_NARROW = 200.0  # a variance; a box of this spread is about as wide as the usual limit
+_LEARNT_FROM = 1024  # rows, evenly spaced, that tell which values to sketch
+_CONSTANT = 1e-9  # what rounding leaves of a value that others determine
+
+
+def colour_pairs(colours: Bytes, max_colour: float, hashes: Words, max_distance: int) -> Iterator[tuple[Ints, Ints]]:
+    """Yield all pairs (i, j), i < j, that agree within both limits, each once, in parts of at most CHUNK.
+
+    `colours` (n, 768) are 16 x 16 RGB grids, none of whose values may differ by more than `max_colour`; `hashes` (n,)
+    may differ in at most `max_distance` bits.
+    """
+    from evenly.curation.duplicates.colour_kernels import join_nodes
+
+    if not len(colours):
+        return
+    tree = _Tree.over(np.ascontiguousarray(colours[:, _telling_values(colours)]))
+    hashes = hashes[tree.rows]
+    left, right = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
+    stack = np.zeros((4 * (len(tree.spans).bit_length() + 1), 2), dtype=np.int64)
+    top = np.ones(1, dtype=np.int64)
+    shape, limit = (tree.rows, tree.spans, tree.low, tree.high), int(max_colour)  # values are whole
+    while top[0]:
+        count = join_nodes(*shape, stack, top, tree.sketches, hashes, max_distance, colours, limit, left, right)
+        if count:
+            yield left[:count].copy(), right[:count].copy()
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """Nodes of at most _LEAF rows at the bottom; colour_kernels says what the fields hold, `sketches` in its order."""
+
+    rows: Ints
+    spans: Ints
+    low: Bytes
+    high: Bytes
+    sketches: Bytes
+
+    @classmethod
+    def over(cls, sketches: Bytes) -> "_Tree":
+        from evenly.curation.duplicates.colour_kernels import fill_boxes, grow_tree
+
+        n = len(sketches)
+        nodes = 2 ** (int(np.ceil(np.log2(max(n / _LEAF, 1)))) + 1) - 1
+        rows, spans = np.arange(n), np.zeros((nodes, 2), dtype=np.int64)
+        grow_tree(sketches, rows, spans, _NARROW)
+        low, high = np.empty((nodes, WIDTH), dtype=np.uint8), np.empty((nodes, WIDTH), dtype=np.uint8)
+        sketches = sketches[rows]
+        fill_boxes(sketches, spans, low, high)
+        return cls(rows, spans, low, high, sketches)
+
+
+def _telling_values(colours: Bytes) -> Ints:
+    """Return WIDTH columns of `colours`, each the one of which those before it tell least (a pivoted Cholesky)."""
+    rest = colours[:: -(-len(colours) // _LEARNT_FROM)].astype(np.float64)
+    rest -= rest.mean(axis=0)
+    chosen = np.zeros(WIDTH, dtype=np.int64)
+    taken = np.zeros(rest.shape[1], dtype=np.bool_)
+    for number in range(WIDTH):
+        spread = np.where(taken, -1.0, (rest * rest).sum(axis=0))
+        column = chosen[number] = np.argmax(spread)
+        taken[column] = True
+        if spread[column] > _CONSTANT:
+            direction = rest[:, column] / np.sqrt(spread[column])
+            rest -= np.outer(direction, direction @ rest)
+    return chosen

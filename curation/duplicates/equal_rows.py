@@ -1,0 +1,49 @@
+"""Rows that are equal to the byte: found by a hash, compared in full."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from evenly.curation.duplicates.lsh import Ints, Words, mixed
+
+_BATCH = 8192
+
+
+def equal_runs(
+    arrays: Sequence[npt.NDArray[np.generic]], usable: npt.NDArray[np.bool_]
+) -> tuple[tuple[Ints, Ints], Ints]:
+    """Return ((i, j), firsts): each usable row with the next one that is equal in all `arrays`, and the others.
+
+    `firsts`, sorted, are the usable rows that no pair names as its second: a placeholder picture that stands a
+    thousand times gives a thousand pairs, not half a million, and is looked for once.
+    """
+    rows = np.flatnonzero(usable)
+    keys = np.zeros(len(usable), dtype=np.uint64)
+    for array in arrays:
+        for begin in range(0, len(array), _BATCH):
+            part = slice(begin, begin + _BATCH)
+            keys[part] = _hashed(array[part], keys[part])
+    order = rows[np.argsort(keys[rows], kind="stable")]
+    at = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    left, right = order[at], order[at + 1]
+    same = np.ones(len(at), dtype=np.bool_)
+    for array in arrays:
+        for begin in range(0, len(at), _BATCH):
+            part = slice(begin, begin + _BATCH)
+            same[part] &= (_bytes(array[left[part]]) == _bytes(array[right[part]])).all(axis=1)
+    left, right = left[same], right[same]
+    return (left, right), np.setdiff1d(rows, right, assume_unique=True)
+
+
+def _hashed(array: npt.NDArray[np.generic], keys: Words) -> Words:
+    raw = _bytes(array)
+    padded = np.zeros((len(raw), -(-raw.shape[1] // 8) * 8), dtype=np.uint8)
+    padded[:, : raw.shape[1]] = raw
+    for word in padded.view("<u8").T:
+        keys = mixed(keys ^ word)
+    return keys
+
+
+def _bytes(array: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1)

@@ -1,0 +1,134 @@
+"""From twins to verdicts: components, the survivor of each, and what every other pair is merged into."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
+from evenly.curation.duplicates.components import Floats, components
+from evenly.curation.duplicates.lsh import Ints
+
+CAPTIONS = pa.schema([(name, pa.string()) for name in ("uid", "image_id", "caption", "from_uid")])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """What a search for duplicates decided.
+
+    decisions: per row; kept, or merged into the survivor's uid with the distance measured between the two.
+    edges: [uid_a, uid_b, kind, distance, colour], uid_a < uid_b, sorted: the strongest twins that hold each component
+    together, one fewer than its rows. distance is 0 for bytes, differing bits for looks, the cosine for features and
+    records, and the Jaccard index for captions; colour is the colour distance where it was looked at, else null.
+    notes: how twins were looked for, and what share of them was found where the search may miss some.
+    compared: where it was measured, the rows that were compared with all others: see recall.Recall.
+    """
+
+    decisions: Decisions
+    edges: pa.Table
+    compared: pa.Table | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twins:
+    """Twins (i, j), i < j, of the rows of a batch, and how to measure any two rows; `colour` where it was looked at."""
+
+    left: Ints
+    right: Ints
+    measure: Callable[[Ints, Ints], Floats]
+    colour: Callable[[Ints, Ints], Floats] | None = None
+    compared: pa.Table | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def in_uid_order(batch: pa.Table, search: Callable[[pa.Table, Ints | slice], Duplicates]) -> Duplicates:
+    """Return what `search` finds in the rows of `batch` in the order of uids, its decisions in the batch's own order.
+
+    `search` also gets the rows' places in the batch. Its result then cannot depend on the order of the rows.
+    """
+    uids = column(batch, "uid", pa.string())
+    if pc.all(pc.less_equal(uids[:-1], uids[1:]), min_count=0).as_py():
+        return search(batch, slice(None))
+    order = np.asarray(pc.sort_indices(uids), dtype=np.int64)
+    found = search(batch.take(pa.array(order)), order)
+    back = pa.array(np.argsort(order))
+    names = ("reason", "value", "into", "failed")
+    decisions = Decisions(**{name: getattr(found.decisions, name).take(back) for name in names})
+    return replace(found, decisions=decisions)
+
+
+def merge(batch: pa.Table, twins: Twins, *, kind: str, reason: str | Callable[[Ints], pa.Array]) -> Duplicates:
+    """Merge the components of `twins`, rows of `batch` in uid order, each into its survivor.
+
+    `reason` is one for all, or is made from the survivors (n,) of all rows.
+    """
+    n = batch.num_rows
+    survivors = _survivors(batch, components(n, twins.left, twins.right))
+    goes = survivors != np.arange(n)
+    gone = np.flatnonzero(goes)
+    value = np.full(n, np.nan)
+    value[gone] = twins.measure(gone, survivors[gone])
+    uids = column(batch, "uid", pa.string())
+    reasons = pa.scalar(reason) if isinstance(reason, str) else reason(survivors)
+    decisions = Decisions.of(
+        reason=pc.if_else(pa.array(goes), reasons, ""),
+        value=pa.array(value, mask=~goes),
+        into=pc.if_else(pa.array(goes), uids.take(pa.array(survivors)), pa.scalar(None, pa.string())),
+    )
+    edges = _edges(uids, twins, kind)
+    return Duplicates(decisions=decisions, edges=edges, compared=twins.compared, notes=twins.notes)
+
+
+def captions_taken_over(pairs: pa.Table, decisions: Decisions, held: pa.Table) -> pa.Table:
+    """Return CAPTIONS [uid, image_id, caption, from_uid], sorted: what survivors took over from pairs merged into them.
+
+    pairs: uid, image_id and caption, as judged by `decisions`. held: what these pairs had taken over before, in the
+    same form; it moves on with a pair that is merged. image_id is the survivor's.
+    """
+    uids = column(pairs, "uid", pa.string())
+    merged = decisions.into.is_valid()
+    gone = pa.table({"uid": uids, "into": decisions.into, "caption": column(pairs, "caption", pa.string())}).filter(
+        merged
+    )
+    into = gone["into"].combine_chunks()
+    own = pa.table({"uid": into, "caption": gone["caption"], "from_uid": gone["uid"]})
+    at = pc.index_in(held["uid"].combine_chunks(), gone["uid"].combine_chunks())
+    moved = pa.table({"uid": into.take(at), "caption": held["caption"], "from_uid": held["from_uid"]})
+    rows = pa.concat_tables([own, moved.filter(pc.is_valid(at))])
+    survivor = pc.index_in(rows["uid"].combine_chunks(), uids)
+    rows = rows.append_column("image_id", column(pairs, "image_id", pa.string()).take(survivor))
+    return rows.select(CAPTIONS.names).sort_by([("uid", "ascending"), ("from_uid", "ascending")])
+
+
+def _survivors(batch: pa.Table, component: Ints) -> Ints:
+    """Return the row (n,) that survives in the component of each row; itself where it is that one."""
+    sides = [column(batch, name, pa.float64()).fill_null(0).to_numpy() for name in ("width", "height")]
+    area = sides[0] * sides[1]
+    given = "score" in batch.column_names
+    score = column(batch, "score", pa.float64()).fill_null(-np.inf).to_numpy() if given else np.zeros(len(area))
+    order = np.lexsort((-score, -area, component))  # stable: rows are in uid order
+    starts = np.flatnonzero(np.diff(component[order], prepend=-1))
+    best = np.empty(len(area), dtype=np.int64)
+    best[component[order[starts]]] = order[starts]
+    return best[component]
+
+
+def _edges(uids: pa.Array, twins: Twins, kind: str) -> pa.Table:
+    order = np.lexsort((twins.right, twins.left))
+    left, right = twins.left[order], twins.right[order]
+    colour: npt.NDArray[np.float64] | None = None if twins.colour is None else twins.colour(left, right)
+    return pa.table(
+        {
+            "uid_a": uids.take(pa.array(left)),
+            "uid_b": uids.take(pa.array(right)),
+            "kind": pa.repeat(pa.scalar(kind), len(left)),
+            "distance": pa.array(twins.measure(left, right), pa.float64()),
+            "colour": pa.nulls(len(left), pa.float64()) if colour is None else pa.array(colour, pa.float64()),
+        }
+    )

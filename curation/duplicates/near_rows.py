@@ -1,0 +1,110 @@
+"""Twins among unit feature rows: candidates by sign sketches, each measured exactly, and the share that was found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evenly.curation.duplicates.components import Floats, Forest
+from evenly.curation.duplicates.distances import colour_distances, cosines
+from evenly.curation.duplicates.equal_rows import equal_runs
+from evenly.curation.duplicates.incremental import Earlier, Pairs
+from evenly.curation.duplicates.lsh import Ints, Words, candidate_pairs
+from evenly.curation.duplicates.merging import Twins
+from evenly.curation.duplicates.recall import measure_recall
+from evenly.curation.duplicates.sketches import plan_search, sign_codes
+
+Sketch = Callable[[Ints, str], Words]  # the codes of some rows, by the key that draws the planes
+_BLOCK = 8192
+_COMPARISONS = 1 << 28
+_ALL_BUT_SIGN, _INFINITE = np.uint16(0x7FFF), np.uint16(0x7C00)  # of float16
+_PRECISION = 2e-3  # of products in single precision, generously
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearRows:
+    """Which rows (n, d) are twins: a cosine of at least `min_cosine` and, where given, `colours` within a limit.
+
+    Rows that are not `usable`, or hold no finite direction, have no twins. `sketch` gives the codes of rows where they
+    are kept; without it they are made.
+    """
+
+    rows: npt.NDArray[np.float16]
+    usable: npt.NDArray[np.bool_]
+    min_cosine: float
+    colours: npt.NDArray[np.uint8] | None = None
+    max_colour: float = 255.0
+    sketch: Sketch | None = None
+
+    def find(self, uids: pa.Array, *, tables: int, seed: int, step: str, earlier: Earlier | None = None) -> Twins:
+        """Return the twins, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows.
+
+        What an `earlier` search found is taken over where it still holds.
+        """
+        usable = self.usable & _has_direction(self.rows)
+        same, firsts = equal_runs([each for each in (self.rows, self.colours) if each is not None], usable)
+        search, key = plan_search(self.min_cosine, tables), f"{seed}|{step}"
+        codes = sign_codes(self.rows, firsts, key=key) if self.sketch is None else self.sketch(firsts, key)
+        forest = Forest(len(self.rows))
+        forest.add(*same, -cosines(self.rows, *same))
+        known = None if earlier is None else earlier.among(uids, same)
+        if known is not None:
+            forest.add(*known.edges, -cosines(self.rows, *known.edges))
+        fresh = None if known is None else known.fresh[firsts]
+        candidates = 0
+        for left, right in candidate_pairs(codes, search.masks(key), max_distance=search.max_distance, fresh=fresh):
+            candidates += len(left)
+            forest.add(*self._accepted(firsts[left], firsts[right]))
+        edges = forest.edges()
+        recall = measure_recall(
+            uids, firsts, edges, self._all_twins, seed=seed, step=step, comparisons=_COMPARISONS, known=known
+        )
+        facts: dict[str, Any] = {
+            "tables": search.tables,
+            "bits": search.bits,
+            "candidates": candidates,
+            "expected_recall_at_threshold": round(search.recall, 4),
+        }
+        return Twins(
+            left=edges[0],
+            right=edges[1],
+            measure=partial(cosines, self.rows),
+            colour=None if self.colours is None else partial(colour_distances, self.colours),
+            compared=recall.compared,
+            notes=recall.notes | {"search": facts},
+        )
+
+    def _accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+        """Those of the pairs that are twins, and their weights: a larger cosine is a stronger link."""
+        if self.colours is not None:
+            near = colour_distances(self.colours, left, right) <= self.max_colour
+            left, right = left[near], right[near]
+        cosine = cosines(self.rows, left, right)
+        near = cosine >= self.min_cosine
+        return left[near], right[near], -cosine[near]
+
+    def _all_twins(self, drawn: Ints, others: Ints) -> Pairs:
+        """All twins (i, j), i < j, of `drawn` rows among `others`, by comparing all with all."""
+        wide = self.rows[drawn].astype(np.float32)
+        found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        for begin in range(0, len(others), _BLOCK):
+            some = others[begin : begin + _BLOCK]
+            close = wide @ self.rows[some].astype(np.float32).T >= self.min_cosine - _PRECISION
+            i, j = np.nonzero(close)
+            one, other = drawn[i], some[j]
+            left, right, _ = self._accepted(np.minimum(one, other), np.maximum(one, other))
+            found.append((left[left != right], right[left != right]))
+        left, right = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return left, right
+
+
+def _has_direction(rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
+    found = np.empty(len(rows), dtype=np.bool_)
+    for begin in range(0, len(rows), _BLOCK):
+        most = (rows[begin : begin + _BLOCK].view(np.uint16) & _ALL_BUT_SIGN).max(axis=1, initial=0)
+        found[begin : begin + _BLOCK] = (most > 0) & (most < _INFINITE)
+    return found

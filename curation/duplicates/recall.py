@@ -1,0 +1,99 @@
+"""What share of twins a search found: some rows, drawn by hash, are compared with all others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.draws import draws
+from evenly.curation.duplicates.components import components
+from evenly.curation.duplicates.incremental import Pairs, StillTrue
+from evenly.curation.duplicates.lsh import Flags, Ints
+
+_MOST_ROWS = 1000
+_Z = 1.959963984540054  # of a 95 % interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """The share of twins that a search found, and on what it was measured.
+
+    notes: `recall`, None where the drawn rows have no twins; under `recall_sample` rows, twins, found and a 95 %
+    interval. compared: [uid, twin, found], sorted: the drawn rows and each of their twins, null where one has none.
+    """
+
+    notes: dict[str, Any]
+    compared: pa.Table
+
+
+def measure_recall(
+    uids: pa.Array,
+    searched: Ints,
+    edges: Pairs,
+    all_twins: Callable[[Ints, Ints], Pairs],
+    *,
+    seed: int,
+    step: str,
+    comparisons: int,
+    known: StillTrue | None = None,
+) -> Recall:
+    """Measure how many of all twins of some rows are in one component of the `edges` with them.
+
+    Of the rows that were `searched`, some are drawn by a hash of their uid: as many as `comparisons` with all of them
+    allow, at most 1,000. `all_twins` compares rows with others, here these with all that were searched; those that are
+    `known` to have been compared before, with fresh ones.
+    """
+    n = len(searched)
+    some = uids.take(pa.array(searched)).to_pylist()
+    order = np.argsort(draws(seed=seed, step=step, uids=some, entries=["recall"] * n), kind="stable")
+    rows = np.sort(searched[order[: min(_MOST_ROWS, max(1, comparisons // max(n, 1)))]])
+    twins = np.unique(np.concatenate(_twins(rows, searched, all_twins, known)), axis=0)
+    component = components(len(uids), *edges)
+    joined = component[twins[:, 0]] == component[twins[:, 1]]
+    found = int(joined.sum())
+    sample = {"rows": len(rows), "twins": len(twins), "found": found, "interval": wilson_interval(found, len(twins))}
+    notes = {"recall": round(found / len(twins), 4) if len(twins) else None, "recall_sample": sample}
+    return Recall(notes=notes, compared=_compared(uids, rows, twins, joined))
+
+
+def wilson_interval(found: int, of: int) -> Sequence[float]:
+    """Return Wilson's 95 % interval [low, high] of a share, 4 digits; [0, 1] where nothing was counted."""
+    if not of:
+        return [0.0, 1.0]
+    share, spread = found / of, _Z**2 / of
+    centre = (share + spread / 2) / (1 + spread)
+    half = _Z * np.sqrt(share * (1 - share) / of + spread / (4 * of)) / (1 + spread)
+    return [round(float(max(0.0, centre - half)), 4), round(float(min(1.0, centre + half)), 4)]
+
+
+def _twins(rows: Ints, searched: Ints, all_twins: Callable[[Ints, Ints], Pairs], known: StillTrue | None) -> list[Ints]:
+    """All twins (k, 2) of `rows` among those `searched`, in parts; one may stand twice."""
+    if known is None:
+        return [np.stack(all_twins(rows, searched), axis=1)]
+    again = np.isin(rows, known.compared)
+    stored = np.stack(known.twins, axis=1)
+    return [
+        np.stack(all_twins(rows[~again], searched), axis=1),
+        np.stack(all_twins(rows[again], searched[known.fresh[searched]]), axis=1),
+        stored[np.isin(stored, rows[again]).any(axis=1)],
+    ]
+
+
+def _compared(uids: pa.Array, rows: Ints, twins: Ints, joined: Flags) -> pa.Table:
+    """The table of drawn `rows`, each with each of its `twins` (k, 2), k of which are `joined`."""
+    both = np.concatenate([twins, twins[:, ::-1]])
+    drawn = np.isin(both[:, 0], rows)
+    both, found = both[drawn], np.concatenate([joined, joined])[drawn]
+    alone = np.setdiff1d(rows, both[:, 0])
+    both = np.concatenate([both, np.stack([alone, alone], axis=1)])
+    none = np.arange(len(both)) >= len(found)
+    table = pa.table(
+        {
+            "uid": uids.take(pa.array(both[:, 0])),
+            "twin": uids.take(pa.array(both[:, 1], mask=none)),
+            "found": pa.array(np.concatenate([found, np.zeros(len(alone), np.bool_)]), mask=none),
+        }
+    )
+    return table.take(pa.array(np.lexsort((both[:, 1], both[:, 0]))))

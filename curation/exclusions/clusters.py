@@ -1,0 +1,97 @@
+"""Keep pictures that lie in the same clusters as those of a target set: DataComp's image_based filter.
+
+The pool's features are clustered by spherical k-means; a picture stays if its nearest centroid is the nearest of some
+target picture (Gadre et al. 2023, arXiv:2304.14108, which takes the training pictures of ImageNet-1k as the target).
+It needs features that tell things apart: published experience is that those of ViT-B/32 are of no use here.
+
+The clustering is ours, not faiss's: centroids start at pictures drawn by hash and sums have a fixed order, so that the
+same pool gives the same clusters to the bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.decisions import Decisions
+from evenly.curation.draws import draws
+from evenly.curation.errors import ColumnsError, RuleError
+
+Rows = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+Singles = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+PER_CLUSTER = 128
+_BLOCK = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBased:
+    """`clusters` of the pool's pictures, made in `iterations` of k-means; None: a cluster for each 128 pictures."""
+
+    clusters: int | None = None
+    iterations: int = 20
+
+    def __post_init__(self) -> None:
+        if self.clusters is not None and self.clusters < 1:
+            raise RuleError(f"`clusters` must be at least 1; got {self.clusters}. Correct the recipe.")
+        if self.iterations < 1:
+            raise RuleError(f"`iterations` must be at least 1; got {self.iterations}. Correct the recipe.")
+
+
+def fit_centroids(names: Sequence[str], rows: Rows, rule: ImageBased, *, seed: int) -> Singles:
+    """Return unit centroids (k, d) of unit `rows` (n, d), the features of the pictures `names`, in any order.
+
+    k is the rule's, at most n. A cluster that becomes empty keeps its centroid.
+    """
+    n = len(rows)
+    if not n or len(names) != n:
+        raise ColumnsError(f"`rows` must be the features of the {len(names)} pictures, at least one; got {n}.")
+    k = min(n, max(1, n // PER_CLUSTER) if rule.clusters is None else rule.clusters)
+    order = np.argsort(np.asarray(names, dtype=np.str_), kind="stable")
+    rows = rows[order]
+    drawn = draws(seed=seed, step="image_based", uids=[names[at] for at in order], entries=[""] * n)
+    centroids = _unit(rows[np.argsort(drawn, kind="stable")[:k]].astype(np.float32))
+    for _ in range(rule.iterations):
+        sums = _sums(rows, nearest_centroids(rows, centroids)[0], k)
+        moved = np.linalg.norm(sums, axis=1) > 0
+        centroids[moved] = _unit(sums[moved])
+    return centroids
+
+
+def nearest_centroids(rows: Rows, centroids: Singles) -> tuple[Ints, npt.NDArray[np.float64]]:
+    """Return for each of the unit `rows` (n, d) its nearest centroid (n,), the first of equals, and the cosine."""
+    labels, cosines = np.empty(len(rows), np.int64), np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        products = rows[part].astype(np.float32) @ centroids.T
+        labels[part] = products.argmax(axis=1)
+        cosines[part] = products.max(axis=1)
+    return labels, np.round(cosines, 4)
+
+
+def judge_clusters(labels: Ints, cosines: npt.NDArray[np.float64], targets: Ints) -> Decisions:
+    """Judge pictures by their cluster: one that no target picture is in goes as off_target; the value is the cosine.
+
+    `targets` (m,) are the clusters of the target pictures.
+    """
+    on_target = pa.array(np.isin(labels, targets))
+    return Decisions.of(reason=pc.if_else(on_target, "", "off_target"), value=pa.array(cosines))
+
+
+def _sums(rows: Rows, labels: Ints, k: int) -> Singles:
+    """Return the sum (k, d) of the rows of each cluster, added up in their order."""
+    from scipy.sparse import csr_array
+
+    sums = np.zeros((k, rows.shape[1]))
+    for start in range(0, len(rows), _BLOCK):
+        some = labels[start : start + _BLOCK]
+        which = csr_array((np.ones(len(some)), (some, np.arange(len(some)))), shape=(k, len(some)))
+        sums += which @ rows[start : start + _BLOCK].astype(np.float64)
+    return np.asarray(sums, dtype=np.float32)
+
+
+def _unit(rows: Singles) -> Singles:
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)

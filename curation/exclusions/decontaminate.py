@@ -1,0 +1,146 @@
+"""Leave out of a training set what an evaluation set holds: pictures that look alike, or have nearly equal features.
+
+Every picture is compared with every picture of the evaluation sets, so nothing is missed; time is the product of both
+numbers. The limits mean what they mean between duplicates (curation/duplicates/image_duplicates.py).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.decisions import Decisions, first_of
+from evenly.curation.duplicates.distances import colour_distances, cosines, hash_distances
+from evenly.curation.errors import RuleError
+
+Ints = npt.NDArray[np.int64]
+Found = tuple[Ints, npt.NDArray[np.float64]]
+_ROWS = 1 << 22  # comparisons at once
+_PRECISION = 2e-3  # of products in single precision, generously
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contamination:
+    """Pictures with perceptual hashes within `perceptual` of 64 bits, or features of cosine at least `semantic`.
+
+    Colour grids, where both pictures have one, must also be within `colour` of 255 levels; None: whatever the colours.
+    `perceptual` or `semantic` None: not looked for.
+    """
+
+    perceptual: int | None = 16
+    semantic: float | None = 0.95
+    colour: float | None = 22.0
+
+    def __post_init__(self) -> None:
+        if self.perceptual is None and self.semantic is None:
+            raise RuleError("`decontaminate` must look for perceptual or semantic twins; got none. Give one.")
+        if self.perceptual is not None and not 0 <= self.perceptual <= 64:
+            raise RuleError(f"`perceptual` must be 0 to 64 bits; got {self.perceptual}. Correct the recipe.")
+        if self.semantic is not None and not 0 < self.semantic <= 1:
+            raise RuleError(f"`semantic` must be above 0 and at most 1; got {self.semantic}. Correct the recipe.")
+        if self.colour is not None and not 0 <= self.colour <= 255:
+            raise RuleError(f"`colour` must be 0 to 255 levels; got {self.colour}. Correct the recipe.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pictures:
+    """What n pictures are compared by: hashes (n,), colours (n, 768) and which have them (n,); unit features (n, d).
+
+    rows None: there are no features.
+    """
+
+    hashes: npt.NDArray[np.uint64]
+    colours: npt.NDArray[np.uint8]
+    seen: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.float16] | None = None
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+def nearest_looks(pool: Pictures, held_out: Pictures, rule: Contamination) -> Found:
+    """Return for each picture of the pool the held-out one with the nearest hash within the limits, else -1.
+
+    With it comes the distance in bits, NaN where there is none. Of equally near ones, the first.
+    """
+    limit = -1 if rule.perceptual is None else rule.perceptual
+    hashes = np.concatenate([pool.hashes, held_out.hashes])
+
+    def candidates() -> Iterator[tuple[Ints, Ints]]:
+        usable = np.flatnonzero(held_out.seen)
+        for some in _parts(np.flatnonzero(pool.seen), len(usable)):
+            near = np.bitwise_count(pool.hashes[some, None] ^ held_out.hashes[None, usable]) <= limit
+            i, j = np.nonzero(near)
+            yield some[i], usable[j]
+
+    def measure(left: Ints, right: Ints) -> npt.NDArray[np.float64]:
+        return hash_distances(hashes, left, right + len(pool))
+
+    return _nearest(pool, held_out, rule, candidates(), measure, sign=1.0)
+
+
+def nearest_features(pool: Pictures, held_out: Pictures, rule: Contamination) -> Found:
+    """Return for each picture of the pool the held-out one of the largest cosine within the limits, else -1.
+
+    With it comes the cosine, 4 digits, NaN where there is none. Of equally near ones, the first.
+    """
+    if pool.rows is None or held_out.rows is None or rule.semantic is None:
+        return np.full(len(pool), -1), np.full(len(pool), np.nan)
+    least, rows = rule.semantic, np.concatenate([pool.rows, held_out.rows])
+    wide = held_out.rows.astype(np.float32).T
+
+    def candidates() -> Iterator[tuple[Ints, Ints]]:
+        for some in _parts(np.arange(len(pool)), len(held_out)):
+            i, j = np.nonzero(rows[some].astype(np.float32) @ wide >= least - _PRECISION)
+            yield some[i], j
+
+    def measure(left: Ints, right: Ints) -> npt.NDArray[np.float64]:
+        found = cosines(rows, left, right + len(pool))
+        return np.where(found >= least, found, np.nan)
+
+    return _nearest(pool, held_out, rule, candidates(), measure, sign=-1.0)
+
+
+def judge_contamination(looks: Found, features: Found) -> Decisions:
+    """Judge pictures: contaminated_perceptual with the bits, else contaminated_semantic with the cosine."""
+
+    def judged(found: Found, reason: str) -> Decisions:
+        goes = pa.array(found[0] >= 0)
+        value = pa.array(found[1], pa.float64(), mask=found[0] < 0)
+        return Decisions.of(reason=pc.if_else(goes, reason, ""), value=value)
+
+    return first_of(judged(looks, "contaminated_perceptual"), judged(features, "contaminated_semantic"))
+
+
+def _parts(rows: Ints, others: int) -> Iterator[Ints]:
+    size = max(1, _ROWS // max(1, others))
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _nearest(
+    pool: Pictures,
+    held_out: Pictures,
+    rule: Contamination,
+    candidates: Iterator[tuple[Ints, Ints]],
+    measure: Callable[[Ints, Ints], npt.NDArray[np.float64]],
+    *,
+    sign: float,
+) -> Found:
+    """Return the nearest of the candidates (pool row, held-out row) for each row; those of a row come in one part."""
+    colours = np.concatenate([pool.colours, held_out.colours])
+    which, distance = np.full(len(pool), -1), np.full(len(pool), np.nan)
+    for one, other in candidates:
+        measured = measure(one, other)
+        near = ~np.isnan(measured)
+        if rule.colour is not None:
+            both = pool.seen[one] & held_out.seen[other]
+            near &= ~both | (colour_distances(colours, one, other + len(pool)) <= rule.colour)
+        left, right, measured = one[near], other[near], measured[near]
+        order = np.lexsort((right, sign * measured, left))
+        first = order[np.flatnonzero(np.diff(left[order], prepend=-1))]
+        which[left[first]], distance[left[first]] = right[first], measured[first]
+    return which, distance

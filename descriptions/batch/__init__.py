@@ -1,0 +1,1 @@
+"""Batches of requests to chat endpoints."""

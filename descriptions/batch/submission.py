@@ -1,0 +1,201 @@
+"""Submits requests as batches, each once whatever happens in between: a crash, a lost answer, another process."""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from evenly.descriptions.batch.endpoint import BatchEndpoint, RefusedError
+from evenly.descriptions.batch.files import MOST_BYTES, MOST_REQUESTS, RequestFailure, input_line, split_requests
+from evenly.descriptions.batch.intents import BatchState, BatchStore, create_intent, now, open_states
+from evenly.descriptions.batch.remote import RemoteBatch
+from evenly.descriptions.chat.budget import Budget
+from evenly.descriptions.chat.client import RequestStore
+from evenly.descriptions.chat.dialect import Dialect
+from evenly.descriptions.chat.endpoint import Prices
+from evenly.descriptions.chat.request import ChatRequest
+from evenly.descriptions.errors import BudgetExceededError
+
+_LOCK_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPace:
+    """How long to wait, in seconds: between polls, at first and at most, and for the end of a batch.
+
+    `listed_after_s` is how long after its making a batch may be missing from the endpoint's list.
+    """
+
+    first_s: float = 5.0
+    longest_s: float = 300.0
+    growth: float = 1.5
+    patience_s: float = 26 * 3600.0
+    listed_after_s: float = 10.0
+
+
+@dataclass(kw_only=True)
+class Submitted:
+    """The batches that requests are in now, those sent just now, and those that the budget had no room for."""
+
+    states: list[BatchState] = field(default_factory=list)
+    refused: dict[str, BudgetExceededError] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class BatchWork:
+    """All that working on the batches of one endpoint needs; `say` is told what happens, a line each.
+
+    closing: nobody waits any more, and nothing is polled again.
+    """
+
+    api: BatchEndpoint
+    replies: RequestStore
+    batches: BatchStore
+    class_list: str = ""
+    prices: Prices = field(default_factory=Prices)
+    budget: Budget | None = None
+    pace: BatchPace = field(default_factory=BatchPace)
+    dialect: Dialect = field(default_factory=Dialect)
+    most_requests: int = MOST_REQUESTS
+    most_bytes: int = MOST_BYTES
+    say: Callable[[str], None] = lambda _line: None
+    closing: bool = False
+
+    async def submit(self, asked: Mapping[str, ChatRequest]) -> Submitted:
+        """See to it that each request without a reply is in exactly one open batch, and no more than that.
+
+        Requests that an earlier run, or another process, has in a batch already stay there. Only one process at a time
+        gets this far.
+        """
+        submitted = Submitted()
+        async with self.alone():
+            left = {one: request for one, request in asked.items() if self.replies.get(one) is None}
+            for state in open_states(self.batches, self.api.endpoint):
+                if mine := left.keys() & set(state.request_ids):
+                    await self._resume(state, mine, submitted)
+                    left = {one: request for one, request in left.items() if one not in mine}
+            await self._submit_new(left, submitted)
+        return submitted
+
+    def learn(self, state: BatchState, failures: Iterable[RequestFailure]) -> bool:
+        """Take a weaker dialect where requests of a batch were refused for theirs; whether there is one."""
+        before = self.dialect
+        for failure in failures:
+            self.dialect = self.dialect.without(failure.refused, used=state.dialect)
+        return self.dialect != before
+
+    def note(self, state: BatchState, kind: str, **more: Any) -> BatchState:  # noqa: ANN401 - any JSON value
+        """Keep what has happened; the state after it."""
+        event = {"kind": kind, "time": now(), **more}
+        self.batches.append(state.intent.id, event)
+        return state.after(event)
+
+    def settle(self, state: BatchState, usages: Mapping[str, Mapping[str, int] | None]) -> None:
+        """Book what requests of a batch (id -> tokens; None: unknown, the most) have cost, at the intent's prices.
+
+        Only what this account has set aside under the intent is touched.
+        """
+        if self.budget is not None:
+            spending, aside = self.budget.spending, dict(self.budget.spending.lost())
+            for one, usage in usages.items():
+                if (most := aside.get(attempt_id(state, one))) is not None:
+                    usd = most if usage is None else state.intent.prices.cost(**usage)
+                    spending.settle(attempt_id(state, one), usd)
+
+    def release(self, state: BatchState, request_ids: Iterable[str]) -> None:
+        """Give back what this account set aside for requests that were never answered."""
+        self.settle(state, {one: {"prompt_tokens": 0, "completion_tokens": 0} for one in request_ids})
+
+    async def find(self, state: BatchState) -> RemoteBatch | None:
+        """The batch of an intent without a known one, once it must be listed if there is one."""
+        made_at = max((dt.datetime.fromisoformat(event["time"]) for event in state.events), default=None)
+        if made_at is not None:
+            age_s = (dt.datetime.now(dt.UTC) - made_at).total_seconds()
+            await asyncio.sleep(min(max(self.pace.listed_after_s - age_s, 0.0), self.pace.listed_after_s))
+        return await self.api.find(state.intent.id)
+
+    async def _submit_new(self, asked: Mapping[str, ChatRequest], submitted: Submitted) -> None:
+        endpoint = self.api.endpoint
+        contents = {
+            one: request.content(identity=endpoint.identity, model=endpoint.model) for one, request in asked.items()
+        }
+        limits = {"most_requests": self.most_requests, "most_bytes": self.most_bytes}
+        for part in split_requests(contents, self.dialect, **limits):
+            state = create_intent(self.batches, part, endpoint=endpoint, class_list=self.class_list, prices=self.prices)
+            await self._send(state, part, submitted)
+
+    async def _resume(self, state: BatchState, mine: Collection[str], submitted: Submitted) -> None:
+        if state.batch_id is None:
+            remote = await self.find(state)
+            if remote is None:
+                return await self._send(state, mine, submitted)
+            state = self.note(state, "created", batch_id=remote.id)
+        self.say(f"batch {state.batch_id} of an earlier run is taken up: {len(state.request_ids):,} requests")
+        submitted.states.append(state)
+        return None
+
+    async def _send(self, state: BatchState, wanted: Collection[str], submitted: Submitted) -> None:
+        """Make the batch of an intent, of those of its requests that are wanted and can be paid for."""
+        contents = self.batches.requests(state.intent.id)
+        sent = self._reserve(state, {one: contents[one] for one in state.request_ids if one in wanted}, submitted)
+        if not sent:
+            self.note(state, "dropped", reason="budget")
+            return
+        if left_out := [one for one in state.request_ids if one not in sent]:
+            state = self.note(state, "narrowed", left_out=left_out)
+            self.release(state, left_out)
+        dialect = self.dialect
+        lines = [input_line(one, contents[one], dialect) for one in sent]
+        try:
+            file_id = await self.api.upload(f"{state.intent.id}.jsonl", b"".join(lines))
+            state = self.note(state, "uploaded", file_id=file_id, dialect=_facts(dialect))
+            remote = await self.api.create(file_id, state.intent.id, listed_after_s=self.pace.listed_after_s)
+        except RefusedError as error:
+            state = self.note(state, "dropped", reason=str(error)[:300])
+            self.release(state, sent)
+            raise
+        state = self.note(state, "created", batch_id=remote.id)
+        self.say(f"batch {remote.id}: {len(sent):,} requests submitted")
+        submitted.states.append(state)
+        submitted.sent += sent
+
+    def _reserve(self, state: BatchState, contents: Mapping[str, Mapping[str, Any]], submitted: Submitted) -> list[str]:
+        """The requests, up to the first that the budget has no room for, with money set aside for each.
+
+        What an earlier run set aside for the same intent is not set aside twice.
+        """
+        sent: list[str] = []
+        refusal = next(iter(submitted.refused.values()), None)
+        for one, content in contents.items():
+            try:
+                if refusal is None and self.budget is not None:
+                    self.budget.reserve(ChatRequest.of_content(content), attempt_id(state, one))
+            except BudgetExceededError as error:
+                refusal = error
+            if refusal is None:
+                sent.append(one)
+            else:
+                submitted.refused[one] = refusal
+        return sent
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Wait until no other process submits, and keep it so."""
+        while True:
+            with self.batches.try_lock() as mine:
+                if mine:
+                    yield
+                    return
+            await asyncio.sleep(_LOCK_PAUSE_S)
+
+
+def attempt_id(state: BatchState, request_id: str) -> str:
+    """The name of a request's attempt in a batch, for the budget."""
+    return f"batch:{state.intent.id}:{request_id}"
+
+
+def _facts(dialect: Dialect) -> dict[str, Any]:
+    return vars(dialect) | {"left_out": sorted(dialect.left_out)}

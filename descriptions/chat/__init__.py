@@ -1,0 +1,1 @@
+"""Chat endpoints: requests, replies, money."""

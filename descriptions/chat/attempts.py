@@ -1,0 +1,75 @@
+"""The chat completions of an endpoint, through the `openai` package: one attempt, and what it brought."""
+
+import asyncio
+import json
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+
+from evenly.descriptions.chat.completion import Completion, read_completion
+from evenly.descriptions.chat.dialect import Dialect
+from evenly.descriptions.chat.endpoint import Endpoint
+from evenly.descriptions.chat.request import ChatRequest
+from evenly.descriptions.chat.retries import Failure, judge_failure
+from evenly.descriptions.texts.replies import MAX_REPLY_CHARACTERS
+
+MOST_BYTES = 16_000_000
+
+
+@dataclass(kw_only=True)
+class ChatEndpoint:
+    """Chat completions of `endpoint`. Use it in `async with`."""
+
+    endpoint: Endpoint
+    timeout_s: float = 60.0
+    _client: AsyncOpenAI | None = None
+
+    async def __aenter__(self) -> Self:
+        self._client = AsyncOpenAI(
+            base_url=self.endpoint.base_url,
+            api_key=self.endpoint.api_key,
+            timeout=self.timeout_s,
+            max_retries=0,
+            http_client=DefaultAsyncHttpxClient(
+                trust_env=not self.endpoint.loopback, event_hooks={"response": [_refuse_huge]}
+            ),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def post(self, request: ChatRequest, dialect: Dialect) -> Completion | Failure:
+        """One attempt. A text too long to be read is cut where that can be told."""
+        if self._client is None:
+            raise RuntimeError("a ChatEndpoint must be entered before it is used. Write `async with`.")
+        arguments = dialect.arguments(request, model=self.endpoint.model)
+        named = {name: arguments.pop(name) for name in ("model", "messages")}
+        try:
+            async with asyncio.timeout(self.timeout_s):  # the client's own limit starts again with every byte
+                # As an argument, all of the schema would be searched for names to convert, which takes its time.
+                raw = await self._client.chat.completions.with_raw_response.create(**named, extra_body=arguments)
+            completion = read_completion(json.loads(raw.content))
+        except (OpenAIError, TimeoutError) as error:
+            return self._judge(error)
+        except (ValueError, RecursionError):
+            return self._judge(ValueError())
+        if completion is None:
+            return self._judge(ValueError())
+        return replace(completion, text=completion.text[: MAX_REPLY_CHARACTERS + 1])
+
+    def _judge(self, error: OpenAIError | TimeoutError | ValueError) -> Failure:
+        return judge_failure(error, base_url=self.endpoint.base_url, model=self.endpoint.model)
+
+
+async def _refuse_huge(response: Any) -> None:  # noqa: ANN401 - a response of httpx, or of what openai uses in its place
+    """Refuse to read a body that says it is huge."""
+    length = response.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > MOST_BYTES:
+        raise ValueError(f"a reply must be at most {MOST_BYTES:,} bytes; got {length}.")

@@ -1,0 +1,94 @@
+"""Which form of a request an endpoint takes: learnt from what it refuses, and said in the record of every reply."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evenly.descriptions.chat.request import ChatRequest, Message
+from evenly.descriptions.chat.structured_output import WEAKER, Structured, response_format, schema_message
+
+OPTIONAL = ("seed", "temperature", "frequency_penalty")
+_FORMAT = re.compile(r"response[_ ]format|json_schema|json_object|structured[_ ]outputs?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How requests are put to an endpoint. What is asked stays the same: the address of a request does not tell it.
+
+    `structured` is how a reply is held to its schema, `left_out` the sampling parameters that the endpoint refuses.
+    """
+
+    token_limit: str = "max_tokens"  # noqa: S105 - a name, no secret
+    structured: Structured = "json_schema"
+    left_out: frozenset[str] = frozenset()
+
+    def arguments(self, request: ChatRequest, *, model: str) -> dict[str, Any]:
+        """Keyword arguments of an OpenAI chat completion."""
+        arguments = request.parameters() | {"model": model, self.token_limit: request.sampling.max_tokens}
+        for name in self.left_out:
+            arguments.pop(name, None)
+        if request.schema is not None and self.structured != "json_schema":
+            del arguments["response_format"]
+            if (form := response_format(request.schema, self.structured)) is not None:
+                arguments["response_format"] = form
+            arguments["messages"] = [_plain(schema_message(request.schema)), *arguments["messages"]]
+        return arguments
+
+    def without(self, refused: Collection[str], *, used: "Dialect") -> "Dialect":
+        """What is left after a request in the dialect `used` was refused for these parameters.
+
+        Requests in flight together are refused together: one step is taken for all of them.
+        """
+        changed = replace(self, left_out=self.left_out | {name for name in OPTIONAL if name in refused})
+        if "response_format" in refused and self.structured == used.structured:
+            changed = replace(changed, structured=WEAKER.get(self.structured, self.structured))
+        if "max_tokens" in refused and used.token_limit in refused:
+            changed = replace(changed, token_limit="max_completion_tokens")  # noqa: S106 - a name, no secret
+        return changed
+
+    def facts(self, request: ChatRequest) -> dict[str, Any]:
+        """What the record of a reply says of it: `structured` (None for free text) and `left_out`, sorted."""
+        asked = request.parameters()
+        return {
+            "structured": None if request.schema is None else self.structured,
+            "left_out": sorted(name for name in self.left_out if name in asked),
+        }
+
+
+def refused_parameters(message: str, parameter: str | None) -> frozenset[str]:
+    """The parameters that an answer of status 400 or 422 refuses: the one that it names as such, or all it quotes.
+
+    A message may repeat what was asked, so that a word alone, such as seed, does not count.
+    """
+    named = {name for name in (*OPTIONAL, "max_tokens") if name == parameter or _quotes(message, name)}
+    if _FORMAT.search(parameter or "") or _FORMAT.search(message):
+        named.add("response_format")
+    return frozenset(named)
+
+
+def unpromised(request: ChatRequest, left_out: Collection[str], *, fingerprint: str | None) -> tuple[str, ...]:
+    """What keeps a reply from being drawn again just so; sorted.
+
+    no_seed: none was sent. temperature_above_0, temperature_unknown: the endpoint draws. no_fingerprint: it does not
+    say which weights and software answered, so that a change of them goes unseen.
+    """
+    sampling = request.sampling
+    found = set()
+    if sampling.seed is None or "seed" in left_out:
+        found.add("no_seed")
+    if sampling.temperature is None or "temperature" in left_out:
+        found.add("temperature_unknown")
+    elif sampling.temperature > 0:
+        found.add("temperature_above_0")
+    if not fingerprint:
+        found.add("no_fingerprint")
+    return tuple(sorted(found))
+
+
+def _quotes(message: str, name: str) -> bool:
+    return re.search(rf"['\"`]{name}['\"`]|\b(?:parameter|argument|field|body)s?[ .:]+{name}\b", message) is not None
+
+
+def _plain(message: Message) -> dict[str, str]:
+    return {"role": message.role, "content": message.content}

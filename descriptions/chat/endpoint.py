@@ -1,0 +1,67 @@
+"""Where a chat model answers, and what it costs."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from evenly.descriptions.errors import EndpointError
+
+EMBEDDED = "embedded:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """An OpenAI-compatible endpoint: base URL (ending in /v1 for most), model name, and identity.
+
+    `identity` stands for the model's weights in the address of every request; "" means the base URL, which is all that
+    can be known of a hosted model. `token_limit` is the name of the parameter that limits the reply: hosted reasoning
+    models refuse the older one.
+    """
+
+    base_url: str
+    model: str
+    identity: str = ""
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105 - a name, no secret
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.base_url)
+            host, credentials = parts.hostname, parts.username or parts.password
+        except ValueError:
+            parts, host, credentials = None, None, None
+        if parts is None or parts.scheme not in {"http", "https"} or not host:
+            raise EndpointError(
+                f"`base_url` must be an http or https URL; got {self.base_url!r}. Write it like https://host/v1."
+            )
+        if credentials or parts.query or parts.fragment:
+            raise EndpointError(
+                "`base_url` must hold no user name, password, query or fragment: it is written into every record. "
+                "Put the key into the environment variable OPENAI_API_KEY."
+            )
+        if not self.identity:
+            object.__setattr__(self, "identity", self.base_url.rstrip("/"))
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is on this machine, where no proxy of the environment may stand between."""
+        return urlsplit(self.base_url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+    @property
+    def api_key(self) -> str:
+        """The key from OPENAI_API_KEY; "none" without one, and for the embedded model, which needs none."""
+        if self.identity.startswith(EMBEDDED):
+            return "none"
+        return os.environ.get("OPENAI_API_KEY") or "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """US dollars for a million tokens."""
+
+    prompt_usd: float = 0.0
+    completion_usd: float = 0.0
+
+    def cost(self, *, prompt_tokens: int, completion_tokens: int) -> float:
+        """US dollars for one reply."""
+        return (prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd) / 1_000_000

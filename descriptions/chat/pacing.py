@@ -1,0 +1,124 @@
+"""When a request may leave: how many at a time, after which pause, and not at all once the endpoint is given up."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NoReturn, TypeVar
+
+from evenly.descriptions.errors import BudgetExceededError, DescriptionsError
+
+Result = TypeVar("Result")
+
+
+@dataclass(kw_only=True)
+class Pacing:
+    """The order of attempts of one client in one event loop.
+
+    An attempt is open from the moment money is set aside for it until its reply is stored. At most `concurrency` of
+    them are at the endpoint or about to leave for it; three times as many are being stored meanwhile, in threads, since
+    a disk takes its time to say that something is there to stay.
+    """
+
+    concurrency: int
+    _open: int = 0
+    _ended: int = 0
+    _allowed_at: float = 0.0
+    _stopped: DescriptionsError | None = None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.slots = asyncio.Semaphore(self.concurrency)
+        self.places = asyncio.Semaphore(4 * self.concurrency)
+        self._threads = ThreadPoolExecutor(min(32, 4 * self.concurrency), thread_name_prefix="descriptions")
+
+    def close(self) -> None:
+        """Return when everything handed to the threads is done."""
+        self._threads.shutdown(wait=True)
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives. It is done to its end even where the one who waits for it is cancelled."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, work))
+
+    @contextlib.asynccontextmanager
+    async def attempt(self, reserve: Callable[[], object], release: Callable[[], object]) -> AsyncIterator[None]:
+        """An open attempt, for which `reserve` has set money aside; `release` gives it back if this is cancelled first.
+
+        Where it does not fit, it waits: most attempts cost less than was set aside, and make room when they end.
+        Where it does not fit and no other is open, the budget is spent: raises BudgetExceededError, now and for all.
+        """
+        await self._opened(reserve, release)
+        try:
+            yield
+        finally:
+            self._end()
+
+    async def stop(self, error: DescriptionsError) -> NoReturn:
+        """Let no attempt start any more, wait until the open ones have ended, and raise the error.
+
+        What is at the endpoint is paid for: it is received and stored before anybody learns that this is the end.
+        """
+        self._stopped = self._stopped or error
+        self._tell()
+        while self._open:
+            await self._changed.wait()
+        raise self._stopped
+
+    def hold_back(self, seconds: float) -> None:
+        """Let no attempt start for this long."""
+        self._allowed_at = max(self._allowed_at, time.monotonic() + seconds)
+
+    async def until_allowed(self) -> None:
+        """Return when an attempt may start, or none may any more."""
+        while (wait := self._allowed_at - time.monotonic()) > 0 and self._stopped is None:
+            await self.pause(wait)
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, at most until no attempt may start any more."""
+        until = time.monotonic() + seconds
+        while (wait := until - time.monotonic()) > 0 and self._stopped is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no attempt may start any more."""
+        return self._stopped is not None
+
+    async def _opened(self, reserve: Callable[[], object], release: Callable[[], object]) -> None:
+        while True:
+            await self.until_allowed()
+            if self._stopped is not None:
+                await self.stop(self._stopped)
+            ended = self._ended
+            self._open += 1
+            setting_aside = self._threads.submit(reserve)
+            try:
+                await asyncio.shield(asyncio.wrap_future(setting_aside))
+            except BudgetExceededError as error:
+                self._open -= 1
+                if self._ended == ended:
+                    if not self._open:
+                        await self.stop(error)
+                    await self._changed.wait()
+            except asyncio.CancelledError:
+                setting_aside.add_done_callback(lambda done: None if done.exception() else release())
+                self._end()
+                raise
+            except BaseException:
+                self._end()
+                raise
+            else:
+                return
+
+    def _end(self) -> None:
+        self._open -= 1
+        self._ended += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

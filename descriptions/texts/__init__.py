@@ -1,0 +1,1 @@
+"""Texts of a model's replies: read, checked, grounded in WordNet."""

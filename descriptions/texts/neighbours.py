@@ -1,0 +1,75 @@
+"""Nouns of like things: WordNet senses whose definitions begin alike, without the tree of its hypernyms.
+
+The noun synsets at hand have no hypernyms. A definition begins with the kind of thing that a noun is ("large feline of
+forests", "large gregarious predatory feline of Africa"): senses that share rare words there are of one kind. Numbers of
+synsets follow the tree for living things and food, and the alphabet for artefacts: nearness there counts a little.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+from evenly.descriptions.texts.grounding import Grounding, Subject
+from evenly.descriptions.texts.kinds import kind_of
+from evenly.descriptions.texts.words import other_names_in
+
+LEAST_LIKENESS = 0.45
+"""Below it the words shared say nothing; chosen by eye on the demo's classes and ten others."""
+NEARNESS, NEAR_PLACES = 0.3, 40
+"""What lying side by side in the table adds to a likeness, and the places apart at which a third of it is left."""
+
+
+class Neighbours:
+    """Finds neighbours among the noun synsets of a grounding; made once for many classes."""
+
+    def __init__(self, grounding: Grounding) -> None:
+        self._grounding = grounding
+        self._kinds = {synset: kind_of(gloss) for synset, (_, gloss) in grounding.synsets.items()}
+        counts = Counter(word for kind in self._kinds.values() for word in kind)
+        self._weights: Mapping[str, float] = {word: math.log(len(self._kinds) / n) for word, n in counts.items()}
+        self._places = {synset: place for place, synset in enumerate(self._kinds)}
+        self._of_word: dict[str, list[str]] = {}
+        for synset, kind in self._kinds.items():
+            for word in kind:
+                self._of_word.setdefault(word, []).append(synset)
+
+    def of(self, subject: Subject, *, most: int = 6) -> tuple[str, ...]:
+        """First lemmas of the `most` nearest senses, the nearest first; none for a class without a sense.
+
+        Near is what shares much of the weight (log of rarity) of the words in both kinds. Left out: the class's own
+        names, senses whose definition names the class (they are kinds of it), and those that the class's definition
+        or name holds (it is a kind of them).
+        """
+        if subject.synset is None or subject.gloss is None:
+            return ()
+        own = self._kinds.get(subject.synset) or kind_of(subject.gloss)
+        near = {synset for word in own for synset in self._of_word.get(word, ())} - {subject.synset}
+        likeness = {synset: self._likeness(subject.synset, own, synset) for synset in near}
+        found: list[str] = []
+        for synset in sorted(near, key=lambda synset: (-likeness[synset], self._places[synset])):
+            if likeness[synset] < LEAST_LIKENESS:
+                break
+            lemmas, gloss = self._grounding.synsets[synset]
+            if _is_beside(subject, lemmas, gloss) and lemmas[0] not in found:
+                found.append(lemmas[0])
+            if len(found) == most:
+                break
+        return tuple(found)
+
+    def _likeness(self, synset: str, own: frozenset[str], other: str) -> float:
+        """Weight of the words that two kinds share over that of all their words, and something for lying near."""
+        kind = self._kinds[other]
+        every = sum(self._weights.get(word, 0.0) for word in own | kind)
+        shared = sum(self._weights.get(word, 0.0) for word in own & kind)
+        apart = abs(self._places[other] - self._places.get(synset, 0))
+        return (shared / every if every else 0.0) + NEARNESS * math.exp(-apart / NEAR_PLACES)
+
+
+def _is_beside(subject: Subject, lemmas: tuple[str, ...], gloss: str) -> bool:
+    """Whether a sense is neither the class, nor a kind of it, nor what it is a kind of."""
+    names = (subject.name, *subject.lemmas)
+    return (
+        not any(other_names_in(lemma, "", names) for lemma in lemmas)
+        and not other_names_in(gloss, "", names)
+        and not other_names_in(f"{subject.name}; {subject.gloss}", "", lemmas)
+    )

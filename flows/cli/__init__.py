@@ -1,0 +1,75 @@
+"""The `evenly` command. Heavy libraries are imported inside the command that needs them, so `--help` is quick.
+
+Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+import os
+
+import typer
+
+from evenly.flows.cli.adapters import evaluate as cli_evaluation
+from evenly.flows.cli.adapters import fit as cli_adapters
+from evenly.flows.cli.adapters import protocols as cli_protocols
+from evenly.flows.cli.audit import audit as cli_audit
+from evenly.flows.cli.classes import batches as cli_batches
+from evenly.flows.cli.classes import describe as cli_classes
+from evenly.flows.cli.classes import descriptions as cli_descriptions
+from evenly.flows.cli.datasets import builds as cli_datasets
+from evenly.flows.cli.datasets import concepts as cli_concepts
+from evenly.flows.cli.datasets import metadata as cli_metadata
+from evenly.flows.cli.datasets import pools as cli_pools
+from evenly.flows.cli.datasets import retrieve as cli_retrieve
+from evenly.flows.cli.errors import report_errors
+from evenly.flows.cli.paths import refuse_urls
+from evenly.flows.cli.start import serve as cli_serve
+from evenly.flows.process.interruption import run_watched
+
+ENVIRONMENT = {
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",  # it tidies up after workers that were ended at once
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # evenly.flows.process.prefect_api starts the temporary server
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "DO_NOT_TRACK": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+app = typer.Typer(
+    name="evenly",
+    help="Rebuild vision-language datasets, describe classes, extract features, fit adapters, and say why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (
+    cli_datasets,
+    cli_classes,
+    cli_descriptions,
+    cli_batches,
+    cli_concepts,
+    cli_retrieve,
+    cli_adapters,
+    cli_evaluation,
+    cli_metadata,
+    cli_pools,
+    cli_protocols,
+    cli_audit,
+    cli_serve,
+):
+    group.register(app)
+refuse_urls(app)
+
+
+def run() -> int:
+    """Run the command; its exit status. Errors that a user can mend are one line on stderr."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    return report_errors(app)
+
+
+def main() -> None:
+    """Run the command and end the process, as `evenly.flows.__main__` does sooner."""
+    run_watched(run)

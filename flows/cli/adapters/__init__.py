@@ -1,0 +1,1 @@
+"""Commands that fit, judge and use adapters."""

@@ -1,0 +1,78 @@
+"""Commands that judge adapters on test pictures: evaluate, probe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenly.flows.cli.adapters.evaluation_tables import print_evaluation, print_rejection
+from evenly.flows.cli.adapters.probe_tables import print_probes
+from evenly.flows.cli.output import AsJson, Root, print_json
+
+Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
+Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
+Slices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice",
+        help="A column of the sample table: accuracy per value of it. Several with commas between are crossed. May be "
+        "repeated.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (evaluate, probe):
+        app.command()(command)
+
+
+def evaluate(
+    recipe: Recipe,
+    root: Root = None,
+    as_json: AsJson = False,
+    slices: Slices = None,
+    *,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Open-set H: reject pictures of no class by a threshold chosen on val.")
+    ] = False,
+) -> None:
+    """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
+
+    Example: evenly evaluate recipes/demo.yaml --slice width --slice label,source
+
+    Example: evenly evaluate recipes/demo.yaml --reject
+    """
+    from evenly.flows.cli.adapters.evaluation import evaluate_latest
+
+    result = evaluate_latest(recipe, root=root, slices=slices or ())
+    if as_json:
+        print_json(result)
+        return
+    for facts in result["lists"]:
+        print_evaluation(facts)
+        if reject:
+            print_rejection(facts)
+
+
+def probe(
+    recipe: Recipe,
+    root: Root = None,
+    as_json: AsJson = False,
+    out: Out = None,
+    *,
+    corruptions: Annotated[bool, typer.Option(help="Test pictures in twelve corruptions at five strengths.")] = True,
+    diversity: Annotated[bool, typer.Option(help="Diversity of the pictures given their captions.")] = True,
+    binding: Annotated[bool, typer.Option(help="Whether each of two objects gets its own colour.")] = True,
+) -> None:
+    """Probe the adapters of a recipe and its encoder: what corrupted pictures cost, what captions leave open.
+
+    Example: evenly probe recipes/demo.yaml --no-diversity
+    """
+    from evenly.flows.cli.adapters.probe import probe_latest
+
+    result = probe_latest(recipe, root=root, out=out, corruptions=corruptions, diversity=diversity, binding=binding)
+    if as_json:
+        print_json(result)
+        return
+    print_probes(result)

@@ -1,0 +1,81 @@
+"""`evenly evaluate`: what a recipe's evaluation found on the test part of its latest build, in tables and slices."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evenly.adapters.evaluation.measures.slices import worst_slices
+from evenly.flows.cli.adapters.own_features.fit import plain
+from evenly.flows.cli.datasets.outcome import Root, best_on_validation, evaluations_of, open_build
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.recipe import read_recipe
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.workspace import Workspace
+from evenly.tasks.adapters.slices import parts_of, slice_predictions, sliceable_columns
+
+TABLES = (
+    "results",
+    "head_tail",
+    "frequencies",
+    "ood",
+    "open_set",
+    "ensembles",
+    "pairs",
+    "reliability",
+    "per_class",
+    "texts",
+)
+"""Of an evaluation, as rows; those of single pictures and of the search's points stay in the ledger."""
+
+OF_VERDICTS = ("_verdict", "_reason", "_into", "_step_id")
+"""Columns that say the same of every kept pair end so: they can be asked for, and are not offered."""
+
+
+def evaluate_latest(recipe: Path, *, root: Root = None, slices: Sequence[str] = ()) -> dict[str, Any]:
+    """The build, and per class list its TABLES, notes, the adapter that validation chose, and slices by column.
+
+    `slices` are columns of the sample table, or several with commas between, which are crossed; a column that the
+    table has not is a usage error.
+    """
+    chosen = read_recipe(recipe)
+    workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
+    known = sliceable_columns(workspace, manifest) if slices else []
+    unknown = [column for column in parts_of(slices) if column not in known]
+    if unknown:
+        raise UsageError(
+            f"`--slice` must be a column of the build's sample table; got `{unknown[0]}`. "
+            f"Choose one of these: {', '.join(column for column in known if not column.endswith(OF_VERDICTS))}."
+        )
+    found = []
+    for record in evaluations_of(recipe, workspace, manifest):
+        facts = _facts(workspace, record)
+        if slices:
+            table, binned = slice_predictions(workspace, manifest, record, slices, seed=chosen.seed)
+            facts |= {"slices": _rows(table), "worst_slices": _worst(table), "binned": binned}
+        found.append(facts)
+    return {"build": manifest["build"], "lists": found}
+
+
+def _facts(workspace: Workspace, record: StepRecord) -> dict[str, Any]:
+    ledger = Ledger(workspace)
+    tables = {name: plain(ledger.table(record, name).to_pylist()) for name in TABLES if name in record.hashes}
+    best = best_on_validation(tables["results"])
+    return {
+        "list": record.rule["list"],
+        "chosen_on_validation": None if best is None else {name: best[name] for name in ("name", "texts")},
+        "notes": list(record.notes.get("notes", ())),
+        **{name: tables.get(name, []) for name in TABLES},
+    }
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return list(plain(table.to_dict("records")))
+
+
+def _worst(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The worst slice of each column for each adapter."""
+    if table.empty:
+        return []
+    return [row for _, mine in table.groupby(["name", "texts"], sort=False) for row in _rows(worst_slices(mine))]

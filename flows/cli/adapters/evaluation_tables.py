@@ -1,0 +1,226 @@
+"""An evaluation on the terminal, in 80 columns: values with their intervals, and what is to be said of them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
+from evenly.flows.cli.output import print_rows, print_text
+
+Row = Mapping[str, Any]
+MOST_ROWS = 20  # of a table of slices on the terminal; --json has them all
+MOST_EMPTY = 8
+MOST_PAIRS = 8
+ALPHA = 0.05
+MEASURES = {"auroc": "AUROC: 1 is best, 0.5 is chance", "fpr95": "FPR95: 0 is best"}
+
+
+def print_evaluation(facts: Row) -> None:
+    """Everything of one class list."""
+    rows = facts["results"]
+    print_text(f"\nClass list {facts['list']}: {rows[0]['n']:,} test pictures of {rows[0]['groups']:,} groups")
+    print_rows(
+        "accuracy on test, with 95 % intervals", [_accuracy(row, baseline=place == 0) for place, row in enumerate(rows)]
+    )
+    print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", [_further(row) for row in rows])
+    for why in dict.fromkeys(filter(None, (row.get("temperature_why") for row in rows))):
+        named = [who(row) for row in rows if row.get("temperature_why") == why]
+        print_text(f"T {why}: {', '.join(named)}")
+    best = _chosen(facts)
+    if best is not None:
+        on = f"{best['validation_accuracy']:.3f} on {best['validation_rows']:,} validation pictures"
+        print_text(f"chosen on validation: {who(best)}, {on}")
+    for note in facts["notes"]:
+        print_text(f"note: {note}")
+    _print_head_tail(facts["head_tail"])
+    _print_unseen(facts["ood"])
+    print_ensembles(facts["ensembles"])
+    _print_pairs(facts["pairs"])
+    for column in dict.fromkeys(row["column"] for row in facts.get("slices", ())):
+        _print_slices(facts, column)
+
+
+def who(row: Row) -> str:
+    """An adapter and its texts, in words."""
+    return str(row["name"]) if row["texts"] == "none" else f"{row['name']} {row['texts']}"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, *, sign: str = "") -> str:
+    """A value with its interval beside it; "" for none."""
+    if value is None:
+        return ""
+    return f"{value:{sign}.3f}" + ("" if low is None or high is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
+
+
+def measured(row: Row, name: str, *, sign: str = "") -> str:
+    """A measure of a row with its interval, in the columns `name`, `name`_low and `name`_high."""
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], sign=sign)
+
+
+def _accuracy(row: Row, *, baseline: bool) -> dict[str, Any]:
+    return {
+        "adapter": who(row),
+        "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
+        "against zero-shot": "the baseline" if baseline else measured(row, "difference", sign="+"),
+    }
+
+
+def _further(row: Row) -> dict[str, Any]:
+    return {
+        "adapter": who(row),
+        "top 5": row["top5"],
+        "per class": row["mean_per_class"],
+        "ECE": row["calibration_error"],
+        "at T": row["calibrated_error"],
+        "T": row["temperature"],
+        "on val": row["validation_accuracy"],
+    }
+
+
+def _print_head_tail(rows: Sequence[Row]) -> None:
+    """Both parts without their intervals, which --json has: that of the gap is what tells."""
+    found = by_adapter(rows)
+    if not found:
+        return
+    sizes = [f"{part} {found[0][part]['classes']} ({found[0][part]['n']:,} pictures)" for part in ("head", "tail")]
+    print_text(f"\nClasses by how many captions of the pool name them: {', '.join(sizes)}")
+    print_rows(
+        "mean accuracy per class; the gap is head minus tail",
+        [
+            {
+                "adapter": who(one),
+                "head": one["head"]["accuracy"],
+                "tail": one["tail"]["accuracy"],
+                "gap": with_interval(*(one["gap"][name] for name in ("accuracy", "low", "high")), sign="+"),
+            }
+            for one in found
+        ],
+    )
+
+
+def _print_unseen(rows: Sequence[Row]) -> None:
+    """Every score on each set of pictures of no class, what must be said of it, and what was left out."""
+    found = unseen_of(rows)
+    if found is None:
+        print_text("pictures of no class: none. `unseen` with the class list in the recipe names sets of them.")
+        return
+    sizes = [f"{one['n']:,} {_set(one)}" for one in found.sets]
+    print_text(f"\n{found.n:,} test pictures against pictures of no class: {', '.join(sizes)}")
+    for measure, title in MEASURES.items():
+        print_rows(
+            title,
+            [
+                {"score": one["score"]}
+                | {_set(held): measured(one["by_set"][held["name"]], measure) for held in found.sets}
+                | ({"mean": one["mean"][measure]} if one["mean"] else {})
+                for one in found.scores
+            ],
+        )
+    print_text(f"scores of logits are those of {who(vars(found))}, chosen on validation")
+    for note, scores in notes_of(found).items():
+        print_text(f"{', '.join(scores)}: {note}")
+    for one in found.skipped:
+        print_text(f"skipped: {one['score']} needs {one['needs']}{': ' if one['remedy'] else ''}{one['remedy']}")
+
+
+def print_rejection(facts: Row) -> None:
+    """Open-set accuracy of each score at the threshold that validation chose."""
+    rows = facts["open_set"]
+    if not rows:
+        print_text(
+            f"no open-set accuracy for {facts['list']}: it needs validation pictures, and `unseen` sets in the recipe "
+            "with groups on both sides of the half that chooses"
+        )
+        return
+    print_rows(
+        f"{facts['list']}, rejected below a threshold: known told right, unknown rejected, and their harmonic mean H",
+        [
+            {
+                "score": row["score"] + (" *" if row["chosen"] else ""),
+                "set": row["set"],
+                "known": measured(row, "closed"),
+                "unknown": measured(row, "opened"),
+                "H": measured(row, "h"),
+            }
+            for row in rows
+        ],
+    )
+    print_text(
+        "thresholds make H largest on validation pictures and half of the groups of no class; the other half is "
+        "judged. * the score with the largest H there"
+    )
+
+
+def print_ensembles(rows: Sequence[Row]) -> None:
+    """Each ensemble's classifiers: accuracy, and the AUROC of their entropy on each set of pictures of no class."""
+    for ensemble, parts in ensembles_of(rows).items():
+        print_rows(
+            f"classifiers that {ensemble} is the mean of: accuracy; AUROC by the entropy of each",
+            [
+                {"classifier": part, "accuracy": with_interval(*(found[0][one] for one in ("accuracy", "low", "high")))}
+                | {
+                    _set({"name": row["set"], "kind": row["kind"]}): measured(row, "auroc")
+                    for row in found
+                    if row["set"]
+                }
+                for part, found in parts.items()
+            ],
+        )
+
+
+def _set(one: Row) -> str:
+    return str(one["name"]) if one["name"] == one["kind"] else f"{one['name']} ({one['kind']})"
+
+
+def _print_pairs(rows: Sequence[Row]) -> None:
+    """The pairs that differ, or where there are many how many others each adapter is ahead of."""
+    if not rows:
+        return
+    differ = better_and_worse(rows, alpha=ALPHA)
+    print_text(f"\npairs of adapters with Holm's p < {ALPHA:g}: {len(differ)} of {len(rows)}")
+    if len(differ) <= MOST_PAIRS:
+        for first, second in differ:
+            print_text(f"  {first} is ahead of {second}")
+    else:
+        for n, names in _ahead_of(differ).items():
+            print_text(f"  ahead of {n} others: {', '.join(names)}")
+    print_text("(exact McNemar, which takes pictures as independent; intervals by groups are in --json)")
+
+
+def _ahead_of(differ: Sequence[tuple[str, str]]) -> dict[int, list[str]]:
+    """The adapters by how many others they are ahead of, the most first."""
+    found: dict[int, list[str]] = {}
+    for name, n in Counter(first for first, _ in differ).most_common():
+        found.setdefault(n, []).append(name)
+    return found
+
+
+def _print_slices(facts: Row, column: str) -> None:
+    """Zero-shot and the chosen adapter per value of a column, and the worst slice of both."""
+    told = {who(row): row for row in (facts["results"][0], _chosen(facts)) if row is not None}
+    here = [row for row in facts["slices"] if row["column"] == column and who(row) in told]
+    found: dict[str, dict[str, Any]] = {}
+    for row in here:
+        shown = found.setdefault(row["value"], {"value": row["value"], "n": row["n"]})
+        shown[who(row)] = with_interval(row["accuracy"], row["low"], row["high"]) or row["state"]
+    print_text("")
+    print_rows(f"accuracy by {column}", list(found.values())[:MOST_ROWS])
+    if len(found) > MOST_ROWS:
+        print_text(f"and {len(found) - MOST_ROWS:,} more: `--json` has them all")
+    if column in facts["binned"]:
+        print_text(f"{column} has many values: Q1 to Q4 are the quarters of all labelled pictures")
+    empty = [value for value, row in found.items() if not row["n"]]
+    if empty:
+        print_text(
+            f"{len(empty)} empty, without a test picture: {', '.join(empty[:8])}{', …' if len(empty) > 8 else ''}"
+        )
+    for row in facts["worst_slices"]:
+        if row["column"] == column and who(row) in told:
+            value = with_interval(row["accuracy"], row["low"], row["high"])
+            print_text(f"worst for {who(row)}: {row['value']}, {value} on {row['n']:,} picture{'s' * (row['n'] != 1)}")
+
+
+def _chosen(facts: Row) -> Row | None:
+    """The row of results that validation chose."""
+    wanted = facts["chosen_on_validation"]
+    return next((row for row in facts["results"] if wanted and who(row) == who(wanted)), None)

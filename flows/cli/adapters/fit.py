@@ -1,0 +1,233 @@
+"""Commands about adapters: fit, predict, leaderboard, export-adapter."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evenly.flows.cli.adapters.fit_tables import interval_in_words, print_fit, print_ranking
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import AsJson, Root, print_json, print_rows, print_text
+
+Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
+OptionalRecipe = Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")]
+Arrays = Annotated[Path | None, typer.Option(help="An .npz of features instead of a recipe; see docs/adapters.md.")]
+Parameters = Annotated[list[str] | None, typer.Option("--param", help="name=value, not searched; may be repeated.")]
+Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
+LISTS = ("top", "explanation")  # of a prediction's columns, those that no line of a table holds
+MOST_EXPLAINED = 10
+Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows of --arrays to unit length.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (fit, predict, leaderboard, export_adapter):
+        app.command()(command)
+
+
+def fit(
+    recipe: OptionalRecipe = None,
+    root: Root = None,
+    as_json: AsJson = False,
+    arrays: Arrays = None,
+    adapter: Annotated[str | None, typer.Option(help="With --arrays: the adapter's name.")] = None,
+    parameter: Parameters = None,
+    out: Out = None,
+    *,
+    normalise: Normalise = False,
+    guard: Annotated[
+        bool | None,
+        typer.Option(
+            "--guard/--no-guard",
+            help="With --arrays: keep zero-shot where validation shows no gain; by default, unless --param gives all "
+            "that would be searched.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="With --arrays: of training and of intervals.")] = 0,
+) -> None:
+    """Fit the adapters of a recipe on its latest build, or one adapter on your own features; chosen on validation data.
+
+    Example: evenly fit recipes/demo.yaml
+
+    Example: evenly fit --arrays features.npz --adapter gda --param precision_scale=published --out fitted
+
+    Example: evenly fit --arrays ages.npz --adapter ranking --out fitted
+    """
+    if (recipe is None) == (arrays is None):
+        raise UsageError("`fit` must get a recipe or `--arrays`, one of the two. Example: evenly fit recipes/demo.yaml")
+    if recipe is not None:
+        if adapter or parameter or out or normalise or guard is not None:
+            raise UsageError(
+                "`fit RECIPE` must go without `--adapter`, `--param`, `--out`, `--normalise` and `--guard`, which are "
+                "for `--arrays`. Name adapters in the recipe."
+            )
+        _fit_recipe(recipe, root, as_json=as_json)
+        return
+    if arrays is None or adapter is None or out is None:
+        raise UsageError("`fit --arrays` must get `--adapter NAME` and `--out DIR` as well. Add what is missing.")
+    settings: dict[str, Any] = {
+        "out": out,
+        "parameters": parameter or (),
+        "normalise": normalise,
+        "guard": guard,
+        "seed": seed,
+    }
+    if adapter.lower() == "ranking":
+        from evenly.flows.cli.adapters.own_features.ranking import fit_ranking_file
+
+        result, show = fit_ranking_file(arrays, **settings), print_ranking
+    else:
+        from evenly.flows.cli.adapters.own_features.fit import fit_array_file
+
+        result, show = fit_array_file(arrays, adapter=adapter, **settings), print_fit
+    if as_json:
+        print_json(result)
+    else:
+        show(result)
+
+
+def _fit_recipe(recipe: Path, root: Path | None, *, as_json: bool) -> None:
+    from evenly.flows.cli.datasets.outcome import fit_latest
+
+    rows = fit_latest(recipe, root=root)
+    if as_json:
+        print_json({"adapters": rows})
+    else:
+        print_rows("chosen on validation", rows)
+
+
+def predict(
+    adapter: Annotated[Path, typer.Argument(help="The card of a saved adapter (.json), as `evenly fit` prints it.")],
+    images: Annotated[Path, typer.Argument(help="A folder of pictures, one picture, or a Parquet file of them.")],
+    out: Annotated[Path | None, typer.Option(help="Write the rows as .csv, .jsonl or .parquet.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to give per picture.")] = 5,
+    column: Annotated[str | None, typer.Option(help="The column of a Parquet file that holds the pictures.")] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+    *,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Of vcd: the descriptions that made the class, and the runner-up's.")
+    ] = False,
+) -> None:
+    """Classify or order pictures by a saved adapter; a picture that cannot be read has a row that says why.
+
+    Example: evenly predict .evenly/adapters/BUILD/demo_classes/gda-names.json holiday/ --out predictions.csv
+
+    Example: evenly predict .evenly/adapters/BUILD/demo_classes/vcd-names.json holiday/ --explain
+    """
+    from evenly.flows.cli.adapters.predict import confidence_note, predict_pictures
+
+    rows = predict_pictures(adapter, images, top=top, out=out, column=column, root=root, explain=explain)
+    note = confidence_note(adapter)
+    if as_json:
+        print_json({"predictions": rows, "note": note})
+        return
+    shown = [{name: value for name, value in row.items() if name not in LISTS} for row in rows[:50]]
+    print_rows("predictions", shown)
+    for row in rows[:MOST_EXPLAINED] if explain else ():
+        if row["explanation"]:
+            columns = ("side", "class", "similarity", "text")
+            print_rows(f"why {row['name']}", [{name: one[name] for name in columns} for one in row["explanation"]])
+    if note:
+        print_text(note)
+    if failed := sum(bool(row["error"]) for row in rows):
+        print_text(f"{failed:,} of {len(rows):,} pictures could not be read")
+    if len(rows) > len(shown):
+        print_text(f"and {len(rows) - 50:,} more: `--json` or `--out` give them all")
+    if out is not None:
+        print_text(f"{len(rows):,} rows written to {out}")
+
+
+def leaderboard(
+    recipe: OptionalRecipe = None,
+    root: Root = None,
+    as_json: AsJson = False,
+    arrays: Arrays = None,
+    adapter: Annotated[list[str] | None, typer.Option("--adapter", help="Only these; may be repeated.")] = None,
+    shots: Annotated[str, typer.Option(help="Images per class, separated by commas.")] = "1,2,4,8,16",
+    seeds: Annotated[str, typer.Option(help="Seeds of the draws, separated by commas.")] = "1,2,3",
+    validation: Annotated[str, typer.Option(help="coop: min(shots, 4) rows per class; full: all.")] = "coop",
+    out: Out = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Default: one per processor.")] = None,
+    *,
+    normalise: Normalise = False,
+    guard: Annotated[bool, typer.Option(help="Keep zero-shot where validation shows no gain.")] = True,
+) -> None:
+    """Compare adapters over shots and seeds: a table and a plot, with intervals. An interrupted one goes on.
+
+    Example: evenly leaderboard recipes/demo.yaml --shots 1,4,16 --out board
+    """
+    if (recipe is None) == (arrays is None):
+        raise UsageError("`leaderboard` must get a recipe or `--arrays`, one of the two. Example: --arrays digits.npz")
+    from evenly.adapters import ADAPTERS
+    from evenly.flows.cli.adapters.leaderboard import Contest, array_leaderboard, recipe_leaderboards
+
+    contest = Contest(
+        adapters=tuple(adapter or ADAPTERS),
+        shots=_numbers("shots", shots),
+        seeds=_numbers("seeds", seeds),
+        validation="full" if validation == "full" else "coop",
+        guard=guard,
+        processes=processes or os.cpu_count() or 1,
+    )
+    if validation not in ("coop", "full"):
+        raise UsageError(f"`--validation` must be coop or full; got `{validation}`. Choose one.")
+    if recipe is not None:
+        boards = recipe_leaderboards(recipe, contest, out=out, root=root)
+    elif arrays is not None:
+        target = out or arrays.with_name(f"{arrays.stem}-leaderboard")
+        boards = [array_leaderboard(arrays, contest, out=target, normalise=normalise, root=root)]
+    if as_json:
+        print_json({"leaderboards": boards})
+        return
+    for board in boards:
+        _print_board(board)
+
+
+def _print_board(board: dict[str, Any]) -> None:
+    rows = [
+        {
+            **{name: row[name] for name in ("name", "texts", "shots")},
+            "accuracy": f"{row['accuracy']:.3f} {interval_in_words(row['low'], row['high'])}",
+            "against zero-shot": (
+                f"{row['difference']:+.3f} {interval_in_words(row['difference_low'], row['difference_high'])}"
+            ),
+        }
+        for row in board["summary"]
+    ]
+    print_rows(board["title"], rows)
+    for row in board["skipped"]:
+        print_text(f"skipped: {row['name']} with {row['texts']}: {row['reason']}")
+    for note in board["notes"]:
+        print_text(note)
+    print_text(f"below zero-shot on validation: {board['below_zero_shot_on_validation']}")
+    print_text(f"table and plot in {board['out']}")
+
+
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(one) for one in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"`--{name}` must be whole numbers from 1, separated by commas; got `{text}`. Correct it.")
+    return numbers
+
+
+def export_adapter(
+    adapter: Annotated[Path, typer.Argument(help="The card of a saved adapter, or the folder of `fit --arrays`.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .onnx, or .npz with W (c, d) and b (c,).")],
+    as_json: AsJson = False,
+) -> None:
+    """Write an adapter whose logits are W x + b for other programs: as ONNX, or as plain arrays.
+
+    Example: evenly export-adapter fitted --out classifier.onnx
+    """
+    from evenly.flows.cli.adapters.export import export_adapter as export
+
+    result = export(adapter, out)
+    if as_json:
+        print_json(result)
+    else:
+        print_rows("exported", [result])

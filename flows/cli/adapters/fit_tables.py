@@ -1,0 +1,70 @@
+"""What `evenly fit --arrays` shows: what was chosen and why, and measures with their intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from evenly.flows.cli.output import print_rows, print_text
+
+
+def print_fit(result: dict[str, Any]) -> None:
+    """What was chosen and how, the measures one below the other, and the scores of unseen pictures."""
+    print_text(f"{result['adapter']}: {result['why']}")
+    if result["fallback"]:
+        print_text(f"fallback: {result['fallback']}")
+    for note in result["notes"]:
+        print_text(f"note: {note}")
+    if result["chosen"]:
+        print_rows("chosen on validation", [result["chosen"]])
+    if result["metrics"]:
+        print_rows("on test", _measures(result["metrics"]))
+    told = [row for row in result["ood"] if not row["skipped"]]
+    if len({row["set"] for row in told} - {"mean"}) < 2:
+        told = [row for row in told if row["set"] != "mean"]
+    if told:
+        columns = [{"score": row["score"], "set": _set_of(row), **_intervals(row, ("auroc", "fpr95"))} for row in told]
+        print_rows("test pictures against pictures of no class", columns)
+    for row in result["ood"]:
+        if row["skipped"]:
+            print_text(f"skipped: {row['score']} needs {row['skipped']}")
+    print_text(f"written to {result['out']}")
+
+
+def print_ranking(result: dict[str, Any]) -> None:
+    """What was chosen and how, and the measures of the order."""
+    print_text(f"ranking: {result['why']}")
+    if result["fallback"]:
+        print_text(f"fallback: {result['fallback']}")
+    for note in result["notes"]:
+        print_text(f"note: {note}")
+    if result["chosen"]:
+        print_rows("chosen on validation", [result["chosen"]])
+    if result["metrics"]:
+        print_rows("on test", _measures(result["metrics"]))
+    print_text(f"written to {result['out']}")
+
+
+def interval_in_words(low: float | None, high: float | None) -> str:
+    """`[low, high]`, or nothing where there is no interval."""
+    return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+
+
+def _set_of(row: dict[str, Any]) -> str:
+    return str(row["set"]) if row["set"] != "mean" else f"mean of {row['kind']}" if row["kind"] != "mean" else "mean"
+
+
+def _measures(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per measure, its interval beside it."""
+    return [
+        {"measure": name, "value": value, "interval": interval_in_words(*(metrics.get(end) for end in _ends(name)))}
+        for name, value in metrics.items()
+        if not name.endswith(("low", "high")) and value != ""
+    ]
+
+
+def _ends(measure: str) -> tuple[str, str]:
+    return ("low", "high") if measure == "accuracy" else (f"{measure}_low", f"{measure}_high")
+
+
+def _intervals(row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
+    ends = {name: interval_in_words(*(row[end] for end in _ends(name))) for name in names}
+    return {name: "" if row[name] is None else f"{row[name]:.3f} {ends[name]}" for name in names}

@@ -1,0 +1,172 @@
+"""`evenly leaderboard`: every adapter over shots and seeds, on a recipe's latest build or on a file of features."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evenly.adapters import ADAPTERS, adapter_name
+from evenly.adapters.evaluation.protocols.leaderboard import Leaderboard, leaderboard
+from evenly.adapters.evaluation.protocols.leaderboard_runs import Run as LeaderboardRun
+from evenly.adapters.evaluation.protocols.leaderboard_runs import Validation
+from evenly.adapters.own_features.arrays import class_names, joined, parts_of
+from evenly.adapters.training import row_keys
+from evenly.audit.report.plots.leaderboard import draw_leaderboard
+from evenly.flows.cli.adapters.own_features.fit import plain
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.class_rules import evaluation_rules
+from evenly.flows.runs import run_in, workspace_run
+from evenly.storage.builds import Builds
+from evenly.storage.files.arrays import read_arrays
+from evenly.storage.leaderboards import LeaderboardRuns
+from evenly.storage.records import content_hash, replace_json, replace_text
+from evenly.storage.worker_pool import worker_pool
+from evenly.tasks.encoders import encoder_identity, second_identity
+from evenly.tasks.labelled_rows import labelled_rows
+from evenly.tasks.progress import Progress
+
+VERSION = 3
+"""Raised when numbers of stored runs may not be used any longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """Which adapters compete, over which shots and seeds, how validation rows are taken, and in how many processes."""
+
+    adapters: Sequence[str] = tuple(ADAPTERS)
+    shots: Sequence[int] = (1, 2, 4, 8, 16)
+    seeds: Sequence[int] = (1, 2, 3)
+    validation: Validation = "coop"
+    guard: bool = True
+    processes: int = 1
+
+
+def recipe_leaderboards(recipe: Path, contest: Contest, *, out: Path | None, root: Path | None) -> list[dict[str, Any]]:
+    """A leaderboard per class list of a recipe, on its latest build."""
+    chosen = read_recipe(recipe)
+    run = run_in(chosen, root=root)
+    found = []
+    for rule in evaluation_rules(run, chosen, recipe, "latest"):
+        manifest = Builds(run.workspace).read(rule["build"])
+        rows = labelled_rows(run, manifest, rule, adapters=contest.adapters)
+        given = {
+            "features": rows.without_train_pool(),
+            "undrawn": True,
+            "labels": rows.labels,
+            "split": rows.split,
+            "groups": rows.groups,
+            "keys": rows.pairs["uid"].to_pylist(),
+            "classes": rows.classes,
+            "prototypes": rows.prototypes,
+        }
+        parts = dict(zip(given["keys"], rows.split.tolist(), strict=True))
+        key = {
+            "build": manifest["content_hash"],
+            "rule": {name: value for name, value in rule.items() if name != "adapters"},
+            "encoders": [encoder_identity(run), second_identity(run)],
+            "split": content_hash(parts),
+        }
+        folder = out or run.workspace.reports / f"{rule['build']}-{rule['list']}-leaderboard"
+        runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, contest))
+        found.append(_hold(given, contest, runs, folder, progress=run.progress, title=rule["list"]))
+    return found
+
+
+def array_leaderboard(
+    arrays: Path, contest: Contest, *, out: Path, normalise: bool, root: Path | None
+) -> dict[str, Any]:
+    """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
+    run = workspace_run(root)
+    found = read_arrays(arrays, any_length=normalise)
+    parts = parts_of(found, normalise=normalise)
+    features, labels, split, groups = joined(parts)
+    keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]
+    given = {
+        "features": features,
+        "labels": labels,
+        "split": split,
+        "groups": groups,
+        "keys": keys,
+        "classes": class_names(found),
+        "prototypes": {"prototypes": features.required_prototypes(by="leaderboard")},
+    }
+    hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in found.items()}
+    runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, contest))
+    return _hold(given, contest, runs, out, progress=run.progress, title=arrays.stem, notes=parts.notes)
+
+
+def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Each key with how often it came before: images of equal features get keys of their own."""
+    seen: Counter[bytes] = Counter()
+    for key in keys:
+        yield seen[key], key
+        seen[key] += 1
+
+
+def _key(content: Mapping[str, Any], contest: Contest) -> dict[str, Any]:
+    """What a run's numbers depend on beside its own adapter, shots and seed."""
+    return {"version": VERSION, "validation": contest.validation, "guard": contest.guard, "content": dict(content)}
+
+
+def _hold(
+    given: dict[str, Any],
+    contest: Contest,
+    runs: LeaderboardRuns,
+    out: Path,
+    *,
+    progress: Progress,
+    title: str,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Make the runs that are not stored yet, and write `leaderboard.json`, `.csv`, `.svg` and `runs.csv` to `out`.
+
+    Adapters are shared out over processes, each of which stores its runs; the table is then put together from these.
+    """
+    names = list(dict.fromkeys(adapter_name(name) for name in contest.adapters))
+    shares = [replace(contest, adapters=(name,)) for name in names]
+    with progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
+        if contest.processes > 1 and len(shares) > 1:
+            with worker_pool(contest.processes) as pool:
+                for finished in as_completed([pool.submit(_compete, given, share, runs) for share in shares]):
+                    finished.result()
+                    advance(1)
+        else:
+            for share in shares:
+                _compete(given, share, runs)
+                advance(1)
+    board = _compete(given, replace(contest, adapters=tuple(names)), runs)
+    return _write(replace(board, notes=(*notes, *board.notes)), out, title)
+
+
+def _compete(given: dict[str, Any], contest: Contest, runs: LeaderboardRuns) -> Leaderboard:
+    """The leaderboard of some adapters; what is stored is not made again, and what is made is stored at once."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    stored = (LeaderboardRun(row=row, correct=correct) for row, correct in runs.all())
+    options = {name: value for name, value in asdict(contest).items() if name != "processes"}
+    with threadpool_limits(limits=1 if contest.processes > 1 else None):
+        return leaderboard(
+            **given,
+            **options,
+            done={run.key: run for run in stored},
+            progress=lambda run, _finished, _all: runs.add(run.row, run.correct),
+        )
+
+
+def _write(board: Leaderboard, out: Path, title: str) -> dict[str, Any]:
+    result = {
+        "title": title,
+        "protocol": dict(board.protocol),
+        "summary": board.summary.to_dict("records"),
+        "skipped": board.skipped.to_dict("records"),
+        "notes": list(board.notes),
+        "below_zero_shot_on_validation": int((board.summary["validation_margin"] < 0).sum()),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(out / "leaderboard.csv", board.summary.to_csv(index=False))
+    replace_text(out / "runs.csv", board.runs.to_csv(index=False))
+    replace_text(out / "leaderboard.svg", draw_leaderboard(board.summary, title=title))
+    replace_json(out / "leaderboard.json", plain(result))
+    return {**plain(result), "out": str(out)}

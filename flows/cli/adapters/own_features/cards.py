@@ -1,0 +1,52 @@
+"""What the card of an adapter says that was fitted on a file of features: encoder, classes, split, and where from."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.adapters.own_features.arrays import class_names
+from evenly.storage.code_version import code_version
+from evenly.storage.exports.export import file_hash
+from evenly.storage.files.array_keys import PARTS
+from evenly.storage.records import content_hash
+
+Arrays = Mapping[str, np.ndarray]
+SPLIT_KEYS = ("features", "labels", "values", "groups")
+
+
+def origin_card(path: Path, arrays: Arrays, *, normalise: bool) -> dict[str, Any]:
+    """`encoder` and `second` (None where the file does not say), `classes` with their hash, and `lineage`."""
+    classes = class_names(arrays)
+    return {
+        "encoder": _encoder(arrays, "encoder"),
+        "second": _encoder(arrays, "aux_encoder"),
+        "classes": classes,
+        "class_list_hash": content_hash(classes),
+        "lineage": {
+            "file": path.name,
+            "sha256": file_hash(path),
+            "shapes": {name: str(array.shape) for name, array in arrays.items()},
+            "normalised": normalise,
+            "code": code_version(),
+        },
+    }
+
+
+def split_hash(arrays: Arrays) -> str:
+    """One hash over which rows lie in which part, under which labels or values and groups; no other array enters."""
+    keys = [f"{part}_{key}" for part in PARTS for key in SPLIT_KEYS]
+    return content_hash({key: _array_hash(arrays[key]) for key in keys if key in arrays})
+
+
+def _encoder(arrays: Arrays, key: str) -> dict[str, Any] | None:
+    if key not in arrays:
+        return None
+    model, pretrained, identity = (str(text) for text in arrays[key])
+    return {"model": model, "pretrained": pretrained or None, "identity": identity}
+
+
+def _array_hash(array: np.ndarray) -> str:
+    return hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode() + array.tobytes()).hexdigest()

@@ -1,0 +1,146 @@
+"""`evenly fit --arrays`: from a file of features to a saved adapter, test logits, measures and the search's curve."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pandas as pd
+
+from evenly.adapters import adapter_class, adapter_name
+from evenly.adapters.contract import Adapter
+from evenly.adapters.evaluation.protocols.array_fit import ArrayFit, fit_arrays
+from evenly.adapters.own_features.arrays import parts_of
+from evenly.adapters.saved import to_arrays, to_card
+from evenly.flows.cli.adapters.own_features.cards import origin_card, split_hash
+from evenly.flows.cli.errors import UsageError
+from evenly.storage.files.adapters import write_adapter
+from evenly.storage.files.arrays import read_arrays, write_arrays
+from evenly.storage.records import replace_json, replace_text
+
+
+def fit_array_file(
+    arrays: Path,
+    *,
+    adapter: str,
+    out: Path,
+    parameters: Sequence[str] = (),
+    normalise: bool,
+    guard: bool | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Fit one adapter on an .npz of features, write everything to the folder `out`, and return the result.
+
+    Written: `adapter.safetensors` and its card `adapter.json`, `test_logits.npz`, `curve.csv`, and `result.json`, which
+    holds what is returned: adapter, chosen, given and all parameters, how they were chosen, temperature, metrics, ood,
+    ensemble, rows per part.
+    """
+    check_folder(out)
+    kind = adapter_class(adapter)
+    fixed = parse_parameters(kind, parameters)
+    found = read_arrays(arrays, any_length=normalise)
+    parts = parts_of(found, normalise=normalise)
+    fit = fit_arrays(parts, adapter, parameters=fixed, guard=guard, seed=seed)
+    result = {
+        "adapter": adapter_name(adapter),
+        "chosen": plain(dict(fit.tuned.chosen)),
+        "given": plain(fixed),
+        "parameters": plain(fit.tuned.adapter.get_params()),
+        "validation_accuracy": plain(fit.tuned.validation_accuracy),
+        "best_accuracy": plain(fit.tuned.best_accuracy),
+        "zero_shot_accuracy": plain(fit.tuned.zero_shot_accuracy),
+        "kept_zero_shot": fit.tuned.kept_zero_shot,
+        "why": fit.tuned.why,
+        "fallback": fit.fallback,
+        "notes": list(parts.notes),
+        "temperature": plain(fit.temperature.value),
+        "temperature_why": fit.temperature.why,
+        "metrics": plain(dict(fit.metrics)),
+        "ood": plain(fit.unseen.to_dict("records")),
+        "ensemble": plain(fit.ensemble.to_dict("records")),
+        "rows": {name: len(getattr(parts, name).labels) for name in ("train", "val", "test")},
+        "seed": seed,
+    }
+    card = {
+        **to_card(fit.tuned.adapter),
+        **origin_card(arrays, found, normalise=normalise),
+        "split_hash": split_hash(found),
+        **{name: result[name] for name in ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")},
+        **{name: result[name] for name in ("temperature", "temperature_why")},
+        "asked": result["adapter"],
+        "chosen_on": "validation",
+    }
+    _write(out, fit, card, result, labels=parts.test.labels)
+    return {**result, "out": str(out)}
+
+
+def check_folder(out: Path) -> None:
+    """Refuse to write to a folder that is a file."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"`--out` must be a folder; got the file `{out}`. Choose another name.")
+
+
+def parse_parameters(kind: type[Adapter], given: Sequence[str]) -> dict[str, Any]:
+    """`name=value` pairs as values of the types that the adapter's fields have; a wrong one is a usage error."""
+    hints = get_type_hints(kind)
+    return parse_values(given, {item.name: hints[item.name] for item in fields(kind) if item.init})
+
+
+def parse_values(given: Sequence[str], kinds: dict[str, Any]) -> dict[str, Any]:
+    """`name=value` pairs as values of the types `kinds`, by name."""
+    found: dict[str, Any] = {}
+    for pair in given:
+        name, equals, text = pair.partition("=")
+        if not equals or name not in kinds:
+            raise UsageError(
+                f"`--param` must be name=value with a name of {', '.join(sorted(kinds))}; got `{pair}`. Correct it."
+            )
+        if name in found:
+            raise UsageError(f"`--param {name}` must be given once; got it twice. Leave one out.")
+        found[name] = _parsed(name, text, kinds[name])
+    return found
+
+
+def _parsed(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - a type, and a value of it
+    options = get_args(kind)
+    if NoneType in options:
+        if text.lower() == "none":
+            return None
+        kind = next(one for one in options if one is not NoneType)
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise UsageError(f"`--param {name}` must be true or false; got `{text}`. Correct it.")
+        return text.lower() == "true"
+    if kind not in (int, float):
+        return text
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(f"`--param {name}` must be {what}; got `{text}`. Correct it.") from None
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a result
+    """The value as JSON holds it: Python numbers and lists, null for NaN."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _write(out: Path, fit: ArrayFit, card: dict[str, Any], result: dict[str, Any], *, labels: np.ndarray) -> None:
+    """The result last: where it stands, all the others do."""
+    (out / "result.json").unlink(missing_ok=True)
+    write_adapter(out, "adapter", card, to_arrays(fit.tuned.adapter))
+    write_arrays(out / "test_logits.npz", {"logits": fit.test_logits, "labels": labels})
+    replace_text(out / "curve.csv", pd.DataFrame(fit.tuned.curve).to_csv(index=False))
+    replace_json(out / "result.json", result)

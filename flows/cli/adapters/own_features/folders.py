@@ -1,0 +1,135 @@
+"""`evenly extract --images`: a folder of classes becomes the file of features that `fit` and `leaderboard` read."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.adapters.splits import settle_parts, split_by_group
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.recipe.files import read_class_file
+from evenly.flows.runs import workspace_run
+from evenly.storage.files.arrays import write_arrays
+from evenly.storage.files.image_folders import read_image_folder, read_picture
+from evenly.storage.files.splits import read_split
+from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
+from evenly.tasks.classes.texts import filled_templates
+from evenly.tasks.encoders import encoder_identity, second_identity
+from evenly.tasks.run import EncoderChoice, Run, SecondChoice
+
+PARTS = ("train", "val", "test")
+
+
+def extract_folder(
+    folder: Path,
+    *,
+    out: Path,
+    split: Path | None = None,
+    classes: Path | None = None,
+    templates: Sequence[str] = ("a photo of a {}",),
+    encoder: EncoderChoice,
+    second: SecondChoice | None = None,
+    root: Path | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Encode the pictures of `<class>/<picture>` and write train, val and test features, labels and class vectors.
+
+    The classes are the folders' names, or those of a list in its order. Without a `split` file the parts are drawn by
+    hash, class by class; pictures of equal bytes never part. What was skipped or could not be decoded is counted.
+    """
+    _check(out, templates)
+    run = workspace_run(root, encoder=encoder, second=second)
+    found = read_image_folder(folder)
+    names = _classes(found.rows, classes)
+    rows = found.rows.filter(pc.is_in(found.rows["label"], pa.array(names, pa.string())))
+    paths = rows["path"].to_pylist()
+    encoded = encode_pictures(run, (read_picture(folder, path) for path in paths), total=len(paths))
+    if not encoded.names:
+        raise UsageError(f"`--images` must hold pictures that decode; got none of {len(paths)}. Check the files.")
+    skipped = Counter(found.skipped) + Counter(why for _, why in encoded.failed)
+    skipped["not_in_classes"] = len(found.rows) - len(rows)
+    rows = rows.take(pa.array(encoded.places, pa.int64()))
+    labels = np.array([names.index(label) for label in rows["label"].to_pylist()], dtype=np.int64)
+    groups = np.array(rows["image_id"].to_pylist(), dtype=np.str_)
+    parts, stays, groups, notes = _parts(rows, labels, groups, split, seed)
+    arrays = _arrays(encoded, labels, groups, parts, stays) | _encoders(run)
+    arrays["prototypes"] = filled_templates(run, names, templates)
+    arrays["classes"] = np.array(names, dtype=np.str_)
+    write_arrays(out, arrays)
+    return {
+        "out": str(out),
+        "encoder": encoder_identity(run),
+        "classes": len(names),
+        **{part: int(np.sum(parts[stays] == part)) for part in PARTS},
+        "skipped": dict(+skipped),
+        "notes": list(notes),
+    }
+
+
+def _check(out: Path, templates: Sequence[str]) -> None:
+    if out.is_dir():
+        raise UsageError(f"`--out` must be a file; got the folder `{out}`. Name an .npz file.")
+    for template in templates:
+        if "{}" not in template:
+            raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
+
+
+def _encoders(run: Run) -> dict[str, np.ndarray]:
+    """Model, weights and identity of the encoder, and of the second backbone where there is one."""
+    first = run.encoder.model, run.encoder.pretrained or "", encoder_identity(run)
+    found = {"encoder": np.array(first, dtype=np.str_)}
+    if run.second is not None:
+        second = run.second.model, run.second.pretrained or "", second_identity(run)
+        found["aux_encoder"] = np.array(second, dtype=np.str_)
+    return found
+
+
+def _classes(rows: pa.Table, listing: Path | None) -> list[str]:
+    there = sorted(set(rows["label"].to_pylist()))
+    if listing is None:
+        return there
+    from evenly.descriptions.class_list import parse_class_list
+
+    file = read_class_file(listing)
+    names = list(parse_class_list(file.text, file.name).classes)
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise UsageError(
+            f"`--classes` must name folders of `--images`; got `{missing[0]}` ({len(missing)} such). "
+            f"There: {', '.join(there[:20])}."
+        )
+    return names
+
+
+def _parts(
+    rows: pa.Table, labels: np.ndarray, groups: np.ndarray, split: Path | None, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """The part of each row, which rows stay, their groups (those of the split file where it has some), and notes."""
+    if split is None:
+        return split_by_group(groups, labels, seed=seed), np.ones(len(labels), dtype=bool), groups, ()
+    given = {row["key"]: row for row in read_split(split).rows.to_pylist()}
+    told = [given.get(path, {}) for path in rows["path"].to_pylist()]
+    if not any(told):
+        key = next(iter(given), "")
+        raise UsageError(f"`--split` must name pictures of `--images`; got `{key}`. Paths are relative to the folder.")
+    found = np.array([row.get("part", "") for row in told], dtype=np.str_)
+    named = [row.get("group") or group for row, group in zip(told, groups.tolist(), strict=True)]
+    parts, stays, notes = settle_parts(found, groups)
+    return parts, stays, np.array(named, dtype=np.str_), notes
+
+
+def _arrays(
+    encoded: EncodedPictures, labels: np.ndarray, groups: np.ndarray, parts: np.ndarray, stays: np.ndarray
+) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for part in PARTS:
+        here = np.flatnonzero((parts == part) & stays)
+        arrays[f"{part}_features"], arrays[f"{part}_norms"] = encoded.image[here], encoded.norms[here]
+        arrays[f"{part}_labels"], arrays[f"{part}_groups"] = labels[here], groups[here]
+        if encoded.second is not None:
+            arrays[f"aux_{part}_features"] = encoded.second[here]
+    return arrays

@@ -1,0 +1,174 @@
+"""`evenly predict`: a saved adapter on pictures that it has not seen."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.adapters.contract import Adapter
+from evenly.adapters.evaluation.measures.calibration import is_at_the_end
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.features import Features
+from evenly.adapters.methods.vcd import DescribedClasses
+from evenly.adapters.ranking import RankingHead
+from evenly.adapters.saved import from_arrays
+from evenly.adapters.saved_ranking import NAME as RANKING
+from evenly.adapters.saved_ranking import ranking_head
+from evenly.flows.cli.adapters.explanation import check_explains, explained
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.runs import workspace_run
+from evenly.storage.files.adapters import read_adapter
+from evenly.storage.files.image_folders import read_pictures
+from evenly.storage.files.predictions import check_predictions_path, write_predictions
+from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
+from evenly.tasks.encoders import encoder_identity, second_identity
+from evenly.tasks.run import EncoderChoice, Run, SecondChoice
+
+Card = Mapping[str, Any]
+Row = dict[str, Any]
+CLASSIFIED = ("name", "class", "confidence", "top", "error")
+EXPLAINED = ("explanation",)
+SCORED = ("name", "score", "error")
+
+
+def predict_pictures(
+    adapter: Path,
+    images: Path,
+    *,
+    top: int,
+    out: Path | None,
+    column: str | None,
+    root: Path | None,
+    explain: bool = False,
+) -> list[Row]:
+    """One row per picture, in their order: name, class, confidence, the `top` classes with probabilities, error.
+
+    Confidence is the softmax of the logits, divided by the temperature of the card where it has one (`confidence_note`
+    says where not). With `explain`, of an adapter that judges by texts, also `explanation` as `explained` has it. Of a
+    ranking head: name, score, error. A picture that cannot be read or decoded has a row with its error and nothing
+    else. `out` is written as its suffix says.
+    """
+    card, fitted = open_adapter(adapter)
+    if explain:
+        check_explains(adapter, card, fitted)
+    if out is not None:
+        check_predictions_path(out)
+    run = _run_of(card, fitted, adapter, root)
+    encoded = encode_pictures(run, read_pictures(images, column=column))
+    columns = SCORED if isinstance(fitted, RankingHead) else CLASSIFIED + EXPLAINED * explain
+    judged = _judged(encoded, fitted, card, top)
+    if explain and isinstance(fitted, DescribedClasses) and encoded.names:
+        features = Features(image=encoded.image, encoder=fitted.encoder_)
+        reasons = explained(fitted, features, card)
+        judged = [row | {"explanation": said} for row, said in zip(judged, reasons, strict=True)]
+    rows = _in_order(encoded, judged, columns)
+    if out is not None:
+        write_predictions(out, rows, columns=columns)
+    return rows
+
+
+def open_adapter(path: Path) -> tuple[Card, Adapter | RankingHead]:
+    """The card and the fitted adapter of `<name>.json`, or of the folder that `evenly fit --arrays` wrote."""
+    folder, name = (path, "adapter") if path.is_dir() else (path.parent, path.stem)
+    card, arrays = read_adapter(folder, name)
+    if card["adapter"] == RANKING:
+        return card, ranking_head(arrays, card)
+    return card, from_arrays(card["adapter"], arrays, card["parameters"], learned=card["learned"])
+
+
+def confidence_note(adapter: Path) -> str:
+    """A sentence where validation determined no temperature, so that confidences are uncalibrated; else ""."""
+    card, _ = open_adapter(adapter)
+    if card["adapter"] == RANKING or _temperature(card) is not None:
+        return ""
+    why = card.get("temperature_why") or "undetermined: validation gave none"
+    return f"temperature {why}; confidences are of the logits as they are, uncalibrated"
+
+
+def _temperature(card: Card) -> float | None:
+    """The temperature of the card; None where undetermined, as is one at an end of the search on an older card."""
+    value = card.get("temperature")
+    return None if value is None or is_at_the_end(float(value)) else float(value)
+
+
+def class_names_of(card: Card, n_classes: int) -> list[str]:
+    """The names of the card's classes; their positions where it names none."""
+    return [str(name) for name in card.get("classes") or range(n_classes)]
+
+
+def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Path | None) -> Run:
+    """A run with the encoders of the fit, refused where they are not known or have other weights now."""
+    needs = ["encoder", "second"] if _uses_second(fitted) else ["encoder"]
+    for name in needs:
+        if not card.get(name):
+            raise UsageError(
+                f"`{path}` must name the {_title(name)} of its features; it was fitted on arrays that do not say. "
+                "Fit it on a recipe, on a file of `evenly extract --images`, or predict from features in Python."
+            )
+    encoder = card["encoder"]
+    second = card["second"] if "second" in needs else None
+    run = workspace_run(
+        root,
+        encoder=EncoderChoice(
+            model=encoder["model"], pretrained=encoder["pretrained"], batch_size=encoder.get("batch_size", 32)
+        ),
+        second=SecondChoice(model=second["model"], pretrained=second["pretrained"]) if second else None,
+    )
+    for name in needs:
+        found = encoder_identity(run) if name == "encoder" else second_identity(run)
+        if found != card[name]["identity"]:
+            raise UsageError(
+                f"the {_title(name)} `{card[name]['model']}` must be the one of the fit, "
+                f"{card[name]['identity'][:12]}; got {found[:12]}. Use the weights of the fit, or fit again."
+            )
+    return run
+
+
+def _uses_second(fitted: Adapter | RankingHead) -> bool:
+    return isinstance(fitted, Adapter) and "second" in fitted.fields_of_rows()
+
+
+def _title(name: str) -> str:
+    return "encoder" if name == "encoder" else "second backbone"
+
+
+def _judged(encoded: EncodedPictures, fitted: Adapter | RankingHead, card: Card, top: int) -> list[Row]:
+    """What is said of each row, in order."""
+    if not encoded.names:
+        return []
+    features = Features(image=encoded.image, norms=encoded.norms, second=encoded.second, encoder=fitted.encoder_)
+    if isinstance(fitted, RankingHead):
+        return [{"score": float(score)} for score in fitted.score(features)]
+    classes = class_names_of(card, len(fitted.prototypes_))
+    probabilities = softmax(fitted.decision_function(features) / (_temperature(card) or 1.0))
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    return [
+        {
+            "class": classes[best[0]],
+            "confidence": float(row[best[0]]),
+            "top": [{"class": classes[place], "probability": float(row[place])} for place in best],
+        }
+        for row, best in zip(probabilities, order, strict=True)
+    ]
+
+
+def _in_order(encoded: EncodedPictures, judged: Sequence[Row], columns: Sequence[str]) -> list[Row]:
+    """The rows of all pictures, those that failed in their places."""
+    nothing: Row = {column: [] if column in ("top", *EXPLAINED) else None for column in columns}
+    found = dict(zip(encoded.places, zip(encoded.names, judged, strict=True), strict=True))
+    failed = iter(encoded.failed)
+    rows = []
+    for place in range(len(encoded.names) + len(encoded.failed)):
+        if place in found:
+            name, said = found[place]
+            rows.append(nothing | {"name": _as_text(name), **said, "error": ""})
+        else:
+            name, why = next(failed)
+            rows.append(nothing | {"name": _as_text(name), "error": why})
+    return rows
+
+
+def _as_text(name: str) -> str:
+    """The name of a file, what is no UTF-8 in it written out in hexadecimal."""
+    return name.encode(errors="backslashreplace").decode()

@@ -1,0 +1,118 @@
+"""`evenly base-to-new` and `evenly sessions`: two protocols of the field on files of features."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.adapters import adapter_class, adapter_name
+from evenly.adapters.contract import Adapter
+from evenly.adapters.evaluation.protocols.array_fit import open_grid
+from evenly.adapters.evaluation.protocols.base_to_new import (
+    evaluate_base_to_new,
+    harmonic_mean_of_averages,
+    mean_of_harmonic_means,
+    of_classes,
+)
+from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, split_sessions
+from evenly.adapters.features import Features, Integers
+from evenly.adapters.methods.gda_incremental import GDAIncremental
+from evenly.adapters.own_features.arrays import Part, Parts, parts_of
+from evenly.flows.cli.adapters.own_features.fit import parse_parameters
+from evenly.flows.cli.errors import UsageError
+from evenly.storage.files.arrays import read_arrays
+
+
+def base_to_new(
+    files: Sequence[Path], *, adapter: str, parameters: Sequence[str] = (), normalise: bool, guard: bool
+) -> dict[str, Any]:
+    """One row per file, and both harmonic means over them under the names that tell them apart."""
+    kind = adapter_class(adapter)
+    rows = [_base_to_new(file, kind, parameters, normalise=normalise, guard=guard) for file in files]
+    base, new = ([row[name] for row in rows] for name in ("base", "new"))
+    return {
+        "adapter": adapter_name(adapter),
+        "data_sets": rows,
+        "base_average": float(np.mean(base)),
+        "new_average": float(np.mean(new)),
+        "mean_of_harmonic_means": mean_of_harmonic_means(base, new),
+        "harmonic_mean_of_averages": harmonic_mean_of_averages(base, new),
+    }
+
+
+def _base_to_new(
+    file: Path, kind: type[Adapter], parameters: Sequence[str], *, normalise: bool, guard: bool
+) -> dict[str, Any]:
+    fixed = parse_parameters(kind, parameters)
+    parts = _judgeable(file, normalise=normalise)
+    found = evaluate_base_to_new(
+        kind,
+        train=parts.train.features,
+        train_labels=parts.train.labels,
+        validation=parts.val.features,
+        validation_labels=parts.val.labels,
+        test=parts.test.features,
+        test_labels=parts.test.labels,
+        test_groups=parts.test.groups,
+        grid=open_grid(kind, fixed),
+        fixed=fixed,
+        guard=guard,
+    )
+    return {
+        "data_set": file.stem,
+        "base": found.base,
+        "base_low": found.base_interval.low,
+        "base_high": found.base_interval.high,
+        "new": found.new,
+        "new_low": found.new_interval.low,
+        "new_high": found.new_interval.high,
+        "harmonic_mean": found.harmonic_mean,
+        "base_rows": found.base_rows,
+        "new_rows": found.new_rows,
+        "chosen": dict(found.tuned.chosen),
+        "kept_zero_shot": found.tuned.kept_zero_shot,
+        "notes": list(parts.notes),
+    }
+
+
+def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool) -> dict[str, Any]:
+    """Class-incremental GDA: `first` classes, then `step` more at a time; accuracy over the classes seen, per session.
+
+    `alpha` is not searched: later sessions have no say in what an earlier one chose.
+    """
+    parts = _judgeable(file, normalise=normalise)
+    n_classes = len(parts.train.features.required_prototypes(by="sessions"))
+    if first > n_classes:
+        raise UsageError(f"`--first` must be at most the {n_classes} classes of the file; got {first}. Lower it.")
+    found = evaluate_sessions(
+        GDAIncremental(alpha=alpha),
+        [_session(parts.train, classes) for classes in split_sessions(n_classes, first=first, step=step)],
+        test=parts.test.features,
+        test_labels=parts.test.labels,
+        test_groups=parts.test.groups,
+    )
+    return {
+        "adapter": "gda_incremental",
+        "alpha": alpha,
+        "sessions": found.sessions.to_dict("records"),
+        "average": found.average,
+        "performance_drop": found.drop,
+        "notes": list(parts.notes),
+    }
+
+
+def _session(train: Part, classes: Integers) -> tuple[Features, Integers]:
+    """The train rows of some classes, under the class list up to the last of them."""
+    here = np.flatnonzero(np.isin(train.labels, classes))
+    seen = np.arange(int(classes[-1]) + 1)
+    return of_classes(train.features, seen).rows(here), train.labels[here]
+
+
+def _judgeable(file: Path, *, normalise: bool) -> Parts:
+    parts = parts_of(read_arrays(file, any_length=normalise), normalise=normalise)
+    if not len(parts.test.labels):
+        raise UsageError(
+            f"`{file}` must hold `test_features` and `test_labels` to be judged on; it has none. Add them."
+        )
+    return parts

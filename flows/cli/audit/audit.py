@@ -1,0 +1,116 @@
+"""Commands that explain and check: why, diff, card, verify."""
+
+from typing import Annotated
+
+import typer
+
+from evenly.flows.cli.errors import Finding
+from evenly.flows.cli.output import AsJson, Root, print_json, print_text
+
+Build = Annotated[str, typer.Option("--build", help="A build id, the beginning of one, or `latest`.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (why, diff, card, verify):
+        app.command()(command)
+
+
+def why(
+    sample: Annotated[
+        str, typer.Argument(metavar="UID|URL", help="A uid, or a URL or file name for all pairs that share it.")
+    ],
+    build: Build = "latest",
+    root: Root = None,
+    as_json: AsJson = False,
+    *,
+    replay: Annotated[bool, typer.Option(help="Recompute what is pure and compare.")] = False,
+) -> None:
+    """Say what every step decided about one sample, by which rule, value, model and twin. Unknown: exit status 1.
+
+    Example: evenly why 0a1b2c3d4e5f60718293a4b5c6d7e8f9
+    """
+    from evenly.audit.why import explain
+    from evenly.flows.cli.datasets.outcome import open_build
+
+    workspace, manifest = open_build(build, root=root)
+    explanation = explain(workspace, manifest, sample, replay=replay)
+    if as_json:
+        print_json(explanation.to_dict())
+    else:
+        print_text(explanation.to_text())
+
+
+def diff(
+    before: Annotated[str, typer.Argument(help="The older build.")],
+    after: Annotated[str, typer.Argument(help="The newer build.")],
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which samples entered, left or changed between two builds, by reason and cause.
+
+    Example: evenly diff demo-3fa9c2d4e5f6 latest
+    """
+    from evenly.audit.diff import diff_builds
+    from evenly.flows.cli.datasets.outcome import open_build
+
+    workspace, old = open_build(before, root=root)
+    _, new = open_build(after, root=root)
+    difference = diff_builds(workspace, old, new)
+    if as_json:
+        print_json(difference.to_dict())
+    else:
+        print_text(difference.to_text())
+
+
+def card(
+    build: Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")] = "latest",
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the data card of a build: counts per concept before and after, thresholds, expected against kept.
+
+    With --json, every concept that occurs, and those that no pair names. Example: evenly card latest --json
+    """
+    from evenly.audit.card import card_lines, read_card
+    from evenly.audit.published import PublishedBuild
+    from evenly.flows.cli.datasets.outcome import open_build
+
+    workspace, manifest = open_build(build, root=root)
+    found = read_card(PublishedBuild(workspace, manifest))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_text("\n".join(card_lines(found)))
+
+
+def verify(
+    build: Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")] = "latest",
+    root: Root = None,
+    as_json: AsJson = False,
+    *,
+    every_image: Annotated[bool, typer.Option(help="Hash the bytes of all pictures, not of a sample.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Draw the sample of pictures of an earlier run again; a new one without.")
+    ] = None,
+) -> None:
+    """Check hashes, conservation, stored bytes and pictures of a build. Exit status 1 with what is wrong.
+
+    Features, download records and replies are those of the whole workspace. Example: evenly verify latest
+    """
+    from evenly.flows.cli.datasets.outcome import open_build
+    from evenly.tasks.verify_and_report import new_seed, verify_one
+
+    workspace, manifest = open_build(build, root=root)
+    drawn = new_seed() if seed is None else seed
+    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image)
+    if as_json:
+        print_json({"build": manifest["build"], "ok": not findings, "seed": drawn, "findings": findings})
+    else:
+        for finding in findings:
+            print_text(f"{finding['where']}: {finding['what']}")
+        if not every_image:
+            print_text(f"pictures drawn with seed {drawn}")
+        print_text(f"{manifest['build']}: {'ok' if not findings else f'{len(findings)} findings'}")
+    if findings:
+        raise Finding

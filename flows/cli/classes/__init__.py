@@ -1,0 +1,1 @@
+"""Commands about class lists and their descriptions."""

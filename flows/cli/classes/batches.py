@@ -1,0 +1,68 @@
+"""Commands about batches of requests to language models: batches, batches cancel."""
+
+from typing import Annotated, Any
+
+import typer
+
+from evenly.flows.cli.output import AsJson, Root, print_json, print_rows, print_text
+
+Refresh = Annotated[bool, typer.Option("--refresh", help="Ask the endpoints for the status of what is open.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+    group.callback()(batches)
+    group.command()(cancel)
+    app.add_typer(group, name="batches")
+
+
+def batches(context: typer.Context, root: Root = None, as_json: AsJson = False, *, refresh: Refresh = False) -> None:
+    """List the batches that `describe --batch` has submitted: intent, class list, batch, status, counts.
+
+    A batch goes on at its endpoint whether or not anybody waits; the same `describe` command takes it up again.
+
+    Example: evenly batches --refresh
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from evenly.storage.workspace import Workspace
+    from evenly.tasks.classes.batches import batch_rows
+    from evenly.tasks.progress import Progress
+
+    rows = batch_rows(Workspace.at(root), refresh=refresh, say=Progress().say)
+    if as_json:
+        print_json({"batches": rows})
+    elif not rows:
+        print_text("no batches: `evenly describe --batch` submits them")
+    else:
+        print_rows("batches", [_line(row) for row in rows])
+
+
+def cancel(
+    intent: Annotated[str, typer.Argument(help="An intent's id, or its beginning: see `evenly batches`.")],
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a batch and store the replies that it has by then; whoever waits for it stops.
+
+    Example: evenly batches cancel 0a1b2c3d4e5f
+    """
+    from evenly.storage.workspace import Workspace
+    from evenly.tasks.classes.batches import cancel_one
+    from evenly.tasks.progress import Progress
+
+    row = cancel_one(Workspace.at(root), intent, say=Progress().say)
+    if as_json:
+        print_json(row)
+        return
+    ends = row["status"] in {"collected", "dropped"}
+    more = "" if ends else ". It is not over yet: cancel it again later, or describe again to take in what it brought"
+    print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{more}")
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    """What fits a terminal."""
+    ended = f" ({row['ended_as']})" if row["ended_as"] else ""
+    names = ("class_list", "batch", "requests", "completed", "failed")
+    return {"intent": row["intent"][:12], "status": f"{row['status']}{ended}"} | {name: row[name] for name in names}

@@ -1,0 +1,177 @@
+"""What `evenly describe` does: describe here, or submit the list so that the deployment does."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.describe_classes import describe_classes
+from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.recipe import Source, read_recipe
+from evenly.flows.recipe.class_rules import DEFAULT_METHODS, describe_rule
+from evenly.flows.recipe.classes import LanguageModel, Pairs
+from evenly.flows.recipe.describing import Beside, Describing, describing
+from evenly.flows.recipe.files import ListingText
+from evenly.flows.recipe.problems import describe_problems
+from evenly.storage.builds import Builds
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.workspace import Workspace
+from evenly.tasks.classes.confusable import expected_pairs
+from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, account, estimate_list, spent
+from evenly.tasks.classes.names import COUNT_NAMES
+from evenly.tasks.run import EncoderChoice
+
+EVENT = "evenly.class-list.submitted"
+NOTHING_BESIDE = Beside()
+NOTHING_SENT = dict.fromkeys(
+    ("requests_sent", "attempts", "prompt_tokens", "completion_tokens", "cost_usd", "lost_attempts", "lost_usd"), 0
+)
+
+
+def language_model(**options: Any) -> LanguageModel:  # noqa: ANN401 - the fields of LanguageModel
+    """The language model of these options; raises UsageError where they do not go together."""
+    try:
+        return LanguageModel(**options)
+    except ValidationError as error:
+        problems = "\n".join(describe_problems(error, LanguageModel))
+        raise UsageError(problems.replace("`recipe`: ", "").replace(" and run `evenly check` again", "")) from None
+
+
+def describe_list(
+    listing: ListingText,
+    *,
+    methods: list[str] | None,
+    llm: LanguageModel,
+    root: Path | None,
+    beside: Beside = NOTHING_BESIDE,
+) -> dict[str, Any]:
+    """Describe a class list in this process; counts, and every text with its verdict.
+
+    Requests and cost count as of this call: none were sent if the whole step was found in the ledger. `account` is what
+    all runs on the list have cost, None where nothing has a price. Where names were counted, `names` and
+    `most_frequent` are the tables of the step `count_names`.
+    """
+    todo = _todo(listing, methods=methods, llm=llm, root=root, beside=beside)
+    ledger = todo.run.ledger
+    before = {record.key for record in ledger.records("describe")}
+    with prefect_api():
+        key = describe_classes(
+            name=listing.name,
+            text=listing.text,
+            methods=methods,
+            **llm.model_dump(),
+            **vars(beside),
+            root=None if root is None else str(root),
+        )
+    record = ledger.find(key)
+    if record is None:
+        raise UsageError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    facts = dict(record.notes)
+    if key in before:
+        hits = int(facts["requests_sent"]) + int(facts["cache_hits"])
+        facts |= NOTHING_SENT | {"cache_hits": hits}
+    facts["account"] = spent(account(todo.run, listing.name))
+    facts |= {"step": key, "descriptions": ledger.table(record, "descriptions").to_pylist()}
+    counted = None if todo.names is None else ledger.find(COUNT_NAMES.spec(todo.run, (record,), todo.names).key)
+    return facts if counted is None else facts | _counts(ledger, counted)
+
+
+def _todo(
+    listing: ListingText,
+    *,
+    methods: list[str] | tuple[str, ...] | None,
+    llm: LanguageModel,
+    root: Path | None,
+    beside: Beside,
+    quiet: bool = False,
+) -> Describing:
+    return describing(
+        name=listing.name,
+        text=listing.text,
+        methods=methods,
+        llm=llm,
+        encoder=EncoderChoice(),
+        beside=beside,
+        root=root,
+        quiet=quiet,
+    )
+
+
+def _counts(ledger: Ledger, counted: StepRecord) -> dict[str, Any]:
+    tables = {name: ledger.table(counted, name).to_pylist() for name in ("names", "most_frequent")}
+    return {"captions_searched": counted.notes["captions_searched"], **tables}
+
+
+def estimate_listing(
+    listing: ListingText,
+    *,
+    methods: list[str] | tuple[str, ...] | None,
+    llm: LanguageModel,
+    root: Path | None,
+    beside: Beside = NOTHING_BESIDE,
+) -> list[dict[str, Any]]:
+    """What describing a class list would ask and cost now, a row for each method; nothing is sent.
+
+    `pairs_asked` and `pairs_possible` are 0 but for methods about pairs of classes.
+    """
+    todo = _todo(listing, methods=methods, llm=llm, root=root, beside=beside, quiet=True)
+    pairs, possible = ([], 0) if todo.pairs is None else expected_pairs(todo.run, todo.pairs)
+    return [
+        row
+        | {"pairs_asked": len(pairs) if row["method"] in METHODS_ABOUT_PAIRS else 0}
+        | {"pairs_possible": possible if row["method"] in METHODS_ABOUT_PAIRS else 0}
+        for row in estimate_list(todo.run, todo.rule, pairs)
+    ]
+
+
+def beside_of(*, build: str | None, pairs: Pairs, pool: Path | None, caption: str, root: Path | None) -> Beside:
+    """What the options of `evenly describe` name: a build, or a recipe for its latest build and split; a pool."""
+    split = None
+    if build is not None and build.endswith((".yaml", ".yml")):
+        recipe = read_recipe(build)
+        split = None if recipe.labels is None else recipe.labels.split
+        build = f"{recipe.name}-latest"
+    if build is not None:
+        build = str(Builds(Workspace.at(root)).read(build)["build"])
+    source = None if pool is None else Source(kind=_kind(pool), path=str(pool), caption=caption)
+    return Beside(build=build, split=split, pairs=pairs, pool=source)
+
+
+def _kind(pool: Path) -> Literal["parquet", "csv", "jsonl"]:
+    suffix = (pool.with_suffix("") if pool.suffix == ".gz" else pool).suffix.removeprefix(".")
+    for kind in ("parquet", "csv", "jsonl"):
+        if suffix == kind:
+            return kind
+    raise UsageError(f"`--pool` must end in .parquet, .csv or .jsonl; got `{pool}`. Convert it, or rename it.")
+
+
+def submit_list(
+    listing: ListingText, *, methods: list[str] | None, llm: LanguageModel, root: Path | None
+) -> dict[str, Any]:
+    """Emit the event that the deployment `describe` waits for; what was emitted.
+
+    Raises UsageError where no Prefect server is named: an event without a server reaches nobody.
+    """
+    from prefect.events import emit_event
+    from prefect.events.worker import EventsWorker
+    from prefect.settings import PREFECT_API_URL
+
+    chosen = list(methods or DEFAULT_METHODS)
+    describe_rule(name=listing.name, text=listing.text, methods=chosen, llm=llm)
+    if not PREFECT_API_URL.value():
+        raise UsageError(
+            "`PREFECT_API_URL` must name a Prefect server for --submit; it is not set. Start one with "
+            "`prefect server start` and `evenly serve`, or describe here without --submit."
+        )
+    identity = hashlib.sha256(listing.text.encode()).hexdigest()[:16]
+    payload = {"name": listing.name, "text": listing.text, "methods": chosen, "root": str(Workspace.at(root).root)}
+    payload |= llm.model_dump(mode="json")
+    event = emit_event(event=EVENT, resource={"prefect.resource.id": f"evenly.class-list.{identity}"}, payload=payload)
+    EventsWorker.instance().drain()
+    return {
+        "event": str(event.id) if event is not None else None,
+        "resource": f"evenly.class-list.{identity}",
+        **payload,
+    }

@@ -1,0 +1,155 @@
+"""Commands about classes: describe, extract."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import AsJson, Root, print_estimates, print_json, print_rows, print_text
+
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", "--methods", help="A description method, or several with commas; may be repeated."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (describe, extract):
+        app.command()(command)
+
+
+def describe(
+    classes: Annotated[Path, typer.Argument(help="A class list: one name per line.")],
+    root: Root = None,
+    as_json: AsJson = False,
+    method: Methods = None,
+    base_url: Annotated[str, typer.Option(help="`embedded`, or an OpenAI-compatible endpoint.")] = "embedded",
+    model: Annotated[str, typer.Option(help="The model's name at that endpoint.")] = "smollm2",
+    budget_usd: Annotated[float | None, typer.Option(help="What the list may cost in all its runs.")] = None,
+    prompt_usd_per_million: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
+    completion_usd_per_million: Annotated[float, typer.Option(help="Price of a million tokens of replies.")] = 0.0,
+    build: Annotated[
+        str | None, typer.Option(help="A build, or a recipe for its latest: which pairs are confused, how names occur.")
+    ] = None,
+    pairs_top: Annotated[int, typer.Option(min=2, help="A pair: both in the top N of a picture or class text.")] = 5,
+    pairs_cover: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of all such that is asked about.")] = 0.9,
+    pool: Annotated[Path | None, typer.Option(help="Count the synonyms in this .parquet, .csv or .jsonl.")] = None,
+    pool_caption: Annotated[str, typer.Option(help="With --pool: its column of captions.")] = "caption",
+    *,
+    batch: Annotated[bool, typer.Option("--batch", help="Ask through the endpoint's Batch API.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be asked and cost; send nothing.")] = False,
+    submit: Annotated[bool, typer.Option(help="Emit the event that triggers the deployment, and return.")] = False,
+) -> None:
+    """Write checked descriptions and synonyms for a class list; what is known already is not asked again.
+
+    Example: evenly describe recipes/demo_classes.txt
+
+    Example: evenly describe birds.txt --methods differential,synonyms --build latest
+
+    Example: evenly describe birds.txt --base-url https://api.openai.com/v1 --model gpt-4.1-mini --budget-usd 2
+    --prompt-usd-per-million 0.4 --completion-usd-per-million 1.6 --plan
+    """
+    from evenly.flows.cli.classes.class_list import (
+        beside_of,
+        describe_list,
+        estimate_listing,
+        language_model,
+        submit_list,
+    )
+    from evenly.flows.cli.classes.description_tables import print_described
+    from evenly.flows.recipe.classes import Pairs
+    from evenly.flows.recipe.files import read_class_file
+    from evenly.tasks.classes.confusable import said
+
+    listing = read_class_file(classes)
+    methods = [name.strip() for names in method for name in names.split(",")] if method else None
+    llm = language_model(
+        base_url=base_url,
+        model=model,
+        budget_usd=budget_usd,
+        prompt_usd_per_million=prompt_usd_per_million,
+        completion_usd_per_million=completion_usd_per_million,
+        batch=batch,
+    )
+    pairs = Pairs(top=pairs_top, cover=pairs_cover)
+    if submit and (build is not None or pool is not None):
+        raise UsageError(
+            "`--submit` must come without --build and --pool; the deployment knows neither. Leave them out."
+        )
+    beside = beside_of(build=build, pairs=pairs, pool=pool, caption=pool_caption, root=root)
+    if plan:
+        rows = estimate_listing(listing, methods=methods, llm=llm, root=root, beside=beside)
+        if as_json:
+            print_json({"descriptions": rows})
+        else:
+            print_estimates(rows)
+        return
+    if submit:
+        event = submit_list(listing, methods=methods, llm=llm, root=root)
+        if as_json:
+            print_json(event)
+        else:
+            print_text(f"submitted {listing.name} as event {event['event']}")
+        return
+    result = describe_list(listing, methods=methods, llm=llm, root=root, beside=beside)
+    if as_json:
+        print_json(result)
+        return
+    print_described(result)
+    if "names" in result:
+        print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
+        print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
+    if "pairs_asked" in result:
+        print_text(said(result))
+
+
+def extract(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+    images: Annotated[Path | None, typer.Option(help="A folder <class>/<picture> instead of a recipe.")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --images: the .npz of features to write.")] = None,
+    split: Annotated[Path | None, typer.Option(help="With --images: a split file, CoOp's JSON or a table.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="With --images: a class list; else the folders, sorted.")] = None,
+    template: Annotated[list[str] | None, typer.Option(help="With --images: text of a class, {} its name.")] = None,
+    model: Annotated[str, typer.Option(help="With --images: `embedded`, or an open_clip model.")] = "embedded",
+    pretrained: Annotated[str | None, typer.Option(help="With --images: the weights of the model.")] = None,
+    second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None,
+    second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None,
+    seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0,
+) -> None:
+    """Extract features of the latest build of a recipe, or of a folder of classes into a file for `fit --arrays`.
+
+    Example: evenly extract recipes/demo.yaml
+
+    Example: evenly extract --images digits --template "a picture of the number {}" --out digits.npz
+    """
+    if (recipe is None) == (images is None):
+        raise UsageError("`extract` must get a recipe or `--images`, one of the two. Example: --images digits")
+    if recipe is not None:
+        from evenly.flows.cli.datasets.outcome import extract_latest
+
+        result = extract_latest(recipe, root=root)
+    elif images is not None:
+        if out is None:
+            raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
+        from evenly.flows.cli.adapters.own_features.folders import extract_folder
+        from evenly.tasks.run import EncoderChoice, SecondChoice
+
+        result = extract_folder(
+            images,
+            out=out,
+            split=split,
+            classes=classes,
+            templates=template or ("a photo of a {}",),
+            encoder=EncoderChoice(model=model, pretrained=pretrained),
+            second=SecondChoice(model=second, pretrained=second_pretrained) if second else None,
+            root=root,
+            seed=seed,
+        )
+    if as_json:
+        print_json(result)
+    else:
+        print_rows("features", [result])

@@ -1,0 +1,104 @@
+"""`evenly descriptions audit`: which lists and methods are audited, on which build, and what was found."""
+
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from evenly.adapters.methods.vcd import Aggregate
+from evenly.flows.audit_descriptions import audit_descriptions
+from evenly.flows.cli.classes.description_versions import Version, find_version
+from evenly.flows.cli.datasets.outcome import open_build
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.recipe import read_recipe
+from evenly.flows.runs import build_run
+from evenly.storage.errors import NotFoundError
+from evenly.storage.ledger import Ledger
+from evenly.tasks.splits import split_of_build
+
+DESCRIBING = ("description", "prompts", "questions", "analogies", "attributes")
+"""Methods whose texts say what a class looks like; those of others are names, denials or other classes' texts."""
+DEFAULT_AGGREGATE: Aggregate = "mean_similarity"
+
+
+def audit_latest(
+    what: str, *, build: str, methods: list[str] | None, aggregate: str | None, draws: int, root: Path | None
+) -> list[dict[str, Any]]:
+    """One finding per class list and method: its notes, and the tables `accuracies` and `differences` as rows.
+
+    `what` is a recipe, of which every list counts, on its latest build; or a class list file, list name or step key, on
+    `build`. Texts are the newest version of the list's content.
+    """
+    chosen = _checked(aggregate)
+    if what.endswith((".yaml", ".yml")):
+        build_name, targets = _of_recipe(Path(what), build, aggregate=chosen, root=root)
+    else:
+        build_name = build
+        targets = [(find_version(what, root=root), {"aggregate": chosen or DEFAULT_AGGREGATE, "split": None})]
+    workspace, manifest = open_build(build_name, root=root)
+    split = None
+    if any(more["split"] is None for _, more in targets):
+        split = split_of_build(build_run(manifest["build"], root=str(workspace.root), quiet=True), manifest)
+    about = {"build": manifest["build"], "draws": draws, "neighbours": 3, "most": 5}
+    rules = [
+        {
+            **about,
+            **more,
+            "list": version.class_list.name,
+            "classes": list(version.class_list.classes),
+            "describe": version.record.key,
+            "method": method,
+            "split": more["split"] or split,
+        }
+        for version, more in targets
+        for method in _methods(version, methods)
+    ]
+    if not rules:
+        lists = ", ".join(version.class_list.name for version, _ in targets)
+        raise UsageError(
+            f"a list must have texts of one of {', '.join(DESCRIBING)} to be audited; {lists} has none of them. "
+            "Name a method with --method, or describe the list by one of these."
+        )
+    with prefect_api():
+        keys = audit_descriptions(build=manifest["build"], rules=rules, root=str(workspace.root))
+    return [_finding(Ledger(workspace), key) for key in keys]
+
+
+def _of_recipe(
+    path: Path, build: str, *, aggregate: Aggregate | None, root: Path | None
+) -> tuple[str, list[tuple[Version, dict[str, Any]]]]:
+    """The build of a recipe, and each of its lists that has been described."""
+    recipe = read_recipe(path)
+    targets, missing = [], []
+    for listing in recipe.classes:
+        try:
+            version = find_version(str(path.resolve().parent / listing.list), root=root)
+        except NotFoundError as error:
+            missing.append(str(error))
+            continue
+        more = {
+            "aggregate": aggregate or listing.aggregate or DEFAULT_AGGREGATE,
+            "split": None if recipe.labels is None else recipe.labels.split,
+        }
+        targets.append((version, more))
+    if not targets:
+        raise NotFoundError("\n".join(missing) or f"recipe `{path}` must name a class list; it names none. Add one.")
+    return f"{recipe.name}-latest" if build == "latest" else build, targets
+
+
+def _checked(aggregate: str | None) -> Aggregate | None:
+    known = get_args(Aggregate)
+    if aggregate is not None and aggregate not in known:
+        raise UsageError(f"`--aggregate` must be one of {', '.join(known)}; got `{aggregate}`. Choose one of these.")
+    return cast("Aggregate | None", aggregate)
+
+
+def _methods(version: Version, chosen: list[str] | None) -> list[str]:
+    return [name for name in version.record.rule["methods"] if name in (chosen or DESCRIBING)]
+
+
+def _finding(ledger: Ledger, key: str) -> dict[str, Any]:
+    record = ledger.find(key)
+    if record is None:
+        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    tables = {name: ledger.table(record, name).to_pylist() for name in ("accuracies", "differences")}
+    return {"step": key, **record.notes, **tables}

@@ -1,0 +1,185 @@
+"""What `evenly descriptions show`, `compare` and `export` do with the descriptions that a workspace holds."""
+
+import csv
+import difflib
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.descriptions.class_list import ClassList, parse_class_list
+from evenly.descriptions.descriptions import ACCEPTED
+from evenly.descriptions.edited import export_csv
+from evenly.descriptions.exports import TEXT_EXPORTS
+from evenly.descriptions.versions import compare_texts
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.recipe.files import read_class_file
+from evenly.storage.errors import NotFoundError
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.records import replace_text
+from evenly.storage.workspace import Workspace
+
+_KEY = re.compile(r"[0-9a-f]{8,64}")
+_PAIRS = "_prompt_pairs"
+CSV = "csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One finished description of a class list: the texts of one content by some methods and one model."""
+
+    record: StepRecord
+    class_list: ClassList
+    table: pa.Table
+
+    def facts(self) -> dict[str, Any]:
+        """What tells it from other versions."""
+        verdicts = self.table["verdict"].to_pylist()
+        return {
+            "step": self.record.key,
+            "list": self.class_list.name,
+            "classes": len(self.class_list.classes),
+            "content": self.class_list.identity,
+            "methods": list(self.record.rule["methods"]),
+            "endpoint": self.record.rule["base_url"],
+            "model": self.record.rule["model"],
+            "identity": self.record.model,
+            "accepted": verdicts.count(ACCEPTED),
+            "texts": len(verdicts),
+            "ended": self.record.ended,
+        }
+
+
+def list_versions(root: Path | None) -> list[dict[str, Any]]:
+    """The facts of every version in the workspace, oldest first."""
+    ledger = Ledger(Workspace.at(root))
+    return [_opened(ledger, record).facts() for record in _records(ledger)]
+
+
+def find_version(what: str, *, root: Path | None) -> Version:
+    """The newest version of a class list file's content, of a list of this name, or the one of a step key.
+
+    A file counts by its content: classes, synsets and glosses in order, whatever it is called. A key may be cut to 8
+    digits. NotFoundError says which versions there are.
+    """
+    ledger = Ledger(Workspace.at(root))
+    records = _records(ledger)
+    if Path(what).is_file():
+        file = read_class_file(Path(what))
+        identity = parse_class_list(file.text, file.name).identity
+        found = [record for record in records if record.notes.get("class_list_identity") == identity]
+        remedy = f"Describe it: evenly describe {what}"
+    elif _KEY.fullmatch(what) and any(record.key.startswith(what) for record in records):
+        found = [record for record in records if record.key.startswith(what)]
+        remedy = ""
+        if len(found) > 1:
+            raise UsageError(f"`{what}` must begin one step key; it begins {len(found)}. Give more digits.")
+    else:
+        found = [record for record in records if record.rule["list"] == what]
+        remedy = "Give a class list file, the name of a list or a step key."
+    if not found:
+        known = ", ".join(f"{record.rule['list']} ({record.key[:12]})" for record in records) or "none"
+        raise NotFoundError(f"descriptions of `{what}` must be in the workspace; there are: {known}. {remedy}")
+    return _opened(ledger, found[-1])
+
+
+def show_texts(what: str, *, class_name: str | None, rejected: bool, root: Path | None) -> dict[str, Any]:
+    """The facts of a version and its texts, one row each, with verdict, reason and request id.
+
+    Rejected and failed ones only on request; `without_texts` lists class and method pairs that ended with none.
+    """
+    version = find_version(what, root=root)
+    table = version.table if rejected else version.table.filter(pc.field("verdict") == ACCEPTED)
+    if class_name is not None:
+        names = version.class_list.classes
+        if class_name not in names:
+            near = difflib.get_close_matches(class_name, names, n=3, cutoff=0.0)
+            raise UsageError(f"`--class` must be a class of the list; got {class_name!r}. Near to it: {near}.")
+        table = table.filter(pc.field("class") == class_name)
+    gaps = [
+        {"class": name, "method": method, "reasons": reasons}
+        for name, method, reasons in version.record.notes.get("undescribed", ())
+        if class_name in (None, name)
+    ]
+    return {**version.facts(), "rows": table.to_pylist(), "without_texts": gaps}
+
+
+def compare_versions(first: str, second: str, *, root: Path | None) -> dict[str, Any]:
+    """Two versions side by side: their facts, counts per method, and every accepted text as kept, gone or new."""
+    a, b = find_version(first, root=root), find_version(second, root=root)
+    found = compare_texts(a.table, b.table, classes=(a.class_list.classes, b.class_list.classes))
+    return {
+        "a": a.facts(),
+        "b": b.facts(),
+        "counts": found.counts,
+        "classes_gone": list(found.classes_gone),
+        "classes_new": list(found.classes_new),
+        "texts": list(found.texts),
+    }
+
+
+def export_texts(what: str, *, to: str, out: Path, root: Path | None) -> dict[str, Any]:
+    """Write a version in the JSON shape that other code reads, and beside it the class names as a list, in order.
+
+    Both files appear whole. "csv" is one file, for people who edit the texts and read it in again. `fallbacks` names
+    what had no text and stands there by the class name alone.
+    """
+    if to not in (CSV, *TEXT_EXPORTS):
+        known = ", ".join((*TEXT_EXPORTS, CSV))
+        raise UsageError(f"`--format` must be one of {known}; got `{to}`. Choose one of these.")
+    version = find_version(what, root=root)
+    if to == CSV:
+        return _export_csv(version, out)
+    made = TEXT_EXPORTS[to](version.table, version.class_list.classes)
+    names = out.with_name(f"{out.stem.removesuffix(_PAIRS)}_class_names.json")
+    _write(names, list(version.class_list.classes))
+    _write(out, made.content)
+    return {
+        "format": to,
+        "step": version.record.key,
+        "classes": len(version.class_list.classes),
+        "texts": made.texts,
+        "fallbacks": list(made.fallbacks),
+        "notes": list(made.notes),
+        "out": str(out),
+        "class_names": str(names),
+    }
+
+
+def _export_csv(version: Version, out: Path) -> dict[str, Any]:
+    """Texts about single classes, to be edited and read back in; the class list stays as it is."""
+    content = export_csv(version.table, version.class_list.classes)
+    replace_text(out, content)
+    described = {row["class"] for row in csv.DictReader(io.StringIO(content, newline=""))}
+    return {
+        "format": CSV,
+        "step": version.record.key,
+        "classes": len(version.class_list.classes),
+        "texts": sum(1 for _ in csv.DictReader(io.StringIO(content, newline=""))),
+        "fallbacks": [name for name in version.class_list.classes if name not in described],
+        "notes": ["edit it, and read it in again: evenly descriptions import FILE --classes LIST"],
+        "out": str(out),
+        "class_names": None,
+    }
+
+
+def _write(path: Path, content: list[str] | Mapping[str, Any]) -> None:
+    replace_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _records(ledger: Ledger) -> list[StepRecord]:
+    return sorted(ledger.records("describe"), key=lambda record: (record.ended, record.key))
+
+
+def _opened(ledger: Ledger, record: StepRecord) -> Version:
+    return Version(
+        record=record,
+        class_list=parse_class_list(record.rule["text"], record.rule["list"]),
+        table=ledger.table(record, "descriptions"),
+    )

@@ -1,0 +1,195 @@
+"""The command group `evenly descriptions`: audit, show, compare, export, import."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evenly.flows.cli.output import AsJson, Root, print_json, print_rows, print_text
+
+Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
+SHOWN = ("class", "method", "text", "verdict", "reason")
+VERSION = ("step", "list", "classes", "methods", "model", "accepted", "ended")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands as a group."""
+    group = typer.Typer(help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True)
+    for command in (audit, show, compare, export):
+        group.command()(command)
+    group.command("import")(import_)
+    app.add_typer(group, name="descriptions")
+
+
+def audit(
+    what: Annotated[str, typer.Argument(help="A recipe, or a class list file, list name or step key.")],
+    root: Root = None,
+    as_json: AsJson = False,
+    build: Annotated[str, typer.Option(help="The build whose labelled test pictures judge.")] = "latest",
+    method: Annotated[list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")] = None,
+    aggregate: Annotated[
+        str | None, typer.Option(help="mean_similarity, mean_embedding or max; default: the recipe's, else the first.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, max=100, help="How often to shuffle, and to draw random words.")] = 5,
+) -> None:
+    """Hold descriptions against shuffled ones, random words and class names on a build's test pictures, with intervals.
+
+    Example: evenly descriptions audit recipes/demo.yaml
+    """
+    from evenly.flows.cli.classes.description_audit import audit_latest
+
+    found = audit_latest(what, build=build, methods=method, aggregate=aggregate, draws=draws, root=root)
+    if as_json:
+        print_json({"audits": found})
+        return
+    for one in found:
+        _print_audit(one)
+
+
+def _print_audit(found: dict[str, Any]) -> None:
+    title = f"{found['list']}, {found['method']}: {found['texts']} texts, {found['pictures']:,} test pictures"
+    print_rows(title, [_with_interval(row, "accuracy", "texts", "draws") for row in found["accuracies"]])
+    print_rows("differences", [_with_interval(row, "difference", "texts", "minus") for row in found["differences"]])
+    print_text(found["verdict"])
+    if found["without_texts"]:
+        print_text(f"by their name alone, without texts: {', '.join(found['without_texts'])}")
+    if "name_weight" in found:
+        share = found["selection_fallback_share"]
+        print_text(
+            f"selected: {found['pool']} texts in the pool, weight of the name {found['name_weight']} (validation), "
+            f"{share:.0%} of the choices by fallback"
+        )
+
+
+def _with_interval(row: dict[str, Any], measure: str, *names: str) -> dict[str, Any]:
+    shown = f"{row[measure]:.3f}" if measure == "accuracy" else f"{row[measure]:+.3f}"
+    return {name: row[name] for name in names} | {measure: f"{shown} [{row['low']:.3f}, {row['high']:.3f}]"}
+
+
+def show(
+    what: Annotated[
+        str | None, typer.Argument(help="A class list file, list name or step key; none: list all.")
+    ] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+    class_name: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
+    *,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Rejected and failed ones too, with reasons.")] = False,
+) -> None:
+    """Show the texts of a class list with verdicts and reasons, or without an argument what has been described.
+
+    Example: evenly descriptions show recipes/demo_classes.txt --class bird --rejected
+    """
+    from evenly.flows.cli.classes.description_versions import list_versions, show_texts
+
+    if what is None:
+        versions = list_versions(root)
+        if as_json:
+            print_json({"versions": versions})
+        else:
+            print_rows("described", [_version(one) for one in versions])
+        return
+    found = show_texts(what, class_name=class_name, rejected=rejected, root=root)
+    if as_json:
+        print_json(found)
+        return
+    names = SHOWN if rejected else SHOWN[:3]
+    print_rows(_title(found), [{name: row[name] for name in names} for row in found["rows"]])
+    if found["without_texts"]:
+        print_rows("without a text", found["without_texts"])
+
+
+def compare(first: Version, second: Version, root: Root = None, as_json: AsJson = False) -> None:
+    """Compare two versions of descriptions: which texts stayed, went and came, per class.
+
+    Example: evenly descriptions compare birds.txt more_birds.txt
+    """
+    from evenly.flows.cli.classes.description_versions import compare_versions
+
+    found = compare_versions(first, second, root=root)
+    if as_json:
+        print_json(found)
+        return
+    print_rows("versions", [{"version": name, **_version(found[name])} for name in ("a", "b")])
+    print_rows("texts per method", [{"method": name, **counts} for name, counts in found["counts"].items()])
+    for name, classes in (("gone", found["classes_gone"]), ("new", found["classes_new"])):
+        if classes:
+            print_text(f"classes {name}: {', '.join(map(repr, classes))}")
+    columns = [
+        {
+            "class": row["class"],
+            "method": row["method"],
+            "a": row["text"] if row["state"] != "new" else "",
+            "b": row["text"] if row["state"] != "gone" else "",
+        }
+        for row in found["texts"]
+        if row["state"] != "kept"
+    ]
+    if columns:
+        print_rows("not in both", columns)
+
+
+def export(
+    what: Version,
+    to: Annotated[str, typer.Option("--format", help="vcd, cupl or fudd; csv to edit by hand.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write; the class names go beside it.")],
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write descriptions in the JSON shape that the public code of VCD, CuPL or FuDD reads, or as CSV to edit.
+
+    Example: evenly descriptions export birds.txt --format vcd --out descriptors_birds.json
+
+    Example: evenly descriptions export birds.txt --format csv --out birds.csv
+    """
+    from evenly.flows.cli.classes.description_versions import export_texts
+
+    found = export_texts(what, to=to, out=out, root=root)
+    if as_json:
+        print_json(found)
+        return
+    print_text(f"{found['texts']} texts of {found['classes']} classes written to {found['out']}")
+    if found["class_names"] is not None:
+        print_text(f"class names, in order, in {found['class_names']}")
+    if found["fallbacks"]:
+        print_text(f"by the class name alone, for want of texts: {', '.join(map(repr, found['fallbacks']))}")
+    for note in found["notes"]:
+        print_text(note)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV as `export --format csv` writes it, or JSON of VCD's shape.")],
+    classes: Annotated[Path, typer.Option(help="The class list file that the texts are about.")],
+    root: Root = None,
+    as_json: AsJson = False,
+    method: Annotated[str, typer.Option(help="Of JSON: description for descriptors, prompts for sentences.")] = (
+        "description"
+    ),
+) -> None:
+    """Read descriptions edited by hand in again, as a version of their own; a recipe uses them by `given`.
+
+    Example: evenly descriptions import birds.csv --classes birds.txt
+    """
+    from evenly.flows.cli.classes.edited_texts import import_texts
+
+    found = import_texts(file, classes, method=method, root=root)
+    if as_json:
+        print_json(found)
+        return
+    print_text(f"{found['accepted']} texts of {found['classes']} classes imported as edited; step {found['step'][:12]}")
+    if found["rejected"]:
+        print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in found['rejected'].items())}")
+    without = [name for name, _, _ in found["undescribed"]]
+    if without:
+        print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(without)))}")
+    print_text(f"use them: `given: {found['file']}` with the class list in a recipe")
+
+
+def _version(facts: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: facts[name] for name in VERSION}
+    return shown | {"step": facts["step"][:8], "methods": ", ".join(facts["methods"]), "ended": facts["ended"][:16]}
+
+
+def _title(facts: dict[str, Any]) -> str:
+    methods = ", ".join(facts["methods"])
+    return f"{facts['list']} by {methods}: {facts['accepted']} accepted of {facts['texts']}; step {facts['step'][:12]}"

@@ -1,0 +1,202 @@
+"""Commands that make datasets: demo, init, check, plan, rebuild, builds, promote, report, export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import AsJson, Root, print_estimates, print_funnel, print_json, print_rows, print_text
+
+Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
+Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="Worker processes for downloads; default: one per core.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Take this many pairs, drawn by hash; such a build is not promoted.")
+]
+ReplayFrom = Annotated[Path | None, typer.Option(help="Take downloads and replies recorded in this other workspace.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (demo, init, check, plan, rebuild, builds, promote, report, export):
+        app.command()(command)
+
+
+def demo(root: Root = None, as_json: AsJson = False, processes: Processes = None) -> None:
+    """Run the whole job on the embedded default: a loopback web, a rebuild, descriptions, adapters, a report.
+
+    Example: evenly demo
+    """
+    from evenly.flows.cli.start.demo_job import run_demo
+    from evenly.flows.cli.start.demo_tables import adapter_tables, caption_line, fault_table
+
+    result = run_demo(root=root, processes=processes)
+    if as_json:
+        print_json(result)
+        return
+    print_funnel(result["funnel"])
+    for name, rows in adapter_tables(result["adapters"]).items():
+        print_rows(f"{name}: adapters on test, 95 % intervals", rows)
+    print_rows("injected faults", fault_table(result["truth"]))
+    print_text(caption_line(result["truth"]))
+    uid = result["examples"]["dropped"]
+    print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
+    print_text(f"  evenly why {uid}\n  evenly diff {result['build']} latest\n  evenly plan recipes/demo.yaml")
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write the recipe.")] = Path("recipe.yaml"),
+    *,
+    force: Annotated[bool, typer.Option(help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a commented recipe to start from.
+
+    Example: evenly init birds.yaml
+    """
+    from evenly.flows.recipe.files import TEMPLATE
+
+    if path.exists() and not force:
+        raise UsageError(f"`path` must not exist; got `{path}`. Choose another name, or overwrite it with --force.")
+    path.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
+    print_text(f"wrote {path}\nnext: evenly check {path}")
+
+
+def check(recipe: Recipe, as_json: AsJson = False) -> None:
+    """Validate a recipe: every problem with its field, value, rule and remedy.
+
+    Example: evenly check recipes/demo.yaml
+    """
+    from evenly.flows.recipe import read_recipe
+
+    read = read_recipe(recipe)
+    if as_json:
+        print_json({"recipe": read.name, "valid": True})
+    else:
+        print_text(f"{recipe}: recipe `{read.name}` is valid")
+
+
+def plan(recipe: Recipe, root: Root = None, as_json: AsJson = False, limit: Limit = None) -> None:
+    """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
+
+    And for each class list what describing it would ask and cost.
+
+    Example: evenly plan recipes/demo.yaml
+    """
+    from evenly.flows.cli.datasets.planning import plan_descriptions, plan_recipe
+
+    rows = plan_recipe(recipe, root=root, limit=limit)
+    estimates = plan_descriptions(recipe, root=root, limit=limit)
+    if as_json:
+        print_json({"steps": rows, "descriptions": estimates})
+    else:
+        print_rows("plan", rows)
+        print_estimates(estimates)
+
+
+def rebuild(
+    recipe: Recipe,
+    root: Root = None,
+    as_json: AsJson = False,
+    limit: Limit = None,
+    processes: Processes = None,
+    replay_from: ReplayFrom = None,
+    *,
+    retry_failed: Annotated[bool, typer.Option(help="Try downloads again that failed for a passing reason.")] = False,
+) -> None:
+    """Rebuild a dataset by its recipe; finished steps are reused.
+
+    Example: evenly rebuild recipes/demo.yaml --limit 200
+    """
+    from evenly.flows.recipe import read_recipe
+
+    read_recipe(recipe)
+    from evenly.audit.source_funnel import kept_by_source
+    from evenly.flows.cli.datasets.outcome import outcome_of
+    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.rebuild_dataset import rebuild_dataset
+    from evenly.tasks.classes.confusable import said
+
+    with prefect_api():
+        build = rebuild_dataset(
+            recipe=str(recipe),
+            root=None if root is None else str(root),
+            limit=limit,
+            processes=processes,
+            retry_failed=retry_failed,
+            replay_from=None if replay_from is None else str(replay_from),
+        )
+    result = outcome_of(build, root=root)
+    if as_json:
+        print_json(result)
+        return
+    print_funnel(result["funnel"])
+    if by_source := kept_by_source(result["sources"]):
+        print_rows("kept by source", by_source)
+    for found in result["pairs"]:
+        print_text(f"{found['list']}: {said(found)}")
+    print_text(f"build   {result['build']}\nreport  {result['report']}")
+
+
+def builds(root: Root = None, as_json: AsJson = False) -> None:
+    """List the builds, oldest first.
+
+    Example: evenly builds
+    """
+    from evenly.flows.cli.datasets.outcome import list_builds
+
+    rows = list_builds(root)
+    if as_json:
+        print_json({"builds": rows})
+    else:
+        print_rows("builds", rows)
+
+
+def promote(build: Build, root: Root = None, as_json: AsJson = False) -> None:
+    """Make a build `latest`; also the way back to an older one.
+
+    Example: evenly promote demo-3fa9c2d4e5f6
+    """
+    from evenly.flows.cli.datasets.outcome import promote_build
+
+    manifest = promote_build(build, root=root)
+    if as_json:
+        print_json({"latest": manifest["build"]})
+    else:
+        print_text(f"latest is {manifest['build']}")
+
+
+def report(build: Build = "latest", root: Root = None, as_json: AsJson = False) -> None:
+    """Write the report of a build: one HTML page that needs nothing else.
+
+    Example: evenly report latest
+    """
+    from evenly.flows.cli.datasets.outcome import write_report
+
+    path = write_report(build, root=root)
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        print_text(str(path))
+
+
+def export(
+    build: Build,
+    to: Annotated[
+        str, typer.Option("--to", help="webdataset, parquet, datacomp, huggingface or croissant.")
+    ] = "webdataset",
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: exports/ in the workspace.")] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the kept pairs of a build for other tools.
+
+    Example: evenly export latest --to parquet
+    """
+    from evenly.flows.cli.datasets.outcome import export_build
+
+    summary = export_build(build, to=to, out=out, root=root)
+    if as_json:
+        print_json(summary)
+    else:
+        print_rows("export", [summary])

@@ -1,0 +1,44 @@
+"""`evenly clusters`: what was found, and the tables that other programs read."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from evenly.flows.cli.datasets.outcome import open_build
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cluster_pictures import cluster_pictures
+from evenly.flows.process.prefect_api import prefect_api
+from evenly.storage.errors import NotFoundError
+from evenly.storage.ledger import Ledger
+from evenly.storage.records import replacing
+
+TABLES = ("assignments", "clusters", "centroids")
+
+
+def cluster_build(
+    build: str, *, k: int, labels: int, iterations: int, near_cosine: float, out: Path | None, root: Path | None
+) -> dict[str, Any]:
+    """The notes of the step, and `clusters` as rows, the fullest first; where `out` is given, TABLES as Parquet."""
+    if labels > k:
+        raise UsageError(
+            f"`--labels` must be at most `--k`, {k}; got {labels}. Ask for fewer labels, or more clusters."
+        )
+    workspace, manifest = open_build(build, root=root)
+    rule = {"k": k, "labels": labels, "iterations": iterations, "near_cosine": near_cosine}
+    with prefect_api():
+        key = cluster_pictures(build=manifest["build"], rule=rule, root=str(workspace.root))
+    ledger = Ledger(workspace)
+    record = ledger.find(key)
+    if record is None:
+        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    rows = ledger.table(record, "clusters").to_pylist()
+    ordered = sorted(rows, key=lambda row: (-row["size"], row["cluster"]))
+    facts = {"step": key, "build": manifest["build"], **record.notes, "clusters": ordered}
+    if out is None:
+        return facts
+    out.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        with replacing(out / f"{name}.parquet") as file:
+            pq.write_table(ledger.table(record, name), file)
+    return facts | {"written": [str(out / f"{name}.parquet") for name in TABLES]}

@@ -1,0 +1,184 @@
+"""`evenly concepts`: which captions and names are counted, and what the counts and judgements say of each class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenly.adapters.evaluation.measures.head_tail import TAIL_RULES, TailRule, tail_classes
+from evenly.curation.concepts.matching import normalised
+from evenly.descriptions.class_list import parse_class_list
+from evenly.flows.audit_concepts import audit_concepts
+from evenly.flows.cli.classes.class_names import names_of
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.recipe import Source
+from evenly.flows.recipe.classes import LanguageModel
+from evenly.flows.recipe.files import read_class_file
+from evenly.storage.builds import Builds
+from evenly.storage.errors import NotFoundError
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.records import replace_text, replacing
+from evenly.storage.workspace import Workspace
+
+TABLES = (".csv", ".parquet")
+FEWEST_TOLD_APART = 20
+"""Judged captions from which a judge that gave all of them one answer is taken to tell nothing apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting:
+    """What is counted and judged: by which other names, only beside `prefix`, how many captions are judged a class."""
+
+    synonyms: str | None = None
+    prefix: str | None = None
+    plurals: bool = False
+    judge: int = 0
+    domain: str | None = None
+    tail: TailRule = "lowest_fifth"
+
+    def __post_init__(self) -> None:
+        if self.tail not in TAIL_RULES:
+            raise UsageError(
+                f"`--tail` must be one of {', '.join(TAIL_RULES)}; got `{self.tail}`. Choose one of these."
+            )
+        if self.prefix is not None and not normalised(self.prefix):
+            raise UsageError(f"`--prefix` must hold a letter or digit; got {self.prefix!r}. Write a word.")
+
+
+def audit_list(
+    classes: Path, counting: Counting, *, build: str | None, pool: Source | None, llm: LanguageModel, root: Path | None
+) -> dict[str, Any]:
+    """The audit of a class list in the captions of a build or a pool: `classes` and `names` as rows, and what it took.
+
+    relevant_total is relevance x actual_freq, with the interval of the relevance; null without judgements. The tail is
+    by relevant_total where every class that captions name has one, else by actual_freq: `tail_by` says which. It is by
+    actual_freq as well where a judge gave FEWEST_TOLD_APART captions or more `one_answer`: it may not have read them.
+    """
+    if (build is None) == (pool is None):
+        raise UsageError("`concepts` must get `--build` or `--pool`, one of the two. Example: --build latest")
+    listing = read_class_file(classes)
+    parsed = parse_class_list(listing.text, listing.name)
+    found = names_of(parsed, counting.synonyms, root=root)
+    workspace = Workspace.at(root)
+    rule = {
+        "names": {name: list(names) for name, names in found.names.items()},
+        "build": None if build is None else str(Builds(workspace).read(build)["build"]),
+        "prefix": counting.prefix,
+        "plurals": counting.plurals,
+        "judge": counting.judge,
+    }
+    judging = {
+        "text": listing.text,
+        "domain": counting.domain,
+        "judge": counting.judge,
+        "base_url": llm.base_url,
+        "model": llm.model,
+    }
+    with prefect_api():
+        keys = audit_concepts(
+            name=listing.name,
+            rule=rule,
+            judging=judging if counting.judge else None,
+            llm=llm,
+            pool=pool,
+            root=str(workspace.root),
+        )
+    ledger = Ledger(workspace)
+    counted, judged = _record(ledger, keys[0]), _record(ledger, keys[1]) if keys[1:] else None
+    facts = {
+        "list": listing.name,
+        "build": rule["build"],
+        "pool": None if pool is None else pool.path,
+        "prefix": counting.prefix,
+        "synonyms": found.origin,
+        "refused_names": found.refused,
+        "captions_searched": counted.notes["captions_searched"],
+        "steps": keys,
+        **_classes(ledger, counted, judged, counting.tail),
+        "names": ledger.table(counted, "names").to_pylist(),
+    }
+    return facts if judged is None else facts | {"judging": dict(judged.notes)}
+
+
+def _record(ledger: Ledger, key: str) -> StepRecord:
+    record = ledger.find(key)
+    if record is None:
+        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    return record
+
+
+def _classes(ledger: Ledger, counted: StepRecord, judged: StepRecord | None, tail: TailRule) -> dict[str, Any]:
+    """One row per class, in the order of the list, and what holds for all of them."""
+    rows: list[dict[str, Any]] = ledger.table(counted, "classes").to_pylist()
+    told = [] if judged is None else ledger.table(judged, "relevance").to_pylist()
+    by_class = {one["class"]: one for one in told}
+    rows = [row | _total(row["actual_freq"], by_class.get(row["class"])) for row in rows]
+    unknown = [row["class"] for row in rows if row["relevant_total"] is None]
+    judgements, yes = (sum(one[name] for one in told) for name in ("judged", "yes"))
+    one_answer = judgements >= FEWEST_TOLD_APART and yes in {0, judgements}
+    by = "actual_freq" if unknown or one_answer else "relevant_total"
+    in_tail = tail_classes([row[by] for row in rows], [row["class"] for row in rows], rule=tail)
+    for row, rare in zip(rows, in_tail, strict=True):
+        row["tail"] = bool(rare)
+    return {
+        "classes": rows,
+        "tail_by": by,
+        "tail_rule": tail,
+        "without_estimate": unknown if judged else [],
+        "one_answer": one_answer,
+        "renamed": sum(row["strict"] != row["class"] for row in rows),
+    }
+
+
+def _total(frequency: int, told: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Judgements of a class and what they make of its frequency; a class that no caption names has a total of 0."""
+    names = ("judged", "yes", "unjudged", "relevance", "relevance_low", "relevance_high")
+    facts = {name: None if told is None else told[name] for name in names}
+    if facts["relevance"] is None:
+        totals = [0.0 if told and not frequency else None] * 3
+    else:
+        totals = [float(facts[name] or 0.0) * frequency for name in names[3:]]
+    return facts | dict(zip(("relevant_total", "total_low", "total_high"), totals, strict=True))
+
+
+def write_tables(out: Path, facts: Mapping[str, Any]) -> list[str]:
+    """Write the rows of classes to `out` (.csv or .parquet) and those of names beside it; the paths."""
+    check_table(out)
+    beside = out.with_name(f"{out.stem}-names{out.suffix}")
+    for path, rows in ((out, facts["classes"]), (beside, facts["names"])):
+        _write(path, pd.DataFrame(rows))
+    return [str(out), str(beside)]
+
+
+def check_table(out: Path) -> None:
+    """Refuse the name of a file that is no table, before any work."""
+    if out.suffix not in TABLES:
+        raise UsageError(f"`--out` must end in {' or '.join(TABLES)}; got `{out}`. Rename it.")
+
+
+def check_plot(plot: Path) -> None:
+    """Refuse the name of a file that is no picture, before any work."""
+    if plot.suffix != ".svg":
+        raise UsageError(f"`--plot` must end in .svg; got `{plot}`. Rename it.")
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        replace_text(path, table.to_csv(index=False))
+        return
+    stream = BytesIO()
+    table.to_parquet(stream, index=False)
+    with replacing(path) as file:
+        file.write(stream.getvalue())
+
+
+def ordered(rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
+    """The rows of classes, the most frequent first; of equal ones in the order of the alphabet."""
+    order = np.lexsort(([row["class"] for row in rows], [-(row[by] or 0) for row in rows]))
+    return [rows[place] for place in order]

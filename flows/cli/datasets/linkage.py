@@ -1,0 +1,45 @@
+"""`evenly link`: the threshold that labelled records choose, how well it links others, and the curve."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evenly.flows.cli.adapters.own_features.fit import plain
+from evenly.flows.cli.datasets.outcome import open_build
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.link_records import link_records
+from evenly.flows.process.prefect_api import prefect_api
+from evenly.storage.errors import NotFoundError
+from evenly.storage.ledger import Ledger
+from evenly.storage.records import replace_text
+
+
+def link_build(
+    build: str, *, truth: str, weights: Sequence[float], floor: float, out: Path | None, root: Path | None
+) -> dict[str, Any]:
+    """The notes of the step, its `curve` as rows, and a `recipe` line with what was chosen.
+
+    Where `out` is given, the tables `curve` and `records` are written there as CSV.
+    """
+    wrong = [weight for weight in weights if not 0 <= weight <= 1]
+    if wrong:
+        raise UsageError(f"`--weight` must be 0 to 1; got {wrong[0]}. Correct it.")
+    workspace, manifest = open_build(build, root=root)
+    rule = {"truth": truth, "weights": sorted(set(weights)), "floor": floor}
+    with prefect_api():
+        key = link_records(build=manifest["build"], rule=rule, root=str(workspace.root))
+    ledger = Ledger(workspace)
+    record = ledger.find(key)
+    if record is None:
+        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    notes = plain(dict(record.notes))
+    chosen = f"deduplicate: {{linked: {{weight: {notes['weight']:g}, min_cosine: {notes['min_cosine']:g}}}}}"
+    facts = {"step": key, "build": manifest["build"], "truth": truth, **notes, "recipe": chosen}
+    tables = {name: ledger.table(record, name).to_pylist() for name in ("curve", "records")}
+    if out is not None:
+        for name, rows in tables.items():
+            replace_text(out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+        facts["written"] = [str(out / f"{name}.csv") for name in tables]
+    return facts | {"curve": plain(tables["curve"])}

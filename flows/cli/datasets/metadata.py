@@ -1,0 +1,199 @@
+"""The command group `evenly metadata`: build a concept list, and look at one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from evenly.flows.cli.errors import Finding
+from evenly.flows.cli.output import AsJson, print_json, print_rows, print_text, printable
+
+if TYPE_CHECKING:
+    from evenly.curation.concepts.matching import Mode
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands as a group."""
+    group = typer.Typer(help="Build concept lists, and look at what they hold.", no_args_is_help=True)
+    for command in (build, show):
+        group.command()(command)
+    app.add_typer(group, name="metadata")
+
+
+def build(
+    out: Annotated[Path, typer.Option(help="The list to write, ending in .parquet.")],
+    language: Annotated[str, typer.Option(help="en: MetaCLIP's thresholds; any other code: MetaCLIP 2's.")] = "en",
+    own: Annotated[Path | None, typer.Option("--list", help="Words of your own, as a concept list; first in.")] = None,
+    wordnet: Annotated[
+        str | None, typer.Option(help="auto, timm, a folder of WordNet's database, an OMW .tab, or one lemma per line.")
+    ] = None,
+    lemmas: Annotated[str, typer.Option(help="all of a synset, or the first, as MetaCLIP takes it.")] = "all",
+    unigrams: Annotated[
+        str | None, typer.Option(help="wordfreq, wordsegment, symspellpy, or a file of word, tab, count.")
+    ] = None,
+    bigrams: Annotated[
+        str | None, typer.Option(help="wordsegment, symspellpy, or a file of two words, tab, count.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Count words and pairs in these files: .parquet, .csv or .jsonl, by pattern.")
+    ] = None,
+    caption: Annotated[str, typer.Option(help="The column of the corpus that holds text.")] = "text",
+    mode: Annotated[str, typer.Option(help="faithful or normalized: how matching will cut the words.")] = "faithful",
+    titles: Annotated[Path | None, typer.Option(help="Titles, one per line, or title, tab, views.")] = None,
+    min_unigram_count: Annotated[int | None, typer.Option(help="Default: 100; 1 outside English.")] = None,
+    top_unigram_share: Annotated[float | None, typer.Option(help="Default: 1; 0.1 outside English.")] = None,
+    unigram_cap: Annotated[int, typer.Option(help="Most words.")] = 251_465,
+    min_pmi: Annotated[float, typer.Option(help="Least PMI of a pair.")] = 30.0,
+    min_bigram_count: Annotated[int, typer.Option(help="Least count of a pair: PMI favours rare ones.")] = 1,
+    bigram_cap: Annotated[int, typer.Option(help="Most pairs.")] = 100_646,
+    title_min_views: Annotated[int | None, typer.Option(help="Default: 70; 0 outside English.")] = None,
+    top_title_share: Annotated[float | None, typer.Option(help="Default: 1; 0.76 outside English.")] = None,
+    title_cap: Annotated[int, typer.Option(help="Most titles.")] = 61_235,
+    max_entries: Annotated[int, typer.Option(help="Where the list ends.")] = 500_000,
+    max_characters: Annotated[int, typer.Option(help="Of one entry.")] = 256,
+    as_json: AsJson = False,
+    *,
+    pmi_above_least: Annotated[
+        bool | None,
+        typer.Option(
+            "--pmi-above-least/--pmi-at-least", help="Whether a pair at --min-pmi stays out. Default: outside English."
+        ),
+    ] = None,
+    numbers: Annotated[bool, typer.Option(help="Begin with 0 to 99.")] = True,
+    force: Annotated[bool, typer.Option(help="Overwrite a list that is there.")] = False,
+) -> None:
+    """Build a concept list: numbers, own words, WordNet, words, pairs of words, titles, in this order.
+
+    Example: evenly metadata build --out en.parquet --wordnet auto --unigrams wordfreq --bigrams wordsegment --min-pmi 3
+    """
+    from evenly.curation.concepts.sources import MetadataRule
+    from evenly.tasks.pools.concept_lists import ListSources, build_concept_list
+
+    sources = ListSources(
+        language=language,
+        own=own,
+        wordnet=wordnet,
+        unigrams=unigrams,
+        bigrams=bigrams,
+        corpus=corpus,
+        caption=caption,
+        mode=cast("Mode", mode),
+        titles=titles,
+    )
+    rule = MetadataRule.of_language(
+        language,
+        numbers=numbers,
+        lemmas=lemmas,
+        min_unigram_count=min_unigram_count,
+        top_unigram_share=top_unigram_share,
+        unigram_cap=unigram_cap,
+        min_pmi=min_pmi,
+        pmi_above_least=pmi_above_least,
+        min_bigram_count=min_bigram_count,
+        bigram_cap=bigram_cap,
+        title_min_views=title_min_views,
+        top_title_share=top_title_share,
+        title_cap=title_cap,
+        max_entries=max_entries,
+        max_characters=max_characters,
+    )
+    built = build_concept_list(out, sources, rule, overwrite=force)
+    if as_json:
+        print_json(built)
+        return
+    rows = [
+        {"source": source, **{name: count[name] for name in ("offered", "kept", "new")}, "left_out": _told(count)}
+        for source, count in built["counts"].items()
+    ]
+    print_rows(f"{built['entries']:,} entries", rows)
+    _print_never_matching(built["never_matching"])
+    for source, origin in built["origins"].items():
+        print_text(f"{source:<8} {printable(origin['origin'])}")
+    for remark in built["remarks"]:
+        print_text(f"note: {remark}")
+    print_text(f"list      {built['list']}\nleft out  {built['left_out']}\nidentity  {built['identity']}")
+
+
+def show(
+    path: Annotated[Path, typer.Argument(metavar="LIST", help="A built list, a text file or a JSON file.")],
+    entry: Annotated[str | None, typer.Option(help="Look this entry up; exit status 1 where it is not there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a concept list holds, what of it can never match, and what it says of one entry.
+
+    Example: evenly metadata show en.parquet --entry "black dog"
+    """
+    from evenly.tasks.pools.concept_facts import look_up, show_list
+
+    facts = show_list(path) if entry is None else look_up(path, entry)
+    if as_json:
+        print_json(facts)
+    elif entry is None:
+        _print_list(facts)
+    else:
+        _print_entry(facts)
+    if entry is not None and not facts["found"]:
+        raise Finding
+
+
+def _print_list(facts: dict[str, Any]) -> None:
+    rows = [
+        {"source": source, **count, "examples": ", ".join(count["examples"])}
+        for source, count in facts["sources"].items()
+    ]
+    print_rows(f"{facts['entries']:,} entries", rows)
+    if facts["languages"]:
+        print_rows("languages", [{"language": one, "entries": count} for one, count in facts["languages"].items()])
+    _print_never_matching(facts["never_matching"])
+    for language, found in facts["never_matching_by_language"].items():
+        _print_never_matching(found, f"can never match in {language}, matched by language")
+    left_out = [
+        {"source": source, "reason": why, "entries": count}
+        for source, reasons in facts["left_out"].items()
+        for why, count in reasons.items()
+    ]
+    left_out += [{"source": "file", "reason": why, "entries": n} for why, n in facts["left_out_on_reading"].items()]
+    if left_out:
+        print_rows("left out", left_out)
+    print_text(f"identity  {facts['identity']}")
+
+
+def _print_entry(facts: dict[str, Any]) -> None:
+    for row in facts["found"]:
+        print_rows(f"`{facts['entry']}`", [{"field": name, "value": _value(value)} for name, value in row.items()])
+    if not facts["found"]:
+        print_text(f"`{printable(facts['entry'])}` is not in the list")
+    if facts["left_out"]:
+        print_rows("left out", facts["left_out"])
+    for mode, can in facts["can_match"].items():
+        why = f"{can['why_not']}, `{printable(can['same_as'])}`" if "same_as" in can else can["why_not"]
+        print_text(f"{mode:<11} {'can match' if can['can'] else 'can never match: ' + why}")
+    if facts["alike"]:
+        print_text(f"the same in normalized mode: {printable(', '.join(facts['alike']))}")
+
+
+def _print_never_matching(found: dict[str, dict[str, Any]], title: str = "can never match") -> None:
+    rows = [
+        {"mode": mode, "reason": why, "entries": one["entries"], "examples": ", ".join(_examples(one))}
+        for mode, reasons in found.items()
+        for why, one in reasons.items()
+    ]
+    if rows:
+        print_rows(title, rows)
+
+
+def _examples(of: dict[str, Any]) -> list[str]:
+    """The examples of a reason, each with the entry that stands for it where one does."""
+    if "same_as" not in of:
+        return list(of["examples"])
+    return [f"{entry} (as {other})" for entry, other in zip(of["examples"], of["same_as"], strict=True)]
+
+
+def _told(count: dict[str, Any]) -> str:
+    return ", ".join(f"{why} {number:,}" for why, number in count["left_out"].items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)

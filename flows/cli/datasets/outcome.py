@@ -1,0 +1,148 @@
+"""What the commands ask of builds that exist: list, open, promote, report, export, extract, fit."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evenly.audit.published import PublishedBuild
+from evenly.audit.source_funnel import read_source_funnel
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.fit_adapters import fit_adapters
+from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.recipe import read_recipe
+from evenly.flows.runs import run_in
+from evenly.storage.builds import Builds
+from evenly.storage.exports import EXPORTS
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.samples import Samples
+from evenly.storage.workspace import Workspace
+from evenly.tasks import verify_and_report as audit
+from evenly.tasks.rebuild.features import extract_features
+
+Root = str | Path | None
+
+
+def open_build(build: str, *, root: Root = None) -> tuple[Workspace, dict[str, Any]]:
+    """The workspace and the manifest of a build."""
+    workspace = Workspace.at(root)
+    return workspace, Builds(workspace).read(build)
+
+
+def list_builds(root: Root = None) -> list[dict[str, Any]]:
+    """One row per build, oldest first; `latest` marks the newest promoted one of each recipe."""
+    builds = Builds(Workspace.at(root))
+    return [
+        {
+            "build": manifest["build"],
+            "created": manifest["created"],
+            "rows": manifest["samples"]["rows"],
+            "kept": manifest["samples"]["kept"],
+            "limit": manifest["limit"],
+            "latest": builds.alias(f"{manifest['recipe_name']}-latest") == manifest["build"],
+        }
+        for manifest in builds.manifests()
+    ]
+
+
+def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
+    """Move `latest` to a build; its manifest."""
+    workspace, manifest = open_build(build, root=root)
+    Builds(workspace).promote(manifest["build"], recipe=manifest["recipe_name"])
+    return manifest
+
+
+def funnel_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows per step and verdict, with reasons, for the steps that judge rows."""
+    return [
+        {"step": step["name"], **step["counts"], "reasons": step["reasons"]}
+        for step in manifest["steps"]
+        if step["counts"]
+    ]
+
+
+def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
+    """Build id, content hash, report, funnel and confusable pairs per class list of a build; writes the report."""
+    workspace, manifest = open_build(build, root=root)
+    confusable = audit.latest_of(Ledger(workspace), "find_confusable", build=str(manifest["build"]))
+    return {
+        "build": manifest["build"],
+        "content_hash": manifest["content_hash"],
+        "kept": manifest["samples"]["kept"],
+        "report": str(audit.write_report(workspace, manifest)),
+        "funnel": funnel_of(manifest),
+        "sources": read_source_funnel(PublishedBuild(workspace, manifest)),
+        "pairs": [{"list": record.rule["list"], **record.notes} for record in confusable],
+    }
+
+
+def write_report(build: str, *, root: Root = None) -> Path:
+    """Write the report of a build; its path."""
+    workspace, manifest = open_build(build, root=root)
+    return audit.write_report(workspace, manifest)
+
+
+def adapter_rows(workspace: Workspace, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The evaluated adapters of a build, one row each."""
+    records = audit.latest_of(Ledger(workspace), "evaluate_adapters", build=str(manifest["build"]))
+    return _results(workspace, records)
+
+
+def _results(workspace: Workspace, records: Sequence[StepRecord]) -> list[dict[str, Any]]:
+    ledger = Ledger(workspace)
+    return [
+        {"list": record.rule["list"], **row}
+        for record in records
+        for row in ledger.table(record, "results").to_pylist()
+    ]
+
+
+def export_build(build: str, *, to: str, out: Path | None, root: Root = None) -> dict[str, Any]:
+    """Write the kept pairs of a build in a format; what was written."""
+    if to not in EXPORTS:
+        raise UsageError(f"`--to` must be one of {', '.join(sorted(EXPORTS))}; got `{to}`. Choose one of these.")
+    workspace, manifest = open_build(build, root=root)
+    samples = manifest["samples"]
+    rows = Samples(workspace, manifest["recipe_name"]).read(
+        samples["version"], where=f"{samples['last']}_verdict = 'kept'"
+    )
+    folder = out or workspace.exports / manifest["build"] / to
+    summary = EXPORTS[to](
+        rows, folder, read_bytes=audit.reader(workspace), name=manifest["build"], seed=manifest["seed"]
+    )
+    return {"build": manifest["build"], "format": to, **summary.to_dict()}
+
+
+def extract_latest(recipe: Path, *, root: Root = None) -> dict[str, Any]:
+    """Extract features of the latest build of a recipe; how many there are and were new."""
+    chosen = read_recipe(recipe)
+    run = run_in(chosen, root=root)
+    with prefect_api():
+        return extract_features(run, Builds(run.workspace).read(f"{chosen.name}-latest"))
+
+
+def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
+    """Fit the adapters of a recipe on its latest build; what validation chose, and where they are saved."""
+    names = ("list", "name", "texts", "chosen", "validation_accuracy", "validation_rows", "kept_zero_shot", "why")
+    workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
+    rows = _results(workspace, evaluations_of(recipe, workspace, manifest))
+    folder = workspace.adapters / str(manifest["build"])
+    return [
+        {
+            **{name: row[name] for name in names},
+            "saved": str(folder / row["list"] / f"{row['name']}-{row['texts']}.json"),
+        }
+        for row in rows
+    ]
+
+
+def evaluations_of(recipe: Path, workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
+    """The evaluation of each class list of a recipe on a build, made where it is not there yet."""
+    with prefect_api():
+        keys = fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
+    ledger = Ledger(workspace)
+    return [record for key in keys if (record := ledger.find(key)) is not None]
+
+
+def best_on_validation(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row with the highest validation accuracy, the first of equal ones; None where there are none."""
+    return max(results, key=lambda row: row["validation_accuracy"] or -1.0, default=None)

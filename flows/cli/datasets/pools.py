@@ -1,0 +1,153 @@
+"""Curation of texts without a rebuild: `evenly match` and `evenly balance`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from evenly.flows.cli.errors import Finding
+from evenly.flows.cli.output import AsJson, print_json, print_rows, print_text, printable
+
+if TYPE_CHECKING:
+    from evenly.curation.balance.thresholds import Law
+    from evenly.curation.concepts.matching import Mode
+
+Force = Annotated[bool, typer.Option(help="Overwrite a file that is there.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads; default: one per core.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (match, balance):
+        app.command()(command)
+
+
+def match(
+    pool: Annotated[str, typer.Argument(help="Parquet, CSV or JSON lines: a file, a pattern or a folder.")],
+    metadata: Annotated[str, typer.Option(help="A concept list, or `wordnet`.")],
+    out: Annotated[Path, typer.Option(help="The matches to write, ending in .parquet.")],
+    mode: Annotated[str, typer.Option(help="faithful, as MetaCLIP v1, or normalized.")] = "faithful",
+    caption: Annotated[str, typer.Option(help="The column of captions.")] = "text",
+    uid: Annotated[str | None, typer.Option(help="The column that names a row.")] = None,
+    url: Annotated[str | None, typer.Option(help="The column of URLs: a row is named as in a rebuild.")] = None,
+    language_column: Annotated[
+        str | None, typer.Option(help="Match each caption against the list of its language (MetaCLIP 2).")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    *,
+    plurals: Annotated[bool, typer.Option(help="In normalized mode also find plain plurals.")] = False,
+    force: Force = False,
+) -> None:
+    """Say which concepts each caption of a pool names, and count them.
+
+    Example: evenly match "pool/*.parquet" --metadata en.parquet --uid uid --out matches.parquet
+    """
+    from evenly.storage.pools.captions import CaptionColumns
+    from evenly.tasks.pools.match import PoolMatching, match_pool
+    from evenly.tasks.progress import Progress
+
+    columns = CaptionColumns(caption=caption, uid=uid, url=url, language=language_column)
+    matching = PoolMatching(metadata=metadata, mode=cast("Mode", mode), plurals=plurals, columns=columns)
+    facts = match_pool(
+        pool, matching, out, workers=workers or os.cpu_count() or 1, progress=Progress(), overwrite=force
+    )
+    if as_json:
+        print_json(facts)
+    else:
+        _print_matched(facts)
+
+
+def balance(
+    matches: Annotated[list[Path], typer.Argument(help="What `evenly match` wrote, of one list.")],
+    out: Annotated[Path, typer.Option(help="The decisions to write, ending in .parquet; with --explain, to look at.")],
+    t: Annotated[float | None, typer.Option(help="Captions from which a concept is thinned.")] = None,
+    tail_share: Annotated[float | None, typer.Option(help="Choose t so that the tail holds this share.")] = None,
+    target: Annotated[float | None, typer.Option(help="Choose t so that this many rows are expected to stay.")] = None,
+    law: Annotated[str, typer.Option(help="v1: a draw per match; v2: one per row.")] = "v1",
+    seed: Annotated[int, typer.Option(help="Draws are hashes of it, row and concept.")] = 1,
+    reference: Annotated[str, typer.Option(help="With --per-language: the language whose threshold is t.")] = "en",
+    entries: Annotated[
+        str | None, typer.Option(help="The concept list, where its texts do not lie beside the matches.")
+    ] = None,
+    explain: Annotated[str | None, typer.Option("--explain", "--replay", help="Recompute the row of this uid.")] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    *,
+    per_language: Annotated[bool, typer.Option(help="A threshold for each language (MetaCLIP 2).")] = False,
+    force: Force = False,
+) -> None:
+    """Decide which rows stay so that no concept dominates: exactly one of --t, --tail-share and --target.
+
+    Example: evenly balance matches.parquet --t 20000 --seed 1 --out balanced.parquet
+    """
+    from evenly.curation.balance.thresholds import BalanceRule
+    from evenly.tasks.pools.balance import balance_pool, explain_row
+    from evenly.tasks.progress import Progress
+
+    if explain is not None:
+        _explain(explain_row(explain, matches, out, entries=entries), as_json=as_json)
+        return
+    rule = BalanceRule(
+        t=t,
+        tail_share=tail_share,
+        target=target,
+        law=cast("Law", law),
+        language="language" if per_language else None,
+        reference=reference,
+    )
+    facts = balance_pool(
+        matches,
+        rule,
+        out,
+        seed=seed,
+        workers=workers or os.cpu_count() or 1,
+        progress=Progress(),
+        entries=entries,
+        overwrite=force,
+    )
+    if as_json:
+        print_json(facts)
+    else:
+        _print_balanced(facts)
+
+
+def _explain(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+    else:
+        for row in rows:
+            names = ("entry", "count", "p", "draw", "deciding")
+            told = [{name: one[name] for name in names} for one in row["entries"]]
+            print_rows(f"{printable(row['uid'])}: row {row['row']} of file {row['file']}", told)
+            print_text("kept" if row["kept"] else f"dropped: {row['reason']}")
+            print_text(f"p_keep    {row['p_keep']:.6g}, t {row['t']:.6g}")
+            print_text(f"stored    {'the same' if row['as_stored'] else 'differs'}")
+    if not all(row["as_stored"] for row in rows):
+        raise Finding
+
+
+def _print_balanced(facts: dict[str, Any]) -> None:
+    names = ("language", "t", "tail_share", "matches", "matched", "expected", "kept")
+    print_rows("thresholds", [{name: row[name] for name in names} for row in facts["languages"]])
+    rows = [{"rows": "kept", "number": facts["kept"]}]
+    rows += [{"rows": reason, "number": number} for reason, number in facts["reasons"].items()]
+    print_rows(f"{facts['rows']:,} rows", rows)
+    if facts["reused"]:
+        print_text("nothing to do: the file is that of these matches, rule and seed")
+    print_text(f"seed      {facts['seed']}\ncounts    {facts['counts']}\ndecisions {printable(facts['out'])}")
+
+
+def _print_matched(facts: dict[str, Any]) -> None:
+    rows = [{"captions": "matched", "number": facts["matched"]}]
+    rows += [{"captions": reason, "number": number} for reason, number in facts["reasons"].items()]
+    print_rows(f"{facts['rows']:,} rows of {facts['files']:,} files", rows)
+    print_text(f"matches   {facts['matches']:,}")
+    print_text(f"entries   {facts['entries_hit']:,} named, {facts['entries_never_hit']:,} never")
+    if facts["reused"]:
+        print_text("nothing to do: the file is that of this pool, list and mode")
+    elif facts["texts_per_second"]:
+        print_text(f"speed     {facts['texts_per_second']:,} captions per second")
+    print_text(f"list      {facts['list']['identity']}\npool      {facts['pool']}")
+    print_text(f"matches   {printable(facts['out'])}")

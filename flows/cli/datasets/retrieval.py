@@ -1,0 +1,171 @@
+"""`evenly retrieve`: the rule of a retrieval, what it found, and the files that other commands read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from evenly.curation.retrieval_sets import KEPT, RetrievalRule
+from evenly.descriptions.class_list import parse_class_list
+from evenly.flows.cli.classes.class_list import beside_of
+from evenly.flows.cli.classes.class_names import names_of
+from evenly.flows.cli.datasets.outcome import funnel_of, open_build
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.collect_pool import collect_pool
+from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.recipe import Features, Source
+from evenly.flows.recipe.classes import Pairs
+from evenly.flows.recipe.files import read_class_file
+from evenly.flows.retrieve_support import retrieve_support
+from evenly.flows.runs import build_run
+from evenly.storage.errors import NotFoundError
+from evenly.storage.files.arrays import write_arrays
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.records import replacing
+from evenly.storage.workspace import Workspace
+from evenly.tasks.classes.retrieve import RANKINGS
+from evenly.tasks.classes.support_arrays import support_arrays
+from evenly.tasks.splits import split_of_build
+
+TEMPLATES = ("a photo of a {}",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieving:
+    """How pictures are chosen; a cosine of None is the method's own: swat asks for 0.25 and merges above 0.9."""
+
+    method: str = "t2t"
+    per_class: int = 100
+    templates: Sequence[str] = TEMPLATES
+    synonyms: str | None = None
+    min_image_cosine: float | None = None
+    max_duplicate_cosine: float | None = None
+    seed_share: float = 0.5
+    against: Sequence[Path] = ()
+    max_evaluation_cosine: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.method not in RANKINGS:
+            raise UsageError(f"`--method` must be one of {', '.join(RANKINGS)}; got `{self.method}`. Choose one.")
+        for template in self.templates:
+            if "{}" not in template:
+                raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
+
+    @property
+    def limits(self) -> RetrievalRule:
+        """The rule by which candidates are judged."""
+        own = {"min_image_cosine": 0.25, "max_duplicate_cosine": 0.9} if self.method == "swat" else {}
+        given = {name: getattr(self, name) for name in ("min_image_cosine", "max_duplicate_cosine")}
+        return RetrievalRule(
+            per_class=self.per_class, **own | {name: value for name, value in given.items() if value is not None}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Where pictures are chosen from: a build or a recipe's latest one, or a source, encoded with `features`."""
+
+    build: str = "latest"
+    source: Source | None = None
+    features: Features = field(default_factory=Features)
+
+
+def retrieve_list(
+    classes: Path, retrieving: Retrieving, *, pool: Pool, out: Path | None, root: Path | None
+) -> dict[str, Any]:
+    """Retrieve for a class list: the notes of the step, and `classes` as rows; files where `out` is given.
+
+    Pictures of the val and test parts of this list, and of every list that adapters of the build were evaluated on, are
+    never chosen, nor are their twins. A source becomes a build first: `pool` is its funnel.
+    """
+    listing = read_class_file(classes)
+    parsed = parse_class_list(listing.text, listing.name)
+    found = names_of(parsed, retrieving.synonyms, root=root)
+    if pool.source is not None:
+        with prefect_api():
+            build = collect_pool(pool.source, pool.features, root=None if root is None else str(root))
+            of_build = replace(pool, build=build, source=None)
+            facts = retrieve_list(classes, retrieving, pool=of_build, out=out, root=root)
+        return facts | {"pool": funnel_of(open_build(build, root=root)[1])}
+    beside = beside_of(build=pool.build, pairs=Pairs(), pool=None, caption="", root=root)
+    workspace, manifest = open_build(str(beside.build), root=root)
+    ledger = Ledger(workspace)
+    run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
+    given = beside.split or split_of_build(run, manifest)
+    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
+    rule = {
+        "names": {name: list(names) for name, names in found.names.items()},
+        "templates": list(retrieving.templates),
+        "method": retrieving.method,
+        **asdict(retrieving.limits),
+        "seed_share": retrieving.seed_share,
+        "lists": lists,
+        "split": split,
+        "against": [str(path.resolve()) for path in retrieving.against],
+        "max_evaluation_cosine": retrieving.max_evaluation_cosine,
+    }
+    with prefect_api():
+        key = retrieve_support(name=listing.name, build=manifest["build"], rule=rule, root=str(workspace.root))
+    record = ledger.find(key)
+    if record is None:
+        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    facts = {
+        "step": key,
+        "build": manifest["build"],
+        "synonyms": found.origin,
+        **record.notes,
+        "classes": ledger.table(record, "classes").to_pylist(),
+    }
+    return facts if out is None else facts | {"written": write_support(out, record, workspace)}
+
+
+def _judged_lists(
+    ledger: Ledger, build: str, classes: tuple[str, ...], split: str | None
+) -> tuple[str | None, list[dict[str, Any]]]:
+    """The split file of `classes`, and with theirs all lists whose val and test pictures may not be chosen.
+
+    `split` is the file of the recipe or of the build. Without one the list has those of the build's evaluations; its
+    newest one's counts, else the newest.
+    """
+    records = [one for one in ledger.records("evaluate_adapters") if one.rule["build"] == build]
+    records.sort(key=lambda one: (tuple(one.rule["classes"]) == classes, one.ended))
+    evaluated = [one.rule for one in records]
+    splits = [split] if split or not evaluated else [one["split"] for one in evaluated]
+    pairs = {(classes, one or "") for one in splits}
+    pairs |= {(tuple(one["classes"]), one["split"] or "") for one in evaluated}
+    return splits[-1], [{"classes": list(names), "split": path or None} for names, path in sorted(pairs)]
+
+
+def write_support(out: Path, record: StepRecord, workspace: Workspace) -> list[str]:
+    """Write what was retrieved into the folder `out`; the paths.
+
+    retrieved.parquet (the kept pictures), candidates.parquet (all with verdicts), prototypes.safetensors (`text`
+    (c, d) and `image`, with the classes of each as JSON in the metadata), support.npz (for `evenly fit --arrays`).
+    """
+    from safetensors.numpy import save
+
+    out.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(workspace)
+    table = ledger.table(record, "retrieved")
+    for name, rows in (("candidates", table), ("retrieved", table.filter(pc.field("verdict") == KEPT))):
+        with replacing(out / f"{name}.parquet") as file:
+            pq.write_table(rows, file)
+    vectors = ledger.table(record, "prototypes")
+    arrays, order = {}, {}
+    for kind in ("text", "image"):
+        some = vectors.filter(pc.field("kind") == kind)
+        if len(some):
+            arrays[kind] = np.array(some["vector"].to_pylist(), dtype=np.float32)
+            order[kind] = some["class"].to_pylist()
+    with replacing(out / "prototypes.safetensors") as file:
+        # Several keys of metadata would be written in an order that changes from run to run.
+        file.write(save(arrays, metadata={"classes": json.dumps(order, ensure_ascii=False)}))
+    run = build_run(record.rule["build"], root=str(workspace.root), quiet=True)
+    write_arrays(out / "support.npz", support_arrays(run, record))
+    names = ("retrieved.parquet", "candidates.parquet", "prototypes.safetensors", "support.npz")
+    return [str(out / name) for name in names]

@@ -1,0 +1,109 @@
+"""Commands that choose pictures for classes: retrieve."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evenly.flows.cli.datasets.concepts import Classes, Synonyms
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import AsJson, Root, print_funnel, print_json, print_rows, print_text, printable
+
+if TYPE_CHECKING:
+    from evenly.flows.cli.datasets.retrieval import Pool
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command()(retrieve)
+
+
+def retrieve(
+    classes: Classes,
+    root: Root = None,
+    as_json: AsJson = False,
+    build: Annotated[
+        str | None, typer.Option(help="The build whose pictures are chosen from, or a recipe; default: latest.")
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="Your own instead: a folder of pictures, .tar shards, .parquet with features.")
+    ] = None,
+    pool_caption: Annotated[str | None, typer.Option(help="With --pool: the column or key of captions.")] = None,
+    vector: Annotated[str | None, typer.Option(help="With --pool: the features in or beside the .parquet.")] = None,
+    model: Annotated[str, typer.Option(help="With --pool: `embedded`, or an open_clip model.")] = "embedded",
+    pretrained: Annotated[str | None, typer.Option(help="With --pool: the weights of the model.")] = None,
+    method: Annotated[str, typer.Option(help="t2t, t2i, swat or reco; docs/concepts.md.")] = "t2t",
+    per_class: Annotated[int, typer.Option(min=1, help="Pictures wanted for each class.")] = 100,
+    synonyms: Synonyms = None,
+    template: Annotated[list[str] | None, typer.Option(help="A prompt, {} the name; may be repeated.")] = None,
+    min_image_cosine: Annotated[
+        float | None, typer.Option(help="Least cosine of picture and prompts; default: 0.25 with swat, else none.")
+    ] = None,
+    max_duplicate_cosine: Annotated[
+        float | None, typer.Option(help="Pictures nearer to one another are merged; default: 0.9 with swat, else none.")
+    ] = None,
+    seed_share: Annotated[float, typer.Option(min=0.01, max=1, help="Share that makes a prototype.")] = 0.5,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="A folder or file of evaluation pictures to stay clear of; repeatable.")
+    ] = None,
+    max_evaluation_cosine: Annotated[float, typer.Option(help="With --against: from which cosine on.")] = 0.95,
+    out: Annotated[Path | None, typer.Option(help="The folder to write tables, prototypes and support.npz to.")] = None,
+) -> None:
+    """Choose pictures for each class by captions and features, without labels, as a set to learn from.
+
+    Example: evenly retrieve birds.txt --method swat --synonyms wordnet --out support
+
+    Example: evenly retrieve birds.txt --pool photos --pool-caption text --per-class 16 --out support
+
+    Example: evenly fit --arrays support/support.npz --adapter real_linear --out fitted
+    """
+    from evenly.flows.cli.datasets.retrieval import TEMPLATES, Retrieving, retrieve_list
+
+    chosen = _pool(build, pool, caption=pool_caption, vector=vector, model=model, pretrained=pretrained)
+    retrieving = Retrieving(
+        method=method,
+        per_class=per_class,
+        templates=tuple(template or TEMPLATES),
+        synonyms=synonyms,
+        min_image_cosine=min_image_cosine,
+        max_duplicate_cosine=max_duplicate_cosine,
+        seed_share=seed_share,
+        against=tuple(against or ()),
+        max_evaluation_cosine=max_evaluation_cosine,
+    )
+    facts = retrieve_list(classes, retrieving, pool=chosen, out=out, root=root)
+    if as_json:
+        print_json(facts)
+        return
+    if "pool" in facts:
+        print_funnel(facts["pool"])
+        print_text(f"build {facts['build']}")
+    rows = [{name: row[name] for name in ("class", "candidates", "kept", "short")} for row in facts["classes"]]
+    print_rows(f"{facts['list']} by {facts['method']}", rows)
+    print_text(f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}")
+    for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
+        print_text(f"{title}: {', '.join(f'{why} {n:,}' for why, n in counts.items()) or 'none'}")
+    if facts["short"]:
+        print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
+    for path in facts.get("written", ()):
+        print_text(f"written  {path}")
+
+
+def _pool(
+    build: str | None, pool: str | None, *, caption: str | None, vector: str | None, model: str, pretrained: str | None
+) -> "Pool":
+    from evenly.flows.cli.datasets.retrieval import Pool
+    from evenly.flows.collect_pool import pool_source
+    from evenly.flows.recipe import Features
+
+    if pool is None:
+        if caption is not None or vector is not None or (model, pretrained) != ("embedded", None):
+            raise UsageError(
+                "`--pool-caption`, `--vector`, `--model` and `--pretrained` must go with `--pool`; got none. Leave "
+                "them out: a build has its own encoder."
+            )
+        return Pool(build=build or "latest")
+    if build is not None:
+        raise UsageError("`retrieve` must get `--build` or `--pool`, not both. Leave one out.")
+    features = Features(model=model, pretrained=pretrained)
+    return Pool(source=pool_source(pool, features, caption=caption, vector=vector), features=features)

@@ -1,0 +1,72 @@
+"""One line on stderr for what a user can mend; a traceback only for what is our fault."""
+
+import errno
+import sys
+from collections.abc import Callable
+
+import typer
+
+from evenly.audit.safe_text import visible
+
+FINDING = 1
+USAGE = 2
+
+
+class Finding(typer.Exit):
+    """The command worked and found something wrong: exit status 1."""
+
+    def __init__(self) -> None:
+        super().__init__(FINDING)
+
+
+class UsageError(ValueError):
+    """The command was asked for something that cannot be: exit status 2."""
+
+
+class PrefectServerError(RuntimeError):
+    """The server that flows report to does not start: exit status 1."""
+
+
+def report_errors(app: Callable[[], object]) -> int:
+    """Run `app`; the exit status. Known errors are printed without a traceback."""
+    try:
+        app()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except (ValueError, RuntimeError) as error:  # the roots of all our errors: they are told apart only where needed
+        usage, failures = _known_errors()
+        if not isinstance(error, (*usage, *failures)):
+            raise
+        return _say(error, USAGE if isinstance(error, usage) else FINDING)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        place = f" at `{error.filename}`" if error.filename else ""
+        return _say(f"{error.strerror}{place}. Nothing was half-published; free space or choose another --root.", 1)
+    return 0
+
+
+def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """Errors of what was asked for, and errors of what was found or failed on the way."""
+    from evenly.adapters.errors import AdaptersError
+    from evenly.audit.errors import AuditError
+    from evenly.curation.errors import CurationError, RuleError
+    from evenly.demo.errors import DemoError
+    from evenly.descriptions.errors import ClassListError, DescriptionsError, EditedTextsError, UnknownMethodError
+    from evenly.features.errors import FeaturesError, UnknownModelError
+    from evenly.flows.recipe.files import ListingFileError
+    from evenly.flows.recipe.problems import RecipeError
+    from evenly.storage.errors import InputError, StorageError
+    from evenly.storage.pools.source import PoolError
+    from evenly.tasks.step import NothingLeftError
+
+    usage = (RecipeError, UsageError, ClassListError, ListingFileError, PoolError, RuleError, AdaptersError)
+    failures = (StorageError, CurationError, DescriptionsError, FeaturesError, AuditError, DemoError)
+    asked_for = (*usage, InputError, UnknownModelError, UnknownMethodError, EditedTextsError)
+    return asked_for, (*failures, NothingLeftError, PrefectServerError)
+
+
+def _say(error: object, status: int) -> int:
+    for line in str(error).splitlines() or [type(error).__name__]:
+        sys.stderr.write(f"evenly: {visible(line)}\n")
+    return status

@@ -1,0 +1,47 @@
+"""Paths on the command line are of this machine: a URL in their place is refused before anything is made of it."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from evenly.flows.cli.errors import UsageError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # as a Path shows it, which makes one slash of two
+
+
+def refuse_urls(app: typer.Typer) -> None:
+    """Have every command of `app`, those of groups included, refuse URLs where it takes a path."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.callback = _with_local_paths(command.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            refuse_urls(group.typer_instance)
+
+
+def _with_local_paths(command: Callable[..., Any]) -> Callable[..., Any]:
+    parameters = inspect.signature(command).parameters
+
+    @wraps(command)
+    def checked(**values: Any) -> Any:  # noqa: ANN401 - whatever the command takes and gives
+        _check(values, parameters)
+        return command(**values)
+
+    return checked
+
+
+def _check(values: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+    for name, value in values.items():
+        for path in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(path, Path) and _URL.match(str(path)):
+                optional = parameters[name].default is not inspect.Parameter.empty
+                shown = f"--{name.replace('_', '-')}" if optional else name
+                raise UsageError(
+                    f"`{shown}` must be a path of this machine; got `{str(path).replace(':/', '://', 1)}`. Object "
+                    "stores and web addresses are not supported: mount it, or copy it here."
+                )

@@ -1,0 +1,1 @@
+"""Commands that start: demo, init, check, serve."""

@@ -1,0 +1,1 @@
+"""Processes that a command runs beside itself, and how they and it end."""

@@ -1,0 +1,89 @@
+"""The Prefect API that a command's flows report to: the one of PREFECT_API_URL, else a temporary server's."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from sysconfig import get_path
+
+import httpx
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
+
+from evenly.flows.cli.errors import PrefectServerError
+from evenly.flows.process.tether import tethered_process
+
+_AS_PREFECT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+"""What Prefect sets for the temporary servers that it starts itself."""
+_QUIET = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
+"""A server that is ended while it stores what it was told logs that as errors, with tracebacks."""
+_STARTS = 3
+_POLL_S = 0.1
+_DELIVERY_S = 5.0
+
+
+@contextmanager
+def prefect_api() -> Iterator[None]:
+    """Have a Prefect API while the context lasts: every call of a flow by a command is made in one.
+
+    Where PREFECT_API_URL names none, a temporary server is started, on Prefect's own database. Prefect's way to start
+    one is not used: its server is in reach of Ctrl-C, outlives a killed command, and puts the installed packages before
+    the standard library, so that a backport of one of its modules breaks it. Raises PrefectServerError where it does
+    not start.
+    """
+    if PREFECT_API_URL.value():
+        yield
+        return
+    for last in (*[False] * (_STARTS - 1), True):
+        port = _free_port()
+        with tethered_process(*_server(port), environment=_QUIET | os.environ | _AS_PREFECT) as server:
+            if not _answers(server, port, last=last):
+                continue
+            with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+                yield
+                _deliver()
+            return
+
+
+def _server(port: int) -> list[str]:
+    """The server as a module and its arguments. `--app-dir` comes first on its path: it is the standard library's."""
+    where = ["--host", "127.0.0.1", "--port", str(port), "--app-dir", get_path("stdlib")]
+    return ["uvicorn", "--factory", "prefect.server.api.server:create_app", *where, "--log-level", "error"]
+
+
+def _answers(server: subprocess.Popen[bytes], port: int, *, last: bool) -> bool:
+    """Whether the server came up; False where it ended, perhaps since another took its port, and may be tried again."""
+    limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+    until = time.monotonic() + limit_s
+    with httpx.Client(trust_env=False) as client:
+        while time.monotonic() < until and server.poll() is None:
+            with suppress(httpx.TransportError):
+                if client.get(f"http://127.0.0.1:{port}/api/health").status_code == httpx.codes.OK:
+                    return True
+            time.sleep(_POLL_S)
+    if last or server.poll() is None:
+        state = "did not" if server.poll() is None else f"ended with status {server.poll()}"
+        raise PrefectServerError(
+            f"the temporary Prefect server must answer within {limit_s:g} s; it {state}. Run again, or start one with "
+            "`prefect server start` and set PREFECT_API_URL."
+        )
+    return False
+
+
+def _deliver() -> None:
+    """Wait until the server has what Prefect's threads still hold for it: they would look for it when it is gone."""
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=_DELIVERY_S)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

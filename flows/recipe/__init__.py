@@ -1,0 +1,186 @@
+"""The recipe: a YAML file that says what a dataset is made of and how. Data, not code.
+
+Unknown keys are refused; every problem of a file is reported at once, each with field, value, rule and remedy.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from evenly.flows.recipe.classes import ClassListing, LanguageModel
+from evenly.flows.recipe.curation import Curate
+from evenly.flows.recipe.problems import RecipeError, describe_problems
+from evenly.flows.recipe.section import LocalPath, Section, Share
+from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
+
+SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+_SHARES_WITHIN = 1e-6
+
+
+class EncoderName(Section):
+    """An encoder by name, as in the recipe's `features`."""
+
+    model: str
+    pretrained: str | None = None
+
+    def __str__(self) -> str:
+        return self.model if self.pretrained is None else f"{self.model} ({self.pretrained})"
+
+
+class Source(Section):
+    """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns; docs/sources.md.
+
+    webdataset and folder hold pictures: the caption of one is the `.txt` beside it, else the key `caption`; `caption`
+    names another key, and in shards no `.txt` is looked at then. `name` fills the column `source`; `weight` keeps a
+    pair with that probability, `quota` that many pairs, `share` the source's share of the largest mix.
+    features hold `vector` in place of a picture, made by `encoder`, which must be that of the recipe.
+    """
+
+    kind: Literal["parquet", "csv", "jsonl", "wat", "webdataset", "folder", "features"]
+    path: LocalPath
+    url: str = "url"
+    caption: str | None = None
+    id: str | None = None
+    source: str | None = None
+    name: SourceName | None = None
+    vector: str | None = None
+    encoder: EncoderName | None = None
+    weight: Share | None = None
+    quota: Annotated[int, Field(gt=0)] | None = None
+    share: Share | None = None
+
+    @property
+    def mix(self) -> dict[str, float | int]:
+        """How much of the source is kept: weight, quota and share, where given."""
+        return self.model_dump(include={"weight", "quota", "share"}, exclude_none=True)
+
+    @model_validator(mode="after")
+    def _fields_fit(self) -> "Source":
+        if self.kind in ("webdataset", "folder", "features") and "url" in self.model_fields_set:
+            raise ValueError(f"kind {self.kind} downloads nothing and takes no url; got {self.url}")
+        if (self.kind == "features") != (self.encoder is not None) or (self.vector and self.kind != "features"):
+            raise ValueError(
+                f"vector and encoder belong to kind features, which needs the latter; got kind {self.kind}"
+            )
+        if self.mix and self.name is None:
+            raise ValueError(f"{', '.join(self.mix)} needs a name for the source; got none")
+        return self
+
+
+class Labels(Section):
+    """Class and group per picture, from a file keyed by `key`, or without one from two columns of the pool.
+
+    Members of a group never part in a split. `split`, a file, says which part a picture belongs to; its keys are URLs.
+    """
+
+    file: LocalPath | None = None
+    key: str = "url"
+    column: str = "label"
+    group: str | None = "group"
+    split: LocalPath | None = None
+
+
+class SecondBackbone(Section):
+    """An image-only encoder beside the main one, for adapters that use two: `embedded`, or a model by name."""
+
+    model: str = "embedded"
+    pretrained: str | None = None
+
+
+class Features(Section):
+    """The encoder: `embedded`, or any open_clip model with its pretrained tag; `second` is for adapters that ask."""
+
+    model: str = "embedded"
+    pretrained: str | None = None
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    threads: Annotated[int, Field(ge=1)] | None = None
+    second: SecondBackbone | None = None
+
+
+class Guard(Section):
+    """A build whose share of kept pairs differs from `latest` by more than `max_change` is not promoted."""
+
+    max_change: Share = 0.2
+
+
+class Schedule(Section):
+    """When `evenly serve` rebuilds this recipe."""
+
+    cron: str
+    timezone: str = "UTC"
+
+
+class Recipe(Section):
+    """Everything that a build is made from."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    seed: Annotated[int, Field(ge=0)]
+    web: Literal["openmoji"] | None = None
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    labels: Labels | None = None
+    curate: Curate
+    features: Features = Features()
+    classes: tuple[ClassListing, ...] = ()
+    llm: LanguageModel = LanguageModel()
+    schedule: Schedule | None = None
+    guard: Guard = Guard()
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> "Recipe":
+        given = [one.encoder for one in self.sources if one.encoder is not None]
+        chosen = EncoderName(model=self.features.model, pretrained=self.features.pretrained)
+        other = next((one for one in given if one != chosen), None)
+        if other is not None:
+            raise ValueError(f"features of sources must be of the recipe's encoder {chosen}; got {other}")
+        if given and (asked := _asks_for_bytes(self.curate)):
+            raise ValueError(f"sources of features hold no pictures: {', '.join(asked)} must be null or left out")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_mix(self) -> "Recipe":
+        names = [source.name for source in self.sources if source.name is not None]
+        shares = [source.share for source in self.sources if source.share is not None]
+        if len({*names}) < len(names):
+            raise ValueError(f"the names of sources must differ; got {', '.join(names)}")
+        if shares and (len(shares) < len(self.sources) or abs(sum(shares) - 1) > _SHARES_WITHIN):
+            raise ValueError(f"share must be given for every source and sum to 1; got {', '.join(map(str, shares))}")
+        return self
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises RecipeError, whose text has one line per problem.
+    """
+    try:
+        value = read_yaml(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"recipe `{path}` must be a readable file; {error.strerror}. `evenly init` writes one."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe `{path}` must be YAML in UTF-8; {error}. Save it as UTF-8.") from None
+    except UnreadableYamlError as error:
+        raise RecipeError(f"recipe `{path}` must be YAML: {error}. Correct it there.") from None
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        raise RecipeError(f"recipe `{path}` must be a mapping of fields; got {kind}. See `evenly init`.")
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as error:
+        raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
+
+
+def _asks_for_bytes(curate: Curate) -> list[str]:
+    """The fields that would judge pictures by their bytes or colours, and so pass those that are not there."""
+    asked = []
+    for name in ("deduplicate", "decontaminate"):
+        section = getattr(curate, name)
+        if section is not None and section.semantic is not None and section.colour is not None:
+            asked.append(f"{name}.colour")
+    if curate.decontaminate is not None and curate.decontaminate.perceptual is not None:
+        asked.append("decontaminate.perceptual")
+    if curate.safety is not None:
+        asked += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
+    return asked

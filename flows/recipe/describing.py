@@ -1,0 +1,71 @@
+"""What describing a class list takes: its run, and the rules of its steps."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from evenly.flows.recipe import Source
+from evenly.flows.recipe.class_rules import describe_rule, pairs_rule, payment_of
+from evenly.flows.recipe.classes import LanguageModel, Pairs
+from evenly.flows.runs import build_run, pool_of, workspace_run
+from evenly.storage.builds import Builds
+from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS
+from evenly.tasks.classes.texts import SYNONYMS
+from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.splits import split_of_build
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing:
+    """The run, and the rules of `describe`, `find_confusable` and `count_names`; None: there is no need of the step."""
+
+    run: Run
+    rule: dict[str, Any]
+    pairs: dict[str, Any] | None
+    names: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a description may draw on beside the class list: a build, or a pool of captions.
+
+    `build` gives the encoder and the pictures that tell which pairs of classes are taken for each other, in the parts
+    of the file `split`, else of the build's own, and the captions in which names are counted; `pool` other captions.
+    """
+
+    build: str | None = None
+    split: str | None = None
+    pairs: Pairs = field(default_factory=Pairs)
+    pool: Source | None = None
+
+
+def describing(
+    *,
+    name: str,
+    text: str,
+    methods: list[str] | tuple[str, ...] | None,
+    llm: LanguageModel,
+    encoder: EncoderChoice,
+    beside: Beside,
+    root: str | os.PathLike[str] | None,
+    quiet: bool,
+) -> Describing:
+    """The steps of one class list. Raises ClassListError and UnknownMethodError before anything is started."""
+    rule = describe_rule(name=name, text=text, methods=methods, llm=llm)
+    if beside.build is None:
+        run, build = workspace_run(root, quiet=quiet, encoder=encoder), None
+    else:
+        run = build_run(beside.build, root=root, quiet=quiet)
+        manifest = Builds(run.workspace).read(beside.build)
+        build = str(manifest["build"])
+        if beside.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule["methods"]):
+            beside = replace(beside, split=split_of_build(run, manifest))
+    if beside.pool is not None:
+        run = replace(run, sources=(pool_of(run, beside.pool),))
+    counts = {*SYNONYMS} & {*rule["methods"]} and (build is not None or beside.pool is not None)
+    return Describing(
+        run=replace(run, payment=payment_of(llm)),
+        rule=rule,
+        pairs=pairs_rule(rule, pairs=beside.pairs, build=build, split=beside.split),
+        names={"list": name, "build": build if beside.pool is None else None} if counts else None,
+    )

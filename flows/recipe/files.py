@@ -1,0 +1,42 @@
+"""Files that recipes name: class lists beside the recipe, and the template of `evenly init`."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from evenly.flows.recipe.classes import ClassListing
+
+RECIPES = Path(str(files("evenly"))) / "recipes"
+TEMPLATE = RECIPES / "template.yaml"
+DEMO = RECIPES / "demo.yaml"
+
+
+class ListingFileError(ValueError):
+    """A class list file cannot be read."""
+
+
+@dataclass(frozen=True)
+class ListingText:
+    """A class list as it stands in its file."""
+
+    name: str
+    text: str
+
+
+def read_listing(recipe: str | Path, listing: ClassListing) -> ListingText:
+    """The class list that a recipe names: a path beside the recipe, or an absolute one."""
+    return read_class_file(Path(recipe).resolve().parent / listing.list)
+
+
+def read_class_file(path: Path) -> ListingText:
+    """The text of a class list file; its name is the file's without the ending.
+
+    Raises ListingFileError where it cannot be read.
+    """
+    try:
+        return ListingText(name=path.stem, text=path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ListingFileError(
+            f"class list `{path}` must be a readable text file; {why}. Write one class per line."
+        ) from None

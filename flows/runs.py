@@ -1,0 +1,99 @@
+"""Open a run: workspace, cache, choices of the recipe, and the demo's web where the recipe asks for it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from evenly.features.open_clip_models import check_model_name
+from evenly.flows.recipe import Features, Labels, Recipe, Source
+from evenly.storage.builds import Builds
+from evenly.storage.observations import adopt_observations
+from evenly.storage.pools.source import LabelFile, PoolSource
+from evenly.storage.workspace import Workspace
+from evenly.tasks.loopback import loopback
+from evenly.tasks.progress import Progress
+from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice
+
+
+@contextmanager
+def open_run(
+    recipe: Recipe,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    processes: int | None = None,
+    retry_failed: bool = False,
+    replay_from: str | None = None,
+    quiet: bool = False,
+) -> Iterator[Run]:
+    """A run of `recipe` in the workspace at `root`; while it is open, the recipe's loopback web is served."""
+    check_model_name(recipe.features.model, recipe.features.pretrained)
+    run = run_in(recipe, root=root, processes=processes, retry_failed=retry_failed, quiet=quiet)
+    if replay_from is not None:
+        adopt_observations(run.workspace, Workspace.at(replay_from))
+    with loopback(run, recipe.web) as connect:
+        yield replace(run, connect=connect)
+
+
+def run_in(
+    recipe: Recipe,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    processes: int | None = None,
+    retry_failed: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """A run of `recipe` that reaches no web: enough to plan, fit and look."""
+    run = Run(
+        workspace=Workspace.at(root),
+        seed=recipe.seed,
+        processes=processes or os.cpu_count() or 1,
+        retry_failed=retry_failed,
+        encoder=EncoderChoice(**recipe.features.model_dump(exclude={"second"})),
+        second=None if recipe.features.second is None else SecondChoice(**recipe.features.second.model_dump()),
+        progress=Progress(quiet=quiet),
+    )
+    sources = tuple(pool_of(run, source) for source in recipe.sources)
+    return replace(run, sources=sources, labels=_labels(run, recipe.labels))
+
+
+def pool_of(run: Run, source: Source) -> PoolSource:
+    """Where a source of a recipe is read from."""
+    fields = source.model_dump(exclude={"encoder", "weight", "quota", "share"})
+    return PoolSource(**fields | {"path": run.locate(source.path)})
+
+
+def _labels(run: Run, labels: Labels | None) -> LabelFile | LabelColumns | None:
+    if labels is None:
+        return None
+    if labels.file is None:
+        return LabelColumns(label=labels.column, group=labels.group)
+    return LabelFile(file=run.locate(labels.file), key=labels.key, column=labels.column, group=labels.group)
+
+
+def build_run(build: str, *, root: str | os.PathLike[str] | None = None, quiet: bool = False) -> Run:
+    """A run with the encoder and the seed of a build, for work on its pictures without its recipe's file."""
+    workspace = Workspace.at(root)
+    manifest = Builds(workspace).read(build)
+    features = Features.model_validate(manifest["recipe"]["features"])
+    encoder = EncoderChoice(**features.model_dump(exclude={"second"}))
+    return Run(workspace=workspace, seed=manifest["seed"], encoder=encoder, progress=Progress(quiet=quiet))
+
+
+def workspace_run(
+    root: str | os.PathLike[str] | None = None,
+    *,
+    quiet: bool = False,
+    encoder: EncoderChoice | None = None,
+    second: SecondChoice | None = None,
+    payment: Payment | None = None,
+) -> Run:
+    """A run without a recipe, for work on what a workspace holds."""
+    return Run(
+        workspace=Workspace.at(root),
+        seed=0,
+        encoder=encoder or EncoderChoice(),
+        second=second,
+        payment=payment or Payment(),
+        progress=Progress(quiet=quiet),
+    )

@@ -1,0 +1,1 @@
+"""evenly: rebuild vision-language datasets, describe their classes, fit adapters, and say why a pair is in or out."""

@@ -1,0 +1,1 @@
+"""Requests to language models as stored: replies, batches, money."""

@@ -1,0 +1,60 @@
+"""Batches of requests to language models: what was intended, before it was sent, and what has happened since.
+
+A batch is a folder: `requests.json`, then `intent.json`, which makes it count, then `event-0001.json` and so on.
+"""
+
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from evenly.storage.records import create_record, read_record
+from evenly.storage.workspace import Workspace
+
+
+class Batches:
+    """The batches of a workspace, shared by all flows and class lists."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.folder = workspace.batches
+
+    def create(self, intent_id: str, record: Mapping[str, Any], requests: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Store an intent and the contents of its requests; False, and nothing changed, if it is there already."""
+        if not intent_id.isalnum():
+            raise ValueError(f"`intent_id` must be hex; got {intent_id!r}.")
+        folder = self.folder / intent_id
+        if (folder / "intent.json").exists():
+            return False
+        create_record(folder / "requests.json", requests)
+        return create_record(folder / "intent.json", record)
+
+    def append(self, intent_id: str, event: Mapping[str, Any]) -> None:
+        """Store an event after those before it. Two processes may append at the same time."""
+        folder = self.folder / intent_id
+        number = len(list(folder.glob("event-*.json"))) + 1
+        while not create_record(folder / f"event-{number:04}.json", event):
+            number += 1
+
+    def records(self) -> list[tuple[dict[str, Any], Sequence[dict[str, Any]]]]:
+        """All intents with their events, the oldest first."""
+        found = [
+            (read_record(path), [read_record(event) for event in sorted(path.parent.glob("event-*.json"))])
+            for path in self.folder.glob("*/intent.json")
+        ]
+        return sorted(found, key=lambda batch: (str(batch[0]["time"]), str(batch[0]["id"])))
+
+    def requests(self, intent_id: str) -> dict[str, Any]:
+        """The contents of an intent's requests by request id."""
+        return read_record(self.folder / intent_id / "requests.json")
+
+    @contextmanager
+    def try_lock(self) -> Iterator[bool]:
+        """Whether this caller alone may submit until the context ends. The system frees the lock of a dead process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True

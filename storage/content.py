@@ -1,0 +1,144 @@
+"""What the content hash of a build covers, and what it leaves out: the one place that says so.
+
+Two builds have the same content hash if the same recipe, run by the same step versions and models, decided the same of
+the same pairs. When, where, by which run and out of which files does not enter: a rebuild in another folder, with
+another number of workers, gives the same hash.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.records import content_hash
+from evenly.storage.tables.hashing import is_text, table_hash
+
+# Column -> why it is no part of the content, in the sample table and in child tables alike.
+LEFT_OUT: Mapping[str, str] = {
+    "file_hash": "the pool file may be cut or compressed in another way and hold the same rows",
+    "row": "a row's place in its file is no property of the pair",
+    "source_file": "a path",
+    "source_row": "a row's place in its file is no property of the pair",
+    "tar": "the name of a file; bytes are known by image_id",
+    "key": "a name within a file; bytes are known by image_id",
+    "offset": "a place within a file; bytes are known by image_id",
+    "size": "belongs to the place; the length of the body is n_bytes",
+    "attempt": "how often was asked before the answer came",
+    "fetched_at": "a time",
+    "evidence": "a header or message of one observation, ports and all; what follows from it has columns of its own",
+}
+# Ends with -> why, in the sample table.
+LEFT_OUT_ENDINGS: Mapping[str, str] = {
+    "_step_id": "names a run by a key that also hashes the pool files; version, rule and model stand with the steps",
+}
+# Columns by which the rows of a child table are put in order, where it has them.
+_ROW_NAMES = ("uid", "uid_a", "image_id")
+
+
+def content_table(table: pa.Table) -> pa.Table:
+    """Return the columns of `table` that are content, with rows in an order that only their content decides.
+
+    A table with a column uid, uid_a or image_id is sorted by it, by its other columns of types that have an order, and
+    last by the hash of the remaining ones (lists, structs). In any other table the order of the rows means something
+    (the entries of a concept list are numbered by it) and stays.
+    """
+    endings = tuple(LEFT_OUT_ENDINGS)
+    kept = [name for name in table.column_names if name not in LEFT_OUT and not name.endswith(endings)]
+    table = table.select(kept)
+    first = [name for name in _ROW_NAMES if name in kept]
+    if not first:
+        return table
+    others = [name for name in sorted(kept) if name not in first]
+    ordered = [name for name in others if _is_sortable(table.schema.field(name).type)]
+    unordered = [name for name in others if name not in ordered]
+    keys = table.select([*first, *ordered])
+    order = _sorted(keys)
+    if unordered and (repeated := _repeated(table[first[0]].combine_chunks(), order)).any():
+        rest = table.select(unordered)
+        hashes = [table_hash(rest.slice(row, 1)) if again else None for row, again in enumerate(repeated)]
+        order = _sorted(keys.append_column("", pa.array(hashes, pa.string())))
+    return table.take(order)
+
+
+def _sorted(keys: pa.Table) -> pa.Array:
+    return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
+
+
+def _repeated(names: pa.Array, order: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether another row has the same name (n,); `order` sorts them."""
+    last, first = names.take(order[:-1]), names.take(order[1:])
+    same = pc.fill_null(pc.equal(last, first), True).to_numpy(zero_copy_only=False)  # nulls stand together, at the end
+    repeated = np.zeros(len(names), np.bool_)
+    places = order.to_numpy()
+    repeated[places[:-1][same]] = True
+    repeated[places[1:][same]] = True
+    return repeated
+
+
+def content_table_hash(table: pa.Table) -> str:
+    """SHA-256 of the content of a table: what the manifest records of the sample table."""
+    return table_hash(content_table(table))
+
+
+def content_hash_of(
+    ledger: Ledger,
+    records: Sequence[StepRecord],
+    wide: pa.Table,
+    *,
+    recipe: Mapping[str, Any],
+    seed: int,
+    limit: int | None,
+    encoder: Mapping[str, Any] | None = None,
+    split: Mapping[str, str] | None = None,
+    forget: Sequence[str] = (),
+) -> str:
+    """SHA-256, in hex, of all that makes a build what it is.
+
+    `records` are the steps in order and `wide` is the sample table made from them; `recipe` comes without paths,
+    endpoints and schedules; `split` enters by the hash of its rows, where there is one, and `forget` holds keyed
+    hashes in any order. Of each step enter name, version, rule, model,
+    seed, counts, reasons and the content of its child tables; its decisions enter through the sample table.
+    """
+    steps = [
+        {
+            "name": record.name,
+            "version": record.version,
+            "rule": record.rule,
+            "model": record.model,
+            "seed": record.seed,
+            "rows_in": record.rows_in,
+            "counts": record.counts,
+            "reasons": record.reasons,
+            "tables": {
+                name: content_table_hash(ledger.table(record, name)) for name in record.hashes if name != "decisions"
+            },
+        }
+        for record in records
+    ]
+    return content_hash(
+        {
+            "recipe": recipe,
+            "seed": seed,
+            "limit": limit,
+            "forget": sorted(forget),
+            "encoder": encoder,
+            "steps": steps,
+            "samples": content_table_hash(wide),
+            **({} if split is None else {"split": split["sha256"]}),
+        }
+    )
+
+
+def _is_sortable(kind: pa.DataType) -> bool:
+    """Whether Arrow sorts a column of this type by its values."""
+    return bool(
+        (pa.types.is_primitive(kind) and not pa.types.is_float16(kind) and not pa.types.is_interval(kind))
+        or pa.types.is_decimal128(kind)
+        or pa.types.is_decimal256(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or (is_text(kind) and not pa.types.is_string_view(kind) and not pa.types.is_binary_view(kind))
+    )

@@ -1,0 +1,1 @@
+"""Files that users bring along or take away."""

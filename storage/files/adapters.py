@@ -1,0 +1,58 @@
+"""Fitted adapters on disk: arrays as safetensors, everything else as a card beside them."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenly.storage.errors import DamagedError, NotFoundError
+from evenly.storage.records import read_record, replace_record, replacing
+from evenly.storage.tables.arrow_files import first_line
+
+NEEDED = {"adapter": str, "arrays": dict, "learned": dict, "parameters": dict}
+"""What a card must hold to be read, of which kind; see `evenly.adapters.saved.to_card`."""
+
+
+def write_adapter(folder: Path, name: str, card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write `<name>.safetensors`, then `<name>.json`, each in one step and durable; the card's path.
+
+    The card holds the hash of the arrays, so that those of two fits, one of them cut short, are never taken for one.
+    """
+    from safetensors.numpy import save
+
+    content = save(dict(arrays))
+    with replacing(folder / f"{name}.safetensors") as stream:
+        stream.write(content)
+    replace_record(folder / f"{name}.json", {**card, "arrays_sha256": hashlib.sha256(content).hexdigest()})
+    return folder / f"{name}.json"
+
+
+def read_adapter(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The card and the arrays of a saved adapter.
+
+    Raises NotFoundError where there is none, DamagedError where the two are broken or not of one fit.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(item.stem for item in folder.glob("*.safetensors"))) or "none"
+        raise NotFoundError(f"adapter `{name}` must be in `{folder}`; it is not. There: {known}. Run `evenly fit`.")
+    card = read_record(folder / f"{name}.json")
+    wrong = [key for key, kind in NEEDED.items() if not isinstance(card.get(key), kind)]
+    if wrong:
+        raise DamagedError(
+            f"`{folder / name}.json` must be the card of an adapter; got no `{wrong[0]}` of its kind. Fit it again."
+        )
+    content = path.read_bytes()
+    try:
+        arrays = load(content)
+    except SafetensorError as error:
+        raise DamagedError(f"`{path}` must be safetensors; got `{first_line(error)}`. Fit it again.") from None
+    told = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in arrays.items()}
+    if told != card["arrays"] or card.get("arrays_sha256") not in (None, hashlib.sha256(content).hexdigest()):
+        raise DamagedError(f"`{path}` must hold the arrays of the card beside it; it does not. Fit it again.")
+    return card, arrays

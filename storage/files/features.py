@@ -1,0 +1,111 @@
+"""Feature rows that people bring along: .npz, .safetensors or Parquet, one row a picture. Nothing is unpickled."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evenly.storage.errors import InputError
+from evenly.storage.tables.arrow_files import first_line
+
+ENDINGS = (".npz", ".safetensors", ".parquet")
+KEYS = ("features", "vector")  # looked for first; else the only array or column of rows of numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRows:
+    """`rows` (n, d) float32 of unit length, finite; `names` (n,): the column `name`, else `row 0` and so on."""
+
+    rows: npt.NDArray[np.float32]
+    names: tuple[str, ...]
+
+
+def is_feature_file(path: Path) -> bool:
+    """Whether a path is a file of features: by its ending, and for Parquet by a column of rows of numbers."""
+    if path.suffix.lower() not in ENDINGS or not path.is_file():
+        return False
+    return path.suffix.lower() != ".parquet" or bool(_row_columns(path))
+
+
+def read_feature_rows(path: Path) -> FeatureRows:
+    """Read a file of features, made unit rows; raises InputError that names the file and what is wrong with it."""
+    names: list[str] | None = None
+    try:
+        if path.suffix.lower() == ".parquet":
+            rows, names = _parquet_rows(path)
+        else:
+            rows = _only(path, _npz(path) if path.suffix.lower() == ".npz" else _safetensors(path))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, pa.ArrowException) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"features `{path}` must be readable; {first_line(error)}. Write the file again.") from None
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not len(rows) or not np.isfinite(rows).all() or not lengths.all():
+        raise InputError(f"features `{path}` must be finite rows, none of zeros; got others or none. Mend the file.")
+    return FeatureRows(rows=rows / lengths, names=tuple(names or (f"row {number}" for number in range(len(rows)))))
+
+
+def feature_file_hash(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def _only(path: Path, arrays: dict[str, np.ndarray]) -> npt.NDArray[np.float32]:
+    rows = {name: array for name, array in arrays.items() if array.ndim == 2 and array.dtype.kind == "f"}
+    return rows[_chosen(path, list(rows))].astype(np.float32)
+
+
+def _chosen(path: Path, names: list[str]) -> str:
+    found = next((name for name in KEYS if name in names), names[0] if len(names) == 1 else None)
+    if found is None:
+        raise InputError(
+            f"features `{path}` must hold one array of rows (n, d), or one called `features`; got "
+            f"{', '.join(names) or 'none'}. Rename one."
+        )
+    return found
+
+
+def _row_columns(path: Path) -> list[str]:
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"`{path}` must be a Parquet file; {first_line(error)}. Write it again.") from None
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return [
+        field.name
+        for field in schema
+        if any(is_kind(field.type) for is_kind in kinds) and pa.types.is_floating(field.type.value_type)
+    ]
+
+
+def _parquet_rows(path: Path) -> tuple[npt.NDArray[np.float32], list[str] | None]:
+    name = _chosen(path, _row_columns(path))
+    table = pq.read_table(path, columns=[name, *(["name"] if "name" in pq.read_schema(path).names else [])])
+    column = table[name].combine_chunks()
+    lengths = set(column.value_lengths().to_pylist()) if table.num_rows else set()
+    if len(lengths) != 1 or None in lengths:
+        raise InputError(f"`{name}` of `{path}` must hold rows of one length and no nulls; got others. Mend the file.")
+    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    names = [str(one) for one in table["name"].to_pylist()] if "name" in table.column_names else None
+    return flat.reshape(table.num_rows, -1), names

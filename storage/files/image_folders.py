@@ -1,0 +1,196 @@
+"""Pictures as people have them: a folder of classes to learn from, and a folder, file or Parquet to judge.
+
+A folder is walked to its end. Names that begin with a dot are skipped, whatever is in them; so are endings of no
+picture. A link that leads out of the folder is an error: what lies there was not handed in.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from evenly.storage.errors import InputError
+from evenly.storage.pools.image_columns import column_values, picture_columns
+
+IMAGE_ENDINGS = frozenset({
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "avif", "tif", "tiff", "mpo", "ppm", "pgm", "pbm", "pnm",
+})  # fmt: skip
+LIMIT_BYTES = 20_000_000  # of one picture; the same as in downloads
+
+
+class Picture(NamedTuple):
+    """A picture by `name`: its `content`, or b"" and in `error` why: empty, too_large, unreadable, missing, outside."""
+
+    name: str
+    content: bytes
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder:
+    """`rows`: path (relative, with `/`), label, image_id (sha256 of the bytes, hex), sorted by path.
+
+    `skipped` counts what is no row, by reason: hidden, no_class (beside the class folders), not_an_image (its ending),
+    not_a_file, linked_folder, bad_name (no UTF-8), and the words of `Picture.error`.
+    """
+
+    rows: pa.Table
+    skipped: Mapping[str, int]
+
+
+def read_image_folder(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> ImageFolder:
+    """The pictures of a folder `<class>/.../<picture>`: the label is the name of the outermost folder.
+
+    Raises InputError for a folder without a picture in a class, and for a link that leads out of it.
+    """
+    skipped: Counter[str] = Counter()
+    rows: list[tuple[str, str, str]] = []
+    for name in _walk(folder, skipped):
+        label, slash, _ = name.partition("/")
+        if not slash:
+            skipped["no_class"] += 1
+            continue
+        image_id, error = _hash(folder / name, limit_bytes)
+        if error:
+            skipped[error] += 1
+        else:
+            rows.append((name, label, image_id))
+    if not rows:
+        raise InputError(
+            f"`folder` must hold folders of pictures, one a class; got no picture in a class at `{folder}` "
+            f"(skipped: {_listed(skipped)}). Lay it out as `<class>/<picture>`."
+        )
+    columns = zip(*rows, strict=True)
+    names = ("path", "label", "image_id")
+    table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
+    return ImageFolder(rows=table, skipped=dict(sorted(skipped.items())))
+
+
+def read_pictures(
+    path: Path, *, column: str | None = None, name: str | None = None, limit_bytes: int = LIMIT_BYTES
+) -> Iterator[Picture]:
+    """The pictures of a folder (by path), of one file, or of a Parquet file (in its order), read one by one.
+
+    A Parquet file has a `column` of bytes, of Hugging Face's {bytes, path}, or of paths relative to its own folder,
+    and may have one that names the pictures; left out, they are found by their usual names, and a picture without a
+    name is called `row 0` and so on. What cannot be read is a `Picture` with an error. Raises InputError now where
+    there is nothing that could be read.
+    """
+    if path.is_dir():
+        skipped: Counter[str] = Counter()
+        names = _walk(path, skipped)
+        if not names:
+            raise InputError(
+                f"`images` must hold pictures; got none at `{path}` (skipped: {_listed(skipped)}). Correct the path."
+            )
+        return (_read(path / one, one, limit_bytes) for one in names)
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        columns = picture_columns(path, column, name)
+        return (_of_value(path.parent, one, value, limit_bytes) for one, value in column_values(path, columns))
+    if _ending(path.name) in IMAGE_ENDINGS and path.is_file():
+        return iter([_read(path, path.name, limit_bytes)])
+    raise InputError(f"`images` must be a folder, a picture or a Parquet file; got `{path}`. Correct the path.")
+
+
+def read_picture(folder: Path, name: str, *, limit_bytes: int = LIMIT_BYTES) -> Picture:
+    """The picture at the relative path `name` in `folder`; one that lies outside is not read."""
+    try:
+        inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # a null in the name, a circle of links
+        inside = False
+    return _read(folder / name, name, limit_bytes) if inside else Picture(name, b"", "outside")
+
+
+def _of_value(folder: Path, name: str, value: bytes | str | None, limit_bytes: int) -> Picture:
+    if value is None:
+        return Picture(name, b"", "missing")
+    if isinstance(value, str):
+        return read_picture(folder, value, limit_bytes=limit_bytes)._replace(name=name)
+    error = "empty" if not value else "too_large" if len(value) > limit_bytes else ""
+    return Picture(name, b"" if error else value, error)
+
+
+def _read(path: Path, name: str, limit_bytes: int) -> Picture:
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            return Picture(name, b"", "missing")
+        with path.open("rb") as stream:
+            content = stream.read(limit_bytes + 1)
+    except (OSError, ValueError):  # ValueError: a name with a null in it
+        return Picture(name, b"", "unreadable")
+    error = "empty" if not content else "too_large" if len(content) > limit_bytes else ""
+    return Picture(name, b"" if error else content, error)
+
+
+def _hash(path: Path, limit_bytes: int) -> tuple[str, str]:
+    """(sha256 in hex, "") or ("", why there is none)."""
+    content, error = _read(path, "", limit_bytes)[1:]
+    return ("", error) if error else (hashlib.sha256(content).hexdigest(), "")
+
+
+def _walk(folder: Path, skipped: Counter[str]) -> list[str]:
+    """Relative paths of the pictures in a folder, with `/`, sorted; counts in `skipped` what is none."""
+    if not folder.is_dir():
+        raise InputError(f"`folder` must be a folder; got `{folder}`. Correct the path.")
+    root, names = folder.resolve(), []
+    for place, folders, files in os.walk(folder, onerror=_refuse_unreadable):
+        hidden = [one for one in folders if one.startswith(".")]
+        linked = [one for one in folders if one not in hidden and (Path(place) / one).is_symlink()]
+        for one in linked:
+            _refuse_outside(Path(place) / one, root)
+        folders[:] = [one for one in folders if one not in {*hidden, *linked}]
+        skipped.update(["hidden"] * len(hidden) + ["linked_folder"] * len(linked))
+        for one in files:
+            if reason := _not_a_picture(Path(place) / one, root):
+                skipped[reason] += 1
+            else:
+                names.append((Path(place) / one).relative_to(folder).as_posix())
+    return sorted(names)
+
+
+def _not_a_picture(path: Path, root: Path) -> str:
+    """Why a file is no row, or ""."""
+    if path.name.startswith("."):
+        return "hidden"
+    if _ending(path.name) not in IMAGE_ENDINGS:
+        return "not_an_image"
+    if not _is_text(str(path)):
+        return "bad_name"
+    if path.is_symlink():
+        _refuse_outside(path, root)
+        if not path.exists():
+            return "missing"
+    return "" if path.is_file() else "not_a_file"
+
+
+def _refuse_outside(link: Path, root: Path) -> None:
+    target = Path(os.path.realpath(link))
+    if not target.is_relative_to(root):
+        raise InputError(
+            f"links must stay in `{root}`; got `{link}`, which leads to `{target}`. Copy what it leads to."
+        )
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise InputError(f"folders must be readable; got `{error.strerror}` at `{error.filename}`. Allow reading it.")
+
+
+def _ending(name: str) -> str:
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _listed(skipped: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items())) or "nothing"

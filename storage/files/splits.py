@@ -1,0 +1,219 @@
+"""Split files that people have: the JSON of the CoOp protocol, and tables of key and part.
+
+A file is refused where it says two things of one key, and where a key or a group lies in two parts.
+"""
+
+import json
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.errors import InputError
+from evenly.storage.pools.source import TABLE_READERS
+from evenly.storage.tables.arrow_files import first_line
+
+PARTS = ("train", "val", "test")
+LIMIT_BYTES = 512 * 1024**2  # of JSON: ImageNet's, with 1.3 million pictures, takes about 120 MB
+Row = tuple[str, str, str | None, str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFile:
+    """`rows`: key, part (train, val, test), label, group: text, null where the file has none; each key once, in order.
+
+    `classes`: label by class position, from 0, of a JSON file; empty for a table, which has no positions. `repeated`
+    counts rows that said again what another had said.
+    """
+
+    rows: pa.Table
+    classes: Mapping[int, str] = field(default_factory=dict)
+    repeated: int = 0
+
+
+def read_split(
+    path: Path,
+    *,
+    key: str = "key",
+    part: str = "part",
+    label: str = "label",
+    group: str = "group",
+    limit_bytes: int = LIMIT_BYTES,
+) -> SplitFile:
+    """Read a split file, its kind by its ending: .json as CoOp writes it, else .csv, .jsonl (also .gz) or .parquet.
+
+    JSON is {"train": [[path, class position, class name], ...], "val": ..., "test": ...}; its keys are the paths,
+    simplified (`./a/../b.jpg` is `b.jpg`), which must not leave their folder. A table has the columns `key` and `part`
+    and may have `label` and `group`. Raises InputError that names the file and the place.
+    """
+    if not path.is_file():
+        raise InputError(f"`split` must be a file; got `{path}`. Correct the path.")
+    if path.suffix.lower() == ".json":
+        return _read_json(path, limit_bytes)
+    kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.removeprefix(".").lower()
+    if kind not in TABLE_READERS:
+        known = ", ".join(f".{one}" for one in ("json", *TABLE_READERS))
+        raise InputError(f"`split` must end in one of {known}; got `{path}`. Write it as one of these.")
+    return _checked(_table_rows(path, kind, key=key, part=part, label=label, group=group), path)
+
+
+def _read_json(path: Path, limit_bytes: int) -> SplitFile:
+    if (size := path.stat().st_size) > limit_bytes:
+        raise InputError(
+            f"`split` must be at most {limit_bytes:,} bytes of JSON; got {size:,} at `{path}`. Use Parquet."
+        )
+    try:
+        content = json.loads(path.read_bytes(), object_pairs_hook=_object)
+    except InputError as error:
+        raise InputError(f"{error} File: `{path}`.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"`split` must be JSON; got `{first_line(error)}` at `{path}`. Check that it is whole."
+        ) from None
+    if not isinstance(content, dict) or not content.keys() <= set(PARTS):
+        got = ", ".join(f"`{name}`" for name in content) if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"`split` must be an object of {', '.join(PARTS)}; got {got} at `{path}`. Rename its parts.")
+    classes: dict[int, str] = {}
+    split = _checked(_json_rows(content, classes, path), path)
+    twice = {name for name, count in Counter(classes.values()).items() if count > 1}
+    if twice:
+        name = min(twice)
+        positions = " and ".join(str(position) for position, one in sorted(classes.items()) if one == name)
+        raise InputError(
+            f"`{name}` must be one class; got positions {positions} at `{path}`. Give classes names of their own."
+        )
+    return SplitFile(rows=split.rows, classes=dict(sorted(classes.items())), repeated=split.repeated)
+
+
+def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose names differ: Python alone would silently keep the last of equal ones."""
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise InputError(f"names in an object must differ; got `{twice[0]}` twice. Merge the two.")
+    return dict(pairs)
+
+
+def _json_rows(content: Mapping[str, object], classes: dict[int, str], path: Path) -> Iterator[tuple[str, Row]]:
+    """(place, row) of each entry; fills `classes`."""
+    for part in PARTS:
+        entries = content.get(part, [])
+        if not isinstance(entries, list):
+            raise InputError(f"`{part}` must be a list; got {type(entries).__name__} at `{path}`. Write it as a list.")
+        for number, entry in enumerate(entries):
+            place = f"{part}[{number}]"
+            match entry:
+                case [str(name), int(position), str(label)] if _is_entry(name, position, label):
+                    known = classes.setdefault(position, label)
+                case _:
+                    raise InputError(
+                        f"entries must be [path, class position, class name]; got {_short(entry)} at `{path}`, "
+                        f"{place}. Write it in this form."
+                    )
+            if known != label:
+                raise InputError(
+                    f"class position {position} must have one name; got `{label}` and `{known}` at `{path}`, {place}. "
+                    "Correct one of them."
+                )
+            yield place, (_relative(name, path, place), part, label, None)
+
+
+def _is_entry(name: str, position: int, label: str) -> bool:
+    try:
+        (name + label).encode()  # half a surrogate pair is no text
+    except UnicodeEncodeError:
+        return False
+    return bool(name) and position >= 0 and not isinstance(position, bool)
+
+
+def _relative(name: str, path: Path, place: str) -> str:
+    simple = posixpath.normpath(name)
+    if simple.startswith(("/", "../")) or simple in {".", ".."}:
+        raise InputError(f"paths must stay in the folder of pictures; got `{name}` at `{path}`, {place}. Shorten it.")
+    return simple
+
+
+def _table_rows(path: Path, kind: str, *, key: str, part: str, label: str, group: str) -> Iterator[tuple[str, Row]]:
+    """(place, row) of each row of a table, counted from 1."""
+    there = TABLE_READERS[kind].columns(path)
+    for field_name, column in (("key", key), ("part", part)):
+        if column not in there:
+            raise InputError(
+                f"`{field_name}` must name a column of the file; got `{column}` at `{path}`. "
+                f"Columns there are: {', '.join(there) or 'none'}."
+            )
+    number = 0
+    for raw in TABLE_READERS[kind].rows(path, (key, part)):
+        columns = [_texts(raw.table, column, path) for column in (key, part, label, group)]
+        broken = list(raw.broken) or [False] * raw.table.num_rows
+        rows = zip(broken, zip(*columns, strict=True), strict=True)
+        for in_stretch, (is_broken, (one, its_part, *others)) in enumerate(rows):
+            number += 1
+            if is_broken or not one or its_part not in PARTS:
+                got = "a broken row" if is_broken else f"key {_short(one)} in part {_short(its_part)}"
+                line = f" ({raw.place(in_stretch)})" if is_broken else ""
+                raise InputError(
+                    f"rows must have a key and a part among {', '.join(PARTS)}; got {got} at `{path}`, row "
+                    f"{number}{line}. Correct it."
+                )
+            yield f"row {number}", (one, its_part, others[0] or None, others[1] or None)
+
+
+def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
+    """A column of text or whole numbers as text; nulls where there is no such column."""
+    if name not in table.column_names:
+        return [None] * table.num_rows
+    kind = table[name].type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not (pa.types.is_null(kind) or pa.types.is_integer(kind) or _is_text(kind)):
+        raise InputError(f"`{name}` must be a column of text; got {kind} at `{path}`. Write it as text.")
+    try:
+        texts: list[str | None] = pc.cast(table[name], pa.string()).to_pylist()
+    except (UnicodeDecodeError, pa.ArrowInvalid):
+        raise InputError(f"`{name}` must be UTF-8; got other bytes at `{path}`. Save the file as UTF-8.") from None
+    return texts
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _checked(rows: Iterator[tuple[str, Row]], path: Path) -> SplitFile:
+    """The rows, each key once; refused where two of them contradict each other."""
+    by_key: dict[str, Row] = {}
+    parts: dict[str, str] = {}
+    repeated = 0
+    for place, row in rows:
+        key, part, _, group = row
+        known = by_key.setdefault(key, row)
+        if known is not row:
+            repeated += 1
+            if known != row:
+                raise InputError(
+                    f"`{key}` must be in one part, with one label and group; got {_told(known)} and {_told(row)} at "
+                    f"`{path}`, {place}. Remove one of the two."
+                )
+        if group is not None and parts.setdefault(group, part) != part:
+            raise InputError(
+                f"group `{group}` must lie in one part; got {parts[group]} and {part} at `{path}`, {place}. "
+                "Move the whole group into one."
+            )
+    if not by_key:
+        raise InputError(f"`split` must have at least one row; got none at `{path}`. Fill it or leave it out.")
+    columns = zip(*by_key.values(), strict=True)
+    names = ("key", "part", "label", "group")
+    table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
+    return SplitFile(rows=table, repeated=repeated)
+
+
+def _told(row: Row) -> str:
+    return f"({', '.join(str(value) for value in row[1:] if value is not None)})"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,57 @@
+"""WordNet's noun synsets as they lie in timm's package data: words and glosses from nothing but PyPI."""
+
+import importlib.util
+from pathlib import Path
+
+import pyarrow as pa
+
+from evenly.storage.errors import StorageError
+
+NOUN_SYNSETS = 21_844
+_LEMMAS = "imagenet_synset_to_lemma.txt"
+_GLOSSES = "imagenet_synset_to_definition.txt"
+
+
+def load_noun_synsets() -> pa.Table:
+    """Table of 21,844 noun synsets, in the order of their ids: synset string, lemmas list<string>, gloss string.
+
+    `synset` is "n" and the eight-digit WordNet 3.0 offset; `lemmas` are in WordNet's order, in their own case, and
+    never empty; `gloss` is the definition without examples. timm's files are read without importing timm (which imports
+    torch) and split at the first tab: timm's own reader takes the quotation marks in glosses for CSV quotes.
+    """
+    lemmas = _read_pairs(_LEMMAS)
+    glosses = _read_pairs(_GLOSSES)
+    if lemmas.keys() != glosses.keys() or len(lemmas) != NOUN_SYNSETS:
+        raise StorageError(
+            f"timm's WordNet files must hold the same {NOUN_SYNSETS} synsets; got {len(lemmas)} with lemmas and "
+            f"{len(glosses)} with glosses. Reinstall timm: pip install --force-reinstall --no-deps timm"
+        )
+    synsets = sorted(lemmas)
+    return pa.table(
+        {
+            "synset": pa.array(synsets, pa.string()),
+            "lemmas": pa.array([lemmas[synset].split(", ") for synset in synsets], pa.list_(pa.string())),
+            "gloss": pa.array([glosses[synset] for synset in synsets], pa.string()),
+        }
+    )
+
+
+def _read_pairs(name: str) -> dict[str, str]:
+    """Map of the part before the first tab to the part after it, for each line of the file."""
+    path = _info_folder() / name
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise StorageError(
+            f"timm's file {name} must be readable; got {error.strerror} at {path}. "
+            "Reinstall timm: pip install --force-reinstall --no-deps timm"
+        ) from error
+    pairs = (line.partition("\t") for line in lines if line)
+    return {synset: text.strip() for synset, _, text in pairs}
+
+
+def _info_folder() -> Path:
+    spec = importlib.util.find_spec("timm")
+    if spec is None or not spec.submodule_search_locations:
+        raise StorageError("timm must be installed; it is not. Install it: pip install timm")
+    return Path(spec.submodule_search_locations[0]) / "data" / "_info"

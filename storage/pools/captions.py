@@ -1,0 +1,147 @@
+"""Captions of a pool for matching: only the columns that are asked for, in stretches of bounded size.
+
+Every row comes out, in order; one that cannot be matched carries a word in `reject`: bad_row (no row at all),
+missing_caption, bad_caption (no text), missing_uid, and where uids are made of URLs missing_url and bad_url.
+"""
+
+import glob
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from evenly.storage.pools.columns import WEB_URL
+from evenly.storage.pools.rows import PoolError, RawRows, file_kind, readable
+from evenly.storage.pools.source import TABLE_READERS
+from evenly.storage.pools.texts import as_label, as_text
+
+_ROWS = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionColumns:
+    """Which columns of a pool mean what: uid names a row, or url does together with its caption, or neither."""
+
+    caption: str = "text"
+    uid: str | None = None
+    url: str | None = None
+    language: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two names for a row."""
+        if self.uid is not None and self.url is not None:
+            raise PoolError("a row must have one name; got `uid` and `url`. Leave one out.")
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The columns that must be there, by what they mean."""
+        return {field: name for field, name in asdict(self).items() if name is not None}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CaptionRows:
+    """A stretch of a file: strings (n,), null where the column has none, and `reject`, "" where all is well.
+
+    first_row: the number, from 0, of the first of them in the file. uid, url, language: None where not asked for.
+    """
+
+    first_row: int
+    caption: pa.Array
+    reject: pa.Array
+    uid: pa.Array | None
+    url: pa.Array | None
+    language: pa.Array | None
+
+
+def pool_files(pool: str) -> list[Path]:
+    """The Parquet, CSV and JSON lines files of a pool, by path, pattern or folder, sorted by path.
+
+    Raises PoolError where there are none, or one of another kind.
+    """
+    place = Path(pool).expanduser()
+    inside = sorted(place.iterdir()) if place.is_dir() else []
+    found = inside or [Path(name) for name in sorted(glob.glob(str(place), recursive=True))]  # noqa: PTH207 - absolute patterns too
+    files = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    if not files:
+        raise PoolError(f"`pool` must match at least one file; got `{pool}`. Correct it, or make the file.")
+    for file in files:
+        if file_kind(file) not in TABLE_READERS:
+            known = ", ".join(f".{kind}" for kind in TABLE_READERS)
+            raise PoolError(f"`pool` must be files that end in one of {known}; got `{file}`. Narrow the pattern.")
+    return files
+
+
+def check_columns(files: list[Path], columns: CaptionColumns) -> None:
+    """Raise PoolError for a file that cannot be read or lacks a column."""
+    for file in files:
+        there = TABLE_READERS[file_kind(file)].columns(file)
+        for field, name in columns.named.items():
+            if name not in there:
+                known = ", ".join(there) or "none"
+                raise PoolError(
+                    f"`{field}` must name a column of the file; got `{name}` at `{file}`. Columns there are: {known}."
+                )
+
+
+def file_hash(file: Path) -> str:
+    """The first 32 hex digits of the sha256 of the file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def count_rows(files: list[Path]) -> int | None:
+    """How many rows there are, where all files say so (Parquet)."""
+    if any(file_kind(file) != "parquet" for file in files):
+        return None
+    rows = 0
+    for file in files:
+        with readable(file, "Parquet"):
+            rows += pq.read_metadata(file).num_rows
+    return rows
+
+
+def read_caption_rows(file: Path, columns: CaptionColumns) -> Iterator[CaptionRows]:
+    """The rows of one file. Raises PoolError where it cannot be read."""
+    first = 0
+    for raw in _raw_rows(file, columns):
+        if raw.table.num_rows:
+            yield _rows(raw, columns, first)
+            first += raw.table.num_rows
+
+
+def _raw_rows(file: Path, columns: CaptionColumns) -> Iterator[RawRows]:
+    kind, names = file_kind(file), list(dict.fromkeys(columns.named.values()))
+    if kind != "parquet":
+        yield from TABLE_READERS[kind].rows(file, names)
+        return
+    with readable(file, "Parquet"), pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(batch_size=_ROWS, columns=names):  # a pool may hold pictures and features
+            yield RawRows(pa.Table.from_batches([batch]))
+
+
+def _rows(raw: RawRows, columns: CaptionColumns, first: int) -> CaptionRows:
+    n = raw.table.num_rows
+    caption, caption_is_bad = _text(raw, columns.caption)
+    cases = {"bad_row": pa.array(raw.broken or [False] * n, pa.bool_())}
+    uid = url = None
+    if columns.uid is not None:
+        uid = as_label(raw.table[columns.uid], columns.uid, "uid")
+        cases["missing_uid"] = pc.equal(pc.fill_null(uid, ""), "")
+    if columns.url is not None:
+        url, url_is_bad = _text(raw, columns.url)
+        cases["bad_url"] = url_is_bad
+        cases["missing_url"] = pc.equal(pc.fill_null(url, ""), "")
+        cases["not_web"] = pc.invert(pc.fill_null(pc.match_substring_regex(url, WEB_URL), False))
+    cases |= {"bad_caption": caption_is_bad, "missing_caption": pc.is_null(caption)}
+    words = ["bad_url" if name == "not_web" else name for name in cases]
+    reject = pc.case_when(pc.make_struct(*cases.values(), field_names=list(cases)), *words, "")
+    language = None if columns.language is None else _text(raw, columns.language)[0]
+    return CaptionRows(first_row=first, caption=caption, reject=reject, uid=uid, url=url, language=language)
+
+
+def _text(raw: RawRows, name: str) -> tuple[pa.Array, pa.Array]:
+    return as_text(raw.table[name], raw.not_text.get(name, ()))

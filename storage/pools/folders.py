@@ -1,0 +1,176 @@
+"""Pools in folders of pictures: captions in files that list pictures, or beside each under its name.
+
+A list is `metadata` or `captions` as .csv, .jsonl or .parquet, anywhere in the folder, with a column `file_name` of
+paths relative to the list (Hugging Face's image folder). A picture that no list names has its caption in `.txt` or
+`.json` beside it. Names that begin with a dot are skipped, and files that are no picture, list or text.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from evenly.storage.files.image_folders import IMAGE_ENDINGS
+from evenly.storage.pools.local_rows import LIMIT_TEXT, Beside, HeldRow, Place, hash_range, is_text, read_beside
+from evenly.storage.pools.rows import (
+    PoolError,
+    PoolReader,
+    csv_columns,
+    csv_rows,
+    jsonl_columns,
+    jsonl_rows,
+    parquet_columns,
+    parquet_rows,
+)
+from evenly.storage.pools.texts import as_text, repaired
+
+_LISTS = {
+    "csv": PoolReader(csv_columns, csv_rows),
+    "jsonl": PoolReader(jsonl_columns, jsonl_rows),
+    "parquet": PoolReader(parquet_columns, parquet_rows),
+}
+_LIST_NAMES = ("captions", "metadata")
+_FILE_NAME = "file_name"
+_HASHES = 1 << 17  # that are remembered
+_BESIDE = frozenset({"txt", "json"})
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256, in hex, over relative names and contents of all that a pool reads in a folder."""
+    digest = hashlib.sha256()
+    for path, name, reason in _walk(folder):
+        content = reason or _sha256(path)
+        encoded = name.encode("utf-8", "surrogateescape")
+        digest.update(b"%d:%b:%b\n" % (len(encoded), encoded, content.encode()))
+    return digest.hexdigest()
+
+
+def folder_rows(folder: Path, key: str | None) -> Iterator[HeldRow]:
+    """Yield the rows of the lists, then the pictures that none names, each by path.
+
+    `key` names the caption in lists and in `.json`; a `.txt` needs no name and is taken first.
+
+    Reasons, besides those of `read_beside`: missing_picture, outside (of the folder), no_file_name, bad_row; and of
+    files: outside_link (a link that leads out), linked_folder, not_a_file, bad_name (no UTF-8).
+    """
+    found = list(_walk(folder))
+    pictures = {name: path for path, name, reason in found if not reason and _ending(name) in IMAGE_ENDINGS}
+    listed: set[str] = set()
+    for path, name, reason in found:
+        if reason:
+            yield HeldRow(file_name=name, columns={}, reject=reason)
+        elif _is_list(name):
+            yield from _listed_rows(path, name.rpartition("/")[0], key, pictures, listed)
+    for name, path in pictures.items():
+        if name not in listed:
+            text, record = (_text(path.with_suffix(f".{ending}"), folder) for ending in ("txt", "json"))
+            yield _row(name, path, read_beside(text, record, None if text is not None else key))
+
+
+def _listed_rows(
+    path: Path, folder: str, key: str | None, pictures: dict[str, Path], listed: set[str]
+) -> Iterator[HeldRow]:
+    reader, caption = _LISTS[_ending(path.name)], key or "caption"
+    known = reader.columns(path)
+    for field, column in (("caption", caption), (_FILE_NAME, _FILE_NAME)):
+        if column not in known:
+            raise PoolError(
+                f"`{field}` must name a column of the file; got `{column}` at `{path}`. "
+                f"Columns there are: {', '.join(known) or 'none'}."
+            )
+    for raw in reader.rows(path, (caption, _FILE_NAME)):
+        texts, is_bad = (column.to_pylist() for column in as_text(raw.table[caption], raw.not_text.get(caption, ())))
+        names = as_text(raw.table[_FILE_NAME], raw.not_text.get(_FILE_NAME, ()))[0].to_pylist()
+        others = raw.table.drop([caption, _FILE_NAME])
+        columns = [repaired(others[name]).to_pylist() for name in others.column_names]
+        for at, name in enumerate(names):
+            if raw.broken and raw.broken[at]:
+                yield HeldRow(file_name="", columns={}, reject="bad_row")
+                continue
+            inside = os.path.normpath(f"{folder}/{name}" if folder else name) if name else ""
+            listed.add(inside)
+            reject = "bad_caption" if is_bad[at] else "missing_caption" if texts[at] is None else ""
+            if not name:
+                reject = "no_file_name"
+            elif inside.startswith(("../", "/")) or inside == "..":
+                reject = "outside"
+            elif inside not in pictures:
+                reject = "missing_picture"
+            values = {other: column[at] for other, column in zip(others.column_names, columns, strict=True)}
+            yield _row(inside, pictures.get(inside), Beside(texts[at], values, reject))
+
+
+def _row(name: str, path: Path | None, beside: Beside) -> HeldRow:
+    columns = {"folder": name.rpartition("/")[0] or None, **beside.columns}
+    if beside.reject or path is None:
+        return HeldRow(file_name=name, caption=beside.caption, columns=columns, reject=beside.reject)
+    size = path.stat().st_size
+    return HeldRow(
+        file_name=name,
+        image_id=_sha256(path),
+        caption=beside.caption,
+        columns=columns,
+        place=Place(path, 0, size),
+    )
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str, str]]:
+    """Yield (path, relative name, why it cannot be read or "") of all that counts in a folder, sorted by name."""
+    root = folder.resolve()
+    found: list[tuple[str, Path, str]] = []
+    for place, folders, files in os.walk(folder, onerror=_refuse_unreadable):
+        shown = [one for one in folders if not one.startswith(".")]
+        linked = [one for one in shown if (Path(place) / one).is_symlink()]
+        folders[:] = [one for one in shown if one not in linked]
+        names = [one for one in files if not one.startswith(".") and _counts(one)]
+        for one in (*names, *linked):
+            path = Path(place) / one
+            reason = "linked_folder" if one in linked else _unreadable(path, root)
+            found.append((path.relative_to(folder).as_posix(), path, reason))
+    return ((path, name, reason) for name, path, reason in sorted(found))
+
+
+def _counts(name: str) -> bool:
+    return _ending(name) in IMAGE_ENDINGS | _BESIDE or _is_list(name)
+
+
+def _is_list(name: str) -> bool:
+    stem, _, ending = name.rpartition("/")[2].rpartition(".")
+    return stem in _LIST_NAMES and ending in _LISTS
+
+
+def _unreadable(path: Path, root: Path) -> str:
+    if not is_text(str(path)):
+        return "bad_name"
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+        return "outside_link"
+    return "" if path.is_file() else "not_a_file"
+
+
+def _text(path: Path, folder: Path) -> bytes | None:
+    """What a file beside a picture holds, one byte beyond the limit at most; None where there is none to read."""
+    if not path.is_file() or _unreadable(path, folder.resolve()):
+        return None
+    with path.open("rb") as stream:
+        return stream.read(LIMIT_TEXT + 1)
+
+
+def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _content_hash(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=_HASHES)
+def _content_hash(path: Path, _changed: int, size: int, _file: int) -> str:
+    """Pools are read for their key, their rows and their pictures: bytes are hashed once, and again when taken."""
+    with path.open("rb") as stream:
+        return hash_range(stream, 0, size)
+
+
+def _ending(name: str) -> str:
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise PoolError(f"folders must be readable; got `{error.strerror}` at `{error.filename}`. Allow reading it.")

@@ -1,0 +1,90 @@
+"""Columns of a Parquet file that hold pictures, or say where they lie, and what each picture is called."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evenly.storage.errors import InputError
+from evenly.storage.tables.arrow_files import first_line
+
+BYTES_COLUMNS = ("image", "image_bytes", "bytes", "picture", "content", "jpg", "png", "webp")
+PATH_COLUMNS = ("path", "file_name", "image_path", "file", "image")
+NAME_COLUMNS = ("name", "key", "uid", "id", "file_name", "path")
+_BATCH_ROWS = 32  # pictures of some megabytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureColumns:
+    """Names of the columns in use; `name` is None where pictures are called by their row."""
+
+    picture: str
+    name: str | None
+
+
+def picture_columns(path: Path, picture: str | None = None, name: str | None = None) -> PictureColumns:
+    """The columns to read: those named, else those of the usual names. Raises InputError where there is none."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise _unreadable(path, error) from None
+    if len(set(schema.names)) < len(schema.names):
+        raise InputError(f"columns must have different names; got {', '.join(schema.names)} at `{path}`. Rename one.")
+    for one in (picture, name):
+        if one is not None and one not in schema.names:
+            raise InputError(
+                f"`column` must be one of the file's; got `{one}` at `{path}`. There: {', '.join(schema.names)}."
+            )
+    found = picture or _first(schema, BYTES_COLUMNS, _holds_bytes) or _first(schema, PATH_COLUMNS, _is_text)
+    if found is None or not (_holds_bytes(schema.field(found).type) or _is_text(schema.field(found).type)):
+        got = "none" if found is None else f"`{found}` of type {schema.field(found).type}"
+        raise InputError(
+            f"`column` must hold bytes of pictures, or paths; got {got} at `{path}`. Columns there: "
+            f"{', '.join(schema.names) or 'none'}. Name one."
+        )
+    return PictureColumns(picture=found, name=name or _first(schema, NAME_COLUMNS, _can_name))
+
+
+def column_values(path: Path, columns: PictureColumns) -> Iterator[tuple[str, bytes | str | None]]:
+    """(name, bytes or path or None) of each row, a few rows in memory at a time."""
+    row = 0
+    wanted = list(dict.fromkeys([columns.picture, columns.name or columns.picture]))
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
+                names = batch[columns.name].to_pylist() if columns.name else [None] * batch.num_rows
+                for name, value in zip(names, batch[columns.picture].to_pylist(), strict=True):
+                    yield f"row {row}" if name is None else str(name), _value(value)
+                    row += 1
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _value(value: object) -> bytes | str | None:
+    if isinstance(value, dict):
+        return value.get("bytes") or value.get("path")
+    return value if isinstance(value, bytes | str) else None
+
+
+def _first(schema: pa.Schema, names: tuple[str, ...], fits: Callable[[pa.DataType], bool]) -> str | None:
+    return next((name for name in names if name in schema.names and fits(schema.field(name).type)), None)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _can_name(kind: pa.DataType) -> bool:
+    return _is_text(kind) or bool(pa.types.is_integer(kind))
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"`images` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Make it anew.")

@@ -1,0 +1,140 @@
+"""Pictures at hand taken into the workspace: checked and recorded as downloads are, bytes as they are, no network."""
+
+import tarfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from hashlib import sha256
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evenly.storage.errors import StorageError
+from evenly.storage.pools.local_rows import FEATURES, LOCAL, Place
+from evenly.storage.web.decoding import EXTENSIONS, Measure, PictureChecks
+from evenly.storage.web.download import SHARD_SIZE, hold_folder
+from evenly.storage.web.errors import FetchError, verdict_of
+from evenly.storage.web.measured import write_measured
+from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.shards import PARTIAL, RECORDS, URLS, publish_shard, read_downloads, shard_name, url_key
+
+_WITHOUT_BYTES = 100_000  # records of a shard that holds no picture
+Held = tuple[str, Place]
+"""An image_id and where its bytes lie."""
+Recorded = tuple[dict[str, Any], bytes, bytes | None]
+"""The record of a picture as RECORDS; of one that is kept also its bytes, and what was measured of it."""
+
+
+def take_pictures(
+    wanted: Collection[str],
+    held: Callable[[], Iterable[Held]],
+    rule: DownloadRule,
+    *,
+    folder: Path,
+    threads: int = 1,
+    measure: Measure | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Store and record each of `wanted`, addresses LOCAL + image_id, found in what `held` gives; how many were new.
+
+    What has a record is not looked at again. May be interrupted at any time: finished shards count. Raises StorageError
+    where a picture is no longer there, or has other bytes.
+    """
+    with hold_folder(folder):
+        missing = set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist())
+        count = len(missing)
+        progress(len(set(wanted)) - count)
+        if missing:
+            checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure, processes=threads)
+            with checks, ThreadPoolExecutor(max_workers=threads) as pool:
+                for shard in _shards(held(), missing):
+                    pieces = (shard[at : at + threads] for at in range(0, len(shard), threads))
+                    found = (pool.map(lambda held: _record(held[0], held[1], rule, checks), piece) for piece in pieces)
+                    _write(folder, [LOCAL + image_id for image_id, _ in shard], chain.from_iterable(found), measure)
+                    progress(len(shard))
+        if missing:
+            raise StorageError(
+                f"pictures of the sources must stay as they are while a rebuild runs; {len(missing)} are gone, first "
+                f"`{min(missing)}`. Run again."
+            )
+    return count
+
+
+def take_features(wanted: Collection[str], *, folder: Path) -> int:
+    """Record each of `wanted`, addresses FEATURES + hash, as there without bytes; how many were new."""
+    with hold_folder(folder):
+        missing = sorted(set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist()))
+        for start in range(0, len(missing), _WITHOUT_BYTES):
+            urls = missing[start : start + _WITHOUT_BYTES]
+            kept = {"outcome": "success", "verdict": "kept"}
+            found = ((_blank(url) | kept | {"image_id": url.removeprefix(FEATURES)}, b"", None) for url in urls)
+            _write(folder, urls, found)
+    return len(missing)
+
+
+def _blank(url: str) -> dict[str, Any]:
+    at = datetime.now(UTC)
+    return dict.fromkeys(RECORDS.names) | {"url": url, "attempt": 1, "key": url_key(url), "fetched_at": at}
+
+
+def _shards(held: Iterable[Held], missing: set[str]) -> Iterator[list[Held]]:
+    """What is missing, in lists of SHARD_SIZE; taken from `missing` as it is found."""
+    shard: list[Held] = []
+    for image_id, place in held:
+        if LOCAL + image_id in missing:
+            missing.remove(LOCAL + image_id)
+            shard.append((image_id, place))
+            if len(shard) == SHARD_SIZE:
+                yield shard
+                shard = []
+    if shard:
+        yield shard
+
+
+def _record(image_id: str, place: Place, rule: DownloadRule, checks: PictureChecks) -> Recorded:
+    record = _blank(LOCAL + image_id) | {"n_bytes": place.size}
+    try:
+        content = _bytes(image_id, place, rule)
+        checked = checks.check(content)
+    except FetchError as error:
+        outcome, evidence = error.outcome, error.evidence.encode("utf-8", "replace").decode()[:1000]
+        return record | {"outcome": outcome, "verdict": verdict_of(outcome), "evidence": evidence or None}, b"", None
+    record |= {"outcome": "success", "verdict": "kept", "image_id": image_id, "size": len(content)}
+    return record | vars(checked.facts), content, checked.measured
+
+
+def _bytes(image_id: str, place: Place, rule: DownloadRule) -> bytes:
+    if place.size > rule.max_bytes:
+        raise FetchError("too_many_bytes", f"{place.size} bytes, more than {rule.max_bytes}")
+    content = place.read()
+    if sha256(content).hexdigest() != image_id:
+        raise StorageError(
+            f"picture `{place.path}` must stay as it is while a rebuild runs; it has changed. Run again."
+        )
+    return content
+
+
+def _write(folder: Path, urls: list[str], found: Iterable[Recorded], measure: Measure | None = None) -> None:
+    """Publish a shard: the bytes in a tar, where each picture begins in its record."""
+    keys = [url_key(url) for url in urls]
+    name, work = shard_name(pa.table([urls, keys, [1] * len(urls)], schema=URLS)), folder / PARTIAL
+    work.mkdir(exist_ok=True)
+    tar, records, values = work / f"{name}.tar", list[dict[str, Any]](), dict[str, bytes | None]()
+    with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as stream:
+        for record, content, measured in found:
+            if content:
+                values[record["image_id"]] = measured
+                header = tarfile.TarInfo(f"{record['key']}.{EXTENSIONS[record['format']]}")
+                header.size = len(content)
+                record |= {"tar": f"{name}.tar", "offset": stream.offset + tarfile.BLOCKSIZE}
+                stream.addfile(header, BytesIO(content))
+            records.append(record)
+    pq.write_table(pa.Table.from_pylist(records, RECORDS), work / f"{name}.parquet")
+    measured_file = work / f"{name}.measured.parquet" if values and measure else None
+    if measured_file and measure:
+        write_measured(measured_file, measure.name, values)
+    publish_shard(folder, name, tar=tar if values else None, records=work / f"{name}.parquet", measured=measured_file)

@@ -1,0 +1,144 @@
+"""Pairs whose pictures need no download: read by hash, never by place.
+
+The `url` of such a pair is `sha256:<hash of the picture's bytes>`, or `features:<hash of its features>` where only
+these are there. No web address can look like one.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeGuard
+
+import pyarrow as pa
+
+from evenly.storage.pools.rows import text_array
+
+LOCAL, FEATURES = "sha256:", "features:"
+HELD = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
+LIMIT_TEXT = 1_000_000  # bytes of a caption or of what stands beside it
+_CHUNK = 1 << 20
+_ROWS = 4_096
+
+
+class Place(NamedTuple):
+    """Where the bytes of a picture lie."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """The bytes; fewer where the file has become shorter."""
+        with self.path.open("rb") as stream:
+            stream.seek(self.offset)
+            return stream.read(self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldRow:
+    """A picture with a caption and what else stands beside it, or in `reject` why it makes no pair."""
+
+    file_name: str
+    image_id: str | None = None
+    caption: str | None = None
+    columns: Mapping[str, object]
+    reject: str = ""
+    place: Place | None = None
+
+
+class HeldRows(NamedTuple):
+    """Rows of a pool in columns: `url` as above, `caption`, why a row is no pair or null, and `extra` columns."""
+
+    url: pa.Array
+    caption: pa.Array
+    reject: pa.Array
+    extra: pa.Table
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside a picture: its caption, its other columns, and why it makes no pair, or ""."""
+
+    caption: str | None
+    columns: Mapping[str, object]
+    reject: str = ""
+
+
+def read_beside(text: bytes | None, record: bytes | None, key: str | None) -> Beside:
+    """The caption of a `.txt` and the object of a `.json`, each None where there is none.
+
+    `key` names the caption in the object, and no text is looked at; None: the text, else the key `caption`.
+    Reasons: text_too_large, bad_metadata (no JSON object), bad_caption (no text, no UTF-8), missing_caption.
+    """
+    if max(len(text or b""), len(record or b"")) > LIMIT_TEXT:
+        return Beside(None, {}, "text_too_large")
+    columns = {} if record is None else _object(record)
+    if columns is None:
+        return Beside(None, {}, "bad_metadata")
+    if key is None and text is not None:
+        caption: object = _decoded(text)
+    else:
+        caption = columns.pop(key or "caption", None)
+        if caption is None:
+            return Beside(None, columns, "missing_caption")
+    return Beside(caption, columns) if is_text(caption) else Beside(None, columns, "bad_caption")
+
+
+def _object(record: bytes) -> dict[str, object] | None:
+    try:
+        value = json.loads(record)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _decoded(text: bytes) -> str | None:
+    """A text without its last line end; None where it is no UTF-8."""
+    try:
+        return text.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        return None
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a value is text that UTF-8 can hold."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def hash_range(stream: BinaryIO, offset: int, size: int) -> str:
+    """SHA-256, in hex, of `size` bytes from `offset`, read in pieces."""
+    digest = hashlib.sha256()
+    stream.seek(offset)
+    while size > 0 and (content := stream.read(min(size, _CHUNK))):
+        digest.update(content)
+        size -= len(content)
+    return digest.hexdigest()
+
+
+def in_columns(rows: Iterator[HeldRow]) -> Iterator[HeldRows]:
+    """Rows in stretches of bounded size; values beside a picture as text, what is none as JSON."""
+    stretch: list[HeldRow] = []
+    for row in rows:
+        stretch.append(row)
+        if len(stretch) == _ROWS:
+            yield _columns(stretch)
+            stretch = []
+    if stretch:
+        yield _columns(stretch)
+
+
+def _columns(rows: Sequence[HeldRow]) -> HeldRows:
+    names = list(dict.fromkeys(["file_name", *(name for row in rows for name in row.columns)]))
+    names = [name for name in names if is_text(name)]
+    extra = {name: text_array([row.columns.get(name) for row in rows]) for name in names if name != "file_name"}
+    return HeldRows(
+        url=pa.array([None if row.image_id is None else LOCAL + row.image_id for row in rows], pa.string()),
+        caption=pa.array([row.caption for row in rows], pa.string()),
+        reject=pa.array([row.reject or None for row in rows], pa.string()),
+        extra=pa.table({"file_name": text_array([row.file_name for row in rows]), **extra}),
+    )

@@ -1,0 +1,318 @@
+"""Pools of image-text pairs as people have them, read as one stream of rows.
+
+Tables of URLs and captions (Parquet, CSV, JSON lines, WAT), pictures at hand (webdataset shards, folders), and features
+without pictures. Every row of a pool comes out, in order. One from which no pair can be made carries a word in
+`reject`: in tables missing_url, bad_url (no text, or not http or https), missing_caption, bad_caption (no text) and
+bad_row (no row at all); for the others docs/sources.md lists them.
+"""
+
+import glob
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, pool_columns, web_reject
+from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
+from evenly.storage.pools.features import FeatureRows, feature_files, feature_rows, no_pictures
+from evenly.storage.pools.folders import folder_hash, folder_rows
+from evenly.storage.pools.local_rows import HeldRow, HeldRows, in_columns
+from evenly.storage.pools.rows import (
+    PoolError,
+    PoolReader,
+    RawRows,
+    csv_columns,
+    csv_rows,
+    file_kind,
+    jsonl_columns,
+    jsonl_rows,
+    parquet_columns,
+    parquet_rows,
+    readable,
+)
+from evenly.storage.pools.texts import as_label, as_text
+from evenly.storage.pools.wat import wat_columns, wat_rows
+from evenly.storage.pools.webdataset import webdataset_rows
+
+__all__ = [
+    "HELD_READERS",
+    "POOL_COLUMNS",
+    "READERS",
+    "TABLE_READERS",
+    "LabelFile",
+    "PoolError",
+    "PoolSource",
+    "held_features",
+    "held_pictures",
+    "read_captions",
+    "read_labels",
+    "read_pool",
+    "source_hash",
+]
+
+FEATURES_KIND = "features"
+
+
+@dataclass(frozen=True)
+class HeldReader:
+    """How to read what needs no download: rows with a picture of a file or folder, told which key names the caption."""
+
+    rows: Callable[[Path, str | None], Iterator[HeldRow]]
+    of_folders: bool = False
+
+
+TABLE_READERS: Mapping[str, PoolReader] = {
+    "parquet": PoolReader(parquet_columns, parquet_rows),
+    "csv": PoolReader(csv_columns, csv_rows),
+    "jsonl": PoolReader(jsonl_columns, jsonl_rows),
+}
+READERS: Mapping[str, PoolReader] = {**TABLE_READERS, "wat": PoolReader(wat_columns, wat_rows)}
+HELD_READERS: Mapping[str, HeldReader] = {
+    "webdataset": HeldReader(webdataset_rows),
+    "folder": HeldReader(folder_rows, of_folders=True),
+    FEATURES_KIND: HeldReader(no_pictures),
+}
+
+_COLUMNS = 1_000  # a pool may have; keys beside pictures are whatever their author wrote
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelFile:
+    """A file that gives pictures a class and, where `group` is named, a group; `key` names its column of URLs."""
+
+    file: str
+    key: str = "url"
+    column: str = "label"
+    group: str | None = "group"
+
+
+def read_pool(source: PoolSource) -> Iterator[pa.Table]:
+    """Read a pool in stretches of bounded size, files sorted by path.
+
+    Columns: url, caption, source_id, source (strings), file_hash (sha256 of the file, hex), row (int64, from 0 in its
+    file), reject (null, or why no pair can be made), then the pool's other columns. Values of url and caption are
+    as in the file, null where they are no text. Raises PoolError now for a file or column that is not there, and at
+    the end for a pool without rows. For pictures at hand, url is as evenly.storage.pools.local_rows says.
+    """
+    files = _files(source)
+    if source.kind in HELD_READERS:
+        return _read_held(files, source)
+    reader = _reader(source.kind)
+    named = {"url": source.url, "caption": source.caption_column, "id": source.id, "source": source.source}
+    for file in files:
+        _require_columns(file, reader.columns(file), named)
+    return _read_files(reader, files, source)
+
+
+def read_captions(source: PoolSource) -> Iterator[pa.Array]:
+    """The captions of a pool in stretches of bounded size, in order; null where there is no text.
+
+    Its other columns need not be there. Raises PoolError now for a file or column that is not there.
+    """
+    files = _files(source)
+    if source.kind in HELD_READERS:
+        return (held.caption for file in files for held in _held_rows(file, source))
+    reader, caption = _reader(source.kind), source.caption_column
+    for file in files:
+        _require_columns(file, reader.columns(file), {"caption": caption})
+    raws = (raw for file in files for raw in reader.rows(file, (caption,)))
+    return (as_text(raw.table[caption], raw.not_text.get(caption, ()))[0] for raw in raws)
+
+
+def held_pictures(source: PoolSource) -> Iterator[HeldRow]:
+    """The rows of a pool that make a pair and have their picture at hand: `place` says where; of other pools, none."""
+    if source.kind not in HELD_READERS:
+        return
+    for path in _files(source):
+        with readable(path, source.kind):
+            yield from (row for row in HELD_READERS[source.kind].rows(path, source.caption) if not row.reject)
+
+
+def held_features(source: PoolSource) -> Iterator[FeatureRows]:
+    """The rows of a pool of features, with these, in stretches of bounded size; of other pools, none."""
+    if source.kind == FEATURES_KIND:
+        for path in _files(source):
+            yield from feature_rows(path, source.caption, source.vector or "vector")
+
+
+def source_hash(source: PoolSource | LabelFile) -> str:
+    """SHA-256 over the names (not the folders) and the contents of a source's files, and how they are read.
+
+    It is what a step that reads the source keys: other columns give another hash.
+    """
+    files = _files(source) if isinstance(source, PoolSource) else [_label_file(source)]
+    fields = {name: value for name, value in asdict(source).items() if name not in {"path", "file"}}
+    if isinstance(source, LabelFile):
+        fields["numbers"] = "as text"
+    if any(_holds_csv(file, source) for file in files):
+        fields |= HOW_CSV_IS_READ
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
+    for name, content in sorted((file.name, _pool_hash(file, source)) for file in files):
+        digest.update(f"{len(name)}:{name}:{content}\n".encode())
+    return digest.hexdigest()
+
+
+def read_labels(labels: LabelFile) -> pa.Table:
+    """Read a label file (its kind by its suffix): columns key, label, group (strings; group null without one).
+
+    Rows come in the file's order, each key once. Raises PoolError where a key has two labels or groups, and for a row
+    that cannot be read: no one would miss its label.
+    """
+    path = _label_file(labels)
+    reader = _reader(file_kind(path))
+    named = {"key": labels.key, "column": labels.column, "group": labels.group}
+    _require_columns(path, reader.columns(path), named)
+    names = [labels.key, labels.column, *([labels.group] if labels.group else [])]
+    stretches = [_label_rows(_unbroken(raw, path), names) for raw in reader.rows(path, names)]
+    table = pa.concat_tables(stretches) if stretches else _label_rows(pa.table({name: [] for name in names}), names)
+    table = table.filter(pc.is_valid(table["key"])).group_by(["key", "label", "group"], use_threads=False).aggregate([])
+    counts = Counter(table["key"].to_pylist())
+    twice = next((key for key, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise PoolError(f"`{labels.key}` must have one label and group each; got several for `{twice}` at `{path}`.")
+    return table.select(["key", "label", "group"])
+
+
+def _unbroken(raw: RawRows, path: Path) -> pa.Table:
+    if True in raw.broken:
+        place = raw.place(list(raw.broken).index(True))
+        raise PoolError(
+            "`labels.file` must have the header's number of fields in each row, and quotes that end; got a broken row "
+            f"at `{path}`, {place}. Correct it."
+        )
+    return raw.table
+
+
+def _label_rows(table: pa.Table, names: list[str]) -> pa.Table:
+    fields = ("labels.key", "labels.column", "labels.group")
+    columns = [
+        as_label(table[name], name, field) if name in table.column_names else None
+        for name, field in zip(names, fields, strict=False)
+    ]
+    columns += [None] * (3 - len(columns))
+    empty = pa.nulls(table.num_rows, pa.string())
+    return pa.table([empty if column is None else column for column in columns], names=["key", "label", "group"])
+
+
+def _read_files(reader: PoolReader, files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
+    total = 0
+    for file in files:
+        row = 0
+        for raw in reader.rows(file, (source.url, source.caption_column)):
+            if raw.table.num_rows:
+                yield _standard(raw, source, file, row)
+                row += raw.table.num_rows
+        total += row
+    _require_rows(total, source)
+
+
+def _require_rows(total: int, source: PoolSource) -> None:
+    if total == 0:
+        raise PoolError(f"`path` must hold at least one row; got none in `{source.path}`. Fill it or leave it out.")
+
+
+def _held_rows(path: Path, source: PoolSource) -> Iterator[HeldRows]:
+    if source.kind == FEATURES_KIND:
+        yield from (rows.held for rows in feature_rows(path, source.caption, source.vector or "vector"))
+        return
+    with readable(path, source.kind):
+        yield from in_columns(HELD_READERS[source.kind].rows(path, source.caption))
+
+
+def _read_held(files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
+    total, seen = 0, set[str]()
+    for file in files:
+        row, content = 0, _pool_hash(file, source)
+        for held in _held_rows(file, source):
+            place = Stretch(source, file.name, content, row)
+            yield pool_columns(held.url, held.caption, held.reject, held.extra, place)
+            row += held.extra.num_rows
+            seen |= set(held.extra.column_names)
+            if len(seen) > _COLUMNS:
+                raise PoolError(
+                    f"a pool must have at most {_COLUMNS:,} columns; got {len(seen):,} by `{file}`. Use less."
+                )
+        total += row
+    _require_rows(total, source)
+    _require_columns(files[0], sorted(seen), {"id": source.id, "source": source.source})
+
+
+def _standard(raw: RawRows, source: PoolSource, file: Path, first_row: int) -> pa.Table:
+    table, n = raw.table, raw.table.num_rows
+    url, url_is_bad = as_text(table[source.url], raw.not_text.get(source.url, ()))
+    caption, caption_is_bad = as_text(table[source.caption_column], raw.not_text.get(source.caption_column, ()))
+    broken = pa.array(raw.broken or [False] * n, pa.bool_())
+    reject = web_reject(url, url_is_bad, caption, caption_is_bad, broken)
+    place = Stretch(source, file.name, _file_hash(file), first_row, frozenset({source.url, source.caption_column}))
+    return pool_columns(url, caption, reject, table, place)
+
+
+def _reader(kind: str) -> PoolReader:
+    if kind not in READERS:
+        known = ", ".join(sorted([*READERS, *HELD_READERS]))
+        raise PoolError(f"`kind` must be one of {known}; got `{kind}`. Choose one of them.")
+    return READERS[kind]
+
+
+def _files(source: PoolSource) -> list[Path]:
+    """The files of a pool, or its folders, sorted by path."""
+    of_folders = source.kind in HELD_READERS and HELD_READERS[source.kind].of_folders
+    pattern = str(Path(source.path).expanduser())
+    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute patterns too
+    files = [file for file in files if (file.is_dir() if of_folders else file.is_file())]
+    if not files:
+        what = "folder" if of_folders else "file"
+        raise PoolError(f"`path` must match at least one {what}; got `{source.path}`. Correct it, or make the {what}.")
+    return files
+
+
+def _label_file(labels: LabelFile) -> Path:
+    path = Path(labels.file).expanduser()
+    if not path.is_file():
+        raise PoolError(f"`labels.file` must be a file; got `{path}`. Correct it, or leave labels out.")
+    return path
+
+
+def _require_columns(path: Path, columns: list[str], named: Mapping[str, str | None]) -> None:
+    twice = next((name for name, count in Counter(columns).items() if count > 1), None)
+    if twice is not None:
+        raise PoolError(f"columns must have different names; got `{twice}` twice at `{path}`. Rename one.")
+    for field, name in named.items():
+        if name is not None and name not in columns:
+            known = ", ".join(columns) or "none"
+            raise PoolError(
+                f"`{field}` must name a column of the file; got `{name}` at `{path}`. Columns there are: {known}."
+            )
+
+
+def _pool_hash(path: Path, source: PoolSource | LabelFile) -> str:
+    """SHA-256 of all that rows are read from: a file, a folder, or a file with arrays beside it."""
+    if path.is_dir():
+        return folder_hash(path)
+    if isinstance(source, PoolSource) and source.kind == FEATURES_KIND:
+        return hashlib.sha256("".join(map(_file_hash, feature_files(path))).encode()).hexdigest()
+    return _file_hash(path)
+
+
+def _holds_csv(path: Path, source: PoolSource | LabelFile) -> bool:
+    """Whether rows come out of CSV: of the file itself, or of a list in the folder."""
+    if path.is_dir():
+        return any(path.rglob("*.csv"))
+    return (source.kind if isinstance(source, PoolSource) else file_kind(path)) == "csv"
+
+
+def _file_hash(path: Path) -> str:
+    stat = path.stat()
+    return _content_hash(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _content_hash(path: Path, *_version: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

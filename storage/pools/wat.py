@@ -1,0 +1,143 @@
+"""Common Crawl's WAT files as pools: each picture that a page links to, with each text that stands beside the link.
+
+A link counts where its path begins with IMG@/src, as in MetaCLIP; its URL is joined to the page's base or address, for
+many are relative. Records are read one by one and within a limit, so a file of any length, or one that unpacks to more
+than it looks, takes no more memory.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import urljoin
+
+import pyarrow as pa
+
+from evenly.storage.pools.rows import PoolError, RawRows, readable, text_array
+
+COLUMNS = ("url", "caption", "text_of", "page", "uuid")
+TEXTS = ("alt", "title", "data-image-title")
+LIMIT_RECORD = 32_000_000  # bytes of one record
+_LIMIT_LINE = 65_536
+_CHUNK = 1 << 20
+_ROWS = 8_192
+_HTML = ("Envelope", "Payload-Metadata", "HTTP-Response-Metadata", "HTML-Metadata")
+_PAGE = ("Envelope", "WARC-Header-Metadata", "WARC-Target-URI")
+Row = tuple[object, object, object, object, object] | None
+
+
+def wat_columns(_path: Path) -> list[str]:
+    """url, caption, text_of (which of TEXTS the caption is), page (its address), uuid (MetaCLIP's, of the URL)."""
+    return list(COLUMNS)
+
+
+def wat_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
+    """One row per link and text; a link without a text has a null caption, a record that cannot be read is broken."""
+    with readable(path, "WAT"), _open(path) as stream:
+        rows = _rows(stream, path)
+        while stretch := list(islice(rows, _ROWS)):
+            columns, not_text = {}, {}
+            for at, name in enumerate(COLUMNS):
+                values = [None if row is None else row[at] for row in stretch]
+                if name in text:
+                    not_text[name] = [value is not None and not isinstance(value, str) for value in values]
+                    values = [value if isinstance(value, str) else None for value in values]
+                columns[name] = text_array(values)
+            yield RawRows(pa.table(columns), [row is None for row in stretch], not_text)
+
+
+def _rows(stream: BinaryIO, path: Path) -> Iterator[Row]:
+    while header := _header(stream, path):
+        length = header.get("content-length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise _broken(path, f"a record of length {length[:40]!r}")
+        content = _content(stream, int(length), path)
+        if header.get("warc-type", "").lower() == "metadata":
+            yield from _links(content)
+
+
+def _header(stream: BinaryIO, path: Path) -> dict[str, str]:
+    """The fields of the next record, names in lower case; {} at the end of the file."""
+    line = b"\n"
+    while line in (b"\r\n", b"\n"):
+        line = stream.readline(_LIMIT_LINE)
+    if not line:
+        return {}
+    if not line.startswith(b"WARC/"):
+        raise _broken(path, f"{line[:40]!r} where a record begins")
+    fields = {"": ""}
+    while (line := stream.readline(_LIMIT_LINE)) not in (b"\r\n", b"\n"):
+        if not line.endswith(b"\n") or len(fields) > 1_000:
+            raise _broken(path, "a header that does not end")
+        name, _, value = line.decode("utf-8", "replace").partition(":")
+        fields[name.strip().lower()] = value.strip()
+    return fields
+
+
+def _content(stream: BinaryIO, length: int, path: Path) -> bytes | None:
+    """The bytes of a record; None, and passed over, where they are more than the limit."""
+    if length <= LIMIT_RECORD:
+        content = stream.read(length)
+        left = length - len(content)
+    else:
+        content, left = None, length
+        while left and (passed := stream.read(min(left, _CHUNK))):
+            left -= len(passed)
+    if left:
+        raise _broken(path, "an end within a record")
+    return content
+
+
+def _links(content: bytes | None) -> Iterator[Row]:
+    try:
+        record = json.loads(content) if content is not None else None
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        yield None
+        return
+    html, page = _within(record, _HTML), _within(record, _PAGE)
+    if not isinstance(html, dict) or not isinstance(html.get("Links"), list):
+        return
+    base = _within(html, ("Head", "Base"))
+    base = _joined(page, base) if isinstance(base, str) else page
+    for link in html["Links"]:
+        if isinstance(link, dict) and isinstance(link.get("path"), str) and link["path"].startswith("IMG@/src"):
+            url = _joined(base, link.get("url"))
+            uuid = _uuid(url) if isinstance(url, str) else None
+            texts: list[tuple[str | None, object]] = [
+                (name, link[name]) for name in TEXTS if link.get(name) not in (None, "")
+            ]
+            for name, caption in texts or [(None, None)]:
+                yield url, caption, name, page, uuid
+
+
+def _uuid(url: str) -> str:
+    return hashlib.sha224(url.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _within(value: object, names: Sequence[str]) -> Any:  # noqa: ANN401 - any JSON value
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _joined(base: object, url: object) -> object:
+    """The address that `url` means on a page at `base`; as it stands where it is no address."""
+    if not isinstance(base, str) or not isinstance(url, str):
+        return url
+    try:
+        return urljoin(base, url.strip())
+    except ValueError:
+        return url
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def _broken(path: Path, what: str) -> PoolError:
+    return PoolError(f"`path` must be a whole WAT file; got {what} in `{path}`. Download it again.")

@@ -1,0 +1,1 @@
+"""Tables on disk: Arrow files, Lance datasets, their hashes and checksums."""

@@ -1,0 +1,120 @@
+"""Arrow tables as files.
+
+A step's table is one Arrow IPC file (Feather V2) compressed by Zstandard, the format that takes least time to write for
+its size (benchmarks/table_formats.py). It is written once and never changes; what is read of it is compared with the
+checksums in it (storage/tables/block_sums.py), so that Arrow decodes no byte that has changed.
+"""
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import ipc
+
+from evenly.storage.errors import DamagedError, NotFoundError, StorageError
+from evenly.storage.records import replacing
+from evenly.storage.tables.block_sums import append_sums, open_checked
+from evenly.storage.tables.hashing import is_text
+
+_BATCH_ROWS = 1 << 16  # what is read for one row
+_REMEDY = "Remove the file and run the rebuild again."
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write `table` at `path`, whole and durable, or not at all; of a null nothing is written.
+
+    Raises StorageError where it cannot be written: a full disk, a folder that is read-only.
+    """
+    options = ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+    try:
+        with replacing(path) as stream:
+            with ipc.new_file(stream, table.schema, options=options) as writer:
+                writer.write_table(_without_remnants(table), max_chunksize=_BATCH_ROWS)
+            append_sums(stream)
+    except OSError as error:
+        raise StorageError(
+            f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
+            "another --root."
+        ) from error
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+    """Read a table, rows in the order written: `columns` in the order given, of rows that `where` is true of.
+
+    Raises NotFoundError where there is none, DamagedError where it cannot be read or has changed.
+    """
+    with _readable(path), open_checked(path, _REMEDY) as source:
+        if where is not None:
+            return _matching(source, columns, where)
+        if columns is None:
+            return ipc.open_file(source).read_all()
+        return _some(source, ipc.open_file(source).schema.names, set(columns)).read_all().select(list(columns))
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The columns of a table and their types; raises as `read_table` does."""
+    with _readable(path), open_checked(path, _REMEDY) as source:
+        return ipc.open_file(source).schema
+
+
+def _matching(source: pa.NativeFile, columns: Sequence[str] | None, where: pc.Expression) -> pa.Table:
+    """The rows that `where` is true of; other columns than those it names are read only in batches that have some."""
+    names = ipc.open_file(source).schema.names
+    wanted = names if columns is None else list(columns)
+    said = str(where)
+    keys = [name for name in names if name in said]
+    whole = _some(source, names, {*keys, *wanted})
+    numbers = list(range(whole.num_record_batches))
+    if len(numbers) > 1:
+        judged = _some(source, names, set(keys))
+        numbers = [number for number in numbers if _rows(judged, number, where).num_rows]
+    tables = [whole.schema.empty_table(), *(_rows(whole, number, where) for number in numbers)]
+    return pa.concat_tables(tables).select(wanted)
+
+
+def _rows(file: ipc.RecordBatchFileReader, number: int, where: pc.Expression) -> pa.Table:
+    return pa.Table.from_batches([file.get_batch(number)]).filter(where)
+
+
+def _some(source: pa.NativeFile, names: Sequence[str], columns: AbstractSet[str]) -> ipc.RecordBatchFileReader:
+    """A reader of those `columns` of a file, whose columns are `names`, in the order of the file."""
+    fields = [place for place, name in enumerate(names) if name in columns]
+    return ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=fields))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"table `{path}` must exist; it does not. Run the rebuild again: it makes what is missing."
+        ) from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DamagedError(f"table `{path}` must be readable; {first_line(error)}. {_REMEDY}") from error
+
+
+def _without_remnants(table: pa.Table) -> pa.Table:
+    """The same table in one chunk, whose nulls stand over no bytes: Arrow keeps those that a null was laid over."""
+    columns = [_bare(column.combine_chunks()) for column in table.combine_chunks().columns]
+    return pa.table(columns, schema=table.schema)
+
+
+def _bare(array: pa.Array) -> pa.Array:
+    if not array.null_count or not (is_text(array.type) or pa.types.is_nested(array.type)):
+        return array
+    if array.null_count == len(array):
+        return pa.nulls(len(array), array.type)
+    try:
+        return array.take(pc.if_else(array.is_valid(), pa.array(np.arange(len(array))), None))
+    except pa.ArrowNotImplementedError:  # views: no table of ours has them
+        return pa.array(array.to_pylist(), array.type)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text: what people can read of a library's long message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

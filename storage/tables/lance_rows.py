@@ -1,0 +1,277 @@
+"""Lance datasets: the sample table, a version per build, and features, which only grow; read as they were written.
+
+Lance writes each file of a dataset once. Beside them, in SUMS, lies a record of the checksums of each file's blocks;
+that of a version's manifest is written last, and makes the version count. What Lance is to decode is compared with them
+first: the manifest, what data files say of their columns, and the pages of the columns that are read.
+
+A dataset without SUMS is from before there were checksums: it is read as it is, and gets them with the next commit.
+"""
+
+import base64
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from evenly.storage.errors import DamagedError, NotFoundError, StorageError
+from evenly.storage.records import create_record, read_record
+from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.block_sums import BLOCK, block_sums, first_wrong
+
+SUMS = "_sums"
+MADE_AGAIN = "Remove this `.lance` folder and run again what needs its rows: they are made again."
+"""What to do about damaged rows that follow from what is stored elsewhere."""
+ROWS_PER_FILE = 1 << 16  # what is compared when one row is looked for
+_PARTS = ("data", "_indices", "_versions")  # in this order: a version counts once its manifest has sums
+_NEWEST = (1 << 64) - 1  # Lance names the manifest of version v by this less v
+
+
+def commit_rows(path: Path, table: pa.Table, *, mode: Literal["append", "overwrite"], index: str | None = None) -> int:
+    """Write `table` to the Lance dataset at `path`, made where there is none, and an index of a column; the version.
+
+    Raises StorageError, with nothing committed, where it cannot be written: a full disk, a folder that is read-only.
+    """
+    import lance
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path):
+            if _is_dataset(path):
+                _drop_unfinished(path)
+            else:
+                (path / SUMS).mkdir(parents=True, exist_ok=True)  # what is begun and not finished is not an old dataset
+            dataset = lance.write_dataset(table, str(path), mode=_mode(path, mode), max_rows_per_file=ROWS_PER_FILE)
+            if index is not None:
+                dataset.create_scalar_index(index, "BTREE")
+            version = int(dataset.version)
+            _seal(path, path / SUMS)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
+            "another --root."
+        ) from error
+    return version
+
+
+def read_rows(
+    path: Path,
+    remedy: str,
+    *,
+    version: int | None = None,
+    columns: Sequence[str] | None = None,
+    where: str | None = None,
+) -> pa.Table:
+    """Rows of a version of the Lance dataset at `path`, the newest for None; `where` is an SQL filter.
+
+    Raises DamagedError, which ends with the `remedy`, where what is to be read has changed or cannot be read.
+    """
+    with _readable(path, remedy):
+        dataset = _open(path, remedy, version)
+        wanted = dataset.schema.names if columns is None else list(columns)
+        fragments = dataset.get_fragments()
+        named = set() if where is None else {name for name in dataset.schema.names if name in where}
+        if where is not None:
+            _check_indices(path, remedy, dataset, named)
+        if where is not None and len(fragments) > 1:
+            _check(path, remedy, dataset, named, fragments)
+            hits = dataset.scanner(columns=[], filter=where, with_row_address=True).to_table()["_rowaddr"]
+            numbers = {address >> 32 for address in hits.to_pylist()}
+            fragments = [fragment for fragment in fragments if fragment.fragment_id in numbers]
+        if not fragments:
+            return pa.schema([dataset.schema.field(name) for name in wanted]).empty_table()
+        _check(path, remedy, dataset, {*wanted, *named}, fragments)
+        table = dataset.scanner(columns=wanted, filter=where, fragments=fragments, scan_in_order=True).to_table()
+        table.validate(full=True)
+        return table
+
+
+def check_rows(path: Path, remedy: str, *, version: int | None = None) -> bool:
+    """Compare all bytes of a version with their checksums; False where it is from before there were any.
+
+    Raises DamagedError, which ends with the `remedy`.
+    """
+    with _readable(path, remedy):
+        dataset = _open(path, remedy, version)
+        if not (path / SUMS).is_dir():
+            dataset.to_table().validate(full=True)
+            return False
+        for fragment in dataset.get_fragments():
+            for file in fragment.data_files():
+                _CheckedBlocks(path, f"data/{file.path}", remedy).check_all()
+        _check_indices(path, remedy, dataset, set(dataset.schema.names))
+    return True
+
+
+def has_rows(path: Path) -> bool:
+    """Whether a version of a dataset has been written to its end at `path`."""
+    return _is_dataset(path) and newest_version(path) is not None
+
+
+def newest_version(path: Path) -> int | None:
+    """The newest version that was written to its end; None where none was."""
+    sealed = path / SUMS
+    manifests = (sealed if sealed.is_dir() else path) / "_versions"
+    names = (file.name.partition(".")[0] for file in manifests.glob("*.manifest*"))
+    return max((_version(name) for name in names if name.isdigit()), default=None)
+
+
+def _mode(path: Path, mode: str) -> str:
+    if not _is_dataset(path):
+        return "create"
+    return mode if has_rows(path) else "overwrite"  # what a killed writer began
+
+
+def _version(name: str) -> int:
+    number = int(name)
+    return _NEWEST - number if number > _NEWEST // 2 else number
+
+
+def _is_dataset(path: Path) -> bool:
+    return any((path / "_versions").glob("*.manifest"))
+
+
+def _drop_unfinished(path: Path) -> None:
+    """Give a dataset from before there were checksums its own; undo a version that a killed writer left unfinished."""
+    import lance
+
+    if not (path / SUMS).is_dir():
+        unfinished = path / f"{SUMS}.unfinished"
+        _seal(path, unfinished)
+        unfinished.rename(path / SUMS)
+    newest = newest_version(path)
+    if newest is not None:
+        dataset = _open(path, MADE_AGAIN, newest)
+        if lance.dataset(str(path)).version != newest:
+            dataset.restore()
+
+
+def _seal(path: Path, into: Path) -> None:
+    """Write down the sums of all files of a dataset that have none yet."""
+    from lance.file import LanceFileReader
+
+    for part in _PARTS:
+        for file in sorted((path / part).rglob("*")):
+            record = into / f"{file.relative_to(path)}.json"
+            if not file.is_file() or record.exists() or file.suffix not in (".lance", ".manifest"):
+                continue
+            described = LanceFileReader(str(file)).metadata().num_data_bytes if file.suffix == ".lance" else 0
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+                size = os.fstat(descriptor).st_size
+                sums = base64.b85encode(block_sums(descriptor, size)).decode()
+            finally:
+                os.close(descriptor)
+            create_record(record, {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums})
+
+
+def _open(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN401 - Lance's
+    """The dataset at a version, its manifest compared with its sums."""
+    import lance
+
+    wanted = newest_version(path) if version is None else version
+    if wanted is None:
+        raise NotFoundError(f"table `{path}` must exist; it does not. {remedy}")
+    if (path / SUMS).is_dir():
+        name = f"{_NEWEST - wanted}.manifest"
+        old = f"_versions/{wanted}.manifest"
+        _CheckedBlocks(path, old if (path / old).exists() else f"_versions/{name}", remedy).check_all()
+    return lance.dataset(str(path), version=wanted)
+
+
+def _check(path: Path, remedy: str, dataset: Any, columns: set[str], fragments: Iterable[Any]) -> None:  # noqa: ANN401
+    """Compare what the files of `fragments` say of themselves, and the pages of some columns, with their sums."""
+    from lance.file import LanceFileReader
+
+    if not (path / SUMS).is_dir():
+        return
+    fields = {
+        number for field in dataset.lance_schema.fields() if field.name() in columns for number in _numbers(field)
+    }
+    for fragment in fragments:
+        for file in fragment.data_files():
+            blocks = _CheckedBlocks(path, f"data/{file.path}", remedy)
+            blocks.check(blocks.described_from, blocks.size)
+            metadata = LanceFileReader(str(path / "data" / file.path)).metadata()
+            for field, column in zip(file.fields, file.column_indices, strict=True):
+                if field in fields and column >= 0:
+                    held = metadata.columns[column]
+                    for buffer in [*held.column_buffers, *(one for page in held.pages for one in page.buffers)]:
+                        blocks.check(buffer.position, buffer.position + buffer.size)
+
+
+def _numbers(field: Any) -> Iterator[int]:  # noqa: ANN401 - Lance's
+    """The numbers of a field and of those within it."""
+    yield field.id()
+    for child in field.children():
+        yield from _numbers(child)
+
+
+def _check_indices(path: Path, remedy: str, dataset: Any, columns: set[str]) -> None:  # noqa: ANN401 - Lance's
+    if (path / SUMS).is_dir():
+        segments = (
+            one for index in dataset.describe_indices() if columns & set(index.field_names) for one in index.segments
+        )
+        for segment in segments:
+            for file in sorted((path / "_indices" / str(segment.uuid)).rglob("*.lance")):
+                _CheckedBlocks(path, str(file.relative_to(path)), remedy).check_all()
+
+
+class _CheckedBlocks:
+    """The sums of one file of a dataset."""
+
+    def __init__(self, path: Path, name: str, remedy: str) -> None:
+        self._file, self._remedy = path / name, remedy
+        record = path / SUMS / f"{name}.json"
+        if not record.exists():
+            raise self._damaged("its checksums are gone")
+        held = read_record(record)
+        self.size, self.described_from = int(held["bytes"]), int(held["described_from"])
+        self._sums = base64.b85decode(held["xxh3_128"])
+        if not self._file.is_file() or self._file.stat().st_size != self.size:
+            raise self._damaged("its length is not the one that was written")
+
+    def check_all(self) -> None:
+        """Compare the whole file."""
+        self.check(0, self.size)
+
+    def check(self, start: int, end: int) -> None:
+        """Compare the blocks that hold the bytes from `start` to `end`."""
+        with self._file.open("rb", buffering=0) as stream:
+            for at in range(start // BLOCK * BLOCK, end, BLOCK * 64):
+                until = min(-(-end // BLOCK) * BLOCK, self.size)
+                data = os.pread(stream.fileno(), min(BLOCK * 64, until - at), at)
+                if (wrong := first_wrong(data, self._sums, at // BLOCK)) is not None:
+                    raise self._damaged(f"the block at byte {wrong * BLOCK} has another checksum")
+
+    def _damaged(self, what: str) -> DamagedError:
+        return DamagedError(f"`{self._file}` must hold the bytes that were written to it; {what}. {self._remedy}")
+
+
+@contextmanager
+def _readable(path: Path, remedy: str) -> Iterator[None]:
+    """Turn what Lance says of a file that it cannot read into one line."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (OSError, ValueError, RuntimeError, LookupError, pa.ArrowException) as error:
+        raise DamagedError(f"table `{path}` must be readable; {first_line(error)}. {remedy}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Lance's Rust; its class cannot be imported
+            raise
+        raise DamagedError(f"table `{path}` must be readable; {first_line(error)}. {remedy}") from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Whether a version has been written to its end is for one process at a time to say."""
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""Fitting and probing adapters on the features of a build."""

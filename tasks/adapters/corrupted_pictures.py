@@ -1,0 +1,176 @@
+"""How adapters fare on corrupted test pictures: curves over strengths, and robustness beyond what accuracy predicts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.adapters.contract import Adapter
+from evenly.adapters.evaluation.measures.bootstrap import Interval
+from evenly.adapters.evaluation.measures.effective_robustness import effective_robustness
+from evenly.adapters.evaluation.measures.robustness import Cell, Robustness, corruption_robustness
+from evenly.adapters.features import Features
+from evenly.adapters.saved import from_arrays
+from evenly.features import to_unit_rows
+from evenly.features.corruptions import CORRUPTIONS, FAMILIES, STRENGTHS, corrupted_bytes
+from evenly.storage.builds import Builds
+from evenly.storage.files.adapters import read_adapter
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.web import read_images
+from evenly.tasks.adapters.source_models import source_models, source_tables
+from evenly.tasks.classes.texts import single
+from evenly.tasks.encoders import encoder_of, open_encoder
+from evenly.tasks.labelled_rows import kept_pairs
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+Who = tuple[str, str]
+"""Name and texts of an adapter."""
+Cells = Mapping[Cell, np.ndarray]
+"""Whether each picture is told right, by corruption and strength."""
+PER_SOURCE = "source model "
+"""How the models per source are told from adapters, whose names hold no blank."""
+
+LEAST_MODELS = 3
+"""A line through two models leaves no residual: fewer that differ are not told apart from it."""
+
+
+def corrupt_pictures(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Judge the fitted adapters of an evaluation on its test pictures under every corruption and strength.
+
+    Tables: `curves` (with the `family` of each corruption) and `corruptions` as Robustness has them, per adapter and
+    texts; `models` as `models_table` has it; where the train pictures are of several sources, `sources` and
+    `source_lines` as `source_tables` has them. "clean" is the picture at the size at which it is corrupted, so it may
+    differ a little from the evaluation. Notes: `skipped`, the adapters that a picture alone is not enough for.
+    """
+    evaluation = before[0]
+    split = run.ledger.table(evaluation, "split")
+    test = split.filter(pc.equal(split["part"], "test"))
+    fitted, skipped = fitted_adapters(run, evaluation, rule)
+    if not len(test) or not fitted:
+        return StepOutput(notes={"skipped": skipped})
+    pairs = kept_pairs(run, Builds(run.workspace).read(rule["build"]))
+    ids = pairs["image_id"].take(pc.index_in(test["uid"].combine_chunks(), pairs["uid"].combine_chunks())).to_pylist()
+    labels = np.array([rule["classes"].index(name) for name in test["class"].to_pylist()], dtype=np.int64)
+    groups = test["group"].to_pylist()
+    models = source_models(run, split, build=rule["build"], classes=rule["classes"])
+    of_models = {(f"{PER_SOURCE}{place}", ""): model.adapter for place, model in enumerate(models)}
+    correct = _judged(run, {**fitted, **of_models}, ids, labels, rule)
+    frames = _tables({who: correct[who] for who in fitted}, groups, run.seed)
+    frames |= source_tables(models, [_measures(correct[who], groups, run.seed) for who in of_models])
+    tables = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
+    return StepOutput(tables=tables, notes={"skipped": skipped})
+
+
+def fitted_adapters(run: Run, evaluation: StepRecord, rule: Rule) -> tuple[dict[Who, Adapter], list[str]]:
+    """The saved adapters that judge a picture by its features alone; of the others, what they lack."""
+    folder = run.workspace.adapters / rule["build"] / rule["list"]
+    fitted: dict[Who, Adapter] = {}
+    skipped = []
+    for row in run.ledger.table(evaluation, "results", ["name", "texts", "accuracy"]).to_pylist():
+        title = f"{row['name']} with {row['texts']}"
+        card, arrays = read_adapter(folder, f"{row['name']}-{row['texts']}")
+        adapter = from_arrays(card["adapter"], arrays, card["parameters"], learned=card["learned"])
+        lacking = sorted(set(adapter.fields_of_rows()) - {"norms"})
+        if lacking:
+            skipped.append(f"{title}: it needs `{'`, `'.join(lacking)}` of each picture, which the probe does not make")
+        elif card["metrics"]["accuracy"] != row["accuracy"]:
+            skipped.append(f"{title}: its file was saved by another evaluation of this build and class list")
+        else:
+            fitted[row["name"], row["texts"]] = adapter
+    return fitted, skipped
+
+
+def _judged(
+    run: Run, fitted: Mapping[Who, Adapter], ids: Sequence[str], labels: np.ndarray, rule: Rule
+) -> dict[Who, dict[Cell, np.ndarray]]:
+    """Per adapter and cell whether each picture is told right; ("clean", 0) is the first cell."""
+    encoder = open_encoder(run)
+    names = rule["corruptions"]
+    cells = [("clean", 0), *((name, strength) for name in names for strength in rule["strengths"])]
+    # once at the size at which pictures are corrupted, which a second time leaves as they are
+    clean = [
+        corrupted_bytes(image, names[0], strength=0, seed=run.seed, key=one)
+        for image, one in zip(read_images(run.workspace.downloads, ids), ids, strict=True)
+    ]
+    correct: dict[Who, dict[Cell, np.ndarray]] = {who: {} for who in fitted}
+    with run.progress.bar("encoding corrupted pictures", len(cells) * len(ids)) as advance:
+        for name, strength in cells:
+            data = clean
+            if strength:
+                pictures = zip(clean, ids, strict=True)
+                data = [corrupted_bytes(one, name, strength=strength, seed=run.seed, key=key) for one, key in pictures]
+            rows, norms = to_unit_rows(encoder.encode_images(data, progress=advance))
+            features = Features(image=single(rows), norms=norms, encoder=encoder.identity)
+            for who, adapter in fitted.items():
+                correct[who][name, strength] = adapter.predict(features) == labels
+    return correct
+
+
+def _tables(correct: Mapping[Who, Cells], groups: Sequence[str], seed: int) -> dict[str, pd.DataFrame]:
+    curves, corruptions, models = [], [], []
+    for (name, texts), cells in correct.items():
+        found = _robustness(cells, groups, seed)
+        curves.append(found.curves.assign(name=name, texts=texts, family=found.curves["corruption"].map(_family)))
+        corruptions.append(found.corruptions.assign(name=name, texts=texts))
+        models.append({"name": name, "texts": texts} | _measures(cells, groups, seed))
+    return {
+        "curves": pd.concat(curves, ignore_index=True),
+        "corruptions": pd.concat(corruptions, ignore_index=True),
+        "models": models_table(models),
+    }
+
+
+def _robustness(cells: Cells, groups: Sequence[str], seed: int) -> Robustness:
+    corrupted = {cell: rows for cell, rows in cells.items() if cell[1]}
+    return corruption_robustness(cells["clean", 0], corrupted, seed=seed, groups=groups)
+
+
+def _measures(cells: Cells, groups: Sequence[str], seed: int) -> dict[str, float]:
+    """Accuracy on clean and on corrupted pictures and the relative drop, each with its interval."""
+    found = _robustness(cells, groups, seed)
+    return _columns({"clean": found.clean, "corrupted": found.mean_accuracy, "relative_drop": found.relative_drop})
+
+
+def models_table(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The rows of `models` (name, texts, clean, corrupted, ...) with what the line over all of them says.
+
+    Further columns: expected (accuracy on corrupted pictures that the line gives), effective_robustness (corrupted
+    minus expected), residual (the same in logits), slope, intercept, state ("" or why there is none). Adapters of equal
+    accuracies count as one model; with fewer than LEAST_MODELS there is no line. The models are adapters of one
+    encoder, not independent ones: the line says which of them lose more than the others.
+    """
+    table = pd.DataFrame(models)
+    names = [f"{row['name']} {row['texts']}" for row in models]
+    found, line = effective_robustness(names, table["clean"], table["corrupted"])
+    columns = ["expected", "effective_robustness", "residual"]
+    table = table.assign(
+        **{name: found[name].to_numpy() for name in columns},
+        slope=line.slope,
+        intercept=line.intercept,
+        state=found["state"].to_numpy(),
+    )
+    different = len(table.loc[found["baseline"].to_numpy(), ["clean", "corrupted"]].drop_duplicates())
+    if different < LEAST_MODELS:
+        table[[*columns, "slope", "intercept"]] = np.nan
+        table["state"] = f"no line: models of different accuracy must be at least {LEAST_MODELS}; there are {different}"
+    return table
+
+
+def _columns(measures: Mapping[str, Interval]) -> dict[str, float]:
+    return {
+        f"{name}{end}": value
+        for name, found in measures.items()
+        for end, value in (("", found.estimate), ("_low", found.low), ("_high", found.high))
+    }
+
+
+def _family(corruption: str) -> str:
+    return next((family for family, names in FAMILIES.items() if corruption in names), "")
+
+
+CORRUPT_PICTURES = Step(name="corrupt_pictures", compute=corrupt_pictures, version=2, model=encoder_of, seeded=True)
+ALL_CORRUPTIONS = {"corruptions": list(CORRUPTIONS), "strengths": list(STRENGTHS)}

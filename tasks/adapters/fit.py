@@ -1,0 +1,173 @@
+"""Fit and evaluate adapters on the stored features of a build: fitted on train, tuned on val, judged once on test."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.adapters import ADAPTERS
+from evenly.adapters.errors import MissingFeaturesError
+from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.evaluation.protocols.experiment import Evaluation, fit_and_evaluate
+from evenly.adapters.methods.vcd import DescribedClasses
+from evenly.adapters.saved import to_arrays, to_card
+from evenly.storage.builds import Builds
+from evenly.storage.files.adapters import write_adapter
+from evenly.storage.files.splits import read_split
+from evenly.storage.ledger import StepOutput
+from evenly.storage.records import content_hash
+from evenly.storage.tables.hashing import table_hash
+from evenly.tasks.adapters.tables import further_tables
+from evenly.tasks.classes.text_sources import SCHEMA, in_words, text_sources
+from evenly.tasks.classes.texts import described_texts
+from evenly.tasks.encoders import encoder_of, second_identity
+from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+NOT_DESCRIBED = (
+    "the list has not been described as the recipe says, so no generated text is used: `evenly rebuild` describes it"
+)
+
+
+def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """Fit the adapters of the rule on the labelled kept pairs of a build and evaluate them once on the test part.
+
+    Tables: `results`, `curves` and `per_class` as Evaluation has them; `split` (uid, class, group, part);
+    `predictions`, one row per adapter and test picture; `texts` as `text_sources` has it; those of `further_tables`.
+    """
+    manifest = Builds(run.workspace).read(rule["build"])
+    rows = labelled_rows(run, manifest, rule, adapters=rule["adapters"])
+    _require_texts(rule, rows)
+    evaluation = fit_and_evaluate(
+        rows.features,
+        rows.labels,
+        rows.split,
+        rows.groups,
+        prototypes=rows.prototypes,
+        classes=rows.classes,
+        seed=run.seed,
+        adapters=["zero_shot", *rule["adapters"]],
+        settings=_settings(rule),
+    )
+    sources = text_sources(rule)
+    _save(run, rule, manifest, rows, evaluation)
+    parts = {"class": rows.pairs["label"], "group": pa.array(rows.groups), "part": pa.array(rows.split)}
+    tables = {
+        "results": pa.Table.from_pandas(evaluation.results, preserve_index=False),
+        "curves": pa.Table.from_pandas(evaluation.curves, preserve_index=False),
+        "per_class": pa.Table.from_pandas(evaluation.per_class, preserve_index=False),
+        "split": pa.table({"uid": rows.pairs["uid"], **parts}),
+        "predictions": _predictions(rows, evaluation),
+        "texts": pa.Table.from_pylist(sources, schema=SCHEMA),
+        **further_tables(run, manifest, rule, rows, evaluation),
+    }
+    undescribed = [] if rule["describe"] else [NOT_DESCRIBED]
+    notes = [*rows.notes, *_about_pool(rule, rows), *undescribed, *in_words(sources), *evaluation.notes]
+    return StepOutput(tables=tables, notes={"notes": notes, "list": rule["list"]})
+
+
+def _about_pool(rule: Rule, rows: LabelledRows) -> list[str]:
+    """A sentence on the pool without labels, where an adapter of the rule learns from it."""
+    if not any("unlabelled" in ADAPTERS[name].needs for name in rule["adapters"]):
+        return []
+    train = int(np.count_nonzero(rows.split == "train"))
+    return [f"unlabelled pool: {train:,} train pictures, labels hidden, and {len(rows.unlabelled):,} without a label"]
+
+
+def _require_texts(rule: Rule, rows: LabelledRows) -> None:
+    """Refuse adapters that need texts of a list that has none, in words that say how it gets them."""
+    for name in rule["adapters"]:
+        missing = [field for field in ADAPTERS[name].needs if "text" in field and getattr(rows.features, field) is None]
+        if missing:
+            why = "no text of it was accepted" if rule["describe"] else "it was not described as the recipe says"
+            raise MissingFeaturesError(
+                f"`adapters` of list `{rule['list']}` must have the texts they need; got {name}, which needs "
+                f"{', '.join(missing)}, and {why}. Run `evenly rebuild`, which describes it, or name other `methods`."
+            )
+
+
+def _settings(rule: Rule) -> dict[str, dict[str, Any]]:
+    """Parameters that the recipe fixes: how texts count together, and among how many classes pairs were sought."""
+    settings: dict[str, dict[str, Any]] = {"vcd": {"aggregate": rule["aggregate"]}} if rule.get("aggregate") else {}
+    return settings | ({"fudd": {"k": rule["pairs"]["top"]}} if "pairs" in rule else {})
+
+
+def _predictions(rows: LabelledRows, evaluation: Evaluation) -> pa.Table:
+    """What each adapter says of each test picture: uid, name, texts, class, predicted, confidence."""
+    test = rows.pairs.filter(pa.array(rows.split == "test"))
+    names = np.array(rows.classes)
+    tables = [
+        pa.table(
+            {
+                "uid": test["uid"],
+                "name": pa.array([name] * len(test)),
+                "texts": pa.array([texts] * len(test)),
+                "class": test["label"],
+                "predicted": pa.array(names[logits.argmax(axis=1)]),
+                "confidence": pa.array(softmax(logits).max(axis=1)),
+            }
+        )
+        for (name, texts), logits in evaluation.test_logits.items()
+    ]
+    return pa.concat_tables(tables)
+
+
+def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], rows: LabelledRows, evaluation: Evaluation) -> None:
+    """Write each fitted adapter with a card that says what it is made of."""
+    split = content_hash(dict(zip(rows.pairs["uid"].to_pylist(), rows.split.tolist(), strict=True)))
+    found = {(str(row["name"]), str(row["texts"])): row for row in evaluation.results.to_dict("records")}
+    for (name, texts), tuned in evaluation.fitted.items():
+        row = found[name, texts]
+        card = to_card(tuned.adapter) | {
+            "build": manifest["build"],
+            "content_hash": manifest["content_hash"],
+            "encoder": {**manifest["encoder"], "batch_size": run.encoder.batch_size},
+            "second": _second(run, rows),
+            "class_list": rule["list"],
+            "classes": rule["classes"],
+            "class_list_hash": content_hash(rule["classes"]),
+            "describe": rule["describe"],
+            "given": rule.get("given"),
+            "split_hash": split,
+            "texts": texts,
+            "seed": run.seed,
+            "chosen": tuned.chosen,
+            "why": tuned.why,
+            "chosen_on": "validation",
+            "temperature": _plain(row["temperature"]),
+            "temperature_why": row["temperature_why"],
+            "metrics": {key: _plain(row[key]) for key in ("accuracy", "low", "high", "validation_accuracy", "n")},
+        }
+        if isinstance(tuned.adapter, DescribedClasses):
+            card["class_texts"] = [text for _, text in described_texts(rule)]
+        folder = run.workspace.adapters / manifest["build"] / rule["list"]
+        write_adapter(folder, f"{name}-{texts}", card, to_arrays(tuned.adapter))
+
+
+def _second(run: Run, rows: LabelledRows) -> dict[str, Any] | None:
+    """The second backbone, where rows of it were there to learn from."""
+    if run.second is None or rows.features.second is None:
+        return None
+    return {"model": run.second.model, "pretrained": run.second.pretrained, "identity": second_identity(run)}
+
+
+def _plain(value: Any) -> float | None:  # noqa: ANN401 - a cell of a data frame
+    number = float(value)
+    return None if np.isnan(number) else number
+
+
+def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    inputs = {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
+    if rule.get("split"):
+        inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
+    if run.second is not None and takes_second(rule, rule["adapters"]):
+        inputs["second"] = second_identity(run)
+    return inputs
+
+
+EVALUATE_ADAPTERS = Step(
+    name="evaluate_adapters", compute=evaluate_adapters, version=8, inputs=_hash_build, model=encoder_of, seeded=True
+)

@@ -1,0 +1,89 @@
+"""Features of pictures that are no part of a build: folders of classes, and pictures to judge."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from evenly.adapters.features import Floats
+from evenly.features import to_unit_rows
+from evenly.storage.files.image_folders import Picture
+from evenly.tasks.decoding import PictureReader
+from evenly.tasks.encoders import open_encoder, open_second
+from evenly.tasks.run import Run
+
+BATCH = 256
+_READ_AT_ONCE = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodedPictures:
+    """Unit rows (n, d) with their lengths (n,) and, with a second backbone, its rows (n, e), by `names`.
+
+    `places` (n,): which of the pictures handed in each row is of, from 0, ascending. `failed`: (name, why) of those
+    that could not be read or decoded, in order; theirs are the other places.
+    """
+
+    names: tuple[str, ...]
+    places: tuple[int, ...]
+    image: Floats
+    norms: Floats
+    second: Floats | None
+    failed: tuple[tuple[str, str], ...]
+
+
+def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None = None) -> EncodedPictures:
+    """Encode pictures one batch at a time, so that a folder of any size fits; each is decoded before it is encoded."""
+    names: list[tuple[int, str]] = []
+    failed: list[tuple[str, str]] = []
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
+    batch: list[Picture] = []
+    with run.progress.bar("encoding pictures", total) as advance, PictureReader(run) as reader:
+        for place, (picture, why) in enumerate(_read(reader, pictures)):
+            if why:
+                failed.append((picture.name, why))
+                advance(1)
+                continue
+            batch.append(picture)
+            names.append((place, picture.name))
+            if len(batch) == BATCH:
+                parts.append(_encoded(run, [one.content for one in batch]))
+                advance(len(batch))
+                batch = []
+        if batch:
+            parts.append(_encoded(run, [one.content for one in batch]))
+            advance(len(batch))
+    return EncodedPictures(
+        names=tuple(name for _, name in names),
+        places=tuple(place for place, _ in names),
+        image=_joined([image for image, _, _ in parts]),
+        norms=np.concatenate([norms for _, norms, _ in parts]) if parts else np.empty(0, np.float32),
+        second=None if run.second is None else _joined([second for _, _, second in parts if second is not None]),
+        failed=tuple(failed),
+    )
+
+
+def _encoded(run: Run, contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    rows, norms = to_unit_rows(open_encoder(run).encode_images(contents))
+    second = None if run.second is None else to_unit_rows(open_second(run).encode_images(contents))[0]
+    return _single(rows), norms, None if second is None else _single(second)
+
+
+def _single(rows: np.ndarray) -> np.ndarray:
+    """Half-precision rows, as a build stores them, as unit rows in single precision."""
+    single = rows.astype(np.float32)
+    unit: np.ndarray = single / np.linalg.norm(single, axis=1, keepdims=True)
+    return unit
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def _read(reader: PictureReader, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, str]]:
+    """Each picture with the reason why it cannot be read, or ""."""
+    rest = iter(pictures)
+    while some := list(islice(rest, _READ_AT_ONCE)):
+        reads = reader.read([one.content for one in some if not one.error])
+        yield from ((one, one.error or next(reads).error) for one in some)

@@ -1,0 +1,72 @@
+"""Accuracy of stored predictions in slices of the test pictures, by columns of the sample table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from evenly.adapters.evaluation.measures.quartiles import Slicing, slices_of
+from evenly.adapters.evaluation.measures.slices import crossed, slice_table
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.samples import Samples
+from evenly.storage.workspace import Workspace
+
+
+def sliceable_columns(workspace: Workspace, manifest: Mapping[str, Any]) -> list[str]:
+    """The columns of a build's sample table whose values can be told apart as text: all but nested and binary ones."""
+    none = Samples(workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], where="uid IS NULL")
+    return [one.name for one in none.schema if not (pt.is_nested(one.type) or pt.is_binary(one.type))]
+
+
+def slice_predictions(
+    workspace: Workspace, manifest: Mapping[str, Any], evaluation: StepRecord, columns: Sequence[str], *, seed: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """What `slice_table` says of each column and adapter, with its `name` and `texts`; and which columns were binned.
+
+    "label,source" stands for the two columns crossed: a slice per pair of their values. The slices of a column,
+    quartiles of numbers too, are those of all labelled pictures of the evaluation: one that only train or val pictures
+    have, or a pair that none has, is "empty". They come in the order of `slices_of`.
+    """
+    ledger = Ledger(workspace)
+    split = ledger.table(evaluation, "split", ["uid", "group"])
+    uids = split["uid"].combine_chunks()
+    groups = np.array(split["group"].to_pylist(), dtype=np.str_)
+    samples = Samples(workspace, manifest["recipe_name"]).read(
+        manifest["samples"]["version"], list(dict.fromkeys(["uid", *parts_of(columns)]))
+    )
+    rows = samples.take(pc.index_in(uids, samples["uid"].combine_chunks()))
+    slicings = {column: _slicing(rows, column) for column in columns}
+    predictions = ledger.table(evaluation, "predictions").to_pandas()
+    tables = []
+    for column, slicing in slicings.items():
+        for (name, texts), mine in predictions.groupby(["name", "texts"], sort=False):
+            at = pc.index_in(pa.array(mine["uid"]), uids).to_numpy()
+            table = slice_table(
+                (mine["class"] == mine["predicted"]).to_numpy(),
+                {column: slicing.names[at]},
+                expected={column: slicing.order},
+                groups=groups[at],
+                seed=seed,
+            )
+            ordered = table.set_index("value").loc[list(slicing.order)].reset_index()
+            tables.append(ordered.assign(name=name, texts=texts))
+    binned = [column for column, slicing in slicings.items() if slicing.binned]
+    return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()), binned
+
+
+def parts_of(columns: Sequence[str]) -> list[str]:
+    """The columns that are asked for, crossed ones one by one."""
+    return [part for column in columns for part in column.split(",")]
+
+
+def _slicing(rows: pa.Table, column: str) -> Slicing:
+    """The slices of a column, or of columns that are crossed."""
+    found = {part: slices_of(rows[part].to_pylist()) for part in parts_of([column])}
+    if len(found) == 1:
+        return found[column]
+    names, every = crossed({part: slicing.names for part, slicing in found.items()})
+    return Slicing(names=names, order=tuple(every), binned=any(slicing.binned for slicing in found.values()))

@@ -1,0 +1,1 @@
+"""What is done with class lists: descriptions, names, support sets, audits."""

@@ -1,0 +1,201 @@
+"""Audit descriptions on the labelled test pictures of a build: do they carry meaning, or only make an ensemble?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.adapters.errors import MissingFeaturesError
+from evenly.adapters.evaluation.protocols.description_audit import (
+    CAPTIONS,
+    NAMES,
+    RANDOM,
+    REAL,
+    SELECTED,
+    SELECTED_RANDOM,
+    SHUFFLED,
+    audit_descriptions,
+    rightly_classified,
+)
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.local_texts import choose_weight, local_scores, reference_similarities
+from evenly.adapters.methods.vcd import Aggregate
+from evenly.descriptions.control_texts import DescribedText, random_texts, repeated_names, shuffled_texts
+from evenly.descriptions.descriptions import ACCEPTED
+from evenly.descriptions.selection import Pool, description_pool
+from evenly.storage.builds import Builds
+from evenly.storage.errors import NotFoundError
+from evenly.storage.files.splits import read_split
+from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.tables.hashing import table_hash
+from evenly.tasks.classes.texts import single
+from evenly.tasks.encoders import encoder_of, text_rows
+from evenly.tasks.labelled_rows import LabelledRows, labelled_rows
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+CAPTION = "a photo of a {}"
+"""The text that stands for a class in the selection; the published one but for its full stop."""
+
+
+def audit_texts(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """Judge the test pictures of a build by the accepted texts of one method and by their controls.
+
+    Tables `accuracies` and `differences` as DescriptionAudit has them; notes: finding and verdict, how many texts and
+    test pictures there were, which classes had no text, and what the selection (adapters/forms/local_texts.py) chose on
+    validation pictures. Test pictures choose nothing.
+    """
+    manifest = Builds(run.workspace).read(rule["build"])
+    rows = labelled_rows(run, manifest, {**rule, "texts": {}}, adapters=())
+    texts = _described(run, rule)
+    seeds = range(run.seed, run.seed + rule["draws"])
+    words = _random_words(rule["classes"])
+    real = [[one.text for one in texts if one.owner == label] for label in range(len(rows.classes))]
+    kinds = {
+        NAMES: [repeated_names(texts, rows.classes)],
+        CAPTIONS: [[[CAPTION.replace("{}", name)] for name in rows.classes]],
+        REAL: [real],
+        SHUFFLED: [shuffled_texts(texts, rows.classes, seed=seed) for seed in seeds],
+        RANDOM: [random_texts(texts, rows.classes, words=words, seed=seed) for seed in seeds],
+    }
+    text_rows(run, [text for draws in kinds.values() for draw in draws for some in draw for text in some])
+    judge = _Judge(run=run, rows=rows, aggregate=rule["aggregate"])
+    correct: dict[str, Any] = {kind: [judge.right(draw) for draw in draws] for kind, draws in kinds.items()}
+    selected, about_selection = _selected(run, rows, texts, rule, seeds)
+    found = audit_descriptions(correct | selected, groups=rows.groups[judge.test], seed=run.seed)
+    described = {one.owner for one in texts}
+    notes = {
+        "list": rule["list"],
+        "method": rule["method"],
+        "aggregate": rule["aggregate"],
+        "finding": found.finding,
+        "verdict": found.verdict,
+        "texts": len(texts),
+        "pictures": len(judge.test),
+        "without_texts": [name for label, name in enumerate(rows.classes) if label not in described],
+        **about_selection,
+        "notes": list(rows.notes),
+    }
+    tables = {"accuracies": found.accuracies, "differences": found.differences}
+    return StepOutput(
+        tables={name: pa.Table.from_pandas(table, preserve_index=False) for name, table in tables.items()}, notes=notes
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Judge:
+    """The test pictures, and what texts say of them."""
+
+    run: Run
+    rows: LabelledRows
+    aggregate: Aggregate
+
+    @property
+    def test(self) -> Integers:
+        """Row numbers of the test part."""
+        return np.flatnonzero(self.rows.split == "test")
+
+    def right(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+        """Whether each test picture (n,) is nearest to the texts of its class; a class without any has its name."""
+        flat = [text for some in texts for text in some]
+        vectors = single(text_rows(self.run, flat)) if flat else np.empty((0, self.rows.features.dimension))
+        per_class = np.split(vectors, np.cumsum([len(some) for some in texts])[:-1])
+        features = Features(
+            image=self.rows.features.image[self.test],
+            prototypes=self.rows.prototypes["names"],
+            encoder=self.rows.features.encoder,
+        )
+        return rightly_classified(features, self.rows.labels[self.test], per_class, aggregate=self.aggregate)
+
+
+def _selected(
+    run: Run, rows: LabelledRows, texts: Sequence[DescribedText], rule: Rule, seeds: Sequence[int]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rows rightly classified by selected descriptions and by as many drawn at random instead; and what was chosen.
+
+    Reference pictures are those of train, the weight of the name is chosen on val; without train rows there is neither.
+    """
+    phrases: dict[str, list[str]] = {}
+    for one in texts:
+        phrases.setdefault(rows.classes[one.owner], []).append(one.phrase)
+    pool = description_pool(phrases, rows.classes)
+    part = {name: np.flatnonzero(rows.split == name) for name in ("train", "val", "test")}
+    if not pool.texts or not len(part["train"]):
+        return {}, {"selection": "none: no text of the pool is free of class names, or there is no train picture"}
+    vectors = single(text_rows(run, pool.texts))
+    scores = _scorer(run, rows, pool, rule)
+    right, weights, shares = [], [], []
+    for order in (np.arange(len(vectors)), *(np.random.default_rng(seed).permutation(len(vectors)) for seed in seeds)):
+        weight = choose_weight(scores(part["val"], vectors[order]), rows.labels[part["val"]])
+        judged = scores(part["test"], vectors[order])
+        right.append(judged.predict(weight) == rows.labels[part["test"]])
+        weights.append(weight)
+        shares.append(judged.fallbacks / max(judged.pairs, 1))
+    notes = {"pool": len(pool.texts), "name_weight": weights[0], "selection_fallback_share": round(shares[0], 4)}
+    return {SELECTED: right[0], SELECTED_RANDOM: right[1:]}, notes
+
+
+def _scorer(run: Run, rows: LabelledRows, pool: Pool, rule: Rule) -> Callable[[Integers, Floats], Any]:
+    """Local scores of some rows by text vectors in the order of the pool; the evidence is always that of the pool."""
+    train = np.flatnonzero(rows.split == "train")
+    image = rows.features.image
+    similarities = reference_similarities(
+        image[train], rows.labels[train], single(text_rows(run, pool.texts)), n_classes=len(rows.classes)
+    )
+    captions = single(text_rows(run, [CAPTION.replace("{}", name) for name in rows.classes]))
+    return lambda some, vectors: local_scores(
+        image[some],
+        captions,
+        vectors,
+        similarities=similarities,
+        own=pool.own,
+        neighbours=rule["neighbours"],
+        most=rule["most"],
+    )
+
+
+def _described(run: Run, rule: Rule) -> list[DescribedText]:
+    """The accepted texts of the rule's method, in stored order."""
+    table = run.ledger.table(_description(run, rule), "descriptions", ["class", "method", "text", "phrase", "verdict"])
+    chosen = table.filter((pc.field("method") == rule["method"]) & (pc.field("verdict") == ACCEPTED))
+    places = {name: label for label, name in enumerate(rule["classes"])}
+    rows: list[dict[str, Any]] = [row for row in chosen.to_pylist() if row["class"] in places]
+    found = [DescribedText(owner=places[row["class"]], text=row["text"], phrase=row["phrase"]) for row in rows]
+    if not found:
+        raise MissingFeaturesError(
+            f"`method` must have accepted texts for list `{rule['list']}`; `{rule['method']}` has none. "
+            "Choose another with --method, or look at what was rejected: evenly descriptions show LIST --rejected"
+        )
+    return found
+
+
+def _description(run: Run, rule: Rule) -> StepRecord:
+    record = run.ledger.find(rule["describe"])
+    if record is None:
+        raise NotFoundError(f"step `{rule['describe']}` must be in the ledger; it is not. Describe the list again.")
+    return record
+
+
+def _random_words(classes: Sequence[str]) -> list[str]:
+    """Plain lower-case words of WordNet's nouns that are in no class name, sorted."""
+    lemmas = {lemma for some in load_noun_synsets()["lemmas"].to_pylist() for lemma in some}
+    named = {word for name in classes for word in name.casefold().split()}
+    return sorted(word for word in lemmas - named if word.isascii() and word.isalpha() and word.islower())
+
+
+def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    inputs = {
+        "build": Builds(run.workspace).read(rule["build"])["content_hash"],
+        "describe": _description(run, rule).output_hash,
+    }
+    if rule.get("split"):
+        inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
+    return inputs
+
+
+AUDIT_DESCRIPTIONS = Step(name="audit_descriptions", compute=audit_texts, inputs=_inputs, model=encoder_of, seeded=True)

@@ -1,0 +1,88 @@
+"""Cluster the pictures of a build by their features, with several clusters for each (MLCD)."""
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.errors import RuleError
+from evenly.curation.exclusions.clusters import ImageBased, fit_centroids
+from evenly.curation.exclusions.multi_label_clusters import (
+    coverage,
+    measure_balance,
+    near_duplicate_rows,
+    nearest_clusters,
+)
+from evenly.storage.builds import Builds
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.labelled_rows import kept_pairs
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+
+def cluster_pictures(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """Cluster the different pictures of the rule's build into `k`, and give each its `labels` nearest clusters.
+
+    Tables: `assignments` (image_id, rank from 1, cluster, cosine), sorted by image_id; `clusters` (cluster, size by the
+    nearest centre, labelled: pictures that have it among their labels, near_duplicates); `centroids` (cluster,
+    vector). Notes: balance, coverage and the share of near-duplicates.
+    """
+    manifest = Builds(run.workspace).read(rule["build"])
+    ids = sorted(set(kept_pairs(run, manifest)["image_id"].to_pylist()))
+    if rule["k"] > len(ids):
+        raise RuleError(f"`k` must be at most the number of pictures, {len(ids):,}; got {rule['k']:,}. Ask for fewer.")
+    rows = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(ids)[0]
+    rule_of = ImageBased(clusters=rule["k"], iterations=rule["iterations"])
+    centroids = fit_centroids(ids, rows, rule_of, seed=run.seed)
+    which, cosines = nearest_clusters(rows, centroids, rule["labels"])
+    near = near_duplicate_rows(rows, which[:, 0], min_cosine=rule["near_cosine"])
+    balance, every = measure_balance(which[:, 0], rule["k"]), measure_balance(which.ravel(), rule["k"])
+    n, labels = which.shape
+    tables = {
+        "assignments": pa.table(
+            {
+                "image_id": [one for one in ids for _ in range(labels)],
+                "rank": np.tile(np.arange(1, labels + 1), n),
+                "cluster": which.ravel(),
+                "cosine": cosines.ravel(),
+            }
+        ),
+        "clusters": pa.table(
+            {
+                "cluster": np.arange(rule["k"]),
+                "size": balance.sizes,
+                "labelled": every.sizes,
+                "near_duplicates": np.bincount(which[near, 0], minlength=rule["k"]),
+            }
+        ),
+        "centroids": pa.table(
+            {"cluster": np.arange(rule["k"]), "vector": pa.array(list(centroids), pa.list_(pa.float32()))}
+        ),
+    }
+    figures = ("entropy", "gini", "effective", "empty", "largest")
+    notes = {
+        "pictures": n,
+        "k": rule["k"],
+        "labels": labels,
+        "by_nearest": {name: _rounded(getattr(balance, name)) for name in figures},
+        "by_all_labels": {name: _rounded(getattr(every, name)) for name in figures},
+        "coverage": coverage(cosines[:, 0]),
+        "near_duplicates": int(near.sum()),
+        "near_duplicate_share": _rounded(float(near.mean())),
+    }
+    return StepOutput(tables=tables, notes=notes)
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else round(value, 4)
+
+
+def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    return {"build": str(Builds(run.workspace).read(rule["build"])["content_hash"])}
+
+
+def _encoder(run: Run, rule: Rule) -> str:
+    """The encoder that made the build's features; it need not be there."""
+    return str(Builds(run.workspace).read(rule["build"])["encoder"]["identity"])
+
+
+CLUSTER_PICTURES = Step(name="cluster_pictures", compute=cluster_pictures, inputs=_inputs, model=_encoder, seeded=True)

@@ -1,0 +1,117 @@
+"""Which classes of a list a zero-shot classifier takes for each other: the pairs that have to be told apart (FuDD)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.adapters.features import Floats
+from evenly.adapters.methods.fudd import pairs_needed
+from evenly.adapters.methods.zero_shot import cosine_logits
+from evenly.storage.builds import Builds
+from evenly.storage.errors import NotFoundError
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files.splits import read_split
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.tables.hashing import table_hash
+from evenly.tasks.classes.texts import filled_templates, single
+from evenly.tasks.encoders import encoder_of
+from evenly.tasks.labelled_rows import check_encoder, labelled_pairs
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step, run_step
+
+CAPTION = "a photo of a {}"
+"""The text that stands for a class; the published one but for its full stop."""
+
+
+def find_confusable(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """Table `pairs`: first, second (classes, in the order of the list), seen (pictures in whose top both lie).
+
+    Both classes must be among the `top` likeliest of a labelled train or val picture of the build; those of test choose
+    nothing. Of these pairs the most frequent are taken that make up the share `cover` of all occurrences. Without a
+    build, and where it has no such picture, the text of each class stands in for a picture. Notes: `pairs_asked`, the
+    `pairs_seen` of which they are the most frequent, `pairs_possible`, and `pairs_by`, in words.
+    """
+    classes: Sequence[str] = rule["classes"]
+    prototypes = filled_templates(run, classes, [CAPTION])
+    rows, by = _pictures(run, rule) if rule["build"] is not None else (np.empty((0, 0)), "")
+    if not len(rows):
+        rows, by = prototypes, f"{len(classes):,} class texts{by and f', for want of {by}'}"
+    seen = pairs_needed(cosine_logits(rows, prototypes, 1.0), rule["top"])
+    found = seen.covering(rule["cover"])
+    names = np.array(classes)
+    table = pa.table(
+        {
+            "first": pa.array(names[found.pairs[:, 0]].tolist(), pa.string()),
+            "second": pa.array(names[found.pairs[:, 1]].tolist(), pa.string()),
+            "seen": pa.array(found.images, pa.int64()),
+        }
+    )
+    notes = {"pairs_asked": len(found.pairs), "pairs_seen": len(seen.pairs), "pairs_possible": found.possible}
+    return StepOutput(tables={"pairs": table}, notes=notes | {"pairs_by": f"the top {rule['top']} of {by}"})
+
+
+def _pictures(run: Run, rule: Rule) -> tuple[Floats, str]:
+    """Features (n, d) of the labelled train and val pictures of the build, and what they are in words."""
+    manifest = Builds(run.workspace).read(rule["build"])
+    check_encoder(run, manifest)
+    found = labelled_pairs(run, manifest, rule)
+    ids = found.pairs.filter(pa.array(found.split != "test"))["image_id"].to_pylist()
+    what = f"train and val pictures of {manifest['build']}"
+    if not ids:
+        return np.empty((0, 0)), what
+    store = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images")
+    missing = store.missing(ids)
+    if missing:
+        raise NotFoundError(
+            f"the {what} must have features, to tell which classes are taken for each other; {len(missing):,} "
+            f"of {len(ids):,} have none. Run `evenly extract RECIPE`, or name no build: class texts then stand in."
+        )
+    return single(store.read(ids)[0]), f"{len(ids):,} {what}"
+
+
+def confusable_pairs(run: Run, rule: Rule) -> StepRecord:
+    """The record of `find_confusable`, found or made; says how many pairs of how many there are to be told apart."""
+    record = run_step(run, FIND_CONFUSABLE, (), rule)
+    run.progress.say(f"{rule['list']}: {said(record.notes)}")
+    return record
+
+
+def said(notes: Mapping[str, Any]) -> str:
+    """The notes of `find_confusable` in words."""
+    return (
+        f"{notes['pairs_asked']:,} of {notes['pairs_possible']:,} pairs of classes to tell apart, the most frequent of "
+        f"{notes['pairs_seen']:,} in {notes['pairs_by']}"
+    )
+
+
+def expected_pairs(run: Run, rule: Rule) -> tuple[list[tuple[str, str]], int]:
+    """The pairs that the step finds or has found, and how many are possible; nothing is recorded."""
+    record = run.ledger.find(FIND_CONFUSABLE.spec(run, (), rule).key)
+    if record is not None:
+        return named_pairs(run, record), int(record.notes["pairs_possible"])
+    found = find_confusable(run, (), rule)
+    return _named(found.tables["pairs"]), int(found.notes["pairs_possible"])
+
+
+def named_pairs(run: Run, record: StepRecord) -> list[tuple[str, str]]:
+    """The pairs of a record of `find_confusable`."""
+    return _named(run.ledger.table(record, "pairs", ["first", "second"]))
+
+
+def _named(table: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(table["first"].to_pylist(), table["second"].to_pylist(), strict=True))
+
+
+def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    if rule["build"] is None:
+        return {}
+    inputs = {"build": str(Builds(run.workspace).read(rule["build"])["content_hash"])}
+    if rule["split"]:
+        inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
+    return inputs
+
+
+FIND_CONFUSABLE = Step(name="find_confusable", compute=find_confusable, inputs=_inputs, model=encoder_of, seeded=True)

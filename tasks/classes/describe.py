@@ -1,0 +1,229 @@
+"""Describe a class list through a chat endpoint: the embedded one, started for the purpose, or any other."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.descriptions.chat.budget import Budget
+from evenly.descriptions.chat.chat import Chat
+from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.embedded import embedded_identity, embedded_llm, embedded_name
+from evenly.descriptions.chat.endpoint import Endpoint, Prices
+from evenly.descriptions.chat.rehearsal import Rehearsal
+from evenly.descriptions.class_list import ClassList, parse_class_list
+from evenly.descriptions.describe import Pairs, describe
+from evenly.descriptions.descriptions import ACCEPTED, Descriptions
+from evenly.descriptions.estimate import estimate
+from evenly.descriptions.method import DescriptionMethod
+from evenly.descriptions.methods import METHODS, chosen_methods
+from evenly.descriptions.methods.synonyms import TIED, consistent_synonyms
+from evenly.descriptions.texts.grounding import Grounding, Subject
+from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.spending import SpendingJournal
+from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.records import content_hash
+from evenly.tasks.classes.batches import batch_client
+from evenly.tasks.classes.confusable import named_pairs
+from evenly.tasks.classes.texts import SYNONYMS
+from evenly.tasks.encoders import encoder_identity, text_rows
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+CONCURRENCY = 4
+TIMEOUT_S = 120.0
+METHODS_ABOUT_PAIRS = frozenset(method.name for method in chosen_methods(list(METHODS)) if method.scope == "pair")
+
+
+def describe_list(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took.
+
+    Methods about pairs ask about those of the record of `find_confusable` in `before`, and notes say how many.
+    """
+    class_list = parse_class_list(rule["text"], rule["list"])
+    methods = chosen_methods(rule["methods"], small_model=is_embedded(rule))
+    budget = account(run, rule["list"])
+    pairs = [pair for record in before for pair in named_pairs(run, record)]
+    with open_endpoint(rule) as endpoint:
+        client = chat_client(run, endpoint, class_list=class_list.name, budget=budget)
+        grounding = Grounding(load_noun_synsets())
+        with run.progress.bar("describing classes", _askings(methods, len(class_list.classes), len(pairs))) as advance:
+            found = describe(
+                class_list,
+                methods=methods,
+                client=client,
+                grounding=grounding,
+                pairs=pairs,
+                progress=lambda *_: advance(1),
+            )
+    found = _with_consistent_synonyms(run, class_list, found)
+    about_pairs = dict(before[0].notes) if before else {}
+    notes = found.summary() | {"account": spent(budget)} | about_pairs
+    return StepOutput(tables={"descriptions": found.table}, notes=notes)
+
+
+def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:
+    """What `describe` counts in its progress: classes, pairs or the list, by each method about them."""
+    counts = {"class": n_classes, "pair": n_pairs, "list": 1}
+    return sum(counts[method.scope] for method in methods)
+
+
+def chat_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> Chat:
+    """What asks the endpoint: one request at a time, or in batches where the run pays for these."""
+    if run.payment.batch:
+        return batch_client(run, endpoint, class_list=class_list, budget=budget)
+    store = Requests(run.workspace)
+    return ChatClient(endpoint, store=store, concurrency=CONCURRENCY, timeout_s=TIMEOUT_S, budget=budget)
+
+
+def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptions) -> Descriptions:
+    """Reject synonyms that lie nearer to another class than to their own, as REAL does."""
+    table = found.table
+    other_names = pc.is_in(table["method"], pa.array(SYNONYMS))
+    at = np.flatnonzero(pc.and_(other_names, pc.equal(table["verdict"], ACCEPTED)).to_numpy())
+    if not len(at):
+        return found
+    classes = list(class_list.classes)
+    own = [classes.index(name) for name in table["class"].take(at).to_pylist()]
+    synonyms = table["text"].take(at).to_pylist()
+    keep = consistent_synonyms(
+        text_rows(run, [f"a photo of a {name}" for name in synonyms]).astype(np.float32),
+        np.asarray(own),
+        text_rows(run, [f"a photo of a {name}" for name in classes]).astype(np.float32),
+    )
+    rows = np.zeros(table.num_rows, dtype=bool)
+    rows[at[~keep]] = True
+    return found.reject(rows, "nearer_to_another_class")
+
+
+def account(run: Run, class_list: str) -> Budget | None:
+    """What all runs on the class list of this name may cost and have cost; None where nothing has a price."""
+    prices = _prices(run)
+    if prices == Prices():
+        return None
+    return Budget(run.payment.budget_usd, prices, SpendingJournal(run.workspace, class_list))
+
+
+def _prices(run: Run) -> Prices:
+    payment = run.payment
+    return Prices(prompt_usd=payment.prompt_usd_per_million, completion_usd=payment.completion_usd_per_million)
+
+
+def spent(budget: Budget | None) -> dict[str, Any] | None:
+    """The account as it stands (Budget.summary); None without one."""
+    return None if budget is None else budget.summary()
+
+
+def estimate_list(run: Run, rule: Rule, pairs: Pairs = ()) -> list[dict[str, Any]]:
+    """What describing the list would ask and cost now, a row for each method (estimate.Estimate); nothing is sent."""
+    embedded = is_embedded(rule)
+    rehearsal = Rehearsal(
+        identity=embedded_identity() if embedded else Endpoint(base_url=rule["base_url"], model=rule["model"]).identity,
+        model=embedded_name() if embedded else rule["model"],
+        store=Requests(run.workspace),
+    )
+    found = estimate(
+        parse_class_list(rule["text"], rule["list"]),
+        methods=chosen_methods(rule["methods"], small_model=embedded),
+        rehearsal=rehearsal,
+        prices=_prices(run),
+        grounding=Grounding(load_noun_synsets()),
+        pairs=pairs,
+    )
+    return [one.row() for one in found]
+
+
+@contextmanager
+def open_endpoint(rule: Rule) -> Iterator[Endpoint]:
+    """The endpoint that the rule names by base_url and model; the embedded one runs while it is open."""
+    if is_embedded(rule):
+        with embedded_llm(slots=CONCURRENCY) as endpoint:
+            yield endpoint
+    else:
+        yield Endpoint(base_url=rule["base_url"], model=rule["model"])
+
+
+def is_embedded(rule: Rule) -> bool:
+    """Whether the rule names the embedded model."""
+    return bool(rule["base_url"] == "embedded")
+
+
+def endpoint_identity(_run: Run, rule: Rule) -> str:
+    """The identity of the endpoint and its model, as a step's model."""
+    identity = embedded_identity() if is_embedded(rule) else rule["base_url"]
+    return f"{identity} {rule['model']}"
+
+
+def accepted_texts(run: Run, described: StepRecord) -> dict[str, dict[str, list[str]]]:
+    """The accepted texts about classes: method -> class -> texts; the class "" stands for the list as a whole."""
+    texts: dict[str, dict[str, list[str]]] = {}
+    for row in _accepted(run, described):
+        if row["method"] not in METHODS_ABOUT_PAIRS:
+            texts.setdefault(row["method"], {}).setdefault(row["class"], []).append(row["text"])
+    return texts
+
+
+def accepted_phrases(run: Run, described: StepRecord) -> dict[str, list[str]]:
+    """Class -> what its accepted texts of the method `description` say of it, without its name around."""
+    phrases: dict[str, list[str]] = {}
+    for row in _accepted(run, described):
+        if row["method"] == "description":
+            phrases.setdefault(row["class"], []).append(row["phrase"])
+    return phrases
+
+
+def accepted_pair_texts(run: Run, described: StepRecord) -> list[list[str]]:
+    """[class, class that it is told from, text] for each accepted text about a pair, in the order of the table."""
+    rows = _accepted(run, described)
+    return [[row["class"], row["other"], row["text"]] for row in rows if row["method"] in METHODS_ABOUT_PAIRS]
+
+
+def _accepted(run: Run, described: StepRecord) -> list[dict[str, Any]]:
+    table = run.ledger.table(described, "descriptions", ["class", "method", "text", "phrase", "verdict", "other"])
+    rows: list[dict[str, Any]] = table.filter(pc.equal(table["verdict"], ACCEPTED)).to_pylist()
+    return rows
+
+
+def finished_description(run: Run, before: Records, rule: Rule) -> StepRecord | None:
+    """The newest record of `describe` by this rule, perhaps one that left questions unanswered; None without one."""
+    spec = DESCRIBE.spec(run, before, rule)
+    if (found := run.ledger.find(spec.key)) is not None:
+        return found
+    inputs = dict(spec.inputs)
+    earlier = int(inputs.pop("tries", 0)) - 1
+    return run.ledger.find(replace(spec, inputs=inputs | _tries(earlier)).key)
+
+
+def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    """What it reads: the wording of its questions, the encoder, and how often the endpoint left some unanswered.
+
+    A further try is a new observation: it finds all replies that came stored, and asks the rest.
+    """
+    inputs = {"questions": _wording(rule)}
+    if {*SYNONYMS} & {*rule["methods"]}:
+        inputs |= {"encoder": encoder_identity(run), "tied": str(TIED)}
+    records = run.ledger.records("describe")
+    return inputs | _tries(sum(bool(one.notes.get("unanswered")) for one in records if one.rule == rule))
+
+
+def _tries(number: int) -> dict[str, str]:
+    return {"tries": str(number)} if number > 0 else {}
+
+
+def _wording(rule: Rule) -> str:
+    """The hash of what each method asks, by its question about a class that stands for all."""
+    subject = Subject(name="one", against=Subject(name="other"))
+    methods = chosen_methods(rule["methods"], small_model=is_embedded(rule))
+    asked = {
+        method.name: [question.content(identity="", model="") for question in method.questions(subject)]
+        for method in methods
+    }
+    return content_hash({"asked": asked, "instructions": [method.instruction for method in methods]})
+
+
+DESCRIBE = Step(name="describe", compute=describe_list, inputs=_inputs, model=endpoint_identity)

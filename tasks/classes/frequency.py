@@ -1,0 +1,180 @@
+"""How often captions name each class, by which of its names, and how often they mean it (REAL)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from evenly.curation.concepts.caption_sample import CaptionSample
+from evenly.curation.concepts.matching import unmatchable_because
+from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
+from evenly.curation.concepts.relevance import JudgingRule, estimate_relevance
+from evenly.descriptions.chat.chat import Chat
+from evenly.descriptions.chat.reply_log import Heard
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.relevance import YES, Judgements, NameInCaption, judge_relevance, relevance_question
+from evenly.descriptions.texts.grounding import Grounding, Subject
+from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.ledger import StepOutput
+from evenly.storage.records import content_hash
+from evenly.tasks.classes.describe import account, chat_client, endpoint_identity, is_embedded, open_endpoint, spent
+from evenly.tasks.classes.names import pool_captions, pool_hash
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+NAMES = pa.schema(
+    [("class", pa.string()), ("name", pa.string()), ("captions", pa.int64()), ("never_matches", pa.string())]
+)
+CLASSES = pa.schema(
+    [
+        ("class", pa.string()),
+        ("actual_freq", pa.int64()),
+        ("strict", pa.string()),
+        ("relaxed", pa.string()),
+        ("too_long", pa.int64()),
+        ("all_sampled", pa.bool_()),
+    ]
+)
+SAMPLED = pa.schema([("class", pa.string()), ("name", pa.string()), ("caption", pa.string()), ("rows", pa.int64())])
+JUDGED = pa.schema([*SAMPLED, ("answer", pa.string()), ("reason", pa.string()), ("request_id", pa.string())])
+RELEVANCE = pa.schema(
+    [
+        ("class", pa.string()),
+        *((name, pa.int64()) for name in ("judged", "yes", "unjudged")),
+        *((name, pa.float64()) for name in ("relevance", "relevance_low", "relevance_high", "effective")),
+    ]
+)
+
+
+def audit_names(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """Count captions of the rule's build, or of the run's sources, by each name of each class, and draw some to judge.
+
+    Tables: `names`; `classes`, where `too_long` counts captions that are not judged, and `all_sampled` tells whether
+    every other one is drawn; `sample`, at most `judge` different captions of each class. Notes: `captions_searched`.
+    """
+    classes = list(rule["names"])
+    names = [list(dict.fromkeys([name, *rule["names"][name]])) for name in classes]
+    counter = NameCounter(names, plurals=rule["plurals"], prefix=rule["prefix"])
+    sample = CaptionSample(classes, size=rule["judge"], seed=run.seed)
+    found = counter.count(pa.array([], pa.string()))
+    for captions in pool_captions(run, rule):
+        held = counter.hold(captions)
+        found += counter.frequencies(held, len(captions))
+        sample.add(captions, held)
+    flat = [name for some in names for name in some]
+    by_name = [
+        {"class": one, "name": name, "captions": n, "never_matches": unmatchable_because(name, "normalized")}
+        for one, counts in zip(classes, found.of_names, strict=True)
+        for name, n in counts.items()
+    ]
+    by_class = [
+        {
+            "class": one,
+            "actual_freq": int(total),
+            "strict": most_frequent_name(one, counts, rule="strict"),
+            "relaxed": most_frequent_name(one, counts, rule="relaxed"),
+            "too_long": too_long,
+            "all_sampled": whole,
+        }
+        for one, counts, total, too_long, whole in zip(
+            classes, found.of_names, found.of_concepts, sample.too_long, sample.complete, strict=True
+        )
+    ]
+    drawn = [
+        {"class": classes[row["concept"]], "name": flat[row["name"]], "caption": row["caption"], "rows": row["rows"]}
+        for row in sample.table().to_pylist()
+    ]
+    tables = {
+        "names": pa.Table.from_pylist(by_name, NAMES),
+        "classes": pa.Table.from_pylist(by_class, CLASSES),
+        "sample": pa.Table.from_pylist(drawn, SAMPLED),
+    }
+    return StepOutput(tables=tables, notes={"list": rule["list"], "captions_searched": found.captions})
+
+
+def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Have a language model judge the captions that the record of `audit_concepts` in `before` drew.
+
+    Tables: `judgements`, one row per caption asked about; `relevance`, one row per class. Notes say what it took.
+    """
+    drawn: list[dict[str, Any]] = run.ledger.table(before[0], "sample").to_pylist()
+    subjects = {one.name: one for one in _subjects(rule)}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in subjects}
+    for row in drawn:
+        rows[row["class"]].append(row)
+    uses = [[_use(row, subjects[name], rule) for row in some] for name, some in rows.items()]
+    budget = account(run, rule["list"])
+    with open_endpoint(rule) as endpoint:
+        client = Heard(chat_client(run, endpoint, class_list=rule["list"], budget=budget))
+        with run.progress.bar("judging captions", None) as advance:
+            found = asyncio.run(_judged(client, uses, rule, advance))
+    judgements = [
+        row | {"answer": one.answer, "reason": one.reason, "request_id": one.request_id}
+        for some, judged in zip(rows.values(), found, strict=True)
+        for row, one in zip(some, judged.made, strict=False)
+    ]
+    relevance = [_relevance(name, some, one) for (name, some), one in zip(rows.items(), found, strict=True)]
+    reasons = Counter(row["reason"] for row in judgements if row["reason"])
+    notes = {"list": rule["list"], "account": spent(budget), "without_answer": dict(sorted(reasons.items()))}
+    tables = {
+        "judgements": pa.Table.from_pylist(judgements, JUDGED),
+        "relevance": pa.Table.from_pylist(relevance, RELEVANCE),
+    }
+    return StepOutput(tables=tables, notes=notes | vars(client.counts) | client.facts())
+
+
+async def _judged(client: Chat, uses: Sequence[Sequence[NameInCaption]], rule: Rule, advance: Any) -> list[Judgements]:  # noqa: ANN401 - a callback
+    stop = JudgingRule(most=rule["judge"])
+    async with client:
+        return await judge_relevance(
+            uses, client=client, enough=stop.is_enough, small_model=is_embedded(rule), progress=advance
+        )
+
+
+def _subjects(rule: Rule) -> Sequence[Subject]:
+    """The classes with their definitions: those of the list, else of WordNet."""
+    return Grounding(load_noun_synsets()).subjects(parse_class_list(rule["text"], rule["list"]))
+
+
+def _use(row: dict[str, Any], subject: Subject, rule: Rule) -> NameInCaption:
+    return NameInCaption(
+        class_name=subject.name,
+        name=row["name"],
+        caption=row["caption"],
+        definition=subject.gloss,
+        domain=rule["domain"],
+    )
+
+
+def _relevance(name: str, rows: Sequence[dict[str, Any]], judged: Judgements) -> dict[str, Any]:
+    """What the judgements of one class say; the estimate is null without any."""
+    pairs = [(one.answer == YES, row["rows"]) for row, one in zip(rows, judged.made, strict=False) if one.answer]
+    found = estimate_relevance([yes for yes, _ in pairs], [count for _, count in pairs])
+    counts = {"class": name, "judged": judged.judged, "yes": judged.yes, "unjudged": len(judged.made) - judged.judged}
+    if found is None:
+        return counts
+    return counts | {
+        "relevance": found.share,
+        "relevance_low": found.low,
+        "relevance_high": found.high,
+        "effective": found.effective,
+    }
+
+
+def _judging_inputs(run: Run, before: Records, rule: Rule) -> dict[str, str]:
+    """The wording of the questions, and how often the endpoint left some of them unanswered: that is asked anew."""
+    use = NameInCaption(class_name="one", name="one", caption="one")
+    asked = relevance_question(use, small_model=is_embedded(rule)).content(identity="", model="")
+    inputs = {"questions": content_hash(asked)}
+    tries = sum(
+        bool(one.notes.get("unanswered"))
+        for one in run.ledger.records("judge_relevance")
+        if one.rule == rule and one.inputs.get("audit_concepts") == before[0].output_hash
+    )
+    return inputs | ({"tries": str(tries)} if tries else {})
+
+
+AUDIT_CONCEPTS = Step(name="audit_concepts", compute=audit_names, inputs=pool_hash, seeded=True)
+JUDGE_RELEVANCE = Step(name="judge_relevance", compute=judge_names, inputs=_judging_inputs, model=endpoint_identity)

@@ -1,0 +1,250 @@
+"""A support set for each class out of a build's pictures, by caption and image similarity, without any label."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evenly.curation.concepts.name_frequency import NameCounter
+from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.exclusions.decontaminate import Contamination, Pictures, nearest_features
+from evenly.curation.retrieval_sets import KEPT, PoolPictures, RankedCandidates, RetrievalRule, rank_candidates
+from evenly.features.class_weights import class_weights
+from evenly.features.retrieve import concept_prototype, top_concepts
+from evenly.features.unit_rows import cosine_scores, to_unit_rows
+from evenly.storage.builds import Builds
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.encoders import encoder_of, text_rows
+from evenly.tasks.labelled_rows import Strings, check_encoder, kept_with_groups, labelled_pairs
+from evenly.tasks.reference_sets import read_references, references_hash
+from evenly.tasks.run import Run
+from evenly.tasks.splits import split_hash
+from evenly.tasks.step import Records, Rule, Step
+
+RANKINGS = ("t2t", "t2i", "swat", "reco")
+PARTS = {"val": "validation_picture", "test": "test_picture"}
+EVALUATION = "evaluation_set"
+RETRIEVED = pa.schema(
+    [
+        ("class", pa.string()),
+        ("rank", pa.int64()),
+        *((name, pa.string()) for name in ("uid", "image_id", "name", "verdict", "reason", "into")),
+        *((name, pa.float64()) for name in ("caption_cosine", "image_cosine")),
+    ]
+)
+CLASSES = pa.schema(
+    [
+        ("class", pa.string()),
+        *((name, pa.int64()) for name in ("candidates", "kept", "short", "seeds")),
+        ("kept_for_others", pa.int64()),
+    ]
+)
+PROTOTYPES = pa.schema([("class", pa.string()), ("kind", pa.string()), ("vector", pa.list_(pa.float32()))])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Candidates:
+    """Candidates (m,): class, place in the pool, number of the name that its caption holds (-1: none is asked for)."""
+
+    classes: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    names: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Measured(_Candidates):
+    """Candidates with their cosines to the prompts of their class (m,)."""
+
+    by_image: npt.NDArray[np.float64]
+    by_caption: npt.NDArray[np.float64]
+
+
+def retrieve(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """Choose pictures of the rule's build for each class by its names.
+
+    t2t and swat rank captions that hold a name by their cosine with the prompts of the class, t2i these captions'
+    pictures; reco ranks all pictures. swat also asks for near pictures and merges near-duplicates. Tables: `retrieved`,
+    every candidate with its verdict; `classes`; `prototypes`, of text and of pictures. Notes count reasons. Pictures
+    of the val and test parts, of their twins and of evaluation sets are excluded, whatever their rank.
+    """
+    manifest = Builds(run.workspace).read(rule["build"])
+    check_encoder(run, manifest)
+    kept, groups = kept_with_groups(run, manifest)
+    names = [list(dict.fromkeys([name, *rule["names"][name]])) for name in rule["names"]]
+    texts, _ = to_unit_rows(prompt_vectors(run, names, rule["templates"]))
+    ids = np.array(kept["image_id"].to_pylist(), dtype=np.str_)
+    rows = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(ids.tolist())[0]
+    judged = _in_parts(run, manifest, rule, labels=set(kept["label"].to_pylist()), groups=groups)
+    pool = PoolPictures(
+        uids=np.array(kept["uid"].to_pylist(), dtype=np.str_),
+        image_ids=ids,
+        rows=rows,
+        excluded=np.where(_in_evaluation_sets(run, rule, rows), EVALUATION, _with_same_pictures(judged, ids)),
+    )
+    found = _all_pictures(pool, texts, rule) if rule["method"] == "reco" else _holding(kept, names)
+    measured = _Measured(
+        **vars(found),
+        by_image=cosine_scores(pool.rows[found.places], texts[found.classes]),
+        by_caption=_caption_cosines(run, kept, found, texts),
+    )
+    ranked = rank_candidates(
+        pool,
+        classes=found.classes,
+        places=found.places,
+        scores=measured.by_caption if rule["method"] in {"t2t", "swat"} else measured.by_image,
+        image_cosines=measured.by_image,
+        rule=RetrievalRule(**{name: rule[name] for name in ("per_class", "min_image_cosine", "max_duplicate_cosine")}),
+    )
+    return _output(rule, pool, _table(names, pool, measured, ranked), texts)
+
+
+def prompt_vectors(run: Run, names: Sequence[Sequence[str]], templates: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Class vectors (c, d): the mean of the text features of every name of a class in every template."""
+    prompts = [[template.replace("{}", name) for name in some for template in templates] for some in names]
+    rows = text_rows(run, [text for some in prompts for text in some])
+    return class_weights(np.split(rows, np.cumsum([len(some) for some in prompts])[:-1]))
+
+
+def _holding(kept: pa.Table, names: Sequence[Sequence[str]]) -> _Candidates:
+    """Pairs whose caption holds a name of a class, with the first of these names."""
+    held = NameCounter(names, plurals=True).hold(kept["caption"].combine_chunks())
+    _, first = np.unique(np.stack([held.rows, held.owners]), axis=1, return_index=True)
+    rows, owners, numbers = (np.asarray(part, np.int64)[first] for part in (held.rows, held.owners, held.names))
+    return _Candidates(classes=owners, places=rows, names=numbers)
+
+
+def _all_pictures(pool: PoolPictures, texts: npt.NDArray[np.float16], rule: Rule) -> _Candidates:
+    """The pictures nearest to the prompts of each class: twice as many as are wanted, and as many as are excluded."""
+    k = min(len(pool.uids), 2 * rule["per_class"] + int((pool.excluded != "").sum()))
+    places, _ = top_concepts(texts, pool.rows, k)
+    classes = np.repeat(np.arange(len(texts)), k)
+    return _Candidates(classes=classes, places=places.ravel(), names=np.full(len(classes), -1))
+
+
+def _in_parts(
+    run: Run, manifest: Mapping[str, Any], rule: Rule, *, labels: set[str | None], groups: Strings
+) -> Strings:
+    """validation_picture, test_picture or "" for each pair (n,): its group is of that part for one of the lists."""
+    reasons = np.full(len(groups), "", dtype="<U24")
+    for part, reason in PARTS.items():
+        for judged in rule["lists"]:
+            if labels & set(judged["classes"]):
+                found = labelled_pairs(run, manifest, judged)
+                reasons[np.isin(groups, found.groups[found.split == part])] = reason
+    return reasons
+
+
+def _with_same_pictures(reasons: Strings, image_ids: Strings) -> Strings:
+    """The reasons, and those of pairs of the same picture, by whatever URL and caption."""
+    spread = reasons.copy()
+    for reason in PARTS.values():
+        spread[np.isin(image_ids, image_ids[reasons == reason])] = reason
+    return spread
+
+
+def _in_evaluation_sets(run: Run, rule: Rule, rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
+    """Whether each picture (n,) has features near those of a picture of the sets that the rule is `against`."""
+    near = np.zeros(len(rows), dtype=np.bool_)
+    limits = Contamination(perceptual=None, semantic=rule["max_evaluation_cosine"], colour=None)
+    for where in rule["against"]:
+        near |= nearest_features(_comparable(rows), read_references(run, where, features=True).pictures, limits)[0] >= 0
+    return near
+
+
+def _comparable(rows: npt.NDArray[np.float16]) -> Pictures:
+    n = len(rows)
+    return Pictures(
+        hashes=np.zeros(n, np.uint64), colours=np.zeros((n, COLOUR_BYTES), np.uint8), seen=np.zeros(n, bool), rows=rows
+    )
+
+
+def _caption_cosines(
+    run: Run, kept: pa.Table, found: _Candidates, texts: npt.NDArray[np.float16]
+) -> npt.NDArray[np.float64]:
+    """The cosine of each candidate's caption with the prompts; NaN for pictures that no caption was asked for."""
+    cosines = np.full(len(found.places), np.nan)
+    held = np.flatnonzero(found.names >= 0)
+    if len(held):
+        captions = text_rows(run, kept["caption"].take(pa.array(found.places[held])).to_pylist())
+        cosines[held] = cosine_scores(captions, texts[found.classes[held]])
+    return cosines
+
+
+def _table(names: Sequence[Sequence[str]], pool: PoolPictures, found: _Measured, ranked: RankedCandidates) -> pa.Table:
+    """The candidates as RETRIEVED has them, by class, then rank."""
+    order = ranked.order
+    places, labels = found.places[order], found.classes[order].tolist()
+    flat = [name for some in names for name in some]
+    columns = {
+        "class": [names[label][0] for label in labels],
+        "rank": ranked.ranks,
+        "uid": pool.uids[places].tolist(),
+        "image_id": pool.image_ids[places].tolist(),
+        "name": [flat[number] if number >= 0 else None for number in found.names[order].tolist()],
+        "verdict": ranked.verdicts.tolist(),
+        "reason": ranked.reasons.tolist(),
+        "into": [twin or None for twin in ranked.into.tolist()],
+        "caption_cosine": pa.array(found.by_caption[order], from_pandas=True),
+        "image_cosine": found.by_image[order],
+    }
+    return pa.table({name: pa.array(columns[name], RETRIEVED.field(name).type) for name in RETRIEVED.names})
+
+
+def _output(rule: Rule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[np.float16]) -> StepOutput:
+    """Tables and notes; a class of no picture has no prototype of pictures."""
+    rows: list[dict[str, Any]] = table.select(["class", "uid", "verdict", "reason"]).to_pylist()
+    places = {uid: place for place, uid in enumerate(pool.uids.tolist())}
+    kept = {
+        name: [row["uid"] for row in rows if row["class"] == name and row["verdict"] == KEPT] for name in rule["names"]
+    }
+    serves = Counter(uid for uids in kept.values() for uid in uids)
+    candidates = Counter(row["class"] for row in rows)
+    by_class, prototypes = [], []
+    for (name, uids), text in zip(kept.items(), texts, strict=True):
+        prototypes.append({"class": name, "kind": "text", "vector": text.astype(np.float32).tolist()})
+        seeds = 0
+        if uids:
+            vector, alike = concept_prototype(pool.rows[[places[uid] for uid in uids]], share=rule["seed_share"])
+            prototypes.append({"class": name, "kind": "image", "vector": vector.tolist()})
+            seeds = len(alike)
+        by_class.append(
+            {
+                "class": name,
+                "candidates": candidates[name],
+                "kept": len(uids),
+                "short": rule["per_class"] - len(uids),
+                "seeds": seeds,
+                "kept_for_others": sum(serves[uid] > 1 for uid in uids),
+            }
+        )
+    notes = {
+        "list": rule["list"],
+        "method": rule["method"],
+        "pictures": len(set(pool.image_ids.tolist())),
+        "excluded": dict(sorted(Counter(why for why in pool.excluded.tolist() if why).items())),
+        "reasons": dict(sorted(Counter(row["reason"] for row in rows if row["reason"]).items())),
+        "kept": sum(map(len, kept.values())),
+        "different_pictures": len({pool.image_ids[places[uid]] for uid in serves}),
+        "short": [one["class"] for one in by_class if one["short"]],
+    }
+    tables = {
+        "retrieved": table,
+        "classes": pa.Table.from_pylist(by_class, CLASSES),
+        "prototypes": pa.Table.from_pylist(prototypes, PROTOTYPES),
+    }
+    return StepOutput(tables=tables, notes=notes)
+
+
+def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    inputs = {"build": str(Builds(run.workspace).read(rule["build"])["content_hash"])}
+    for path in sorted({judged["split"] for judged in rule["lists"] if judged["split"]}):
+        inputs[f"split {path}"] = split_hash(run, path)
+    return inputs | {f"evaluation set {where}": references_hash(run, where) for where in rule["against"]}
+
+
+RETRIEVE_SUPPORT = Step(name="retrieve_support", compute=retrieve, inputs=_inputs, model=encoder_of)

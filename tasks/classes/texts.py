@@ -1,0 +1,125 @@
+"""Features of the texts of a class list: class vectors per set of texts, and what single methods ask for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evenly.adapters.features import Floats, unit_rows
+from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
+from evenly.descriptions.selection import description_pool
+from evenly.features.class_weights import class_weights
+from evenly.tasks.encoders import text_rows
+from evenly.tasks.run import Run
+
+SYNONYMS = ("synonyms", "llm_synonyms")
+"""Methods whose texts are other names of a class."""
+
+FREQUENT_NAMES = "frequent_names"
+"""The set of texts in which a class goes by the name that captions say most often (REAL-Prompt)."""
+
+BESIDE = {"contexts": "contexts", "negations": "negations", "rejections": "near_misses"}
+"""What a rule names beside prototypes, and the method that generates texts of this kind."""
+
+
+def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record that hold texts other than prototypes."""
+    classes: list[str] = rule["classes"]
+    described = described_texts(rule)
+    found: dict[str, Any] = {}
+    if described:
+        found["class_texts"] = single(text_rows(run, [text for _, text in described]))
+        found["class_text_labels"] = np.array([position for position, _ in described], dtype=np.int64)
+    if pool := description_pool(rule.get("phrases", {}), classes).own_texts():
+        found["descriptor_texts"] = single(text_rows(run, [text for _, text in pool]))
+        found["descriptor_text_labels"] = np.array([position for position, _ in pool], dtype=np.int64)
+    if contexts := texts_beside(rule, "contexts"):
+        found["context_prototypes"] = np.stack([filled_templates(run, classes, [each]) for each in contexts])
+    if negations := texts_beside(rule, "negations"):
+        found["negation_prototypes"] = filled_templates(run, classes, negations)
+    if rejections := texts_beside(rule, "rejections"):
+        found["rejection_prototypes"] = single(text_rows(run, rejections))
+    if "pair_texts" in rule:
+        found |= _pair_texts(run, classes, rule["pair_texts"])
+    return found
+
+
+def described_texts(rule: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """(position of a class, text): the rows of `class_texts`, each description of a class once, by class."""
+    return [
+        (position, text)
+        for position, name in enumerate(rule["classes"])
+        for text in dict.fromkeys(rule["texts"].get("description", {}).get(name, ()))
+    ]
+
+
+def texts_beside(rule: Mapping[str, Any], kind: str) -> list[str]:
+    """The texts of a kind of BESIDE, each once: those that the rule gives by hand, then the generated ones."""
+    return list(dict.fromkeys([*rule.get(kind, ()), *generated_texts(rule, kind)]))
+
+
+def generated_texts(rule: Mapping[str, Any], kind: str) -> list[str]:
+    """The texts of a kind of BESIDE that a method gave and nobody by hand, each once."""
+    per_class = rule["texts"].get(BESIDE[kind], {})
+    given = set(rule.get(kind, ()))
+    return list(dict.fromkeys(text for texts in per_class.values() for text in texts if text not in given))
+
+
+def _pair_texts(run: Run, classes: Sequence[str], texts: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """The fields of texts of one class as against another; empty ones where there are none, so that this is known."""
+    places = {name: place for place, name in enumerate(classes)}
+    rows = text_rows(run, [*classes, *(text for _, _, text in texts)])[len(classes) :]
+    pairs = [(places[name], places[other]) for name, other, _ in texts]
+    return {"pair_texts": single(rows), "pair_text_classes": np.array(pairs, dtype=np.int64).reshape(-1, 2)}
+
+
+def filled_templates(run: Run, classes: Sequence[str], templates: Sequence[str]) -> Floats:
+    """Class vectors (c, d): the mean over the templates, each with the class in the place of {}."""
+    filled = [[template.replace("{}", name) for template in templates] for name in classes]
+    vectors = text_rows(run, [text for texts in filled for text in texts]).reshape(len(classes), len(templates), -1)
+    return class_weights(list(vectors))
+
+
+def prototypes(run: Run, rule: Mapping[str, Any]) -> dict[str, Floats]:
+    """Class vectors (c, d) per set of texts: the bare names, filled templates, what the descriptions of the rule offer.
+
+    Always the mean of embeddings: most adapters need one vector of unit length per class. docs/classes.md has the other
+    ways to let several texts count.
+    """
+    of_methods = {kind: texts for kind, texts in rule["texts"].items() if kind not in BESIDE.values()}
+    texts: dict[str, dict[str, list[str]]] = {"names": {name: [name] for name in rule["classes"]}} | of_methods
+    weights = {}
+    for kind, per_class in texts.items():
+        ordered = [per_class.get(name) or [name] for name in rule["classes"]]
+        flat = sorted({text for some in ordered for text in some})
+        vectors = dict(zip(flat, text_rows(run, flat), strict=True))
+        weights[kind] = class_weights([np.stack([vectors[text] for text in some]) for some in ordered])
+    if rule.get("templates"):
+        weights["templates"] = filled_templates(run, rule["classes"], rule["templates"])
+    return weights
+
+
+def class_names(rule: Mapping[str, Any]) -> list[list[str]]:
+    """The names of each class: its own, then its accepted synonyms."""
+    synonyms = [rule["texts"].get(method, {}) for method in SYNONYMS]
+    return [[name, *(text for found in synonyms for text in found.get(name, ()))] for name in rule["classes"]]
+
+
+def frequent_names(rule: Mapping[str, Any], captions: pa.Array) -> list[str]:
+    """The name of each class that `captions` hold most often, by REAL's rule in `rule["frequent_names"]`.
+
+    Relaxed or strict as in `most_frequent_name`; of names that equally many captions hold the first, which is the
+    class's own.
+    """
+    counts = NameCounter(class_names(rule), plurals=True).count(captions).of_names
+    return [
+        most_frequent_name(name, found, rule=rule["frequent_names"])
+        for name, found in zip(rule["classes"], counts, strict=True)
+    ]
+
+
+def single(vectors: npt.NDArray[Any]) -> Floats:
+    """Stored half-precision rows as unit rows in single precision."""
+    return unit_rows(vectors) if len(vectors) else vectors.astype(np.float32)

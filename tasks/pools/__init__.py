@@ -1,0 +1,1 @@
+"""Matching and balancing of whole pools, without a rebuild."""

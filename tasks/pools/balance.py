@@ -1,0 +1,233 @@
+"""Balance matched pools in stretches: global counts first, then each row by itself, by a rebuild's draws."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.balance.balancing import balance
+from evenly.curation.balance.draw_rows import draw_rows
+from evenly.curation.balance.keep_probability import UNIT
+from evenly.curation.balance.matched_pairs import Floats, MatchedPairs
+from evenly.curation.balance.row_fates import decide_fates
+from evenly.curation.balance.thresholds import BalanceRule, Law, choose_thresholds, entry_probabilities, tail_share
+from evenly.curation.concepts.matching import in_order
+from evenly.storage.errors import DamagedError, InputError, NotFoundError
+from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
+from evenly.storage.matches.matches import MATCHES
+from evenly.tasks.pools.matches import MatchedPool
+from evenly.tasks.progress import Progress
+
+VERSION = 1
+_COLUMNS = ["uid", "language", "entries", "reason"]
+
+
+def balance_pool(
+    matches: Sequence[Path],
+    rule: BalanceRule,
+    out: Path,
+    *,
+    seed: int,
+    workers: int,
+    progress: Progress,
+    entries: str | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Decide each row of `matches` and write `out`; return the rule, thresholds, and rows kept and expected.
+
+    entries: the concept list, where its texts do not lie beside the matches. A target holds all matches in memory,
+    4 bytes each; else memory is bounded by the row groups that are held, `workers` + 1.
+    """
+    if out.suffix != ".parquet":
+        raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
+    pool = MatchedPool.at(matches, entries, per_language=rule.language is not None)
+    asked = {"version": VERSION, "rule": asdict(rule), "seed": seed, **pool.identity}
+    if out.exists() and (found := _finished(out, asked)) is not None:
+        return {"out": str(out), "reused": True, **found}
+    if out.exists() and not overwrite:
+        raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
+    pairs = pool.pairs(progress) if rule.target is not None else pool.part(_NO_ROWS)
+    thresholds = choose_thresholds(rule, pairs, pool.counts) * rule.headroom
+    del pairs
+    told, judge = _Told(pool, thresholds), _Judge(pool=pool, thresholds=thresholds, law=rule.law, seed=seed)
+    with progress.bar("balancing", pool.rows) as advance:
+        decided: Iterator[_Decided] = in_order(judge.decide, pool.groups(_COLUMNS), workers)
+        write_balanced(out, _watched(decided, told, advance), lambda: asked | told.facts())
+    return {"out": str(out), "reused": False, **BalancedFile.at(out).facts}
+
+
+def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | None = None) -> list[dict[str, Any]]:
+    """Recompute each row named `uid` alone, and hold it against what `out` says of it.
+
+    Raises NotFoundError where no row has that name, InputError where `out` was made of other matches.
+    """
+    balanced = BalancedFile.at(out)
+    rule, seed = BalanceRule(**balanced.facts["rule"]), int(balanced.facts["seed"])
+    pool = MatchedPool.at(matches, entries, per_language=rule.language is not None)
+    if any(balanced.facts.get(name) != value for name, value in pool.identity.items()):
+        raise InputError(f"`matches` must be those that `{out}` was made of; they are others. Name the same files.")
+    thresholds = np.array([row["t"] for row in balanced.facts["languages"]])
+    judge = _Judge(pool=pool, thresholds=thresholds, law=rule.law, seed=seed)
+    found = []
+    columns = [*_COLUMNS, "file", "row"]
+    for group, stored in zip(pool.groups(columns), balanced.groups(), strict=True):
+        if not stored["uid"].equals(group["uid"]):
+            raise DamagedError(f"`{out}` must hold the rows of its matches in order; it does not. Balance again.")
+        for at in np.flatnonzero(pc.equal(group["uid"], uid).to_numpy()):
+            row, said = group.slice(at, 1).combine_chunks(), stored.slice(at, 1)
+            found.append(_explained(judge, row, said))
+    if not found:
+        raise NotFoundError(f"a row must be named `{uid}`; none is in `{out}`. Look its uid up in the matches.")
+    return found
+
+
+_NO_ROWS = pa.table([[], [], []], schema=pa.schema([MATCHES.field(name) for name in ("uid", "language", "entries")]))
+
+
+class _Told:
+    """Adds up what goes by, per language."""
+
+    def __init__(self, pool: MatchedPool, thresholds: Floats) -> None:
+        self._pool, self._thresholds = pool, thresholds
+        n = len(pool.languages)
+        self._units, self._kept, self._matched = (np.zeros(n, dtype=np.int64) for _ in range(3))
+        self._reasons: dict[str, int] = {}
+
+    def add(self, decided: "_Decided") -> None:
+        """Take what was decided of some rows."""
+        self._units += decided.units
+        self._kept += decided.kept
+        self._matched += decided.matched
+        for each in pc.value_counts(decided.table["reason"].combine_chunks()).to_pylist():
+            self._reasons[each["values"]] = self._reasons.get(each["values"], 0) + each["counts"]
+
+    def facts(self) -> dict[str, Any]:
+        """Thresholds per language, and rows that were expected to stay and that did."""
+        counts, reasons = self._pool.counts, dict(sorted(self._reasons.items()))
+        languages = [
+            {
+                "language": name,
+                "t": float(self._thresholds[at]),
+                "tail_share": tail_share(counts[at], float(self._thresholds[at])),
+                "matches": int(counts[at].sum()),
+                "matched": int(self._matched[at]),
+                "expected": round(float(self._units[at]) * UNIT, 6),
+                "kept": int(self._kept[at]),
+            }
+            for at, name in enumerate(self._pool.languages)
+        ]
+        return {
+            "rows": sum(reasons.values()),
+            "kept": reasons.pop("", 0),
+            "dropped": sum(reasons.values()),
+            "reasons": reasons,
+            "expected": round(float(self._units.sum()) * UNIT, 6),
+            "languages": languages,
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Decided:
+    """BALANCED of some rows, and per language (L,): expected units, rows kept, rows that match."""
+
+    table: pa.Table
+    units: npt.NDArray[np.int64]
+    kept: npt.NDArray[np.int64]
+    matched: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Judge:
+    """Everything by which a row is decided alone; thresholds (L,) with headroom."""
+
+    pool: MatchedPool
+    thresholds: Floats
+    law: Law
+    seed: int
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """The chance of each entry (L, E)."""
+        return entry_probabilities(self.pool.counts, self.thresholds)
+
+    def decide(self, group: pa.Table) -> _Decided:
+        """Decide the rows of a group."""
+        pairs = self.pool.part(group)
+        found = decide_fates(pairs, self.probabilities, law=self.law, seed=self.seed)
+        kept, names, n = found.kept, pairs.lengths > 0, len(pairs.languages)
+        columns = [
+            group["uid"],
+            pa.array(found.chances),
+            pa.array(kept),
+            pc.if_else(pa.array(names), pc.if_else(pa.array(kept), "", "balance_draw"), group["reason"]),
+            pa.array(found.deciding, mask=~kept),
+            pa.array(found.draws, mask=np.isnan(found.draws)),
+        ]
+        return _Decided(
+            table=pa.table(columns, schema=BALANCED),
+            units=found.units(pairs),
+            kept=np.bincount(pairs.language[kept], minlength=n),
+            matched=np.bincount(pairs.language[names], minlength=n),
+        )
+
+    def explain(self, pairs: MatchedPairs) -> list[dict[str, Any]]:
+        """What is drawn for each entry of the pairs."""
+        found = balance(pairs, counts=self.pool.counts, thresholds=self.thresholds, law=self.law, seed=self.seed)
+        rows: list[dict[str, Any]] = found.draws.to_pylist()
+        return rows
+
+
+def _watched(decided: Iterable[_Decided], told: _Told, advance: Callable[[int], None]) -> Iterator[pa.Table]:
+    for some in decided:
+        told.add(some)
+        yield some.table
+        advance(some.table.num_rows)
+
+
+def _explained(judge: _Judge, row: pa.Table, said: pa.Table) -> dict[str, Any]:
+    pool = judge.pool
+    pairs = pool.part(row)
+    again = judge.decide(row).table
+    language = int(pairs.language[0])
+    told = [
+        {"number": number, "count": int(pool.counts[language, number]), **one}
+        for draws in judge.explain(pairs)
+        for number, one in zip(draws["entries"], draw_rows(draws, _Names(pool.concepts)), strict=True)
+    ]
+    return {
+        **{name: row[name][0].as_py() for name in ("uid", "file", "row")},
+        "language": pool.languages[language],
+        "t": float(judge.thresholds[language]),
+        **{name: value for name, value in again.to_pylist()[0].items() if name != "uid"},
+        "as_stored": again.equals(said.combine_chunks()),
+        "matches": row["entries"].to_pylist()[0],
+        "entries": told,
+    }
+
+
+class _Names(Sequence[str]):
+    """Texts of an Arrow array by number, without a list of all."""
+
+    def __init__(self, texts: pa.Array) -> None:
+        self._texts = texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, number: Any) -> Any:  # noqa: ANN401 - as Sequence has it
+        return self._texts[number].as_py()
+
+
+def _finished(out: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The facts of the file at `out` where it is what is asked for."""
+    try:
+        found = dict(BalancedFile.at(out).facts)
+    except InputError:
+        return None
+    return found if all(found.get(name) == value for name, value in asked.items()) else None

@@ -1,0 +1,108 @@
+"""Choose from which cosine on records are one, on pairs whose true record a column names, and judge it on others."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.adapters.splits import twins, unit_hash
+from evenly.curation.duplicates.linkage_threshold import agreement_curve, best_threshold, find_links, judge_records
+from evenly.curation.duplicates.record_linkage import mix
+from evenly.curation.errors import RuleError
+from evenly.storage.builds import Builds
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput
+from evenly.storage.samples import Samples
+from evenly.tasks.encoders import encoder_of, text_rows
+from evenly.tasks.labelled_rows import check_encoder
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+CHOOSES, JUDGED = "chooses", "judged"
+
+
+def link_records(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """Tables `curve` (weight, min_cosine, ari, on the half that chooses) and `records` (uid, truth, part, record).
+
+    Pairs are those of the build that have a picture with features and a value in the column `truth`, whatever became of
+    them. Groups, joined with those of equal truth, are dealt into two halves by hash. Notes: `weight` and `min_cosine`,
+    chosen on one half by ARI; `chosen_ari`; on the other `ari`, `low`, `high`, `precision`, `recall`; counts.
+    """
+    manifest = Builds(run.workspace).read(rule["build"])
+    check_encoder(run, manifest)
+    pairs, missing = _pairs(run, manifest, rule["truth"])
+    truth = pairs["truth"].to_pylist()
+    groups = _groups(pairs)
+    chooses = np.array([unit_hash(run.seed, "link", group) < 0.5 for group in groups], dtype=np.bool_)
+    for part, mask in ((CHOOSES, chooses), (JUDGED, ~chooses)):
+        some = [one for one, here in zip(truth, mask, strict=True) if here]
+        if len(set(some)) < 2 or len(set(some)) == len(some):
+            raise RuleError(
+                f"`truth` must name at least 2 records, one of them twice, in the half that {part}; got "
+                f"{len(set(some))} records of {len(some)} pairs. Label more pairs."
+            )
+    images = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(pairs["image_id"].to_pylist())
+    texts = text_rows(run, pairs["caption"].to_pylist())
+    tried: list[dict[str, Any]] = []
+    mixed = {weight: mix(images[0], texts, weight=weight) for weight in rule["weights"]}
+    own = [one for one, here in zip(truth, chooses, strict=True) if here]
+    for weight, rows in mixed.items():
+        curve = agreement_curve(find_links(rows[chooses], floor=rule["floor"]), own)
+        tried += [{"weight": weight, "min_cosine": cosine, "ari": ari} for cosine, ari in curve]
+    best = {weight: best_threshold([(one["min_cosine"], one["ari"]) for one in tried if one["weight"] == weight])
+            for weight in mixed}  # fmt: skip
+    weight = max(mixed, key=lambda one: best[one][1])
+    min_cosine, chosen_ari = best[weight]
+    records = np.full(len(truth), -1)
+    for mask in (chooses, ~chooses):
+        records[mask] = find_links(mixed[weight][mask], floor=rule["floor"]).records(min_cosine)
+    others = np.flatnonzero(~chooses)
+    found = judge_records(records[others], [truth[at] for at in others], [groups[at] for at in others])
+    counts = {"pairs": len(truth), "without_features": missing, "truth_records": len(set(truth))}
+    notes = {"weight": weight, "min_cosine": min_cosine, "chosen_ari": chosen_ari, **vars(found), **counts}
+    notes |= {f"pairs_{part}": int(mask.sum()) for part, mask in ((CHOOSES, chooses), (JUDGED, ~chooses))}
+    table = pa.table(
+        {
+            "uid": pairs["uid"],
+            "truth": pairs["truth"],
+            "part": [CHOOSES if here else JUDGED for here in chooses],
+            "record": records,
+        }
+    )
+    return StepOutput(tables={"curve": pa.Table.from_pylist(tried), "records": table}, notes=notes)
+
+
+def _pairs(run: Run, manifest: Rule, column: str) -> tuple[pa.Table, int]:
+    """The pairs to link with their own caption and truth as text; how many had no features."""
+    samples, version = Samples(run.workspace, manifest["recipe_name"]), manifest["samples"]["version"]
+    known = samples.read(version, where="1 = 0").column_names
+    if column not in known:
+        raise RuleError(
+            f"`truth` must be a column of the sample table; got `{column}`. Choose one of these: {', '.join(known)}."
+        )
+    table = samples.read(version, list(dict.fromkeys(["uid", "image_id", "caption", "group", column])))
+    truth = pa.array([None if one is None else str(one) for one in table[column].to_pylist()], pa.string())
+    pairs = table.select(["uid", "image_id", "caption", "group"]).append_column("truth", truth)
+    pairs = pairs.filter(pc.and_(pc.is_valid(pairs["truth"]), pc.is_valid(pairs["caption"])))
+    ids = pc.unique(pairs["image_id"].drop_null()).to_pylist()
+    missing = set(FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").missing(ids))
+    there = pc.is_in(pairs["image_id"], pa.array(sorted(set(ids) - missing), pa.string()))
+    return pairs.filter(there).sort_by("uid"), len(pairs) - int(pc.sum(there).as_py() or 0)
+
+
+def _groups(pairs: pa.Table) -> list[str]:
+    """The group of each pair, joined with those of pairs of the same true record."""
+    first: dict[str, str] = {}
+    uids, truth = pairs["uid"].to_pylist(), pairs["truth"].to_pylist()
+    edges = [(uid, first.setdefault(record, uid)) for uid, record in zip(uids, truth, strict=True)]
+    return [
+        str(group) for group in twins(uids, pairs["group"].to_pylist(), [edge for edge in edges if edge[0] != edge[1]])
+    ]
+
+
+def _build_hash(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    return {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
+
+
+LINK_RECORDS = Step(name="link_records", compute=link_records, inputs=_build_hash, model=encoder_of, seeded=True)

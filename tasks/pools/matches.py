@@ -1,0 +1,148 @@
+"""Matches of pools, taken together: one list, counts over all, and the rows in stretches or, without names, at once."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.balance.matched_pairs import Floats, MatchedPairs
+from evenly.curation.errors import RuleError
+from evenly.storage.errors import DamagedError, InputError
+from evenly.storage.matches.matches import MatchFile, texts_hash
+from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.concepts import read_concepts
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MatchedPool:
+    """Files of matches of one list, and what is counted over all of them: counts (L, E)."""
+
+    files: Sequence[MatchFile]
+    concepts: pa.Array
+    languages: tuple[str, ...]
+    counts: Floats
+
+    @classmethod
+    def at(cls, paths: Sequence[Path], entries: str | None, *, per_language: bool) -> "MatchedPool":
+        """Open the files and count; entries: the list, where its texts do not lie beside the matches.
+
+        Raises InputError for matches of different lists or modes, or of one pool twice.
+        """
+        files = [MatchFile.at(path) for path in paths]
+        _check_alike(files)
+        if per_language and any(file.facts["columns"]["language"] is None for file in files):
+            raise RuleError("thresholds per language need matches with languages. Match with --language-column.")
+        names = {name for file in files for name in file.facts["languages"]} or {""}
+        languages = tuple(sorted(names)) if per_language else ("",)
+        counts = np.zeros((len(languages), files[0].n_entries))
+        for file in files:
+            table = file.counts()
+            codes = np.zeros(table.num_rows, dtype=np.int64)
+            if per_language:
+                codes = pc.index_in(table["language"].combine_chunks(), pa.array(languages)).to_numpy()
+            np.add.at(counts, (codes, table["entry"].to_numpy()), table["captions"].to_numpy())
+        return cls(files=files, concepts=_texts(files, entries), languages=languages, counts=counts)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the result depends on besides rule and seed."""
+        state = hashlib.sha256("\n".join(self.languages).encode())
+        state.update(self.counts.astype("<f8").tobytes())
+        of_each = [{name: file.facts[name] for name in ("pool", "counts", "rows")} for file in self.files]
+        facts = self.files[0].facts
+        return {"list": facts["list"], "mode": facts["mode"], "matches": of_each, "counts": state.hexdigest()}
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(int(file.facts["rows"]) for file in self.files)
+
+    def groups(self, columns: list[str]) -> Iterator[pa.Table]:
+        """The row groups of all files in order."""
+        for file in self.files:
+            yield from file.groups(columns)
+
+    def part(self, group: pa.Table) -> MatchedPairs:
+        """Return the rows of a group as pairs."""
+        lists = group["entries"].combine_chunks()
+        pairs = MatchedPairs.of(group["uid"].combine_chunks(), lists, self.concepts)
+        return replace(pairs, language=self._codes(group), languages=self.languages)
+
+    def pairs(self, progress: Progress) -> MatchedPairs:
+        """Return all rows that match, without their names: about 25 bytes each, and 4 per match."""
+        lengths, numbers, codes = [], [], []
+        with progress.bar("reading matches", self.rows) as advance:
+            for group in self.groups(["language", "entries"]):
+                lists = group["entries"].combine_chunks()
+                each = pc.list_value_length(lists).to_numpy()
+                lengths.append(each[each > 0])
+                numbers.append(lists.flatten().to_numpy())
+                codes.append(self._codes(group)[each > 0])
+                advance(group.num_rows)
+        ends = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
+        n = len(ends) - 1
+        return MatchedPairs(
+            uids=pa.nulls(n),
+            ends=ends,
+            numbers=np.concatenate(numbers),
+            concepts=self.concepts,
+            language=np.concatenate(codes),
+            languages=self.languages,
+            shares=np.ones(n),
+            chosen=np.ones(n, dtype=bool),
+        )
+
+    def _codes(self, group: pa.Table) -> npt.NDArray[np.int32]:
+        if self.languages == ("",):
+            return np.zeros(group.num_rows, dtype=np.int32)
+        texts = pc.fill_null(group["language"].combine_chunks(), "")
+        codes = pc.index_in(texts, pa.array(self.languages))
+        if codes.null_count:
+            raise DamagedError("matches must hold the languages that they name; they hold others. Match again.")
+        numbers: npt.NDArray[np.int32] = codes.to_numpy().astype(np.int32)
+        return numbers
+
+
+def _check_alike(files: Sequence[MatchFile]) -> None:
+    """Raise InputError for matches of different lists or modes, or of one pool twice."""
+    if not files:
+        raise InputError("`matches` must be at least one file; got none. Name what `evenly match` wrote.")
+    first = files[0]
+    for number, file in enumerate(files):
+        for name in ("list", "mode", "plurals"):
+            if file.facts[name] != first.facts[name]:
+                got = [one.facts[name] for one in (first, file)]
+                told = [value["identity"] if isinstance(value, dict) else value for value in got]
+                raise InputError(
+                    f"matches must be of one {name}; got {told[0]} at `{first.path}` and {told[1]} at `{file.path}`. "
+                    "Match them alike."
+                )
+        if any(file.facts["pool"] == other.facts["pool"] for other in files[:number]):
+            raise InputError(f"matches must be of different pools; got one twice, at `{file.path}`. Leave one out.")
+
+
+def _texts(files: Sequence[MatchFile], entries: str | None) -> pa.Array:
+    """The texts of the list's entries."""
+    wanted = files[0].facts["list"]
+    if entries is not None:
+        concepts = read_concepts(entries)
+        texts = concepts.table["entry"].combine_chunks()
+        if texts_hash(texts) != wanted["texts"]:
+            raise InputError(
+                f"`entries` must be the list of the matches, {wanted['identity']}; got {concepts.identity} at "
+                f"`{entries}`. Name the list that was matched."
+            )
+        return texts.cast(pa.large_string())
+    for file in files:
+        texts = file.texts()
+        if texts is not None:
+            return texts.cast(pa.large_string())
+    raise InputError(
+        f"the texts of the entries must lie beside `{files[0].path}`; they do not. Name the list with --entries."
+    )

@@ -1,0 +1,37 @@
+"""Preselect before the download, and balance at the end, by the same draws."""
+
+from functools import partial
+from typing import Any
+
+from evenly.audit.balance_inputs import BalanceInputs, read_inputs
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+
+def balance_pairs(step: str, run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Thin out the head: preselect drops what the balance would drop anyway, with headroom for losses on the way.
+
+    Decisions hold P(stay); `BalanceInputs.tables` says which tables come with them.
+    """
+    inputs = read_inputs(run.ledger, before, step, rule, seed=run.seed)
+    found = inputs.decide()
+    return StepOutput(
+        decisions=found.decisions.to_table(inputs.pairs.uids),
+        tables=inputs.tables(found),
+        notes=_notes(inputs) | {"expected": round(float(found.expected.sum()), 3)},
+    )
+
+
+def _notes(inputs: BalanceInputs) -> dict[str, Any]:
+    """The threshold that the others follow from, where there is one; the table has all."""
+    rule, languages = inputs.rule, inputs.pairs.languages
+    if rule.language is None:
+        return {"t": float(inputs.thresholds[0])}
+    if rule.tail_share is None:
+        return {"t": float(inputs.thresholds[languages.index(rule.reference)]), "language": rule.reference}
+    return {"languages": len(languages)}
+
+
+PRESELECT = Step(name="preselect", compute=partial(balance_pairs, "preselect"), version=2, seeded=True)
+BALANCE = Step(name="balance", compute=partial(balance_pairs, "balance"), version=2, seeded=True)

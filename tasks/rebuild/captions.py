@@ -1,0 +1,98 @@
+"""Offer and choose captions, and keep the pairs whose picture and caption agree."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation import CAPTIONERS
+from evenly.curation.align import Align, judge_alignment, resolve_threshold
+from evenly.curation.caption_quality import compare_captions
+from evenly.curation.recaption import CANDIDATES, choose_captions
+from evenly.features import cosine_scores, top_concepts
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.encoders import encoder_identity, encoder_of, open_encoder, text_rows
+from evenly.tasks.rebuild.concepts import record_named
+from evenly.tasks.rebuild.features import image_rows
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+
+def recaption_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Choose a caption per pair: its own, a merged twin's, or a concept that the picture's features retrieve.
+
+    Concepts are those that occur in the pool. Table `candidates`: every caption that was offered, with its score.
+    Notes: mean CLIPScore before and after, of the pairs whose caption changed.
+    """
+    pairs = run.ledger.alive(before, ["image_id", "caption"])
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    images = image_rows(run, store, pairs["image_id"].to_pylist())
+    given = _given_captions(run, before, pairs)
+    at = pc.index_in(given["uid"], pairs["uid"].combine_chunks()).to_numpy()
+    scores = cosine_scores(images[at], text_rows(run, given["caption"].to_pylist()))
+    given = given.append_column("score", pa.array(scores))
+    offered = _retrieve(run, before, pairs, images, rule)
+    candidates = pa.concat_tables([given.select(CANDIDATES.names), offered]).sort_by(
+        [("uid", "ascending"), ("origin", "ascending"), ("score", "descending"), ("caption", "ascending")]
+    )
+    found = choose_captions(pairs["uid"].combine_chunks(), candidates, margin=rule["margin"])
+    decisions = found.decisions.to_table(pairs["uid"])
+    for name in ("chosen_caption", "caption_origin", "caption_score"):
+        decisions = decisions.append_column(name, found.chosen[name])
+    return StepOutput(decisions=decisions, tables={"candidates": candidates}, notes=compare_captions(found))
+
+
+def align_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Keep pairs by the image-text score of their chosen caption.
+
+    Notes: the threshold, and how many different captions are longer than the encoder reads.
+    """
+    chosen = Align(**rule)
+    if any("caption_score" in record.columns for record in before):
+        pairs = run.ledger.alive(before, ["caption_score", "chosen_caption"])
+        scores, captions = pairs["caption_score"].combine_chunks(), pairs["chosen_caption"]
+    else:
+        pairs = run.ledger.alive(before, ["image_id", "caption"])
+        store = FeatureStore(run.workspace, encoder_identity(run), "images")
+        images = image_rows(run, store, pairs["image_id"].to_pylist())
+        captions = pairs["caption"]
+        scores = pa.array(cosine_scores(images, text_rows(run, captions.to_pylist())))
+    threshold = resolve_threshold(scores, chosen)
+    decisions = judge_alignment(scores, threshold).to_table(pairs["uid"])
+    longer = sum(open_encoder(run).truncated(pc.unique(captions).to_pylist()))
+    notes = {"threshold": threshold if np.isfinite(threshold) else None, "captions_cut": longer}
+    return StepOutput(decisions=decisions, notes=notes)
+
+
+def _given_captions(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
+    """uid, caption, origin: each pair's own caption, and those of all pairs merged into it, each caption once."""
+    into: dict[str, str] = {}
+    for record in before:
+        if record.counts.get("merged") and record.name != "collect":
+            table = run.ledger.decisions(record, ["uid", "into"], pc.field("verdict") == "merged")
+            into |= dict(zip(table["uid"].to_pylist(), table["into"].to_pylist(), strict=True))
+    first = run.ledger.decisions(record_named(before, "collect"), ["uid", "caption"])
+    captions = dict(zip(first["uid"].to_pylist(), first["caption"].to_pylist(), strict=True))
+    alive = set(pairs["uid"].to_pylist())
+    rows = [(uid, captions[uid], "original") for uid in sorted(alive)]
+    for uid in sorted(into):
+        survivor = uid
+        while survivor in into:
+            survivor = into[survivor]
+        if survivor in alive and captions[uid] != captions[survivor]:
+            rows.append((survivor, captions[uid], "twin"))
+    names = ("uid", "caption", "origin")
+    unique = dict.fromkeys(rows)
+    return pa.table({name: [row[place] for row in unique] for place, name in enumerate(names)})
+
+
+def _retrieve(run: Run, before: Records, pairs: pa.Table, images: "np.ndarray", rule: Rule) -> pa.Table:
+    concepts = run.ledger.table(record_named(before, "count_concepts"), "counts", ["concept"])["concept"].to_pylist()
+    with run.progress.bar("retrieving concepts", None):
+        indices, scores = top_concepts(images, text_rows(run, concepts), rule["candidates"])
+    names = [[concepts[number] for number in row] for row in indices]
+    return CAPTIONERS[rule["captioner"]](pairs["uid"].to_pylist(), names, scores.tolist())
+
+
+RECAPTION = Step(name="recaption", compute=recaption_pairs, model=encoder_of)
+ALIGN = Step(name="align", compute=align_pairs, model=encoder_of)

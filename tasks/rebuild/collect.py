@@ -1,0 +1,121 @@
+"""Collect: rows of the pools become pairs with a uid; what cannot, or stands twice, is named in `arrivals`."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.decisions import Decisions
+from evenly.curation.uids import file_uids, pair_uids
+from evenly.storage.ledger import StepOutput
+from evenly.storage.pools.local_rows import HELD
+from evenly.storage.pools.source import HELD_READERS, PoolError, read_labels, read_pool, source_hash
+from evenly.storage.pools.texts import as_label, joined
+from evenly.tasks.run import LabelColumns, Run
+from evenly.tasks.step import Records, Rule, Step
+
+ARRIVAL_ORDER = [("uid", "ascending"), ("source", "ascending"), ("file_hash", "ascending"), ("row", "ascending")]
+
+
+def hash_sources(run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
+    """Content hashes of the pool files and of the label file."""
+    inputs = {f"source {number}": source_hash(source) for number, source in enumerate(run.sources)}
+    if run.labels is None:
+        return inputs
+    if isinstance(run.labels, LabelColumns):
+        return inputs | {"labels": f"columns {run.labels.label} {run.labels.group or ''}, numbers as text"}
+    return inputs | {"labels": source_hash(run.labels)}
+
+
+def collect_pairs(run: Run, _before: Records, rule: Rule) -> StepOutput:
+    """All pairs of all sources, each once, sorted by uid.
+
+    Table `arrivals`: every row of the pools, where it stood and what became of it; its URL and caption where it is no
+    pair, for those of pairs stand with the pairs.
+    Where a pair stands more than once the first by (source, file hash, row) is kept and the others are merged into it.
+    With `limit` in the rule, the pairs with the smallest uids are taken: a draw, since uids are hashes.
+    """
+    rows = _read(run)
+    rows = rows.sort_by(ARRIVAL_ORDER)
+    uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
+    is_first = _first_of_each(uids)
+    limit = rule["limit"]
+    over = np.zeros(len(uids), np.bool_) if limit is None else np.cumsum(is_first) > limit
+    stays = pc.if_else(pa.array(over), "limit", pc.if_else(pa.array(is_first), "", "same_pair"))
+    reasons = pc.coalesce(rejects, stays)
+    into = pc.if_else(pc.equal(reasons, "same_pair"), uids, pa.scalar(None, pa.string()))
+    decided = Decisions.of(reason=reasons, into=into, failed=pc.is_valid(rejects)).to_table(uids)
+    named = ["file_name"] if any(source.kind in HELD_READERS for source in run.sources) else []
+    shown = ["source", "file_hash", "row", "url", "caption", *named]
+    arrivals = rows.select([name for name in shown if name in rows.column_names])
+    of_a_pair = pc.is_in(reasons, pa.array(["", "same_pair"]))
+    for name in ("url", "caption"):
+        alone = pc.if_else(of_a_pair, None, rows[name])
+        arrivals = arrivals.set_column(arrivals.column_names.index(name), name, alone)
+    for name in ("uid", "verdict", "reason", "into"):
+        arrivals = arrivals.append_column(name, decided[name])
+    kept = pc.equal(decided["verdict"], "kept")
+    pairs = decided.filter(kept)
+    for name in rows.column_names:
+        if name not in {"uid", "file_hash", "row", "reject"}:
+            pairs = pairs.append_column(name, rows[name].filter(kept))
+    return StepOutput(decisions=_with_labels(run, pairs), tables={"arrivals": arrivals}, judged=arrivals)
+
+
+def _read(run: Run) -> pa.Table:
+    """Every row of every source with its uid; `reject` says why a row has none."""
+    tables = []
+    for source in run.sources:
+        with run.progress.bar(f"reading {source.kind}", None) as advance:
+            for table in read_pool(source):
+                tables.append(_with_uids(table))
+                advance(table.num_rows)
+    return joined(tables)
+
+
+def _with_uids(table: pa.Table) -> pa.Table:
+    urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
+    held = pc.struct_field(pc.extract_regex(urls, HELD), "hash")
+    web = pc.if_else(pc.is_null(held), urls, pa.scalar(None, pa.string()))
+    uids = pc.coalesce(file_uids(held, captions), pair_uids(web, captions))
+    uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)
+    rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
+    at = table.column_names.index("reject")
+    return table.set_column(at, "reject", rejects).append_column("uid", uids)
+
+
+def _first_of_each(uids: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether each of the sorted uids (n,) is the first of its kind; a null is none."""
+    first = pc.is_valid(uids).to_numpy(zero_copy_only=False)
+    if len(uids) > 1:
+        repeated = pc.fill_null(pc.equal(uids.slice(1), uids.slice(0, len(uids) - 1)), False)
+        first[1:] &= ~repeated.to_numpy(zero_copy_only=False)
+    return np.asarray(first, dtype=np.bool_)
+
+
+def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:
+    """Add `label` and `group`, from the label file or the pool's columns; a pair alone is a group of its own."""
+    labels = group = pa.nulls(pairs.num_rows, pa.string())
+    if isinstance(run.labels, LabelColumns):
+        labels = _pool_column(pairs, run.labels.label, "labels.column")
+        group = group if run.labels.group is None else _pool_column(pairs, run.labels.group, "labels.group")
+    elif run.labels is not None:
+        table = read_labels(run.labels)
+        at = pc.index_in(pairs["url"], table["key"].combine_chunks())
+        labels, group = table["label"].combine_chunks().take(at), table["group"].combine_chunks().take(at)
+    extra = [name for name in pairs.column_names if name not in ("label", "group")]
+    pairs = pairs.select(extra).append_column("label", labels)
+    return pairs.append_column("group", pc.coalesce(group, pairs["uid"]))
+
+
+def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
+    """A column of text or numbers of the pool as text; null where it has no value, or an empty one."""
+    if name not in pairs.column_names:
+        raise PoolError(
+            f"`{field}` must be a column of the pool; got `{name}`. It has {', '.join(sorted(pairs.column_names))}."
+        )
+    text = as_label(pairs[name], name, field)
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+COLLECT = Step(name="collect", compute=collect_pairs, version=2, inputs=hash_sources)

@@ -1,0 +1,194 @@
+"""Match captions against a concept list, and count how often each concept occurs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.balance.matched_pairs import count_entries
+from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
+from evenly.curation.concepts.matching import Matcher, Mode
+from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
+from evenly.storage.files.concept_lists import ConceptFile, identity_of
+from evenly.storage.files.concept_lists import read_concepts as read_file
+from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+WORDNET = "wordnet"
+BATCH_ROWS = 1 << 16
+
+
+def read_concepts(metadata: str) -> Concepts:
+    """The concept list that a recipe names: `wordnet`, or a file as `read_concepts` reads it.
+
+    Entries of several languages are taken together, each once; captions are matched against all of them.
+    """
+    if metadata == WORDNET:
+        return _wordnet()
+    return _listed(*_file(metadata))
+
+
+def read_language_lists(metadata: str) -> dict[str, list[str]]:
+    """The concept list of each language: of a JSON object of them, or of a list that was built for one.
+
+    Over all languages, entries stand in the order of `read_concepts`. Raises RuleError where no language is named.
+    """
+    lists = {} if metadata == WORDNET else _read(*_file(metadata)).by_language
+    if not lists:
+        raise RuleError(
+            f"`metadata` must hold a list per language where languages are matched; got `{metadata}`. Give a "
+            "JSON object of language -> list, or a list that `evenly metadata build --language` wrote, or leave the "
+            "column of languages out."
+        )
+    return lists
+
+
+def identity_of_lists(lists: Mapping[str, Sequence[str]]) -> str:
+    """The identity of a file that holds these lists: that of a list for one language does not name it."""
+    languages = [language for language, entries in lists.items() for _ in entries]
+    return identity_of([entry for entries in lists.values() for entry in entries], languages)
+
+
+def _file(metadata: str) -> tuple[Path, tuple[int, ...] | None]:
+    """A concept list's path, and what changes with its content."""
+    path = Path(metadata)
+    stat = path.stat() if path.is_file() else None
+    return path, None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=1)
+def _wordnet() -> Concepts:
+    return build_concepts(load_noun_synsets())
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, _version: tuple[int, ...] | None) -> ConceptFile:
+    return read_file(path)
+
+
+@lru_cache(maxsize=4)
+def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
+    found = _read(path, version)
+    return folded_concepts(found.table, left_out=found.left_out, identity=found.identity)
+
+
+def match_concepts(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Which concepts each caption names; a pair that names none is dropped (no_concept).
+
+    Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
+    without one, or in none, is dropped (no_list_of_language).
+
+    Tables: `matches` (uid, entries), `concepts` (entry, sources, synsets, maybe languages), and the entries that are
+    `left_out` of it or `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
+    """
+    concepts = read_concepts(run.locate(rule["metadata"]))
+    decisions, matches = _match(run, before, "caption", rule)
+    table = concepts.table
+    if rule.get("language") is None:
+        never = unmatchable(concepts, rule["mode"], plurals=rule["plurals"])
+    else:
+        lists = read_language_lists(run.locate(rule["metadata"]))
+        never = unmatchable_by_language(lists, rule["mode"])
+        if "languages" not in table.column_names:
+            table = table.append_column("languages", pa.array([list(lists)] * len(table), pa.list_(pa.string())))
+    tables = {"matches": matches, "concepts": table, "left_out": concepts.left_out, "unmatchable": never}
+    return StepOutput(decisions=decisions, tables=tables, notes={"concepts": _identity(run, before, rule)["metadata"]})
+
+
+def match_again(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Match the captions that were chosen; pairs whose caption did not change match as before."""
+    decisions, matches = _match(run, before, _chosen(before), rule)
+    return StepOutput(decisions=decisions, tables={"matches": matches})
+
+
+def count_concepts(run: Run, before: Records, _rule: Rule) -> StepOutput:
+    """Pairs per concept over the whole pool, before any draw: table `counts` (entry, concept, count)."""
+    matched = record_named(before, "match_concepts")
+    matches = run.ledger.table(matched, "matches", ["entries"])["entries"].combine_chunks()
+    concepts = run.ledger.table(matched, "concepts", ["entry"])["entry"]
+    counts = pa.array(count_entries(matches, len(concepts)))
+    table = pa.table({"entry": pa.array(range(len(concepts)), pa.int32()), "concept": concepts, "count": counts})
+    return StepOutput(tables={"counts": table.filter(pc.greater(counts, 0))})
+
+
+def record_named(records: Records, name: str) -> StepRecord:
+    """The record of the step `name` among `records`."""
+    return next(record for record in records if record.name == name)
+
+
+def _match(run: Run, before: Records, column: str, rule: Rule) -> tuple[pa.Table, pa.Table]:
+    """Decisions on the captions in `column`, and [uid, entries] of those that name any."""
+    columns = _columns(before, column, rule)
+    pairs = run.ledger.alive(before, columns)
+    batches = pairs.select(columns).to_batches(max_chunksize=BATCH_ROWS)
+    metadata, unmatched = run.locate(rule["metadata"]), pa.scalar("no_concept")
+    parts: Iterator[pa.ListArray]
+    if len(columns) == 1:
+        matcher = Matcher(read_concepts(metadata).entries, rule["mode"], plurals=rule["plurals"])
+        parts = matcher.match_batches((batch[column] for batch in batches), workers=run.processes)
+    else:
+        by_language = MultilingualMatcher(read_language_lists(metadata), rule["mode"])
+        parts = by_language.match_batches(
+            ((batch[column], batch[columns[1]].cast(pa.string())) for batch in batches), workers=run.processes
+        )
+        has_list = by_language.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
+        unmatched = pc.if_else(has_list, "no_concept", "no_list_of_language")
+    entries = pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
+    found = entries.value_lengths()
+    names_any = pc.greater(found, 0)
+    decisions = Decisions.of(reason=pc.if_else(names_any, "", unmatched), value=found.cast(pa.float64()))
+    matches = pa.table({"uid": pairs["uid"], "entries": entries}).filter(names_any)
+    return decisions.to_table(pairs["uid"]), matches
+
+
+def _columns(before: Records, caption: str, rule: Rule) -> list[str]:
+    """The columns that matching reads: the caption's, and that of its language where the rule names one."""
+    language = rule.get("language")
+    if language is None:
+        return [caption]
+    known = {name for record in before for name in record.columns}
+    if language not in known:
+        raise RuleError(
+            f"`match.language` must be a column of the pool or of a step before; got {language!r}. "
+            f"There are {', '.join(sorted(known))}; the filter caption_language gives detected_language."
+        )
+    return [caption, language]
+
+
+def how_matched(mode: Mode) -> dict[str, str]:
+    """What the results of a mode depend on besides list and rule: those of faithful mode never changed."""
+    how = {"alike": "first stands for all", "normalising": "twice is once"}
+    return how if mode == "normalized" else {}
+
+
+def _identity(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    metadata, how = run.locate(rule["metadata"]), how_matched(rule["mode"])
+    if rule.get("language") is None:
+        return {"metadata": read_concepts(metadata).identity, **how}
+    return {"metadata": identity_of_lists(read_language_lists(metadata)), **how}
+
+
+def _chosen(before: Records) -> str:
+    """The column of the captions that were chosen, or of the given ones where none were."""
+    return "chosen_caption" if any("chosen_caption" in record.columns for record in before) else "caption"
+
+
+MATCH_CONCEPTS = Step(
+    name="match_concepts",
+    compute=match_concepts,
+    inputs=_identity,
+    reads=lambda before, rule: _columns(before, "caption", rule),
+)
+COUNT_CONCEPTS = Step(name="count_concepts", compute=count_concepts)
+MATCH_AGAIN = Step(
+    name="match_again",
+    compute=match_again,
+    inputs=_identity,
+    reads=lambda before, rule: _columns(before, _chosen(before), rule),
+)

@@ -1,0 +1,106 @@
+"""Leave out pairs whose picture is one of an evaluation set."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.columns import column, fixed_rows
+from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.exclusions.decontaminate import (
+    Contamination,
+    Found,
+    Pictures,
+    judge_contamination,
+    nearest_features,
+    nearest_looks,
+)
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.encoders import encoder_identity, encoder_of
+from evenly.tasks.rebuild.features import image_rows
+from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+CONTAMINATION = pa.schema(
+    [
+        *((name, pa.string()) for name in ("uid", "evaluation", "kind", "name", "image_id")),
+        ("distance", pa.float64()),
+    ]
+)
+
+
+def decontaminate(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Drop pairs whose picture looks like, or has features near those of, a picture of the evaluation sets.
+
+    Table `contamination`: per pair and kind the nearest such picture, by the set's name, its own and its sha256, with
+    the distance: differing bits, or the cosine.
+    """
+    limits = Contamination(**{name: rule[name] for name in ("perceptual", "semantic", "colour")})
+    pairs = run.ledger.alive(before, ["image_id", "phash", "colour"])
+    pool = _pictures(run, pairs, features=limits.semantic is not None)
+    sets = {
+        name: read_references(run, where, features=limits.semantic is not None) for name, where in _sets(rule).items()
+    }
+    held_out = _together([one.pictures for one in sets.values()])
+    found = {"perceptual": nearest_looks(pool, held_out, limits), "semantic": nearest_features(pool, held_out, limits)}
+    decisions = judge_contamination(found["perceptual"], found["semantic"])
+    notes = {name: {"pictures": len(one.names), "unreadable": one.unreadable} for name, one in sets.items()}
+    return StepOutput(
+        decisions=decisions.to_table(pairs["uid"]),
+        tables={"contamination": _rows(pairs["uid"].to_pylist(), found, sets)},
+        notes={"evaluation_sets": notes},
+    )
+
+
+def _sets(rule: Rule) -> dict[str, str]:
+    return dict(sorted(rule["sets"].items()))
+
+
+def _pictures(run: Run, pairs: pa.Table, *, features: bool) -> Pictures:
+    hashes = column(pairs, "phash", pa.uint64())
+    store = FeatureStore(run.workspace, encoder_identity(run), "images") if features else None
+    return Pictures(
+        hashes=hashes.fill_null(0).to_numpy(),
+        colours=fixed_rows(pairs, "colour", pa.uint8(), COLOUR_BYTES),
+        seen=hashes.is_valid().to_numpy(zero_copy_only=False),
+        rows=None if store is None else image_rows(run, store, pairs["image_id"].to_pylist()),
+    )
+
+
+def _together(parts: list[Pictures]) -> Pictures:
+    rows = [one.rows for one in parts if one.rows is not None]
+    return Pictures(
+        hashes=np.concatenate([one.hashes for one in parts]),
+        colours=np.concatenate([one.colours for one in parts]),
+        seen=np.concatenate([one.seen for one in parts]),
+        rows=np.concatenate(rows) if rows else None,
+    )
+
+
+def _rows(uids: list[str], found: dict[str, Found], sets: dict[str, References]) -> pa.Table:
+    names = [(name, *both) for name, one in sets.items() for both in zip(one.names, one.image_ids, strict=True)]
+    rows: list[dict[str, Any]] = []
+    for kind, (which, distance) in found.items():
+        for row in np.flatnonzero(which >= 0):
+            evaluation, name, image_id = names[which[row]]
+            values = (uids[row], evaluation, kind, name, image_id, float(distance[row]))
+            rows.append(dict(zip(CONTAMINATION.names, values, strict=True)))
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: (row["uid"], row["kind"])), CONTAMINATION)
+
+
+def _hashes(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    return {f"evaluation set {name}": references_hash(run, where) for name, where in _sets(rule).items()}
+
+
+def _model(run: Run, rule: Rule) -> str | None:
+    return None if rule["semantic"] is None else encoder_of(run, rule)
+
+
+def _check_ready(run: Run, rule: Rule) -> None:
+    for where in rule["sets"].values():
+        check_references(run, where)
+
+
+DECONTAMINATE = Step(name="decontaminate", compute=decontaminate, inputs=_hashes, model=_model, ready=_check_ready)

@@ -1,0 +1,144 @@
+"""Merge pairs that are the same: by bytes, by looks, by features, by features and text, by captions."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.duplicates.caption_duplicates import CaptionTwins, deduplicate_captions
+from evenly.curation.duplicates.image_duplicates import (
+    Perceptual,
+    Semantic,
+    deduplicate_exact,
+    deduplicate_perceptual,
+    deduplicate_semantic,
+)
+from evenly.curation.duplicates.incremental import Earlier
+from evenly.curation.duplicates.lsh import Ints, Words
+from evenly.curation.duplicates.merging import CAPTIONS, Duplicates, captions_taken_over
+from evenly.curation.duplicates.record_linkage import Linked, deduplicate_linked
+from evenly.curation.duplicates.sketches import VERSION, sign_codes
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput
+from evenly.storage.records import content_hash
+from evenly.storage.tables.row_store import RowStore
+from evenly.tasks.encoders import encoder_identity, encoder_of, text_rows
+from evenly.tasks.rebuild.features import image_rows
+from evenly.tasks.row_reuse import Reusable
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+COLUMNS = ("url", "caption", "image_id", "width", "height", "phash", "colour")
+
+
+def _output(
+    run: Run, before: Records, merge: Callable[[pa.Table, Earlier | None], Duplicates], reusable: Reusable | None = None
+) -> StepOutput:
+    """What `merge` decides of the pairs, knowing what an earlier run found.
+
+    Tables: `edges`; `captions`, those that survivors take over from merged pairs; `compared`, where recall is measured.
+    """
+    batch = run.ledger.alive(before, COLUMNS)
+    found = merge(batch, None if reusable is None else _earlier(run, reusable))
+    held = [run.ledger.table(record, "captions") for record in before if "captions" in record.hashes]
+    captions = captions_taken_over(batch, found.decisions, pa.concat_tables([CAPTIONS.empty_table(), *held]))
+    return StepOutput(
+        decisions=found.decisions.to_table(batch["uid"]),
+        tables={"edges": found.edges, "captions": captions}
+        | ({} if found.compared is None else {"compared": found.compared}),
+        notes=found.notes,
+    )
+
+
+def _earlier(run: Run, reusable: Reusable) -> Earlier:
+    record = reusable.record
+    compared = run.ledger.table(record, "compared") if "compared" in record.hashes else None
+    return Earlier(unchanged=reusable.same, edges=run.ledger.table(record, "edges"), compared=compared)
+
+
+def merge_exact(run: Run, before: Records, _rule: Rule) -> StepOutput:
+    """Merge pairs with equal bytes."""
+    return _output(run, before, lambda batch, _: deduplicate_exact(batch))
+
+
+def merge_perceptual(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Merge pairs whose pictures look alike."""
+    return _output(run, before, lambda batch, _: deduplicate_perceptual(batch, Perceptual(**rule)))
+
+
+def merge_semantic(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
+    """Merge pairs whose features nearly agree."""
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+
+    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
+        ids = batch["image_id"].combine_chunks()
+        rows = image_rows(run, store, ids.to_pylist())
+        sketch = partial(_stored_codes, run, ids, rows)
+        return deduplicate_semantic(batch, rows, Semantic(**rule), seed=run.seed, earlier=earlier, sketch=sketch)
+
+    return _output(run, before, merge, reusable)
+
+
+def _stored_codes(run: Run, image_ids: pa.Array, rows: npt.NDArray[np.float16], some: Ints, key: str) -> Words:
+    """The codes of `some` of the pictures with features `rows`, of which those without stored codes are made."""
+    kind = f"codes-{content_hash([key, VERSION])[:16]}"
+    store = RowStore(run.workspace, encoder_identity(run), kind)
+    ids = image_ids.take(pa.array(some))
+    missing = store.missing(ids)
+    made = sign_codes(rows, some[pc.index_in(missing, ids).to_numpy()], key=key)
+    store.append(missing, made)
+    return store.read(ids).astype(np.uint64, copy=False) if len(ids) else made
+
+
+def merge_linked(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
+    """Merge pairs that are one record by picture and caption together."""
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+
+    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
+        images = image_rows(run, store, batch["image_id"].to_pylist())
+        texts = text_rows(run, batch["caption"].to_pylist())
+        return deduplicate_linked(batch, images, texts, Linked(**rule), seed=run.seed, earlier=earlier)
+
+    return _output(run, before, merge, reusable)
+
+
+def merge_captions(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
+    """Merge pairs whose captions nearly agree."""
+
+    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
+        return deduplicate_captions(batch, CaptionTwins(**rule), seed=run.seed, earlier=earlier)
+
+    return _output(run, before, merge, reusable)
+
+
+DEDUPLICATE_EXACT = Step(name="deduplicate_exact", compute=merge_exact, version=2)
+DEDUPLICATE_PERCEPTUAL = Step(name="deduplicate_perceptual", compute=merge_perceptual, version=3)
+DEDUPLICATE_SEMANTIC = Step(
+    name="deduplicate_semantic",
+    compute=merge_semantic,
+    version=3,
+    model=encoder_of,
+    seeded=True,
+    reads=lambda _, rule: ["image_id"] if Semantic(**rule).max_colour is None else ["image_id", "colour"],
+    resume=merge_semantic,
+)
+DEDUPLICATE_LINKED = Step(
+    name="deduplicate_linked",
+    compute=merge_linked,
+    version=2,
+    model=encoder_of,
+    seeded=True,
+    reads=lambda *_: ["image_id", "caption"],
+    resume=merge_linked,
+)
+DEDUPLICATE_CAPTIONS = Step(
+    name="deduplicate_captions",
+    compute=merge_captions,
+    version=2,
+    seeded=True,
+    reads=lambda _, rule: ["caption"] if CaptionTwins(**rule).scope == "pool" else ["caption", "image_id"],
+    resume=merge_captions,
+)

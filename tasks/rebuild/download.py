@@ -1,0 +1,105 @@
+"""Download: fetch each URL once, take pictures at hand, then say of each pair what was observed of its URL."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.decisions import Decisions
+from evenly.storage.ledger import StepOutput
+from evenly.storage.pools.features import SIZES, as_size
+from evenly.storage.pools.local_pictures import Held, take_features, take_pictures
+from evenly.storage.pools.local_rows import FEATURES, HELD, LOCAL
+from evenly.storage.pools.source import held_pictures
+from evenly.storage.tables.hashing import table_hash
+from evenly.storage.web import DownloadRule, download_images, read_downloads
+from evenly.tasks.decoding import FINGERPRINT
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
+
+
+def fetch_images(run: Run, before: Records, rule: Rule) -> None:
+    """Fetch or take what is not recorded yet; records are durable shard by shard."""
+    urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
+    local, features = (urls.filter(pc.starts_with(urls, kind)).to_pylist() for kind in (LOCAL, FEATURES))
+    web = urls.filter(pc.invert(pc.match_substring_regex(urls, HELD))).to_pylist()
+    plain = DownloadRule(**_plain(rule))
+    if local:
+        with run.progress.bar("taking pictures", len(local)) as advance:
+            folder = run.workspace.downloads
+            held, threads = partial(_held, run), run.processes
+            take_pictures(local, held, plain, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance)
+    if features:
+        take_features(features, folder=run.workspace.downloads)
+    if not web:
+        return
+    with run.progress.bar("downloading", len(web)) as advance:
+        download_images(
+            web,
+            plain,
+            folder=run.workspace.downloads,
+            connect=run.connect,
+            processes=run.processes,
+            threads=run.threads,
+            retry_failed=run.retry_failed,
+            tolerate=rule["tolerate"],
+            measure=FINGERPRINT,
+            progress=advance,
+        )
+
+
+def _held(run: Run) -> Iterator[Held]:
+    """The pictures of the sources that are at hand: image_id, and where the bytes lie."""
+    for source in run.sources:
+        for row in held_pictures(source):
+            if row.image_id is not None and row.place is not None:
+                yield row.image_id, row.place
+
+
+def hash_observations(run: Run, before: Records, _rule: Rule) -> dict[str, str]:
+    """The content of what was observed of the URLs of this step's pairs."""
+    urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
+    table = read_downloads(run.workspace.downloads, ["url", "outcome", "verdict", *OBSERVED])
+    return {"observations": table_hash(table.filter(pc.is_in(table["url"], urls)))}
+
+
+def judge_downloads(run: Run, before: Records, _rule: Rule) -> StepOutput:
+    """The recorded outcome of each pair's URL; the reason says why a picture is not there."""
+    pairs = run.ledger.alive(before, ["url"])
+    table = read_downloads(run.workspace.downloads).combine_chunks()
+    rows = table.take(pc.index_in(pairs["url"].combine_chunks(), table["url"].combine_chunks()))
+    kept = pc.equal(rows["verdict"], "kept")
+    decisions = Decisions.of(
+        reason=pc.if_else(kept, "", rows["outcome"]).combine_chunks(),
+        value=rows["http_status"].cast(pa.float64()).combine_chunks(),
+        failed=pc.equal(rows["verdict"], "failed").combine_chunks(),
+    ).to_table(pairs["uid"])
+    for name in (*OBSERVED, "evidence"):
+        decisions = decisions.append_column(name, rows[name])
+    decisions = _with_told_sizes(run, before, pairs["url"], decisions)
+    return StepOutput(decisions=decisions)
+
+
+def _with_told_sizes(run: Run, before: Records, urls: pa.ChunkedArray, decisions: pa.Table) -> pa.Table:
+    """The decisions, with the sizes that the pool tells where only features are there and nothing was observed."""
+    only_features = pc.starts_with(urls, FEATURES)
+    if not pc.any(only_features).as_py():
+        return decisions
+    for name in SIZES:
+        if any(name in record.columns for record in before):
+            told = as_size(run.ledger.alive(before, [name])[name])
+            column = pc.if_else(only_features, told, decisions[name])
+            decisions = decisions.set_column(decisions.column_names.index(name), name, column)
+    return decisions
+
+
+def _plain(rule: Rule) -> dict[str, Any]:
+    plain = {name: value for name, value in rule.items() if name != "tolerate"}
+    return plain | {"respect": tuple(rule["respect"])}
+
+
+DOWNLOAD = Step(name="download", observe=fetch_images, inputs=hash_observations, compute=judge_downloads)

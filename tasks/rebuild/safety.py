@@ -1,0 +1,185 @@
+"""Leave out what must not be in a dataset: pictures that a detector holds for unsafe, or that a list names."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions, first_of
+from evenly.curation.exclusions.blocking import judge_files, judge_hosts, judge_looks
+from evenly.curation.exclusions.safety import Unsafe, judge_unsafe, measure_unsafe
+from evenly.features.safety_detector import SafetyDetector
+from evenly.storage.files.blocklists import Blocklist, host_of, read_domains, read_file_hashes, read_look_hashes
+from evenly.storage.ledger import StepOutput
+from evenly.storage.tables.row_store import RowStore
+from evenly.storage.web import read_images, without_bytes
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records, Rule, Step
+
+CHUNK = 2048  # pictures whose scores are stored at once
+Judge = Callable[[pa.Table, Blocklist], Decisions]
+
+
+def block_domains(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Drop pairs whose URL is on a blocked domain, before anything is asked of it."""
+    pairs = run.ledger.alive(before, ["url"])
+    lists = [_read(run, read_domains, file) for file in rule["domains"]]
+    decided = [_judge_urls("url", pairs, found) for found in lists]
+    return StepOutput(decisions=first_of(*decided).to_table(pairs["uid"]))
+
+
+def check_safety(run: Run, before: Records, rule: Rule) -> StepOutput:
+    """Drop pictures by lists of files, looks and domains, then by the detector.
+
+    A pair also goes for the file or the looks of a pair that was merged into it, and for a domain that its URL was
+    redirected to. Columns `unsafe_score` and `unsafe_class`: the detector's, where it is asked. Notes: how many
+    pictures reach its threshold in each class.
+    """
+    pairs = run.ledger.alive(before, ["image_id", "phash", "final_url"])
+    decided = [Decisions.keep_all(pairs.num_rows), *_by_lists(run, before, rule, pairs)]
+    columns: dict[str, pa.Array] = {}
+    if rule["detector"] is not None:
+        unsafe = _unsafe_rule(rule)
+        ids = pairs["image_id"].combine_chunks()
+        values, names = _detect(run, ids.unique(), unsafe)
+        at = pc.index_in(ids, ids.unique())
+        columns = {"unsafe_score": values.take(at), "unsafe_class": names.take(at)}
+        decided.append(judge_unsafe(columns["unsafe_score"], unsafe))
+    decisions = first_of(*decided)
+    table = decisions.to_table(pairs["uid"])
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    return StepOutput(decisions=table, notes={"unsafe_classes": _counts(decisions, columns)})
+
+
+def _by_lists(run: Run, before: Records, rule: Rule, pairs: pa.Table) -> list[Decisions]:
+    """What each list says of each pair and of the pairs merged into it."""
+    members = _members(run, before, pairs)
+    looks = partial(_judge_looks, rule["max_distance"])
+    kinds: Sequence[tuple[str, Callable[..., Blocklist], Judge, pa.Table]] = (
+        ("files", read_file_hashes, _judge_files, members),
+        ("looks", read_look_hashes, looks, members),
+        ("domains", read_domains, partial(_judge_urls, "final_url"), pairs),
+    )
+    found = []
+    for kind, read, judge, table in kinds:
+        for file in rule[kind]:
+            decisions = judge(table, _read(run, read, file))
+            found.append(_of_pairs(pairs, table, decisions))
+    return found
+
+
+def _members(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
+    """uid, image_id and phash of each pair, and with its uid those of all pairs merged into it since the download."""
+    into: dict[str, str] = {}
+    rows = [pairs.select(["uid", "image_id", "phash"])]
+    looked = next(record for record in before if record.name == "check_images")
+    for record in before[list(before).index(looked) :]:
+        if record.counts.get("merged"):
+            merged = run.ledger.decisions(record, ["uid", "into"], pc.field("verdict") == "merged")
+            into |= dict(zip(merged["uid"].to_pylist(), merged["into"].to_pylist(), strict=True))
+    if into:
+        seen = run.ledger.alive(before[: list(before).index(looked) + 1], ["image_id", "phash"])
+        gone = seen.filter(pc.is_in(seen["uid"], pa.array(sorted(into), pa.string())))
+        survivors = [_end(into, uid) for uid in gone["uid"].to_pylist()]
+        rows.append(gone.set_column(0, "uid", pa.array(survivors, pa.string())))
+    found = pa.concat_tables(rows)
+    return found.filter(pc.is_in(found["uid"], pairs["uid"].combine_chunks()))
+
+
+def _end(into: dict[str, str], uid: str) -> str:
+    while uid in into:
+        uid = into[uid]
+    return uid
+
+
+def _of_pairs(pairs: pa.Table, table: pa.Table, decisions: Decisions) -> Decisions:
+    """Decisions of the pairs: the pair's own, or the nearest of one merged into it."""
+    rows = decisions.to_table(table["uid"]).sort_by([("reason", "descending"), ("value", "ascending")])
+    at = pc.index_in(column(pairs, "uid", pa.string()), rows["uid"].combine_chunks())
+    taken = rows.take(at)
+    return Decisions.of(reason=taken["reason"], value=taken["value"])
+
+
+def _judge_files(table: pa.Table, found: Blocklist) -> Decisions:
+    return judge_files(column(table, "image_id", pa.string()), found.entries, found.sha256)
+
+
+def _judge_looks(max_distance: int, table: pa.Table, found: Blocklist) -> Decisions:
+    blocked = [int(entry, 16) for entry in found.entries]
+    return judge_looks(column(table, "phash", pa.uint64()), blocked, max_distance, found.sha256)
+
+
+def _judge_urls(name: str, table: pa.Table, found: Blocklist) -> Decisions:
+    hosts = pa.array([host_of(url) for url in table[name].to_pylist()], pa.string())
+    return judge_hosts(hosts, found.entries, found.sha256)
+
+
+def _detect(run: Run, image_ids: pa.Array, rule: Unsafe) -> tuple[pa.Array, pa.Array]:
+    """Scores and classes of pictures; null for those of which only features are there."""
+    detector = _detector()
+    bare = pc.is_in(image_ids, without_bytes(run.workspace.downloads)).to_numpy(zero_copy_only=False)
+    scores = np.full((len(image_ids), len(detector.classes)), np.nan, np.float32)
+    if not bare.all():
+        scores[~bare] = _scores(run, detector, image_ids.filter(pa.array(~bare)))
+    return measure_unsafe(scores, detector.classes, rule)
+
+
+def _scores(run: Run, detector: SafetyDetector, image_ids: pa.Array) -> npt.NDArray[np.number]:
+    """The detector's scores (n, c) of pictures; it looks at those alone that it has not looked at before."""
+    store = RowStore(run.workspace, detector.identity, "scores")
+    missing = store.missing(image_ids)
+    with run.progress.bar("looking for unsafe pictures", len(missing)) as advance:
+        for start in range(0, len(missing), CHUNK):
+            some = missing.slice(start, CHUNK)
+            images = read_images(run.workspace.downloads, some.to_pylist())
+            store.append(some, detector.scores(images, progress=advance))
+    return store.read(image_ids)
+
+
+def _counts(decisions: Decisions, columns: dict[str, pa.Array]) -> dict[str, int]:
+    if not columns:
+        return {}
+    counted = pc.value_counts(columns["unsafe_class"].filter(pc.equal(decisions.reason, "unsafe"))).to_pylist()
+    return {item["values"]: item["counts"] for item in sorted(counted, key=lambda item: str(item["values"]))}
+
+
+def _unsafe_rule(rule: Rule) -> Unsafe:
+    return Unsafe(threshold=rule["detector"]["threshold"], classes=tuple(rule["detector"]["classes"]))
+
+
+@lru_cache(maxsize=1)
+def _detector() -> SafetyDetector:
+    return SafetyDetector()
+
+
+def _model(_run: Run, rule: Rule) -> str | None:
+    return None if rule["detector"] is None else _detector().identity
+
+
+def _read(run: Run, read: Callable[..., Blocklist], file: str) -> Blocklist:
+    return read(Path(run.locate(file)))
+
+
+def _hashes(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+    """The hash of each list that a rule names."""
+    kinds = {"files": read_file_hashes, "looks": read_look_hashes, "domains": read_domains}
+    return {
+        f"{kind} {number}": _read(run, read, file).sha256
+        for kind, read in kinds.items()
+        for number, file in enumerate(rule.get(kind, ()), start=1)
+    }
+
+
+def _check_ready(run: Run, rule: Rule) -> None:
+    _model(run, rule)
+    _hashes(run, (), rule)
+
+
+BLOCK_DOMAINS = Step(name="block_domains", compute=block_domains, inputs=_hashes)
+SAFETY = Step(name="safety", compute=check_safety, inputs=_hashes, model=_model, ready=_check_ready)

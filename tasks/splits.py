@@ -1,0 +1,43 @@
+"""The split file that a build's recipe names: what the manifest says of it, and the file again for later commands."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evenly.storage.errors import InputError
+from evenly.storage.files.splits import read_split
+from evenly.storage.tables.hashing import table_hash
+from evenly.tasks.run import Run
+
+
+def describe_split(run: Run, path: str | None) -> dict[str, str] | None:
+    """The path as the recipe writes it and the SHA-256 of the file's rows; None where no file is named."""
+    return None if path is None else {"path": path, "sha256": split_hash(run, path)}
+
+
+def split_of_build(run: Run, manifest: Mapping[str, Any]) -> str | None:
+    """The path of the build's split file as its recipe wrote it; None where it names none or was made before this.
+
+    Raises InputError where the file is gone or says something else than when the build was made.
+    """
+    given = manifest.get("split")
+    if given is None:
+        return None
+    path, build = str(given["path"]), manifest["build"]
+    try:
+        found = split_hash(run, path)
+    except InputError as error:
+        raise InputError(
+            f"{error} Build `{build}` was made with this split, and no other tells its test pictures."
+        ) from None
+    if found != given["sha256"]:
+        raise InputError(
+            f"`split` must be the file that build `{build}` was made with, rows of sha256 {given['sha256'][:12]}; got "
+            f"{found[:12]} at `{run.locate(path)}`. Restore the file, or rebuild with the new one."
+        )
+    return path
+
+
+def split_hash(run: Run, path: str) -> str:
+    """SHA-256 of the rows of a split file: of what it says, not of how it is written."""
+    return table_hash(read_split(Path(run.locate(path))).rows)

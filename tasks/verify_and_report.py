@@ -1,0 +1,101 @@
+"""Verify builds and write their reports."""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from evenly.audit.report import render_report
+from evenly.audit.verify import verify_build
+from evenly.storage.builds import Builds
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.records import read_record, replace_record, replace_text
+from evenly.storage.web import read_images
+from evenly.storage.workspace import Workspace
+from evenly.tasks.run import Run
+
+
+@task(task_run_name="verify latest builds", cache_policy=NO_CACHE, persist_result=False)
+def verify_latest_builds(run: Run) -> dict[str, int]:
+    """How many things are wrong with the latest build of each recipe."""
+    builds = Builds(run.workspace)
+    latest = {str(manifest["recipe_name"]): manifest for manifest in builds.manifests()}
+    found = {}
+    for recipe in latest:
+        name = builds.alias(f"{recipe}-latest")
+        if name is not None:
+            seed = new_seed()
+            found[name] = len(verify_one(run.workspace, builds.read(name), seed=seed))
+            run.progress.say(f"{'verify':<24} {name}: {found[name]} findings; pictures drawn with seed {seed}")
+    return found
+
+
+def verify_one(
+    workspace: Workspace, manifest: Mapping[str, Any], *, seed: int, every_image: bool = False
+) -> list[dict[str, Any]]:
+    """What is wrong with a build, as plain values; `seed` draws the pictures whose bytes are hashed."""
+    findings = verify_build(workspace, manifest, read_bytes=reader(workspace), seed=seed, every_image=every_image)
+    return [finding.to_dict() for finding in findings]
+
+
+def new_seed() -> int:
+    """A seed that no earlier run had: each verification looks at other pictures."""
+    return secrets.randbelow(1 << 32)
+
+
+def reader(workspace: Workspace) -> Callable[[Sequence[str]], Iterator[bytes]]:
+    """A function from image ids to their original bytes, in order."""
+    return partial(read_images, workspace.downloads)
+
+
+def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Write the HTML report of a build, with the adapters, descriptions and probes made for it; its path.
+
+    `truth`, how well known faults were found, is kept beside the report, for the reports of this build that follow.
+    """
+    ledger = Ledger(workspace)
+    evaluations = latest_of(ledger, "evaluate_adapters", build=str(manifest["build"]))
+    keys = {record.rule["describe"] for record in evaluations if record.rule.get("describe")}
+    keys |= {record.rule["given"]["step"] for record in evaluations if record.rule.get("given")}
+    descriptions = [record for key in sorted(keys) if (record := ledger.find(key)) is not None]
+    page = render_report(
+        workspace,
+        manifest,
+        evaluations=evaluations,
+        descriptions=descriptions,
+        probes=_probes(ledger, str(manifest["build"])),
+        truth=_truth(workspace.reports / f"{manifest['build']}-faults.json", truth),
+        read_bytes=reader(workspace),
+    )
+    path = workspace.reports / f"{manifest['build']}.html"
+    replace_text(path, page)
+    return path
+
+
+def _probes(ledger: Ledger, build: str) -> list[StepRecord]:
+    """The newest diversity of a build, and the newest corruptions per class list."""
+    diversity = [record for record in ledger.records("measure_diversity") if record.rule.get("build") == build]
+    newest = sorted(diversity, key=lambda record: (record.ended, record.key))[-1:]
+    return [*newest, *latest_of(ledger, "corrupt_pictures", build=build)]
+
+
+def _truth(kept: Path, truth: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """What is known of the faults of a build: `truth`, or without any what was `kept` of an earlier one."""
+    if truth:
+        replace_record(kept, {"faults": [dict(row) for row in truth]})
+    return read_record(kept)["faults"] if kept.is_file() else ()
+
+
+def latest_of(ledger: Ledger, name: str, *, build: str) -> list[StepRecord]:
+    """The newest record of a step per class list, among those made for a build."""
+    newest: dict[str, StepRecord] = {}
+    for record in ledger.records(name):
+        if record.rule.get("build") == build:
+            held = newest.get(record.rule["list"])
+            if held is None or record.ended > held.ended:
+                newest[record.rule["list"]] = record
+    return [newest[name] for name in sorted(newest)]

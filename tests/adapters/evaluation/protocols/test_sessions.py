@@ -1,0 +1,109 @@
+"""Accuracy session by session over the classes seen so far."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evenly.adapters.errors import InvalidFeaturesError, ParameterError
+from evenly.adapters.evaluation.measures.bootstrap import bootstrap_accuracy
+from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, split_sessions, summarise
+from evenly.adapters.methods.gda_incremental import GDAIncremental
+
+
+def sessions_of(digits, classes, *, grow=False):
+    """The first 300 rows, parted by class; with `grow` each session knows only its classes and those before."""
+    features, labels = digits.part(0, 300)
+    for some in classes:
+        here = np.flatnonzero(np.isin(labels, some))
+        known = features.prototypes[: some[-1] + 1] if grow else features.prototypes
+        yield replace(features.rows(here), prototypes=known), labels[here]
+
+
+@pytest.mark.parametrize("grow", [False, True])
+def test_each_session_is_judged_over_the_classes_seen_so_far(digits, grow):
+    classes = split_sessions(10, first=4, step=3)
+    (test, truth), (support, labels) = digits.part(300, 1300), digits.part(0, 300)
+    found = evaluate_sessions(
+        GDAIncremental(alpha=1.0), sessions_of(digits, classes, grow=grow), test=test, test_labels=truth
+    )
+    expected = []
+    for stop, previous in ((4, 0), (7, 4), (10, 7)):
+        seen, rows = np.flatnonzero(labels < stop), np.flatnonzero(truth < stop)
+        known = replace(support.rows(seen), prototypes=support.prototypes[:stop])
+        joint = GDAIncremental(alpha=1.0).fit(known, labels[seen])
+        right = joint.predict(replace(test.rows(rows), prototypes=None)) == truth[rows]
+        old = truth[rows] < previous
+        expected.append([stop, len(rows), right.mean(), right[old].mean() if previous else np.nan, right[~old].mean()])
+    columns = ["classes", "rows", "accuracy", "old", "new"]
+    np.testing.assert_allclose(found.sessions[columns].to_numpy(float), expected)
+    assert found.sessions["session"].tolist() == [1, 2, 3]
+    accuracies = [row[2] for row in expected]
+    assert found.average == pytest.approx(np.mean(accuracies))
+    assert found.drop == pytest.approx(accuracies[0] - accuracies[2])
+
+
+def test_intervals_resample_the_groups_of_the_rows_seen_so_far(digits):
+    (test, truth), groups = digits.part(300, 1300), np.arange(1000) // 50
+    given = {"test": test, "test_labels": truth}
+    found, by_rows = (
+        evaluate_sessions(GDAIncremental(), sessions_of(digits, [range(5), range(5, 10)]), **given, **more).sessions
+        for more in ({"test_groups": groups}, {})
+    )
+    support, labels = digits.part(0, 300)
+    right = GDAIncremental().fit(support, labels).predict(test) == truth
+    np.testing.assert_allclose(
+        found[["accuracy", "low", "high"]].iloc[-1].astype(float), bootstrap_accuracy(right, groups=groups, seed=0)
+    )
+    assert found["accuracy"].equals(by_rows["accuracy"])
+    assert not found["low"].equals(by_rows["low"])
+
+
+def test_the_drop_of_a_published_run():
+    average, drop = summarise([90.32, 86.0, 81.67])
+    assert round(drop, 2) == 8.65
+    assert round(average, 2) == 86.0
+
+
+def test_the_last_session_does_not_depend_on_the_order_of_the_others(digits):
+    test, truth = digits.part(300, 800)
+    straight, turned = (
+        evaluate_sessions(GDAIncremental(), sessions_of(digits, order), test=test, test_labels=truth)
+        for order in ([[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]], [[3, 4, 5], [0, 1, 2], [6, 7, 8, 9]])
+    )
+    assert straight.sessions["accuracy"].iloc[-1] == turned.sessions["accuracy"].iloc[-1]
+    assert straight.sessions["accuracy"].iloc[0] != turned.sessions["accuracy"].iloc[0]
+
+
+def test_a_session_without_test_rows_has_no_accuracy(digits):
+    test, truth = digits.part(300, 400)
+    late = np.flatnonzero(truth >= 5)
+    found = evaluate_sessions(
+        GDAIncremental(), sessions_of(digits, [[0, 1], [5, 6]]), test=test.rows(late), test_labels=truth[late]
+    )
+    assert np.isnan(found.sessions["accuracy"].iloc[0])
+    assert found.sessions["rows"].iloc[1] == np.count_nonzero(np.isin(truth, [5, 6]))
+    assert np.isnan(found.sessions["old"].iloc[1])
+
+
+def test_nothing_to_judge_is_refused(digits):
+    test, truth = digits.part(300, 310)
+    with pytest.raises(ParameterError, match="`sessions` must hold at least one"):
+        evaluate_sessions(GDAIncremental(), [], test=test, test_labels=truth)
+    with pytest.raises(InvalidFeaturesError, match="`labels` must hold one class index per image"):
+        evaluate_sessions(GDAIncremental(), sessions_of(digits, [[0, 1]]), test=test, test_labels=truth[:5])
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "first", "step", "sizes"),
+    [(100, 60, 5, [60] + [5] * 8), (10, 4, 3, [4, 3, 3]), (10, 4, 4, [4, 4, 2]), (3, 5, 1, [3]), (5, 5, 1, [5])],
+)
+def test_classes_come_in_sessions(n_classes, first, step, sizes):
+    found = split_sessions(n_classes, first=first, step=step)
+    assert [len(some) for some in found] == sizes
+    assert np.concatenate(found).tolist() == list(range(n_classes))
+
+
+def test_sizes_of_sessions_are_whole_numbers():
+    with pytest.raises(ParameterError, match="`step` must be a whole number above 0; got 0"):
+        split_sessions(10, first=5, step=0)

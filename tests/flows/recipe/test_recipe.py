@@ -1,0 +1,204 @@
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evenly.curation.balance.thresholds import BalanceRule
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.files import DEMO, TEMPLATE
+from evenly.flows.recipe.problems import RecipeError
+from evenly.flows.recipe.steps import content_of, steps_of
+
+
+def minimal() -> dict:
+    return {"name": "x", "seed": 1, "sources": [{"kind": "csv", "path": "p.csv"}], "curate": {"balance": {"t": 5}}}
+
+
+def problems(tmp_path: Path, recipe: object) -> list[str]:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    with pytest.raises(RecipeError) as error:
+        read_recipe(path)
+    return str(error.value).splitlines()
+
+
+def test_the_rule_of_balancing_says_law_and_texts_and_names_a_reference_only_among_languages(tmp_path):
+    def rule(balance):
+        path = tmp_path / "r.yaml"
+        path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": balance}}))
+        return steps_of(read_recipe(path))[-1][1]
+
+    assert rule({"t": 5}) == {"t": 5.0, "law": "v1", "texts": "each"}
+    by_language = rule({"target": 9, "law": "v2", "texts": "one_per_image", "language": "lang"})
+    assert by_language == {"target": 9, "law": "v2", "texts": "one_per_image", "language": "lang", "reference": "en"}
+    assert BalanceRule(**by_language).reference == "en"
+
+
+def test_the_rule_of_matching_names_a_column_of_languages_only_where_the_recipe_does(tmp_path):
+    def rules(match):
+        path = tmp_path / "r.yaml"
+        path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "match": match}}))
+        return [rule for step, rule in steps_of(read_recipe(path)) if step.name in ("match_concepts", "match_again")]
+
+    plain = {"metadata": "lists.json", "mode": "faithful", "plurals": False}
+    assert rules({"metadata": "lists.json"}) == [plain, plain]
+    by_language = {"metadata": "lists.json", "language": "detected_language"}
+    assert rules(by_language) == [plain | by_language, plain | by_language]
+
+
+def test_without_balancing_nothing_is_matched(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": None}}))
+    names = [step.name for step, _ in steps_of(read_recipe(path))]
+    assert names[:3] == ["collect", "download", "check_images"]
+    assert not {"match_concepts", "count_concepts", "preselect", "match_again", "balance"} & set(names)
+
+
+def test_the_recipes_that_ship_are_valid():
+    assert read_recipe(DEMO).name == "demo"
+    assert read_recipe(TEMPLATE).name == "my-dataset"
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"seeds": 1}, "seeds", "Did you mean `seed`"),
+        ({"seed": -1}, "seed", "greater than or equal to 0"),
+        ({"name": "Not a name"}, "name", "match pattern"),
+        ({"sources": []}, "sources", "at least 1"),
+        ({"sources": [{"kind": "parquets", "path": "x"}]}, "sources.0.kind", "'parquet'"),
+        ({"curate": {}}, "curate.balance", "must be given"),
+        ({"curate": {"balance": None, "match": {}}}, "curate", "balance: null leaves captions unmatched"),
+        ({"curate": {"balance": None, "preselect": {}, "recaption": {}}}, "curate", "takes no preselect, recaption"),
+        ({"curate": {"balance": {}}}, "curate.balance", "exactly one of t, tail_share, target"),
+        ({"curate": {"balance": {"t": 5, "target": 5}}}, "curate.balance", "exactly one of"),
+        ({"curate": {"balance": {"t": 0}}}, "curate.balance.t", "greater than 0"),
+        ({"curate": {"balance": {"t": math.inf}}}, "curate.balance.t", "finite"),
+        ({"curate": {"balance": {"t": 5, "law": "v3"}}}, "curate.balance.law", "'v1' or 'v2'"),
+        ({"curate": {"balance": {"t": 5, "texts": "all"}}}, "curate.balance.texts", "'each' or 'one_per_image'"),
+        ({"curate": {"balance": {"t": 5, "reference": "de"}}}, "curate.balance", "reference needs language"),
+        ({"curate": {"balance": {"t": 5}, "text": {"caption_lenght": {}}}}, "curate", "caption_length"),
+        ({"curate": {"balance": {"t": 5}, "text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
+        ({"curate": {"balance": {"t": 5}, "recaption": {"captioner": "blip"}}}, "curate", "retrieved_concepts"),
+        ({"curate": {"balance": {"t": 5}, "match": {"plurals": True}}}, "curate.match", "mode normalized"),
+        ({"curate": {"balance": {"t": 5}, "match": {"language": "lang"}}}, "curate.match", "got wordnet"),
+        (
+            {
+                "curate": {
+                    "balance": {"t": 5},
+                    "match": {"metadata": "a.json", "mode": "normalized", "plurals": True, "language": "lang"},
+                }
+            },
+            "curate.match",
+            "plurals are of English",
+        ),
+        (
+            {"curate": {"balance": {"t": 5}, "deduplicate": {"linked": {}}}},
+            "curate.deduplicate.linked.min_cosine",
+            "given",
+        ),
+        ({"curate": {"balance": {"t": 5}, "download": {"respect": ["robot"]}}}, "curate.download.respect.0", "robots"),
+        ({"classes": [{"list": "a.txt", "adapters": ["svm"]}]}, "classes.0.adapters", "gda"),
+        ({"classes": [{"list": "a.txt", "methods": ["poem"]}]}, "classes.0.methods", "description"),
+        ({"classes": [{"list": "a.txt", "adapters": ["fudd"]}]}, "classes.0", "the method differential"),
+        (
+            {"classes": [{"list": "a.txt", "methods": ["synonyms"], "adapters": ["disclip"]}]},
+            "classes.0",
+            "selects from descriptions",
+        ),
+        (
+            {"classes": [{"list": "a.txt", "methods": ["description"], "frequent_names": "relaxed"}]},
+            "classes.0",
+            "chooses among synonyms",
+        ),
+        ({"classes": [{"list": "a.txt", "adapters": ["perceptionclip"]}]}, "classes.0", "needs contexts or the method"),
+        ({"classes": [{"list": "a.txt", "pairs": {"top": 1}}]}, "classes.0.pairs.top", "greater than or equal to 2"),
+        ({"features": {"model": "embedded", "batch": 3}}, "features.batch", "batch_size"),
+    ],
+)
+def test_a_problem_names_field_and_rule(tmp_path, change, field, words):
+    (line,) = problems(tmp_path, minimal() | change)
+    assert line.startswith(f"`{field}`")
+    assert words in line
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    lines = problems(
+        tmp_path, {"seed": "one", "sources": [{"kind": "csv"}], "curate": {"balance": {"t": -1}}, "tags": []}
+    )
+    for field in ("name", "seed", "sources.0.path", "curate.balance.t", "tags"):
+        assert any(line.startswith(f"`{field}`") for line in lines)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "\xff"])
+def test_a_file_that_is_no_recipe_is_one_clear_line(tmp_path, text):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"recipe `.*r\.yaml` must be"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ([{"quota": 5}], "quota needs a name for the source; got none"),
+        ([{"name": "a", "share": 0.5}, {"name": "b"}], "share must be given for every source and sum to 1; got 0.5"),
+        ([{"name": "a", "share": 0.5}, {"name": "b", "share": 0.6}], "sum to 1; got 0.5, 0.6"),
+        ([{"name": "a"}, {"name": "a"}], "the names of sources must differ; got a, a"),
+        ([{"kind": "folder", "url": "link"}], "kind folder downloads nothing and takes no url; got link"),
+        ([{"kind": "features"}], "vector and encoder belong to kind features, which needs the latter"),
+        ([{"vector": "b32_img"}], "vector and encoder belong to kind features"),
+        (
+            [{"kind": "features", "encoder": {"model": "ViT-B-32", "pretrained": "openai"}}],
+            "features of sources must be of the recipe's encoder embedded; got ViT-B-32 (openai)",
+        ),
+        ([{"kind": "features", "encoder": {"model": "embedded"}}], "hold no pictures: deduplicate.colour must be null"),
+        ([{"name": "a", "weight": 1.5}], "weight"),
+        ([{"name": "a/b"}], "name"),
+    ],
+)
+def test_sources_that_cannot_be_mixed_say_why(tmp_path, sources, words):
+    given = [{"kind": "csv", "path": "p.csv"} | source for source in sources]
+    assert any(words in line for line in problems(tmp_path, minimal() | {"sources": given}))
+
+
+def test_sources_are_mixed_where_the_recipe_says_so(tmp_path):
+    sources = [{"kind": "csv", "path": "p.csv", "name": "a", "weight": 0.5}, {"kind": "folder", "path": "p"}]
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(minimal() | {"sources": sources}))
+    rules = {step.name: rule for step, rule in steps_of(read_recipe(tmp_path / "r.yaml"))}
+    assert rules["mix_sources"] == {"sources": {"a": {"weight": 0.5}}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(minimal()))
+    assert "mix_sources" not in {step.name for step, _ in steps_of(read_recipe(tmp_path / "r.yaml"))}
+
+
+def test_steps_that_the_recipe_leaves_out_do_not_run(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "deduplicate": {"semantic": None}}}))
+    names = [step.name for step, _ in steps_of(read_recipe(path))]
+    assert "embed_images" not in names
+    assert "preselect" not in names
+    assert names[0] == "collect"
+    assert names[-1] == "balance"
+
+
+def test_captions_and_linked_records_are_deduplicated_where_the_recipe_says_so(tmp_path):
+    path = tmp_path / "r.yaml"
+    twins = {"semantic": None, "captions": {"scope": "pool"}, "linked": {"min_cosine": 0.9}, "tables": 32}
+    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "deduplicate": twins}}))
+    rules = {step.name: rule for step, rule in steps_of(read_recipe(path))}
+    assert rules["deduplicate_captions"] == {"min_jaccard": 0.8, "scope": "pool"}
+    assert rules["deduplicate_linked"] == {"min_cosine": 0.9, "weight": 0.636, "tables": 32}
+    assert list(rules).index("embed_images") < list(rules).index("deduplicate_linked")
+    path.write_text(yaml.safe_dump(minimal()))
+    rules = {step.name: rule for step, rule in steps_of(read_recipe(path))}
+    assert rules["deduplicate_semantic"] == {"min_cosine": 0.95, "max_colour": 22.0, "tables": 64}
+    assert not rules.keys() & {"deduplicate_captions", "deduplicate_linked"}
+
+
+def test_where_a_recipe_runs_is_no_part_of_its_content(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(yaml.safe_dump(minimal()))
+    moved = minimal() | {"sources": [{"kind": "csv", "path": "/elsewhere/q.csv"}], "schedule": {"cron": "0 0 * * *"}}
+    second.write_text(yaml.safe_dump(moved))
+    assert content_of(read_recipe(first)) == content_of(read_recipe(second))

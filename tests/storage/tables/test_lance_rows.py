@@ -1,0 +1,94 @@
+from hashlib import blake2b
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from evenly.storage.errors import DamagedError, StorageError
+from evenly.storage.tables.lance_rows import check_rows, commit_rows, has_rows, newest_version, read_rows
+
+
+def test_what_lance_says_of_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch):
+    import lance
+
+    def full(*_arguments, **_options):
+        raise OSError("LanceError(IO): No space left on device (os error 28), writer.rs:254:9\nmore lines")
+
+    monkeypatch.setattr(lance, "write_dataset", full)
+    with pytest.raises(StorageError, match="No space left on device") as error:
+        commit_rows(tmp_path / "t.lance", pa.table({"uid": ["a"]}), mode="append")
+    assert "\n" not in str(error.value)
+
+
+ROWS = pa.table(
+    {
+        "uid": [blake2b(bytes([row % 256, row // 256])).hexdigest() for row in range(5_000)],
+        "value": pa.array(range(5_000), pa.float64()),
+    }
+)
+
+
+def flip(path: Path, share: float) -> None:
+    data = path.read_bytes()
+    at = int(share * len(data))
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+
+def test_rows_are_read_by_columns_and_filter(tmp_path: Path):
+    path = tmp_path / "t.lance"
+    assert commit_rows(path, ROWS, mode="overwrite", index="uid") == newest_version(path)
+    assert read_rows(path, "").equals(ROWS)
+    assert read_rows(path, "", columns=["value"], where=f"uid = '{ROWS['uid'][7]}'")["value"].to_pylist() == [7.0]
+    assert read_rows(path, "", columns=["uid"], where="value > 10").num_rows == 4_989
+    assert read_rows(path, "", where="false").equals(ROWS.slice(0, 0))
+
+
+def test_a_flipped_value_is_seen_by_those_alone_who_read_its_column(tmp_path: Path):
+    path = tmp_path / "t.lance"
+    commit_rows(path, ROWS, mode="overwrite")
+    (file,) = (path / "data").iterdir()
+    flip(file, 0.1)  # within the uids; the values lie in other blocks
+    assert read_rows(path, "", columns=["value"]).num_rows == 5_000
+    with pytest.raises(DamagedError, match=r"another checksum\. Make it again\."):
+        read_rows(path, "Make it again.")
+
+
+def test_a_dataset_from_before_there_were_checksums_is_read_and_gets_them(tmp_path: Path):
+    import lance
+
+    path = tmp_path / "t.lance"
+    lance.write_dataset(ROWS, str(path))
+    assert read_rows(path, "").equals(ROWS)
+    assert check_rows(path, "") is False
+    commit_rows(path, ROWS, mode="append")
+    assert check_rows(path, "") is True
+    assert read_rows(path, "").num_rows == 10_000
+
+
+def killed_commit(path: Path, monkeypatch) -> None:
+    """Add ROWS, and die between Lance's commit and the checksums."""
+
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("evenly.storage.tables.lance_rows._seal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            commit_rows(path, ROWS, mode="append")
+
+
+def test_what_a_killed_writer_left_does_not_count_and_is_written_once(tmp_path: Path, monkeypatch):
+    path = tmp_path / "t.lance"
+    commit_rows(path, ROWS, mode="append")
+    killed_commit(path, monkeypatch)
+    assert read_rows(path, "").num_rows == 5_000
+    commit_rows(path, ROWS, mode="append")
+    assert read_rows(path, "").num_rows == 10_000
+
+
+def test_a_first_write_that_was_killed_is_no_obstacle(tmp_path: Path, monkeypatch):
+    path = tmp_path / "t.lance"
+    killed_commit(path, monkeypatch)
+    assert not has_rows(path)
+    commit_rows(path, ROWS, mode="append")
+    assert read_rows(path, "").equals(ROWS)

@@ -1,0 +1,68 @@
+import asyncio
+
+import pytest
+
+from evenly.descriptions.batch.intents import batch_states
+from evenly.descriptions.chat.request import ChatRequest, Message
+from evenly.storage.chat.batches import Batches
+from evenly.storage.errors import NotFoundError
+from evenly.tasks.classes.batches import batch_client, batch_rows, cancel_one
+from evenly.tasks.progress import Progress
+from evenly.tasks.run import Run
+from tests.batch_server import Ending, serving
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        server.endings = [Ending(polls=1_000_000, done=1)]
+        yield server
+
+
+@pytest.fixture
+def left(server, workspace):
+    """A batch that runs on after whoever asked has gone; the intent's id."""
+    run = Run(workspace=workspace, seed=0, progress=Progress(quiet=True))
+    client = batch_client(run, server.endpoint, class_list="pets", budget=None)
+
+    async def ask_and_go():
+        async with client:
+            requests = [ChatRequest(messages=(Message(role="user", content=text),)) for text in "ab"]
+            await asyncio.wait([asyncio.create_task(client.ask(one)) for one in requests], timeout=1.5)
+
+    asyncio.run(ask_and_go())
+    (state,) = batch_states(Batches(workspace))
+    return state.intent.id
+
+
+def test_the_list_shows_what_was_told_last_or_is_told_now(server, workspace, left):
+    said = []
+    (row,) = batch_rows(workspace, refresh=False, say=said.append)
+    assert (row["intent"], row["class_list"], row["batch"]) == (left, "pets", "batch_0")
+    assert (row["status"], row["requests"], row["ended_as"]) == ("in_progress", 2, None)
+    server.batches["batch_0"]["status"] = "finalizing"
+    (row,) = batch_rows(workspace, refresh=True, say=said.append)
+    assert row["status"] == "finalizing"
+    assert batch_rows(workspace, refresh=False, say=said.append) == [row]
+
+
+def test_an_endpoint_that_does_not_answer_leaves_its_row_as_it_was(server, workspace, left):
+    server.batches.clear()
+    said = []
+    (row,) = batch_rows(workspace, refresh=True, say=said.append)
+    assert (row["intent"], row["status"]) == (left, "in_progress")
+    assert "404" in said[0]
+
+
+def test_a_batch_is_cancelled_by_the_beginning_of_its_intent(server, workspace, left):
+    row = cancel_one(workspace, left[:8], say=lambda _line: None)
+    assert (row["status"], row["ended_as"], row["completed"], row["failed"]) == ("collected", "cancelled", 1, 1)
+    assert server.batches["batch_0"]["status"] == "cancelled"
+
+
+@pytest.mark.usefixtures("left")
+@pytest.mark.parametrize("intent", ["", "zz"])
+def test_what_names_no_intent_is_not_cancelled(server, workspace, intent):
+    with pytest.raises(NotFoundError, match="evenly batches"):
+        cancel_one(workspace, intent, say=lambda _line: None)
+    assert "cancel" not in server.calls

@@ -1,0 +1,223 @@
+"""Matching a pool by files: the same rows however it is cut, resumed or spread over threads, and counts that add up."""
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evenly.curation.concepts.matching import Matcher
+from evenly.curation.errors import RuleError
+from evenly.curation.uids import pair_uid
+from evenly.storage.errors import DamagedError, InputError
+from evenly.storage.files.concept_lists import identity_of
+from evenly.storage.matches import matches as pool_matches
+from evenly.storage.matches.matches import MatchFile, MatchParts, counts_path, entries_path, texts_hash
+from evenly.storage.pools.captions import CaptionColumns, file_hash
+from evenly.storage.tables.block_sums import append_sums
+from evenly.tasks.pools import match as module
+from evenly.tasks.pools.match import PoolMatching, match_pool
+from evenly.tasks.progress import Progress
+
+ENTRIES = ["dog", "black dog", "chat", "cat", "never"]
+BY_UID = CaptionColumns(uid="uid")
+WORDS = st.sampled_from(["a", "black", "dog", "cat", "chat", "Dog", "."])
+CAPTIONS = st.lists(st.none() | st.lists(WORDS, max_size=5).map(" ".join), min_size=1, max_size=30)
+
+
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory):
+    path = tmp_path_factory.mktemp("list") / "list.txt"
+    path.write_text("\n".join(ENTRIES))
+    return str(path)
+
+
+def write_pool(folder: Path, captions, cuts=()) -> str:
+    """Files of a pool, cut at rows, with uids."""
+    folder.mkdir(exist_ok=True)
+    table = pa.table({"uid": [f"{i:032x}" for i in range(len(captions))], "text": pa.array(captions, pa.string())})
+    bounds = [0, *sorted(cuts), len(captions)]
+    for number, (start, stop) in enumerate(itertools.pairwise(bounds)):
+        pq.write_table(table.slice(start, stop - start), folder / f"{number:03}.parquet")
+    return str(folder)
+
+
+def match(pool, metadata, out, *, workers=2, overwrite=False, columns=BY_UID, **rule):
+    matching = PoolMatching(metadata=metadata, columns=columns, **rule)
+    return match_pool(pool, matching, out, workers=workers, progress=Progress(quiet=True), overwrite=overwrite)
+
+
+def test_every_row_is_there_with_what_it_names_and_the_counts_add_up(tmp_path, metadata):
+    pool = write_pool(tmp_path / "pool", ["a black dog", None, "nothing", "cat dog", "dog"], cuts=[2])
+    facts = match(pool, metadata, tmp_path / "m.parquet")
+    table = pq.read_table(tmp_path / "m.parquet")
+    assert table["entries"].to_pylist() == [[0, 1], [], [], [0, 3], [0]]
+    assert table["reason"].to_pylist() == ["", "missing_caption", "no_concept", "", ""]
+    assert table["row"].to_pylist() == [0, 1, 0, 1, 2]
+    hashes = [file_hash(Path(pool) / f"00{i}.parquet") for i in (0, 1)]
+    assert table["file"].to_pylist() == [hashes[0]] * 2 + [hashes[1]] * 3
+    told = {"rows": 5, "matched": 3, "unmatched": 2, "matches": 5, "entries_hit": 3, "entries_never_hit": 2}
+    assert told.items() <= facts.items()
+    assert facts["reasons"] == {"missing_caption": 1, "no_concept": 1}
+    assert facts["list"] == {"identity": identity_of(ENTRIES), "entries": 5, "texts": texts_hash(pa.array(ENTRIES))}
+    assert pq.read_table(entries_path(tmp_path / "m.parquet"))["captions"].to_pylist() == [3, 1, 0, 1, 0]
+    per_file = pq.read_table(counts_path(tmp_path / "m.parquet")).select(["file", "entry", "captions"]).to_pylist()
+    assert [tuple(row.values()) for row in per_file] == [
+        (hashes[0], 0, 1),
+        (hashes[0], 1, 1),
+        (hashes[1], 0, 2),
+        (hashes[1], 3, 1),
+    ]
+
+
+@settings(max_examples=25, deadline=None)
+@given(captions=CAPTIONS, cuts=st.sets(st.integers(0, 29), max_size=4), workers=st.integers(1, 3))
+def test_files_and_workers_change_nothing_but_where_a_row_lies(tmp_path_factory, metadata, captions, cuts, workers):
+    folder = tmp_path_factory.mktemp("match")
+    pool = write_pool(folder / "pool", captions, {cut for cut in cuts if cut < len(captions)})
+    match(pool, metadata, folder / "m.parquet", workers=workers)
+    table = pq.read_table(folder / "m.parquet")
+    wanted = Matcher(ENTRIES).match(pa.array(captions, pa.string())).to_pylist()
+    assert table["uid"].to_pylist() == [f"{i:032x}" for i in range(len(captions))]
+    assert table["entries"].to_pylist() == wanted
+    counts = np.bincount([entry for row in wanted for entry in row], minlength=len(ENTRIES))
+    assert pq.read_table(entries_path(folder / "m.parquet"))["captions"].to_pylist() == counts.tolist()
+
+
+def test_two_runs_give_the_same_bytes_and_a_finished_one_is_kept(tmp_path, metadata, monkeypatch):
+    monkeypatch.setattr(pool_matches, "ROWS", 7)
+    pool = write_pool(tmp_path / "pool", ["a dog", "black dog", "cat"] * 20, cuts=[1, 30, 31])
+    assert not match(pool, metadata, tmp_path / "m.parquet")["reused"]
+    assert pq.read_metadata(tmp_path / "m.parquet").num_row_groups == 9
+    again = tmp_path / "again"
+    match(pool, metadata, again / "m.parquet", workers=1)
+    for name in ("m.parquet", "m.counts.parquet", "m.entries.parquet"):
+        assert (tmp_path / name).read_bytes() == (again / name).read_bytes()
+    assert match(pool, metadata, tmp_path / "m.parquet")["reused"]
+    with pytest.raises(InputError, match="`out` must not exist"):
+        match(pool, metadata, tmp_path / "m.parquet", mode="normalized")
+    assert match(pool, metadata, tmp_path / "m.parquet", mode="normalized", overwrite=True)["mode"] == "normalized"
+    assert not list(tmp_path.glob(".*"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from storage import pool_matches
+from evenly.tasks.pools.match import PoolMatching, match_pool
+from evenly.storage.pools.captions import CaptionColumns
+from evenly.tasks.progress import Progress
+pool, metadata, out, stage = sys.argv[1:]
+def stopping(batches):
+    yield next(iter(batches))
+    os.kill(os.getpid(), signal.SIGKILL)
+written, keep, assemble = [], pool_matches.MatchParts.keep, pool_matches._regrouped
+def once(self, file, batches):
+    yield from keep(self, file, stopping(batches) if written and stage == "parts" else batches)
+    written.append(file)
+def cut(tables):
+    for group in assemble(tables):
+        yield group
+        if stage == "whole":
+            os.kill(os.getpid(), signal.SIGKILL)
+pool_matches.MatchParts.keep, pool_matches._regrouped = once, cut
+matching = PoolMatching(metadata=metadata, columns=CaptionColumns(uid="uid"))
+match_pool(pool, matching, Path(out), workers=2, progress=Progress(quiet=True))
+"""
+
+
+@pytest.mark.parametrize(("stage", "done"), [("parts", 1), ("whole", 2)])
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path, metadata, monkeypatch, stage, done):
+    pool = write_pool(tmp_path / "pool", ["a dog", "black dog", "cat"] * 20, cuts=[20, 40])
+    out = tmp_path / "m.parquet"
+    killed = subprocess.run([sys.executable, "-c", KILLED, pool, metadata, str(out), stage], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not out.exists()
+    parts = MatchParts(out, "").folder
+    assert len(list(parts.glob("*.arrow"))) == done
+    again, matched = [], module._matched
+    monkeypatch.setattr(module, "_matched", lambda *given: again.append(given[1]) or matched(*given))
+    match(pool, metadata, out)
+    assert len(again) == 3 - done
+    assert not parts.exists()
+    match(pool, metadata, tmp_path / "again" / "m.parquet")
+    assert out.read_bytes() == (tmp_path / "again" / "m.parquet").read_bytes()
+
+
+def test_rows_are_named_by_the_pool_by_url_and_caption_or_by_their_place(tmp_path, metadata):
+    file = tmp_path / "a.jsonl"
+    rows = [{"url": "http://x.org/1", "text": "a dog"}, {"url": "http://x.org/2"}, {"text": "cat"}]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    place = file_hash(file)
+    for columns, wanted in (
+        (CaptionColumns(), [f"{place}:0", f"{place}:1", f"{place}:2"]),
+        (CaptionColumns(url="url"), [pair_uid("http://x.org/1", "a dog"), f"{place}:1", f"{place}:2"]),
+        (CaptionColumns(uid="url"), ["http://x.org/1", "http://x.org/2", f"{place}:2"]),
+    ):
+        match(str(file), metadata, tmp_path / "m.parquet", columns=columns, overwrite=True)
+        assert pq.read_table(tmp_path / "m.parquet")["uid"].to_pylist() == wanted
+
+
+def test_equal_files_cannot_be_told_apart_without_names(tmp_path, metadata):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("text\na dog\n")
+    with pytest.raises(InputError, match=r"files must differ .*a.csv` and .*b.csv`"):
+        match(str(tmp_path / "*.csv"), metadata, tmp_path / "m.parquet", columns=CaptionColumns())
+    found = match(str(tmp_path / "*.csv"), metadata, tmp_path / "m.parquet", columns=CaptionColumns(uid="text"))
+    assert (found["rows"], found["matches"]) == (2, 2)
+
+
+def test_a_caption_is_matched_against_the_list_of_its_language(tmp_path, metadata):
+    lists = tmp_path / "lists.json"
+    lists.write_text(json.dumps({"en": ["dog", "chat"], "fr": ["chat", "chien"]}))
+    (tmp_path / "a.csv").write_text("text,lang\nle chien,fr\nle chien,en\nle chat,fr\na dog,de\na chat,en\n")
+    columns = CaptionColumns(language="lang")
+    found = match(str(tmp_path / "a.csv"), str(lists), tmp_path / "m.parquet", columns=columns)
+    table = pq.read_table(tmp_path / "m.parquet")
+    assert table["entries"].to_pylist() == [[2], [], [1], [], [1]]
+    assert table["reason"].to_pylist() == ["", "no_concept", "", "no_list_of_language", ""]
+    assert found["languages"] == ["de", "en", "fr"]
+    counts = MatchFile.at(tmp_path / "m.parquet").counts().to_pylist()
+    wanted = [{"language": "fr", "entry": 1, "captions": 1}, {"language": "fr", "entry": 2, "captions": 1}]
+    assert sorted(counts, key=str) == sorted([{"language": "en", "entry": 1, "captions": 1}, *wanted], key=str)
+    with pytest.raises(RuleError, match="`metadata` must hold a list per language"):
+        match(str(tmp_path / "a.csv"), metadata, tmp_path / "n.parquet", columns=columns)
+    with pytest.raises(RuleError, match="`plurals` must be off with a column of languages"):
+        PoolMatching(metadata=str(lists), plurals=True, mode="normalized", columns=columns)
+
+
+def test_counts_that_lie_beside_are_taken_only_where_they_are_the_files_own(tmp_path, metadata, monkeypatch):
+    pool = write_pool(tmp_path / "pool", ["a dog", "cat"])
+    match(pool, metadata, tmp_path / "m.parquet")
+    wanted = MatchFile.at(tmp_path / "m.parquet").counts()
+    other = write_pool(tmp_path / "other", ["cat"] * 9)
+    match(other, metadata, tmp_path / "o.parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr(MatchFile, "groups", lambda *_: pytest.fail("counted again"))
+        assert MatchFile.at(tmp_path / "m.parquet").counts() == wanted
+    for change in (lambda: counts_path(tmp_path / "o.parquet").rename(counts_path(tmp_path / "m.parquet")), None):
+        _ = change() if change else counts_path(tmp_path / "m.parquet").unlink()
+        assert MatchFile.at(tmp_path / "m.parquet").counts() == wanted
+
+
+def test_a_file_that_names_entries_beyond_the_list_is_refused(tmp_path, metadata):
+    match(write_pool(tmp_path / "pool", ["a dog"]), metadata, tmp_path / "m.parquet")
+    table = pq.read_table(tmp_path / "m.parquet")
+    at = table.column_names.index("entries")
+    bad = table.set_column(at, "entries", pa.array([[99]], pa.list_(pa.int32())))
+    pq.write_table(bad, tmp_path / "m.parquet")
+    with (tmp_path / "m.parquet").open("r+b") as stream:
+        append_sums(stream)
+    with pytest.raises(DamagedError, match="must name entries 0 to 4; got 99 to 99"):
+        list(MatchFile.at(tmp_path / "m.parquet").groups(["entries"]))
+    pq.write_table(pa.table({"uid": ["x"]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="must be what `evenly match` wrote"):
+        MatchFile.at(tmp_path / "x.parquet")

@@ -1,0 +1,96 @@
+"""Recipes name a concept list as WordNet, as text, as JSON or as a built file; matching is keyed by its identity."""
+
+import json
+import os
+
+import pyarrow as pa
+import pytest
+
+from evenly.curation.concepts.concept_list import build_concepts
+from evenly.curation.decisions import Decisions
+from evenly.storage.errors import InputError
+from evenly.storage.files.concept_lists import identity_of, write_concepts
+from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
+from evenly.tasks.run import Run
+from evenly.tasks.step import Step, run_step
+
+ENTRIES = ["dog", "black dog", "chat"]
+CAPTIONS = ["a black dog", "le chat", "nothing"]
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """The same entries as a file of each kind."""
+    table = pa.table(
+        {"entry": ENTRIES, "sources": [["list"]] * 3, "synsets": pa.array([[]] * 3, pa.list_(pa.string()))}
+    )
+    write_concepts(tmp_path / "a.parquet", table, pa.table({"entry": ["x"]}), {})
+    (tmp_path / "a.txt").write_text("\n".join([*ENTRIES, "dog"]))
+    (tmp_path / "a.json").write_text(json.dumps(ENTRIES))
+    (tmp_path / "languages.json").write_text(json.dumps({"en": ENTRIES[:2], "fr": ["chat", "dog"]}))
+    return tmp_path
+
+
+def matched(run: Run, metadata, *, mode="faithful", plurals=False) -> list[list[str]]:
+    """The concepts that the step finds in CAPTIONS, by way of the ledger."""
+
+    def collect(_run, _before, _rule) -> StepOutput:
+        decisions = Decisions.of(reason=[""] * 3).to_table(pa.array(["a", "b", "c"]))
+        return StepOutput(decisions=decisions.append_column("caption", pa.array(CAPTIONS)))
+
+    rule = {"metadata": str(metadata), "mode": mode, "plurals": plurals}
+    first = run_step.fn(run, Step(name="collect", compute=collect), (), {})
+    record = run_step.fn(run, MATCH_CONCEPTS, (first,), rule)
+    run_step.fn(run, COUNT_CONCEPTS, (first, record), {})
+    entries = run.ledger.table(record, "concepts", ["entry"])["entry"].to_pylist()
+    assert record.inputs["metadata"] == record.notes["concepts"] == read_concepts(str(metadata)).identity
+    return [[entries[one] for one in row] for row in run.ledger.table(record, "matches")["entries"].to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.txt", "a.json", "languages.json"])
+def test_a_recipe_takes_a_list_of_every_kind(lists, workspace, name):
+    run = Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
+    assert matched(run, lists / name) == [["dog", "black dog"], ["chat"]]
+
+
+def test_equal_lists_share_their_identity_whatever_the_kind(lists):
+    found = {name: read_concepts(str(lists / name)) for name in ("a.parquet", "a.txt", "a.json", "languages.json")}
+    assert {found[name].identity for name in ("a.parquet", "a.txt", "a.json")} == {identity_of(ENTRIES)}
+    assert found["languages.json"].identity != identity_of(ENTRIES)
+    assert found["languages.json"].table["languages"].to_pylist() == [["en", "fr"], ["en"], ["fr"]]
+    assert found["a.txt"].left_out.to_pylist() == [{"entry": "dog", "why": "repeated", "place": "line 4"}]
+
+
+def test_what_is_written_in_several_ways_counts_for_one_entry_and_only_normalized_mode_has_a_new_key(lists, workspace):
+    path = lists / "several.txt"
+    path.write_text("Dog\ndog\nblack dog\nBlack Dogs\n")
+    run = Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
+    assert matched(run, path) == [["dog", "black dog"]]
+    assert matched(run, path, mode="normalized", plurals=True) == [["Dog", "black dog"]]
+    faithful, normalized = sorted(run.ledger.records("match_concepts"), key=lambda one: one.ended)
+    assert set(normalized.inputs) - set(faithful.inputs) == {"alike", "normalising"}
+    assert run.ledger.table(normalized, "unmatchable").to_pylist() == [
+        {"entry": "dog", "why": "same_as_an_earlier_entry", "same_as": "Dog"},
+        {"entry": "Black Dogs", "why": "same_as_an_earlier_entry", "same_as": "black dog"},
+    ]
+    assert run.ledger.table(faithful, "unmatchable").column_names == ["entry", "why"]
+
+
+def test_wordnet_has_the_identity_that_its_file_would_have():
+    assert read_concepts("wordnet").identity == identity_of(build_concepts(load_noun_synsets()).entries)
+
+
+def test_a_list_that_was_changed_is_read_again(lists):
+    path = lists / "a.txt"
+    before = read_concepts(str(path)).identity
+    path.write_text("dog\nblack dog\ncats")
+    os.utime(path, ns=(1, 1))
+    assert read_concepts(str(path)).identity != before
+
+
+def test_a_list_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"`metadata` must be a file; got `.*gone.txt`"):
+        read_concepts(str(tmp_path / "gone.txt"))
