@@ -1,8 +1,13 @@
 """The answer to "why": for each pair asked about, its identity and what every step said of it, as plain data."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from rich.text import Text
+
+from evenly.audit.safe_text import visible
 
 ReplayLabel = Literal["recomputed", "re-checked", "observed", "not replayed"]
 
@@ -88,12 +93,168 @@ class Explanation:
 
     def to_text(self) -> str:
         """All of it as text for a terminal, where nothing that came from the web can act."""
-        from evenly.audit.explanation_text import explanation_lines
-
         return "\n".join("".join(text for text, _ in line) for line in explanation_lines(self))
 
     def __rich__(self) -> object:
         """The same text with colours, for rich."""
-        from evenly.audit.explanation_text import rich_text
-
         return rich_text(self)
+
+
+# An explanation as lines for a terminal; every value is made visible, so that captions cannot act.
+
+Line = Sequence[tuple[str, str]]
+_STYLES = {"kept": "green", "dropped": "red", "failed": "yellow", "merged": "cyan"}
+_LABEL_WIDTH = 12
+_STEP_WIDTH = 24
+_ROWS_SHOWN = 12
+
+
+def explanation_lines(explanation: Explanation) -> Iterator[Line]:
+    """Yield lines of (text, style) pieces: per pair who it is, how it ended, each step's verdict and its grounds.
+
+    The run (start, code, flow run) is shown at the first step and where it differs from the step before.
+    """
+    for number, pair in enumerate(explanation.pairs):
+        if number:
+            yield [("", "")]
+        yield from _pair_lines(explanation, pair)
+
+
+def rich_text(explanation: Explanation) -> Text:
+    """The lines as one rich text; no markup in them is read."""
+    text = Text()
+    for line in explanation_lines(explanation):
+        for piece, style in line:
+            text.append(piece, style=style)
+        text.append("\n")
+    return text
+
+
+def _pair_lines(explanation: Explanation, pair: PairHistory) -> Iterator[Line]:
+    where = f" at {pair.step} ({visible(pair.reason)})" if pair.step else ""
+    yield [
+        (visible(pair.uid) or "a row without uid", "bold"),
+        (f"  {pair.outcome}{where}", _STYLES.get(pair.outcome, "")),
+        (f" in build {visible(explanation.build)}", "dim"),
+    ]
+    for name, value in pair.identity.items():
+        yield _labelled(name, value)
+    chosen = next((sight.columns["chosen_caption"] for sight in pair.steps if "chosen_caption" in sight.columns), None)
+    if chosen is not None and chosen != pair.identity.get("caption"):
+        yield _labelled("new caption", chosen)
+    if pair.image is not None:
+        yield _labelled("image", _place(pair.image))
+    for arrival in pair.arrivals:
+        yield _labelled("arrived", _arrival(arrival))
+    if pair.merged:
+        yield from _merged_lines(pair)
+    if pair.steps:
+        yield [("", "")]
+        yield from _history_lines(pair)
+
+
+def _merged_lines(pair: PairHistory) -> Iterator[Line]:
+    yield _labelled("stands for", f"{pair.merged:,} merged pairs")
+    for twin in pair.merged_examples:
+        yield _note(f"{twin['uid']}  {_shown(twin['reason'])}  {_shown(twin['url'])}")
+    if pair.merged > len(pair.merged_examples):
+        yield _note(f"and {pair.merged - len(pair.merged_examples):,} more")
+
+
+def _history_lines(pair: PairHistory) -> Iterator[Line]:
+    before: StepSight | None = None
+    for sight in pair.steps:
+        yield from _step_lines(sight)
+        if before is None or any(sight.run[name] != before.run[name] for name in ("flow_run_id", "code")):
+            yield _detail("run", _run(sight.run))
+        if sight.replay is not None:
+            yield _replay_line(sight.replay)
+        before = sight
+
+
+def _step_lines(sight: StepSight) -> Iterator[Line]:
+    grounds = [visible(sight.reason)] if sight.reason else []
+    if sight.value is not None:
+        grounds.append(f"value {_shown(sight.value)}")
+    grounds += [f"{visible(name)} {_shown(value)}" for name, value in sight.notes.items() if _is_short(value)]
+    head = f"  {sight.step:<{_STEP_WIDTH}}"
+    verdict = f"{sight.verdict:<9}" if grounds else sight.verdict
+    yield [(head, "bold"), (verdict, _STYLES.get(sight.verdict, "")), ("  ".join(grounds), "")]
+    if sight.verdict != "kept" or sight.value is not None:
+        yield _detail("rule", f"version {sight.version} {_shown(sight.rule)}")
+    if sight.seed is not None:
+        yield _detail("seed", _shown(sight.seed))
+    if sight.model is not None:
+        yield _detail("model", visible(sight.model))
+    found = {name: value for name, value in sight.columns.items() if value != ""}
+    if found:
+        yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in found.items()))
+    if sight.twin is not None:
+        yield from _twin_lines(sight.twin)
+    for table, rows in sight.rows.items():
+        for row in rows[:_ROWS_SHOWN]:
+            yield _detail(table, "  ".join(f"{visible(name)} {_shown(value)}" for name, value in row.items()))
+        if len(rows) > _ROWS_SHOWN:
+            yield _detail(table, f"and {len(rows) - _ROWS_SHOWN:,} more rows (all of them with --json)")
+
+
+def _replay_line(replay: Replay) -> Line:
+    agrees = {True: ", agrees", False: ", DIFFERS", None: ""}[replay.agrees]
+    style = "bold red" if replay.agrees is False else "dim"
+    return _detail("replay", f"{replay.label}{agrees}: {visible(replay.detail)}", style)
+
+
+def _twin_lines(twin: Mapping[str, Any]) -> Iterator[Line]:
+    ended = twin["ended"]
+    fate = f"ended at {ended['step']} ({visible(ended['reason'])})" if ended["step"] else "kept"
+    yield _detail("merged into", f"{visible(twin['uid'])}  {fate}  {_shown(twin['url'])}")
+    yield _detail("", f"caption {_shown(twin['caption'])}")
+    for edge in twin["path"] if len(twin["path"]) > 1 else ():
+        yield _detail("edge", f"{edge['from']} - {edge['to']}  {_shown(edge['kind'])} {_shown(edge['distance'])}")
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    code = run["code"]
+    sha = str(code.get("git_sha") or "no commit")[:12] + (" (changed)" if code.get("dirty") else "")
+    flow = f"  flow run {visible(str(run['flow_run_id']))}" if run["flow_run_id"] else ""
+    return f"{visible(str(run['started']))[:19]}  code {visible(sha)}{flow}  step {str(run['key'])[:12]}"
+
+
+def _place(image: Mapping[str, Any]) -> str:
+    if not image.get("file"):
+        return f"{image['image_id']}  (its bytes are not held here)"
+    return f"{image['image_id']}  {visible(image['file'])} at {image['offset']}, {image['size']} bytes"
+
+
+def _arrival(arrival: Mapping[str, Any]) -> str:
+    reason = f" ({visible(arrival['reason'])})" if arrival.get("reason") else ""
+    place = "  ".join(
+        f"{name} {_shown(arrival[name])}" for name in ("source", "file_name", "row") if arrival.get(name) is not None
+    )
+    return f"{place}  {arrival['verdict']}{reason}"
+
+
+def _labelled(name: str, value: object) -> Line:
+    return [(f"  {visible(name):<{_LABEL_WIDTH}}", "dim"), (_shown(value), "")]
+
+
+def _detail(name: str, text: str, style: str = "dim") -> Line:
+    return [(f"  {'':<{_STEP_WIDTH}}{visible(name):<{_LABEL_WIDTH}} {text}", style)]
+
+
+def _note(text: str) -> Line:
+    return [(" " * (_LABEL_WIDTH + 2) + text, "dim")]
+
+
+def _is_short(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1e6 else f"{value:g}"
+    if isinstance(value, Mapping | list | tuple):
+        return visible(json.dumps(value, ensure_ascii=False, default=str))
+    return str(value)

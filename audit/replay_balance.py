@@ -10,7 +10,7 @@ from evenly.audit.balance_inputs import BalanceInputs, read_inputs
 from evenly.audit.explanation import PairHistory, Replay, StepSight
 from evenly.audit.published import PublishedBuild
 from evenly.curation.balance.balancing import Balanced
-from evenly.curation.balance.draw_rows import draw_rows
+from evenly.curation.balance.tables import draw_rows
 
 _CLOSE = 1e-9
 

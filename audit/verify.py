@@ -8,12 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from evenly.audit.checks.draws import check_draws
-from evenly.audit.checks.findings import Finding
-from evenly.audit.checks.guarded import guarded
-from evenly.audit.checks.images import check_images
+from evenly.audit.checks.findings import Finding, guarded
 from evenly.audit.checks.mixing import check_mix
 from evenly.audit.checks.rows import check_conservation
-from evenly.audit.checks.stored import check_stored
+from evenly.audit.checks.stored import check_images, check_stored
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild
 from evenly.storage.content import LEFT_OUT, content_hash_of, content_table_hash

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from evenly.features.batched_rows import ImageTower, Positions, Progress, batched_rows
-from evenly.features.batches import cut, filled
+from evenly.features.batched_rows import ImageTower, Positions, Progress, batched_rows, cut, filled
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, OpenedModel, check_model_name, open_model
-from evenly.features.torch_session import default_threads
+from evenly.features.torch_session import default_threads, major_minor
 from evenly.features.unit_rows import Single
-from evenly.features.versions import major_minor
 
 if TYPE_CHECKING:
     import torch

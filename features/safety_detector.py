@@ -21,7 +21,7 @@ from PIL import Image
 
 from evenly.features.errors import UnreadableImageError, WeightsUnavailableError
 from evenly.features.rgb import open_rgb
-from evenly.features.versions import major_minor
+from evenly.features.torch_session import major_minor
 
 _SIDE_PX = 320
 _FILE = "320n.onnx"

@@ -27,9 +27,8 @@ from evenly.features.open_clip_models import (
     quiet_hub,
     weights_sha256,
 )
-from evenly.features.torch_session import default_threads, torch_session
+from evenly.features.torch_session import default_threads, major_minor, torch_session
 from evenly.features.unit_rows import Single
-from evenly.features.versions import major_minor
 
 if TYPE_CHECKING:
     import torch

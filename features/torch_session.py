@@ -6,6 +6,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+# Versions of libraries, as far as numbers are taken to depend on them.
+
+
+def major_minor(version: str) -> str:
+    """The first two numbers of a version."""
+    return ".".join(version.split(".")[:2])
+
+
 _MOST_THREADS = 8
 _RUNNING = threading.Lock()  # these are settings of the whole process
 

@@ -1,19 +1,34 @@
 """Open a run: workspace, cache, choices of the recipe, and the demo's web where the recipe asks for it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from evenly.demo import loopback_web, make_demo
 from evenly.features.open_clip_models import check_model_name
 from evenly.flows.recipe import Features, Labels, Recipe, Source
 from evenly.storage.builds import Builds
 from evenly.storage.observations import adopt_observations
 from evenly.storage.pools.source import LabelFile, PoolSource
 from evenly.storage.workspace import Workspace
-from evenly.tasks.loopback import loopback
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice
+
+# The demo's own web, made once and served on a loopback address while a run lasts.
+
+
+@contextmanager
+def loopback(run: Run, web: str | None) -> Iterator[Mapping[str, str]]:
+    """Yield where the host names of the demo's web are to be reached; nothing where the recipe has no such web."""
+    if web is None:
+        yield run.connect
+        return
+    folder = run.cache / "demo"
+    with run.progress.bar("drawing the demo's pictures", None) as advance:
+        make_demo(folder, progress=advance)
+    with loopback_web(folder) as connect:
+        yield connect
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """One thing that is wrong with a build."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from evenly.audit.safe_text import visible
+from evenly.storage.errors import StorageError
+from evenly.storage.tables.arrow_files import first_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +29,29 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-able values."""
         return asdict(self)
+
+
+# Reading what may be damaged: whatever goes wrong becomes a finding instead of ending the audit.
+
+# What lance and pyarrow raise for damaged files: ArrowInvalid is a ValueError, aborted tasks are RuntimeErrors.
+_DAMAGE = (StorageError, OSError, ValueError, RuntimeError, LookupError, MemoryError)
+
+
+def guarded(check: str, where: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Return the findings of `look`, and one more that says what could not be read, where it stopped early."""
+    findings = []
+    try:
+        for finding in look():
+            findings.append(finding)  # noqa: PERF402 - those before an error count
+    except _DAMAGE as error:
+        findings.append(_unreadable(check, where, error))
+    except BaseException as error:
+        # A panic in lance's Rust code; its class derives from BaseException and cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        findings.append(_unreadable(check, where, error))
+    return findings
+
+
+def _unreadable(check: str, where: str, error: BaseException) -> Finding:
+    return Finding.of(check, where, f"not readable: {first_line(error)}", unreadable=True)

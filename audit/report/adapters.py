@@ -3,10 +3,105 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evenly.audit.report.adapter_details import label, read_details
-from evenly.audit.report.plain_rows import plain_rows
+from evenly.audit.report.adapter_tables import by_adapter, ensembles_of, notes_of, plain_rows, unseen_of
+from evenly.audit.report.plots.classes import frequency_plot
+from evenly.audit.report.plots.curves import reliability_plot
 from evenly.audit.report.plots.figures import interval_plot
 from evenly.storage.ledger import Ledger, StepRecord
+
+# What an evaluation says beside accuracies: head and tail, confidence, pictures of no class, pairs of adapters.
+#
+# A part is None where the evaluation has no table for it.
+
+Row = Mapping[str, Any]
+
+ALPHA = 0.05
+MOST_PAIRED = 24
+"""Adapters in the square of pairs."""
+
+
+def read_details(ledger: Ledger, record: StepRecord, rows: Sequence[Row], best: Row | None) -> dict[str, Any]:
+    """head_tail, confidence, unseen, ensembles and pairs by name. `rows` are the results, the best accuracy first."""
+    return {
+        "head_tail": _head_tail(_table(ledger, record, "head_tail"), _table(ledger, record, "frequencies")),
+        "confidence": _confidence(_table(ledger, record, "reliability"), best, str(record.rule.get("list", ""))),
+        "unseen": _unseen(_table(ledger, record, "ood")),
+        "ensembles": ensembles_of(_table(ledger, record, "ensembles")),
+        "pairs": _pairs(_table(ledger, record, "pairs"), rows),
+    }
+
+
+def label(row: Row) -> str:
+    """An adapter with its texts, in words."""
+    texts = row.get("texts")
+    name = str(row.get("name")).replace("_", " ")
+    return f"{name} ({texts})" if texts and texts != "none" else name
+
+
+def _table(ledger: Ledger, record: StepRecord, name: str) -> list[dict[str, Any]]:
+    return plain_rows(ledger.table(record, name)) if name in record.hashes else []
+
+
+def _head_tail(rows: Sequence[Row], frequencies: Sequence[Row]) -> dict[str, Any] | None:
+    adapters = by_adapter(rows)
+    if not adapters:
+        return None
+    return {
+        "rows": adapters,
+        "labels": [label(row) for row in adapters],
+        "sizes": adapters[0],
+        "published": adapters[0]["head"]["rule"] == "published",
+        "never": sum(row["captions"] == 0 for row in frequencies),
+        "classes": len(frequencies),
+        "plot": frequency_plot(frequencies) if frequencies else None,
+    }
+
+
+def _confidence(rows: Sequence[Row], best: Row | None, title: str) -> dict[str, Any] | None:
+    """The reliability diagram of the adapter that validation chose."""
+    if best is None:
+        return None
+    series: dict[str, list[Row]] = {}
+    for row in rows:
+        if (row["name"], row["texts"]) == (best["name"], best["texts"]):
+            fitted = row["state"] == "as fitted"
+            series.setdefault("as fitted" if fitted else f"at temperature {best['temperature']:.3g}", []).append(row)
+    if not series:
+        return None
+    return {"plot": reliability_plot(series, title=f"{label(best)}, {title}"), "label": label(best), "best": best}
+
+
+def _unseen(rows: Sequence[Row]) -> dict[str, Any] | None:
+    found = unseen_of(rows)
+    if found is None:
+        return None
+    return {"found": found, "label": label(vars(found)), "notes": notes_of(found)}
+
+
+def _pairs(rows: Sequence[Row], results: Sequence[Row]) -> dict[str, Any] | None:
+    """A square of differences, row minus column, of the most accurate adapters."""
+    shown = results[:MOST_PAIRED]
+    names = [f"{row['name']} {row['texts']}" for row in shown]
+    both = {(row["a"], row["b"]): (row, -1.0) for row in rows} | {(row["b"], row["a"]): (row, 1.0) for row in rows}
+    if not rows or not all((a, b) in both for a in names for b in names if a != b):
+        return None
+    return {
+        "labels": [label(row) for row in shown],
+        "cells": [[_cell(*both[a, b]) if a != b else None for b in names] for a in names],
+        "left_out": len(results) - len(shown),
+        "significant": sum(row["p_holm"] < ALPHA for row in rows),
+        "all": len(rows),
+        "n": rows[0]["n"],
+        "groups": rows[0]["groups"],
+    }
+
+
+def _cell(row: Row, sign: float) -> dict[str, Any]:
+    """The difference to the other adapter, its interval, and whether it is told apart."""
+    ends = [None if row[end] is None else sign * row[end] + 0.0 for end in ("low", "high")]  # + 0.0: no minus zero
+    low, high = ends if sign > 0 else ends[::-1]
+    return {"difference": sign * row["difference"] + 0.0, "low": low, "high": high, "differs": row["p_holm"] < ALPHA}
+
 
 # The columns that have a place of their own in the section; all others follow in a table of further columns.
 MAIN: tuple[str, ...] = ("name", "texts", "accuracy", "low", "high", "difference", "difference_low", "difference_high")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evenly.audit.report.plain_rows import plain_rows
+from evenly.audit.report.adapter_tables import plain_rows
 from evenly.storage.ledger import Ledger, StepRecord
 
 MEASURES = {

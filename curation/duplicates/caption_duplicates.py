@@ -16,11 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.curation.columns import column
-from evenly.curation.duplicates.components import Floats, Forest
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Earlier, Pairs
 from evenly.curation.duplicates.lsh import Ints, Words, candidate_pairs, seeded_words, word_masks
-from evenly.curation.duplicates.merging import Duplicates, Twins, in_uid_order, merge
+from evenly.curation.duplicates.merging import Duplicates, Floats, Forest, Twins, in_uid_order, merge
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.errors import RuleError
 
@@ -88,7 +87,7 @@ class ShingleSets:
     @classmethod
     def of(cls, texts: list[str]) -> "ShingleSets":
         """The sets of `texts`."""
-        from evenly.curation.duplicates.caption_kernels import shingle
+        from evenly.curation.duplicates.kernels import shingle
 
         padded = [f" {text} " for text in texts]
         letters = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint32)
@@ -98,7 +97,7 @@ class ShingleSets:
 
     def jaccard(self, left: Ints, right: Ints, *, least: float = 0.0) -> Floats:
         """The Jaccard index (m,) of pairs of texts, rounded to 4 digits; 0 where it is below `least`."""
-        from evenly.curation.duplicates.caption_kernels import intersect
+        from evenly.curation.duplicates.kernels import intersect
 
         sizes, common = np.diff(self.ends, prepend=0), np.empty(len(left), dtype=np.int64)
         intersect(self.shingles, self.ends, left, right, least - _ROUNDED, common)
@@ -106,7 +105,7 @@ class ShingleSets:
 
     def bands(self, shape: tuple[int, int], *, key: str) -> Words:
         """The keys (n, b) of b bands of r hashes each of the MinHash signatures; `key` draws the hashes."""
-        from evenly.curation.duplicates.caption_kernels import band
+        from evenly.curation.duplicates.kernels import band
 
         factors = seeded_words(f"{key}|factors", shape[0] * shape[1]).reshape(shape) | np.uint64(1)
         offsets = seeded_words(f"{key}|offsets", shape[0] * shape[1]).reshape(shape)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.duplicates.components import Floats
 from evenly.curation.duplicates.lsh import Ints
+from evenly.curation.duplicates.merging import Floats
 
 _PART = 2048
 

@@ -16,15 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.columns import column, fixed_rows
-from evenly.curation.duplicates.colour_shifts import FAMILIES, SHIFTED_BITS, find_shifts, shifted_pairs
-from evenly.curation.duplicates.colours import colour_pairs
-from evenly.curation.duplicates.components import Forest
+from evenly.curation.duplicates.colours import FAMILIES, SHIFTED_BITS, colour_pairs, find_shifts, shifted_pairs
 from evenly.curation.duplicates.distances import colour_distances, hash_distances
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.incremental import Earlier
 from evenly.curation.duplicates.lsh import Ints
-from evenly.curation.duplicates.merging import Duplicates, Twins, in_uid_order, merge
+from evenly.curation.duplicates.merging import Duplicates, Forest, Twins, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows, Sketch
 from evenly.curation.errors import ColumnsError, RuleError
 
@@ -36,7 +34,7 @@ class Perceptual:
     """Twins have perceptual hashes within `max_distance` of 64 bits and colour grids within `max_colour` of 255.
 
     Twins are also pictures whose hashes differ in at most 4 of these bits and whose grids differ by at most
-    `max_shifted` once one was brightened, saturated or turned in hue as a whole (colour_shifts.py); None: not.
+    `max_shifted` once one was brightened, saturated or turned in hue as a whole (`shifted_pairs`); None: not.
 
     The hash is of grey levels and takes skin tones and flags for duplicates; the grid tells them apart. Defaults were
     chosen on one half of OpenMoji; on the other, with one picture in ten varied: recall 0.936 at precision 0.904, and

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.duplicates.components import components
 from evenly.curation.duplicates.lsh import Flags, Ints
+from evenly.curation.duplicates.merging import components
 
 Pairs = tuple[Ints, Ints]
 

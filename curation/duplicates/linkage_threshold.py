@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.duplicates.components import Forest, components
 from evenly.curation.duplicates.lsh import Ints
+from evenly.curation.duplicates.merging import Forest, components
 
 Floats = npt.NDArray[np.float64]
 STEP = 0.005

@@ -27,7 +27,7 @@ def candidate_pairs(
     With `max_distance`, only those that differ in at most that many bits of the code; with `fresh` (n,), only those of
     which at least one row is. Pairs come in parts of at most CHUNK, in no order that means anything.
     """
-    from evenly.curation.duplicates.bucket_kernels import bucket_keys, emit_pairs
+    from evenly.curation.duplicates.kernels import bucket_keys, emit_pairs
 
     n, width = codes.shape
     limit = 64 * width if max_distance is None else max_distance

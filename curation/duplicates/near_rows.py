@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.duplicates.components import Floats, Forest
 from evenly.curation.duplicates.distances import colour_distances, cosines
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Earlier, Pairs
 from evenly.curation.duplicates.lsh import Ints, Words, candidate_pairs
-from evenly.curation.duplicates.merging import Twins
+from evenly.curation.duplicates.merging import Floats, Forest, Twins
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.duplicates.sketches import plan_search, sign_codes
 

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.draws import draws
-from evenly.curation.duplicates.components import components
 from evenly.curation.duplicates.incremental import Pairs, StillTrue
 from evenly.curation.duplicates.lsh import Flags, Ints
+from evenly.curation.duplicates.merging import components
 
 _MOST_ROWS = 1000
 _Z = 1.959963984540054  # of a 95 % interval

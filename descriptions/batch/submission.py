@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from evenly.descriptions.batch.endpoint import BatchEndpoint, RefusedError
+from evenly.descriptions.batch.endpoint import BatchEndpoint, RefusedError, RemoteBatch
 from evenly.descriptions.batch.files import MOST_BYTES, MOST_REQUESTS, RequestFailure, input_line, split_requests
 from evenly.descriptions.batch.intents import BatchState, BatchStore, create_intent, now, open_states
-from evenly.descriptions.batch.remote import RemoteBatch
 from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.client import RequestStore
 from evenly.descriptions.chat.dialect import Dialect

@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from evenly.descriptions.chat.dialect import schema_message
 from evenly.descriptions.chat.endpoint import Prices
 from evenly.descriptions.chat.request import ChatRequest
-from evenly.descriptions.chat.structured_output import schema_message
 from evenly.descriptions.errors import BudgetExceededError
 
 # What chat templates add. The longest seen is the standing system message of some open models, with its date lines.

@@ -9,10 +9,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
-from evenly.descriptions.chat.attempts import ChatEndpoint
+from evenly.descriptions.chat.attempts import Attempt, ChatEndpoint, Connection
 from evenly.descriptions.chat.budget import Budget, most_usd
 from evenly.descriptions.chat.completion import Completion, reply_record
-from evenly.descriptions.chat.connection import Attempt, Connection
 from evenly.descriptions.chat.dialect import Dialect, unpromised
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.pacing import Pacing

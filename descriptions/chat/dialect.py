@@ -1,12 +1,36 @@
 """Which form of a request an endpoint takes: learnt from what it refuses, and said in the record of every reply."""
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from evenly.descriptions.chat.request import ChatRequest, Message
-from evenly.descriptions.chat.structured_output import WEAKER, Structured, response_format, schema_message
+
+# How a reply is held to its JSON schema: by the endpoint where it can, else by words in the prompt.
+
+Structured = Literal["json_schema", "json_object", "text"]
+"""From strict to weak: the endpoint holds the reply to the schema, to any JSON object, or to nothing."""
+
+WEAKER: Mapping[Structured, Structured] = {"json_schema": "json_object", "json_object": "text"}
+
+
+def schema_message(schema: Mapping[str, Any]) -> Message:
+    """A system message that says what JSON to answer with, for endpoints that do not take the schema."""
+    rule = json.dumps(dict(schema), ensure_ascii=False, separators=(",", ":"))
+    return Message(
+        role="system",
+        content=f"Answer with one JSON object and nothing else, no code fence and no other words. Its schema:\n{rule}",
+    )
+
+
+def response_format(schema: Mapping[str, Any], structured: Structured) -> dict[str, Any] | None:
+    """The value of `response_format`; None for `text`."""
+    if structured == "json_schema":
+        return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": dict(schema)}}
+    return {"type": "json_object"} if structured == "json_object" else None
+
 
 OPTIONAL = ("seed", "temperature", "frequency_penalty")
 _FORMAT = re.compile(r"response[_ ]format|json_schema|json_object|structured[_ ]outputs?", re.IGNORECASE)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
 from evenly.descriptions.method import AsksOfClasses, Phrase, quoted
 from evenly.descriptions.methods.description import Description
-from evenly.descriptions.texts.attribute_words import FREE, article, attributes_in, goes_after, types_of, with_article
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import object_schema, read_lists, strings_schema
+from evenly.descriptions.texts.vocabularies import FREE, article, attributes_in, goes_after, types_of, with_article
 
 _SAMPLING = Sampling(temperature=0.7, max_tokens=300)
 TYPES = ("color", "shape", "material", "part", "size", "texture", "pattern")

@@ -7,7 +7,7 @@ from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
 from evenly.descriptions.method import AsksOfClasses, Surroundings, quoted
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
-from evenly.descriptions.texts.kinds import alike
+from evenly.descriptions.texts.neighbours import alike
 from evenly.descriptions.texts.replies import list_schema, read_list
 from evenly.descriptions.texts.small_patterns import WORDS
 from evenly.descriptions.texts.words import other_names_in

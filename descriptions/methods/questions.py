@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
 from evenly.descriptions.method import AsksOfClasses, Surroundings, quoted, with_name
-from evenly.descriptions.texts.attribute_words import adds_attribute
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import list_schema, read_list
 from evenly.descriptions.texts.small_patterns import sentence_of
-from evenly.descriptions.texts.visual_words import mostly_visual
+from evenly.descriptions.texts.vocabularies import adds_attribute, mostly_visual
 from evenly.descriptions.texts.words import says_twice, words_of
 
 _KEY = "sentences"

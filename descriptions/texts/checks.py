@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from evenly.descriptions.class_list import is_control
-from evenly.descriptions.texts.visual_words import has_visual_word
+from evenly.descriptions.texts.vocabularies import has_visual_word
 from evenly.descriptions.texts.words import longest_shared_run, loops, other_names_in, words_of
 
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")

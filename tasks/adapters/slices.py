@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from evenly.adapters.evaluation.measures.quartiles import Slicing, slices_of
-from evenly.adapters.evaluation.measures.slices import crossed, slice_table
+from evenly.adapters.evaluation.measures.slices import Slicing, crossed, slice_table, slices_of
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import Samples
 from evenly.storage.workspace import Workspace

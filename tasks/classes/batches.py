@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from evenly.descriptions.batch.cancel import cancel_batch
 from evenly.descriptions.batch.client import BatchChatClient
-from evenly.descriptions.batch.collection import tell
+from evenly.descriptions.batch.collection import cancel_batch, tell
 from evenly.descriptions.batch.endpoint import BatchEndpoint
 from evenly.descriptions.batch.intents import BatchState, batch_states
 from evenly.descriptions.batch.submission import BatchWork

@@ -12,8 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
 from evenly.descriptions.methods import chosen_methods
-from evenly.storage.files.class_lists import ClassFile, ClassFiles
-from evenly.storage.files.watched import Watched
+from evenly.storage.files.class_lists import ClassFile, ClassFiles, Watched
 from evenly.storage.records import content_hash
 from evenly.tasks.run import Run
 

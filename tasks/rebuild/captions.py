@@ -6,8 +6,7 @@ import pyarrow.compute as pc
 
 from evenly.curation import CAPTIONERS
 from evenly.curation.align import Align, judge_alignment, resolve_threshold
-from evenly.curation.caption_quality import compare_captions
-from evenly.curation.recaption import CANDIDATES, choose_captions
+from evenly.curation.recaption import CANDIDATES, choose_captions, compare_captions
 from evenly.features import cosine_scores, top_concepts
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput

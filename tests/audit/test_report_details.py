@@ -8,9 +8,8 @@ import pyarrow as pa
 import pytest
 
 from evenly.audit.report import render_report
-from evenly.audit.report.adapter_details import read_details
-from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, notes_of, unseen_of
-from evenly.audit.report.plain_rows import plain_rows
+from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, notes_of, plain_rows, unseen_of
+from evenly.audit.report.adapters import read_details
 from evenly.audit.report.plots.classes import MOST_NAMES, frequency_plot
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 

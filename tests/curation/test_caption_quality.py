@@ -1,8 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.caption_quality import clip_scores, compare_captions
-from evenly.curation.recaption import CANDIDATES, choose_captions
+from evenly.curation.recaption import CANDIDATES, choose_captions, clip_scores, compare_captions
 
 
 def compared(*rows):

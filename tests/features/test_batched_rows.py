@@ -7,7 +7,7 @@ from PIL import Image
 
 from evenly.features.batched_rows import ImageTower, batched_rows
 from evenly.features.errors import UnreadableImageError
-from evenly.features.versions import major_minor
+from evenly.features.torch_session import major_minor
 
 
 def picture(shade):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.features.batches import ahead, cut, filled
+from evenly.features.batched_rows import ahead, cut, filled
 
 
 @given(st.integers(0, 60), st.integers(1, 9))

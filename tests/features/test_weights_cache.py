@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from evenly.features.weights_cache import ensure_folder
+from evenly.features.embedded_weights import ensure_folder
 
 
 def complete(folder):

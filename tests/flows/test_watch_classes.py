@@ -9,7 +9,7 @@ import pytest
 
 from evenly.flows.recipe.classes import LanguageModel
 from evenly.flows.watch_classes import watch_classes
-from evenly.storage.files.watched import Watched
+from evenly.storage.files.class_lists import Watched
 from evenly.storage.ledger import Ledger
 from evenly.tasks.classes.watch import ListsFailedError
 from tests.chat_server import tiny_server

@@ -22,8 +22,8 @@ from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.errors import StorageError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.adapters import read_adapter, write_adapter
+from evenly.storage.files.class_lists import Watched
 from evenly.storage.files.concept_lists import read_concepts, write_concepts
-from evenly.storage.files.watched import Watched
 from evenly.storage.leaderboards import LeaderboardRuns
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced

@@ -20,7 +20,7 @@ from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.exports import EXPORTS
 from evenly.storage.exports.content import json_line, true_extension
 from evenly.storage.exports.errors import ExistingExportError, ExportError, MissingExtraError
-from evenly.storage.exports.partial import partial_folder
+from evenly.storage.exports.export import partial_folder
 from evenly.storage.exports.webdataset import write_webdataset
 from evenly.storage.records import read_record
 

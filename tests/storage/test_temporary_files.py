@@ -8,14 +8,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from evenly.storage.records import create_record, replace_record
-from evenly.storage.temporary_files import sweep, temporary_file
+from evenly.storage.records import create_record, replace_record, sweep, temporary_file
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
 import sys, time
 from pathlib import Path
-from evenly.storage.temporary_files import temporary_file
+from evenly.storage.records import temporary_file
 
 with temporary_file(Path(sys.argv[1])) as (temporary, stream):
     stream.write(b"half")

@@ -2,20 +2,51 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from evenly.adapters.contract import Adapter
+from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import percentile_interval, resampled_means
-from evenly.adapters.evaluation.measures.open_set import open_set_h
+from evenly.adapters.evaluation.measures.classification import accuracy
 from evenly.adapters.evaluation.measures.unseen import unseen_inputs
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.ood import OOD_SCORES
 from evenly.adapters.splits import unit_hash
+
+# Open-set accuracy: known classes told apart, and unknown rows rejected (OSLoPrompt, arXiv:2503.16106).
+
+
+class OpenSet(NamedTuple):
+    """Accuracy on rows of known classes, share of unknown rows that were rejected, and their harmonic mean `h`."""
+
+    closed: float
+    opened: float
+    h: float
+
+
+def open_set_h(closed: float, opened: float) -> float:
+    """H = 2 * closed * open / (closed + open), in 0 to 1; 0 where both are 0, NaN where one is."""
+    if closed < 0 or opened < 0:
+        raise ParameterError(f"accuracies must be at least 0; got {closed} and {opened}. Hand in shares of rows.")
+    total = closed + opened
+    return 2 * closed * opened / total if total != 0 else 0.0
+
+
+def open_set(predictions: Integers, labels: Integers, *, unknown: int) -> OpenSet:
+    """Closed and open accuracy and their H of predictions (n,); rows of no known class have the label `unknown`.
+
+    A known row that is rejected (predicted as `unknown`) is wrong. NaN where there are no rows of a kind.
+    """
+    here = labels == unknown
+    closed = accuracy(predictions[~here], labels[~here])
+    opened = accuracy(predictions[here], labels[here])
+    return OpenSet(closed, opened, open_set_h(closed, opened))
+
 
 Booleans = npt.NDArray[np.bool_]
 ALL = "all"

@@ -11,7 +11,7 @@ from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.features import Features, Floats
 from evenly.adapters.methods.cooked import NO_THIRD, Cooked
 from evenly.adapters.ood import OODInputs
-from evenly.adapters.ood.report import ood_report
+from evenly.adapters.ood.table import ood_report
 
 KINDS = {"near_ood": "near", "near": "near"}
 """The kind of a set by its name; any other name is "far"."""

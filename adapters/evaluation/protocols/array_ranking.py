@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from evenly.adapters.contract import check_positive
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from evenly.adapters.evaluation.measures.rank_intervals import judge_order
-from evenly.adapters.evaluation.measures.rank_measures import checked_values
+from evenly.adapters.evaluation.measures.rank_measures import checked_values, judge_order
 from evenly.adapters.features import Features, Floats
 from evenly.adapters.own_features.arrays import (
     PARTS,

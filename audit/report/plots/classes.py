@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from evenly.audit.report.plots.drawing import COLOURS, drawn
+from evenly.audit.report.plots.drawing import COLOURS, drawn, standing_alone
 from evenly.audit.safe_text import visible
 
 MOST_NAMES = 40
@@ -44,3 +44,54 @@ def frequency_plot(rows: Sequence[Mapping[str, Any]]) -> Markup:
         axes.grid(visible=False, axis="x")
         axes.legend(loc="upper right")
     return done()
+
+
+# How often captions name each class, from head to tail, as a picture.
+
+_NAMED = 40  # classes of which the names find room below the axis
+
+
+def draw_concepts(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> str:
+    """The text of an SVG file: a bar of captions per class, in the order given, and relevant_total with its interval.
+
+    `rows`: class, actual_freq, relevant_total, total_low, total_high (null: not judged), tail. The axis is linear to 1
+    and logarithmic above it, so that classes of no caption have their place; names of the tail have its colour.
+    """
+    head = visible(title)
+    places = np.arange(len(rows))
+    width = min(14.0, max(5.2, 0.22 * min(len(rows), _NAMED) + 2.0))
+    with drawn(f"Captions that name each class: {head}", width=width, height=3.6) as ((axes,), done):
+        counts = np.array([row["actual_freq"] for row in rows], dtype=np.float64)
+        tail = np.array([row["tail"] for row in rows], dtype=np.bool_)
+        for mask, colour, label in ((~tail, "kept", "head"), (tail, "dropped", "tail")):
+            axes.bar(places[mask], counts[mask], color=COLOURS[colour], alpha=0.55, label=f"captions, {label}")
+        judged = [place for place in range(len(rows)) if rows[place]["relevant_total"] is not None]
+        if judged:
+            totals, lows, highs = (
+                np.array([rows[place][name] for place in judged], dtype=np.float64)
+                for name in ("relevant_total", "total_low", "total_high")
+            )
+            axes.errorbar(
+                judged,
+                totals,
+                yerr=[totals - lows, highs - totals],
+                fmt="o",
+                markersize=3,
+                elinewidth=1,
+                color=COLOURS["ink"],
+                label="of these relevant, 95 % interval",
+            )
+        axes.set_yscale("symlog", linthresh=1)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("captions")
+        axes.set_title(head, fontsize=10, loc="left")
+        axes.grid(visible=False, axis="x")
+        if len(rows) <= _NAMED:
+            axes.set_xticks(places, [visible(row["class"]) for row in rows], rotation=60, ha="right", fontsize=8)
+            for written, rare in zip(axes.get_xticklabels(), tail, strict=True):
+                written.set_color(COLOURS["dropped" if rare else "muted"])
+        else:
+            axes.set_xlabel("classes, the most frequent first")
+        axes.legend(fontsize=8)
+    return standing_alone(done())

@@ -57,7 +57,7 @@ def concepts(
 
     Example: evenly concepts land.txt --pool pool.parquet --prefix satellite --judge 1000 --out land.csv
     """
-    from evenly.audit.report.plots.concepts import draw_concepts
+    from evenly.audit.report.plots.classes import draw_concepts
     from evenly.flows.cli.classes.class_list import beside_of, language_model
     from evenly.flows.cli.datasets.concept_audit import (
         Counting,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.features import unit_rows
-from evenly.adapters.forms.support import retrieved_support
+from evenly.adapters.methods.tipx import retrieved_support
 from evenly.adapters.training import row_keys
 
 
@@ -40,7 +40,7 @@ def test_ties_go_by_the_digest_of_the_row_whatever_the_order_of_the_pool():
 def test_scores_in_many_parts_give_the_same_rows(monkeypatch):
     prototypes, pool = made(7), made(40, seed=1)
     whole = retrieved_support(prototypes, pool, 3)
-    monkeypatch.setattr("evenly.adapters.forms.support.SCORE_ENTRIES", 50)
+    monkeypatch.setattr("evenly.adapters.methods.tipx.SCORE_ENTRIES", 50)
     parts = retrieved_support(prototypes, pool, 3)
     assert np.array_equal(whole[0], parts[0])
     assert np.array_equal(whole[1], parts[1])

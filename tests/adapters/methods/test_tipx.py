@@ -8,9 +8,8 @@ import pytest
 from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import MissingFeaturesError, ParameterError
 from evenly.adapters.features import Features
-from evenly.adapters.forms.support import retrieved_support
 from evenly.adapters.methods.tip import Tip
-from evenly.adapters.methods.tipx import PUBLISHED_AXES, TIPX
+from evenly.adapters.methods.tipx import PUBLISHED_AXES, TIPX, retrieved_support
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.search import tune
 

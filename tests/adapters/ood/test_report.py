@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.ood import OOD_SCORES, OODInputs, ood_table
-from evenly.adapters.ood.report import ood_report
+from evenly.adapters.ood.table import ood_report
 
 GENERATOR = np.random.default_rng(0)
 

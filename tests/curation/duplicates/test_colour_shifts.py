@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from evenly.curation.duplicates.colour_shifts import FAMILIES, find_shifts, shifted_pairs
+from evenly.curation.duplicates.colours import FAMILIES, find_shifts, shifted_pairs
 
 SKIN, TONE, HAIR, SHIRT = (255, 220, 93), (191, 142, 84), (90, 70, 60), (40, 120, 200)
 

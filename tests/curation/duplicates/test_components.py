@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.duplicates.components import Forest, components
+from evenly.curation.duplicates.merging import Forest, components
 
 EDGES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 1)), max_size=15).map(
     lambda edges: [(min(a, b), max(a, b), weight) for a, b, weight in edges if a != b]
@@ -48,7 +48,7 @@ def test_components_are_those_of_union_find(edges):
 @settings(deadline=None)
 @given(EDGES.map(unique), st.randoms(use_true_random=False), st.integers(1, 5))
 def test_the_forest_is_kruskals_whatever_the_order_and_the_parts(edges, chance, parts):
-    import evenly.curation.duplicates.components as module
+    import evenly.curation.duplicates.merging as module
 
     chance.shuffle(edges)
     before, module._HELD = module._HELD, -100  # thinned each time

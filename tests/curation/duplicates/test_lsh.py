@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.duplicates.bucket_kernels import bucket_keys
+from evenly.curation.duplicates.kernels import bucket_keys
 from evenly.curation.duplicates.lsh import bit_masks, candidate_pairs, mixed, seeded_words, word_masks
 
 CODES = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3)), max_size=12)

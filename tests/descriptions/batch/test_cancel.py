@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from evenly.descriptions.batch.cancel import cancel_batch
 from evenly.descriptions.batch.client import BatchChatClient
+from evenly.descriptions.batch.collection import cancel_batch
 from evenly.descriptions.batch.endpoint import BatchEndpoint
 from evenly.descriptions.batch.intents import batch_states
 from evenly.descriptions.batch.submission import BatchPace, BatchWork

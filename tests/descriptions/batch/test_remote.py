@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.descriptions.batch.remote import is_id, read_batch
+from evenly.descriptions.batch.endpoint import is_id, read_batch
 
 
 def told(**more):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.descriptions.texts.attribute_words import (
+from evenly.descriptions.texts.vocabularies import (
     ATTRIBUTE_WORDS,
     adds_attribute,
     attributes_in,

@@ -2,8 +2,7 @@ import pytest
 
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.texts.grounding import Subject
-from evenly.descriptions.texts.kinds import alike, kind_of, kind_part
-from evenly.descriptions.texts.neighbours import Neighbours
+from evenly.descriptions.texts.neighbours import Neighbours, alike, kind_of, kind_part
 from evenly.descriptions.texts.words import other_names_in
 
 

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from evenly.descriptions.texts.small_patterns import FEATURE, SENTENCE, WORDS, sentence_about, sentence_of
-from evenly.descriptions.texts.visual_words import has_visual_word, mostly_visual
+from evenly.descriptions.texts.vocabularies import has_visual_word, mostly_visual
 
 WORDS_OF_TIGER = ["large", "feline", "having", "a", "tawny", "coat", "with", "black", "stripes", "Asia", "it"]
 

@@ -1,6 +1,6 @@
 """What is noted of a watched content stays."""
 
-from evenly.storage.files.watched import Watched
+from evenly.storage.files.class_lists import Watched
 
 
 def test_the_first_record_of_a_content_stays(workspace):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import ParameterError
-from evenly.adapters.evaluation.measures.open_set import open_set, open_set_h
+from evenly.adapters.evaluation.measures.rejection import open_set, open_set_h
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.adapters.evaluation.measures.quartiles import MOST_VALUES, slices_of
-from evenly.adapters.evaluation.measures.slices import NO_VALUE
+from evenly.adapters.evaluation.measures.slices import MOST_VALUES, NO_VALUE, slices_of
 
 NUMBERS = st.none() | st.integers(-5, 40) | st.floats(-1e6, 1e6)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from evenly.adapters.evaluation.measures.rank_intervals import judge_order
+from evenly.adapters.evaluation.measures.rank_measures import judge_order
 
 RANDOM = np.random.default_rng(0)
 VALUES = RANDOM.integers(0, 9, 60).astype(np.float64)

@@ -5,8 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evenly.adapters.evaluation.measures.open_set import open_set
-from evenly.adapters.evaluation.measures.rejection import ALL, Known, choose_threshold, drawn_groups, judge_rejection
+from evenly.adapters.evaluation.measures.rejection import (
+    ALL,
+    Known,
+    choose_threshold,
+    drawn_groups,
+    judge_rejection,
+    open_set,
+)
 from evenly.adapters.features import unit_rows
 from evenly.adapters.methods.gda import GDA
 from evenly.adapters.ood.scores import msp

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evenly.adapters.evaluation.protocols.leaderboard import summarise
 from evenly.adapters.evaluation.protocols.leaderboard_runs import RunKey
-from evenly.adapters.evaluation.protocols.leaderboard_summary import summarise
 
 GENERATOR = np.random.default_rng(0)
 

@@ -1,0 +1,495 @@
+"""Compiled loops of the search for duplicates. Import it late: it loads numba."""
+
+import numpy as np
+import numpy.typing as npt
+
+from evenly.curation.compiled import compiled
+from evenly.curation.duplicates.colours import BRIGHTNESS, HUE, SATURATION, WIDTH, Bytes
+from evenly.curation.duplicates.lsh import Ints, Words
+
+_ODD, _PAIRS, _NIBBLES, _ONES = (
+    np.uint64(number) for number in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101)
+)
+_BY = tuple(np.uint64(bits) for bits in (1, 2, 4, 56))
+
+
+@compiled
+def differing_bits(one: Words, other: Words) -> int:
+    """The number of bits (0 to 64 w) in which two codes (w,) differ."""
+    count = 0
+    for word in range(len(one)):
+        count += word_bits(one[word], other[word])
+    return count
+
+
+@compiled
+def word_bits(one: np.uint64, other: np.uint64) -> int:
+    """The number of bits (0 to 64) in which two words differ."""
+    bits = one ^ other
+    bits -= (bits >> _BY[0]) & _ODD
+    bits = (bits & _PAIRS) + ((bits >> _BY[1]) & _PAIRS)
+    bits = (bits + (bits >> _BY[2])) & _NIBBLES
+    return int(np.int64((bits * _ONES) >> _BY[3]))
+
+
+@compiled
+def agree_under_any(one: Words, other: Words, masks: Words) -> bool:
+    """Whether two codes (w,) agree in all bits of at least one of `masks` (t, w)."""
+    for mask in masks:
+        agrees = True
+        for word in range(len(one)):
+            if (one[word] ^ other[word]) & mask[word] != 0:
+                agrees = False
+                break
+        if agrees:
+            return True
+    return False
+
+
+# The loops over codes and their buckets, compiled. Import it late: it loads numba.
+
+_SHIFT = np.uint64(33)
+_FACTORS = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
+
+
+@compiled
+def bucket_keys(codes: Words, mask: Words, keys: Words) -> None:
+    """Write a number (n,) for each row of `codes` (n, w): rows that agree under `mask` (w,) share it.
+
+    Its bits are spread over the whole word, as those of evenly.curation.duplicates.lsh.mixed.
+    """
+    for row in range(len(codes)):
+        key = np.uint64(0)
+        for word in range(len(mask)):
+            if mask[word] != 0:
+                key ^= codes[row, word] & mask[word]
+                key = (key ^ (key >> _SHIFT)) * _FACTORS[0]
+                key = (key ^ (key >> _SHIFT)) * _FACTORS[1]
+                key ^= key >> _SHIFT
+        keys[row] = key
+
+
+@compiled
+def emit_pairs(  # noqa: PLR0917 - compiled code takes no keywords
+    order: Ints,
+    keys: Words,
+    codes: Words,
+    fresh: npt.NDArray[np.bool_],
+    earlier: Words,
+    limit: int,
+    place: Ints,
+    left: Ints,
+    right: Ints,
+) -> int:
+    """Write pairs with equal `keys` and a `fresh` row that agree under no `earlier` mask, at most `limit` bits apart.
+
+    `keys` are sorted and belong to the rows `order`; of equal keys, those of fresh rows come first. `place` is where to
+    go on. Returns how many pairs were written.
+    """
+    count = 0
+    i, j = place[0], place[1]
+    while i < len(order):
+        while fresh[order[i]] and j < len(order) and keys[j] == keys[i]:
+            if count == len(left):
+                place[0], place[1] = i, j
+                return count
+            a, b = min(order[i], order[j]), max(order[i], order[j])
+            if differing_bits(codes[a], codes[b]) <= limit and not agree_under_any(codes[a], codes[b], earlier):
+                left[count], right[count] = a, b
+                count += 1
+            j += 1
+        i += 1
+        j = i + 1
+    place[0], place[1] = i, j
+    return count
+
+
+# The loops over captions as sets of shingles, compiled. Import it late: it loads numba.
+
+_SHIFTS = tuple(np.uint64(bits) for bits in (42, 21, 33))
+_MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
+_MOST = np.uint64(2**64 - 1)
+
+
+@compiled
+def shingle(letters: npt.NDArray[np.uint32], ends: Ints, shingles: Words, shingle_ends: Ints) -> None:
+    """Write the sorted distinct runs of three letters of each text, one number each, and where they end."""
+    begin, written = 0, 0
+    for text in range(len(ends)):
+        count = max(ends[text] - begin - 2, 0)
+        own = np.empty(count, dtype=np.uint64)
+        for at in range(count):
+            first, second, third = letters[begin + at], letters[begin + at + 1], letters[begin + at + 2]
+            own[at] = (np.uint64(first) << _SHIFTS[0]) | (np.uint64(second) << _SHIFTS[1]) | np.uint64(third)
+        own.sort()
+        for at in range(count):
+            if at == 0 or own[at] != own[at - 1]:
+                shingles[written] = own[at]
+                written += 1
+        shingle_ends[text] = written
+        begin = ends[text]
+
+
+@compiled
+def band(shingles: Words, ends: Ints, factors: Words, offsets: Words, bands: Words) -> None:
+    """Write the keys (n, b) of the bands of each set's MinHash signature; `factors` (b, r) are odd, as `offsets`."""
+    begin = 0
+    for row in range(len(ends)):
+        for number in range(factors.shape[0]):
+            key = np.uint64(0)
+            for place in range(factors.shape[1]):
+                least = _MOST
+                for at in range(begin, ends[row]):
+                    least = min(least, spread(shingles[at]) * factors[number, place] + offsets[number, place])
+                key = spread(key ^ least)
+            bands[row, number] = key
+        begin = ends[row]
+
+
+@compiled
+def spread(word: np.uint64) -> np.uint64:
+    """A 64-bit number whose bits are spread over the whole word: the finalizer of MurmurHash3."""
+    word = (word ^ word >> _SHIFTS[2]) * _MIX[0]
+    word = (word ^ word >> _SHIFTS[2]) * _MIX[1]
+    return word ^ word >> _SHIFTS[2]
+
+
+@compiled
+def intersect(  # noqa: PLR0917 - compiled code takes no keywords
+    shingles: Words, ends: Ints, left: Ints, right: Ints, least: float, common: Ints
+) -> None:
+    """Write how many shingles each pair of rows has in common; 0 where the Jaccard index is below `least`."""
+    for pair in range(len(left)):
+        a = ends[left[pair] - 1] if left[pair] else 0
+        b = ends[right[pair] - 1] if right[pair] else 0
+        size, more = ends[left[pair]] - a, ends[right[pair]] - b
+        others = int((size + more) * (1 - least) / (1 + least) + 1e-6)  # what may be in one of the two only
+        if abs(size - more) > others:
+            others = -1
+        count = 0
+        while a < ends[left[pair]] and b < ends[right[pair]] and others >= 0:
+            if shingles[a] == shingles[b]:
+                count += 1
+                a += 1
+                b += 1
+            elif shingles[a] < shingles[b]:
+                others -= 1
+                a += 1
+            else:
+                others -= 1
+                b += 1
+        others -= ends[left[pair]] - a + ends[right[pair]] - b
+        common[pair] = count if others >= 0 else 0
+
+
+# The loops of the search by looks, compiled. Import it late: it loads numba.
+#
+# Rows here are sketches: WIDTH bytes, some of the values of a colour grid. Node k of a tree holds the rows
+# spans[k, 0] to spans[k, 1] within the box low[k] to high[k]; its children are 2 k + 1 and 2 k + 2.
+
+_SEEN = 256  # rows of a node that tell how much its values spread
+
+
+@compiled
+def grow_tree(sketches: Bytes, rows: Ints, spans: Ints, narrow: float) -> None:
+    """Fill the `spans` of a tree over `sketches` and bring `rows` into its order: each node is halved along one value.
+
+    That is the first whose variance is at least `narrow`, or the largest: the same values are split again and again
+    until boxes are narrow in them, for two boxes are apart only where both are narrow in one value.
+    """
+    spans[0, 0], spans[0, 1] = 0, len(rows)
+    starts, order = np.empty(257, np.int64), np.empty(len(rows), np.int64)
+    for node in range(len(spans) // 2):
+        begin, end = spans[node, 0], spans[node, 1]
+        place = _place_to_split(sketches, rows, begin, end, narrow)
+        starts[:] = 0
+        for at in range(begin, end):
+            starts[sketches[rows[at], place] + 1] += 1
+        for level in range(256):
+            starts[level + 1] += starts[level]
+        for at in range(begin, end):
+            level = sketches[rows[at], place]
+            order[starts[level]] = rows[at]
+            starts[level] += 1
+        rows[begin:end] = order[: end - begin]
+        half = begin + (end - begin) // 2
+        spans[2 * node + 1, 0], spans[2 * node + 1, 1] = begin, half
+        spans[2 * node + 2, 0], spans[2 * node + 2, 1] = half, end
+
+
+@compiled
+def _place_to_split(sketches: Bytes, rows: Ints, begin: int, end: int, narrow: float) -> int:
+    step = max(1, (end - begin) // _SEEN)
+    widest, best = -1.0, 0
+    for place in range(WIDTH):
+        count, total, squares = 0, np.int64(0), np.int64(0)
+        for at in range(begin, end, step):
+            level = np.int64(sketches[rows[at], place])
+            count += 1
+            total += level
+            squares += level * level
+        variance = (squares - total * total / count) / count
+        if variance >= narrow:
+            return place
+        if variance > widest:
+            widest, best = variance, place
+    return best
+
+
+@compiled
+def fill_boxes(sketches: Bytes, spans: Ints, low: Bytes, high: Bytes) -> None:
+    """Fill the boxes of all nodes; `sketches` are in the order of the tree."""
+    for node in range(len(spans) - 1, -1, -1):
+        if 2 * node + 2 < len(spans):
+            for place in range(WIDTH):
+                low[node, place] = min(low[2 * node + 1, place], low[2 * node + 2, place])
+                high[node, place] = max(high[2 * node + 1, place], high[2 * node + 2, place])
+            continue
+        low[node], high[node] = 255, 0
+        for row in range(spans[node, 0], spans[node, 1]):
+            for place in range(WIDTH):
+                low[node, place] = min(low[node, place], sketches[row, place])
+                high[node, place] = max(high[node, place], sketches[row, place])
+
+
+@compiled
+def join_nodes(  # noqa: PLR0917 - compiled code takes no keywords
+    rows: Ints,
+    spans: Ints,
+    low: Bytes,
+    high: Bytes,
+    stack: Ints,
+    top: Ints,
+    sketches: Bytes,
+    hashes: Words,
+    max_distance: int,
+    colours: Bytes,
+    max_colour: int,
+    left: Ints,
+    right: Ints,
+) -> int:
+    """Go on with the pairs of nodes on the stack until it is empty or `left` may overflow; how many pairs were written.
+
+    `sketches` and `hashes` are in the order of the tree, which `rows` tells; `colours` are in their own.
+    """
+    count, most = 0, spans[-1, 1] - spans[-1, 0]  # the last leaf is the largest
+    near, codes = np.empty((2, most + 1), np.int64), np.empty((2, most + 1), np.uint64)
+    while top[0] > 0:
+        a, b = stack[top[0] - 1, 0], stack[top[0] - 1, 1]
+        if a != b and _boxes_apart(low[a], high[a], low[b], high[b], max_colour):
+            top[0] -= 1
+            continue
+        if 2 * a + 2 < len(low):
+            _push_children(a, b, stack, top)
+            continue
+        n = _near_box(sketches, hashes, spans[a], low[b], high[b], max_colour, near[0], codes[0])
+        m = _near_box(sketches, hashes, spans[b], low[a], high[a], max_colour, near[1], codes[1])
+        if count + n * m > len(left):
+            return count
+        top[0] -= 1
+        for one in range(n):
+            if not _any_near(codes[0, one], codes[1, :m], max_distance):
+                continue
+            i = near[0, one]
+            for other in range(m):
+                j = near[1, other]
+                if (a != b or i < j) and word_bits(hashes[i], hashes[j]) <= max_distance:
+                    x, y = min(rows[i], rows[j]), max(rows[i], rows[j])
+                    if _within(sketches[i], sketches[j], max_colour) and _within(colours[x], colours[y], max_colour):
+                        left[count], right[count] = x, y
+                        count += 1
+    return count
+
+
+@compiled
+def _boxes_apart(low: Bytes, high: Bytes, other_low: Bytes, other_high: Bytes, limit: int) -> bool:
+    """Whether two boxes are more than `limit` apart in any value."""
+    # Here and below: bytes only, a fixed length and no way out of the loop, so that it becomes a few vectors.
+    most = np.uint8(0)
+    for place in range(WIDTH):
+        above = np.uint8(max(low[place], other_high[place]) - other_high[place])
+        below = np.uint8(max(other_low[place], high[place]) - high[place])
+        most = np.uint8(max(most, above, below))
+    return bool(most > limit)
+
+
+@compiled
+def _push_children(a: int, b: int, stack: Ints, top: Ints) -> None:
+    """Put the pairs of children of two nodes of one depth on the stack, in place of the pair on its top."""
+    at = top[0] - 1
+    for one in range(2 * a + 1, 2 * a + 3):
+        for other in range(one if a == b else 2 * b + 1, 2 * b + 3):
+            stack[at, 0], stack[at, 1] = one, other
+            at += 1
+    top[0] = at
+
+
+@compiled
+def _near_box(  # noqa: PLR0917 - compiled code takes no keywords
+    sketches: Bytes, hashes: Words, span: Ints, low: Bytes, high: Bytes, limit: int, near: Ints, codes: Words
+) -> int:
+    """Write the rows of a span that are within `limit` of a box, and their hashes; how many."""
+    count = 0
+    for row in range(span[0], span[1]):
+        most = np.uint8(0)
+        for place in range(WIDTH):
+            level = sketches[row, place]
+            above = np.uint8(max(level, high[place]) - high[place])
+            below = np.uint8(max(low[place], level) - level)
+            most = np.uint8(max(most, above, below))
+        near[count], codes[count] = row, hashes[row]
+        count += int(most <= limit)
+    return count
+
+
+@compiled
+def _any_near(code: np.uint64, codes: Words, limit: int) -> bool:
+    """Whether any of `codes` differs in at most `limit` bits."""
+    count = 0
+    for other in codes:
+        count += word_bits(code, other) <= limit
+    return count > 0
+
+
+@compiled
+def _within(one: Bytes, other: Bytes, limit: int) -> bool:
+    """Whether no value of two rows, of a multiple of WIDTH values, differs by more than `limit`."""
+    for begin in range(0, len(one), WIDTH):
+        most = np.uint8(0)
+        for place in range(begin, begin + WIDTH):
+            apart = np.uint8(max(one[place], other[place]) - min(one[place], other[place]))
+            most = np.uint8(max(most, apart))
+        if most > limit:
+            return False
+    return True
+
+
+# Whether one change of colour makes a picture another, compiled. Import it late: it loads numba.
+#
+# A change is brightness (every value times a factor), saturation (every value away from or towards the grey of its
+# cell) or hue (turned in HSV, the largest and smallest value of a cell kept), by an amount that photo editors call
+# slight.
+
+_RED, _GREEN, _BLUE = 0.299, 0.587, 0.114  # of grey, as in ITU-R BT.601
+_TURN = 2  # the place of hue among the changes
+
+
+@compiled
+def find_shifts(  # noqa: PLR0917 - compiled code takes no keywords
+    colours: Bytes, left: Ints, right: Ints, limit: float, family: Ints, rest: Ints
+) -> None:
+    """Write for each pair of rows the change that leaves the least difference, and that difference.
+
+    `family` is 0 where every change leaves more than `limit` levels in some value.
+    """
+    for at in range(len(left)):
+        one, other = colours[left[at]], colours[right[at]]
+        cell = _most_different(one, other)
+        best, kind = int(limit) + 1, 0
+        for change, (first, last, step) in enumerate((BRIGHTNESS, SATURATION, HUE)):
+            if not _possible(one, other, change, first, last, cell, best) and not _possible(
+                other, one, change, first, last, cell, best
+            ):
+                continue
+            for amount in range(first, last + 1, step):
+                forth = _left_over(one, other, change, amount, cell, best)
+                back = _left_over(other, one, change, amount, cell, best)
+                if min(forth, back) < best:
+                    best, kind = min(forth, back), change + 1
+        family[at], rest[at] = kind, best
+
+
+@compiled
+def _most_different(one: Bytes, other: Bytes) -> int:
+    """The place of the cell that holds the largest difference."""
+    most, place = -1, 0
+    for at in range(len(one)):
+        apart = int(abs(np.int64(one[at]) - np.int64(other[at])))
+        if apart > most:
+            most, place = apart, at
+    return place // 3 * 3
+
+
+@compiled
+def _possible(  # noqa: PLR0917 - compiled code takes no keywords
+    one: Bytes, other: Bytes, change: int, first: int, last: int, cell: int, enough: int
+) -> bool:
+    """Whether some amounts, one for each value, leave less than `enough` in one cell: said fast, for most pairs not."""
+    if change == _TURN:
+        some, others = one[cell : cell + 3], other[cell : cell + 3]
+        high = abs(np.int64(some.max()) - np.int64(others.max()))
+        return bool(max(high, abs(np.int64(some.min()) - np.int64(others.min()))) < enough)
+    few, much = _changed(one, cell, change, first), _changed(one, cell, change, last)
+    for channel in range(3):
+        level = np.int64(other[cell + channel])
+        low, high = min(few[channel], much[channel]), max(few[channel], much[channel])
+        if low - level >= enough or level - high >= enough:
+            return False
+    return True
+
+
+@compiled
+def _left_over(  # noqa: PLR0917 - compiled code takes no keywords
+    one: Bytes, other: Bytes, change: int, amount: int, cell: int, enough: int
+) -> int:
+    """The largest difference in any value once `one` is changed; at least `enough` where it is no less than that."""
+    most = _apart(one, other, cell, change, amount)
+    for at in range(0, len(one), 3):
+        if most >= enough:
+            break
+        most = max(most, _apart(one, other, at, change, amount))
+    return int(most)
+
+
+@compiled
+def _apart(one: Bytes, other: Bytes, at: int, change: int, amount: int) -> int:
+    """The largest difference in the three values of one cell once `one` is changed."""
+    red, green, blue = _changed(one, at, change, amount)
+    most = max(abs(red - np.int64(other[at])), abs(green - np.int64(other[at + 1])))
+    return int(max(most, abs(blue - np.int64(other[at + 2]))))
+
+
+@compiled
+def _changed(one: Bytes, at: int, change: int, amount: int) -> tuple[int, int, int]:
+    """The three values of one cell once changed."""
+    red, green, blue = float(one[at]), float(one[at + 1]), float(one[at + 2])
+    if change == _TURN:
+        red, green, blue = _turned(red, green, blue, amount / 60)
+    else:
+        grey = 0.0 if change == 0 else _RED * red + _GREEN * green + _BLUE * blue
+        share = amount / 100
+        red, green, blue = grey + share * (red - grey), grey + share * (green - grey), grey + share * (blue - grey)
+    return _whole(red), _whole(green), _whole(blue)
+
+
+@compiled
+def _whole(level: float) -> int:
+    return int(min(max(level, 0.0), 255.0) + 0.5)
+
+
+@compiled
+def _turned(red: float, green: float, blue: float, sixths: float) -> tuple[float, float, float]:
+    """A colour with its hue turned by `sixths` of a circle; largest and smallest value stay."""
+    high, low = max(red, green, blue), min(red, green, blue)
+    chroma = high - low
+    if chroma == 0:
+        return red, green, blue
+    if high == red:
+        hue = (green - blue) / chroma
+    elif high == green:
+        hue = (blue - red) / chroma + 2
+    else:
+        hue = (red - green) / chroma + 4
+    hue += sixths
+    return (
+        high - chroma * _missing(5 + hue),
+        high - chroma * _missing(3 + hue),
+        high - chroma * _missing(1 + hue),
+    )
+
+
+@compiled
+def _missing(sixths: float) -> float:
+    """The share of the chroma that a value lacks of the largest one, by its place on the circle."""
+    place = sixths % 6
+    return max(0.0, min(place, 4 - place, 1.0))
