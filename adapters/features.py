@@ -9,6 +9,10 @@ import numpy.typing as npt
 
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
 
+Strings = npt.NDArray[np.str_]
+
+Booleans = npt.NDArray[np.bool_]
+
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 Indices = npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_] | slice

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from evenly.adapters.contract import check_positive
 from evenly.adapters.errors import SplitError
-from evenly.adapters.features import Integers, checked_labels
-from evenly.adapters.splits import Strings, unit_hash
+from evenly.adapters.features import Integers, Strings, checked_labels
+from evenly.adapters.splits import unit_hash
 
 _NAMED = 10
 

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenly.adapters.errors import SplitError
-
-Strings = npt.NDArray[np.str_]
+from evenly.adapters.features import Strings
 
 PARTS = ("train", "val", "test")
 

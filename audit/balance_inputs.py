@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.errors import IncompleteBuildError
+from evenly.curation.arrays import Floats
 from evenly.curation.balance.balancing import Balanced, balance, earlier_limits
 from evenly.curation.balance.keep_probability import Earlier
-from evenly.curation.balance.matched_pairs import Floats, MatchedPairs, count_matches
+from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.picked_texts import PickedTexts, pick_texts
 from evenly.curation.balance.tables import count_table, threshold_table
 from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds

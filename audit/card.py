@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 from evenly.audit.errors import IncompleteBuildError
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
+from evenly.curation.arrays import Floats
 from evenly.curation.balance.data_card import BalanceCard, DataCard, describe_balancing
-from evenly.curation.balance.matched_pairs import Floats, count_entries
+from evenly.curation.balance.matched_pairs import count_entries
 from evenly.storage.ledger import StepRecord
 
 STEPS = ("preselect", "balance")

@@ -1,11 +1,21 @@
-"""Arrow texts as numpy arrays over the same memory, for compiled code, and back."""
+"""Types of numpy arrays, and Arrow texts as numpy arrays over the same memory, for compiled code."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.curation.errors import ColumnsError
+
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
+Strings = npt.NDArray[np.str_]
+Rows = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.errors import ColumnsError
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 KERNEL_FROM = 500_000
 """Draws from which the compiled kernel is faster, loading numba included."""
 LOADED_FROM = 30_000

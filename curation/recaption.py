@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from evenly.curation.arrays import Floats
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import ColumnsError, RuleError
 
@@ -97,8 +97,6 @@ def choose_captions(uids: pa.Array, candidates: pa.Table, *, margin: float) -> R
 # Hessel et al. 2021, arXiv:2104.08718: 2.5 max(cosine, 0). Theirs is of ViT-B/32 and texts that begin with "A photo
 # depicts"; this one is of the recipe's encoder and of captions as they stand, so it compares captions of one build
 # only.
-
-Floats = npt.NDArray[np.float64]
 
 
 def clip_scores(cosines: Floats) -> Floats:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evenly.curation.arrays import Floats, Ints, Strings
 from evenly.curation.errors import ColumnsError, RuleError
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Strings = npt.NDArray[np.str_]
 KEPT, DROPPED, MERGED = "kept", "dropped", "merged"
 TOO_FAR, SAME, NEAR, BEYOND = "image_cosine", "same_picture", "near_duplicate", "beyond_per_class"
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from evenly.adapters.errors import ParameterError
-from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.features import Booleans, Features, Floats, Integers
 
 PrecisionScale = Literal["rows", "published"]
 Prior = Literal["uniform", "train"]
-Booleans = npt.NDArray[np.bool_]
+
 NO_SCATTER = 1e-12
 """Variance within classes, relative to the rows' second moment, below which it is rounding and not scatter."""
 _BLOCK_ROWS = 8192

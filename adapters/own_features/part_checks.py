@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evenly.adapters.errors import InvalidFeaturesError, SplitError
-from evenly.adapters.features import Floats, Integers
+from evenly.adapters.features import Booleans, Floats, Integers
 from evenly.adapters.splits import PARTS
 from evenly.adapters.training import row_keys
 
-Booleans = npt.NDArray[np.bool_]
 ABSENT = {
     "train": "no adapter learned from an image of them",
     "val": "they had no say in the choice of values",

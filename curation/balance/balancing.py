@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.balance.keep_probability import UNIT, Earlier, expected_units, stay_chances
-from evenly.curation.balance.matched_pairs import Floats, Ints, MatchedPairs
+from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.balance.thresholds import Law, entry_probabilities
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws_at

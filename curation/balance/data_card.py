@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.balance.matched_pairs import Floats
+from evenly.curation.arrays import Floats
 from evenly.curation.errors import ColumnsError
 
 LARGEST = 20

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenly.curation.balance.matched_pairs import Floats, Ints, MatchedPairs
+from evenly.curation.arrays import Floats, Ints
+from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.compiled import compiled
 
 COMPILED_FROM = 20_000

@@ -8,10 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.errors import ColumnsError
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 BATCH = 2**20
 _WEIGHT_UNIT = 2.0**-20
 

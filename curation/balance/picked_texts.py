@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.balance.matched_pairs import Floats, Ints, MatchedPairs
+from evenly.curation.arrays import Floats, Ints
+from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.draws import draws_at
 from evenly.curation.errors import ColumnsError
 

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.balance.balancing import NO_ENTRY, STEP
 from evenly.curation.balance.keep_probability import COMPILED_FROM, UNIT
-from evenly.curation.balance.matched_pairs import Floats, Ints, MatchedPairs
+from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.balance.thresholds import Law
 from evenly.curation.compiled import compiled
 from evenly.curation.draws import draws_at

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
@@ -111,7 +112,7 @@ def _shares(rules: Mapping[str, SourceRule], open_to: Mapping[str, int]) -> tupl
     return {name: math.floor(size * share + _ROUNDING) for name, share in shares.items()}, limiting
 
 
-def _draws(uids: pa.Array, rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:
+def _draws(uids: pa.Array, rows: Ints, seed: int) -> Floats:
     some = uids.take(pa.array(rows)).to_pylist()
     return draws(seed=seed, step=STEP, uids=some, entries=[""] * len(some))
 

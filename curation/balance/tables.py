@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.balance.matched_pairs import Floats, MatchedPairs, count_matches
+from evenly.curation.arrays import Floats
+from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.thresholds import tail_share
 
 # The draws of a pair as people read them: one row per concept.

@@ -11,8 +11,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from evenly.curation.arrays import Floats
 from evenly.curation.balance.keep_probability import UNIT, Earlier, expected_units
-from evenly.curation.balance.matched_pairs import Floats, MatchedPairs
+from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.errors import RuleError
 
 Law = Literal["v1", "v2"]

@@ -12,18 +12,17 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Earlier, Pairs
-from evenly.curation.duplicates.lsh import Ints, Words, candidate_pairs, seeded_words, word_masks
-from evenly.curation.duplicates.merging import Duplicates, Floats, Forest, Twins, in_uid_order, merge
+from evenly.curation.duplicates.lsh import candidate_pairs, seeded_words, word_masks
+from evenly.curation.duplicates.merging import Duplicates, Forest, Twins, in_uid_order, merge
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.errors import RuleError
 
-Flags = npt.NDArray[np.bool_]
 _STEP = "deduplicate_captions"
 _HASHES = 128
 _RECALL = 0.995

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
+from evenly.curation.arrays import Bytes, Ints, Words
 from evenly.curation.duplicates.distances import colour_distances
-from evenly.curation.duplicates.lsh import CHUNK, Ints, Words, candidate_pairs
+from evenly.curation.duplicates.fingerprints import WIDTH
+from evenly.curation.duplicates.lsh import CHUNK, candidate_pairs
 
-Bytes = npt.NDArray[np.uint8]
-WIDTH = 64  # values of a sketch: one cache line, one vector
 _LEAF = 256
 _NARROW = 200.0  # a variance; a box of this spread is about as wide as the usual limit
 _LEARNT_FROM = 1024  # rows, evenly spaced, that tell which values to sketch
@@ -93,8 +92,6 @@ def _telling_values(colours: Bytes) -> Ints:
 # another skin tone or flag: there, some colours changed and others did not.
 
 FAMILIES = ("", "brightness", "saturation", "hue")
-BRIGHTNESS, SATURATION = (80, 120, 1), (50, 150, 2)  # percent: first, last, step; also the other way round
-HUE = (-21, 21, 1)  # degrees
 SHIFTED_BITS = 4  # shifts hardly change the grey that the hash is of
 _PLAIN = 64  # levels; colours of a picture that spans fewer say little about what it shows
 

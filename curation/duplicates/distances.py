@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.duplicates.lsh import Ints
-from evenly.curation.duplicates.merging import Floats
+from evenly.curation.arrays import Floats, Ints
 
 _PART = 2048
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.duplicates.lsh import Ints, Words, mixed
+from evenly.curation.arrays import Ints, Words
+from evenly.curation.duplicates.lsh import mixed
 
 _BATCH = 8192
 

@@ -15,13 +15,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Ints
 from evenly.curation.columns import column, fixed_rows
 from evenly.curation.duplicates.colours import FAMILIES, SHIFTED_BITS, colour_pairs, find_shifts, shifted_pairs
 from evenly.curation.duplicates.distances import colour_distances, hash_distances
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.incremental import Earlier
-from evenly.curation.duplicates.lsh import Ints
 from evenly.curation.duplicates.merging import Duplicates, Forest, Twins, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows, Sketch
 from evenly.curation.errors import ColumnsError, RuleError

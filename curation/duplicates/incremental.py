@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.duplicates.lsh import Flags, Ints
+from evenly.curation.arrays import Flags, Ints
 from evenly.curation.duplicates.merging import components
 
 Pairs = tuple[Ints, Ints]

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from evenly.curation.arrays import Bytes, Ints, Words
 from evenly.curation.compiled import compiled
-from evenly.curation.duplicates.colours import BRIGHTNESS, HUE, SATURATION, WIDTH, Bytes
-from evenly.curation.duplicates.lsh import Ints, Words
+from evenly.curation.duplicates.fingerprints import BRIGHTNESS, HUE, SATURATION, WIDTH
 
 _ODD, _PAIRS, _NIBBLES, _ONES = (
     np.uint64(number) for number in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.duplicates.lsh import Ints
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.duplicates.merging import Forest, components
 
-Floats = npt.NDArray[np.float64]
 STEP = 0.005
 """Distance of the cosines that are tried; the best index hardly differs between neighbours."""
 FOLDS = 50

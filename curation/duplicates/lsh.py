@@ -10,11 +10,9 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
-Flags = npt.NDArray[np.bool_]
+from evenly.curation.arrays import Flags, Ints, Words
+
 CHUNK = 1 << 20  # pairs held at once
 _HELD_BITS = 20
 

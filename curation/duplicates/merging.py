@@ -9,17 +9,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column
-from evenly.curation.decisions import Decisions
-from evenly.curation.duplicates.lsh import Ints
-
 # Components of twins, and the strongest links that hold each together.
 #
 # Of all measured twins only a minimum spanning forest is held, so that memory grows with the rows and not with the
 # pairs: 10,000 near-copies of one picture leave 9,999 edges, not 50 million. With ties broken by the rows' numbers the
 # forest is the only one: it depends on neither the order in which twins were found nor on other components.
+from evenly.curation.arrays import Floats, Ints
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
 
-Floats = npt.NDArray[np.float64]
 _HELD = 1 << 20  # edges held before they are thinned
 
 

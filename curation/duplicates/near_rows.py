@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from evenly.curation.arrays import Floats, Ints, Words
 from evenly.curation.duplicates.distances import colour_distances, cosines
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Earlier, Pairs
-from evenly.curation.duplicates.lsh import Ints, Words, candidate_pairs
-from evenly.curation.duplicates.merging import Floats, Forest, Twins
+from evenly.curation.duplicates.lsh import candidate_pairs
+from evenly.curation.duplicates.merging import Forest, Twins
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.duplicates.sketches import plan_search, sign_codes
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from evenly.curation.arrays import Flags, Ints
 from evenly.curation.draws import draws
 from evenly.curation.duplicates.incremental import Pairs, StillTrue
-from evenly.curation.duplicates.lsh import Flags, Ints
 from evenly.curation.duplicates.merging import components
 
 _MOST_ROWS = 1000

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from evenly.curation.arrays import Ints
 from evenly.curation.columns import column
 from evenly.curation.duplicates.incremental import Earlier
-from evenly.curation.duplicates.lsh import Ints
 from evenly.curation.duplicates.merging import Duplicates, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows
 from evenly.curation.errors import ColumnsError, RuleError

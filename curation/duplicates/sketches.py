@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.duplicates.lsh import Ints, Words, bit_masks, seeded_words
+from evenly.curation.arrays import Ints, Words
+from evenly.curation.duplicates.lsh import bit_masks, seeded_words
 
 WIDTH = 512
 VERSION = 1  # raise it whenever the same rows and key would now give other codes

@@ -16,13 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Ints, Rows, Singles
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import ColumnsError, RuleError
 
-Rows = npt.NDArray[np.float16] | npt.NDArray[np.float32]
-Singles = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 PER_CLUSTER = 128
 _BLOCK = 8192
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.duplicates.distances import colour_distances, cosines, hash_distances
 from evenly.curation.errors import RuleError
 
-Ints = npt.NDArray[np.int64]
 Found = tuple[Ints, npt.NDArray[np.float64]]
 _ROWS = 1 << 22  # comparisons at once
 _PRECISION = 2e-3  # of products in single precision, generously
@@ -76,7 +76,7 @@ def nearest_looks(pool: Pictures, held_out: Pictures, rule: Contamination) -> Fo
             i, j = np.nonzero(near)
             yield some[i], usable[j]
 
-    def measure(left: Ints, right: Ints) -> npt.NDArray[np.float64]:
+    def measure(left: Ints, right: Ints) -> Floats:
         return hash_distances(hashes, left, right + len(pool))
 
     return _nearest(pool, held_out, rule, candidates(), measure, sign=1.0)

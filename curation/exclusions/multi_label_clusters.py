@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evenly.curation.arrays import Floats, Ints, Rows, Singles
 from evenly.curation.errors import RuleError
 
-Rows = npt.NDArray[np.float16] | npt.NDArray[np.float32]
-Singles = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 _BLOCK_SCORES = 8_000_000  # cosines held at once: 32 MB
 _DIGITS = 4
 

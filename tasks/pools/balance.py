@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Floats
 from evenly.curation.balance.balancing import balance
 from evenly.curation.balance.keep_probability import UNIT
-from evenly.curation.balance.matched_pairs import Floats, MatchedPairs
+from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.balance.row_fates import decide_fates
 from evenly.curation.balance.tables import draw_rows
 from evenly.curation.balance.thresholds import BalanceRule, Law, choose_thresholds, entry_probabilities, tail_share

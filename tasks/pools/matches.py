@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.balance.matched_pairs import Floats, MatchedPairs
+from evenly.curation.arrays import Floats
+from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.matches.matches import MatchFile, texts_hash

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Ints, Words
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins, deduplicate_captions
 from evenly.curation.duplicates.image_duplicates import (
     Perceptual,
@@ -17,7 +18,6 @@ from evenly.curation.duplicates.image_duplicates import (
     deduplicate_semantic,
 )
 from evenly.curation.duplicates.incremental import Earlier
-from evenly.curation.duplicates.lsh import Ints, Words
 from evenly.curation.duplicates.merging import CAPTIONS, Duplicates, captions_taken_over
 from evenly.curation.duplicates.record_linkage import Linked, deduplicate_linked
 from evenly.curation.duplicates.sketches import VERSION, sign_codes

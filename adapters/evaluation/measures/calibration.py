@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.classification import expected_calibration_error, softmax
-from evenly.adapters.features import Floats, Integers, checked_labels
-
-Booleans = npt.NDArray[np.bool_]
+from evenly.adapters.features import Booleans, Floats, Integers, checked_labels
 
 BINS = 15
 LARGEST_TEMPERATURE = 1e3

@@ -13,7 +13,7 @@ from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import percentile_interval, resampled_means
 from evenly.adapters.evaluation.measures.classification import accuracy
 from evenly.adapters.evaluation.measures.unseen import unseen_inputs
-from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.features import Booleans, Features, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.ood import OOD_SCORES
 from evenly.adapters.splits import unit_hash
@@ -48,7 +48,6 @@ def open_set(predictions: Integers, labels: Integers, *, unknown: int) -> OpenSe
     return OpenSet(closed, opened, open_set_h(closed, opened))
 
 
-Booleans = npt.NDArray[np.bool_]
 ALL = "all"
 """The sets of pictures of no class together, each counted alike."""
 CHOOSES = 0.5

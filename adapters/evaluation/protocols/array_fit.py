@@ -10,11 +10,11 @@ import pandas as pd
 from evenly.adapters import adapter_class
 from evenly.adapters.contract import Adapter, Grid
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from evenly.adapters.evaluation.measures.calibration import Booleans, Temperature, fit_temperature
+from evenly.adapters.evaluation.measures.calibration import Temperature, fit_temperature
 from evenly.adapters.evaluation.measures.ensemble_parts import judge_parts
 from evenly.adapters.evaluation.measures.unseen import judge_unseen
 from evenly.adapters.evaluation.protocols.judged import judge
-from evenly.adapters.features import Floats, Integers
+from evenly.adapters.features import Booleans, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.own_features.arrays import PER_IMAGE, Part, Parts, in_keys

@@ -15,11 +15,11 @@ from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError, SplitError
 from evenly.adapters.evaluation.measures.classification import per_class
 from evenly.adapters.evaluation.protocols.judged import judge
-from evenly.adapters.features import Features, Floats, Integers, checked_labels
+from evenly.adapters.features import Features, Floats, Integers, Strings, checked_labels
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.own_features.part_checks import absent_classes
 from evenly.adapters.search import Tuned, tune
-from evenly.adapters.splits import PARTS, Strings, check_whole_groups
+from evenly.adapters.splits import PARTS, check_whole_groups
 
 DEFAULT_ADAPTERS = ("zero_shot", "linear", "gda")
 NO_TEXTS = "none"

@@ -12,16 +12,8 @@ from evenly.adapters import ADAPTERS, adapter_name
 from evenly.adapters.contract import check_positive
 from evenly.adapters.errors import MissingFeaturesError, ParameterError, SplitError
 from evenly.adapters.evaluation.measures.bootstrap import LEVEL, REPLICATES, percentile_interval, resampled_means
-from evenly.adapters.evaluation.protocols.leaderboard_runs import (
-    COOP_VALIDATION_SHOTS,
-    Arena,
-    Booleans,
-    Run,
-    RunKey,
-    Validation,
-)
-from evenly.adapters.features import Features, Floats, Integers
-from evenly.adapters.splits import Strings
+from evenly.adapters.evaluation.protocols.leaderboard_runs import COOP_VALIDATION_SHOTS, Arena, Run, RunKey, Validation
+from evenly.adapters.features import Booleans, Features, Floats, Integers, Strings
 
 # A leaderboard's runs averaged over seeds, with intervals over test groups and seeds.
 

@@ -20,12 +20,10 @@ from evenly.adapters.evaluation.measures.classification import (
     top_k_accuracy,
 )
 from evenly.adapters.evaluation.protocols.experiment import NO_TEXTS, check_rows, chosen_in_words
-from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.features import Booleans, Features, Floats, Integers, Strings
 from evenly.adapters.few_shot import FewShot, few_shot
 from evenly.adapters.search import Tuned, tune
-from evenly.adapters.splits import Strings
 
-Booleans = npt.NDArray[np.bool_]
 Validation = Literal["coop", "full"]
 
 COOP_VALIDATION_SHOTS = 4

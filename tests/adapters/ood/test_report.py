@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from evenly.adapters.evaluation.measures.unseen import ood_report
 from evenly.adapters.ood import OOD_SCORES, OODInputs, ood_table
-from evenly.adapters.ood.table import ood_report
 
 GENERATOR = np.random.default_rng(0)
 
