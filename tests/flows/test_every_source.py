@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tests.storage.test_wat_pool import image, page, record
+from tests.storage.pools.test_wat import image, page, record
 
 from evenly.flows.cli.datasets.outcome import open_build
 from evenly.flows.recipe import read_recipe
