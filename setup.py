@@ -1,4 +1,4 @@
-"""Refuse to build where the links in src/evenly are no links: the package would hold no code, and nothing would say so."""
+"""Refuse to build where the links in src/evenly are no links: the package would hold no code, without an error."""
 
 from pathlib import Path
 

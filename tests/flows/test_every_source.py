@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tests.storage.pools.test_wat import image, page, record
 
 from evenly.flows.cli.datasets.outcome import open_build
 from evenly.flows.recipe import read_recipe
@@ -24,6 +23,7 @@ from evenly.storage.samples import Samples
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.step import run_step
 from tests.storage.held_pool import picture, write_files, write_tar
+from tests.storage.pools.test_wat import image, page, record
 from tests.storage.web.conftest import HOST, Answer, serve
 
 N = 6

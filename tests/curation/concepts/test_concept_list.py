@@ -229,7 +229,8 @@ def test_the_identity_is_the_one_that_files_carry():
 
 
 def test_hash_seeds_move_nothing():
-    code = "from tests.curation.concepts.test_concept_list import *; c = english(RULE); print(c.identity, c.table, c.left_out)"
+    code = "from tests.curation.concepts.test_concept_list import *; c = english(RULE); "
+    code += "print(c.identity, c.table, c.left_out)"
     runs = [
         subprocess.run(
             [sys.executable, "-c", code],
