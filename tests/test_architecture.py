@@ -124,6 +124,46 @@ def test_domain_code_touches_neither_disk_nor_web():
     assert not wrong
 
 
+def compiled_functions(module: ast.Module) -> Iterator[ast.FunctionDef]:
+    """The functions of a module that become machine code: decorated by `compiled`, or handed to it by name."""
+    calls = (node for node in ast.walk(module) if isinstance(node, ast.Call) and ast.unparse(node.func) == "compiled")
+    names = {ast.unparse(call.args[0]) for call in calls}
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef):
+            decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+            if node.name in names or decorators & {"compiled", "njit", "jit"}:
+                yield node
+
+
+def test_compiled_functions_use_nothing_of_other_files():
+    """numba renews machine code on disk when the file of the caller changes, not when that of the called does.
+
+    tests/curation/test_compiled.py shows it. Constants of other files are compiled in likewise.
+    """
+    compiled = {path: list(compiled_functions(parse(path))) for path in SOURCES}
+    assert sum(map(len, compiled.values())) > 50
+    wrong = []
+    for path, functions in compiled.items():
+        imported = {
+            alias.asname or alias.name
+            for node in ast.walk(parse(path))
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("evenly.")
+            for alias in node.names
+        }
+        for function in functions:
+            nodes = (node for statement in function.body for node in ast.walk(statement))
+            names = [node for node in nodes if isinstance(node, ast.Name) and node.id in imported]
+            wrong += [at(path, name.lineno, f"compiles in {name.id}") for name in names]
+    handed = [
+        at(path, node.lineno, f"compiles {ast.unparse(node.args[0])}, which stands elsewhere")
+        for path in SOURCES
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "compiled"
+        if ast.unparse(node.args[0]) not in {function.name for function in compiled[path]}
+    ]
+    assert not wrong + handed
+
+
 def test_a_file_is_named_for_what_it_holds():
     assert not [path for path in SOURCES if VAGUE & {path.stem, *path.relative_to(ROOT).parts[:-1]}]
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from evenly.curation.arrays import Bytes, Ints, Words
 from evenly.curation.duplicates.distances import colour_distances
-from evenly.curation.duplicates.fingerprints import WIDTH
 from evenly.curation.duplicates.lsh import CHUNK, candidate_pairs
 
 _LEAF = 256
@@ -58,7 +57,7 @@ class _Tree:
 
     @classmethod
     def over(cls, sketches: Bytes) -> "_Tree":
-        from evenly.curation.duplicates.kernels import fill_boxes, grow_tree
+        from evenly.curation.duplicates.kernels import WIDTH, fill_boxes, grow_tree
 
         n = len(sketches)
         nodes = 2 ** (int(np.ceil(np.log2(max(n / _LEAF, 1)))) + 1) - 1
@@ -72,6 +71,8 @@ class _Tree:
 
 def _telling_values(colours: Bytes) -> Ints:
     """Return WIDTH columns of `colours`, each the one of which those before it tell least (a pivoted Cholesky)."""
+    from evenly.curation.duplicates.kernels import WIDTH
+
     rest = colours[:: -(-len(colours) // _LEARNT_FROM)].astype(np.float64)
     rest -= rest.mean(axis=0)
     chosen = np.zeros(WIDTH, dtype=np.int64)

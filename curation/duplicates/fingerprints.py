@@ -15,9 +15,6 @@ from PIL import ExifTags, Image, ImageOps
 
 GRID = 16
 COLOUR_BYTES = GRID * GRID * 3
-WIDTH = 64  # values of a sketch of a grid: one cache line, one vector
-BRIGHTNESS, SATURATION = (80, 120, 1), (50, 150, 2)  # percent: first, last, step; also the other way round
-HUE = (-21, 21, 1)  # degrees
 _SEEN_AT = 128  # the frame is found on a copy of this longest side: the same blur for every size
 _CONTRAST = 64.0  # levels from the margin's colour; JPEG at quality 50 rings by up to about 40
 _STRIP_PIXELS = 1 << 21

@@ -1,12 +1,25 @@
-"""Compiled loops of the search for duplicates. Import it late: it loads numba."""
+"""Compiled loops of the search for duplicates. Import it late: it loads numba.
+
+In this order: bits in which codes differ; pairs of rows within one bucket; captions as sets of shingles; a tree over
+sketches of colour grids, for rows that look alike; and changes of colour that make one picture another.
+
+Sketches are rows of WIDTH bytes, some of the values of a colour grid. Node k of the tree holds the rows spans[k, 0] to
+spans[k, 1] within the box low[k] to high[k]; its children are 2 k + 1 and 2 k + 2.
+
+A change of colour is brightness (every value times a factor), saturation (every value away from or towards the grey of
+its cell) or hue (turned in HSV, the largest and smallest value of a cell kept), by an amount that photo editors call
+slight.
+"""
 
 import numpy as np
 import numpy.typing as npt
 
 from evenly.curation.arrays import Bytes, Ints, Words
 from evenly.curation.compiled import compiled
-from evenly.curation.duplicates.fingerprints import BRIGHTNESS, HUE, SATURATION, WIDTH
 
+WIDTH = 64  # values of a sketch of a grid: one cache line, one vector
+BRIGHTNESS, SATURATION = (80, 120, 1), (50, 150, 2)  # percent: first, last, step; also the other way round
+HUE = (-21, 21, 1)  # degrees
 _ODD, _PAIRS, _NIBBLES, _ONES = (
     np.uint64(number) for number in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101)
 )
@@ -45,8 +58,6 @@ def agree_under_any(one: Words, other: Words, masks: Words) -> bool:
             return True
     return False
 
-
-# The loops over codes and their buckets, compiled. Import it late: it loads numba.
 
 _SHIFT = np.uint64(33)
 _FACTORS = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
@@ -103,8 +114,6 @@ def emit_pairs(  # noqa: PLR0917 - compiled code takes no keywords
     place[0], place[1] = i, j
     return count
 
-
-# The loops over captions as sets of shingles, compiled. Import it late: it loads numba.
 
 _SHIFTS = tuple(np.uint64(bits) for bits in (42, 21, 33))
 _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
@@ -181,11 +190,6 @@ def intersect(  # noqa: PLR0917 - compiled code takes no keywords
         others -= ends[left[pair]] - a + ends[right[pair]] - b
         common[pair] = count if others >= 0 else 0
 
-
-# The loops of the search by looks, compiled. Import it late: it loads numba.
-#
-# Rows here are sketches: WIDTH bytes, some of the values of a colour grid. Node k of a tree holds the rows
-# spans[k, 0] to spans[k, 1] within the box low[k] to high[k]; its children are 2 k + 1 and 2 k + 2.
 
 _SEEN = 256  # rows of a node that tell how much its values spread
 
@@ -363,12 +367,6 @@ def _within(one: Bytes, other: Bytes, limit: int) -> bool:
             return False
     return True
 
-
-# Whether one change of colour makes a picture another, compiled. Import it late: it loads numba.
-#
-# A change is brightness (every value times a factor), saturation (every value away from or towards the grey of its
-# cell) or hue (turned in HSV, the largest and smallest value of a cell kept), by an amount that photo editors call
-# slight.
 
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114  # of grey, as in ITU-R BT.601
 _TURN = 2  # the place of hue among the changes
