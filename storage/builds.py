@@ -95,3 +95,9 @@ class Builds:
 def _is_plain(name: str) -> bool:
     """True for names that cannot leave their folder."""
     return bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
+
+
+def open_build(build: str, *, root: str | Path | None = None) -> tuple[Workspace, dict[str, Any]]:
+    """The workspace at `root` (as `Workspace.at` takes it) and the manifest of a build (as `Builds.read` names it)."""
+    workspace = Workspace.at(root)
+    return workspace, Builds(workspace).read(build)

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
 
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.tasks.row_reuse import Reusable, find_reusable, joined
@@ -86,9 +84,24 @@ def check_ready(run: Run, steps: Sequence[tuple[Step, Rule]]) -> None:
         step.ready(run, rule)
 
 
-@task(task_run_name="{step.name}", cache_policy=NO_CACHE, persist_result=False)
 def run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
-    """Return the record of a step: the stored one if its key is known, else a new one."""
+    """Return the record of a step: the stored one if its key is known, else a new one. Runs as a Prefect task."""
+    return _prefect_task()(run, step, before, rule)
+
+
+@cache
+def _prefect_task() -> Callable[[Run, Step, Records, Rule], StepRecord]:
+    """The task; made when a step runs, so that commands which run none load no Prefect."""
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    named = task(name="run_step", task_run_name="{step.name}", cache_policy=NO_CACHE, persist_result=False)
+    return named(_run_step)
+
+
+def _run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
+    from prefect.runtime import flow_run
+
     started = datetime.now(UTC)
     step.observe(run, before, rule)
     spec = step.spec(run, before, rule)

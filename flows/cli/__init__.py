@@ -4,6 +4,8 @@ Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error, 130 after Ctrl-
 """
 
 import os
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -61,6 +63,21 @@ for group in (
 ):
     group.register(app)
 refuse_urls(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evenly {version('evenly')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 def run() -> int:

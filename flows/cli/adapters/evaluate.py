@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.adapters.evaluation_tables import print_evaluation, print_rejection
-from evenly.flows.cli.adapters.probe_tables import print_probes
 from evenly.flows.cli.output import AsJson, Root, print_json
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
@@ -50,6 +48,8 @@ def evaluate(
         print_json(result)
         return
     for facts in result["lists"]:
+        from evenly.flows.cli.adapters.evaluation_tables import print_evaluation, print_rejection
+
         print_evaluation(facts)
         if reject:
             print_rejection(facts)
@@ -75,4 +75,6 @@ def probe(
     if as_json:
         print_json(result)
         return
+    from evenly.flows.cli.adapters.probe_tables import print_probes
+
     print_probes(result)

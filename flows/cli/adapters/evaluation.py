@@ -8,9 +8,10 @@ import pandas as pd
 
 from evenly.adapters.evaluation.measures.slices import worst_slices
 from evenly.flows.cli.adapters.own_features.fit import plain
-from evenly.flows.cli.datasets.outcome import Root, best_on_validation, evaluations_of, open_build
+from evenly.flows.cli.datasets.outcome import Root, best_on_validation, evaluations_of
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe import read_recipe
+from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
 from evenly.tasks.adapters.slices import parts_of, slice_predictions, sliceable_columns

@@ -9,10 +9,11 @@ import pandas as pd
 from evenly.audit.report.plots.curves import corruption_plot
 from evenly.audit.report.plots.drawing import standing_alone
 from evenly.flows.cli.adapters.own_features.fit import plain
-from evenly.flows.cli.datasets.outcome import best_on_validation, evaluations_of, open_build
+from evenly.flows.cli.datasets.outcome import best_on_validation, evaluations_of
 from evenly.flows.probe_adapters import probe_adapters
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
+from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replace_text
 from evenly.storage.workspace import Workspace

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.adapters.evaluation_tables import measured, with_interval
 from evenly.flows.cli.output import AsJson, print_json, print_rows, print_text
 
 Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows to unit length.")]
@@ -30,6 +29,7 @@ def base_to_new(
 
     Example: evenly base-to-new digits.npz --adapter gda_base_to_new
     """
+    from evenly.flows.cli.adapters.evaluation_tables import measured
     from evenly.flows.cli.adapters.own_features.fit import plain
     from evenly.flows.cli.adapters.protocol_runs import base_to_new as run
 
@@ -72,6 +72,7 @@ def sessions(
 
     Example: evenly sessions digits.npz --first 4 --step 2
     """
+    from evenly.flows.cli.adapters.evaluation_tables import with_interval
     from evenly.flows.cli.adapters.own_features.fit import plain
     from evenly.flows.cli.adapters.protocol_runs import sessions as run
 

@@ -31,7 +31,7 @@ def why(
     Example: evenly why 0a1b2c3d4e5f60718293a4b5c6d7e8f9
     """
     from evenly.audit.why import explain
-    from evenly.flows.cli.datasets.outcome import open_build
+    from evenly.storage.builds import open_build
 
     workspace, manifest = open_build(build, root=root)
     explanation = explain(workspace, manifest, sample, replay=replay)
@@ -52,7 +52,7 @@ def diff(
     Example: evenly diff demo-3fa9c2d4e5f6 latest
     """
     from evenly.audit.diff import diff_builds
-    from evenly.flows.cli.datasets.outcome import open_build
+    from evenly.storage.builds import open_build
 
     workspace, old = open_build(before, root=root)
     _, new = open_build(after, root=root)
@@ -74,7 +74,7 @@ def card(
     """
     from evenly.audit.card import card_lines, read_card
     from evenly.audit.published import PublishedBuild
-    from evenly.flows.cli.datasets.outcome import open_build
+    from evenly.storage.builds import open_build
 
     workspace, manifest = open_build(build, root=root)
     found = read_card(PublishedBuild(workspace, manifest))
@@ -98,7 +98,7 @@ def verify(
 
     Features, download records and replies are those of the whole workspace. Example: evenly verify latest
     """
-    from evenly.flows.cli.datasets.outcome import open_build
+    from evenly.storage.builds import open_build
     from evenly.tasks.verify_and_report import new_seed, verify_one
 
     workspace, manifest = open_build(build, root=root)

@@ -6,11 +6,11 @@ from typing import Any, cast, get_args
 from evenly.adapters.methods.vcd import Aggregate
 from evenly.flows.audit_descriptions import audit_descriptions
 from evenly.flows.cli.classes.description_versions import Version, find_version
-from evenly.flows.cli.datasets.outcome import open_build
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
 from evenly.flows.runs import build_run
+from evenly.storage.builds import open_build
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.tasks.splits import split_of_build

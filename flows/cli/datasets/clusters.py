@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from evenly.flows.cli.datasets.outcome import open_build
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cluster_pictures import cluster_pictures
 from evenly.flows.process.prefect_api import prefect_api
+from evenly.storage.builds import open_build
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import replacing

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from evenly.flows.cli.adapters.own_features.fit import plain
-from evenly.flows.cli.datasets.outcome import open_build
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.link_records import link_records
 from evenly.flows.process.prefect_api import prefect_api
+from evenly.storage.builds import open_build
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import replace_text

@@ -11,7 +11,7 @@ from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
 from evenly.flows.runs import run_in
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import Samples
@@ -20,12 +20,6 @@ from evenly.tasks import verify_and_report as audit
 from evenly.tasks.rebuild.features import extract_features
 
 Root = str | Path | None
-
-
-def open_build(build: str, *, root: Root = None) -> tuple[Workspace, dict[str, Any]]:
-    """The workspace and the manifest of a build."""
-    workspace = Workspace.at(root)
-    return workspace, Builds(workspace).read(build)
 
 
 def list_builds(root: Root = None) -> list[dict[str, Any]]:
