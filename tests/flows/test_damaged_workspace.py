@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evenly.flows.cli.datasets.outcome import open_build
+from evenly.storage.builds import open_build
 from tests.storage.damage_driver import damaged
 
 pytestmark = [pytest.mark.embedded, pytest.mark.slow, pytest.mark.timeout(1800)]  # some twenty commands in each

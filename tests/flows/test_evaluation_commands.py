@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from evenly.demo.pictures.binding import compositions
-from evenly.flows.cli.datasets.outcome import open_build
+from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger
 from evenly.tasks import verify_and_report as audit
 

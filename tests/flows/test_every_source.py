@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from evenly.flows.cli.datasets.outcome import open_build
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
+from evenly.storage.builds import open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.samples import Samples
 from evenly.tasks.rebuild.publish import publish_build

@@ -12,7 +12,7 @@ import yaml
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
 from evenly.curation.duplicates.fingerprints import measure_fingerprints
-from evenly.flows.cli.datasets.outcome import open_build
+from evenly.storage.builds import open_build
 from evenly.storage.files.wordnets import DEBIAN
 from evenly.storage.samples import Samples
 

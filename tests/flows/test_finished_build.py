@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
-from evenly.flows.cli.datasets.outcome import open_build
 from evenly.flows.cli.start.demo_job import examples_of, faults_found
+from evenly.storage.builds import open_build
 from evenly.storage.pools.columns import STEP_COLUMNS
 from evenly.tasks.verify_and_report import write_report
 

@@ -1,0 +1,62 @@
+"""What the commands that need neither models nor flows import: they start at once, and would run where no torch is."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+MODELS_AND_FLOWS = {"torch", "prefect", "lance", "open_clip", "timm", "transformers", "sklearn", "matplotlib", "openai"}
+MODELS_AND_FLOWS |= {"img2dataset", "imagehash", "jinja2", "httpx", "fsspec"}
+SCRIPT = """
+import json, sys
+from evenly.flows.cli import run
+sys.argv = ["evenly", *sys.argv[1:]]
+status = run()
+names = sorted({name.split(".")[0] for name in sys.modules})
+print("\\n" + json.dumps([status, len(sys.modules), names]))
+"""
+
+
+def imported(*arguments, status=0):
+    """Top-level names of all modules that a command has imported when it ends, and their number."""
+    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    ended, count, names = json.loads(done.stdout.splitlines()[-1])
+    assert ended == status, done.stderr
+    return set(names), count
+
+
+@pytest.fixture
+def files(tmp_path):
+    pq.write_table(
+        pa.table({"id": ["a", "b", "c"], "text": ["a dog", "a cat", "dogs and a dog"]}), tmp_path / "pool.parquet"
+    )
+    (tmp_path / "list.txt").write_text("dog\ncat\n")
+    return tmp_path
+
+
+def test_help_imports_neither_tables_nor_arrays():
+    names, count = imported("--help")
+    assert not names & (MODELS_AND_FLOWS | {"numpy", "pyarrow", "pandas", "pydantic", "PIL"})
+    assert count < 400
+
+
+def test_texts_are_matched_and_balanced_without_models_flows_and_lance(files):
+    matches, out = files / "m.parquet", files / "b.parquet"
+    place = (files / "pool.parquet", "--metadata", files / "list.txt", "--uid", "id", "--out", matches)
+    ran = [imported("match", *place), imported("balance", matches, "--t", "1", "--out", out)]
+    ran += [imported("metadata", "show", files / "list.txt")]
+    for names, _ in ran:
+        assert not names & MODELS_AND_FLOWS
+        assert len(set.union(*(set(packages_distributions().get(name, ())) for name in names))) < 30  # of about 170
+    assert out.is_file()
+
+
+@pytest.mark.embedded
+def test_a_card_is_read_without_models_and_flows(undisturbed):
+    names, _ = imported("card", "latest", "--root", undisturbed[0])
+    assert not names & MODELS_AND_FLOWS
