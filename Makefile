@@ -50,10 +50,11 @@ fuzz: $(VENV)/.dev ## try the property tests on new random examples, as often as
 	    EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=3600 $(TESTS) || exit 1; \
 	done
 
-lint: $(VENV)/.dev ## style, formatting and types
+lint: $(VENV)/.dev ## style, formatting and types; prints the figures of the tree
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.structure
 
 format: $(VENV)/.dev ## put the code into its format
 	$(BIN)/ruff check --fix .
@@ -63,4 +64,4 @@ bench: $(VENV)/.bench ## ratios of two things measured side by side in one run
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and what the demo made
-	rm -rf $(VENV) .evenly
+	rm -rf $(VENV) .evenly build src/*.egg-info

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.structure import Tree, count_lines
+
 ROOT = Path(__file__).parents[1]
 DOMAINS = frozenset({"curation", "descriptions", "features", "adapters"})
 MAY_IMPORT = {
@@ -335,3 +337,40 @@ def test_a_module_of_measures_is_in_the_method_table(folder):
 def test_the_method_table_names_files_that_exist():
     paths = re.findall(r"\b[a-z]+/[\w/]+\.py\b", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"))
     assert not [path for path in paths if not (ROOT / path).is_file()]
+
+
+# Folders below the rooms: the nouns of every floor, what a floor is made of, and kinds of plug-ins. A new one is added
+# with its reason.
+FOLDERS = {
+    "pools", "web", "files", "concepts", "balance", "duplicates", "exclusions", "classes", "adapters", "matches",
+    "recipe", "process", "cli", "start", "datasets", "audit", "rebuild",  # flows and tasks
+    "checks", "report", "plots",  # audit
+    "filters", "methods", "corruptions", "exports", "ood",  # dicts of plug-ins
+    "texts", "chat", "batch",  # descriptions
+    "forms", "own_features", "evaluation", "measures", "protocols",  # adapters
+    "tables", "decoders", "pictures",  # storage, demo
+}  # fmt: skip
+PLUGIN_FOLDERS = {"adapters/methods", "descriptions/methods", "curation/filters", "flows/cli/adapters"}
+MOST_LINES = 350
+LONG_KERNELS = {"match_kernel", "kernels"}
+TREE = Tree(ROOT)
+
+
+def test_a_folder_holds_few_modules():
+    """At most 15, or 22 where each is an entry of one dict or one group of commands."""
+    counts = {folder.relative_to(ROOT).as_posix(): len(paths) for folder, paths in TREE.folders.items()}
+    assert not {name: n for name, n in counts.items() if n > (22 if name in PLUGIN_FOLDERS else 15)}
+
+
+def test_folders_are_named_by_the_nouns_of_the_tree():
+    names = {part for folder in TREE.folders for part in folder.relative_to(ROOT).parts[1:]} - {"evenly"}
+    assert names == FOLDERS
+
+
+def test_a_module_can_be_read_in_a_few_minutes():
+    sizes = {path: count_lines(path) for path in TREE.files if path.stem not in LONG_KERNELS}
+    assert not {path: lines for path, lines in sizes.items() if lines > MOST_LINES}
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    assert TREE.circles() == []
