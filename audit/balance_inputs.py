@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from evenly.audit.errors import IncompleteBuildError
 from evenly.curation.arrays import Floats
 from evenly.curation.balance.balancing import Balanced, balance, earlier_limits
-from evenly.curation.balance.keep_probability import Earlier
+from evenly.curation.balance.keep_probability import PreselectionLimits
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.picked_texts import PickedTexts, pick_texts
 from evenly.curation.balance.tables import count_table, threshold_table
@@ -36,7 +36,7 @@ class BalanceInputs:
     rule: BalanceRule
     pairs: MatchedPairs
     picked: PickedTexts | None
-    earlier: Earlier | None
+    earlier: PreselectionLimits | None
     counts: Floats
     thresholds: Floats
 
@@ -123,7 +123,9 @@ def _pairs(
     return MatchedPairs.of(uids, matches, concepts, language=language)
 
 
-def _earlier(ledger: Ledger, preselect: StepRecord, pairs: MatchedPairs, then: MatchedPairs) -> tuple[Earlier, Floats]:
+def _earlier(
+    ledger: Ledger, preselect: StepRecord, pairs: MatchedPairs, then: MatchedPairs
+) -> tuple[PreselectionLimits, Floats]:
     """What the preselection said of these pairs, and the weight of each by it."""
     decisions = ledger.decisions(preselect, ["uid", "value"])
     value = (
@@ -140,7 +142,7 @@ def _earlier(ledger: Ledger, preselect: StepRecord, pairs: MatchedPairs, then: M
     here = pc.is_valid(number).to_numpy(zero_copy_only=False)
     entries = table["entry"].to_numpy()[here]
     probabilities[number.drop_null().to_numpy(), entries] = table["p"].to_numpy()[here]
-    earlier = Earlier(chances=value * texts, limits=earlier_limits(pairs, then, probabilities))
+    earlier = PreselectionLimits(chances=value * texts, limits=earlier_limits(pairs, then, probabilities))
     return earlier, 1.0 / value
 
 

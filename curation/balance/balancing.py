@@ -14,19 +14,16 @@ entry that only a new caption matches has no cap.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Ints
-from evenly.curation.balance.keep_probability import UNIT, Earlier, expected_units, stay_chances
+from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits, expected_units
 from evenly.curation.balance.matched_pairs import MatchedPairs
+from evenly.curation.balance.row_decisions import RowDecisions, decide_rows
 from evenly.curation.balance.thresholds import Law, entry_probabilities
 from evenly.curation.decisions import Decisions
-from evenly.curation.draws import draws_at
 from evenly.curation.errors import ColumnsError
 
-STEP = "balance"
-NO_ENTRY = ""
 DRAWS = pa.schema(
     [
         ("uid", pa.string()),
@@ -65,7 +62,7 @@ def balance(
     law: Law,
     seed: int,
     reason: str = "balance_draw",
-    earlier: Earlier | None = None,
+    earlier: PreselectionLimits | None = None,
 ) -> Balanced:
     """Decide which of the pairs stay: dropped as `reason` by a draw, else as other_text or no_concept.
 
@@ -79,10 +76,10 @@ def balance(
     codes, values, tables = [], [], []
     for rows, matches, part in pairs.batches():
         before = None if earlier is None else earlier.part(rows, matches)
-        judged = _judge(part, probabilities, law=law, seed=seed, earlier=before)
-        codes.append(judged[0])
-        values.append(judged[1])
-        tables.append(judged[2])
+        decided = decide_rows(part, probabilities, law=law, seed=seed, earlier=before)
+        codes.append(_coded(part, decided))
+        values.append(decided.chances * part.shares)
+        tables.append(_table(part, decided, probabilities, before))
     return Balanced(
         decisions=Decisions.of(reason=names.take(pa.array(np.concatenate(codes))), value=np.concatenate(values)),
         draws=pa.concat_tables(tables),
@@ -105,62 +102,29 @@ def earlier_limits(pairs: MatchedPairs, before: MatchedPairs, probabilities: Flo
     return limits
 
 
-def _judge(
-    pairs: MatchedPairs, probabilities: Floats, *, law: Law, seed: int, earlier: Earlier | None
-) -> tuple[Ints, Floats, pa.Table]:
-    """Return per pair why it goes (0 it stays, 1 by its draw, 2 another text was picked, 3 no match) and P(stay)."""
-    rows, wanted = pairs.rows, probabilities.ravel()[pairs.cells]
-    p = wanted if earlier is None else np.minimum(wanted, earlier.limits)
-    chances = stay_chances(pairs, probabilities, earlier)
-    certain = _first_of_each(rows, np.flatnonzero(p >= 1))
-    certain = certain[pairs.chosen[rows[certain]]]
-    by_draw = pairs.chosen & (pairs.lengths > 0)
-    by_draw[rows[certain]] = False
-    told = by_draw[rows]
-    matches = np.flatnonzero(told)
-    if law == "v1":
-        numbers = pairs.numbers[matches].astype(np.int64)
-        u = draws_at(seed=seed, step=STEP, uids=pairs.uids, rows=rows[matches], entries=pairs.concepts, numbers=numbers)
-        fired, rank = matches[u < p[matches]], u[u < p[matches]]
-        n_draws = np.where(by_draw, pairs.lengths, 0)
-    else:
-        u, drawn = np.ones(len(pairs)), np.flatnonzero(by_draw)
-        numbers = np.zeros(len(drawn), dtype=np.int64)
-        u[drawn] = draws_at(
-            seed=seed, step=STEP, uids=pairs.uids, rows=drawn, entries=pa.array([NO_ENTRY]), numbers=numbers
-        )
-        fired = matches[(u < chances)[rows[matches]]]
-        rank, u, n_draws = -p[fired], u[drawn], by_draw.astype(np.int64)
-    deciding = np.full(len(pairs), -1)
-    for decided in (certain, _first_of_each(rows, fired[np.lexsort((rank, rows[fired]))])):
-        deciding[rows[decided]] = decided
-    codes = np.where(deciding >= 0, 0, np.where(pairs.lengths == 0, 3, np.where(pairs.chosen, 1, 2)))
-    told[certain] = True
-    table = _table(pairs, np.flatnonzero(told), (p, wanted > p), (u, n_draws), deciding)
-    return codes, chances * pairs.shares, table
-
-
-def _first_of_each(rows: Ints, matches: Ints) -> Ints:
-    """Return the first of `matches`, which stand pair by pair, of each pair."""
-    return matches[np.diff(rows[matches], prepend=-1) > 0]
+def _coded(pairs: MatchedPairs, decided: RowDecisions) -> Ints:
+    """Return per pair why it goes (n,): 0 it stays, 1 by its draw, 2 another text was picked, 3 it has no match."""
+    return np.where(decided.kept, 0, np.where(pairs.lengths == 0, 3, np.where(pairs.chosen, 1, 2)))
 
 
 def _table(
-    pairs: MatchedPairs, told: Ints, of_each: tuple[Floats, npt.NDArray[np.bool_]], drawn: tuple[Floats, Ints], by: Ints
+    pairs: MatchedPairs, decided: RowDecisions, probabilities: Floats, earlier: PreselectionLimits | None
 ) -> pa.Table:
-    """Return the table DRAWS of the matches `told`.
-
-    of_each: p and whether it was capped (m,); drawn: all draws, and how many each pair has (n,); by: the deciding
-    match of each pair, -1 for none (n,).
-    """
-    per_pair = np.bincount(pairs.rows[told], minlength=len(pairs))
-    here = np.flatnonzero(per_pair)
-    ends, draw_ends = (pa.array(np.append(0, np.cumsum(lengths[here])), pa.int32()) for lengths in (per_pair, drawn[1]))
-    deciding = np.append(pairs.numbers, np.int32(-1))[by[here]]
+    """Return the table DRAWS of what was decided: all matches of pairs with draws, and those that stand without."""
+    wanted, n_matches = probabilities.ravel()[pairs.cells], np.where(decided.n_draws > 0, pairs.lengths, 0)
+    p = wanted if earlier is None else np.minimum(wanted, earlier.limits)
+    certain = decided.kept & (decided.n_draws == 0)
+    listed = np.repeat(decided.n_draws > 0, pairs.lengths)
+    listed[decided.deciding[certain]] = True
+    n_matches[certain] = 1
+    rows = np.flatnonzero(n_matches)
+    ends, draw_ends = (
+        pa.array(np.append(0, np.cumsum(lengths[rows])), pa.int32()) for lengths in (n_matches, decided.n_draws)
+    )
     columns = [
-        pairs.uids.take(pa.array(here)),
-        *(pa.ListArray.from_arrays(ends, pa.array(values[told])) for values in (pairs.numbers, *of_each)),
-        pa.ListArray.from_arrays(draw_ends, pa.array(drawn[0])),
-        pa.array(deciding, mask=by[here] < 0),
+        pairs.uids.take(pa.array(rows)),
+        *(pa.ListArray.from_arrays(ends, pa.array(values[listed])) for values in (pairs.numbers, p, wanted > p)),
+        pa.ListArray.from_arrays(draw_ends, pa.array(decided.draws)),
+        pa.array(decided.deciding_entries(pairs)[rows], mask=~decided.kept[rows]),
     ]
     return pa.table(columns, schema=DRAWS)

@@ -6,23 +6,20 @@ stays with P_known <= before, since the draws are the same; by those that only a
 independently: before - (before - P_known) * prod(1 - p_new).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from evenly.curation.arrays import Floats, Ints
+from evenly.curation.balance.kernels import loops_for
 from evenly.curation.balance.matched_pairs import MatchedPairs
-from evenly.curation.compiled import compiled
 
-COMPILED_FROM = 20_000
-"""Matches from which loading the compiled loop is worth it."""
 UNIT = 2.0**-30
 """Expected pairs are summed in whole units: exactly, so in any order, below 8e9 pairs."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Earlier:
+class PreselectionLimits:
     """What the preselection had said of its survivors.
 
     chances (n,): P of each pair there. limits (m,): the probability of each match there, above which it may not rise;
@@ -32,24 +29,24 @@ class Earlier:
     chances: Floats
     limits: Floats
 
-    def part(self, rows: slice, matches: slice) -> "Earlier":
+    def part(self, rows: slice, matches: slice) -> "PreselectionLimits":
         """The same of some pairs and their matches."""
-        return Earlier(chances=self.chances[rows], limits=self.limits[matches])
+        return PreselectionLimits(chances=self.chances[rows], limits=self.limits[matches])
 
 
-def stay_chances(pairs: MatchedPairs, probabilities: Floats, earlier: Earlier | None = None) -> Floats:
+def stay_chances(pairs: MatchedPairs, probabilities: Floats, earlier: PreselectionLimits | None = None) -> Floats:
     """Return P (n,) of each pair from the probabilities (L, E) of entries; 0 for a pair without matches.
 
     Whether a pair's text is taken at all (`pairs.shares`) does not enter.
     """
-    before = np.ones(len(pairs)) if earlier is None else earlier.chances
-    limits = np.empty(0) if earlier is None else earlier.limits
-    chances = np.empty(len(pairs))
-    _fast(len(pairs.numbers))(pairs.ends, pairs.numbers, pairs.language, probabilities, limits, before, chances)
+    limits, ceilings = (np.empty(0), np.ones(len(pairs))) if earlier is None else (earlier.limits, earlier.chances)
+    chances, certain = np.empty(len(pairs)), np.empty(len(pairs), dtype=np.int64)
+    fill_chances = loops_for(len(pairs.numbers)).fill_chances
+    fill_chances(pairs.ends, pairs.numbers, pairs.language, probabilities, limits, ceilings, chances, certain)
     return chances
 
 
-def expected_units(pairs: MatchedPairs, probabilities: Floats, earlier: Earlier | None = None) -> Ints:
+def expected_units(pairs: MatchedPairs, probabilities: Floats, earlier: PreselectionLimits | None = None) -> Ints:
     """Return how many of these pairs are expected to stay, per language (L,), in units of 2**-30.
 
     Of parts of the pairs, they add up exactly.
@@ -66,20 +63,3 @@ def expected_units(pairs: MatchedPairs, probabilities: Floats, earlier: Earlier 
         else:
             np.add.at(units, part.language, whole)
     return units
-
-
-def _fast(n_matches: int) -> Callable[..., None]:
-    return compiled(_fill) if n_matches >= COMPILED_FROM else _fill
-
-
-def _fill(ends, numbers, language, probabilities, limits, before, chances) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001, PLR0917
-    for row in range(len(chances)):
-        by_known, by_new = 1.0, 1.0
-        for at in range(ends[row], ends[row + 1]):
-            p = probabilities[language[row], numbers[at]]
-            if len(limits) and np.isinf(limits[at]):
-                by_new *= 1.0 - p
-            else:
-                by_known *= 1.0 - (min(p, limits[at]) if len(limits) else p)
-        known = min(1.0 - by_known, before[row])
-        chances[row] = known if by_new == 1.0 else before[row] - (before[row] - known) * by_new

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from evenly.curation.arrays import Floats
-from evenly.curation.balance.keep_probability import UNIT, Earlier, expected_units
+from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits, expected_units
 from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.errors import RuleError
 
@@ -83,7 +83,9 @@ def threshold_for_tail(counts: Floats, share: float) -> float:
     return _Tail.of(counts).threshold(share)
 
 
-def choose_thresholds(rule: BalanceRule, pairs: MatchedPairs, counts: Floats, earlier: Earlier | None = None) -> Floats:
+def choose_thresholds(
+    rule: BalanceRule, pairs: MatchedPairs, counts: Floats, earlier: PreselectionLimits | None = None
+) -> Floats:
     """Return t per language (L,), before headroom, from counts (L, E) over the whole.
 
     With `language`, `t` is the threshold of the reference language, and its tail share gives that of every other

@@ -15,7 +15,7 @@ from evenly.curation.arrays import Floats
 from evenly.curation.balance.balancing import balance
 from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.matched_pairs import MatchedPairs
-from evenly.curation.balance.row_fates import decide_fates
+from evenly.curation.balance.row_decisions import decide_rows
 from evenly.curation.balance.tables import draw_rows
 from evenly.curation.balance.thresholds import BalanceRule, Law, choose_thresholds, entry_probabilities, tail_share
 from evenly.curation.concepts.matching import in_order
@@ -160,15 +160,15 @@ class _Judge:
     def decide(self, group: pa.Table) -> _Decided:
         """Decide the rows of a group."""
         pairs = self.pool.part(group)
-        found = decide_fates(pairs, self.probabilities, law=self.law, seed=self.seed)
+        found = decide_rows(pairs, self.probabilities, law=self.law, seed=self.seed)
         kept, names, n = found.kept, pairs.lengths > 0, len(pairs.languages)
         columns = [
             group["uid"],
             pa.array(found.chances),
             pa.array(kept),
             pc.if_else(pa.array(names), pc.if_else(pa.array(kept), "", "balance_draw"), group["reason"]),
-            pa.array(found.deciding, mask=~kept),
-            pa.array(found.draws, mask=np.isnan(found.draws)),
+            pa.array(found.deciding_entries(pairs), mask=~kept),
+            pa.array(found.deciding_draws, mask=np.isnan(found.deciding_draws)),
         ]
         return _Decided(
             table=pa.table(columns, schema=BALANCED),

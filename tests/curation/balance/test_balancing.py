@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.balance import balancing as module
+from evenly.curation.balance import row_decisions as module
 from evenly.curation.balance.balancing import balance, earlier_limits
-from evenly.curation.balance.keep_probability import Earlier, stay_chances
+from evenly.curation.balance.keep_probability import PreselectionLimits, stay_chances
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.picked_texts import pick_texts
 from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds, entry_probabilities
@@ -221,7 +221,7 @@ def survivors(pairs, early, lost=(), now=None):
     later = then if now is None else pairs_of([now[i] for i in left], pairs.concepts, then.uids)
     chances = early.decisions.value.to_numpy()[left]
     limits = earlier_limits(later, then, early.probabilities)
-    return later, Earlier(chances=chances, limits=limits)
+    return later, PreselectionLimits(chances=chances, limits=limits)
 
 
 @each_law
@@ -333,7 +333,7 @@ def test_each_language_is_thinned_by_its_own_threshold(law):
 def test_a_survivor_without_a_chance_is_refused():
     pairs = pairs_of([[0]], ["dog"])
     with pytest.raises(ColumnsError, match="`earlier` must have chances above 0"):
-        decide(pairs, 1, earlier=Earlier(chances=np.zeros(1), limits=np.ones(1)))
+        decide(pairs, 1, earlier=PreselectionLimits(chances=np.zeros(1), limits=np.ones(1)))
 
 
 @each_law

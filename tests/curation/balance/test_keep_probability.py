@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.balance import keep_probability as module
-from evenly.curation.balance.keep_probability import UNIT, Earlier, expected_units, stay_chances
+from evenly.curation.balance import kernels
+from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits, expected_units, stay_chances
 from evenly.curation.balance.matched_pairs import MatchedPairs
 
 
@@ -24,7 +24,7 @@ def test_chance_to_stay_is_that_any_entry_fires_and_not_the_sum():
 
 def test_over_two_phases_a_pair_stays_by_what_it_matched_then_or_by_what_it_matches_since():
     pairs = pairs_of([[0, 1], [0], [1]], 2)
-    earlier = Earlier(chances=np.array([0.6, 0.6, 0.6]), limits=np.array([0.6, np.inf, 0.6, np.inf]))
+    earlier = PreselectionLimits(chances=np.array([0.6, 0.6, 0.6]), limits=np.array([0.6, np.inf, 0.6, np.inf]))
     found = stay_chances(pairs, np.array([[0.3, 0.5]]), earlier)
     assert found.tolist() == pytest.approx([0.6 * (1 - (1 - 0.3 / 0.6) * 0.5), 0.3, 0.6 * 0.5])
     capped = stay_chances(pairs, np.array([[0.9, 0.5]]), earlier)
@@ -46,11 +46,11 @@ def test_the_compiled_loop_gives_what_python_gives_to_the_bit(rows, p, before, t
     earlier = None
     if two_phases:
         limits = np.array([limit for _, limit in before])[: len(pairs.numbers)]
-        earlier = Earlier(chances=np.array([chance for chance, _ in before])[: len(pairs)], limits=limits)
+        earlier = PreselectionLimits(chances=np.array([chance for chance, _ in before])[: len(pairs)], limits=limits)
     table = np.array([p])
     slow = stay_chances(pairs, table, earlier)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "COMPILED_FROM", 0)
+        patch.setattr(kernels, "COMPILED_FROM", 0)
         assert stay_chances(pairs, table, earlier).tolist() == slow.tolist()
     assert ((slow >= 0) & (slow <= 1)).all()
     if earlier is not None:
@@ -63,5 +63,5 @@ def test_expected_pairs_are_told_per_language_and_count_what_is_given_by_the_pre
     pairs = MatchedPairs.of(uids, matches, concepts, language=pa.array(["en", "de", "en"]))
     found = expected_units(pairs, np.array([[0.25], [0.5]])) * UNIT
     assert found.tolist() == [0.25, 1.0]
-    earlier = Earlier(chances=np.full(3, 0.5), limits=np.full(3, 0.5))
+    earlier = PreselectionLimits(chances=np.full(3, 0.5), limits=np.full(3, 0.5))
     assert (expected_units(pairs, np.array([[0.25], [0.5]]), earlier) * UNIT).tolist() == [0.5, 2.0]

@@ -1,4 +1,4 @@
-"""Fates of rows: those of the full balancing, whose tables say why."""
+"""Decisions of rows: those of the full balancing, whose tables say why."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.balance import row_fates
+from evenly.curation.balance import kernels
 from evenly.curation.balance.balancing import balance
 from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
-from evenly.curation.balance.row_fates import decide_fates
+from evenly.curation.balance.row_decisions import decide_rows
 from evenly.curation.balance.thresholds import entry_probabilities
 
 ENTRIES = ["a", "b c", "d", "é", "never"]
@@ -28,15 +28,15 @@ def test_they_are_those_of_the_full_balancing(law, compiled_from, matches, rule,
     pairs = MatchedPairs.of([f"{row:032x}" for row in range(n)], lists, ENTRIES, language=language)
     counts, thresholds = count_matches(pairs), np.full(len(pairs.languages), t)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_fates, "COMPILED_FROM", compiled_from)
-        found = decide_fates(pairs, entry_probabilities(counts, thresholds), law=law, seed=seed)
+        patch.setattr(kernels, "COMPILED_FROM", compiled_from)
+        found = decide_rows(pairs, entry_probabilities(counts, thresholds), law=law, seed=seed)
     full = balance(pairs, counts=counts, thresholds=thresholds, law=law, seed=seed)
     assert found.chances.tolist() == full.decisions.value.to_pylist()
     assert found.kept.tolist() == full.decisions.kept.to_pylist()
     assert (found.units(pairs) * UNIT).tolist() == full.expected.tolist()
     told = {row["uid"]: row for row in full.draws.to_pylist()}
     for row, uid in enumerate(pairs.uids.to_pylist()):
-        entry, drawn = found.deciding[row], found.draws[row]
+        entry, drawn = found.deciding_entries(pairs)[row], found.deciding_draws[row]
         of_row = told.get(uid)
         assert entry == (-1 if of_row is None or of_row["deciding"] is None else of_row["deciding"])
         if entry < 0 or not of_row["draws"]:
