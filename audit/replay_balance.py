@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from evenly.audit.balance_inputs import BalanceInputs, read_inputs
 from evenly.audit.explanation import PairHistory, Replay, StepSight
 from evenly.audit.published import PublishedBuild
 from evenly.curation.balance.balancing import Balanced
+from evenly.curation.balance.inputs import BalanceInputs, read_inputs
 from evenly.curation.balance.tables import draw_rows
 
 _CLOSE = 1e-9

@@ -1,9 +1,10 @@
 """What curation raises when a call is wrong. A bad row is a verdict, never an exception.
 
 CurationError(ValueError)
-├── RuleError       a rule or an argument holds a value that it may not hold
-├── ColumnsError    a table lacks a column, or arrays do not belong together
-└── UidError        no uid can be made from a row
+├── RuleError         a rule or an argument holds a value that it may not hold
+├── ColumnsError      a table lacks a column, or arrays do not belong together
+├── MissingStepError  a step that must come before another is not there
+└── UidError          no uid can be made from a row
 """
 
 
@@ -17,6 +18,10 @@ class RuleError(CurationError):
 
 class ColumnsError(CurationError):
     """A table lacks a column, holds it in another type or order, or arrays have unequal lengths."""
+
+
+class MissingStepError(CurationError):
+    """A step that must come before another is not there."""
 
 
 class UidError(CurationError):

@@ -93,6 +93,19 @@ def test_imports_go_one_way_and_by_absolute_names():
     ]
 
 
+def test_tasks_import_of_audit_what_verifies_and_reports():
+    """No step lives off audit, which looks at what steps left. `safe_text` escapes what terminals show."""
+    allowed = {"audit.verify", "audit.report", "audit.safe_text"}
+    assert not [
+        at(path, node.lineno, f"imports {node.module}")
+        for path in SOURCES
+        if package_of(path) == "tasks"
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.ImportFrom) and room_of(str(node.module)) == "audit"
+        if str(node.module).removeprefix("evenly.") not in allowed
+    ]
+
+
 def test_heavy_libraries_are_imported_inside_the_function_that_needs_them():
     assert not [
         at(path, line, f"imports {name}")

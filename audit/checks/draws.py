@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.audit.balance_inputs import REASONS, read_inputs
 from evenly.audit.checks.findings import Finding
 from evenly.audit.published import PublishedBuild
+from evenly.curation.balance.inputs import REASONS, read_inputs
 from evenly.storage.ledger import StepRecord
 from evenly.storage.tables.hashing import table_hash
 

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from evenly.audit.balance_inputs import BalanceInputs, read_inputs
+from evenly.curation.balance.inputs import BalanceInputs, read_inputs
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Rule, Step

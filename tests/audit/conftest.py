@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
-from evenly.audit.balance_inputs import read_inputs
 from evenly.curation.align import Align, judge_alignment, resolve_threshold
+from evenly.curation.balance.inputs import read_inputs
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.matching import Matcher
 from evenly.curation.decisions import Decisions
