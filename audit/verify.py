@@ -11,7 +11,7 @@ from evenly.audit.checks.draws import check_draws
 from evenly.audit.checks.findings import Finding, guarded
 from evenly.audit.checks.mixing import check_mix
 from evenly.audit.checks.rows import check_conservation
-from evenly.audit.checks.stored import check_images, check_stored
+from evenly.audit.checks.stored import check_image_bytes, check_stored
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild
 from evenly.storage.content import LEFT_OUT, content_hash_of, content_table_hash
@@ -74,7 +74,7 @@ def verify_build(
     findings += check_stored(build)
     if read_bytes is not None and not any(finding.unreadable for finding in findings):
         wanted = None if every_image else images
-        findings += guarded("image", build.name, partial(check_images, build, read_bytes, wanted, seed=seed))
+        findings += guarded("image", build.name, partial(check_image_bytes, build, read_bytes, wanted, seed=seed))
     return findings
 
 

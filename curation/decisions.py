@@ -8,8 +8,6 @@ import pyarrow.compute as pc
 
 from evenly.curation.errors import ColumnsError
 
-VERDICTS = ("kept", "dropped", "failed", "merged")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:

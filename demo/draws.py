@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 DEMO_SEED = 20261124
 
 
-def draw(seed: int, *key: str) -> float:
+def demo_draw(seed: int, *key: str) -> float:
     """A number in [0, 1) from the first 53 bits of blake2b over seed and key, each part with its length in front."""
     digest = blake2b(digest_size=8)
     for part in (str(seed), *key):
@@ -21,12 +21,12 @@ def draw(seed: int, *key: str) -> float:
 
 def pick(choices: Sequence[T], seed: int, *key: str) -> T:
     """One of `choices`, each as likely as the other."""
-    return choices[int(draw(seed, *key) * len(choices))]
+    return choices[int(demo_draw(seed, *key) * len(choices))]
 
 
 def lowest(keys: Iterable[str], k: int, seed: int, purpose: str) -> list[str]:
     """The `k` keys with the lowest draw for `purpose`, lowest first; all of them where there are fewer."""
-    return sorted(keys, key=lambda key: (draw(seed, purpose, key), key))[:k]
+    return sorted(keys, key=lambda key: (demo_draw(seed, purpose, key), key))[:k]
 
 
 def shares(n: int, weights: Mapping[K, float]) -> list[K]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from evenly.demo.answers import Answer
 from evenly.demo.captions import EMPTY, boilerplate_caption, foreign_caption, good_caption, web_caption
-from evenly.demo.draws import DEMO_SEED, draw, lowest, pick, shares
+from evenly.demo.draws import DEMO_SEED, demo_draw, lowest, pick, shares
 from evenly.demo.faults import FAULTS, ODD_SHARE, ODDITIES, PAIRS_PER_PICTURE
 from evenly.demo.names import Name, name_picture, same_subject
 from evenly.demo.nouns import head_noun, names_object
@@ -63,7 +63,7 @@ def plan_pool(codes: Sequence[str], *, seed: int = DEMO_SEED, twins: Mapping[str
                 _add_extra(plan, sound[code], fault, detail)
     plan.pairs = [_natural_twin(pair, own_urls, twins or {}) for pair in plan.pairs]
     _repeat_some(plan, size)
-    plan.pairs.sort(key=lambda pair: draw(seed, "order", pair.url, pair.alt))
+    plan.pairs.sort(key=lambda pair: demo_draw(seed, "order", pair.url, pair.alt))
     plan.variants = sorted(set(plan.variants))
     return plan
 

@@ -18,6 +18,7 @@ Where nothing was judged or claimed, recall or precision is None.
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -64,9 +65,10 @@ def area_under_curve(right: pd.Series, wrong: pd.Series) -> float | None:
     """The chance that a right pair scores above a wrong one, ties counting half; None where either is missing."""
     if right.empty or wrong.empty:
         return None
-    ranks = pd.concat([right, wrong]).rank().to_numpy()
-    above = ranks[: len(right)].sum() - len(right) * (len(right) + 1) / 2
-    return float(above / (len(right) * len(wrong)))
+    from sklearn.metrics import roc_auc_score
+
+    is_right = np.repeat([True, False], [len(right), len(wrong)])
+    return float(roc_auc_score(is_right, pd.concat([right, wrong])))
 
 
 def _joined(rows: pd.DataFrame, truth: pa.Table) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from typing import Literal, Self
 import numpy as np
 
 from evenly.adapters.contract import check_positive
+from evenly.adapters.evaluation.measures.classification import log_softmax
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.forms.cache_adapter import CacheAdapter
 from evenly.adapters.forms.cache_counts import Weights
@@ -88,12 +89,6 @@ class DivergenceCache(CacheAdapter):
 
     def _current_weights(self) -> Weights:
         return Weights(self.alpha, self.beta, self.gamma)
-
-
-def log_softmax(scores: Floats) -> Floats:
-    """The logarithm of the softmax over the last axis."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def divergences(log_rows: Floats, log_others: Floats) -> Floats:

@@ -7,8 +7,9 @@ import numpy as np
 
 from evenly.adapters.contract import Grid, check_positive
 from evenly.adapters.errors import MissingFeaturesError, ParameterError
+from evenly.adapters.evaluation.measures.classification import log_softmax
 from evenly.adapters.features import Features, Floats, Integers
-from evenly.adapters.forms.divergence import DivergenceCache, KlOver, log_softmax
+from evenly.adapters.forms.divergence import DivergenceCache, KlOver
 from evenly.adapters.forms.key_cache import class_order, mean_rows
 from evenly.adapters.methods.tipx import PUBLISHED_AXES
 

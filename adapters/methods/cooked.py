@@ -7,7 +7,7 @@ import numpy as np
 
 from evenly.adapters.contract import Adapter, Grid, affine, check_positive
 from evenly.adapters.errors import MissingFeaturesError
-from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.evaluation.measures.classification import log_softmax, softmax
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.amu import second_rows
 from evenly.adapters.methods.gda import GDA
@@ -111,9 +111,9 @@ class Cooked(Adapter):
         if self.third_ == ON_SECOND:
             rows = second_rows(features, by="Cooked", dimension=self.third_weight_.shape[1])
         return (
-            _log_softmax(cosine_logits(features.image, self.prototypes_, self.logit_scale)),
-            _log_softmax(affine(_own_length(features), self.probe_weight_, self.probe_bias_)),
-            _log_softmax(affine(rows, self.third_weight_, self.third_bias_)),
+            log_softmax(cosine_logits(features.image, self.prototypes_, self.logit_scale)),
+            log_softmax(affine(_own_length(features), self.probe_weight_, self.probe_bias_)),
+            log_softmax(affine(rows, self.third_weight_, self.third_bias_)),
         )
 
 
@@ -122,9 +122,3 @@ def _own_length(features: Features) -> Floats:
     if features.norms is None:  # unreachable: `needs` and `row_needs` name them
         raise MissingFeaturesError("`norms` must be given.")
     return features.image.astype(np.float64) * features.norms.astype(np.float64)[:, None]
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    """Logarithms of the probabilities (m, c), finite however small they are."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

@@ -17,10 +17,10 @@ from evenly.adapters.own_features.part_checks import (
     seen_unlabelled,
     without_twins,
 )
+from evenly.adapters.splits import PARTS
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-PARTS = ("train", "val", "test")
 SETS = ("ood", "near_ood")
 SHARED = {
     "prototypes": "prototypes",

@@ -59,7 +59,9 @@ def _check_digests(build: PublishedBuild) -> Iterator[Finding]:
 # Pictures: the bytes that are held have the hash that names them.
 
 
-def check_images(build: PublishedBuild, read_bytes: ReadBytes, images: int | None, *, seed: int) -> Iterator[Finding]:
+def check_image_bytes(
+    build: PublishedBuild, read_bytes: ReadBytes, images: int | None, *, seed: int
+) -> Iterator[Finding]:
     """Yield a finding for each picture of a kept pair whose bytes are gone or hash to something else.
 
     A number of `images` takes a sample, another one for each `seed`; None takes all.

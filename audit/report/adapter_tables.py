@@ -36,7 +36,7 @@ def by_adapter(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unseen:
+class UnseenTables:
     """How well scores tell test pictures from those of no class.
 
     `sets`: name, kind, n of each set of pictures, "near" ones first as they come. `scores`: score, note, `by_set` (set
@@ -52,7 +52,7 @@ class Unseen:
     skipped: list[dict[str, str]]
 
 
-def unseen_of(rows: Sequence[Row]) -> Unseen | None:
+def unseen_of(rows: Sequence[Row]) -> UnseenTables | None:
     """The rows of `ood`, one per score; None where no score was measured."""
     told = [row for row in rows if not row["skipped"]]
     if not told:
@@ -67,7 +67,7 @@ def unseen_of(rows: Sequence[Row]) -> Unseen | None:
             score["by_set"][row["set"]] = row
         elif row["kind"] == "mean" and len(sets) > 1:
             score["mean"] = row
-    return Unseen(
+    return UnseenTables(
         n=told[0]["n_id"],
         name=told[0]["name"],
         texts=told[0]["texts"],
@@ -90,7 +90,7 @@ def _remedy(fields: str) -> str:
     return f"name {' and '.join(keys)} with the class list in the recipe" if keys else ""
 
 
-def notes_of(unseen: Unseen) -> dict[str, list[str]]:
+def notes_of(unseen: UnseenTables) -> dict[str, list[str]]:
     """What must be said of scores, and of which."""
     found: dict[str, list[str]] = {}
     for score in unseen.scores:

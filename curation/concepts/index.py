@@ -78,7 +78,7 @@ def merged(*found: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarra
     return both, both_ends
 
 
-def listed(ids: np.ndarray, ends: np.ndarray) -> pa.ListArray:
+def entry_lists(ids: np.ndarray, ends: np.ndarray) -> pa.ListArray:
     """Return list<int32> of ids and ends."""
     if ends[-1] > MAX_IDS:
         raise ColumnsError(f"`captions` must name at most {MAX_IDS} entries; got {ends[-1]}. Match smaller batches.")

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar, get_args
 import pyarrow as pa
 
 from evenly.curation.concepts.alike import NOTHING_LEFT, first_alike, normalised_keys, plain_plurals
-from evenly.curation.concepts.index import ConceptIndex, listed, word_index
+from evenly.curation.concepts.index import ConceptIndex, entry_lists, word_index
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import RuleError
 
@@ -49,7 +49,7 @@ class Matcher:
 
     def match(self, captions: pa.Array) -> pa.ListArray:
         """Return list<int32> per caption: the ids of the entries it names, ascending and each once; null names none."""
-        return listed(*self._index.match(captions if self._mode == "faithful" else normalised_texts(captions)))
+        return entry_lists(*self._index.match(captions if self._mode == "faithful" else normalised_texts(captions)))
 
     def match_batches(self, batches: Iterable[pa.Array], *, workers: int = 1) -> Iterator[pa.ListArray]:
         """Yield `match` of each batch, in order, by `workers` threads; `workers` + 1 batches are held at once."""

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import as_texts
 from evenly.curation.concepts.alike import NOTHING_LEFT, first_alike, normalised_keys, unmatchable_normalized
-from evenly.curation.concepts.index import ConceptIndex, character_index, listed, merged, word_index
+from evenly.curation.concepts.index import ConceptIndex, character_index, entry_lists, merged, word_index
 from evenly.curation.concepts.matching import Mode, check_mode, in_order, never_found
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import ColumnsError
@@ -75,7 +75,7 @@ class MultilingualMatcher:
             here = np.flatnonzero(pc.fill_null(pc.equal(languages, language), False).to_numpy(zero_copy_only=False))
             if len(here):
                 some = texts.take(pa.array(here))
-                parts.append(listed(*merged(*(index.match(some) for index in indices))))
+                parts.append(entry_lists(*merged(*(index.match(some) for index in indices))))
                 rows.append(here)
         rows.append(np.flatnonzero(~self.knows(languages).to_numpy(zero_copy_only=False)))
         parts.append(pa.array([[]] * len(rows[-1]), pa.list_(pa.int32())))

@@ -3,16 +3,13 @@
 Parashar et al., The Neglected Tails in Vision-Language Models, CVPR 2024, arXiv:2401.12425.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from evenly.curation.errors import ColumnsError, RuleError
-
-Z = 1.959963984540054
-"""The quantile of the normal distribution that leaves 2.5 % at either end."""
+from evenly.curation.intervals import wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +56,3 @@ def estimate_relevance(answers: Sequence[bool], rows: Sequence[int]) -> Relevanc
     effective = float(weights.sum() ** 2 / (weights**2).sum())
     low, high = wilson_interval(share, effective)
     return Relevance(share=share, low=low, high=high, effective=effective)
-
-
-def wilson_interval(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (0 to 1) seen in `n` trials (above 0), within 0 and 1.
-
-    Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927.
-    """
-    if not (0 <= share <= 1 and n > 0):
-        raise RuleError(f"`share` must be 0 to 1 and `n` above 0; got {share} and {n}. Judge a caption or more.")
-    centre = share + Z * Z / (2 * n)
-    spread = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    low, high = ((centre + side * spread) / (1 + Z * Z / n) for side in (-1, 1))
-    return (0.0 if share == 0 else max(low, 0.0)), (1.0 if share == 1 else min(high, 1.0))

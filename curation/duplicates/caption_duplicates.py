@@ -17,7 +17,7 @@ import pyarrow as pa
 from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.equal_rows import equal_runs
-from evenly.curation.duplicates.incremental import Earlier, Pairs
+from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
 from evenly.curation.duplicates.lsh import candidate_pairs, seeded_words, word_masks
 from evenly.curation.duplicates.merging import Duplicates, Forest, Twins, in_uid_order, merge
 from evenly.curation.duplicates.recall import measure_recall
@@ -48,7 +48,7 @@ class CaptionTwins:
 
 
 def deduplicate_captions(
-    batch: pa.Table, rule: CaptionTwins, *, seed: int = 0, earlier: Earlier | None = None
+    batch: pa.Table, rule: CaptionTwins, *, seed: int = 0, earlier: PreviousSearch | None = None
 ) -> Duplicates:
     """Merge pairs with nearly equal captions as near_caption; the distance is the Jaccard index, 4 digits.
 
@@ -58,7 +58,7 @@ def deduplicate_captions(
     """
 
     def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
-        texts = [normalised(text) for text in column(batch, "caption", pa.string()).to_pylist()]
+        texts = [folded_caption(text) for text in column(batch, "caption", pa.string()).to_pylist()]
         usable = np.array([text != "" for text in texts], dtype=np.bool_)
         images = np.zeros(batch.num_rows, dtype=np.int64)
         if rule.scope == "image":
@@ -71,7 +71,7 @@ def deduplicate_captions(
     return in_uid_order(batch, search)
 
 
-def normalised(text: str | None) -> str:
+def folded_caption(text: str | None) -> str:
     """Return a caption in NFKC, case folded, runs of white space as one space; "" for null."""
     return " ".join(unicodedata.normalize("NFKC", text or "").casefold().split())
 
@@ -129,7 +129,7 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     usable: Flags,
     rule: CaptionTwins,
     seed: int,
-    earlier: Earlier | None,
+    earlier: PreviousSearch | None,
 ) -> Twins:
     sets = ShingleSets.of(texts)
     numbers: dict[str, int] = {}

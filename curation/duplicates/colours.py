@@ -123,10 +123,10 @@ def find_shifts(colours: Bytes, left: Ints, right: Ints, limit: float) -> tuple[
 
     The place is 0 where every change leaves more than `limit` in some value.
     """
-    from evenly.curation.duplicates.kernels import find_shifts as find
+    from evenly.curation.duplicates.kernels import fill_shifts
 
     family, rest = np.zeros(len(left), dtype=np.int64), np.zeros(len(left), dtype=np.int64)
-    find(colours, left, right, limit, family, rest)
+    fill_shifts(colours, left, right, limit, family, rest)
     return family, rest
 
 

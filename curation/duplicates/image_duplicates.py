@@ -21,7 +21,7 @@ from evenly.curation.duplicates.colours import FAMILIES, SHIFTED_BITS, colour_pa
 from evenly.curation.duplicates.distances import colour_distances, hash_distances
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
-from evenly.curation.duplicates.incremental import Earlier
+from evenly.curation.duplicates.incremental import PreviousSearch
 from evenly.curation.duplicates.merging import Duplicates, Forest, Twins, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows, Sketch
 from evenly.curation.errors import ColumnsError, RuleError
@@ -132,7 +132,7 @@ def deduplicate_semantic(
     rule: Semantic,
     *,
     seed: int = 0,
-    earlier: Earlier | None = None,
+    earlier: PreviousSearch | None = None,
     sketch: Sketch | None = None,
 ) -> Duplicates:
     """Merge pairs whose features nearly agree as semantic_duplicate; the distance is the cosine, 4 digits.

@@ -32,7 +32,7 @@ class StillTrue:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Earlier:
+class PreviousSearch:
     """An earlier search by the same rule and seed: its `edges`, and its table `compared` where it drew rows for recall.
 
     unchanged: uids of pairs that it has seen exactly as they are now.

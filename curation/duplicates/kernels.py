@@ -373,7 +373,7 @@ _TURN = 2  # the place of hue among the changes
 
 
 @compiled
-def find_shifts(  # noqa: PLR0917 - compiled code takes no keywords
+def fill_shifts(  # noqa: PLR0917 - compiled code takes no keywords
     colours: Bytes, left: Ints, right: Ints, limit: float, family: Ints, rest: Ints
 ) -> None:
     """Write for each pair of rows the change that leaves the least difference, and that difference.

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.duplicates.merging import Forest, components
+from evenly.curation.intervals import Z95
 
 STEP = 0.005
 """Distance of the cosines that are tried; the best index hardly differs between neighbours."""
 FOLDS = 50
 """Most folds of the jackknife."""
 _BLOCK = 2048
-_Z = 1.959963984540054  # of 95 %
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,8 +97,8 @@ def judge_records(records: Ints, truth: Sequence[str], groups: Sequence[str]) ->
     both = _pairs(_codes([f"{one} {other}" for one, other in zip(records.tolist(), codes.tolist(), strict=True)]))
     return Agreement(
         ari=ari,
-        low=float(max(ari - _Z * error, -1.0)) if k > 1 else float("nan"),
-        high=float(min(ari + _Z * error, 1.0)) if k > 1 else float("nan"),
+        low=float(max(ari - Z95 * error, -1.0)) if k > 1 else float("nan"),
+        high=float(min(ari + Z95 * error, 1.0)) if k > 1 else float("nan"),
         precision=both / linked if linked else 1.0,
         recall=both / true if true else 1.0,
     )

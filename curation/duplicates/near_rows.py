@@ -12,7 +12,7 @@ import pyarrow as pa
 from evenly.curation.arrays import Floats, Ints, Words
 from evenly.curation.duplicates.distances import colour_distances, cosines
 from evenly.curation.duplicates.equal_rows import equal_runs
-from evenly.curation.duplicates.incremental import Earlier, Pairs
+from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
 from evenly.curation.duplicates.lsh import candidate_pairs
 from evenly.curation.duplicates.merging import Forest, Twins
 from evenly.curation.duplicates.recall import measure_recall
@@ -40,7 +40,9 @@ class NearRows:
     max_colour: float = 255.0
     sketch: Sketch | None = None
 
-    def find(self, uids: pa.Array, *, tables: int, seed: int, step: str, earlier: Earlier | None = None) -> Twins:
+    def find(
+        self, uids: pa.Array, *, tables: int, seed: int, step: str, earlier: PreviousSearch | None = None
+    ) -> Twins:
         """Return the twins, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows.
 
         What an `earlier` search found is taken over where it still holds.

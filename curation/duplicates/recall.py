@@ -1,6 +1,6 @@
 """What share of twins a search found: some rows, drawn by hash, are compared with all others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from evenly.curation.arrays import Flags, Ints
 from evenly.curation.draws import draws
 from evenly.curation.duplicates.incremental import Pairs, StillTrue
 from evenly.curation.duplicates.merging import components
+from evenly.curation.intervals import wilson_interval
 
 _MOST_ROWS = 1000
-_Z = 1.959963984540054  # of a 95 % interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +53,14 @@ def measure_recall(
     component = components(len(uids), *edges)
     joined = component[twins[:, 0]] == component[twins[:, 1]]
     found = int(joined.sum())
-    sample = {"rows": len(rows), "twins": len(twins), "found": found, "interval": wilson_interval(found, len(twins))}
+    sample = {"rows": len(rows), "twins": len(twins), "found": found, "interval": _interval(found, len(twins))}
     notes = {"recall": round(found / len(twins), 4) if len(twins) else None, "recall_sample": sample}
     return Recall(notes=notes, compared=_compared(uids, rows, twins, joined))
 
 
-def wilson_interval(found: int, of: int) -> Sequence[float]:
-    """Return Wilson's 95 % interval [low, high] of a share, 4 digits; [0, 1] where nothing was counted."""
-    if not of:
-        return [0.0, 1.0]
-    share, spread = found / of, _Z**2 / of
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z * np.sqrt(share * (1 - share) / of + spread / (4 * of)) / (1 + spread)
-    return [round(float(max(0.0, centre - half)), 4), round(float(min(1.0, centre + half)), 4)]
+def _interval(found: int, of: int) -> list[float]:
+    """The 95 % interval [low, high] of a share, 4 digits; [0, 1] where nothing was counted."""
+    return [round(end, 4) for end in wilson_interval(found / of, of)] if of else [0.0, 1.0]
 
 
 def _twins(rows: Ints, searched: Ints, all_twins: Callable[[Ints, Ints], Pairs], known: StillTrue | None) -> list[Ints]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Ints
 from evenly.curation.columns import column
-from evenly.curation.duplicates.incremental import Earlier
+from evenly.curation.duplicates.incremental import PreviousSearch
 from evenly.curation.duplicates.merging import Duplicates, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows
 from evenly.curation.errors import ColumnsError, RuleError
@@ -49,7 +49,7 @@ def deduplicate_linked(
     rule: Linked,
     *,
     seed: int = 0,
-    earlier: Earlier | None = None,
+    earlier: PreviousSearch | None = None,
 ) -> Duplicates:
     """Merge pairs that are one record as linked_record; the distance is the cosine of mixed embeddings, 4 digits.
 

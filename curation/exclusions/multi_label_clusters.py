@@ -19,7 +19,7 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Balance:
+class ClusterBalance:
     """How evenly n pictures fill k clusters by their nearest centre.
 
     `sizes` (k,). `entropy` is that of the shares over ln k: 1 is even, 0 all in one. `gini` of the sizes: 0 is even.
@@ -52,12 +52,12 @@ def nearest_clusters(rows: Rows, centroids: Singles, labels: int) -> tuple[Ints,
     return which, cosines
 
 
-def measure_balance(nearest: Ints, k: int) -> Balance:
+def measure_balance(nearest: Ints, k: int) -> ClusterBalance:
     """The balance of pictures whose nearest centres are `nearest` (n,), of `k` clusters."""
     sizes = np.bincount(nearest, minlength=k).astype(np.int64)
     shares = sizes[sizes > 0] / max(int(sizes.sum()), 1)
     nats = float(-(shares * np.log(shares)).sum()) + 0.0
-    return Balance(
+    return ClusterBalance(
         sizes=sizes,
         entropy=nats / float(np.log(k)) if k > 1 else 1.0,
         gini=_gini(sizes),

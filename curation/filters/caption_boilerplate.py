@@ -67,7 +67,7 @@ class CaptionBoilerplate:
 
 def measure_boilerplate(batch: pa.Table, rule: CaptionBoilerplate) -> pa.Array:
     """Return the number (from 1) of the first pattern that matches each `caption`, 0 where none does, as doubles."""
-    captions = normalised(column(batch, "caption", pa.string()))
+    captions = plain_captions(column(batch, "caption", pa.string()))
     numbers = pa.repeat(pa.scalar(0.0), len(captions))
     for number, pattern in reversed(list(enumerate(rule.patterns, start=1))):
         whole = pc.match_substring_regex(captions, rf"\A(?:{pattern})\z")
@@ -80,7 +80,7 @@ def judge_boilerplate(values: pa.Array, rule: CaptionBoilerplate) -> Decisions: 
     return Decisions.of(reason=pc.if_else(pc.greater(values, 0), "boilerplate", ""), value=values)
 
 
-def normalised(captions: pa.Array) -> pa.Array:
+def plain_captions(captions: pa.Array) -> pa.Array:
     """Return captions in NFKC and lower case, with single spaces and nothing but words at both ends; null is empty."""
     folded = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(captions, ""), form="NFKC"))
     spaced = pc.replace_substring_regex(folded, r"[\s\x{00A0}\x{200B}-\x{200D}\x{FEFF}]+", " ")

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 
-PARTS = ("noun", "verb", "adj", "adv")
 # Endings and what takes their place, as morphy(7WN) lists them; adverbs have none.
+# Parts of speech are tried in this order.
 ENDINGS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "noun": (
         ("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"),
@@ -52,9 +52,9 @@ class FirstSenses:
     entities: frozenset[int]
 
     def first_synset(self, word: str) -> int | None:
-        """Return the offset of the first synset of `word`; parts of speech in the order of PARTS, nouns first."""
+        """Return the offset of the first synset of `word`; parts of speech in the order of ENDINGS, nouns first."""
         form = word.lower()
-        for part in PARTS:
+        for part in ENDINGS:
             lemmas = self.first[part]
             for lemma in self._lemmas(form, part):
                 if lemma in lemmas:

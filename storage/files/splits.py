@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.errors import InputError
+from evenly.storage.files.array_keys import PARTS
 from evenly.storage.pools.source import TABLE_READERS
 from evenly.storage.tables.arrow_files import first_line
 
-PARTS = ("train", "val", "test")
 LIMIT_BYTES = 512 * 1024**2  # of JSON: ImageNet's, with 1.3 million pictures, takes about 120 MB
 Row = tuple[str, str, str | None, str | None]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evenly.storage.errors import InputError, StorageError
-from evenly.storage.files.wordnets import PARTS, installed_wordnet
+from evenly.storage.files.wordnets import PARTS_OF_SPEECH, installed_wordnet
 
 _ENTITIES = "imagenet22k_synsets.txt"  # ImageNet's 21,841 synsets with pictures, known as ImageNet-21k and 22k
 
@@ -33,8 +33,8 @@ def read_senses(what: str = "auto") -> WordSenses:
     """
     folder = _folder(what)
     digest = hashlib.sha256()
-    senses = {part: dict(_index(_lines(folder / f"index.{part}", digest))) for part in PARTS}
-    exceptions = {part: _exceptions(_lines(folder / f"{part}.exc", digest)) for part in PARTS}
+    senses = {part: dict(_index(_lines(folder / f"index.{part}", digest))) for part in PARTS_OF_SPEECH}
+    exceptions = {part: _exceptions(_lines(folder / f"{part}.exc", digest)) for part in PARTS_OF_SPEECH}
     entities = _entities(digest)
     lacking = entities.difference(*senses["noun"].values())
     if lacking:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from evenly.storage.errors import InputError
 from evenly.storage.files.wordnet import load_noun_synsets
 
-PARTS = ("noun", "verb", "adj", "adv")
+PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 DEBIAN = "/usr/share/wordnet"
 _MARKER = re.compile(r"\((?:p|a|ip)\)$")  # where an adjective may stand
 _GAPS = {"GAP!", "PSEUDOGAP!"}  # "this language has no word for it"
@@ -65,7 +65,7 @@ def _timm() -> WordNet:
 
 
 def _read_folder(folder: Path) -> WordNet:
-    files = [folder / f"data.{part}" for part in PARTS]
+    files = [folder / f"data.{part}" for part in PARTS_OF_SPEECH]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise InputError(

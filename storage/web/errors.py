@@ -1,9 +1,9 @@
 """What can go wrong in collecting from the web.
 
 StorageError
-└── DownloadError   a download run cannot go on; finished shards are kept
-    ├── RuleError   a rule that makes no sense (also a ValueError, so that recipes collect it with other problems)
-    └── FetchError  one URL cannot be had: always caught inside this package, where it becomes a record
+└── DownloadError           a download run cannot go on; finished shards are kept
+    ├── DownloadRuleError   a rule without sense (also a ValueError, so that recipes collect it with other problems)
+    └── FetchError          one URL cannot be had: always caught inside this package, where it becomes a record
 """
 
 from evenly.storage.errors import StorageError
@@ -17,7 +17,7 @@ class DownloadError(StorageError):
     """A download run that cannot go on."""
 
 
-class RuleError(DownloadError, ValueError):
+class DownloadRuleError(DownloadError, ValueError):
     """A download rule with a value that makes no sense."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
-from evenly.storage.web.errors import RuleError
+from evenly.storage.web.errors import DownloadRuleError
 
 RESPECTABLE = ("robots", "x-robots-tag", "tdmrep")
 CONTACT_VARIABLE = "EVENLY_CONTACT"
@@ -58,4 +58,4 @@ def user_agent(rule: DownloadRule) -> str:
 
 def _require(holds: bool, name: str, demand: str, value: object) -> None:  # noqa: FBT001 - a check reads best so
     if not holds:
-        raise RuleError(f"`{name}` must {demand}; got `{value}`. Change it in the recipe's download step.")
+        raise DownloadRuleError(f"`{name}` must {demand}; got `{value}`. Change it in the recipe's download step.")

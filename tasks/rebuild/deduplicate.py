@@ -17,7 +17,7 @@ from evenly.curation.duplicates.image_duplicates import (
     deduplicate_perceptual,
     deduplicate_semantic,
 )
-from evenly.curation.duplicates.incremental import Earlier
+from evenly.curation.duplicates.incremental import PreviousSearch
 from evenly.curation.duplicates.merging import CAPTIONS, Duplicates, captions_taken_over
 from evenly.curation.duplicates.record_linkage import Linked, deduplicate_linked
 from evenly.curation.duplicates.sketches import VERSION, sign_codes
@@ -35,7 +35,10 @@ COLUMNS = ("url", "caption", "image_id", "width", "height", "phash", "colour")
 
 
 def _output(
-    run: Run, before: Records, merge: Callable[[pa.Table, Earlier | None], Duplicates], reusable: Reusable | None = None
+    run: Run,
+    before: Records,
+    merge: Callable[[pa.Table, PreviousSearch | None], Duplicates],
+    reusable: Reusable | None = None,
 ) -> StepOutput:
     """What `merge` decides of the pairs, knowing what an earlier run found.
 
@@ -53,10 +56,10 @@ def _output(
     )
 
 
-def _earlier(run: Run, reusable: Reusable) -> Earlier:
+def _earlier(run: Run, reusable: Reusable) -> PreviousSearch:
     record = reusable.record
     compared = run.ledger.table(record, "compared") if "compared" in record.hashes else None
-    return Earlier(unchanged=reusable.same, edges=run.ledger.table(record, "edges"), compared=compared)
+    return PreviousSearch(unchanged=reusable.same, edges=run.ledger.table(record, "edges"), compared=compared)
 
 
 def merge_exact(run: Run, before: Records, _rule: Rule) -> StepOutput:
@@ -73,7 +76,7 @@ def merge_semantic(run: Run, before: Records, rule: Rule, reusable: Reusable | N
     """Merge pairs whose features nearly agree."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
-    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
+    def merge(batch: pa.Table, earlier: PreviousSearch | None) -> Duplicates:
         ids = batch["image_id"].combine_chunks()
         rows = image_rows(run, store, ids.to_pylist())
         sketch = partial(_stored_codes, run, ids, rows)
@@ -97,7 +100,7 @@ def merge_linked(run: Run, before: Records, rule: Rule, reusable: Reusable | Non
     """Merge pairs that are one record by picture and caption together."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
-    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
+    def merge(batch: pa.Table, earlier: PreviousSearch | None) -> Duplicates:
         images = image_rows(run, store, batch["image_id"].to_pylist())
         texts = text_rows(run, batch["caption"].to_pylist())
         return deduplicate_linked(batch, images, texts, Linked(**rule), seed=run.seed, earlier=earlier)
@@ -108,7 +111,7 @@ def merge_linked(run: Run, before: Records, rule: Rule, reusable: Reusable | Non
 def merge_captions(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs whose captions nearly agree."""
 
-    def merge(batch: pa.Table, earlier: Earlier | None) -> Duplicates:
+    def merge(batch: pa.Table, earlier: PreviousSearch | None) -> Duplicates:
         return deduplicate_captions(batch, CaptionTwins(**rule), seed=run.seed, earlier=earlier)
 
     return _output(run, before, merge, reusable)

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.curation.decisions import VERDICTS, Decisions, first_of
+from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.errors import ColumnsError
+from evenly.storage.ledger import VERDICTS
 
 ROW = st.sampled_from([("", None, False), ("low_score", None, False), ("dns", None, True), ("same_url", "ff", False)])
 

@@ -60,9 +60,16 @@ def mean_per_class_accuracy(predictions: Integers, labels: Integers) -> float:
 
 def softmax(logits: Floats) -> Floats:
     """Probabilities (n, c), float64."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    odds = np.exp(shifted)
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    from scipy import special
+
+    return np.asarray(special.softmax(logits.astype(np.float64), axis=1))
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Logarithms of the probabilities (n, c) in the type of `logits`, finite however small they are."""
+    from scipy import special
+
+    return np.asarray(special.log_softmax(logits, axis=-1))
 
 
 def expected_calibration_error(probabilities: Floats, labels: Integers, *, bins: int = 15) -> float:

@@ -12,7 +12,6 @@ from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
 from evenly.adapters.evaluation.measures.rank_measures import checked_values, judge_order
 from evenly.adapters.features import Features, Floats
 from evenly.adapters.own_features.arrays import (
-    PARTS,
     Arrays,
     groups_of,
     in_keys,
@@ -22,6 +21,7 @@ from evenly.adapters.own_features.arrays import (
     shared_fields,
 )
 from evenly.adapters.ranking import STRENGTHS, RankingHead, TunedRanking, tune_ranking
+from evenly.adapters.splits import PARTS
 
 REQUIRED = ("prototypes", "train_features", "train_values")
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax as reference
 from scipy.stats import entropy
 
-from evenly.adapters.forms.divergence import class_divergences, divergences, log_softmax
+from evenly.adapters.evaluation.measures.classification import log_softmax
+from evenly.adapters.forms.divergence import class_divergences, divergences
 
 
 def scores(seed, n, k):

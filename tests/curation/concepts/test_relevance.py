@@ -1,28 +1,7 @@
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from evenly.curation.concepts.relevance import JudgingRule, estimate_relevance, wilson_interval
+from evenly.curation.concepts.relevance import JudgingRule, estimate_relevance
 from evenly.curation.errors import ColumnsError, RuleError
-
-
-@pytest.mark.parametrize(
-    ("share", "n", "low", "high"),
-    [(0.5, 10, 0.2366, 0.7634), (0.0, 10, 0.0, 0.2775), (1.0, 10, 0.7225, 1.0), (0.81, 263, 0.7582, 0.8529)],
-)
-def test_intervals_are_those_of_wilson(share, n, low, high):
-    assert wilson_interval(share, n) == pytest.approx((low, high), abs=1e-3)
-
-
-@given(yes=st.integers(0, 50), more=st.integers(0, 50))
-def test_the_ends_of_an_interval_solve_wilsons_equation(yes, more):
-    n = yes + more + 1
-    share = yes / n
-    for end in wilson_interval(share, n):
-        assert 0 <= end <= 1
-        if 0 < end < 1:
-            assert abs(share - end) == pytest.approx(1.959964 * np.sqrt(end * (1 - end) / n), abs=1e-6)
 
 
 def test_a_caption_of_several_rows_counts_as_often_but_is_one_judgement():

@@ -10,7 +10,7 @@ from evenly.curation.duplicates.caption_duplicates import (
     CaptionTwins,
     ShingleSets,
     deduplicate_captions,
-    normalised,
+    folded_caption,
     plan_bands,
 )
 from evenly.curation.errors import RuleError
@@ -70,7 +70,7 @@ LETTERS = st.text(st.sampled_from("ab c😀é"), max_size=9)
 
 @given(st.lists(LETTERS, min_size=1, max_size=8))
 def test_the_index_is_that_of_sets_of_strings(texts):
-    texts = [normalised(text) for text in texts]
+    texts = [folded_caption(text) for text in texts]
     left, right = (
         np.array(side, np.int64) for side in zip(*itertools.product(range(len(texts)), repeat=2), strict=True)
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins, deduplicate_captions
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.image_duplicates import Semantic, deduplicate_semantic
-from evenly.curation.duplicates.incremental import Earlier
+from evenly.curation.duplicates.incremental import PreviousSearch
 from evenly.curation.duplicates.record_linkage import Linked, deduplicate_linked
 
 # On a circle, a row has the next two for twins, and many cosines are equal; some rows are equal, some all but.
@@ -96,6 +96,6 @@ def test_a_pool_that_changes_time_and_again_comes_out_as_from_scratch(search, po
         for change in changes:
             pool = {uid: pair for uid, pair in (pool | change).items() if pair is not None}
             still = pa.array(unchanged(before, pool), pa.string())
-            earlier = Earlier(unchanged=still, edges=found.edges, compared=found.compared)
+            earlier = PreviousSearch(unchanged=still, edges=found.edges, compared=found.compared)
             found, before = search(*batch_of(pool), earlier), pool
             assert same(found, search(*batch_of(pool), None))

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evenly.curation.duplicates.recall import measure_recall, wilson_interval
+from evenly.curation.duplicates.recall import _interval, measure_recall
 
 UIDS = pa.array([f"{i:03}" for i in range(100)])
 
@@ -53,4 +53,4 @@ def test_a_sample_without_twins_measures_nothing():
     ("found", "of", "interval"), [(0, 10, [0.0, 0.2775]), (10, 10, [0.7225, 1.0]), (5, 10, [0.2366, 0.7634])]
 )
 def test_wilsons_interval_of_tables(found, of, interval):
-    assert wilson_interval(found, of) == interval
+    assert _interval(found, of) == interval

@@ -4,11 +4,11 @@ import pytest
 from evenly.curation.decisions import Decisions
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.filters.caption_blocklist import BlockedWords
-from evenly.curation.filters.caption_entities import PARTS, FirstSenses
+from evenly.curation.filters.caption_entities import ENDINGS, FirstSenses
 
 FILTERS = TEXT_FILTERS | IMAGE_FILTERS
 GIVEN = {"caption_blocklist": {"file": "words.txt"}}
-NO_WORDS = {part: {} for part in PARTS}
+NO_WORDS = {part: {} for part in ENDINGS}
 LOOKUPS = {
     "caption_blocklist": BlockedWords.of(["red"]),
     "caption_entities": FirstSenses(

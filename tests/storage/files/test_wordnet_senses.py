@@ -7,7 +7,7 @@ import pytest
 from evenly.curation.filters.caption_entities import FirstSenses
 from evenly.storage.errors import InputError
 from evenly.storage.files.wordnet_senses import read_senses
-from evenly.storage.files.wordnets import DEBIAN, PARTS
+from evenly.storage.files.wordnets import DEBIAN, PARTS_OF_SPEECH
 
 LICENCE = "  1 This software and database is being provided to you\n"
 installed = pytest.mark.skipif(not Path(DEBIAN, "index.noun").is_file(), reason="wordnet-base is not installed")
@@ -44,7 +44,7 @@ def test_imagenet_has_21841_synsets(senses):
 
 
 def database(folder: Path, noun: str) -> Path:
-    for part in PARTS:
+    for part in PARTS_OF_SPEECH:
         (folder / f"index.{part}").write_text(LICENCE + (noun if part == "noun" else ""))
         (folder / f"{part}.exc").write_text("geese goose\n")
     return folder

@@ -7,7 +7,7 @@ import pytest
 from evenly.curation.concepts.concept_list import build_list
 from evenly.curation.concepts.sources import MetadataRule
 from evenly.storage.errors import InputError
-from evenly.storage.files.wordnets import DEBIAN, PARTS, read_wordnet
+from evenly.storage.files.wordnets import DEBIAN, PARTS_OF_SPEECH, read_wordnet
 
 LICENCE = "  1 This software and database is being provided to you\n"
 DATA = {
@@ -20,7 +20,7 @@ DATA = {
 
 @pytest.fixture
 def database(tmp_path):
-    for part in PARTS:
+    for part in PARTS_OF_SPEECH:
         (tmp_path / f"data.{part}").write_text(LICENCE + DATA[part])
     return tmp_path
 
@@ -36,7 +36,7 @@ def test_a_database_gives_nouns_verbs_adjectives_adverbs_in_the_order_of_its_fil
 def test_an_origin_is_the_content_and_not_the_place(database, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "dict"
     other.mkdir()
-    for part in PARTS:
+    for part in PARTS_OF_SPEECH:
         (other / f"data.{part}").write_text(LICENCE + DATA[part])
     found = read_wordnet(str(other.parent))
     assert found.origin == read_wordnet(str(database)).origin

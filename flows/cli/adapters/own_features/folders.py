@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.adapters.splits import settle_parts, split_by_group
+from evenly.adapters.splits import PARTS, settle_parts, split_by_group
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe.files import read_class_file
 from evenly.flows.runs import workspace_run
@@ -20,8 +20,6 @@ from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.classes.texts import filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
-
-PARTS = ("train", "val", "test")
 
 
 def extract_folder(
