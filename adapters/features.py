@@ -142,6 +142,29 @@ class Features:
         return self.prototypes
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledFeatures:
+    """Features of n images and `labels` (n,), the position of each in the classes."""
+
+    features: Features
+    labels: Integers
+
+    def rows(self, index: Indices) -> Self:
+        """Some of the images with their labels."""
+        return replace(self, features=self.features.rows(index), labels=self.labels[index])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupedFeatures(LabelledFeatures):
+    """Labelled images with `groups` (n,), the names of what belongs together: intervals resample whole groups."""
+
+    groups: npt.NDArray[Any]
+
+    def rows(self, index: Indices) -> Self:
+        """Some of the images with their labels and groups."""
+        return replace(super().rows(index), groups=self.groups[index])
+
+
 def unit_rows(array: Floats, *, name: str = "array") -> Floats:
     """The rows of `array` (n, d) scaled to unit length, float32. A row of zeros or with NaN is an error."""
     wide = np.asarray(array, dtype=np.float64)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from evenly.adapters.contract import Adapter, Grid
 from evenly.adapters.errors import ParameterError
-from evenly.adapters.features import Features, Integers, checked_labels
+from evenly.adapters.features import Features, Integers, LabelledFeatures, checked_labels
 from evenly.adapters.methods.zero_shot import ZeroShot
 
 FULL_GRID = 5000
@@ -51,10 +51,8 @@ class Tuned:
 def tune(
     adapter: type[Adapter],
     *,
-    train: Features,
-    train_labels: Integers,
-    validation: Features,
-    validation_labels: Integers,
+    train: LabelledFeatures,
+    validation: LabelledFeatures,
     grid: Grid | None = None,
     fixed: Mapping[str, Any] | None = None,
     guard: bool = True,
@@ -69,21 +67,19 @@ def tune(
     parameters, and gets the new ones: hand it in again where only the validation rows are others.
     """
     settings = dict(fixed or {})
+    rows, n_classes = validation.features, len(train.features.required_prototypes(by=adapter.__name__))
     search = _Search(
         adapter=adapter,
         train=train,
-        train_labels=train_labels,
-        validation=validation,
-        labels=checked_labels(
-            validation_labels, n=len(validation), n_classes=len(train.required_prototypes(by=adapter.__name__))
-        ),
+        validation=rows,
+        labels=checked_labels(validation.labels, n=len(rows), n_classes=n_classes),
         fixed=settings,
         fits={} if fits is None else fits,
     )
     chosen_grid = adapter.grid if grid is None else grid
-    search.run(chosen_grid if len(validation) else Grid())
-    zero_shot = ZeroShot(logit_scale=settings.get("logit_scale", 100.0)).fit(train, train_labels)
-    baseline = float(zero_shot.correct_counts(validation, search.labels, [{}])[0] / (len(validation) or np.nan))
+    search.run(chosen_grid if len(rows) else Grid())
+    zero_shot = ZeroShot(logit_scale=settings.get("logit_scale", 100.0)).fit(train.features, train.labels)
+    baseline = float(zero_shot.correct_counts(rows, search.labels, [{}])[0] / (len(rows) or np.nan))
     kept = guard and adapter is not ZeroShot and not search.best_accuracy > baseline
     if kept and "zero-shot:" in search.best_adapter().fallback_:
         zero_shot.fallback_ = search.best_adapter().fallback_  # it never was the method: more than a lost comparison
@@ -94,7 +90,7 @@ def tune(
         validation_accuracy=baseline if kept else search.best_accuracy,
         best_accuracy=search.best_accuracy,
         zero_shot_accuracy=baseline,
-        validation_rows=len(validation),
+        validation_rows=len(rows),
         kept_zero_shot=kept,
         why=_why(search, baseline=baseline, kept=kept),
     )
@@ -105,8 +101,7 @@ class _Search:
     """One search under way: the curve so far and the best point's fit."""
 
     adapter: type[Adapter]
-    train: Features
-    train_labels: Integers
+    train: LabelledFeatures
     validation: Features
     labels: Integers
     fixed: Mapping[str, Any]
@@ -187,7 +182,7 @@ class _Search:
         """A fit at these parameters of its own, to be calibrated and set; what it learned is shared."""
         key = tuple(sorted(parameters.items()))
         if key not in self.fits:
-            self.fits[key] = self.adapter().set_params(**parameters).fit(self.train, self.train_labels)
+            self.fits[key] = self.adapter().set_params(**parameters).fit(self.train.features, self.train.labels)
         return copy(self.fits[key])
 
     def _bisect(self, name: str, steps: int) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.features import Features, LabelledFeatures, unit_rows
 from evenly.adapters.methods.gda import GDA
 from evenly.adapters.search import tune
 
@@ -57,10 +57,8 @@ def tuned(train: Labelled, validation: Labelled) -> Found:
     """Alpha and accuracy that `tune` finds."""
     found = tune(
         GDA,
-        train=train[0],
-        train_labels=train[1],
-        validation=validation[0],
-        validation_labels=validation[1],
+        train=LabelledFeatures(features=train[0], labels=train[1]),
+        validation=LabelledFeatures(features=validation[0], labels=validation[1]),
         fixed={"precision_scale": "published"},
         guard=False,
     )

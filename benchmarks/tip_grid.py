@@ -22,7 +22,7 @@ import time
 import numpy as np
 
 from evenly.adapters.contract import Grid
-from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.features import Features, LabelledFeatures, unit_rows
 from evenly.adapters.methods.tip import Tip
 from evenly.adapters.search import tune
 
@@ -49,10 +49,8 @@ def ours(train: Labelled, validation: Labelled, betas: tuple[float, ...] = BETAS
     """Accuracy at each point (betas, alphas)."""
     found = tune(
         Tip,
-        train=train[0],
-        train_labels=train[1],
-        validation=validation[0],
-        validation_labels=validation[1],
+        train=LabelledFeatures(features=train[0], labels=train[1]),
+        validation=LabelledFeatures(features=validation[0], labels=validation[1]),
         grid=Grid(parameters={"beta": betas, "alpha": ALPHAS}),
         guard=False,
     )

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from evenly.adapters.features import Features, Floats, Integers, checked_labels, unit_rows
+from evenly.adapters.features import Features, Floats, GroupedFeatures, Integers, checked_labels, unit_rows
 from evenly.adapters.own_features.part_checks import (
     absent_classes,
     check_class_names,
@@ -67,28 +67,15 @@ P = TypeVar("P", bound=HasRows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
-    """Images of one part with their class indices (n,) and the groups (n,) that belong together."""
-
-    features: Features
-    labels: Integers
-    groups: npt.NDArray[Any]
-
-    def rows(self, index: npt.NDArray[np.bool_]) -> Self:
-        """The part with some of its rows."""
-        return replace(self, features=self.features.rows(index), labels=self.labels[index], groups=self.groups[index])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
     """The parts of a file; `val` and `test` are empty where it has none. `unseen`: its out-of-distribution sets.
 
     `notes`: sentences on rows that were left out and on classes without rows.
     """
 
-    train: Part
-    val: Part
-    test: Part
+    train: GroupedFeatures
+    val: GroupedFeatures
+    test: GroupedFeatures
     unseen: Mapping[str, Features]
     notes: tuple[str, ...] = ()
 
@@ -208,7 +195,7 @@ def _distinct_groups(groups: npt.NDArray[Any], part: str) -> npt.NDArray[np.str_
     return np.array([f"{part} {group}" for group in groups.tolist()], dtype=np.str_)
 
 
-def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bool) -> Part:
+def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bool) -> GroupedFeatures:
     if f"{name}_features" in arrays and f"{name}_labels" not in arrays:
         raise MissingFeaturesError(
             f"`{name}_labels` must come with `{name}_features`; there are none. Add a class index per row."
@@ -221,7 +208,7 @@ def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bo
         )
     except InvalidFeaturesError as error:
         raise InvalidFeaturesError(in_keys(str(error), name)) from None
-    return Part(features=features, labels=labels, groups=groups_of(arrays, name, len(features)))
+    return GroupedFeatures(features=features, labels=labels, groups=groups_of(arrays, name, len(features)))
 
 
 def _fields(arrays: Arrays, names: Mapping[str, str], *, normalise: bool) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import numpy as np
 
 from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import MissingFeaturesError
-from evenly.adapters.features import Features
+from evenly.adapters.features import Features, GroupedFeatures
 from evenly.adapters.methods.cooked import Cooked
-from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED, Part, Parts
+from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED, Parts
 
 Stands = tuple[Parts, tuple[str, ...]]
 
@@ -95,7 +95,7 @@ def _require(parts: Parts, kind: type[Adapter]) -> None:
         )
 
 
-def _lacks(part: Part, field: str) -> bool:
+def _lacks(part: GroupedFeatures, field: str) -> bool:
     return getattr(part.features, field) is None
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from evenly.adapters import ADAPTERS
 from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.measures.classification import softmax
+from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.experiment import Evaluation, fit_and_evaluate
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.saved import to_arrays, to_card
@@ -42,12 +43,14 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
     rows = labelled_rows(run, manifest, rule, adapters=rule["adapters"])
     _require_texts(rule, rows)
     evaluation = fit_and_evaluate(
-        rows.features,
-        rows.labels,
-        rows.split,
-        rows.groups,
-        prototypes=rows.prototypes,
-        classes=rows.classes,
+        EvaluationData(
+            features=rows.features,
+            labels=rows.labels,
+            split=rows.split,
+            groups=rows.groups,
+            classes=rows.classes,
+            prototypes=rows.prototypes,
+        ),
         seed=run.seed,
         adapters=["zero_shot", *rule["adapters"]],
         settings=_settings(rule),

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.measures.effective_robustness import effective_robustness, lines_per_source
-from evenly.adapters.features import Features
+from evenly.adapters.features import Features, LabelledFeatures
 from evenly.adapters.methods.linear import LinearProbe
 from evenly.adapters.search import tune
 from evenly.adapters.splits import unit_hash
@@ -55,20 +55,18 @@ def source_models(run: Run, split: pa.Table, *, build: str, classes: Sequence[st
     names = sorted({source for source, in_train in zip(sources, train, strict=True) if in_train and source})
     if len(names) < 2:
         return []
-    features, labels = _features(run, build, judged, classes), _labels(judged, classes)
+    pictures = LabelledFeatures(features=_features(run, build, judged, classes), labels=_labels(judged, classes))
     order = np.argsort([unit_hash(run.seed, "source", uid) for uid in judged["uid"].to_pylist()], kind="stable")
     found = []
     for name in (*names, ALL):
         own = order[train[order] & ((sources[order] == name) | (name == ALL))]
         for share in SHARES:
             some = own[: max(int(share * len(own)), 1)]
-            if len(np.unique(labels[some])) > 1:
+            if len(np.unique(pictures.labels[some])) > 1:
                 tuned = tune(
                     LinearProbe,
-                    train=features.rows(some),
-                    train_labels=labels[some],
-                    validation=features.rows(~train),
-                    validation_labels=labels[~train],
+                    train=pictures.rows(some),
+                    validation=pictures.rows(~train),
                     guard=False,
                 )
                 found.append(SourceModel(source=name, share=share, rows=len(some), adapter=tuned.adapter))

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.features import Features, LabelledFeatures, unit_rows
+
+
+def labelled(features: Features, labels: np.ndarray) -> LabelledFeatures:
+    return LabelledFeatures(features=features, labels=labels)
 
 
 @dataclass(frozen=True)

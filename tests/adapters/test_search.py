@@ -12,24 +12,17 @@ from evenly.adapters.methods.gda import GDA
 from evenly.adapters.methods.linear import LinearProbe
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.search import FULL_GRID, tune
+from tests.adapters.conftest import labelled
 
 
 def tuned(kind, digits, *, train=slice(0, 200), val=slice(200, 500), **options):
-    train_features, train_labels = digits.complete(train.start, train.stop)
-    validation, validation_labels = digits.complete(val.start, val.stop)
-    return tune(
-        kind,
-        train=train_features,
-        train_labels=train_labels,
-        validation=validation,
-        validation_labels=validation_labels,
-        **options,
-    )
+    support, validation = (labelled(*digits.complete(part.start, part.stop)) for part in (train, val))
+    return tune(kind, train=support, validation=validation, **options)
 
 
 def test_there_is_no_way_to_hand_in_test_data():
     assert set(inspect.signature(tune).parameters) == {
-        "adapter", "train", "train_labels", "validation", "validation_labels", "grid", "fixed", "guard", "fits",
+        "adapter", "train", "validation", "grid", "fixed", "guard", "fits",
     }  # fmt: skip
 
 
@@ -102,16 +95,16 @@ def test_the_probes_search_is_the_grid_and_then_a_binary_search_around_its_peak(
 def test_the_guard_keeps_zero_shot_where_validation_shows_no_gain(digits):
     train, labels = digits.part(0, 200)
     validation, truth = digits.part(200, 500)
-    wrong = (labels + 1) % 10
+    wrong, validation = labelled(train, (labels + 1) % 10), labelled(validation, truth)
     for kind in (GDA, LinearProbe):
-        kept = tune(kind, train=train, train_labels=wrong, validation=validation, validation_labels=truth)
+        kept = tune(kind, train=wrong, validation=validation)
         assert kept.kept_zero_shot
         assert isinstance(kept.adapter, ZeroShot)
         assert kept.chosen == {}
         assert kept.validation_accuracy == kept.zero_shot_accuracy >= kept.best_accuracy
         assert kept.why.startswith("zero-shot kept: best point")
         assert len(kept.curve) >= 7
-        free = tune(kind, train=train, train_labels=wrong, validation=validation, validation_labels=truth, guard=False)
+        free = tune(kind, train=wrong, validation=validation, guard=False)
         assert isinstance(free.adapter, kind)
         assert not free.kept_zero_shot
 
@@ -121,7 +114,9 @@ def test_a_method_that_never_was_one_says_so_even_where_zero_shot_is_kept(digits
     train, labels = digits.part(0, 200)
     validation, truth = digits.part(200, 500)
     found = tune(
-        GDA, train=train.rows(slice(0)), train_labels=labels[:0], validation=validation, validation_labels=truth,
+        GDA,
+        train=labelled(train, labels).rows(slice(0)),
+        validation=labelled(validation, truth),
         guard=guard,
     )  # fmt: skip
     assert found.adapter.fallback_ == "zero-shot: no support rows"
@@ -178,10 +173,8 @@ def test_bad_grids_and_labels_are_refused(digits):
     with pytest.raises(InvalidFeaturesError, match="lie in 0 to 9; got 10"):
         tune(
             GDA,
-            train=digits.part(0, 20)[0],
-            train_labels=digits.labels[:20],
-            validation=digits.part(20, 21)[0],
-            validation_labels=np.array([10]),
+            train=labelled(*digits.part(0, 20)),
+            validation=labelled(digits.part(20, 21)[0], np.array([10])),
         )
 
 

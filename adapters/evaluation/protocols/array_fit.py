@@ -14,10 +14,10 @@ from evenly.adapters.evaluation.measures.calibration import Temperature, fit_tem
 from evenly.adapters.evaluation.measures.ensemble_parts import judge_parts
 from evenly.adapters.evaluation.measures.unseen import judge_unseen
 from evenly.adapters.evaluation.protocols.judged import judge
-from evenly.adapters.features import Booleans, Floats, Integers
+from evenly.adapters.features import Booleans, Floats, GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.methods.zero_shot import ZeroShot
-from evenly.adapters.own_features.arrays import PER_IMAGE, Part, Parts, in_keys
+from evenly.adapters.own_features.arrays import PER_IMAGE, Parts, in_keys
 from evenly.adapters.own_features.defaults import stood_in
 from evenly.adapters.search import Tuned, tune
 
@@ -89,10 +89,8 @@ def _tuned(parts: Parts, kind: type[Adapter], fixed: Mapping[str, Any], *, guard
     settled = bool(kind.grid.parameters) and not grid.parameters
     tuned = tune(
         kind,
-        train=parts.train.features,
-        train_labels=parts.train.labels,
-        validation=parts.val.features,
-        validation_labels=parts.val.labels,
+        train=parts.train,
+        validation=parts.val,
         grid=grid,
         fixed=fixed,
         guard=not settled if guard is None else guard,
@@ -131,7 +129,7 @@ def _metrics(
     )
 
 
-def _logits_of(adapter: Adapter, part: Part) -> tuple[Floats, Integers]:
+def _logits_of(adapter: Adapter, part: GroupedFeatures) -> tuple[Floats, Integers]:
     """Logits (n, c), none of which need features that an empty part lacks, and the labels."""
     empty = np.empty((0, len(adapter.prototypes_)), np.float32)
     return adapter.decision_function(part.features) if len(part.labels) else empty, part.labels

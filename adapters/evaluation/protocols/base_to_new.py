@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from evenly.adapters.contract import Adapter, Grid
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import Interval, bootstrap_accuracy
-from evenly.adapters.features import Features, Integers, checked_labels
+from evenly.adapters.features import Features, GroupedFeatures, Integers, LabelledFeatures, checked_labels
 from evenly.adapters.search import Tuned, tune
+
+Rows = TypeVar("Rows", bound=LabelledFeatures)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,13 +36,9 @@ class BaseToNew:
 def evaluate_base_to_new(
     adapter: type[Adapter],
     *,
-    train: Features,
-    train_labels: Integers,
-    validation: Features,
-    validation_labels: Integers,
-    test: Features,
-    test_labels: Integers,
-    test_groups: npt.NDArray[Any] | None = None,
+    train: LabelledFeatures,
+    validation: LabelledFeatures,
+    test: GroupedFeatures,
     grid: Grid | None = None,
     fixed: Mapping[str, Any] | None = None,
     guard: bool = True,
@@ -50,30 +47,27 @@ def evaluate_base_to_new(
     """Tune `adapter` on the base classes, then fit it with its choice on base rows and the prototypes of all classes.
 
     Labels are positions in the prototypes of `train`. Rows of new classes in train and validation are not looked at;
-    what else describes a class (texts, contexts) goes with it. `test_groups` (rows,) are resampled (None: the rows);
-    `grid`, `fixed` and `guard` are those of `tune`; `seed` is that of the intervals.
+    what else describes a class (texts, contexts) goes with it. The groups of `test` are resampled; `grid`, `fixed` and
+    `guard` are those of `tune`; `seed` is that of the intervals.
     """
-    groups = np.arange(len(test)) if test_groups is None else np.asarray(test_groups)
-    base, new = split_classes(len(train.required_prototypes(by=adapter.__name__)))
-    fit_rows = _rows_of(train, train_labels, base, like=train)
-    val_rows = _rows_of(validation, validation_labels, base, like=train)
+    base, new = split_classes(len(train.features.required_prototypes(by=adapter.__name__)))
+    support, tuning = (_rows_of(part, base, like=train.features) for part in (train, validation))
     tuned = tune(
         adapter,
-        train=of_classes(fit_rows[0], base),
-        train_labels=fit_rows[1],
-        validation=of_classes(val_rows[0], base),
-        validation_labels=val_rows[1],
+        train=replace(support, features=of_classes(support.features, base)),
+        validation=replace(tuning, features=of_classes(tuning.features, base)),
         grid=grid,
         fixed=fixed,
         guard=guard,
     )
-    on_all = type(tuned.adapter)().set_params(**tuned.adapter.get_params()).fit(*fit_rows).calibrate(val_rows[0])
-    base_test, new_test = (_rows_of(test, test_labels, classes, like=train) for classes in (base, new))
-    right_base = tuned.adapter.predict(of_classes(base_test[0], base)) == base_test[1]
-    right_new = on_all.decision_function(new_test[0])[:, new].argmax(axis=1) == new_test[1] - len(base)
+    on_all = type(tuned.adapter)().set_params(**tuned.adapter.get_params())
+    on_all = on_all.fit(support.features, support.labels).calibrate(tuning.features)
+    base_test, new_test = (_rows_of(test, classes, like=train.features) for classes in (base, new))
+    right_base = tuned.adapter.predict(of_classes(base_test.features, base)) == base_test.labels
+    right_new = on_all.decision_function(new_test.features)[:, new].argmax(axis=1) == new_test.labels - len(base)
     among_base, among_new = (
-        bootstrap_accuracy(right, groups=groups[np.isin(test_labels, classes)], seed=seed)
-        for right, classes in ((right_base, base), (right_new, new))
+        bootstrap_accuracy(right, groups=rows.groups, seed=seed)
+        for right, rows in ((right_base, base_test), (right_new, new_test))
     )
     return BaseToNew(
         base=among_base.estimate,
@@ -81,8 +75,8 @@ def evaluate_base_to_new(
         base_interval=among_base,
         new_interval=among_new,
         harmonic_mean=harmonic_mean(among_base.estimate, among_new.estimate),
-        base_rows=len(base_test[1]),
-        new_rows=len(new_test[1]),
+        base_rows=len(base_test.labels),
+        new_rows=len(new_test.labels),
         tuned=tuned,
     )
 
@@ -138,13 +132,12 @@ def of_classes(features: Features, classes: Integers) -> Features:
     return replace(features, **changed)
 
 
-def _rows_of(features: Features, labels: Integers, classes: Integers, *, like: Features) -> tuple[Features, Integers]:
+def _rows_of(part: Rows, classes: Integers, *, like: Features) -> Rows:
     """The rows of these classes and their labels, under the class list of `like`."""
-    listed = replace(features, prototypes=like.prototypes)
     n_classes = len(like.required_prototypes(by="evaluate_base_to_new"))
-    checked = checked_labels(labels, n=len(features), n_classes=n_classes)
-    here = np.flatnonzero(np.isin(checked, classes))
-    return listed.rows(here), checked[here]
+    labels = checked_labels(part.labels, n=len(part.features), n_classes=n_classes)
+    listed = replace(part, features=replace(part.features, prototypes=like.prototypes), labels=labels)
+    return listed.rows(np.flatnonzero(np.isin(labels, classes)))
 
 
 def _check_paired(base: Sequence[float], new: Sequence[float]) -> None:

@@ -2,24 +2,23 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from evenly.adapters import adapter_class
 from evenly.adapters.contract import Adapter
-from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError, SplitError
 from evenly.adapters.evaluation.measures.classification import per_class
+from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.judged import judge
-from evenly.adapters.features import Features, Floats, Integers, Strings, checked_labels
+from evenly.adapters.features import Floats, Integers
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.own_features.part_checks import absent_classes
 from evenly.adapters.search import Tuned, tune
-from evenly.adapters.splits import PARTS, check_whole_groups
+from evenly.adapters.splits import PARTS
 
 DEFAULT_ADAPTERS = ("zero_shot", "linear", "gda")
 NO_TEXTS = "none"
@@ -56,13 +55,8 @@ class Evaluation:
 
 
 def fit_and_evaluate(
-    features: Features,
-    labels: Integers,
-    split: Strings,
-    groups: npt.NDArray[Any],
+    data: EvaluationData,
     *,
-    prototypes: Mapping[str, Floats],
-    classes: Sequence[str],
     seed: int,
     adapters: Sequence[str] = DEFAULT_ADAPTERS,
     guard: bool = True,
@@ -70,32 +64,25 @@ def fit_and_evaluate(
 ) -> Evaluation:
     """Fit each of `adapters` on the train rows, tune it on the val rows, evaluate it once on the test rows.
 
-    `features` of n images; `labels` (n,) positions in `classes`; `split` (n,) of "train", "val", "test"; `groups` (n,)
-    names of rows that belong together: none may lie in two parts, and intervals resample them. `prototypes`: per set
-    of texts ("names", "descriptions", "synonyms") unit rows (c, d); the first is the baseline of all differences, and
-    of the guard of adapters that use no texts. `seed` fixes the bootstrap, and the training of
-    adapters that train; `settings` the named parameters of an adapter, which are then not searched.
+    `seed` fixes the bootstrap, and the training of adapters that train; `settings` the named parameters of an adapter,
+    which are then not searched.
     """
-    rows = _Rows(features=features, labels=labels, split=split, groups=groups, classes=tuple(classes))
-    check_rows(features, labels, split, groups, classes=classes, prototypes=prototypes)
-    baseline = next(iter(prototypes))
     fitted: dict[tuple[str, str], Tuned] = {}
     for name in dict.fromkeys(adapters):
         kind = adapter_class(name)
-        for texts in prototypes if kind.uses_texts else [baseline]:
-            fitted[name, texts if kind.uses_texts else NO_TEXTS] = rows.tuned(
-                kind, prototypes[texts], guard=guard, seed=seed, settings=settings.get(name, {})
+        for texts in data.prototypes if kind.uses_texts else [data.baseline]:
+            fitted[name, texts if kind.uses_texts else NO_TEXTS] = _tuned(
+                data, kind, texts, guard=guard, seed=seed, settings=settings.get(name, {})
             )
-    zero_shot = ZeroShot().fit(*rows.part("train", prototypes[baseline]))
-    before = rows.test_logits(zero_shot).argmax(axis=1)
+    test = data.part("test").features
+    train = data.part("train", data.prototypes[data.baseline])
+    baseline_predictions = ZeroShot().fit(train.features, train.labels).decision_function(test).argmax(axis=1)
     results, tables, test_logits = [], [], {}
     for (name, texts), tuned in fitted.items():
-        logits = test_logits[name, texts] = rows.test_logits(tuned.adapter)
-        validation = rows.validation_logits(tuned.adapter)
-        ruled_out = tuned.adapter.ruled_out()
-        found = rows.measures(logits, validation, before, baseline=baseline, seed=seed, ruled_out=ruled_out)
-        results.append({"name": name, "texts": texts} | found | _choice(tuned, rows.classes))
-        tables.append(rows.per_class(logits).assign(name=name, texts=texts))
+        logits = test_logits[name, texts] = tuned.adapter.decision_function(test)
+        measures = _measures(data, tuned.adapter, logits, baseline_predictions, seed=seed)
+        results.append({"name": name, "texts": texts} | measures | _choice(tuned, data.classes))
+        tables.append(_per_class(data, logits).assign(name=name, texts=texts))
     curves = [tuned.curve.assign(name=name, texts=texts) for (name, texts), tuned in fitted.items()]
     return Evaluation(
         results=pd.DataFrame(results),
@@ -103,111 +90,56 @@ def fit_and_evaluate(
         per_class=_names_first(tables),
         fitted=fitted,
         test_logits=test_logits,
-        notes=(*rows.notes(), *_fallback_notes(fitted, rows.classes)),
+        notes=(
+            *absent_classes({part: data.labels[data.rows(part)] for part in PARTS}, data.classes),
+            *_fallback_notes(fitted, data.classes),
+        ),
     )
 
 
-def check_rows(
-    features: Features,
-    labels: Integers,
-    split: Strings,
-    groups: npt.NDArray[Any],
+def _tuned(
+    data: EvaluationData,
+    kind: type[Adapter],
+    texts: str,
     *,
-    classes: Sequence[str],
-    prototypes: Mapping[str, Floats],
-) -> None:
-    """Refuse rows that do not fit together, a group in two parts, or texts of another class list."""
-    checked_labels(labels, n=len(features), n_classes=len(classes))
-    for name, values in (("split", split), ("groups", groups)):
-        if np.shape(values) != (len(features),):
-            raise SplitError(
-                f"`{name}` must hold one value per image, shape ({len(features)},); got shape "
-                f"{np.shape(values)}. Hand in columns of the same rows."
-            )
-    check_whole_groups(split, groups)
-    if not prototypes:
-        raise MissingFeaturesError("`prototypes` must hold a set of texts; got none. Hand in those of the names.")
-    for texts, array in prototypes.items():
-        if len(array) != len(classes):
-            raise InvalidFeaturesError(
-                f"`prototypes` of `{texts}` must hold one row per class, {len(classes)}; got {len(array)}. "
-                "Make them again from this class list."
-            )
+    guard: bool,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> Tuned:
+    """`kind` with these texts, fitted on the train rows and tuned on the val rows."""
+    prototypes = data.prototypes[texts]
+    return tune(
+        kind,
+        train=data.part("train", prototypes),
+        validation=data.part("val", prototypes),
+        fixed=({"seed": seed} if "seed" in kind().get_params() else {}) | dict(settings),
+        guard=guard,
+    )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Rows:
-    """The rows of an experiment with all that is known of each."""
+def _measures(
+    data: EvaluationData, adapter: Adapter, logits: Floats, baseline_predictions: Integers, *, seed: int
+) -> dict[str, Any]:
+    """The measured columns of one row of results, from the logits (n, c) of the test rows."""
+    test, validation = data.part("test"), data.part("val")
+    return judge(
+        logits,
+        test.labels,
+        groups=test.groups,
+        before=baseline_predictions,
+        baseline=f"zero-shot with {data.baseline}",
+        seed=seed,
+        validation=(adapter.decision_function(validation.features), validation.labels),
+        ruled_out=adapter.ruled_out(),
+    )
 
-    features: Features
-    labels: Integers
-    split: Strings
-    groups: npt.NDArray[Any]
-    classes: tuple[str, ...]
 
-    def part(self, name: str, prototypes: Floats | None = None) -> tuple[Features, Integers]:
-        """Features, with these prototypes, and labels of one part of the split."""
-        here = np.flatnonzero(self.split == name)
-        return replace(self.features.rows(here), prototypes=prototypes), self.labels[here]
-
-    def tuned(
-        self, kind: type[Adapter], prototypes: Floats, *, guard: bool, seed: int, settings: Mapping[str, Any]
-    ) -> Tuned:
-        """`kind` fitted on the train rows and tuned on the val rows."""
-        train, train_labels = self.part("train", prototypes)
-        validation, validation_labels = self.part("val", prototypes)
-        return tune(
-            kind,
-            train=train,
-            train_labels=train_labels,
-            validation=validation,
-            validation_labels=validation_labels,
-            fixed=({"seed": seed} if "seed" in kind().get_params() else {}) | dict(settings),
-            guard=guard,
-        )
-
-    def validation_logits(self, adapter: Adapter) -> tuple[Floats, Integers]:
-        """Logits of the val rows (n, c) and their labels."""
-        features, labels = self.part("val")
-        return adapter.decision_function(features), labels
-
-    def test_logits(self, adapter: Adapter) -> Floats:
-        """Logits of the test rows (n, c)."""
-        return adapter.decision_function(self.part("test")[0])
-
-    def measures(
-        self,
-        logits: Floats,
-        validation: tuple[Floats, Integers],
-        before: Integers,
-        *,
-        baseline: str,
-        seed: int,
-        ruled_out: npt.NDArray[np.bool_],
-    ) -> dict[str, Any]:
-        """The measured columns of one row of results; `before` are the predictions of the baseline."""
-        return judge(
-            logits,
-            self.part("test")[1],
-            groups=self.groups[self.split == "test"],
-            before=before,
-            baseline=f"zero-shot with {baseline}",
-            seed=seed,
-            validation=validation,
-            ruled_out=ruled_out,
-        )
-
-    def per_class(self, logits: Floats) -> pd.DataFrame:
-        """Images per class in each part, and the test rows predicted right."""
-        table = per_class(logits.argmax(axis=1), self.part("test")[1], self.classes)
-        counts = {part: np.bincount(self.part(part)[1], minlength=len(self.classes)) for part in PARTS}
-        return pd.DataFrame(
-            {"class": table["class"], **counts, "correct": table["correct"], "accuracy": table["accuracy"]}
-        )
-
-    def notes(self) -> list[str]:
-        """A sentence per part that lacks a class."""
-        return absent_classes({part: self.part(part)[1] for part in PARTS}, self.classes)
+def _per_class(data: EvaluationData, logits: Floats) -> pd.DataFrame:
+    """Images per class in each part, and the test rows predicted right."""
+    labels = {part: data.labels[data.rows(part)] for part in PARTS}
+    table = per_class(logits.argmax(axis=1), labels["test"], data.classes)
+    counts = {part: np.bincount(labels[part], minlength=len(data.classes)) for part in PARTS}
+    return pd.DataFrame({"class": table["class"], **counts, "correct": table["correct"], "accuracy": table["accuracy"]})
 
 
 def _choice(tuned: Tuned, classes: Sequence[str]) -> dict[str, Any]:
@@ -235,7 +167,7 @@ def _in_names(fallback: str, classes: Sequence[str]) -> str:
     """What an adapter did instead, with the names of classes where it, knowing none, gives their positions."""
     return re.sub(
         r"(?<=classes: )\d+(?:, \d+)*",
-        lambda found: ", ".join(classes[int(at)] for at in found[0].split(", ")),
+        lambda match: ", ".join(classes[int(place)] for place in match[0].split(", ")),
         fallback,
     )
 

@@ -12,11 +12,12 @@ from evenly.adapters import ADAPTERS, adapter_name
 from evenly.adapters.contract import check_positive
 from evenly.adapters.errors import MissingFeaturesError, ParameterError, SplitError
 from evenly.adapters.evaluation.measures.bootstrap import LEVEL, REPLICATES, percentile_interval, resampled_means
+from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.leaderboard_runs import COOP_VALIDATION_SHOTS, Arena, Run, RunKey, Validation
-from evenly.adapters.features import Booleans, Features, Floats, Integers, Strings
+from evenly.adapters.features import Booleans, Floats
 
-# A leaderboard's runs averaged over seeds, with intervals over test groups and seeds.
-
+SHOTS = (1, 2, 4, 8, 16)
+SEEDS = (1, 2, 3)
 INTERVALS = (
     f"{LEVEL:.0%} percentile intervals from {REPLICATES} resamples: each draws test groups with replacement and, apart "
     "from them, seeds with replacement, and averages over the drawn seeds; all adapters share the draws, so that "
@@ -30,70 +31,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def summarise(
-    cells: pd.DataFrame,
-    correct: Mapping[RunKey, Booleans],
-    groups: npt.NDArray[Any],
-    *,
-    baseline: tuple[str, str],
-    seed: int = 0,
-) -> pd.DataFrame:
-    """One row per adapter, texts and shots, in the order of `cells`; `baseline` is (name, texts) of the reference.
-
-    accuracy (mean over seeds), low, high, seed_deviation (standard deviation over seeds, NaN for one); difference,
-    difference_low, difference_high (accuracy minus the baseline's, paired); means over seeds of top5, mean_per_class,
-    calibration_error, validation_accuracy; validation_margin (smallest validation accuracy minus zero-shot's over the
-    seeds: at least 0 under the guard); kept_zero_shot (seeds that kept zero-shot), seeds, runs (distinct ones),
-    seconds (per run). `groups` (test rows,). Intervals: INTERVALS; NaN with fewer than two groups.
-    """
-    right = np.stack([run.astype(np.float32) for run in correct.values()], axis=1)
-    resampled = resampled_means(right, seed=seed, groups=groups)
-    column = {key: place for place, key in enumerate(correct)}
-    rows, replicates = [], {}
-    for (name, texts, shots), cell in cells.groupby(["name", "texts", "shots"], sort=False):
-        runs = [column[_run_of(row)] for _, row in cell.iterrows()]
-        replicates[name, texts, shots] = _over_seeds(resampled[:, runs], seed=seed)
-        rows.append({"name": name, "texts": texts, "shots": shots} | _means(cell, runs=len(set(runs))))
-    accuracy = {(row["name"], row["texts"], row["shots"]): row["accuracy"] for row in rows}
-    for row, own in zip(rows, replicates.values(), strict=True):
-        reference = (*baseline, row["shots"])
-        _, row["low"], row["high"] = percentile_interval(row["accuracy"], own)
-        gain = percentile_interval(row["accuracy"] - accuracy[reference], own - replicates[reference])
-        row["difference"], row["difference_low"], row["difference_high"] = gain
-    return pd.DataFrame(rows)[list(_COLUMNS)]
-
-
-def _run_of(row: "pd.Series[Any]") -> RunKey:
-    return RunKey(row["name"], row["texts"], row["run_shots"], row["run_seed"])
-
-
-def _over_seeds(resampled: Floats, *, seed: int) -> Floats:
-    """Accuracies (n, s) of the runs of s seeds to their mean (n,) over s seeds drawn with replacement."""
-    drawn = np.random.default_rng([seed, 1]).integers(resampled.shape[1], size=resampled.shape)
-    return np.asarray(np.take_along_axis(resampled, drawn, axis=1).mean(axis=1))
-
-
-def _means(cell: pd.DataFrame, *, runs: int) -> dict[str, Any]:
-    """What needs no resampling, over the seeds of one cell."""
-    return {
-        "accuracy": cell["accuracy"].mean(),
-        "seed_deviation": cell["accuracy"].std(),
-        **{name: cell[name].mean() for name in _MEANS},
-        "validation_margin": (cell["validation_accuracy"] - cell["zero_shot_validation_accuracy"]).min(),
-        "kept_zero_shot": int(cell["kept_zero_shot"].sum()),
-        "seeds": len(cell),
-        "runs": runs,
-        "seconds": cell["seconds"].mean(),
-    }
-
-
-SHOTS = (1, 2, 4, 8, 16)
-SEEDS = (1, 2, 3)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Leaderboard:
-    """What `leaderboard` found.
+    """What `compare_adapters` found.
 
     `runs`: one row per adapter, texts, shots and seed; the columns of `Run.row`, and run_shots, run_seed: the key of
     the run behind the row, shared by rows whose run does not depend on the shots. `summary`: one row per adapter, texts
@@ -110,46 +50,39 @@ class Leaderboard:
     notes: tuple[str, ...]
 
 
-def leaderboard(
-    features: Features,
-    labels: Integers,
-    split: Strings,
-    groups: npt.NDArray[Any],
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardPlan:
+    """Which adapters are compared, at which shots and seeds, and how their validation rows and pools are taken.
+
+    A seed also seeds the training of adapters that have one. `validation`: "coop", min(shots, 4) val rows per class,
+    drawn by seed, or "full", all of them; `guard` as in `tune`; `undrawn` as in Arena.
+    """
+
+    adapters: Sequence[str] = tuple(ADAPTERS)
+    shots: Sequence[int] = SHOTS
+    seeds: Sequence[int] = SEEDS
+    validation: Validation = "coop"
+    guard: bool = True
+    undrawn: bool = False
+    bootstrap_seed: int = 0
+
+
+def compare_adapters(
+    data: EvaluationData,
+    plan: LeaderboardPlan,
     *,
-    keys: Sequence[str] | Strings,
-    classes: Sequence[str],
-    prototypes: Mapping[str, Floats],
-    adapters: Sequence[str] = tuple(ADAPTERS),
-    shots: Sequence[int] = SHOTS,
-    seeds: Sequence[int] = SEEDS,
-    validation: Validation = "coop",
-    guard: bool = True,
-    undrawn: bool = False,
-    bootstrap_seed: int = 0,
     done: Mapping[RunKey, Run] | None = None,
     progress: Callable[[Run, int, int], None] | None = None,
 ) -> Leaderboard:
     """Fit each adapter on draws of the train rows, tune it on val rows, judge each fit once on the same test rows.
 
-    `features`, `labels`, `split`, `groups`, `classes`, `prototypes` as in `fit_and_evaluate`; `keys` (n,) name the rows
-    for the draws by hash; a seed also seeds the training of adapters that have one. `validation`: "coop", min(shots, 4)
-    val rows per class, drawn by seed, or "full", all of them; `undrawn` as in Arena. zero_shot with the first texts is
-    always there, as the baseline. Runs in `done` are not made again; `progress` gets each new run as it ends, with the
-    number of runs finished and of all: store it there and hand it in as `done` to go on after an interruption.
+    zero_shot with the first texts is always there, as the baseline. Runs in `done` are not made again; `progress` gets
+    each new run as it ends, with the number of runs finished and of all: store it there and hand it in as `done` to go
+    on after an interruption.
     """
-    arena = Arena(
-        features=features,
-        labels=np.asarray(labels),
-        split=np.asarray(split),
-        groups=np.asarray(groups),
-        keys=keys,
-        classes=tuple(classes),
-        prototypes=prototypes,
-        validation=validation,
-        guard=guard,
-        undrawn=undrawn,
-    )
-    names = tuple(dict.fromkeys(("zero_shot", *(adapter_name(name) for name in adapters))))
+    arena = Arena(data=data, validation=plan.validation, guard=plan.guard, undrawn=plan.undrawn)
+    shots, seeds = plan.shots, plan.seeds
+    names = tuple(dict.fromkeys(("zero_shot", *(adapter_name(name) for name in plan.adapters))))
     cells = _cells(arena, names, _checked(shots, "shots"), _checked(seeds, "seeds"))
     finished, skipped = _run_all(arena, list(dict.fromkeys(cells.values())), done or {}, progress)
     rows = [
@@ -162,7 +95,7 @@ def leaderboard(
     return Leaderboard(
         runs=runs,
         summary=summarise(
-            runs, correct, arena.groups[arena.test], baseline=("zero_shot", arena.baseline), seed=bootstrap_seed
+            runs, correct, data.groups[arena.test], baseline=("zero_shot", data.baseline), seed=plan.bootstrap_seed
         ),
         skipped=pd.DataFrame(
             [{"name": name, "texts": texts, "reason": reason} for (name, texts), reason in skipped.items()],
@@ -240,24 +173,25 @@ def _protocol(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> dict[
         "validation": arena.validation,
         "validation_in_words": words[arena.validation],
         "guard": arena.guard,
-        "baseline": f"zero_shot with {arena.baseline}",
-        "texts": list(arena.prototypes),
+        "baseline": f"zero_shot with {arena.data.baseline}",
+        "texts": list(arena.data.prototypes),
         "unlabelled": _pool_in_words(arena),
-        "classes": len(arena.classes),
-        "train_pool": int(np.sum(arena.split == "train")),
-        "validation_pool": int(np.sum(arena.split == "val")),
+        "classes": len(arena.data.classes),
+        "train_pool": len(arena.data.rows("train")),
+        "validation_pool": len(arena.data.rows("val")),
         "test_rows": len(arena.test),
-        "test_groups": len(np.unique(arena.groups[arena.test])),
+        "test_groups": len(np.unique(arena.data.groups[arena.test])),
         "intervals": INTERVALS,
     }
 
 
 def _pool_in_words(arena: Arena) -> str:
-    given = 0 if arena.features.unlabelled is None else len(arena.features.unlabelled)
+    pool = arena.data.features.unlabelled
+    n_pool = 0 if pool is None else len(pool)
     if not arena.pools_undrawn:
-        return f"a pool of {given} images"
+        return f"a pool of {n_pool} images"
     undrawn = "the train rows that were not drawn, without their labels"
-    return f"{undrawn}, and {given} images without a label" if given else undrawn
+    return f"{undrawn}, and {n_pool} images without a label" if n_pool else undrawn
 
 
 def _notes(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> tuple[str, ...]:
@@ -266,7 +200,65 @@ def _notes(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> tuple[st
     if arena.validation == "coop":
         for shot in dict.fromkeys(min(shot, COOP_VALIDATION_SHOTS) for shot in shots):
             sentences += [f"validation, {shot} per class: {note}" for note in arena.draw("val", shot, seeds[0]).notes]
-    absent = np.setdiff1d(np.arange(len(arena.classes)), arena.labels[arena.test])
+    absent = np.setdiff1d(np.arange(len(arena.data.classes)), arena.data.labels[arena.test])
     if len(absent):
-        sentences.append(f"{len(absent)} of {len(arena.classes)} classes have no test rows: nothing is shown of them")
+        n_classes = len(arena.data.classes)
+        sentences.append(f"{len(absent)} of {n_classes} classes have no test rows: nothing is shown of them")
     return tuple(sentences)
+
+
+def summarise(
+    cells: pd.DataFrame,
+    correct: Mapping[RunKey, Booleans],
+    groups: npt.NDArray[Any],
+    *,
+    baseline: tuple[str, str],
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per adapter, texts and shots, in the order of `cells`; `baseline` is (name, texts) of the reference.
+
+    accuracy (mean over seeds), low, high, seed_deviation (standard deviation over seeds, NaN for one); difference,
+    difference_low, difference_high (accuracy minus the baseline's, paired); means over seeds of top5, mean_per_class,
+    calibration_error, validation_accuracy; validation_margin (smallest validation accuracy minus zero-shot's over the
+    seeds: at least 0 under the guard); kept_zero_shot (seeds that kept zero-shot), seeds, runs (distinct ones),
+    seconds (per run). `groups` (test rows,). Intervals: INTERVALS; NaN with fewer than two groups.
+    """
+    right = np.stack([run.astype(np.float32) for run in correct.values()], axis=1)
+    resampled = resampled_means(right, seed=seed, groups=groups)
+    column = {key: place for place, key in enumerate(correct)}
+    rows, replicates = [], {}
+    for (name, texts, shots), cell in cells.groupby(["name", "texts", "shots"], sort=False):
+        runs = [column[_run_of(row)] for _, row in cell.iterrows()]
+        replicates[name, texts, shots] = _over_seeds(resampled[:, runs], seed=seed)
+        rows.append({"name": name, "texts": texts, "shots": shots} | _means(cell, runs=len(set(runs))))
+    accuracy = {(row["name"], row["texts"], row["shots"]): row["accuracy"] for row in rows}
+    for row, own in zip(rows, replicates.values(), strict=True):
+        reference = (*baseline, row["shots"])
+        _, row["low"], row["high"] = percentile_interval(row["accuracy"], own)
+        gain = percentile_interval(row["accuracy"] - accuracy[reference], own - replicates[reference])
+        row["difference"], row["difference_low"], row["difference_high"] = gain
+    return pd.DataFrame(rows)[list(_COLUMNS)]
+
+
+def _run_of(row: "pd.Series[Any]") -> RunKey:
+    return RunKey(row["name"], row["texts"], row["run_shots"], row["run_seed"])
+
+
+def _over_seeds(resampled: Floats, *, seed: int) -> Floats:
+    """Accuracies (n, s) of the runs of s seeds to their mean (n,) over s seeds drawn with replacement."""
+    drawn = np.random.default_rng([seed, 1]).integers(resampled.shape[1], size=resampled.shape)
+    return np.asarray(np.take_along_axis(resampled, drawn, axis=1).mean(axis=1))
+
+
+def _means(cell: pd.DataFrame, *, runs: int) -> dict[str, Any]:
+    """What needs no resampling, over the seeds of one cell."""
+    return {
+        "accuracy": cell["accuracy"].mean(),
+        "seed_deviation": cell["accuracy"].std(),
+        **{name: cell[name].mean() for name in _MEANS},
+        "validation_margin": (cell["validation_accuracy"] - cell["zero_shot_validation_accuracy"]).min(),
+        "kept_zero_shot": int(cell["kept_zero_shot"].sum()),
+        "seeds": len(cell),
+        "runs": runs,
+        "seconds": cell["seconds"].mean(),
+    }

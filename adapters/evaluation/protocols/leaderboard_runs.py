@@ -2,13 +2,12 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from evenly.adapters import adapter_class
 from evenly.adapters.contract import Adapter
@@ -19,8 +18,9 @@ from evenly.adapters.evaluation.measures.classification import (
     softmax,
     top_k_accuracy,
 )
-from evenly.adapters.evaluation.protocols.experiment import NO_TEXTS, check_rows, chosen_in_words
-from evenly.adapters.features import Booleans, Features, Floats, Integers, Strings
+from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
+from evenly.adapters.evaluation.protocols.experiment import NO_TEXTS, chosen_in_words
+from evenly.adapters.features import Booleans, Features, Floats, Integers, LabelledFeatures
 from evenly.adapters.few_shot import FewShot, few_shot
 from evenly.adapters.search import Tuned, tune
 
@@ -61,19 +61,12 @@ class Run:
 class Arena:
     """The rows that all runs share. Test rows are fixed; train and validation rows are drawn from their own parts.
 
-    `keys` (n,) name the rows for the draws. `validation`: "coop" draws min(shots, 4) val rows per class, "full" takes
-    all val rows; results of the two do not compare. The first of `prototypes` is the baseline. The unlabelled pool of a
-    run is that of `features`; with `undrawn`, and where there is none, the train rows that were not drawn are in it,
-    their labels hidden.
+    `validation`: "coop" draws min(shots, 4) val rows per class, "full" takes all val rows; results of the two do not
+    compare. The unlabelled pool of a run is that of the features; with `undrawn`, and where there is none, the train
+    rows that were not drawn are in it, their labels hidden.
     """
 
-    features: Features
-    labels: Integers
-    split: Strings
-    groups: npt.NDArray[Any]
-    keys: Sequence[str] | Strings
-    classes: Sequence[str]
-    prototypes: Mapping[str, Floats]
+    data: EvaluationData
     validation: Validation = "coop"
     guard: bool = True
     undrawn: bool = False
@@ -81,14 +74,11 @@ class Arena:
     _fits: dict[tuple[str, str], dict[Any, Adapter]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_rows(
-            self.features, self.labels, self.split, self.groups, classes=self.classes, prototypes=self.prototypes
-        )
         if self.validation not in get_args(Validation):
             raise ParameterError(f"`validation` must be coop or full; got `{self.validation}`. Choose one of these.")
-        if len(self.keys) != len(self.features):
+        if len(self.data.keys) != len(self.data.features):
             raise SplitError(
-                f"`keys` must hold one name per image, {len(self.features)}; got {len(self.keys)}. "
+                f"`keys` must hold one name per image, {len(self.data.features)}; got {len(self.data.keys)}. "
                 "Hand in the uids of the same rows."
             )
         if not len(self.test):
@@ -97,21 +87,17 @@ class Arena:
     @property
     def pools_undrawn(self) -> bool:
         """Whether the train rows that a run does not draw are in its pool."""
-        return self.undrawn or self.features.unlabelled is None or not len(self.features.unlabelled)
-
-    @property
-    def baseline(self) -> str:
-        """The set of texts that differences are taken to."""
-        return next(iter(self.prototypes))
+        pool = self.data.features.unlabelled
+        return self.undrawn or pool is None or not len(pool)
 
     @cached_property
     def test(self) -> Integers:
         """Positions of the test rows."""
-        return np.flatnonzero(self.split == "test")
+        return self.data.rows("test")
 
     def texts_of(self, name: str) -> list[str]:
         """The sets of texts that adapter `name` is run with."""
-        return list(self.prototypes) if adapter_class(name).uses_texts else [NO_TEXTS]
+        return list(self.data.prototypes) if adapter_class(name).uses_texts else [NO_TEXTS]
 
     def key(self, name: str, texts: str, shots: int, seed: int) -> RunKey:
         """The run that stands for this adapter at `shots` and `seed`: one that learns from no labelled row is shared.
@@ -139,16 +125,16 @@ class Arena:
     def draw(self, part: Literal["train", "val"], shots: int, seed: int) -> FewShot:
         """`shots` rows per class of one part, at most one of a group while there are groups left."""
         if (part, shots, seed) not in self._draws:
-            rows = np.flatnonzero(self.split == part)
-            found = few_shot(
-                self.labels[rows],
-                np.asarray(self.keys, dtype=np.str_)[rows],
+            rows = self.data.rows(part)
+            drawn = few_shot(
+                self.data.labels[rows],
+                np.asarray(self.data.keys, dtype=np.str_)[rows],
                 shots=shots,
                 seed=seed,
-                groups=np.asarray(self.groups)[rows],
-                classes=self.classes,
+                groups=self.data.groups[rows],
+                classes=self.data.classes,
             )
-            self._draws[part, shots, seed] = FewShot(rows[found.indices], found.notes)
+            self._draws[part, shots, seed] = FewShot(rows[drawn.indices], drawn.notes)
         return self._draws[part, shots, seed]
 
     def run(self, key: RunKey) -> Run:
@@ -156,38 +142,37 @@ class Arena:
         kind = adapter_class(key.name)
         train, validation = self._train_rows(kind, key), self._validation_rows(key)
         features = self._with_pool(self._record(kind, key.texts), kind, train)
+        rows = LabelledFeatures(features=features, labels=self.data.labels)
         started = time.perf_counter()
         tuned = tune(
             kind,
-            train=features.rows(train),
-            train_labels=self.labels[train],
-            validation=features.rows(validation),
-            validation_labels=self.labels[validation],
+            train=rows.rows(train),
+            validation=rows.rows(validation),
             fixed={"seed": key.seed} if _is_seeded(kind) else None,
             guard=self.guard,
             fits=self._shared_fits(kind, key),
         )
         logits = tuned.adapter.decision_function(features.rows(self.test))
         seconds = time.perf_counter() - started
-        labels = self.labels[self.test]
+        labels = rows.labels[self.test]
         row = key._asdict() | _measures(logits, labels) | _choice(tuned)
         row |= {"train_rows": len(train), "validation_rows": len(validation), "test_rows": len(labels)}
         return Run(row=row | {"seconds": seconds}, correct=logits.argmax(axis=1) == labels)
 
     @cached_property
     def _records(self) -> dict[str, Features]:
-        return {texts: self.features.with_prototypes(array) for texts, array in self.prototypes.items()}
+        return {texts: self.data.features.with_prototypes(array) for texts, array in self.data.prototypes.items()}
 
     def _record(self, kind: type[Adapter], texts: str) -> Features:
         """All rows with the prototypes of these texts; those of the baseline for an adapter that uses none."""
-        return self._records[texts if kind.uses_texts else self.baseline]
+        return self._records[texts if kind.uses_texts else self.data.baseline]
 
     def _with_pool(self, features: Features, kind: type[Adapter], drawn: Integers) -> Features:
         """The train rows that were not drawn in the unlabelled pool, without their labels, where `undrawn` says so."""
         if "unlabelled" not in kind.needs or not self.pools_undrawn:
             return features
-        rest = np.setdiff1d(np.flatnonzero(self.split == "train"), drawn)
-        image, second = [features.image[rest]], [] if features.second is None else [features.second[rest]]
+        undrawn = np.setdiff1d(self.data.rows("train"), drawn)
+        image, second = [features.image[undrawn]], [] if features.second is None else [features.second[undrawn]]
         if features.unlabelled is not None:
             image.append(features.unlabelled)
             second = [*second, features.unlabelled_second] if features.unlabelled_second is not None else []
@@ -206,7 +191,7 @@ class Arena:
 
     def _validation_rows(self, key: RunKey) -> Integers:
         if self.validation == "full":
-            return np.flatnonzero(self.split == "val")
+            return self.data.rows("val")
         return self.draw("val", min(key.shots, COOP_VALIDATION_SHOTS), key.seed).indices
 
 

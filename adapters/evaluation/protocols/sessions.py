@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from evenly.adapters.contract import check_positive
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import bootstrap_accuracy
 from evenly.adapters.evaluation.measures.classification import accuracy
-from evenly.adapters.features import Features, Floats, Integers, checked_labels
+from evenly.adapters.features import Features, Floats, GroupedFeatures, Integers, LabelledFeatures, checked_labels
 
 
 class LearnsInSessions(Protocol):
@@ -44,37 +43,36 @@ class SessionResults:
 
 def evaluate_sessions(
     adapter: LearnsInSessions,
-    sessions: Iterable[tuple[Features, Integers]],
+    sessions: Iterable[LabelledFeatures],
     *,
-    test: Features,
-    test_labels: Integers,
-    test_groups: npt.NDArray[Any] | None = None,
+    test: GroupedFeatures,
     seed: int = 0,
 ) -> SessionResults:
     """Hand `adapter` one session after the other and judge it after each on the test rows of the classes seen so far.
 
-    A row is judged among the seen classes only. `test_labels` are positions in the class list of the last session; rows
-    of classes that never come are never judged. Intervals resample the `test_groups` (rows,), None: the rows, by
-    `seed`. The adapter goes on from what it knows: hand in a new one.
+    A row is judged among the seen classes only. The labels of `test` are positions in the class list of the last
+    session; rows of classes that never come are never judged. Intervals resample its groups by `seed`. The adapter goes
+    on from what it knows: hand in a new one.
     """
-    labels = checked_labels(test_labels, n=len(test), n_classes=int(np.max(test_labels, initial=0)) + 1)
-    groups = np.arange(len(test)) if test_groups is None else np.asarray(test_groups)
-    rows = replace(test, prototypes=None)
+    labels = checked_labels(test.labels, n=len(test.features), n_classes=int(np.max(test.labels, initial=0)) + 1)
+    features = replace(test.features, prototypes=None)
     table: list[dict[str, float]] = []
-    before: set[int] = set()
-    for features, own in sessions:
-        adapter.partial_fit(features, own)
-        seen = np.flatnonzero(adapter.support_)
-        here = np.flatnonzero(np.isin(labels, seen))
-        truth = labels[here]
-        predictions = seen[adapter.decision_function(rows.rows(here))[:, seen].argmax(axis=1)] if len(here) else truth
-        old = np.isin(truth, list(before))
-        over_all = bootstrap_accuracy(predictions == truth, groups=groups[here], seed=seed)
+    earlier: set[int] = set()
+    for session in sessions:
+        adapter.partial_fit(session.features, session.labels)
+        classes = np.flatnonzero(adapter.support_)
+        rows = np.flatnonzero(np.isin(labels, classes))
+        truth = predictions = labels[rows]
+        if len(rows):
+            logits = adapter.decision_function(features.rows(rows))[:, classes]
+            predictions = classes[logits.argmax(axis=1)]
+        old = np.isin(truth, list(earlier))
+        over_all = bootstrap_accuracy(predictions == truth, groups=test.groups[rows], seed=seed)
         table.append(
             {
                 "session": len(table) + 1,
-                "classes": len(seen),
-                "rows": len(here),
+                "classes": len(classes),
+                "rows": len(rows),
                 "accuracy": over_all.estimate,
                 "low": over_all.low,
                 "high": over_all.high,
@@ -82,15 +80,15 @@ def evaluate_sessions(
                 "new": accuracy(predictions[~old], truth[~old]),
             }
         )
-        before.update(seen.tolist())
+        earlier.update(classes.tolist())
     if not table:
         raise ParameterError("`sessions` must hold at least one session; got none. Hand in one per group of classes.")
     frame = pd.DataFrame(table)
-    average, drop = summarise(frame["accuracy"].tolist())
+    average, drop = mean_and_drop(frame["accuracy"].tolist())
     return SessionResults(sessions=frame, average=average, drop=drop)
 
 
-def summarise(accuracies: Sequence[float]) -> tuple[float, float]:
+def mean_and_drop(accuracies: Sequence[float]) -> tuple[float, float]:
     """The mean accuracy over the sessions and the performance drop, the first minus the last."""
     return float(np.mean(accuracies)), float(accuracies[0] - accuracies[-1])
 

@@ -161,23 +161,24 @@ def leaderboard(
     if (recipe is None) == (arrays is None):
         raise UsageError("`leaderboard` must get a recipe or `--arrays`, one of the two. Example: --arrays digits.npz")
     from evenly.adapters import ADAPTERS
-    from evenly.flows.cli.adapters.leaderboard import Contest, array_leaderboard, recipe_leaderboards
+    from evenly.adapters.evaluation.protocols.leaderboard import LeaderboardPlan
+    from evenly.flows.cli.adapters.leaderboard import array_leaderboard, recipe_leaderboards
 
-    contest = Contest(
+    plan = LeaderboardPlan(
         adapters=tuple(adapter or ADAPTERS),
         shots=_numbers("shots", shots),
         seeds=_numbers("seeds", seeds),
         validation="full" if validation == "full" else "coop",
         guard=guard,
-        processes=processes or os.cpu_count() or 1,
     )
+    processes = processes or os.cpu_count() or 1
     if validation not in ("coop", "full"):
         raise UsageError(f"`--validation` must be coop or full; got `{validation}`. Choose one.")
     if recipe is not None:
-        boards = recipe_leaderboards(recipe, contest, out=out, root=root)
+        boards = recipe_leaderboards(recipe, plan, processes=processes, out=out, root=root)
     elif arrays is not None:
         target = out or arrays.with_name(f"{arrays.stem}-leaderboard")
-        boards = [array_leaderboard(arrays, contest, out=target, normalise=normalise, root=root)]
+        boards = [array_leaderboard(arrays, plan, processes=processes, out=target, normalise=normalise, root=root)]
     if as_json:
         print_json({"leaderboards": boards})
         return

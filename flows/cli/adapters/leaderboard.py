@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evenly.adapters import ADAPTERS, adapter_name
-from evenly.adapters.evaluation.protocols.leaderboard import Leaderboard, leaderboard
+from evenly.adapters import adapter_name
+from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
+from evenly.adapters.evaluation.protocols.leaderboard import Leaderboard, LeaderboardPlan, compare_adapters
 from evenly.adapters.evaluation.protocols.leaderboard_runs import Run as LeaderboardRun
-from evenly.adapters.evaluation.protocols.leaderboard_runs import Validation
 from evenly.adapters.own_features.arrays import class_names, joined, parts_of
 from evenly.adapters.training import row_keys
 from evenly.audit.report.plots.leaderboard import draw_leaderboard
@@ -31,37 +31,26 @@ VERSION = 3
 """Raised when numbers of stored runs may not be used any longer."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Contest:
-    """Which adapters compete, over which shots and seeds, how validation rows are taken, and in how many processes."""
-
-    adapters: Sequence[str] = tuple(ADAPTERS)
-    shots: Sequence[int] = (1, 2, 4, 8, 16)
-    seeds: Sequence[int] = (1, 2, 3)
-    validation: Validation = "coop"
-    guard: bool = True
-    processes: int = 1
-
-
-def recipe_leaderboards(recipe: Path, contest: Contest, *, out: Path | None, root: Path | None) -> list[dict[str, Any]]:
+def recipe_leaderboards(
+    recipe: Path, plan: LeaderboardPlan, *, processes: int, out: Path | None, root: Path | None
+) -> list[dict[str, Any]]:
     """A leaderboard per class list of a recipe, on its latest build."""
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root)
     found = []
     for rule in evaluation_rules(run, chosen, recipe, "latest"):
         manifest = Builds(run.workspace).read(rule["build"])
-        rows = labelled_rows(run, manifest, rule, adapters=contest.adapters)
-        given = {
-            "features": rows.without_train_pool(),
-            "undrawn": True,
-            "labels": rows.labels,
-            "split": rows.split,
-            "groups": rows.groups,
-            "keys": rows.pairs["uid"].to_pylist(),
-            "classes": rows.classes,
-            "prototypes": rows.prototypes,
-        }
-        parts = dict(zip(given["keys"], rows.split.tolist(), strict=True))
+        rows = labelled_rows(run, manifest, rule, adapters=plan.adapters)
+        data = EvaluationData(
+            features=rows.without_train_pool(),
+            labels=rows.labels,
+            split=rows.split,
+            groups=rows.groups,
+            classes=rows.classes,
+            prototypes=rows.prototypes,
+            keys=rows.pairs["uid"].to_pylist(),
+        )
+        parts = dict(zip(data.keys, rows.split.tolist(), strict=True))
         key = {
             "build": manifest["content_hash"],
             "rule": {name: value for name, value in rule.items() if name != "adapters"},
@@ -69,13 +58,16 @@ def recipe_leaderboards(recipe: Path, contest: Contest, *, out: Path | None, roo
             "split": content_hash(parts),
         }
         folder = out or run.workspace.reports / f"{rule['build']}-{rule['list']}-leaderboard"
-        runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, contest))
-        found.append(_hold(given, contest, runs, folder, progress=run.progress, title=rule["list"]))
+        runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, plan))
+        board = _hold(
+            data, replace(plan, undrawn=True), runs, processes=processes, progress=run.progress, title=rule["list"]
+        )
+        found.append(_write(board, folder, rule["list"]))
     return found
 
 
 def array_leaderboard(
-    arrays: Path, contest: Contest, *, out: Path, normalise: bool, root: Path | None
+    arrays: Path, plan: LeaderboardPlan, *, processes: int, out: Path, normalise: bool, root: Path | None
 ) -> dict[str, Any]:
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
     run = workspace_run(root)
@@ -83,18 +75,19 @@ def array_leaderboard(
     parts = parts_of(found, normalise=normalise)
     features, labels, split, groups = joined(parts)
     keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]
-    given = {
-        "features": features,
-        "labels": labels,
-        "split": split,
-        "groups": groups,
-        "keys": keys,
-        "classes": class_names(found),
-        "prototypes": {"prototypes": features.required_prototypes(by="leaderboard")},
-    }
+    data = EvaluationData(
+        features=features,
+        labels=labels,
+        split=split,
+        groups=groups,
+        classes=class_names(found),
+        prototypes={"prototypes": features.required_prototypes(by="leaderboard")},
+        keys=keys,
+    )
     hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in found.items()}
-    runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, contest))
-    return _hold(given, contest, runs, out, progress=run.progress, title=arrays.stem, notes=parts.notes)
+    runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, plan))
+    board = _hold(data, plan, runs, processes=processes, progress=run.progress, title=arrays.stem)
+    return _write(replace(board, notes=(*parts.notes, *board.notes)), out, arrays.stem)
 
 
 def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -105,51 +98,49 @@ def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
         seen[key] += 1
 
 
-def _key(content: Mapping[str, Any], contest: Contest) -> dict[str, Any]:
+def _key(content: Mapping[str, Any], plan: LeaderboardPlan) -> dict[str, Any]:
     """What a run's numbers depend on beside its own adapter, shots and seed."""
-    return {"version": VERSION, "validation": contest.validation, "guard": contest.guard, "content": dict(content)}
+    return {"version": VERSION, "validation": plan.validation, "guard": plan.guard, "content": dict(content)}
 
 
 def _hold(
-    given: dict[str, Any],
-    contest: Contest,
+    data: EvaluationData,
+    plan: LeaderboardPlan,
     runs: LeaderboardRuns,
-    out: Path,
     *,
+    processes: int,
     progress: Progress,
     title: str,
-    notes: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Make the runs that are not stored yet, and write `leaderboard.json`, `.csv`, `.svg` and `runs.csv` to `out`.
+) -> Leaderboard:
+    """The leaderboard, for which the runs that are not stored yet are made.
 
     Adapters are shared out over processes, each of which stores its runs; the table is then put together from these.
     """
-    names = list(dict.fromkeys(adapter_name(name) for name in contest.adapters))
-    shares = [replace(contest, adapters=(name,)) for name in names]
+    names = list(dict.fromkeys(adapter_name(name) for name in plan.adapters))
+    shares = [replace(plan, adapters=(name,)) for name in names]
+    threads = 1 if processes > 1 else None
     with progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
-        if contest.processes > 1 and len(shares) > 1:
-            with worker_pool(contest.processes) as pool:
-                for finished in as_completed([pool.submit(_compete, given, share, runs) for share in shares]):
+        if processes > 1 and len(shares) > 1:
+            with worker_pool(processes) as pool:
+                for finished in as_completed([pool.submit(_compete, data, share, runs, threads) for share in shares]):
                     finished.result()
                     advance(1)
         else:
             for share in shares:
-                _compete(given, share, runs)
+                _compete(data, share, runs, threads)
                 advance(1)
-    board = _compete(given, replace(contest, adapters=tuple(names)), runs)
-    return _write(replace(board, notes=(*notes, *board.notes)), out, title)
+    return _compete(data, replace(plan, adapters=tuple(names)), runs, threads)
 
 
-def _compete(given: dict[str, Any], contest: Contest, runs: LeaderboardRuns) -> Leaderboard:
+def _compete(data: EvaluationData, plan: LeaderboardPlan, runs: LeaderboardRuns, threads: int | None) -> Leaderboard:
     """The leaderboard of some adapters; what is stored is not made again, and what is made is stored at once."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     stored = (LeaderboardRun(row=row, correct=correct) for row, correct in runs.all())
-    options = {name: value for name, value in asdict(contest).items() if name != "processes"}
-    with threadpool_limits(limits=1 if contest.processes > 1 else None):
-        return leaderboard(
-            **given,
-            **options,
+    with threadpool_limits(limits=threads):
+        return compare_adapters(
+            data,
+            plan,
             done={run.key: run for run in stored},
             progress=lambda run, _finished, _all: runs.add(run.row, run.correct),
         )

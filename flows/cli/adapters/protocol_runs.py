@@ -16,9 +16,9 @@ from evenly.adapters.evaluation.protocols.base_to_new import (
     of_classes,
 )
 from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, split_sessions
-from evenly.adapters.features import Features, Integers
+from evenly.adapters.features import Integers, LabelledFeatures
 from evenly.adapters.methods.gda_incremental import GDAIncremental
-from evenly.adapters.own_features.arrays import Part, Parts, parts_of
+from evenly.adapters.own_features.arrays import Parts, parts_of
 from evenly.flows.cli.adapters.own_features.fit import parse_parameters
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.files.arrays import read_arrays
@@ -48,13 +48,9 @@ def _base_to_new(
     parts = _judgeable(file, normalise=normalise)
     found = evaluate_base_to_new(
         kind,
-        train=parts.train.features,
-        train_labels=parts.train.labels,
-        validation=parts.val.features,
-        validation_labels=parts.val.labels,
-        test=parts.test.features,
-        test_labels=parts.test.labels,
-        test_groups=parts.test.groups,
+        train=parts.train,
+        validation=parts.val,
+        test=parts.test,
         grid=open_grid(kind, fixed),
         fixed=fixed,
         guard=guard,
@@ -88,9 +84,7 @@ def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool
     found = evaluate_sessions(
         GDAIncremental(alpha=alpha),
         [_session(parts.train, classes) for classes in split_sessions(n_classes, first=first, step=step)],
-        test=parts.test.features,
-        test_labels=parts.test.labels,
-        test_groups=parts.test.groups,
+        test=parts.test,
     )
     return {
         "adapter": "gda_incremental",
@@ -102,11 +96,11 @@ def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool
     }
 
 
-def _session(train: Part, classes: Integers) -> tuple[Features, Integers]:
+def _session(train: LabelledFeatures, classes: Integers) -> LabelledFeatures:
     """The train rows of some classes, under the class list up to the last of them."""
-    here = np.flatnonzero(np.isin(train.labels, classes))
-    seen = np.arange(int(classes[-1]) + 1)
-    return of_classes(train.features, seen).rows(here), train.labels[here]
+    rows = train.rows(np.flatnonzero(np.isin(train.labels, classes)))
+    learned = np.arange(int(classes[-1]) + 1)
+    return LabelledFeatures(features=of_classes(rows.features, learned), labels=rows.labels)
 
 
 def _judgeable(file: Path, *, normalise: bool) -> Parts:

@@ -11,6 +11,7 @@ from evenly.adapters.features import unit_rows
 from evenly.adapters.methods.caps import CapS
 from evenly.adapters.methods.tipx import TIPX
 from evenly.adapters.search import tune
+from tests.adapters.conftest import labelled
 
 WEIGHTS = {"alpha": 2.0, "beta": 5.0, "gamma": 1.5}
 
@@ -99,7 +100,7 @@ def test_the_grid_has_two_million_points_and_delta_is_fitted(digits, support):
     assert CapS.grid.parameters["delta"] == (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
     assert "delta" not in CapS.decided_late
     (validation, truth) = digits.part(400, 500)
-    tuned = tune(CapS, train=support[0], train_labels=support[1], validation=validation, validation_labels=truth)
+    tuned = tune(CapS, train=labelled(*support), validation=labelled(validation, truth))
     assert tuned.validation_accuracy > tuned.zero_shot_accuracy
     assert set(tuned.chosen) == {"delta", "alpha", "beta", "gamma"}
 

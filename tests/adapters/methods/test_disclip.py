@@ -12,6 +12,7 @@ from evenly.adapters.methods.disclip import SelectedDescriptions
 from evenly.adapters.methods.fudd import top_classes
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.search import tune
+from tests.adapters.conftest import labelled
 
 
 @pytest.fixture
@@ -38,10 +39,8 @@ def test_validation_chooses_the_weight_that_the_audit_chooses_and_test_rows_none
     (train, labels), (validation, validation_labels), _ = problem
     tuned = tune(
         SelectedDescriptions,
-        train=train,
-        train_labels=labels,
-        validation=validation,
-        validation_labels=validation_labels,
+        train=labelled(train, labels),
+        validation=labelled(validation, validation_labels),
         guard=False,
     )
     assert tuned.chosen["name_weight"] == choose_weight(scores_of(train, labels, validation), validation_labels)

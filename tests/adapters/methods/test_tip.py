@@ -10,6 +10,7 @@ from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import NotFittedError, ParameterError
 from evenly.adapters.methods.tip import PUBLISHED_MAXIMA, Tip, published_grid
 from evenly.adapters.search import tune
+from tests.adapters.conftest import labelled
 
 
 def naive(query, keys, labels, prototypes, *, alpha, beta):
@@ -102,7 +103,7 @@ def test_counting_before_fit_is_refused(digits):
 
 def test_the_search_beats_zero_shot_on_real_digits(digits):
     (train, labels), (validation, truth) = digits.part(0, 160), digits.part(400, 800)
-    tuned = tune(Tip, train=train, train_labels=labels, validation=validation, validation_labels=truth)
+    tuned = tune(Tip, train=labelled(train, labels), validation=labelled(validation, truth))
     assert len(tuned.curve) == 4000
     assert tuned.validation_accuracy > tuned.zero_shot_accuracy + 0.05
     assert np.mean(tuned.adapter.predict(validation) == truth) == tuned.validation_accuracy

@@ -12,6 +12,7 @@ from evenly.adapters.methods.tip import Tip
 from evenly.adapters.methods.tipx import PUBLISHED_AXES, TIPX, retrieved_support
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.search import tune
+from tests.adapters.conftest import labelled
 
 WEIGHTS = {"alpha": 2.0, "beta": 5.0, "gamma": 1.5}
 
@@ -130,7 +131,7 @@ def test_the_published_grid_has_200000_points_and_is_searched_coarse_to_fine(dig
     assert PUBLISHED_AXES["beta"][-1] == pytest.approx(49.755)
     assert PUBLISHED_AXES["gamma"][-1] == pytest.approx(29.402)
     (train, labels), (validation, truth) = digits.part(0, 80), digits.part(400, 600)
-    tuned = tune(TIPX, train=train, train_labels=labels, validation=validation, validation_labels=truth)
+    tuned = tune(TIPX, train=labelled(train, labels), validation=labelled(validation, truth))
     assert tuned.adapter.fallback_ == ""
     assert tuned.validation_accuracy > tuned.zero_shot_accuracy + 0.05
     assert len(tuned.curve) < 10000

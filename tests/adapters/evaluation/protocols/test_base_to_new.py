@@ -16,9 +16,11 @@ from evenly.adapters.evaluation.protocols.base_to_new import (
     of_classes,
     split_classes,
 )
+from evenly.adapters.features import GroupedFeatures
 from evenly.adapters.methods.gda import GDA
 from evenly.adapters.methods.gda_base_to_new import GDABaseToNew
 from evenly.adapters.methods.zero_shot import ZeroShot
+from tests.adapters.conftest import labelled
 
 GDA_BASE = [98.04, 94.10, 78.71, 97.78, 90.63, 45.88, 81.95, 80.63, 93.28, 86.63, 75.95]
 GDA_NEW = [94.51, 97.15, 66.92, 72.46, 91.21, 34.09, 75.62, 59.82, 79.21, 79.09, 69.79]
@@ -26,10 +28,14 @@ GDA_NEW = [94.51, 97.15, 66.92, 72.46, 91.21, 34.09, 75.62, 59.82, 79.21, 79.09,
 
 def parts(digits, **changes):
     names = {"train": (0, 300), "validation": (300, 600), "test": (600, 1200)}
-    found = {}
-    for name, (start, stop) in names.items():
-        found[name], found[f"{name}_labels"] = digits.part(start, stop)
-    return found | changes
+    rows = {name: labelled(*digits.part(start, stop)) for name, (start, stop) in names.items()}
+    return rows | {"test": in_groups(rows["test"])} | changes
+
+
+def in_groups(rows, groups=None):
+    """The rows in these groups, each in one of its own where there are none."""
+    groups = np.arange(len(rows.labels)) if groups is None else groups
+    return GroupedFeatures(features=rows.features, labels=rows.labels, groups=groups)
 
 
 def test_both_harmonic_means_of_the_published_accuracies():
@@ -97,13 +103,16 @@ def test_gda_without_images_of_new_classes_is_zero_shot_among_them(digits):
     assert evaluate_base_to_new(GDA, **everything).new == evaluate_base_to_new(ZeroShot, **everything).new
 
 
-@pytest.mark.parametrize("part", ["train_labels", "validation_labels"])
+@pytest.mark.parametrize("part", ["train", "validation"])
 def test_rows_of_new_classes_are_not_looked_at_before_the_test(digits, part):
     everything = parts(digits)
-    wild = everything[part].copy()
+    wild = everything[part].labels.copy()
     here = np.flatnonzero(wild >= 5)
     wild[here] = 5 + np.arange(len(here)) % 5
-    expected, found = (evaluate_base_to_new(GDABaseToNew, **kept) for kept in (everything, everything | {part: wild}))
+    expected, found = (
+        evaluate_base_to_new(GDABaseToNew, **kept)
+        for kept in (everything, everything | {part: labelled(everything[part].features, wild)})
+    )
     assert (found.base, found.new) == (expected.base, expected.new)
 
 
@@ -120,8 +129,7 @@ def test_a_kept_zero_shot_is_judged_on_both_halves(digits):
 
 def test_without_test_rows_of_new_classes_their_accuracy_is_unknown(digits):
     everything = parts(digits)
-    here = np.flatnonzero(everything["test_labels"] < 5)
-    few = {"test": everything["test"].rows(here), "test_labels": everything["test_labels"][here]}
+    few = {"test": everything["test"].rows(np.flatnonzero(everything["test"].labels < 5))}
     found = evaluate_base_to_new(ZeroShot, **(everything | few))
     assert np.isnan(found.new)
     assert np.isnan(found.harmonic_mean)
@@ -131,7 +139,8 @@ def test_without_test_rows_of_new_classes_their_accuracy_is_unknown(digits):
 def test_labels_outside_the_classes_are_refused(digits):
     everything = parts(digits)
     with pytest.raises(InvalidFeaturesError, match="`labels` must lie in 0 to 9"):
-        evaluate_base_to_new(GDA, **(everything | {"test_labels": everything["test_labels"] + 5}))
+        test = replace(everything["test"], labels=everything["test"].labels + 5)
+        evaluate_base_to_new(GDA, **(everything | {"test": test}))
 
 
 def test_all_that_describes_a_class_goes_with_it(digits):
@@ -154,9 +163,9 @@ def test_all_that_describes_a_class_goes_with_it(digits):
 
 def test_intervals_resample_the_groups_of_test_rows(digits):
     test_groups = np.arange(600) // 60
-    found, by_rows = (
-        evaluate_base_to_new(ZeroShot, **parts(digits), **given) for given in ({"test_groups": test_groups}, {})
-    )
+    everything = parts(digits)
+    grouped = everything | {"test": in_groups(everything["test"], test_groups)}
+    found, by_rows = (evaluate_base_to_new(ZeroShot, **given) for given in (grouped, everything))
     features, labels = digits.part(600, 1200)
     base = labels < 5
     right = (features.image @ features.prototypes[:5].T).argmax(axis=1)[base] == labels[base]

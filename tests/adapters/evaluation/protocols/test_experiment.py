@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError, SplitError, UnknownAdapterError
+from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.experiment import fit_and_evaluate
 from evenly.adapters.features import Features, unit_rows
 from evenly.adapters.splits import split_by_group
@@ -15,9 +16,20 @@ def split(digits):
 
 
 def run(digits, split, *, labels=None, **options):
-    settings = {"prototypes": digits.prototypes, "classes": digits.classes, "seed": 0} | options
-    return fit_and_evaluate(
-        digits.features, digits.labels if labels is None else labels, split, digits.groups, **settings
+    labels = digits.labels if labels is None else labels
+    prototypes = options.pop("prototypes", digits.prototypes)
+    data = data_of(digits, digits.features, labels, split, digits.groups, prototypes=prototypes)
+    return fit_and_evaluate(data, **{"seed": 0} | options)
+
+
+def data_of(digits, features, labels, split, groups, *, prototypes=None):
+    return EvaluationData(
+        features=features,
+        labels=labels,
+        split=split,
+        groups=groups,
+        classes=digits.classes,
+        prototypes=digits.prototypes if prototypes is None else prototypes,
     )
 
 
@@ -87,9 +99,8 @@ def test_test_labels_and_test_images_choose_nothing(digits, split, found):
     image = digits.features.image.copy()
     image[test] = np.roll(image[test], 5, axis=1)
     changed = fit_and_evaluate(
-        Features(image=image, encoder="pixels"), labels, split, digits.groups,
-        prototypes=digits.prototypes, classes=digits.classes, seed=0,
-    )  # fmt: skip
+        data_of(digits, Features(image=image, encoder="pixels"), labels, split, digits.groups), seed=0
+    )
     assert changed.curves.equals(found.curves)
     for key, tuned in found.fitted.items():
         assert changed.fitted[key].chosen == tuned.chosen
@@ -115,9 +126,8 @@ def test_the_best_is_named_by_validation_and_the_first_of_equals(found, digits):
     assert found.fitted[found.best_on_validation()] is best
     only_test = np.full(40, "test")
     blind = fit_and_evaluate(
-        digits.features.rows(slice(0, 40)), digits.labels[:40], only_test, digits.groups[:40],
-        prototypes=digits.prototypes, classes=digits.classes, seed=0,
-    )  # fmt: skip
+        data_of(digits, digits.features.rows(slice(0, 40)), digits.labels[:40], only_test, digits.groups[:40]), seed=0
+    )
     assert blind.best_on_validation() == ("zero_shot", "names")
 
 
@@ -133,9 +143,8 @@ def test_classes_that_lack_images_are_reported_and_kept(digits, split):
     gone[(digits.labels == 2) & (split == "train")] = "val"
     gone[(digits.labels == 7) & (split == "test")] = "val"
     found = fit_and_evaluate(
-        digits.features, digits.labels, gone, np.arange(len(gone)).astype(str),
-        prototypes=digits.prototypes, classes=digits.classes, seed=0,
-    )  # fmt: skip
+        data_of(digits, digits.features, digits.labels, gone, np.arange(len(gone)).astype(str)), seed=0
+    )
     assert "1 of 10 classes without train images (no adapter learned from an image of them): 2" in found.notes
     assert "1 of 10 classes without test images (their accuracy is unknown): 7" in found.notes
     seven = found.per_class[found.per_class["class"] == "7"]
@@ -156,10 +165,7 @@ def test_classes_that_lack_images_are_reported_and_kept(digits, split):
 def test_an_empty_part_is_no_crash(digits, parts, verdict):
     some = digits.features.rows(slice(0, 40))
     split = np.array([parts[i % len(parts)] for i in range(40)])
-    found = fit_and_evaluate(
-        some, digits.labels[:40], split, np.arange(40).astype(str),
-        prototypes=digits.prototypes, classes=digits.classes, seed=0,
-    )  # fmt: skip
+    found = fit_and_evaluate(data_of(digits, some, digits.labels[:40], split, np.arange(40).astype(str)), seed=0)
     if verdict:
         assert set(found.results["verdict"]) == {verdict}
     if "val" not in parts:
@@ -173,10 +179,7 @@ def test_few_rows_per_class_work(digits):
     few = np.concatenate([np.flatnonzero(digits.labels == c)[:3] for c in range(10)])
     groups = few.astype(str)
     split = split_by_group(groups, digits.labels[few], seed=1)
-    found = fit_and_evaluate(
-        digits.features.rows(few), digits.labels[few], split, groups,
-        prototypes=digits.prototypes, classes=digits.classes, seed=1,
-    )  # fmt: skip
+    found = fit_and_evaluate(data_of(digits, digits.features.rows(few), digits.labels[few], split, groups), seed=1)
     assert found.results["n"].iloc[0] == (split == "test").sum()
     assert found.results["accuracy"].between(0, 1).all()
 

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import numpy as np
@@ -7,13 +7,15 @@ import pytest
 
 import evenly.adapters
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError, SplitError, UnknownAdapterError
-from evenly.adapters.evaluation.protocols.leaderboard import leaderboard
+from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
+from evenly.adapters.evaluation.protocols.leaderboard import LeaderboardPlan, compare_adapters
 from evenly.adapters.evaluation.protocols.leaderboard_runs import Arena, Run, RunKey
 from evenly.adapters.features import Features
 from evenly.adapters.few_shot import few_shot
 from evenly.adapters.methods.gda_em import GDAUnsupervised
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.splits import split_by_group
+from tests.adapters.conftest import labelled
 
 ADAPTERS = ("gda", "linear")
 
@@ -35,7 +37,12 @@ def rows(digits):
 
 
 def hold(rows, **changes):
-    return leaderboard(**{"adapters": ADAPTERS, "shots": (1, 2), "seeds": (1, 2)} | rows | changes)
+    options = {"adapters": ADAPTERS, "shots": (1, 2), "seeds": (1, 2)} | rows | changes
+    data, plan = (
+        kind(**{field.name: options.pop(field.name) for field in fields(kind) if field.name in options})
+        for kind in (EvaluationData, LeaderboardPlan)
+    )
+    return compare_adapters(data, plan, **options)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +109,9 @@ def test_a_run_is_the_tuned_adapter_on_the_rows_drawn_by_hash(board, rows, digit
     features = rows["features"].with_prototypes(digits.prototypes["names"])
     tuned = tune(
         GDA,
-        train=features.rows(parts["train"]), train_labels=rows["labels"][parts["train"]],
-        validation=features.rows(parts["val"]), validation_labels=rows["labels"][parts["val"]],
-    )  # fmt: skip
+        train=labelled(features.rows(parts["train"]), rows["labels"][parts["train"]]),
+        validation=labelled(features.rows(parts["val"]), rows["labels"][parts["val"]]),
+    )
     test = rows["split"] == "test"
     right = tuned.adapter.predict(features.rows(np.flatnonzero(test))) == rows["labels"][test]
     assert np.array_equal(board.correct[RunKey("gda", "names", 2, 1)], right)
@@ -250,7 +257,7 @@ def test_bad_input_is_refused(rows, change, error, message):
 
 
 def test_rows_are_drawn_from_their_own_part_and_groups_stay_apart(rows):
-    arena = Arena(**rows)
+    arena = Arena(data=EvaluationData(**rows))
     drawn = {part: arena.draw(part, 16, 1).indices for part in ("train", "val")}
     assert all((rows["split"][found] == part).all() for part, found in drawn.items())
     assert not set(rows["groups"][drawn["train"]]) & set(rows["groups"][drawn["val"]])
@@ -259,7 +266,7 @@ def test_rows_are_drawn_from_their_own_part_and_groups_stay_apart(rows):
 def test_without_a_pool_the_train_rows_that_were_not_drawn_are_the_unlabelled_ones(digits):
     split = np.array(["train"] * 200 + ["val"] * 100 + ["test"] * 100)
     features, labels = digits.part(0, 400)
-    arena = Arena(
+    data = EvaluationData(
         features=features,
         labels=labels,
         split=split,
@@ -268,6 +275,7 @@ def test_without_a_pool_the_train_rows_that_were_not_drawn_are_the_unlabelled_on
         classes=digits.classes,
         prototypes={"names": digits.prototypes["names"]},
     )
+    arena = Arena(data=data)
     assert arena.missing("gda_em", "names") == ""
     drawn = arena.draw("train", 2, 1).indices
     pool = arena._with_pool(features, evenly.adapters.adapter_class("grip"), drawn).unlabelled
@@ -279,20 +287,20 @@ def test_without_a_pool_the_train_rows_that_were_not_drawn_are_the_unlabelled_on
 
 def test_a_pool_that_takes_undrawn_train_rows_holds_them_and_what_was_given(digits):
     features, labels = digits.complete(0, 400)
-    given = {
-        "features": features,
-        "labels": labels,
-        "split": np.array(["train"] * 200 + ["val"] * 100 + ["test"] * 100),
-        "groups": digits.groups[:400],
-        "keys": [str(row) for row in range(400)],
-        "classes": digits.classes,
-        "prototypes": {"names": digits.prototypes["names"]},
-    }
+    data = EvaluationData(
+        features=features,
+        labels=labels,
+        split=np.array(["train"] * 200 + ["val"] * 100 + ["test"] * 100),
+        groups=digits.groups[:400],
+        keys=[str(row) for row in range(400)],
+        classes=digits.classes,
+        prototypes={"names": digits.prototypes["names"]},
+    )
     nola = evenly.adapters.adapter_class("nola")
     rest = np.arange(3, 200)
-    pooled = Arena(**given, undrawn=True)._with_pool(features, nola, np.arange(3))
+    pooled = Arena(data=data, undrawn=True)._with_pool(features, nola, np.arange(3))
     assert np.array_equal(pooled.unlabelled, np.concatenate([features.image[rest], features.unlabelled]))
     assert np.array_equal(pooled.unlabelled_second, np.concatenate([features.second[rest], features.unlabelled_second]))
-    assert Arena(**given)._with_pool(features, nola, np.arange(3)).unlabelled is features.unlabelled
+    assert Arena(data=data)._with_pool(features, nola, np.arange(3)).unlabelled is features.unlabelled
     empty = replace(features, unlabelled=features.unlabelled[:0], unlabelled_second=features.unlabelled_second[:0])
-    assert len(Arena(**given | {"features": empty})._with_pool(empty, nola, np.arange(3)).unlabelled) == 197
+    assert len(Arena(data=replace(data, features=empty))._with_pool(empty, nola, np.arange(3)).unlabelled) == 197

@@ -7,8 +7,10 @@ import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import bootstrap_accuracy
-from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, split_sessions, summarise
+from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, mean_and_drop, split_sessions
+from evenly.adapters.features import GroupedFeatures
 from evenly.adapters.methods.gda_incremental import GDAIncremental
+from tests.adapters.conftest import labelled
 
 
 def sessions_of(digits, classes, *, grow=False):
@@ -17,7 +19,13 @@ def sessions_of(digits, classes, *, grow=False):
     for some in classes:
         here = np.flatnonzero(np.isin(labels, some))
         known = features.prototypes[: some[-1] + 1] if grow else features.prototypes
-        yield replace(features.rows(here), prototypes=known), labels[here]
+        yield labelled(replace(features.rows(here), prototypes=known), labels[here])
+
+
+def in_groups(features, labels, groups=None):
+    """Test rows in these groups, each in one of its own where there are none."""
+    groups = np.arange(len(features)) if groups is None else groups
+    return GroupedFeatures(features=features, labels=labels, groups=groups)
 
 
 @pytest.mark.parametrize("grow", [False, True])
@@ -25,7 +33,7 @@ def test_each_session_is_judged_over_the_classes_seen_so_far(digits, grow):
     classes = split_sessions(10, first=4, step=3)
     (test, truth), (support, labels) = digits.part(300, 1300), digits.part(0, 300)
     found = evaluate_sessions(
-        GDAIncremental(alpha=1.0), sessions_of(digits, classes, grow=grow), test=test, test_labels=truth
+        GDAIncremental(alpha=1.0), sessions_of(digits, classes, grow=grow), test=in_groups(test, truth)
     )
     expected = []
     for stop, previous in ((4, 0), (7, 4), (10, 7)):
@@ -45,10 +53,9 @@ def test_each_session_is_judged_over_the_classes_seen_so_far(digits, grow):
 
 def test_intervals_resample_the_groups_of_the_rows_seen_so_far(digits):
     (test, truth), groups = digits.part(300, 1300), np.arange(1000) // 50
-    given = {"test": test, "test_labels": truth}
     found, by_rows = (
-        evaluate_sessions(GDAIncremental(), sessions_of(digits, [range(5), range(5, 10)]), **given, **more).sessions
-        for more in ({"test_groups": groups}, {})
+        evaluate_sessions(GDAIncremental(), sessions_of(digits, [range(5), range(5, 10)]), test=rows).sessions
+        for rows in (in_groups(test, truth, groups), in_groups(test, truth))
     )
     support, labels = digits.part(0, 300)
     right = GDAIncremental().fit(support, labels).predict(test) == truth
@@ -60,7 +67,7 @@ def test_intervals_resample_the_groups_of_the_rows_seen_so_far(digits):
 
 
 def test_the_drop_of_a_published_run():
-    average, drop = summarise([90.32, 86.0, 81.67])
+    average, drop = mean_and_drop([90.32, 86.0, 81.67])
     assert round(drop, 2) == 8.65
     assert round(average, 2) == 86.0
 
@@ -68,7 +75,7 @@ def test_the_drop_of_a_published_run():
 def test_the_last_session_does_not_depend_on_the_order_of_the_others(digits):
     test, truth = digits.part(300, 800)
     straight, turned = (
-        evaluate_sessions(GDAIncremental(), sessions_of(digits, order), test=test, test_labels=truth)
+        evaluate_sessions(GDAIncremental(), sessions_of(digits, order), test=in_groups(test, truth))
         for order in ([[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]], [[3, 4, 5], [0, 1, 2], [6, 7, 8, 9]])
     )
     assert straight.sessions["accuracy"].iloc[-1] == turned.sessions["accuracy"].iloc[-1]
@@ -79,7 +86,7 @@ def test_a_session_without_test_rows_has_no_accuracy(digits):
     test, truth = digits.part(300, 400)
     late = np.flatnonzero(truth >= 5)
     found = evaluate_sessions(
-        GDAIncremental(), sessions_of(digits, [[0, 1], [5, 6]]), test=test.rows(late), test_labels=truth[late]
+        GDAIncremental(), sessions_of(digits, [[0, 1], [5, 6]]), test=in_groups(test.rows(late), truth[late])
     )
     assert np.isnan(found.sessions["accuracy"].iloc[0])
     assert found.sessions["rows"].iloc[1] == np.count_nonzero(np.isin(truth, [5, 6]))
@@ -89,9 +96,9 @@ def test_a_session_without_test_rows_has_no_accuracy(digits):
 def test_nothing_to_judge_is_refused(digits):
     test, truth = digits.part(300, 310)
     with pytest.raises(ParameterError, match="`sessions` must hold at least one"):
-        evaluate_sessions(GDAIncremental(), [], test=test, test_labels=truth)
+        evaluate_sessions(GDAIncremental(), [], test=in_groups(test, truth))
     with pytest.raises(InvalidFeaturesError, match="`labels` must hold one class index per image"):
-        evaluate_sessions(GDAIncremental(), sessions_of(digits, [[0, 1]]), test=test, test_labels=truth[:5])
+        evaluate_sessions(GDAIncremental(), sessions_of(digits, [[0, 1]]), test=in_groups(test, truth[:5]))
 
 
 @pytest.mark.parametrize(
