@@ -14,7 +14,7 @@ from evenly.audit.checks.rows import check_conservation
 from evenly.audit.checks.stored import check_image_bytes, check_stored
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild
-from evenly.storage.content import LEFT_OUT, content_hash_of, content_table_hash
+from evenly.storage.content import LEFT_OUT, BuildInputs, content_hash_of, content_table_hash
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import Ledger, StepRecord, StepSpec
 from evenly.storage.records import content_hash
@@ -163,10 +163,7 @@ def _check_samples(build: PublishedBuild) -> Iterator[Finding]:
 
 def _check_content(build: PublishedBuild, wide: pa.Table) -> Iterator[Finding]:
     manifest = build.manifest
-    made = content_hash_of(
-        build.ledger,
-        build.records,
-        wide,
+    inputs = BuildInputs(
         recipe=manifest["recipe"],
         seed=manifest["seed"],
         limit=manifest["limit"],
@@ -174,6 +171,7 @@ def _check_content(build: PublishedBuild, wide: pa.Table) -> Iterator[Finding]:
         split=manifest.get("split"),
         forget=manifest.get("forget", ()),
     )
+    made = content_hash_of(build.ledger, build.records, wide, inputs)
     if made != manifest["content_hash"]:
         yield Finding.of("content", "manifest content_hash", _differs("manifest", manifest["content_hash"], made))
     if not str(manifest["build"]).endswith(f"-{made[:12]}"):

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
-from evenly.storage.content import content_hash_of
+from evenly.storage.content import BuildInputs, content_hash_of
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepRecord
 from evenly.storage.samples import wide_table
@@ -119,7 +119,8 @@ def rebuild(
                 found[step.name] = record, time.perf_counter() - started
                 records = (*records, record)
         wide = wide_table(run.ledger, records)
-        content = content_hash_of(run.ledger, records, wide, recipe=content_of(recipe), seed=run.seed, limit=None)
+        inputs = BuildInputs(recipe=content_of(recipe), seed=run.seed, limit=None)
+        content = content_hash_of(run.ledger, records, wide, inputs)
     return found, content
 
 

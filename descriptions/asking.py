@@ -1,4 +1,4 @@
-"""One method asks about one class, pair or list, in rounds, and every reply becomes rows with a verdict."""
+"""The questions of one method about one class, pair or list, in rounds; every reply becomes rows with a verdict."""
 
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
@@ -17,8 +17,8 @@ from evenly.descriptions.texts.replies import UnreadableReplyError
 Row = dict[str, Any]
 
 
-class Asks(Protocol):
-    """What is asked of a client."""
+class RequestSender(Protocol):
+    """A client that sends requests."""
 
     def request_id(self, request: ChatRequest) -> str:
         """The address of a request."""
@@ -41,7 +41,7 @@ class Asking:
     rows: list[Row] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
 
-    async def run(self, client: Asks, *, samples: int) -> None:
+    async def run(self, client: RequestSender, *, samples: int) -> None:
         """Ask each question in at most `samples` rounds, of `at_once` samples each, until its texts are there."""
         questions = self.method.questions(self.subject)
         self._judge(self.method.known(self.subject), question=-1, request_id=None, sample=None)
@@ -119,7 +119,7 @@ class Asking:
         self.rows.append({"text": "", "phrase": ""} | row | columns)
 
 
-async def _reply(client: Asks, request: ChatRequest) -> Reply | RequestFailedError:
+async def _reply(client: RequestSender, request: ChatRequest) -> Reply | RequestFailedError:
     try:
         return await client.ask(request)
     except RequestFailedError as error:

@@ -1,13 +1,13 @@
-"""Describes a class list: every method asks about every class, every reply is checked, nothing is dropped silently."""
+"""Descriptions of a class list: all methods ask about all classes, and each reply is checked; none is lost."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from evenly.descriptions.asking import Asking, Row
 from evenly.descriptions.chat.chat import Chat
-from evenly.descriptions.chat.client import Counts
-from evenly.descriptions.chat.reply_log import Heard
+from evenly.descriptions.chat.client import ClientCounts
+from evenly.descriptions.chat.reply_log import RecordingChat
 from evenly.descriptions.class_list import ClassEntry, ClassList, shown
 from evenly.descriptions.descriptions import FAILED, Descriptions, table_of
 from evenly.descriptions.method import DescriptionMethod, Surroundings
@@ -15,6 +15,14 @@ from evenly.descriptions.texts.grounding import Grounding, Subject, ungrounded
 from evenly.descriptions.texts.neighbours import Neighbours
 
 Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFacts:
+    """What is known of the classes of a list: `domain`, what kind of things they are, and `tags` per class name."""
+
+    domain: str | None = None
+    tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def describe(
@@ -25,8 +33,7 @@ def describe(
     grounding: Grounding | None = None,
     samples: int = 4,
     pairs: Pairs = (),
-    domain: str | None = None,
-    tags: Mapping[str, Sequence[str]] | None = None,
+    facts: ClassFacts | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
     """Texts for every class by every method; see `describe_async`. Not for use inside a running event loop."""
@@ -38,8 +45,7 @@ def describe(
             grounding=grounding,
             samples=samples,
             pairs=pairs,
-            domain=domain,
-            tags=tags,
+            facts=facts,
             progress=progress,
         )
     )
@@ -53,28 +59,28 @@ async def describe_async(
     grounding: Grounding | None = None,
     samples: int = 4,
     pairs: Pairs = (),
-    domain: str | None = None,
-    tags: Mapping[str, Sequence[str]] | None = None,
+    facts: ClassFacts | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
     """Texts for every class by every method, in the order of the list, rejected and failed ones included.
 
     A question is asked again, in at most `samples` rounds in all, until it has brought the accepted texts that its
     method wants. Methods about pairs ask about `pairs` of class names only, those about the list once, with the class
-    "" in their rows, which come last. `domain` says what kind of things the classes are, `tags` what is known of them.
-    The same stored replies give the same table. `progress` is called with (pairs of subject and method that are
-    finished, pairs in all). Raises EndpointError where the endpoint is of no use; replies so far are stored.
+    "" in their rows, which come last. The same stored replies give the same table. `progress` is called with (pairs of
+    subject and method that are finished, pairs in all). Raises EndpointError where the endpoint is of no use; replies
+    so far are stored.
     """
-    subjects = _subjects(class_list, methods, grounding=grounding, domain=domain, tags=tags or {})
+    facts = facts or ClassFacts()
+    subjects = _subjects(class_list, methods, grounding=grounding, facts=facts)
     around = _surroundings(subjects, grounding)
     vocabulary = grounding.vocabulary if grounding else None
-    before = client.counts
+    counts_at_start = client.counts
     askings = [
         Asking(subject=subject, method=method, around=around, vocabulary=vocabulary)
-        for subject, method in _asked(subjects, methods, _pairs_of(class_list, pairs), domain=domain)
+        for subject, method in _questions(subjects, methods, _pairs_of(class_list, pairs), domain=facts.domain)
     ]
-    heard = Heard(client)
-    await _run(askings, heard, samples=samples, progress=progress)
+    recorder = RecordingChat(client)
+    await _run(askings, recorder, samples=samples, progress=progress)
     rows = [row for asking in askings for row in asking.rows]
     rows += _without_pair(subjects, methods, rows)
     return Descriptions(
@@ -84,8 +90,8 @@ async def describe_async(
         methods=tuple(method.name for method in methods),
         table=table_of(_in_order(rows, class_list.classes, methods)),
         ungrounded=ungrounded(subjects),
-        counts=_difference(client.counts, before),
-        made_by=heard.facts(),
+        counts=_difference(client.counts, counts_at_start),
+        made_by=recorder.facts(),
         list_methods=tuple(method.name for method in methods if method.scope == "list"),
     )
 
@@ -95,30 +101,30 @@ async def _run(
 ) -> None:
     """Let all ask at the same time; one whose method comes `after` others waits for these on its own class."""
     tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+    by_key = {(asking.subject.name, asking.method.name): asking for asking in askings}
     finished = 0
 
-    async def one(asking: Asking) -> None:
+    async def run(asking: Asking) -> None:
         nonlocal finished
         for name in asking.method.after:
             if (earlier := tasks.get((asking.subject.name, name))) is not None:
                 await earlier
-                asking.subject = _with_tags(asking.subject, found[asking.subject.name, name].accepted)
+                asking.subject = _with_tags(asking.subject, by_key[asking.subject.name, name].accepted)
         await asking.run(client, samples=samples)
         finished += 1
         if progress is not None:
             progress(finished, len(askings))
 
-    found = {(asking.subject.name, asking.method.name): asking for asking in askings}
     async with client:
         try:
             async with asyncio.TaskGroup() as group:
                 for asking in sorted(askings, key=lambda asking: bool(asking.method.after)):
-                    tasks[asking.subject.name, asking.method.name] = group.create_task(one(asking))
+                    tasks[asking.subject.name, asking.method.name] = group.create_task(run(asking))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
 
-def _asked(
+def _questions(
     subjects: Sequence[Subject], methods: Sequence[DescriptionMethod], pairs: Pairs, *, domain: str | None
 ) -> Iterable[tuple[Subject, DescriptionMethod]]:
     """Everything that is asked about: the classes by their methods, then pairs, then the list."""
@@ -135,11 +141,12 @@ def _subjects(
     methods: Sequence[DescriptionMethod],
     *,
     grounding: Grounding | None,
-    domain: str | None,
-    tags: Mapping[str, Sequence[str]],
+    facts: ClassFacts,
 ) -> tuple[Subject, ...]:
     subjects = grounding.subjects(class_list) if grounding else tuple(map(_bare, class_list.entries))
-    subjects = tuple(_with_tags(replace(subject, domain=domain), tags.get(subject.name, ())) for subject in subjects)
+    subjects = tuple(
+        _with_tags(replace(subject, domain=facts.domain), facts.tags.get(subject.name, ())) for subject in subjects
+    )
     if grounding is None or not any(method.name == "near_misses" for method in methods):
         return subjects
     neighbours = Neighbours(grounding)
@@ -157,9 +164,9 @@ def _surroundings(subjects: Sequence[Subject], grounding: Grounding | None) -> S
 
 def _pairs_of(class_list: ClassList, pairs: Pairs) -> Pairs:
     """Each pair once, its names in alphabetical order: a list in another order asks the same."""
-    known = set(class_list.classes)
+    names = set(class_list.classes)
     for pair in pairs:
-        if not (len(pair) == 2 and set(pair) <= known and pair[0] != pair[1]):
+        if not (len(pair) == 2 and set(pair) <= names and pair[0] != pair[1]):
             raise ValueError(
                 f"`pairs` must hold two different classes of the list each; got {shown(str(tuple(pair)))}. "
                 "Take the names as the list has them."
@@ -171,10 +178,10 @@ def _without_pair(
     subjects: Sequence[Subject], methods: Sequence[DescriptionMethod], rows: Sequence[Row]
 ) -> Iterable[Row]:
     """A row for each class about which a method of pairs was not asked."""
-    seen = {(row["class"], row["method"]) for row in rows} | {(row["other"], row["method"]) for row in rows}
+    covered = {(row["class"], row["method"]) for row in rows} | {(row["other"], row["method"]) for row in rows}
     for method in methods:
         for subject in subjects if method.scope == "pair" else ():
-            if (subject.name, method.name) not in seen:
+            if (subject.name, method.name) not in covered:
                 facts = {"class": subject.name, "method": method.name, "synset": subject.synset, "text": ""}
                 yield facts | {"phrase": "", "verdict": FAILED, "reason": method.why_none(subject)}
 
@@ -194,5 +201,5 @@ def _with_tags(subject: Subject, tags: Collection[str]) -> Subject:
     return replace(subject, tags=tuple(dict.fromkeys((*subject.tags, *tags))))
 
 
-def _difference(after: Counts, before: Counts) -> Counts:
-    return Counts(**{name: value - getattr(before, name) for name, value in vars(after).items()})
+def _difference(end: ClientCounts, start: ClientCounts) -> ClientCounts:
+    return ClientCounts(**{name: value - getattr(start, name) for name, value in vars(end).items()})

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.descriptions.chat.client import Counts
+from evenly.descriptions.chat.client import ClientCounts
 
 SCHEMA = pa.schema(
     [
@@ -52,7 +52,7 @@ class Descriptions:
     row each, without text.
     `ungrounded`: classes without a gloss. `counts`: what this run sent, found in the store and paid. `list_methods`:
     those of `methods` whose rows are about the list, under the class "". `made_by`: how the replies were made
-    (heard.Heard.facts).
+    (RecordingChat.facts).
     """
 
     class_list: str
@@ -61,7 +61,7 @@ class Descriptions:
     methods: tuple[str, ...]
     table: pa.Table
     ungrounded: tuple[str, ...]
-    counts: Counts
+    counts: ClientCounts
     list_methods: tuple[str, ...] = ()
     made_by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 

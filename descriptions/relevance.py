@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from evenly.descriptions.asking import Asks
+from evenly.descriptions.asking import RequestSender
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
 from evenly.descriptions.errors import RequestFailedError
 from evenly.descriptions.texts.replies import UnreadableReplyError, read_object
@@ -100,7 +100,7 @@ def relevance_question(use: NameInCaption, *, small_model: bool = False) -> Chat
 async def judge_relevance(
     uses: Sequence[Sequence[NameInCaption]],
     *,
-    client: Asks,
+    client: RequestSender,
     enough: Callable[[int, int], bool],
     small_model: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -126,7 +126,7 @@ async def judge_relevance(
     return found
 
 
-async def _judgement(client: Asks, request: ChatRequest) -> Judgement:
+async def _judgement(client: RequestSender, request: ChatRequest) -> Judgement:
     request_id = client.request_id(request)
     try:
         reply = await client.ask(request)

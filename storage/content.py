@@ -6,6 +6,7 @@ another number of workers, gives the same hash.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,24 +85,28 @@ def content_table_hash(table: pa.Table) -> str:
     return table_hash(content_table(table))
 
 
-def content_hash_of(
-    ledger: Ledger,
-    records: Sequence[StepRecord],
-    wide: pa.Table,
-    *,
-    recipe: Mapping[str, Any],
-    seed: int,
-    limit: int | None,
-    encoder: Mapping[str, Any] | None = None,
-    split: Mapping[str, str] | None = None,
-    forget: Sequence[str] = (),
-) -> str:
+@dataclass(frozen=True, kw_only=True)
+class BuildInputs:
+    """What a build is made from, beside its steps.
+
+    `recipe` comes without paths, endpoints and schedules; `split` enters the content hash by the hash of its rows,
+    where there is one; `forget` holds keyed hashes in any order.
+    """
+
+    recipe: Mapping[str, Any]
+    seed: int
+    limit: int | None
+    encoder: Mapping[str, Any] | None = None
+    split: Mapping[str, str] | None = None
+    forget: Sequence[str] = ()
+
+
+def content_hash_of(ledger: Ledger, records: Sequence[StepRecord], wide: pa.Table, inputs: BuildInputs) -> str:
     """SHA-256, in hex, of all that makes a build what it is.
 
-    `records` are the steps in order and `wide` is the sample table made from them; `recipe` comes without paths,
-    endpoints and schedules; `split` enters by the hash of its rows, where there is one, and `forget` holds keyed
-    hashes in any order. Of each step enter name, version, rule, model,
-    seed, counts, reasons and the content of its child tables; its decisions enter through the sample table.
+    `records` are the steps in order and `wide` is the sample table made from them. Of each step enter name, version,
+    rule, model, seed, counts, reasons and the content of its child tables; its decisions enter through the sample
+    table.
     """
     steps = [
         {
@@ -121,14 +126,14 @@ def content_hash_of(
     ]
     return content_hash(
         {
-            "recipe": recipe,
-            "seed": seed,
-            "limit": limit,
-            "forget": sorted(forget),
-            "encoder": encoder,
+            "recipe": inputs.recipe,
+            "seed": inputs.seed,
+            "limit": inputs.limit,
+            "forget": sorted(inputs.forget),
+            "encoder": inputs.encoder,
             "steps": steps,
             "samples": content_table_hash(wide),
-            **({} if split is None else {"split": split["sha256"]}),
+            **({} if inputs.split is None else {"split": inputs.split["sha256"]}),
         }
     )
 

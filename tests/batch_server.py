@@ -14,6 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
+from evenly.descriptions.batch.client import BatchChatClient
+from evenly.descriptions.batch.endpoint import BatchEndpoint
+from evenly.descriptions.batch.intents import BatchStore
+from evenly.descriptions.batch.submission import BatchWork
+from evenly.descriptions.chat.client import ClientCounts, RequestStore
 from evenly.descriptions.chat.endpoint import Endpoint
 
 Call = Literal["upload", "create", "retrieve", "list", "cancel", "content"]
@@ -272,3 +277,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments: object):
         pass
+
+
+def batch_client(
+    endpoint: Endpoint,
+    replies: RequestStore,
+    batches: BatchStore,
+    *,
+    quiet_s: float = 0.5,
+    submissions: int = 3,
+    give_up_after: int = 8,
+    timeout_s: float = 60.0,
+    attempts: int = 6,
+    progress: Callable[[ClientCounts], None] | None = None,
+    **work: Any,  # noqa: ANN401 - the fields of a class
+) -> BatchChatClient:
+    """A client of these stores; `work` are further fields of BatchWork."""
+    api = BatchEndpoint(endpoint=endpoint, timeout_s=timeout_s, attempts=attempts)
+    all_work = BatchWork(api=api, replies=replies, batches=batches, **work)
+    return BatchChatClient(
+        all_work, quiet_s=quiet_s, submissions=submissions, give_up_after=give_up_after, progress=progress
+    )

@@ -45,9 +45,10 @@ class Submitted:
 
 @dataclass(kw_only=True)
 class BatchWork:
-    """All that working on the batches of one endpoint needs; `say` is told what happens, a line each.
+    """All that working on the batches of one endpoint needs; `say` is called with what happens, a line each.
 
-    closing: nobody waits any more, and nothing is polled again.
+    `prices`, or those of a `budget`, are per request in a batch, which at most hosts costs less than a request alone.
+    `class_list` is who asks, for the list of batches. closing: nobody waits any more, and nothing is polled again.
     """
 
     api: BatchEndpoint
@@ -57,11 +58,15 @@ class BatchWork:
     prices: Prices = field(default_factory=Prices)
     budget: Budget | None = None
     pace: BatchPace = field(default_factory=BatchPace)
-    dialect: Dialect = field(default_factory=Dialect)
     most_requests: int = MOST_REQUESTS
     most_bytes: int = MOST_BYTES
     say: Callable[[str], None] = lambda _line: None
     closing: bool = False
+
+    def __post_init__(self) -> None:
+        self.dialect = Dialect(token_limit=self.api.endpoint.token_limit)
+        if self.budget is not None:
+            self.prices = self.budget.prices
 
     async def submit(self, asked: Mapping[str, ChatRequest]) -> Submitted:
         """See to it that each request without a reply is in exactly one open batch, and no more than that.

@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Protocol, Self
 
-from evenly.descriptions.chat.client import Counts, Reply
+from evenly.descriptions.chat.client import ClientCounts, Reply
 from evenly.descriptions.chat.request import ChatRequest
 
 
@@ -11,7 +11,7 @@ class Chat(Protocol):
     """Answers requests to one model, each once. It is entered before it is asked, and may be entered again."""
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ClientCounts:
         """What it has done so far."""
 
     async def __aenter__(self) -> Self: ...

@@ -1,4 +1,4 @@
-"""A chat client that asks every question once: content-addressed, stored before it is used, retried with back-off."""
+"""A chat client that asks each question once: content-addressed, stored before it is used, retried with back-off."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from evenly.descriptions.chat.dialect import Dialect, unpromised
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.pacing import Pacing
 from evenly.descriptions.chat.request import ChatRequest, content_address
-from evenly.descriptions.chat.retries import Failure, pause_s
+from evenly.descriptions.chat.retries import Failure, RetryRule, pause_s
 from evenly.descriptions.errors import EndpointError, RequestFailedError
 from evenly.descriptions.texts.replies import only_object
 
@@ -49,7 +49,7 @@ class Reply:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class ClientCounts:
     """What a client has done so far. `requests_sent` counts requests, `attempts` counts tries of them at the endpoint.
 
     Tokens and cost are those of replies received now; cached ones cost nothing. `lost_attempts` may have been answered
@@ -66,15 +66,17 @@ class Counts:
     lost_attempts: int = 0
     lost_usd: float = 0.0
 
+    def plus(self, **increments: float) -> Self:
+        """The counts with these added, by name."""
+        return replace(self, **{name: getattr(self, name) + value for name, value in increments.items()})
+
 
 class ChatClient:
     """Asks one endpoint, `concurrency` requests at a time. Use it in `async with`; it may be entered again afterwards.
 
-    A request is tried `attempts` times. A pause that the server asks for holds back all requests, and is kept in full;
-    one longer than `longest_wait_s` gives the request up. After `give_up_after` requests in a row without a reply the
-    endpoint is given up. `progress` is called with the counts after each request. `budget` sets aside what an attempt
-    can cost at most before it is sent; its prices are then the client's. Parameters that the endpoint refuses are left
-    out, and a refused schema goes out as words; the record of each reply says so.
+    A pause that the server asks for holds back all requests. `progress` is called with the counts after each request.
+    `budget` sets aside what an attempt can cost at most before it is sent; its prices are then the client's. Parameters
+    that the endpoint refuses are left out, and a refused schema goes out as words; the record of each reply says so.
     """
 
     def __init__(
@@ -83,31 +85,25 @@ class ChatClient:
         *,
         store: RequestStore,
         concurrency: int = 8,
-        timeout_s: float = 60.0,
-        attempts: int = 5,
-        longest_wait_s: float = 120.0,
-        give_up_after: int = 8,
+        retries: RetryRule | None = None,
         prices: Prices | None = None,
         budget: Budget | None = None,
-        progress: Callable[[Counts], None] | None = None,
+        progress: Callable[[ClientCounts], None] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.store = store
         self.concurrency = concurrency
-        self.timeout_s = timeout_s
-        self.attempts = attempts
-        self.longest_wait_s = longest_wait_s
-        self.give_up_after = give_up_after
+        self.retries = retries or RetryRule()
         self.prices = budget.prices if budget is not None else prices or Prices()
         self.budget = budget
         self.progress = progress
-        self.counts = Counts()
+        self.counts = ClientCounts()
         self._open: Connection | None = None
 
     async def __aenter__(self) -> Self:
         if self.budget is not None:
             self.budget.settle_stored(self.store.get)
-        endpoint = await ChatEndpoint(endpoint=self.endpoint, timeout_s=self.timeout_s).__aenter__()
+        endpoint = await ChatEndpoint(endpoint=self.endpoint, timeout_s=self.retries.timeout_s).__aenter__()
         dialect = Dialect(token_limit=self.endpoint.token_limit)
         self._open = Connection(endpoint=endpoint, pacing=Pacing(concurrency=self.concurrency), dialect=dialect)
         return self
@@ -154,12 +150,12 @@ class ChatClient:
         """The new record of a request: tried until there is a reply, or no reason to try again."""
         pacing, started, failures, sent = connection.pacing, time.monotonic(), 0, False
         while True:
-            one = Attempt(request_id=request_id, request=request, dialect=connection.dialect, started=started)
-            answer = await self._attempt(connection, one, number=failures + 1, first=not sent)
+            attempt = Attempt(request_id=request_id, request=request, dialect=connection.dialect, started=started)
+            answer = await self._attempt(connection, attempt, number=failures + 1, first=not sent)
             if isinstance(answer, Mapping):
                 return answer
             sent = sent or answer is not None
-            if answer is None or connection.learns(answer, one):
+            if answer is None or connection.learns(answer, attempt):
                 continue
             failures += 1
             if answer.remedy == "give_up_endpoint" or (
@@ -167,7 +163,8 @@ class ChatClient:
             ):
                 await pacing.stop(EndpointError(answer.detail))
             pause = pause_s(attempt=failures, request_id=request_id, retry_after_s=answer.retry_after_s)
-            if answer.remedy == "give_up_request" or failures >= self.attempts or pause > self.longest_wait_s:
+            exhausted = failures >= self.retries.attempts or pause > self.retries.longest_wait_s
+            if answer.remedy == "give_up_request" or exhausted:
                 await self._give_up(connection, answer)
             if answer.retry_after_s is not None:
                 pacing.hold_back(pause)
@@ -175,7 +172,7 @@ class ChatClient:
                 await pacing.pause(pause)
 
     async def _attempt(
-        self, connection: Connection, one: Attempt, *, number: int, first: bool
+        self, connection: Connection, attempt: Attempt, *, number: int, first: bool
     ) -> Mapping[str, Any] | Failure | None:
         """The stored record of the reply, or why there is none; None where the attempt was not made after all.
 
@@ -184,42 +181,42 @@ class ChatClient:
         """
         async with AsyncExitStack() as until_stored:
             async with connection.pacing.slots:
-                await until_stored.enter_async_context(connection.pacing.attempt(*self._purse(one)))
-                answer = await self._post(connection, one, first=first)
+                await until_stored.enter_async_context(connection.pacing.attempt(*self._purse(attempt)))
+                answer = await self._post(connection, attempt, first=first)
             if isinstance(answer, Completion):
                 connection.failures_in_a_row, connection.replied = 0, True
-                return await self._keep(connection, one, answer, number=number)
+                return await self._keep(connection, attempt, answer, number=number)
             return answer
 
-    def _purse(self, one: Attempt) -> tuple[Callable[[], object], Callable[[], object]]:
+    def _purse(self, attempt: Attempt) -> tuple[Callable[[], object], Callable[[], object]]:
         """How money is set aside for an attempt, and how it is given back."""
         if self.budget is None:
             return (lambda: None), (lambda: None)
-        return partial(self.budget.reserve, one.request, one.id), partial(self.budget.release, one.id)
+        return partial(self.budget.reserve, attempt.request, attempt.id), partial(self.budget.release, attempt.id)
 
-    async def _post(self, connection: Connection, one: Attempt, *, first: bool) -> Completion | Failure | None:
+    async def _post(self, connection: Connection, attempt: Attempt, *, first: bool) -> Completion | Failure | None:
         """What the endpoint answers; without a reply, the attempt is booked as lost or, if that is sure, as free."""
         answer: Completion | Failure | None = None
         left = False
         try:
             await connection.pacing.until_allowed()  # a pause may have been asked for while money was set aside
             if not connection.pacing.stopped:
-                one.dialect = connection.dialect  # what others learnt while this one waited counts as well
+                attempt.dialect = connection.dialect  # what others learnt while this one waited counts as well
                 self._count(attempts=1, requests_sent=first)
                 left = True
-                answer = await connection.endpoint.post(one.request, one.dialect)
+                answer = await connection.endpoint.post(attempt.request, attempt.dialect)
         finally:
             if not left or (isinstance(answer, Failure) and answer.costs_nothing):
-                self._cost_nothing(one)
+                self._cost_nothing(attempt)
             elif not isinstance(answer, Completion):
-                self._lose(one)  # None: cancelled while the answer was on its way
+                self._lose(attempt)  # None: cancelled while the answer was on its way
         return answer
 
     async def _give_up(self, connection: Connection, failure: Failure) -> NoReturn:
         """Raise for a request that gets no reply, or for the endpoint where it was one too many in a row."""
         self._count(failed=1)
         connection.failures_in_a_row += 1
-        if connection.failures_in_a_row < self.give_up_after:
+        if connection.failures_in_a_row < self.retries.give_up_after:
             raise RequestFailedError(failure.reason, failure.detail, passing=failure.remedy == "retry")
         await connection.pacing.stop(
             EndpointError(
@@ -229,41 +226,40 @@ class ChatClient:
         )
 
     async def _keep(
-        self, connection: Connection, one: Attempt, completion: Completion, *, number: int
+        self, connection: Connection, attempt: Attempt, completion: Completion, *, number: int
     ) -> Mapping[str, Any]:
         """The record of a reply, durably stored by a thread that nothing stops: no reply gets lost."""
         usage = completion.usage if completion.tokens_told else None
-        cost = most_usd(one.request, self.prices) if usage is None else self.prices.cost(**usage)
-        content = one.request.content(identity=self.endpoint.identity, model=self.endpoint.model)
-        seconds = time.monotonic() - one.started
-        record = reply_record(one.request_id, content, completion, cost_usd=cost, attempts=number, seconds=seconds)
-        record |= one.dialect.facts(one.request) | {"attempt": one.id}
-        record["unpromised"] = unpromised(one.request, record["left_out"], fingerprint=completion.fingerprint)
+        cost = most_usd(attempt.request, self.prices) if usage is None else self.prices.cost(**usage)
+        content = attempt.request.content(identity=self.endpoint.identity, model=self.endpoint.model)
+        seconds = time.monotonic() - attempt.started
+        record = reply_record(attempt.request_id, content, completion, cost_usd=cost, attempts=number, seconds=seconds)
+        record |= attempt.dialect.facts(attempt.request) | {"attempt": attempt.id}
+        record["unpromised"] = unpromised(attempt.request, record["left_out"], fingerprint=completion.fingerprint)
 
         def keep() -> None:
-            self.store.put(one.request_id, record)
+            self.store.put(attempt.request_id, record)
             if self.budget is not None:
-                self.budget.settle(one.id, usage)
+                self.budget.settle(attempt.id, usage)
 
         self._count(**completion.usage, cost_usd=cost)
         await connection.pacing.in_thread(keep)
         return record
 
-    def _lose(self, one: Attempt) -> None:
+    def _lose(self, attempt: Attempt) -> None:
         """The request may have been answered and billed: it counts as spent at its maximum."""
-        lost = most_usd(one.request, self.prices)
+        lost = most_usd(attempt.request, self.prices)
         if self.budget is not None:
-            lost = self.budget.lose(one.id)
+            lost = self.budget.lose(attempt.id)
         self._count(lost_attempts=1, lost_usd=lost)
 
-    def _cost_nothing(self, one: Attempt) -> None:
+    def _cost_nothing(self, attempt: Attempt) -> None:
         """The attempt was never made, or turned away."""
         if self.budget is not None:
-            self.budget.release(one.id)
+            self.budget.release(attempt.id)
 
-    def _count(self, **more: float) -> None:
-        added = {name: getattr(self.counts, name) + value for name, value in more.items()}
-        self.counts = replace(self.counts, **added)
+    def _count(self, **increments: float) -> None:
+        self.counts = self.counts.plus(**increments)
         if self.progress is not None:
             self.progress(self.counts)
 

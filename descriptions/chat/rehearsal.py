@@ -4,7 +4,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from evenly.descriptions.chat.client import Counts, Reply, RequestStore, reply_of
+from evenly.descriptions.chat.client import ClientCounts, Reply, RequestStore, reply_of
 from evenly.descriptions.chat.request import ChatRequest, content_address
 from evenly.descriptions.errors import RequestFailedError
 
@@ -19,7 +19,7 @@ class Rehearsal:
 
     def __init__(self, *, identity: str, model: str, store: RequestStore) -> None:
         self.identity, self.model, self.store = identity, model, store
-        self.counts = Counts()
+        self.counts = ClientCounts()
         self.requests: dict[str, ChatRequest] = {}
         self.completion_tokens: dict[str, int] = {}
 

@@ -1,17 +1,17 @@
-"""Listens in on a chat, so that it can be said of a class list how its replies were made."""
+"""A chat that records its replies, so that it can be said of a class list how they were made."""
 
 from collections import Counter
 from types import TracebackType
 from typing import Self
 
 from evenly.descriptions.chat.chat import Chat
-from evenly.descriptions.chat.client import Counts, Reply
+from evenly.descriptions.chat.client import ClientCounts, Reply
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.errors import RequestFailedError
 
 
-class Heard:
-    """A Chat that passes everything on, and remembers each reply that it heard, and what may be answered yet."""
+class RecordingChat:
+    """A Chat that passes everything on, and records each reply, and which requests may be answered another time."""
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
@@ -19,7 +19,7 @@ class Heard:
         self._unanswered: dict[str, str] = {}
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ClientCounts:
         """What the chat has done so far."""
         return self._chat.counts
 
@@ -55,10 +55,10 @@ class Heard:
         reason -> number of requests, are those without a reply that may get one another time.
         """
         replies = self._replies.values()
-        found = {
+        counters = {
             "answered_by": Counter(reply.answered_by for reply in replies if reply.answered_by),
             "structured": Counter(reply.structured for reply in replies if reply.structured),
             "unpromised": Counter(name for reply in replies for name in reply.unpromised),
             "unanswered": Counter(self._unanswered.values()),
         }
-        return {name: dict(sorted(counter.items())) for name, counter in found.items()}
+        return {name: dict(sorted(counter.items())) for name, counter in counters.items()}

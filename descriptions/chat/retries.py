@@ -1,4 +1,4 @@
-"""What a failed attempt at a chat endpoint means: try again and when, give up this request, or give up the endpoint."""
+"""Retries at a chat endpoint: whether and when to try again after a failure, or to give the request or endpoint up."""
 
 import datetime as dt
 import email.utils
@@ -14,6 +14,21 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 _RETRIED_STATUS = {408, 409, 425, 429}
 _GAVE_UP_WAITING = 408  # gateways say so also of a model that took too long, and may bill it
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryRule:
+    """How long a request and its endpoint are tried.
+
+    A request is tried `attempts` times, each at most `timeout_s` seconds. A pause that the server asks for is kept in
+    full; one longer than `longest_wait_s` gives the request up. After `give_up_after` requests in a row without a reply
+    the endpoint is given up.
+    """
+
+    attempts: int = 5
+    timeout_s: float = 60.0
+    longest_wait_s: float = 120.0
+    give_up_after: int = 8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ the order of the logits), `adapter`, `encoder` (the identity of the encoder that
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,32 +60,40 @@ def export_onnx(
     _write(path, nodes, {"weight": weight, "bias": bias}, weight.shape, properties, single=single)
 
 
-def export_cache_onnx(
-    path: Path,
-    prototypes: Floats,
-    keys: Floats,
-    values: Floats,
-    classes: Sequence[str],
-    *,
-    alpha: float,
-    beta: float,
-    logit_scale: float = 100.0,
-    adapter: str = "",
-    encoder: str = "",
-    single: bool = False,
-) -> None:
-    """Write a cache adapter (Tip-Adapter, Tip-Adapter-F) as an ONNX model.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CacheModel:
+    """A cache adapter (Tip-Adapter, Tip-Adapter-F) by its numbers.
 
     logits = s x T^T + alpha * exp(-beta (1 - x K^T)) Y, with `prototypes` T (c, d), `keys` K (N, d), `values` Y (N, c),
     one-hot, and `logit_scale` s. Without keys they are those of zero-shot.
     """
-    n, (c, d) = len(keys), _checked("prototypes", prototypes, 2).shape
+
+    prototypes: Floats
+    keys: Floats
+    values: Floats
+    alpha: float
+    beta: float
+    logit_scale: float = 100.0
+
+
+def export_cache_onnx(
+    path: Path,
+    cache: CacheModel,
+    classes: Sequence[str],
+    *,
+    adapter: str = "",
+    encoder: str = "",
+    single: bool = False,
+) -> None:
+    """Write a cache adapter as an ONNX model."""
+    keys, values, alpha, beta = cache.keys, cache.values, cache.alpha, cache.beta
+    n, (c, d) = len(keys), _checked("prototypes", cache.prototypes, 2).shape
     if _checked("keys", keys, 2).shape != (n, d) or _checked("values", values, 2).shape != (n, c):
         raise InputError(
             f"`keys` and `values` must have shapes (N, {d}) and (N, {c}); got {keys.shape} and {values.shape}. "
             "Hand in those of one fitted adapter."
         )
-    arrays = {"prototypes": logit_scale * prototypes.astype(np.float64).T}
+    arrays = {"prototypes": cache.logit_scale * cache.prototypes.astype(np.float64).T}
     nodes: list[_Node] = [("MatMul", ("x", "prototypes"), "zero_shot" if n and alpha else "y", {})]
     if n and alpha:
         arrays |= {"keys": beta * keys.astype(np.float64).T, "beta": np.array(beta, np.float64)}

@@ -6,7 +6,7 @@ makes observations durable, `worker` runs img2dataset's downloader in a process,
 """
 
 from evenly.storage.web.decoding import Measure, PictureChecks
-from evenly.storage.web.download import DownloadSummary, download_images
+from evenly.storage.web.download import DownloadSummary, DownloadWorkers, FailureRule, download_images
 from evenly.storage.web.images import read_image_bytes, read_images, without_bytes
 from evenly.storage.web.measured import read_measured
 from evenly.storage.web.rule import DownloadRule
@@ -15,6 +15,8 @@ from evenly.storage.web.shards import read_downloads
 __all__ = [
     "DownloadRule",
     "DownloadSummary",
+    "DownloadWorkers",
+    "FailureRule",
     "Measure",
     "PictureChecks",
     "download_images",

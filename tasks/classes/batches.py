@@ -22,15 +22,15 @@ from evenly.tasks.run import Run
 
 def batch_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> BatchChatClient:
     """A client that asks by the batch, at the prices of the budget as they are: recipes name those of batches."""
-    return BatchChatClient(
-        endpoint,
-        store=Requests(run.workspace),
+    work = BatchWork(
+        api=BatchEndpoint(endpoint=endpoint),
+        replies=Requests(run.workspace),
         batches=Batches(run.workspace),
         class_list=class_list,
-        batch_price_factor=1.0,
         budget=budget,
         say=run.progress.say,
     )
+    return BatchChatClient(work)
 
 
 def batch_rows(workspace: Workspace, *, refresh: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:

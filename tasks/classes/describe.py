@@ -15,6 +15,7 @@ from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.embedded import embedded_identity, embedded_llm, embedded_name
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.rehearsal import Rehearsal
+from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.class_list import ClassList, parse_class_list
 from evenly.descriptions.describe import Pairs, describe
 from evenly.descriptions.descriptions import ACCEPTED, Descriptions
@@ -78,7 +79,9 @@ def chat_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget
     if run.payment.batch:
         return batch_client(run, endpoint, class_list=class_list, budget=budget)
     store = Requests(run.workspace)
-    return ChatClient(endpoint, store=store, concurrency=CONCURRENCY, timeout_s=TIMEOUT_S, budget=budget)
+    return ChatClient(
+        endpoint, store=store, concurrency=CONCURRENCY, retries=RetryRule(timeout_s=TIMEOUT_S), budget=budget
+    )
 
 
 def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptions) -> Descriptions:

@@ -12,7 +12,7 @@ from evenly.curation.concepts.matching import unmatchable_because
 from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
 from evenly.curation.concepts.relevance import JudgingRule, estimate_relevance
 from evenly.descriptions.chat.chat import Chat
-from evenly.descriptions.chat.reply_log import Heard
+from evenly.descriptions.chat.reply_log import RecordingChat
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.relevance import YES, Judgements, NameInCaption, judge_relevance, relevance_question
 from evenly.descriptions.texts.grounding import Grounding, Subject
@@ -107,7 +107,7 @@ def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     uses = [[_use(row, subjects[name], rule) for row in some] for name, some in rows.items()]
     budget = account(run, rule["list"])
     with open_endpoint(rule) as endpoint:
-        client = Heard(chat_client(run, endpoint, class_list=rule["list"], budget=budget))
+        client = RecordingChat(chat_client(run, endpoint, class_list=rule["list"], budget=budget))
         with run.progress.bar("judging captions", None) as advance:
             found = asyncio.run(_judged(client, uses, rule, advance))
     judgements = [

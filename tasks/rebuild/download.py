@@ -14,7 +14,7 @@ from evenly.storage.pools.local_pictures import Held, take_features, take_pictur
 from evenly.storage.pools.local_rows import FEATURES, HELD, LOCAL
 from evenly.storage.pools.source import held_pictures
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.web import DownloadRule, download_images, read_downloads
+from evenly.storage.web import DownloadRule, DownloadWorkers, FailureRule, download_images, read_downloads
 from evenly.tasks.decoding import FINGERPRINT
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Rule, Step
@@ -43,10 +43,8 @@ def fetch_images(run: Run, before: Records, rule: Rule) -> None:
             plain,
             folder=run.workspace.downloads,
             connect=run.connect,
-            processes=run.processes,
-            threads=run.threads,
-            retry_failed=run.retry_failed,
-            tolerate=rule["tolerate"],
+            workers=DownloadWorkers(processes=run.processes, threads=run.threads),
+            failures=FailureRule(retry_failed=run.retry_failed, tolerate=rule["tolerate"]),
             measure=FINGERPRINT,
             progress=advance,
         )

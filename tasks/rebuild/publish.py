@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from evenly.storage.builds import Builds
 from evenly.storage.code_version import code_version
-from evenly.storage.content import content_hash_of, content_table_hash
+from evenly.storage.content import BuildInputs, content_hash_of, content_table_hash
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.web import read_downloads
 from evenly.tasks.encoders import encoder_identity
@@ -52,9 +52,8 @@ def publish_build(
     """
     wide = wide_table(run.ledger, records)
     encoder = {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": encoder_identity(run)}
-    content = content_hash_of(
-        run.ledger, records, wide, recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split, forget=()
-    )
+    inputs = BuildInputs(recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split)
+    content = content_hash_of(run.ledger, records, wide, inputs)
     builds = Builds(run.workspace)
     build = f"{name}-{content[:12]}"
     if build not in builds.names():

@@ -30,7 +30,7 @@ from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.recaption import CANDIDATES, choose_captions
 from evenly.curation.uids import pair_uid
 from evenly.storage.builds import Builds
-from evenly.storage.content import content_hash_of, content_table_hash
+from evenly.storage.content import BuildInputs, content_hash_of, content_table_hash
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.workspace import Workspace
@@ -306,9 +306,8 @@ def publish(workspace: Workspace, little: Little, started: datetime) -> dict[str
     wide = wide_table(rebuild.ledger, records)
     recipe = {"name": little.name, "curate": {"balance": {"t": little.t}}}
     encoder = {"model": "embedded", "pretrained": None, "identity": little.encoder}
-    content = content_hash_of(
-        rebuild.ledger, records, wide, recipe=recipe, seed=little.seed, limit=little.limit, encoder=encoder
-    )
+    inputs = BuildInputs(recipe=recipe, seed=little.seed, limit=little.limit, encoder=encoder)
+    content = content_hash_of(rebuild.ledger, records, wide, inputs)
     fields = ("name", "key", "version", "rule", "model", "seed", "inputs", "output_hash", "hashes", "counts")
     manifest = {
         "build": f"{little.name}-{content[:12]}",

@@ -10,7 +10,8 @@ import sys
 import threading
 
 from evenly.descriptions.batch.client import BatchChatClient
-from evenly.descriptions.batch.submission import BatchPace
+from evenly.descriptions.batch.endpoint import BatchEndpoint
+from evenly.descriptions.batch.submission import BatchPace, BatchWork
 from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.request import ChatRequest, Message
@@ -20,7 +21,7 @@ from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.workspace import Workspace
 
 FAST = BatchPace(first_s=0.01, longest_s=0.05, listed_after_s=0.0)
-PRICES = Prices(prompt_usd=1.0, completion_usd=2.0)
+PRICES = Prices(prompt_usd=0.5, completion_usd=1.0)
 
 
 class StoppingBatches(Batches):
@@ -66,17 +67,16 @@ async def ask(client, questions):
 def main():
     url, root, point, *questions = sys.argv[1:]
     workspace = Workspace.at(root)
-    client = BatchChatClient(
-        Endpoint(base_url=url, model="tiny"),
-        store=StoppingRequests(workspace, point),
+    work = BatchWork(
+        api=BatchEndpoint(endpoint=Endpoint(base_url=url, model="tiny"), timeout_s=20.0),
+        replies=StoppingRequests(workspace, point),
         batches=StoppingBatches(workspace, point),
         class_list="pets",
-        quiet_s=0.05,
         pace=FAST,
-        timeout_s=20.0,
         budget=Budget(1.0, PRICES, SpendingJournal(workspace, "pets")),
         say=lambda line: sys.stderr.write(f"{line}\n"),
     )
+    client = BatchChatClient(work, quiet_s=0.05)
     replies = asyncio.run(ask(client, questions))
     sys.stdout.write(f"{len(replies)} replies\n")
 

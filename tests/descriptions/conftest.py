@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.texts.grounding import Grounding
 from evenly.storage.files.wordnet import load_noun_synsets
 from tests.chat_server import TinyServer, tiny_server
@@ -75,7 +76,7 @@ def book() -> Book:
 
 @pytest.fixture
 def client(server, replies) -> ChatClient:
-    return ChatClient(server.endpoint, store=replies, concurrency=4, timeout_s=5.0, attempts=3)
+    return ChatClient(server.endpoint, store=replies, concurrency=4, retries=RetryRule(timeout_s=5.0, attempts=3))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from evenly.descriptions.batch.client import BatchChatClient
 from evenly.descriptions.batch.intents import batch_states
 from evenly.descriptions.batch.submission import BatchPace
 from evenly.descriptions.chat.budget import Budget, most_usd
@@ -13,11 +12,11 @@ from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.descriptions.errors import BudgetExceededError, EndpointError, RequestFailedError
 from evenly.storage.chat.batches import Batches
 from evenly.storage.chat.requests import Requests
-from tests.batch_server import Ending, Fault, completion, serving
+from tests.batch_server import Ending, Fault, batch_client, completion, serving
 
 FAST = BatchPace(first_s=0.01, longest_s=0.05, listed_after_s=0.0)
-PRICES = Prices(prompt_usd=1.0, completion_usd=2.0)
-COST = 0.5 * 50e-6
+PRICES = Prices(prompt_usd=0.5, completion_usd=1.0)
+COST = 25e-6
 
 
 @pytest.fixture
@@ -31,9 +30,7 @@ def make(server, workspace, book):
     def client(limit_usd=None, **more):
         told = {"quiet_s": 0.05, "pace": FAST, "timeout_s": 5.0, "submissions": 2, **more}
         budget = Budget(limit_usd, PRICES, book)
-        return BatchChatClient(
-            server.endpoint, store=Requests(workspace), batches=Batches(workspace), budget=budget, **told
-        )
+        return batch_client(server.endpoint, Requests(workspace), Batches(workspace), budget=budget, **told)
 
     return client
 
@@ -51,7 +48,7 @@ def ask(client, *texts: str):
 
 
 def most(text="a"):
-    return 0.5 * most_usd(question(text), PRICES)
+    return most_usd(question(text), PRICES)
 
 
 def test_the_most_of_every_request_is_set_aside_before_the_upload(server, make, book):

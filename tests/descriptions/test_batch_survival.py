@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from evenly.descriptions.batch.client import BatchChatClient
 from evenly.descriptions.batch.intents import batch_states
 from evenly.descriptions.batch.submission import BatchPace
 from evenly.descriptions.chat.budget import Budget, most_usd
@@ -21,12 +20,12 @@ from evenly.descriptions.errors import BudgetExceededError
 from evenly.storage.chat.batches import Batches
 from evenly.storage.chat.requests import Requests
 from evenly.storage.chat.spending import SpendingJournal
-from tests.batch_server import Ending, Fault, serving
+from tests.batch_server import Ending, Fault, batch_client, serving
 
 DRIVER = Path(__file__).with_name("batch_driver.py")
 FAST = BatchPace(first_s=0.01, longest_s=0.05, listed_after_s=0.0)
-PRICES = Prices(prompt_usd=1.0, completion_usd=2.0)
-COST = 0.5 * 50e-6
+PRICES = Prices(prompt_usd=0.5, completion_usd=1.0)
+COST = 25e-6
 
 
 @pytest.fixture
@@ -62,10 +61,10 @@ def kill_at(server, workspace, point, *texts):
 
 
 def resume(server, workspace, *texts, limit_usd=1.0):
-    client = BatchChatClient(
+    client = batch_client(
         server.endpoint,
-        store=Requests(workspace),
-        batches=Batches(workspace),
+        Requests(workspace),
+        Batches(workspace),
         class_list="pets",
         quiet_s=0.05,
         pace=FAST,
@@ -151,7 +150,7 @@ def test_a_second_crash_while_taking_up_is_survived_too(server, workspace):
 @pytest.mark.parametrize("point", ["after intent", "before uploaded", "before created", "after polled", "after put"])
 def test_what_a_killed_process_set_aside_is_not_set_aside_twice_and_the_budget_holds(server, workspace, point):
     kill_at(server, workspace, point, "a", "b", "c")
-    limit = 0.5 * 3.5 * most_usd(ChatRequest(messages=(Message(role="user", content="a"),)), PRICES)
+    limit = 3.5 * most_usd(ChatRequest(messages=(Message(role="user", content="a"),)), PRICES)
     assert SpendingJournal(workspace, "pets").total() <= limit
     replies, client = resume(server, workspace, *"abc", limit_usd=limit)
     assert all(reply.text for reply in replies)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evenly.descriptions.chat.client import Counts
+from evenly.descriptions.chat.client import ClientCounts
 from evenly.descriptions.descriptions import SCHEMA, Descriptions, table_of
 
 
@@ -20,7 +20,7 @@ def found() -> Descriptions:
         methods=("synonyms",),
         table=table_of(rows),
         ungrounded=(),
-        counts=Counts(),
+        counts=ClientCounts(),
     )
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.endpoint import Prices
 from evenly.descriptions.chat.rehearsal import Rehearsal
+from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.describe import describe
 from evenly.descriptions.estimate import estimate
@@ -75,7 +76,7 @@ def test_a_whole_run_lies_within_every_estimate(server, replies, rehearse):
     names = ["description", "prompts", "questions", "synonyms", "attributes"]
     methods = chosen_methods(names)
     before = {one.method: one for one in rehearse(methods=methods)}
-    client = ChatClient(server.endpoint, store=replies, timeout_s=5.0, attempts=1, prices=PRICES)
+    client = ChatClient(server.endpoint, store=replies, retries=RetryRule(timeout_s=5.0, attempts=1), prices=PRICES)
     found = describe(PETS, methods=methods, client=client)
     least, most = (sum(getattr(one, f"requests_at_{name}") for one in before.values()) for name in ("least", "most"))
     assert least <= found.counts.requests_sent <= most
@@ -88,7 +89,7 @@ def test_a_whole_run_lies_within_every_estimate(server, replies, rehearse):
 def test_any_run_sends_at_least_and_at_most_what_was_said(server, rehearse, good, samples):
     server.answer = lambda request, _before: server.good() if good[request["seed"]] else server.features("nice")
     (before,) = rehearse(samples=samples)
-    client = ChatClient(server.endpoint, store=Fresh(), timeout_s=5.0)
+    client = ChatClient(server.endpoint, store=Fresh(), retries=RetryRule(timeout_s=5.0))
     sent = describe(PETS, methods=ONE, client=client, samples=samples).counts.requests_sent
     assert before.requests_at_least <= sent <= before.requests_at_most
 

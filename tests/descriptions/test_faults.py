@@ -13,6 +13,7 @@ from evenly.descriptions.chat import retries
 from evenly.descriptions.chat.budget import Budget, most_usd
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.describe import describe
 from evenly.descriptions.errors import BudgetExceededError, EndpointError, RequestFailedError
@@ -46,10 +47,11 @@ def short_pauses(monkeypatch):
 def asking(server, replies, book):
     """(client, faults) for a script; the client has a budget of a dollar."""
 
-    def make(*script, limit=1.0, **more):
+    def make(*script, limit=1.0, attempts=3, **more):
         server.answer = faults = Faults(script)
-        options = {"timeout_s": TIMEOUT_S, "attempts": 3, "budget": Budget(limit, PRICES, book)} | more
-        return ChatClient(server.endpoint, store=replies, **options), faults
+        options = {"budget": Budget(limit, PRICES, book), **more}
+        rule = RetryRule(timeout_s=TIMEOUT_S, attempts=attempts)
+        return ChatClient(server.endpoint, store=replies, retries=rule, **options), faults
 
     return make
 
@@ -147,7 +149,7 @@ def subject():
 
 def test_without_a_budget_lost_attempts_are_counted_all_the_same(server, replies):
     server.answer = Faults(["cut"])
-    client = ChatClient(server.endpoint, store=replies, timeout_s=1.0, prices=PRICES)
+    client = ChatClient(server.endpoint, store=replies, retries=RetryRule(timeout_s=1.0), prices=PRICES)
     ask(client, question())
     assert (client.counts.lost_attempts, client.counts.lost_usd) == (1, pytest.approx(MOST))
 
@@ -261,8 +263,8 @@ def test_no_script_of_faults_breaks_the_budget_or_asks_again(fresh, trial):
 
     def run(limit):
         budget = Budget(limit, PRICES, SpendingJournal(workspace, "pets"))
-        options = {"concurrency": trial.concurrency, "timeout_s": TIMEOUT_S, "attempts": 2}
-        client = ChatClient(server.endpoint, store=store, budget=budget, **options)
+        rule = RetryRule(timeout_s=TIMEOUT_S, attempts=2)
+        client = ChatClient(server.endpoint, store=store, budget=budget, concurrency=trial.concurrency, retries=rule)
         with contextlib.suppress(BudgetExceededError, EndpointError):
             describe(listing, methods=(Description(),), client=client, samples=2)
         return client

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.relevance import EXAMPLES, NameInCaption, judge_relevance, read_answer, relevance_question
 from evenly.descriptions.texts.replies import UnreadableReplyError
 from tests.chat_server import TinyServer, tiny_server
@@ -24,7 +25,7 @@ def server():
 def judge(server, uses, *, enough=lambda _judged, _yes: False, store=None):
     async def run():
         kept = Store() if store is None else store
-        async with ChatClient(server.endpoint, store=kept, concurrency=8, attempts=1) as client:
+        async with ChatClient(server.endpoint, store=kept, concurrency=8, retries=RetryRule(attempts=1)) as client:
             return await judge_relevance(uses, client=client, enough=enough)
 
     return asyncio.run(run())

@@ -11,7 +11,7 @@ from evenly.adapters.methods.tip_f import TipF
 from evenly.adapters.ranking import RankingHead
 from evenly.flows.cli.adapters.predict import class_names_of, open_adapter
 from evenly.flows.cli.errors import UsageError
-from evenly.storage.exports.adapters import export_affine_npz, export_cache_onnx, export_onnx
+from evenly.storage.exports.adapters import CacheModel, export_affine_npz, export_cache_onnx, export_onnx
 
 
 def export_adapter(adapter: Path, out: Path) -> dict[str, Any]:
@@ -32,19 +32,15 @@ def export_adapter(adapter: Path, out: Path) -> dict[str, Any]:
         write = export_onnx if out.suffix == ".onnx" else export_affine_npz
         write(out, form[0], form[1], classes, adapter=name, encoder=fitted.encoder_)
     elif isinstance(fitted, Tip | TipF) and out.suffix == ".onnx":
-        values = np.eye(len(classes))[fitted.key_labels_]
-        export_cache_onnx(
-            out,
-            fitted.prototypes_,
-            fitted.keys_,
-            values,
-            classes,
+        cache = CacheModel(
+            prototypes=fitted.prototypes_,
+            keys=fitted.keys_,
+            values=np.eye(len(classes))[fitted.key_labels_],
             alpha=fitted.alpha,
             beta=fitted.beta,
             logit_scale=fitted.logit_scale,
-            adapter=name,
-            encoder=fitted.encoder_,
         )
+        export_cache_onnx(out, cache, classes, adapter=name, encoder=fitted.encoder_)
     else:
         raise UsageError(
             f"`{name}` must have logits of the form W x + b to be written as {out.suffix}; it has not. "

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenly.descriptions.chat.client import Counts
+from evenly.descriptions.chat.client import ClientCounts
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.descriptions import Descriptions
 from evenly.descriptions.edited import EDITED, read_edited
@@ -52,7 +52,7 @@ def edited_description(ledger: Ledger, listing: ListingText, file: Path, *, meth
         methods=tuple(methods),
         table=table,
         ungrounded=(),
-        counts=Counts(),
+        counts=ClientCounts(),
     )
     notes = found.summary() | {"account": None, "file": file.name, "sha256": digest}
     output = StepOutput(tables={"descriptions": table}, notes=notes)

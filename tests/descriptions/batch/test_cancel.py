@@ -2,7 +2,6 @@ import asyncio
 
 import pytest
 
-from evenly.descriptions.batch.client import BatchChatClient
 from evenly.descriptions.batch.collection import cancel_batch
 from evenly.descriptions.batch.endpoint import BatchEndpoint
 from evenly.descriptions.batch.intents import batch_states
@@ -13,11 +12,11 @@ from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.descriptions.errors import BatchCancelledError, EndpointError
 from evenly.storage.chat.batches import Batches
 from evenly.storage.chat.requests import Requests
-from tests.batch_server import Ending, Fault, serving
+from tests.batch_server import Ending, Fault, batch_client, serving
 
 FAST = BatchPace(first_s=0.01, longest_s=0.05, listed_after_s=0.0)
-PRICES = Prices(prompt_usd=1.0, completion_usd=2.0)
-COST = 0.5 * 50e-6
+PRICES = Prices(prompt_usd=0.5, completion_usd=1.0)
+COST = 25e-6
 
 
 @pytest.fixture
@@ -28,10 +27,10 @@ def server():
 
 @pytest.fixture
 def client(server, workspace, book):
-    return BatchChatClient(
+    return batch_client(
         server.endpoint,
-        store=Requests(workspace),
-        batches=Batches(workspace),
+        Requests(workspace),
+        Batches(workspace),
         budget=Budget(None, PRICES, book),
         quiet_s=0.02,
         pace=FAST,

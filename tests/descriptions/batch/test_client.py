@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from evenly.descriptions.batch.client import BatchChatClient
 from evenly.descriptions.batch.intents import batch_states
 from evenly.descriptions.batch.submission import BatchPace
 from evenly.descriptions.chat.client import ChatClient
@@ -15,7 +14,7 @@ from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.descriptions.errors import EndpointError, RequestFailedError
 from evenly.storage.chat.batches import Batches
 from evenly.storage.chat.requests import Requests
-from tests.batch_server import Ending, Fault, completion, line, serving
+from tests.batch_server import Ending, Fault, batch_client, completion, line, serving
 
 FAST = BatchPace(first_s=0.01, longest_s=0.05, listed_after_s=0.0)
 
@@ -32,7 +31,7 @@ def make(server, workspace):
 
     def client(**more):
         told = {"quiet_s": 0.05, "pace": FAST, "timeout_s": 5.0, "class_list": "pets", **more}
-        return BatchChatClient(server.endpoint, store=Requests(workspace), batches=Batches(workspace), **told)
+        return batch_client(server.endpoint, Requests(workspace), Batches(workspace), **told)
 
     return client
 
@@ -116,7 +115,7 @@ def test_a_line_asks_what_a_single_request_would_and_is_named_by_its_address(ser
 
 
 def test_the_record_of_a_reply_is_that_of_a_single_request_and_names_the_batch(server, make, workspace):
-    client = make(prices=Prices(prompt_usd=1.0, completion_usd=2.0))
+    client = make(prices=Prices(prompt_usd=0.5, completion_usd=1.0))
     (reply,) = ask(client, "a")
     record = Requests(workspace).get(reply.request_id)
     (state,) = states(workspace)
@@ -365,9 +364,8 @@ def test_a_refused_key_is_one_clear_line_without_the_key(server, make, workspace
 
 
 def test_a_refused_connection_is_one_clear_line(workspace):
-    client = BatchChatClient(
-        Endpoint(base_url="http://127.0.0.1:9/v1", model="m"), store=Requests(workspace), batches=Batches(workspace)
-    )
+    nowhere = Endpoint(base_url="http://127.0.0.1:9/v1", model="m")
+    client = batch_client(nowhere, Requests(workspace), Batches(workspace))
     (outcome,) = ask(client, "a")
     assert isinstance(outcome, EndpointError)
     assert "Check `base_url`" in str(outcome)

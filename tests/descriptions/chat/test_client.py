@@ -6,6 +6,7 @@ import pytest
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.request import ChatRequest, Message
+from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.errors import EndpointError, RequestFailedError
 
 
@@ -137,7 +138,7 @@ def test_a_request_out_of_attempts_fails_alone_and_is_asked_again_next_time(serv
 
 def test_a_slow_reply_times_out(server, replies):
     server.answer = lambda _request, _before: replace_delay(server.good(), 0.5)
-    client = ChatClient(server.endpoint, store=replies, timeout_s=0.1, attempts=1)
+    client = ChatClient(server.endpoint, store=replies, retries=RetryRule(timeout_s=0.1, attempts=1))
     (outcome,) = ask(client, question())
     assert outcome.reason == "timeout"
 
@@ -178,7 +179,7 @@ def test_an_endpoint_of_no_use_is_given_up_at_once(server, client, status, code,
 
 def test_an_endpoint_that_only_fails_is_given_up(server, replies):
     server.answer = lambda _request, _before: server.failure(400, "unsupported parameter")
-    client = ChatClient(server.endpoint, store=replies, concurrency=1, give_up_after=3)
+    client = ChatClient(server.endpoint, store=replies, concurrency=1, retries=RetryRule(give_up_after=3))
     outcomes = ask(client, *(question(str(number)) for number in range(3)))
     assert [type(outcome) for outcome in outcomes] == [RequestFailedError, RequestFailedError, EndpointError]
     assert "unsupported parameter" in str(outcomes[-1])

@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from evenly.descriptions.describe import ClassFacts
 from evenly.descriptions.methods.analogies import EXAMPLES, MOST_TAGS, Analogies
 from evenly.descriptions.methods.attributes import TYPES, Attributes
 from evenly.descriptions.texts.grounding import Subject
@@ -16,7 +17,7 @@ def data_of(request):
 
 
 def test_the_examples_come_first_as_turns_and_the_tags_last(asked, server):
-    rows = asked(Analogies(), LISTED, {"captions": [CAPTION]}, tags={"tiger": ["white paws"]})
+    rows = asked(Analogies(), LISTED, {"captions": [CAPTION]}, facts=ClassFacts(tags={"tiger": ["white paws"]}))
     turns = server.requests[0]["messages"]
     assert [turn["role"] for turn in turns] == ["user", "assistant"] * len(EXAMPLES) + ["user"]
     assert json.loads(turns[1]["content"]) == {"captions": [EXAMPLES[0][1]]}

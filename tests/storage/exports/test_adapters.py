@@ -12,7 +12,7 @@ from evenly.adapters.features import Features, unit_rows
 from evenly.adapters.methods.zero_shot import cosine_logits
 from evenly.storage.errors import InputError, StorageError
 from evenly.storage.exports import adapters as adapter_exports
-from evenly.storage.exports.adapters import export_affine_npz, export_cache_onnx, export_onnx
+from evenly.storage.exports.adapters import CacheModel, export_affine_npz, export_cache_onnx, export_onnx
 
 C, D, N = 5, 16, 40
 HOSTILE = ['"; DROP TABLE classes; --', "line\nbreak\ttab", "日本語 🐈 é", "</script>{{x}}%s\\", ""]
@@ -78,8 +78,8 @@ def test_weights_that_cancel_are_counted_in_double(tmp_path):
 def test_a_cache_adapter_gives_the_logits_of_its_formula_in_onnx(tmp_path, problem, case, single):
     (features, labels), (alpha, beta, n) = problem, case
     keys, values, query = features.image[:n], np.eye(C)[labels[:n]], rows(30, 3)
-    options = {"alpha": alpha, "beta": beta, "adapter": "tip", "encoder": ENCODER, "single": single}
-    export_cache_onnx(tmp_path / "a.onnx", features.prototypes, keys, values, HOSTILE, **options)
+    cache = CacheModel(prototypes=features.prototypes, keys=keys, values=values, alpha=alpha, beta=beta)
+    export_cache_onnx(tmp_path / "a.onnx", cache, HOSTILE, adapter="tip", encoder=ENCODER, single=single)
     logits, metadata = run(tmp_path / "a.onnx", query)
     affinity = query.astype(np.float64) @ keys.T.astype(np.float64)
     expected = cosine_logits(query, features.prototypes, 100.0) + alpha * np.exp(-beta * (1 - affinity)) @ values
@@ -94,16 +94,17 @@ def test_a_fitted_cache_adapter_gives_the_same_logits_in_onnx(tmp_path, problem,
     adapter = ADAPTERS[name]().fit(*problem)
     values, query = np.eye(C)[adapter.key_labels_], rows(30, 3)
     options = {"alpha": adapter.alpha, "beta": adapter.beta, "logit_scale": adapter.logit_scale}
-    export_cache_onnx(tmp_path / "a.onnx", adapter.prototypes_, adapter.keys_, values, HOSTILE, **options)
+    cache = CacheModel(prototypes=adapter.prototypes_, keys=adapter.keys_, values=values, **options)
+    export_cache_onnx(tmp_path / "a.onnx", cache, HOSTILE)
     expected = adapter.decision_function(Features(image=query))
     assert np.allclose(run(tmp_path / "a.onnx", query)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_no_rows_and_one_row_are_rows_too(tmp_path, problem):
     features, labels = problem
-    export_cache_onnx(
-        tmp_path / "a.onnx", features.prototypes, features.image, np.eye(C)[labels], HOSTILE, alpha=1.0, beta=1.0
-    )
+    values = np.eye(C)[labels]
+    cache = CacheModel(prototypes=features.prototypes, keys=features.image, values=values, alpha=1.0, beta=1.0)
+    export_cache_onnx(tmp_path / "a.onnx", cache, HOSTILE)
     many = run(tmp_path / "a.onnx", rows(9))[0]
     assert run(tmp_path / "a.onnx", rows(9)[:0])[0].shape == (0, C)
     assert np.allclose(run(tmp_path / "a.onnx", rows(9)[4:5])[0], many[4:5], rtol=1e-6)
@@ -159,8 +160,9 @@ def test_what_cannot_be_exported_is_named_and_leaves_no_file(tmp_path, export, a
 
 
 def test_keys_of_another_fit_are_refused(tmp_path):
+    cache = CacheModel(prototypes=rows(C), keys=rows(3), values=np.eye(4, C), alpha=1.0, beta=1.0)
     with pytest.raises(InputError, match=r"`keys` and `values` must have shapes \(N, 16\) and \(N, 5\); got "):
-        export_cache_onnx(tmp_path / "a.onnx", rows(C), rows(3), np.eye(4, C), HOSTILE, alpha=1.0, beta=1.0)
+        export_cache_onnx(tmp_path / "a.onnx", cache, HOSTILE)
 
 
 def test_a_model_beyond_the_limit_of_the_format_is_refused(tmp_path, monkeypatch):

@@ -21,7 +21,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from evenly.storage.web import DownloadRule, download_images, read_downloads, read_image_bytes, read_images
+from evenly.storage.web import (
+    DownloadRule,
+    DownloadWorkers,
+    FailureRule,
+    download_images,
+    read_downloads,
+    read_image_bytes,
+    read_images,
+)
 from evenly.storage.web.download import _cut
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.shards import RECORDS, URLS, shard_names
@@ -30,6 +38,7 @@ from .conftest import HOST, Answer, picture, serve
 
 ROOT = Path(__file__).parents[3]
 QUICK = DownloadRule(timeout_s=2, retries=1, max_wait_s=2, max_bytes=100_000, max_pixels=1_000_000)
+ONE = DownloadWorkers(processes=1)
 HTML = (("Content-Type", "image/png"),)
 
 
@@ -94,7 +103,7 @@ def harvest(tmp_path_factory):
     def work() -> None:
         made.append(
             download_images(
-                [*urls, urls[0]], QUICK, folder=folder, connect=web.connect, processes=1, progress=ticks.append
+                [*urls, urls[0]], QUICK, folder=folder, connect=web.connect, workers=ONE, progress=ticks.append
             )
         )
 
@@ -189,7 +198,7 @@ def test_a_retry_is_a_new_observation_of_what_may_pass_only(web, tmp_path):
     rule = DownloadRule(retries=0)
     urls = [url(0), url(1)]
     assert download_images(urls, rule, folder=tmp_path, connect=web.connect).outcomes == {"http_404": 1, "http_503": 1}
-    made = download_images(urls, rule, folder=tmp_path, connect=web.connect, retry_failed=True)
+    made = download_images(urls, rule, folder=tmp_path, connect=web.connect, failures=FailureRule(retry_failed=True))
     assert (made.recorded_before, made.outcomes) == (1, {"success": 1})
     table = read_downloads(tmp_path, ["outcome", "attempt"])
     assert table.to_pylist() == [{"outcome": "success", "attempt": 2}, {"outcome": "http_404", "attempt": 1}]
@@ -202,7 +211,13 @@ def test_a_killed_worker_is_an_error_and_the_next_run_completes(web, tmp_path):
     killed = threading.Thread(target=_kill_a_child_once, args=(tmp_path,))
     killed.start()
     with pytest.raises(DownloadError, match="a download worker must not end by itself"):
-        download_images(urls, QUICK, folder=tmp_path, connect=web.connect, processes=2, threads=2, shard_size=100)
+        download_images(
+            urls,
+            QUICK,
+            folder=tmp_path,
+            connect=web.connect,
+            workers=DownloadWorkers(processes=2, threads=2, shard_size=100),
+        )
     killed.join()
     assert not active_children()
     _complete_and_check(web, tmp_path, urls)
@@ -221,7 +236,7 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_run_completes(web, tmp
     code = (
         "from pathlib import Path; from evenly.storage.web import *; "
         f"download_images({urls!r}, DownloadRule(), folder=Path({str(tmp_path)!r}), connect={web.connect!r}, "
-        "processes=2, threads=2, shard_size=100)"
+        "workers=DownloadWorkers(processes=2, threads=2, shard_size=100))"
     )
     run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
@@ -243,7 +258,7 @@ def _complete_and_check(web, folder: Path, urls: list[str]) -> None:
     before = set(read_downloads(folder)["url"].to_pylist())
     asked = Counter(web.asked)
     (folder / ("0" * 32 + ".tar")).write_bytes(b"torn")
-    made = download_images(urls, QUICK, folder=folder, connect=web.connect, processes=2)
+    made = download_images(urls, QUICK, folder=folder, connect=web.connect, workers=DownloadWorkers(processes=2))
     assert made.recorded_before == len(before)
     assert not (folder / ("0" * 32 + ".tar")).exists()
     assert not (folder / ".partial").exists()
@@ -276,7 +291,7 @@ def test_one_failure_of_nearly_all_urls_stops_the_run_unless_it_is_tolerated(tmp
     with pytest.raises(DownloadError, match=r"got `dns` for 100 of the first 100 .* tolerate `dns`"):
         download_images(urls, rule, folder=tmp_path)
     assert read_downloads(tmp_path).num_rows == 0
-    made = download_images(urls, rule, folder=tmp_path, tolerate=["dns"])
+    made = download_images(urls, rule, folder=tmp_path, failures=FailureRule(tolerate=["dns"]))
     assert made.outcomes == {"dns": 120}
 
 
@@ -298,9 +313,9 @@ def test_a_disk_without_room_is_one_clear_error_and_nothing_is_half_recorded(web
     urls = [url(i) for i in range(20)]
     rule = DownloadRule(retries=0)
     with _files_at_most(300_000), pytest.raises(DownloadError, match=r"have room for the pictures; got .*too large"):
-        download_images(urls, rule, folder=tmp_path, connect=web.connect, processes=1)
+        download_images(urls, rule, folder=tmp_path, connect=web.connect, workers=ONE)
     assert read_downloads(tmp_path).num_rows == 0
-    assert download_images(urls, rule, folder=tmp_path, connect=web.connect, processes=1).outcomes == {"success": 20}
+    assert download_images(urls, rule, folder=tmp_path, connect=web.connect, workers=ONE).outcomes == {"success": 20}
 
 
 def test_a_folder_belongs_to_one_download_at_a_time(web, tmp_path):
@@ -330,9 +345,9 @@ def test_no_urls_are_no_work(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["processes", "threads", "shard_size"])
-def test_a_width_below_one_is_refused(tmp_path, name):
+def test_a_width_below_one_is_refused(name):
     with pytest.raises(DownloadError, match=f"`{name}` must be 1 or more; got `0`"):
-        download_images(["http://a.test/"], QUICK, folder=tmp_path, **{name: 0})
+        DownloadWorkers(**{name: 0})
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):

@@ -138,8 +138,8 @@ def test_without_test_rows_of_new_classes_their_accuracy_is_unknown(digits):
 
 def test_labels_outside_the_classes_are_refused(digits):
     everything = parts(digits)
+    test = replace(everything["test"], labels=everything["test"].labels + 5)
     with pytest.raises(InvalidFeaturesError, match="`labels` must lie in 0 to 9"):
-        test = replace(everything["test"], labels=everything["test"].labels + 5)
         evaluate_base_to_new(GDA, **(everything | {"test": test}))
 
 
