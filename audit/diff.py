@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.causes import Cause, Causes
+from evenly.audit.html_text import as_html
 from evenly.audit.published import PublishedBuild, sql_in
 from evenly.audit.safe_text import visible
 from evenly.storage.workspace import Workspace
@@ -66,6 +67,12 @@ class Difference:
     def to_text(self) -> str:
         """All of it as text for a terminal, where nothing that came from the web can act."""
         return "\n".join(self._lines())
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        return as_html([(line, "")] for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
         yield f"{visible(self.before)} -> {visible(self.after)}"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rich.text import Text
 
+from evenly.audit.html_text import Line, as_html
 from evenly.audit.safe_text import visible
 
 ReplayLabel = Literal["recomputed", "re-checked", "observed", "not replayed"]
@@ -95,14 +96,19 @@ class Explanation:
         """All of it as text for a terminal, where nothing that came from the web can act."""
         return "\n".join("".join(text for text, _ in line) for line in explanation_lines(self))
 
+    def __str__(self) -> str:
+        return self.to_text()
+
     def __rich__(self) -> object:
         """The same text with colours, for rich."""
         return rich_text(self)
 
+    def _repr_html_(self) -> str:
+        return as_html(explanation_lines(self))
+
 
 # An explanation as lines for a terminal; every value is made visible, so that captions cannot act.
 
-Line = Sequence[tuple[str, str]]
 _STYLES = {"kept": "green", "dropped": "red", "failed": "yellow", "merged": "cyan"}
 _LABEL_WIDTH = 12
 _STEP_WIDTH = 24

@@ -66,14 +66,19 @@ def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, 
     asked = uid_or_url.strip()
     uids = _uids(build, asked) if asked else []
     if not uids:
-        raise UnknownSampleError(
-            f"`uid or url` must name a pair of build `{build.name}`; it never saw `{visible(asked)}`. "
-            "Ask with a uid of the sample table, or with a URL exactly as the pool has it."
-        )
+        raise never_saw(build.name, asked)
     pairs = [_history(build, uid, asked) for uid in uids]
     if replay:
         pairs = [replace(pair, steps=[_replayed(build, pair, sight) for sight in pair.steps]) for pair in pairs]
     return Explanation(build=build.name, asked=asked, pairs=pairs)
+
+
+def never_saw(build: str, asked: str) -> UnknownSampleError:
+    """The error for a sample that a build knows nothing of."""
+    return UnknownSampleError(
+        f"`uid or url` must name a pair of build `{build}`; it never saw `{visible(asked)}`. "
+        "Ask with a uid of the sample table, or with a URL exactly as the pool has it."
+    )
 
 
 def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> StepSight:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from evenly.descriptions.asking import Asking, Row
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.client import ClientCounts
+from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.reply_log import RecordingChat
 from evenly.descriptions.class_list import ClassEntry, ClassList, shown
 from evenly.descriptions.descriptions import FAILED, Descriptions, table_of
@@ -36,8 +37,8 @@ def describe(
     facts: ClassFacts | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
-    """Texts for every class by every method; see `describe_async`. Not for use inside a running event loop."""
-    return asyncio.run(
+    """Texts for every class by every method; see `describe_async`."""
+    return run_to_end(
         describe_async(
             class_list,
             methods=methods,

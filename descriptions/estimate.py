@@ -1,12 +1,12 @@
 """What describing a class list would ask and cost, by a rehearsal with the stored replies: nothing is sent."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from evenly.descriptions.chat.budget import likely_prompt_tokens, most_prompt_tokens
 from evenly.descriptions.chat.endpoint import Prices
+from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.rehearsal import Rehearsal
 from evenly.descriptions.class_list import ClassList
 from evenly.descriptions.describe import Pairs, describe_async
@@ -61,7 +61,7 @@ def estimate(
     fewest: dict[str, set[str]] = {}
     asked: dict[str, list[str]] = {}
     for rounds in range(1, samples + 1):
-        found = asyncio.run(
+        found = run_to_end(
             describe_async(
                 class_list, methods=methods, client=rehearsal, grounding=grounding, samples=rounds, pairs=pairs
             )

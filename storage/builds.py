@@ -92,6 +92,15 @@ class Builds:
         return self.folder / f"{build}.json"
 
 
+def funnel_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows per step and verdict, with reasons, for the steps that judge rows."""
+    return [
+        {"step": step["name"], **step["counts"], "reasons": step["reasons"]}
+        for step in manifest["steps"]
+        if step["counts"]
+    ]
+
+
 def _is_plain(name: str) -> bool:
     """True for names that cannot leave their folder."""
     return bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)

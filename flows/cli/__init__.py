@@ -24,19 +24,8 @@ from evenly.flows.cli.datasets import retrieve as cli_retrieve
 from evenly.flows.cli.errors import report_errors
 from evenly.flows.cli.paths import refuse_urls
 from evenly.flows.cli.start import serve as cli_serve
+from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import run_watched
-
-ENVIRONMENT = {
-    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",  # it tidies up after workers that were ended at once
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # evenly.flows.process.prefect_api starts the temporary server
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "DO_NOT_TRACK": "1",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
-
 
 app = typer.Typer(
     name="evenly",
@@ -82,7 +71,7 @@ def options(
 
 def run() -> int:
     """Run the command; its exit status. Errors that a user can mend are one line on stderr."""
-    for name, value in ENVIRONMENT.items():
+    for name, value in OF_A_COMMAND.items():
         os.environ.setdefault(name, value)
     return report_errors(app)
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from sysconfig import get_path
 
@@ -78,9 +79,13 @@ def _answers(server: subprocess.Popen[bytes], port: int, *, last: bool) -> bool:
 
 
 def _deliver() -> None:
-    """Wait until the server has what Prefect's threads still hold for it: they would look for it when it is gone."""
-    for worker in (APILogWorker, EventsWorker):
-        worker.drain_all(timeout=_DELIVERY_S)
+    """Wait until the server has what Prefect's threads still hold for it: they would look for it when it is gone.
+
+    In a thread, as Prefect would return a coroutine where an event loop runs, in a notebook for one.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        for worker in (APILogWorker, EventsWorker):
+            thread.submit(worker.drain_all, timeout=_DELIVERY_S).result()
 
 
 def _free_port() -> int:

@@ -1,6 +1,5 @@
 """How often captions name each class, by which of its names, and how often they mean it (REAL)."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from evenly.curation.concepts.matching import unmatchable_because
 from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
 from evenly.curation.concepts.relevance import JudgingRule, estimate_relevance
 from evenly.descriptions.chat.chat import Chat
+from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.reply_log import RecordingChat
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.relevance import YES, Judgements, NameInCaption, judge_relevance, relevance_question
@@ -109,7 +109,7 @@ def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     with open_endpoint(rule) as endpoint:
         client = RecordingChat(chat_client(run, endpoint, class_list=rule["list"], budget=budget))
         with run.progress.bar("judging captions", None) as advance:
-            found = asyncio.run(_judged(client, uses, rule, advance))
+            found = run_to_end(_judged(client, uses, rule, advance))
     judgements = [
         row | {"answer": one.answer, "reason": one.reason, "request_id": one.request_id}
         for some, judged in zip(rows.values(), found, strict=True)

@@ -112,20 +112,12 @@ def rebuild(
 
     read_recipe(recipe)
     from evenly.audit.source_funnel import kept_by_source
-    from evenly.flows.cli.datasets.outcome import outcome_of
-    from evenly.flows.process.prefect_api import prefect_api
-    from evenly.flows.rebuild_dataset import rebuild_dataset
+    from evenly.flows.cli.datasets.outcome import outcome_of, rebuild_by_file
     from evenly.tasks.classes.confusable import said
 
-    with prefect_api():
-        build = rebuild_dataset(
-            recipe=str(recipe),
-            root=None if root is None else str(root),
-            limit=limit,
-            processes=processes,
-            retry_failed=retry_failed,
-            replay_from=None if replay_from is None else str(replay_from),
-        )
+    build = rebuild_by_file(
+        recipe, root=root, limit=limit, processes=processes, retry_failed=retry_failed, replay_from=replay_from
+    )
     result = outcome_of(build, root=root)
     if as_json:
         print_json(result)

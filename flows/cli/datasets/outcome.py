@@ -9,9 +9,10 @@ from evenly.audit.source_funnel import read_source_funnel
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe import read_recipe
 from evenly.flows.runs import run_in
-from evenly.storage.builds import Builds, open_build
+from evenly.storage.builds import Builds, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import Samples
@@ -20,6 +21,29 @@ from evenly.tasks import verify_and_report as audit
 from evenly.tasks.rebuild.features import extract_features
 
 Root = str | Path | None
+
+
+def rebuild_by_file(
+    recipe: str | Path,
+    *,
+    root: Root = None,
+    limit: int | None = None,
+    processes: int | None = None,
+    retry_failed: bool = False,
+    replay_from: Root = None,
+    quiet: bool = False,
+) -> str:
+    """Rebuild by a recipe's file, with a Prefect API while it runs; the id of the published build."""
+    with prefect_api():
+        return rebuild_dataset(
+            recipe=str(recipe),
+            root=None if root is None else str(root),
+            limit=limit,
+            processes=processes,
+            retry_failed=retry_failed,
+            replay_from=None if replay_from is None else str(replay_from),
+            quiet=quiet,
+        )
 
 
 def list_builds(root: Root = None) -> list[dict[str, Any]]:
@@ -43,15 +67,6 @@ def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
     workspace, manifest = open_build(build, root=root)
     Builds(workspace).promote(manifest["build"], recipe=manifest["recipe_name"])
     return manifest
-
-
-def funnel_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows per step and verdict, with reasons, for the steps that judge rows."""
-    return [
-        {"step": step["name"], **step["counts"], "reasons": step["reasons"]}
-        for step in manifest["steps"]
-        if step["counts"]
-    ]
 
 
 def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from evenly.curation.retrieval_sets import KEPT, RetrievalRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.flows.cli.classes.class_list import beside_of
 from evenly.flows.cli.classes.class_names import names_of
-from evenly.flows.cli.datasets.outcome import funnel_of
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.collect_pool import collect_pool
 from evenly.flows.process.prefect_api import prefect_api
@@ -23,7 +22,7 @@ from evenly.flows.recipe.classes import Pairs
 from evenly.flows.recipe.files import read_class_file
 from evenly.flows.retrieve_support import retrieve_support
 from evenly.flows.runs import build_run
-from evenly.storage.builds import open_build
+from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.errors import NotFoundError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger, StepRecord

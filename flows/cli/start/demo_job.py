@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evenly.demo.truth import compare
-from evenly.flows.cli.datasets.outcome import adapter_rows, funnel_of
+from evenly.flows.cli.datasets.outcome import adapter_rows
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe.files import DEMO
-from evenly.storage.builds import open_build
+from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import default_cache

@@ -1,0 +1,56 @@
+"""What a command sets in its environment, and the part of it that a call from Python has while it lasts."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+_PRIVATE = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+_PREFECT = {
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # evenly.flows.process.prefect_api starts the temporary server
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+OF_A_COMMAND = {
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",  # it tidies up after workers that were ended at once
+    **_PREFECT,
+    **_PRIVATE,
+}
+
+
+@contextmanager
+def command_settings() -> Iterator[None]:
+    """Have Prefect set up as a command has it, in a process that is someone else's and goes on.
+
+    What the user set stays. Only that nobody is called home is left in the environment afterwards.
+    """
+    for name, value in _PRIVATE.items():
+        os.environ.setdefault(name, value)
+    import prefect.main  # noqa: F401 - it sets up the loggers
+    from prefect import settings
+
+    wanted = {name: value for name, value in _PREFECT.items() if name not in os.environ}
+    with ExitStack() as stack:
+        stack.enter_context(settings.temporary_settings({getattr(settings, name): wanted[name] for name in wanted}))
+        if "PREFECT_LOGGING_LEVEL" in wanted:
+            stack.enter_context(_quiet_loggers())
+        yield
+
+
+@contextmanager
+def _quiet_loggers() -> Iterator[None]:
+    """Let Prefect's loggers say nothing below CRITICAL."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "prefect"]
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    try:
+        for logger in levels:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
