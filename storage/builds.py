@@ -50,6 +50,20 @@ class Builds:
         """All manifests, oldest first."""
         return sorted((read_record(self._path(name)) for name in self.names()), key=lambda item: str(item["created"]))
 
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per build, oldest first; `latest` marks the newest promoted one of each recipe."""
+        return [
+            {
+                "build": manifest["build"],
+                "created": manifest["created"],
+                "rows": manifest["samples"]["rows"],
+                "kept": manifest["samples"]["kept"],
+                "limit": manifest["limit"],
+                "latest": self.latest_of(manifest["recipe_name"]) == manifest["build"],
+            }
+            for manifest in self.manifests()
+        ]
+
     def promote(self, build: str, *, recipe: str) -> None:
         """Point the alias of `recipe`, and so `latest`, at `build`; atomic, and the builds themselves do not change."""
         self.read(build)
@@ -67,6 +81,10 @@ class Builds:
             return self._latest()
         path = self._aliases / f"{name}.json"
         return str(read_record(path)["build"]) if path.exists() else None
+
+    def latest_of(self, recipe: str) -> str | None:
+        """The build of a recipe that was promoted last, or None."""
+        return self.alias(f"{recipe}-{LATEST}") if _is_plain(recipe) else None
 
     def _latest(self) -> str | None:
         """The build that was promoted last, of any recipe."""

@@ -1,1 +1,116 @@
-"""evenly: rebuild vision-language datasets, describe their classes, fit adapters, and say why a pair is in or out."""
+"""evenly: rebuild vision-language datasets, describe their classes, fit adapters, and say why a pair is in or out.
+
+    build = evenly.rebuild("birds.yaml")             # or evenly.open(".evenly").builds["latest"]
+    build.to_pandas()                                # the kept pairs
+    build.why(uid)                                   # what every step decided about one pair
+    GDA().fit(evenly.encode(pictures), labels)       # adapters are scikit-learn estimators
+
+Importing evenly loads nothing else; each name is loaded when it is first used. docs/python.md shows all of them.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evenly.adapters.features import Features
+    from evenly.builds import Build, OpenedWorkspace
+    from evenly.builds import open_workspace as open  # noqa: A004 - the name that `gzip` and `wave` give theirs
+    from evenly.builds import rebuild_recipe as rebuild
+    from evenly.estimators import (
+        AMU,
+        GDA,
+        TIPX,
+        CapS,
+        Cooked,
+        DescribedClasses,
+        DifferentialTexts,
+        FewPseudoLabels,
+        GDABaseToNew,
+        GDAIncremental,
+        GDAUnsupervised,
+        GrowingPseudoLabels,
+        IterativeFewPseudoLabels,
+        LinearProbe,
+        NoLA,
+        PerceptionCLIP,
+        RealLinear,
+        SelectedDescriptions,
+        SingularScaling,
+        Tip,
+        TipF,
+        ZeroShot,
+    )
+    from evenly.functions import balance_matches as balance
+    from evenly.functions import describe_names as describe
+    from evenly.functions import encode_items as encode
+    from evenly.functions import match_texts as match
+
+    __version__: str
+
+__all__ = [
+    "AMU",
+    "GDA",
+    "TIPX",
+    "Build",
+    "CapS",
+    "Cooked",
+    "DescribedClasses",
+    "DifferentialTexts",
+    "Features",
+    "FewPseudoLabels",
+    "GDABaseToNew",
+    "GDAIncremental",
+    "GDAUnsupervised",
+    "GrowingPseudoLabels",
+    "IterativeFewPseudoLabels",
+    "LinearProbe",
+    "NoLA",
+    "OpenedWorkspace",
+    "PerceptionCLIP",
+    "RealLinear",
+    "SelectedDescriptions",
+    "SingularScaling",
+    "Tip",
+    "TipF",
+    "ZeroShot",
+    "__version__",
+    "balance",
+    "describe",
+    "encode",
+    "match",
+    "open",
+    "rebuild",
+]
+
+_ELSEWHERE = {
+    "Build": "builds.Build",
+    "Features": "adapters.features.Features",
+    "OpenedWorkspace": "builds.OpenedWorkspace",
+    "balance": "functions.balance_matches",
+    "describe": "functions.describe_names",
+    "encode": "functions.encode_items",
+    "match": "functions.match_texts",
+    "open": "builds.open_workspace",
+    "rebuild": "builds.rebuild_recipe",
+}
+"""Where a name of `__all__` is defined; the others are estimators."""
+
+if not TYPE_CHECKING:  # type checkers read the imports above, and would take this for a yes to any name
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module `evenly` has no attribute `{name}`. It has {', '.join(__all__)}.")
+        if name == "__version__":
+            from importlib.metadata import version
+
+            found = version("evenly")
+        else:
+            from importlib import import_module
+
+            module, _, attribute = _ELSEWHERE.get(name, f"estimators.{name}").rpartition(".")
+            found = getattr(import_module(f"evenly.{module}"), attribute)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -75,6 +75,11 @@ def read_concepts(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> ConceptFile:
     return _listed(_read_json(path) if path.suffix.lower() == ".json" else _read_lines(path), path)
 
 
+def concepts_of(entries: Iterable[str]) -> ConceptFile:
+    """The concept list of texts at hand, read as a file of them is: trimmed, each once, empty ones left out."""
+    return _listed(_checked(entries), Path("concepts"))
+
+
 def write_concepts(path: Path, table: pa.Table, left_out: pa.Table, facts: Mapping[str, Any]) -> str:
     """Write a built list and, beside it, what was left out of it; the list's identity.
 
@@ -112,6 +117,13 @@ def identity_of(entries: Sequence[str], languages: Sequence[str] | None = None) 
         state.update(len(encoded).to_bytes(8, "little"))
         state.update(encoded)
     return state.hexdigest()
+
+
+def _checked(entries: Iterable[str]) -> Iterator[Entry]:
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, str) or not _is_text(entry):
+            raise InputError(f"`concepts` must be strings of Unicode text; got {entry!r:.80} at {number}. Correct it.")
+        yield entry, None, f"[{number}]"
 
 
 def _read_lines(path: Path) -> Iterator[Entry]:

@@ -48,18 +48,7 @@ def rebuild_by_file(
 
 def list_builds(root: Root = None) -> list[dict[str, Any]]:
     """One row per build, oldest first; `latest` marks the newest promoted one of each recipe."""
-    builds = Builds(Workspace.at(root))
-    return [
-        {
-            "build": manifest["build"],
-            "created": manifest["created"],
-            "rows": manifest["samples"]["rows"],
-            "kept": manifest["samples"]["kept"],
-            "limit": manifest["limit"],
-            "latest": builds.alias(f"{manifest['recipe_name']}-latest") == manifest["build"],
-        }
-        for manifest in builds.manifests()
-    ]
+    return Builds(Workspace.at(root)).rows()
 
 
 def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:

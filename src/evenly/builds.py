@@ -1,0 +1,356 @@
+"""Builds in Python: rebuild, open a workspace, look at what a build holds and why."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from evenly.audit.html_text import as_html
+from evenly.audit.safe_text import visible
+from evenly.storage.builds import Builds, funnel_of, open_build
+from evenly.storage.errors import InputError, NotFoundError
+from evenly.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    from PIL.Image import Image
+
+    from evenly.audit.diff import Difference
+    from evenly.audit.explanation import Explanation
+    from evenly.audit.published import PublishedBuild
+
+Root = str | os.PathLike[str] | None
+Rows = Literal["kept", "all"]
+KEPT, ALL = "kept", "all"
+
+
+def rebuild_recipe(
+    recipe: str | os.PathLike[str],
+    *,
+    root: Root = None,
+    limit: int | None = None,
+    processes: int | None = None,
+    retry_failed: bool = False,
+    replay_from: Root = None,
+    quiet: bool = False,
+) -> "Build":
+    """Rebuild a dataset by its recipe's file, as `evenly rebuild` does; the published build.
+
+    Finished steps are reused: to call it again costs little. root: the workspace; default: EVENLY_ROOT, else `.evenly`.
+    limit: take this many pairs, drawn by hash; such a build is never promoted. processes: workers for downloads.
+    retry_failed: download again what failed for a passing reason. replay_from: a workspace whose recorded downloads
+    and replies are used. quiet: show no progress.
+
+    Works in a notebook. Nothing that it starts outlives the call. Raises RecipeError with a line per problem.
+    """
+    from evenly.flows.process.environment import command_settings
+    from evenly.flows.recipe import read_recipe
+
+    read_recipe(os.fspath(recipe))
+    with command_settings():
+        from evenly.flows.cli.datasets.outcome import rebuild_by_file
+
+        name = rebuild_by_file(
+            os.fspath(recipe),
+            root=None if root is None else os.fspath(root),
+            limit=limit,
+            processes=processes,
+            retry_failed=retry_failed,
+            replay_from=None if replay_from is None else os.fspath(replay_from),
+            quiet=quiet,
+        )
+    return Build(*open_build(name, root=None if root is None else os.fspath(root)))
+
+
+def open_workspace(root: Root = None) -> "OpenedWorkspace":
+    """The workspace at `root`; default: EVENLY_ROOT, else `.evenly`. Raises NotFoundError where there is none."""
+    workspace = Workspace.at(root)
+    if not workspace.root.is_dir():
+        raise NotFoundError(
+            f"`root` must be a workspace; got `{workspace.root}`, which is no folder. Make one: `evenly.rebuild`."
+        )
+    return OpenedWorkspace(workspace)
+
+
+class OpenedWorkspace:
+    """What a workspace holds. `builds` are its builds by name."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.root = workspace.root
+        self.builds = BuildsByName(workspace)
+
+    def __repr__(self) -> str:
+        return f"<workspace {self.root}: {len(self.builds)} builds>"
+
+
+class BuildsByName:
+    """The builds of a workspace, by name and in order: iterating gives the oldest first.
+
+    A name is `latest`, a recipe's name or `<recipe>-latest` for the newest promoted one of that recipe, a build id, or
+    the beginning of one id alone.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._builds = Builds(workspace)
+
+    def __getitem__(self, name: str) -> "Build":
+        if not isinstance(name, str):
+            raise InputError(f"`name` must be the name of a build; got {name!r}. Example: builds['latest'].")
+        promoted = None if name in self._builds.names() else self._builds.latest_of(name)
+        return Build(self._workspace, self._builds.read(promoted or name))
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and bool(self[name])
+        except NotFoundError:
+            return False
+
+    def __iter__(self) -> "Iterator[Build]":
+        return (Build(self._workspace, manifest) for manifest in self._builds.manifests())
+
+    def __len__(self) -> int:
+        return len(self._builds.names())
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row per build, oldest first: build, created, rows, kept, limit, latest (the newest promoted one)."""
+        import pandas as pd
+
+        names = ["build", "created", "rows", "kept", "limit", "latest"]
+        return pd.DataFrame(self._builds.rows(), columns=names)
+
+    def __repr__(self) -> str:
+        return f"<builds {', '.join(self._builds.names()) or 'none'}>"
+
+    def _repr_html_(self) -> str:
+        return str(self.to_pandas().to_html(index=False, escape=True))
+
+
+class Build:
+    """One published build: its pairs, what became of the others, and why.
+
+    id, recipe (its name), content_hash; `manifest` has all that the build says of itself.
+    """
+
+    def __init__(self, workspace: Workspace, manifest: Mapping[str, Any]) -> None:
+        self.manifest = manifest
+        self.id = str(manifest["build"])
+        self.recipe = str(manifest["recipe_name"])
+        self.content_hash = str(manifest["content_hash"])
+        self._workspace = workspace
+
+    @property
+    def root(self) -> Path:
+        """The workspace that it lies in."""
+        return self._workspace.root
+
+    @property
+    def kept(self) -> int:
+        """How many pairs the build keeps."""
+        return int(self.manifest["samples"]["kept"])
+
+    def __len__(self) -> int:
+        return self.kept
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of `to_pandas`: what pairs have, then what each step said of them."""
+        return list(self._published.samples(where="false").column_names)
+
+    def to_pandas(self, columns: Sequence[str] | None = None, *, rows: Rows = "kept") -> "pd.DataFrame":
+        """Pairs as a table, sorted by uid: those of the build, or with rows="all" those that went as well.
+
+        columns: which, and in which order; default: all. Raises InputError for a column that the build does not have.
+        """
+        table: pd.DataFrame = self.to_arrow(columns, rows=rows).to_pandas()
+        return table
+
+    def to_arrow(self, columns: Sequence[str] | None = None, *, rows: Rows = "kept") -> "pa.Table":
+        """The same as an Arrow table."""
+        if rows not in (KEPT, ALL):
+            raise InputError(f'`rows` must be "kept" or "all"; got {rows!r}. Correct it.')
+        if columns is not None:
+            self._check_columns(columns)
+        where = f"{self.manifest['samples']['last']}_verdict = 'kept'" if rows == KEPT else None
+        table = self._published.samples(columns, where)
+        return table if columns is None else table.select(list(columns))
+
+    @property
+    def funnel(self) -> "pd.DataFrame":
+        """One row per step that judged pairs: step, rows_in, kept, dropped, failed, merged, reasons (with counts)."""
+        import pandas as pd
+
+        verdicts = ["kept", "dropped", "failed", "merged"]
+        steps = [
+            step | {"rows_in": sum(step.get(verdict, 0) for verdict in verdicts)} for step in funnel_of(self.manifest)
+        ]
+        return pd.DataFrame(steps, columns=["step", "rows_in", *verdicts, "reasons"])
+
+    @overload
+    def images(self, uids: str) -> "Image": ...  # type: ignore[overload-overlap] # a text is texts too
+    @overload
+    def images(self, uids: Iterable[str]) -> "list[Image]": ...
+    def images(self, uids: str | Iterable[str]) -> "Image | list[Image]":
+        """The picture of a pair, or of several in the order given: in RGB, upright, transparency on white.
+
+        Raises UnknownSampleError for a uid that the build never saw, InputError for a pair without a picture.
+        """
+        from evenly.features.rgb import open_rgb
+
+        if isinstance(uids, str):
+            return open_rgb(self.image_bytes(uids))
+        return [open_rgb(content) for content in self.image_bytes(uids)]
+
+    @overload
+    def image_bytes(self, uids: str) -> bytes: ...  # type: ignore[overload-overlap] # as there
+    @overload
+    def image_bytes(self, uids: Iterable[str]) -> list[bytes]: ...
+    def image_bytes(self, uids: str | Iterable[str]) -> bytes | list[bytes]:
+        """The original bytes of the picture of a pair, or of several; checked against the hash that names them."""
+        from evenly.storage.web import read_images
+
+        one = isinstance(uids, str)
+        ids = self._image_ids([uids] if isinstance(uids, str) else list(uids))
+        contents = list(read_images(self._workspace.downloads, ids))
+        return contents[0] if one else contents
+
+    def features(self) -> "np.ndarray":
+        """Unit rows (n, d) float32 of the pictures of the kept pairs, in the order of `to_pandas`.
+
+        They are those that the rebuild stored, made by the recipe's encoder and rounded to half precision.
+        """
+        from evenly.adapters.features import unit_rows
+        from evenly.storage.feature_store import FeatureStore
+
+        store = FeatureStore(self._workspace, str(self.manifest["encoder"]["identity"]), "images")
+        vectors, _ = store.read(self.to_arrow(["image_id"])["image_id"].to_pylist())
+        return unit_rows(vectors, name="features")
+
+    def why(self, uid: str, *, replay: bool = False) -> "Explanation":
+        """What every step decided about a pair, by uid, or about all pairs of a URL or file name.
+
+        A notebook shows it as text with colours, as do `print` and rich; `to_dict` has all of it. replay: recompute
+        what is pure, and compare. Raises UnknownSampleError for what the build never saw.
+        """
+        from evenly.audit.why import explain
+
+        return explain(self._workspace, self.manifest, uid, replay=replay)
+
+    def diff(self, other: "Build | str") -> "Difference":
+        """Which pairs entered, left or changed from this build to `other`, by reason and cause.
+
+        other: a build, or the name of one in this workspace.
+        """
+        from evenly.audit.diff import diff_builds
+
+        after = BuildsByName(self._workspace)[other] if isinstance(other, str) else other
+        if after.root != self.root:
+            raise InputError(
+                f"`other` must be a build of `{self.root}`; got one of `{after.root}`. Rebuild it here, with "
+                "`replay_from` that workspace."
+            )
+        return diff_builds(self._workspace, self.manifest, after.manifest)
+
+    def verify(self, *, every_image: bool = False, seed: int | None = None) -> "Verification":
+        """Check hashes, conservation, draws, stored bytes and pictures.
+
+        every_image: hash the bytes of all pictures, not of a sample, which `seed` draws; a new one without.
+        """
+        from evenly.tasks.verify_and_report import new_seed, verify_one
+
+        drawn = new_seed() if seed is None else seed
+        findings = verify_one(self._workspace, self.manifest, seed=drawn, every_image=every_image)
+        return Verification(build=self.id, seed=drawn, findings=findings)
+
+    def export(self, to: str = "webdataset", *, out: Root = None) -> dict[str, Any]:
+        """Write the kept pairs for other tools; what was written. to: webdataset, parquet, datacomp, huggingface.
+
+        out: a folder; default: `exports/` in the workspace.
+        """
+        from evenly.flows.cli.datasets.outcome import export_build
+
+        return export_build(self.id, to=to, out=None if out is None else Path(out), root=self.root)
+
+    def report(self) -> Path:
+        """Write the report of the build, one HTML page that needs nothing else; its path."""
+        from evenly.tasks.verify_and_report import write_report
+
+        return write_report(self._workspace, self.manifest)
+
+    def promote(self) -> None:
+        """Make this build `latest`; also the way back to an older one."""
+        Builds(self._workspace).promote(self.id, recipe=self.recipe)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Build) and (self.root, self.id) == (other.root, other.id)
+
+    def __hash__(self) -> int:
+        return hash((self.root, self.id))
+
+    def __repr__(self) -> str:
+        return f"<build {self.id}: {self.kept:,} of {self.manifest['samples']['rows']:,} pairs kept>"
+
+    def _repr_html_(self) -> str:
+        pairs = f"  {self.kept:,} of {self.manifest['samples']['rows']:,} pairs kept"
+        return as_html([[(visible(self.id), "bold"), (pairs, "")]]) + str(self.funnel.to_html(index=False, escape=True))
+
+    @cached_property
+    def _published(self) -> "PublishedBuild":
+        from evenly.audit.published import PublishedBuild
+
+        return PublishedBuild(self._workspace, self.manifest)
+
+    def _check_columns(self, columns: Sequence[str]) -> None:
+        if isinstance(columns, str):
+            raise InputError(f"`columns` must be a list of names; got the text {columns!r}. Write [{columns!r}].")
+        known = self.columns
+        if unknown := [name for name in columns if name not in known]:
+            raise InputError(f"`columns` must be of {', '.join(known)}; got {unknown[0]!r}. Correct it.")
+
+    def _image_ids(self, uids: Sequence[str]) -> list[str]:
+        from evenly.audit.published import sql_in
+        from evenly.audit.why import never_saw
+
+        table = self._published.samples(["uid", "image_id"], sql_in("uid", uids))
+        found = dict(zip(table["uid"].to_pylist(), table.to_pydict().get("image_id", []), strict=False))
+        for uid in uids:
+            if uid not in table["uid"].to_pylist():
+                raise never_saw(self.id, uid)
+            if found.get(uid) is None:
+                raise InputError(f"`uids` must be of pairs with a picture; `{visible(uid)}` has none. `why` says more.")
+        return [found[uid] for uid in uids]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What is wrong with a build: `findings`, each with check, where and what; none if all is well.
+
+    seed: what drew the pictures whose bytes were hashed.
+    """
+
+    build: str
+    seed: int
+    findings: Sequence[Mapping[str, Any]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        return as_html([(line, "")] for line in self._lines())
+
+    def _lines(self) -> list[str]:
+        found = [f"{visible(str(one['where']))}: {visible(str(one['what']))}" for one in self.findings]
+        state = "ok" if self.ok else f"{len(self.findings)} findings"
+        return [*found, f"{visible(self.build)}: {state}; pictures drawn with seed {self.seed}"]

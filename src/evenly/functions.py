@@ -1,0 +1,315 @@
+"""Functions for texts, pictures and class lists at hand: match, balance, encode, describe."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from evenly.storage.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+    import pyarrow as pa
+    from PIL.Image import Image
+
+    from evenly.curation.balance.thresholds import Law
+    from evenly.curation.concepts.matching import Mode
+
+Item: TypeAlias = "str | bytes | os.PathLike[str] | Image"
+DEFAULT_NAME = "classes"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextMatches:
+    """Which concepts each of n texts names.
+
+    concepts: the list, each concept once, in its order. entries: per text the positions in that list, ascending.
+    index: names the texts in the tables; that of a pandas Series where one was handed in.
+    """
+
+    texts: "pa.Array"
+    concepts: Sequence[str]
+    entries: "pa.ListArray"
+    index: "pd.Index"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def names(self) -> list[list[str]]:
+        """The concepts that each text names."""
+        return [[self.concepts[number] for number in numbers] for numbers in self.entries.to_pylist()]
+
+    @property
+    def counts(self) -> "pd.Series[int]":
+        """How many texts name each concept, in the order of the list; 0 for those that none names."""
+        import pandas as pd
+
+        from evenly.curation.balance.matched_pairs import count_entries
+
+        numbers = count_entries(self.entries, len(self.concepts))
+        return pd.Series(numbers, index=pd.Index(self.concepts, name="concept"), name="texts")
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row per text: text and concepts (a list)."""
+        import pandas as pd
+
+        return pd.DataFrame({"text": self.texts.to_pylist(), "concepts": self.names}, index=self.index)
+
+    def __repr__(self) -> str:
+        matched = sum(bool(numbers) for numbers in self.entries.to_pylist())
+        return f"<{matched:,} of {len(self):,} texts name some of {len(self.concepts):,} concepts>"
+
+
+def match_texts(
+    texts: "Sequence[str | None] | pd.Series[str]",
+    concepts: Iterable[str] | os.PathLike[str] | str,
+    *,
+    mode: "Mode" = "faithful",
+    plurals: bool = False,
+) -> TextMatches:
+    """Say which concepts each text names, as `evenly match` does.
+
+    concepts: strings, a file of them, or "wordnet". mode: "faithful" is MetaCLIP v1's substring matching, which is
+    case-sensitive; "normalized" lets case and punctuation pass, and with `plurals` plain plurals too. None names none.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    from evenly.curation.concepts.matching import Matcher
+
+    entries = _concept_entries(concepts)
+    captions = pa.array(_texts("texts", texts), pa.string())
+    return TextMatches(
+        texts=captions,
+        concepts=entries,
+        entries=Matcher(entries, mode, plurals=plurals).match(captions),
+        index=texts.index if isinstance(texts, pd.Series) else pd.RangeIndex(len(captions)),
+    )
+
+
+def balance_matches(
+    matches: TextMatches,
+    *,
+    t: float | None = None,
+    tail_share: float | None = None,
+    target: float | None = None,
+    law: "Law" = "v1",
+    seed: int = 1,
+    uids: Sequence[str] | None = None,
+) -> "pd.DataFrame":
+    """Decide which texts stay so that no concept dominates, as `evenly balance` does: one row per text.
+
+    Exactly one of t (texts from which a concept is thinned), tail_share and target (texts that are expected to stay).
+    Columns: uid, p_keep, kept, reason ("" where kept), deciding (the concept that kept it) and draw; `attrs` of the
+    table hold t and how many were expected to stay. Draws are hashes of seed, uid and concept. uids: name the texts,
+    so that the same text is decided alike in any order; default: their positions.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from evenly.curation.balance.balancing import balance
+    from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
+    from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds
+
+    rule = BalanceRule(t=t, tail_share=tail_share, target=target, law=law)
+    names = [str(place) for place in range(len(matches))] if uids is None else _texts("uids", uids)
+    pairs = MatchedPairs.of(pa.array(names, pa.string()), matches.entries, matches.concepts)
+    counts = count_matches(pairs)
+    thresholds = choose_thresholds(rule, pairs, counts)
+    found = balance(pairs, counts=counts, thresholds=thresholds, law=rule.law, seed=seed)
+    deciding, draws = _deciding(matches, found.draws)
+    table = pd.DataFrame(
+        {
+            "uid": names,
+            "p_keep": found.decisions.value.to_numpy(zero_copy_only=False),
+            "kept": pc.equal(found.decisions.reason, "").to_numpy(zero_copy_only=False),
+            "reason": found.decisions.reason.to_pylist(),
+            "deciding": deciding,
+            "draw": draws,
+        },
+        index=matches.index,
+    )
+    table.attrs = {"t": float(thresholds[0]), "expected": float(found.expected.sum()), "seed": seed}
+    return table
+
+
+def encode_items(
+    items: "Item | Sequence[Item]",
+    *,
+    model: str = "embedded",
+    pretrained: str | None = None,
+    batch_size: int = 32,
+    threads: int | None = None,
+) -> "npt.NDArray[np.float32]":
+    """Unit rows (n, d) float32 of texts, or of pictures: comparable with each other by their products.
+
+    items: strings are texts; bytes, paths and PIL pictures are pictures; one alone gives one row. model: `embedded`,
+    which needs no network, or a model of open_clip with `pretrained`, its weights. It is loaded once per process.
+    Raises InputError where texts and pictures are mixed, UnreadableImageError where a picture does not decode.
+    """
+    from PIL.Image import Image
+
+    from evenly.adapters.features import unit_rows
+    from evenly.flows.runs import workspace_run
+    from evenly.tasks.encoders import open_encoder
+    from evenly.tasks.run import EncoderChoice
+
+    every: list[Any] = [items] if isinstance(items, str | bytes | os.PathLike | Image) else list(items)
+    kinds = {"text" if isinstance(one, str) else "picture" for one in every}
+    if len(kinds) > 1:
+        raise InputError("`items` must be all texts or all pictures; got both. Encode them by two calls.")
+    choice = EncoderChoice(model=model, pretrained=pretrained, batch_size=batch_size, threads=threads)
+    encoder = open_encoder(workspace_run(quiet=True, encoder=choice))
+    if kinds == {"text"}:
+        rows = encoder.encode_texts(every)
+    else:
+        rows = encoder.encode_images([_picture_bytes(one) for one in every])
+    return unit_rows(rows, name="items")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DescribedList:
+    """Texts about the classes of a list.
+
+    table: one row per text with class, method, text, phrase, verdict (accepted, rejected or failed), reason and more.
+    facts: counts, requests and cost, as `evenly describe --json` prints them.
+    """
+
+    name: str
+    classes: Sequence[str]
+    table: "pd.DataFrame"
+    facts: Mapping[str, Any] = field(repr=False)
+
+    def texts(self, method: str | None = None) -> dict[str, list[str]]:
+        """The accepted texts of each class, in the order of the list; of one method, or of all."""
+        accepted = self.table[self.table["verdict"] == "accepted"]
+        if method is not None:
+            if method not in self.facts["methods"]:
+                raise InputError(
+                    f"`method` must be of {', '.join(self.facts['methods'])}; got `{method}`. Describe the list by it."
+                )
+            accepted = accepted[accepted["method"] == method]
+        found: dict[str, list[str]] = {name: [] for name in self.classes}
+        for name, text in zip(accepted["class"], accepted["text"], strict=True):
+            found.setdefault(name, []).append(text)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<{self.facts['accepted']:,} texts about {len(self.classes):,} classes of {self.name}>"
+
+
+def describe_names(
+    classes: Sequence[str] | os.PathLike[str],
+    *,
+    methods: Sequence[str] | None = None,
+    name: str = DEFAULT_NAME,
+    base_url: str = "embedded",
+    model: str = "smollm2",
+    budget_usd: float | None = None,
+    prompt_usd_per_million: float = 0.0,
+    completion_usd_per_million: float = 0.0,
+    build: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> DescribedList:
+    """Write checked descriptions and synonyms for classes, as `evenly describe` does; what is known is not asked again.
+
+    classes: names, or a file with one per line. methods: default `description` and `synonyms`; docs/classes.md has
+    all. name: under which a list of names is stored. base_url, model: `embedded`, or an OpenAI-compatible endpoint,
+    whose key comes from OPENAI_API_KEY. budget_usd: what the list may cost in all its runs, at prices for a million
+    tokens. build: a build, whose pictures say which pairs of classes are confused. root: the workspace.
+    """
+    import pandas as pd
+
+    from evenly.descriptions.class_list import parse_class_list
+    from evenly.flows.process.environment import command_settings
+    from evenly.flows.recipe.files import ListingText, read_class_file
+
+    if isinstance(classes, os.PathLike):
+        listing = read_class_file(Path(classes))
+    elif isinstance(classes, str):
+        raise InputError(f"`classes` must be a list of names or a Path; got the text {classes!r}. Write [{classes!r}].")
+    else:
+        listing = ListingText(name=name, text="\n".join(map(str, classes)))
+    parsed = parse_class_list(listing.text, listing.name)
+    with command_settings():
+        from evenly.flows.cli.classes.class_list import beside_of, describe_list, language_model
+        from evenly.flows.recipe.classes import Pairs
+
+        place = None if root is None else Path(root)
+        facts = describe_list(
+            listing,
+            methods=None if methods is None else list(methods),
+            llm=language_model(
+                base_url=base_url,
+                model=model,
+                budget_usd=budget_usd,
+                prompt_usd_per_million=prompt_usd_per_million,
+                completion_usd_per_million=completion_usd_per_million,
+            ),
+            root=place,
+            beside=beside_of(build=build, pairs=Pairs(), pool=None, caption="caption", root=place),
+        )
+    table = pd.DataFrame(facts.pop("descriptions"))
+    return DescribedList(name=listing.name, classes=parsed.classes, table=table, facts=facts)
+
+
+def _concept_entries(concepts: Iterable[str] | os.PathLike[str] | str) -> list[str]:
+    if isinstance(concepts, str | os.PathLike):
+        from evenly.tasks.rebuild.concepts import read_concepts
+
+        return read_concepts(os.fspath(concepts)).entries
+    from evenly.storage.files.concept_lists import concepts_of
+
+    return concepts_of(concepts).entries
+
+
+def _texts(name: str, texts: Any) -> list[str | None]:  # noqa: ANN401 - checked here
+    """A list of strings and None, from any sequence of them; pandas has NaN for None."""
+    if isinstance(texts, str | bytes):
+        raise InputError(f"`{name}` must be a list of texts; got one text, {texts!r:.80}. Write it in a list.")
+    found = [None if text is None or text != text else text for text in texts]  # noqa: PLR0124 - NaN
+    wrong = next((place for place, text in enumerate(found) if text is not None and not isinstance(text, str)), None)
+    if wrong is not None:
+        raise InputError(f"`{name}` must be texts; got {found[wrong]!r:.80} at {wrong}. Convert it.")
+    return found
+
+
+def _deciding(matches: TextMatches, draws: "pa.Table") -> tuple[list[str | None], list[float | None]]:
+    """The concept that kept each text and its draw, from the table DRAWS, which has a row per text with matches."""
+    concepts: list[str | None] = [None] * len(matches)
+    numbers: list[float | None] = [None] * len(matches)
+    places = (place for place, entries in enumerate(matches.entries.to_pylist()) if entries)
+    for place, row in zip(places, draws.to_pylist(), strict=True):
+        if row["deciding"] is not None:
+            concepts[place] = matches.concepts[row["deciding"]]
+            if row["draws"]:
+                each = len(row["draws"]) == len(row["entries"])
+                numbers[place] = row["draws"][row["entries"].index(row["deciding"]) if each else 0]
+    return concepts, numbers
+
+
+def _picture_bytes(picture: Any) -> bytes:  # noqa: ANN401 - checked here
+    import io
+
+    from PIL.Image import Image
+
+    if isinstance(picture, bytes):
+        return picture
+    if isinstance(picture, os.PathLike):
+        try:
+            return Path(picture).read_bytes()
+        except OSError as error:
+            raise InputError(f"`items` must be readable; {error.strerror}: `{picture}`. Correct the path.") from None
+    if isinstance(picture, Image):
+        stream = io.BytesIO()
+        as_is = picture.mode in {"RGB", "RGBA", "L", "LA", "P", "1", "I;16"}
+        (picture if as_is else picture.convert("RGB")).save(stream, "PNG")
+        return stream.getvalue()
+    raise InputError(
+        f"`items` must be texts, or pictures as bytes, paths or PIL images; got {type(picture).__name__}. Convert them."
+    )
