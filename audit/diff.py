@@ -32,7 +32,7 @@ class Change:
     examples: Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Difference:
     """From build `before` to build `after`.
 
@@ -68,7 +68,7 @@ class Difference:
         """All of it as text for a terminal, where nothing that came from the web can act."""
         return "\n".join(self._lines())
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.to_text()
 
     def _repr_html_(self) -> str:

@@ -74,7 +74,7 @@ class PairHistory:
     merged_examples: Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
     """All pairs of a build that were asked about by a uid or a URL."""
 
@@ -96,7 +96,7 @@ class Explanation:
         """All of it as text for a terminal, where nothing that came from the web can act."""
         return "\n".join("".join(text for text, _ in line) for line in explanation_lines(self))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.to_text()
 
     def __rich__(self) -> object:

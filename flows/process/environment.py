@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -36,9 +37,18 @@ def command_settings() -> Iterator[None]:
 
     wanted = {name: value for name, value in _PREFECT.items() if name not in os.environ}
     with ExitStack() as stack:
+        stack.enter_context(no_widgets())
         stack.enter_context(settings.temporary_settings({getattr(settings, name): wanted[name] for name in wanted}))
         if "PREFECT_LOGGING_LEVEL" in wanted:
             stack.enter_context(_quiet_loggers())
+        yield
+
+
+@contextmanager
+def no_widgets() -> Iterator[None]:
+    """Let tqdm, which encoders import, not ask for the widgets of notebooks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
         yield
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -312,7 +313,10 @@ class Build:
             raise InputError(f"`columns` must be a list of names; got the text {columns!r}. Write [{columns!r}].")
         known = self.columns
         if unknown := [name for name in columns if name not in known]:
-            raise InputError(f"`columns` must be of {', '.join(known)}; got {unknown[0]!r}. Correct it.")
+            near = ", ".join(get_close_matches(str(unknown[0]), known, n=5, cutoff=0.4)) or "none"
+            raise InputError(
+                f"`columns` must be columns of the build; got {unknown[0]!r}. Near it: {near}; `columns` lists all."
+            )
 
     def _image_ids(self, uids: Sequence[str]) -> list[str]:
         from evenly.audit.published import sql_in
@@ -328,7 +332,7 @@ class Build:
         return [found[uid] for uid in uids]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Verification:
     """What is wrong with a build: `findings`, each with check, where and what; none if all is well.
 
@@ -344,7 +348,7 @@ class Verification:
         """Whether nothing was found."""
         return not self.findings
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(self._lines())
 
     def _repr_html_(self) -> str:

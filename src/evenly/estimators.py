@@ -111,7 +111,8 @@ class AdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] #
 
     def predict(self, X: Rows) -> Labels:
         """The label (n,) with the largest logit; the first of equal ones."""
-        return np.asarray(self.classes_[self._logits(X).argmax(axis=1)])
+        best = self._logits(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
@@ -153,7 +154,8 @@ def estimator(method: Callable[Parameters, Adapter]) -> Callable[Parameters, Ada
     signature = Signature([own, *named])
 
     def __init__(self: AdapterClassifier, **parameters: Any) -> None:  # noqa: N807, ANN401 - of any type
-        self.__dict__.update(defaults | signature.bind(self, **parameters).kwargs)
+        kind().set_params(**parameters)  # refuses an unknown name
+        self.__dict__.update(defaults | parameters)
 
     __init__.__signature__ = signature  # type: ignore[attr-defined] # scikit-learn and notebooks read it
     body = {"__init__": __init__, "__module__": __name__, "__doc__": kind.__doc__, "method": kind}
@@ -187,7 +189,7 @@ ZeroShot = estimator(zero_shot.ZeroShot)
 def _checked_labels(y: npt.ArrayLike, n: int) -> Labels:
     """The labels (n,) as they are, each there."""
     if y is None:
-        raise InvalidFeaturesError("`fit` requires y to be passed; got None. Hand in a label for each row.")
+        raise InvalidFeaturesError("`fit` requires y to be passed, but the target y is None. Hand in labels.")
     labels = np.asarray(column_or_1d(np.asarray(y), warn=True))
     if len(labels) != n:
         raise InvalidFeaturesError(f"`y` must hold one label per row, {n}; got {len(labels)}. Hand in both alike.")

@@ -155,6 +155,7 @@ def encode_items(
     from PIL.Image import Image
 
     from evenly.adapters.features import unit_rows
+    from evenly.flows.process.environment import no_widgets
     from evenly.flows.runs import workspace_run
     from evenly.tasks.encoders import open_encoder
     from evenly.tasks.run import EncoderChoice
@@ -164,7 +165,8 @@ def encode_items(
     if len(kinds) > 1:
         raise InputError("`items` must be all texts or all pictures; got both. Encode them by two calls.")
     choice = EncoderChoice(model=model, pretrained=pretrained, batch_size=batch_size, threads=threads)
-    encoder = open_encoder(workspace_run(quiet=True, encoder=choice))
+    with no_widgets():
+        encoder = open_encoder(workspace_run(quiet=True, encoder=choice))
     if kinds == {"text"}:
         rows = encoder.encode_texts(every)
     else:
