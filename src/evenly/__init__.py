@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from evenly.adapters.features import Features
-    from evenly.builds import Build, OpenedWorkspace
-    from evenly.builds import open_workspace as open  # noqa: A004 - the name that `gzip` and `wave` give theirs
-    from evenly.builds import rebuild_recipe as rebuild
+    from evenly.builds import Build
     from evenly.estimators import (
         AMU,
         GDA,
@@ -43,6 +41,9 @@ if TYPE_CHECKING:
     from evenly.functions import describe_names as describe
     from evenly.functions import encode_items as encode
     from evenly.functions import match_texts as match
+    from evenly.workspaces import OpenedWorkspace
+    from evenly.workspaces import open_workspace as open  # noqa: A004 - the name that `gzip` and `wave` give theirs
+    from evenly.workspaces import rebuild_recipe as rebuild
 
     __version__: str
 
@@ -84,13 +85,13 @@ __all__ = [
 _ELSEWHERE = {
     "Build": "builds.Build",
     "Features": "adapters.features.Features",
-    "OpenedWorkspace": "builds.OpenedWorkspace",
+    "OpenedWorkspace": "workspaces.OpenedWorkspace",
     "balance": "functions.balance_matches",
     "describe": "functions.describe_names",
     "encode": "functions.encode_items",
     "match": "functions.match_texts",
-    "open": "builds.open_workspace",
-    "rebuild": "builds.rebuild_recipe",
+    "open": "workspaces.open_workspace",
+    "rebuild": "workspaces.rebuild_recipe",
 }
 """Where a name of `__all__` is defined; the others are estimators."""
 

@@ -1,7 +1,7 @@
-"""Builds in Python: rebuild, open a workspace, look at what a build holds and why."""
+"""A published build in Python: its pairs, what became of the others, and why."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from evenly.audit.html_text import as_html
 from evenly.audit.safe_text import visible
-from evenly.storage.builds import Builds, funnel_of, open_build
-from evenly.storage.errors import InputError, NotFoundError
+from evenly.storage.builds import Builds, funnel_of
+from evenly.storage.errors import InputError
 from evenly.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,106 +29,14 @@ Rows = Literal["kept", "all"]
 KEPT, ALL = "kept", "all"
 
 
-def rebuild_recipe(
-    recipe: str | os.PathLike[str],
-    *,
-    root: Root = None,
-    limit: int | None = None,
-    processes: int | None = None,
-    retry_failed: bool = False,
-    replay_from: Root = None,
-    quiet: bool = False,
-) -> "Build":
-    """Rebuild a dataset by its recipe's file, as `evenly rebuild` does; the published build.
+def named_manifest(workspace: Workspace, name: str) -> dict[str, Any]:
+    """The manifest of a build by id or the beginning of one, `latest`, a recipe's name or `<recipe>-latest`.
 
-    Finished steps are reused: to call it again costs little. root: the workspace; default: EVENLY_ROOT, else `.evenly`.
-    limit: take this many pairs, drawn by hash; such a build is never promoted. processes: workers for downloads.
-    retry_failed: download again what failed for a passing reason. replay_from: a workspace whose recorded downloads
-    and replies are used. quiet: show no progress.
-
-    Works in a notebook. Nothing that it starts outlives the call. Raises RecipeError with a line per problem.
+    Raises NotFoundError, which lists what there is.
     """
-    from evenly.flows.process.environment import command_settings
-    from evenly.flows.recipe import read_recipe
-
-    read_recipe(os.fspath(recipe))
-    with command_settings():
-        from evenly.flows.cli.datasets.outcome import rebuild_by_file
-
-        name = rebuild_by_file(
-            os.fspath(recipe),
-            root=None if root is None else os.fspath(root),
-            limit=limit,
-            processes=processes,
-            retry_failed=retry_failed,
-            replay_from=None if replay_from is None else os.fspath(replay_from),
-            quiet=quiet,
-        )
-    return Build(*open_build(name, root=None if root is None else os.fspath(root)))
-
-
-def open_workspace(root: Root = None) -> "OpenedWorkspace":
-    """The workspace at `root`; default: EVENLY_ROOT, else `.evenly`. Raises NotFoundError where there is none."""
-    workspace = Workspace.at(root)
-    if not workspace.root.is_dir():
-        raise NotFoundError(
-            f"`root` must be a workspace; got `{workspace.root}`, which is no folder. Make one: `evenly.rebuild`."
-        )
-    return OpenedWorkspace(workspace)
-
-
-class OpenedWorkspace:
-    """What a workspace holds. `builds` are its builds by name."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.root = workspace.root
-        self.builds = BuildsByName(workspace)
-
-    def __repr__(self) -> str:
-        return f"<workspace {self.root}: {len(self.builds)} builds>"
-
-
-class BuildsByName:
-    """The builds of a workspace, by name and in order: iterating gives the oldest first.
-
-    A name is `latest`, a recipe's name or `<recipe>-latest` for the newest promoted one of that recipe, a build id, or
-    the beginning of one id alone.
-    """
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._builds = Builds(workspace)
-
-    def __getitem__(self, name: str) -> "Build":
-        if not isinstance(name, str):
-            raise InputError(f"`name` must be the name of a build; got {name!r}. Example: builds['latest'].")
-        promoted = None if name in self._builds.names() else self._builds.latest_of(name)
-        return Build(self._workspace, self._builds.read(promoted or name))
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            return isinstance(name, str) and bool(self[name])
-        except NotFoundError:
-            return False
-
-    def __iter__(self) -> "Iterator[Build]":
-        return (Build(self._workspace, manifest) for manifest in self._builds.manifests())
-
-    def __len__(self) -> int:
-        return len(self._builds.names())
-
-    def to_pandas(self) -> "pd.DataFrame":
-        """One row per build, oldest first: build, created, rows, kept, limit, latest (the newest promoted one)."""
-        import pandas as pd
-
-        names = ["build", "created", "rows", "kept", "limit", "latest"]
-        return pd.DataFrame(self._builds.rows(), columns=names)
-
-    def __repr__(self) -> str:
-        return f"<builds {', '.join(self._builds.names()) or 'none'}>"
-
-    def _repr_html_(self) -> str:
-        return str(self.to_pandas().to_html(index=False, escape=True))
+    builds = Builds(workspace)
+    promoted = None if name in builds.names() else builds.latest_of(name)
+    return builds.read(promoted or name)
 
 
 class Build:
@@ -251,7 +159,7 @@ class Build:
         """
         from evenly.audit.diff import diff_builds
 
-        after = BuildsByName(self._workspace)[other] if isinstance(other, str) else other
+        after = Build(self._workspace, named_manifest(self._workspace, other)) if isinstance(other, str) else other
         if after.root != self.root:
             raise InputError(
                 f"`other` must be a build of `{self.root}`; got one of `{after.root}`. Rebuild it here, with "
