@@ -66,8 +66,8 @@ class Decisions:
     @property
     def verdict(self) -> pa.StringArray:
         """One of "kept", "dropped", "failed" and "merged" per row."""
-        other = pc.if_else(self.into.is_valid(), "merged", "dropped")
-        return pc.if_else(self.kept, "kept", pc.if_else(self.failed, "failed", other))
+        gone_verdict = pc.if_else(self.into.is_valid(), "merged", "dropped")
+        return pc.if_else(self.kept, "kept", pc.if_else(self.failed, "failed", gone_verdict))
 
     def to_table(self, uid: pa.Array) -> pa.Table:
         """Return the table [uid, verdict, reason, value, into] in the order of the rows."""
@@ -87,17 +87,17 @@ def first_of(*decisions: Decisions) -> Decisions:
     """
     if not decisions:
         raise ColumnsError("`decisions` must hold at least one; got none. Use Decisions.keep_all.")
-    lengths = {len(each) for each in decisions}
+    lengths = {len(decision) for decision in decisions}
     if len(lengths) > 1:
         message = f"`decisions` must judge the same rows; got lengths {sorted(lengths)}. Judge one batch."
         raise ColumnsError(message)
     if len(decisions) == 1:
         return decisions[0]
     first = Decisions.keep_all(len(decisions[0]))
-    for each in decisions:
-        undecided = pc.and_(first.kept, pc.invert(each.kept))
+    for decision in decisions:
+        undecided = pc.and_(first.kept, pc.invert(decision.kept))
         names = ("reason", "value", "into", "failed")
-        columns = {name: pc.if_else(undecided, getattr(each, name), getattr(first, name)) for name in names}
+        columns = {name: pc.if_else(undecided, getattr(decision, name), getattr(first, name)) for name in names}
         first = Decisions(**columns)
     return first
 
@@ -117,7 +117,7 @@ def _describe(column: object) -> str:
 
 
 def _refuse(bad: pa.BooleanArray, rule: str) -> None:
-    at = pc.index(bad, True).as_py()
-    if at >= 0:
-        message = f"{rule}; got the contrary at row {at}. Correct the step that decided it."
+    row = pc.index(bad, True).as_py()
+    if row >= 0:
+        message = f"{rule}; got the contrary at row {row}. Correct the step that decided it."
         raise ColumnsError(message)

@@ -87,38 +87,38 @@ def draw_matches(start: np.ndarray, prefix: np.ndarray, uids: Texts, entries: Te
         np.empty(_LANES, np.uint64),
     )
     (uid_ends, uid_data, uid_rows), (entry_ends, entry_data, entry_rows) = uids, entries
-    given = np.uint64(len(prefix))
-    most = given + _LENGTH + _longest(uid_ends, uid_rows) + _LENGTH + _longest(entry_ends, entry_rows)
-    alone = _LANES * _BLOCK  # behind the blocks of the lanes there is room for one message of many
-    data = np.zeros(alone + _blocks(most) * _BLOCK, np.uint8)
-    words, whose = data.view(np.uint64), np.empty(_LANES, np.uint64)
+    prefix_size = np.uint64(len(prefix))
+    most = prefix_size + _LENGTH + _longest(uid_ends, uid_rows) + _LENGTH + _longest(entry_ends, entry_rows)
+    lone_start = _LANES * _BLOCK  # behind the blocks of the lanes there is room for one message of many
+    data = np.zeros(lone_start + _blocks(most) * _BLOCK, np.uint8)
+    words, lane_rows = data.view(np.uint64), np.empty(_LANES, np.uint64)
     lane = _ZERO
     for row in range(np.uint64(len(drawn))):
         u, e = uid_ends[uid_rows[row]], entry_ends[entry_rows[row]]
         n_u, n_e = uid_ends[uid_rows[row] + _ONE] - u, entry_ends[entry_rows[row] + _ONE] - e
-        size = given + _LENGTH + n_u + _LENGTH + n_e
-        begin = lane * _BLOCK if size <= _BLOCK else alone
-        at = _copy(data, begin, prefix, _ZERO, given)
-        at = _copy(data, _count(data, at, n_u), uid_data, u, n_u)
-        at = _copy(data, _count(data, at, n_e), entry_data, e, n_e)
-        _clear(data, at, begin + _blocks(size) * _BLOCK)
-        if begin == alone:
-            drawn[row] = _draw_alone(start, words[alone // _LENGTH :], size, room)
+        size = prefix_size + _LENGTH + n_u + _LENGTH + n_e
+        begin = lane * _BLOCK if size <= _BLOCK else lone_start
+        place = _copy(data, begin, prefix, _ZERO, prefix_size)
+        place = _copy(data, _count(data, place, n_u), uid_data, u, n_u)
+        place = _copy(data, _count(data, place, n_e), entry_data, e, n_e)
+        _clear(data, place, begin + _blocks(size) * _BLOCK)
+        if begin == lone_start:
+            drawn[row] = _draw_alone(start, words[lone_start // _LENGTH :], size, room)
             continue
-        room.sizes[lane], whose[lane] = size, row
+        room.sizes[lane], lane_rows[lane] = size, row
         lane += _ONE
         if lane == _LANES:
-            _draw_lanes(start, words, whose, room, drawn)
+            _draw_lanes(start, words, lane_rows, room, drawn)
             lane = _ZERO
     if lane > _ZERO:
-        _draw_lanes(start, words, whose[:lane], room, drawn)
+        _draw_lanes(start, words, lane_rows[:lane], room, drawn)
 
 
 @compiled
-def _longest(ends: np.ndarray, which: np.ndarray) -> np.uint64:
+def _longest(ends: np.ndarray, rows: np.ndarray) -> np.uint64:
     longest = _ZERO
-    for at in range(np.uint64(len(which))):
-        longest = max(longest, ends[which[at] + _ONE] - ends[which[at]])
+    for row in range(np.uint64(len(rows))):
+        longest = max(longest, ends[rows[row] + _ONE] - ends[rows[row]])
     return longest
 
 
@@ -128,43 +128,43 @@ def _blocks(size: np.uint64) -> np.uint64:
 
 
 @compiled
-def _copy(into: np.ndarray, at: np.uint64, data: np.ndarray, begin: np.uint64, n: np.uint64) -> np.uint64:
+def _copy(target: np.ndarray, place: np.uint64, data: np.ndarray, begin: np.uint64, n: np.uint64) -> np.uint64:
     for i in range(n):
-        into[at + i] = data[begin + i]
-    return at + n
+        target[place + i] = data[begin + i]
+    return place + n
 
 
 @compiled
-def _count(into: np.ndarray, at: np.uint64, n: np.uint64) -> np.uint64:
+def _count(target: np.ndarray, place: np.uint64, n: np.uint64) -> np.uint64:
     """Write `n` as eight bytes, the lowest first."""
     for i in range(_LENGTH):
-        into[at + i] = (n >> (i * _HALF)) & _BYTE
-    return at + _LENGTH
+        target[place + i] = (n >> (i * _HALF)) & _BYTE
+    return place + _LENGTH
 
 
 @compiled
-def _clear(into: np.ndarray, at: np.uint64, end: np.uint64) -> None:
-    for i in range(end - at):
-        into[at + i] = 0
+def _clear(target: np.ndarray, place: np.uint64, end: np.uint64) -> None:
+    for i in range(end - place):
+        target[place + i] = 0
 
 
 @compiled
-def _draw_lanes(start: np.ndarray, words: np.ndarray, whose: np.ndarray, room: _Lanes, drawn: np.ndarray) -> None:
+def _draw_lanes(start: np.ndarray, words: np.ndarray, lane_rows: np.ndarray, room: _Lanes, drawn: np.ndarray) -> None:
     """Fill drawn[whose[i]] from the message of one block in lane i."""
-    lanes = np.uint64(len(whose))
+    lanes = np.uint64(len(lane_rows))
     for lane in range(lanes):
         for word in range(_WORDS):
             room.message[word * _LANES + lane] = words[lane * _WORDS + word]
     _begin(start, room.state)
     _compress(room, _ALL)
     for lane in range(lanes):
-        drawn[whose[lane]] = np.float64(room.state[lane] >> _DROPPED) * _UNIT
+        drawn[lane_rows[lane]] = np.float64(room.state[lane] >> _DROPPED) * _UNIT
 
 
 @compiled
 def _draw_alone(start: np.ndarray, words: np.ndarray, size: np.uint64, room: _Lanes) -> float:
     """Return the draw of one message of `size` bytes, over as many blocks, in lane 0."""
-    held = room.sizes[0]
+    lane_size = room.sizes[0]
     _begin(start, room.state)
     blocks = _blocks(size)
     for block in range(blocks):
@@ -172,7 +172,7 @@ def _draw_alone(start: np.ndarray, words: np.ndarray, size: np.uint64, room: _La
             room.message[word * _LANES] = words[block * _WORDS + word]
         room.sizes[0] = min(size, (block + _ONE) * _BLOCK)
         _compress(room, _ALL if block + _ONE == blocks else _ZERO)
-    room.sizes[0] = held
+    room.sizes[0] = lane_size
     return np.float64(room.state[0] >> _DROPPED) * _UNIT
 
 
@@ -198,8 +198,8 @@ def _compress(room: _Lanes, last: np.uint64) -> None:
         _mix(work, room.message, _SCHEDULE[turn])
     for word in range(_HALF):
         for lane in range(_LANES):
-            at = word * _LANES + lane
-            state[at] ^= work[at] ^ work[at + _HALF * _LANES]
+            place = word * _LANES + lane
+            state[place] ^= work[place] ^ work[place + _HALF * _LANES]
 
 
 @compiled

@@ -46,10 +46,10 @@ def draws_at(*, seed: int, step: str, uids: pa.Array, rows: Ints, entries: pa.Ar
 
     `uids` and `entries` are Arrow strings without nulls; equal uids stand together where speed matters.
     """
-    for name, texts, at in (("uids", uids, rows), ("entries", entries, numbers)):
+    for name, texts, places in (("uids", uids, rows), ("entries", entries, numbers)):
         if texts.null_count:
             raise ColumnsError(f"`{name}` must hold no nulls; got {texts.null_count}. Draw for named rows only.")
-        if len(at) and not 0 <= at.min() <= at.max() < len(texts):
+        if len(places) and not 0 <= places.min() <= places.max() < len(texts):
             raise ColumnsError(f"`{name}` must hold each row asked for; it has {len(texts)}. Ask for rows it has.")
     if len(rows) < (min(KERNEL_FROM, LOADED_FROM) if "numba" in sys.modules else KERNEL_FROM):
         return _hashed(seed, step, uids.take(pa.array(rows)).to_pylist(), entries.take(pa.array(numbers)).to_pylist())
@@ -76,8 +76,8 @@ def _compiled(prefix: bytes, uids: tuple[pa.Array, Ints], entries: tuple[pa.Arra
 
     drawn = np.empty(len(uids[1]), dtype=np.float64)
     start = starting_state(digest_size=_DIGEST_SIZE, person=_PERSON)
-    asked = [Texts(*_bytes(texts), which.astype(np.uint64)) for texts, which in (uids, entries)]
-    draw_matches(start, np.frombuffer(prefix, dtype=np.uint8), *asked, drawn)
+    fields = [Texts(*_bytes(texts), places.astype(np.uint64)) for texts, places in (uids, entries)]
+    draw_matches(start, np.frombuffer(prefix, dtype=np.uint8), *fields, drawn)
     return drawn
 
 

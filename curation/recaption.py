@@ -48,10 +48,10 @@ def retrieved_concepts(
 
     `names` and `scores` hold the top concepts of each pair's picture; origin is "retrieved".
     """
-    counts = [len(some) for some in names]
+    counts = [len(pair_names) for pair_names in names]
     columns = {
         "uid": np.repeat(np.asarray(uids, dtype=object), counts),
-        "caption": [name for some in names for name in some],
+        "caption": [name for pair_names in names for name in pair_names],
         "origin": ["retrieved"] * sum(counts),
         "score": [float(score) for values in scores for score in values],
     }
@@ -104,15 +104,16 @@ def clip_scores(cosines: Floats) -> Floats:
     return np.asarray(2.5 * np.maximum(cosines, 0.0))
 
 
-def compare_captions(found: Recaptioned) -> dict[str, float | int | None]:
+def compare_captions(recaptioned: Recaptioned) -> dict[str, float | int | None]:
     """Return mean CLIPScores of the original and of the chosen captions, over pairs with another caption than before.
 
     rewritten counts these pairs; the means are None where there are none. 4 digits.
     """
-    chosen = found.chosen["caption_score"].to_numpy()
-    original = chosen - found.decisions.value.to_numpy(zero_copy_only=False)
-    other = np.asarray(found.chosen["caption_origin"].to_pylist(), dtype=np.str_) != "original"
+    chosen = recaptioned.chosen["caption_score"].to_numpy()
+    original = chosen - recaptioned.decisions.value.to_numpy(zero_copy_only=False)
+    is_rewritten = np.asarray(recaptioned.chosen["caption_origin"].to_pylist(), dtype=np.str_) != "original"
     means = [
-        round(float(clip_scores(scores[other]).mean()), 4) if other.any() else None for scores in (original, chosen)
+        round(float(clip_scores(scores[is_rewritten]).mean()), 4) if is_rewritten.any() else None
+        for scores in (original, chosen)
     ]
-    return {"rewritten": int(other.sum()), "clipscore_before": means[0], "clipscore_after": means[1]}
+    return {"rewritten": int(is_rewritten.sum()), "clipscore_before": means[0], "clipscore_after": means[1]}

@@ -81,7 +81,7 @@ def rank_candidates(
         of_class = order[start:end]
         ranks[start:end] = np.arange(1, end - start + 1)
         judged += _judge(pool, places[of_class], image_cosines[of_class], rule)
-    verdicts, reasons, into = (np.array([one[part] for one in judged], dtype=np.str_) for part in range(3))
+    verdicts, reasons, into = (np.array([judgement[part] for judgement in judged], dtype=np.str_) for part in range(3))
     return RankedCandidates(order=order, ranks=ranks, verdicts=verdicts, reasons=reasons, into=into)
 
 
@@ -111,9 +111,9 @@ def _judge(pool: PoolPictures, places: Ints, image_cosines: Floats, rule: Retrie
 
 def _twin(pool: PoolPictures, place: int, cosines: Floats, kept: list[int], rule: RetrievalRule) -> tuple[str, int]:
     """Why a picture is one of those that are kept, and which: the same file, else the nearest feature; "" for none."""
-    for other in kept:
-        if pool.image_ids[other] == pool.image_ids[place]:
-            return SAME, other
+    for kept_place in kept:
+        if pool.image_ids[kept_place] == pool.image_ids[place]:
+            return SAME, kept_place
     if rule.max_duplicate_cosine is None or not kept:
         return "", -1
     nearest = int(np.argmax(np.round(cosines, 4)))

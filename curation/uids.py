@@ -42,16 +42,16 @@ def file_uids(sha256s: pa.Array, captions: pa.Array) -> pa.Array:
 
 
 def _digests(kind: bytes, names: pa.Array, captions: pa.Array) -> pa.Array:
-    start, found = hashlib.blake2b(digest_size=_BYTES, person=kind), list[str | None]()
+    start, digests = hashlib.blake2b(digest_size=_BYTES, person=kind), list[str | None]()
     texts = (column.cast(pa.binary()).to_pylist() for column in (names, pc.fill_null(captions, "")))
     for name, caption in zip(*texts, strict=True):
         if not name:
-            found.append(None)
+            digests.append(None)
             continue
         state = start.copy()
         state.update(len(name).to_bytes(8, "little") + name + len(caption).to_bytes(8, "little") + caption)
-        found.append(state.hexdigest())
-    return pa.array(found, pa.string())
+        digests.append(state.hexdigest())
+    return pa.array(digests, pa.string())
 
 
 def _digest(kind: bytes, *fields: str) -> str:

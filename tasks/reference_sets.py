@@ -82,7 +82,7 @@ def _of_features(run: Run, path: Path) -> References:
     pictures = Pictures(
         hashes=np.zeros(n, np.uint64),
         colours=np.zeros((n, COLOUR_BYTES), np.uint8),
-        seen=np.zeros(n, np.bool_),
+        decoded=np.zeros(n, np.bool_),
         rows=found.rows.astype(np.float16),
     )
     return References(pictures=pictures, names=found.names, image_ids=[None] * n, unreadable=0)
@@ -112,7 +112,7 @@ def _of_pictures(run: Run, path: Path, *, features: bool) -> References:
     pictures = Pictures(
         hashes=column(table, "phash", pa.uint64()).fill_null(0).to_numpy(),
         colours=fixed_rows(table, "colour", pa.uint8(), COLOUR_BYTES),
-        seen=seen,
+        decoded=seen,
         rows=FeatureStore(run.workspace, encoder_identity(run), "images").read(image_ids)[0] if features else None,
     )
     return References(pictures=pictures, names=names, image_ids=image_ids, unreadable=total - len(names))

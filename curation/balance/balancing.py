@@ -75,11 +75,11 @@ def balance(
     names = pa.array(["", reason, "other_text", "no_concept"])
     codes, values, tables = [], [], []
     for rows, matches, part in pairs.batches():
-        before = None if earlier is None else earlier.part(rows, matches)
-        decided = decide_rows(part, probabilities, law=law, seed=seed, earlier=before)
+        part_limits = None if earlier is None else earlier.part(rows, matches)
+        decided = decide_rows(part, probabilities, law=law, seed=seed, earlier=part_limits)
         codes.append(_coded(part, decided))
         values.append(decided.chances * part.shares)
-        tables.append(_table(part, decided, probabilities, before))
+        tables.append(_table(part, decided, probabilities, part_limits))
     return Balanced(
         decisions=Decisions.of(reason=names.take(pa.array(np.concatenate(codes))), value=np.concatenate(values)),
         draws=pa.concat_tables(tables),
@@ -88,17 +88,17 @@ def balance(
     )
 
 
-def earlier_limits(pairs: MatchedPairs, before: MatchedPairs, probabilities: Floats) -> Floats:
-    """Return the limit (m,) of each match of `pairs`: its probability when the same pairs were matched as `before`.
+def earlier_limits(pairs: MatchedPairs, preselected: MatchedPairs, probabilities: Floats) -> Floats:
+    """Return the limit (m,) of each match of `pairs`: its probability when these pairs, as `preselected`, were matched.
 
     probabilities (L, E): of the preselection. Infinite for an entry that a pair did not match then.
     """
     n_entries = len(pairs.concepts)
-    now, then = (part.rows * n_entries + part.numbers for part in (pairs, before))
-    at = np.minimum(np.searchsorted(then, now), max(len(then) - 1, 0))
-    known = then[at] == now if len(then) else np.zeros(len(now), dtype=bool)
-    limits = np.full(len(now), np.inf)
-    limits[known] = probabilities.ravel()[before.cells[at[known]]]
+    cells, preselected_cells = (part.rows * n_entries + part.numbers for part in (pairs, preselected))
+    places = np.minimum(np.searchsorted(preselected_cells, cells), max(len(preselected_cells) - 1, 0))
+    matched_then = preselected_cells[places] == cells if len(preselected_cells) else np.zeros(len(cells), dtype=bool)
+    limits = np.full(len(cells), np.inf)
+    limits[matched_then] = probabilities.ravel()[preselected.cells[places[matched_then]]]
     return limits
 
 

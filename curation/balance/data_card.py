@@ -101,7 +101,9 @@ def describe_balancing(
     if len(chances) != len(kept):
         raise ColumnsError(f"`chances` and `kept` must be of the same pairs; got {len(chances)} and {len(kept)}.")
     counts = counts.sort_by([("before", "descending"), ("language", "ascending"), ("concept", "ascending")])
-    before, after, weighted, p = (counts[name].to_numpy() for name in ("before", "after", "weighted", "p"))
+    matches_before, matches_after, weighted, p = (
+        counts[name].to_numpy() for name in ("before", "after", "weighted", "p")
+    )
     tail = p >= 1
     bounded = np.clip(chances, 0.0, 1.0)
     return BalanceCard(
@@ -112,14 +114,14 @@ def describe_balancing(
         expected=float(np.sum(thresholds["expected"].to_numpy())),
         spread=float(np.sqrt((bounded * (1 - bounded)).sum())),
         bound=float((weighted * p).sum()),
-        matches_before=int(before.sum()),
-        matches_after=int(after.sum()),
-        concepts_before=_occurring(counts, before > 0),
-        concepts_after=_occurring(counts, after > 0),
+        matches_before=int(matches_before.sum()),
+        matches_after=int(matches_after.sum()),
+        concepts_before=_occurring(counts, matches_before > 0),
+        concepts_after=_occurring(counts, matches_after > 0),
         head=int((~tail).sum()),
         tail=int(tail.sum()),
-        tail_share_before=_share(before, tail),
-        tail_share_after=_share(after, tail),
+        tail_share_before=_share(matches_before, tail),
+        tail_share_after=_share(matches_after, tail),
         languages=_languages(counts, thresholds),
         agreement=_agreement(bounded, kept),
         entries=counts,
@@ -144,9 +146,9 @@ def _languages(counts: pa.Table, thresholds: pa.Table) -> list[dict[str, Any]]:
     language, tail = np.array(counts["language"].to_pylist(), dtype=object), counts["p"].to_numpy() >= 1
     rows: list[dict[str, Any]] = thresholds.sort_by([("pairs", "descending"), ("language", "ascending")]).to_pylist()
     for row in rows:
-        here = language == row["language"]
-        for when in ("before", "after"):
-            row[f"tail_share_{when}"] = _share(counts[when].to_numpy()[here], tail[here])
+        in_language = language == row["language"]
+        for moment in ("before", "after"):
+            row[f"tail_share_{moment}"] = _share(counts[moment].to_numpy()[in_language], tail[in_language])
     return rows
 
 

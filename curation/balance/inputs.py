@@ -156,7 +156,7 @@ def _pairs(
 
 
 def _earlier(
-    ledger: StepTables[S], preselect: S, pairs: MatchedPairs, then: MatchedPairs
+    ledger: StepTables[S], preselect: S, pairs: MatchedPairs, preselected: MatchedPairs
 ) -> tuple[PreselectionLimits, Floats]:
     """What the preselection said of these pairs, and the weight of each by it."""
     decisions = ledger.decisions(preselect, ["uid", "value"])
@@ -174,7 +174,7 @@ def _earlier(
     present = pc.is_valid(number).to_numpy(zero_copy_only=False)
     entries = table["entry"].to_numpy()[present]
     probabilities[number.drop_null().to_numpy(), entries] = table["p"].to_numpy()[present]
-    earlier = PreselectionLimits(chances=value * texts, limits=earlier_limits(pairs, then, probabilities))
+    earlier = PreselectionLimits(chances=value * texts, limits=earlier_limits(pairs, preselected, probabilities))
     return earlier, 1.0 / value
 
 

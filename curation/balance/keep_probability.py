@@ -53,13 +53,13 @@ def expected_units(pairs: MatchedPairs, probabilities: Floats, earlier: Preselec
     """
     units = np.zeros(len(pairs.languages), dtype=np.int64)
     for rows, matches, part in pairs.batches():
-        before = None if earlier is None else earlier.part(rows, matches)
-        chances = stay_chances(part, probabilities, before) * part.shares
-        if before is not None:
-            chances /= before.chances
-        whole = np.rint(chances / UNIT).astype(np.int64)
+        part_limits = None if earlier is None else earlier.part(rows, matches)
+        chances = stay_chances(part, probabilities, part_limits) * part.shares
+        if part_limits is not None:
+            chances /= part_limits.chances
+        part_units = np.rint(chances / UNIT).astype(np.int64)
         if len(units) == 1:
-            units += whole.sum()
+            units += part_units.sum()
         else:
-            np.add.at(units, part.language, whole)
+            np.add.at(units, part.language, part_units)
     return units

@@ -47,18 +47,18 @@ def fill_chances(  # noqa: PLR0917 - compiled code takes no keywords
     The module's `keep_probability` has the formula.
     """
     for row in range(len(chances)):
-        unknown, new, first = 1.0, 1.0, -1
+        unfired, new_unfired, first = 1.0, 1.0, -1
         for match in range(ends[row], ends[row + 1]):
             p = probabilities[language[row], numbers[match]]
             if len(limits) and np.isinf(limits[match]):
-                new *= 1.0 - p
+                new_unfired *= 1.0 - p
             else:
                 p = min(p, limits[match]) if len(limits) else p
-                unknown *= 1.0 - p
+                unfired *= 1.0 - p
             if first < 0 and p >= 1.0:
                 first = match
-        known = min(1.0 - unknown, ceilings[row])
-        chances[row] = known if new == 1.0 else ceilings[row] - (ceilings[row] - known) * new
+        by_known = min(1.0 - unfired, ceilings[row])
+        chances[row] = by_known if new_unfired == 1.0 else ceilings[row] - (ceilings[row] - by_known) * new_unfired
         certain[row] = first
 
 

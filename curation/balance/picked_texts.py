@@ -34,10 +34,10 @@ class PickedTexts:
 
     def to_table(self) -> pa.Table:
         """The pictures with several texts: uid, texts, draw, chosen."""
-        several = self.texts > 1
+        has_choice = self.texts > 1
         columns = [
-            self.uids.filter(pa.array(several)),
-            *(part[several] for part in (self.texts, self.draws, self.chosen)),
+            self.uids.filter(pa.array(has_choice)),
+            *(part[has_choice] for part in (self.texts, self.draws, self.chosen)),
         ]
         return pa.table(
             [pa.array(part).cast(kind) for part, kind in zip(columns, PICKS.types, strict=True)], schema=PICKS
@@ -55,12 +55,12 @@ def pick_texts(uids: pa.Array, images: pa.Array, *, seed: int) -> PickedTexts:
     coded = images.dictionary_encode()
     codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     texts = np.append(np.bincount(codes[codes >= 0], minlength=len(coded.dictionary)), 1)[codes]
-    several = np.flatnonzero(texts > 1)
+    to_draw = np.flatnonzero(texts > 1)
     drawn = np.full(len(uids), np.nan)
-    nothing = np.zeros(len(several), dtype=np.int64)
-    drawn[several] = draws_at(seed=seed, step=STEP, uids=uids, rows=several, entries=pa.array([""]), numbers=nothing)
+    nothing = np.zeros(len(to_draw), dtype=np.int64)
+    drawn[to_draw] = draws_at(seed=seed, step=STEP, uids=uids, rows=to_draw, entries=pa.array([""]), numbers=nothing)
     chosen = texts == 1
-    groups = pa.table({"image": codes[several], "draw": drawn[several], "uid": uids.take(pa.array(several))})
-    order = several[pc.sort_indices(groups, sort_keys=[(name, "ascending") for name in groups.column_names]).to_numpy()]
+    groups = pa.table({"image": codes[to_draw], "draw": drawn[to_draw], "uid": uids.take(pa.array(to_draw))})
+    order = to_draw[pc.sort_indices(groups, sort_keys=[(name, "ascending") for name in groups.column_names]).to_numpy()]
     chosen[order[np.diff(codes[order], prepend=-1) != 0]] = True
     return PickedTexts(uids=uids, texts=texts, draws=drawn, chosen=chosen)

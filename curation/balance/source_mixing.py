@@ -74,21 +74,21 @@ def mix_sources(uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRul
     source without a rule is kept whole. Raises RuleError where a source with a share has no pair.
     """
     rows = {name: np.flatnonzero(_equal(sources, name)) for name in sorted(rules)}
-    drawn = {name: _draws(uids, some, seed) for name, some in rows.items()}
+    drawn = {name: _draws(uids, places, seed) for name, places in rows.items()}
     open_to = {name: int((drawn[name] < rules[name].weight).sum()) for name in rows}
     shares, limiting = _shares(rules, open_to)
     reasons = np.full(len(uids), "", dtype=object)
     values, thresholds = (np.full(len(uids), np.nan) for _ in range(2))
     table = []
-    for name, some in rows.items():
+    for name, places in rows.items():
         rule, limit = rules[name], shares.get(name, rules[name].quota)
         order = np.argsort(drawn[name], kind="stable")  # rows are in uid order: of equal draws the smaller uid is first
         kept = min(open_to[name], open_to[name] if limit is None else limit)
         threshold = float(drawn[name][order[kept]]) if kept < open_to[name] else rule.weight
-        reasons[some[order[kept:]]] = "share" if name in shares and limit != rule.quota else "quota"
-        reasons[some[order[open_to[name] :]]] = "weight"
-        values[some], thresholds[some] = drawn[name], threshold
-        table.append((name, len(some), rule.weight, rule.quota, rule.share, limit, threshold, kept))
+        reasons[places[order[kept:]]] = "share" if name in shares and limit != rule.quota else "quota"
+        reasons[places[order[open_to[name] :]]] = "weight"
+        values[places], thresholds[places] = drawn[name], threshold
+        table.append((name, len(places), rule.weight, rule.quota, rule.share, limit, threshold, kept))
     return Mixed(
         decisions=Decisions.of(reason=pa.array(reasons, pa.string()), value=pa.array(values, from_pandas=True)),
         thresholds=pa.array(thresholds, from_pandas=True),
@@ -113,8 +113,8 @@ def _shares(rules: Mapping[str, SourceRule], open_to: Mapping[str, int]) -> tupl
 
 
 def _draws(uids: pa.Array, rows: Ints, seed: int) -> Floats:
-    some = uids.take(pa.array(rows)).to_pylist()
-    return draws(seed=seed, step=STEP, uids=some, entries=[""] * len(some))
+    names = uids.take(pa.array(rows)).to_pylist()
+    return draws(seed=seed, step=STEP, uids=names, entries=[""] * len(names))
 
 
 def _equal(sources: pa.Array, name: str) -> npt.NDArray[np.bool_]:

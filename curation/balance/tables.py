@@ -21,10 +21,10 @@ def draw_rows(row: Mapping[str, Any], concepts: Sequence[str]) -> list[dict[str,
     """
     draws = row["draws"]
     shown = draws if len(draws) == len(row["entries"]) else [draws[0] if draws else None] * len(row["entries"])
-    found = zip(row["entries"], row["p"], shown, row["capped"], strict=True)
+    matches = zip(row["entries"], row["p"], shown, row["capped"], strict=True)
     return [
         {"entry": concepts[number], "p": p, "draw": draw, "capped": capped, "deciding": number == row["deciding"]}
-        for number, p, draw, capped in found
+        for number, p, draw, capped in matches
     ]
 
 
@@ -58,15 +58,15 @@ def count_table(pairs: MatchedPairs, counts: Floats, kept: npt.NDArray[np.bool_]
     weighted: the counts (L, E) that the thresholds were held against, an estimate of the pool's after a preselection;
     p (L, E) before caps.
     """
-    before, after = count_matches(pairs), count_matches(pairs, kept.astype(np.float64))
-    languages, entries = np.nonzero(before)
+    matches_before, matches_after = count_matches(pairs), count_matches(pairs, kept.astype(np.float64))
+    languages, entries = np.nonzero(matches_before)
     columns = [
         entries,
         pairs.concepts.take(pa.array(entries)),
         pa.array(pairs.languages, pa.string()).take(pa.array(languages)),
-        before[languages, entries].astype(np.int64),
+        matches_before[languages, entries].astype(np.int64),
         np.round(counts[languages, entries], 6),
-        after[languages, entries].astype(np.int64),
+        matches_after[languages, entries].astype(np.int64),
         probabilities[languages, entries],
     ]
     return pa.table([pa.array(column).cast(field.type) for column, field in zip(columns, COUNTS, strict=True)], COUNTS)

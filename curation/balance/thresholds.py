@@ -40,18 +40,18 @@ class BalanceRule:
     headroom: float = 1.0
 
     def __post_init__(self) -> None:
-        given = [name for name in ("t", "tail_share", "target") if getattr(self, name) is not None]
-        if len(given) != 1:
-            named = ", ".join(given) or "none"
+        chosen = [name for name in ("t", "tail_share", "target") if getattr(self, name) is not None]
+        if len(chosen) != 1:
+            named = ", ".join(chosen) or "none"
             raise RuleError(f"balance needs exactly one of t, tail_share, target; got {named}. Correct it.")
-        value = getattr(self, given[0])
+        value = getattr(self, chosen[0])
         if not 0 < value < math.inf or (self.tail_share is not None and value > 1):
             most, remedy = ("at most 1", "") if self.tail_share is not None else ("finite", ": large ones keep all")
-            raise RuleError(f"`{given[0]}` must be above 0 and {most}; got {value}. Correct it{remedy}.")
+            raise RuleError(f"`{chosen[0]}` must be above 0 and {most}; got {value}. Correct it{remedy}.")
         for name, kind in (("law", Law), ("texts", Texts)):
             if getattr(self, name) not in get_args(kind):
-                known = ", ".join(get_args(kind))
-                raise RuleError(f"`{name}` must be one of {known}; got {getattr(self, name)!r}. Correct it.")
+                allowed = ", ".join(get_args(kind))
+                raise RuleError(f"`{name}` must be one of {allowed}; got {getattr(self, name)!r}. Correct it.")
         if not self.headroom >= 1:
             message = f"`headroom` must be at least 1; got {self.headroom}. Write 3 to allow for losing two of three."
             raise RuleError(message)
@@ -109,9 +109,9 @@ def _tied(rule: BalanceRule, languages: tuple[str, ...], counts: Floats) -> Call
     if rule.language is None:
         return lambda t: np.array([t], dtype=np.float64)
     if rule.reference not in languages:
-        known = ", ".join(name or "none" for name in languages)
+        listing = ", ".join(name or "none" for name in languages)
         raise RuleError(
-            f"`reference` must be a language of the pairs; got {rule.reference!r}, and they are in {known}. "
+            f"`reference` must be a language of the pairs; got {rule.reference!r}, and they are in {listing}. "
             "Name one of these, or give tail_share, which needs no reference."
         )
     tails, first = [_Tail.of(row) for row in counts], languages.index(rule.reference)
@@ -155,7 +155,7 @@ class _Tail:
         """See `threshold_for_tail`."""
         if not len(self.counts):
             return 1.0
-        after = min(int(np.searchsorted(self.shares, share)), len(self.shares) - 1)
-        before = max(after - 1, 0)
-        nearer = abs(self.shares[before] - share) <= abs(self.shares[after] - share)
-        return float(self.counts[before if nearer else after])
+        above = min(int(np.searchsorted(self.shares, share)), len(self.shares) - 1)
+        below = max(above - 1, 0)
+        nearer = abs(self.shares[below] - share) <= abs(self.shares[above] - share)
+        return float(self.counts[below if nearer else above])

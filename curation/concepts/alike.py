@@ -34,13 +34,13 @@ def first_alike(keys: Sequence[str], *, plurals: bool = False) -> list[int]:
 def unmatchable_normalized(entries: Sequence[str], *, plurals: bool = False) -> list[tuple[str, str, str | None]]:
     """Return (entry, why, the entry that stands for it or None) of those that normalized mode never finds, in order."""
     keys = normalised_keys(entries)
-    found: list[tuple[str, str, str | None]] = []
+    unmatchable: list[tuple[str, str, str | None]] = []
     for position, first in enumerate(first_alike(keys, plurals=plurals)):
         if not keys[position]:
-            found.append((entries[position], NOTHING_LEFT, None))
+            unmatchable.append((entries[position], NOTHING_LEFT, None))
         elif first != position:
-            found.append((entries[position], SAME_AS_EARLIER, entries[first]))
-    return found
+            unmatchable.append((entries[position], SAME_AS_EARLIER, entries[first]))
+    return unmatchable
 
 
 def plain_plurals(key: str) -> list[str]:

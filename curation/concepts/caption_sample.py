@@ -27,21 +27,21 @@ SAMPLE = pa.schema(
 
 @dataclass(kw_only=True)
 class _OfConcept:
-    """What is held of one concept: caption -> [draw, name, rows]; only draws below `below` can still be in its sample.
+    """The sample of one concept so far: caption -> [draw, name, rows]; only draws below `below` can still be in it.
 
     `below` 1: nothing was left out so far.
     """
 
-    held: dict[str, list[float]] = field(default_factory=dict)
+    captions: dict[str, list[float]] = field(default_factory=dict)
     below: float = 1.0
     too_long: int = 0
 
     def cut(self, size: int) -> None:
         """Keep the captions of the `size` smallest draws; of equal draws the first in the alphabet."""
-        if len(self.held) > size:
-            kept = sorted(self.held, key=lambda caption: (self.held[caption][0], caption))[:size]
-            self.held = {caption: self.held[caption] for caption in kept}
-            self.below = self.held[kept[-1]][0] if kept else 0.0
+        if len(self.captions) > size:
+            kept = sorted(self.captions, key=lambda caption: (self.captions[caption][0], caption))[:size]
+            self.captions = {caption: self.captions[caption] for caption in kept}
+            self.below = self.captions[kept[-1]][0] if kept else 0.0
 
 
 class CaptionSample:
@@ -62,12 +62,12 @@ class CaptionSample:
     @property
     def too_long(self) -> list[int]:
         """For each concept, the rows whose caption is too long to be judged."""
-        return [one.too_long for one in self._of]
+        return [concept.too_long for concept in self._of]
 
     @property
     def complete(self) -> list[bool]:
         """For each concept, whether the sample holds all its captions but those that are too long."""
-        return [one.below == 1.0 for one in self._of]
+        return [concept.below == 1.0 for concept in self._of]
 
     def add(self, captions: pa.Array, held: NamesHeld) -> None:
         """Take in captions (strings) of which `held` says what names they hold."""
@@ -83,21 +83,21 @@ class CaptionSample:
         owners, names, texts = owners[fit], names[fit], texts.take(pa.array(fit))
         entries = self._concepts.take(pa.array(owners)).to_pylist()
         drawn = draws(seed=self._seed, step=STEP, uids=texts.to_pylist(), entries=entries)
-        below = np.array([one.below for one in self._of])
-        for at in np.flatnonzero(drawn <= below[owners]):
-            one = self._of[owners[at]]
-            found = one.held.setdefault(texts[at].as_py(), [drawn[at], names[at], 0])
-            found[2] += 1
-            if len(one.held) > 2 * self._size:
-                one.cut(self._size)
+        below = np.array([concept.below for concept in self._of])
+        for row in np.flatnonzero(drawn <= below[owners]):
+            concept = self._of[owners[row]]
+            entry = concept.captions.setdefault(texts[row].as_py(), [drawn[row], names[row], 0])
+            entry[2] += 1
+            if len(concept.captions) > 2 * self._size:
+                concept.cut(self._size)
 
     def table(self) -> pa.Table:
         """The sample as SAMPLE has it, by concept, then draw: `concept` and `name` are places, as in NamesHeld."""
         rows: list[tuple[int, int, str, int]] = []
-        for concept, one in enumerate(self._of):
-            one.cut(self._size)
-            ordered = sorted(one.held.items(), key=lambda item: (item[1][0], item[0]))
-            rows += [(concept, int(name), caption, int(count)) for caption, (_, name, count) in ordered]
+        for number, concept in enumerate(self._of):
+            concept.cut(self._size)
+            ordered = sorted(concept.captions.items(), key=lambda item: (item[1][0], item[0]))
+            rows += [(number, int(name), caption, int(count)) for caption, (_, name, count) in ordered]
         columns = zip(*rows, strict=True) if rows else [()] * len(SAMPLE)
         return pa.table([pa.array(list(column)) for column in columns], schema=None, names=SAMPLE.names).cast(SAMPLE)
 

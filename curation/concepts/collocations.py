@@ -50,13 +50,13 @@ class WordCounter:
             words = _words(caption, self._mode) if caption else ()
             numbers.extend(self._ids.setdefault(word, len(self._ids)) if _is_word(word) else -1 for word in words)
             numbers.append(-1)
-        found = np.array(numbers, dtype=np.int64)
-        counts = np.bincount(found[found >= 0], minlength=len(self._ids))
+        ids = np.array(numbers, dtype=np.int64)
+        counts = np.bincount(ids[ids >= 0], minlength=len(self._ids))
         counts[: len(self._words)] += self._words
         self._words = counts
-        first, second = found[:-1], found[1:]
-        together = (first >= 0) & (second >= 0)
-        keys, pairs = np.unique(first[together] << _SHIFT | second[together], return_counts=True)
+        first, second = ids[:-1], ids[1:]
+        is_pair = (first >= 0) & (second >= 0)
+        keys, pairs = np.unique(first[is_pair] << _SHIFT | second[is_pair], return_counts=True)
         self._waiting.append((keys, pairs))
         if sum(len(waiting) for waiting, _ in self._waiting) > max(_MERGE_AT, len(self._pairs[0])):
             self._merge()
@@ -76,9 +76,9 @@ class WordCounter:
     def _merge(self) -> None:
         keys = np.concatenate([self._pairs[0], *(keys for keys, _ in self._waiting)])
         counts = np.concatenate([self._pairs[1], *(counts for _, counts in self._waiting)])
-        merged, at = np.unique(keys, return_inverse=True)
+        merged, places = np.unique(keys, return_inverse=True)
         sums = np.zeros(len(merged), dtype=np.int64)
-        np.add.at(sums, at, counts)
+        np.add.at(sums, places, counts)
         self._pairs, self._waiting = (merged, sums), []
 
 
@@ -88,15 +88,15 @@ def pair_pmi(pairs: pa.Table, words: pa.Table, total: int) -> pa.Array:
     log2(pair * total / (first * second)), `total` being the words of the corpus. The ratio is of exact integers and
     rounded once, so that a power of two gives its exponent: a threshold holds to the bit.
     """
-    known: dict[str, int] = dict(zip(words["entry"].to_pylist(), words["count"].to_pylist(), strict=True))
-    found: list[float | None] = []
+    counts_by_word: dict[str, int] = dict(zip(words["entry"].to_pylist(), words["count"].to_pylist(), strict=True))
+    values: list[float | None] = []
     entries, counts = column(pairs, "entry", pa.string()), column(pairs, "count", pa.int64())
     for start in range(0, len(entries), _MERGE_AT):
         part = (entries.slice(start, _MERGE_AT).to_pylist(), counts.slice(start, _MERGE_AT).to_pylist())
         for entry, count in zip(*part, strict=True):
-            first, second = (known.get(word, 0) for word in _two(entry))
-            found.append(math.log2(count * total / (first * second)) if count and first and second else None)
-    return pa.array(found, pa.float64())
+            first, second = (counts_by_word.get(word, 0) for word in _two(entry))
+            values.append(math.log2(count * total / (first * second)) if count and first and second else None)
+    return pa.array(values, pa.float64())
 
 
 def _words(caption: str, mode: Mode) -> list[str]:

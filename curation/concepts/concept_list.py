@@ -63,14 +63,14 @@ def build_concepts(synsets: pa.Table, *, numbers: bool = False) -> Concepts:
     if numbers:
         gathered.add("number", _numbers())
     gathered.add("wordnet", synset_names(synsets))
-    left_out = {entry: why for (entry, _), why in gathered.left_out.items()}
+    left_out = {entry: reason for (entry, _), reason in gathered.left_out.items()}
     return Concepts(table=gathered.table(), left_out=_reasons(left_out), identity=_identity(gathered.sources))
 
 
 def build_list(
-    rule: MetadataRule, *, own: Sequence[str] = (), synsets: pa.Table | None = None, offers: Sequence[Offer] = ()
+    rule: MetadataRule, *, own_words: Sequence[str] = (), synsets: pa.Table | None = None, offers: Sequence[Offer] = ()
 ) -> Concepts:
-    """Return the list of all sources: numbers, `own` words, names of `synsets`, then `offers`, in the order of SOURCES.
+    """Return the list of all sources: numbers, `own_words`, names of `synsets`, then `offers`, in the order of SOURCES.
 
     An entry stands where it is first named and keeps the tags of all who name it. Left out are empty, punctuation,
     too long, what a source's own limits leave out, and what is new once there are `max_entries`. `counts`, per source:
@@ -80,15 +80,15 @@ def build_list(
     offered = {offer.source: offer for offer in offers}
     if rule.numbers:
         gathered.add("number", _numbers())
-    gathered.add("list", ((word, "") for word in own))
+    gathered.add("list", ((word, "") for word in own_words))
     if synsets is not None:
         gathered.add("wordnet", synset_names(synsets, rule.lemmas))
     for source in SOURCES:
         if source in offered:
             gathered.add(source, ((entry, "") for entry in offered[source].entries["entry"].to_pylist()))
     table = gathered.table()
-    for name, (of, value, kind) in _VALUES.items():
-        table = table.append_column(name, _values(table["entry"], offered.get(of), value, kind))
+    for name, (source_name, value, kind) in _VALUES.items():
+        table = table.append_column(name, _values(table["entry"], offered.get(source_name), value, kind))
     left_out = pa.concat_tables([_left_out(source, gathered.left_out, offered.get(source)) for source in SOURCES])
     return Concepts(
         table=table,
@@ -122,11 +122,11 @@ def unmatchable(concepts: Concepts, mode: Mode = "faithful", *, plurals: bool = 
     if mode == "normalized":
         rows = unmatchable_normalized(concepts.entries, plurals=plurals)
         schema = pa.schema(dict.fromkeys(("entry", "why", "same_as"), pa.string()))
-        return pa.table([[row[at] for row in rows] for at in range(3)], schema=schema)
+        return pa.table([[row[column] for row in rows] for column in range(3)], schema=schema)
     entries = concepts.table["entry"]
     doubtful = entries.filter(pc.match_substring_regex(entries, _MARK_OR_BLANK)).to_pylist()
-    why = {entry: unmatchable_because(entry, mode) for entry in doubtful}
-    return _reasons({entry: reason for entry, reason in why.items() if reason})
+    reasons = {entry: unmatchable_because(entry, mode) for entry in doubtful}
+    return _reasons({entry: reason for entry, reason in reasons.items() if reason})
 
 
 class _Gathered:
@@ -142,8 +142,8 @@ class _Gathered:
         """Take (text, synset or "") from a source."""
         for text, synset in named:
             entry = text.strip()
-            if why := self._unfit(entry):
-                self.left_out[entry, source] = why
+            if reason := self._unfit(entry):
+                self.left_out[entry, source] = reason
                 continue
             _add(self.sources, entry, source)
             if synset:
@@ -164,7 +164,7 @@ class _Gathered:
             return "empty"
         if len(entry) == 1 and not entry.isalnum():
             return "single_punctuation"
-        if all(unicodedata.category(one)[0] == "P" or one in string.punctuation for one in entry):
+        if all(unicodedata.category(character)[0] == "P" or character in string.punctuation for character in entry):
             return "only_punctuation"
         if len(entry) > self._max_characters:
             return "too_long"
@@ -185,22 +185,22 @@ def _values(entries: pa.ChunkedArray, offer: Offer | None, value: str, kind: pa.
 
 def _left_out(source: Source, gathered: Mapping[tuple[str, str], str], offer: Offer | None) -> pa.Table:
     """[entry, source, why, value] of one source: what is no entry or came too late, then what its limits leave out."""
-    found = _reasons({entry: why for (entry, of), why in gathered.items() if of == source})
+    table = _reasons({entry: reason for (entry, offered_by), reason in gathered.items() if offered_by == source})
     value = _JUDGED_BY.get(source, "")
-    found = found.append_column("value", _values(found["entry"], offer, value, pa.float64()).cast(pa.float64()))
+    table = table.append_column("value", _values(table["entry"], offer, value, pa.float64()).cast(pa.float64()))
     if offer is not None:
-        own = offer.left_out.select(["entry", "why", value]).rename_columns(found.column_names)
-        found = pa.concat_tables([found, own.cast(found.schema)])
-    return found.add_column(1, "source", pa.array([source] * found.num_rows, pa.string())).cast(_LEFT_OUT)
+        limited = offer.left_out.select(["entry", "why", value]).rename_columns(table.column_names)
+        table = pa.concat_tables([table, limited.cast(table.schema)])
+    return table.add_column(1, "source", pa.array([source] * table.num_rows, pa.string())).cast(_LEFT_OUT)
 
 
 def _counts(sources: Mapping[str, Sequence[str]], left_out: pa.Table) -> dict[str, Any]:
     kept = Counter(source for named in sources.values() for source in named)
     new = Counter(named[0] for named in sources.values())
-    gone = Counter(zip(left_out["source"].to_pylist(), left_out["why"].to_pylist(), strict=True))
+    dropped = Counter(zip(left_out["source"].to_pylist(), left_out["why"].to_pylist(), strict=True))
     counts: dict[str, Any] = {}
     for source in SOURCES:
-        reasons = {why: count for (of, why), count in sorted(gone.items()) if of == source}
+        reasons = {reason: count for (offered_by, reason), count in sorted(dropped.items()) if offered_by == source}
         if kept[source] or reasons:
             offered = kept[source] + sum(reasons.values())
             counts[source] = {"offered": offered, "kept": kept[source], "new": new[source], "left_out": reasons}
@@ -213,8 +213,8 @@ def _add(lists: dict[str, list[str]], key: str, value: str) -> None:
         values.append(value)
 
 
-def _reasons(why: Mapping[str, str]) -> pa.Table:
-    columns = {"entry": list(why), "why": list(why.values())}
+def _reasons(reasons: Mapping[str, str]) -> pa.Table:
+    columns = {"entry": list(reasons), "why": list(reasons.values())}
     return pa.table(columns, schema=pa.schema({"entry": pa.string(), "why": pa.string()}))
 
 

@@ -69,13 +69,13 @@ def as_array(entries: Sequence[str]) -> pa.Array:
         raise RuleError(f"`entries` must be valid Unicode; {error}. Correct the concept list.") from error
 
 
-def merged(*found: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def merged(*matches: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the (ids, ends) of two matches of the same captions, which no id has in common, as one."""
     from evenly.curation.concepts.match_kernel import merge_rows
 
-    (ids, ends), (others, other_ends) = found
-    both, both_ends = merge_rows(ids, ends, others, other_ends)
-    return both, both_ends
+    (ids, ends), (second_ids, second_ends) = matches
+    merged_ids, merged_ends = merge_rows(ids, ends, second_ids, second_ends)
+    return merged_ids, merged_ends
 
 
 def entry_lists(ids: np.ndarray, ends: np.ndarray) -> pa.ListArray:

@@ -96,9 +96,9 @@ def widened(data: np.ndarray) -> np.ndarray:
 @compiled
 def _load(wide: np.ndarray, start: int) -> np.uint64:
     """Return the 8 bytes from `start` on."""
-    at = np.uint64(start)
-    shift = (at & SEVEN) << THREE
-    return wide[at >> THREE] >> shift | wide[(at >> THREE) + ONE] << ONE << (LOW - shift)
+    place = np.uint64(start)
+    shift = (place & SEVEN) << THREE
+    return wide[place >> THREE] >> shift | wide[(place >> THREE) + ONE] << ONE << (LOW - shift)
 
 
 @compiled
@@ -106,19 +106,19 @@ def _word_key(wide: np.ndarray, start: int, size: int) -> np.uint64:
     if size <= SHORT:
         return _load(wide, start) & ONES >> np.uint64(63 - 8 * size) | np.uint64(size + 1) << LENGTH
     key = np.uint64(size)
-    for at in range(start, start + size - 8, 8):
-        key = (key ^ _load(wide, at)) * MIX
+    for place in range(start, start + size - 8, 8):
+        key = (key ^ _load(wide, place)) * MIX
         key ^= key >> HALF
     key = (key ^ _load(wide, start + size - 8)) * MIX
     return (key ^ key >> HALF) | LONG
 
 
 @compiled
-def _is_same(wide: np.ndarray, start: int, other: np.ndarray, begin: int, size: int) -> bool:
+def _is_same(wide: np.ndarray, start: int, second: np.ndarray, second_start: int, size: int) -> bool:
     """Return whether two runs of `size` bytes, at least 8, are equal."""
-    differ = _load(wide, start + size - 8) ^ _load(other, begin + size - 8)
-    for at in range(0, size - 8, 8):
-        differ |= _load(wide, start + at) ^ _load(other, begin + at)
+    differ = _load(wide, start + size - 8) ^ _load(second, second_start + size - 8)
+    for place in range(0, size - 8, 8):
+        differ |= _load(wide, start + place) ^ _load(second, second_start + place)
     return differ == FREE
 
 
@@ -198,32 +198,32 @@ def intern_words(pool: np.ndarray, offsets: np.ndarray) -> tuple:  # type: ignor
     """Return (words, spans, units, ends): texts, split at single spaces, as ids of words in order of first mention."""
     data = pool.view(np.uint8)
     total = len(offsets) - 1
-    for at in range(offsets[0], offsets[-1]):
-        total += data[at] == SPACE
+    for place in range(offsets[0], offsets[-1]):
+        total += data[place] == SPACE
     words = np.zeros((1024, 2), np.uint64)
     spans = np.empty((total, 2), np.int64)
     units = np.empty(total, np.int32)
     ends = np.zeros(len(offsets), np.int64)
-    count = known = 0
+    count = n_words = 0
     for text in range(len(offsets) - 1):
         start = offsets[text]
-        for at in range(start, offsets[text + 1] + 1):
-            if at < offsets[text + 1] and data[at] != SPACE:
+        for place in range(start, offsets[text + 1] + 1):
+            if place < offsets[text + 1] and data[place] != SPACE:
                 continue
-            key = _word_key(pool, start, at - start)
-            row = _word_row(words, spans, pool, key, pool, start, at - start)
+            key = _word_key(pool, start, place - start)
+            row = _word_row(words, spans, pool, key, pool, start, place - start)
             units[count] = words[row, 1]
             if words[row, 0] == FREE:
-                words[row, 0], words[row, 1] = key, np.uint64(known)
-                spans[known, 0], spans[known, 1] = start, at - start
-                units[count] = known
-                known += 1
-                if 2 * known > len(words):
+                words[row, 0], words[row, 1] = key, np.uint64(n_words)
+                spans[n_words, 0], spans[n_words, 1] = start, place - start
+                units[count] = n_words
+                n_words += 1
+                if 2 * n_words > len(words):
                     words = _doubled(words)
             count += 1
-            start = at + 1
+            start = place + 1
         ends[text + 1] = count
-    return words, spans[:known].copy(), units, ends
+    return words, spans[:n_words].copy(), units, ends
 
 
 @compiled
@@ -232,7 +232,7 @@ def link_units(units: np.ndarray, ends: np.ndarray, owners: np.ndarray, words: n
 
     Where `first` is 0, all texts start at node 0.
     """
-    root = known = max(first, 1)
+    root = n_nodes = max(first, 1)
     nodes = np.empty(root + len(units), np.uint64)
     for node in range(len(nodes)):
         nodes[node] = np.uint64(node)
@@ -240,15 +240,15 @@ def link_units(units: np.ndarray, ends: np.ndarray, owners: np.ndarray, words: n
     further = np.full(len(owners), -1, np.int32)
     for text in range(len(owners)):
         node = np.int64(units[ends[text]]) if first else 0
-        for at in range(ends[text] + (1 if first else 0), ends[text + 1]):
+        for unit in range(ends[text] + (1 if first else 0), ends[text + 1]):
             nodes[node] |= LEADS_ON
-            key = _edge_key(np.uint64(node), units[at])
+            key = _edge_key(np.uint64(node), units[unit])
             row = _edge_row(edges, key)
             if edges[row, 0] == FREE:
-                edges[row, 0], edges[row, 1] = key, np.uint64(known)
-                node = known
-                known += 1
-                if 2 * (known - root) > len(edges):
+                edges[row, 0], edges[row, 1] = key, np.uint64(n_nodes)
+                node = n_nodes
+                n_nodes += 1
+                if 2 * (n_nodes - root) > len(edges):
                     edges = _doubled(edges)
             else:
                 node = np.int64(edges[row, 1])
@@ -256,10 +256,10 @@ def link_units(units: np.ndarray, ends: np.ndarray, owners: np.ndarray, words: n
             further[text] = np.int64(nodes[node] >> HALF) - 1
             nodes[node] |= SHARED
         nodes[node] = nodes[node] & BELOW | np.uint64(text + 1) << HALF
-    _name_owners(nodes[:known], owners)
+    _name_owners(nodes[:n_nodes], owners)
     _fill_in(words, nodes)
     _fill_in(edges, nodes)
-    return edges, _marks(edges, known - root), further
+    return edges, _marks(edges, n_nodes - root), further
 
 
 @compiled
@@ -286,7 +286,7 @@ def match_rows(trie: Trie, data: np.ndarray, offsets: np.ndarray, valid: np.ndar
     offsets (n + 1,) int64: where in the bytes of `data` each row begins; valid (n,) bool: a row that is not names none.
     """
     ids, ends = np.empty(8 * len(valid) + 64, np.int32), np.zeros(len(valid) + 1, np.int64)
-    found, bounds = np.empty(BYTES, np.int32), np.empty(ROWS, np.int64)
+    matches, bounds = np.empty(BYTES, np.int32), np.empty(ROWS, np.int64)
     stops = np.empty(ROWS, np.int64)
     block = _block(BYTES, 3 * BYTES + 2 * ROWS)
     first = 0
@@ -302,11 +302,11 @@ def match_rows(trie: Trie, data: np.ndarray, offsets: np.ndarray, valid: np.ndar
             _spell(data, offsets[first : last + 1], valid[first:last], block, stops)
             _find_characters(trie.edges, block, stops[rows - 1])
         _find_seconds(trie, block, stops[:rows])
-        while not _name(trie, block, stops[:rows], found, bounds):
-            found = np.empty(2 * len(found), np.int32)
+        while not _name(trie, block, stops[:rows], matches, bounds):
+            matches = np.empty(2 * len(matches), np.int32)
         if ends[first] + bounds[rows - 1] > len(ids):
             ids = _longer(ids, ends[first] + bounds[rows - 1])
-        _sort(found, bounds[:rows], ids, ends[first : last + 1])
+        _sort(matches, bounds[:rows], ids, ends[first : last + 1])
         first = last
     return ids[: ends[-1]].copy(), ends
 
@@ -332,8 +332,8 @@ def _larger(block: Block, data: np.ndarray, offsets: np.ndarray) -> Block:
     """Return `block`, or one with room for a row that is longer than usual."""
     size = offsets[-1] - offsets[0]
     units = 2
-    for at in range(offsets[0], offsets[-1]):
-        units += 3 if KINDS[data[at]] == MARK else 1
+    for place in range(offsets[0], offsets[-1]):
+        units += 3 if KINDS[data[place]] == MARK else 1
     if size + 16 <= 8 * len(block.text) and units <= len(block.starts):
         return block
     return _block(size, max(units, len(block.starts)))
@@ -356,22 +356,22 @@ def _split(data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, block: Bloc
     """
     starts, sizes, separators, text = block.starts, block.sizes, block.separators, block.text
     letters = text.view(np.uint8)
-    some = data[offsets[0] : offsets[-1]]
-    for at in range(len(some)):  # becomes a wide copy, which assigning the slice does not
-        letters[at] = some[at]
+    block_bytes = data[offsets[0] : offsets[-1]]
+    for place in range(len(block_bytes)):  # becomes a wide copy, which assigning the slice does not
+        letters[place] = block_bytes[place]
     count = 0
     for row in range(len(valid)):
         if valid[row]:
             start, stop = offsets[row] - offsets[0], offsets[row + 1] - offsets[0]
-            found, some = 0, letters[start:stop]
-            for at in range(len(some)):
-                separators[found] = start + at
-                found += KINDS[some[at]] != 0
-            for at in separators[:found]:
-                starts[count], sizes[count] = start, at - start
-                starts[count + 1], sizes[count + 1] = at, 1
-                count += KINDS[letters[at]]
-                start = at + 1
+            n_separators, row_bytes = 0, letters[start:stop]
+            for place in range(len(row_bytes)):
+                separators[n_separators] = start + place
+                n_separators += KINDS[row_bytes[place]] != 0
+            for place in separators[:n_separators]:
+                starts[count], sizes[count] = start, place - start
+                starts[count + 1], sizes[count + 1] = place, 1
+                count += KINDS[letters[place]]
+                start = place + 1
             starts[count], sizes[count] = start, stop - start
             count += 1
         stops[row] = count
@@ -384,18 +384,18 @@ def _find_words(trie: Trie, block: Block, total: int) -> None:
     """Look up the first `total` keys: `units` (-1: no text has that word) and `nodes` (0 likewise)."""
     words, keys, rows, units, nodes, picked = trie.words, block.keys, block.rows, block.units, block.nodes, block.picked
     last = np.uint64(len(words) - 1)
-    for at in range(total):
-        rows[at] = _place(keys[at], words)
-        nodes[at] = words[rows[at], 0]
+    for unit in range(total):
+        rows[unit] = _place(keys[unit], words)
+        nodes[unit] = words[rows[unit], 0]
     count = 0
-    for at in range(total):
-        key, row = keys[at], rows[at]
+    for unit in range(total):
+        key, row = keys[unit], rows[unit]
         while words[row, 0] != key and words[row, 0] != FREE:
             row = (row + ONE) & last
         node = words[row, 1]
-        nodes[at] = node
-        units[at] = _unit(node)
-        picked[count] = at
+        nodes[unit] = node
+        units[unit] = _unit(node)
+        picked[count] = unit
         count += (node != FREE) & (key >= LONG)
     _check_long_words(trie, block, count)
 
@@ -414,12 +414,12 @@ def _check_long_words(trie: Trie, block: Block, count: int) -> None:
     for number in range(count):
         begins[number] = np.uint64(spans[units[picked[number]], 0])
     for number in range(count):
-        at, begin = picked[number], np.int64(begins[number])
-        size = sizes[at]
-        if spans[units[at], 1] != size or not _is_same(text, starts[at], pool, begin, size):
-            row = _word_row(trie.words, spans, pool, block.keys[at], text, starts[at], size)
-            block.nodes[at] = trie.words[row, 1]
-            units[at] = _unit(trie.words[row, 1])
+        place, begin = picked[number], np.int64(begins[number])
+        size = sizes[place]
+        if spans[units[place], 1] != size or not _is_same(text, starts[place], pool, begin, size):
+            row = _word_row(trie.words, spans, pool, block.keys[place], text, starts[place], size)
+            block.nodes[place] = trie.words[row, 1]
+            units[place] = _unit(trie.words[row, 1])
 
 
 @compiled
@@ -431,10 +431,10 @@ def _spell(data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, block: Bloc
         if valid[row]:
             units[count] = SPACE
             count += 1
-            at = offsets[row]
-            while at < offsets[row + 1]:
-                lead = np.int32(data[at])
-                at += 1
+            place = offsets[row]
+            while place < offsets[row + 1]:
+                lead = np.int32(data[place])
+                place += 1
                 if lead < 0x80:
                     kind = KINDS[lead]
                     if kind == MARK:
@@ -444,11 +444,11 @@ def _spell(data: np.ndarray, offsets: np.ndarray, valid: np.ndarray, block: Bloc
                         units[count] = SPACE if kind == BLANK else lead
                         count += 1
                     continue
-                more = 1 if lead < 0xE0 else 2 if lead < 0xF0 else 3
-                point = lead & (0x3F >> more)
-                for byte in data[at : at + more]:
+                n_following = 1 if lead < 0xE0 else 2 if lead < 0xF0 else 3
+                point = lead & (0x3F >> n_following)
+                for byte in data[place : place + n_following]:
                     point = point << 6 | (np.int32(byte) & 0x3F)
-                at += more
+                place += n_following
                 units[count] = point
                 count += 1
             units[count] = SPACE
@@ -461,31 +461,31 @@ def _find_characters(edges: np.ndarray, block: Block, total: int) -> None:
     """Look up the first `total` units below the root: `nodes`, 0 where no text begins so."""
     units, keys, rows, nodes = block.units, block.keys, block.rows, block.nodes
     last = np.uint64(len(edges) - 1)
-    for at in range(total):
-        keys[at] = _edge_key(ROOT, units[at])
-        rows[at] = _place(keys[at], edges)
-        nodes[at] = edges[rows[at], 0]
-    for at in range(total):
-        row = rows[at]
-        while edges[row, 0] != keys[at] and edges[row, 0] != FREE:
+    for unit in range(total):
+        keys[unit] = _edge_key(ROOT, units[unit])
+        rows[unit] = _place(keys[unit], edges)
+        nodes[unit] = edges[rows[unit], 0]
+    for unit in range(total):
+        row = rows[unit]
+        while edges[row, 0] != keys[unit] and edges[row, 0] != FREE:
             row = (row + ONE) & last
-        nodes[at] = edges[row, 1]
+        nodes[unit] = edges[row, 1]
 
 
 @compiled
-def merge_rows(ids: np.ndarray, ends: np.ndarray, others: np.ndarray, other_ends: np.ndarray) -> tuple:  # type: ignore[type-arg]
+def merge_rows(ids: np.ndarray, ends: np.ndarray, second_ids: np.ndarray, second_ends: np.ndarray) -> tuple:  # type: ignore[type-arg]
     """Return (ids, ends) of two of them, row by row, ascending; none may stand in both."""
-    merged = np.empty(len(ids) + len(others), np.int32)
-    one = two = 0
+    merged = np.empty(len(ids) + len(second_ids), np.int32)
+    first = second = 0
     for row in range(len(ends) - 1):
-        while one < ends[row + 1] or two < other_ends[row + 1]:
-            if two == other_ends[row + 1] or (one < ends[row + 1] and ids[one] < others[two]):
-                merged[one + two] = ids[one]
-                one += 1
+        while first < ends[row + 1] or second < second_ends[row + 1]:
+            if second == second_ends[row + 1] or (first < ends[row + 1] and ids[first] < second_ids[second]):
+                merged[first + second] = ids[first]
+                first += 1
             else:
-                merged[one + two] = others[two]
-                two += 1
-    return merged, ends + other_ends
+                merged[first + second] = second_ids[second]
+                second += 1
+    return merged, ends + second_ends
 
 
 @compiled
@@ -496,11 +496,11 @@ def _find_seconds(trie: Trie, block: Block, stops: np.ndarray) -> None:
     last = np.uint64(len(edges) - 1)
     begin = count = 0
     for stop in stops:
-        for at in range(begin, stop - 1):
-            seconds[at] = FREE
-            if nodes[at] & LEADS_ON and units[at + 1] >= 0:
-                key = _edge_key(nodes[at], units[at + 1])
-                picked[count], keys[count] = at, key
+        for unit in range(begin, stop - 1):
+            seconds[unit] = FREE
+            if nodes[unit] & LEADS_ON and units[unit + 1] >= 0:
+                key = _edge_key(nodes[unit], units[unit + 1])
+                picked[count], keys[count] = unit, key
                 count += _is_marked(marks, key)
         if stop > begin:
             seconds[stop - 1] = FREE
@@ -516,78 +516,78 @@ def _find_seconds(trie: Trie, block: Block, stops: np.ndarray) -> None:
 
 
 @compiled
-def _name(trie: Trie, block: Block, stops: np.ndarray, found: np.ndarray, bounds: np.ndarray) -> bool:
-    """Put what each row names into `found`, as it comes, and where it ends there into `bounds`.
+def _name(trie: Trie, block: Block, stops: np.ndarray, matches: np.ndarray, bounds: np.ndarray) -> bool:
+    """Put what each row names into `matches`, as it comes, and where it ends there into `bounds`.
 
-    Return False where `found` is too short.
+    Return False where `matches` is too short.
     """
     units, nodes, seconds, edges, marks = block.units, block.nodes, block.seconds, trie.edges, trie.marks
     owners, further = trie.owners, trie.further
     begin = count = 0
     for row in range(len(stops)):
         for start in range(begin, stops[row]):
-            if count + 2 > len(found):
+            if count + 2 > len(matches):
                 return False
-            node, second, at = nodes[start], seconds[start], start + 2
+            node, second, unit = nodes[start], seconds[start], start + 2
             if not (node | second) & SHARED:
-                found[count] = np.int64(node >> HALF) - 1
+                matches[count] = np.int64(node >> HALF) - 1
                 count += node >= NAMED
-                found[count] = np.int64(second >> HALF) - 1
+                matches[count] = np.int64(second >> HALF) - 1
                 count += second >= NAMED
             else:
-                count = _name_all(owners, further, node, found, count)
-                count = _name_all(owners, further, second, found, count)
-            while second & LEADS_ON and at < stops[row] and units[at] >= 0:
-                key = _edge_key(second, units[at])
+                count = _name_all(owners, further, node, matches, count)
+                count = _name_all(owners, further, second, matches, count)
+            while second & LEADS_ON and unit < stops[row] and units[unit] >= 0:
+                key = _edge_key(second, units[unit])
                 second = edges[_edge_row(edges, key), 1] if _is_marked(marks, key) else FREE
-                count = _name_all(owners, further, second, found, count)
-                at += 1
+                count = _name_all(owners, further, second, matches, count)
+                unit += 1
         begin = stops[row]
         bounds[row] = count
-    return count <= len(found)
+    return count <= len(matches)
 
 
 @compiled
-def _name_all(owners: np.ndarray, further: np.ndarray, node: np.uint64, found: np.ndarray, count: int) -> int:
-    """Put into `found` the ids of all texts that end at `node`, as far as they fit, and return where they end."""
+def _name_all(owners: np.ndarray, further: np.ndarray, node: np.uint64, matches: np.ndarray, count: int) -> int:
+    """Put into `matches` the ids of all texts that end at `node`, as far as they fit, and return where they end."""
     text = np.int64(node >> HALF) - 1
     shared = node & SHARED
     while text >= 0:
-        if count < len(found):
-            found[count] = owners[text] if shared else text
+        if count < len(matches):
+            matches[count] = owners[text] if shared else text
         count += 1
         text = np.int64(further[text]) if shared else -1
     return count
 
 
 @compiled
-def _sort(found: np.ndarray, bounds: np.ndarray, ids: np.ndarray, ends: np.ndarray) -> None:
+def _sort(matches: np.ndarray, bounds: np.ndarray, ids: np.ndarray, ends: np.ndarray) -> None:
     """Append what each row found to `ids`, which ends at ends[0], ascending and each once; set the rest of `ends`."""
     ranks = np.empty(FEW, np.int32)
     start, count = 0, ends[0]
     for row in range(len(bounds)):
         length, first = bounds[row] - start, count
-        some = found[start : start + length]
+        row_matches = matches[start : start + length]
         if length > FEW:
-            some.sort()
-            for at in range(length):
-                ids[first + at] = some[at]
+            row_matches.sort()
+            for place in range(length):
+                ids[first + place] = row_matches[place]
         else:
-            for at in range(length):
-                value, larger = some[at], np.int32(0)
-                for other in range(at):
-                    is_larger = np.int32(some[other] > value)
-                    ranks[other] += is_larger
+            for place in range(length):
+                value, larger = row_matches[place], np.int32(0)
+                for earlier in range(place):
+                    is_larger = np.int32(row_matches[earlier] > value)
+                    ranks[earlier] += is_larger
                     larger += is_larger
-                ranks[at] = at - larger
-            for at in range(length):
-                ids[first + ranks[at]] = some[at]
-        before = np.int32(-1)
-        for at in range(first, first + length):
-            value = ids[at]
+                ranks[place] = place - larger
+            for place in range(length):
+                ids[first + ranks[place]] = row_matches[place]
+        last = np.int32(-1)
+        for place in range(first, first + length):
+            value = ids[place]
             ids[count] = value
-            count += value != before
-            before = value
+            count += value != last
+            last = value
         ends[row + 1] = count
         start += length
 
@@ -595,6 +595,6 @@ def _sort(found: np.ndarray, bounds: np.ndarray, ids: np.ndarray, ends: np.ndarr
 @compiled
 def _longer(ids: np.ndarray, length: int) -> np.ndarray:
     longer = np.empty(max(length, 2 * len(ids)), ids.dtype)
-    for at in range(len(ids)):
-        longer[at] = ids[at]
+    for place in range(len(ids)):
+        longer[place] = ids[place]
     return longer

@@ -35,17 +35,17 @@ class Matcher:
     normalized: entries and captions both pass through `normalised` first; with `plurals`, an entry is also found
     in the plain plural of its last word ("black dogs", "boxes", "cherries"; no irregular forms). Of entries that are
     then the same ("China", "china"; with `plurals` also "dog", "dogs") the first is found for all of them, and the
-    others never; with `apart` each is found as if it were alone.
+    others never; with `separate` each is found as if it were alone.
     """
 
     def __init__(
-        self, entries: Sequence[str], mode: Mode = "faithful", *, plurals: bool = False, apart: bool = False
+        self, entries: Sequence[str], mode: Mode = "faithful", *, plurals: bool = False, separate: bool = False
     ) -> None:
         check_mode(mode)
         if plurals and mode == "faithful":
             raise RuleError("`plurals` must be off in faithful mode; got on. Use mode normalized.")
         self._mode = mode
-        self._index = _indexed(entries, mode, plurals=plurals, apart=apart)
+        self._index = _indexed(entries, mode, plurals=plurals, separate=separate)
 
     def match(self, captions: pa.Array) -> pa.ListArray:
         """Return list<int32> per caption: the ids of the entries it names, ascending and each once; null names none."""
@@ -74,11 +74,11 @@ def check_mode(mode: str) -> None:
         raise RuleError(f"`mode` must be one of {', '.join(get_args(Mode))}; got {mode!r}. Correct it.")
 
 
-def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool, apart: bool) -> ConceptIndex:
+def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool, separate: bool) -> ConceptIndex:
     if mode == "faithful":
         return word_index(entries, range(len(entries)))
     keys = normalised_keys(entries)
-    owners = range(len(keys)) if apart else first_alike(keys, plurals=plurals)
+    owners = range(len(keys)) if separate else first_alike(keys, plurals=plurals)
     forms = dict.fromkeys((key, owner) for key, owner in zip(keys, owners, strict=True) if key)
     if plurals:
         forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in plain_plurals(key))

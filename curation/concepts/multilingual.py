@@ -54,8 +54,8 @@ class MultilingualMatcher:
         ids = _ids(entries_by_language)
         self._indices: dict[str, tuple[ConceptIndex, ConceptIndex]] = {}
         for language, entries in entries_by_language.items():
-            own = _by_id(entries, ids)
-            self._indices[language] = _indexed(own, [ids[entry] for entry in own], mode)
+            own_entries = _by_id(entries, ids)
+            self._indices[language] = _indexed(own_entries, [ids[entry] for entry in own_entries], mode)
         self.entries = tuple(ids)
 
     def knows(self, languages: pa.Array) -> pa.BooleanArray:
@@ -72,11 +72,13 @@ class MultilingualMatcher:
         texts = as_texts(captions) if self._mode == "faithful" else normalised_texts(captions)
         parts, rows = [], []
         for language, indices in self._indices.items():
-            here = np.flatnonzero(pc.fill_null(pc.equal(languages, language), False).to_numpy(zero_copy_only=False))
-            if len(here):
-                some = texts.take(pa.array(here))
-                parts.append(entry_lists(*merged(*(index.match(some) for index in indices))))
-                rows.append(here)
+            of_language = np.flatnonzero(
+                pc.fill_null(pc.equal(languages, language), False).to_numpy(zero_copy_only=False)
+            )
+            if len(of_language):
+                texts_here = texts.take(pa.array(of_language))
+                parts.append(entry_lists(*merged(*(index.match(texts_here) for index in indices))))
+                rows.append(of_language)
         rows.append(np.flatnonzero(~self.knows(languages).to_numpy(zero_copy_only=False)))
         parts.append(pa.array([[]] * len(rows[-1]), pa.list_(pa.int32())))
         return pa.concat_arrays(parts).take(pa.array(np.argsort(np.concatenate(rows))))
@@ -108,18 +110,18 @@ def unmatchable_by_language(entries_by_language: Mapping[str, Sequence[str]], mo
     if mode == "normalized":
         ids = _ids(entries_by_language)
         rows = [
-            (language, *one)
+            (language, *reasons)
             for language, entries in entries_by_language.items()
-            for one in unmatchable_normalized(_by_id(entries, ids))
+            for reasons in unmatchable_normalized(_by_id(entries, ids))
         ]
-        return pa.table([[row[at] for row in rows] for at in range(4)], schema=_UNMATCHABLE.append(_SAME_AS))
-    found = [
-        (language, entry, why)
+        return pa.table([[row[column] for row in rows] for column in range(4)], schema=_UNMATCHABLE.append(_SAME_AS))
+    unmatchable = [
+        (language, entry, reason)
         for language, entries in entries_by_language.items()
         for entry in entries
-        if (why := unmatchable_in_language(entry, mode))
+        if (reason := unmatchable_in_language(entry, mode))
     ]
-    return pa.table([[row[at] for row in found] for at in range(3)], schema=_UNMATCHABLE)
+    return pa.table([[row[column] for row in unmatchable] for column in range(3)], schema=_UNMATCHABLE)
 
 
 def _indexed(entries: list[str], owners: list[int], mode: Mode) -> tuple[ConceptIndex, ConceptIndex]:
@@ -128,20 +130,20 @@ def _indexed(entries: list[str], owners: list[int], mode: Mode) -> tuple[Concept
     if mode == "normalized":
         keys = normalised_keys(entries)
         is_found = [
-            bool(key) and first == at for at, (key, first) in enumerate(zip(keys, first_alike(keys), strict=True))
+            bool(key) and first == place for place, (key, first) in enumerate(zip(keys, first_alike(keys), strict=True))
         ]
-    kept = [(key, padded(key), owner) for key, owner, found in zip(keys, owners, is_found, strict=True) if found]
+    kept = [(key, padded(key), owner) for key, owner, findable in zip(keys, owners, is_found, strict=True) if findable]
     closed = [(key, owner) for key, pattern, owner in kept if pattern == f" {key} "]
-    others = [(pattern, owner) for key, pattern, owner in kept if pattern != f" {key} "]
+    opened = [(pattern, owner) for key, pattern, owner in kept if pattern != f" {key} "]
     return (
         word_index([key for key, _ in closed], [owner for _, owner in closed]),
-        character_index([pattern for pattern, _ in others], [owner for _, owner in others]),
+        character_index([pattern for pattern, _ in opened], [owner for _, owner in opened]),
     )
 
 
 def _ids(entries_by_language: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Return the id of each entry of all lists."""
-    entries = dict.fromkeys(entry for some in entries_by_language.values() for entry in some)
+    entries = dict.fromkeys(entry for list_entries in entries_by_language.values() for entry in list_entries)
     return {entry: number for number, entry in enumerate(entries)}
 
 

@@ -34,7 +34,9 @@ class NameFrequencies:
         """The frequencies in both sets of captions."""
         pairs = zip(self.of_names, other.of_names, strict=True)
         return type(self)(
-            of_names=tuple({name: count + more[name] for name, count in some.items()} for some, more in pairs),
+            of_names=tuple(
+                {name: count + other_counts[name] for name, count in counts.items()} for counts, other_counts in pairs
+            ),
             of_concepts=self.of_concepts + other.of_concepts,
             captions=self.captions + other.captions,
         )
@@ -63,18 +65,18 @@ class NameCounter:
     def __init__(self, names: Sequence[Sequence[str]], *, plurals: bool = False, prefix: str | None = None) -> None:
         if prefix is not None and not normalised(prefix):
             raise RuleError(f"`prefix` must hold a letter or digit; got {prefix!r}. Write a word, or leave it out.")
-        self._names = [list(dict.fromkeys(some)) for some in names]
-        flat = [name for some in self._names for name in some]
-        self._owners = np.repeat(np.arange(len(self._names)), [len(some) for some in self._names])
+        self._names = [list(dict.fromkeys(concept_names)) for concept_names in names]
+        flat = [name for concept_names in self._names for name in concept_names]
+        self._owners = np.repeat(np.arange(len(self._names)), [len(concept_names) for concept_names in self._names])
         self._prefix = prefix
         searched = flat if prefix is None else [*flat, prefix]
-        self._matcher = Matcher(searched, "normalized", plurals=plurals, apart=True)
+        self._matcher = Matcher(searched, "normalized", plurals=plurals, separate=True)
 
     def hold(self, captions: pa.Array) -> NamesHeld:
         """Which of `captions` (strings; null holds no name) hold which names."""
-        found = self._matcher.match(captions)
-        names = found.flatten().to_numpy()
-        rows = np.repeat(np.arange(len(found)), np.diff(found.offsets.to_numpy()))
+        matches = self._matcher.match(captions)
+        names = matches.flatten().to_numpy()
+        rows = np.repeat(np.arange(len(matches)), np.diff(matches.offsets.to_numpy()))
         if self._prefix is not None:
             is_name = names < len(self._owners)
             stays = is_name & np.isin(rows, rows[~is_name])
@@ -85,12 +87,12 @@ class NameCounter:
         """The frequencies in `captions` (strings; null holds no name). A caption that stands twice counts twice."""
         return self.frequencies(self.hold(captions), len(captions))
 
-    def frequencies(self, held: NamesHeld, captions: int) -> NameFrequencies:
-        """The frequencies in so many captions, of which `held` says what they hold."""
-        of_concepts = np.unique(np.stack([held.rows, held.owners]), axis=1)[1]
-        counts = iter(np.bincount(held.names, minlength=len(self._owners)).tolist())
+    def frequencies(self, names_held: NamesHeld, captions: int) -> NameFrequencies:
+        """The frequencies in so many captions, of which `names_held` says what they hold."""
+        of_concepts = np.unique(np.stack([names_held.rows, names_held.owners]), axis=1)[1]
+        counts = iter(np.bincount(names_held.names, minlength=len(self._owners)).tolist())
         return NameFrequencies(
-            of_names=tuple({name: next(counts) for name in some} for some in self._names),
+            of_names=tuple({name: next(counts) for name in concept_names} for concept_names in self._names),
             of_concepts=np.bincount(of_concepts, minlength=len(self._names)),
             captions=captions,
         )

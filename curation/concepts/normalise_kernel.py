@@ -22,15 +22,15 @@ def normalise_rows(
     """Return (bytes, offsets): each row that is `plain` ASCII normalised; in place of the others those of `rest`."""
     out = np.empty(offsets[-1] - offsets[0] + len(rest), np.uint8)
     ends = np.zeros(len(offsets), np.int64)
-    count = other = 0
+    count = unplain = 0
     for row in range(len(plain)):
         if plain[row]:
             count = _normalise(data, offsets[row], offsets[row + 1], out, count)
         else:
-            for at in range(rest_offsets[other], rest_offsets[other + 1]):
-                out[count] = rest[at]
+            for place in range(rest_offsets[unplain], rest_offsets[unplain + 1]):
+                out[count] = rest[place]
                 count += 1
-            other += 1
+            unplain += 1
         ends[row + 1] = count
     return out[:count].copy(), ends
 
@@ -38,25 +38,25 @@ def normalise_rows(
 @compiled
 def _normalise(data: np.ndarray, start: int, stop: int, out: np.ndarray, count: int) -> int:
     """Append data[start:stop], all ASCII, normalised to out[:count]; return its new end."""
-    begin, at, apart = count, start, False
-    while at < stop:
-        folded = FOLDED[data[at]]
-        end, kept = at + 1, at
+    begin, place, after_blank = count, start, False
+    while place < stop:
+        folded = FOLDED[data[place]]
+        end, kept = place + 1, place
         if folded == SIGN:
             while end < stop and FOLDED[data[end]] == SIGN:
                 end += 1
-            if at > start and IN_WORDS[data[at - 1]]:
+            if place > start and IN_WORDS[data[place - 1]]:
                 kept = end - 1 if end < stop and IN_WORDS[data[end]] else end
         elif folded != BLANK:
             kept = end
-        if kept > at:
-            if apart and count > begin:
+        if kept > place:
+            if after_blank and count > begin:
                 out[count] = SPACE
                 count += 1
-            for byte in data[at:kept]:
+            for byte in data[place:kept]:
                 out[count] = byte if folded == SIGN else folded
                 count += 1
-            apart = False
-        apart = apart or kept < end
-        at = end
+            after_blank = False
+        after_blank = after_blank or kept < end
+        place = end
     return count

@@ -47,8 +47,8 @@ def normalised_texts(texts: pa.Array) -> pa.Array:
 
     texts = as_texts(texts)
     plain = pc.fill_null(pc.string_is_ascii(texts), True)
-    rest = pa.array([normalised(text) for text in texts.filter(pc.invert(plain)).to_pylist()], pa.large_string())
-    buffers, others = text_buffers(texts), text_buffers(rest)
+    other_texts = pa.array([normalised(text) for text in texts.filter(pc.invert(plain)).to_pylist()], pa.large_string())
+    buffers, other_buffers = text_buffers(texts), text_buffers(other_texts)
     mask = plain.to_numpy(zero_copy_only=False)
-    data, offsets = normalise_rows(buffers.data, buffers.offsets, mask, others.data, others.offsets)
+    data, offsets = normalise_rows(buffers.data, buffers.offsets, mask, other_buffers.data, other_buffers.offsets)
     return TextBuffers(data=data, offsets=offsets, valid=buffers.valid).to_arrow()

@@ -91,7 +91,7 @@ def synset_names(synsets: pa.Table, lemmas: Lemmas = "all") -> Iterator[tuple[st
     """Yield (name, synset) of `synsets` [synset, lemmas list<string>] in their order; underscores become spaces."""
     names = column(synsets, "synset", pa.string()).to_pylist()
     for synset, named in zip(names, column(synsets, "lemmas", pa.list_(pa.string())).to_pylist(), strict=True):
-        for lemma in (named or []) if lemmas == "all" else [_id_name(one) for one in (named or [])[:1]]:
+        for lemma in (named or []) if lemmas == "all" else [_id_name(lemma_name) for lemma_name in (named or [])[:1]]:
             yield lemma.replace("_", " "), synset
 
 
@@ -115,17 +115,17 @@ def offer_bigrams(
     """
     pairs = _summed(pairs, "count")
     pairs = pairs.append_column("pmi", pair_pmi(pairs, _summed(words, "count"), total))
-    enough = pc.greater_equal(pairs["count"], rule.min_bigram_count)
+    is_frequent = pc.greater_equal(pairs["count"], rule.min_bigram_count)
     least = math.nextafter(rule.min_pmi, math.inf) if rule.pmi_above_least else rule.min_pmi
     limits = _Limits(least=least, below="below_min_pmi", cap=rule.bigram_cap, missing="no_unigram_count")
-    offer = _ranked("bigram", pairs.filter(enough), "pmi", limits)
-    rare = _with_reason(pairs.filter(pc.invert(enough)).sort_by("entry"), "below_min_count")
+    offer = _ranked("bigram", pairs.filter(is_frequent), "pmi", limits)
+    rare = _with_reason(pairs.filter(pc.invert(is_frequent)).sort_by("entry"), "below_min_count")
     left_out = pa.concat_tables([rare, offer.left_out])
-    known = pairs.filter(enough)["pmi"].drop_null().to_numpy()
+    pmi = pairs.filter(is_frequent)["pmi"].drop_null().to_numpy()
     facts = {
         "words_in_corpus": total,
-        "highest_pmi": round(float(known.max()), 4) if len(known) else None,
-        "pairs_by_pmi": {str(least): int((known >= least).sum()) for least in (30, 25, 20, 15, 10, 5, 0)},
+        "highest_pmi": round(float(pmi.max()), 4) if len(pmi) else None,
+        "pairs_by_pmi": {str(least): int((pmi >= least).sum()) for least in (30, 25, 20, 15, 10, 5, 0)},
     }
     return replace(offer, left_out=left_out if refused is None else _joined(refused, left_out), facts=facts)
 
@@ -156,21 +156,21 @@ class _Limits:
     missing: str = "missing"
 
 
-def _ranked(source: Source, table: pa.Table, by: str, limits: _Limits, *, share: float = 1.0) -> Offer:
-    """The entries from the highest value of `by` down; equal ones by their text, those without a value last."""
-    table = table.sort_by([(by, "descending"), ("entry", "ascending")])
+def _ranked(source: Source, table: pa.Table, column_name: str, limits: _Limits, *, share: float = 1.0) -> Offer:
+    """The entries by falling `column_name`; equal ones by their text, those without a value last."""
+    table = table.sort_by([(column_name, "descending"), ("entry", "ascending")])
     n = table.num_rows
-    has = table[by].is_valid().to_numpy()
+    has_value = table[column_name].is_valid().to_numpy()
     low = np.zeros(n, dtype=bool)
-    low[has] = table[by].drop_null().to_numpy() < limits.least
+    low[has_value] = table[column_name].drop_null().to_numpy() < limits.least
     rank = np.arange(n)
-    gone = np.select(
-        [~has & bool(limits.missing), low, rank >= int(Fraction(str(share)) * n), rank >= limits.cap],
+    reasons = np.select(
+        [~has_value & bool(limits.missing), low, rank >= int(Fraction(str(share)) * n), rank >= limits.cap],
         [limits.missing, limits.below, "beyond_top_share", "beyond_cap"],
         default="",
     )
-    stays = pa.array(gone == "")
-    left_out = table.append_column("why", pa.array(gone, pa.string())).filter(pc.invert(stays))
+    stays = pa.array(reasons == "")
+    left_out = table.append_column("why", pa.array(reasons, pa.string())).filter(pc.invert(stays))
     return Offer(source=source, entries=table.filter(stays), left_out=left_out)
 
 
@@ -182,15 +182,15 @@ def _summed(table: pa.Table, value: str) -> pa.Table:
     return summed.rename_columns({f"{value}_sum": value}).select(["entry", value])
 
 
-def _with_reason(table: pa.Table, why: str) -> pa.Table:
-    return table.append_column("why", pa.array([why] * table.num_rows, pa.string()))
+def _with_reason(table: pa.Table, reason: str) -> pa.Table:
+    return table.append_column("why", pa.array([reason] * table.num_rows, pa.string()))
 
 
 def _joined(refused: pa.Table, left_out: pa.Table) -> pa.Table:
     """What is refused, each once and in the order of its text, then what is left out."""
-    once = refused.group_by(["entry", "why"], use_threads=False).aggregate([("count", "sum")])
-    once = once.rename_columns({"count_sum": "count"}).sort_by("entry")
-    return pa.concat_tables([once, left_out], promote_options="default").select(left_out.column_names)
+    distinct = refused.group_by(["entry", "why"], use_threads=False).aggregate([("count", "sum")])
+    distinct = distinct.rename_columns({"count_sum": "count"}).sort_by("entry")
+    return pa.concat_tables([distinct, left_out], promote_options="default").select(left_out.column_names)
 
 
 def _id_name(lemma: str) -> str:

@@ -134,13 +134,13 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     sets = ShingleSets.of(texts)
     numbers: dict[str, int] = {}
     equal = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
-    same, firsts = equal_runs([equal, images], usable)
+    equal_pairs, firsts = equal_runs([equal, images], usable)
     forest = Forest(len(uids))
-    forest.add(*same, -np.ones(len(same[0])))
-    known = None if earlier is None else earlier.among(uids, same)
-    if known is not None:
-        forest.add(*known.edges, -sets.jaccard(*known.edges))
-    fresh = None if known is None else known.fresh[firsts]
+    forest.add(*equal_pairs, -np.ones(len(equal_pairs[0])))
+    still_true = None if earlier is None else earlier.among(uids, equal_pairs)
+    if still_true is not None:
+        forest.add(*still_true.edges, -sets.jaccard(*still_true.edges))
+    fresh = None if still_true is None else still_true.fresh[firsts]
     accept = partial(_accepted, sets, rule.min_jaccard)
     if rule.scope == "image":
         codes, notes = images[firsts].astype(np.uint64).reshape(-1, 1), dict[str, Any](search="exact")
@@ -157,22 +157,24 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
         return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
     notes["search"]["candidates"] = candidates
     compare = partial(_all_twins, accept)
-    recall = measure_recall(uids, firsts, edges, compare, seed=seed, step=_STEP, comparisons=_COMPARISONS, known=known)
+    recall = measure_recall(
+        uids, firsts, edges, compare, seed=seed, step=_STEP, comparisons=_COMPARISONS, still_true=still_true
+    )
     notes |= recall.notes
     return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes)
 
 
 def _accepted(sets: ShingleSets, min_jaccard: float, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
     index = sets.jaccard(left, right, least=min_jaccard)
-    near = index >= min_jaccard
-    return left[near], right[near], -index[near]
+    is_near = index >= min_jaccard
+    return left[is_near], right[is_near], -index[is_near]
 
 
-def _all_twins(accept: Callable[[Ints, Ints], tuple[Ints, Ints, Floats]], drawn: Ints, others: Ints) -> Pairs:
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+def _all_twins(accept: Callable[[Ints, Ints], tuple[Ints, Ints, Floats]], drawn: Ints, candidates: Ints) -> Pairs:
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for row in drawn:
-        rest = others[others != row]
-        left, right, _ = accept(np.minimum(row, rest), np.maximum(row, rest))
-        found.append((left, right))
-    left, right = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        compared = candidates[candidates != row]
+        left, right, _ = accept(np.minimum(row, compared), np.maximum(row, compared))
+        parts.append((left, right))
+    left, right = (np.concatenate(sides) for sides in zip(*parts, strict=True))
     return left, right

@@ -73,17 +73,17 @@ def _telling_values(colours: Bytes) -> Ints:
     """Return WIDTH columns of `colours`, each the one of which those before it tell least (a pivoted Cholesky)."""
     from evenly.curation.duplicates.kernels import WIDTH
 
-    rest = colours[:: -(-len(colours) // _LEARNT_FROM)].astype(np.float64)
-    rest -= rest.mean(axis=0)
+    residual = colours[:: -(-len(colours) // _LEARNT_FROM)].astype(np.float64)
+    residual -= residual.mean(axis=0)
     chosen = np.zeros(WIDTH, dtype=np.int64)
-    taken = np.zeros(rest.shape[1], dtype=np.bool_)
+    is_chosen = np.zeros(residual.shape[1], dtype=np.bool_)
     for number in range(WIDTH):
-        spread = np.where(taken, -1.0, (rest * rest).sum(axis=0))
+        spread = np.where(is_chosen, -1.0, (residual * residual).sum(axis=0))
         column = chosen[number] = np.argmax(spread)
-        taken[column] = True
+        is_chosen[column] = True
         if spread[column] > _CONSTANT:
-            direction = rest[:, column] / np.sqrt(spread[column])
-            rest -= np.outer(direction, direction @ rest)
+            direction = residual[:, column] / np.sqrt(spread[column])
+            residual -= np.outer(direction, direction @ residual)
     return chosen
 
 
@@ -107,12 +107,12 @@ def shifted_pairs(
     within `max_distance` bits agree in two of `max_distance` + 2 blocks of bits, so none is missed.
     """
     telling = np.flatnonzero(np.ptp(colours, axis=1) >= _PLAIN) if len(colours) else np.empty(0, np.int64)
-    for some, others in candidate_pairs(
+    for first_places, second_places in candidate_pairs(
         hashes[telling].reshape(-1, 1), _pairs_of_blocks(max_distance + 2), max_distance=max_distance
     ):
-        left, right = telling[some], telling[others]
-        apart = colour_distances(colours, left, right) > max_colour
-        left, right = left[apart], right[apart]
+        left, right = telling[first_places], telling[second_places]
+        is_apart = colour_distances(colours, left, right) > max_colour
+        left, right = left[is_apart], right[is_apart]
         twins = find_shifts(colours, left, right, max_shifted)[0] > 0
         if twins.any():
             yield left[twins], right[twins]
@@ -125,12 +125,12 @@ def find_shifts(colours: Bytes, left: Ints, right: Ints, limit: float) -> tuple[
     """
     from evenly.curation.duplicates.kernels import fill_shifts
 
-    family, rest = np.zeros(len(left), dtype=np.int64), np.zeros(len(left), dtype=np.int64)
-    fill_shifts(colours, left, right, limit, family, rest)
-    return family, rest
+    family, levels = np.zeros(len(left), dtype=np.int64), np.zeros(len(left), dtype=np.int64)
+    fill_shifts(colours, left, right, limit, family, levels)
+    return family, levels
 
 
 def _pairs_of_blocks(count: int) -> Words:
     """Return masks (t, 1) for all pairs of `count` blocks, each of every so many-th bit of 64."""
     blocks = [sum(1 << bit for bit in range(first, 64, count)) for first in range(count)]
-    return np.array([[one | other] for one, other in combinations(blocks, 2)], dtype=np.uint64)
+    return np.array([[first | second] for first, second in combinations(blocks, 2)], dtype=np.uint64)

@@ -26,14 +26,14 @@ def equal_runs(
             part = slice(begin, begin + _BATCH)
             keys[part] = _hashed(array[part], keys[part])
     order = rows[np.argsort(keys[rows], kind="stable")]
-    at = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-    left, right = order[at], order[at + 1]
-    same = np.ones(len(at), dtype=np.bool_)
+    places = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    left, right = order[places], order[places + 1]
+    is_equal = np.ones(len(places), dtype=np.bool_)
     for array in arrays:
-        for begin in range(0, len(at), _BATCH):
+        for begin in range(0, len(places), _BATCH):
             part = slice(begin, begin + _BATCH)
-            same[part] &= (_bytes(array[left[part]]) == _bytes(array[right[part]])).all(axis=1)
-    left, right = left[same], right[same]
+            is_equal[part] &= (_bytes(array[left[part]]) == _bytes(array[right[part]])).all(axis=1)
+    left, right = left[is_equal], right[is_equal]
     return (left, right), np.setdiff1d(rows, right, assume_unique=True)
 
 

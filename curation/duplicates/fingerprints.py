@@ -37,8 +37,10 @@ def measure_fingerprints(images: Sequence[bytes]) -> pa.Table:
 
 def fingerprint_table(fingerprints: Sequence[bytes | None]) -> pa.Table:
     """Return what `measure_fingerprints` does, of fingerprints as `fingerprint` gives them."""
-    missing = pa.array([one is None for one in fingerprints], pa.bool_())
-    rows = np.frombuffer(b"".join(one or bytes(_FINGERPRINT.itemsize) for one in fingerprints), dtype=_FINGERPRINT)
+    missing = pa.array([fingerprint is None for fingerprint in fingerprints], pa.bool_())
+    rows = np.frombuffer(
+        b"".join(fingerprint or bytes(_FINGERPRINT.itemsize) for fingerprint in fingerprints), dtype=_FINGERPRINT
+    )
     flat = pa.array(np.ascontiguousarray(rows["colour"]).reshape(-1))
     colour = pa.FixedSizeListArray.from_arrays(flat, COLOUR_BYTES, mask=missing)
     hashes = pa.array(rows["phash"].copy(), mask=missing.to_numpy(zero_copy_only=False))

@@ -103,25 +103,25 @@ def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
         bits = hashes.fill_null(0).to_numpy()
         colours, usable = _colours(batch)
         usable &= hashes.is_valid().to_numpy(zero_copy_only=False)
-        same, firsts = equal_runs([bits, colours], usable)
+        equal_pairs, firsts = equal_runs([bits, colours], usable)
         forest = Forest(batch.num_rows)
-        forest.add(*same, np.zeros(len(same[0])))
+        forest.add(*equal_pairs, np.zeros(len(equal_pairs[0])))
         grids = colours if len(firsts) == len(colours) else colours[firsts]
-        for some, others in colour_pairs(grids, rule.max_colour, bits[firsts], rule.max_distance):
-            left, right = firsts[some], firsts[others]
+        for first_places, second_places in colour_pairs(grids, rule.max_colour, bits[firsts], rule.max_distance):
+            left, right = firsts[first_places], firsts[second_places]
             forest.add(left, right, hash_distances(bits, left, right))
         if rule.max_shifted is not None:
-            for some, others in shifted_pairs(
+            for first_places, second_places in shifted_pairs(
                 grids, rule.max_colour, rule.max_shifted, bits[firsts], min(SHIFTED_BITS, rule.max_distance)
             ):
-                left, right = firsts[some], firsts[others]
+                left, right = firsts[first_places], firsts[second_places]
                 forest.add(left, right, hash_distances(bits, left, right) + _AFTER_UNSHIFTED)
         left, right = forest.edges()
         colour = partial(colour_distances, colours)
         measure = partial(hash_distances, bits)
         twins = Twins(left=left, right=right, measure=measure, colour=colour, notes={"search": "exact"})
-        found = merge(batch, twins, kind="perceptual", reason="near_duplicate")
-        return replace(found, edges=_with_shifts(found.edges, colours, left, right, rule))
+        merged = merge(batch, twins, kind="perceptual", reason="near_duplicate")
+        return replace(merged, edges=_with_shifts(merged.edges, colours, left, right, rule))
 
     return in_uid_order(batch, search)
 
@@ -147,7 +147,7 @@ def deduplicate_semantic(
 
     def search(batch: pa.Table, places: Ints | slice) -> Duplicates:
         colours, usable = (None, np.ones(batch.num_rows, np.bool_)) if rule.max_colour is None else _colours(batch)
-        near = NearRows(
+        near_rows = NearRows(
             rows=rows[places],
             usable=usable,
             min_cosine=rule.min_cosine,
@@ -156,7 +156,7 @@ def deduplicate_semantic(
             sketch=sketch,
         )
         uids = column(batch, "uid", pa.string())
-        twins = near.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic", earlier=earlier)
+        twins = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic", earlier=earlier)
         return merge(batch, twins, kind="semantic", reason="semantic_duplicate")
 
     return in_uid_order(batch, search)

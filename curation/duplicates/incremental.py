@@ -71,17 +71,17 @@ class PreviousSearch:
         return rows[~fresh[rows]], (left, right)
 
 
-def _pairs(one: pa.ChunkedArray, other: pa.ChunkedArray, uids: pa.Array, fresh: Flags) -> tuple[Ints, Ints, Flags]:
+def _pairs(first: pa.ChunkedArray, second: pa.ChunkedArray, uids: pa.Array, fresh: Flags) -> tuple[Ints, Ints, Flags]:
     """The places of two columns of uids, -1 where a uid is not there, and where both are there and not fresh."""
-    left, right = (_places(side, uids) for side in (one, other))
+    left, right = (_places(side, uids) for side in (first, second))
     stands = (left >= 0) & (right >= 0)
     stands[stands] = ~fresh[left[stands]] & ~fresh[right[stands]]
     return left, right, stands
 
 
 def _places(column: pa.ChunkedArray, uids: pa.Array) -> Ints:
-    found = pc.fill_null(pc.index_in(column.combine_chunks(), uids), -1)
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+    places = pc.fill_null(pc.index_in(column.combine_chunks(), uids), -1)
+    return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _flags(values: pa.Array) -> npt.NDArray[np.bool_]:

@@ -27,18 +27,18 @@ _BY = tuple(np.uint64(bits) for bits in (1, 2, 4, 56))
 
 
 @compiled
-def differing_bits(one: Words, other: Words) -> int:
+def differing_bits(first: Words, second: Words) -> int:
     """The number of bits (0 to 64 w) in which two codes (w,) differ."""
     count = 0
-    for word in range(len(one)):
-        count += word_bits(one[word], other[word])
+    for word in range(len(first)):
+        count += word_bits(first[word], second[word])
     return count
 
 
 @compiled
-def word_bits(one: np.uint64, other: np.uint64) -> int:
+def word_bits(first: np.uint64, second: np.uint64) -> int:
     """The number of bits (0 to 64) in which two words differ."""
-    bits = one ^ other
+    bits = first ^ second
     bits -= (bits >> _BY[0]) & _ODD
     bits = (bits & _PAIRS) + ((bits >> _BY[1]) & _PAIRS)
     bits = (bits + (bits >> _BY[2])) & _NIBBLES
@@ -46,12 +46,12 @@ def word_bits(one: np.uint64, other: np.uint64) -> int:
 
 
 @compiled
-def agree_under_any(one: Words, other: Words, masks: Words) -> bool:
+def agree_under_any(first: Words, second: Words, masks: Words) -> bool:
     """Whether two codes (w,) agree in all bits of at least one of `masks` (t, w)."""
     for mask in masks:
         agrees = True
-        for word in range(len(one)):
-            if (one[word] ^ other[word]) & mask[word] != 0:
+        for word in range(len(first)):
+            if (first[word] ^ second[word]) & mask[word] != 0:
                 agrees = False
                 break
         if agrees:
@@ -126,14 +126,14 @@ def shingle(letters: npt.NDArray[np.uint32], ends: Ints, shingles: Words, shingl
     begin, written = 0, 0
     for text in range(len(ends)):
         count = max(ends[text] - begin - 2, 0)
-        own = np.empty(count, dtype=np.uint64)
-        for at in range(count):
-            first, second, third = letters[begin + at], letters[begin + at + 1], letters[begin + at + 2]
-            own[at] = (np.uint64(first) << _SHIFTS[0]) | (np.uint64(second) << _SHIFTS[1]) | np.uint64(third)
-        own.sort()
-        for at in range(count):
-            if at == 0 or own[at] != own[at - 1]:
-                shingles[written] = own[at]
+        runs = np.empty(count, dtype=np.uint64)
+        for place in range(count):
+            first, second, third = letters[begin + place], letters[begin + place + 1], letters[begin + place + 2]
+            runs[place] = (np.uint64(first) << _SHIFTS[0]) | (np.uint64(second) << _SHIFTS[1]) | np.uint64(third)
+        runs.sort()
+        for place in range(count):
+            if place == 0 or runs[place] != runs[place - 1]:
+                shingles[written] = runs[place]
                 written += 1
         shingle_ends[text] = written
         begin = ends[text]
@@ -148,8 +148,8 @@ def band(shingles: Words, ends: Ints, factors: Words, offsets: Words, bands: Wor
             key = np.uint64(0)
             for place in range(factors.shape[1]):
                 least = _MOST
-                for at in range(begin, ends[row]):
-                    least = min(least, spread(shingles[at]) * factors[number, place] + offsets[number, place])
+                for element in range(begin, ends[row]):
+                    least = min(least, spread(shingles[element]) * factors[number, place] + offsets[number, place])
                 key = spread(key ^ least)
             bands[row, number] = key
         begin = ends[row]
@@ -171,24 +171,24 @@ def intersect(  # noqa: PLR0917 - compiled code takes no keywords
     for pair in range(len(left)):
         a = ends[left[pair] - 1] if left[pair] else 0
         b = ends[right[pair] - 1] if right[pair] else 0
-        size, more = ends[left[pair]] - a, ends[right[pair]] - b
-        others = int((size + more) * (1 - least) / (1 + least) + 1e-6)  # what may be in one of the two only
-        if abs(size - more) > others:
-            others = -1
+        size, second_size = ends[left[pair]] - a, ends[right[pair]] - b
+        budget = int((size + second_size) * (1 - least) / (1 + least) + 1e-6)  # what may be in one of the two only
+        if abs(size - second_size) > budget:
+            budget = -1
         count = 0
-        while a < ends[left[pair]] and b < ends[right[pair]] and others >= 0:
+        while a < ends[left[pair]] and b < ends[right[pair]] and budget >= 0:
             if shingles[a] == shingles[b]:
                 count += 1
                 a += 1
                 b += 1
             elif shingles[a] < shingles[b]:
-                others -= 1
+                budget -= 1
                 a += 1
             else:
-                others -= 1
+                budget -= 1
                 b += 1
-        others -= ends[left[pair]] - a + ends[right[pair]] - b
-        common[pair] = count if others >= 0 else 0
+        budget -= ends[left[pair]] - a + ends[right[pair]] - b
+        common[pair] = count if budget >= 0 else 0
 
 
 _SEEN = 256  # rows of a node that tell how much its values spread
@@ -207,13 +207,13 @@ def grow_tree(sketches: Bytes, rows: Ints, spans: Ints, narrow: float) -> None:
         begin, end = spans[node, 0], spans[node, 1]
         place = _place_to_split(sketches, rows, begin, end, narrow)
         starts[:] = 0
-        for at in range(begin, end):
-            starts[sketches[rows[at], place] + 1] += 1
+        for node_row in range(begin, end):
+            starts[sketches[rows[node_row], place] + 1] += 1
         for level in range(256):
             starts[level + 1] += starts[level]
-        for at in range(begin, end):
-            level = sketches[rows[at], place]
-            order[starts[level]] = rows[at]
+        for node_row in range(begin, end):
+            level = sketches[rows[node_row], place]
+            order[starts[level]] = rows[node_row]
             starts[level] += 1
         rows[begin:end] = order[: end - begin]
         half = begin + (end - begin) // 2
@@ -227,8 +227,8 @@ def _place_to_split(sketches: Bytes, rows: Ints, begin: int, end: int, narrow: f
     widest, best = -1.0, 0
     for place in range(WIDTH):
         count, total, squares = 0, np.int64(0), np.int64(0)
-        for at in range(begin, end, step):
-            level = np.int64(sketches[rows[at], place])
+        for row in range(begin, end, step):
+            level = np.int64(sketches[rows[row], place])
             count += 1
             total += level
             squares += level * level
@@ -277,7 +277,7 @@ def join_nodes(  # noqa: PLR0917 - compiled code takes no keywords
     `sketches` and `hashes` are in the order of the tree, which `rows` tells; `colours` are in their own.
     """
     count, most = 0, spans[-1, 1] - spans[-1, 0]  # the last leaf is the largest
-    near, codes = np.empty((2, most + 1), np.int64), np.empty((2, most + 1), np.uint64)
+    near_rows, codes = np.empty((2, most + 1), np.int64), np.empty((2, most + 1), np.uint64)
     while top[0] > 0:
         a, b = stack[top[0] - 1, 0], stack[top[0] - 1, 1]
         if a != b and _boxes_apart(low[a], high[a], low[b], high[b], max_colour):
@@ -286,17 +286,17 @@ def join_nodes(  # noqa: PLR0917 - compiled code takes no keywords
         if 2 * a + 2 < len(low):
             _push_children(a, b, stack, top)
             continue
-        n = _near_box(sketches, hashes, spans[a], low[b], high[b], max_colour, near[0], codes[0])
-        m = _near_box(sketches, hashes, spans[b], low[a], high[a], max_colour, near[1], codes[1])
+        n = _near_box(sketches, hashes, spans[a], low[b], high[b], max_colour, near_rows[0], codes[0])
+        m = _near_box(sketches, hashes, spans[b], low[a], high[a], max_colour, near_rows[1], codes[1])
         if count + n * m > len(left):
             return count
         top[0] -= 1
-        for one in range(n):
-            if not _any_near(codes[0, one], codes[1, :m], max_distance):
+        for first_place in range(n):
+            if not _any_near(codes[0, first_place], codes[1, :m], max_distance):
                 continue
-            i = near[0, one]
-            for other in range(m):
-                j = near[1, other]
+            i = near_rows[0, first_place]
+            for second_place in range(m):
+                j = near_rows[1, second_place]
                 if (a != b or i < j) and word_bits(hashes[i], hashes[j]) <= max_distance:
                     x, y = min(rows[i], rows[j]), max(rows[i], rows[j])
                     if _within(sketches[i], sketches[j], max_colour) and _within(colours[x], colours[y], max_colour):
@@ -320,17 +320,17 @@ def _boxes_apart(low: Bytes, high: Bytes, other_low: Bytes, other_high: Bytes, l
 @compiled
 def _push_children(a: int, b: int, stack: Ints, top: Ints) -> None:
     """Put the pairs of children of two nodes of one depth on the stack, in place of the pair on its top."""
-    at = top[0] - 1
-    for one in range(2 * a + 1, 2 * a + 3):
-        for other in range(one if a == b else 2 * b + 1, 2 * b + 3):
-            stack[at, 0], stack[at, 1] = one, other
-            at += 1
-    top[0] = at
+    slot = top[0] - 1
+    for child in range(2 * a + 1, 2 * a + 3):
+        for second_child in range(child if a == b else 2 * b + 1, 2 * b + 3):
+            stack[slot, 0], stack[slot, 1] = child, second_child
+            slot += 1
+    top[0] = slot
 
 
 @compiled
 def _near_box(  # noqa: PLR0917 - compiled code takes no keywords
-    sketches: Bytes, hashes: Words, span: Ints, low: Bytes, high: Bytes, limit: int, near: Ints, codes: Words
+    sketches: Bytes, hashes: Words, span: Ints, low: Bytes, high: Bytes, limit: int, near_rows: Ints, codes: Words
 ) -> int:
     """Write the rows of a span that are within `limit` of a box, and their hashes; how many."""
     count = 0
@@ -341,7 +341,7 @@ def _near_box(  # noqa: PLR0917 - compiled code takes no keywords
             above = np.uint8(max(level, high[place]) - high[place])
             below = np.uint8(max(low[place], level) - level)
             most = np.uint8(max(most, above, below))
-        near[count], codes[count] = row, hashes[row]
+        near_rows[count], codes[count] = row, hashes[row]
         count += int(most <= limit)
     return count
 
@@ -350,19 +350,19 @@ def _near_box(  # noqa: PLR0917 - compiled code takes no keywords
 def _any_near(code: np.uint64, codes: Words, limit: int) -> bool:
     """Whether any of `codes` differs in at most `limit` bits."""
     count = 0
-    for other in codes:
-        count += word_bits(code, other) <= limit
+    for second in codes:
+        count += word_bits(code, second) <= limit
     return count > 0
 
 
 @compiled
-def _within(one: Bytes, other: Bytes, limit: int) -> bool:
+def _within(first: Bytes, second: Bytes, limit: int) -> bool:
     """Whether no value of two rows, of a multiple of WIDTH values, differs by more than `limit`."""
-    for begin in range(0, len(one), WIDTH):
+    for begin in range(0, len(first), WIDTH):
         most = np.uint8(0)
         for place in range(begin, begin + WIDTH):
-            apart = np.uint8(max(one[place], other[place]) - min(one[place], other[place]))
-            most = np.uint8(max(most, apart))
+            difference = np.uint8(max(first[place], second[place]) - min(first[place], second[place]))
+            most = np.uint8(max(most, difference))
         if most > limit:
             return False
     return True
@@ -374,83 +374,83 @@ _TURN = 2  # the place of hue among the changes
 
 @compiled
 def fill_shifts(  # noqa: PLR0917 - compiled code takes no keywords
-    colours: Bytes, left: Ints, right: Ints, limit: float, family: Ints, rest: Ints
+    colours: Bytes, left: Ints, right: Ints, limit: float, family: Ints, levels: Ints
 ) -> None:
     """Write for each pair of rows the change that leaves the least difference, and that difference.
 
     `family` is 0 where every change leaves more than `limit` levels in some value.
     """
-    for at in range(len(left)):
-        one, other = colours[left[at]], colours[right[at]]
-        cell = _most_different(one, other)
+    for pair in range(len(left)):
+        first_grid, second_grid = colours[left[pair]], colours[right[pair]]
+        cell = _most_different(first_grid, second_grid)
         best, kind = int(limit) + 1, 0
         for change, (first, last, step) in enumerate((BRIGHTNESS, SATURATION, HUE)):
-            if not _possible(one, other, change, first, last, cell, best) and not _possible(
-                other, one, change, first, last, cell, best
+            if not _possible(first_grid, second_grid, change, first, last, cell, best) and not _possible(
+                second_grid, first_grid, change, first, last, cell, best
             ):
                 continue
             for amount in range(first, last + 1, step):
-                forth = _left_over(one, other, change, amount, cell, best)
-                back = _left_over(other, one, change, amount, cell, best)
-                if min(forth, back) < best:
-                    best, kind = min(forth, back), change + 1
-        family[at], rest[at] = kind, best
+                forwards = _left_over(first_grid, second_grid, change, amount, cell, best)
+                backwards = _left_over(second_grid, first_grid, change, amount, cell, best)
+                if min(forwards, backwards) < best:
+                    best, kind = min(forwards, backwards), change + 1
+        family[pair], levels[pair] = kind, best
 
 
 @compiled
-def _most_different(one: Bytes, other: Bytes) -> int:
+def _most_different(first: Bytes, second: Bytes) -> int:
     """The place of the cell that holds the largest difference."""
     most, place = -1, 0
-    for at in range(len(one)):
-        apart = int(abs(np.int64(one[at]) - np.int64(other[at])))
-        if apart > most:
-            most, place = apart, at
+    for value in range(len(first)):
+        difference = int(abs(np.int64(first[value]) - np.int64(second[value])))
+        if difference > most:
+            most, place = difference, value
     return place // 3 * 3
 
 
 @compiled
 def _possible(  # noqa: PLR0917 - compiled code takes no keywords
-    one: Bytes, other: Bytes, change: int, first: int, last: int, cell: int, enough: int
+    first_grid: Bytes, second_grid: Bytes, change: int, first: int, last: int, cell: int, bound: int
 ) -> bool:
-    """Whether some amounts, one for each value, leave less than `enough` in one cell: said fast, for most pairs not."""
+    """Whether some amounts, one for each value, leave less than `bound` in one cell: said fast, for most pairs not."""
     if change == _TURN:
-        some, others = one[cell : cell + 3], other[cell : cell + 3]
-        high = abs(np.int64(some.max()) - np.int64(others.max()))
-        return bool(max(high, abs(np.int64(some.min()) - np.int64(others.min()))) < enough)
-    few, much = _changed(one, cell, change, first), _changed(one, cell, change, last)
+        first_cell, second_cell = first_grid[cell : cell + 3], second_grid[cell : cell + 3]
+        high = abs(np.int64(first_cell.max()) - np.int64(second_cell.max()))
+        return bool(max(high, abs(np.int64(first_cell.min()) - np.int64(second_cell.min()))) < bound)
+    least, greatest = _changed(first_grid, cell, change, first), _changed(first_grid, cell, change, last)
     for channel in range(3):
-        level = np.int64(other[cell + channel])
-        low, high = min(few[channel], much[channel]), max(few[channel], much[channel])
-        if low - level >= enough or level - high >= enough:
+        level = np.int64(second_grid[cell + channel])
+        low, high = min(least[channel], greatest[channel]), max(least[channel], greatest[channel])
+        if low - level >= bound or level - high >= bound:
             return False
     return True
 
 
 @compiled
 def _left_over(  # noqa: PLR0917 - compiled code takes no keywords
-    one: Bytes, other: Bytes, change: int, amount: int, cell: int, enough: int
+    first_grid: Bytes, second_grid: Bytes, change: int, amount: int, cell: int, bound: int
 ) -> int:
-    """The largest difference in any value once `one` is changed; at least `enough` where it is no less than that."""
-    most = _apart(one, other, cell, change, amount)
-    for at in range(0, len(one), 3):
-        if most >= enough:
+    """The largest difference in any value once `first_grid` is changed; `bound` or more where it is no less."""
+    most = _apart(first_grid, second_grid, cell, change, amount)
+    for other_cell in range(0, len(first_grid), 3):
+        if most >= bound:
             break
-        most = max(most, _apart(one, other, at, change, amount))
+        most = max(most, _apart(first_grid, second_grid, other_cell, change, amount))
     return int(most)
 
 
 @compiled
-def _apart(one: Bytes, other: Bytes, at: int, change: int, amount: int) -> int:
-    """The largest difference in the three values of one cell once `one` is changed."""
-    red, green, blue = _changed(one, at, change, amount)
-    most = max(abs(red - np.int64(other[at])), abs(green - np.int64(other[at + 1])))
-    return int(max(most, abs(blue - np.int64(other[at + 2]))))
+def _apart(first_grid: Bytes, second_grid: Bytes, cell: int, change: int, amount: int) -> int:
+    """The largest difference in the three values of one cell once `first_grid` is changed."""
+    red, green, blue = _changed(first_grid, cell, change, amount)
+    most = max(abs(red - np.int64(second_grid[cell])), abs(green - np.int64(second_grid[cell + 1])))
+    return int(max(most, abs(blue - np.int64(second_grid[cell + 2]))))
 
 
 @compiled
-def _changed(one: Bytes, at: int, change: int, amount: int) -> tuple[int, int, int]:
+def _changed(grid: Bytes, cell: int, change: int, amount: int) -> tuple[int, int, int]:
     """The three values of one cell once changed."""
-    red, green, blue = float(one[at]), float(one[at + 1]), float(one[at + 2])
+    red, green, blue = float(grid[cell]), float(grid[cell + 1]), float(grid[cell + 2])
     if change == _TURN:
         red, green, blue = _turned(red, green, blue, amount / 60)
     else:

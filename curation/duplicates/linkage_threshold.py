@@ -36,8 +36,8 @@ class Links:
 
     def records(self, min_cosine: float) -> Ints:
         """The record (n,) of each row at a threshold, which is at least `floor`."""
-        near = self.cosine >= min_cosine
-        return components(self.n, self.left[near], self.right[near])
+        is_near = self.cosine >= min_cosine
+        return components(self.n, self.left[is_near], self.right[is_near])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +90,23 @@ def judge_records(records: Ints, truth: Sequence[str], groups: Sequence[str]) ->
     codes = _codes(truth)
     ari = adjusted_rand(records, codes)
     fold = _codes(groups) % FOLDS
-    left_out = [adjusted_rand(records[fold != one], codes[fold != one]) for one in np.unique(fold)]
+    left_out = [
+        adjusted_rand(records[fold != fold_number], codes[fold != fold_number]) for fold_number in np.unique(fold)
+    ]
     k = len(left_out)
     error = np.sqrt((k - 1) / k * np.sum((np.array(left_out) - np.mean(left_out)) ** 2)) if k > 1 else np.nan
     linked, true = _pairs(records), _pairs(codes)
-    both = _pairs(_codes([f"{one} {other}" for one, other in zip(records.tolist(), codes.tolist(), strict=True)]))
+    agreeing = _pairs(
+        _codes(
+            [f"{record} {true_record}" for record, true_record in zip(records.tolist(), codes.tolist(), strict=True)]
+        )
+    )
     return Agreement(
         ari=ari,
         low=float(max(ari - Z95 * error, -1.0)) if k > 1 else float("nan"),
         high=float(min(ari + Z95 * error, 1.0)) if k > 1 else float("nan"),
-        precision=both / linked if linked else 1.0,
-        recall=both / true if true else 1.0,
+        precision=agreeing / linked if linked else 1.0,
+        recall=agreeing / true if true else 1.0,
     )
 
 

@@ -35,10 +35,10 @@ def candidate_pairs(
     for table in range(len(masks)):
         bucket_keys(codes, masks[table], keys)
         order = np.argsort(keys) if fresh is None else _shared_with(keys, fresh)
-        some = keys[order]
+        ordered_keys = keys[order]
         place = np.array([0, 1], dtype=np.int64)
         while place[0] < len(order):
-            count = emit_pairs(order, some, codes, wanted, masks[:table], limit, place, left, right)
+            count = emit_pairs(order, ordered_keys, codes, wanted, masks[:table], limit, place, left, right)
             if count:
                 yield left[:count].copy(), right[:count].copy()
 
@@ -71,8 +71,8 @@ def mixed(words: Words) -> Words:
 
 def _shared_with(keys: Words, fresh: Flags) -> Ints:
     """Return the rows whose key may be that of a fresh row, in the order of keys; of equal keys fresh rows first."""
-    held = np.zeros(1 << _HELD_BITS, dtype=np.bool_)
+    has_fresh = np.zeros(1 << _HELD_BITS, dtype=np.bool_)
     tops = (keys >> np.uint64(64 - _HELD_BITS)).astype(np.int64)
-    held[tops[fresh]] = True
-    rows = np.flatnonzero(held[tops])
+    has_fresh[tops[fresh]] = True
+    rows = np.flatnonzero(has_fresh[tops])
     return rows[np.lexsort((~fresh[rows], keys[rows]))]

@@ -78,8 +78,8 @@ def components(n: int, left: Ints, right: Ints) -> Ints:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    ones = np.ones(len(left), dtype=np.int8)
-    _, labels = connected_components(coo_array((ones, (left, right)), shape=(n, n)).tocsr(), directed=False)
+    weights = np.ones(len(left), dtype=np.int8)
+    _, labels = connected_components(coo_array((weights, (left, right)), shape=(n, n)).tocsr(), directed=False)
     return np.asarray(labels, dtype=np.int64)
 
 
@@ -125,11 +125,11 @@ def in_uid_order(batch: pa.Table, search: Callable[[pa.Table, Ints | slice], Dup
     if pc.all(pc.less_equal(uids[:-1], uids[1:]), min_count=0).as_py():
         return search(batch, slice(None))
     order = np.asarray(pc.sort_indices(uids), dtype=np.int64)
-    found = search(batch.take(pa.array(order)), order)
-    back = pa.array(np.argsort(order))
+    duplicates = search(batch.take(pa.array(order)), order)
+    original_order = pa.array(np.argsort(order))
     names = ("reason", "value", "into", "failed")
-    decisions = Decisions(**{name: getattr(found.decisions, name).take(back) for name in names})
-    return replace(found, decisions=decisions)
+    decisions = Decisions(**{name: getattr(duplicates.decisions, name).take(original_order) for name in names})
+    return replace(duplicates, decisions=decisions)
 
 
 def merge(batch: pa.Table, twins: Twins, *, kind: str, reason: str | Callable[[Ints], pa.Array]) -> Duplicates:
@@ -140,9 +140,9 @@ def merge(batch: pa.Table, twins: Twins, *, kind: str, reason: str | Callable[[I
     n = batch.num_rows
     survivors = _survivors(batch, components(n, twins.left, twins.right))
     goes = survivors != np.arange(n)
-    gone = np.flatnonzero(goes)
+    merged_rows = np.flatnonzero(goes)
     value = np.full(n, np.nan)
-    value[gone] = twins.measure(gone, survivors[gone])
+    value[merged_rows] = twins.measure(merged_rows, survivors[merged_rows])
     uids = column(batch, "uid", pa.string())
     reasons = pa.scalar(reason) if isinstance(reason, str) else reason(survivors)
     decisions = Decisions.of(
@@ -154,22 +154,24 @@ def merge(batch: pa.Table, twins: Twins, *, kind: str, reason: str | Callable[[I
     return Duplicates(decisions=decisions, edges=edges, compared=twins.compared, notes=twins.notes)
 
 
-def captions_taken_over(pairs: pa.Table, decisions: Decisions, held: pa.Table) -> pa.Table:
+def captions_taken_over(pairs: pa.Table, decisions: Decisions, taken_over: pa.Table) -> pa.Table:
     """Return CAPTIONS [uid, image_id, caption, from_uid], sorted: what survivors took over from pairs merged into them.
 
-    pairs: uid, image_id and caption, as judged by `decisions`. held: what these pairs had taken over before, in the
-    same form; it moves on with a pair that is merged. image_id is the survivor's.
+    pairs: uid, image_id and caption, as judged by `decisions`. taken_over: what these pairs had taken over before, in
+    the same form; it moves on with a pair that is merged. image_id is the survivor's.
     """
     uids = column(pairs, "uid", pa.string())
     merged = decisions.into.is_valid()
-    gone = pa.table({"uid": uids, "into": decisions.into, "caption": column(pairs, "caption", pa.string())}).filter(
-        merged
+    merged_pairs = pa.table(
+        {"uid": uids, "into": decisions.into, "caption": column(pairs, "caption", pa.string())}
+    ).filter(merged)
+    survivors = merged_pairs["into"].combine_chunks()
+    own_captions = pa.table({"uid": survivors, "caption": merged_pairs["caption"], "from_uid": merged_pairs["uid"]})
+    places = pc.index_in(taken_over["uid"].combine_chunks(), merged_pairs["uid"].combine_chunks())
+    moved = pa.table(
+        {"uid": survivors.take(places), "caption": taken_over["caption"], "from_uid": taken_over["from_uid"]}
     )
-    into = gone["into"].combine_chunks()
-    own = pa.table({"uid": into, "caption": gone["caption"], "from_uid": gone["uid"]})
-    at = pc.index_in(held["uid"].combine_chunks(), gone["uid"].combine_chunks())
-    moved = pa.table({"uid": into.take(at), "caption": held["caption"], "from_uid": held["from_uid"]})
-    rows = pa.concat_tables([own, moved.filter(pc.is_valid(at))])
+    rows = pa.concat_tables([own_captions, moved.filter(pc.is_valid(places))])
     survivor = pc.index_in(rows["uid"].combine_chunks(), uids)
     rows = rows.append_column("image_id", column(pairs, "image_id", pa.string()).take(survivor))
     return rows.select(CAPTIONS.names).sort_by([("uid", "ascending"), ("from_uid", "ascending")])
@@ -179,8 +181,8 @@ def _survivors(batch: pa.Table, component: Ints) -> Ints:
     """Return the row (n,) that survives in the component of each row; itself where it is that one."""
     sides = [column(batch, name, pa.float64()).fill_null(0).to_numpy() for name in ("width", "height")]
     area = sides[0] * sides[1]
-    given = "score" in batch.column_names
-    score = column(batch, "score", pa.float64()).fill_null(-np.inf).to_numpy() if given else np.zeros(len(area))
+    has_score = "score" in batch.column_names
+    score = column(batch, "score", pa.float64()).fill_null(-np.inf).to_numpy() if has_score else np.zeros(len(area))
     order = np.lexsort((-score, -area, component))  # stable: rows are in uid order
     starts = np.flatnonzero(np.diff(component[order], prepend=-1))
     best = np.empty(len(area), dtype=np.int64)

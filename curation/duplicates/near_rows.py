@@ -48,22 +48,22 @@ class NearRows:
         What an `earlier` search found is taken over where it still holds.
         """
         usable = self.usable & _has_direction(self.rows)
-        same, firsts = equal_runs([each for each in (self.rows, self.colours) if each is not None], usable)
+        equal_pairs, firsts = equal_runs([array for array in (self.rows, self.colours) if array is not None], usable)
         search, key = plan_search(self.min_cosine, tables), f"{seed}|{step}"
         codes = sign_codes(self.rows, firsts, key=key) if self.sketch is None else self.sketch(firsts, key)
         forest = Forest(len(self.rows))
-        forest.add(*same, -cosines(self.rows, *same))
-        known = None if earlier is None else earlier.among(uids, same)
-        if known is not None:
-            forest.add(*known.edges, -cosines(self.rows, *known.edges))
-        fresh = None if known is None else known.fresh[firsts]
+        forest.add(*equal_pairs, -cosines(self.rows, *equal_pairs))
+        still_true = None if earlier is None else earlier.among(uids, equal_pairs)
+        if still_true is not None:
+            forest.add(*still_true.edges, -cosines(self.rows, *still_true.edges))
+        fresh = None if still_true is None else still_true.fresh[firsts]
         candidates = 0
         for left, right in candidate_pairs(codes, search.masks(key), max_distance=search.max_distance, fresh=fresh):
             candidates += len(left)
             forest.add(*self._accepted(firsts[left], firsts[right]))
         edges = forest.edges()
         recall = measure_recall(
-            uids, firsts, edges, self._all_twins, seed=seed, step=step, comparisons=_COMPARISONS, known=known
+            uids, firsts, edges, self._all_twins, seed=seed, step=step, comparisons=_COMPARISONS, still_true=still_true
         )
         facts: dict[str, Any] = {
             "tables": search.tables,
@@ -83,30 +83,30 @@ class NearRows:
     def _accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
         """Those of the pairs that are twins, and their weights: a larger cosine is a stronger link."""
         if self.colours is not None:
-            near = colour_distances(self.colours, left, right) <= self.max_colour
-            left, right = left[near], right[near]
+            is_near = colour_distances(self.colours, left, right) <= self.max_colour
+            left, right = left[is_near], right[is_near]
         cosine = cosines(self.rows, left, right)
-        near = cosine >= self.min_cosine
-        return left[near], right[near], -cosine[near]
+        is_near = cosine >= self.min_cosine
+        return left[is_near], right[is_near], -cosine[is_near]
 
-    def _all_twins(self, drawn: Ints, others: Ints) -> Pairs:
-        """All twins (i, j), i < j, of `drawn` rows among `others`, by comparing all with all."""
+    def _all_twins(self, drawn: Ints, candidates: Ints) -> Pairs:
+        """All twins (i, j), i < j, of `drawn` rows among `candidates`, by comparing all with all."""
         wide = self.rows[drawn].astype(np.float32)
-        found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-        for begin in range(0, len(others), _BLOCK):
-            some = others[begin : begin + _BLOCK]
-            close = wide @ self.rows[some].astype(np.float32).T >= self.min_cosine - _PRECISION
+        parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        for begin in range(0, len(candidates), _BLOCK):
+            block = candidates[begin : begin + _BLOCK]
+            close = wide @ self.rows[block].astype(np.float32).T >= self.min_cosine - _PRECISION
             i, j = np.nonzero(close)
-            one, other = drawn[i], some[j]
-            left, right, _ = self._accepted(np.minimum(one, other), np.maximum(one, other))
-            found.append((left[left != right], right[left != right]))
-        left, right = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            first, second = drawn[i], block[j]
+            left, right, _ = self._accepted(np.minimum(first, second), np.maximum(first, second))
+            parts.append((left[left != right], right[left != right]))
+        left, right = (np.concatenate(sides) for sides in zip(*parts, strict=True))
         return left, right
 
 
 def _has_direction(rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
-    found = np.empty(len(rows), dtype=np.bool_)
+    finite = np.empty(len(rows), dtype=np.bool_)
     for begin in range(0, len(rows), _BLOCK):
         most = (rows[begin : begin + _BLOCK].view(np.uint16) & _ALL_BUT_SIGN).max(axis=1, initial=0)
-        found[begin : begin + _BLOCK] = (most > 0) & (most < _INFINITE)
-    return found
+        finite[begin : begin + _BLOCK] = (most > 0) & (most < _INFINITE)
+    return finite

@@ -37,58 +37,60 @@ def measure_recall(
     seed: int,
     step: str,
     comparisons: int,
-    known: StillTrue | None = None,
+    still_true: StillTrue | None = None,
 ) -> Recall:
     """Measure how many of all twins of some rows are in one component of the `edges` with them.
 
     Of the rows that were `searched`, some are drawn by a hash of their uid: as many as `comparisons` with all of them
     allow, at most 1,000. `all_twins` compares rows with others, here these with all that were searched; those that are
-    `known` to have been compared before, with fresh ones.
+    `still_true` to have been compared before, with fresh ones.
     """
     n = len(searched)
-    some = uids.take(pa.array(searched)).to_pylist()
-    order = np.argsort(draws(seed=seed, step=step, uids=some, entries=["recall"] * n), kind="stable")
+    names = uids.take(pa.array(searched)).to_pylist()
+    order = np.argsort(draws(seed=seed, step=step, uids=names, entries=["recall"] * n), kind="stable")
     rows = np.sort(searched[order[: min(_MOST_ROWS, max(1, comparisons // max(n, 1)))]])
-    twins = np.unique(np.concatenate(_twins(rows, searched, all_twins, known)), axis=0)
+    twins = np.unique(np.concatenate(_twins(rows, searched, all_twins, still_true)), axis=0)
     component = components(len(uids), *edges)
     joined = component[twins[:, 0]] == component[twins[:, 1]]
-    found = int(joined.sum())
-    sample = {"rows": len(rows), "twins": len(twins), "found": found, "interval": _interval(found, len(twins))}
-    notes = {"recall": round(found / len(twins), 4) if len(twins) else None, "recall_sample": sample}
+    n_found = int(joined.sum())
+    sample = {"rows": len(rows), "twins": len(twins), "found": n_found, "interval": _interval(n_found, len(twins))}
+    notes = {"recall": round(n_found / len(twins), 4) if len(twins) else None, "recall_sample": sample}
     return Recall(notes=notes, compared=_compared(uids, rows, twins, joined))
 
 
-def _interval(found: int, of: int) -> list[float]:
+def _interval(n_found: int, total: int) -> list[float]:
     """The 95 % interval [low, high] of a share, 4 digits; [0, 1] where nothing was counted."""
-    return [round(end, 4) for end in wilson_interval(found / of, of)] if of else [0.0, 1.0]
+    return [round(end, 4) for end in wilson_interval(n_found / total, total)] if total else [0.0, 1.0]
 
 
-def _twins(rows: Ints, searched: Ints, all_twins: Callable[[Ints, Ints], Pairs], known: StillTrue | None) -> list[Ints]:
+def _twins(
+    rows: Ints, searched: Ints, all_twins: Callable[[Ints, Ints], Pairs], still_true: StillTrue | None
+) -> list[Ints]:
     """All twins (k, 2) of `rows` among those `searched`, in parts; one may stand twice."""
-    if known is None:
+    if still_true is None:
         return [np.stack(all_twins(rows, searched), axis=1)]
-    again = np.isin(rows, known.compared)
-    stored = np.stack(known.twins, axis=1)
+    compared_before = np.isin(rows, still_true.compared)
+    stored = np.stack(still_true.twins, axis=1)
     return [
-        np.stack(all_twins(rows[~again], searched), axis=1),
-        np.stack(all_twins(rows[again], searched[known.fresh[searched]]), axis=1),
-        stored[np.isin(stored, rows[again]).any(axis=1)],
+        np.stack(all_twins(rows[~compared_before], searched), axis=1),
+        np.stack(all_twins(rows[compared_before], searched[still_true.fresh[searched]]), axis=1),
+        stored[np.isin(stored, rows[compared_before]).any(axis=1)],
     ]
 
 
 def _compared(uids: pa.Array, rows: Ints, twins: Ints, joined: Flags) -> pa.Table:
     """The table of drawn `rows`, each with each of its `twins` (k, 2), k of which are `joined`."""
-    both = np.concatenate([twins, twins[:, ::-1]])
-    drawn = np.isin(both[:, 0], rows)
-    both, found = both[drawn], np.concatenate([joined, joined])[drawn]
-    alone = np.setdiff1d(rows, both[:, 0])
-    both = np.concatenate([both, np.stack([alone, alone], axis=1)])
-    none = np.arange(len(both)) >= len(found)
+    pairs = np.concatenate([twins, twins[:, ::-1]])
+    drawn = np.isin(pairs[:, 0], rows)
+    pairs, is_found = pairs[drawn], np.concatenate([joined, joined])[drawn]
+    without_twin = np.setdiff1d(rows, pairs[:, 0])
+    pairs = np.concatenate([pairs, np.stack([without_twin, without_twin], axis=1)])
+    has_none = np.arange(len(pairs)) >= len(is_found)
     table = pa.table(
         {
-            "uid": uids.take(pa.array(both[:, 0])),
-            "twin": uids.take(pa.array(both[:, 1], mask=none)),
-            "found": pa.array(np.concatenate([found, np.zeros(len(alone), np.bool_)]), mask=none),
+            "uid": uids.take(pa.array(pairs[:, 0])),
+            "twin": uids.take(pa.array(pairs[:, 1], mask=has_none)),
+            "found": pa.array(np.concatenate([is_found, np.zeros(len(without_twin), np.bool_)]), mask=has_none),
         }
     )
-    return table.take(pa.array(np.lexsort((both[:, 1], both[:, 0]))))
+    return table.take(pa.array(np.lexsort((pairs[:, 1], pairs[:, 0]))))

@@ -66,9 +66,9 @@ def deduplicate_linked(
 
     def search(batch: pa.Table, places: Ints | slice) -> Duplicates:
         usable = np.ones(batch.num_rows, dtype=np.bool_)
-        near = NearRows(rows=mixed[places], usable=usable, min_cosine=rule.min_cosine)
+        near_rows = NearRows(rows=mixed[places], usable=usable, min_cosine=rule.min_cosine)
         uids = column(batch, "uid", pa.string())
-        twins = near.find(uids, tables=rule.tables, seed=seed, step="deduplicate_linked", earlier=earlier)
+        twins = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_linked", earlier=earlier)
         return merge(batch, twins, kind="linked", reason="linked_record")
 
     return in_uid_order(batch, search)
@@ -85,9 +85,9 @@ def mix(images: npt.NDArray[np.floating], texts: npt.NDArray[np.floating], *, we
     mixed = np.empty(images.shape, dtype=np.float16)
     for begin in range(0, len(images), _BATCH):
         part = slice(begin, begin + _BATCH)
-        one, other = _unit(images[part]), _unit(texts[part])
-        both = one.any(axis=1, keepdims=True) & other.any(axis=1, keepdims=True)
-        mixed[part] = _unit(np.where(both, weight * one + (1 - weight) * other, 0.0))
+        image_rows, text_rows = _unit(images[part]), _unit(texts[part])
+        has_both = image_rows.any(axis=1, keepdims=True) & text_rows.any(axis=1, keepdims=True)
+        mixed[part] = _unit(np.where(has_both, weight * image_rows + (1 - weight) * text_rows, 0.0))
     return mixed
 
 

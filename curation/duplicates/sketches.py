@@ -58,18 +58,18 @@ def plan_search(min_cosine: float, tables: int) -> Search:
     for bits in range(1, _MOST_BITS + 1):
         agree = hypergeom.pmf(0, WIDTH, differing, bits)
         recalls.append(float((chance * (1 - (1 - agree) ** tables)).sum()))
-    enough = [bits for bits, recall in enumerate(recalls, 1) if recall >= _RECALL]
-    bits = max(enough, default=1)
+    sufficient = [bits for bits, recall in enumerate(recalls, 1) if recall >= _RECALL]
+    bits = max(sufficient, default=1)
     return Search(tables=tables, bits=bits, max_distance=max_distance, recall=recalls[bits - 1])
 
 
-def sign_codes(rows: npt.NDArray[np.float16], some: Ints, *, key: str) -> Words:
-    """Return the codes (m, WIDTH / 64) of `some` (m,) of the finite unit `rows` (n, d); `key` draws the planes."""
+def sign_codes(rows: npt.NDArray[np.float16], places: Ints, *, key: str) -> Words:
+    """Return the codes (m, WIDTH / 64) of `places` (m,) of the finite unit `rows` (n, d); `key` draws the planes."""
     planes = _planes(rows.shape[1], key)
-    codes = np.empty((len(some), WIDTH // 64), dtype=np.uint64)
-    for begin in range(0, len(some), _BATCH):
-        whole = np.rint(rows[some[begin : begin + _BATCH]].astype(np.float32) * np.float32(_FIXED))
-        above = whole @ planes >= 0
+    codes = np.empty((len(places), WIDTH // 64), dtype=np.uint64)
+    for begin in range(0, len(places), _BATCH):
+        scaled = np.rint(rows[places[begin : begin + _BATCH]].astype(np.float32) * np.float32(_FIXED))
+        above = scaled @ planes >= 0
         codes[begin : begin + _BATCH] = np.packbits(above, axis=1, bitorder="little").view("<u8")
     return codes
 

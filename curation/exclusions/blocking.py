@@ -23,13 +23,13 @@ def judge_looks(hashes: pa.Array, blocked: Collection[int], max_distance: int, s
 
     The value is the number of bits to the nearest blocked one; null without a hash.
     """
-    own = hashes.fill_null(0).to_numpy()
+    own_hashes = hashes.fill_null(0).to_numpy()
     listed = np.array(sorted(blocked), dtype=np.uint64)
-    bits = np.full(len(own), 65)
+    bits = np.full(len(own_hashes), 65)
     size = max(1, _ROWS // max(1, len(listed)))
-    for start in range(0, len(own) if len(listed) else 0, size):
-        some = own[start : start + size]
-        bits[start : start + size] = np.bitwise_count(some[:, None] ^ listed[None]).min(axis=1)
+    for start in range(0, len(own_hashes) if len(listed) else 0, size):
+        part = own_hashes[start : start + size]
+        bits[start : start + size] = np.bitwise_count(part[:, None] ^ listed[None]).min(axis=1)
     value = pa.array(bits.astype(np.float64), mask=(bits > 64) | np.asarray(hashes.is_null()))
     goes = pc.fill_null(pc.less_equal(value, max_distance), False)
     return Decisions.of(reason=_reason(goes, "blocked_look", sha256), value=value)
@@ -40,12 +40,13 @@ def judge_hosts(hosts: pa.Array, blocked: Collection[str], sha256: str) -> Decis
 
     Hosts and domains are in ASCII (IDNA) and lower case.
     """
-    known = frozenset(blocked)
+    blocked_domains = frozenset(blocked)
     coded = hosts.dictionary_encode()
-    found = [
-        host is not None and any(part in known for part in _upwards(host)) for host in coded.dictionary.to_pylist()
+    is_blocked = [
+        host is not None and any(part in blocked_domains for part in _upwards(host))
+        for host in coded.dictionary.to_pylist()
     ]
-    goes = pc.fill_null(pa.array(found, pa.bool_()).take(coded.indices), False)
+    goes = pc.fill_null(pa.array(is_blocked, pa.bool_()).take(coded.indices), False)
     return Decisions.of(reason=_reason(goes, "blocked_domain", sha256))
 
 
@@ -56,5 +57,5 @@ def _upwards(host: str) -> Iterator[str]:
         host = host.partition(".")[2]
 
 
-def _reason(goes: pa.Array, what: str, sha256: str) -> pa.Array:
-    return pc.if_else(pc.fill_null(goes, False), f"{what}:{sha256[:SHOWN]}", "")
+def _reason(goes: pa.Array, reason: str, sha256: str) -> pa.Array:
+    return pc.if_else(pc.fill_null(goes, False), f"{reason}:{sha256[:SHOWN]}", "")

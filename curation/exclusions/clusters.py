@@ -50,7 +50,7 @@ def fit_centroids(names: Sequence[str], rows: Rows, rule: ImageBased, *, seed: i
     k = min(n, max(1, n // PER_CLUSTER) if rule.clusters is None else rule.clusters)
     order = np.argsort(np.asarray(names, dtype=np.str_), kind="stable")
     rows = rows[order]
-    drawn = draws(seed=seed, step="image_based", uids=[names[at] for at in order], entries=[""] * n)
+    drawn = draws(seed=seed, step="image_based", uids=[names[place] for place in order], entries=[""] * n)
     centroids = _unit(rows[np.argsort(drawn, kind="stable")[:k]].astype(np.float32))
     for _ in range(rule.iterations):
         sums = _sums(rows, nearest_centroids(rows, centroids)[0], k)
@@ -85,9 +85,11 @@ def _sums(rows: Rows, labels: Ints, k: int) -> Singles:
 
     sums = np.zeros((k, rows.shape[1]))
     for start in range(0, len(rows), _BLOCK):
-        some = labels[start : start + _BLOCK]
-        which = csr_array((np.ones(len(some)), (some, np.arange(len(some)))), shape=(k, len(some)))
-        sums += which @ rows[start : start + _BLOCK].astype(np.float64)
+        part_labels = labels[start : start + _BLOCK]
+        membership = csr_array(
+            (np.ones(len(part_labels)), (part_labels, np.arange(len(part_labels)))), shape=(k, len(part_labels))
+        )
+        sums += membership @ rows[start : start + _BLOCK].astype(np.float64)
     return np.asarray(sums, dtype=np.float32)
 
 

@@ -47,14 +47,14 @@ class Contamination:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures:
-    """What n pictures are compared by: hashes (n,), colours (n, 768) and which have them (n,); unit features (n, d).
+    """What n pictures are compared by: hashes (n,) and colours (n, 768) of those `decoded` (n,), unit features (n, d).
 
     rows None: there are no features.
     """
 
     hashes: npt.NDArray[np.uint64]
     colours: npt.NDArray[np.uint8]
-    seen: npt.NDArray[np.bool_]
+    decoded: npt.NDArray[np.bool_]
     rows: npt.NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
@@ -70,11 +70,11 @@ def nearest_looks(pool: Pictures, held_out: Pictures, rule: Contamination) -> Fo
     hashes = np.concatenate([pool.hashes, held_out.hashes])
 
     def candidates() -> Iterator[tuple[Ints, Ints]]:
-        usable = np.flatnonzero(held_out.seen)
-        for some in _parts(np.flatnonzero(pool.seen), len(usable)):
-            near = np.bitwise_count(pool.hashes[some, None] ^ held_out.hashes[None, usable]) <= limit
-            i, j = np.nonzero(near)
-            yield some[i], usable[j]
+        usable = np.flatnonzero(held_out.decoded)
+        for rows in _parts(np.flatnonzero(pool.decoded), len(usable)):
+            is_near = np.bitwise_count(pool.hashes[rows, None] ^ held_out.hashes[None, usable]) <= limit
+            i, j = np.nonzero(is_near)
+            yield rows[i], usable[j]
 
     def measure(left: Ints, right: Ints) -> Floats:
         return hash_distances(hashes, left, right + len(pool))
@@ -93,13 +93,13 @@ def nearest_features(pool: Pictures, held_out: Pictures, rule: Contamination) ->
     wide = held_out.rows.astype(np.float32).T
 
     def candidates() -> Iterator[tuple[Ints, Ints]]:
-        for some in _parts(np.arange(len(pool)), len(held_out)):
-            i, j = np.nonzero(rows[some].astype(np.float32) @ wide >= least - _PRECISION)
-            yield some[i], j
+        for part_rows in _parts(np.arange(len(pool)), len(held_out)):
+            i, j = np.nonzero(rows[part_rows].astype(np.float32) @ wide >= least - _PRECISION)
+            yield part_rows[i], j
 
     def measure(left: Ints, right: Ints) -> npt.NDArray[np.float64]:
-        found = cosines(rows, left, right + len(pool))
-        return np.where(found >= least, found, np.nan)
+        measured = cosines(rows, left, right + len(pool))
+        return np.where(measured >= least, measured, np.nan)
 
     return _nearest(pool, held_out, rule, candidates(), measure, sign=-1.0)
 
@@ -107,16 +107,16 @@ def nearest_features(pool: Pictures, held_out: Pictures, rule: Contamination) ->
 def judge_contamination(looks: Found, features: Found) -> Decisions:
     """Judge pictures: contaminated_perceptual with the bits, else contaminated_semantic with the cosine."""
 
-    def judged(found: Found, reason: str) -> Decisions:
-        goes = pa.array(found[0] >= 0)
-        value = pa.array(found[1], pa.float64(), mask=found[0] < 0)
+    def judged(nearest: Found, reason: str) -> Decisions:
+        goes = pa.array(nearest[0] >= 0)
+        value = pa.array(nearest[1], pa.float64(), mask=nearest[0] < 0)
         return Decisions.of(reason=pc.if_else(goes, reason, ""), value=value)
 
     return first_of(judged(looks, "contaminated_perceptual"), judged(features, "contaminated_semantic"))
 
 
-def _parts(rows: Ints, others: int) -> Iterator[Ints]:
-    size = max(1, _ROWS // max(1, others))
+def _parts(rows: Ints, n_others: int) -> Iterator[Ints]:
+    size = max(1, _ROWS // max(1, n_others))
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
@@ -132,15 +132,15 @@ def _nearest(
 ) -> Found:
     """Return the nearest of the candidates (pool row, held-out row) for each row; those of a row come in one part."""
     colours = np.concatenate([pool.colours, held_out.colours])
-    which, distance = np.full(len(pool), -1), np.full(len(pool), np.nan)
-    for one, other in candidates:
-        measured = measure(one, other)
-        near = ~np.isnan(measured)
+    nearest, distance = np.full(len(pool), -1), np.full(len(pool), np.nan)
+    for pool_rows, held_rows in candidates:
+        measured = measure(pool_rows, held_rows)
+        is_near = ~np.isnan(measured)
         if rule.colour is not None:
-            both = pool.seen[one] & held_out.seen[other]
-            near &= ~both | (colour_distances(colours, one, other + len(pool)) <= rule.colour)
-        left, right, measured = one[near], other[near], measured[near]
+            both_seen = pool.decoded[pool_rows] & held_out.decoded[held_rows]
+            is_near &= ~both_seen | (colour_distances(colours, pool_rows, held_rows + len(pool)) <= rule.colour)
+        left, right, measured = pool_rows[is_near], held_rows[is_near], measured[is_near]
         order = np.lexsort((right, sign * measured, left))
         first = order[np.flatnonzero(np.diff(left[order], prepend=-1))]
-        which[left[first]], distance[left[first]] = right[first], measured[first]
-    return which, distance
+        nearest[left[first]], distance[left[first]] = right[first], measured[first]
+    return nearest, distance

@@ -42,14 +42,14 @@ def nearest_clusters(rows: Rows, centroids: Singles, labels: int) -> tuple[Ints,
     """
     if not 1 <= labels <= len(centroids):
         raise RuleError(f"`labels` must be 1 to the number of clusters, {len(centroids)}; got {labels}. Ask for fewer.")
-    which, cosines = np.empty((len(rows), labels), np.int64), np.empty((len(rows), labels))
+    clusters, cosines = np.empty((len(rows), labels), np.int64), np.empty((len(rows), labels))
     step = max(1, _BLOCK_SCORES // len(centroids))
     for start in range(0, len(rows), step):
         scores = np.round((rows[start : start + step].astype(np.float32) @ centroids.T).astype(np.float64), _DIGITS)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :labels]
-        which[start : start + step] = order
+        clusters[start : start + step] = order
         cosines[start : start + step] = np.take_along_axis(scores, order, axis=1) + 0.0
-    return which, cosines
+    return clusters, cosines
 
 
 def measure_balance(nearest: Ints, k: int) -> ClusterBalance:
@@ -81,29 +81,29 @@ def near_duplicate_rows(rows: Rows, clusters: Ints, *, min_cosine: float) -> npt
 
     `clusters` (n,) are the nearest ones. Twins in different clusters are not looked for, so a share is a lower bound.
     """
-    near = np.zeros(len(rows), dtype=np.bool_)
+    is_near = np.zeros(len(rows), dtype=np.bool_)
     order = np.argsort(clusters, kind="stable")
     bounds = np.flatnonzero(np.diff(clusters[order], prepend=-1, append=-1))
     for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        near[order[start:end]] = _near(rows[order[start:end]], min_cosine)
-    return near
+        is_near[order[start:end]] = _near(rows[order[start:end]], min_cosine)
+    return is_near
 
 
 def _near(rows: Rows, min_cosine: float) -> npt.NDArray[np.bool_]:
-    near = np.zeros(len(rows), dtype=np.bool_)
+    is_near = np.zeros(len(rows), dtype=np.bool_)
     wide = rows.astype(np.float32)
     step = max(1, _BLOCK_SCORES // max(len(rows), 1))
     for start in range(0, len(rows), step):
         cosines = np.round((wide[start : start + step] @ wide.T).astype(np.float64), _DIGITS)
-        own = np.arange(start, min(start + step, len(rows)))
-        cosines[own - start, own] = -np.inf
-        near[own] = cosines.max(axis=1, initial=-np.inf) >= min_cosine
-    return near
+        own_rows = np.arange(start, min(start + step, len(rows)))
+        cosines[own_rows - start, own_rows] = -np.inf
+        is_near[own_rows] = cosines.max(axis=1, initial=-np.inf) >= min_cosine
+    return is_near
 
 
 def coverage(cosines: Floats) -> dict[str, Any]:
     """How well the centres cover the pictures, by the cosine (n,) to the nearest: mean, median, 5th percentile."""
     if not len(cosines):
         return {"mean": None, "p05": None, "median": None}
-    low, median = (round(float(np.quantile(cosines, at)), _DIGITS) for at in (0.05, 0.5))
+    low, median = (round(float(np.quantile(cosines, quantile)), _DIGITS) for quantile in (0.05, 0.5))
     return {"mean": round(float(cosines.mean()), _DIGITS), "p05": low, "median": median}

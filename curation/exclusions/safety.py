@@ -43,11 +43,11 @@ def measure_unsafe(scores: npt.NDArray[np.float32], names: Sequence[str], rule: 
     unknown = sorted(set(rule.classes) - set(names))
     if unknown:
         raise RuleError(f"`classes` must be some of {', '.join(names)}; got {', '.join(unknown)}. Correct the recipe.")
-    some = np.round(scores[:, [names.index(name) for name in rule.classes]].astype(np.float64), 4)
-    missing = np.asarray(np.isnan(some).any(axis=1), dtype=np.bool_)
-    best = np.where(missing[:, None], 0.0, some)
-    which = np.asarray(rule.classes)[best.argmax(axis=1)] if len(some) else np.empty(0, np.str_)
-    return pa.array(best.max(axis=1), mask=missing), pa.array(which, pa.string(), mask=missing)
+    class_scores = np.round(scores[:, [names.index(name) for name in rule.classes]].astype(np.float64), 4)
+    missing = np.asarray(np.isnan(class_scores).any(axis=1), dtype=np.bool_)
+    best = np.where(missing[:, None], 0.0, class_scores)
+    best_class = np.asarray(rule.classes)[best.argmax(axis=1)] if len(class_scores) else np.empty(0, np.str_)
+    return pa.array(best.max(axis=1), mask=missing), pa.array(best_class, pa.string(), mask=missing)
 
 
 def judge_unsafe(values: pa.Array, rule: Unsafe) -> Decisions:

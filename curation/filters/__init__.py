@@ -49,8 +49,8 @@ class Filter:
         """Return the values of `measure`, and the further columns by name; none where it finds no more."""
         if self.measure_more is None:
             return self.measure(batch, rule, *read), {}
-        found = self.measure_more(batch, rule, *read)
-        columns = {name: found[name].combine_chunks() for name in found.column_names}
+        table = self.measure_more(batch, rule, *read)
+        columns = {name: table[name].combine_chunks() for name in table.column_names}
         return columns.pop("value"), columns
 
 

@@ -70,4 +70,6 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _found(words: tuple[str, ...], blocked: BlockedWords) -> float:
     starts = ((start, blocked.phrases.get(word, ())) for start, word in enumerate(words))
-    return float(sum(any(words[at : at + len(one)] == one for one in phrases) for at, phrases in starts))
+    return float(
+        sum(any(words[place : place + len(phrase)] == phrase for phrase in phrases) for place, phrases in starts)
+    )

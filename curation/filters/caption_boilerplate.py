@@ -70,8 +70,8 @@ def measure_boilerplate(batch: pa.Table, rule: CaptionBoilerplate) -> pa.Array:
     captions = plain_captions(column(batch, "caption", pa.string()))
     numbers = pa.repeat(pa.scalar(0.0), len(captions))
     for number, pattern in reversed(list(enumerate(rule.patterns, start=1))):
-        whole = pc.match_substring_regex(captions, rf"\A(?:{pattern})\z")
-        numbers = pc.if_else(whole, float(number), numbers)
+        is_match = pc.match_substring_regex(captions, rf"\A(?:{pattern})\z")
+        numbers = pc.if_else(is_match, float(number), numbers)
     return numbers
 
 

@@ -22,9 +22,9 @@ class CaptionCharacters:
 
     def __post_init__(self) -> None:
         if self.min_characters < 1 or (self.max_characters is not None and self.max_characters < self.min_characters):
-            got = f"{self.min_characters} to {self.max_characters}"
+            bounds = f"{self.min_characters} to {self.max_characters}"
             raise RuleError(
-                f"`characters` must be 1 <= min_characters <= max_characters; got {got}. Correct the recipe."
+                f"`characters` must be 1 <= min_characters <= max_characters; got {bounds}. Correct the recipe."
             )
 
 

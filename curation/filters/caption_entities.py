@@ -73,12 +73,12 @@ class FirstSenses:
 
 def measure_entities(batch: pa.Table, rule: CaptionEntities, senses: FirstSenses) -> pa.Array:  # noqa: ARG001 - the shape of a filter
     """Return how many words of each `caption` have their first synset in ImageNet-21k, as doubles."""
-    known: dict[str, bool] = {}
+    is_known: dict[str, bool] = {}
 
     def is_entity(word: str) -> bool:
-        if word not in known:
-            known[word] = senses.first_synset(word) in senses.entities
-        return known[word]
+        if word not in is_known:
+            is_known[word] = senses.first_synset(word) in senses.entities
+        return is_known[word]
 
     captions = pc.fill_null(column(batch, "caption", pa.string()), "").to_pylist()
     return pa.array([float(sum(map(is_entity, caption.split()))) for caption in captions], pa.float64())

@@ -48,8 +48,10 @@ class CaptionLanguage:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.languages) - set(self.among))
         if unknown or not self.languages:
-            known = ", ".join(self.among)
-            raise RuleError(f"`languages` must be some of {known}; got {list(self.languages)}. Add it to `among` too.")
+            choices = ", ".join(self.among)
+            raise RuleError(
+                f"`languages` must be some of {choices}; got {list(self.languages)}. Add it to `among` too."
+            )
         if not set(self.among) - set(self.languages):
             raise RuleError(f"`among` must hold another language than `languages`; got {list(self.among)}. Add one.")
         if not 0 <= self.min_confidence <= 1:
@@ -73,10 +75,10 @@ def measure_languages(batch: pa.Table, rule: CaptionLanguage) -> pa.Table:
     captions = pc.fill_null(column(batch, "caption", pa.string()), "")
     coded = captions.dictionary_encode()
     detector = _detector(tuple(sorted(set(rule.among))))
-    found = [_compared(detector, text, rule) for text in coded.dictionary.to_pylist()]
+    languages = [_compared(detector, text, rule) for text in coded.dictionary.to_pylist()]
     columns = {
-        "value": pa.array([value for value, _ in found], pa.float64()),
-        "detected_language": pa.array([code for _, code in found], pa.string()),
+        "value": pa.array([value for value, _ in languages], pa.float64()),
+        "detected_language": pa.array([code for _, code in languages], pa.string()),
     }
     return pa.table(columns).take(coded.indices)
 
@@ -96,18 +98,20 @@ def likely_languages(captions: pa.Array, among: Sequence[str] = LANGUAGES) -> pa
     detector = _detector(tuple(sorted(set(among))))
     coded = pc.fill_null(captions.cast(pa.string()), "").dictionary_encode()
     texts = coded.dictionary.to_pylist()
-    found = [detector.classify(text)[0] if _LETTER.search(text) else None for text in texts]
-    return pa.array(found, pa.string()).take(coded.indices)
+    codes = [detector.classify(text)[0] if _LETTER.search(text) else None for text in texts]
+    return pa.array(codes, pa.string()).take(coded.indices)
 
 
 def _compared(detector: "LanguageIdentifier", text: str, rule: CaptionLanguage) -> tuple[float | None, str | None]:
     """Return the confidence of a text and its language, None and None where there is nothing to judge by."""
     if not _LETTER.search(text):
         return None, None
-    ranked = sorted(detector.rank(text), key=lambda one: (-one[1], one[0]))
-    code, wanted = next(one for one in ranked if one[0] in rule.languages)
-    other_code, other = next(one for one in ranked if one[0] not in rule.languages)
-    value = round(float(wanted / (wanted + other)), 4)
+    ranked = sorted(detector.rank(text), key=lambda ranked_language: (-ranked_language[1], ranked_language[0]))
+    code, wanted = next(ranked_language for ranked_language in ranked if ranked_language[0] in rule.languages)
+    other_code, other_probability = next(
+        ranked_language for ranked_language in ranked if ranked_language[0] not in rule.languages
+    )
+    value = round(float(wanted / (wanted + other_probability)), 4)
     return value, code if value >= rule.min_confidence else other_code
 
 

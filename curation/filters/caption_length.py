@@ -22,8 +22,8 @@ class CaptionLength:
 
     def __post_init__(self) -> None:
         if self.min_words < 1 or (self.max_words is not None and self.max_words < self.min_words):
-            got = f"{self.min_words} to {self.max_words}"
-            raise RuleError(f"`words` must be 1 <= min_words <= max_words; got {got}. Correct the recipe.")
+            bounds = f"{self.min_words} to {self.max_words}"
+            raise RuleError(f"`words` must be 1 <= min_words <= max_words; got {bounds}. Correct the recipe.")
 
 
 def measure_caption_length(batch: pa.Table, rule: CaptionLength) -> pa.Array:  # noqa: ARG001 - the shape of a filter

@@ -159,7 +159,10 @@ def _in_evaluation_sets(run: Run, rule: Rule, rows: npt.NDArray[np.float16]) -> 
 def _comparable(rows: npt.NDArray[np.float16]) -> Pictures:
     n = len(rows)
     return Pictures(
-        hashes=np.zeros(n, np.uint64), colours=np.zeros((n, COLOUR_BYTES), np.uint8), seen=np.zeros(n, bool), rows=rows
+        hashes=np.zeros(n, np.uint64),
+        colours=np.zeros((n, COLOUR_BYTES), np.uint8),
+        decoded=np.zeros(n, bool),
+        rows=rows,
     )
 
 

@@ -89,7 +89,7 @@ def build_concept_list(
     if wordnet is not None:
         origins["wordnet"] = {"origin": wordnet.origin}
     offers = _offers(sources, rule, origins)
-    concepts = build_list(rule, own=own, synsets=wordnet and wordnet.synsets, offers=offers)
+    concepts = build_list(rule, own_words=own, synsets=wordnet and wordnet.synsets, offers=offers)
     if not concepts.entries:
         raise InputError("a list must hold at least one entry; its sources offered none. Lower the thresholds.")
     facts = {"language": sources.language, "rule": asdict(rule), "origins": origins, "counts": concepts.counts}

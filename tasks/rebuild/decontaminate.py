@@ -64,7 +64,7 @@ def _pictures(run: Run, pairs: pa.Table, *, features: bool) -> Pictures:
     return Pictures(
         hashes=hashes.fill_null(0).to_numpy(),
         colours=fixed_rows(pairs, "colour", pa.uint8(), COLOUR_BYTES),
-        seen=hashes.is_valid().to_numpy(zero_copy_only=False),
+        decoded=hashes.is_valid().to_numpy(zero_copy_only=False),
         rows=None if store is None else image_rows(run, store, pairs["image_id"].to_pylist()),
     )
 
@@ -74,7 +74,7 @@ def _together(parts: list[Pictures]) -> Pictures:
     return Pictures(
         hashes=np.concatenate([one.hashes for one in parts]),
         colours=np.concatenate([one.colours for one in parts]),
-        seen=np.concatenate([one.seen for one in parts]),
+        decoded=np.concatenate([part.decoded for part in parts]),
         rows=np.concatenate(rows) if rows else None,
     )
 

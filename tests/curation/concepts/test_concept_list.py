@@ -133,7 +133,7 @@ RULE = MetadataRule(min_pmi=20, numbers=False)
 
 
 def test_sources_fill_a_list_in_their_order_and_all_who_name_an_entry_are_kept():
-    concepts = english(RULE, own=["queen", " my dog "])
+    concepts = english(RULE, own_words=["queen", " my dog "])
     assert concepts.table.select(["entry", "sources"]).to_pylist() == [
         {"entry": "queen", "sources": ["list", "wordnet", "unigram"]},
         {"entry": "my dog", "sources": ["list"]},
@@ -187,7 +187,7 @@ def test_a_full_list_still_tags_the_entries_that_it_holds():
 
 
 def test_pure_punctuation_is_no_entry_and_numbers_come_first_by_default():
-    concepts = build_list(MetadataRule(max_characters=3), own=["...", "—!", "♫", "♫♪", "long", "C++"])
+    concepts = build_list(MetadataRule(max_characters=3), own_words=["...", "—!", "♫", "♫♪", "long", "C++"])
     assert concepts.entries == [*map(str, range(100)), "♫♪", "C++"]
     assert concepts.counts["list"]["left_out"] == {"only_punctuation": 2, "single_punctuation": 1, "too_long": 1}
 

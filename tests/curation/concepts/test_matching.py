@@ -201,7 +201,7 @@ def test_one_entry_is_found_where_any_that_is_the_same_would_be(entries, caption
         for row in range(len(captions))
     ]
     assert matched(entries, captions, mode="normalized", plurals=plurals) == expected
-    apart = matched(entries, captions, mode="normalized", plurals=plurals, apart=True)
+    apart = matched(entries, captions, mode="normalized", plurals=plurals, separate=True)
     assert apart == [[i for i, found in enumerate(alone) if found[row]] for row in range(len(captions))]
 
 

@@ -21,7 +21,7 @@ def pictures(hashes, colours=None, rows=None):
     return Pictures(
         hashes=np.array([one or 0 for one in hashes], np.uint64),
         colours=np.stack([GREY] * n if colours is None else colours) if n else np.empty((0, 768), np.uint8),
-        seen=np.array([one is not None for one in hashes], np.bool_),
+        decoded=np.array([one is not None for one in hashes], np.bool_),
         rows=None if rows is None else np.asarray(rows, np.float16),
     )
 
