@@ -29,7 +29,7 @@ def read_card(build: PublishedBuild) -> DataCard:
     matches = build.table("match_concepts", "matches", ["entries"])
     if not records or matched is None or concepts is None or matches is None:
         raise IncompleteBuildError(f"build `{build.name}` must have matched and balanced its pairs; it did not.")
-    found = count_entries(matches["entries"].combine_chunks(), len(concepts))
+    counts = count_entries(matches["entries"].combine_chunks(), len(concepts))
     never = build.table("match_concepts", "unmatchable")
     last = records[-1]
     return DataCard(
@@ -39,7 +39,7 @@ def read_card(build: PublishedBuild) -> DataCard:
         metadata=str(matched.notes.get("concepts", "")),
         concepts=len(concepts),
         unmatchable={} if never is None else Counter(_why_never(row) for row in never.to_pylist()),
-        unmatched=[concepts[number] for number in np.flatnonzero(found == 0)],
+        unmatched=[concepts[number] for number in np.flatnonzero(counts == 0)],
         balancings=[_describe(build, record) for record in records],
     )
 
@@ -52,9 +52,9 @@ def card_lines(card: DataCard) -> Iterator[str]:
     identity = f" (sha256 {card.metadata[:16]})" if card.metadata else ""
     yield f"  {card.concepts:,} concepts{identity}, {len(card.unmatched):,} that no pair names"
     yield f"  can never match: {visible(unmatchable)}"
-    for one in card.balancings:
+    for balancing in card.balancings:
         yield ""
-        yield from _balancing_lines(one)
+        yield from _balancing_lines(balancing)
 
 
 def _why_never(row: Mapping[str, Any]) -> str:
@@ -82,8 +82,8 @@ def _balancing_lines(card: BalanceCard) -> Iterator[str]:
         yield f"    {name:<38} {row['before']:>10,} {row['after']:>10,} {row['p']:>9.4f}"
 
 
-def _shares(of: Mapping[str, Any]) -> str:
-    return f"{100 * of['tail_share_before']:.1f} % -> {100 * of['tail_share_after']:.1f} %"
+def _shares(shares: Mapping[str, Any]) -> str:
+    return f"{100 * shares['tail_share_before']:.1f} % -> {100 * shares['tail_share_after']:.1f} %"
 
 
 def _describe(build: PublishedBuild, record: StepRecord) -> BalanceCard:
@@ -104,5 +104,5 @@ def _chances_before(build: PublishedBuild, record: StepRecord, uids: object) -> 
     if earlier is None or record.name == "preselect":
         return 1.0
     decisions = build.ledger.decisions(earlier, ["uid", "value"])
-    at = pc.index_in(uids, decisions["uid"].combine_chunks())
-    return np.asarray(decisions["value"].combine_chunks().take(at).to_numpy(), dtype=np.float64)
+    places = pc.index_in(uids, decisions["uid"].combine_chunks())
+    return np.asarray(decisions["value"].combine_chunks().take(places).to_numpy(), dtype=np.float64)

@@ -19,19 +19,23 @@ class Cause:
 class Causes:
     """Compares the step runs of two builds, step by step."""
 
-    def __init__(self, before: PublishedBuild, after: PublishedBuild) -> None:
-        self._order = list(dict.fromkeys(record.name for build in (before, after) for record in build.records))
-        self._a = {record.name: record for record in before.records}
-        self._b = {record.name: record for record in after.records}
+    def __init__(self, older: PublishedBuild, newer: PublishedBuild) -> None:
+        self._order = list(dict.fromkeys(record.name for build in (older, newer) for record in build.records))
+        self._a = {record.name: record for record in older.records}
+        self._b = {record.name: record for record in newer.records}
 
     def of(self, step: str) -> Cause:
         """What differs at `step`, or else, as "upstream", at the steps that it builds on."""
-        own = self._differences(step)
-        if own:
-            return Cause(name=" and ".join(own), detail="; ".join(own.values()))
+        differences = self._differences(step)
+        if differences:
+            return Cause(name=" and ".join(differences), detail="; ".join(differences.values()))
         earlier = {name: self._differences(name) for name in self._upstream(step)}
-        found = [f"{name}: {'; '.join(own.values())}" for name, own in earlier.items() if own]
-        detail = ". ".join(found) or "the steps before decided otherwise, with nothing recorded that explains it"
+        upstream_causes = [
+            f"{name}: {'; '.join(differences.values())}" for name, differences in earlier.items() if differences
+        ]
+        detail = (
+            ". ".join(upstream_causes) or "the steps before decided otherwise, with nothing recorded that explains it"
+        )
         return Cause(name="upstream", detail=detail)
 
     def of_absence(self) -> Cause:
@@ -58,18 +62,18 @@ class Causes:
         a, b = self._a.get(step), self._b.get(step)
         if a is None or b is None:
             return {"rule": f"step switched {'on' if a is None else 'off'}"} if a is not b else {}
-        found = {}
+        differences = {}
         if a.version != b.version:
-            found["code"] = f"step version {a.version} -> {b.version}"
+            differences["code"] = f"step version {a.version} -> {b.version}"
         if a.rule != b.rule:
-            found["rule"] = _describe_rule(a.rule, b.rule)
+            differences["rule"] = _describe_rule(a.rule, b.rule)
         if a.model != b.model:
-            found["model"] = f"{_short(a.model)} -> {_short(b.model)}"
+            differences["model"] = f"{_short(a.model)} -> {_short(b.model)}"
         if a.seed != b.seed:
-            found["seed"] = f"{a.seed} -> {b.seed}"
+            differences["seed"] = f"{a.seed} -> {b.seed}"
         if self._own_inputs(a) != self._own_inputs(b):
-            found["data"] = f"other input of {step}"
-        return found
+            differences["data"] = f"other input of {step}"
+        return differences
 
     def _own_inputs(self, record: StepRecord) -> dict[str, str]:
         """What a step read besides the steps before it."""
@@ -80,13 +84,13 @@ def _describe_rule(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "")
     """The fields of a rule that differ, nested ones by their dotted name."""
     parts = []
     for name in sorted({*a, *b}):
-        before, after = a.get(name), b.get(name)
-        if before == after:
+        old, new = a.get(name), b.get(name)
+        if old == new:
             continue
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            parts.append(_describe_rule(before, after, f"{prefix}{name}."))
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            parts.append(_describe_rule(old, new, f"{prefix}{name}."))
         else:
-            parts.append(f"{prefix}{name} {_value(before)} -> {_value(after)}")
+            parts.append(f"{prefix}{name} {_value(old)} -> {_value(new)}")
     return ", ".join(parts)
 
 

@@ -55,10 +55,10 @@ class Difference:
     @property
     def causes(self) -> dict[str, int]:
         """Pairs that entered, left or changed, by cause."""
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for change in (*self.entered, *self.left, *self.changed):
-            found[change.cause] = found.get(change.cause, 0) + change.count
-        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+            counts[change.cause] = counts.get(change.cause, 0) + change.count
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON-able values, with the counts by cause."""
@@ -99,8 +99,8 @@ def _total(changes: Sequence[Change]) -> int:
 
 
 def _change_lines(change: Change) -> Iterator[str]:
-    what = f"{change.step} ({visible(change.reason)})"
-    yield f"  {change.count:>8,}  {what:<44}  cause {change.cause}: {visible(change.detail)}"
+    step = f"{change.step} ({visible(change.reason)})"
+    yield f"  {change.count:>8,}  {step:<44}  cause {change.cause}: {visible(change.detail)}"
     for pair in change.examples:
         yield f"            {pair['uid']}  {visible(str(pair['url']))}  {visible(str(pair['caption']))}"
     hidden = change.count - len(change.examples)
@@ -109,9 +109,11 @@ def _change_lines(change: Change) -> Iterator[str]:
 
 
 def _step_line(step: Mapping[str, Any]) -> str:
-    before, after = ("" if step[name] is None else f"{step[name]:,}" for name in ("kept_before", "kept_after"))
+    kept_before, kept_after = (
+        "" if step[name] is None else f"{step[name]:,}" for name in ("kept_before", "kept_after")
+    )
     differs = "; ".join(f"{cause}: {visible(words)}" for cause, words in step["differs"].items())
-    return f"{step['step']:<24}{before:>12}{after:>12}  {differs}".rstrip()
+    return f"{step['step']:<24}{kept_before:>12}{kept_after:>12}  {differs}".rstrip()
 
 
 EXAMPLES = 10
@@ -129,20 +131,20 @@ def diff_builds(
     A pair that is in one build and out of the other is counted under the step and reason by which it is out, and under
     the cause: what differs between that step's two runs, or, if nothing does, the earlier steps that do ("upstream").
     """
-    before, after = PublishedBuild(workspace, a), PublishedBuild(workspace, b)
-    fates = _joined_fates(before, after)
-    in_a, in_b = pc.equal(fates["step_a"], ""), pc.equal(fates["step_b"], "")
-    causes = Causes(before, after)
-    entered = _moves(fates.filter(pc.and_(pc.invert(in_a), in_b)), "a", causes, after, examples)
-    left = _moves(fates.filter(pc.and_(in_a, pc.invert(in_b))), "b", causes, before, examples)
-    both = fates.filter(pc.and_(in_a, in_b))["uid"].combine_chunks()
-    changed, altered = _changes(before, after, both, causes, examples)
+    older, newer = PublishedBuild(workspace, a), PublishedBuild(workspace, b)
+    outcomes = _joined_outcomes(older, newer)
+    in_a, in_b = pc.equal(outcomes["step_a"], ""), pc.equal(outcomes["step_b"], "")
+    causes = Causes(older, newer)
+    entered = _moves(outcomes.filter(pc.and_(pc.invert(in_a), in_b)), "a", causes, newer, examples)
+    left = _moves(outcomes.filter(pc.and_(in_a, pc.invert(in_b))), "b", causes, older, examples)
+    in_both = outcomes.filter(pc.and_(in_a, in_b))["uid"].combine_chunks()
+    changed, altered = _changes(older, newer, in_both, causes, examples)
     return Difference(
-        before=before.name,
-        after=after.name,
+        before=older.name,
+        after=newer.name,
         kept_before=pc.sum(in_a).as_py() or 0,
         kept_after=pc.sum(in_b).as_py() or 0,
-        unchanged=len(both) - altered,
+        unchanged=len(in_both) - altered,
         entered=entered,
         left=left,
         changed=changed,
@@ -157,19 +159,19 @@ def _content(manifest: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - a
     return value["sha256"] if name == "split" and value else value
 
 
-def _joined_fates(before: PublishedBuild, after: PublishedBuild) -> pa.Table:
+def _joined_outcomes(older: PublishedBuild, newer: PublishedBuild) -> pa.Table:
     """Per uid of either build: step and reason where it ended in each; reason NOT_IN_POOL where it never arrived."""
-    a, b = before.fates(), after.fates()
+    a, b = older.outcomes(), newer.outcomes()
     uids = pa.concat_arrays([a["uid"].combine_chunks(), b["uid"].combine_chunks()]).unique().sort()
     columns: dict[str, pa.Array] = {"uid": uids}
-    for side, build, fates in (("a", before, a), ("b", after, b)):
-        at = pc.index_in(uids, fates["uid"])
-        absent = uids.filter(pc.is_null(at))
-        why = _why_absent(build, absent)
-        reasons = pa.array([why.get(uid, NOT_IN_POOL) for uid in absent.to_pylist()], pa.string())
-        missing = pc.is_null(at)
-        step = pc.if_else(missing, build.deciding[0].name, fates["step"].combine_chunks().take(at))
-        reason = pc.replace_with_mask(fates["reason"].combine_chunks().take(at), missing, reasons)
+    for side, build, outcomes in (("a", older, a), ("b", newer, b)):
+        places = pc.index_in(uids, outcomes["uid"])
+        absent = uids.filter(pc.is_null(places))
+        absent_reasons = _why_absent(build, absent)
+        reasons = pa.array([absent_reasons.get(uid, NOT_IN_POOL) for uid in absent.to_pylist()], pa.string())
+        missing = pc.is_null(places)
+        step = pc.if_else(missing, build.deciding[0].name, outcomes["step"].combine_chunks().take(places))
+        reason = pc.replace_with_mask(outcomes["reason"].combine_chunks().take(places), missing, reasons)
         columns |= {f"step_{side}": step, f"reason_{side}": reason}
     return pa.table(columns)
 
@@ -179,33 +181,33 @@ def _why_absent(build: PublishedBuild, uids: pa.Array) -> dict[str, str]:
     table = build.table(build.deciding[0].name, "arrivals", ["uid", "reason"]) if len(uids) else None
     if table is None:
         return {}
-    found = table.filter(pc.is_in(table["uid"], uids))
-    return dict(zip(found["uid"].to_pylist(), found["reason"].to_pylist(), strict=True))
+    rows = table.filter(pc.is_in(table["uid"], uids))
+    return dict(zip(rows["uid"].to_pylist(), rows["reason"].to_pylist(), strict=True))
 
 
-def _moves(rows: pa.Table, out: str, causes: Causes, within: PublishedBuild, examples: int) -> list[Change]:
+def _moves(rows: pa.Table, out: str, causes: Causes, build: PublishedBuild, examples: int) -> list[Change]:
     """Group pairs by the step and reason that keep them out of build `out`, with the cause of each group."""
     groups = rows.group_by([f"step_{out}", f"reason_{out}"]).aggregate([("uid", "list")])
     changes = []
     for group in groups.to_pylist():
         step, reason, uids = group[f"step_{out}"], group[f"reason_{out}"], sorted(group["uid_list"])
         cause = causes.of_absence() if reason == NOT_IN_POOL else causes.of(step)
-        changes.append(_change(step, reason, cause, uids, within=within, examples=examples))
+        changes.append(_change(step, reason, cause, uids, build=build, examples=examples))
     return sorted(changes, key=lambda change: (-change.count, change.step, change.reason))
 
 
 def _changes(
-    before: PublishedBuild, after: PublishedBuild, uids: pa.Array, causes: Causes, examples: int
+    older: PublishedBuild, newer: PublishedBuild, uids: pa.Array, causes: Causes, examples: int
 ) -> tuple[list[Change], int]:
     """The pairs in both builds whose picture or caption differs, and how many pairs differ in any of them."""
     changes, any_differs = [], pa.repeat(pa.scalar(False), len(uids))
     for kind, (column, steps) in CHANGING.items():
-        differs = pc.invert(_same(_values(before, column, uids), _values(after, column, uids)))
+        differs = pc.invert(_same(_values(older, column, uids), _values(newer, column, uids)))
         any_differs = pc.or_(any_differs, differs)
         altered = uids.filter(differs).to_pylist()
         if altered:
-            step = next(name for name in (*steps, "collect") if before.step(name) or after.step(name))
-            changes.append(_change(step, f"other_{kind}", causes.of(step), altered, within=after, examples=examples))
+            step = next(name for name in (*steps, "collect") if older.step(name) or newer.step(name))
+            changes.append(_change(step, f"other_{kind}", causes.of(step), altered, build=newer, examples=examples))
     return changes, pc.sum(any_differs).as_py() or 0
 
 
@@ -213,8 +215,8 @@ def _values(build: PublishedBuild, column: str, uids: pa.Array) -> pa.Array:
     """A column for `uids`; the caption is the chosen one where there is one."""
     names = ["uid", "chosen_caption", "caption"] if column == "caption" else ["uid", column]
     table = build.samples(names)
-    held = [table[name].combine_chunks() for name in names[1:] if name in table.column_names]
-    values = pc.coalesce(*held) if held else pa.nulls(table.num_rows, pa.string())
+    columns = [table[name].combine_chunks() for name in names[1:] if name in table.column_names]
+    values = pc.coalesce(*columns) if columns else pa.nulls(table.num_rows, pa.string())
     return values.take(pc.index_in(uids, table["uid"]))
 
 
@@ -225,8 +227,8 @@ def _same(first: pa.Array, second: pa.Array) -> pa.BooleanArray:
 
 
 def _change(
-    step: str, reason: str, cause: Cause, uids: Sequence[str], *, within: PublishedBuild, examples: int
+    step: str, reason: str, cause: Cause, uids: Sequence[str], *, build: PublishedBuild, examples: int
 ) -> Change:
     listed = list(uids[:examples])
-    shown = within.samples(["uid", "url", "caption"], sql_in("uid", listed)).to_pylist()
+    shown = build.samples(["uid", "url", "caption"], sql_in("uid", listed)).to_pylist()
     return Change(step=step, reason=reason, cause=cause.name, detail=cause.detail, count=len(uids), examples=shown)

@@ -137,10 +137,10 @@ def rich_text(explanation: Explanation) -> Text:
 
 
 def _pair_lines(explanation: Explanation, pair: PairHistory) -> Iterator[Line]:
-    where = f" at {pair.step} ({visible(pair.reason)})" if pair.step else ""
+    place = f" at {pair.step} ({visible(pair.reason)})" if pair.step else ""
     yield [
         (visible(pair.uid) or "a row without uid", "bold"),
-        (f"  {pair.outcome}{where}", _STYLES.get(pair.outcome, "")),
+        (f"  {pair.outcome}{place}", _STYLES.get(pair.outcome, "")),
         (f" in build {visible(explanation.build)}", "dim"),
     ]
     for name, value in pair.identity.items():
@@ -168,14 +168,14 @@ def _merged_lines(pair: PairHistory) -> Iterator[Line]:
 
 
 def _history_lines(pair: PairHistory) -> Iterator[Line]:
-    before: StepSight | None = None
+    previous: StepSight | None = None
     for sight in pair.steps:
         yield from _step_lines(sight)
-        if before is None or any(sight.run[name] != before.run[name] for name in ("flow_run_id", "code")):
+        if previous is None or any(sight.run[name] != previous.run[name] for name in ("flow_run_id", "code")):
             yield _detail("run", _run(sight.run))
         if sight.replay is not None:
             yield _replay_line(sight.replay)
-        before = sight
+        previous = sight
 
 
 def _step_lines(sight: StepSight) -> Iterator[Line]:
@@ -192,9 +192,9 @@ def _step_lines(sight: StepSight) -> Iterator[Line]:
         yield _detail("seed", _shown(sight.seed))
     if sight.model is not None:
         yield _detail("model", visible(sight.model))
-    found = {name: value for name, value in sight.columns.items() if value != ""}
-    if found:
-        yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in found.items()))
+    columns = {name: value for name, value in sight.columns.items() if value != ""}
+    if columns:
+        yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in columns.items()))
     if sight.twin is not None:
         yield from _twin_lines(sight.twin)
     for table, rows in sight.rows.items():

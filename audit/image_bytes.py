@@ -16,12 +16,12 @@ def each_image(read_bytes: ReadBytes, image_ids: Sequence[str]) -> Iterator[tupl
     for start in range(0, len(image_ids), _BATCH):
         batch = image_ids[start : start + _BATCH]
         try:
-            found: list[bytes | str] = list(read_bytes(batch))
+            contents: list[bytes | str] = list(read_bytes(batch))
         except _GONE:
-            found = []
-        if len(found) != len(batch):
-            found = [_read_one(read_bytes, image_id) for image_id in batch]
-        yield from zip(batch, found, strict=True)
+            contents = []
+        if len(contents) != len(batch):
+            contents = [_read_one(read_bytes, image_id) for image_id in batch]
+        yield from zip(batch, contents, strict=True)
 
 
 def _read_one(read_bytes: ReadBytes, image_id: str) -> bytes | str:

@@ -32,7 +32,7 @@ class PublishedBuild:
 
         Raises IncompleteBuildError if the ledger lacks one.
         """
-        found = []
+        records = []
         for step in self.manifest["steps"]:
             record = self.ledger.find(step["key"])
             if record is None:
@@ -40,8 +40,8 @@ class PublishedBuild:
                     f"step `{step['name']}` of build `{self.name}` must be in the ledger; `{step['key']}` is not. "
                     f"Was the workspace moved in part? `evenly verify {self.name}` lists what is missing."
                 )
-            found.append(record)
-        return tuple(found)
+            records.append(record)
+        return tuple(records)
 
     @cached_property
     def deciding(self) -> tuple[StepRecord, ...]:
@@ -78,9 +78,9 @@ class PublishedBuild:
 
     def samples(self, columns: Iterable[str] | None = None, where: str | None = None) -> pa.Table:
         """Rows of the sample table as published, sorted by uid; columns that this build lacks are left out."""
-        held = Samples(self.workspace, str(self.manifest["recipe_name"]))
+        samples = Samples(self.workspace, str(self.manifest["recipe_name"]))
         wanted = None if columns is None else [name for name in columns if name in self.sample_columns]
-        return held.read(int(self.manifest["samples"]["version"]), wanted, where)
+        return samples.read(int(self.manifest["samples"]["version"]), wanted, where)
 
     @cached_property
     def concepts(self) -> list[str] | None:
@@ -88,7 +88,7 @@ class PublishedBuild:
         table = self.table("match_concepts", "concepts", ["entry"])
         return None if table is None else [str(entry) for entry in table["entry"].to_pylist()]
 
-    def fates(self, where: str | None = None) -> pa.Table:
+    def outcomes(self, where: str | None = None) -> pa.Table:
         """Where each collected pair ended, sorted by uid: uid, step and reason; both "" for the pairs of the build."""
         names = [record.name for record in self.deciding]
         wide = self.samples(["uid", *(f"{name}_{column}" for name in names for column in ("verdict", "reason"))], where)

@@ -51,15 +51,15 @@ def _known(pair: PairHistory) -> dict[str, Any]:
 def _replay_uid(_build: PublishedBuild, pair: PairHistory, _sight: StepSight) -> Replay:
     url, caption = pair.identity.get("url"), pair.identity.get("caption")
     image_id = (pair.image or {}).get("image_id")
-    made = set()
+    uids = set()
     try:
-        made |= {pair_uid(url, caption)} if url else set()
-        held = re.match(HELD, url or "")
-        made |= {file_uid(held["hash"], caption)} if held else set()
-        made |= {file_uid(image_id, caption)} if image_id else set()
+        uids |= {pair_uid(url, caption)} if url else set()
+        match = re.match(HELD, url or "")
+        uids |= {file_uid(match["hash"], caption)} if match else set()
+        uids |= {file_uid(image_id, caption)} if image_id else set()
     except UidError:
-        made = set()
-    agrees = pair.uid in made
+        uids = set()
+    agrees = pair.uid in uids
     return Replay(label="recomputed", agrees=agrees, detail="uid from url and caption" + ("" if agrees else " differs"))
 
 
@@ -71,20 +71,20 @@ def _replay_filters(
     Filters are asked in the order of `filters`: a stored rule has no order of its own. One with a lookup judges its
     stored value: the list that it read may be gone.
     """
-    known = _known(pair)
+    row = _known(pair)
     decided, values = [Decisions.keep_all(1)], dict[str, Any]()
     for name in [*(name for name in filters if name in sight.rule), *(sight.rule.keys() - filters.keys())]:
-        rule, more = filters[name].rule(**sight.rule[name]), dict[str, pa.Array]()
+        rule, columns = filters[name].rule(**sight.rule[name]), dict[str, pa.Array]()
         if filters[name].lookup:
             rule = replace(rule, sha256=sight.notes.get(name, ""))
-            measured = pa.array([known.get(f"{name}_value")], pa.float64())
+            measured = pa.array([row.get(f"{name}_value")], pa.float64())
         else:
-            batch = pa.table({column: [known.get(column)] for column in filters[name].columns})
-            measured, more = filters[name].measure_all(batch, rule)
-        values |= {column: found[0].as_py() for column, found in ({f"{name}_value": measured} | more).items()}
+            batch = pa.table({column: [row.get(column)] for column in filters[name].columns})
+            measured, columns = filters[name].measure_all(batch, rule)
+        values |= {column: array[0].as_py() for column, array in ({f"{name}_value": measured} | columns).items()}
         decided.append(filters[name].judge(measured, rule))
     reason = first_of(*decided).reason[0].as_py()
-    wrong = [name for name, value in values.items() if known.get(name) != value]
+    wrong = [name for name, value in values.items() if row.get(name) != value]
     if wrong or reason != sight.reason:
         return Replay(label="recomputed", agrees=False, detail=f"gives {reason or 'kept'}; {_describe(values)}")
     looked_up = sum(filters[name].lookup for name in sight.rule)
@@ -98,19 +98,19 @@ def _replay_match(column: str, build: PublishedBuild, pair: PairHistory, sight: 
     entries = build.concepts
     if entries is None:
         return Replay(label="not replayed", agrees=None, detail="no concepts are stored")
-    known = _known(pair)
-    caption = pa.array([known.get(column, known.get("caption"))], pa.string())
+    row = _known(pair)
+    caption = pa.array([row.get(column, row.get("caption"))], pa.string())
     if sight.rule.get("language") is None:
         matcher = Matcher(entries, sight.rule["mode"], plurals=bool(sight.rule.get("plurals", False)))
-        found = [entries[number] for number in matcher.match(caption)[0].as_py()]
+        matched = [entries[number] for number in matcher.match(caption)[0].as_py()]
     else:
-        language = str(known.get(sight.rule["language"]))
+        language = str(row.get(sight.rule["language"]))
         entries = _of_language(build, language)
         by_language = MultilingualMatcher({language: entries}, sight.rule["mode"])
-        found = [entries[number] for number in by_language.match(caption, pa.array([language]))[0].as_py()]
+        matched = [entries[number] for number in by_language.match(caption, pa.array([language]))[0].as_py()]
     stored = [entry for row in sight.rows.get("matches", ()) for entry in row["entries"]]
-    agrees = found == stored and bool(found) == (sight.verdict == "kept")
-    detail = f"matched again against {len(entries):,} concepts" if agrees else f"matches {found}"
+    agrees = matched == stored and bool(matched) == (sight.verdict == "kept")
+    detail = f"matched again against {len(entries):,} concepts" if agrees else f"matches {matched}"
     return Replay(label="recomputed", agrees=agrees, detail=detail)
 
 
@@ -120,8 +120,8 @@ def _of_language(build: PublishedBuild, language: str) -> list[str]:
     return [str(row["entry"]) for row in rows if language in row["languages"]]
 
 
-def _observed(what: str, _build: PublishedBuild, _pair: PairHistory, _sight: StepSight) -> Replay:
-    return Replay(label="observed", agrees=None, detail=what)
+def _observed(detail: str, _build: PublishedBuild, _pair: PairHistory, _sight: StepSight) -> Replay:
+    return Replay(label="observed", agrees=None, detail=detail)
 
 
 def _recheck_same_bytes(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Replay:
@@ -141,9 +141,9 @@ def _recheck_edges(build: PublishedBuild, pair: PairHistory, sight: StepSight) -
         return Replay(label="re-checked", agrees=False, detail="no recorded edges lead to the twin")
     if not all(_is_within(step["distance"], sight.rule) for step in path):
         return Replay(label="re-checked", agrees=False, detail="an edge exceeds the rule")
-    own, other = _known(pair).get("phash"), _of_twin(build, sight, "phash")
-    if "max_distance" in sight.rule and isinstance(own, int) and isinstance(other, int):
-        bits = (own ^ other).bit_count()
+    own_hash, twin_hash = _known(pair).get("phash"), _of_twin(build, sight, "phash")
+    if "max_distance" in sight.rule and isinstance(own_hash, int) and isinstance(twin_hash, int):
+        bits = (own_hash ^ twin_hash).bit_count()
         if bits != sight.value:
             return Replay(label="re-checked", agrees=False, detail=f"{bits} bits differ, {sight.value} are stored")
     edges = "1 recorded edge leads" if len(path) == 1 else f"{len(path)} recorded edges lead"
@@ -173,9 +173,9 @@ def _replay_choice(_build: PublishedBuild, pair: PairHistory, sight: StepSight) 
         return Replay(label="not replayed", agrees=None, detail="no candidates are stored for this pair")
     table = pa.Table.from_pylist(rows, CANDIDATES)
     chosen = choose_captions(pa.array([pair.uid]), table, margin=float(sight.rule.get("margin", 0.0))).chosen
-    found = {name: chosen[name][0].as_py() for name in chosen.column_names if name != "uid"}
-    agrees = all(sight.columns.get(name) == value for name, value in found.items())
-    detail = f"chosen again among {len(rows)} candidates by their stored scores" if agrees else _describe(found)
+    choice = {name: chosen[name][0].as_py() for name in chosen.column_names if name != "uid"}
+    agrees = all(sight.columns.get(name) == value for name, value in choice.items())
+    detail = f"chosen again among {len(rows)} candidates by their stored scores" if agrees else _describe(choice)
     return Replay(label="recomputed", agrees=agrees, detail=detail)
 
 

@@ -20,18 +20,18 @@ def replay_draws(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> 
     record, concepts = build.step(sight.step), build.concepts
     if sight.seed is None or record is None or concepts is None:
         return Replay(label="not replayed", agrees=None, detail="no seed or concepts are stored")
-    before = build.records[: build.records.index(record)]
-    inputs = read_inputs(build.ledger, before, sight.step, sight.rule, seed=sight.seed)
-    found, picked = _decided_alone(inputs, pair.uid)
+    upstream = build.records[: build.records.index(record)]
+    inputs = read_inputs(build.ledger, upstream, sight.step, sight.rule, seed=sight.seed)
+    balanced, picked = _decided_alone(inputs, pair.uid)
     stored = sight.rows.get("draws", ())
-    made = [drawn for row in found.draws.to_pylist() for drawn in draw_rows(row, concepts)]
-    agreed = _compare(made, stored) or _compare_pick(picked, sight.rows.get("texts", ()))
+    computed = [drawn for row in balanced.draws.to_pylist() for drawn in draw_rows(row, concepts)]
+    agreed = _compare(computed, stored) or _compare_pick(picked, sight.rows.get("texts", ()))
     if agreed is not None:
         return agreed
-    reason, value = str(found.decisions.reason[0].as_py()), float(found.decisions.value[0].as_py())
-    same = reason == sight.reason and (not reason) == (sight.verdict == "kept")
-    agrees = same and sight.value is not None and abs(value - sight.value) <= _CLOSE
-    n_draws = len({row["draw"] for row in made} - {None})
+    reason, value = str(balanced.decisions.reason[0].as_py()), float(balanced.decisions.value[0].as_py())
+    same_verdict = reason == sight.reason and (not reason) == (sight.verdict == "kept")
+    agrees = same_verdict and sight.value is not None and abs(value - sight.value) <= _CLOSE
+    n_draws = len({row["draw"] for row in computed} - {None})
     draws = {0: "no draw needed", 1: "1 draw made again"}.get(n_draws, f"{n_draws} draws made again")
     detail = f"{draws}, probabilities from {len(inputs.pairs):,} pairs counted again"
     if not agrees:
@@ -43,34 +43,36 @@ def _decided_alone(inputs: BalanceInputs, uid: str) -> tuple[Balanced, Sequence[
     """The decision of one pair by the counts of all, and what the pick among its picture's texts was."""
     row = pc.index(inputs.pairs.uids, uid).as_py()
     pairs, earlier = inputs.pairs, inputs.earlier
-    one, matches = slice(row, row + 1), slice(pairs.ends[row], pairs.ends[row + 1])
-    alone = replace(
-        inputs, pairs=pairs.part(row, row + 1), earlier=None if earlier is None else earlier.part(one, matches)
+    rows, matches = slice(row, row + 1), slice(pairs.ends[row], pairs.ends[row + 1])
+    one_pair = replace(
+        inputs, pairs=pairs.part(row, row + 1), earlier=None if earlier is None else earlier.part(rows, matches)
     )
     table = None if inputs.picked is None else inputs.picked.to_table()
     picks = [] if table is None else table.filter(pc.equal(table["uid"], uid)).drop(["uid"]).to_pylist()
-    return alone.decide(), picks
+    return one_pair.decide(), picks
 
 
-def _compare(made: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]) -> Replay | None:
+def _compare(computed: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]) -> Replay | None:
     """What differs between draws made and stored; None where they are the same."""
     by_entry = {row["entry"]: row for row in stored}
-    if by_entry.keys() != {row["entry"] for row in made}:
-        entries = ", ".join(sorted(str(row["entry"]) for row in made)) or "none"
+    if by_entry.keys() != {row["entry"] for row in computed}:
+        entries = ", ".join(sorted(str(row["entry"]) for row in computed)) or "none"
         return Replay(label="re-checked", agrees=False, detail=f"the concepts drawn for are {entries}")
-    for row in made:
-        entry, held = row["entry"], by_entry[row["entry"]]
-        if row["draw"] != held["draw"]:
+    for row in computed:
+        entry, stored_row = row["entry"], by_entry[row["entry"]]
+        if row["draw"] != stored_row["draw"]:
             drawn = "not needed" if row["draw"] is None else f"{row['draw']:.6f}"
             return Replay(label="recomputed", agrees=False, detail=f"the draw of {entry} is {drawn}")
-        if abs(row["p"] - held["p"]) > _CLOSE * row["p"]:
+        if abs(row["p"] - stored_row["p"]) > _CLOSE * row["p"]:
             return Replay(label="re-checked", agrees=False, detail=f"counts give {entry} a probability of {row['p']!r}")
     return None
 
 
-def _compare_pick(made: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]) -> Replay | None:
+def _compare_pick(computed: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]) -> Replay | None:
     """Whether the pick among the texts of a picture differs; None where it is the same, or there was none."""
-    if list(made) == list(stored):
+    if list(computed) == list(stored):
         return None
-    detail = f"the pick among the picture's texts gives {dict(made[0])}" if made else "the picture has no other text"
+    detail = (
+        f"the pick among the picture's texts gives {dict(computed[0])}" if computed else "the picture has no other text"
+    )
     return Replay(label="recomputed", agrees=False, detail=detail)

@@ -29,8 +29,8 @@ def read_source_funnel(build: PublishedBuild) -> list[dict[str, Any]]:
             arrivals = build.ledger.table(record, "arrivals", ["source", "verdict"])
             rows += _counted(record.name, arrivals["source"], arrivals["verdict"])
         else:
-            seen = samples.filter(pc.is_valid(samples[verdict]))
-            rows += _counted(record.name, seen["source"], seen[verdict])
+            judged = samples.filter(pc.is_valid(samples[verdict]))
+            rows += _counted(record.name, judged["source"], judged[verdict])
     return rows
 
 
@@ -43,9 +43,9 @@ def kept_by_source(funnel: Sequence[Mapping[str, Any]], *, shown: int = SHOWN) -
     if len(arrived) < 2:
         return []
     ranked = sorted(arrived, key=lambda name: (-arrived[name], name))
-    alone = ranked if len(ranked) <= shown + 1 else ranked[:shown]
+    shown_sources = ranked if len(ranked) <= shown + 1 else ranked[:shown]
     columns = dict.fromkeys(ranked, f"{len(ranked) - shown:,} {OTHERS}")
-    columns |= {name: name if name not in ("", "step") else f"source `{name}`" for name in alone}
+    columns |= {name: name if name not in ("", "step") else f"source `{name}`" for name in shown_sources}
     rows = {"arrived": Counter[str]()}
     for name, count in arrived.items():
         rows["arrived"][columns[name]] += count
@@ -58,9 +58,9 @@ def kept_by_source(funnel: Sequence[Mapping[str, Any]], *, shown: int = SHOWN) -
 def _counted(step: str, sources: pa.ChunkedArray, verdicts: pa.ChunkedArray) -> list[dict[str, Any]]:
     table = pa.table({"source": pc.fill_null(sources, ""), "verdict": verdicts})
     counted = table.group_by(["source", "verdict"]).aggregate([([], "count_all")]).to_pylist()
-    found = {(row["source"], row["verdict"]): row["count_all"] for row in counted}
+    totals = {(row["source"], row["verdict"]): row["count_all"] for row in counted}
     rows = []
-    for source in sorted({source for source, _ in found}):
-        counts = {verdict: found.get((source, verdict), 0) for verdict in VERDICTS}
+    for source in sorted({source for source, _ in totals}):
+        counts = {verdict: totals.get((source, verdict), 0) for verdict in VERDICTS}
         rows.append({"step": step, "source": source, "rows_in": sum(counts.values()), **counts})
     return rows

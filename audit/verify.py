@@ -64,13 +64,13 @@ def verify_build(
     for record in build.records:
         findings += _check_tables(build, record)
     if not any(finding.unreadable for finding in findings):
-        for check, look in (
+        for check, find in (
             ("conservation", check_conservation),
             ("samples", _check_samples),
             ("mix", check_mix),
             ("draws", check_draws),
         ):
-            findings += guarded(check, build.name, partial(look, build))
+            findings += guarded(check, build.name, partial(find, build))
     findings += check_stored(build)
     if read_bytes is not None and not any(finding.unreadable for finding in findings):
         wanted = None if every_image else images
@@ -90,10 +90,10 @@ def _check_records(build: PublishedBuild) -> Iterator[Finding]:
         if record is None:
             yield Finding.of("record", step["name"], f"no record `{step['key']}` in the ledger", unreadable=True)
             continue
-        held = asdict(record)
+        stored = asdict(record)
         for name in step:
-            if held.get(name) != step[name]:
-                yield Finding.of("record", f"{step['name']}.{name}", _differs("manifest", step[name], held.get(name)))
+            if stored.get(name) != step[name]:
+                yield Finding.of("record", f"{step['name']}.{name}", _differs("manifest", step[name], stored.get(name)))
 
 
 def _check_keys(records: Sequence[StepRecord]) -> Iterator[Finding]:
@@ -111,22 +111,22 @@ def _check_keys(records: Sequence[StepRecord]) -> Iterator[Finding]:
 
 
 def _check_chain(records: Sequence[StepRecord]) -> Iterator[Finding]:
-    for at, record in enumerate(records):
-        for before in records[:at]:
-            named = record.inputs.get(before.name)
-            if named != before.output_hash:
+    for number, record in enumerate(records):
+        for earlier in records[:number]:
+            named = record.inputs.get(earlier.name)
+            if named != earlier.output_hash:
                 yield Finding.of(
-                    "chain", f"{record.name} <- {before.name}", _differs("input", named, before.output_hash)
+                    "chain", f"{record.name} <- {earlier.name}", _differs("input", named, earlier.output_hash)
                 )
 
 
 def _check_tables(build: PublishedBuild, record: StepRecord) -> Iterator[Finding]:
-    made = content_hash({"tables": dict(record.hashes)})
-    if made != record.output_hash:
-        yield Finding.of("table", record.name, _differs("output hash", record.output_hash, made))
+    output_hash = content_hash({"tables": dict(record.hashes)})
+    if output_hash != record.output_hash:
+        yield Finding.of("table", record.name, _differs("output hash", record.output_hash, output_hash))
     for name, recorded in record.hashes.items():
-        where = f"{record.name}/{name}"
-        yield from guarded("table", where, partial(_check_table, build, record, name, recorded))
+        place = f"{record.name}/{name}"
+        yield from guarded("table", place, partial(_check_table, build, record, name, recorded))
 
 
 def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded: str) -> Iterator[Finding]:
@@ -139,25 +139,25 @@ def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded:
 
 def _check_samples(build: PublishedBuild) -> Iterator[Finding]:
     """The sample table against the ledger, the manifest's numbers against the sample table, and the content hash."""
-    said, name = build.manifest["samples"], str(build.manifest["recipe_name"])
-    where = f"{name} version {said['version']}"
+    recorded, name = build.manifest["samples"], str(build.manifest["recipe_name"])
+    place = f"{name} version {recorded['version']}"
     wide = wide_table(build.ledger, build.records)
     samples = Samples(build.workspace, name)
-    samples.check(int(said["version"]))
-    stored = samples.read(int(said["version"]))
+    samples.check(int(recorded["version"]))
+    stored = samples.read(int(recorded["version"]))
     stored.validate(full=True)
     placed = set(LEFT_OUT) - set(wide.column_names)  # where bytes lie is added at publishing; the pictures are checked
     for column in sorted({*wide.column_names, *stored.column_names} - placed):
         if column not in stored.column_names or column not in wide.column_names:
             holder = "the ledger" if column in wide.column_names else "the sample table"
-            yield Finding.of("samples", f"{where}, column {column}", f"only {holder} has it")
+            yield Finding.of("samples", f"{place}, column {column}", f"only {holder} has it")
         elif table_hash(stored.select([column])) != table_hash(wide.select([column])):
-            yield Finding.of("samples", f"{where}, column {column}", "holds other values than the steps gave")
+            yield Finding.of("samples", f"{place}, column {column}", "holds other values than the steps gave")
     last = build.deciding[-1].counts.get("kept", 0)
     counted = {"rows": stored.num_rows, "kept": last, "hash": content_table_hash(stored)}
     for key, value in counted.items():
-        if said[key] != value:
-            yield Finding.of("samples", f"manifest samples.{key}", _differs("manifest", said[key], value))
+        if recorded[key] != value:
+            yield Finding.of("samples", f"manifest samples.{key}", _differs("manifest", recorded[key], value))
     yield from _check_content(build, wide)
 
 
@@ -171,15 +171,15 @@ def _check_content(build: PublishedBuild, wide: pa.Table) -> Iterator[Finding]:
         split=manifest.get("split"),
         forget=manifest.get("forget", ()),
     )
-    made = content_hash_of(build.ledger, build.records, wide, inputs)
-    if made != manifest["content_hash"]:
-        yield Finding.of("content", "manifest content_hash", _differs("manifest", manifest["content_hash"], made))
-    if not str(manifest["build"]).endswith(f"-{made[:12]}"):
-        yield Finding.of("content", "manifest build", _differs("id", manifest["build"], f"...-{made[:12]}"))
+    computed = content_hash_of(build.ledger, build.records, wide, inputs)
+    if computed != manifest["content_hash"]:
+        yield Finding.of("content", "manifest content_hash", _differs("manifest", manifest["content_hash"], computed))
+    if not str(manifest["build"]).endswith(f"-{computed[:12]}"):
+        yield Finding.of("content", "manifest build", _differs("id", manifest["build"], f"...-{computed[:12]}"))
 
 
-def _differs(what: str, said: object, found: object) -> str:
-    return f"{what} says {_short(said)}; found {_short(found)}"
+def _differs(name: str, recorded: object, computed: object) -> str:
+    return f"{name} says {_short(recorded)}; found {_short(computed)}"
 
 
 def _short(value: object) -> str:

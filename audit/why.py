@@ -32,19 +32,19 @@ def path_between(edges: pa.Table, uid: str, into: str) -> list[dict[str, Any]]:
     came_from: dict[str, tuple[str, dict[str, Any]]] = {}
     seen, waiting = {uid}, deque([uid])
     while waiting and into not in seen:
-        here = waiting.popleft()
-        touching = edges.filter(pc.or_(pc.equal(edges["uid_a"], here), pc.equal(edges["uid_b"], here)))
+        uid_reached = waiting.popleft()
+        touching = edges.filter(pc.or_(pc.equal(edges["uid_a"], uid_reached), pc.equal(edges["uid_b"], uid_reached)))
         for edge in touching.to_pylist():
-            there = edge["uid_b"] if edge["uid_a"] == here else edge["uid_a"]
-            if there not in seen:
-                seen.add(there)
-                came_from[there] = (here, {"kind": edge.get("kind"), "distance": edge.get("distance")})
-                waiting.append(there)
+            neighbour = edge["uid_b"] if edge["uid_a"] == uid_reached else edge["uid_a"]
+            if neighbour not in seen:
+                seen.add(neighbour)
+                came_from[neighbour] = (uid_reached, {"kind": edge.get("kind"), "distance": edge.get("distance")})
+                waiting.append(neighbour)
     path: list[dict[str, Any]] = []
     while into in came_from:
-        here, measured = came_from[into]
-        path.insert(0, {"from": here, "to": into, **measured})
-        into = here
+        uid_reached, measured = came_from[into]
+        path.insert(0, {"from": uid_reached, "to": into, **measured})
+        into = uid_reached
     return path if path and path[0]["from"] == uid else []
 
 
@@ -63,20 +63,20 @@ def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, 
     Raises UnknownSampleError if the build never saw it.
     """
     build = PublishedBuild(workspace, manifest)
-    asked = uid_or_url.strip()
-    uids = _uids(build, asked) if asked else []
+    query = uid_or_url.strip()
+    uids = _uids(build, query) if query else []
     if not uids:
-        raise never_saw(build.name, asked)
-    pairs = [_history(build, uid, asked) for uid in uids]
+        raise never_saw(build.name, query)
+    pairs = [_history(build, uid, query) for uid in uids]
     if replay:
         pairs = [replace(pair, steps=[_replayed(build, pair, sight) for sight in pair.steps]) for pair in pairs]
-    return Explanation(build=build.name, asked=asked, pairs=pairs)
+    return Explanation(build=build.name, asked=query, pairs=pairs)
 
 
-def never_saw(build: str, asked: str) -> UnknownSampleError:
+def never_saw(build: str, query: str) -> UnknownSampleError:
     """The error for a sample that a build knows nothing of."""
     return UnknownSampleError(
-        f"`uid or url` must name a pair of build `{build}`; it never saw `{visible(asked)}`. "
+        f"`uid or url` must name a pair of build `{build}`; it never saw `{visible(query)}`. "
         "Ask with a uid of the sample table, or with a URL exactly as the pool has it."
     )
 
@@ -85,17 +85,17 @@ def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Ste
     return replace(sight, replay=replay_step(build, pair, sight))
 
 
-def _uids(build: PublishedBuild, asked: str) -> list[str]:
+def _uids(build: PublishedBuild, query: str) -> list[str]:
     """The uids of a uid or URL, those of rows that never became a pair included; "" for rows without a uid."""
-    where = " OR ".join(sql_equals(key, asked) for key in KEYS if key in build.sample_columns)
-    found = build.samples(["uid"], where)["uid"].to_pylist()
-    arrived = _arrivals(build, asked)
-    return list(dict.fromkeys([*found, *(row.get("uid") or "" for row in arrived)]))
+    where = " OR ".join(sql_equals(key, query) for key in KEYS if key in build.sample_columns)
+    uids = build.samples(["uid"], where)["uid"].to_pylist()
+    arrived = _arrivals(build, query)
+    return list(dict.fromkeys([*uids, *(row.get("uid") or "" for row in arrived)]))
 
 
-def _history(build: PublishedBuild, uid: str, asked: str) -> PairHistory:
+def _history(build: PublishedBuild, uid: str, query: str) -> PairHistory:
     row = next(iter(build.samples(where=sql_equals("uid", uid)).to_pylist()), None)
-    arrivals = [item for item in _arrivals(build, uid or asked) if (item.get("uid") or "") == uid]
+    arrivals = [item for item in _arrivals(build, uid or query) if (item.get("uid") or "") == uid]
     if row is None:
         first = arrivals[0]
         identity = {name: first[name] for name in IDENTITY if first.get(name) is not None}
@@ -132,10 +132,10 @@ def _image(build: PublishedBuild, row: Mapping[str, Any]) -> dict[str, Any] | No
     if not folder.is_dir():
         return image
     records = read_downloads(folder, ["url", "image_id", "tar", "offset", "size", "attempt", "fetched_at"])
-    seen = records.filter(pc.equal(records["image_id"], row["image_id"])).to_pylist()
-    for found in sorted(seen, key=lambda record: record["tar"] is None)[:1]:
-        image |= _plain({name: found[name] for name in ("offset", "size", "attempt", "fetched_at")})
-        image["file"] = None if found["tar"] is None else str(folder / found["tar"])
+    downloads = records.filter(pc.equal(records["image_id"], row["image_id"])).to_pylist()
+    for download in sorted(downloads, key=lambda record: record["tar"] is None)[:1]:
+        image |= _plain({name: download[name] for name in ("offset", "size", "attempt", "fetched_at")})
+        image["file"] = None if download["tar"] is None else str(folder / download["tar"])
     return image
 
 
@@ -144,13 +144,13 @@ def _identity_names(build: PublishedBuild) -> list[str]:
     return list(dict.fromkeys([*IDENTITY, *build.deciding[0].columns]))
 
 
-def _arrivals(build: PublishedBuild, asked: str) -> list[dict[str, Any]]:
+def _arrivals(build: PublishedBuild, query: str) -> list[dict[str, Any]]:
     """The pool rows that had this uid or URL, in the order stored."""
     first = build.deciding[0]
     if "arrivals" not in first.hashes:
         return []
     keys = [key for key in KEYS if key in build.schema(first, "arrivals").names]
-    return _plain_rows(build.ledger.table(first, "arrivals", where=_any_is(keys, asked)))
+    return _plain_rows(build.ledger.table(first, "arrivals", where=_any_is(keys, query)))
 
 
 def _any_is(columns: Sequence[str], text: str) -> pc.Expression:
@@ -160,8 +160,8 @@ def _any_is(columns: Sequence[str], text: str) -> pc.Expression:
 
 def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) -> StepSight:
     name, uid = record.name, str(row["uid"])
-    own = [] if record is build.deciding[0] else build.plain_columns(record)
-    columns = {column: row[column] for column in own if row.get(column) is not None}
+    column_names = [] if record is build.deciding[0] else build.plain_columns(record)
+    columns = {column: row[column] for column in column_names if row.get(column) is not None}
     into = row[f"{name}_into"]
     return StepSight(
         step=name,
@@ -183,7 +183,7 @@ def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) ->
 
 def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str, list[dict[str, Any]]]:
     """The rows that belong to a pair in each table that names pairs; vectors are left out."""
-    found = dict[str, list[dict[str, Any]]]()
+    rows_by_table = dict[str, list[dict[str, Any]]]()
     for name in record.hashes:
         if name in ("decisions", "arrivals"):
             continue
@@ -195,10 +195,10 @@ def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str
         where = _any_is(keys, uid)
         if name == "draws":
             rows = build.ledger.table(record, name, where=where).to_pylist()
-            found[name] = [drawn for row in rows for drawn in draw_rows(row, build.concepts or ())]
+            rows_by_table[name] = [drawn for row in rows for drawn in draw_rows(row, build.concepts or ())]
         elif rows := _plain_rows(build.ledger.table(record, name, columns, where)):
-            found[name] = [_with_concepts(build, row) for row in rows]
-    return {name: rows for name, rows in found.items() if rows}
+            rows_by_table[name] = [_with_concepts(build, row) for row in rows]
+    return {name: rows for name, rows in rows_by_table.items() if rows}
 
 
 def _with_concepts(build: PublishedBuild, row: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _twin(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> dic
     where = sql_equals("uid", into)
     rows = build.samples(["uid", "url", "caption"], where).to_pylist()
     twin: dict[str, Any] = rows[0] if rows else {"uid": into, "url": None, "caption": None}
-    ended = next((row for row in build.fates(where).to_pylist()), {"step": "", "reason": ""})
+    ended = next((row for row in build.outcomes(where).to_pylist()), {"step": "", "reason": ""})
     edges = build.ledger.table(record, "edges") if "edges" in record.hashes else None
     path = [] if edges is None else path_between(edges, uid, into)
     return twin | {"ended": {"step": ended["step"], "reason": ended["reason"]}, "path": path}
@@ -226,9 +226,9 @@ def _merged_into(build: PublishedBuild, uid: str) -> tuple[int, list[dict[str, A
     for record in build.deciding:
         if record.counts.get("merged"):
             column = f"{record.name}_into"
-            found = build.samples(["uid", "url", f"{record.name}_reason"], sql_equals(column, uid))
-            count += found.num_rows
-            for row in found.slice(0, MERGED_EXAMPLES - len(examples)).to_pylist():
+            merged = build.samples(["uid", "url", f"{record.name}_reason"], sql_equals(column, uid))
+            count += merged.num_rows
+            for row in merged.slice(0, MERGED_EXAMPLES - len(examples)).to_pylist():
                 examples.append({"uid": row["uid"], "url": row["url"], "reason": row[f"{record.name}_reason"]})
     return count, examples
 

@@ -1,4 +1,4 @@
-"""A support set per class out of a pool: candidates are ranked, and the first that nothing speaks against are kept.
+"""A support set per class, chosen from a pool: candidates are ranked, and the first that no rule excludes are kept.
 
 REAL (Parashar et al., CVPR 2024, arXiv:2401.12425) keeps the captions that are nearest to the prompts of a class; SWAT
 (Liu et al., CVPR 2025, arXiv:2406.11148) asks for near pictures as well and drops near-duplicates.

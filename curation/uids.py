@@ -1,4 +1,4 @@
-"""The identity of a pair: 128 bits of what it is, never of where it stands."""
+"""The uid of a pair: 128 bits of its content, never of its position or path."""
 
 import hashlib
 

@@ -37,21 +37,21 @@ class Finding:
 _DAMAGE = (StorageError, OSError, ValueError, RuntimeError, LookupError, MemoryError)
 
 
-def guarded(check: str, where: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+def guarded(check: str, place: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
     """Return the findings of `look`, and one more that says what could not be read, where it stopped early."""
     findings = []
     try:
         for finding in look():
             findings.append(finding)  # noqa: PERF402 - those before an error count
     except _DAMAGE as error:
-        findings.append(_unreadable(check, where, error))
+        findings.append(_unreadable(check, place, error))
     except BaseException as error:
         # A panic in lance's Rust code; its class derives from BaseException and cannot be imported.
         if type(error).__name__ != "PanicException":
             raise
-        findings.append(_unreadable(check, where, error))
+        findings.append(_unreadable(check, place, error))
     return findings
 
 
-def _unreadable(check: str, where: str, error: BaseException) -> Finding:
-    return Finding.of(check, where, f"not readable: {first_line(error)}", unreadable=True)
+def _unreadable(check: str, place: str, error: BaseException) -> Finding:
+    return Finding.of(check, place, f"not readable: {first_line(error)}", unreadable=True)

@@ -15,16 +15,16 @@ from evenly.storage.tables.hashing import table_hash
 
 def check_mix(build: PublishedBuild) -> Iterator[Finding]:
     """Yield a finding for each column of the mixing step, and its table, that comes out otherwise."""
-    for at, record in enumerate(build.records):
+    for number, record in enumerate(build.records):
         if record.name != STEP or record.seed is None:
             continue
-        uids, found = _mixed(build.ledger, build.records[:at], record)
-        made = found.decisions.to_table(uids).append_column("mix_threshold", found.thresholds)
+        uids, mixed = _mixed(build.ledger, build.records[:number], record)
+        computed = mixed.decisions.to_table(uids).append_column("mix_threshold", mixed.thresholds)
         stored = build.ledger.decisions(record)
-        for name in made.column_names:
-            if table_hash(made.select([name])) != table_hash(stored.select([name])):
+        for name in computed.column_names:
+            if table_hash(computed.select([name])) != table_hash(stored.select([name])):
                 yield Finding.of("mix", record.name, f"{name} differs when the sources are mixed again")
-        if table_hash(found.sources) != table_hash(build.ledger.table(record, "sources")):
+        if table_hash(mixed.sources) != table_hash(build.ledger.table(record, "sources")):
             yield Finding.of("mix", f"{record.name}/sources", "differs when the sources are mixed again")
 
 
@@ -39,16 +39,16 @@ def replay_mix(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Re
     value = draw(seed=sight.seed, step=STEP, uid=pair.uid, entry="")
     if value != sight.value:
         return Replay(label="recomputed", agrees=False, detail=f"the draw is {value:.6f}")
-    uids, found = _mixed(build.ledger, build.records[: build.records.index(record)], record)
+    uids, mixed = _mixed(build.ledger, build.records[: build.records.index(record)], record)
     row = uids.index(pair.uid).as_py()
-    threshold, reason = found.thresholds[row].as_py(), found.decisions.reason[row].as_py()
+    threshold, reason = mixed.thresholds[row].as_py(), mixed.decisions.reason[row].as_py()
     agrees = threshold == sight.columns.get("mix_threshold") and reason == sight.reason
     detail = f"draw made again, threshold {threshold:.6f} from {len(uids):,} pairs ranked again"
     return Replay(label="recomputed", agrees=agrees, detail=detail)
 
 
-def _mixed(ledger: Ledger, before: Sequence[StepRecord], record: StepRecord) -> tuple[pa.Array, Mixed]:
-    pairs = ledger.alive(before, ["source"])
+def _mixed(ledger: Ledger, upstream: Sequence[StepRecord], record: StepRecord) -> tuple[pa.Array, Mixed]:
+    pairs = ledger.alive(upstream, ["source"])
     uids, sources = (pairs[name].combine_chunks() for name in ("uid", "source"))
-    rules = {name: SourceRule(**one) for name, one in record.rule["sources"].items()}
+    rules = {name: SourceRule(**source_rule) for name, source_rule in record.rule["sources"].items()}
     return uids, mix_sources(uids, sources, rules, seed=int(record.seed or 0))

@@ -40,8 +40,8 @@ def _check_arrivals(record: StepRecord, arrivals: pa.Table, kept: pa.Array) -> I
     """Each pair is one arrival that was kept, and each kept arrival is a pair."""
     arrived = arrivals.filter(pc.equal(arrivals["verdict"], "kept"))["uid"].combine_chunks()
     if not arrived.sort().equals(kept.sort()):
-        what = f"{len(kept)} pairs, but {len(arrived)} arrivals were kept, or others"
-        yield Finding.of("conservation", record.name, what)
+        text = f"{len(kept)} pairs, but {len(arrived)} arrivals were kept, or others"
+        yield Finding.of("conservation", record.name, text)
 
 
 def _check_input(record: StepRecord, uids: pa.Array, alive: pa.Array) -> Iterator[Finding]:
@@ -49,22 +49,22 @@ def _check_input(record: StepRecord, uids: pa.Array, alive: pa.Array) -> Iterato
         return
     lost = len(alive.filter(pc.invert(pc.is_in(alive, uids))))
     invented = len(uids.filter(pc.invert(pc.is_in(uids, alive))))
-    what = f"judged {len(uids)} rows where the steps before kept {len(alive)}: {lost} lost, {invented} invented"
-    yield Finding.of("conservation", record.name, what)
+    text = f"judged {len(uids)} rows where the steps before kept {len(alive)}: {lost} lost, {invented} invented"
+    yield Finding.of("conservation", record.name, text)
 
 
 def _check_counts(record: StepRecord, judged: pa.Table) -> Iterator[Finding]:
     verdicts = _counted(judged["verdict"])
-    gone = judged.filter(pc.not_equal(judged["verdict"], "kept"))
-    found = {
+    dropped = judged.filter(pc.not_equal(judged["verdict"], "kept"))
+    counts = {
         "rows_in": (record.rows_in, judged.num_rows),
         "sum of counts": (record.rows_in, sum(record.counts.values())),
         "counts": ({name: record.counts.get(name, 0) for name in VERDICTS}, {n: verdicts.get(n, 0) for n in VERDICTS}),
-        "reasons": (dict(record.reasons), _counted(gone["reason"])),
+        "reasons": (dict(record.reasons), _counted(dropped["reason"])),
     }
-    for name, (said, counted) in found.items():
-        if said != counted:
-            yield Finding.of("conservation", f"{record.name}.{name}", f"record says {said}; counted {counted}")
+    for name, (recorded, counted) in counts.items():
+        if recorded != counted:
+            yield Finding.of("conservation", f"{record.name}.{name}", f"record says {recorded}; counted {counted}")
 
 
 def _check_twins(record: StepRecord, decisions: pa.Table, kept: pa.Array) -> Iterator[Finding]:
@@ -73,8 +73,8 @@ def _check_twins(record: StepRecord, decisions: pa.Table, kept: pa.Array) -> Ite
     odd = pc.not_equal(merged, pc.is_valid(decisions["into"]))
     if count := pc.sum(odd).as_py():
         yield Finding.of("conservation", record.name, f"{count} rows are merged without a twin, or not merged with one")
-    into = decisions.filter(merged)["into"].drop_null()
-    orphans = len(into.filter(pc.invert(pc.is_in(into, kept))))
+    survivors = decisions.filter(merged)["into"].drop_null()
+    orphans = len(survivors.filter(pc.invert(pc.is_in(survivors, kept))))
     if orphans:
         yield Finding.of(
             "conservation", record.name, f"{orphans} rows are merged into pairs that the step did not keep"

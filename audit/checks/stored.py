@@ -68,12 +68,12 @@ def check_image_bytes(
     """
     ids = _image_ids(build)
     if images is not None:
-        ids = sorted(sorted(ids, key=lambda one: draw(seed=seed, step="verify", uid=one, entry=""))[:images])
+        ids = sorted(sorted(ids, key=lambda image_id: draw(seed=seed, step="verify", uid=image_id, entry=""))[:images])
     for image_id, data in each_image(read_bytes, ids):
         if isinstance(data, str):
             yield Finding.of("image", image_id, f"its bytes are not readable: {data}")
-        elif (found := hashlib.sha256(data).hexdigest()) != image_id:
-            yield Finding.of("image", image_id, f"its bytes hash to {found}")
+        elif (digest := hashlib.sha256(data).hexdigest()) != image_id:
+            yield Finding.of("image", image_id, f"its bytes hash to {digest}")
 
 
 def _image_ids(build: PublishedBuild) -> list[str]:

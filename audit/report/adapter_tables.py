@@ -28,11 +28,11 @@ REMEDIES = {"negation_prototypes": "negations", "rejection_prototypes": "rejecti
 
 def by_adapter(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows of `head_tail`, one per adapter in their order: name, texts, and the rows head, tail and gap."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    adapters: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
-        who = {"name": row["name"], "texts": row["texts"]}
-        found.setdefault((row["name"], row["texts"]), who)[row["part"]] = row
-    return list(found.values())
+        adapter = {"name": row["name"], "texts": row["texts"]}
+        adapters.setdefault((row["name"], row["texts"]), adapter)[row["part"]] = row
+    return list(adapters.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,14 @@ class UnseenTables:
 
 def unseen_of(rows: Sequence[Row]) -> UnseenTables | None:
     """The rows of `ood`, one per score; None where no score was measured."""
-    told = [row for row in rows if not row["skipped"]]
-    if not told:
+    scored = [row for row in rows if not row["skipped"]]
+    if not scored:
         return None
-    sets = {row["set"]: {"name": row["set"], "kind": row["kind"], "n": row["n_ood"]} for row in told if not _mean(row)}
+    sets = {
+        row["set"]: {"name": row["set"], "kind": row["kind"], "n": row["n_ood"]} for row in scored if not _mean(row)
+    }
     scores: dict[str, dict[str, Any]] = {}
-    for row in told:
+    for row in scored:
         score = scores.setdefault(
             row["score"], {"score": row["score"], "note": row["note"], "by_set": {}, "mean": None}
         )
@@ -68,9 +70,9 @@ def unseen_of(rows: Sequence[Row]) -> UnseenTables | None:
         elif row["kind"] == "mean" and len(sets) > 1:
             score["mean"] = row
     return UnseenTables(
-        n=told[0]["n_id"],
-        name=told[0]["name"],
-        texts=told[0]["texts"],
+        n=scored[0]["n_id"],
+        name=scored[0]["name"],
+        texts=scored[0]["texts"],
         sets=list(sets.values()),
         scores=list(scores.values()),
         skipped=[
@@ -92,11 +94,11 @@ def _remedy(fields: str) -> str:
 
 def notes_of(unseen: UnseenTables) -> dict[str, list[str]]:
     """What must be said of scores, and of which."""
-    found: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for score in unseen.scores:
         if score["note"]:
-            found.setdefault(score["note"], []).append(score["score"])
-    return found
+            notes.setdefault(score["note"], []).append(score["score"])
+    return notes
 
 
 def ensembles_of(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
@@ -104,12 +106,12 @@ def ensembles_of(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
 
     Means over sets are left out.
     """
-    found: dict[str, dict[str, list[Row]]] = {}
+    ensembles: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         if not _mean(row):
-            who = f"{row['name']} {row['texts']}".removesuffix(NO_TEXTS)
-            found.setdefault(who, {}).setdefault(row["part"], []).append(row)
-    return found
+            adapter = f"{row['name']} {row['texts']}".removesuffix(NO_TEXTS)
+            ensembles.setdefault(adapter, {}).setdefault(row["part"], []).append(row)
+    return ensembles
 
 
 def better_and_worse(pairs: Sequence[Row], *, alpha: float) -> list[tuple[str, str]]:

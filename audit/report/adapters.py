@@ -72,22 +72,22 @@ def _confidence(rows: Sequence[Row], best: Row | None, title: str) -> dict[str, 
 
 
 def _unseen(rows: Sequence[Row]) -> dict[str, Any] | None:
-    found = unseen_of(rows)
-    if found is None:
+    unseen = unseen_of(rows)
+    if unseen is None:
         return None
-    return {"found": found, "label": label(vars(found)), "notes": notes_of(found)}
+    return {"found": unseen, "label": label(vars(unseen)), "notes": notes_of(unseen)}
 
 
 def _pairs(rows: Sequence[Row], results: Sequence[Row]) -> dict[str, Any] | None:
     """A square of differences, row minus column, of the most accurate adapters."""
     shown = results[:MOST_PAIRED]
     names = [f"{row['name']} {row['texts']}" for row in shown]
-    both = {(row["a"], row["b"]): (row, -1.0) for row in rows} | {(row["b"], row["a"]): (row, 1.0) for row in rows}
-    if not rows or not all((a, b) in both for a in names for b in names if a != b):
+    by_pair = {(row["a"], row["b"]): (row, -1.0) for row in rows} | {(row["b"], row["a"]): (row, 1.0) for row in rows}
+    if not rows or not all((a, b) in by_pair for a in names for b in names if a != b):
         return None
     return {
         "labels": [label(row) for row in shown],
-        "cells": [[_cell(*both[a, b]) if a != b else None for b in names] for a in names],
+        "cells": [[_cell(*by_pair[a, b]) if a != b else None for b in names] for a in names],
         "left_out": len(results) - len(shown),
         "significant": sum(row["p_holm"] < ALPHA for row in rows),
         "all": len(rows),

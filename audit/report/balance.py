@@ -47,7 +47,7 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
     last = card.balancings[-1]
     if not last.entries.num_rows:
         return None
-    before, after, weighted = (np.asarray(last.entries[name].to_numpy(), dtype=np.float64) for name in
+    matches_before, matches_after, weighted = (np.asarray(last.entries[name].to_numpy(), dtype=np.float64) for name in
                                ("before", "after", "weighted"))  # fmt: skip
     threshold = float(last.languages[0]["t"]) if len(last.languages) == 1 else None
     return {
@@ -59,13 +59,13 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
         "t": threshold,
         "tail_before": last.tail_share_before,
         "tail_after": last.tail_share_after,
-        "top_before": _share(before, LARGEST),
-        "top_after": _share(after, LARGEST),
-        "largest_before": float(before.max()),
+        "top_before": _share(matches_before, LARGEST),
+        "top_after": _share(matches_after, LARGEST),
+        "largest_before": float(matches_before.max()),
         "rows": last.largest,
-        "weighted": bool(not np.allclose(weighted, before)),
-        "plot": rank_plot(before, after, weighted, threshold),
-        "agreement": agreement_plot({one.step: one.agreement for one in card.balancings}),
+        "weighted": bool(not np.allclose(weighted, matches_before)),
+        "plot": rank_plot(matches_before, matches_after, weighted, threshold),
+        "agreement": agreement_plot({balancing.step: balancing.agreement for balancing in card.balancings}),
     }
 
 

@@ -41,8 +41,8 @@ def read_key_figures(build: PublishedBuild) -> dict[str, Any]:
     rows = build.samples(["caption", "chosen_caption", "image_id"], f"{last} = 'kept'")
     rewritten = None
     if "chosen_caption" in rows.column_names:
-        both = zip(rows["caption"].to_pylist(), rows["chosen_caption"].to_pylist(), strict=True)
-        rewritten = sum(chosen is not None and chosen != caption for caption, chosen in both)
+        captions = zip(rows["caption"].to_pylist(), rows["chosen_caption"].to_pylist(), strict=True)
+        rewritten = sum(chosen is not None and chosen != caption for caption, chosen in captions)
     pictures = len(rows["image_id"].unique()) if "image_id" in rows.column_names else None
     rows_in = build.deciding[0].rows_in
     return {

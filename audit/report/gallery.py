@@ -54,7 +54,7 @@ def read_gallery(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any]
         "merged": list(_gone(build, merged=True)),
         "gone": list(_gone(build, merged=False)),
     }
-    cards = [card for some in gallery.values() for card in some]
+    cards = [card for group in gallery.values() for card in group]
     cards += [card["twin"] for card in gallery["merged"] if card["twin"] is not None]
     images = read_thumbnails(read_bytes, (card["image_id"] for card in cards if card["image_id"]))
     for card in cards:
@@ -78,8 +78,8 @@ def _rewritten(build: PublishedBuild) -> list[Card]:
     uids = pa.array([row["uid"] for row in chosen], pa.string())
     original = (pc.field("origin") == "original") & pc.field("uid").isin(uids)
     table = build.table("recaption", "candidates", ["uid", "score"], original)
-    before = {} if table is None else {row["uid"]: row["score"] for row in table.to_pylist()}
-    return [_card(row) | {"score_before": before.get(row["uid"])} for row in chosen]
+    old_scores = {} if table is None else {row["uid"]: row["score"] for row in table.to_pylist()}
+    return [_card(row) | {"score_before": old_scores.get(row["uid"])} for row in chosen]
 
 
 def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
@@ -115,12 +115,12 @@ def _card(row: Mapping[str, Any]) -> Card:
 def _varied(rows: Sequence[Mapping[str, Any]], n: int) -> list[Mapping[str, Any]]:
     """`n` of the rows in their order, those of a group not seen before taken first: skin tones are one group."""
     fresh: list[Mapping[str, Any]] = []
-    seen: set[Any] = set()
+    shown: set[Any] = set()
     for row in rows:
         name = row.get("group") or row["uid"]
-        if name not in seen:
-            seen.add(name)
+        if name not in shown:
+            shown.add(name)
             fresh.append(row)
-    taken = {row["uid"] for row in fresh[:n]}
-    rest: Iterable[Mapping[str, Any]] = (row for row in rows if row["uid"] not in taken)
-    return [*fresh[:n], *rest][:n]
+    fresh_uids = {row["uid"] for row in fresh[:n]}
+    remaining: Iterable[Mapping[str, Any]] = (row for row in rows if row["uid"] not in fresh_uids)
+    return [*fresh[:n], *remaining][:n]

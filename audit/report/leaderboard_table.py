@@ -52,8 +52,8 @@ def _side(row: Mapping[str, Any]) -> int:
 
 
 def _margin(margins: Sequence[float]) -> str:
-    known = [value for value in margins if not np.isnan(value)]
-    return f"{100 * min(known):+.1f}" if known else ""
+    numbers = [value for value in margins if not np.isnan(value)]
+    return f"{100 * min(numbers):+.1f}" if numbers else ""
 
 
 def _number(value: float | None) -> float:

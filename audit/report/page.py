@@ -123,5 +123,5 @@ def _cell(value: object) -> str:
         return NOTHING
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    whole = isinstance(value, int) or value.is_integer()
-    return f"{value:,.0f}" if whole else f"{value:.3f}"
+    is_whole = isinstance(value, int) or value.is_integer()
+    return f"{value:,.0f}" if is_whole else f"{value:.3f}"

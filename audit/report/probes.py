@@ -18,8 +18,8 @@ def read_probes(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, Any]
 
     `records` are of the steps `measure_diversity` and `corrupt_pictures`; None where they hold nothing to show.
     """
-    diversity = [plain_rows(ledger.table(one, "diversity"))[0] for one in records if "diversity" in one.hashes]
-    robustness = [_robustness(ledger, one) for one in records if "sources" in one.hashes]
+    diversity = [plain_rows(ledger.table(record, "diversity"))[0] for record in records if "diversity" in record.hashes]
+    robustness = [_robustness(ledger, record) for record in records if "sources" in record.hashes]
     if not diversity and not robustness:
         return None
     return {"diversity": _diversity(diversity[-1]) if diversity else None, "robustness": robustness}
@@ -34,13 +34,13 @@ def _diversity(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _robustness(ledger: Ledger, record: StepRecord) -> dict[str, Any]:
     models = plain_rows(ledger.table(record, "sources"))
-    whole = {row["source"]: row for row in models if row["share"] == 1}
+    full_share = {row["source"]: row for row in models if row["share"] == 1}
     return {
         "list": str(record.rule.get("list", "")),
         "models": len(models),
         "rows": [
-            line | {"whole": whole[line["source"]]}
+            line | {"whole": full_share[line["source"]]}
             for line in plain_rows(ledger.table(record, "source_lines"))
-            if line["source"] in whole
+            if line["source"] in full_share
         ],
     }

@@ -43,9 +43,9 @@ def _captions(build: PublishedBuild) -> dict[str, Any] | None:
     original = table.filter(pc.equal(table["origin"], "original"))
     chosen = build.ledger.decisions(record, ["uid", "caption_origin", "caption_score"])
     rewritten = chosen.filter(pc.not_equal(pc.fill_null(chosen["caption_origin"], "original"), "original"))
-    at = pc.index_in(rewritten["uid"], original["uid"].combine_chunks())
-    before = original["score"].combine_chunks().take(at.combine_chunks())
-    series = {"original caption": _scores(before), "chosen caption": _scores(rewritten["caption_score"])}
+    places = pc.index_in(rewritten["uid"], original["uid"].combine_chunks())
+    original_scores = original["score"].combine_chunks().take(places.combine_chunks())
+    series = {"original caption": _scores(original_scores), "chosen caption": _scores(rewritten["caption_score"])}
     text = f"The {rewritten.num_rows:,} of {chosen.num_rows:,} pairs whose caption was replaced"
     if len(series["original caption"]) and len(series["chosen caption"]):
         medians = [float(np.median(values)) for values in series.values()]

@@ -22,12 +22,12 @@ _UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryEr
 
 def read_thumbnails(read_bytes: ReadBytes, image_ids: Iterable[str]) -> dict[str, str]:
     """Return a WebP data URI for each picture that can be read and decoded; the others are left out."""
-    found = {}
+    thumbnails = {}
     for image_id, data in each_image(read_bytes, sorted(set(image_ids))):
         uri = None if isinstance(data, str) else thumbnail(data)
         if uri is not None:
-            found[image_id] = uri
-    return found
+            thumbnails[image_id] = uri
+    return thumbnails
 
 
 def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> str | None:

@@ -69,9 +69,9 @@ class CaptionSample:
         """For each concept, whether the sample holds all its captions but those that are too long."""
         return [concept.below == 1.0 for concept in self._of]
 
-    def add(self, captions: pa.Array, held: NamesHeld) -> None:
-        """Take in captions (strings) of which `held` says what names they hold."""
-        rows, owners, names = _first_names(held)
+    def add(self, captions: pa.Array, names_held: NamesHeld) -> None:
+        """Take in captions (strings) of which `names_held` says what names they hold."""
+        rows, owners, names = _first_names(names_held)
         texts = captions.cast(pa.string()).take(pa.array(rows))
         long = _too_long(texts)
         for owner, count in zip(*np.unique(owners[long], return_counts=True), strict=True):
@@ -107,10 +107,12 @@ class CaptionSample:
             self._of[owner].below = 0.0
 
 
-def _first_names(held: NamesHeld) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _first_names(names_held: NamesHeld) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Row, concept and name of each caption of a concept: the first of the concept's names that it holds."""
-    order = np.lexsort((held.names, held.owners, held.rows))
-    rows, owners, names = (np.asarray(part[order], dtype=np.int64) for part in (held.rows, held.owners, held.names))
+    order = np.lexsort((names_held.names, names_held.owners, names_held.rows))
+    rows, owners, names = (
+        np.asarray(part[order], dtype=np.int64) for part in (names_held.rows, names_held.owners, names_held.names)
+    )
     first = np.ones(len(rows), dtype=np.bool_)
     first[1:] = (rows[1:] != rows[:-1]) | (owners[1:] != owners[:-1])
     return rows[first], owners[first], names[first]

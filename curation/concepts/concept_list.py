@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.concepts.alike import unmatchable_normalized
+from evenly.curation.concepts.equal_entries import unmatchable_normalized
 from evenly.curation.concepts.matching import Mode, unmatchable_because
 from evenly.curation.concepts.sources import SOURCES, MetadataRule, Offer, Source, synset_names
 

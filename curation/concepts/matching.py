@@ -13,7 +13,7 @@ from typing import Literal, TypeVar, get_args
 
 import pyarrow as pa
 
-from evenly.curation.concepts.alike import NOTHING_LEFT, first_alike, normalised_keys, plain_plurals
+from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, plain_plurals
 from evenly.curation.concepts.index import ConceptIndex, entry_lists, word_index
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import RuleError
@@ -78,7 +78,7 @@ def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool, separate: boo
     if mode == "faithful":
         return word_index(entries, range(len(entries)))
     keys = normalised_keys(entries)
-    owners = range(len(keys)) if separate else first_alike(keys, plurals=plurals)
+    owners = range(len(keys)) if separate else first_equal(keys, plurals=plurals)
     forms = dict.fromkeys((key, owner) for key, owner in zip(keys, owners, strict=True) if key)
     if plurals:
         forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in plain_plurals(key))

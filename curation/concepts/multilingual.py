@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.arrays import as_texts
-from evenly.curation.concepts.alike import NOTHING_LEFT, first_alike, normalised_keys, unmatchable_normalized
+from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, unmatchable_normalized
 from evenly.curation.concepts.index import ConceptIndex, character_index, entry_lists, merged, word_index
 from evenly.curation.concepts.matching import Mode, check_mode, in_order, never_found
 from evenly.curation.concepts.normalising import normalised, normalised_texts
@@ -130,7 +130,7 @@ def _indexed(entries: list[str], owners: list[int], mode: Mode) -> tuple[Concept
     if mode == "normalized":
         keys = normalised_keys(entries)
         is_found = [
-            bool(key) and first == place for place, (key, first) in enumerate(zip(keys, first_alike(keys), strict=True))
+            bool(key) and first == place for place, (key, first) in enumerate(zip(keys, first_equal(keys), strict=True))
         ]
     kept = [(key, padded(key), owner) for key, owner, findable in zip(keys, owners, is_found, strict=True) if findable]
     closed = [(key, owner) for key, pattern, owner in kept if pattern == f" {key} "]

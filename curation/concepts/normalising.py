@@ -1,4 +1,4 @@
-"""Text without what captions and concept lists differ in for no reason: case, marks, width, invisible characters."""
+"""Normalised text, in which captions and concepts do not differ by case, marks, width or invisible characters."""
 
 import re
 import unicodedata

@@ -1,10 +1,10 @@
-"""Merge pairs whose pictures are the same: equal bytes, nearly equal looks, or nearly equal features.
+"""Merge pairs whose pictures are the same: equal bytes, near perceptual hashes, or near features.
 
 Twins become components. The survivor of a component is the pair with the largest picture (width times height), then
 the highest score where a score column is given, then the smallest uid. Every other pair is merged into it, with the
-distance measured between the two; a chain of twins can join two that are no twins themselves. Equal looks are searched
+distance measured between the two; a chain of twins can join two that are no twins themselves. Near hashes are searched
 exactly, near features by seeded hashing with a measured recall: docs/deduplication.md says how and why.
-Source: SemDeDup (Abbas et al. 2023, arXiv:2303.09540) for features, pHash for looks; the colour grid is ours.
+Source: SemDeDup (Abbas et al. 2023, arXiv:2303.09540) for features, pHash for hashes; the colour grid is ours.
 """
 
 from dataclasses import dataclass, replace

@@ -18,7 +18,7 @@ def judge_files(image_ids: pa.Array, blocked: Collection[str], sha256: str) -> D
     return Decisions.of(reason=_reason(goes, "blocked_file", sha256))
 
 
-def judge_looks(hashes: pa.Array, blocked: Collection[int], max_distance: int, sha256: str) -> Decisions:
+def judge_hashes(hashes: pa.Array, blocked: Collection[int], max_distance: int, sha256: str) -> Decisions:
     """Judge pictures by their perceptual hash: within `max_distance` bits of a blocked one is blocked_look.
 
     The value is the number of bits to the nearest blocked one; null without a hash.

@@ -1,4 +1,4 @@
-"""Leave out of a training set what an evaluation set holds: pictures that look alike, or have nearly equal features.
+"""Leave out of a training set what an evaluation set holds: pictures with near hashes or features.
 
 Every picture is compared with every picture of the evaluation sets, so nothing is missed; time is the product of both
 numbers. The limits mean what they mean between duplicates (curation/duplicates/image_duplicates.py).
@@ -17,7 +17,7 @@ from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.duplicates.distances import colour_distances, cosines, hash_distances
 from evenly.curation.errors import RuleError
 
-Found = tuple[Ints, npt.NDArray[np.float64]]
+Nearest = tuple[Ints, npt.NDArray[np.float64]]
 _ROWS = 1 << 22  # comparisons at once
 _PRECISION = 2e-3  # of products in single precision, generously
 
@@ -61,7 +61,7 @@ class Pictures:
         return len(self.hashes)
 
 
-def nearest_looks(pool: Pictures, held_out: Pictures, rule: Contamination) -> Found:
+def nearest_hashes(pool: Pictures, held_out: Pictures, rule: Contamination) -> Nearest:
     """Return for each picture of the pool the held-out one with the nearest hash within the limits, else -1.
 
     With it comes the distance in bits, NaN where there is none. Of equally near ones, the first.
@@ -82,7 +82,7 @@ def nearest_looks(pool: Pictures, held_out: Pictures, rule: Contamination) -> Fo
     return _nearest(pool, held_out, rule, candidates(), measure, sign=1.0)
 
 
-def nearest_features(pool: Pictures, held_out: Pictures, rule: Contamination) -> Found:
+def nearest_features(pool: Pictures, held_out: Pictures, rule: Contamination) -> Nearest:
     """Return for each picture of the pool the held-out one of the largest cosine within the limits, else -1.
 
     With it comes the cosine, 4 digits, NaN where there is none. Of equally near ones, the first.
@@ -104,15 +104,15 @@ def nearest_features(pool: Pictures, held_out: Pictures, rule: Contamination) ->
     return _nearest(pool, held_out, rule, candidates(), measure, sign=-1.0)
 
 
-def judge_contamination(looks: Found, features: Found) -> Decisions:
+def judge_contamination(by_hash: Nearest, by_features: Nearest) -> Decisions:
     """Judge pictures: contaminated_perceptual with the bits, else contaminated_semantic with the cosine."""
 
-    def judged(nearest: Found, reason: str) -> Decisions:
+    def judged(nearest: Nearest, reason: str) -> Decisions:
         goes = pa.array(nearest[0] >= 0)
         value = pa.array(nearest[1], pa.float64(), mask=nearest[0] < 0)
         return Decisions.of(reason=pc.if_else(goes, reason, ""), value=value)
 
-    return first_of(judged(looks, "contaminated_perceptual"), judged(features, "contaminated_semantic"))
+    return first_of(judged(by_hash, "contaminated_perceptual"), judged(by_features, "contaminated_semantic"))
 
 
 def _parts(rows: Ints, n_others: int) -> Iterator[Ints]:
@@ -129,7 +129,7 @@ def _nearest(
     measure: Callable[[Ints, Ints], npt.NDArray[np.float64]],
     *,
     sign: float,
-) -> Found:
+) -> Nearest:
     """Return the nearest of the candidates (pool row, held-out row) for each row; those of a row come in one part."""
     colours = np.concatenate([pool.colours, held_out.colours])
     nearest, distance = np.full(len(pool), -1), np.full(len(pool), np.nan)

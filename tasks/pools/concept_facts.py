@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from evenly.curation.concepts.alike import SAME_AS_EARLIER
+from evenly.curation.concepts.equal_entries import SAME_AS_EARLIER
 from evenly.curation.concepts.matching import normalised, unmatchable_because
 from evenly.curation.concepts.multilingual import unmatchable_in_language
 from evenly.curation.concepts.sources import SOURCES

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from evenly.curation.concepts.alike import unmatchable_normalized
 from evenly.curation.concepts.collocations import NO_SPACES, WordCounter
 from evenly.curation.concepts.concept_list import Concepts, build_list
+from evenly.curation.concepts.equal_entries import unmatchable_normalized
 from evenly.curation.concepts.matching import Mode, unmatchable_because
 from evenly.curation.concepts.sources import MetadataRule, Offer, offer_bigrams, offer_titles, offer_unigrams
 from evenly.curation.errors import RuleError

@@ -13,7 +13,7 @@ from evenly.curation.exclusions.decontaminate import (
     Pictures,
     judge_contamination,
     nearest_features,
-    nearest_looks,
+    nearest_hashes,
 )
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
@@ -44,7 +44,7 @@ def decontaminate(run: Run, before: Records, rule: Rule) -> StepOutput:
         name: read_references(run, where, features=limits.semantic is not None) for name, where in _sets(rule).items()
     }
     held_out = _together([one.pictures for one in sets.values()])
-    found = {"perceptual": nearest_looks(pool, held_out, limits), "semantic": nearest_features(pool, held_out, limits)}
+    found = {"perceptual": nearest_hashes(pool, held_out, limits), "semantic": nearest_features(pool, held_out, limits)}
     decisions = judge_contamination(found["perceptual"], found["semantic"])
     notes = {name: {"pictures": len(one.names), "unreadable": one.unreadable} for name, one in sets.items()}
     return StepOutput(

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
-from evenly.curation.exclusions.blocking import judge_files, judge_hosts, judge_looks
+from evenly.curation.exclusions.blocking import judge_files, judge_hashes, judge_hosts
 from evenly.curation.exclusions.safety import Unsafe, judge_unsafe, measure_unsafe
 from evenly.features.safety_detector import SafetyDetector
 from evenly.storage.files.blocklists import Blocklist, host_of, read_domains, read_file_hashes, read_look_hashes
@@ -60,7 +60,7 @@ def check_safety(run: Run, before: Records, rule: Rule) -> StepOutput:
 def _by_lists(run: Run, before: Records, rule: Rule, pairs: pa.Table) -> list[Decisions]:
     """What each list says of each pair and of the pairs merged into it."""
     members = _members(run, before, pairs)
-    looks = partial(_judge_looks, rule["max_distance"])
+    looks = partial(_judge_hashes, rule["max_distance"])
     kinds: Sequence[tuple[str, Callable[..., Blocklist], Judge, pa.Table]] = (
         ("files", read_file_hashes, _judge_files, members),
         ("looks", read_look_hashes, looks, members),
@@ -110,9 +110,9 @@ def _judge_files(table: pa.Table, found: Blocklist) -> Decisions:
     return judge_files(column(table, "image_id", pa.string()), found.entries, found.sha256)
 
 
-def _judge_looks(max_distance: int, table: pa.Table, found: Blocklist) -> Decisions:
+def _judge_hashes(max_distance: int, table: pa.Table, found: Blocklist) -> Decisions:
     blocked = [int(entry, 16) for entry in found.entries]
-    return judge_looks(column(table, "phash", pa.uint64()), blocked, max_distance, found.sha256)
+    return judge_hashes(column(table, "phash", pa.uint64()), blocked, max_distance, found.sha256)
 
 
 def _judge_urls(name: str, table: pa.Table, found: Blocklist) -> Decisions:

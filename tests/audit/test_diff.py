@@ -7,8 +7,8 @@ from evenly.audit.published import PublishedBuild
 
 
 def kept(workspace, manifest) -> set[str]:
-    fates = PublishedBuild(workspace, manifest).fates().to_pylist()
-    return {row["uid"] for row in fates if not row["step"]}
+    outcomes = PublishedBuild(workspace, manifest).outcomes().to_pylist()
+    return {row["uid"] for row in outcomes if not row["step"]}
 
 
 def total(changes) -> int:

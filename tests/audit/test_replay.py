@@ -13,7 +13,7 @@ def replays(explanation) -> dict[str, tuple[str, bool | None]]:
 
 
 def test_each_step_says_how_it_was_replayed(published):
-    kept = next(row["uid"] for row in PublishedBuild(*published).fates().to_pylist() if not row["step"])
+    kept = next(row["uid"] for row in PublishedBuild(*published).outcomes().to_pylist() if not row["step"])
     assert replays(explain(*published, kept, replay=True)) == {
         "collect": ("recomputed", True),
         "check_texts": ("recomputed", True),

@@ -12,8 +12,8 @@ from evenly.audit.why import explain
 
 
 def uid_that_ended_at(published, step: str) -> str:
-    fates = PublishedBuild(*published).fates().to_pylist()
-    return next(row["uid"] for row in fates if row["step"] == step)
+    outcomes = PublishedBuild(*published).outcomes().to_pylist()
+    return next(row["uid"] for row in outcomes if row["step"] == step)
 
 
 def only(explanation):

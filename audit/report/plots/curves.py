@@ -92,7 +92,7 @@ def _panels(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Line]]:
         family = members.setdefault(str(row.get("family") or ""), {})
         family.setdefault(str(row["corruption"]), []).append(row)
     panels = {
-        family: {name: line_of(found, "strength") for name, found in corruptions.items()}
+        family: {name: line_of(rows, "strength") for name, rows in corruptions.items()}
         for family, corruptions in members.items()
     }
     return panels or {"": {}}
@@ -109,6 +109,6 @@ def _draw_panel(panel: "Axes", lines: Mapping[str, Line], clean: float | None) -
     if clean is not None:
         panel.axhline(clean, color=COLOURS["ink"], linewidth=1.3, linestyle=(0, (4, 3)))
         nowhere = np.full(1, np.nan)
-        at = np.full(1, strengths[-1] if strengths else 0.0)
-        labels.append((Line(at, np.full(1, clean), nowhere, nowhere), "clean", COLOURS["muted"]))
+        strength = np.full(1, strengths[-1] if strengths else 0.0)
+        labels.append((Line(strength, np.full(1, clean), nowhere, nowhere), "clean", COLOURS["muted"]))
     label_ends(panel, labels)

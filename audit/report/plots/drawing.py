@@ -82,9 +82,9 @@ def drawn(
         figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
         FigureCanvasSVG(figure)
         axes = list(figure.subplots(*panels, squeeze=False, sharey=share, height_ratios=height_ratios).flat)
-        for one in axes:
-            one.set_facecolor("none")
-            one.set_axisbelow(True)
+        for axis in axes:
+            axis.set_facecolor("none")
+            axis.set_axisbelow(True)
 
         def done() -> Markup:
             stream = io.StringIO()

@@ -12,16 +12,18 @@ from evenly.audit.safe_text import visible
 _BINS = 40
 
 
-def rank_plot(before: np.ndarray, after: np.ndarray, weighted: np.ndarray, threshold: float | None) -> Markup:
+def rank_plot(
+    matches_before: np.ndarray, matches_after: np.ndarray, weighted: np.ndarray, threshold: float | None
+) -> Markup:
     """Matches per concept against its rank, both logarithmic, before balancing and after; a line at the threshold.
 
     Where preselection made them differ, a thin line shows the matches `weighted` to estimate those of the pool.
     """
     with drawn("Matches per concept by rank, before and after balancing", height=3.6) as ((axes,), done):
-        for values, colour, label in ((before, "dropped", "before"), (after, "kept", "after")):
+        for values, colour, label in ((matches_before, "dropped", "before"), (matches_after, "kept", "after")):
             ordered = np.sort(values[values > 0])[::-1]
             axes.loglog(np.arange(1, len(ordered) + 1), ordered, color=COLOURS[colour], linewidth=2, label=label)
-        if not np.allclose(weighted, before):
+        if not np.allclose(weighted, matches_before):
             ordered = np.sort(weighted[weighted > 0])[::-1]
             ranks = np.arange(1, len(ordered) + 1)
             axes.loglog(ranks, ordered, color=COLOURS["muted"], linewidth=1, label="pool, estimated", zorder=1)

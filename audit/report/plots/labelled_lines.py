@@ -30,8 +30,8 @@ class Line(NamedTuple):
 
 def line_of(rows: Sequence[Mapping[str, Any]], x: str) -> Line:
     """The line through rows of accuracy, low, high in the order of column `x`; rows without accuracy are left out."""
-    known = [row for row in rows if row["accuracy"] is not None and not np.isnan(row["accuracy"])]
-    ordered = sorted(known, key=lambda row: row[x])
+    measured = [row for row in rows if row["accuracy"] is not None and not np.isnan(row["accuracy"])]
+    ordered = sorted(measured, key=lambda row: row[x])
     names = (x, "accuracy", "low", "high")
     return Line(*(np.array([row.get(name) for row in ordered], dtype=np.float64) for name in names))
 
@@ -39,8 +39,8 @@ def line_of(rows: Sequence[Mapping[str, Any]], x: str) -> Line:
 def limits(lines: Iterable[Line]) -> tuple[float, float]:
     """The range of all points and intervals, with some room."""
     values = np.concatenate([*(np.concatenate(line[1:]) for line in lines), np.empty(0)])
-    known = values[~np.isnan(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    numbers = values[~np.isnan(values)]
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
     room = 0.06 * (high - low) or 0.05
     return low - room, high + room
 
@@ -84,6 +84,6 @@ def _apart(ends: np.ndarray) -> np.ndarray:
         places[1:] += push
     if len(places):
         places += max(0.0, -places[0]) - max(0.0, places[-1] - 1.0)
-    found = np.empty_like(places)
-    found[order] = places
-    return found
+    spaced = np.empty_like(places)
+    spaced[order] = places
+    return spaced

@@ -75,12 +75,12 @@ def _lines(rows: Sequence[Mapping[str, Any]], texts: str) -> dict[str, Line]:
 
 def _families(names: Sequence[str]) -> dict[str, list[str]]:
     """The names by family, in the order of FAMILIES; unknown ones come last, as many to a panel as have a colour."""
-    found = {family: [name for name in members if name in names] for family, members in FAMILIES.items()}
-    known = {BASELINE, *(name for members in FAMILIES.values() for name in members)}
-    rest = [name for name in names if name not in known]
-    for start in range(0, len(rest), len(SERIES)):
-        found[f"{OTHER} {start // len(SERIES) + 1}" if start else OTHER] = rest[start : start + len(SERIES)]
-    return found
+    families = {family: [name for name in members if name in names] for family, members in FAMILIES.items()}
+    members_of_any = {BASELINE, *(name for members in FAMILIES.values() for name in members)}
+    remaining = [name for name in names if name not in members_of_any]
+    for start in range(0, len(remaining), len(SERIES)):
+        families[f"{OTHER} {start // len(SERIES) + 1}" if start else OTHER] = remaining[start : start + len(SERIES)]
+    return families
 
 
 def _draw_panel(panel: "Axes", lines: Mapping[str, Line], names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evenly.curation.concepts.alike import first_alike, normalised_keys
+from evenly.curation.concepts.equal_entries import first_equal, normalised_keys
 from evenly.curation.concepts.matching import Matcher, unmatchable_because
 from evenly.curation.errors import ColumnsError, RuleError
 
@@ -195,7 +195,7 @@ SEVERAL_WAYS = st.sampled_from(["dog", "Dog", "dogs", "DOGS!", "black dog", "Bla
 def test_one_entry_is_found_where_any_that_is_the_same_would_be(entries, captions, plurals):
     """Against a search of each entry alone: what is found is the first of the same, wherever one of them is found."""
     alone = [matched([entry], captions, mode="normalized", plurals=plurals) for entry in entries]
-    firsts = first_alike(normalised_keys(entries), plurals=plurals)
+    firsts = first_equal(normalised_keys(entries), plurals=plurals)
     expected = [
         sorted({first for first, found in zip(firsts, alone, strict=True) if found[row]})
         for row in range(len(captions))

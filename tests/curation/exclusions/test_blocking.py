@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.exclusions import blocking
-from evenly.curation.exclusions.blocking import judge_files, judge_hosts, judge_looks
+from evenly.curation.exclusions.blocking import judge_files, judge_hashes, judge_hosts
 
 LIST = "0123456789abcdef"
 
@@ -16,7 +16,7 @@ def test_a_listed_file_goes_by_the_hash_of_the_list():
 def test_looks_within_the_limit_of_the_nearest_listed_one_go_with_their_distance(monkeypatch, block):
     monkeypatch.setattr(blocking, "_ROWS", block)
     hashes = pa.array([0b1, 0b1111111, 2**64 - 1, None], pa.uint64())
-    decisions = judge_looks(hashes, {0, 2**64 - 1}, 1, LIST)
+    decisions = judge_hashes(hashes, {0, 2**64 - 1}, 1, LIST)
     assert decisions.reason.to_pylist() == ["blocked_look:0123456789ab", "", "blocked_look:0123456789ab", ""]
     assert decisions.value.to_pylist() == [1, 7, 0, None]
 
@@ -42,4 +42,4 @@ def test_a_domain_is_blocked_with_all_below_it(host, goes):
 
 def test_no_rows_give_no_decisions():
     assert len(judge_hosts(pa.array([], pa.string()), {"a"}, LIST)) == 0
-    assert len(judge_looks(pa.array([], pa.uint64()), {1}, 4, LIST)) == 0
+    assert len(judge_hashes(pa.array([], pa.uint64()), {1}, 4, LIST)) == 0

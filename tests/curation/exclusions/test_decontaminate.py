@@ -10,7 +10,7 @@ from evenly.curation.exclusions.decontaminate import (
     Pictures,
     judge_contamination,
     nearest_features,
-    nearest_looks,
+    nearest_hashes,
 )
 
 GREY, RED = np.full(768, 128, np.uint8), np.tile(np.array([200, 0, 0], np.uint8), 256)
@@ -28,7 +28,7 @@ def pictures(hashes, colours=None, rows=None):
 
 def judged(pool, held_out, **rule):
     rule = Contamination(**rule)
-    return judge_contamination(nearest_looks(pool, held_out, rule), nearest_features(pool, held_out, rule))
+    return judge_contamination(nearest_hashes(pool, held_out, rule), nearest_features(pool, held_out, rule))
 
 
 def test_a_picture_that_looks_like_one_of_the_evaluation_set_goes_with_the_bits_between_them():
@@ -38,7 +38,7 @@ def test_a_picture_that_looks_like_one_of_the_evaluation_set_goes_with_the_bits_
 
 
 def test_the_nearest_is_named_and_of_equals_the_first():
-    found = nearest_looks(pictures([0b11]), pictures([0b1111, 0b10, 0b1]), Contamination())
+    found = nearest_hashes(pictures([0b11]), pictures([0b1111, 0b10, 0b1]), Contamination())
     assert (found[0].tolist(), found[1].tolist()) == ([1], [1.0])
 
 
@@ -70,7 +70,7 @@ def test_a_set_known_by_features_alone_is_compared_by_them_whatever_the_colours(
 def test_looks_are_those_of_comparing_all_with_all(pool, held_out, limit, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decontaminate, "_ROWS", block)
-        which, _ = nearest_looks(pictures(pool), pictures(held_out), Contamination(perceptual=limit))
+        which, _ = nearest_hashes(pictures(pool), pictures(held_out), Contamination(perceptual=limit))
     assert which.tolist() == [_nearest(one, held_out, limit) for one in pool]
 
 

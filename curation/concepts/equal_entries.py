@@ -11,12 +11,12 @@ SAME_AS_EARLIER = "same_as_an_earlier_entry"
 
 
 def normalised_keys(entries: Sequence[str]) -> list[str]:
-    """Return what normalized mode looks for, per entry; "" where nothing is left, which matches nothing."""
+    """Return the text that normalized mode searches for, per entry; "" where nothing is left, which matches nothing."""
     keys: list[str] = normalised_texts(as_array(entries)).to_pylist()
     return keys
 
 
-def first_alike(keys: Sequence[str], *, plurals: bool = False) -> list[int]:
+def first_equal(keys: Sequence[str], *, plurals: bool = False) -> list[int]:
     """Return, per key, the position of the first that is the same: its own where there is none before it.
 
     The same are equal keys and, with `plurals`, a key and its plain plural. What is the plural of several (axes: ax,
@@ -35,7 +35,7 @@ def unmatchable_normalized(entries: Sequence[str], *, plurals: bool = False) -> 
     """Return (entry, why, the entry that stands for it or None) of those that normalized mode never finds, in order."""
     keys = normalised_keys(entries)
     unmatchable: list[tuple[str, str, str | None]] = []
-    for position, first in enumerate(first_alike(keys, plurals=plurals)):
+    for position, first in enumerate(first_equal(keys, plurals=plurals)):
         if not keys[position]:
             unmatchable.append((entries[position], NOTHING_LEFT, None))
         elif first != position:
