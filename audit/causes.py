@@ -1,4 +1,4 @@
-"""Why a step decided otherwise in another build: what differs between its two runs."""
+"""Causes for which a step decided otherwise in another build: the differences between its two runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

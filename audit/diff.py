@@ -1,4 +1,4 @@
-"""What changed between two builds: which pairs entered, left or read differently, by reason and by cause."""
+"""Differences between two builds: the pairs that entered, left or read differently, by reason and by cause."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +12,6 @@ from evenly.audit.html_text import as_html
 from evenly.audit.published import PublishedBuild, sql_in
 from evenly.audit.safe_text import visible
 from evenly.storage.workspace import Workspace
-
-# The answer to "what changed": plain data, and its text for a terminal.
 
 
 @dataclass(frozen=True, kw_only=True)

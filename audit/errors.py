@@ -1,4 +1,4 @@
-"""What can go wrong in audit.
+"""Errors of audit.
 
 AuditError
 ├── UnknownSampleError     a uid or URL that the build never saw

@@ -1,4 +1,4 @@
-"""The answer to "why": for each pair asked about, its identity and what every step said of it, as plain data."""
+"""The answer to "why": the identity of a pair and what every step said of it, as data and as text."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ ReplayLabel = Literal["recomputed", "re-checked", "observed", "not replayed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """What replaying one step for one pair gave.
+    """The result of replaying one step for one pair.
 
     label: "recomputed" from the pair alone by a pure function; "re-checked", the stored result of a global step summed
     or compared again; "observed", a recording that cannot be made again; "not replayed".
@@ -106,8 +106,6 @@ class Explanation:
     def _repr_html_(self) -> str:
         return as_html(explanation_lines(self))
 
-
-# An explanation as lines for a terminal; every value is made visible, so that captions cannot act.
 
 _STYLES = {"kept": "green", "dropped": "red", "failed": "yellow", "merged": "cyan"}
 _LABEL_WIDTH = 12

@@ -1,4 +1,4 @@
-"""What became of each source at every step, counted again from the ledger."""
+"""The funnel of each source: rows per step and verdict, counted again from the ledger."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

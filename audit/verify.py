@@ -1,4 +1,4 @@
-"""Whether a build is what its manifest says: hashes, keys, conservation, sample table, draws, pictures."""
+"""Verification that a build is what its manifest says: hashes, keys, conservation, sample table, draws, pictures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict

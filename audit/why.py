@@ -1,4 +1,7 @@
-"""Why a pair is in a build or not: its way through every step, read back from the ledger."""
+"""The history of a pair: its way through every step of a build, read back from the ledger.
+
+A merged pair is connected with the one that stands for it by a path over recorded duplicate edges.
+"""
 
 import math
 from collections import deque
@@ -20,8 +23,6 @@ from evenly.curation.balance.tables import draw_rows
 from evenly.storage.ledger import StepRecord
 from evenly.storage.web import read_downloads
 from evenly.storage.workspace import Workspace
-
-# How a merged pair hangs together with the one that stands for it: a path over recorded duplicate edges.
 
 
 def path_between(edges: pa.Table, uid: str, into: str) -> list[dict[str, Any]]:

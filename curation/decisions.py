@@ -1,4 +1,4 @@
-"""What every step of curation answers: for each row, whether it stays and why not."""
+"""Decisions, the answer of every step of curation: for each row, whether it stays and why not."""
 
 from dataclasses import dataclass
 from typing import Any, Self

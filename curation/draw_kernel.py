@@ -1,4 +1,4 @@
-"""Draws by the lot: blake2b (RFC 7693) of many short messages side by side, compiled. Import it late: it loads numba.
+"""Compiled draws: blake2b (RFC 7693) of many short messages side by side. Import it late: it loads numba.
 
 `LANES` messages are hashed at once, word k of all beside each other, so that the compiler can use vector registers: a
 message of one block, 128 bytes, is the rule. A longer one is hashed alone, block after block.

@@ -1,4 +1,4 @@
-"""What curation raises when a call is wrong. A bad row is a verdict, never an exception.
+"""Errors of curation: a call is wrong. A bad row is a verdict, never an exception.
 
 CurationError(ValueError)
 ├── RuleError         a rule or an argument holds a value that it may not hold

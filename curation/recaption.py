@@ -1,4 +1,9 @@
-"""Offer other captions for a picture, and choose by image-text score; what was offered is kept with its score."""
+"""Other captions for a picture, of which the image-text score chooses; all candidates are kept with their scores.
+
+`compare_captions` reports CLIPScores before and after (Hessel et al. 2021, arXiv:2104.08718: 2.5 max(cosine, 0)); they
+judge nothing. The paper's are of ViT-B/32 and texts that begin with "A photo depicts"; these are of the recipe's
+encoder and of captions as they stand, so they compare captions of one build only.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +33,7 @@ CHOSEN = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Recaptioned:
-    """What was chosen.
+    """The chosen captions.
 
     decisions: every pair is kept; value is the score won over its original caption, 4 digits, 0 where that stays.
     chosen: [uid, chosen_caption, caption_origin, caption_score] in the order of the pairs.
@@ -90,13 +95,6 @@ def choose_captions(uids: pa.Array, candidates: pa.Table, *, margin: float) -> R
     return Recaptioned(
         decisions=Decisions.of(reason=[""] * len(names), value=gain), chosen=pa.table(columns, schema=CHOSEN)
     )
-
-
-# How well captions fit their pictures, before and after other ones were chosen: CLIPScore, as a report, never a judge.
-#
-# Hessel et al. 2021, arXiv:2104.08718: 2.5 max(cosine, 0). Theirs is of ViT-B/32 and texts that begin with "A photo
-# depicts"; this one is of the recipe's encoder and of captions as they stand, so it compares captions of one build
-# only.
 
 
 def clip_scores(cosines: Floats) -> Floats:

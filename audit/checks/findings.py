@@ -1,4 +1,4 @@
-"""One thing that is wrong with a build."""
+"""Findings of `evenly verify`. An error in reading damaged files becomes a finding and does not end the audit."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -11,7 +11,9 @@ from evenly.storage.tables.arrow_files import first_line
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """check: which of `verify.CHECKS` found it; where: the step, table or field; what: in words.
+    """One thing that is wrong with a build.
+
+    check: which of `verify.CHECKS` found it; where: the step, table or field; what: in words.
 
     unreadable: True where content could not be read at all, so that other checks had to be left out.
     """
@@ -30,8 +32,6 @@ class Finding:
         """The fields as JSON-able values."""
         return asdict(self)
 
-
-# Reading what may be damaged: whatever goes wrong becomes a finding instead of ending the audit.
 
 # What lance and pyarrow raise for damaged files: ArrowInvalid is a ValueError, aborted tasks are RuntimeErrors.
 _DAMAGE = (StorageError, OSError, ValueError, RuntimeError, LookupError, MemoryError)

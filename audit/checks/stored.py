@@ -1,4 +1,4 @@
-"""Stored bytes: features, records of downloads and replies are those that were written."""
+"""Stored bytes: features, downloads and replies are those written; pictures have the hash that names them."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -54,9 +54,6 @@ def _check_digests(build: PublishedBuild) -> Iterator[Finding]:
     for image_id, digest, row in zip(ids, table["digest"].to_pylist(), vectors, strict=True):
         if hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() != digest:
             yield Finding.of("features", image_id, "its vector is not the one that the steps used")
-
-
-# Pictures: the bytes that are held have the hash that names them.
 
 
 def check_image_bytes(

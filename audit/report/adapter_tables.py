@@ -7,8 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-# Rows of a table as a template wants them.
-
 
 def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
     """The rows as dicts, None in place of NaN."""

@@ -1,4 +1,4 @@
-"""Adapters: accuracy on the test part, whether the difference to zero-shot spans zero, and what else was measured."""
+"""Adapters: accuracy on the test part, whether the difference to zero-shot spans zero, and further measures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,6 @@ from evenly.audit.report.plots.curves import reliability_plot
 from evenly.audit.report.plots.figures import interval_plot
 from evenly.storage.ledger import Ledger, StepRecord
 
-# What an evaluation says beside accuracies: head and tail, confidence, pictures of no class, pairs of adapters.
-#
-# A part is None where the evaluation has no table for it.
-
 Row = Mapping[str, Any]
 
 ALPHA = 0.05
@@ -21,7 +17,10 @@ MOST_PAIRED = 24
 
 
 def read_details(ledger: Ledger, record: StepRecord, rows: Sequence[Row], best: Row | None) -> dict[str, Any]:
-    """head_tail, confidence, unseen, ensembles and pairs by name. `rows` are the results, the best accuracy first."""
+    """Measures beside accuracies: head_tail, confidence, unseen, ensembles and pairs, None where there is no table.
+
+    `rows` are the results, the best accuracy first.
+    """
     return {
         "head_tail": _head_tail(_table(ledger, record, "head_tail"), _table(ledger, record, "frequencies")),
         "confidence": _confidence(_table(ledger, record, "reliability"), best, str(record.rule.get("list", ""))),

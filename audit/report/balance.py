@@ -12,8 +12,6 @@ from evenly.audit.report.plots.drawing import COLOURS, MARKERS, SERIES, drawn
 from evenly.audit.report.plots.figures import rank_plot
 from evenly.curation.balance.data_card import LARGEST
 
-# The plot that holds the draws against the chances that they were made by.
-
 
 def agreement_plot(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> Markup:
     """Share of pairs kept against their mean chance to stay, for each step's bins of chance; a line where both agree.

@@ -1,4 +1,4 @@
-"""How many pairs each step was given, kept, dropped, failed on and merged."""
+"""The funnel: pairs that each step was given, kept, dropped, failed on and merged."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -38,7 +38,7 @@ DRAWS = pa.schema(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Balanced:
-    """What a balancing decided.
+    """The result of a balancing.
 
     decisions: value is P(stay), over both phases where there were two and with the chance that the text is picked.
     draws: one row per pair that has matches and was picked: its entries, the p of each and whether that was capped;

@@ -20,7 +20,7 @@ UNIT = 2.0**-30
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PreselectionLimits:
-    """What the preselection had said of its survivors.
+    """Chances and limits of the survivors of a preselection.
 
     chances (n,): P of each pair there. limits (m,): the probability of each match there, above which it may not rise;
     infinite for an entry that the pair matches since.

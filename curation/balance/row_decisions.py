@@ -22,7 +22,7 @@ NO_ENTRY = ""
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RowDecisions:
-    """What was decided of n pairs with m matches.
+    """The decisions on n pairs with m matches.
 
     chances (n,): P(stay), given that the pair's text is judged. deciding (n,): the match that keeps each pair, -1 where
     it goes. draws (k,): all that were made, pair by pair, `n_draws` (n,) of each. deciding_draws (n,): the draw of the

@@ -1,4 +1,4 @@
-"""What a balancing leaves behind for people: counts per concept, and thresholds per language."""
+"""The tables that a balancing leaves for people: draws per pair, counts per concept, thresholds per language."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +10,6 @@ import pyarrow as pa
 from evenly.curation.arrays import Floats
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.thresholds import tail_share
-
-# The draws of a pair as people read them: one row per concept.
 
 
 def draw_rows(row: Mapping[str, Any], concepts: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""At how many pairs an entry begins to be thinned: t itself, or from a share of the tail, or from a number of pairs.
+"""Thresholds t, the number of pairs from which an entry is thinned: given, or by a share of the tail or a target.
 
 Source: MetaCLIP v1 (arXiv:2309.16671) for t, MetaCLIP 2 (arXiv:2507.22062) for one tail share in all languages.
 Differs: a language without matches has t = 1 and a tail share of 0, where theirs divides by zero.

@@ -1,4 +1,4 @@
-"""Which concepts a caption names: MetaCLIP v1's substring matching, and a mode that loses fewer.
+"""Matching of captions with concepts: MetaCLIP v1's substring matching, and a mode that loses fewer.
 
 MetaCLIP v1 pads each entry with a space on both sides and looks for it in the padded caption, after wrapping
 `, . ; : ? ! `` ` `` of the caption in spaces. That equals: the entry's words, split at single spaces, are a run of the

@@ -1,4 +1,4 @@
-"""Which concepts a caption names in its language, in scripts with and without spaces between words: MetaCLIP 2.
+"""Matching of captions with the concepts of their language, in scripts with and without spaces: MetaCLIP 2.
 
 MetaCLIP 2 pads an entry with a space as version 1 does, but not on a side whose edge character is CJK, Thai, Lao,
 Burmese, Khmer, Tibetan or punctuation, and looks for it in the spaced caption. An entry that is padded on both sides

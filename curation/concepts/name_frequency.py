@@ -1,4 +1,4 @@
-"""How often captions name a concept by each of its names, and which name is the best known (REAL).
+"""Counts of captions that name a concept by each of its names, and the best known name (REAL).
 
 Parashar et al., The Neglected Tails in Vision-Language Models, CVPR 2024, arXiv:2401.12425.
 """

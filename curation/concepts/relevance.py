@@ -1,4 +1,4 @@
-"""What share of the captions that hold a name mean the concept, estimated from judged ones (REAL).
+"""The share of the captions with a name that mean the concept, estimated from judged ones (REAL).
 
 Parashar et al., The Neglected Tails in Vision-Language Models, CVPR 2024, arXiv:2401.12425.
 """

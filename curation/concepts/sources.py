@@ -1,4 +1,4 @@
-"""What each source offers to a concept list: in a stated order, down to a threshold and a cap, with what it leaves out.
+"""The offers of each source to a concept list, in a stated order, down to a threshold and a cap; the rest is listed.
 
 Source: MetaCLIP v1 (arXiv:2309.16671) for English, MetaCLIP 2 (arXiv:2507.22062) for other languages. Differs: equal
 values stand by their text, so that neither the order of a file nor a hash seed moves an entry; shares are exact.
@@ -32,7 +32,7 @@ _METACLIP_2 |= {"pmi_above_least": True}
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataRule:
-    """What a concept list may hold. Shares are of the distinct words or titles of their source.
+    """Limits on what a concept list holds. Shares are of the distinct words or titles of their source.
 
     lemmas: `all` of a synset, or the `first`, as MetaCLIP v1 reads it off the synset's id: in lower case and up to its
     first full stop. pmi_above_least: a pair at `min_pmi` itself stays out. numbers: "0" to "99" come first.
@@ -76,7 +76,7 @@ class MetadataRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """What a source offers, in its order.
+    """The offer of one source, in its order.
 
     entries: [entry, value columns]. left_out: the same and `why`. facts: what else there is to say of it.
     """
@@ -148,7 +148,7 @@ def offer_titles(titles: pa.Table, rule: MetadataRule) -> Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class _Limits:
-    """Where a source ends. `missing`: why entries without a value stay out, "" where they do not."""
+    """The limits of a source. `missing`: why entries without a value stay out, "" where they do not."""
 
     least: float
     below: str

@@ -1,10 +1,14 @@
-"""Exact search for rows whose colour grids and hashes both agree within limits.
+"""Exact search for rows whose colour grids and hashes agree within limits, as they are or after one change of colour.
 
 A similarity join over a tree. Rows are sketched by the 64 values of the grid that tell most of them apart, and halved
 along these; boxes of rows that differ by more than the limit in any value are left out whole, rows outside of the other
 box are left out one by one, and only then hashes, sketches and grids are compared, in this order. Nothing is left to
 chance: the pairs are those of comparing all with all. Which values are sketched changes the time and nothing else.
 docs/deduplication.md says how the time grows; many pictures of nearly one colour cost the square of their number.
+
+Twins may also be shifted: one was brightened, saturated or turned in hue as a whole. Their grids differ by more than
+the limit, yet a change of one number turns one into the other. No such change does that for another skin tone or flag,
+where some colours changed and others did not.
 """
 
 from collections.abc import Iterator
@@ -86,11 +90,6 @@ def _telling_values(colours: Bytes) -> Ints:
             residual -= np.outer(direction, direction @ residual)
     return chosen
 
-
-# Twins of which one was brightened, saturated or turned in hue as a whole.
-#
-# Their grids differ by more than the limit, yet one change of one number makes the one the other, which it does not for
-# another skin tone or flag: there, some colours changed and others did not.
 
 FAMILIES = ("", "brightness", "saturation", "hue")
 SHIFTED_BITS = 4  # shifts hardly change the grey that the hash is of

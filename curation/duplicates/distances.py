@@ -1,4 +1,4 @@
-"""How far two pictures are apart: each pair is measured by itself, never as part of a block."""
+"""Distances between pictures: each pair is measured by itself, never as part of a block."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a picture looks like in few bytes: a perceptual hash, and its colours on a coarse grid.
+"""Fingerprints of pictures: a perceptual hash, and the colours on a coarse grid.
 
 Both are measured inside the frame of the picture: a margin of one colour is cut off first, to a fraction of a pixel,
 so that padding, cropping within the margin and resizing change neither. A photograph without a margin is its own frame.

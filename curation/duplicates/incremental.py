@@ -1,4 +1,4 @@
-"""What an earlier search for twins still says after rows came, went or changed.
+"""Results of a previous search for twins that still hold after rows came, went or changed.
 
 The edges of a search are the minimum spanning forest of its twins, and a forest of A and B together is that of B and
 the forest of A alone. So the edges among rows of which nothing changed, with all twins that have another end, give the

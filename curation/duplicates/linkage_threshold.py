@@ -1,4 +1,4 @@
-"""From which cosine on records are one, chosen by labelled records (CLIPPINGS, Arora et al. 2023, arXiv:2304.03464).
+"""The cosine from which records are one, chosen by labelled records (CLIPPINGS, Arora et al. 2023, arXiv:2304.03464).
 
 CLIPPINGS chooses the eps of its clustering on validation data by the adjusted Rand index (ARI), and no other encoder's
 means anything. Here single link is cut at every step of a cosine, and the best cut is judged on other records.

@@ -1,4 +1,4 @@
-"""Which rows may be close: those whose codes agree in at least one of several seeded choices of bits.
+"""Candidates for close rows: those whose codes agree in at least one of several seeded choices of bits.
 
 Locality-sensitive hashing (Indyk and Motwani 1998) over packed codes. A table looks at some bits of the code, and rows
 that agree in all of them fall in one bucket. Whether two rows are candidates follows from their two codes and the seed

@@ -1,4 +1,9 @@
-"""From twins to verdicts: components, the survivor of each, and what every other pair is merged into."""
+"""Verdicts from twins: components, the survivor of each, and what every other pair is merged into.
+
+Of all measured twins only a minimum spanning forest is held, so that memory grows with the rows and not with the pairs:
+10,000 near-copies of one picture leave 9,999 edges, not 50 million. With ties broken by the rows' numbers the forest is
+unique: it depends neither on the order in which twins were found nor on other components.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,11 +14,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Components of twins, and the strongest links that hold each together.
-#
-# Of all measured twins only a minimum spanning forest is held, so that memory grows with the rows and not with the
-# pairs: 10,000 near-copies of one picture leave 9,999 edges, not 50 million. With ties broken by the rows' numbers the
-# forest is the only one: it depends on neither the order in which twins were found nor on other components.
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
@@ -88,12 +88,12 @@ CAPTIONS = pa.schema([(name, pa.string()) for name in ("uid", "image_id", "capti
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """What a search for duplicates decided.
+    """The result of a search for duplicates.
 
     decisions: per row; kept, or merged into the survivor's uid with the distance measured between the two.
     edges: [uid_a, uid_b, kind, distance, colour], uid_a < uid_b, sorted: the strongest twins that hold each component
-    together, one fewer than its rows. distance is 0 for bytes, differing bits for perceptual hashes, the cosine for features and
-    records, and the Jaccard index for captions; colour is the colour distance where it was looked at, else null.
+    together, one fewer than its rows. distance is 0 for bytes, differing bits for perceptual hashes, the cosine for
+    features and records, and the Jaccard index for captions; colour is the colour distance where it was looked at, else null.
     notes: how twins were looked for, and what share of them was found where the search may miss some.
     compared: where it was measured, the rows that were compared with all others: see recall.Recall.
     """

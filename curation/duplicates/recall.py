@@ -1,4 +1,4 @@
-"""What share of twins a search found: some rows, drawn by hash, are compared with all others."""
+"""The recall of a search for twins: some rows, drawn by hash, are compared with all others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What must not be in a dataset: unsafe pictures, evaluation sets, clusters unlike the target."""
+"""Pictures that must not be in a dataset: unsafe pictures, evaluation sets, clusters unlike the target."""

@@ -1,4 +1,4 @@
-"""Pictures and hosts that a list of the user names. Reasons carry the hash of the list, never what is in it."""
+"""Pictures and hosts that a list of the user names. Reasons carry the hash of the list, never its content."""
 
 from collections.abc import Collection, Iterator
 

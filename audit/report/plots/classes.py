@@ -46,8 +46,6 @@ def frequency_plot(rows: Sequence[Mapping[str, Any]]) -> Markup:
     return done()
 
 
-# How often captions name each class, from head to tail, as a picture.
-
 _NAMED = 40  # classes of which the names find room below the axis
 
 
