@@ -9,7 +9,7 @@ from evenly.curation.columns import column, fixed_rows
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.exclusions.decontaminate import (
     Contamination,
-    Found,
+    Nearest,
     Pictures,
     judge_contamination,
     nearest_features,
@@ -79,7 +79,7 @@ def _together(parts: list[Pictures]) -> Pictures:
     )
 
 
-def _rows(uids: list[str], found: dict[str, Found], sets: dict[str, References]) -> pa.Table:
+def _rows(uids: list[str], found: dict[str, Nearest], sets: dict[str, References]) -> pa.Table:
     names = [(name, *both) for name, one in sets.items() for both in zip(one.names, one.image_ids, strict=True)]
     rows: list[dict[str, Any]] = []
     for kind, (which, distance) in found.items():
