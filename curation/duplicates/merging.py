@@ -93,7 +93,7 @@ class Duplicates:
     decisions: per row; kept, or merged into the survivor's uid with the distance measured between the two.
     edges: [uid_a, uid_b, kind, distance, colour], uid_a < uid_b, sorted: the strongest twins that hold each component
     together, one fewer than its rows. distance is 0 for bytes, differing bits for perceptual hashes, the cosine for
-    features and records, and the Jaccard index for captions; colour is the colour distance, null where none was measured.
+    features and records, and the Jaccard index for captions; colour is the colour distance, null where none was taken.
     notes: how twins were looked for, and what share of them was found where the search may miss some.
     compared: where it was measured, the rows that were compared with all others: see recall.Recall.
     """
