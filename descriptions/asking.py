@@ -36,7 +36,7 @@ class Asking:
 
     subject: Subject
     method: DescriptionMethod
-    around: Surroundings
+    surroundings: Surroundings
     vocabulary: Collection[str] | None
     rows: list[Row] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
@@ -48,22 +48,22 @@ class Asking:
         if not questions and not self.rows:
             reason = self.method.why_none(self.subject)
             self._add(verdict=FAILED, reason=reason, question=-1, request_id=None, sample=None)
-        asked = [0] * len(questions)
+        n_asked = [0] * len(questions)
         for _ in range(samples):
             requests = [
-                (number, replace(question, sample=asked[number] + more))
+                (number, replace(question, sample=n_asked[number] + offset))
                 for number, question in enumerate(questions)
-                for more in range(min(self.method.at_once, self._missing(number)))
+                for offset in range(min(self.method.at_once, self._missing(number)))
             ]
             replies = await _all([_reply(client, request) for _, request in requests])
             for (number, request), reply in zip(requests, replies, strict=True):
-                asked[number] += 1
+                n_asked[number] += 1
                 self._read(reply, number, request_id=client.request_id(request), sample=request.sample)
         self.rows.sort(key=lambda row: row.pop("question"))
 
     def _missing(self, question: int) -> int:
-        found = sum(row["question"] == question and row["verdict"] == ACCEPTED for row in self.rows)
-        return max(self.method.wanted - int(found), 0)
+        n_accepted = sum(row["question"] == question and row["verdict"] == ACCEPTED for row in self.rows)
+        return max(self.method.wanted - int(n_accepted), 0)
 
     def _read(self, reply: Reply | RequestFailedError, question: int, **source: Any) -> None:  # noqa: ANN401
         """Add the rows of one request. An unreadable reply or a failed request is one row without text."""
@@ -79,26 +79,26 @@ class Asking:
             self._judge(phrases, **source)
 
     def _judge(self, phrases: Sequence[str | Phrase], **source: Any) -> None:  # noqa: ANN401 - columns of the table
-        for one in phrases:
-            self._judge_one(one if isinstance(one, Phrase) else Phrase(text=one), **source)
+        for phrase in phrases:
+            self._judge_one(phrase if isinstance(phrase, Phrase) else Phrase(text=phrase), **source)
 
     def _judge_one(self, phrase: Phrase, **source: Any) -> None:  # noqa: ANN401 - columns of the table
-        subject, other = self.subject, phrase.other
+        subject, aspect = self.subject, phrase.aspect
         if subject.against is not None:
             if phrase.second:
                 subject = replace(subject.against, against=subject)
-            other = subject.against.name if subject.against else other
+            aspect = subject.against.name if subject.against else aspect
         checked = check_reply(
             phrase.text,
             subject.name,
-            self.around.classes,
+            self.surroundings.classes,
             rules=self.method.rules,
             instruction=self.method.instruction,
             accepted=self.accepted,
             vocabulary=self.vocabulary,
         )
-        reason = checked.reason or phrase.reason or self.method.refuse(subject, checked.text, self.around)
-        text = self.method.text(subject, checked.text, phrase.other) if checked.text else ""
+        reason = checked.reason or phrase.reason or self.method.refuse(subject, checked.text, self.surroundings)
+        text = self.method.text(subject, checked.text, phrase.aspect) if checked.text else ""
         if not reason:
             self.accepted.append(checked.text)
         self._add(
@@ -107,13 +107,13 @@ class Asking:
             reason=reason,
             text=text,
             phrase=f"{phrase.attribute}: {checked.text}" if phrase.attribute else checked.text,
-            other=other,
+            other=aspect,
             **source,
         )
 
     def _add(self, subject: Subject | None = None, **columns: Any) -> None:  # noqa: ANN401 - columns of the table
-        about = subject or self.subject
-        row = {"class": about.name, "method": self.method.name, "synset": about.synset, "other": None}
+        described = subject or self.subject
+        row = {"class": described.name, "method": self.method.name, "synset": described.synset, "other": None}
         if subject is None and self.subject.against is not None:
             row["other"] = self.subject.against.name
         self.rows.append({"text": "", "phrase": ""} | row | columns)
@@ -134,7 +134,7 @@ async def _all(
         return [await coroutines[0]]
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in coroutines]
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]

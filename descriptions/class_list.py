@@ -88,11 +88,11 @@ def shown(text: str, *, limit: int = 60) -> str:
 
 
 def _entry_of(line: str) -> ClassEntry:
-    name, _, rest = line.partition("\t")
-    rest = rest.strip()
-    if SYNSET.fullmatch(rest):
-        return ClassEntry(name=name.strip(), synset=rest)
-    return ClassEntry(name=name.strip(), gloss=rest or None)
+    name, _, sense = line.partition("\t")
+    sense = sense.strip()
+    if SYNSET.fullmatch(sense):
+        return ClassEntry(name=name.strip(), synset=sense)
+    return ClassEntry(name=name.strip(), gloss=sense or None)
 
 
 def _line_problems(line: str, entry: ClassEntry) -> Iterator[str]:

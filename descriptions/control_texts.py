@@ -27,15 +27,17 @@ def shuffled_texts(texts: Sequence[DescribedText], classes: Sequence[str], *, se
     does not return to it unless no other is to be had, as where one class holds most of them. The order follows from
     `seed`, the class and the text, not from the order of `texts`.
     """
-    parts = [_split_at_name(one.text, classes[one.owner]) for one in texts]
-    own: dict[int, set[tuple[str, ...]]] = {}
-    for one, some in zip(texts, parts, strict=True):
-        own.setdefault(one.owner, set()).add(some)
-    drawn = sorted(range(len(texts)), key=lambda at: _draw(seed, classes[texts[at].owner], texts[at].text, at))
-    _send_away(drawn, parts, [own[one.owner] for one in texts])
+    parts = [_split_at_name(described.text, classes[described.owner]) for described in texts]
+    parts_of_class: dict[int, set[tuple[str, ...]]] = {}
+    for described, pieces in zip(texts, parts, strict=True):
+        parts_of_class.setdefault(described.owner, set()).add(pieces)
+    drawn = sorted(
+        range(len(texts)), key=lambda index: _draw(seed, classes[texts[index].owner], texts[index].text, index)
+    )
+    _send_away(drawn, parts, [parts_of_class[described.owner] for described in texts])
     dealt: list[list[str]] = [[] for _ in classes]
-    for one, source in zip(texts, drawn, strict=True):
-        dealt[one.owner].append(classes[one.owner].join(parts[source]))
+    for described, source in zip(texts, drawn, strict=True):
+        dealt[described.owner].append(classes[described.owner].join(parts[source]))
     return dealt
 
 
@@ -49,24 +51,28 @@ def random_texts(
     """
     if not words:
         raise ValueError("`words` must hold at least one word; got none. Hand in the words of a vocabulary.")
-    made: list[list[str]] = [[] for _ in classes]
-    for one in texts:
-        name = classes[one.owner]
-        head = one.text.removesuffix(one.phrase) if one.phrase and one.text.endswith(one.phrase) else ""
-        drawn = _endless_words(words, seed, name, len(made[one.owner]))
-        first, *others = _split_at_name(one.text.removeprefix(head), name)
+    replaced: list[list[str]] = [[] for _ in classes]
+    for described in texts:
+        name = classes[described.owner]
+        head = (
+            described.text.removesuffix(described.phrase)
+            if described.phrase and described.text.endswith(described.phrase)
+            else ""
+        )
+        drawn = _endless_words(words, seed, name, len(replaced[described.owner]))
+        first, *remaining = _split_at_name(described.text.removeprefix(head), name)
         parts = [_with_words(first, drawn)]
-        for part in others:
+        for part in remaining:
             ending = _ENDING.match(part)
             glued = part[: ending.end()] if ending else ""
             parts.append(glued + _with_words(part.removeprefix(glued), drawn))
-        made[one.owner].append(head + name.join(parts))
-    return made
+        replaced[described.owner].append(head + name.join(parts))
+    return replaced
 
 
 def repeated_names(texts: Sequence[DescribedText], classes: Sequence[str]) -> list[list[str]]:
     """For each class its name, as often as it has texts."""
-    return [[name] * sum(one.owner == label for one in texts) for label, name in enumerate(classes)]
+    return [[name] * sum(described.owner == label for described in texts) for label, name in enumerate(classes)]
 
 
 def _split_at_name(text: str, name: str) -> tuple[str, ...]:
@@ -75,19 +81,21 @@ def _split_at_name(text: str, name: str) -> tuple[str, ...]:
     return tuple(re.split(rf"(?<!\w){words}(?={_PLURAL})", text, flags=re.IGNORECASE))
 
 
-def _send_away(drawn: list[int], parts: Sequence[tuple[str, ...]], own: Sequence[set[tuple[str, ...]]]) -> None:
+def _send_away(
+    drawn: list[int], parts: Sequence[tuple[str, ...]], parts_of_class: Sequence[set[tuple[str, ...]]]
+) -> None:
     """Swap what lies at home with the first place where both are abroad after the swap."""
-    for here in range(len(drawn)):
-        if parts[drawn[here]] not in own[here]:
+    for place in range(len(drawn)):
+        if parts[drawn[place]] not in parts_of_class[place]:
             continue
-        for there in range(len(drawn)):
-            if parts[drawn[there]] not in own[here] and parts[drawn[here]] not in own[there]:
-                drawn[here], drawn[there] = drawn[there], drawn[here]
+        for target in range(len(drawn)):
+            if parts[drawn[target]] not in parts_of_class[place] and parts[drawn[place]] not in parts_of_class[target]:
+                drawn[place], drawn[target] = drawn[target], drawn[place]
                 break
 
 
 def _with_words(part: str, drawn: Iterator[str]) -> str:
-    return _WORD.sub(lambda _found: next(drawn), part)
+    return _WORD.sub(lambda _match: next(drawn), part)
 
 
 def _endless_words(words: Sequence[str], seed: int, name: str, place: int) -> Iterator[str]:
@@ -97,6 +105,6 @@ def _endless_words(words: Sequence[str], seed: int, name: str, place: int) -> It
         position += 1
 
 
-def _draw(*what: object) -> int:
-    digest = hashlib.sha256("\0".join(map(str, what)).encode("utf-8", "surrogatepass")).digest()
+def _draw(*parts: object) -> int:
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")

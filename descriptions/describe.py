@@ -73,11 +73,11 @@ async def describe_async(
     """
     facts = facts or ClassFacts()
     subjects = _subjects(class_list, methods, grounding=grounding, facts=facts)
-    around = _surroundings(subjects, grounding)
+    surroundings = _surroundings(subjects, grounding)
     vocabulary = grounding.vocabulary if grounding else None
     counts_at_start = client.counts
     askings = [
-        Asking(subject=subject, method=method, around=around, vocabulary=vocabulary)
+        Asking(subject=subject, method=method, surroundings=surroundings, vocabulary=vocabulary)
         for subject, method in _questions(subjects, methods, _pairs_of(class_list, pairs), domain=facts.domain)
     ]
     recorder = RecordingChat(client)

@@ -127,7 +127,7 @@ class Descriptions:
             "cost_usd": self.counts.cost_usd,
             "lost_attempts": self.counts.lost_attempts,
             "lost_usd": self.counts.lost_usd,
-            **{name: dict(found) for name, found in self.made_by.items()},
+            **{name: dict(counts) for name, counts in self.made_by.items()},
         }
 
     def _reasons(self, verdict: str) -> dict[str, int]:

@@ -50,8 +50,8 @@ def read_edited(content: str, classes: Sequence[str], *, method: str = "descript
     rows = _of_json(content, method) if content.lstrip("\ufeff \t\r\n").startswith("{") else _of_csv(content)
     order = {name: place for place, name in enumerate(classes)}
     kinds: dict[str, Any] = {}
-    seen: set[tuple[str, str, str]] = set()
-    found = []
+    keys: set[tuple[str, str, str]] = set()
+    table = []
     for place, name, kind, phrase in rows:
         if name not in order:
             raise EditedTextsError(
@@ -59,43 +59,43 @@ def read_edited(content: str, classes: Sequence[str], *, method: str = "descript
             )
         maker = kinds.setdefault(kind, chosen_methods([kind])[0])
         text = maker.text(Subject(name=name), phrase)
-        reason = _reason(phrase, (name, kind, phrase) in seen)
-        seen.add((name, kind, phrase))
+        reason = _reason(phrase, (name, kind, phrase) in keys)
+        keys.add((name, kind, phrase))
         verdict = REJECTED if reason else ACCEPTED
-        found.append(
+        table.append(
             {"class": name, "method": kind, "phrase": phrase, "text": text, "verdict": verdict, "reason": reason}
         )
-    if not any(row["verdict"] == ACCEPTED for row in found):
+    if not any(row["verdict"] == ACCEPTED for row in table):
         raise EditedTextsError("the file must hold at least one usable text; got none. Add one.")
-    return table_of(sorted(found, key=lambda row: (order[row["class"]], OF_CLASSES.index(row["method"]))))
+    return table_of(sorted(table, key=lambda row: (order[row["class"]], OF_CLASSES.index(row["method"]))))
 
 
-def _reason(phrase: str, again: bool) -> str:  # noqa: FBT001 - of a private function
+def _reason(phrase: str, repeated: bool) -> str:  # noqa: FBT001 - of a private function
     if not phrase.strip():
         return "empty"
     if any(map(is_control, phrase)):
         return "control_characters"
     if len(phrase) > MOST_CHARACTERS:
         return "too_long"
-    return "repeats" if again else ""
+    return "repeats" if repeated else ""
 
 
 def _of_json(content: str, method: str) -> Iterator[tuple[str, str, str, str]]:
     try:
-        found = json.loads(content.lstrip("\ufeff"), object_pairs_hook=_once)
+        parsed = json.loads(content.lstrip("\ufeff"), object_pairs_hook=_once)
     except (json.JSONDecodeError, RecursionError) as error:
         raise EditedTextsError(f"the file must be JSON or CSV; {error}. Correct it.") from None
-    for name, phrases in found.items():
-        if not isinstance(phrases, list) or not all(isinstance(one, str) for one in phrases):
+    for name, phrases in parsed.items():
+        if not isinstance(phrases, list) or not all(isinstance(text, str) for text in phrases):
             raise EditedTextsError(f"each class must have a list of texts; {name!r} has not. Correct it.")
         yield from ((f"key {name!r}", name, method, phrase) for phrase in phrases if phrase != f"a type of {name}")
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise EditedTextsError("each class must stand once as a key; one stands twice. Put its texts together.")
-    return found
+    return entries
 
 
 def _of_csv(content: str) -> Iterator[tuple[str, str, str, str]]:
@@ -120,6 +120,6 @@ def _of_csv(content: str) -> Iterator[tuple[str, str, str, str]]:
         raise EditedTextsError(f"the file must be CSV; line {reader.line_num}: {error}. Correct it.") from None
 
 
-def _check_method(method: str, what: str) -> None:
+def _check_method(method: str, option: str) -> None:
     if method not in OF_CLASSES:
-        raise EditedTextsError(f"{what} must be one of {', '.join(OF_CLASSES)}; got `{method}`. Correct it.")
+        raise EditedTextsError(f"{option} must be one of {', '.join(OF_CLASSES)}; got `{method}`. Correct it.")

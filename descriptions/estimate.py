@@ -59,51 +59,61 @@ def estimate(
     Of a method that builds on the replies of another, the questions are those that can be asked by now.
     """
     fewest: dict[str, set[str]] = {}
-    asked: dict[str, list[str]] = {}
+    request_ids: dict[str, list[str]] = {}
     for rounds in range(1, samples + 1):
-        found = run_to_end(
+        descriptions = run_to_end(
             describe_async(
                 class_list, methods=methods, client=rehearsal, grounding=grounding, samples=rounds, pairs=pairs
             )
         )
-        asked = _asked(found)
+        request_ids = _asked(descriptions)
         missing: dict[str, set[str]] = {}
-        for one in rehearsal.requests.keys() - rehearsal.completion_tokens.keys():
-            missing.setdefault(rehearsal.question(one), set()).add(one)
+        for request_id in rehearsal.requests.keys() - rehearsal.completion_tokens.keys():
+            missing.setdefault(rehearsal.question(request_id), set()).add(request_id)
         fewest = missing | fewest  # what a question lacks in the first round that is not all stored
     first = frozenset[str]().union(*fewest.values())
     return [
-        _of_method(class_list.name, method.name, asked.get(method.name, []), rehearsal, first=first, prices=prices)
+        _of_method(
+            class_list.name, method.name, request_ids.get(method.name, []), rehearsal, first=first, prices=prices
+        )
         for method in methods
     ]
 
 
-def _asked(found: Descriptions) -> dict[str, list[str]]:
+def _asked(descriptions: Descriptions) -> dict[str, list[str]]:
     """Method -> ids of its requests, each once."""
-    asked: dict[str, dict[str, None]] = {}
-    for method, request_id in zip(*(found.table[name].to_pylist() for name in ("method", "request_id")), strict=True):
+    by_method: dict[str, dict[str, None]] = {}
+    for method, request_id in zip(
+        *(descriptions.table[name].to_pylist() for name in ("method", "request_id")), strict=True
+    ):
         if request_id is not None:
-            asked.setdefault(method, {})[request_id] = None
-    return {method: list(request_ids) for method, request_ids in asked.items()}
+            by_method.setdefault(method, {})[request_id] = None
+    return {method: list(request_ids) for method, request_ids in by_method.items()}
 
 
 def _of_method(
-    class_list: str, method: str, asked: Sequence[str], rehearsal: Rehearsal, *, first: frozenset[str], prices: Prices
+    class_list: str,
+    method: str,
+    request_ids: Sequence[str],
+    rehearsal: Rehearsal,
+    *,
+    first: frozenset[str],
+    prices: Prices,
 ) -> Estimate:
     requests, stored = rehearsal.requests, rehearsal.completion_tokens
-    most = [one for one in asked if one not in stored]
-    least = [one for one in most if one in first]
-    replies = [tokens for one in asked if (tokens := stored.get(one))]
-    longest = sum(requests[one].sampling.max_tokens for one in least)
+    most = [request_id for request_id in request_ids if request_id not in stored]
+    least = [request_id for request_id in most if request_id in first]
+    replies = [tokens for request_id in request_ids if (tokens := stored.get(request_id))]
+    longest = sum(requests[request_id].sampling.max_tokens for request_id in least)
     completion = min(longest, round(sum(replies) / len(replies) * len(least))) if replies else longest
-    prompt = sum(likely_prompt_tokens(requests[one]) for one in least)
-    prompt_most = sum(most_prompt_tokens(requests[one]) for one in most)
-    completion_most = sum(requests[one].sampling.max_tokens for one in most)
+    prompt = sum(likely_prompt_tokens(requests[request_id]) for request_id in least)
+    prompt_most = sum(most_prompt_tokens(requests[request_id]) for request_id in most)
+    completion_most = sum(requests[request_id].sampling.max_tokens for request_id in most)
     return Estimate(
         class_list=class_list,
         method=method,
-        questions=len({rehearsal.question(one) for one in asked}),
-        stored=len(asked) - len(most),
+        questions=len({rehearsal.question(request_id) for request_id in request_ids}),
+        stored=len(request_ids) - len(most),
         requests_at_least=len(least),
         requests_at_most=len(most),
         prompt_tokens=prompt,

@@ -42,23 +42,27 @@ def export_vcd(table: pa.Table, classes: Sequence[str]) -> TextExport:
     class without descriptors has "a type of {class}".
     """
     phrases = _per_class(table, classes, ("description",), "phrase")
-    joined = {name: [_guarded(phrase) for phrase in some] for name, some in phrases.items()}
-    content = {name: some or [f"a type of {name}"] for name, some in joined.items()}
+    joined = {name: [_guarded(phrase) for phrase in own_phrases] for name, own_phrases in phrases.items()}
+    content = {name: own_phrases or [f"a type of {name}"] for name, own_phrases in joined.items()}
     texts = _per_class(table, classes, ("description",), "text")
-    other = sum(
+    n_joined_otherwise = sum(
         text != f"{name}, {_published_join(phrase)}"
         for name in classes
         for phrase, text in zip(joined[name], texts[name], strict=True)
     )
-    notes = (f"{other} descriptors are joined to the class name by other words than here",) if other else ()
+    notes = (
+        (f"{n_joined_otherwise} descriptors are joined to the class name by other words than here",)
+        if n_joined_otherwise
+        else ()
+    )
     return TextExport(content=content, texts=sum(map(len, joined.values())), fallbacks=_without(phrases), notes=notes)
 
 
 def export_cupl(table: pa.Table, classes: Sequence[str]) -> TextExport:
     """Sentences of each class by the methods `prompts` and `questions`, as CuPL reads them; without any, a template."""
-    found = _per_class(table, classes, SENTENCES, "text")
-    sentences = {name: list(dict.fromkeys(some)) for name, some in found.items()}
-    content = {name: some or [TEMPLATE.replace("{}", name)] for name, some in sentences.items()}
+    texts = _per_class(table, classes, SENTENCES, "text")
+    sentences = {name: list(dict.fromkeys(own_texts)) for name, own_texts in texts.items()}
+    content = {name: own_texts or [TEMPLATE.replace("{}", name)] for name, own_texts in sentences.items()}
     return TextExport(content=content, texts=sum(map(len, sentences.values())), fallbacks=_without(sentences))
 
 
@@ -75,15 +79,15 @@ def export_fudd(table: pa.Table, classes: Sequence[str]) -> TextExport:
     for row in _accepted(table, ("differential",)):
         a, b = places[row["class"]], places[row["other"]]
         side = sides.setdefault((min(a, b), max(a, b)), ([], []))[a > b]
-        if row["text"] not in (one.text for one in side):
+        if row["text"] not in (difference.text for difference in side):
             side.append(_difference(row))
     content: dict[str, Any] = {}
     fallbacks = []
     for (a, b), (first, second) in sorted(sides.items()):
-        for one, other, some in ((a, b, first), (b, a, second)):
-            if not some:
-                some.append(_Difference(text=TEMPLATE.replace("{}", classes[one])))
-                fallbacks.append(f"{classes[one]} against {classes[other]}")
+        for label, rival, differences in ((a, b, first), (b, a, second)):
+            if not differences:
+                differences.append(_Difference(text=TEMPLATE.replace("{}", classes[label])))
+                fallbacks.append(f"{classes[label]} against {classes[rival]}")
         pairs = [
             {"attr_type": left.attribute or right.attribute, "prompt_pair": [left.text, right.text]}
             for left, right in _side_by_side(first, second)
@@ -110,13 +114,20 @@ def _difference(row: Mapping[str, Any]) -> _Difference:
 
 def _side_by_side(first: list[_Difference], second: list[_Difference]) -> Iterator[tuple[_Difference, _Difference]]:
     left, right = list(first), list(second)
-    for one in first:
-        other = next((some for some in right if some.origin is not None and some.origin == one.origin), None)
-        if other is not None:
-            left.remove(one)
-            right.remove(other)
-            yield one, other
-    yield from ((one or first[0], other or second[0]) for one, other in zip_longest(left, right))
+    for difference in first:
+        partner = next(
+            (
+                candidate
+                for candidate in right
+                if candidate.origin is not None and candidate.origin == difference.origin
+            ),
+            None,
+        )
+        if partner is not None:
+            left.remove(difference)
+            right.remove(partner)
+            yield difference, partner
+    yield from ((left_text or first[0], right_text or second[0]) for left_text, right_text in zip_longest(left, right))
 
 
 TEXT_EXPORTS: Mapping[str, Callable[[pa.Table, Sequence[str]], TextExport]] = {
@@ -133,14 +144,14 @@ def _accepted(table: pa.Table, methods: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _per_class(table: pa.Table, classes: Sequence[str], methods: Sequence[str], column: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {name: [] for name in classes}
+    by_class: dict[str, list[str]] = {name: [] for name in classes}
     for row in _accepted(table, methods):
-        found[row["class"]].append(row[column])
-    return found
+        by_class[row["class"]].append(row[column])
+    return by_class
 
 
-def _without(found: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    return tuple(name for name, some in found.items() if not some)
+def _without(texts: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    return tuple(name for name, class_texts in texts.items() if not class_texts)
 
 
 def _guarded(phrase: str) -> str:

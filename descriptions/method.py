@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Protocol
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
+from evenly.descriptions.texts.replies import read_list
 from evenly.descriptions.texts.words import other_names_in
 
 Scope = Literal["class", "pair", "list"]
@@ -18,12 +19,13 @@ Scope = Literal["class", "pair", "list"]
 class Phrase:
     """A phrase of a reply, not yet checked.
 
-    `other` is what else it is about (type of an attribute, factor of a context); `attribute` names, of a pair, what the
-    two differ in; `second` says that it is about the second of the pair; `reason` why reading it refused it already.
+    `aspect` is what else it is about (type of an attribute, factor of a context), which stands as `other` in the rows;
+    `attribute` names, of a pair, what the two differ in; `second` says that it is about the second of the pair;
+    `reason` why reading it refused it already.
     """
 
     text: str
-    other: str | None = None
+    aspect: str | None = None
     attribute: str = ""
     second: bool = False
     reason: str = ""
@@ -91,18 +93,23 @@ class DescriptionMethod(Protocol):
     def read(self, reply: str, outcome: str, question: int = 0) -> Sequence[str | Phrase]:
         """The phrases in a reply to the question of this number, unchecked; raises UnreadableReplyError."""
 
-    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+    def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
         """Why a phrase that passed the checks is still no text of this method; "" where it is."""
 
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
-        """The text that stands for the class, made of one checked phrase; `other` as the phrase has it."""
+    def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
+        """The text that stands for the class, made of one checked phrase; `aspect` as the phrase has it."""
 
 
-class AsksOfClasses:
-    """What holds for most methods: questions about one class, one sample at a time, and nothing known without them."""
+class TextMethod:
+    """The base of methods, with what holds for most of them.
+
+    Questions are about one class, one sample at a time; nothing is known without them. A reply is a list of phrases
+    under `key`; a method without a key asks no model. A text is its phrase.
+    """
 
     scope: ClassVar[Scope] = "class"
     after: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[str] = ""
 
     @property
     def at_once(self) -> int:
@@ -119,10 +126,25 @@ class AsksOfClasses:
         del subject
         return "no_question"
 
-    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+    def questions(self, subject: Subject) -> Sequence[ChatRequest]:
+        """None: no model is asked."""
+        del subject
+        return ()
+
+    def read(self, reply: str, outcome: str, question: int = 0) -> Sequence[str | Phrase]:
+        """The phrases of the list."""
+        del question
+        return read_list(reply, key=self.key, outcome=outcome) if self.key else []
+
+    def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
         """Nothing more than the checks."""
-        del subject, phrase, around
+        del subject, phrase, surroundings
         return ""
+
+    def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
+        """The phrase."""
+        del subject, aspect
+        return phrase
 
 
 def quoted(subject: Subject, *, gloss: bool, domain: bool = False) -> str:

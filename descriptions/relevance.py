@@ -78,17 +78,17 @@ class Judgement:
 class Judgements:
     """The judgements of the captions of a class that were asked about, from the first on."""
 
-    made: list[Judgement] = field(default_factory=list)
+    answers: list[Judgement] = field(default_factory=list)
 
     @property
     def judged(self) -> int:
         """Answers yes or no."""
-        return sum(one.answer != "" for one in self.made)
+        return sum(judgement.answer != "" for judgement in self.answers)
 
     @property
     def yes(self) -> int:
         """Answers yes."""
-        return sum(one.answer == YES for one in self.made)
+        return sum(judgement.answer == YES for judgement in self.answers)
 
 
 def relevance_question(use: NameInCaption, *, small_model: bool = False) -> ChatRequest:
@@ -101,29 +101,31 @@ async def judge_relevance(
     uses: Sequence[Sequence[NameInCaption]],
     *,
     client: RequestSender,
-    enough: Callable[[int, int], bool],
+    is_enough: Callable[[int, int], bool],
     small_model: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Judgements]:
-    """Ask about the captions `uses` of each class, in order, until `enough` (judged, yes) of them are.
+    """Ask about the captions `uses` of each class, in order, until `is_enough` (judged, yes) of them are.
 
     It is looked after each ROUND of captions, so the same replies give the same judgements, whatever order they come
     in. `progress` is called with the number of captions of each round. Within the client's `async with`. A request
     without a reply, or whose reply cannot be read, is a judgement with a reason; EndpointError passes through.
     """
-    found = [Judgements() for _ in uses]
+    all_judgements = [Judgements() for _ in uses]
 
-    async def one_class(some: Sequence[NameInCaption], judgements: Judgements) -> None:
-        for start in range(0, len(some), ROUND):
-            if enough(judgements.judged, judgements.yes):
+    async def one_class(class_uses: Sequence[NameInCaption], judgements: Judgements) -> None:
+        for start in range(0, len(class_uses), ROUND):
+            if is_enough(judgements.judged, judgements.yes):
                 return
-            asked = [relevance_question(use, small_model=small_model) for use in some[start : start + ROUND]]
-            judgements.made += await _together([_judgement(client, request) for request in asked])
+            questions = [relevance_question(use, small_model=small_model) for use in class_uses[start : start + ROUND]]
+            judgements.answers += await _together([_judgement(client, request) for request in questions])
             if progress is not None:
-                progress(len(asked))
+                progress(len(questions))
 
-    await _together([one_class(some, one) for some, one in zip(uses, found, strict=True)])
-    return found
+    await _together(
+        [one_class(class_uses, judgements) for class_uses, judgements in zip(uses, all_judgements, strict=True)]
+    )
+    return all_judgements
 
 
 async def _judgement(client: RequestSender, request: ChatRequest) -> Judgement:
@@ -158,7 +160,7 @@ async def _together(coroutines: Sequence[Coroutine[Any, Any, Result]]) -> list[R
     """The results in order; the first error cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in coroutines]
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]

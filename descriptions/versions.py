@@ -33,9 +33,9 @@ def compare_texts(first: pa.Table, second: pa.Table, *, classes: tuple[Sequence[
 
     Texts are the same where class, method and text are; each counts once. Verdicts other than accepted do not count.
     """
-    before, after = _texts(first), _texts(second)
-    rows = [(key, KEPT if key in after else GONE) for key in before]
-    rows += [(key, NEW) for key in after if key not in before]
+    old_texts, new_texts = _texts(first), _texts(second)
+    rows = [(key, KEPT if key in new_texts else GONE) for key in old_texts]
+    rows += [(key, NEW) for key in new_texts if key not in old_texts]
     order = {name: place for place, name in enumerate(dict.fromkeys([*classes[1], *classes[0]]))}
     methods = list(dict.fromkeys(method for (_, method, _), _ in rows))
     rows.sort(key=lambda row: (order.get(row[0][0], len(order)), methods.index(row[0][1])))

@@ -191,7 +191,7 @@ class BatchChatClient:
             failed |= {
                 request_id: failures[request_id]
                 for request_id in left
-                if request_id in failures and not failures[request_id].again
+                if request_id in failures and not failures[request_id].retriable
             }
             left = {request_id: request for request_id, request in left.items() if request_id not in failed}
             if left and number < self.submissions:
@@ -249,8 +249,8 @@ class BatchChatClient:
     def _fail(self, queue: RequestQueue, failed: Mapping[str, RequestFailure], *, answered: bool) -> None:
         self._count(failed=len(failed))
         for request_id, failure in failed.items():
-            hopeless = failure.whole or (not answered and len(failed) >= self.give_up_after)
-            error = RequestFailedError(failure.reason, failure.detail, passing=failure.again)
+            hopeless = failure.whole_batch or (not answered and len(failed) >= self.give_up_after)
+            error = RequestFailedError(failure.reason, failure.detail, passing=failure.retriable)
             queue.fail([request_id], _given_up(failure, len(failed)) if hopeless else error)
 
     def _count_sent(self, request_ids: Sequence[str]) -> None:

@@ -91,12 +91,12 @@ async def collect(work: BatchWork, state: BatchState, remote: RemoteBatch, *, at
             new.append(record)
         if number % _PUTS_AT_ONCE == 0:
             await asyncio.sleep(0)  # lets Ctrl-C through: the files stay at the endpoint
-    told = {one: done.usage if done.tokens_told else None for one, done in output.completions.items()}
-    work.settle(state, told)
+    usages = {request_id: done.usage if done.tokens_told else None for request_id, done in output.completions.items()}
+    work.settle(state, usages)
     missing = _missing(state, remote, output)
-    work.release(state, [one for one, failure in missing.items() if not failure.ran])
-    lost = [one for one, failure in missing.items() if failure.ran]
-    reasons = {one: failure.reason for one, failure in missing.items()}
+    work.release(state, [request_id for request_id, failure in missing.items() if not failure.ran])
+    lost = [request_id for request_id, failure in missing.items() if failure.ran]
+    reasons = {request_id: failure.reason for request_id, failure in missing.items()}
     facts = {"replies": len(output.completions), "lost": lost, "missing": reasons, "problems": dict(output.problems)}
     state = work.note(state, "collected", status=remote.status, **facts)
     if output.problems:
@@ -108,7 +108,9 @@ async def collect(work: BatchWork, state: BatchState, remote: RemoteBatch, *, at
         new=tuple(new),
         missing=missing,
         lost=tuple(lost),
-        lost_usd=sum(most_usd(ChatRequest.of_content(contents[one]), state.intent.prices) for one in lost),
+        lost_usd=sum(
+            most_usd(ChatRequest.of_content(contents[request_id]), state.intent.prices) for request_id in lost
+        ),
         learnt=work.learn(state, missing.values()),
     )
 
@@ -123,8 +125,8 @@ def reconcile(work: BatchWork) -> None:
     if work.budget is None:
         return
     for entry_id, _ in work.budget.spending.lost():
-        kind, _, rest = entry_id.partition(":")
-        intent, _, request_id = rest.partition(":")
+        kind, _, attempt = entry_id.partition(":")
+        intent, _, request_id = attempt.partition(":")
         record = work.replies.get(request_id) if kind == "batch" and request_id.isalnum() else None
         if record is not None and record.get("batch", {}).get("intent") == intent:
             work.budget.spending.settle(entry_id, record["cost_usd"])
@@ -132,13 +134,13 @@ def reconcile(work: BatchWork) -> None:
 
 def _own_records(work: BatchWork, state: BatchState) -> list[Mapping[str, Any]]:
     """The stored replies to the batch's requests that it brought itself, up to the first that is not there."""
-    found = []
+    records = []
     for request_id in state.request_ids:
         record = work.replies.get(request_id)
         if record is None or record.get("batch", {}).get("intent") != state.intent.id:
             break
-        found.append(record)
-    return found
+        records.append(record)
+    return records
 
 
 async def _poll(work: BatchWork, batch_id: str, pause_s: float) -> RemoteBatch:
@@ -189,14 +191,18 @@ def _missing(state: BatchState, remote: RemoteBatch, output: BatchOutput) -> dic
     code, _, message = remote.errors[0] if remote.errors else ("", None, "")
     reasons = {"completed": "no_reply", "failed": f"batch_{code or 'failed'}"}
     completed = remote.counts.get("completed", len(state.request_ids))
-    other = RequestFailure(
+    default = RequestFailure(
         reason=reasons.get(remote.status, f"batch_{remote.status}"),
         detail=message or f"batch {remote.id} is {remote.status} and has no reply to this request",
         ran=remote.status != "failed" and completed > len(output.completions),
-        whole=remote.status == "failed" and not named,
+        whole_batch=remote.status == "failed" and not named,
     )
-    known = output.failures | named
-    return {one: known.get(one, other) for one in state.request_ids if one not in output.completions}
+    failures = output.failures | named
+    return {
+        request_id: failures.get(request_id, default)
+        for request_id in state.request_ids
+        if request_id not in output.completions
+    }
 
 
 # Ends a batch that is no longer wanted, and keeps what it has brought.

@@ -51,9 +51,9 @@ def read_batch(value: Mapping[str, Any], *, retry_after_s: float | None = None) 
     return RemoteBatch(
         id=batch_id,
         status=reason_word(status, default="unknown"),
-        file_ids=tuple(one for one in files if isinstance(one, str) and is_id(one)),
+        file_ids=tuple(file_id for file_id in files if isinstance(file_id, str) and is_id(file_id)),
         counts=_counts(counts if isinstance(counts, dict) else {}),
-        errors=tuple(_error(one) for one in (data if isinstance(data, list) else [])[:_MOST_ERRORS]),
+        errors=tuple(_error(entry) for entry in (data if isinstance(data, list) else [])[:_MOST_ERRORS]),
         retry_after_s=retry_after_s,
     )
 
@@ -64,10 +64,10 @@ def is_id(text: str) -> bool:
 
 
 def _counts(value: Mapping[str, Any]) -> dict[str, int]:
-    told = {name: value.get(name) for name in ("completed", "failed", "total")}
+    numbers = {name: value.get(name) for name in ("completed", "failed", "total")}
     return {
         name: count
-        for name, count in told.items()
+        for name, count in numbers.items()
         if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MOST_TOKENS
     }
 
@@ -76,8 +76,8 @@ def _error(value: object) -> tuple[str, int | None, str]:
     error = value if isinstance(value, dict) else {}
     line = error.get("line")
     code = reason_word(error.get("code"), default="batch_error")
-    whole = isinstance(line, int) and not isinstance(line, bool)
-    return code, line if whole else None, detail_line(error.get("message"))
+    is_number = isinstance(line, int) and not isinstance(line, bool)
+    return code, line if is_number else None, detail_line(error.get("message"))
 
 
 Result = TypeVar("Result")
@@ -161,19 +161,19 @@ class BatchEndpoint:
     async def find(self, intent_id: str) -> RemoteBatch | None:
         """The batch with this intent in its metadata, by the endpoint's list, page by page; None without one."""
         after: str | None = None
-        seen: set[str] = set()
-        while len(seen) < MOST_PAGES:
+        cursors: set[str] = set()
+        while len(cursors) < MOST_PAGES:
             page = await self._page(after)
             data = page.get("data")
-            batches = [one for one in (data if isinstance(data, list) else ()) if isinstance(one, dict)]
-            for one in batches:
-                metadata = one.get("metadata")
+            batches = [entry for entry in (data if isinstance(data, list) else ()) if isinstance(entry, dict)]
+            for batch in batches:
+                metadata = batch.get("metadata")
                 if isinstance(metadata, dict) and metadata.get(METADATA_KEY) == intent_id:
-                    return _listed(one)
+                    return _listed(batch)
             after = batches[-1].get("id") if batches else None
-            if not page.get("has_more") or not isinstance(after, str) or not is_id(after) or after in seen:
+            if not page.get("has_more") or not isinstance(after, str) or not is_id(after) or after in cursors:
                 return None
-            seen.add(after)
+            cursors.add(after)
         return None
 
     async def retrieve(self, batch_id: str) -> RemoteBatch:
@@ -249,8 +249,8 @@ class BatchEndpoint:
                     f"{failure.detail}. Run again later: batches go on at the endpoint and are found again."
                 )
             await asyncio.sleep(pause)
-            if look is not None and (found := await look()) is not None:
-                return found
+            if look is not None and (existing := await look()) is not None:
+                return existing
 
     def _judge(self, error: OpenAIError | TimeoutError | ValueError) -> Failure:
         failure = judge_failure(error, base_url=self.endpoint.base_url, model=self.endpoint.model)

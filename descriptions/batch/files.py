@@ -30,18 +30,18 @@ _REFUSING = {400, 422}
 
 @dataclass(frozen=True, kw_only=True)
 class RequestFailure:
-    """Why a request of a batch has no reply; `again` is False where asking again is of no use.
+    """Why a request of a batch has no reply; `retriable` is False where asking again is of no use.
 
-    `ran` says whether it may have been answered and the answer lost, in which case it has cost money; `whole` whether
-    the batch was refused as a whole, for no request in particular. `refused` are the parameters that the endpoint does
-    not take.
+    `ran` says whether it may have been answered and the answer lost, in which case it has cost money; `whole_batch`
+    whether the batch was refused as a whole, for no request in particular. `refused` are the parameters that the
+    endpoint does not take.
     """
 
     reason: str
     detail: str
-    again: bool = True
+    retriable: bool = True
     ran: bool = False
-    whole: bool = False
+    whole_batch: bool = False
     refused: frozenset[str] = frozenset()
 
 
@@ -128,13 +128,13 @@ def reason_word(value: object, *, default: str) -> str:
 def detail_line(value: object) -> str:
     """What an endpoint said, on one line of at most 200 characters without controls."""
     text = storable(str(value)) if isinstance(value, str | int) else ""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:200]
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:200]
 
 
 def named_lines(errors: Sequence[tuple[str, int | None, str]], request_ids: Sequence[str]) -> dict[str, RequestFailure]:
     """The requests that a batch was refused for, by the line numbers (from 1) in its errors: (code, line, message)."""
     return {
-        request_ids[line - 1]: RequestFailure(reason=code, detail=message, again=False)
+        request_ids[line - 1]: RequestFailure(reason=code, detail=message, retriable=False)
         for code, line, message in errors
         if line is not None and 1 <= line <= len(request_ids)
     }
@@ -143,20 +143,20 @@ def named_lines(errors: Sequence[tuple[str, int | None, str]], request_ids: Sequ
 def _failure(error: object, status: object, body: object) -> RequestFailure:
     """What a line says of a request that failed: in `error`, or in the body of a response with an error's status."""
     inner = body.get("error") if isinstance(body, dict) else None
-    said = next((part for part in (error, inner) if isinstance(part, dict)), {})
-    detail = detail_line(said.get("message"))
+    details = next((part for part in (error, inner) if isinstance(part, dict)), {})
+    detail = detail_line(details.get("message"))
     if _is_status(status) and status >= 400:
-        parameter = said.get("param")
+        parameter = details.get("param")
         refused = refused_parameters(detail, parameter if isinstance(parameter, str) else None)
         in_vain = status in _ASKED_IN_VAIN and status not in _PASSING
         return RequestFailure(
             reason=f"http_{min(status, 999)}",
             detail=detail,
-            again=not in_vain,
+            retriable=not in_vain,
             ran=may_have_run(status),
             refused=refused if status in _REFUSING else frozenset(),
         )
-    reason = reason_word(said.get("code"), default="batch_error")
+    reason = reason_word(details.get("code"), default="batch_error")
     return RequestFailure(reason=reason, detail=detail, ran=not error and not _is_status(status))
 
 

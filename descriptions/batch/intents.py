@@ -66,8 +66,8 @@ class Intent:
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Intent":
         """The intent whose `record` this is."""
-        known = {name: record[name] for name in ("id", "class_list", "base_url", "endpoint", "model", "time")}
-        return cls(prices=Prices(**record["prices"]), request_ids=tuple(record["request_ids"]), **known)
+        fields = {name: record[name] for name in ("id", "class_list", "base_url", "endpoint", "model", "time")}
+        return cls(prices=Prices(**record["prices"]), request_ids=tuple(record["request_ids"]), **fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +80,16 @@ class BatchState:
     @property
     def batch_id(self) -> str | None:
         """The batch at the endpoint; None before it is known."""
-        found = self._last("created", "batch_id")
-        return None if found is None else str(found)
+        value = self._last("created", "batch_id")
+        return None if value is None else str(value)
 
     @property
     def request_ids(self) -> tuple[str, ...]:
         """The requests that are, or will be, in the batch."""
-        left_out = {one for event in self.events if event["kind"] == "narrowed" for one in event["left_out"]}
-        return tuple(one for one in self.intent.request_ids if one not in left_out)
+        left_out = {
+            request_id for event in self.events if event["kind"] == "narrowed" for request_id in event["left_out"]
+        }
+        return tuple(request_id for request_id in self.intent.request_ids if request_id not in left_out)
 
     @property
     def dialect(self) -> Dialect:
@@ -153,10 +155,10 @@ def create_intent(
     Its id is the sha256 of the sorted request ids, the endpoint's identity and the model; where an earlier batch of
     just these requests has ended, of that and of how many there were.
     """
-    again = 0
+    earlier = 0
     while True:
         intent = Intent(
-            id=intent_id(requests, endpoint=endpoint, again=again),
+            id=intent_id(requests, endpoint=endpoint, earlier=earlier),
             class_list=class_list,
             base_url=endpoint.base_url,
             endpoint=endpoint.identity,
@@ -167,13 +169,13 @@ def create_intent(
         )
         if store.create(intent.id, intent.record(), requests):
             return BatchState(intent=intent)
-        again += 1
+        earlier += 1
 
 
-def intent_id(request_ids: Sequence[str] | Mapping[str, Any], *, endpoint: Endpoint, again: int = 0) -> str:
-    """The address of an intent, 64 hex digits; `again` counts earlier batches of the same requests."""
+def intent_id(request_ids: Sequence[str] | Mapping[str, Any], *, endpoint: Endpoint, earlier: int = 0) -> str:
+    """The address of an intent, 64 hex digits; `earlier` counts earlier batches of the same requests."""
     content = {"requests": sorted(request_ids), "endpoint": endpoint.identity, "model": endpoint.model}
-    return content_address(content | ({"again": again} if again else {}))
+    return content_address(content | ({"again": earlier} if earlier else {}))
 
 
 def now() -> str:

@@ -68,7 +68,7 @@ class BatchWork:
         if self.budget is not None:
             self.prices = self.budget.prices
 
-    async def submit(self, asked: Mapping[str, ChatRequest]) -> Submitted:
+    async def submit(self, requests: Mapping[str, ChatRequest]) -> Submitted:
         """See to it that each request without a reply is in exactly one open batch, and no more than that.
 
         Requests that an earlier run, or another process, has in a batch already stay there. Only one process at a time
@@ -76,24 +76,26 @@ class BatchWork:
         """
         submitted = Submitted()
         async with self.alone():
-            left = {one: request for one, request in asked.items() if self.replies.get(one) is None}
+            left = {
+                request_id: request for request_id, request in requests.items() if self.replies.get(request_id) is None
+            }
             for state in open_states(self.batches, self.api.endpoint):
                 if mine := left.keys() & set(state.request_ids):
                     await self._resume(state, mine, submitted)
-                    left = {one: request for one, request in left.items() if one not in mine}
+                    left = {request_id: request for request_id, request in left.items() if request_id not in mine}
             await self._submit_new(left, submitted)
         return submitted
 
     def learn(self, state: BatchState, failures: Iterable[RequestFailure]) -> bool:
         """Take a weaker dialect where requests of a batch were refused for theirs; whether there is one."""
-        before = self.dialect
+        previous = self.dialect
         for failure in failures:
             self.dialect = self.dialect.without(failure.refused, used=state.dialect)
-        return self.dialect != before
+        return self.dialect != previous
 
-    def note(self, state: BatchState, kind: str, **more: Any) -> BatchState:  # noqa: ANN401 - any JSON value
+    def note(self, state: BatchState, kind: str, **facts: Any) -> BatchState:  # noqa: ANN401 - any JSON value
         """Keep what has happened; the state after it."""
-        event = {"kind": kind, "time": now(), **more}
+        event = {"kind": kind, "time": now(), **facts}
         self.batches.append(state.intent.id, event)
         return state.after(event)
 
@@ -104,14 +106,14 @@ class BatchWork:
         """
         if self.budget is not None:
             spending, aside = self.budget.spending, dict(self.budget.spending.lost())
-            for one, usage in usages.items():
-                if (most := aside.get(attempt_id(state, one))) is not None:
+            for request_id, usage in usages.items():
+                if (most := aside.get(attempt_id(state, request_id))) is not None:
                     usd = most if usage is None else state.intent.prices.cost(**usage)
-                    spending.settle(attempt_id(state, one), usd)
+                    spending.settle(attempt_id(state, request_id), usd)
 
     def release(self, state: BatchState, request_ids: Iterable[str]) -> None:
         """Give back what this account set aside for requests that were never answered."""
-        self.settle(state, {one: {"prompt_tokens": 0, "completion_tokens": 0} for one in request_ids})
+        self.settle(state, {request_id: {"prompt_tokens": 0, "completion_tokens": 0} for request_id in request_ids})
 
     async def find(self, state: BatchState) -> RemoteBatch | None:
         """The batch of an intent without a known one, once it must be listed if there is one."""
@@ -121,10 +123,11 @@ class BatchWork:
             await asyncio.sleep(min(max(self.pace.listed_after_s - age_s, 0.0), self.pace.listed_after_s))
         return await self.api.find(state.intent.id)
 
-    async def _submit_new(self, asked: Mapping[str, ChatRequest], submitted: Submitted) -> None:
+    async def _submit_new(self, requests: Mapping[str, ChatRequest], submitted: Submitted) -> None:
         endpoint = self.api.endpoint
         contents = {
-            one: request.content(identity=endpoint.identity, model=endpoint.model) for one, request in asked.items()
+            request_id: request.content(identity=endpoint.identity, model=endpoint.model)
+            for request_id, request in requests.items()
         }
         limits = {"most_requests": self.most_requests, "most_bytes": self.most_bytes}
         for part in split_requests(contents, self.dialect, **limits):
@@ -144,15 +147,19 @@ class BatchWork:
     async def _send(self, state: BatchState, wanted: Collection[str], submitted: Submitted) -> None:
         """Make the batch of an intent, of those of its requests that are wanted and can be paid for."""
         contents = self.batches.requests(state.intent.id)
-        sent = self._reserve(state, {one: contents[one] for one in state.request_ids if one in wanted}, submitted)
+        sent = self._reserve(
+            state,
+            {request_id: contents[request_id] for request_id in state.request_ids if request_id in wanted},
+            submitted,
+        )
         if not sent:
             self.note(state, "dropped", reason="budget")
             return
-        if left_out := [one for one in state.request_ids if one not in sent]:
+        if left_out := [request_id for request_id in state.request_ids if request_id not in sent]:
             state = self.note(state, "narrowed", left_out=left_out)
             self.release(state, left_out)
         dialect = self.dialect
-        lines = [input_line(one, contents[one], dialect) for one in sent]
+        lines = [input_line(request_id, contents[request_id], dialect) for request_id in sent]
         try:
             file_id = await self.api.upload(f"{state.intent.id}.jsonl", b"".join(lines))
             state = self.note(state, "uploaded", file_id=file_id, dialect=_facts(dialect))
@@ -173,16 +180,16 @@ class BatchWork:
         """
         sent: list[str] = []
         refusal = next(iter(submitted.refused.values()), None)
-        for one, content in contents.items():
+        for request_id, content in contents.items():
             try:
                 if refusal is None and self.budget is not None:
-                    self.budget.reserve(ChatRequest.of_content(content), attempt_id(state, one))
+                    self.budget.reserve(ChatRequest.of_content(content), attempt_id(state, request_id))
             except BudgetExceededError as error:
                 refusal = error
             if refusal is None:
-                sent.append(one)
+                sent.append(request_id)
             else:
-                submitted.refused[one] = refusal
+                submitted.refused[request_id] = refusal
         return sent
 
     @asynccontextmanager

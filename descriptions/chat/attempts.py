@@ -115,5 +115,5 @@ class Connection:
         self.dialect = self.dialect.without(failure.refused, used=attempt.dialect)
         if not failure.refused:
             return False
-        put, put_again = (one.arguments(attempt.request, model="") for one in (attempt.dialect, self.dialect))
-        return put != put_again
+        sent, resent = (dialect.arguments(attempt.request, model="") for dialect in (attempt.dialect, self.dialect))
+        return sent != resent

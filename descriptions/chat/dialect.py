@@ -73,10 +73,10 @@ class Dialect:
 
     def facts(self, request: ChatRequest) -> dict[str, Any]:
         """What the record of a reply says of it: `structured` (None for free text) and `left_out`, sorted."""
-        asked = request.parameters()
+        parameters = request.parameters()
         return {
             "structured": None if request.schema is None else self.structured,
-            "left_out": sorted(name for name in self.left_out if name in asked),
+            "left_out": sorted(name for name in self.left_out if name in parameters),
         }
 
 
@@ -98,16 +98,16 @@ def unpromised(request: ChatRequest, left_out: Collection[str], *, fingerprint: 
     say which weights and software answered, so that a change of them goes unseen.
     """
     sampling = request.sampling
-    found = set()
+    reasons = set()
     if sampling.seed is None or "seed" in left_out:
-        found.add("no_seed")
+        reasons.add("no_seed")
     if sampling.temperature is None or "temperature" in left_out:
-        found.add("temperature_unknown")
+        reasons.add("temperature_unknown")
     elif sampling.temperature > 0:
-        found.add("temperature_above_0")
+        reasons.add("temperature_above_0")
     if not fingerprint:
-        found.add("no_fingerprint")
-    return tuple(sorted(found))
+        reasons.add("no_fingerprint")
+    return tuple(sorted(reasons))
 
 
 def _quotes(message: str, name: str) -> bool:

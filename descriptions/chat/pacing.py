@@ -77,8 +77,8 @@ class Pacing:
 
     async def pause(self, seconds: float) -> None:
         """Sleep, at most until no attempt may start any more."""
-        until = time.monotonic() + seconds
-        while (wait := until - time.monotonic()) > 0 and self._stopped is None:
+        deadline = time.monotonic() + seconds
+        while (wait := deadline - time.monotonic()) > 0 and self._stopped is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._changed.wait()

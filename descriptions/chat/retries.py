@@ -128,15 +128,15 @@ def _judge_status(error: APIStatusError, *, base_url: str, model: str) -> Failur
             "Check `model` and `base_url` (most end in /v1).",
             remedy="give_up_endpoint",
         )
-    said = " ".join(str(error.message).split())[:200]
+    message = " ".join(str(error.message).split())[:200]
     if status == 402 or (status == 429 and error.code == "insufficient_quota"):
         return Failure(
             reason=reason,
-            detail=f"the account must have credit left; {base_url} says it has none ({said}). "
+            detail=f"the account must have credit left; {base_url} says it has none ({message}). "
             "Add credit and run again: replies so far are stored.",
             remedy="give_up_endpoint",
         )
-    detail = f"{base_url} answered with status {status}: {said}"
+    detail = f"{base_url} answered with status {status}: {message}"
     if status in _RETRIED_STATUS or status >= 500:
         after = retry_after(error.response.headers.get("retry-after"))
         return Failure(reason=reason, detail=detail, remedy="retry", retry_after_s=after)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import AsksOfClasses, Surroundings, with_name
+from evenly.descriptions.method import Surroundings, TextMethod, with_name
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import list_schema, read_list
@@ -42,7 +42,7 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Analogies(AsksOfClasses):
+class Analogies(TextMethod):
     """A caption made of what is known of a class in structured form, shown by four pairs of tags and caption.
 
     The tags are those handed in, the accepted phrases of `attributes` where that method is chosen, the parts of the
@@ -78,7 +78,7 @@ class Analogies(AsksOfClasses):
         if not tags:
             return ()
         words = re.findall(r"\b[a-z]+\b", " ".join(tags))
-        turns = [turn for (name, *some), caption in EXAMPLES for turn in _example(name, some, caption)]
+        turns = [turn for (name, *example_tags), caption in EXAMPLES for turn in _example(name, example_tags, caption)]
         pattern = sentence_of(subject.name, words) if self.small_model else None
         return (
             ChatRequest(
@@ -90,12 +90,12 @@ class Analogies(AsksOfClasses):
 
     def tags(self, subject: Subject) -> tuple[str, ...]:
         """What is known of a class, the given tags first."""
-        found = list(subject.tags)
+        tags = list(subject.tags)
         if self.gloss:
             parts = (part.strip() for part in _PARTS.split(subject.gloss or ""))
-            found += [part for part in parts if 0 < len(words_of(part)) <= 6]
-            found += [lemma for lemma in subject.lemmas if words_of(lemma) != words_of(subject.name)]
-        return tuple(dict.fromkeys(found))[:MOST_TAGS]
+            tags += [part for part in parts if 0 < len(words_of(part)) <= 6]
+            tags += [lemma for lemma in subject.lemmas if words_of(lemma) != words_of(subject.name)]
+        return tuple(dict.fromkeys(tags))[:MOST_TAGS]
 
     def why_none(self, subject: Subject) -> str:
         """Nothing is known of the class."""
@@ -107,23 +107,23 @@ class Analogies(AsksOfClasses):
         del question
         return read_list(reply, key=_KEY, outcome=outcome)
 
-    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+    def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
         """ignores_tags where no word of a tag is in the caption, adds_attribute where another attribute is.
 
         Of a small model also repeats, where a word stands twice.
         """
-        del around
+        del surroundings
         if self.small_model and says_twice(phrase):
             return "repeats"
         facts = "; ".join((*self.tags(subject), *subject.tags, subject.name, subject.gloss or ""))
         if adds_attribute(phrase, facts):
             return "adds_attribute"
-        known = {word for tag in self.tags(subject) for word in words_of(tag)} - _EMPTY - {*words_of(subject.name)}
-        return "" if known & {*words_of(phrase)} or not known else "ignores_tags"
+        tag_words = {word for tag in self.tags(subject) for word in words_of(tag)} - _EMPTY - {*words_of(subject.name)}
+        return "" if tag_words & {*words_of(phrase)} or not tag_words else "ignores_tags"
 
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+    def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """The caption, after the name where it does not hold it."""
-        del other
+        del aspect
         return with_name(subject.name, phrase)
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import AsksOfClasses, Phrase, quoted
+from evenly.descriptions.method import Phrase, TextMethod, quoted
 from evenly.descriptions.methods.description import Description
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
@@ -16,10 +16,10 @@ TYPES = ("color", "shape", "material", "part", "size", "texture", "pattern")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attributes(AsksOfClasses):
+class Attributes(TextMethod):
     """Values for each of seven types; a text is "a photo of a {value} {name}", of parts and marks "... with {value}".
 
-    The type is the row's `other`. What the WordNet definition says comes first (attribute_words.attributes_in), then up
+    The type is the row's `other`. What the WordNet definition says comes first (attributes_in), then up
     to four values a type of the model. A value that belongs to another type and not to its own is refused (wrong_type).
     Vocabularies of attributes go back to VAW, OVAD and OvarNet; the words here are ours. A small model calls everything
     red, blue and square: it is asked by the request of `description`, and of its phrases only the parts are taken.
@@ -58,25 +58,25 @@ class Attributes(AsksOfClasses):
 
     def known(self, subject: Subject) -> tuple[Phrase, ...]:
         """The attributes that the definition names."""
-        found = attributes_in(subject.gloss or "") if self.gloss else ()
-        return tuple(Phrase(text=word, other=kind) for kind, word in found)
+        attributes = attributes_in(subject.gloss or "") if self.gloss else ()
+        return tuple(Phrase(text=word, aspect=kind) for kind, word in attributes)
 
     def read(self, reply: str, outcome: str, question: int = 0) -> list[Phrase]:
         """The values, each with its type."""
         if self.small_model:
             phrases = Description(gloss=self.gloss, small_model=True).read(reply, outcome, question)
             named = (pair for phrase in phrases for pair in attributes_in(phrase))
-            return [Phrase(text=word, other=kind) for kind, word in dict.fromkeys(named) if kind in FREE]
-        found = read_lists(reply, keys=TYPES, outcome=outcome)
+            return [Phrase(text=word, aspect=kind) for kind, word in dict.fromkeys(named) if kind in FREE]
+        by_type = read_lists(reply, keys=TYPES, outcome=outcome)
         return [
-            Phrase(text=re.sub(r"^(?:made of|with) ", "", value), other=kind, reason=_wrong_type(value, kind))
-            for kind, values in found.items()
+            Phrase(text=re.sub(r"^(?:made of|with) ", "", value), aspect=kind, reason=_wrong_type(value, kind))
+            for kind, values in by_type.items()
             for value in values
         ]
 
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+    def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """A short caption with the value before the name, or a part or mark after it."""
-        if goes_after(phrase, other or ""):
+        if goes_after(phrase, aspect or ""):
             return f"a photo of a {subject.name} with {with_article(phrase)}"
         return f"a photo of {article(phrase)} {phrase} {subject.name}"
 

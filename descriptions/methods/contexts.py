@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import AsksOfClasses, Phrase, Scope
+from evenly.descriptions.method import Phrase, Scope, TextMethod
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import list_schema, read_list
@@ -46,7 +46,7 @@ FACTORS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contexts(AsksOfClasses):
+class Contexts(TextMethod):
     """For each factor (background, lighting, viewpoint, style, quality) phrases that may follow "a photo of a {},".
 
     About the list as a whole: one question a factor, the class "" and the factor as `other` in the rows. A text is a
@@ -87,14 +87,14 @@ class Contexts(AsksOfClasses):
         """The values of FACTORS, of a small model."""
         del subject
         pairs = ((name, value) for name, factor in FACTORS.items() for value in factor.values)
-        return tuple(Phrase(text=value, other=name) for name, value in pairs) if self.small_model else ()
+        return tuple(Phrase(text=value, aspect=name) for name, value in pairs) if self.small_model else ()
 
     def read(self, reply: str, outcome: str, question: int = 0) -> list[Phrase]:
         """The phrases, each with its factor."""
         factor = tuple(FACTORS)[question]
-        return [Phrase(text=text, other=factor) for text in read_list(reply, key=factor, outcome=outcome)]
+        return [Phrase(text=text, aspect=factor) for text in read_list(reply, key=factor, outcome=outcome)]
 
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+    def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """A template."""
-        del subject, other
+        del subject, aspect
         return f"a photo of a {{}}, {phrase.rstrip('.')}."

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import AsksOfClasses, Surroundings, quoted
+from evenly.descriptions.method import Surroundings, TextMethod, quoted
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import list_schema, read_list
@@ -24,7 +24,7 @@ _JOINS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description(AsksOfClasses):
+class Description(TextMethod):
     """Short phrases for what tells a class apart in a photograph; a text is "{name}, which has {phrase}".
 
     Differs from the paper: one question without examples (a small model copies them), JSON instead of bullets, drawn
@@ -59,14 +59,14 @@ class Description(AsksOfClasses):
         del question
         return [re.sub(r"^with\b", "has", phrase) for phrase in read_list(reply, key=_KEY, outcome=outcome)]
 
-    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+    def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
         """vague, of a small model: "has colors such as red" repeats the question."""
-        del subject, around
+        del subject, surroundings
         return "vague" if self.small_model and _VAGUE.search(phrase) else ""
 
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+    def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """Name, join words and phrase."""
-        del other
+        del aspect
         return join(subject.name, phrase)
 
 

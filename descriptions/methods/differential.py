@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import AsksOfClasses, Phrase, Scope, Surroundings, facts
+from evenly.descriptions.method import Phrase, Scope, Surroundings, TextMethod, facts
 from evenly.descriptions.methods.description import Description, join
 from evenly.descriptions.texts.checks import ReplyRules, clean_text
 from evenly.descriptions.texts.grounding import Subject
@@ -22,7 +22,7 @@ _OPENING_WORDS = frozenset(words_of("a an the has have with made of and or its")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Differential(AsksOfClasses):
+class Differential(TextMethod):
     """For a pair of classes, attributes in which they differ, with a phrase for each; a text is as of `description`.
 
     Asked for given pairs only. A text about class a has b as its `other`, and the other way round. Refused: both
@@ -58,8 +58,8 @@ class Differential(AsksOfClasses):
         if subject.against is None:
             return ()
         if self.small_model:
-            alone = Description(gloss=self.gloss, small_model=True)
-            return (*alone.questions(subject), *alone.questions(subject.against))
+            single = Description(gloss=self.gloss, small_model=True)
+            return (*single.questions(subject), *single.questions(subject.against))
         pair = {"first": facts(subject, gloss=self.gloss), "second": facts(subject.against, gloss=self.gloss)}
         entry = object_schema({name: {"type": "string"} for name in _FIELDS})
         listed = {"type": "array", "items": entry, "minItems": 2, "maxItems": 4}
@@ -74,33 +74,33 @@ class Differential(AsksOfClasses):
     def read(self, reply: str, outcome: str, question: int = 0) -> list[Phrase]:
         """Two phrases for each attribute, the first class's first; or phrases about one of the two."""
         if self.small_model:
-            alone = Description(gloss=self.gloss, small_model=True)
-            return [Phrase(text=text, second=question == 1) for text in alone.read(reply, outcome)]
+            single = Description(gloss=self.gloss, small_model=True)
+            return [Phrase(text=text, second=question == 1) for text in single.read(reply, outcome)]
         records = read_records(reply, key=_KEY, fields=_FIELDS, outcome=outcome)
         return [phrase for record in records for phrase in _both(*record)]
 
-    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+    def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
         """fits_both where the definition of the other class holds every word of the phrase; else as `description`."""
-        other = subject.against
-        alone = Description(gloss=self.gloss, small_model=self.small_model)
-        if reason := alone.refuse(subject, phrase, around):
+        rival = subject.against
+        single = Description(gloss=self.gloss, small_model=self.small_model)
+        if reason := single.refuse(subject, phrase, surroundings):
             return reason
-        if other is None or other.gloss is None:
+        if rival is None or rival.gloss is None:
             return ""
-        said = set(words_of(phrase)) - _OPENING_WORDS
-        return "fits_both" if said <= set(words_of(f"{other.name} {other.gloss}")) else ""
+        words = set(words_of(phrase)) - _OPENING_WORDS
+        return "fits_both" if words <= set(words_of(f"{rival.name} {rival.gloss}")) else ""
 
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
+    def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """Name, join words and phrase."""
-        del other
+        del aspect
         return join(subject.name, phrase)
 
 
 def _both(attribute: str, first: str, second: str) -> tuple[Phrase, Phrase]:
     kind = " ".join(_WORD.findall(clean_text(attribute)))[:_MOST_ATTRIBUTE_CHARACTERS].strip()
     reason = "same_for_both" if words_of(_opened(first)) == words_of(_opened(second)) else ""
-    one = Phrase(text=_opened(first), attribute=kind, reason=reason)
-    return one, Phrase(text=_opened(second), attribute=kind, reason=reason, second=True)
+    phrase = Phrase(text=_opened(first), attribute=kind, reason=reason)
+    return phrase, Phrase(text=_opened(second), attribute=kind, reason=reason, second=True)
 
 
 def _opened(phrase: str) -> str:

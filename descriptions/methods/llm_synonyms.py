@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import AsksOfClasses, Surroundings, quoted
+from evenly.descriptions.method import Surroundings, TextMethod, quoted
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.neighbours import alike
-from evenly.descriptions.texts.replies import list_schema, read_list
+from evenly.descriptions.texts.replies import list_schema
 from evenly.descriptions.texts.small_patterns import WORDS
 from evenly.descriptions.texts.words import other_names_in
 
@@ -25,7 +25,7 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlmSynonyms(AsksOfClasses):
+class LlmSynonyms(TextMethod):
     """Common names of the class, in English; a text is the name.
 
     Which of them mean the class to an encoder is the filter's part, which is REAL's: synonyms.consistent_synonyms.
@@ -41,6 +41,7 @@ class LlmSynonyms(AsksOfClasses):
     wanted: int = 1
 
     name = "llm_synonyms"
+    key = _KEY
     instruction = (
         "List the common names and synonyms by which people call this class in English, each of 1 to 3 words. "
         "Only names for exactly this, none for a part, a kind or something similar."
@@ -64,31 +65,21 @@ class LlmSynonyms(AsksOfClasses):
 
     def _example(self, name: str, names: tuple[str, ...]) -> tuple[Message, Message]:
         data = json.dumps({"class": name}, ensure_ascii=False)
-        asked = Message(role="user", content=f"{data}\n{self.instruction}")
-        return asked, Message(role="assistant", content=json.dumps({_KEY: list(names)}, ensure_ascii=False))
+        question = Message(role="user", content=f"{data}\n{self.instruction}")
+        return question, Message(role="assistant", content=json.dumps({_KEY: list(names)}, ensure_ascii=False))
 
-    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
-        """The names."""
-        del question
-        return read_list(reply, key=_KEY, outcome=outcome)
-
-    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+    def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
         """names_another_class, in_definition, unknown_name or another_kind."""
-        named = other_names_in(phrase, subject.name, around.names)
+        named = other_names_in(phrase, subject.name, surroundings.names)
         if set(named) - set(subject.lemmas):
             return "names_another_class"
         if named:
             return ""
         if other_names_in(subject.gloss or "", "", (phrase,)):
             return "in_definition"
-        if not self.small_model or not around.grounded:
+        if not self.small_model or not surroundings.grounded:
             return ""
-        gloss = around.gloss_of(phrase)
+        gloss = surroundings.gloss_of(phrase)
         if gloss is None:
             return "unknown_name"
         return "another_kind" if subject.gloss and not alike(subject.gloss, gloss) else ""
-
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
-        """The name."""
-        del subject, other
-        return phrase

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import AsksOfClasses, Surroundings, quoted
+from evenly.descriptions.method import Surroundings, TextMethod, quoted
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.neighbours import alike, kind_part
-from evenly.descriptions.texts.replies import list_schema, read_list
+from evenly.descriptions.texts.replies import list_schema
 from evenly.descriptions.texts.small_patterns import WORDS
 from evenly.descriptions.texts.words import other_names_in
 
@@ -17,7 +17,7 @@ _SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=60)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearMisses(AsksOfClasses):
+class NearMisses(TextMethod):
     """Names of things that look like a class and are not it: texts to reject by, as they are.
 
     First the neighbours of the class's WordNet sense, then what the model says. Refused: names of the list's classes
@@ -33,6 +33,7 @@ class NearMisses(AsksOfClasses):
     wanted: int = 3
 
     name = "near_misses"
+    key = _KEY
     instruction = (
         "Name things that look similar to this class and are easily taken for it, but are something else. "
         "Answer with names of 1 to 3 words."
@@ -63,28 +64,18 @@ class NearMisses(AsksOfClasses):
         """The neighbours of its WordNet sense."""
         return subject.neighbours if self.gloss else ()
 
-    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
-        """The names."""
-        del question
-        return read_list(reply, key=_KEY, outcome=outcome)
-
-    def refuse(self, subject: Subject, phrase: str, around: Surroundings) -> str:
+    def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
         """names_own_class, names_another_class, kind_of_class, in_definition, unknown_name or another_kind."""
-        named = other_names_in(phrase, "", around.names)
+        named = other_names_in(phrase, "", surroundings.names)
         if named:
             return "names_own_class" if set(named) & {subject.name, *subject.lemmas} else "names_another_class"
-        gloss = around.gloss_of(phrase)
-        if other_names_in(kind_part(gloss or ""), "", around.classes):
+        gloss = surroundings.gloss_of(phrase)
+        if other_names_in(kind_part(gloss or ""), "", surroundings.classes):
             return "kind_of_class"
         if other_names_in(subject.gloss or "", "", (phrase,)):
             return "in_definition"
-        if phrase in subject.neighbours or not (self.small_model and around.grounded):
+        if phrase in subject.neighbours or not (self.small_model and surroundings.grounded):
             return ""
         if gloss is None:
             return "unknown_name"
         return "another_kind" if subject.gloss and not alike(subject.gloss, gloss) else ""
-
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
-        """The name."""
-        del subject, other
-        return phrase

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evenly.descriptions.chat.request import ChatRequest
-from evenly.descriptions.method import AsksOfClasses, Scope
+from evenly.descriptions.method import Scope, TextMethod
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 
@@ -26,7 +25,7 @@ TEMPLATES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Negations(AsksOfClasses):
+class Negations(TextMethod):
     """Templates with {} for the class, written by hand; no model is asked, and they are the same for every list.
 
     Differs from the paper: about a tenth of its number of templates, in our words, and no trained "no" encoder: see
@@ -43,22 +42,7 @@ class Negations(AsksOfClasses):
         """A template with {} once."""
         return ReplyRules(max_characters=100, visual_word=False, template=True)
 
-    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
-        """None."""
-        del subject
-        return ()
-
     def known(self, subject: Subject) -> tuple[str, ...]:
         """The templates."""
         del subject
         return TEMPLATES
-
-    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
-        """Nothing: there are no replies."""
-        del reply, outcome, question
-        return []
-
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
-        """The template."""
-        del subject, other
-        return phrase

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evenly.descriptions.chat.request import ChatRequest
-from evenly.descriptions.method import AsksOfClasses
+from evenly.descriptions.method import TextMethod
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 
@@ -17,7 +16,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synonyms(AsksOfClasses):
+class Synonyms(TextMethod):
     """The lemmas of the class's synset, in WordNet's order, without its own name. No model is asked.
 
     Differs from REAL (Parashar et al., The Neglected Tails in Vision-Language Models, 2024), which asks a language
@@ -34,11 +33,6 @@ class Synonyms(AsksOfClasses):
         """A name of at most 6 words that is no other class's name."""
         return ReplyRules(max_words=6, max_characters=100, visual_word=False)
 
-    def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
-        """None."""
-        del subject
-        return ()
-
     def known(self, subject: Subject) -> tuple[str, ...]:
         """The lemmas but the class's own name."""
         return tuple(lemma for lemma in subject.lemmas if lemma.casefold() != subject.name.casefold())
@@ -46,16 +40,6 @@ class Synonyms(AsksOfClasses):
     def why_none(self, subject: Subject) -> str:
         """no_synset or no_other_name."""
         return "no_other_name" if subject.synset else "no_synset"
-
-    def read(self, reply: str, outcome: str, question: int = 0) -> list[str]:
-        """Nothing: there are no replies."""
-        del reply, outcome, question
-        return []
-
-    def text(self, subject: Subject, phrase: str, other: str | None = None) -> str:
-        """The synonym."""
-        del subject, other
-        return phrase
 
 
 TIED = 1e-9
@@ -76,9 +60,9 @@ def consistent_synonyms(synonyms: Floats, owners: Ints | Sequence[int], classes:
             f"got {synonyms.shape}, {owner.shape} and {classes.shape}. Encode both with the same encoder."
         )
     similarity = _unit(synonyms) @ _unit(classes).T
-    own = similarity[np.arange(len(owner)), owner]
+    own_similarity = similarity[np.arange(len(owner)), owner]
     return np.asarray(
-        (own >= similarity.max(axis=1, initial=-np.inf) - TIED)
+        (own_similarity >= similarity.max(axis=1, initial=-np.inf) - TIED)
         & (np.linalg.norm(synonyms.astype(np.float64), axis=1) > 0)
     )
 

@@ -138,7 +138,7 @@ def check_reply(
         ("refusal", lambda: is_refusal(cleaned)),
         ("prompt_echo", lambda: _ECHO.search(cleaned) or longest_shared_run(cleaned, instruction) >= rules.echo_words),
         ("only_class_name", lambda: _without_articles(words) == words_of(class_name)),
-        ("repeats", lambda: loops(cleaned) or any(words_of(before) == words for before in accepted)),
+        ("repeats", lambda: loops(cleaned) or any(words_of(earlier) == words for earlier in accepted)),
         ("names_another_class", lambda: other_names_in(cleaned, class_name, other_classes)),
         ("names_own_class", lambda: not rules.own_name and other_names_in(cleaned, "", (class_name,))),
         ("unfinished", lambda: words_of(plain)[-1] in _NEVER_LAST),

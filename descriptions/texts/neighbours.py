@@ -41,9 +41,9 @@ def kind_part(gloss: str) -> str:
     return next((part for part in _KIND_ENDS.split(_ASIDE.sub("", gloss)) if words_of(part)), "")
 
 
-def alike(one: str, other: str) -> bool:
+def alike(first_gloss: str, second_gloss: str) -> bool:
     """Whether two definitions share a word in what they say of the kind."""
-    return bool(kind_of(one) & kind_of(other))
+    return bool(kind_of(first_gloss) & kind_of(second_gloss))
 
 
 LEAST_LIKENESS = 0.45
@@ -75,27 +75,27 @@ class Neighbours:
         """
         if subject.synset is None or subject.gloss is None:
             return ()
-        own = self._kinds.get(subject.synset) or kind_of(subject.gloss)
-        near = {synset for word in own for synset in self._of_word.get(word, ())} - {subject.synset}
-        likeness = {synset: self._likeness(subject.synset, own, synset) for synset in near}
-        found: list[str] = []
-        for synset in sorted(near, key=lambda synset: (-likeness[synset], self._places[synset])):
+        kind = self._kinds.get(subject.synset) or kind_of(subject.gloss)
+        candidates = {synset for word in kind for synset in self._of_word.get(word, ())} - {subject.synset}
+        likeness = {synset: self._likeness(subject.synset, kind, synset) for synset in candidates}
+        names: list[str] = []
+        for synset in sorted(candidates, key=lambda synset: (-likeness[synset], self._places[synset])):
             if likeness[synset] < LEAST_LIKENESS:
                 break
             lemmas, gloss = self._grounding.synsets[synset]
-            if _is_beside(subject, lemmas, gloss) and lemmas[0] not in found:
-                found.append(lemmas[0])
-            if len(found) == most:
+            if _is_beside(subject, lemmas, gloss) and lemmas[0] not in names:
+                names.append(lemmas[0])
+            if len(names) == most:
                 break
-        return tuple(found)
+        return tuple(names)
 
-    def _likeness(self, synset: str, own: frozenset[str], other: str) -> float:
+    def _likeness(self, synset: str, own_kind: frozenset[str], neighbour: str) -> float:
         """Weight of the words that two kinds share over that of all their words, and something for lying near."""
-        kind = self._kinds[other]
-        every = sum(self._weights.get(word, 0.0) for word in own | kind)
-        shared = sum(self._weights.get(word, 0.0) for word in own & kind)
-        apart = abs(self._places[other] - self._places.get(synset, 0))
-        return (shared / every if every else 0.0) + NEARNESS * math.exp(-apart / NEAR_PLACES)
+        kind = self._kinds[neighbour]
+        total = sum(self._weights.get(word, 0.0) for word in own_kind | kind)
+        shared = sum(self._weights.get(word, 0.0) for word in own_kind & kind)
+        distance = abs(self._places[neighbour] - self._places.get(synset, 0))
+        return (shared / total if total else 0.0) + NEARNESS * math.exp(-distance / NEAR_PLACES)
 
 
 def _is_beside(subject: Subject, lemmas: tuple[str, ...], gloss: str) -> bool:

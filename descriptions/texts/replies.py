@@ -47,10 +47,10 @@ def read_records(
 
     Any shape but {key: [{field: string}]} with 1 to `most` objects raises UnreadableReplyError; more fields are fine.
     """
-    found = read_object(reply, outcome=outcome).get(key)
-    if not isinstance(found, list) or not 1 <= len(found) <= most:
+    objects = read_object(reply, outcome=outcome).get(key)
+    if not isinstance(objects, list) or not 1 <= len(objects) <= most:
         raise UnreadableReplyError("wrong_schema")
-    rows = [[one.get(name) for name in fields] if isinstance(one, dict) else [] for one in found]
+    rows = [[entry.get(name) for name in fields] if isinstance(entry, dict) else [] for entry in objects]
     return [tuple(_strings(row, fewest=len(fields), most=len(fields))) for row in rows]
 
 
@@ -78,18 +78,18 @@ def only_object(reply: str) -> str:
     For endpoints that were only asked for JSON in words. Two objects beside each other are one too many, since nobody
     can tell which was meant. Empty ones do not count.
     """
-    found: list[str] = []
-    at = reply.find("{") if len(reply) <= MAX_REPLY_CHARACTERS else -1
-    while at >= 0:
+    objects: list[str] = []
+    start = reply.find("{") if len(reply) <= MAX_REPLY_CHARACTERS else -1
+    while start >= 0:
         try:
-            value, end = _DECODER.raw_decode(reply, at)
+            value, end = _DECODER.raw_decode(reply, start)
         except (ValueError, RecursionError):
-            end = at + 1
+            end = start + 1
         else:
             if value:
-                found.append(reply[at:end])
-        at = reply.find("{", end)
-    return found[0] if len(found) == 1 else reply
+                objects.append(reply[start:end])
+        start = reply.find("{", end)
+    return objects[0] if len(objects) == 1 else reply
 
 
 def list_schema(key: str, *, fewest: int, most: int, pattern: str | None = None) -> dict[str, object]:

@@ -38,6 +38,6 @@ def sentence_of(name: str, words: Iterable[str]) -> str:
         return sentence_about(name)
     after_an = [word for word in plain if word[0] in "aeiou"]
     after_a = [word for word in plain if word not in after_an]
-    starts = [f"(({a}|the|its) )?({'|'.join(some)})" for a, some in (("a", after_a), ("an", after_an)) if some]
+    starts = [f"(({a}|the|its) )?({'|'.join(nouns)})" for a, nouns in (("a", after_a), ("an", after_an)) if nouns]
     thing = f"({'|'.join(starts)})( ({'|'.join(plain)})){{0,2}}"
     return f"(A|The) {name} (has|with) {thing}((,| and|, and| with| of| that has) {thing}){{0,3}}({_SEEN})?\\."

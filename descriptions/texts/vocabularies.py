@@ -75,9 +75,9 @@ def has_visual_word(text: str) -> bool:
 
 def mostly_visual(text: str, facts: str) -> bool:
     """Whether half or more of a text's words, small words aside, are visual words or stand in `facts`."""
-    known = set(words_of(facts))
+    fact_words = set(words_of(facts))
     words = [word for word in _LETTERS.findall(text.casefold()) if word not in SMALL_WORDS]
-    return 2 * sum(_is_visual(word) or not known.isdisjoint(words_of(word)) for word in words) >= len(words)
+    return 2 * sum(_is_visual(word) or not fact_words.isdisjoint(words_of(word)) for word in words) >= len(words)
 
 
 def _is_visual(word: str) -> bool:
@@ -144,18 +144,18 @@ def attributes_in(text: str) -> tuple[tuple[str, str], ...]:
     words before it. Words of the other types are looked for before that, and before the first "that", "which" or "of
     the", which begins to speak of something else. What follows a denial in its clause does not count.
     """
-    found: list[tuple[str, str]] = []
+    attributes: list[tuple[str, str]] = []
     for clause in _CLAUSE.split(text):
-        whole, *had = _HAVING.split(_DENIED.sub("", clause), maxsplit=1)
-        found += _typed(_OF_A_PART.sub("", _OF_OTHERS.sub("", whole)))
-        found += [pair for run in _BETWEEN.split(" ".join(had)) for pair in _part_in(_WORD.findall(run))]
-    return tuple(dict.fromkeys(found))
+        head, *having = _HAVING.split(_DENIED.sub("", clause), maxsplit=1)
+        attributes += _typed(_OF_A_PART.sub("", _OF_OTHERS.sub("", head)))
+        attributes += [pair for run in _BETWEEN.split(" ".join(having)) for pair in _part_in(_WORD.findall(run))]
+    return tuple(dict.fromkeys(attributes))
 
 
 def adds_attribute(text: str, facts: str) -> bool:
     """Whether a text names a color, shape, material, size, texture or pattern that `facts` do not."""
-    known = set(words_of(facts))
-    return any(not set(words_of(word)) <= known for _, word in _typed(text))
+    fact_words = set(words_of(facts))
+    return any(not set(words_of(word)) <= fact_words for _, word in _typed(text))
 
 
 def goes_after(value: str, kind: str) -> bool:

@@ -23,30 +23,30 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(_stem(word) for word in _WORD.findall(_plain(text)))
 
 
-def other_names_in(text: str, own: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Names of other classes that a text about `own` gives away, in order of first occurrence.
+def other_names_in(text: str, class_name: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of other classes that a text about `class_name` gives away, in order of first occurrence.
 
     A name inside an occurrence of the own name does not count (a "fire truck" is no "truck"), nor one that is part of
     the own name wherever it stands ("a large truck" is fair for a fire truck).
     """
-    words, own_words = words_of(text), words_of(own)
+    words, own_words = words_of(text), words_of(class_name)
     own_places = set(_places(words, own_words))
-    found: list[str] = []
+    matches: list[str] = []
     for start, stop, name in _occurrences(words, _index(tuple(names))):
         name_words = words_of(name)
         inside = any(place <= start and stop <= place + len(own_words) for place in own_places)
-        if name_words != own_words and not inside and not set(_places(own_words, name_words)) and name not in found:
-            found.append(name)
-    return tuple(found)
+        if name_words != own_words and not inside and not set(_places(own_words, name_words)) and name not in matches:
+            matches.append(name)
+    return tuple(matches)
 
 
-def longest_shared_run(text: str, other: str) -> int:
+def longest_shared_run(text: str, other_text: str) -> int:
     """Length of the longest run of words that two texts share."""
-    left, right = words_of(text), words_of(other)
+    left, right = words_of(text), words_of(other_text)
     longest = 0
     lengths = [0] * (len(right) + 1)
     for word in left:
-        lengths = [0, *(lengths[place] + 1 if word == there else 0 for place, there in enumerate(right))]
+        lengths = [0, *(lengths[place] + 1 if word == candidate else 0 for place, candidate in enumerate(right))]
         longest = max(longest, *lengths)
     return longest
 

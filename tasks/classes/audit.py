@@ -153,7 +153,7 @@ def _scorer(run: Run, rows: LabelledRows, pool: Pool, rule: Rule) -> Callable[[I
         captions,
         vectors,
         similarities=similarities,
-        own=pool.own,
+        own=pool.text_indices,
         neighbours=rule["neighbours"],
         most=rule["most"],
     )

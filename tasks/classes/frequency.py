@@ -113,7 +113,7 @@ def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     judgements = [
         row | {"answer": one.answer, "reason": one.reason, "request_id": one.request_id}
         for some, judged in zip(rows.values(), found, strict=True)
-        for row, one in zip(some, judged.made, strict=False)
+        for row, one in zip(some, judged.answers, strict=False)
     ]
     relevance = [_relevance(name, some, one) for (name, some), one in zip(rows.items(), found, strict=True)]
     reasons = Counter(row["reason"] for row in judgements if row["reason"])
@@ -129,7 +129,7 @@ async def _judged(client: Chat, uses: Sequence[Sequence[NameInCaption]], rule: R
     stop = JudgingRule(most=rule["judge"])
     async with client:
         return await judge_relevance(
-            uses, client=client, enough=stop.is_enough, small_model=is_embedded(rule), progress=advance
+            uses, client=client, is_enough=stop.is_enough, small_model=is_embedded(rule), progress=advance
         )
 
 
@@ -150,9 +150,14 @@ def _use(row: dict[str, Any], subject: Subject, rule: Rule) -> NameInCaption:
 
 def _relevance(name: str, rows: Sequence[dict[str, Any]], judged: Judgements) -> dict[str, Any]:
     """What the judgements of one class say; the estimate is null without any."""
-    pairs = [(one.answer == YES, row["rows"]) for row, one in zip(rows, judged.made, strict=False) if one.answer]
+    pairs = [(one.answer == YES, row["rows"]) for row, one in zip(rows, judged.answers, strict=False) if one.answer]
     found = estimate_relevance([yes for yes, _ in pairs], [count for _, count in pairs])
-    counts = {"class": name, "judged": judged.judged, "yes": judged.yes, "unjudged": len(judged.made) - judged.judged}
+    counts = {
+        "class": name,
+        "judged": judged.judged,
+        "yes": judged.yes,
+        "unjudged": len(judged.answers) - judged.judged,
+    }
     if found is None:
         return counts
     return counts | {

@@ -26,7 +26,7 @@ def judge(server, uses, *, enough=lambda _judged, _yes: False, store=None):
     async def run():
         kept = Store() if store is None else store
         async with ChatClient(server.endpoint, store=kept, concurrency=8, retries=RetryRule(attempts=1)) as client:
-            return await judge_relevance(uses, client=client, enough=enough)
+            return await judge_relevance(uses, client=client, is_enough=enough)
 
     return asyncio.run(run())
 
@@ -52,14 +52,14 @@ def test_answers_come_in_the_order_of_the_captions_and_other_replies_have_a_reas
     replies |= {"crane 3": TinyServer.completion("crane!"), "crane 4": TinyServer.failure(400)}
     says(server, lambda facts: replies[facts["caption"]])
     (found,) = judge(server, [uses(5)])
-    assert [(one.answer, one.reason) for one in found.made[:4]] == [
+    assert [(one.answer, one.reason) for one in found.answers[:4]] == [
         ("yes", ""),
         ("no", ""),
         ("", "wrong_schema"),
         ("", "not_json"),
     ]
-    assert (found.made[4].answer, found.judged, found.yes) == ("", 2, 1)
-    assert found.made[4].reason
+    assert (found.answers[4].answer, found.judged, found.yes) == ("", 2, 1)
+    assert found.answers[4].reason
 
 
 def test_asking_stops_after_the_round_that_was_enough_and_stored_replies_are_not_asked_again(server):

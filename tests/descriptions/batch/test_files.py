@@ -102,7 +102,7 @@ def test_any_response_is_a_reply_a_failure_or_a_problem(response):
 )
 def test_a_failed_line_says_why_and_whether_to_ask_again(more, reason, again):
     failure = read(line("a", **more)).failures["a"]
-    assert (failure.reason, failure.again) == (reason, again)
+    assert (failure.reason, failure.retriable) == (reason, again)
 
 
 def test_a_refused_parameter_is_told():

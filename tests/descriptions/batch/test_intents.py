@@ -24,7 +24,7 @@ def test_an_intent_is_named_by_what_is_asked_of_whom_in_any_order():
         intent_id(["a"], endpoint=ENDPOINT),
         intent_id(["a", "b"], endpoint=Endpoint(base_url="https://y.test/v1", model="m")),
         intent_id(["a", "b"], endpoint=Endpoint(base_url="https://x.test/v1", model="n")),
-        intent_id(["a", "b"], endpoint=ENDPOINT, again=1),
+        intent_id(["a", "b"], endpoint=ENDPOINT, earlier=1),
     ]
     assert len({name, *others}) == 5
     assert len(name) == 64
@@ -41,7 +41,7 @@ def test_the_same_requests_again_are_another_intent(workspace):
     store = Batches(workspace)
     first, second = make(store), make(store)
     assert first.intent.id == intent_id(REQUESTS, endpoint=ENDPOINT)
-    assert second.intent.id == intent_id(REQUESTS, endpoint=ENDPOINT, again=1)
+    assert second.intent.id == intent_id(REQUESTS, endpoint=ENDPOINT, earlier=1)
 
 
 def test_only_what_has_not_ended_at_this_endpoint_is_open(workspace):
