@@ -1,4 +1,4 @@
-"""What every adapter is: keyword hyper-parameters, `fit`, learned names that end in `_`, and `decision_function`."""
+"""The contract of adapters: keyword hyper-parameters, `fit`, learned names ending in `_`, `decision_function`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What can go wrong in adapters.
+"""Errors of adapters.
 
 AdaptersError
 ├── InvalidFeaturesError   features or labels that break the record's rules, or do not match those of the fit

@@ -1,4 +1,4 @@
-"""What the demo's web answers to each URL, as data: a table that the pool's maker writes and the server reads."""
+"""Answers of the demo's web to each URL, as data: a table that the pool's maker writes and the server reads."""
 
 import json
 from dataclasses import asdict, dataclass

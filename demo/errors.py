@@ -1,4 +1,4 @@
-"""What goes wrong while the demo's web is made, served or compared.
+"""Errors of making, serving or comparing the demo's web.
 
 DemoError
 ├── PicturesError    a picture cannot be read or drawn

@@ -1,4 +1,4 @@
-"""Which faults the demo's web has, how many of each, and what must be said of them.
+"""Faults of the demo's web: of which kinds, how many of each, and what must be said of them.
 
 One pair has at most one fault. Shares are of about 6,000 pairs (4,495 pictures and what is added to them).
 """

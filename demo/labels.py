@@ -1,4 +1,4 @@
-"""Which picture belongs to which class: hand-made data, joined to the pool's URLs."""
+"""Labels of the demo's pictures: hand-made data, joined to the pool's URLs."""
 
 import csv
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Makes the folder of the demo's web: pictures, variants, what is answered, the pool, the truth and the labels."""
+"""The folder of the demo's web: pictures, variants, answers, the pool, the truth and the labels."""
 
 import hashlib
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""What each OpenMoji picture shows, in words: names and synonyms from the `emoji` package, else from Unicode.
+"""Names of the OpenMoji pictures in words, with synonyms: from the `emoji` package, else from Unicode.
 
 A picture is known by its code: upper-case hexadecimal code points joined by "-", as OpenMoji names its files.
 """

@@ -1,4 +1,4 @@
-"""Where in the demo's web a pair stands: its URL, and what the server answers there."""
+"""Addresses of pairs in the demo's web: the URL of each, and what the server answers there."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""How well the injected faults were found: the pipeline's verdicts against the truth file, after the event.
+"""Comparison with the truth file, after the event: how well the pipeline's verdicts found the injected faults.
 
 Rules, per fault (demo/faults.py names the step that can find it and the reasons that are right):
 - injected: all pairs of the truth with this fault. judged: those which reached the step that can find it; a duplicate

@@ -1,4 +1,4 @@
-"""WHAT a class looks like in words: class names -> prompts, checked replies, synonyms.
+"""Descriptions of what a class looks like: class names -> prompts, checked replies, synonyms.
 
 A class list is parsed, each class grounded in a WordNet sense, every method asks its questions through one
 content-addressed chat client, and every reply is checked before it may stand for a class. Nothing here reads or writes

@@ -1,4 +1,4 @@
-"""What describing a class list gives: every text with its verdict, what it cost, and which classes are without."""
+"""The result of describing a class list: every text with its verdict, its cost, and classes without a text."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

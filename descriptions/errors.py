@@ -1,4 +1,4 @@
-"""What can go wrong in descriptions.
+"""Errors of descriptions.
 
 DescriptionsError
 ├── ClassListError        a class list breaks its format, or names a synset that is not there

@@ -1,4 +1,4 @@
-"""What describing a class list would ask and cost, by a rehearsal with the stored replies: nothing is sent."""
+"""Estimates of what describing a class list would ask and cost, by a rehearsal with the stored replies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""What a description method is: questions about classes, how to read the answers, and how a text is made of them."""
+"""Description methods: questions about classes, how to read the answers, and how a text is made of them."""
 
 import json
 from collections.abc import Callable, Sequence

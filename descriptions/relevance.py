@@ -1,4 +1,4 @@
-"""Whether a name in a caption means the class, judged by a language model (REAL, Parashar et al. 2024).
+"""Relevance of a name in a caption to its class, judged by a language model (REAL, Parashar et al. 2024).
 
 Captions come from the web: they are quoted as JSON, and nothing but yes or no is read from a reply.
 """

@@ -1,4 +1,4 @@
-"""Which descriptions of a list can be selected from: those that name no class, each once (DisCLIP).
+"""The pool of descriptions to select from: those that name no class, each once (DisCLIP).
 
 Ma et al., Does VLM Classification Benefit from LLM Description Semantics?, AAAI 2025, arXiv:2412.11917. The selection
 itself works on vectors: adapters/forms/local_texts.py.

@@ -1,4 +1,4 @@
-"""One vector per class from the vectors of the texts that describe it."""
+"""Class weights: one vector per class from the vectors of the texts that describe it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What features raises.
+"""Errors of features.
 
 FeaturesError(ValueError)
 ├── UnknownModelError        no model, weights or setting goes by that name

@@ -1,4 +1,4 @@
-"""Which texts lie nearest to a picture, and what pictures that were found for a concept have in common."""
+"""Texts that lie nearest to a picture, and what pictures that were found for a concept have in common."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""What a picture shows of naked bodies, by NudeNet's small detector (YOLOv8n, 320 px, 12 MB), run with onnxruntime.
+"""Detections of naked bodies, by NudeNet's small detector (YOLOv8n, 320 px, 12 MB), run with onnxruntime.
 
 The model is the file of the package `nudenet`, whose own code is not imported. Its licence is the AGPL-3.0, so it is
 no part of evenly and comes with the extra `safety` alone. It finds nakedness in photographs and in some drawings. It

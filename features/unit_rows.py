@@ -1,4 +1,4 @@
-"""What is stored of a feature: its direction as a half-precision unit vector, and its length."""
+"""Feature rows as they are stored: the direction as a half-precision unit vector, and the length."""
 
 import numpy as np
 import numpy.typing as npt

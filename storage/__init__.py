@@ -1,4 +1,4 @@
-"""WHERE everything lies: sample table, ledger, builds, features, requests, and collecting from the web.
+"""Storage of everything on disk: sample table, ledger, builds, features, requests, and collecting from the web.
 
 All disk and web access of evenly is here, but model weights (features) and the chat client (descriptions).
 """

@@ -1,4 +1,4 @@
-"""Which code is running: recorded with every step, never part of a content hash."""
+"""The version of the running code: recorded with every step, never part of a content hash."""
 
 import subprocess
 from functools import cache

@@ -1,4 +1,4 @@
-"""What the content hash of a build covers, and what it leaves out: the one place that says so.
+"""The content hash of a build: what it covers, and what it leaves out. This is the one place that says so.
 
 Two builds have the same content hash if the same recipe, run by the same step versions and models, decided the same of
 the same pairs. When, where, by which run and out of which files does not enter: a rebuild in another folder, with

@@ -1,4 +1,4 @@
-"""What can go wrong in storage.
+"""Errors of storage.
 
 StorageError
 ├── ConservationError   a step's verdicts do not add up to its rows

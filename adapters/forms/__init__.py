@@ -1,1 +1,1 @@
-"""What several adapters are built of."""
+"""Forms: building blocks that several adapters share."""

@@ -1,4 +1,4 @@
-"""How many rows a cache model gets right over a whole grid of its weights, without making the logits of each point.
+"""Rows that a cache model gets right over a whole grid of its weights, counted without the logits of each point.
 
 At fixed beta and gamma the logits of a row are lines in alpha, so the alphas at which its label wins are an interval:
 one pass over the classes serves all alphas. The betas of a published grid are evenly spaced, so the keys' answers at

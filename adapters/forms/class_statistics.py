@@ -1,4 +1,4 @@
-"""What a Gaussian classifier with one shared covariance needs to know of labelled rows, and its closed form."""
+"""Statistics of labelled rows that a Gaussian classifier with one shared covariance needs, and its closed form."""
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager

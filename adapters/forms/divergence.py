@@ -1,4 +1,4 @@
-"""How far a row's distribution over the classes lies from that of each support row: what TIP-X adds to a cache."""
+"""Divergence of the class distributions of a row and of each support row: what TIP-X adds to a cache."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Self

@@ -1,4 +1,4 @@
-"""Which texts tell a class from the classes it is taken for: training-free selection (DisCLIP).
+"""Texts that tell a class from the classes it is taken for: training-free selection (DisCLIP).
 
 Ma et al., Does VLM Classification Benefit from LLM Description Semantics?, AAAI 2025, arXiv:2412.11917.
 """

@@ -1,4 +1,4 @@
-"""What an out-of-distribution score may need, and a score with the names of what it needs."""
+"""Inputs of out-of-distribution scores, and a score with the names of those it needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How well a score tells in-distribution rows (ID) from out-of-distribution rows (OOD).
+"""Measures of a score that tells in-distribution rows (ID) from out-of-distribution rows (OOD).
 
 Scores come in one orientation, higher = more in-distribution. AUROC and AUPR count OOD as the positive class. FPR95 is
 the share of OOD rows taken for ID at 95 % ID recall, the convention of COOkeD (arXiv:2507.22576).

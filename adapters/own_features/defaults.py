@@ -1,4 +1,4 @@
-"""What stands in for arrays that a file does not hold, said in words; and which keys an adapter cannot do without."""
+"""Substitutes for arrays that a file does not hold, said in words, and keys that an adapter cannot do without."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What is refused or said of the rows of a file's parts, whatever is done with them: groups, twins, class names."""
+"""Checks of the rows of a file's parts, whatever is done with them: groups, duplicates, class names."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

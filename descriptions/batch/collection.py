@@ -1,4 +1,4 @@
-"""Waits for a batch to end, and stores every reply in its files before anybody uses one."""
+"""Collection of batches: waiting for the end, storing every reply before it is used, and cancelling."""
 
 import asyncio
 import datetime as dt
@@ -203,9 +203,6 @@ def _missing(state: BatchState, remote: RemoteBatch, output: BatchOutput) -> dic
         for request_id in state.request_ids
         if request_id not in output.completions
     }
-
-
-# Ends a batch that is no longer wanted, and keeps what it has brought.
 
 
 async def cancel_batch(work: BatchWork, state: BatchState, *, patience_s: float = 120.0) -> BatchState:

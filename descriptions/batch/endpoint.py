@@ -1,4 +1,7 @@
-"""The files and batches of an endpoint, through the `openai` package: every call tried again where that can help."""
+"""The files and batches of an endpoint, through the `openai` package: every call tried again where that can help.
+
+What the endpoint says of a batch is read out of JSON that nobody vouches for.
+"""
 
 import asyncio
 import json
@@ -17,11 +20,14 @@ from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.retries import Failure, judge_failure, pause_s, retry_after
 from evenly.descriptions.errors import EndpointError
 
-# What an endpoint says of a batch, read out of JSON that nobody vouches for.
-
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _ID = re.compile(r"[A-Za-z0-9][\w.:=+-]{0,999}", re.ASCII)
 _MOST_ERRORS = 50_000
+PAGE = 100
+MOST_PAGES = 1_000
+_FILE_TIMES = 20
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,53 +43,6 @@ class RemoteBatch:
     counts: Mapping[str, int]
     errors: tuple[tuple[str, int | None, str], ...]
     retry_after_s: float | None = None
-
-
-def read_batch(value: Mapping[str, Any], *, retry_after_s: float | None = None) -> RemoteBatch:
-    """The batch in an answer; ValueError where there is none."""
-    batch_id, status = value.get("id"), value.get("status")
-    if not isinstance(batch_id, str) or not is_id(batch_id) or not isinstance(status, str):
-        raise ValueError("no batch")
-    files = (value.get("output_file_id"), value.get("error_file_id"))
-    counts = value.get("request_counts")
-    errors = value.get("errors")
-    data = errors.get("data") if isinstance(errors, dict) else None
-    return RemoteBatch(
-        id=batch_id,
-        status=reason_word(status, default="unknown"),
-        file_ids=tuple(file_id for file_id in files if isinstance(file_id, str) and is_id(file_id)),
-        counts=_counts(counts if isinstance(counts, dict) else {}),
-        errors=tuple(_error(entry) for entry in (data if isinstance(data, list) else [])[:_MOST_ERRORS]),
-        retry_after_s=retry_after_s,
-    )
-
-
-def is_id(text: str) -> bool:
-    """Whether a text may be the id of a file or batch: it becomes part of an address, and is printed."""
-    return _ID.fullmatch(text) is not None
-
-
-def _counts(value: Mapping[str, Any]) -> dict[str, int]:
-    numbers = {name: value.get(name) for name in ("completed", "failed", "total")}
-    return {
-        name: count
-        for name, count in numbers.items()
-        if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MOST_TOKENS
-    }
-
-
-def _error(value: object) -> tuple[str, int | None, str]:
-    error = value if isinstance(value, dict) else {}
-    line = error.get("line")
-    code = reason_word(error.get("code"), default="batch_error")
-    is_number = isinstance(line, int) and not isinstance(line, bool)
-    return code, line if is_number else None, detail_line(error.get("message"))
-
-
-Result = TypeVar("Result")
-PAGE = 100
-MOST_PAGES = 1_000
-_FILE_TIMES = 20
 
 
 class RefusedError(EndpointError):
@@ -261,6 +220,47 @@ class BatchEndpoint:
             "(status 404). Describe without --batch, or close the batch with `evenly batches cancel`.",
         }
         return replace(failure, detail=details.get(failure.reason, failure.detail))
+
+
+def read_batch(value: Mapping[str, Any], *, retry_after_s: float | None = None) -> RemoteBatch:
+    """The batch in an answer; ValueError where there is none."""
+    batch_id, status = value.get("id"), value.get("status")
+    if not isinstance(batch_id, str) or not is_id(batch_id) or not isinstance(status, str):
+        raise ValueError("no batch")
+    files = (value.get("output_file_id"), value.get("error_file_id"))
+    counts = value.get("request_counts")
+    errors = value.get("errors")
+    data = errors.get("data") if isinstance(errors, dict) else None
+    return RemoteBatch(
+        id=batch_id,
+        status=reason_word(status, default="unknown"),
+        file_ids=tuple(file_id for file_id in files if isinstance(file_id, str) and is_id(file_id)),
+        counts=_counts(counts if isinstance(counts, dict) else {}),
+        errors=tuple(_error(entry) for entry in (data if isinstance(data, list) else [])[:_MOST_ERRORS]),
+        retry_after_s=retry_after_s,
+    )
+
+
+def is_id(text: str) -> bool:
+    """Whether a text may be the id of a file or batch: it becomes part of an address, and is printed."""
+    return _ID.fullmatch(text) is not None
+
+
+def _counts(value: Mapping[str, Any]) -> dict[str, int]:
+    numbers = {name: value.get(name) for name in ("completed", "failed", "total")}
+    return {
+        name: count
+        for name, count in numbers.items()
+        if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MOST_TOKENS
+    }
+
+
+def _error(value: object) -> tuple[str, int | None, str]:
+    error = value if isinstance(value, dict) else {}
+    line = error.get("line")
+    code = reason_word(error.get("code"), default="batch_error")
+    is_number = isinstance(line, int) and not isinstance(line, bool)
+    return code, line if is_number else None, detail_line(error.get("message"))
 
 
 def _listed(value: Mapping[str, Any]) -> RemoteBatch:

@@ -1,4 +1,4 @@
-"""What is written down about a batch before and while it exists, so that a crash never leads to a second one.
+"""Intents of batches: what is written down before and while a batch exists, so that a crash never makes a second one.
 
 An intent names the requests of a batch. It is stored before anything is sent, and its id travels in the batch's
 metadata. What happens to it later is a list of events, each appended durably once it has happened:

@@ -1,4 +1,4 @@
-"""Submits requests as batches, each once whatever happens in between: a crash, a lost answer, another process."""
+"""Submission of requests as batches, each once whatever happens: a crash, a lost answer, another process."""
 
 import asyncio
 import datetime as dt

@@ -1,4 +1,4 @@
-"""The chat completions of an endpoint, through the `openai` package: one attempt, and what it brought."""
+"""Attempts at a chat endpoint, through the `openai` package: one call, what it brought, and the open connection."""
 
 import asyncio
 import json
@@ -75,9 +75,6 @@ async def _refuse_huge(response: Any) -> None:  # noqa: ANN401 - a response of h
     length = response.headers.get("content-length", "")
     if length.isdecimal() and int(length) > MOST_BYTES:
         raise ValueError(f"a reply must be at most {MOST_BYTES:,} bytes; got {length}.")
-
-
-# What a chat client keeps while it is entered, and what it keeps of one attempt.
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""What may be asked: requests sent one by one (client.ChatClient), or many at a time (batches.BatchChatClient)."""
+"""The protocol of a chat: requests sent one by one (ChatClient), or many at a time (BatchChatClient)."""
 
 from types import TracebackType
 from typing import Protocol, Self

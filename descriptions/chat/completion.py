@@ -1,4 +1,4 @@
-"""Reads a chat completion out of JSON that nobody vouches for, and makes the record that is stored of it."""
+"""Chat completions read out of JSON that nobody vouches for, and the records that are stored of them."""
 
 import datetime as dt
 from collections.abc import Mapping

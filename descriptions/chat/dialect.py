@@ -1,4 +1,8 @@
-"""Which form of a request an endpoint takes: learnt from what it refuses, and said in the record of every reply."""
+"""Dialects: the form of request that an endpoint takes, learnt from what it refuses.
+
+A reply is held to its JSON schema by the endpoint where it can do that, else by words in the prompt. The record of a
+reply says which dialect was used.
+"""
 
 import json
 import re
@@ -7,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evenly.descriptions.chat.request import ChatRequest, Message
-
-# How a reply is held to its JSON schema: by the endpoint where it can, else by words in the prompt.
 
 Structured = Literal["json_schema", "json_object", "text"]
 """From strict to weak: the endpoint holds the reply to the schema, to any JSON object, or to nothing."""

@@ -1,4 +1,4 @@
-"""Where a chat model answers, and what it costs."""
+"""Endpoints of chat models, and their prices."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""When a request may leave: how many at a time, after which pause, and not at all once the endpoint is given up."""
+"""Pacing of requests: how many at a time, after which pause, and none once the endpoint is given up."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What pictures of anything are like besides their object, as in PerceptionCLIP (An et al., 2024)."""
+"""Contexts: what pictures of anything are like besides their object, as in PerceptionCLIP (An et al., 2024)."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What tells two classes apart, as in FuDD (Esfandiarpoor and Bach, Follow-up Differential Descriptions, 2024)."""
+"""Differences between two classes, as in FuDD (Esfandiarpoor and Bach, Follow-up Differential Descriptions, 2024)."""
 
 import json
 import re

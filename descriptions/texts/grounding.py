@@ -1,4 +1,4 @@
-"""Which WordNet sense a class name has: a gloss to ground a small model's prompt, and lemmas that are synonyms."""
+"""WordNet senses of class names: a gloss to ground a small model's prompt, and lemmas that are synonyms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from evenly.descriptions.texts.grounding import Grounding, Subject
 from evenly.descriptions.texts.words import other_names_in, words_of
 
-# The kind of thing that a definition defines: the words before its first "that", "with" or "used".
-
+LEAST_LIKENESS = 0.45
+"""Below it the words shared say nothing; chosen by eye on the demo's classes and ten others."""
+NEARNESS, NEAR_PLACES = 0.3, 40
+"""What lying side by side in the table adds to a likeness, and the places apart at which a third of it is left."""
 _KIND_ENDS = re.compile(
     r"[,;:()]|\b(?:that|which|who|whose|with|having|used|for|usually|often|especially|in|on|at|to|by|from|"
     r"consisting|made|similar|related|characterized|containing|worn|resembling|served|as|where)\b"
@@ -29,27 +31,6 @@ _EMPTY = frozenset(
 )
 MOST_WORDS = 8
 """Words of a definition that may name its kind."""
-
-
-def kind_of(gloss: str) -> frozenset[str]:
-    """The words of a definition that say what kind of thing it defines: those before its first "that", "with", ..."""
-    return frozenset(word for word in words_of(kind_part(gloss))[:MOST_WORDS] if word not in _EMPTY)
-
-
-def kind_part(gloss: str) -> str:
-    """The beginning of a definition up to its first "that", "with", "similar" or comma."""
-    return next((part for part in _KIND_ENDS.split(_ASIDE.sub("", gloss)) if words_of(part)), "")
-
-
-def alike(first_gloss: str, second_gloss: str) -> bool:
-    """Whether two definitions share a word in what they say of the kind."""
-    return bool(kind_of(first_gloss) & kind_of(second_gloss))
-
-
-LEAST_LIKENESS = 0.45
-"""Below it the words shared say nothing; chosen by eye on the demo's classes and ten others."""
-NEARNESS, NEAR_PLACES = 0.3, 40
-"""What lying side by side in the table adds to a likeness, and the places apart at which a third of it is left."""
 
 
 class Neighbours:
@@ -96,6 +77,21 @@ class Neighbours:
         shared = sum(self._weights.get(word, 0.0) for word in own_kind & kind)
         distance = abs(self._places[neighbour] - self._places.get(synset, 0))
         return (shared / total if total else 0.0) + NEARNESS * math.exp(-distance / NEAR_PLACES)
+
+
+def kind_of(gloss: str) -> frozenset[str]:
+    """The words of a definition that say what kind of thing it defines: those before its first "that", "with", ..."""
+    return frozenset(word for word in words_of(kind_part(gloss))[:MOST_WORDS] if word not in _EMPTY)
+
+
+def kind_part(gloss: str) -> str:
+    """The beginning of a definition up to its first "that", "with", "similar" or comma."""
+    return next((part for part in _KIND_ENDS.split(_ASIDE.sub("", gloss)) if words_of(part)), "")
+
+
+def alike(first_gloss: str, second_gloss: str) -> bool:
+    """Whether two definitions share a word in what they say of the kind."""
+    return bool(kind_of(first_gloss) & kind_of(second_gloss))
 
 
 def _is_beside(subject: Subject, lemmas: tuple[str, ...], gloss: str) -> bool:

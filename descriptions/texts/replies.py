@@ -1,4 +1,4 @@
-"""Reads a list of texts out of a whole reply that should be JSON, and trusts nothing about it."""
+"""Lists of texts read out of a whole reply that should be JSON, of which nothing is trusted."""
 
 import json
 import re

@@ -1,6 +1,7 @@
-"""Words that say how something looks; a descriptor without one of them says something else.
+"""Words that say how something looks, and words of attributes by type, to find them in texts and tell types apart.
 
-"Shape", "color", "texture", "pattern" and "material" are not among them: alone they say nothing.
+A descriptor without a visual word says something else. "Shape", "color", "texture", "pattern" and "material" are not
+among them: alone they say nothing.
 """
 
 import re
@@ -86,8 +87,6 @@ def _is_visual(word: str) -> bool:
     stems = (word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending))
     return any(len(stem) > 2 and stem in VISUAL_WORDS for stem in stems)
 
-
-# Words for attributes, by type: to tell types apart, and to find them in a definition.
 
 _WORDS = {
     "color": """

@@ -1,4 +1,4 @@
-"""What software does to pictures. JPEG and pixelate are those of ImageNet-C (arXiv:1903.12261), posterize is own."""
+"""Corruptions by software. JPEG and pixelate are those of ImageNet-C (arXiv:1903.12261), posterize is our own."""
 
 from io import BytesIO
 

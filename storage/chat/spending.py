@@ -1,4 +1,4 @@
-"""What language models cost, per account: an append-only journal of reservations and what became of them.
+"""Spending on language models, per account: an append-only journal of reservations and what became of them.
 
 A line is written before its request leaves, so a crash between the two counts as spent. Lines are never changed; each
 reader takes in what was appended since it last looked. Several processes may write at the same time: each addition is

@@ -1,4 +1,4 @@
-"""What is exported: checked rows in uid order, and their pictures one after another."""
+"""The content of an export: checked rows in uid order, and their pictures one after another."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What can go wrong in an export.
+"""Errors of exports.
 
 ExportError (a StorageError)
 ├── ExistingExportError   the folder holds something else

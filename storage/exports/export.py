@@ -1,4 +1,4 @@
-"""One way to write every format: into a hidden folder, manifest last, then a rename.
+"""Exports in every format, written in one way: into a hidden folder, manifest last, then a rename.
 
 `export.json`, the manifest, says what lies beside it: format, build, counts, SHA-256 of every file, and the hash of
 the content that the export was made from. Running a finished export again checks its files and reuses it.

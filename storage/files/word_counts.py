@@ -1,4 +1,4 @@
-"""How often words, pairs of words and titles occur: from packages, or from files that people have.
+"""Counts of words, pairs of words and titles: from packages, or from files that people have.
 
 Package data are read as files, or by the package's own reader; nothing of them is run at import.
 """

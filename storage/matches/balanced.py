@@ -1,4 +1,4 @@
-"""What balancing decided of each row of a pool, as one Parquet file with the rule and its results."""
+"""The balancing of a pool, row by row, as one Parquet file with the rule and its results."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass

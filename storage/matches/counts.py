@@ -1,4 +1,4 @@
-"""How many captions name each entry, per file of a pool and language: counts that add up, in memory that is bounded."""
+"""Counts of captions that name each entry, per file of a pool and language: they add up, in bounded memory."""
 
 import hashlib
 from collections.abc import Iterable, Iterator

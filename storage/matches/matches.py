@@ -1,4 +1,4 @@
-"""What a pool's captions name, as one Parquet file with its identities: written in parts that outlive a kill, and read.
+"""Matches of a pool's captions, as one Parquet file with its identities: written in parts that outlive a kill.
 
 Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with the captions that name each, and
 `matches.counts.parquet`, the same per file of the pool: counts of files add up to those of the whole.

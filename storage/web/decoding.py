@@ -1,4 +1,4 @@
-"""What counts as a picture: bytes that a decoder reads to their end, within limits on pixels, time and memory."""
+"""Checks of pictures: bytes that a decoder reads to their end, within limits on pixels, time and memory."""
 
 import base64
 import struct

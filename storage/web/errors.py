@@ -1,4 +1,4 @@
-"""What can go wrong in collecting from the web.
+"""Errors of collecting from the web.
 
 StorageError
 └── DownloadError           a download run cannot go on; finished shards are kept

@@ -1,4 +1,4 @@
-"""What was measured of pictures while they were checked, beside each shard's records: a picture is decoded once.
+"""Measurements made of pictures while they were checked, beside each shard's records: a picture is decoded once.
 
 These are stored results, not observations: a file that is missing, older or damaged is measured anew from the bytes.
 """

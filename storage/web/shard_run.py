@@ -1,4 +1,4 @@
-"""One shard: img2dataset's downloader and tar writer, with our fetch and our check put in.
+"""The run of a shard: img2dataset's downloader and tar writer, with our fetch and our check put in.
 
 `img2dataset.download()` is not used: it sets signal handlers, hangs when a worker is killed, and swallows errors. Its
 `Downloader` runs the threads of a shard and its `WebDatasetSampleWriter` writes the tar; the function that fetches a

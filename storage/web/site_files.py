@@ -1,4 +1,4 @@
-"""What a site says of itself in files, asked for once per origin: robots.txt (RFC 9309) and tdmrep.json (TDMRep)."""
+"""Files in which a site speaks of itself, asked for once per origin: robots.txt (RFC 9309) and tdmrep.json."""
 
 import codecs
 import threading

@@ -1,4 +1,4 @@
-"""How diverse images are given their texts: the Schur complement entropy of Dissecting CLIP (arXiv:2412.18645).
+"""Diversity of images given their texts: the Schur complement entropy of Dissecting CLIP (arXiv:2412.18645).
 
 Random Fourier features of a Gaussian kernel, the same frequencies for both modalities; with x = texts and y = images,
 C_yy = S + T, where T = C_yx (C_xx + ridge I)^-1 C_xy is what the texts explain and S is the rest. Differs from the

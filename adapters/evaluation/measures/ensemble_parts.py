@@ -1,4 +1,4 @@
-"""What each classifier of an ensemble is worth on its own: accuracy, and telling pictures of no class."""
+"""Parts of an ensemble on their own: the accuracy of each classifier, and how it tells pictures of no class."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""How accuracy falls under corrupted pictures: curves over strengths, the mean, and the drop relative to clean ones."""
+"""Robustness to corrupted pictures: accuracy over strengths, its mean, and the drop relative to clean ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How well each out-of-distribution score tells test pictures from pictures of none of the classes."""
+"""Out-of-distribution scores on test pictures against pictures of none of the classes, in one table."""
 
 from collections.abc import Mapping
 from typing import Any

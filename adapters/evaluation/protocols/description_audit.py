@@ -1,4 +1,4 @@
-"""Whether descriptions carry meaning: accuracy with them against shuffled and random texts, and what the gap shows."""
+"""Audit of descriptions: accuracy with them against shuffled and random texts, and what the gap shows of meaning."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""One whole experiment: fit, tune on validation, evaluate once on test, say what the intervals show."""
+"""Experiments: fit, tune on validation, evaluate once on test, say what the intervals show."""
 
 import re
 from collections.abc import Mapping, Sequence

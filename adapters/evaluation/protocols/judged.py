@@ -1,4 +1,4 @@
-"""What is said of the logits of test rows: accuracy with interval, paired difference to zero-shot, calibration."""
+"""Results of test logits: accuracy with interval, paired difference to zero-shot, calibration."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""All adapters over shots and seeds on one fixed split: runs, means with intervals, and what could not run."""
+"""Leaderboards: all adapters over shots and seeds on one fixed split.
+
+Runs, their means over seeds with intervals over test groups and seeds, and what could not run.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One run of a leaderboard: an adapter fitted on a draw, tuned on validation rows, judged once on the test rows."""
+"""Runs of a leaderboard: an adapter fitted on a draw, tuned on validation rows, judged once on the test rows."""
 
 import math
 import time
