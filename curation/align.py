@@ -1,30 +1,29 @@
 """Keep pairs whose picture and caption agree, by their image-text score (DataComp's clip_score filter)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.bounds import Cosine, Wording, check_bounds
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-from evenly.curation.rank import Rank
+from evenly.curation.rank import BestShare, Rank
 
 
 @dataclass(frozen=True, kw_only=True)
 class Align:
     """Exactly one of `keep_top` (a share in (0, 1]) and `min_score` (a cosine)."""
 
-    keep_top: float | None = None
-    min_score: float | None = None
+    keep_top: BestShare | None = None
+    min_score: Annotated[Cosine, Wording(demand="be a cosine in [-1, 1]")] | None = None
 
     def __post_init__(self) -> None:
         if (self.keep_top is None) == (self.min_score is None):
             raise RuleError("`align` must have exactly one of keep_top and min_score; got both or none. Choose one.")
-        if self.min_score is not None and not -1 <= self.min_score <= 1:
-            raise RuleError(f"`min_score` must be a cosine in [-1, 1]; got {self.min_score}. Correct the recipe.")
-        if self.keep_top is not None and not 0 < self.keep_top <= 1:
-            raise RuleError(f"`keep_top` must be in (0, 1]; got {self.keep_top}. Write 0.3 for the best 30 %.")
+        check_bounds(self, RuleError)
 
 
 def resolve_threshold(scores: pa.Array, rule: Align | Rank) -> float:

@@ -7,11 +7,13 @@ encoder and of captions as they stand, so they compare captions of one build onl
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from annotated_types import Ge, Le
 
+from evenly.bounds import check_bounds
 from evenly.curation.arrays import Floats
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import ColumnsError, RuleError
@@ -29,6 +31,19 @@ CHOSEN = pa.schema(
         ("caption_score", pa.float64()),
     ]
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecaptionRule:
+    """Offer `candidates` captions of a captioner; one must beat the given ones by `margin` in image-text score."""
+
+    captioner: str = "retrieved_concepts"
+    keep: Literal["best_by_clip_score"] = "best_by_clip_score"
+    candidates: Annotated[int, Ge(1), Le(100)] = 3
+    margin: Annotated[float, Ge(0)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_bounds(self, RuleError)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,23 +1,20 @@
 """Audit how often the captions of a build or a pool name classes, and how often they mean them."""
 
 from dataclasses import replace
-from typing import Any
 
 from prefect import flow
 
 from evenly.flows.recipe import Source
-from evenly.flows.recipe.class_rules import payment_of
-from evenly.flows.recipe.classes import LanguageModel
 from evenly.flows.runs import build_run, pool_of, workspace_run
-from evenly.tasks.classes.frequency import AUDIT_CONCEPTS, JUDGE_RELEVANCE
+from evenly.tasks.classes.frequency import AUDIT_CONCEPTS, JUDGE_RELEVANCE, FrequencyRule, RelevanceRule
+from evenly.tasks.run import LanguageModel
 from evenly.tasks.step import run_step
 
 
-@flow(name="audit-concepts", flow_run_name="audit concepts of {name}", persist_result=False)
+@flow(name="audit-concepts", flow_run_name="audit concepts of {rule.list}", persist_result=False)
 def audit_concepts(
-    name: str,
-    rule: dict[str, Any],
-    judging: dict[str, Any] | None = None,
+    rule: FrequencyRule,
+    judging: RelevanceRule | None = None,
     llm: LanguageModel = LanguageModel(),  # noqa: B008 - frozen
     pool: Source | None = None,
     root: str | None = None,
@@ -27,13 +24,13 @@ def audit_concepts(
 
     With `judging`, a language model judges a sample of the captions. The keys of the step records, in order.
     """
-    if rule["build"] is None:
+    if rule.build is None:
         run = workspace_run(root, quiet=quiet)
         run = run if pool is None else replace(run, sources=(pool_of(run, pool),))
     else:
-        run = build_run(rule["build"], root=root, quiet=quiet)
-    run = replace(run, payment=payment_of(llm))
-    counted = run_step(run, AUDIT_CONCEPTS, (), {"list": name, **rule})
+        run = build_run(rule.build, root=root, quiet=quiet)
+    run = replace(run, payment=llm)
+    counted = run_step(run, AUDIT_CONCEPTS, (), rule)
     if judging is None:
         return [counted.key]
-    return [counted.key, run_step(run, JUDGE_RELEVANCE, (counted,), {"list": name, **judging}).key]
+    return [counted.key, run_step(run, JUDGE_RELEVANCE, (counted,), judging).key]

@@ -1,18 +1,16 @@
 """Audit descriptions on a build's labelled test pictures: real texts against shuffled ones, random words and names."""
 
-from typing import Any
-
 from prefect import flow
 
 from evenly.flows.runs import build_run
-from evenly.tasks.classes.audit import AUDIT_DESCRIPTIONS
+from evenly.tasks.classes.audit import AUDIT_DESCRIPTIONS, DescriptionAuditRule
 from evenly.tasks.step import run_step
 
 
 @flow(name="audit-descriptions", flow_run_name="audit descriptions on {build}", persist_result=False)
 def audit_descriptions(
     build: str,
-    rules: list[dict[str, Any]],
+    rules: list[DescriptionAuditRule],
     root: str | None = None,
     quiet: bool = False,
 ) -> list[str]:

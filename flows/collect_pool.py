@@ -6,10 +6,11 @@ from prefect import flow
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.rebuild_dataset import build_by
-from evenly.flows.recipe import EncoderName, Features, Recipe, Source
+from evenly.flows.recipe import Features, Recipe, Source
 from evenly.flows.recipe.curation import Curate, Deduplicate
 from evenly.flows.runs import open_run
 from evenly.storage.pools.rows import file_kind
+from evenly.tasks.run import EncoderName
 
 AS_IT_IS = Curate(deduplicate=Deduplicate(exact=False, perceptual=None, semantic=None), balance=None)
 

@@ -2,13 +2,13 @@
 
 from prefect import flow
 
+from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
-from evenly.flows.recipe.classes import LanguageModel, Pairs
 from evenly.flows.recipe.describing import Beside, describing
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE
 from evenly.tasks.classes.names import COUNT_NAMES
-from evenly.tasks.run import EncoderChoice
+from evenly.tasks.run import EncoderChoice, LanguageModel
 from evenly.tasks.step import run_step
 
 
@@ -27,7 +27,7 @@ def describe_classes(
     batch: bool = False,
     build: str | None = None,
     split: str | None = None,
-    pairs: Pairs = Pairs(),  # noqa: B008 - frozen
+    pairs: ConfusablePairs = ConfusablePairs(),  # noqa: B008 - frozen
     pool: Source | None = None,
     root: str | None = None,
     quiet: bool = False,

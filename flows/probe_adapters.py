@@ -6,10 +6,10 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in
 from evenly.storage.builds import Builds
-from evenly.tasks.adapters.corrupted_pictures import ALL_CORRUPTIONS, CORRUPT_PICTURES
+from evenly.tasks.adapters.corrupted_pictures import CORRUPT_PICTURES, CorruptionRule
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
-from evenly.tasks.adapters.probes import DIVERSITY, MEASURE_DIVERSITY, PROBE_BINDING
-from evenly.tasks.step import run_step
+from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, PROBE_BINDING, DiversityRule
+from evenly.tasks.step import NoRule, run_step
 
 
 @flow(name="probe-adapters", flow_run_name="probe {build}", persist_result=False)
@@ -28,11 +28,11 @@ def probe_adapters(
     keys = []
     if diversity:
         manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)
-        keys.append(run_step(run, MEASURE_DIVERSITY, (), {"build": manifest["build"]} | DIVERSITY).key)
+        keys.append(run_step(run, MEASURE_DIVERSITY, (), DiversityRule(build=manifest["build"])).key)
     if binding:
-        keys.append(run_step(run, PROBE_BINDING, (), {}).key)
+        keys.append(run_step(run, PROBE_BINDING, (), NoRule()).key)
     for rule in evaluation_rules(run, chosen, recipe, build) if corruptions else ():
-        about = {name: rule[name] for name in ("build", "list", "classes")}
+        corrupted = CorruptionRule(build=rule.build, list=rule.list, classes=rule.classes)
         evaluation = run_step(run, EVALUATE_ADAPTERS, (), rule)
-        keys.append(run_step(run, CORRUPT_PICTURES, (evaluation,), about | ALL_CORRUPTIONS).key)
+        keys.append(run_step(run, CORRUPT_PICTURES, (evaluation,), corrupted).key)
     return keys

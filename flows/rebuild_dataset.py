@@ -43,7 +43,7 @@ def rebuild_dataset(
                 name=classes.name,
                 text=classes.text,
                 methods=list(listing.methods),
-                **chosen.llm.model_dump(),
+                **vars(chosen.llm),
                 build=build,
                 split=None if chosen.labels is None else chosen.labels.split,
                 pairs=listing.pairs,

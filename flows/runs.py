@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from pydantic import TypeAdapter
+
 from evenly.demo import loopback_web, make_demo
 from evenly.features.open_clip_models import check_model_name
-from evenly.flows.recipe import Features, Labels, Recipe, Source
+from evenly.flows.recipe import Labels, Recipe, Source
 from evenly.storage.builds import Builds
 from evenly.storage.observations import adopt_observations
 from evenly.storage.pools.source import LabelFile, PoolSource
@@ -64,8 +66,8 @@ def run_in(
         seed=recipe.seed,
         processes=processes or os.cpu_count() or 1,
         retry_failed=retry_failed,
-        encoder=EncoderChoice(**recipe.features.model_dump(exclude={"second"})),
-        second=None if recipe.features.second is None else SecondChoice(**recipe.features.second.model_dump()),
+        encoder=recipe.features.encoder,
+        second=recipe.features.second,
         progress=Progress(quiet=quiet),
     )
     sources = tuple(pool_of(run, source) for source in recipe.sources)
@@ -74,8 +76,7 @@ def run_in(
 
 def pool_of(run: Run, source: Source) -> PoolSource:
     """Where a source of a recipe is read from."""
-    fields = source.model_dump(exclude={"encoder", "weight", "quota", "share"})
-    return PoolSource(**fields | {"path": run.locate(source.path)})
+    return replace(source.pool, path=run.locate(source.path))
 
 
 def _labels(run: Run, labels: Labels | None) -> LabelFile | LabelColumns | None:
@@ -90,8 +91,7 @@ def build_run(build: str, *, root: str | os.PathLike[str] | None = None, quiet: 
     """A run with the encoder and the seed of a build, for work on its pictures without its recipe's file."""
     workspace = Workspace.at(root)
     manifest = Builds(workspace).read(build)
-    features = Features.model_validate(manifest["recipe"]["features"])
-    encoder = EncoderChoice(**features.model_dump(exclude={"second"}))
+    encoder = TypeAdapter(EncoderChoice).validate_python(manifest["recipe"]["features"])
     return Run(workspace=workspace, seed=manifest["seed"], encoder=encoder, progress=Progress(quiet=quiet))
 
 

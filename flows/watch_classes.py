@@ -8,9 +8,9 @@ from prefect.utilities.annotations import quote
 
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS
-from evenly.flows.recipe.classes import LanguageModel
 from evenly.flows.runs import workspace_run
 from evenly.tasks.classes.watch import look_for_lists, note_described
+from evenly.tasks.run import LanguageModel
 
 
 @flow(name="watch-classes", flow_run_name="watch {folder}", persist_result=False)
@@ -38,7 +38,7 @@ def watch_classes(
             name=one.name,
             text=one.text,
             methods=chosen,
-            **llm.model_dump(),
+            **vars(llm),
             encoder=encoder,
             pretrained=pretrained,
             root=str(run.workspace.root),

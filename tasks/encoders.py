@@ -1,10 +1,9 @@
 """The encoder of a run, loaded once, and text features through the store."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ def encoder_identity(run: Run) -> str:
     return open_encoder(run).identity
 
 
-def encoder_of(run: Run, _rule: Mapping[str, Any]) -> str:
+def encoder_of(run: Run, _rule: object) -> str:
     """The identity of the encoder as a step's model."""
     return encoder_identity(run)
 

@@ -18,7 +18,16 @@ from evenly.adapters.splits import settle_parts, split_by_group, twins
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import read_split
 from evenly.storage.samples import Samples
-from evenly.tasks.classes.texts import FREQUENT_NAMES, class_texts, filled_templates, frequent_names, prototypes, single
+from evenly.tasks.classes.texts import (
+    FREQUENT_NAMES,
+    ClassTexts,
+    ListSplit,
+    class_texts,
+    filled_templates,
+    frequent_names,
+    prototypes,
+    single,
+)
 from evenly.tasks.encoders import encoder_identity, second_rows, text_rows
 from evenly.tasks.run import Run
 
@@ -61,9 +70,7 @@ class LabelledRows(LabelledPairs):
         return replace(self.features, unlabelled=self.unlabelled.image, unlabelled_second=self.unlabelled.second)
 
 
-def labelled_rows(
-    run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any], *, adapters: Sequence[str]
-) -> LabelledRows:
+def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, adapters: Sequence[str]) -> LabelledRows:
     """The kept pairs of a build whose label is in the list of the rule, each picture's twins in one part.
 
     The pool without labels is the train pictures and the kept pairs that have no label, but none of a group with a val
@@ -76,7 +83,7 @@ def labelled_rows(
     kept, groups = kept_with_groups(run, manifest)
     found = _labelled(run, rule, kept, groups)
     names = kept["label"].to_pylist()
-    wanted = {name: np.isin(names, list(labels)) for name, labels in rule.get("unseen", {}).items() if labels}
+    wanted = {name: np.isin(names, list(labels)) for name, labels in vars(rule.unseen).items() if labels}
     unseen = {name: mask for name, mask in wanted.items() if mask.any()}
     of_unseen = [groups[mask] for mask in unseen.values()]
     judged = [found.groups[found.split != "train"], *of_unseen]
@@ -103,22 +110,20 @@ def labelled_rows(
 
 
 def _frequent_names(
-    run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any], judged: Strings
+    run: Run, manifest: Mapping[str, Any], rule: ClassTexts, judged: Strings
 ) -> tuple[dict[str, Floats], list[str]]:
     """Class vectors of the names that captions say most often, where the rule asks for them, and a sentence on them.
 
     Captions of pairs whose group is `judged` have no say.
     """
-    if not rule.get("frequent_names"):
+    if not rule.frequent_names:
         return {}, []
     everyone, groups = all_groups(run, manifest)
     captions = everyone["caption"].filter(pa.array(~np.isin(groups, judged)))
     names = frequent_names(rule, captions.combine_chunks())
-    others = [f"{new} for {old}" for old, new in zip(rule["classes"], names, strict=True) if new != old]
-    about = (
-        f"frequent names ({rule['frequent_names']}), by {len(captions):,} captions: {', '.join(others) or 'no other'}"
-    )
-    return {FREQUENT_NAMES: filled_templates(run, names, rule.get("templates") or ["{}"])}, [about]
+    others = [f"{new} for {old}" for old, new in zip(rule.classes, names, strict=True) if new != old]
+    about = f"frequent names ({rule.frequent_names}), by {len(captions):,} captions: {', '.join(others) or 'no other'}"
+    return {FREQUENT_NAMES: filled_templates(run, names, rule.templates or ["{}"])}, [about]
 
 
 def _pool(train: Features, unlabelled: Features) -> dict[str, Floats | None]:
@@ -130,13 +135,13 @@ def _pool(train: Features, unlabelled: Features) -> dict[str, Floats | None]:
     }
 
 
-def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> LabelledPairs:
+def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: ListSplit) -> LabelledPairs:
     """What `labelled_rows` is made of, before any feature is read or made."""
     return _labelled(run, rule, *kept_with_groups(run, manifest))
 
 
-def _labelled(run: Run, rule: Mapping[str, Any], kept: pa.Table, groups: Strings) -> LabelledPairs:
-    classes = tuple(rule["classes"])
+def _labelled(run: Run, rule: ListSplit, kept: pa.Table, groups: Strings) -> LabelledPairs:
+    classes = rule.classes
     known = _of_classes(kept, classes)
     rows, own_groups = kept.filter(pa.array(known)), groups[known]
     labels = np.array([classes.index(name) for name in rows["label"].to_pylist()], dtype=np.int64)
@@ -155,12 +160,12 @@ def _of_classes(kept: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.bool_]
     return np.asarray(pc.fill_null(pc.is_in(kept["label"], pa.array(classes, pa.string())), False))
 
 
-def takes_second(rule: Mapping[str, Any], adapters: Sequence[str]) -> bool:
+def takes_second(rule: ClassTexts, adapters: Sequence[str]) -> bool:
     """Whether one of the adapters takes rows of a second backbone, or the scores on pictures of no class do.
 
     These scores include those of an ensemble of COOkeD's.
     """
-    kinds = [Cooked] * any(rule.get("unseen", {}).values()) + [adapter_class(name) for name in adapters]
+    kinds = [Cooked] * any(vars(rule.unseen).values()) + [adapter_class(name) for name in adapters]
     return any("second" in {*kind.needs, *kind.row_needs, *kind.uses} for kind in kinds)
 
 
@@ -205,12 +210,12 @@ def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
 
 
 def _split(
-    run: Run, rule: Mapping[str, Any], rows: pa.Table, groups: Strings, labels: Integers
+    run: Run, rule: ListSplit, rows: pa.Table, groups: Strings, labels: Integers
 ) -> tuple[Strings, npt.NDArray[np.bool_], tuple[str, ...]]:
     """The part of each row, whether it stays, and what is to be said of those that do not."""
-    if not rule.get("split"):
+    if not rule.split:
         return split_by_group(groups, labels, seed=run.seed), np.ones(len(labels), dtype=bool), ()
-    given = read_split(Path(run.locate(rule["split"]))).rows
+    given = read_split(Path(run.locate(rule.split))).rows
     parts = dict(zip(given["key"].to_pylist(), given["part"].to_pylist(), strict=True))
     found = [parts.get(url, "") for url in rows["url"].to_pylist()]
     split, stays, notes = settle_parts(np.array(found, dtype=np.str_), groups)

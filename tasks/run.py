@@ -7,9 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import pyarrow as pa
+from annotated_types import Ge, Gt, Le
 
+from evenly.bounds import FINITE
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
 from evenly.storage.pools.source import LabelFile, PoolSource
@@ -37,13 +40,23 @@ def default_connect() -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderChoice:
-    """An open_clip model by name, or `embedded`, and what else its identity depends on."""
+class EncoderName:
+    """An encoder by name: `embedded`, or an open_clip model with its pretrained tag."""
+
+    model: str
+    pretrained: str | None = None
+
+    def __str__(self) -> str:
+        return self.model if self.pretrained is None else f"{self.model} ({self.pretrained})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderChoice(EncoderName):
+    """An encoder by name, and what else its identity depends on."""
 
     model: str = "embedded"
-    pretrained: str | None = None
-    batch_size: int = 32
-    threads: int | None = None
+    batch_size: Annotated[int, Ge(1), Le(4096)] = 32
+    threads: Annotated[int, Ge(1)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +69,30 @@ class SecondChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Payment:
-    """How requests to a language model are paid: prices in US dollars for a million tokens, and a limit per class list.
+    """How requests to a language model are paid: prices in US dollars for a million tokens.
 
-    `batch` sends them through the endpoint's Batch API.
+    What a class list costs in all its runs stays within `budget_usd`. `batch` sends the requests through the endpoint's
+    Batch API, and the prices are then those of batches.
     """
 
-    budget_usd: float | None = None
-    prompt_usd_per_million: float = 0.0
-    completion_usd_per_million: float = 0.0
+    budget_usd: Annotated[float, Gt(0), FINITE] | None = None
+    prompt_usd_per_million: Annotated[float, Ge(0), FINITE] = 0.0
+    completion_usd_per_million: Annotated[float, Ge(0), FINITE] = 0.0
     batch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel(Payment):
+    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY."""
+
+    base_url: str = "embedded"
+    model: str = "smollm2"
+
+    def __post_init__(self) -> None:
+        if self.budget_usd is not None and not self.prompt_usd_per_million and not self.completion_usd_per_million:
+            raise ValueError("budget_usd needs prompt_usd_per_million or completion_usd_per_million; got neither")
+        if self.batch and self.base_url == "embedded":
+            raise ValueError("batch needs the base_url of an endpoint that has a Batch API; got embedded")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,11 @@
-"""One step, run as a Prefect task: found in the ledger where its result is there, else computed and committed."""
+"""One step, run as a Prefect task: taken from the ledger where its result is there, else computed and committed."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
@@ -18,29 +19,60 @@ class NothingLeftError(RuntimeError):
 
 
 Records = Sequence[StepRecord]
-Rule = Mapping[str, Any]
-
-
-def _no_inputs(_run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
-    return {}
-
-
-def _no_model(_run: Run, _rule: Rule) -> str | None:
-    return None
-
-
-def _nothing_to_check(_run: Run, _rule: Rule) -> None:
-    return None
-
-
-def _nothing_to_observe(_run: Run, _before: Records, _rule: Rule) -> None:
-    return None
+RuleT = TypeVar("RuleT")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """A step of a rebuild: its name and version, and how to compute it.
+class NoRule:
+    """The rule of a step that has nothing to choose."""
 
+
+def plain_rule(rule: object) -> dict[str, Any]:
+    """The fields of a rule as JSON has them: what the ledger stores."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(rule)))  # type: ignore[call-overload]
+    return plain
+
+
+def without_defaults(*names: str) -> Callable[[Any], dict[str, Any]]:
+    """`plain_rule`, of the fields `names` only those that are not as they are by default."""
+
+    def stored(rule: Any) -> dict[str, Any]:  # noqa: ANN401 - a rule with these fields
+        usual = {field.name: field.default for field in fields(rule) if field.name in names}
+        plain = plain_rule(rule)
+        return {name: value for name, value in plain.items() if name not in usual or getattr(rule, name) != usual[name]}
+
+    return stored
+
+
+def _no_inputs(_run: Run, _before: Records, _rule: object) -> dict[str, str]:
+    return {}
+
+
+def _no_model(_run: Run, _rule: object) -> str | None:
+    return None
+
+
+def _nothing_to_check(_run: Run, _rule: object) -> None:
+    return None
+
+
+def _nothing_to_observe(_run: Run, _before: Records, _rule: object) -> None:
+    return None
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a class
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).validate_python
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Generic[RuleT]):
+    """A step of a rebuild: its name and version, the class of its rule, and how to compute it.
+
+    stored: the rule as the ledger stores it; the step's key hangs on it.
+    load: the rule out of what is stored; None: its fields are those of the rule.
     compute: from the run, the records before it and its rule, what it found.
     observe: records what can only be observed (downloads), before the key is made; the result is a pure function of
         what was recorded.
@@ -56,50 +88,62 @@ class Step:
     """
 
     name: str
-    compute: Callable[[Run, Records, Rule], StepOutput]
+    rule: type[RuleT]
+    compute: Callable[[Run, Records, RuleT], StepOutput]
+    stored: Callable[[RuleT], dict[str, Any]] = plain_rule
+    load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
-    observe: Callable[[Run, Records, Rule], None] = _nothing_to_observe
-    inputs: Callable[[Run, Records, Rule], dict[str, str]] = _no_inputs
-    model: Callable[[Run, Rule], str | None] = _no_model
-    ready: Callable[[Run, Rule], None] = _nothing_to_check
+    observe: Callable[[Run, Records, RuleT], None] = _nothing_to_observe
+    inputs: Callable[[Run, Records, RuleT], dict[str, str]] = _no_inputs
+    model: Callable[[Run, RuleT], str | None] = _no_model
+    ready: Callable[[Run, RuleT], None] = _nothing_to_check
     seeded: bool = False
-    reads: Callable[[Records, Rule], Sequence[str]] | None = None
-    resume: Callable[[Run, Records, Rule, Reusable], StepOutput] | None = None
+    reads: Callable[[Records, RuleT], Sequence[str]] | None = None
+    resume: Callable[[Run, Records, RuleT, Reusable], StepOutput] | None = None
 
-    def spec(self, run: Run, before: Records, rule: Rule) -> StepSpec:
+    def spec(self, run: Run, before: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""
         return StepSpec(
             name=self.name,
             version=self.version,
-            rule=rule,
+            rule=self.stored(rule),
             inputs={record.name: record.output_hash for record in before} | self.inputs(run, before, rule),
             model=self.model(run, rule),
             seed=run.seed if self.seeded else None,
         )
 
+    def read(self, stored: Mapping[str, Any]) -> RuleT:
+        """The rule that a record of this step stores."""
+        if self.load is not None:
+            return self.load(stored)
+        kind: Any = self.rule
+        rule: RuleT = _reader(kind)(dict(stored))
+        return rule
 
-def check_ready(run: Run, steps: Sequence[tuple[Step, Rule]]) -> None:
+
+def check_ready(run: Run, steps: Sequence[tuple[Step[Any], Any]]) -> None:
     """Raise where something is not there that a step will need: sooner than after hours of downloads."""
     for step, rule in steps:
         step.ready(run, rule)
 
 
-def run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
-    """Return the record of a step: the stored one if its key is known, else a new one. Runs as a Prefect task."""
+def run_step(run: Run, step: Step[RuleT], before: Records, rule: RuleT) -> StepRecord:
+    """`record_step` as a Prefect task."""
     return _prefect_task()(run, step, before, rule)
 
 
 @cache
-def _prefect_task() -> Callable[[Run, Step, Records, Rule], StepRecord]:
+def _prefect_task() -> Callable[[Run, Step[Any], Records, Any], StepRecord]:
     """The task; made when a step runs, so that commands which run none load no Prefect."""
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
     named = task(name="run_step", task_run_name="{step.name}", cache_policy=NO_CACHE, persist_result=False)
-    return named(_run_step)
+    return named(record_step)
 
 
-def _run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
+def record_step(run: Run, step: Step[RuleT], before: Records, rule: RuleT) -> StepRecord:
+    """The record of a step: the stored one if its key is known, else a new one."""
     from prefect.runtime import flow_run
 
     started = datetime.now(UTC)
@@ -119,7 +163,9 @@ def _run_step(run: Run, step: Step, before: Records, rule: Rule) -> StepRecord:
     return _some_left(record)
 
 
-def _computed(run: Run, step: Step, spec: StepSpec, before: Records, rule: Rule) -> tuple[StepOutput, dict[str, int]]:
+def _computed(
+    run: Run, step: Step[RuleT], spec: StepSpec, before: Records, rule: RuleT
+) -> tuple[StepOutput, dict[str, int]]:
     """The output of a step for all its rows, and how many were computed and taken over, where some were."""
     reusable = None if step.reads is None else find_reusable(run.ledger, spec, before, step.reads(before, rule))
     if reusable is None:

@@ -1,10 +1,11 @@
 """FuDD: the likeliest classes of an image, told apart by texts that set each against the others."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self, cast
+from typing import Annotated, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Ge
 
 from evenly.adapters.contract import CHUNK_ROWS, Adapter, check_positive
 from evenly.adapters.errors import InvalidFeaturesError
@@ -12,12 +13,24 @@ from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.forms.class_statistics import check_choice
 from evenly.adapters.forms.class_texts import directions
 from evenly.adapters.methods.zero_shot import cosine_logits
+from evenly.bounds import Share
 
 Aggregate = Literal["mean_embedding", "mean_similarity"]
 BATCH_VALUES = 2**20
 """Numbers in the class embeddings made at a time: 8 MB of float64, those of 200 sets at k = 10 and d = 512."""
 GAP = 1e-5
 """Least distance of a class outside the top k from those inside, in cosine: well above the rounding of float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusablePairs:
+    """Which classes are taken for each other: pairs with both in the `top` likeliest of a train or val picture.
+
+    Of these the most frequent, as few as make up the share `cover` of all occurrences. FuDD has 10 and 1.
+    """
+
+    top: Annotated[int, Ge(2)] = 5
+    cover: Share = 0.9
 
 
 @dataclass(kw_only=True, eq=False)

@@ -9,12 +9,15 @@ arXiv:2208.05516), so the parts are chosen here and every table keeps the source
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from annotated_types import Ge
 
+from evenly.bounds import Share, Wording, check_bounds
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
@@ -40,17 +43,17 @@ SOURCES = pa.schema(
 class SourceRule:
     """How much of a source is kept: weight in (0, 1], quota of at least 1 pair, share in (0, 1] of the mix."""
 
-    weight: float = 1.0
-    quota: int | None = None
-    share: float | None = None
+    weight: Share | None = None
+    quota: Annotated[int, Ge(1), Wording(remedy="Correct the recipe, or leave it out.")] | None = None
+    share: Share | None = None
 
     def __post_init__(self) -> None:
-        for name in ("weight", "share"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise RuleError(f"`{name}` must be above 0 and at most 1; got {value}. Correct the recipe.")
-        if self.quota is not None and self.quota < 1:
-            raise RuleError(f"`quota` must be at least 1; got {self.quota}. Correct the recipe, or leave it out.")
+        check_bounds(self, RuleError)
+
+    @property
+    def probability(self) -> float:
+        """What the draw of a pair must be below: the weight, or 1 where there is none."""
+        return 1.0 if self.weight is None else self.weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ def mix_sources(uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRul
     """
     rows = {name: np.flatnonzero(_equal(sources, name)) for name in sorted(rules)}
     drawn = {name: _draws(uids, places, seed) for name, places in rows.items()}
-    open_to = {name: int((drawn[name] < rules[name].weight).sum()) for name in rows}
+    open_to = {name: int((drawn[name] < rules[name].probability).sum()) for name in rows}
     shares, limiting = _shares(rules, open_to)
     reasons = np.full(len(uids), "", dtype=object)
     values, thresholds = (np.full(len(uids), np.nan) for _ in range(2))
@@ -84,11 +87,11 @@ def mix_sources(uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRul
         rule, limit = rules[name], shares.get(name, rules[name].quota)
         order = np.argsort(drawn[name], kind="stable")  # rows are in uid order: of equal draws the smaller uid is first
         kept = min(open_to[name], open_to[name] if limit is None else limit)
-        threshold = float(drawn[name][order[kept]]) if kept < open_to[name] else rule.weight
+        threshold = float(drawn[name][order[kept]]) if kept < open_to[name] else rule.probability
         reasons[places[order[kept:]]] = "share" if name in shares and limit != rule.quota else "quota"
         reasons[places[order[open_to[name] :]]] = "weight"
         values[places], thresholds[places] = drawn[name], threshold
-        table.append((name, len(places), rule.weight, rule.quota, rule.share, limit, threshold, kept))
+        table.append((name, len(places), rule.probability, rule.quota, rule.share, limit, threshold, kept))
     return Mixed(
         decisions=Decisions.of(reason=pa.array(reasons, pa.string()), value=pa.array(values, from_pandas=True)),
         thresholds=pa.array(thresholds, from_pandas=True),

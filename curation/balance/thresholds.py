@@ -4,13 +4,14 @@ Source: MetaCLIP v1 (arXiv:2309.16671) for t, MetaCLIP 2 (arXiv:2507.22062) for 
 Differs: a language without matches has t = 1 and a tail share of 0, where theirs divides by zero.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt
 
+from evenly.bounds import FINITE, Share, Wording, check_bounds
 from evenly.curation.arrays import Floats
 from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits, expected_units
 from evenly.curation.balance.matched_pairs import MatchedPairs
@@ -18,6 +19,8 @@ from evenly.curation.errors import RuleError
 
 Law = Literal["v1", "v2"]
 Texts = Literal["each", "one_per_image"]
+Headroom = Annotated[float, Ge(1), Wording(remedy="Write 3 to allow for losing two of three.")]
+_LARGE = Wording(demand="be above 0 and finite", remedy="Correct it: large ones keep all.")
 _STEPS = 2.0**-40
 
 
@@ -30,31 +33,21 @@ class BalanceRule:
     reference: the language whose threshold is `t`. headroom: by how much thresholds are raised.
     """
 
-    t: float | None = None
-    tail_share: float | None = None
-    target: float | None = None
+    t: Annotated[float, Gt(0), FINITE, _LARGE] | None = None
+    tail_share: Share | None = None
+    target: Annotated[int, Gt(0), FINITE, _LARGE] | None = None
     law: Law = "v1"
     texts: Texts = "each"
     language: str | None = None
     reference: str = "en"
-    headroom: float = 1.0
+    headroom: Headroom = 1.0
 
     def __post_init__(self) -> None:
         chosen = [name for name in ("t", "tail_share", "target") if getattr(self, name) is not None]
         if len(chosen) != 1:
             named = ", ".join(chosen) or "none"
             raise RuleError(f"balance needs exactly one of t, tail_share, target; got {named}. Correct it.")
-        value = getattr(self, chosen[0])
-        if not 0 < value < math.inf or (self.tail_share is not None and value > 1):
-            most, remedy = ("at most 1", "") if self.tail_share is not None else ("finite", ": large ones keep all")
-            raise RuleError(f"`{chosen[0]}` must be above 0 and {most}; got {value}. Correct it{remedy}.")
-        for name, kind in (("law", Law), ("texts", Texts)):
-            if getattr(self, name) not in get_args(kind):
-                allowed = ", ".join(get_args(kind))
-                raise RuleError(f"`{name}` must be one of {allowed}; got {getattr(self, name)!r}. Correct it.")
-        if not self.headroom >= 1:
-            message = f"`headroom` must be at least 1; got {self.headroom}. Write 3 to allow for losing two of three."
-            raise RuleError(message)
+        check_bounds(self, RuleError, remedy="Correct it.")
 
 
 def entry_probabilities(counts: Floats, t: float | Floats) -> Floats:

@@ -9,23 +9,62 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
 import pyarrow as pa
 
+from evenly.bounds import LocalPath
 from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, plain_plurals
 from evenly.curation.concepts.index import ConceptIndex, entry_lists, word_index
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import RuleError
 
-__all__ = ["Matcher", "Mode", "check_mode", "in_order", "never_found", "normalised", "unmatchable_because"]
+__all__ = [
+    "WORDNET",
+    "MatchRule",
+    "Matcher",
+    "Mode",
+    "check_mode",
+    "in_order",
+    "never_found",
+    "normalised",
+    "unmatchable_because",
+]
 
 Mode = Literal["faithful", "normalized"]
 Batch = TypeVar("Batch")
+WORDNET = "wordnet"
 
 _MARK = "[,.;:?!`]"
 _TOUCHED = re.compile(f"{_MARK}[^ ]|[^ ]{_MARK}")
 _CLOSE = re.compile(f"{_MARK} {_MARK}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchRule:
+    """Which concepts a caption names: `wordnet`, or a concept list.
+
+    A list is what `evenly metadata build` wrote (.parquet), a text file with one concept per line, or JSON: a list, or
+    an object of language -> list, whose languages are taken together.
+    `plurals`, in normalized mode only, also finds a concept in the plain plural of its last word.
+    `language` names a column, the pool's or `detected_language` of the filter caption_language: a caption is then
+    matched against the list of its language alone, by the rule of MetaCLIP 2.
+    """
+
+    metadata: LocalPath = WORDNET
+    mode: Mode = "faithful"
+    plurals: bool = False
+    language: str | None = None
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
+        if self.plurals and self.mode == "faithful":
+            raise RuleError("plurals needs mode normalized; got faithful")
+        if self.plurals and self.language is not None:
+            raise RuleError("plurals are of English and cannot go with language; leave one out")
+        if self.metadata == WORDNET and self.language is not None:
+            raise RuleError("language needs metadata with a list per language; got wordnet, which names none")
 
 
 class Matcher:

@@ -9,11 +9,13 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from annotated_types import Ge, Le
 
+from evenly.bounds import Wording, check_bounds
 from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.equal_rows import equal_runs
@@ -37,14 +39,11 @@ class CaptionTwins:
     scope: "image" looks among the pairs of one picture, "pool" among all, whatever they show.
     """
 
-    min_jaccard: float = 0.8
-    scope: Literal["image", "pool"] = "image"
+    min_jaccard: Annotated[float, Ge(0.3), Le(1)] = 0.8
+    scope: Annotated[Literal["image", "pool"], Wording(demand="be image or pool")] = "image"
 
     def __post_init__(self) -> None:
-        if not 0.3 <= self.min_jaccard <= 1:
-            raise RuleError(f"`min_jaccard` must be 0.3 to 1; got {self.min_jaccard}. Correct the recipe.")
-        if self.scope not in ("image", "pool"):
-            raise RuleError(f"`scope` must be image or pool; got {self.scope!r}. Correct the recipe.")
+        check_bounds(self, RuleError)
 
 
 def deduplicate_captions(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.bounds import Bits, Levels, Share, Tables, check_bounds
 from evenly.curation.arrays import Ints
 from evenly.curation.columns import column, fixed_rows
 from evenly.curation.duplicates.colours import FAMILIES, SHIFTED_BITS, colour_pairs, find_shifts, shifted_pairs
@@ -42,16 +43,12 @@ class Perceptual:
     recall over all is 0.923 at 0.904, and 0.776 at 0.890 without `max_shifted` (benchmarks/near_duplicates.py).
     """
 
-    max_distance: int = 16
-    max_colour: float = 22.0
-    max_shifted: float | None = 12.0
+    max_distance: Bits = 16
+    max_colour: Levels = 22.0
+    max_shifted: Levels | None = 12.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_distance <= 64:
-            raise RuleError(f"`max_distance` must be 0 to 64 bits; got {self.max_distance}. Correct the recipe.")
-        _check_colour(self.max_colour)
-        if self.max_shifted is not None:
-            _check_colour(self.max_shifted, "max_shifted")
+        check_bounds(self, RuleError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +58,12 @@ class Semantic:
     `max_colour` None: features alone decide. `tables` of hashing are searched; their bits follow from `min_cosine`.
     """
 
-    min_cosine: float = 0.95
-    max_colour: float | None = 22.0
-    tables: int = 64
+    min_cosine: Share = 0.95
+    max_colour: Levels | None = 22.0
+    tables: Tables = 64
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_cosine <= 1:
-            raise RuleError(f"`min_cosine` must be above 0 and at most 1; got {self.min_cosine}. Correct the recipe.")
-        if self.max_colour is not None:
-            _check_colour(self.max_colour)
-        if not 1 <= self.tables <= 1024:
-            raise RuleError(f"`tables` must be 1 to 1024; got {self.tables}. Correct the recipe.")
+        check_bounds(self, RuleError)
 
 
 def deduplicate_exact(batch: pa.Table) -> Duplicates:
@@ -176,11 +168,6 @@ def _with_shifts(
     for name, values in (("kind", pa.array(kinds, pa.string())), ("colour", pa.array(levels))):
         edges = edges.set_column(edges.schema.get_field_index(name), name, values)
     return edges
-
-
-def _check_colour(levels: float, name: str = "max_colour") -> None:
-    if not 0 <= levels <= 255:
-        raise RuleError(f"`{name}` must be 0 to 255 levels; got {levels}. Correct the recipe.")
 
 
 def _colours(batch: pa.Table) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:

@@ -7,11 +7,14 @@ or 0.227, was chosen on validation data for its encoder. It means nothing for an
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from annotated_types import Ge, Le
 
+from evenly.bounds import Share, Tables, check_bounds
 from evenly.curation.arrays import Ints
 from evenly.curation.columns import column
 from evenly.curation.duplicates.incremental import PreviousSearch
@@ -23,23 +26,24 @@ _BATCH = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linked:
+class MixedCosine:
     """Records are one if their mixed embeddings have a cosine of at least `min_cosine`, for which there is no default.
 
-    weight: of the picture, 0 to 1; the text has the rest. tables: of hashing, as in Semantic.
+    weight: of the picture, 0 to 1; the text has the rest. Choose the cosine on labelled pairs of your own.
     """
 
-    min_cosine: float
-    weight: float = 0.636
-    tables: int = 64
+    min_cosine: Share
+    weight: Annotated[float, Ge(0), Le(1)] = 0.636
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_cosine <= 1:
-            raise RuleError(f"`min_cosine` must be above 0 and at most 1; got {self.min_cosine}. Correct the recipe.")
-        if not 0 <= self.weight <= 1:
-            raise RuleError(f"`weight` must be 0 to 1; got {self.weight}. Correct the recipe.")
-        if not 1 <= self.tables <= 1024:
-            raise RuleError(f"`tables` must be 1 to 1024; got {self.tables}. Correct the recipe.")
+        check_bounds(self, RuleError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linked(MixedCosine):
+    """A MixedCosine, and how many `tables` of hashing are searched, as in Semantic."""
+
+    tables: Tables = 64
 
 
 def deduplicate_linked(

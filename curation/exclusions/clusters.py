@@ -10,12 +10,15 @@ same pool gives the same clusters to the bit.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from annotated_types import Ge, Le
 
+from evenly.bounds import LocalPath, check_bounds
 from evenly.curation.arrays import Ints, Rows, Singles
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
@@ -29,14 +32,18 @@ _BLOCK = 8192
 class ImageBased:
     """`clusters` of the pool's pictures, made in `iterations` of k-means; None: a cluster for each 128 pictures."""
 
-    clusters: int | None = None
-    iterations: int = 20
+    clusters: Annotated[int, Ge(1)] | None = None
+    iterations: Annotated[int, Ge(1), Le(1000)] = 20
 
     def __post_init__(self) -> None:
-        if self.clusters is not None and self.clusters < 1:
-            raise RuleError(f"`clusters` must be at least 1; got {self.clusters}. Correct the recipe.")
-        if self.iterations < 1:
-            raise RuleError(f"`iterations` must be at least 1; got {self.iterations}. Correct the recipe.")
+        check_bounds(self, RuleError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetClusters(ImageBased):
+    """Keep pictures in a cluster that one of `target` is in: a folder, Parquet of pictures, or file of features."""
+
+    target: LocalPath
 
 
 def fit_centroids(names: Sequence[str], rows: Rows, rule: ImageBased, *, seed: int) -> Singles:

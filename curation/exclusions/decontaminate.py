@@ -4,14 +4,17 @@ Every picture is compared with every picture of the evaluation sets, so nothing 
 numbers. The limits mean what they mean between duplicates (curation/duplicates/image_duplicates.py).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from annotated_types import MinLen
 
+from evenly.bounds import Bits, Levels, LocalPath, Share, check_bounds
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.duplicates.distances import colour_distances, cosines, hash_distances
@@ -30,19 +33,21 @@ class Contamination:
     `perceptual` or `semantic` None: not looked for.
     """
 
-    perceptual: int | None = 16
-    semantic: float | None = 0.95
-    colour: float | None = 22.0
+    perceptual: Bits | None = 16
+    semantic: Share | None = 0.95
+    colour: Levels | None = 22.0
 
     def __post_init__(self) -> None:
         if self.perceptual is None and self.semantic is None:
             raise RuleError("`decontaminate` must look for perceptual or semantic twins; got none. Give one.")
-        if self.perceptual is not None and not 0 <= self.perceptual <= 64:
-            raise RuleError(f"`perceptual` must be 0 to 64 bits; got {self.perceptual}. Correct the recipe.")
-        if self.semantic is not None and not 0 < self.semantic <= 1:
-            raise RuleError(f"`semantic` must be above 0 and at most 1; got {self.semantic}. Correct the recipe.")
-        if self.colour is not None and not 0 <= self.colour <= 255:
-            raise RuleError(f"`colour` must be 0 to 255 levels; got {self.colour}. Correct the recipe.")
+        check_bounds(self, RuleError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decontamination(Contamination):
+    """The evaluation `sets` to stay clear of: a name for each, and its folder, Parquet of pictures or features."""
+
+    sets: Annotated[Mapping[str, LocalPath], MinLen(1)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from annotated_types import MinLen
 
+from evenly.bounds import Bits, LocalPath, Share, check_bounds
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 
@@ -25,14 +28,33 @@ class Unsafe:
     report.
     """
 
-    threshold: float = 0.25
-    classes: tuple[str, ...] = EXPOSED
+    threshold: Share = 0.25
+    classes: Annotated[tuple[str, ...], MinLen(1)] = EXPOSED
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise RuleError(f"`threshold` must be above 0 and at most 1; got {self.threshold}. Correct the recipe.")
         if not self.classes:
             raise RuleError("`classes` must name what is unsafe; got none. Name some, or leave the detector out.")
+        check_bounds(self, RuleError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyRule:
+    """Drop unsafe pictures: by a detector (None: none; it needs the extra `safety`), and by lists, a file or several.
+
+    `files` are sha256 hashes of files, `looks` perceptual hashes that a picture's comes within `max_distance` bits of,
+    `domains` with all below them; URLs on these are not asked for.
+    """
+
+    detector: Unsafe | None = Unsafe()
+    files: tuple[LocalPath, ...] = ()
+    looks: tuple[LocalPath, ...] = ()
+    max_distance: Bits = 4
+    domains: tuple[LocalPath, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.detector is None and not (self.files or self.looks or self.domains):
+            raise RuleError("`safety` needs a detector, files, looks or domains; got none. Give one, or leave it out.")
+        check_bounds(self, RuleError)
 
 
 def measure_unsafe(scores: npt.NDArray[np.float32], names: Sequence[str], rule: Unsafe) -> tuple[pa.Array, pa.Array]:

@@ -3,32 +3,29 @@
 Unknown keys are refused; every problem of a file is reported at once, each with field, value, rule and remedy.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from evenly.flows.recipe.classes import ClassListing, LanguageModel
+from evenly.bounds import LocalPath, Share
+from evenly.curation.balance.source_mixing import SourceRule
+from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError, describe_problems
-from evenly.flows.recipe.section import LocalPath, Section, Share
+from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
+from evenly.storage.pools.source import HELD_READERS, PoolSource
+from evenly.tasks.run import EncoderChoice, EncoderName, LanguageModel, SecondChoice
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 _SHARES_WITHIN = 1e-6
 
 
-class EncoderName(Section):
-    """An encoder by name, as in the recipe's `features`."""
-
-    model: str
-    pretrained: str | None = None
-
-    def __str__(self) -> str:
-        return self.model if self.pretrained is None else f"{self.model} ({self.pretrained})"
-
-
-class Source(Section):
+@dataclass(frozen=True, kw_only=True)
+class Source(PoolSource, SourceRule):
     """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns; docs/sources.md.
 
     webdataset and folder hold pictures: the caption of one is the `.txt` beside it, else the key `caption`; `caption`
@@ -39,33 +36,38 @@ class Source(Section):
 
     kind: Literal["parquet", "csv", "jsonl", "wat", "webdataset", "folder", "features"]
     path: LocalPath
-    url: str = "url"
-    caption: str | None = None
-    id: str | None = None
-    source: str | None = None
     name: SourceName | None = None
-    vector: str | None = None
     encoder: EncoderName | None = None
-    weight: Share | None = None
-    quota: Annotated[int, Field(gt=0)] | None = None
-    share: Share | None = None
 
     @property
-    def mix(self) -> dict[str, float | int]:
-        """How much of the source is kept: weight, quota and share, where given."""
-        return self.model_dump(include={"weight", "quota", "share"}, exclude_none=True)
+    def mix(self) -> SourceRule:
+        """How much of the source is kept."""
+        return SourceRule(weight=self.weight, quota=self.quota, share=self.share)
 
-    @model_validator(mode="after")
-    def _fields_fit(self) -> "Source":
-        if self.kind in ("webdataset", "folder", "features") and "url" in self.model_fields_set:
-            raise ValueError(f"kind {self.kind} downloads nothing and takes no url; got {self.url}")
+    @property
+    def pool(self) -> PoolSource:
+        """Where the source is read from."""
+        return PoolSource(**{field.name: getattr(self, field.name) for field in fields(PoolSource)})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.kind == "features") != (self.encoder is not None) or (self.vector and self.kind != "features"):
             raise ValueError(
                 f"vector and encoder belong to kind features, which needs the latter; got kind {self.kind}"
             )
-        if self.mix and self.name is None:
-            raise ValueError(f"{', '.join(self.mix)} needs a name for the source; got none")
-        return self
+        given = [name for name in ("weight", "quota", "share") if getattr(self, name) is not None]
+        if given and self.name is None:
+            raise ValueError(f"{', '.join(given)} needs a name for the source; got none")
+
+
+def _without_url(given: object) -> object:
+    """The values of a source, if they name no column of URLs where nothing is downloaded."""
+    if isinstance(given, Mapping) and given.get("kind") in HELD_READERS and "url" in given:
+        raise ValueError(f"kind {given['kind']} downloads nothing and takes no url; got {given['url']}")
+    return given
+
+
+RecipeSource = Annotated[Source, BeforeValidator(_without_url)]
 
 
 class Labels(Section):
@@ -81,21 +83,16 @@ class Labels(Section):
     split: LocalPath | None = None
 
 
-class SecondBackbone(Section):
-    """An image-only encoder beside the main one, for adapters that use two: `embedded`, or a model by name."""
-
-    model: str = "embedded"
-    pretrained: str | None = None
-
-
-class Features(Section):
+@dataclass(frozen=True, kw_only=True)
+class Features(EncoderChoice):
     """The encoder: `embedded`, or any open_clip model with its pretrained tag; `second` is for adapters that ask."""
 
-    model: str = "embedded"
-    pretrained: str | None = None
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    threads: Annotated[int, Field(ge=1)] | None = None
-    second: SecondBackbone | None = None
+    second: SecondChoice | None = None
+
+    @property
+    def encoder(self) -> EncoderChoice:
+        """The main encoder alone."""
+        return EncoderChoice(**{field.name: getattr(self, field.name) for field in fields(EncoderChoice)})
 
 
 class Guard(Section):
@@ -117,7 +114,7 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     seed: Annotated[int, Field(ge=0)]
     web: Literal["openmoji"] | None = None
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    sources: Annotated[tuple[RecipeSource, ...], Field(min_length=1)]
     labels: Labels | None = None
     curate: Curate
     features: Features = Features()
@@ -130,7 +127,7 @@ class Recipe(Section):
     def _features_fit(self) -> "Recipe":
         given = [one.encoder for one in self.sources if one.encoder is not None]
         chosen = EncoderName(model=self.features.model, pretrained=self.features.pretrained)
-        other = next((one for one in given if one != chosen), None)
+        other = next((name for name in given if name != chosen), None)
         if other is not None:
             raise ValueError(f"features of sources must be of the recipe's encoder {chosen}; got {other}")
         if given and (asked := _asks_for_bytes(self.curate)):

@@ -1,17 +1,19 @@
 """What describing a class list takes: its run, and the rules of its steps."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
-from evenly.flows.recipe.class_rules import describe_rule, pairs_rule, payment_of
-from evenly.flows.recipe.classes import LanguageModel, Pairs
+from evenly.flows.recipe.class_rules import describe_rule, pairs_rule
 from evenly.flows.runs import build_run, pool_of, workspace_run
 from evenly.storage.builds import Builds
-from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS
+from evenly.tasks.classes.confusable import ConfusableRule
+from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, DescribeRule
+from evenly.tasks.classes.names import NamesRule
 from evenly.tasks.classes.texts import SYNONYMS
-from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.run import EncoderChoice, LanguageModel, Run
 from evenly.tasks.splits import split_of_build
 
 
@@ -20,9 +22,9 @@ class Describing:
     """The run, and the rules of `describe`, `find_confusable` and `count_names`; None: there is no need of the step."""
 
     run: Run
-    rule: dict[str, Any]
-    pairs: dict[str, Any] | None
-    names: dict[str, Any] | None
+    rule: DescribeRule
+    pairs: ConfusableRule | None
+    names: NamesRule | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Beside:
 
     build: str | None = None
     split: str | None = None
-    pairs: Pairs = field(default_factory=Pairs)
+    pairs: ConfusablePairs = field(default_factory=ConfusablePairs)
     pool: Source | None = None
 
 
@@ -43,7 +45,7 @@ def describing(
     *,
     name: str,
     text: str,
-    methods: list[str] | tuple[str, ...] | None,
+    methods: Sequence[str] | None,
     llm: LanguageModel,
     encoder: EncoderChoice,
     beside: Beside,
@@ -58,14 +60,14 @@ def describing(
         run = build_run(beside.build, root=root, quiet=quiet)
         manifest = Builds(run.workspace).read(beside.build)
         build = str(manifest["build"])
-        if beside.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule["methods"]):
+        if beside.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule.methods):
             beside = replace(beside, split=split_of_build(run, manifest))
     if beside.pool is not None:
         run = replace(run, sources=(pool_of(run, beside.pool),))
-    counts = {*SYNONYMS} & {*rule["methods"]} and (build is not None or beside.pool is not None)
+    counts = {*SYNONYMS} & {*rule.methods} and (build is not None or beside.pool is not None)
     return Describing(
-        run=replace(run, payment=payment_of(llm)),
+        run=replace(run, payment=llm),
         rule=rule,
         pairs=pairs_rule(rule, pairs=beside.pairs, build=build, split=beside.split),
-        names={"list": name, "build": build if beside.pool is None else None} if counts else None,
+        names=NamesRule(class_list=rule.class_list, build=build if beside.pool is None else None) if counts else None,
     )

@@ -3,7 +3,7 @@
 import difflib
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 MAX_SHOWN = 80
 
@@ -12,7 +12,7 @@ class RecipeError(ValueError):
     """A recipe cannot be used; one line per problem."""
 
 
-def describe_problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
+def describe_problems(error: ValidationError, model: type[Any]) -> list[str]:
     """One line per problem: "`field` must rule; got `value`. What to do"."""
     problems = error.errors(include_url=False)
     places = [problem["loc"] for problem in problems]
@@ -27,10 +27,10 @@ def _follows(problem: Any, places: list[tuple[int | str, ...]]) -> bool:  # noqa
     )
 
 
-def _describe(problem: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _describe(problem: Any, model: type[Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     place = tuple(problem["loc"])
     field = ".".join(str(part) for part in place)
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _fields_at(model, place[:-1])
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
         remedy = f"Did you mean `{near[0]}`?" if near else "Remove it."
@@ -38,8 +38,11 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - py
     if problem["type"] == "missing":
         return f"`{field}` must be given; got nothing. Add it; `evenly init` shows an example."
     rule = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
-    if problem["type"] == "value_error":
-        return f"`{field or 'recipe'}`: {rule}. Change it and run `evenly check` again."
+    if problem["type"] == "dataclass_type":
+        rule = "be a mapping of fields"
+    if problem["type"] == "value_error":  # that of a rule names a remedy of its own
+        remedy = "" if rule.endswith(".") else ". Change it and run `evenly check` again."
+        return f"`{field or 'recipe'}`: {rule}{remedy}"
     return f"`{field}` must {rule}; got `{_shown(problem['input'])}`. Change it and run `evenly check` again."
 
 
@@ -48,7 +51,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def _fields_at(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
+def _fields_at(model: type[Any], place: tuple[Any, ...]) -> list[str]:
     """The fields that may stand at a place of the recipe."""
     here: Any = model
     for part in place:

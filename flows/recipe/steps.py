@@ -1,19 +1,18 @@
 """From a recipe to the steps of a rebuild, in order, each with the rule that it runs by."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
-from evenly.curation.duplicates.caption_duplicates import CaptionTwins
+from evenly.curation.balance.source_mixing import SourceRule
+from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
 from evenly.curation.duplicates.record_linkage import Linked
-from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Deduplicate
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
 from evenly.tasks.rebuild.captions import ALIGN, RECAPTION
-from evenly.tasks.rebuild.collect import COLLECT
+from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
 from evenly.tasks.rebuild.deduplicate import (
@@ -25,73 +24,51 @@ from evenly.tasks.rebuild.deduplicate import (
 )
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
-from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS
+from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS, FilterRules
 from evenly.tasks.rebuild.image_based import IMAGE_BASED
-from evenly.tasks.rebuild.mixing import MIX_SOURCES
+from evenly.tasks.rebuild.mixing import MIX_SOURCES, MixRule
 from evenly.tasks.rebuild.rank import RANK
-from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY
-from evenly.tasks.step import Step
+from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY, BlockedDomains
+from evenly.tasks.step import NoRule, Step
 
 # Parts of a recipe that change where or when it runs, not what comes out.
 OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
     ("sources", "labels", "classes", "llm", "schedule", "guard", "web"), True
-) | {"features": {"second"}}
+) | {"features": {"second"}, "curate": {"balance": {"headroom"}}}
 
 
-def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step, dict[str, Any]]]:
-    """The steps that the recipe switches on, in order, each with its rule as plain values."""
+def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:
+    """The steps that the recipe switches on, in order, each with its rule."""
     curate = recipe.curate
-    twins = curate.deduplicate
-    clean = None if curate.decontaminate is None else curate.decontaminate.model_dump(mode="json")
-    target = None if curate.image_based is None else curate.image_based.model_dump(mode="json")
-    clean_of_features = None if clean is None else clean["semantic"]
-    feature_steps = (
-        twins.semantic,
-        twins.linked,
-        clean_of_features,
-        curate.rank,
-        curate.recaption,
-        curate.align,
-        target,
-    )
-    uses_features = any(each is not None for each in feature_steps)
-    matched = curate.balance is not None
-    concepts = curate.match.model_dump(mode="json", exclude_none=True) if matched else None
-    wanted: list[tuple[Step, Mapping[str, Any] | None]] = [
-        (COLLECT, {"limit": limit}),
+    merging = curate.deduplicate
+    counting = None if curate.balance is None else NoRule()
+    matching = None if curate.balance is None else curate.match
+    steps: list[tuple[Step[Any], Any]] = [
+        (COLLECT, CollectRule(limit=limit)),
         (BLOCK_DOMAINS, _domains_rule(recipe)),
-        (CHECK_TEXTS, filter_rules(curate.text, TEXT_FILTERS) or None),
+        (CHECK_TEXTS, FilterRules.of(curate.text, TEXT_FILTERS) if curate.text else None),
         (MIX_SOURCES, _mix_rule(recipe)),
-        (MATCH_CONCEPTS, concepts),
-        (COUNT_CONCEPTS, {} if matched else None),
+        (MATCH_CONCEPTS, matching),
+        (COUNT_CONCEPTS, counting),
         (PRESELECT, _preselect_rule(recipe)),
-        (DOWNLOAD, curate.download.model_dump(mode="json")),
-        (CHECK_IMAGES, filter_rules(curate.image, IMAGE_FILTERS)),
-        (DEDUPLICATE_EXACT, {} if twins.exact else None),
-        (DEDUPLICATE_PERCEPTUAL, _perceptual_rule(twins)),
-        (EMBED_IMAGES, {} if uses_features else None),
-        (DEDUPLICATE_SEMANTIC, _semantic_rule(twins)),
-        (DEDUPLICATE_LINKED, _linked_rule(twins)),
-        (
-            DEDUPLICATE_CAPTIONS,
-            None if twins.captions is None else asdict(CaptionTwins(**twins.captions.model_dump())),
-        ),
-        (SAFETY, None if curate.safety is None else curate.safety.model_dump(mode="json")),
-        (DECONTAMINATE, clean),
-        (RANK, None if curate.rank is None else curate.rank.model_dump(mode="json", exclude_none=True)),
-        (RECAPTION, None if curate.recaption is None else curate.recaption.model_dump(mode="json")),
-        (ALIGN, None if curate.align is None else curate.align.model_dump(mode="json", exclude_none=True)),
-        (IMAGE_BASED, target),
-        (MATCH_AGAIN, concepts),
-        (BALANCE, _balance_rule(recipe)),
+        (DOWNLOAD, curate.download),
+        (CHECK_IMAGES, FilterRules.of(curate.image, IMAGE_FILTERS)),
+        (DEDUPLICATE_EXACT, NoRule() if merging.exact else None),
+        (DEDUPLICATE_PERCEPTUAL, _perceptual_rule(merging)),
+        (EMBED_IMAGES, NoRule() if _uses_features(recipe) else None),
+        (DEDUPLICATE_SEMANTIC, _semantic_rule(merging)),
+        (DEDUPLICATE_LINKED, _linked_rule(merging)),
+        (DEDUPLICATE_CAPTIONS, merging.captions),
+        (SAFETY, curate.safety),
+        (DECONTAMINATE, curate.decontaminate),
+        (RANK, curate.rank),
+        (RECAPTION, curate.recaption),
+        (ALIGN, curate.align),
+        (IMAGE_BASED, curate.image_based),
+        (MATCH_AGAIN, matching),
+        (BALANCE, curate.balance),
     ]
-    return [(step, dict(rule)) for step, rule in wanted if rule is not None]
-
-
-def filter_rules(rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> dict[str, Any]:
-    """The whole rule of each named filter as plain values, defaults included: what a step records it judged by."""
-    plain: dict[str, Any] = json.loads(json.dumps({name: asdict(known[name].rule(**rules[name])) for name in rules}))
-    return plain
+    return [(step, rule) for step, rule in steps if rule is not None]
 
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
@@ -99,41 +76,39 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude=OUTSIDE_CONTENT)
 
 
-def _domains_rule(recipe: Recipe) -> dict[str, Any] | None:
+def _uses_features(recipe: Recipe) -> bool:
+    curate = recipe.curate
+    clean = curate.decontaminate is not None and curate.decontaminate.semantic is not None
+    steps = (curate.deduplicate.semantic, curate.deduplicate.linked, curate.rank, curate.recaption, curate.align)
+    return clean or curate.image_based is not None or any(rule is not None for rule in steps)
+
+
+def _domains_rule(recipe: Recipe) -> BlockedDomains | None:
     safety = recipe.curate.safety
-    return {"domains": list(safety.domains)} if safety is not None and safety.domains else None
+    return BlockedDomains(domains=safety.domains) if safety is not None and safety.domains else None
 
 
-def _mix_rule(recipe: Recipe) -> dict[str, Any] | None:
-    rules = {source.name: source.mix for source in recipe.sources if source.mix}
-    return {"sources": rules} if rules else None
+def _mix_rule(recipe: Recipe) -> MixRule | None:
+    rules = {source.name: source.mix for source in recipe.sources if source.name and source.mix != SourceRule()}
+    return MixRule(sources=rules) if rules else None
 
 
-def _perceptual_rule(twins: Deduplicate) -> dict[str, Any] | None:
-    if twins.perceptual is None:
+def _perceptual_rule(merging: Deduplicate) -> Perceptual | None:
+    if merging.perceptual is None:
         return None
-    return asdict(Perceptual(max_distance=twins.perceptual, max_shifted=twins.shifted))
+    return Perceptual(max_distance=merging.perceptual, max_shifted=merging.shifted)
 
 
-def _semantic_rule(twins: Deduplicate) -> dict[str, Any] | None:
-    if twins.semantic is None:
+def _semantic_rule(merging: Deduplicate) -> Semantic | None:
+    if merging.semantic is None:
         return None
-    return asdict(Semantic(min_cosine=twins.semantic, max_colour=twins.colour, tables=twins.tables))
+    return Semantic(min_cosine=merging.semantic, max_colour=merging.colour, tables=merging.tables)
 
 
-def _linked_rule(twins: Deduplicate) -> dict[str, Any] | None:
-    return None if twins.linked is None else asdict(Linked(**twins.linked.model_dump(), tables=twins.tables))
+def _linked_rule(merging: Deduplicate) -> Linked | None:
+    return None if merging.linked is None else Linked(**vars(merging.linked), tables=merging.tables)
 
 
-def _preselect_rule(recipe: Recipe) -> dict[str, Any] | None:
-    rule = _balance_rule(recipe)
-    if rule is None or recipe.curate.preselect is None:
-        return None
-    return rule | recipe.curate.preselect.model_dump(mode="json")
-
-
-def _balance_rule(recipe: Recipe) -> dict[str, Any] | None:
-    if recipe.curate.balance is None:
-        return None
-    rule = recipe.curate.balance.model_dump(mode="json", exclude_none=True)
-    return rule if "language" in rule else {name: value for name, value in rule.items() if name != "reference"}
+def _preselect_rule(recipe: Recipe) -> BalanceRule | None:
+    balance, preselect = recipe.curate.balance, recipe.curate.preselect
+    return None if balance is None or preselect is None else replace(balance, headroom=preselect.headroom)

@@ -9,7 +9,7 @@ from evenly.storage.web.decoding import Measure, PictureChecks
 from evenly.storage.web.download import DownloadSummary, DownloadWorkers, FailureRule, download_images
 from evenly.storage.web.images import read_image_bytes, read_images, without_bytes
 from evenly.storage.web.measured import read_measured
-from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.rule import DownloadRule, PoolDownload
 from evenly.storage.web.shards import read_downloads
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "FailureRule",
     "Measure",
     "PictureChecks",
+    "PoolDownload",
     "download_images",
     "read_downloads",
     "read_image_bytes",

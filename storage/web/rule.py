@@ -4,12 +4,19 @@ import os
 import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal, get_args
 
+from annotated_types import Ge, Gt, Le
+from pydantic import StringConstraints
+
+from evenly.bounds import Wording, check_bounds
 from evenly.storage.web.errors import DownloadRuleError
 
-RESPECTABLE = ("robots", "x-robots-tag", "tdmrep")
+OptOut = Literal["robots", "x-robots-tag", "tdmrep"]
+RESPECTABLE: tuple[OptOut, ...] = get_args(OptOut)
 CONTACT_VARIABLE = "EVENLY_CONTACT"
+_WORD = r"^[A-Za-z][A-Za-z_-]*$"
+_REMEDY = "Change it in the recipe's download step."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,23 +31,27 @@ class DownloadRule:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # as part of a recipe: unknown keys are refused
 
-    timeout_s: float = 10.0
-    retries: int = 2
-    max_wait_s: float = 30.0
-    max_bytes: int = 20_000_000
-    max_pixels: int = 80_000_000
-    respect: tuple[str, ...] = RESPECTABLE
-    user_agent_token: str = "evenly"  # noqa: S105 - a name, not a secret
+    timeout_s: Annotated[float, Gt(0)] = 10.0
+    retries: Annotated[int, Ge(0), Le(10)] = 2
+    max_wait_s: Annotated[float, Ge(0), Wording(demand="be 0 or more")] = 30.0
+    max_bytes: Annotated[int, Gt(0)] = 20_000_000
+    max_pixels: Annotated[int, Gt(0)] = 80_000_000
+    respect: tuple[OptOut, ...] = RESPECTABLE
+    user_agent_token: Annotated[str, StringConstraints(pattern=_WORD)] = "evenly"  # noqa: S105 - a name
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "max_bytes", "max_pixels"):
-            _require(getattr(self, name) > 0, name, "be above 0", getattr(self, name))
-        for name in ("retries", "max_wait_s"):
-            _require(getattr(self, name) >= 0, name, "be 0 or more", getattr(self, name))
+        check_bounds(self, DownloadRuleError, remedy=_REMEDY, quote="`")
         unknown = [entry for entry in self.respect if entry not in RESPECTABLE]
         _require(not unknown, "respect", f"hold only {', '.join(RESPECTABLE)}", ", ".join(unknown))
-        word = re.fullmatch(r"[A-Za-z][A-Za-z_-]*", self.user_agent_token)
+        word = re.fullmatch(_WORD, self.user_agent_token)
         _require(word is not None, "user_agent_token", "be one word of letters, - and _", self.user_agent_token)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolDownload(DownloadRule):
+    """The download of a pool: it stops where nearly all URLs fail for one reason, unless `tolerate` names it."""
+
+    tolerate: tuple[str, ...] = ()
 
 
 def user_agent(rule: DownloadRule) -> str:
@@ -58,4 +69,4 @@ def user_agent(rule: DownloadRule) -> str:
 
 def _require(holds: bool, name: str, demand: str, value: object) -> None:  # noqa: FBT001 - a check reads best so
     if not holds:
-        raise DownloadRuleError(f"`{name}` must {demand}; got `{value}`. Change it in the recipe's download step.")
+        raise DownloadRuleError(f"`{name}` must {demand}; got `{value}`. {_REMEDY}")

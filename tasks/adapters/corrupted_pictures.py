@@ -1,6 +1,7 @@
 """How adapters fare on corrupted test pictures: curves over strengths, and robustness beyond what accuracy predicts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_of, open_encoder
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 Who = tuple[str, str]
 """Name and texts of an adapter."""
@@ -38,7 +39,18 @@ LEAST_MODELS = 3
 """A line through two models leaves no residual: fewer that differ are not told apart from it."""
 
 
-def corrupt_pictures(run: Run, before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class CorruptionRule:
+    """The classes of a `list` whose adapters were fitted on a `build`, and how its test pictures are corrupted."""
+
+    build: str
+    list: str
+    classes: tuple[str, ...]
+    corruptions: tuple[str, ...] = tuple(CORRUPTIONS)
+    strengths: tuple[int, ...] = tuple(STRENGTHS)
+
+
+def corrupt_pictures(run: Run, before: Records, rule: CorruptionRule) -> StepOutput:
     """Judge the fitted adapters of an evaluation on its test pictures under every corruption and strength.
 
     Tables: `curves` (with the `family` of each corruption) and `corruptions` as Robustness has them, per adapter and
@@ -52,11 +64,11 @@ def corrupt_pictures(run: Run, before: Records, rule: Rule) -> StepOutput:
     fitted, skipped = fitted_adapters(run, evaluation, rule)
     if not len(test) or not fitted:
         return StepOutput(notes={"skipped": skipped})
-    pairs = kept_pairs(run, Builds(run.workspace).read(rule["build"]))
+    pairs = kept_pairs(run, Builds(run.workspace).read(rule.build))
     ids = pairs["image_id"].take(pc.index_in(test["uid"].combine_chunks(), pairs["uid"].combine_chunks())).to_pylist()
-    labels = np.array([rule["classes"].index(name) for name in test["class"].to_pylist()], dtype=np.int64)
+    labels = np.array([rule.classes.index(name) for name in test["class"].to_pylist()], dtype=np.int64)
     groups = test["group"].to_pylist()
-    models = source_models(run, split, build=rule["build"], classes=rule["classes"])
+    models = source_models(run, split, build=rule.build, classes=rule.classes)
     of_models = {(f"{PER_SOURCE}{place}", ""): model.adapter for place, model in enumerate(models)}
     correct = _judged(run, {**fitted, **of_models}, ids, labels, rule)
     frames = _tables({who: correct[who] for who in fitted}, groups, run.seed)
@@ -65,9 +77,9 @@ def corrupt_pictures(run: Run, before: Records, rule: Rule) -> StepOutput:
     return StepOutput(tables=tables, notes={"skipped": skipped})
 
 
-def fitted_adapters(run: Run, evaluation: StepRecord, rule: Rule) -> tuple[dict[Who, Adapter], list[str]]:
+def fitted_adapters(run: Run, evaluation: StepRecord, rule: CorruptionRule) -> tuple[dict[Who, Adapter], list[str]]:
     """The saved adapters that judge a picture by its features alone; of the others, what they lack."""
-    folder = run.workspace.adapters / rule["build"] / rule["list"]
+    folder = run.workspace.adapters / rule.build / rule.list
     fitted: dict[Who, Adapter] = {}
     skipped = []
     for row in run.ledger.table(evaluation, "results", ["name", "texts", "accuracy"]).to_pylist():
@@ -85,12 +97,12 @@ def fitted_adapters(run: Run, evaluation: StepRecord, rule: Rule) -> tuple[dict[
 
 
 def _judged(
-    run: Run, fitted: Mapping[Who, Adapter], ids: Sequence[str], labels: np.ndarray, rule: Rule
+    run: Run, fitted: Mapping[Who, Adapter], ids: Sequence[str], labels: np.ndarray, rule: CorruptionRule
 ) -> dict[Who, dict[Cell, np.ndarray]]:
     """Per adapter and cell whether each picture is told right; ("clean", 0) is the first cell."""
     encoder = open_encoder(run)
-    names = rule["corruptions"]
-    cells = [("clean", 0), *((name, strength) for name in names for strength in rule["strengths"])]
+    names = rule.corruptions
+    cells = [("clean", 0), *((name, strength) for name in names for strength in rule.strengths)]
     # once at the size at which pictures are corrupted, which a second time leaves as they are
     clean = [
         corrupted_bytes(image, names[0], strength=0, seed=run.seed, key=one)
@@ -172,5 +184,11 @@ def _family(corruption: str) -> str:
     return next((family for family, names in FAMILIES.items() if corruption in names), "")
 
 
-CORRUPT_PICTURES = Step(name="corrupt_pictures", compute=corrupt_pictures, version=2, model=encoder_of, seeded=True)
-ALL_CORRUPTIONS = {"corruptions": list(CORRUPTIONS), "strengths": list(STRENGTHS)}
+CORRUPT_PICTURES = Step(
+    name="corrupt_pictures",
+    rule=CorruptionRule,
+    compute=corrupt_pictures,
+    version=2,
+    model=encoder_of,
+    seeded=True,
+)

@@ -1,6 +1,7 @@
 """Fit and evaluate adapters on the stored features of a build: fitted on train, tuned on val, judged once on test."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +23,35 @@ from evenly.storage.records import content_hash
 from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.adapters.tables import further_tables
 from evenly.tasks.classes.text_sources import SCHEMA, in_words, text_sources
-from evenly.tasks.classes.texts import described_texts
+from evenly.tasks.classes.texts import ClassTexts, described_texts
 from evenly.tasks.encoders import encoder_of, second_identity
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step, plain_rule, without_defaults
 
 NOT_DESCRIBED = (
     "the list has not been described as the recipe says, so no generated text is used: `evenly rebuild` describes it"
 )
 
 
-def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRule(ClassTexts):
+    """The `adapters` to fit and evaluate on a `build`, for the classes of a `list`; `describe`: that step's key."""
+
+    build: str
+    list: str
+    adapters: tuple[str, ...]
+    describe: str | None = None
+
+
+def evaluate_adapters(run: Run, _before: Records, rule: EvaluationRule) -> StepOutput:
     """Fit the adapters of the rule on the labelled kept pairs of a build and evaluate them once on the test part.
 
     Tables: `results`, `curves` and `per_class` as Evaluation has them; `split` (uid, class, group, part);
     `predictions`, one row per adapter and test picture; `texts` as `text_sources` has it; those of `further_tables`.
     """
-    manifest = Builds(run.workspace).read(rule["build"])
-    rows = labelled_rows(run, manifest, rule, adapters=rule["adapters"])
+    manifest = Builds(run.workspace).read(rule.build)
+    rows = labelled_rows(run, manifest, rule, adapters=rule.adapters)
     _require_texts(rule, rows)
     evaluation = fit_and_evaluate(
         EvaluationData(
@@ -52,7 +63,7 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
             prototypes=rows.prototypes,
         ),
         seed=run.seed,
-        adapters=["zero_shot", *rule["adapters"]],
+        adapters=["zero_shot", *rule.adapters],
         settings=_settings(rule),
     )
     sources = text_sources(rule)
@@ -67,35 +78,35 @@ def evaluate_adapters(run: Run, _before: Records, rule: Rule) -> StepOutput:
         "texts": pa.Table.from_pylist(sources, schema=SCHEMA),
         **further_tables(run, manifest, rule, rows, evaluation),
     }
-    undescribed = [] if rule["describe"] else [NOT_DESCRIBED]
+    undescribed = [] if rule.describe else [NOT_DESCRIBED]
     notes = [*rows.notes, *_about_pool(rule, rows), *undescribed, *in_words(sources), *evaluation.notes]
-    return StepOutput(tables=tables, notes={"notes": notes, "list": rule["list"]})
+    return StepOutput(tables=tables, notes={"notes": notes, "list": rule.list})
 
 
-def _about_pool(rule: Rule, rows: LabelledRows) -> list[str]:
+def _about_pool(rule: EvaluationRule, rows: LabelledRows) -> list[str]:
     """A sentence on the pool without labels, where an adapter of the rule learns from it."""
-    if not any("unlabelled" in ADAPTERS[name].needs for name in rule["adapters"]):
+    if not any("unlabelled" in ADAPTERS[name].needs for name in rule.adapters):
         return []
     train = int(np.count_nonzero(rows.split == "train"))
     return [f"unlabelled pool: {train:,} train pictures, labels hidden, and {len(rows.unlabelled):,} without a label"]
 
 
-def _require_texts(rule: Rule, rows: LabelledRows) -> None:
+def _require_texts(rule: EvaluationRule, rows: LabelledRows) -> None:
     """Refuse adapters that need texts of a list that has none, in words that say how it gets them."""
-    for name in rule["adapters"]:
+    for name in rule.adapters:
         missing = [field for field in ADAPTERS[name].needs if "text" in field and getattr(rows.features, field) is None]
         if missing:
-            why = "no text of it was accepted" if rule["describe"] else "it was not described as the recipe says"
+            why = "no text of it was accepted" if rule.describe else "it was not described as the recipe says"
             raise MissingFeaturesError(
-                f"`adapters` of list `{rule['list']}` must have the texts they need; got {name}, which needs "
+                f"`adapters` of list `{rule.list}` must have the texts they need; got {name}, which needs "
                 f"{', '.join(missing)}, and {why}. Run `evenly rebuild`, which describes it, or name other `methods`."
             )
 
 
-def _settings(rule: Rule) -> dict[str, dict[str, Any]]:
+def _settings(rule: EvaluationRule) -> dict[str, dict[str, Any]]:
     """Parameters that the recipe fixes: how texts count together, and among how many classes pairs were sought."""
-    settings: dict[str, dict[str, Any]] = {"vcd": {"aggregate": rule["aggregate"]}} if rule.get("aggregate") else {}
-    return settings | ({"fudd": {"k": rule["pairs"]["top"]}} if "pairs" in rule else {})
+    settings: dict[str, dict[str, Any]] = {"vcd": {"aggregate": rule.aggregate}} if rule.aggregate else {}
+    return settings | ({"fudd": {"k": rule.pairs["top"]}} if rule.pairs is not None else {})
 
 
 def _predictions(rows: LabelledRows, evaluation: Evaluation) -> pa.Table:
@@ -118,7 +129,9 @@ def _predictions(rows: LabelledRows, evaluation: Evaluation) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], rows: LabelledRows, evaluation: Evaluation) -> None:
+def _save(
+    run: Run, rule: EvaluationRule, manifest: Mapping[str, Any], rows: LabelledRows, evaluation: Evaluation
+) -> None:
     """Write each fitted adapter with a card that says what it is made of."""
     split = content_hash(dict(zip(rows.pairs["uid"].to_pylist(), rows.split.tolist(), strict=True)))
     found = {(str(row["name"]), str(row["texts"])): row for row in evaluation.results.to_dict("records")}
@@ -129,11 +142,11 @@ def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], rows: LabelledRows,
             "content_hash": manifest["content_hash"],
             "encoder": {**manifest["encoder"], "batch_size": run.encoder.batch_size},
             "second": _second(run, rows),
-            "class_list": rule["list"],
-            "classes": rule["classes"],
-            "class_list_hash": content_hash(rule["classes"]),
-            "describe": rule["describe"],
-            "given": rule.get("given"),
+            "class_list": rule.list,
+            "classes": rule.classes,
+            "class_list_hash": content_hash(rule.classes),
+            "describe": rule.describe,
+            "given": None if rule.given is None else plain_rule(rule.given),
             "split_hash": split,
             "texts": texts,
             "seed": run.seed,
@@ -146,7 +159,7 @@ def _save(run: Run, rule: Rule, manifest: Mapping[str, Any], rows: LabelledRows,
         }
         if isinstance(tuned.adapter, DescribedClasses):
             card["class_texts"] = [text for _, text in described_texts(rule)]
-        folder = run.workspace.adapters / manifest["build"] / rule["list"]
+        folder = run.workspace.adapters / manifest["build"] / rule.list
         write_adapter(folder, f"{name}-{texts}", card, to_arrays(tuned.adapter))
 
 
@@ -162,15 +175,22 @@ def _plain(value: Any) -> float | None:  # noqa: ANN401 - a cell of a data frame
     return None if np.isnan(number) else number
 
 
-def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    inputs = {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
-    if rule.get("split"):
-        inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
-    if run.second is not None and takes_second(rule, rule["adapters"]):
+def _hash_build(run: Run, _before: Records, rule: EvaluationRule) -> dict[str, str]:
+    inputs = {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
+    if rule.split:
+        inputs["split"] = table_hash(read_split(Path(run.locate(rule.split))).rows)
+    if run.second is not None and takes_second(rule, rule.adapters):
         inputs["second"] = second_identity(run)
     return inputs
 
 
 EVALUATE_ADAPTERS = Step(
-    name="evaluate_adapters", compute=evaluate_adapters, version=8, inputs=_hash_build, model=encoder_of, seeded=True
+    name="evaluate_adapters",
+    rule=EvaluationRule,
+    stored=without_defaults("given", "pair_texts", "pairs", "aggregate", "frequent_names", "templates"),
+    compute=evaluate_adapters,
+    version=8,
+    inputs=_hash_build,
+    model=encoder_of,
+    seeded=True,
 )

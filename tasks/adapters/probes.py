@@ -1,5 +1,7 @@
 """Probes of a build and its encoder: diversity of the pictures given the captions, attributes of two objects."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
@@ -15,16 +17,27 @@ from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_of, open_encoder, text_rows
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
-
-DIVERSITY = {"rows": 2000, "sigma": 1.3, "frequencies": 100}
-"""`sigma` is the median distance between unit rows, the usual choice: measured on the demo's 2,478 pairs it is 1.28
-between pictures and 1.32 between captions. The published 3.5 makes a nearly flat kernel on unit rows, with every score
-near 1. `frequencies` are a twentieth of the rows, ten rows per feature: with the published 2,500 (5,000 features),
-captions dealt out to the wrong pictures "explain" 94 % of 2,000 pictures at sigma 0.5, which says nothing."""
+from evenly.tasks.step import NoRule, Records, Step
 
 
-def measure_diversity(run: Run, _before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class DiversityRule:
+    """How the diversity of a `build` is measured: on how many `rows`, with which kernel.
+
+    `sigma` is the median distance between unit rows, the usual choice: measured on the demo's 2,478 pairs it is 1.28
+    between pictures and 1.32 between captions. The published 3.5 makes a nearly flat kernel on unit rows, with every
+    score near 1. `frequencies` are a twentieth of the rows, ten rows per feature: with the published 2,500 (5,000
+    features), captions dealt out to the wrong pictures "explain" 94 % of 2,000 pictures at sigma 0.5, which says
+    nothing.
+    """
+
+    build: str
+    rows: int = 2000
+    sigma: float = 1.3
+    frequencies: int = 100
+
+
+def measure_diversity(run: Run, _before: Records, rule: DiversityRule) -> StepOutput:
     """How diverse the kept pictures of a build are beyond what their captions say: table `diversity`, one row.
 
     Columns: pairs, n, sigma, frequencies; given_texts, by_texts, unexplained of Diversity; and the same three with
@@ -32,17 +45,17 @@ def measure_diversity(run: Run, _before: Records, rule: Rule) -> StepOutput:
     how much they fall short of that. Of more than `rows` pairs those with the smallest digests are taken, so the
     numbers depend on content alone. Compare only numbers of equal rule, n and seed.
     """
-    pairs = kept_pairs(run, Builds(run.workspace).read(rule["build"]))
+    pairs = kept_pairs(run, Builds(run.workspace).read(rule.build))
     store = FeatureStore(run.workspace, open_encoder(run).identity, "images")
     images = single(store.read(pairs["image_id"].to_pylist())[0])
     texts = single(text_rows(run, pairs["caption"].to_pylist()))
     keys = row_keys(np.concatenate([images, texts], axis=1))
-    chosen = sorted(range(len(keys)), key=lambda row: keys[row])[: rule["rows"]]
-    row = {"pairs": len(keys), "n": len(chosen), "sigma": rule["sigma"], "frequencies": rule["frequencies"]}
+    chosen = sorted(range(len(keys)), key=lambda row: keys[row])[: rule.rows]
+    row = {"pairs": len(keys), "n": len(chosen), "sigma": rule.sigma, "frequencies": rule.frequencies}
     dealt = np.roll(chosen, 1)  # neighbours in the order of digests have nothing to do with each other
     for prefix, captions in (("", chosen), ("dealt_", dealt)):
         found = schur_complement_entropy(
-            images[chosen], texts[captions], sigma=rule["sigma"], frequencies=rule["frequencies"], seed=run.seed
+            images[chosen], texts[captions], sigma=rule.sigma, frequencies=rule.frequencies, seed=run.seed
         )
         row |= {
             f"{prefix}given_texts": found.given_texts,
@@ -52,7 +65,7 @@ def measure_diversity(run: Run, _before: Records, rule: Rule) -> StepOutput:
     return StepOutput(tables={"diversity": pa.Table.from_pylist([row])})
 
 
-def probe_binding(run: Run, _before: Records, _rule: Rule) -> StepOutput:
+def probe_binding(run: Run, _before: Records, _rule: NoRule) -> StepOutput:
     """Whether the encoder gives each of two objects its own colour: table `binding`, as `binding_table` has it."""
     shown = compositions()
     with run.progress.bar("encoding pictures of two objects", len(shown)) as advance:
@@ -70,11 +83,17 @@ def probe_binding(run: Run, _before: Records, _rule: Rule) -> StepOutput:
     return StepOutput(tables={"binding": pa.Table.from_pandas(table, preserve_index=False)})
 
 
-def _hash_build(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    return {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
+def _hash_build(run: Run, _before: Records, rule: DiversityRule) -> dict[str, str]:
+    return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
 
 
 MEASURE_DIVERSITY = Step(
-    name="measure_diversity", compute=measure_diversity, version=2, inputs=_hash_build, model=encoder_of, seeded=True
+    name="measure_diversity",
+    rule=DiversityRule,
+    compute=measure_diversity,
+    version=2,
+    inputs=_hash_build,
+    model=encoder_of,
+    seeded=True,
 )
-PROBE_BINDING = Step(name="probe_binding", compute=probe_binding, version=2, model=encoder_of, seeded=True)
+PROBE_BINDING = Step(name="probe_binding", rule=NoRule, compute=probe_binding, version=2, model=encoder_of, seeded=True)

@@ -6,7 +6,6 @@ here: a linear probe on the frozen features of each source's train pictures, at 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from evenly.adapters.splits import unit_hash
 from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.samples import Samples
-from evenly.tasks.classes.texts import prototypes, single
+from evenly.tasks.classes.texts import ClassTexts, prototypes, single
 from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
@@ -109,10 +108,9 @@ def _features(run: Run, build: str, judged: pa.Table, classes: Sequence[str]) ->
     pairs = kept_pairs(run, Builds(run.workspace).read(build))
     ids = pairs["image_id"].take(pc.index_in(judged["uid"].combine_chunks(), pairs["uid"].combine_chunks()))
     encoder = encoder_identity(run)
-    names: dict[str, Any] = {"classes": list(classes), "texts": {}}
     return Features(
         image=single(FeatureStore(run.workspace, encoder, "images").read(ids.to_pylist())[0]),
-        prototypes=prototypes(run, names)["names"],
+        prototypes=prototypes(run, ClassTexts(classes=tuple(classes)))["names"],
         encoder=encoder,
     )
 

@@ -19,7 +19,7 @@ from evenly.adapters.features import Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.curation.concepts.name_frequency import NameCounter
 from evenly.storage.samples import Samples
-from evenly.tasks.classes.texts import class_names
+from evenly.tasks.classes.texts import ClassTexts, class_names
 from evenly.tasks.labelled_rows import LabelledRows
 from evenly.tasks.run import Run
 
@@ -27,7 +27,7 @@ AS_FITTED, AT_TEMPERATURE = "as fitted", "at temperature"
 
 
 def further_tables(
-    run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any], rows: LabelledRows, evaluation: Evaluation
+    run: Run, manifest: Mapping[str, Any], rule: ClassTexts, rows: LabelledRows, evaluation: Evaluation
 ) -> dict[str, pa.Table]:
     """Tables by name; each that has something to say.
 
@@ -76,7 +76,7 @@ def reliability_bins(evaluation: Evaluation, labels: Integers) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: Mapping[str, Any]) -> np.ndarray:
+def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: ClassTexts) -> np.ndarray:
     """Captions of the whole pool (c,) that name the class or one of its accepted synonyms, each caption once."""
     captions = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["caption"])
     return NameCounter(class_names(rule), plurals=True).count(captions["caption"].combine_chunks()).of_concepts

@@ -33,28 +33,45 @@ from evenly.storage.files.splits import read_split
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.tables.hashing import table_hash
-from evenly.tasks.classes.texts import single
+from evenly.tasks.classes.texts import ClassTexts, ListSplit, single
 from evenly.tasks.encoders import encoder_of, text_rows
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 CAPTION = "a photo of a {}"
 """The text that stands for a class in the selection; the published one but for its full stop."""
 
 
-def audit_texts(run: Run, _before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class DescriptionAuditRule(ListSplit):
+    """The texts of one `method`, of the description with the key `describe`, audited on the pictures of a `build`.
+
+    Controls are drawn `draws` times; `neighbours` and `most` are of the selection, `aggregate` of the texts of a class.
+    """
+
+    build: str
+    list: str
+    describe: str
+    method: str
+    aggregate: Aggregate
+    draws: int
+    neighbours: int = 3
+    most: int = 5
+
+
+def audit_texts(run: Run, _before: Records, rule: DescriptionAuditRule) -> StepOutput:
     """Judge the test pictures of a build by the accepted texts of one method and by their controls.
 
     Tables `accuracies` and `differences` as DescriptionAudit has them; notes: finding and verdict, how many texts and
     test pictures there were, which classes had no text, and what the selection (adapters/forms/local_texts.py) chose on
     validation pictures. Test pictures choose nothing.
     """
-    manifest = Builds(run.workspace).read(rule["build"])
-    rows = labelled_rows(run, manifest, {**rule, "texts": {}}, adapters=())
+    manifest = Builds(run.workspace).read(rule.build)
+    rows = labelled_rows(run, manifest, ClassTexts(classes=rule.classes, split=rule.split), adapters=())
     texts = _described(run, rule)
-    seeds = range(run.seed, run.seed + rule["draws"])
-    words = _random_words(rule["classes"])
+    seeds = range(run.seed, run.seed + rule.draws)
+    words = _random_words(rule.classes)
     real = [[one.text for one in texts if one.owner == label] for label in range(len(rows.classes))]
     kinds = {
         NAMES: [repeated_names(texts, rows.classes)],
@@ -64,15 +81,15 @@ def audit_texts(run: Run, _before: Records, rule: Rule) -> StepOutput:
         RANDOM: [random_texts(texts, rows.classes, words=words, seed=seed) for seed in seeds],
     }
     text_rows(run, [text for draws in kinds.values() for draw in draws for some in draw for text in some])
-    judge = _Judge(run=run, rows=rows, aggregate=rule["aggregate"])
+    judge = _Judge(run=run, rows=rows, aggregate=rule.aggregate)
     correct: dict[str, Any] = {kind: [judge.right(draw) for draw in draws] for kind, draws in kinds.items()}
     selected, about_selection = _selected(run, rows, texts, rule, seeds)
     found = audit_descriptions(correct | selected, groups=rows.groups[judge.test], seed=run.seed)
     described = {one.owner for one in texts}
     notes = {
-        "list": rule["list"],
-        "method": rule["method"],
-        "aggregate": rule["aggregate"],
+        "list": rule.list,
+        "method": rule.method,
+        "aggregate": rule.aggregate,
         "finding": found.finding,
         "verdict": found.verdict,
         "texts": len(texts),
@@ -114,7 +131,7 @@ class _Judge:
 
 
 def _selected(
-    run: Run, rows: LabelledRows, texts: Sequence[DescribedText], rule: Rule, seeds: Sequence[int]
+    run: Run, rows: LabelledRows, texts: Sequence[DescribedText], rule: DescriptionAuditRule, seeds: Sequence[int]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Rows rightly classified by selected descriptions and by as many drawn at random instead; and what was chosen.
 
@@ -140,7 +157,7 @@ def _selected(
     return {SELECTED: right[0], SELECTED_RANDOM: right[1:]}, notes
 
 
-def _scorer(run: Run, rows: LabelledRows, pool: Pool, rule: Rule) -> Callable[[Integers, Floats], Any]:
+def _scorer(run: Run, rows: LabelledRows, pool: Pool, rule: DescriptionAuditRule) -> Callable[[Integers, Floats], Any]:
     """Local scores of some rows by text vectors in the order of the pool; the evidence is always that of the pool."""
     train = np.flatnonzero(rows.split == "train")
     image = rows.features.image
@@ -154,30 +171,30 @@ def _scorer(run: Run, rows: LabelledRows, pool: Pool, rule: Rule) -> Callable[[I
         vectors,
         similarities=similarities,
         own=pool.text_indices,
-        neighbours=rule["neighbours"],
-        most=rule["most"],
+        neighbours=rule.neighbours,
+        most=rule.most,
     )
 
 
-def _described(run: Run, rule: Rule) -> list[DescribedText]:
+def _described(run: Run, rule: DescriptionAuditRule) -> list[DescribedText]:
     """The accepted texts of the rule's method, in stored order."""
     table = run.ledger.table(_description(run, rule), "descriptions", ["class", "method", "text", "phrase", "verdict"])
-    chosen = table.filter((pc.field("method") == rule["method"]) & (pc.field("verdict") == ACCEPTED))
-    places = {name: label for label, name in enumerate(rule["classes"])}
+    chosen = table.filter((pc.field("method") == rule.method) & (pc.field("verdict") == ACCEPTED))
+    places = {name: label for label, name in enumerate(rule.classes)}
     rows: list[dict[str, Any]] = [row for row in chosen.to_pylist() if row["class"] in places]
     found = [DescribedText(owner=places[row["class"]], text=row["text"], phrase=row["phrase"]) for row in rows]
     if not found:
         raise MissingFeaturesError(
-            f"`method` must have accepted texts for list `{rule['list']}`; `{rule['method']}` has none. "
+            f"`method` must have accepted texts for list `{rule.list}`; `{rule.method}` has none. "
             "Choose another with --method, or look at what was rejected: evenly descriptions show LIST --rejected"
         )
     return found
 
 
-def _description(run: Run, rule: Rule) -> StepRecord:
-    record = run.ledger.find(rule["describe"])
+def _description(run: Run, rule: DescriptionAuditRule) -> StepRecord:
+    record = run.ledger.find(rule.describe)
     if record is None:
-        raise NotFoundError(f"step `{rule['describe']}` must be in the ledger; it is not. Describe the list again.")
+        raise NotFoundError(f"step `{rule.describe}` must be in the ledger; it is not. Describe the list again.")
     return record
 
 
@@ -188,14 +205,21 @@ def _random_words(classes: Sequence[str]) -> list[str]:
     return sorted(word for word in lemmas - named if word.isascii() and word.isalpha() and word.islower())
 
 
-def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+def _inputs(run: Run, _before: Records, rule: DescriptionAuditRule) -> dict[str, str]:
     inputs = {
-        "build": Builds(run.workspace).read(rule["build"])["content_hash"],
+        "build": Builds(run.workspace).read(rule.build)["content_hash"],
         "describe": _description(run, rule).output_hash,
     }
-    if rule.get("split"):
-        inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
+    if rule.split:
+        inputs["split"] = table_hash(read_split(Path(run.locate(rule.split))).rows)
     return inputs
 
 
-AUDIT_DESCRIPTIONS = Step(name="audit_descriptions", compute=audit_texts, inputs=_inputs, model=encoder_of, seeded=True)
+AUDIT_DESCRIPTIONS = Step(
+    name="audit_descriptions",
+    rule=DescriptionAuditRule,
+    compute=audit_texts,
+    inputs=_inputs,
+    model=encoder_of,
+    seeded=True,
+)

@@ -1,5 +1,7 @@
 """Cluster the pictures of a build by their features, with several clusters for each (MLCD)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
@@ -16,26 +18,40 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 
-def cluster_pictures(run: Run, _before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class ClusteringRule:
+    """`k` clusters of the pictures of a `build` in `iterations` of k-means, of which each picture has `labels`.
+
+    Pictures of one cluster with a cosine of at least `near_cosine` are near-duplicates.
+    """
+
+    build: str
+    k: int
+    labels: int
+    iterations: int
+    near_cosine: float
+
+
+def cluster_pictures(run: Run, _before: Records, rule: ClusteringRule) -> StepOutput:
     """Cluster the different pictures of the rule's build into `k`, and give each its `labels` nearest clusters.
 
     Tables: `assignments` (image_id, rank from 1, cluster, cosine), sorted by image_id; `clusters` (cluster, size by the
     nearest centre, labelled: pictures that have it among their labels, near_duplicates); `centroids` (cluster,
     vector). Notes: balance, coverage and the share of near-duplicates.
     """
-    manifest = Builds(run.workspace).read(rule["build"])
+    manifest = Builds(run.workspace).read(rule.build)
     ids = sorted(set(kept_pairs(run, manifest)["image_id"].to_pylist()))
-    if rule["k"] > len(ids):
-        raise RuleError(f"`k` must be at most the number of pictures, {len(ids):,}; got {rule['k']:,}. Ask for fewer.")
+    if rule.k > len(ids):
+        raise RuleError(f"`k` must be at most the number of pictures, {len(ids):,}; got {rule.k:,}. Ask for fewer.")
     rows = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(ids)[0]
-    rule_of = ImageBased(clusters=rule["k"], iterations=rule["iterations"])
+    rule_of = ImageBased(clusters=rule.k, iterations=rule.iterations)
     centroids = fit_centroids(ids, rows, rule_of, seed=run.seed)
-    which, cosines = nearest_clusters(rows, centroids, rule["labels"])
-    near = near_duplicate_rows(rows, which[:, 0], min_cosine=rule["near_cosine"])
-    balance, every = measure_balance(which[:, 0], rule["k"]), measure_balance(which.ravel(), rule["k"])
+    which, cosines = nearest_clusters(rows, centroids, rule.labels)
+    near = near_duplicate_rows(rows, which[:, 0], min_cosine=rule.near_cosine)
+    balance, every = measure_balance(which[:, 0], rule.k), measure_balance(which.ravel(), rule.k)
     n, labels = which.shape
     tables = {
         "assignments": pa.table(
@@ -48,20 +64,20 @@ def cluster_pictures(run: Run, _before: Records, rule: Rule) -> StepOutput:
         ),
         "clusters": pa.table(
             {
-                "cluster": np.arange(rule["k"]),
+                "cluster": np.arange(rule.k),
                 "size": balance.sizes,
                 "labelled": every.sizes,
-                "near_duplicates": np.bincount(which[near, 0], minlength=rule["k"]),
+                "near_duplicates": np.bincount(which[near, 0], minlength=rule.k),
             }
         ),
         "centroids": pa.table(
-            {"cluster": np.arange(rule["k"]), "vector": pa.array(list(centroids), pa.list_(pa.float32()))}
+            {"cluster": np.arange(rule.k), "vector": pa.array(list(centroids), pa.list_(pa.float32()))}
         ),
     }
     figures = ("entropy", "gini", "effective", "empty", "largest")
     notes = {
         "pictures": n,
-        "k": rule["k"],
+        "k": rule.k,
         "labels": labels,
         "by_nearest": {name: _rounded(getattr(balance, name)) for name in figures},
         "by_all_labels": {name: _rounded(getattr(every, name)) for name in figures},
@@ -76,13 +92,20 @@ def _rounded(value: float) -> float:
     return value if isinstance(value, int) else round(value, 4)
 
 
-def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    return {"build": str(Builds(run.workspace).read(rule["build"])["content_hash"])}
+def _inputs(run: Run, _before: Records, rule: ClusteringRule) -> dict[str, str]:
+    return {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}
 
 
-def _encoder(run: Run, rule: Rule) -> str:
+def _encoder(run: Run, rule: ClusteringRule) -> str:
     """The encoder that made the build's features; it need not be there."""
-    return str(Builds(run.workspace).read(rule["build"])["encoder"]["identity"])
+    return str(Builds(run.workspace).read(rule.build)["encoder"]["identity"])
 
 
-CLUSTER_PICTURES = Step(name="cluster_pictures", compute=cluster_pictures, inputs=_inputs, model=_encoder, seeded=True)
+CLUSTER_PICTURES = Step(
+    name="cluster_pictures",
+    rule=ClusteringRule,
+    compute=cluster_pictures,
+    inputs=_inputs,
+    model=_encoder,
+    seeded=True,
+)

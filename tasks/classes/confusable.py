@@ -1,6 +1,7 @@
 """Which classes of a list a zero-shot classifier takes for each other: the pairs that have to be told apart (FuDD)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.adapters.features import Floats
-from evenly.adapters.methods.fudd import pairs_needed
+from evenly.adapters.methods.fudd import ConfusablePairs, pairs_needed
 from evenly.adapters.methods.zero_shot import cosine_logits
 from evenly.storage.builds import Builds
 from evenly.storage.errors import NotFoundError
@@ -16,17 +17,25 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import read_split
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.tables.hashing import table_hash
-from evenly.tasks.classes.texts import filled_templates, single
+from evenly.tasks.classes.texts import ListSplit, filled_templates, single
 from evenly.tasks.encoders import encoder_of
 from evenly.tasks.labelled_rows import check_encoder, labelled_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step, run_step
+from evenly.tasks.step import Records, Step, run_step
 
 CAPTION = "a photo of a {}"
 """The text that stands for a class; the published one but for its full stop."""
 
 
-def find_confusable(run: Run, _before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class ConfusableRule(ListSplit, ConfusablePairs):
+    """Which pairs of the classes of a `list` are sought, on the pictures of a `build`; None: on class texts alone."""
+
+    list: str
+    build: str | None = None
+
+
+def find_confusable(run: Run, _before: Records, rule: ConfusableRule) -> StepOutput:
     """Table `pairs`: first, second (classes, in the order of the list), seen (pictures in whose top both lie).
 
     Both classes must be among the `top` likeliest of a labelled train or val picture of the build; those of test choose
@@ -34,13 +43,13 @@ def find_confusable(run: Run, _before: Records, rule: Rule) -> StepOutput:
     build, and where it has no such picture, the text of each class stands in for a picture. Notes: `pairs_asked`, the
     `pairs_seen` of which they are the most frequent, `pairs_possible`, and `pairs_by`, in words.
     """
-    classes: Sequence[str] = rule["classes"]
+    classes = rule.classes
     prototypes = filled_templates(run, classes, [CAPTION])
-    rows, by = _pictures(run, rule) if rule["build"] is not None else (np.empty((0, 0)), "")
+    rows, by = _pictures(run, rule, rule.build) if rule.build is not None else (np.empty((0, 0)), "")
     if not len(rows):
         rows, by = prototypes, f"{len(classes):,} class texts{by and f', for want of {by}'}"
-    seen = pairs_needed(cosine_logits(rows, prototypes, 1.0), rule["top"])
-    found = seen.covering(rule["cover"])
+    seen = pairs_needed(cosine_logits(rows, prototypes, 1.0), rule.top)
+    found = seen.covering(rule.cover)
     names = np.array(classes)
     table = pa.table(
         {
@@ -50,12 +59,12 @@ def find_confusable(run: Run, _before: Records, rule: Rule) -> StepOutput:
         }
     )
     notes = {"pairs_asked": len(found.pairs), "pairs_seen": len(seen.pairs), "pairs_possible": found.possible}
-    return StepOutput(tables={"pairs": table}, notes=notes | {"pairs_by": f"the top {rule['top']} of {by}"})
+    return StepOutput(tables={"pairs": table}, notes=notes | {"pairs_by": f"the top {rule.top} of {by}"})
 
 
-def _pictures(run: Run, rule: Rule) -> tuple[Floats, str]:
+def _pictures(run: Run, rule: ConfusableRule, build: str) -> tuple[Floats, str]:
     """Features (n, d) of the labelled train and val pictures of the build, and what they are in words."""
-    manifest = Builds(run.workspace).read(rule["build"])
+    manifest = Builds(run.workspace).read(build)
     check_encoder(run, manifest)
     found = labelled_pairs(run, manifest, rule)
     ids = found.pairs.filter(pa.array(found.split != "test"))["image_id"].to_pylist()
@@ -72,10 +81,10 @@ def _pictures(run: Run, rule: Rule) -> tuple[Floats, str]:
     return single(store.read(ids)[0]), f"{len(ids):,} {what}"
 
 
-def confusable_pairs(run: Run, rule: Rule) -> StepRecord:
+def confusable_pairs(run: Run, rule: ConfusableRule) -> StepRecord:
     """The record of `find_confusable`, found or made; says how many pairs of how many there are to be told apart."""
     record = run_step(run, FIND_CONFUSABLE, (), rule)
-    run.progress.say(f"{rule['list']}: {said(record.notes)}")
+    run.progress.say(f"{rule.list}: {said(record.notes)}")
     return record
 
 
@@ -87,7 +96,7 @@ def said(notes: Mapping[str, Any]) -> str:
     )
 
 
-def expected_pairs(run: Run, rule: Rule) -> tuple[list[tuple[str, str]], int]:
+def expected_pairs(run: Run, rule: ConfusableRule) -> tuple[list[tuple[str, str]], int]:
     """The pairs that the step finds or has found, and how many are possible; nothing is recorded."""
     record = run.ledger.find(FIND_CONFUSABLE.spec(run, (), rule).key)
     if record is not None:
@@ -105,13 +114,20 @@ def _named(table: pa.Table) -> list[tuple[str, str]]:
     return list(zip(table["first"].to_pylist(), table["second"].to_pylist(), strict=True))
 
 
-def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    if rule["build"] is None:
+def _inputs(run: Run, _before: Records, rule: ConfusableRule) -> dict[str, str]:
+    if rule.build is None:
         return {}
-    inputs = {"build": str(Builds(run.workspace).read(rule["build"])["content_hash"])}
-    if rule["split"]:
-        inputs["split"] = table_hash(read_split(Path(run.locate(rule["split"]))).rows)
+    inputs = {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}
+    if rule.split:
+        inputs["split"] = table_hash(read_split(Path(run.locate(rule.split))).rows)
     return inputs
 
 
-FIND_CONFUSABLE = Step(name="find_confusable", compute=find_confusable, inputs=_inputs, model=encoder_of, seeded=True)
+FIND_CONFUSABLE = Step(
+    name="find_confusable",
+    rule=ConfusableRule,
+    compute=find_confusable,
+    inputs=_inputs,
+    model=encoder_of,
+    seeded=True,
+)

@@ -1,8 +1,8 @@
 """Describe a class list through a chat endpoint: the embedded one, started for the purpose, or any other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,21 +34,59 @@ from evenly.tasks.classes.confusable import named_pairs
 from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 CONCURRENCY = 4
 TIMEOUT_S = 120.0
 METHODS_ABOUT_PAIRS = frozenset(method.name for method in chosen_methods(list(METHODS)) if method.scope == "pair")
 
 
-def describe_list(run: Run, before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class EndpointRule:
+    """A language model by the `base_url` of its endpoint, or `embedded`, and its name."""
+
+    base_url: str
+    model: str
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the packaged model."""
+        return self.base_url == "embedded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeRule(EndpointRule):
+    """A class list as it stands in its `text`, by which methods it is described, and who is asked."""
+
+    class_list: ClassList
+    text: str
+    methods: tuple[str, ...]
+
+    def stored(self) -> dict[str, Any]:
+        """What the ledger stores: the list by its name and text."""
+        fields = {"methods": list(self.methods), "base_url": self.base_url, "model": self.model}
+        return {"list": self.class_list.name, "text": self.text, **fields}
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> "DescribeRule":
+        """The rule out of what `stored` gave."""
+        return cls(
+            class_list=parse_class_list(stored["text"], stored["list"]),
+            text=stored["text"],
+            methods=tuple(stored["methods"]),
+            base_url=stored["base_url"],
+            model=stored["model"],
+        )
+
+
+def describe_list(run: Run, before: Records, rule: DescribeRule) -> StepOutput:
     """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took.
 
     Methods about pairs ask about those of the record of `find_confusable` in `before`, and notes say how many.
     """
-    class_list = parse_class_list(rule["text"], rule["list"])
-    methods = chosen_methods(rule["methods"], small_model=is_embedded(rule))
-    budget = account(run, rule["list"])
+    class_list = rule.class_list
+    methods = chosen_methods(list(rule.methods), small_model=rule.is_embedded)
+    budget = account(run, class_list.name)
     pairs = [pair for record in before for pair in named_pairs(run, record)]
     with open_endpoint(rule) as endpoint:
         client = chat_client(run, endpoint, class_list=class_list.name, budget=budget)
@@ -122,17 +160,17 @@ def spent(budget: Budget | None) -> dict[str, Any] | None:
     return None if budget is None else budget.summary()
 
 
-def estimate_list(run: Run, rule: Rule, pairs: Pairs = ()) -> list[dict[str, Any]]:
+def estimate_list(run: Run, rule: DescribeRule, pairs: Pairs = ()) -> list[dict[str, Any]]:
     """What describing the list would ask and cost now, a row for each method (estimate.Estimate); nothing is sent."""
-    embedded = is_embedded(rule)
+    embedded = rule.is_embedded
     rehearsal = Rehearsal(
-        identity=embedded_identity() if embedded else Endpoint(base_url=rule["base_url"], model=rule["model"]).identity,
-        model=embedded_name() if embedded else rule["model"],
+        identity=embedded_identity() if embedded else Endpoint(base_url=rule.base_url, model=rule.model).identity,
+        model=embedded_name() if embedded else rule.model,
         store=Requests(run.workspace),
     )
     found = estimate(
-        parse_class_list(rule["text"], rule["list"]),
-        methods=chosen_methods(rule["methods"], small_model=embedded),
+        rule.class_list,
+        methods=chosen_methods(list(rule.methods), small_model=embedded),
         rehearsal=rehearsal,
         prices=_prices(run),
         grounding=Grounding(load_noun_synsets()),
@@ -142,24 +180,19 @@ def estimate_list(run: Run, rule: Rule, pairs: Pairs = ()) -> list[dict[str, Any
 
 
 @contextmanager
-def open_endpoint(rule: Rule) -> Iterator[Endpoint]:
+def open_endpoint(rule: EndpointRule) -> Iterator[Endpoint]:
     """The endpoint that the rule names by base_url and model; the embedded one runs while it is open."""
-    if is_embedded(rule):
+    if rule.is_embedded:
         with embedded_llm(slots=CONCURRENCY) as endpoint:
             yield endpoint
     else:
-        yield Endpoint(base_url=rule["base_url"], model=rule["model"])
+        yield Endpoint(base_url=rule.base_url, model=rule.model)
 
 
-def is_embedded(rule: Rule) -> bool:
-    """Whether the rule names the embedded model."""
-    return bool(rule["base_url"] == "embedded")
-
-
-def endpoint_identity(_run: Run, rule: Rule) -> str:
+def endpoint_identity(_run: Run, rule: EndpointRule) -> str:
     """The identity of the endpoint and its model, as a step's model."""
-    identity = embedded_identity() if is_embedded(rule) else rule["base_url"]
-    return f"{identity} {rule['model']}"
+    identity = embedded_identity() if rule.is_embedded else rule.base_url
+    return f"{identity} {rule.model}"
 
 
 def accepted_texts(run: Run, described: StepRecord) -> dict[str, dict[str, list[str]]]:
@@ -192,7 +225,7 @@ def _accepted(run: Run, described: StepRecord) -> list[dict[str, Any]]:
     return rows
 
 
-def finished_description(run: Run, before: Records, rule: Rule) -> StepRecord | None:
+def finished_description(run: Run, before: Records, rule: DescribeRule) -> StepRecord | None:
     """The newest record of `describe` by this rule, perhaps one that left questions unanswered; None without one."""
     spec = DESCRIBE.spec(run, before, rule)
     if (found := run.ledger.find(spec.key)) is not None:
@@ -202,26 +235,26 @@ def finished_description(run: Run, before: Records, rule: Rule) -> StepRecord | 
     return run.ledger.find(replace(spec, inputs=inputs | _tries(earlier)).key)
 
 
-def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+def _inputs(run: Run, _before: Records, rule: DescribeRule) -> dict[str, str]:
     """What it reads: the wording of its questions, the encoder, and how often the endpoint left some unanswered.
 
     A further try is a new observation: it finds all replies that came stored, and asks the rest.
     """
     inputs = {"questions": _wording(rule)}
-    if {*SYNONYMS} & {*rule["methods"]}:
+    if {*SYNONYMS} & {*rule.methods}:
         inputs |= {"encoder": encoder_identity(run), "tied": str(TIED)}
-    records = run.ledger.records("describe")
-    return inputs | _tries(sum(bool(one.notes.get("unanswered")) for one in records if one.rule == rule))
+    records, stored = run.ledger.records("describe"), rule.stored()
+    return inputs | _tries(sum(bool(one.notes.get("unanswered")) for one in records if one.rule == stored))
 
 
 def _tries(number: int) -> dict[str, str]:
     return {"tries": str(number)} if number > 0 else {}
 
 
-def _wording(rule: Rule) -> str:
+def _wording(rule: DescribeRule) -> str:
     """The hash of what each method asks, by its question about a class that stands for all."""
     subject = Subject(name="one", against=Subject(name="other"))
-    methods = chosen_methods(rule["methods"], small_model=is_embedded(rule))
+    methods = chosen_methods(list(rule.methods), small_model=rule.is_embedded)
     asked = {
         method.name: [question.content(identity="", model="") for question in method.questions(subject)]
         for method in methods
@@ -229,4 +262,12 @@ def _wording(rule: Rule) -> str:
     return content_hash({"asked": asked, "instructions": [method.instruction for method in methods]})
 
 
-DESCRIBE = Step(name="describe", compute=describe_list, inputs=_inputs, model=endpoint_identity)
+DESCRIBE = Step(
+    name="describe",
+    rule=DescribeRule,
+    stored=DescribeRule.stored,
+    load=DescribeRule.load,
+    compute=describe_list,
+    inputs=_inputs,
+    model=endpoint_identity,
+)

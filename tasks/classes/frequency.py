@@ -1,7 +1,8 @@
 """How often captions name each class, by which of its names, and how often they mean it (REAL)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -13,16 +14,16 @@ from evenly.curation.concepts.relevance import JudgingRule, estimate_relevance
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.reply_log import RecordingChat
-from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.class_list import ClassList
 from evenly.descriptions.relevance import YES, Judgements, NameInCaption, judge_relevance, relevance_question
 from evenly.descriptions.texts.grounding import Grounding, Subject
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.tasks.classes.describe import account, chat_client, endpoint_identity, is_embedded, open_endpoint, spent
+from evenly.tasks.classes.describe import EndpointRule, account, chat_client, endpoint_identity, open_endpoint, spent
 from evenly.tasks.classes.names import pool_captions, pool_hash
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 NAMES = pa.schema(
     [("class", pa.string()), ("name", pa.string()), ("captions", pa.int64()), ("never_matches", pa.string())]
@@ -48,16 +49,47 @@ RELEVANCE = pa.schema(
 )
 
 
-def audit_names(run: Run, _before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class FrequencyRule:
+    """The `names` of each class of a `list` to count in the captions of a `build`; None: of the run's sources.
+
+    Names count in their plain plurals with `plurals`, and only beside `prefix` where there is one; at most `judge`
+    captions of each class are drawn.
+    """
+
+    list: str
+    names: Mapping[str, Sequence[str]]
+    build: str | None = None
+    prefix: str | None = None
+    plurals: bool = False
+    judge: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelevanceRule(EndpointRule):
+    """Who judges whether captions mean a class of the list, of which `domain`, and at most how many of each class."""
+
+    class_list: ClassList
+    text: str
+    domain: str | None
+    judge: int
+
+    def stored(self) -> dict[str, Any]:
+        """What the ledger stores: the list by its name and text."""
+        fields = {name: getattr(self, name) for name in ("text", "domain", "judge", "base_url", "model")}
+        return {"list": self.class_list.name, **fields}
+
+
+def audit_names(run: Run, _before: Records, rule: FrequencyRule) -> StepOutput:
     """Count captions of the rule's build, or of the run's sources, by each name of each class, and draw some to judge.
 
     Tables: `names`; `classes`, where `too_long` counts captions that are not judged, and `all_sampled` tells whether
     every other one is drawn; `sample`, at most `judge` different captions of each class. Notes: `captions_searched`.
     """
-    classes = list(rule["names"])
-    names = [list(dict.fromkeys([name, *rule["names"][name]])) for name in classes]
-    counter = NameCounter(names, plurals=rule["plurals"], prefix=rule["prefix"])
-    sample = CaptionSample(classes, size=rule["judge"], seed=run.seed)
+    classes = list(rule.names)
+    names = [list(dict.fromkeys([name, *rule.names[name]])) for name in classes]
+    counter = NameCounter(names, plurals=rule.plurals, prefix=rule.prefix)
+    sample = CaptionSample(classes, size=rule.judge, seed=run.seed)
     found = counter.count(pa.array([], pa.string()))
     for captions in pool_captions(run, rule):
         held = counter.hold(captions)
@@ -91,10 +123,10 @@ def audit_names(run: Run, _before: Records, rule: Rule) -> StepOutput:
         "classes": pa.Table.from_pylist(by_class, CLASSES),
         "sample": pa.Table.from_pylist(drawn, SAMPLED),
     }
-    return StepOutput(tables=tables, notes={"list": rule["list"], "captions_searched": found.captions})
+    return StepOutput(tables=tables, notes={"list": rule.list, "captions_searched": found.captions})
 
 
-def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
+def judge_names(run: Run, before: Records, rule: RelevanceRule) -> StepOutput:
     """Have a language model judge the captions that the record of `audit_concepts` in `before` drew.
 
     Tables: `judgements`, one row per caption asked about; `relevance`, one row per class. Notes say what it took.
@@ -105,9 +137,9 @@ def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     for row in drawn:
         rows[row["class"]].append(row)
     uses = [[_use(row, subjects[name], rule) for row in some] for name, some in rows.items()]
-    budget = account(run, rule["list"])
+    budget = account(run, rule.class_list.name)
     with open_endpoint(rule) as endpoint:
-        client = RecordingChat(chat_client(run, endpoint, class_list=rule["list"], budget=budget))
+        client = RecordingChat(chat_client(run, endpoint, class_list=rule.class_list.name, budget=budget))
         with run.progress.bar("judging captions", None) as advance:
             found = run_to_end(_judged(client, uses, rule, advance))
     judgements = [
@@ -117,7 +149,7 @@ def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     ]
     relevance = [_relevance(name, some, one) for (name, some), one in zip(rows.items(), found, strict=True)]
     reasons = Counter(row["reason"] for row in judgements if row["reason"])
-    notes = {"list": rule["list"], "account": spent(budget), "without_answer": dict(sorted(reasons.items()))}
+    notes = {"list": rule.class_list.name, "account": spent(budget), "without_answer": dict(sorted(reasons.items()))}
     tables = {
         "judgements": pa.Table.from_pylist(judgements, JUDGED),
         "relevance": pa.Table.from_pylist(relevance, RELEVANCE),
@@ -125,26 +157,28 @@ def judge_names(run: Run, before: Records, rule: Rule) -> StepOutput:
     return StepOutput(tables=tables, notes=notes | vars(client.counts) | client.facts())
 
 
-async def _judged(client: Chat, uses: Sequence[Sequence[NameInCaption]], rule: Rule, advance: Any) -> list[Judgements]:  # noqa: ANN401 - a callback
-    stop = JudgingRule(most=rule["judge"])
+async def _judged(
+    client: Chat, uses: Sequence[Sequence[NameInCaption]], rule: RelevanceRule, advance: Callable[[int], None]
+) -> list[Judgements]:
+    stop = JudgingRule(most=rule.judge)
     async with client:
         return await judge_relevance(
-            uses, client=client, is_enough=stop.is_enough, small_model=is_embedded(rule), progress=advance
+            uses, client=client, is_enough=stop.is_enough, small_model=rule.is_embedded, progress=advance
         )
 
 
-def _subjects(rule: Rule) -> Sequence[Subject]:
+def _subjects(rule: RelevanceRule) -> Sequence[Subject]:
     """The classes with their definitions: those of the list, else of WordNet."""
-    return Grounding(load_noun_synsets()).subjects(parse_class_list(rule["text"], rule["list"]))
+    return Grounding(load_noun_synsets()).subjects(rule.class_list)
 
 
-def _use(row: dict[str, Any], subject: Subject, rule: Rule) -> NameInCaption:
+def _use(row: dict[str, Any], subject: Subject, rule: RelevanceRule) -> NameInCaption:
     return NameInCaption(
         class_name=subject.name,
         name=row["name"],
         caption=row["caption"],
         definition=subject.gloss,
-        domain=rule["domain"],
+        domain=rule.domain,
     )
 
 
@@ -168,18 +202,26 @@ def _relevance(name: str, rows: Sequence[dict[str, Any]], judged: Judgements) ->
     }
 
 
-def _judging_inputs(run: Run, before: Records, rule: Rule) -> dict[str, str]:
+def _judging_inputs(run: Run, before: Records, rule: RelevanceRule) -> dict[str, str]:
     """The wording of the questions, and how often the endpoint left some of them unanswered: that is asked anew."""
     use = NameInCaption(class_name="one", name="one", caption="one")
-    asked = relevance_question(use, small_model=is_embedded(rule)).content(identity="", model="")
+    asked = relevance_question(use, small_model=rule.is_embedded).content(identity="", model="")
     inputs = {"questions": content_hash(asked)}
+    stored = rule.stored()
     tries = sum(
         bool(one.notes.get("unanswered"))
         for one in run.ledger.records("judge_relevance")
-        if one.rule == rule and one.inputs.get("audit_concepts") == before[0].output_hash
+        if one.rule == stored and one.inputs.get("audit_concepts") == before[0].output_hash
     )
     return inputs | ({"tries": str(tries)} if tries else {})
 
 
-AUDIT_CONCEPTS = Step(name="audit_concepts", compute=audit_names, inputs=pool_hash, seeded=True)
-JUDGE_RELEVANCE = Step(name="judge_relevance", compute=judge_names, inputs=_judging_inputs, model=endpoint_identity)
+AUDIT_CONCEPTS = Step(name="audit_concepts", rule=FrequencyRule, compute=audit_names, inputs=pool_hash, seeded=True)
+JUDGE_RELEVANCE = Step(
+    name="judge_relevance",
+    rule=RelevanceRule,
+    stored=RelevanceRule.stored,
+    compute=judge_names,
+    inputs=_judging_inputs,
+    model=endpoint_identity,
+)

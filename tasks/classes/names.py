@@ -1,13 +1,15 @@
 """How often the captions of a pool hold each name of each class, and which name is the best known (REAL)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
-from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.class_list import ClassList
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.source import read_captions
@@ -16,17 +18,37 @@ from evenly.tasks.classes.describe import accepted_texts
 from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.rebuild.collect import hash_sources
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 
-def count_names(run: Run, before: Records, rule: Rule) -> StepOutput:
+class PoolOfCaptions(Protocol):
+    """A rule that names the build whose captions are read; None: those of the run's sources."""
+
+    @property
+    def build(self) -> str | None:
+        """The build."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamesRule:
+    """The classes whose names are counted, in the captions of a `build`; None: of the run's sources."""
+
+    class_list: ClassList
+    build: str | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """What the ledger stores: the list by its name, for its text stands with the description."""
+        return {"list": self.class_list.name, "build": self.build}
+
+
+def count_names(run: Run, before: Records, rule: NamesRule) -> StepOutput:
     """Count the captions that hold each class name and each of its accepted synonyms, by the description in `before`.
 
     Captions are all those of the build's pool, or without a build those of the run's sources. Tables: `names` (class,
     name, captions; the class's own name first), `most_frequent` (class, captions that hold any of its names, strict,
     relaxed: the name that each of REAL's rules chooses). Notes: `captions_searched`.
     """
-    classes = parse_class_list(before[0].rule["text"], rule["list"]).classes
+    classes = rule.class_list.classes
     texts = accepted_texts(run, before[0])
     names = [[name, *(text for method in SYNONYMS for text in texts.get(method, {}).get(name, ()))] for name in classes]
     counter = NameCounter(names)
@@ -46,23 +68,23 @@ def count_names(run: Run, before: Records, rule: Rule) -> StepOutput:
         for name, counts, total in zip(classes, found.of_names, found.of_concepts, strict=True)
     ]
     tables = {"names": pa.Table.from_pylist(rows), "most_frequent": pa.Table.from_pylist(chosen)}
-    return StepOutput(tables=tables, notes={"list": rule["list"], "captions_searched": found.captions})
+    return StepOutput(tables=tables, notes={"list": rule.class_list.name, "captions_searched": found.captions})
 
 
-def pool_captions(run: Run, rule: Rule) -> Iterator[pa.Array]:
+def pool_captions(run: Run, rule: PoolOfCaptions) -> Iterator[pa.Array]:
     """All captions of the pool of the rule's build in stretches, or without one those of the run's sources."""
-    if rule["build"] is None:
+    if rule.build is None:
         return (captions for source in run.sources for captions in read_captions(source))
-    manifest = Builds(run.workspace).read(rule["build"])
+    manifest = Builds(run.workspace).read(rule.build)
     table = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["caption"])
     return iter(table["caption"].chunks)
 
 
-def pool_hash(run: Run, before: Records, rule: Rule) -> dict[str, str]:
+def pool_hash(run: Run, before: Records, rule: PoolOfCaptions) -> dict[str, str]:
     """What `pool_captions` reads, by its content."""
-    if rule["build"] is None:
+    if rule.build is None:
         return hash_sources(run, before, rule)
-    return {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
+    return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
 
 
-COUNT_NAMES = Step(name="count_names", compute=count_names, inputs=pool_hash)
+COUNT_NAMES = Step(name="count_names", rule=NamesRule, stored=NamesRule.stored, compute=count_names, inputs=pool_hash)

@@ -19,12 +19,13 @@ from evenly.features.unit_rows import cosine_scores, to_unit_rows
 from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
+from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.encoders import encoder_of, text_rows
 from evenly.tasks.labelled_rows import Strings, check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.reference_sets import read_references, references_hash
 from evenly.tasks.run import Run
 from evenly.tasks.splits import split_hash
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 RANKINGS = ("t2t", "t2i", "swat", "reco")
 PARTS = {"val": "validation_picture", "test": "test_picture"}
@@ -64,7 +65,27 @@ class _Measured(_Candidates):
     by_caption: npt.NDArray[np.float64]
 
 
-def retrieve(run: Run, _before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class SupportRule(RetrievalRule):
+    """How pictures of a `build` are chosen for each class of a `list` by its `names`, filled in `templates`.
+
+    `method` is one of RANKINGS, `seed_share` the part of the pictures from which a prototype is made. Not chosen are
+    val and test pictures of `lists`, and those with `max_evaluation_cosine` to one of the sets that it is `against`.
+    """
+
+    list: str
+    build: str
+    names: Mapping[str, Sequence[str]]
+    templates: tuple[str, ...]
+    method: str
+    seed_share: float
+    lists: tuple[ListSplit, ...]
+    split: str | None
+    against: tuple[str, ...]
+    max_evaluation_cosine: float
+
+
+def retrieve(run: Run, _before: Records, rule: SupportRule) -> StepOutput:
     """Choose pictures of the rule's build for each class by its names.
 
     t2t and swat rank captions that hold a name by their cosine with the prompts of the class, t2i these captions'
@@ -72,11 +93,11 @@ def retrieve(run: Run, _before: Records, rule: Rule) -> StepOutput:
     every candidate with its verdict; `classes`; `prototypes`, of text and of pictures. Notes count reasons. Pictures
     of the val and test parts, of their twins and of evaluation sets are excluded, whatever their rank.
     """
-    manifest = Builds(run.workspace).read(rule["build"])
+    manifest = Builds(run.workspace).read(rule.build)
     check_encoder(run, manifest)
     kept, groups = kept_with_groups(run, manifest)
-    names = [list(dict.fromkeys([name, *rule["names"][name]])) for name in rule["names"]]
-    texts, _ = to_unit_rows(prompt_vectors(run, names, rule["templates"]))
+    names = [list(dict.fromkeys([name, *rule.names[name]])) for name in rule.names]
+    texts, _ = to_unit_rows(prompt_vectors(run, names, rule.templates))
     ids = np.array(kept["image_id"].to_pylist(), dtype=np.str_)
     rows = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(ids.tolist())[0]
     judged = _in_parts(run, manifest, rule, labels=set(kept["label"].to_pylist()), groups=groups)
@@ -86,7 +107,7 @@ def retrieve(run: Run, _before: Records, rule: Rule) -> StepOutput:
         rows=rows,
         excluded=np.where(_in_evaluation_sets(run, rule, rows), EVALUATION, _with_same_pictures(judged, ids)),
     )
-    found = _all_pictures(pool, texts, rule) if rule["method"] == "reco" else _holding(kept, names)
+    found = _all_pictures(pool, texts, rule) if rule.method == "reco" else _holding(kept, names)
     measured = _Measured(
         **vars(found),
         by_image=cosine_scores(pool.rows[found.places], texts[found.classes]),
@@ -96,9 +117,9 @@ def retrieve(run: Run, _before: Records, rule: Rule) -> StepOutput:
         pool,
         classes=found.classes,
         places=found.places,
-        scores=measured.by_caption if rule["method"] in {"t2t", "swat"} else measured.by_image,
+        scores=measured.by_caption if rule.method in {"t2t", "swat"} else measured.by_image,
         image_cosines=measured.by_image,
-        rule=RetrievalRule(**{name: rule[name] for name in ("per_class", "min_image_cosine", "max_duplicate_cosine")}),
+        rule=rule,
     )
     return _output(rule, pool, _table(names, pool, measured, ranked), texts)
 
@@ -118,22 +139,22 @@ def _holding(kept: pa.Table, names: Sequence[Sequence[str]]) -> _Candidates:
     return _Candidates(classes=owners, places=rows, names=numbers)
 
 
-def _all_pictures(pool: PoolPictures, texts: npt.NDArray[np.float16], rule: Rule) -> _Candidates:
+def _all_pictures(pool: PoolPictures, texts: npt.NDArray[np.float16], rule: SupportRule) -> _Candidates:
     """The pictures nearest to the prompts of each class: twice as many as are wanted, and as many as are excluded."""
-    k = min(len(pool.uids), 2 * rule["per_class"] + int((pool.excluded != "").sum()))
+    k = min(len(pool.uids), 2 * rule.per_class + int((pool.excluded != "").sum()))
     places, _ = top_concepts(texts, pool.rows, k)
     classes = np.repeat(np.arange(len(texts)), k)
     return _Candidates(classes=classes, places=places.ravel(), names=np.full(len(classes), -1))
 
 
 def _in_parts(
-    run: Run, manifest: Mapping[str, Any], rule: Rule, *, labels: set[str | None], groups: Strings
+    run: Run, manifest: Mapping[str, Any], rule: SupportRule, *, labels: set[str | None], groups: Strings
 ) -> Strings:
     """validation_picture, test_picture or "" for each pair (n,): its group is of that part for one of the lists."""
     reasons = np.full(len(groups), "", dtype="<U24")
     for part, reason in PARTS.items():
-        for judged in rule["lists"]:
-            if labels & set(judged["classes"]):
+        for judged in rule.lists:
+            if labels & set(judged.classes):
                 found = labelled_pairs(run, manifest, judged)
                 reasons[np.isin(groups, found.groups[found.split == part])] = reason
     return reasons
@@ -147,11 +168,11 @@ def _with_same_pictures(reasons: Strings, image_ids: Strings) -> Strings:
     return spread
 
 
-def _in_evaluation_sets(run: Run, rule: Rule, rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
+def _in_evaluation_sets(run: Run, rule: SupportRule, rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
     """Whether each picture (n,) has features near those of a picture of the sets that the rule is `against`."""
     near = np.zeros(len(rows), dtype=np.bool_)
-    limits = Contamination(perceptual=None, semantic=rule["max_evaluation_cosine"], colour=None)
-    for where in rule["against"]:
+    limits = Contamination(perceptual=None, semantic=rule.max_evaluation_cosine, colour=None)
+    for where in rule.against:
         near |= nearest_features(_comparable(rows), read_references(run, where, features=True).pictures, limits)[0] >= 0
     return near
 
@@ -198,12 +219,12 @@ def _table(names: Sequence[Sequence[str]], pool: PoolPictures, found: _Measured,
     return pa.table({name: pa.array(columns[name], RETRIEVED.field(name).type) for name in RETRIEVED.names})
 
 
-def _output(rule: Rule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[np.float16]) -> StepOutput:
+def _output(rule: SupportRule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[np.float16]) -> StepOutput:
     """Tables and notes; a class of no picture has no prototype of pictures."""
     rows: list[dict[str, Any]] = table.select(["class", "uid", "verdict", "reason"]).to_pylist()
     places = {uid: place for place, uid in enumerate(pool.uids.tolist())}
     kept = {
-        name: [row["uid"] for row in rows if row["class"] == name and row["verdict"] == KEPT] for name in rule["names"]
+        name: [row["uid"] for row in rows if row["class"] == name and row["verdict"] == KEPT] for name in rule.names
     }
     serves = Counter(uid for uids in kept.values() for uid in uids)
     candidates = Counter(row["class"] for row in rows)
@@ -212,7 +233,7 @@ def _output(rule: Rule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[
         prototypes.append({"class": name, "kind": "text", "vector": text.astype(np.float32).tolist()})
         seeds = 0
         if uids:
-            vector, alike = concept_prototype(pool.rows[[places[uid] for uid in uids]], share=rule["seed_share"])
+            vector, alike = concept_prototype(pool.rows[[places[uid] for uid in uids]], share=rule.seed_share)
             prototypes.append({"class": name, "kind": "image", "vector": vector.tolist()})
             seeds = len(alike)
         by_class.append(
@@ -220,14 +241,14 @@ def _output(rule: Rule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[
                 "class": name,
                 "candidates": candidates[name],
                 "kept": len(uids),
-                "short": rule["per_class"] - len(uids),
+                "short": rule.per_class - len(uids),
                 "seeds": seeds,
                 "kept_for_others": sum(serves[uid] > 1 for uid in uids),
             }
         )
     notes = {
-        "list": rule["list"],
-        "method": rule["method"],
+        "list": rule.list,
+        "method": rule.method,
         "pictures": len(set(pool.image_ids.tolist())),
         "excluded": dict(sorted(Counter(why for why in pool.excluded.tolist() if why).items())),
         "reasons": dict(sorted(Counter(row["reason"] for row in rows if row["reason"]).items())),
@@ -243,11 +264,11 @@ def _output(rule: Rule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[
     return StepOutput(tables=tables, notes=notes)
 
 
-def _inputs(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    inputs = {"build": str(Builds(run.workspace).read(rule["build"])["content_hash"])}
-    for path in sorted({judged["split"] for judged in rule["lists"] if judged["split"]}):
+def _inputs(run: Run, _before: Records, rule: SupportRule) -> dict[str, str]:
+    inputs = {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}
+    for path in sorted({judged.split for judged in rule.lists if judged.split}):
         inputs[f"split {path}"] = split_hash(run, path)
-    return inputs | {f"evaluation set {where}": references_hash(run, where) for where in rule["against"]}
+    return inputs | {f"evaluation set {where}": references_hash(run, where) for where in rule.against}
 
 
-RETRIEVE_SUPPORT = Step(name="retrieve_support", compute=retrieve, inputs=_inputs, model=encoder_of)
+RETRIEVE_SUPPORT = Step(name="retrieve_support", rule=SupportRule, compute=retrieve, inputs=_inputs, model=encoder_of)

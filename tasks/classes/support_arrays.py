@@ -9,7 +9,8 @@ from evenly.curation.retrieval_sets import KEPT
 from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepRecord
-from evenly.tasks.classes.texts import single
+from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, SupportRule
+from evenly.tasks.classes.texts import ListSplit, single
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.labelled_rows import kept_pairs, labelled_pairs
 from evenly.tasks.run import Run
@@ -25,9 +26,9 @@ def support_arrays(run: Run, record: StepRecord) -> dict[str, np.ndarray]:
     once. prototypes are the mean prompts, class_texts the prompts by name. val and test are the labelled pictures of
     the build with their true labels, where it has some of these classes.
     """
-    rule = record.rule
-    manifest = Builds(run.workspace).read(rule["build"])
-    classes = list(rule["names"])
+    rule = RETRIEVE_SUPPORT.read(record.rule)
+    manifest = Builds(run.workspace).read(rule.build)
+    classes = list(rule.names)
     retrieved = run.ledger.table(record, "retrieved").filter(pc.field("verdict") == KEPT)
     kept = kept_pairs(run, manifest)
     captions = kept["caption"].take(pc.index_in(retrieved["uid"], kept["uid"].combine_chunks())).to_pylist()
@@ -44,15 +45,15 @@ def support_arrays(run: Run, record: StepRecord) -> dict[str, np.ndarray]:
         "classes": np.array(classes, dtype=np.str_),
         "encoder": np.array([run.encoder.model, run.encoder.pretrained or "", encoder_identity(run)], dtype=np.str_),
     }
-    return arrays | _texts(run, record, classes) | _judged(run, record, store)
+    return arrays | _texts(run, record, rule) | _judged(run, rule, store)
 
 
-def _texts(run: Run, record: StepRecord, classes: list[str]) -> dict[str, np.ndarray]:
+def _texts(run: Run, record: StepRecord, rule: SupportRule) -> dict[str, np.ndarray]:
     prompts = [
         (label, template.replace("{}", name))
-        for label, one in enumerate(classes)
-        for name in dict.fromkeys([one, *record.rule["names"][one]])
-        for template in record.rule["templates"]
+        for label, one in enumerate(rule.names)
+        for name in dict.fromkeys([one, *rule.names[one]])
+        for template in rule.templates
     ]
     table = run.ledger.table(record, "prototypes").filter(pc.field("kind") == "text")
     return {
@@ -62,13 +63,13 @@ def _texts(run: Run, record: StepRecord, classes: list[str]) -> dict[str, np.nda
     }
 
 
-def _judged(run: Run, record: StepRecord, store: FeatureStore) -> dict[str, np.ndarray]:
+def _judged(run: Run, rule: SupportRule, store: FeatureStore) -> dict[str, np.ndarray]:
     """The val and test pictures of the list; nothing where the build has no labels of its classes."""
-    manifest = Builds(run.workspace).read(record.rule["build"])
-    classes = list(record.rule["names"])
+    manifest = Builds(run.workspace).read(rule.build)
+    classes = tuple(rule.names)
     if not set(kept_pairs(run, manifest)["label"].to_pylist()) & set(classes):
         return {}
-    found = labelled_pairs(run, manifest, {"classes": classes, "split": record.rule["split"]})
+    found = labelled_pairs(run, manifest, ListSplit(classes=classes, split=rule.split))
     arrays: dict[str, np.ndarray] = {}
     for part in PARTS:
         at = np.flatnonzero(found.split == part)

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from evenly.descriptions.methods.negations import LABEL as HAND_WRITTEN
-from evenly.tasks.classes.texts import BESIDE, generated_texts
+from evenly.tasks.classes.texts import BESIDE, ClassTexts, generated_texts
 
 SCHEMA = pa.schema([("use", pa.string()), ("source", pa.string()), ("texts", pa.int64()), ("about", pa.string())])
 PROTOTYPES, PAIR_TEXTS, BY_HAND = "prototypes", "pair_texts", "recipe"
@@ -14,7 +14,7 @@ EDITED = "edited"
 """What is said `about` texts that a person wrote or edited, before the file's name."""
 
 
-def text_sources(rule: Mapping[str, Any]) -> list[dict[str, Any]]:
+def text_sources(rule: ClassTexts) -> list[dict[str, Any]]:
     """Rows of SCHEMA for a rule of `evaluate_adapters`: a use, a source ("recipe" or a method), how many texts.
 
     Uses are "prototypes" (a row for each set by a method), "pair_texts" and those of BESIDE. `about` says in words what
@@ -22,15 +22,15 @@ def text_sources(rule: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     rows = [
         _row(PROTOTYPES, method, sum(map(len, per_class.values())), _about_given(rule, method))
-        for method, per_class in rule["texts"].items()
+        for method, per_class in rule.texts.items()
         if method not in BESIDE.values()
     ]
-    if "pair_texts" in rule:
-        asked, possible = (rule["pairs"].get(name, 0) for name in ("pairs_asked", "pairs_possible"))
+    if rule.pair_texts is not None:
+        asked, possible = ((rule.pairs or {}).get(name, 0) for name in ("pairs_asked", "pairs_possible"))
         about = f"about {asked:,} of {possible:,} pairs of classes"
-        rows.append(_row(PAIR_TEXTS, "differential", len(rule["pair_texts"]), about))
+        rows.append(_row(PAIR_TEXTS, "differential", len(rule.pair_texts), about))
     for kind, method in BESIDE.items():
-        rows.append(_row(kind, BY_HAND, len(set(rule.get(kind, ())))))
+        rows.append(_row(kind, BY_HAND, len(set(getattr(rule, kind)))))
         rows.append(_row(kind, method, len(generated_texts(rule, kind)), HAND_WRITTEN if kind == "negations" else ""))
     return [row for row in rows if row["texts"] or row["use"] == PAIR_TEXTS]
 
@@ -47,11 +47,10 @@ def in_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*edited, *found]
 
 
-def _about_given(rule: Mapping[str, Any], method: str) -> str:
-    given = rule.get("given")
-    if not given or method not in given["methods"]:
+def _about_given(rule: ClassTexts, method: str) -> str:
+    if rule.given is None or method not in rule.given.methods:
         return ""
-    return f"{EDITED} by hand: {given['file']}, sha256 {given['sha256'][:12]}"
+    return f"{EDITED} by hand: {rule.given.file}, sha256 {rule.given.sha256[:12]}"
 
 
 def _row(use: str, source: str, texts: int, about: str = "") -> dict[str, Any]:

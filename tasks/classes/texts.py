@@ -1,6 +1,7 @@
 """Features of the texts of a class list: class vectors per set of texts, and what single methods ask for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.adapters.features import Floats, unit_rows
-from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
+from evenly.adapters.methods.vcd import Aggregate
+from evenly.curation.concepts.name_frequency import NameCounter, RenameRule, most_frequent_name
 from evenly.descriptions.selection import description_pool
 from evenly.features.class_weights import class_weights
 from evenly.tasks.encoders import text_rows
@@ -24,15 +26,64 @@ BESIDE = {"contexts": "contexts", "negations": "negations", "rejections": "near_
 """What a rule names beside prototypes, and the method that generates texts of this kind."""
 
 
-def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ListSplit:
+    """The classes of a list in order, and the file that says which part a picture is of; None: groups are dealt."""
+
+    classes: tuple[str, ...] = ()
+    split: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnseenLabels:
+    """Labels that are not classes of the list: pictures of what a classifier should refuse, near to it and far."""
+
+    near: tuple[str, ...] = ()
+    far: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditedTexts:
+    """Methods whose texts a person wrote or edited, the file and its sha256, and the step that holds them."""
+
+    methods: tuple[str, ...]
+    file: str
+    sha256: str
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassTexts(ListSplit):
+    """The classes of a list and all texts about them.
+
+    `texts` are by method and class, `phrases` by class; `contexts`, `negations` and `rejections` those that the recipe
+    gives by hand. `pair_texts` are [class, class that it is told from, text], None where no method is about pairs;
+    `pairs` then says among how many classes (`top`) they were sought, and `pairs_asked` of `pairs_possible`.
+    """
+
+    texts: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    phrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    given: EditedTexts | None = None
+    contexts: tuple[str, ...] = ()
+    negations: tuple[str, ...] = ()
+    rejections: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
+    frequent_names: RenameRule | None = None
+    aggregate: Aggregate | None = None
+    pair_texts: Sequence[Sequence[str]] | None = None
+    pairs: Mapping[str, int] | None = None
+    unseen: UnseenLabels = UnseenLabels()
+
+
+def class_texts(run: Run, rule: ClassTexts) -> dict[str, Any]:
     """The fields of a record that hold texts other than prototypes."""
-    classes: list[str] = rule["classes"]
+    classes = rule.classes
     described = described_texts(rule)
     found: dict[str, Any] = {}
     if described:
         found["class_texts"] = single(text_rows(run, [text for _, text in described]))
         found["class_text_labels"] = np.array([position for position, _ in described], dtype=np.int64)
-    if pool := description_pool(rule.get("phrases", {}), classes).own_texts():
+    if pool := description_pool(rule.phrases, classes).own_texts():
         found["descriptor_texts"] = single(text_rows(run, [text for _, text in pool]))
         found["descriptor_text_labels"] = np.array([position for position, _ in pool], dtype=np.int64)
     if contexts := texts_beside(rule, "contexts"):
@@ -41,29 +92,29 @@ def class_texts(run: Run, rule: Mapping[str, Any]) -> dict[str, Any]:
         found["negation_prototypes"] = filled_templates(run, classes, negations)
     if rejections := texts_beside(rule, "rejections"):
         found["rejection_prototypes"] = single(text_rows(run, rejections))
-    if "pair_texts" in rule:
-        found |= _pair_texts(run, classes, rule["pair_texts"])
+    if rule.pair_texts is not None:
+        found |= _pair_texts(run, classes, rule.pair_texts)
     return found
 
 
-def described_texts(rule: Mapping[str, Any]) -> list[tuple[int, str]]:
+def described_texts(rule: ClassTexts) -> list[tuple[int, str]]:
     """(position of a class, text): the rows of `class_texts`, each description of a class once, by class."""
     return [
         (position, text)
-        for position, name in enumerate(rule["classes"])
-        for text in dict.fromkeys(rule["texts"].get("description", {}).get(name, ()))
+        for position, name in enumerate(rule.classes)
+        for text in dict.fromkeys(rule.texts.get("description", {}).get(name, ()))
     ]
 
 
-def texts_beside(rule: Mapping[str, Any], kind: str) -> list[str]:
+def texts_beside(rule: ClassTexts, kind: str) -> list[str]:
     """The texts of a kind of BESIDE, each once: those that the rule gives by hand, then the generated ones."""
-    return list(dict.fromkeys([*rule.get(kind, ()), *generated_texts(rule, kind)]))
+    return list(dict.fromkeys([*getattr(rule, kind), *generated_texts(rule, kind)]))
 
 
-def generated_texts(rule: Mapping[str, Any], kind: str) -> list[str]:
+def generated_texts(rule: ClassTexts, kind: str) -> list[str]:
     """The texts of a kind of BESIDE that a method gave and nobody by hand, each once."""
-    per_class = rule["texts"].get(BESIDE[kind], {})
-    given = set(rule.get(kind, ()))
+    per_class = rule.texts.get(BESIDE[kind], {})
+    given = set(getattr(rule, kind))
     return list(dict.fromkeys(text for texts in per_class.values() for text in texts if text not in given))
 
 
@@ -82,41 +133,43 @@ def filled_templates(run: Run, classes: Sequence[str], templates: Sequence[str])
     return class_weights(list(vectors))
 
 
-def prototypes(run: Run, rule: Mapping[str, Any]) -> dict[str, Floats]:
+def prototypes(run: Run, rule: ClassTexts) -> dict[str, Floats]:
     """Class vectors (c, d) per set of texts: the bare names, filled templates, what the descriptions of the rule offer.
 
     Always the mean of embeddings: most adapters need one vector of unit length per class. docs/classes.md has the other
     ways to let several texts count.
     """
-    of_methods = {kind: texts for kind, texts in rule["texts"].items() if kind not in BESIDE.values()}
-    texts: dict[str, dict[str, list[str]]] = {"names": {name: [name] for name in rule["classes"]}} | of_methods
+    of_methods = {kind: texts for kind, texts in rule.texts.items() if kind not in BESIDE.values()}
+    texts: dict[str, Mapping[str, Sequence[str]]] = {"names": {name: [name] for name in rule.classes}} | of_methods
     weights = {}
     for kind, per_class in texts.items():
-        ordered = [per_class.get(name) or [name] for name in rule["classes"]]
+        ordered = [per_class.get(name) or [name] for name in rule.classes]
         flat = sorted({text for some in ordered for text in some})
         vectors = dict(zip(flat, text_rows(run, flat), strict=True))
         weights[kind] = class_weights([np.stack([vectors[text] for text in some]) for some in ordered])
-    if rule.get("templates"):
-        weights["templates"] = filled_templates(run, rule["classes"], rule["templates"])
+    if rule.templates:
+        weights["templates"] = filled_templates(run, rule.classes, rule.templates)
     return weights
 
 
-def class_names(rule: Mapping[str, Any]) -> list[list[str]]:
+def class_names(rule: ClassTexts) -> list[list[str]]:
     """The names of each class: its own, then its accepted synonyms."""
-    synonyms = [rule["texts"].get(method, {}) for method in SYNONYMS]
-    return [[name, *(text for found in synonyms for text in found.get(name, ()))] for name in rule["classes"]]
+    synonyms = [rule.texts.get(method, {}) for method in SYNONYMS]
+    return [[name, *(text for found in synonyms for text in found.get(name, ()))] for name in rule.classes]
 
 
-def frequent_names(rule: Mapping[str, Any], captions: pa.Array) -> list[str]:
-    """The name of each class that `captions` hold most often, by REAL's rule in `rule["frequent_names"]`.
+def frequent_names(rule: ClassTexts, captions: pa.Array) -> list[str]:
+    """The name of each class that `captions` hold most often, by the rule's `frequent_names`.
 
     Relaxed or strict as in `most_frequent_name`; of names that equally many captions hold the first, which is the
     class's own.
     """
+    if rule.frequent_names is None:
+        return list(rule.classes)
     counts = NameCounter(class_names(rule), plurals=True).count(captions).of_names
     return [
-        most_frequent_name(name, found, rule=rule["frequent_names"])
-        for name, found in zip(rule["classes"], counts, strict=True)
+        most_frequent_name(name, found, rule=rule.frequent_names)
+        for name, found in zip(rule.classes, counts, strict=True)
     ]
 
 

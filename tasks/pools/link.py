@@ -1,5 +1,7 @@
 """Choose from which cosine on records are one, on pairs whose true record a column names, and judge it on others."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,21 +19,31 @@ from evenly.storage.samples import Samples
 from evenly.tasks.encoders import encoder_of, text_rows
 from evenly.tasks.labelled_rows import check_encoder
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 CHOOSES, JUDGED = "chooses", "judged"
 
 
-def link_records(run: Run, _before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class LinkRule:
+    """The column `truth` of a `build` that names the true record, the `weights` to try, and the least cosine."""
+
+    build: str
+    truth: str
+    weights: tuple[float, ...]
+    floor: float
+
+
+def link_records(run: Run, _before: Records, rule: LinkRule) -> StepOutput:
     """Tables `curve` (weight, min_cosine, ari, on the half that chooses) and `records` (uid, truth, part, record).
 
     Pairs are those of the build that have a picture with features and a value in the column `truth`, whatever became of
     them. Groups, joined with those of equal truth, are dealt into two halves by hash. Notes: `weight` and `min_cosine`,
     chosen on one half by ARI; `chosen_ari`; on the other `ari`, `low`, `high`, `precision`, `recall`; counts.
     """
-    manifest = Builds(run.workspace).read(rule["build"])
+    manifest = Builds(run.workspace).read(rule.build)
     check_encoder(run, manifest)
-    pairs, missing = _pairs(run, manifest, rule["truth"])
+    pairs, missing = _pairs(run, manifest, rule.truth)
     truth = pairs["truth"].to_pylist()
     groups = _groups(pairs)
     chooses = np.array([unit_hash(run.seed, "link", group) < 0.5 for group in groups], dtype=np.bool_)
@@ -45,10 +57,10 @@ def link_records(run: Run, _before: Records, rule: Rule) -> StepOutput:
     images = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(pairs["image_id"].to_pylist())
     texts = text_rows(run, pairs["caption"].to_pylist())
     tried: list[dict[str, Any]] = []
-    mixed = {weight: mix(images[0], texts, weight=weight) for weight in rule["weights"]}
+    mixed = {weight: mix(images[0], texts, weight=weight) for weight in rule.weights}
     own = [one for one, here in zip(truth, chooses, strict=True) if here]
     for weight, rows in mixed.items():
-        curve = agreement_curve(find_links(rows[chooses], floor=rule["floor"]), own)
+        curve = agreement_curve(find_links(rows[chooses], floor=rule.floor), own)
         tried += [{"weight": weight, "min_cosine": cosine, "ari": ari} for cosine, ari in curve]
     best = {weight: best_threshold([(one["min_cosine"], one["ari"]) for one in tried if one["weight"] == weight])
             for weight in mixed}  # fmt: skip
@@ -56,7 +68,7 @@ def link_records(run: Run, _before: Records, rule: Rule) -> StepOutput:
     min_cosine, chosen_ari = best[weight]
     records = np.full(len(truth), -1)
     for mask in (chooses, ~chooses):
-        records[mask] = find_links(mixed[weight][mask], floor=rule["floor"]).records(min_cosine)
+        records[mask] = find_links(mixed[weight][mask], floor=rule.floor).records(min_cosine)
     others = np.flatnonzero(~chooses)
     found = judge_records(records[others], [truth[at] for at in others], [groups[at] for at in others])
     counts = {"pairs": len(truth), "without_features": missing, "truth_records": len(set(truth))}
@@ -73,7 +85,7 @@ def link_records(run: Run, _before: Records, rule: Rule) -> StepOutput:
     return StepOutput(tables={"curve": pa.Table.from_pylist(tried), "records": table}, notes=notes)
 
 
-def _pairs(run: Run, manifest: Rule, column: str) -> tuple[pa.Table, int]:
+def _pairs(run: Run, manifest: Mapping[str, Any], column: str) -> tuple[pa.Table, int]:
     """The pairs to link with their own caption and truth as text; how many had no features."""
     samples, version = Samples(run.workspace, manifest["recipe_name"]), manifest["samples"]["version"]
     known = samples.read(version, where="1 = 0").column_names
@@ -101,8 +113,10 @@ def _groups(pairs: pa.Table) -> list[str]:
     ]
 
 
-def _build_hash(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    return {"build": Builds(run.workspace).read(rule["build"])["content_hash"]}
+def _build_hash(run: Run, _before: Records, rule: LinkRule) -> dict[str, str]:
+    return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
 
 
-LINK_RECORDS = Step(name="link_records", compute=link_records, inputs=_build_hash, model=encoder_of, seeded=True)
+LINK_RECORDS = Step(
+    name="link_records", rule=LinkRule, compute=link_records, inputs=_build_hash, model=encoder_of, seeded=True
+)

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from evenly.curation import CAPTIONERS
 from evenly.curation.align import Align, judge_alignment, resolve_threshold
-from evenly.curation.recaption import CANDIDATES, choose_captions, compare_captions
+from evenly.curation.recaption import CANDIDATES, RecaptionRule, choose_captions, compare_captions
 from evenly.features import cosine_scores, top_concepts
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
@@ -14,10 +14,10 @@ from evenly.tasks.encoders import encoder_identity, encoder_of, open_encoder, te
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step, without_defaults
 
 
-def recaption_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
+def recaption_pairs(run: Run, before: Records, rule: RecaptionRule) -> StepOutput:
     """Choose a caption per pair: its own, a merged twin's, or a concept that the picture's features retrieve.
 
     Concepts are those that occur in the pool. Table `candidates`: every caption that was offered, with its score.
@@ -34,19 +34,18 @@ def recaption_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
     candidates = pa.concat_tables([given.select(CANDIDATES.names), offered]).sort_by(
         [("uid", "ascending"), ("origin", "ascending"), ("score", "descending"), ("caption", "ascending")]
     )
-    found = choose_captions(pairs["uid"].combine_chunks(), candidates, margin=rule["margin"])
+    found = choose_captions(pairs["uid"].combine_chunks(), candidates, margin=rule.margin)
     decisions = found.decisions.to_table(pairs["uid"])
     for name in ("chosen_caption", "caption_origin", "caption_score"):
         decisions = decisions.append_column(name, found.chosen[name])
     return StepOutput(decisions=decisions, tables={"candidates": candidates}, notes=compare_captions(found))
 
 
-def align_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
+def align_pairs(run: Run, before: Records, rule: Align) -> StepOutput:
     """Keep pairs by the image-text score of their chosen caption.
 
     Notes: the threshold, and how many different captions are longer than the encoder reads.
     """
-    chosen = Align(**rule)
     if any("caption_score" in record.columns for record in before):
         pairs = run.ledger.alive(before, ["caption_score", "chosen_caption"])
         scores, captions = pairs["caption_score"].combine_chunks(), pairs["chosen_caption"]
@@ -56,7 +55,7 @@ def align_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
         images = image_rows(run, store, pairs["image_id"].to_pylist())
         captions = pairs["caption"]
         scores = pa.array(cosine_scores(images, text_rows(run, captions.to_pylist())))
-    threshold = resolve_threshold(scores, chosen)
+    threshold = resolve_threshold(scores, rule)
     decisions = judge_alignment(scores, threshold).to_table(pairs["uid"])
     longer = sum(open_encoder(run).truncated(pc.unique(captions).to_pylist()))
     notes = {"threshold": threshold if np.isfinite(threshold) else None, "captions_cut": longer}
@@ -85,13 +84,15 @@ def _given_captions(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
     return pa.table({name: [row[place] for row in unique] for place, name in enumerate(names)})
 
 
-def _retrieve(run: Run, before: Records, pairs: pa.Table, images: "np.ndarray", rule: Rule) -> pa.Table:
+def _retrieve(run: Run, before: Records, pairs: pa.Table, images: "np.ndarray", rule: RecaptionRule) -> pa.Table:
     concepts = run.ledger.table(record_named(before, "count_concepts"), "counts", ["concept"])["concept"].to_pylist()
     with run.progress.bar("retrieving concepts", None):
-        indices, scores = top_concepts(images, text_rows(run, concepts), rule["candidates"])
+        indices, scores = top_concepts(images, text_rows(run, concepts), rule.candidates)
     names = [[concepts[number] for number in row] for row in indices]
-    return CAPTIONERS[rule["captioner"]](pairs["uid"].to_pylist(), names, scores.tolist())
+    return CAPTIONERS[rule.captioner](pairs["uid"].to_pylist(), names, scores.tolist())
 
 
-RECAPTION = Step(name="recaption", compute=recaption_pairs, model=encoder_of)
-ALIGN = Step(name="align", compute=align_pairs, model=encoder_of)
+RECAPTION = Step(name="recaption", rule=RecaptionRule, compute=recaption_pairs, model=encoder_of)
+ALIGN = Step(
+    name="align", rule=Align, stored=without_defaults("keep_top", "min_score"), compute=align_pairs, model=encoder_of
+)

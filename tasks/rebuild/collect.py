@@ -1,5 +1,7 @@
 """Collect: rows of the pools become pairs with a uid; what cannot, or stands twice, is named in `arrivals`."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,12 +14,19 @@ from evenly.storage.pools.local_rows import HELD
 from evenly.storage.pools.source import HELD_READERS, PoolError, read_labels, read_pool, source_hash
 from evenly.storage.pools.texts import as_label, joined
 from evenly.tasks.run import LabelColumns, Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 ARRIVAL_ORDER = [("uid", "ascending"), ("source", "ascending"), ("file_hash", "ascending"), ("row", "ascending")]
 
 
-def hash_sources(run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class CollectRule:
+    """How many pairs are taken: the `limit` with the smallest uids, a draw, since uids are hashes; None: all."""
+
+    limit: int | None = None
+
+
+def hash_sources(run: Run, _before: Records, _rule: object) -> dict[str, str]:
     """Content hashes of the pool files and of the label file."""
     inputs = {f"source {number}": source_hash(source) for number, source in enumerate(run.sources)}
     if run.labels is None:
@@ -27,7 +36,7 @@ def hash_sources(run: Run, _before: Records, _rule: Rule) -> dict[str, str]:
     return inputs | {"labels": source_hash(run.labels)}
 
 
-def collect_pairs(run: Run, _before: Records, rule: Rule) -> StepOutput:
+def collect_pairs(run: Run, _before: Records, rule: CollectRule) -> StepOutput:
     """All pairs of all sources, each once, sorted by uid.
 
     Table `arrivals`: every row of the pools, where it stood and what became of it; its URL and caption where it is no
@@ -39,7 +48,7 @@ def collect_pairs(run: Run, _before: Records, rule: Rule) -> StepOutput:
     rows = rows.sort_by(ARRIVAL_ORDER)
     uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
     is_first = _first_of_each(uids)
-    limit = rule["limit"]
+    limit = rule.limit
     over = np.zeros(len(uids), np.bool_) if limit is None else np.cumsum(is_first) > limit
     stays = pc.if_else(pa.array(over), "limit", pc.if_else(pa.array(is_first), "", "same_pair"))
     reasons = pc.coalesce(rejects, stays)
@@ -118,4 +127,4 @@ def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-COLLECT = Step(name="collect", compute=collect_pairs, version=2, inputs=hash_sources)
+COLLECT = Step(name="collect", rule=CollectRule, compute=collect_pairs, version=2, inputs=hash_sources)

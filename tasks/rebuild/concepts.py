@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
-from evenly.curation.concepts.matching import Matcher, Mode
+from evenly.curation.concepts.matching import WORDNET, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
@@ -18,9 +18,9 @@ from evenly.storage.files.concept_lists import read_concepts as read_file
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import NoRule, Records, Step, without_defaults
 
-WORDNET = "wordnet"
+_stored = without_defaults("language")
 BATCH_ROWS = 1 << 16
 
 
@@ -78,7 +78,7 @@ def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
     return folded_concepts(found.table, left_out=found.left_out, identity=found.identity)
 
 
-def match_concepts(run: Run, before: Records, rule: Rule) -> StepOutput:
+def match_concepts(run: Run, before: Records, rule: MatchRule) -> StepOutput:
     """Which concepts each caption names; a pair that names none is dropped (no_concept).
 
     Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
@@ -87,27 +87,27 @@ def match_concepts(run: Run, before: Records, rule: Rule) -> StepOutput:
     Tables: `matches` (uid, entries), `concepts` (entry, sources, synsets, maybe languages), and the entries that are
     `left_out` of it or `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
     """
-    concepts = read_concepts(run.locate(rule["metadata"]))
+    concepts = read_concepts(run.locate(rule.metadata))
     decisions, matches = _match(run, before, "caption", rule)
     table = concepts.table
-    if rule.get("language") is None:
-        never = unmatchable(concepts, rule["mode"], plurals=rule["plurals"])
+    if rule.language is None:
+        never = unmatchable(concepts, rule.mode, plurals=rule.plurals)
     else:
-        lists = read_language_lists(run.locate(rule["metadata"]))
-        never = unmatchable_by_language(lists, rule["mode"])
+        lists = read_language_lists(run.locate(rule.metadata))
+        never = unmatchable_by_language(lists, rule.mode)
         if "languages" not in table.column_names:
             table = table.append_column("languages", pa.array([list(lists)] * len(table), pa.list_(pa.string())))
     tables = {"matches": matches, "concepts": table, "left_out": concepts.left_out, "unmatchable": never}
     return StepOutput(decisions=decisions, tables=tables, notes={"concepts": _identity(run, before, rule)["metadata"]})
 
 
-def match_again(run: Run, before: Records, rule: Rule) -> StepOutput:
+def match_again(run: Run, before: Records, rule: MatchRule) -> StepOutput:
     """Match the captions that were chosen; pairs whose caption did not change match as before."""
     decisions, matches = _match(run, before, _chosen(before), rule)
     return StepOutput(decisions=decisions, tables={"matches": matches})
 
 
-def count_concepts(run: Run, before: Records, _rule: Rule) -> StepOutput:
+def count_concepts(run: Run, before: Records, _rule: NoRule) -> StepOutput:
     """Pairs per concept over the whole pool, before any draw: table `counts` (entry, concept, count)."""
     matched = record_named(before, "match_concepts")
     matches = run.ledger.table(matched, "matches", ["entries"])["entries"].combine_chunks()
@@ -122,18 +122,18 @@ def record_named(records: Records, name: str) -> StepRecord:
     return next(record for record in records if record.name == name)
 
 
-def _match(run: Run, before: Records, column: str, rule: Rule) -> tuple[pa.Table, pa.Table]:
+def _match(run: Run, before: Records, column: str, rule: MatchRule) -> tuple[pa.Table, pa.Table]:
     """Decisions on the captions in `column`, and [uid, entries] of those that name any."""
     columns = _columns(before, column, rule)
     pairs = run.ledger.alive(before, columns)
     batches = pairs.select(columns).to_batches(max_chunksize=BATCH_ROWS)
-    metadata, unmatched = run.locate(rule["metadata"]), pa.scalar("no_concept")
+    metadata, unmatched = run.locate(rule.metadata), pa.scalar("no_concept")
     parts: Iterator[pa.ListArray]
     if len(columns) == 1:
-        matcher = Matcher(read_concepts(metadata).entries, rule["mode"], plurals=rule["plurals"])
+        matcher = Matcher(read_concepts(metadata).entries, rule.mode, plurals=rule.plurals)
         parts = matcher.match_batches((batch[column] for batch in batches), workers=run.processes)
     else:
-        by_language = MultilingualMatcher(read_language_lists(metadata), rule["mode"])
+        by_language = MultilingualMatcher(read_language_lists(metadata), rule.mode)
         parts = by_language.match_batches(
             ((batch[column], batch[columns[1]].cast(pa.string())) for batch in batches), workers=run.processes
         )
@@ -147,9 +147,9 @@ def _match(run: Run, before: Records, column: str, rule: Rule) -> tuple[pa.Table
     return decisions.to_table(pairs["uid"]), matches
 
 
-def _columns(before: Records, caption: str, rule: Rule) -> list[str]:
+def _columns(before: Records, caption: str, rule: MatchRule) -> list[str]:
     """The columns that matching reads: the caption's, and that of its language where the rule names one."""
-    language = rule.get("language")
+    language = rule.language
     if language is None:
         return [caption]
     known = {name for record in before for name in record.columns}
@@ -167,9 +167,9 @@ def how_matched(mode: Mode) -> dict[str, str]:
     return how if mode == "normalized" else {}
 
 
-def _identity(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    metadata, how = run.locate(rule["metadata"]), how_matched(rule["mode"])
-    if rule.get("language") is None:
+def _identity(run: Run, _before: Records, rule: MatchRule) -> dict[str, str]:
+    metadata, how = run.locate(rule.metadata), how_matched(rule.mode)
+    if rule.language is None:
         return {"metadata": read_concepts(metadata).identity, **how}
     return {"metadata": identity_of_lists(read_language_lists(metadata)), **how}
 
@@ -181,13 +181,17 @@ def _chosen(before: Records) -> str:
 
 MATCH_CONCEPTS = Step(
     name="match_concepts",
+    rule=MatchRule,
+    stored=_stored,
     compute=match_concepts,
     inputs=_identity,
     reads=lambda before, rule: _columns(before, "caption", rule),
 )
-COUNT_CONCEPTS = Step(name="count_concepts", compute=count_concepts)
+COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, compute=count_concepts)
 MATCH_AGAIN = Step(
     name="match_again",
+    rule=MatchRule,
+    stored=_stored,
     compute=match_again,
     inputs=_identity,
     reads=lambda before, rule: _columns(before, _chosen(before), rule),

@@ -8,7 +8,7 @@ import pyarrow as pa
 from evenly.curation.columns import column, fixed_rows
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.exclusions.decontaminate import (
-    Contamination,
+    Decontamination,
     Nearest,
     Pictures,
     judge_contamination,
@@ -21,7 +21,7 @@ from evenly.tasks.encoders import encoder_identity, encoder_of
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 CONTAMINATION = pa.schema(
     [
@@ -31,20 +31,19 @@ CONTAMINATION = pa.schema(
 )
 
 
-def decontaminate(run: Run, before: Records, rule: Rule) -> StepOutput:
+def decontaminate(run: Run, before: Records, rule: Decontamination) -> StepOutput:
     """Drop pairs whose picture looks like, or has features near those of, a picture of the evaluation sets.
 
     Table `contamination`: per pair and kind the nearest such picture, by the set's name, its own and its sha256, with
     the distance: differing bits, or the cosine.
     """
-    limits = Contamination(**{name: rule[name] for name in ("perceptual", "semantic", "colour")})
     pairs = run.ledger.alive(before, ["image_id", "phash", "colour"])
-    pool = _pictures(run, pairs, features=limits.semantic is not None)
+    pool = _pictures(run, pairs, features=rule.semantic is not None)
     sets = {
-        name: read_references(run, where, features=limits.semantic is not None) for name, where in _sets(rule).items()
+        name: read_references(run, where, features=rule.semantic is not None) for name, where in _sets(rule).items()
     }
     held_out = _together([one.pictures for one in sets.values()])
-    found = {"perceptual": nearest_hashes(pool, held_out, limits), "semantic": nearest_features(pool, held_out, limits)}
+    found = {"perceptual": nearest_hashes(pool, held_out, rule), "semantic": nearest_features(pool, held_out, rule)}
     decisions = judge_contamination(found["perceptual"], found["semantic"])
     notes = {name: {"pictures": len(one.names), "unreadable": one.unreadable} for name, one in sets.items()}
     return StepOutput(
@@ -54,8 +53,8 @@ def decontaminate(run: Run, before: Records, rule: Rule) -> StepOutput:
     )
 
 
-def _sets(rule: Rule) -> dict[str, str]:
-    return dict(sorted(rule["sets"].items()))
+def _sets(rule: Decontamination) -> dict[str, str]:
+    return dict(sorted(rule.sets.items()))
 
 
 def _pictures(run: Run, pairs: pa.Table, *, features: bool) -> Pictures:
@@ -90,17 +89,24 @@ def _rows(uids: list[str], found: dict[str, Nearest], sets: dict[str, References
     return pa.Table.from_pylist(sorted(rows, key=lambda row: (row["uid"], row["kind"])), CONTAMINATION)
 
 
-def _hashes(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+def _hashes(run: Run, _before: Records, rule: Decontamination) -> dict[str, str]:
     return {f"evaluation set {name}": references_hash(run, where) for name, where in _sets(rule).items()}
 
 
-def _model(run: Run, rule: Rule) -> str | None:
-    return None if rule["semantic"] is None else encoder_of(run, rule)
+def _model(run: Run, rule: Decontamination) -> str | None:
+    return None if rule.semantic is None else encoder_of(run, rule)
 
 
-def _check_ready(run: Run, rule: Rule) -> None:
-    for where in rule["sets"].values():
+def _check_ready(run: Run, rule: Decontamination) -> None:
+    for where in rule.sets.values():
         check_references(run, where)
 
 
-DECONTAMINATE = Step(name="decontaminate", compute=decontaminate, inputs=_hashes, model=_model, ready=_check_ready)
+DECONTAMINATE = Step(
+    name="decontaminate",
+    rule=Decontamination,
+    compute=decontaminate,
+    inputs=_hashes,
+    model=_model,
+    ready=_check_ready,
+)

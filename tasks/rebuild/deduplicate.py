@@ -29,7 +29,7 @@ from evenly.tasks.encoders import encoder_identity, encoder_of, text_rows
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.row_reuse import Reusable
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import NoRule, Records, Step
 
 COLUMNS = ("url", "caption", "image_id", "width", "height", "phash", "colour")
 
@@ -62,17 +62,17 @@ def _earlier(run: Run, reusable: Reusable) -> PreviousSearch:
     return PreviousSearch(unchanged=reusable.same, edges=run.ledger.table(record, "edges"), compared=compared)
 
 
-def merge_exact(run: Run, before: Records, _rule: Rule) -> StepOutput:
+def merge_exact(run: Run, before: Records, _rule: NoRule) -> StepOutput:
     """Merge pairs with equal bytes."""
     return _output(run, before, lambda batch, _: deduplicate_exact(batch))
 
 
-def merge_perceptual(run: Run, before: Records, rule: Rule) -> StepOutput:
+def merge_perceptual(run: Run, before: Records, rule: Perceptual) -> StepOutput:
     """Merge pairs whose pictures look alike."""
-    return _output(run, before, lambda batch, _: deduplicate_perceptual(batch, Perceptual(**rule)))
+    return _output(run, before, lambda batch, _: deduplicate_perceptual(batch, rule))
 
 
-def merge_semantic(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
+def merge_semantic(run: Run, before: Records, rule: Semantic, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs whose features nearly agree."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
@@ -80,7 +80,7 @@ def merge_semantic(run: Run, before: Records, rule: Rule, reusable: Reusable | N
         ids = batch["image_id"].combine_chunks()
         rows = image_rows(run, store, ids.to_pylist())
         sketch = partial(_stored_codes, run, ids, rows)
-        return deduplicate_semantic(batch, rows, Semantic(**rule), seed=run.seed, earlier=earlier, sketch=sketch)
+        return deduplicate_semantic(batch, rows, rule, seed=run.seed, earlier=earlier, sketch=sketch)
 
     return _output(run, before, merge, reusable)
 
@@ -96,40 +96,42 @@ def _stored_codes(run: Run, image_ids: pa.Array, rows: npt.NDArray[np.float16], 
     return store.read(ids).astype(np.uint64, copy=False) if len(ids) else made
 
 
-def merge_linked(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
+def merge_linked(run: Run, before: Records, rule: Linked, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs that are one record by picture and caption together."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
     def merge(batch: pa.Table, earlier: PreviousSearch | None) -> Duplicates:
         images = image_rows(run, store, batch["image_id"].to_pylist())
         texts = text_rows(run, batch["caption"].to_pylist())
-        return deduplicate_linked(batch, images, texts, Linked(**rule), seed=run.seed, earlier=earlier)
+        return deduplicate_linked(batch, images, texts, rule, seed=run.seed, earlier=earlier)
 
     return _output(run, before, merge, reusable)
 
 
-def merge_captions(run: Run, before: Records, rule: Rule, reusable: Reusable | None = None) -> StepOutput:
+def merge_captions(run: Run, before: Records, rule: CaptionTwins, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs whose captions nearly agree."""
 
     def merge(batch: pa.Table, earlier: PreviousSearch | None) -> Duplicates:
-        return deduplicate_captions(batch, CaptionTwins(**rule), seed=run.seed, earlier=earlier)
+        return deduplicate_captions(batch, rule, seed=run.seed, earlier=earlier)
 
     return _output(run, before, merge, reusable)
 
 
-DEDUPLICATE_EXACT = Step(name="deduplicate_exact", compute=merge_exact, version=2)
-DEDUPLICATE_PERCEPTUAL = Step(name="deduplicate_perceptual", compute=merge_perceptual, version=3)
+DEDUPLICATE_EXACT = Step(name="deduplicate_exact", rule=NoRule, compute=merge_exact, version=2)
+DEDUPLICATE_PERCEPTUAL = Step(name="deduplicate_perceptual", rule=Perceptual, compute=merge_perceptual, version=3)
 DEDUPLICATE_SEMANTIC = Step(
     name="deduplicate_semantic",
+    rule=Semantic,
     compute=merge_semantic,
     version=3,
     model=encoder_of,
     seeded=True,
-    reads=lambda _, rule: ["image_id"] if Semantic(**rule).max_colour is None else ["image_id", "colour"],
+    reads=lambda _, rule: ["image_id"] if rule.max_colour is None else ["image_id", "colour"],
     resume=merge_semantic,
 )
 DEDUPLICATE_LINKED = Step(
     name="deduplicate_linked",
+    rule=Linked,
     compute=merge_linked,
     version=2,
     model=encoder_of,
@@ -139,9 +141,10 @@ DEDUPLICATE_LINKED = Step(
 )
 DEDUPLICATE_CAPTIONS = Step(
     name="deduplicate_captions",
+    rule=CaptionTwins,
     compute=merge_captions,
     version=2,
     seeded=True,
-    reads=lambda _, rule: ["caption"] if CaptionTwins(**rule).scope == "pool" else ["caption", "image_id"],
+    reads=lambda _, rule: ["caption"] if rule.scope == "pool" else ["caption", "image_id"],
     resume=merge_captions,
 )

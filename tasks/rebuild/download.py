@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,25 +13,24 @@ from evenly.storage.pools.local_pictures import Held, take_features, take_pictur
 from evenly.storage.pools.local_rows import FEATURES, HELD, LOCAL
 from evenly.storage.pools.source import held_pictures
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.web import DownloadRule, DownloadWorkers, FailureRule, download_images, read_downloads
+from evenly.storage.web import DownloadWorkers, FailureRule, PoolDownload, download_images, read_downloads
 from evenly.tasks.decoding import FINGERPRINT
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
 
 
-def fetch_images(run: Run, before: Records, rule: Rule) -> None:
+def fetch_images(run: Run, before: Records, rule: PoolDownload) -> None:
     """Fetch or take what is not recorded yet; records are durable shard by shard."""
     urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
     local, features = (urls.filter(pc.starts_with(urls, kind)).to_pylist() for kind in (LOCAL, FEATURES))
     web = urls.filter(pc.invert(pc.match_substring_regex(urls, HELD))).to_pylist()
-    plain = DownloadRule(**_plain(rule))
     if local:
         with run.progress.bar("taking pictures", len(local)) as advance:
             folder = run.workspace.downloads
             held, threads = partial(_held, run), run.processes
-            take_pictures(local, held, plain, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance)
+            take_pictures(local, held, rule, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance)
     if features:
         take_features(features, folder=run.workspace.downloads)
     if not web:
@@ -40,11 +38,11 @@ def fetch_images(run: Run, before: Records, rule: Rule) -> None:
     with run.progress.bar("downloading", len(web)) as advance:
         download_images(
             web,
-            plain,
+            rule,
             folder=run.workspace.downloads,
             connect=run.connect,
             workers=DownloadWorkers(processes=run.processes, threads=run.threads),
-            failures=FailureRule(retry_failed=run.retry_failed, tolerate=rule["tolerate"]),
+            failures=FailureRule(retry_failed=run.retry_failed, tolerate=rule.tolerate),
             measure=FINGERPRINT,
             progress=advance,
         )
@@ -58,14 +56,14 @@ def _held(run: Run) -> Iterator[Held]:
                 yield row.image_id, row.place
 
 
-def hash_observations(run: Run, before: Records, _rule: Rule) -> dict[str, str]:
+def hash_observations(run: Run, before: Records, _rule: PoolDownload) -> dict[str, str]:
     """The content of what was observed of the URLs of this step's pairs."""
     urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
     table = read_downloads(run.workspace.downloads, ["url", "outcome", "verdict", *OBSERVED])
     return {"observations": table_hash(table.filter(pc.is_in(table["url"], urls)))}
 
 
-def judge_downloads(run: Run, before: Records, _rule: Rule) -> StepOutput:
+def judge_downloads(run: Run, before: Records, _rule: PoolDownload) -> StepOutput:
     """The recorded outcome of each pair's URL; the reason says why a picture is not there."""
     pairs = run.ledger.alive(before, ["url"])
     table = read_downloads(run.workspace.downloads).combine_chunks()
@@ -95,9 +93,6 @@ def _with_told_sizes(run: Run, before: Records, urls: pa.ChunkedArray, decisions
     return decisions
 
 
-def _plain(rule: Rule) -> dict[str, Any]:
-    plain = {name: value for name, value in rule.items() if name != "tolerate"}
-    return plain | {"respect": tuple(rule["respect"])}
-
-
-DOWNLOAD = Step(name="download", observe=fetch_images, inputs=hash_observations, compute=judge_downloads)
+DOWNLOAD = Step(
+    name="download", rule=PoolDownload, observe=fetch_images, inputs=hash_observations, compute=judge_downloads
+)

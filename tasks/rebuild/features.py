@@ -19,10 +19,10 @@ from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
 from evenly.tasks.encoders import CHUNK, encoder_identity, encoder_of, open_encoder, text_rows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import NoRule, Records, Step
 
 
-def embed_images(run: Run, before: Records, _rule: Rule) -> StepOutput:
+def embed_images(run: Run, before: Records, _rule: NoRule) -> StepOutput:
     """Encode the pictures of the pairs; table `features` holds a digest of each vector, for the steps that use it."""
     pairs = run.ledger.alive(before, ["image_id"])
     ids = sorted(set(pairs["image_id"].to_pylist()))
@@ -83,4 +83,4 @@ def extract_features(run: Run, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {"encoder": encoder_identity(run), "images": len(ids), "images_new": made, "texts": len(texts)}
 
 
-EMBED_IMAGES = Step(name="embed_images", compute=embed_images, model=encoder_of)
+EMBED_IMAGES = Step(name="embed_images", rule=NoRule, compute=embed_images, model=encoder_of)

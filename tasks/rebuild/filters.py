@@ -18,7 +18,7 @@ from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.decoding import fingerprints_of
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step, plain_rule
 
 # What filters look up, read from files: lists of words, WordNet.
 
@@ -57,17 +57,37 @@ LOOKUPS: Mapping[str, Callable[[Run, Any], Lookup]] = {
 }
 
 
-def lookup_hashes(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class FilterRules:
+    """The rule of each filter that judges, by the filter's name."""
+
+    rules: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> "FilterRules":
+        """The rules that the values of a recipe, or of a record, stand for."""
+        return cls(rules={name: known[name].rule(**values[name]) for name in values})
+
+    def stored(self) -> dict[str, Any]:
+        """The whole rule of each filter, defaults included: what a step records it judged by."""
+        return {name: plain_rule(rule) for name, rule in self.rules.items()}
+
+    def in_order(self, known: Mapping[str, Filter]) -> dict[str, Any]:
+        """The rules in the order of `known`."""
+        return {name: self.rules[name] for name in known if name in self.rules}
+
+
+def lookup_hashes(run: Run, _before: Records, rule: FilterRules) -> dict[str, str]:
     """The hash of what each filter of a rule looks up."""
-    return {name: LOOKUPS[name](run, TEXT_FILTERS[name].rule(**rule[name])).sha256 for name in LOOKUPS if name in rule}
+    return {name: LOOKUPS[name](run, rule.rules[name]).sha256 for name in LOOKUPS if name in rule.rules}
 
 
-def check_texts(run: Run, before: Records, rule: Rule) -> StepOutput:
+def check_texts(run: Run, before: Records, rule: FilterRules) -> StepOutput:
     """Judge captions by the text filters of the recipe, in the order of TEXT_FILTERS."""
     return _judge(run, before, rule, TEXT_FILTERS)
 
 
-def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
+def check_images(run: Run, before: Records, rule: FilterRules) -> StepOutput:
     """Judge pictures by the image filters of the recipe, and measure the fingerprint of each."""
     images = run.ledger.alive(before, ["image_id"])["image_id"].combine_chunks()
     fingerprints, reasons = fingerprints_of(run, images.unique())
@@ -84,9 +104,9 @@ def check_images(run: Run, before: Records, rule: Rule) -> StepOutput:
 
 
 def _judge(
-    run: Run, before: Records, rule: Rule, known: Mapping[str, Filter], *, first: Sequence[Decisions] = ()
+    run: Run, before: Records, rule: FilterRules, known: Mapping[str, Filter], *, first: Sequence[Decisions] = ()
 ) -> StepOutput:
-    rules = {name: known[name].rule(**rule[name]) for name in known if name in rule}
+    rules = rule.in_order(known)
     lookups = {name: LOOKUPS[name](run, one) for name, one in rules.items() if known[name].lookup}
     batch = run.ledger.alive(before, _columns(rule, known))
     decided: list[Decisions] = [Decisions.keep_all(batch.num_rows), *first]
@@ -104,17 +124,31 @@ def _judge(
     return StepOutput(decisions=table, notes={name: one.sha256 for name, one in lookups.items()})
 
 
-def _text_columns(_before: Records, rule: Rule) -> list[str]:
+def _text_columns(_before: Records, rule: FilterRules) -> list[str]:
     return _columns(rule, TEXT_FILTERS)
 
 
-def _image_columns(_before: Records, rule: Rule) -> list[str]:
+def _image_columns(_before: Records, rule: FilterRules) -> list[str]:
     return sorted({"image_id", *_columns(rule, IMAGE_FILTERS)})
 
 
-def _columns(rule: Rule, known: Mapping[str, Filter]) -> list[str]:
-    return sorted({column for name in known if name in rule for column in known[name].columns})
+def _columns(rule: FilterRules, known: Mapping[str, Filter]) -> list[str]:
+    return sorted({column for name in rule.in_order(known) for column in known[name].columns})
 
 
-CHECK_TEXTS = Step(name="check_texts", compute=check_texts, version=2, inputs=lookup_hashes, reads=_text_columns)
-CHECK_IMAGES = Step(name="check_images", compute=check_images, reads=_image_columns)
+CHECK_TEXTS = Step(
+    name="check_texts",
+    rule=FilterRules,
+    stored=FilterRules.stored,
+    compute=check_texts,
+    version=2,
+    inputs=lookup_hashes,
+    reads=_text_columns,
+)
+CHECK_IMAGES = Step(
+    name="check_images",
+    rule=FilterRules,
+    stored=FilterRules.stored,
+    compute=check_images,
+    reads=_image_columns,
+)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.exclusions.clusters import ImageBased, fit_centroids, judge_clusters, nearest_centroids
+from evenly.curation.exclusions.clusters import TargetClusters, fit_centroids, judge_clusters, nearest_centroids
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
@@ -13,24 +13,23 @@ from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.reference_sets import check_references, read_references, references_hash
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 
-def keep_target_clusters(run: Run, before: Records, rule: Rule) -> StepOutput:
+def keep_target_clusters(run: Run, before: Records, rule: TargetClusters) -> StepOutput:
     """Cluster all pictures that were encoded, and keep pairs in a cluster that a target picture is in.
 
     Column `cluster`: the picture's. Table `clusters`: each one's centroid and how many pictures of the pool and of the
     target are in it.
     """
-    chosen = ImageBased(**{name: rule[name] for name in ("clusters", "iterations")})
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
     pool = run.ledger.table(record_named(before, "embed_images"), "features", ["image_id"])["image_id"].to_pylist()
     rows = image_rows(run, store, pool)
-    target = read_references(run, rule["target"], features=True)
+    target = read_references(run, rule.target, features=True)
     if target.pictures.rows is None:
-        raise InputError(f"`target` must have features; got none at `{rule['target']}`. Correct the path.")
+        raise InputError(f"`target` must have features; got none at `{rule.target}`. Correct the path.")
     with run.progress.bar("clustering pictures", None):
-        centroids = fit_centroids(pool, rows, chosen, seed=run.seed)
+        centroids = fit_centroids(pool, rows, rule, seed=run.seed)
     in_pool, cosines = nearest_centroids(rows, centroids)
     in_target, _ = nearest_centroids(target.pictures.rows, centroids)
     pairs = run.ledger.alive(before, ["image_id"])
@@ -52,14 +51,20 @@ def keep_target_clusters(run: Run, before: Records, rule: Rule) -> StepOutput:
     )
 
 
-def _target(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    return {"target": references_hash(run, rule["target"])}
+def _target(run: Run, _before: Records, rule: TargetClusters) -> dict[str, str]:
+    return {"target": references_hash(run, rule.target)}
 
 
-def _check_ready(run: Run, rule: Rule) -> None:
-    check_references(run, rule["target"])
+def _check_ready(run: Run, rule: TargetClusters) -> None:
+    check_references(run, rule.target)
 
 
 IMAGE_BASED = Step(
-    name="image_based", compute=keep_target_clusters, inputs=_target, model=encoder_of, ready=_check_ready, seeded=True
+    name="image_based",
+    rule=TargetClusters,
+    compute=keep_target_clusters,
+    inputs=_target,
+    model=encoder_of,
+    ready=_check_ready,
+    seeded=True,
 )

@@ -1,15 +1,26 @@
 """Mix sources: hold each source of the recipe to its weight, quota or share, before anything is downloaded."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import pyarrow as pa
 
 from evenly.curation.balance.source_mixing import Mixed, SourceRule
 from evenly.curation.balance.source_mixing import mix_sources as mix
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step, plain_rule
 
 
-def mix_sources(run: Run, before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class MixRule:
+    """The rule of each source that has one, by the source's name."""
+
+    sources: Mapping[str, SourceRule]
+
+
+def mix_sources(run: Run, before: Records, rule: MixRule) -> StepOutput:
     """Decide each pair by its source: the value is its draw, `mix_threshold` what that must be below.
 
     Table `sources`: per source its rule, pairs, threshold and how many are kept.
@@ -18,7 +29,7 @@ def mix_sources(run: Run, before: Records, rule: Rule) -> StepOutput:
     found: Mixed = mix(
         pairs["uid"].combine_chunks(),
         pairs["source"].combine_chunks(),
-        {name: SourceRule(**one) for name, one in rule["sources"].items()},
+        rule.sources,
         seed=run.seed,
     )
     decisions: pa.Table = found.decisions.to_table(pairs["uid"])
@@ -30,4 +41,10 @@ def mix_sources(run: Run, before: Records, rule: Rule) -> StepOutput:
     )
 
 
-MIX_SOURCES = Step(name="mix_sources", compute=mix_sources, seeded=True)
+def _stored(rule: MixRule) -> dict[str, Any]:
+    """The rules, each with the fields that are given."""
+    sources = plain_rule(rule)["sources"].items()
+    return {"sources": {name: {key: value for key, value in one.items() if value is not None} for name, one in sources}}
+
+
+MIX_SOURCES = Step(name="mix_sources", rule=MixRule, stored=_stored, compute=mix_sources, seeded=True)

@@ -10,7 +10,7 @@ from evenly.adapters.features import Features
 from evenly.adapters.ranking import RankingHead
 from evenly.adapters.saved_ranking import NAME, ranking_head
 from evenly.curation.align import resolve_threshold
-from evenly.curation.rank import Rank, judge_rank
+from evenly.curation.rank import HeadRank, judge_rank
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.adapters import read_adapter
@@ -19,24 +19,24 @@ from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, encoder_of
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step, without_defaults
 
 DIGITS = 6
 """Decimals to which scores are stored, and at which the threshold acts."""
 
 
-def rank_pairs(run: Run, before: Records, rule: Rule) -> StepOutput:
+def rank_pairs(run: Run, before: Records, rule: HeadRank) -> StepOutput:
     """Judge each pair by the score of its picture; the value is the score. Notes: the threshold, what the head orders.
 
     Each picture's score depends on it alone; with `keep_top` the threshold depends on all.
     """
-    head, card = open_head(run, rule["adapter"])
+    head, card = open_head(run, rule.adapter)
     pairs = run.ledger.alive(before, ["image_id"])
     encoder = encoder_identity(run)
     rows = single(FeatureStore(run.workspace, encoder, "images").read(pairs["image_id"].to_pylist())[0])
     scores = np.round(head.score(Features(image=rows, encoder=encoder)), DIGITS) if len(rows) else np.empty(0)
     stored = pa.array(scores, pa.float64())
-    threshold = resolve_threshold(stored, Rank(keep_top=rule.get("keep_top"), min_score=rule.get("min_score")))
+    threshold = resolve_threshold(stored, rule)
     decisions = judge_rank(stored, threshold).to_table(pairs["uid"])
     notes = {"threshold": threshold if np.isfinite(threshold) else None, "fallback": head.fallback_, "why": card["why"]}
     return StepOutput(decisions=decisions, notes=notes)
@@ -66,13 +66,21 @@ def open_head(run: Run, where: str) -> tuple[RankingHead, dict[str, Any]]:
     return head, card
 
 
-def _head(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
-    _, card = open_head(run, rule["adapter"])
+def _head(run: Run, _before: Records, rule: HeadRank) -> dict[str, str]:
+    _, card = open_head(run, rule.adapter)
     return {"head": content_hash({name: card.get(name) for name in ("arrays_sha256", "learned", "parameters")})}
 
 
-def _check_ready(run: Run, rule: Rule) -> None:
-    open_head(run, rule["adapter"])
+def _check_ready(run: Run, rule: HeadRank) -> None:
+    open_head(run, rule.adapter)
 
 
-RANK = Step(name="rank", compute=rank_pairs, inputs=_head, model=encoder_of, ready=_check_ready)
+RANK = Step(
+    name="rank",
+    rule=HeadRank,
+    stored=without_defaults("keep_top", "min_score"),
+    compute=rank_pairs,
+    inputs=_head,
+    model=encoder_of,
+    ready=_check_ready,
+)

@@ -1,6 +1,7 @@
 """Leave out what must not be in a dataset: pictures that a detector holds for unsafe, or that a list names."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -12,28 +13,35 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.exclusions.blocking import judge_files, judge_hashes, judge_hosts
-from evenly.curation.exclusions.safety import Unsafe, judge_unsafe, measure_unsafe
+from evenly.curation.exclusions.safety import SafetyRule, Unsafe, judge_unsafe, measure_unsafe
 from evenly.features.safety_detector import SafetyDetector
 from evenly.storage.files.blocklists import Blocklist, host_of, read_domains, read_file_hashes, read_look_hashes
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web import read_images, without_bytes
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Rule, Step
+from evenly.tasks.step import Records, Step
 
 CHUNK = 2048  # pictures whose scores are stored at once
 Judge = Callable[[pa.Table, Blocklist], Decisions]
 
 
-def block_domains(run: Run, before: Records, rule: Rule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class BlockedDomains:
+    """Lists of domains, a file or several, whose URLs are not asked for."""
+
+    domains: tuple[str, ...]
+
+
+def block_domains(run: Run, before: Records, rule: BlockedDomains) -> StepOutput:
     """Drop pairs whose URL is on a blocked domain, before anything is asked of it."""
     pairs = run.ledger.alive(before, ["url"])
-    lists = [_read(run, read_domains, file) for file in rule["domains"]]
+    lists = [_read(run, read_domains, file) for file in rule.domains]
     decided = [_judge_urls("url", pairs, found) for found in lists]
     return StepOutput(decisions=first_of(*decided).to_table(pairs["uid"]))
 
 
-def check_safety(run: Run, before: Records, rule: Rule) -> StepOutput:
+def check_safety(run: Run, before: Records, rule: SafetyRule) -> StepOutput:
     """Drop pictures by lists of files, looks and domains, then by the detector.
 
     A pair also goes for the file or the looks of a pair that was merged into it, and for a domain that its URL was
@@ -43,13 +51,12 @@ def check_safety(run: Run, before: Records, rule: Rule) -> StepOutput:
     pairs = run.ledger.alive(before, ["image_id", "phash", "final_url"])
     decided = [Decisions.keep_all(pairs.num_rows), *_by_lists(run, before, rule, pairs)]
     columns: dict[str, pa.Array] = {}
-    if rule["detector"] is not None:
-        unsafe = _unsafe_rule(rule)
+    if rule.detector is not None:
         ids = pairs["image_id"].combine_chunks()
-        values, names = _detect(run, ids.unique(), unsafe)
+        values, names = _detect(run, ids.unique(), rule.detector)
         at = pc.index_in(ids, ids.unique())
         columns = {"unsafe_score": values.take(at), "unsafe_class": names.take(at)}
-        decided.append(judge_unsafe(columns["unsafe_score"], unsafe))
+        decided.append(judge_unsafe(columns["unsafe_score"], rule.detector))
     decisions = first_of(*decided)
     table = decisions.to_table(pairs["uid"])
     for name, values in columns.items():
@@ -57,10 +64,10 @@ def check_safety(run: Run, before: Records, rule: Rule) -> StepOutput:
     return StepOutput(decisions=table, notes={"unsafe_classes": _counts(decisions, columns)})
 
 
-def _by_lists(run: Run, before: Records, rule: Rule, pairs: pa.Table) -> list[Decisions]:
+def _by_lists(run: Run, before: Records, rule: SafetyRule, pairs: pa.Table) -> list[Decisions]:
     """What each list says of each pair and of the pairs merged into it."""
     members = _members(run, before, pairs)
-    looks = partial(_judge_hashes, rule["max_distance"])
+    looks = partial(_judge_hashes, rule.max_distance)
     kinds: Sequence[tuple[str, Callable[..., Blocklist], Judge, pa.Table]] = (
         ("files", read_file_hashes, _judge_files, members),
         ("looks", read_look_hashes, looks, members),
@@ -68,7 +75,7 @@ def _by_lists(run: Run, before: Records, rule: Rule, pairs: pa.Table) -> list[De
     )
     found = []
     for kind, read, judge, table in kinds:
-        for file in rule[kind]:
+        for file in getattr(rule, kind):
             decisions = judge(table, _read(run, read, file))
             found.append(_of_pairs(pairs, table, decisions))
     return found
@@ -149,37 +156,33 @@ def _counts(decisions: Decisions, columns: dict[str, pa.Array]) -> dict[str, int
     return {item["values"]: item["counts"] for item in sorted(counted, key=lambda item: str(item["values"]))}
 
 
-def _unsafe_rule(rule: Rule) -> Unsafe:
-    return Unsafe(threshold=rule["detector"]["threshold"], classes=tuple(rule["detector"]["classes"]))
-
-
 @lru_cache(maxsize=1)
 def _detector() -> SafetyDetector:
     return SafetyDetector()
 
 
-def _model(_run: Run, rule: Rule) -> str | None:
-    return None if rule["detector"] is None else _detector().identity
+def _model(_run: Run, rule: SafetyRule) -> str | None:
+    return None if rule.detector is None else _detector().identity
 
 
 def _read(run: Run, read: Callable[..., Blocklist], file: str) -> Blocklist:
     return read(Path(run.locate(file)))
 
 
-def _hashes(run: Run, _before: Records, rule: Rule) -> dict[str, str]:
+def _hashes(run: Run, _before: Records, rule: SafetyRule | BlockedDomains) -> dict[str, str]:
     """The hash of each list that a rule names."""
     kinds = {"files": read_file_hashes, "looks": read_look_hashes, "domains": read_domains}
     return {
         f"{kind} {number}": _read(run, read, file).sha256
         for kind, read in kinds.items()
-        for number, file in enumerate(rule.get(kind, ()), start=1)
+        for number, file in enumerate(getattr(rule, kind, ()), start=1)
     }
 
 
-def _check_ready(run: Run, rule: Rule) -> None:
+def _check_ready(run: Run, rule: SafetyRule) -> None:
     _model(run, rule)
     _hashes(run, (), rule)
 
 
-BLOCK_DOMAINS = Step(name="block_domains", compute=block_domains, inputs=_hashes)
-SAFETY = Step(name="safety", compute=check_safety, inputs=_hashes, model=_model, ready=_check_ready)
+BLOCK_DOMAINS = Step(name="block_domains", rule=BlockedDomains, compute=block_domains, inputs=_hashes)
+SAFETY = Step(name="safety", rule=SafetyRule, compute=check_safety, inputs=_hashes, model=_model, ready=_check_ready)

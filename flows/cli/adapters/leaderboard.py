@@ -23,6 +23,7 @@ from evenly.storage.files.arrays import read_arrays
 from evenly.storage.leaderboards import LeaderboardRuns
 from evenly.storage.records import content_hash, replace_json, replace_text
 from evenly.storage.worker_pool import worker_pool
+from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.progress import Progress
@@ -39,7 +40,7 @@ def recipe_leaderboards(
     run = run_in(chosen, root=root)
     found = []
     for rule in evaluation_rules(run, chosen, recipe, "latest"):
-        manifest = Builds(run.workspace).read(rule["build"])
+        manifest = Builds(run.workspace).read(rule.build)
         rows = labelled_rows(run, manifest, rule, adapters=plan.adapters)
         data = EvaluationData(
             features=rows.without_train_pool(),
@@ -53,16 +54,16 @@ def recipe_leaderboards(
         parts = dict(zip(data.keys, rows.split.tolist(), strict=True))
         key = {
             "build": manifest["content_hash"],
-            "rule": {name: value for name, value in rule.items() if name != "adapters"},
+            "rule": {name: value for name, value in EVALUATE_ADAPTERS.stored(rule).items() if name != "adapters"},
             "encoders": [encoder_identity(run), second_identity(run)],
             "split": content_hash(parts),
         }
-        folder = out or run.workspace.reports / f"{rule['build']}-{rule['list']}-leaderboard"
+        folder = out or run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
         runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, plan))
         board = _hold(
-            data, replace(plan, undrawn=True), runs, processes=processes, progress=run.progress, title=rule["list"]
+            data, replace(plan, undrawn=True), runs, processes=processes, progress=run.progress, title=rule.list
         )
-        found.append(_write(board, folder, rule["list"]))
+        found.append(_write(board, folder, rule.list))
     return found
 
 

@@ -4,14 +4,14 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source, read_recipe
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS, describe_rule
-from evenly.flows.recipe.classes import LanguageModel, Pairs
 from evenly.flows.recipe.describing import Beside, Describing, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.recipe.problems import describe_problems
@@ -21,7 +21,7 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.classes.confusable import expected_pairs
 from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, account, estimate_list, spent
 from evenly.tasks.classes.names import COUNT_NAMES
-from evenly.tasks.run import EncoderChoice
+from evenly.tasks.run import EncoderChoice, LanguageModel
 
 EVENT = "evenly.class-list.submitted"
 NOTHING_BESIDE = Beside()
@@ -33,7 +33,7 @@ NOTHING_SENT = dict.fromkeys(
 def language_model(**options: Any) -> LanguageModel:  # noqa: ANN401 - the fields of LanguageModel
     """The language model of these options; raises UsageError where they do not go together."""
     try:
-        return LanguageModel(**options)
+        return TypeAdapter(LanguageModel).validate_python(options)
     except ValidationError as error:
         problems = "\n".join(describe_problems(error, LanguageModel))
         raise UsageError(problems.replace("`recipe`: ", "").replace(" and run `evenly check` again", "")) from None
@@ -61,7 +61,7 @@ def describe_list(
             name=listing.name,
             text=listing.text,
             methods=methods,
-            **llm.model_dump(),
+            **vars(llm),
             **vars(beside),
             root=None if root is None else str(root),
         )
@@ -126,7 +126,9 @@ def estimate_listing(
     ]
 
 
-def beside_of(*, build: str | None, pairs: Pairs, pool: Path | None, caption: str, root: Path | None) -> Beside:
+def beside_of(
+    *, build: str | None, pairs: ConfusablePairs, pool: Path | None, caption: str, root: Path | None
+) -> Beside:
     """What the options of `evenly describe` name: a build, or a recipe for its latest build and split; a pool."""
     split = None
     if build is not None and build.endswith((".yaml", ".yml")):
@@ -167,7 +169,7 @@ def submit_list(
         )
     identity = hashlib.sha256(listing.text.encode()).hexdigest()[:16]
     payload = {"name": listing.name, "text": listing.text, "methods": chosen, "root": str(Workspace.at(root).root)}
-    payload |= llm.model_dump(mode="json")
+    payload |= vars(llm)
     event = emit_event(event=EVENT, resource={"prefect.resource.id": f"evenly.class-list.{identity}"}, payload=payload)
     EventsWorker.instance().drain()
     return {

@@ -51,6 +51,7 @@ def describe(
     Example: evenly describe birds.txt --base-url https://api.openai.com/v1 --model gpt-4.1-mini --budget-usd 2
     --prompt-usd-per-million 0.4 --completion-usd-per-million 1.6 --plan
     """
+    from evenly.adapters.methods.fudd import ConfusablePairs
     from evenly.flows.cli.classes.class_list import (
         beside_of,
         describe_list,
@@ -59,7 +60,6 @@ def describe(
         submit_list,
     )
     from evenly.flows.cli.classes.description_tables import print_described
-    from evenly.flows.recipe.classes import Pairs
     from evenly.flows.recipe.files import read_class_file
     from evenly.tasks.classes.confusable import said
 
@@ -73,7 +73,7 @@ def describe(
         completion_usd_per_million=completion_usd_per_million,
         batch=batch,
     )
-    pairs = Pairs(top=pairs_top, cover=pairs_cover)
+    pairs = ConfusablePairs(top=pairs_top, cover=pairs_cover)
     if submit and (build is not None or pool is not None):
         raise UsageError(
             "`--submit` must come without --build and --pool; the deployment knows neither. Leave them out."

@@ -13,6 +13,7 @@ from evenly.flows.runs import build_run
 from evenly.storage.builds import open_build
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
+from evenly.tasks.classes.audit import DescriptionAuditRule
 from evenly.tasks.splits import split_of_build
 
 DESCRIBING = ("description", "prompts", "questions", "analogies", "attributes")
@@ -38,17 +39,17 @@ def audit_latest(
     split = None
     if any(more["split"] is None for _, more in targets):
         split = split_of_build(build_run(manifest["build"], root=str(workspace.root), quiet=True), manifest)
-    about = {"build": manifest["build"], "draws": draws, "neighbours": 3, "most": 5}
     rules = [
-        {
-            **about,
-            **more,
-            "list": version.class_list.name,
-            "classes": list(version.class_list.classes),
-            "describe": version.record.key,
-            "method": method,
-            "split": more["split"] or split,
-        }
+        DescriptionAuditRule(
+            build=manifest["build"],
+            draws=draws,
+            aggregate=more["aggregate"],
+            list=version.class_list.name,
+            classes=version.class_list.classes,
+            describe=version.record.key,
+            method=method,
+            split=more["split"] or split,
+        )
         for version, more in targets
         for method in _methods(version, methods)
     ]

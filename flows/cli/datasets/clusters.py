@@ -12,6 +12,7 @@ from evenly.storage.builds import open_build
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import replacing
+from evenly.tasks.classes.clusters import ClusteringRule
 
 TABLES = ("assignments", "clusters", "centroids")
 
@@ -25,9 +26,9 @@ def cluster_build(
             f"`--labels` must be at most `--k`, {k}; got {labels}. Ask for fewer labels, or more clusters."
         )
     workspace, manifest = open_build(build, root=root)
-    rule = {"k": k, "labels": labels, "iterations": iterations, "near_cosine": near_cosine}
+    rule = ClusteringRule(build=manifest["build"], k=k, labels=labels, iterations=iterations, near_cosine=near_cosine)
     with prefect_api():
-        key = cluster_pictures(build=manifest["build"], rule=rule, root=str(workspace.root))
+        key = cluster_pictures(rule, root=str(workspace.root))
     ledger = Ledger(workspace)
     record = ledger.find(key)
     if record is None:

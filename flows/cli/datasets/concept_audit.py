@@ -17,13 +17,14 @@ from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source
-from evenly.flows.recipe.classes import LanguageModel
 from evenly.flows.recipe.files import read_class_file
 from evenly.storage.builds import Builds
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replace_text, replacing
 from evenly.storage.workspace import Workspace
+from evenly.tasks.classes.frequency import FrequencyRule, RelevanceRule
+from evenly.tasks.run import LanguageModel
 
 TABLES = (".csv", ".parquet")
 FEWEST_TOLD_APART = 20
@@ -65,23 +66,24 @@ def audit_list(
     parsed = parse_class_list(listing.text, listing.name)
     found = names_of(parsed, counting.synonyms, root=root)
     workspace = Workspace.at(root)
-    rule = {
-        "names": {name: list(names) for name, names in found.names.items()},
-        "build": None if build is None else str(Builds(workspace).read(build)["build"]),
-        "prefix": counting.prefix,
-        "plurals": counting.plurals,
-        "judge": counting.judge,
-    }
-    judging = {
-        "text": listing.text,
-        "domain": counting.domain,
-        "judge": counting.judge,
-        "base_url": llm.base_url,
-        "model": llm.model,
-    }
+    rule = FrequencyRule(
+        list=listing.name,
+        names={name: list(names) for name, names in found.names.items()},
+        build=None if build is None else str(Builds(workspace).read(build)["build"]),
+        prefix=counting.prefix,
+        plurals=counting.plurals,
+        judge=counting.judge,
+    )
+    judging = RelevanceRule(
+        class_list=parsed,
+        text=listing.text,
+        domain=counting.domain,
+        judge=counting.judge,
+        base_url=llm.base_url,
+        model=llm.model,
+    )
     with prefect_api():
         keys = audit_concepts(
-            name=listing.name,
             rule=rule,
             judging=judging if counting.judge else None,
             llm=llm,
@@ -92,7 +94,7 @@ def audit_list(
     counted, judged = _record(ledger, keys[0]), _record(ledger, keys[1]) if keys[1:] else None
     facts = {
         "list": listing.name,
-        "build": rule["build"],
+        "build": rule.build,
         "pool": None if pool is None else pool.path,
         "prefix": counting.prefix,
         "synonyms": found.origin,

@@ -57,6 +57,7 @@ def concepts(
 
     Example: evenly concepts land.txt --pool pool.parquet --prefix satellite --judge 1000 --out land.csv
     """
+    from evenly.adapters.methods.fudd import ConfusablePairs
     from evenly.audit.report.plots.classes import draw_concepts
     from evenly.flows.cli.classes.class_list import beside_of, language_model
     from evenly.flows.cli.datasets.concept_audit import (
@@ -67,7 +68,6 @@ def concepts(
         ordered,
         write_tables,
     )
-    from evenly.flows.recipe.classes import Pairs
     from evenly.storage.records import replace_text
 
     llm = language_model(
@@ -82,7 +82,7 @@ def concepts(
         check_table(out)
     if plot is not None:
         check_plot(plot)
-    beside = beside_of(build=build, pairs=Pairs(), pool=pool, caption=pool_caption, root=root)
+    beside = beside_of(build=build, pairs=ConfusablePairs(), pool=pool, caption=pool_caption, root=root)
     counting = Counting(
         synonyms=synonyms, prefix=prefix, plurals=plurals, judge=judge, domain=domain, tail=cast("TailRule", tail)
     )

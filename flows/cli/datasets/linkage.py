@@ -14,6 +14,7 @@ from evenly.storage.builds import open_build
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import replace_text
+from evenly.tasks.pools.link import LinkRule
 
 
 def link_build(
@@ -27,9 +28,9 @@ def link_build(
     if wrong:
         raise UsageError(f"`--weight` must be 0 to 1; got {wrong[0]}. Correct it.")
     workspace, manifest = open_build(build, root=root)
-    rule = {"truth": truth, "weights": sorted(set(weights)), "floor": floor}
+    rule = LinkRule(build=manifest["build"], truth=truth, weights=tuple(sorted(set(weights))), floor=floor)
     with prefect_api():
-        key = link_records(build=manifest["build"], rule=rule, root=str(workspace.root))
+        key = link_records(rule, root=str(workspace.root))
     ledger = Ledger(workspace)
     record = ledger.find(key)
     if record is None:

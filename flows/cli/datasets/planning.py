@@ -67,11 +67,11 @@ def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | No
     ]
 
 
-def _row(step: Step, action: str, why: str, **facts: float | None) -> dict[str, Any]:
+def _row(step: Step[Any], action: str, why: str, **facts: float | None) -> dict[str, Any]:
     return {"step": step.name, "action": action, "why": why, "rows": None, "estimated_s": None} | facts
 
 
-def _why(run: Run, step: Step, records: list[StepRecord], rule: dict[str, Any]) -> str:
+def _why(run: Run, step: Step[Any], records: list[StepRecord], rule: object) -> str:
     """What differs from the newest run of the step, or that there is none."""
     earlier = sorted(run.ledger.records(step.name), key=lambda record: record.ended)
     if not earlier:
@@ -83,7 +83,7 @@ def _why(run: Run, step: Step, records: list[StepRecord], rule: dict[str, Any]) 
     return f"changed since the last run: {', '.join(changed)}" if changed else "its record is gone"
 
 
-def _estimate(run: Run, step: Step, rows: int) -> float | None:
+def _estimate(run: Run, step: Step[Any], rows: int) -> float | None:
     """Seconds that the step would take, by the time per row of its longest run here; None where it never ran."""
     rates = [
         (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds() / record.rows_in
@@ -93,7 +93,7 @@ def _estimate(run: Run, step: Step, rows: int) -> float | None:
     return round(max(rates) * rows, 1) if rates else None
 
 
-def _work(run: Run, step: Step, records: list[StepRecord]) -> dict[str, float | None]:
+def _work(run: Run, step: Step[Any], records: list[StepRecord]) -> dict[str, float | None]:
     """Rows that the step would judge and how long that may take; for downloads, the URLs not observed yet."""
     if not records:
         return {"rows": None}

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.curation.retrieval_sets import KEPT, RetrievalRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.flows.cli.classes.class_list import beside_of
@@ -18,7 +19,6 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.collect_pool import collect_pool
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Features, Source
-from evenly.flows.recipe.classes import Pairs
 from evenly.flows.recipe.files import read_class_file
 from evenly.flows.retrieve_support import retrieve_support
 from evenly.flows.runs import build_run
@@ -28,8 +28,9 @@ from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replacing
 from evenly.storage.workspace import Workspace
-from evenly.tasks.classes.retrieve import RANKINGS
+from evenly.tasks.classes.retrieve import RANKINGS, SupportRule
 from evenly.tasks.classes.support_arrays import support_arrays
+from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.splits import split_of_build
 
 TEMPLATES = ("a photo of a {}",)
@@ -92,25 +93,27 @@ def retrieve_list(
             of_build = replace(pool, build=build, source=None)
             facts = retrieve_list(classes, retrieving, pool=of_build, out=out, root=root)
         return facts | {"pool": funnel_of(open_build(build, root=root)[1])}
-    beside = beside_of(build=pool.build, pairs=Pairs(), pool=None, caption="", root=root)
+    beside = beside_of(build=pool.build, pairs=ConfusablePairs(), pool=None, caption="", root=root)
     workspace, manifest = open_build(str(beside.build), root=root)
     ledger = Ledger(workspace)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
     given = beside.split or split_of_build(run, manifest)
     split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
-    rule = {
-        "names": {name: list(names) for name, names in found.names.items()},
-        "templates": list(retrieving.templates),
-        "method": retrieving.method,
+    rule = SupportRule(
+        list=listing.name,
+        build=manifest["build"],
+        names={name: list(names) for name, names in found.names.items()},
+        templates=tuple(retrieving.templates),
+        method=retrieving.method,
         **asdict(retrieving.limits),
-        "seed_share": retrieving.seed_share,
-        "lists": lists,
-        "split": split,
-        "against": [str(path.resolve()) for path in retrieving.against],
-        "max_evaluation_cosine": retrieving.max_evaluation_cosine,
-    }
+        seed_share=retrieving.seed_share,
+        lists=lists,
+        split=split,
+        against=tuple(str(path.resolve()) for path in retrieving.against),
+        max_evaluation_cosine=retrieving.max_evaluation_cosine,
+    )
     with prefect_api():
-        key = retrieve_support(name=listing.name, build=manifest["build"], rule=rule, root=str(workspace.root))
+        key = retrieve_support(rule, root=str(workspace.root))
     record = ledger.find(key)
     if record is None:
         raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
@@ -126,7 +129,7 @@ def retrieve_list(
 
 def _judged_lists(
     ledger: Ledger, build: str, classes: tuple[str, ...], split: str | None
-) -> tuple[str | None, list[dict[str, Any]]]:
+) -> tuple[str | None, tuple[ListSplit, ...]]:
     """The split file of `classes`, and with theirs all lists whose val and test pictures may not be chosen.
 
     `split` is the file of the recipe or of the build. Without one the list has those of the build's evaluations; its
@@ -138,7 +141,7 @@ def _judged_lists(
     splits = [split] if split or not evaluated else [one["split"] for one in evaluated]
     pairs = {(classes, one or "") for one in splits}
     pairs |= {(tuple(one["classes"]), one["split"] or "") for one in evaluated}
-    return splits[-1], [{"classes": list(names), "split": path or None} for names, path in sorted(pairs)]
+    return splits[-1], tuple(ListSplit(classes=names, split=path or None) for names, path in sorted(pairs))
 
 
 def write_support(out: Path, record: StepRecord, workspace: Workspace) -> list[str]:

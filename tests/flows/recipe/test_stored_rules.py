@@ -1,6 +1,6 @@
 """Rules as the ledger stores them, and the keys that hang on them: `stored_rules.json` was written once and stays.
 
-    python tests/flows/recipe/test_stored_rules.py    # writes it anew: every workspace then computes everything again
+python tests/flows/recipe/test_stored_rules.py    # writes it anew: every workspace then computes everything again
 """
 
 import json
@@ -100,8 +100,8 @@ def stored(recipe: Recipe, limit: int | None = None) -> dict[str, Any]:
     steps = []
     for step, rule in steps_of(recipe, limit=limit):
         seed = recipe.seed if step.seeded else None
-        spec = StepSpec(name=step.name, version=step.version, rule=rule, inputs={}, seed=seed)
-        steps.append({"step": step.name, "rule": rule, "key": spec.key})
+        spec = StepSpec(name=step.name, version=step.version, rule=step.stored(rule), inputs={}, seed=seed)
+        steps.append({"step": step.name, "rule": step.stored(rule), "key": spec.key})
     return {"content": content_hash(content_of(recipe)), "steps": steps}
 
 

@@ -249,7 +249,7 @@ def test_a_contact_that_no_header_can_hold_is_refused(monkeypatch):
     ("values", "message"),
     [
         ({"timeout_s": 0}, "`timeout_s` must be above 0; got `0`"),
-        ({"retries": -1}, "`retries` must be 0 or more; got `-1`"),
+        ({"retries": -1}, "`retries` must be 0 to 10; got `-1`"),
         ({"max_pixels": 0}, "`max_pixels` must be above 0"),
         ({"respect": ("robots", "tea")}, "`respect` must hold only robots, x-robots-tag, tdmrep; got `tea`"),
         ({"user_agent_token": "a b"}, "`user_agent_token` must be one word"),

@@ -1,0 +1,130 @@
+"""Bounds of rules, written once as types: pydantic reads them in a recipe, and `check_bounds` in the rule itself.
+
+A frozen dataclass writes `timeout_s: Annotated[float, Gt(0)] = 10.0` and calls `check_bounds` when it is made.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import AfterValidator, AllowInfNan
+
+FINITE = AllowInfNan(False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """The words of a bound: what a value must do, and what to do about one that does not; "" for the plain words."""
+
+    demand: str = ""
+    remedy: str = ""
+
+
+Share = Annotated[float, Gt(0), Le(1)]
+Cosine = Annotated[float, Ge(-1), Le(1)]
+Bits = Annotated[int, Ge(0), Le(64), Wording(demand="be 0 to 64 bits")]
+Levels = Annotated[float, Ge(0), Le(255), Wording(demand="be 0 to 255 levels")]
+Tables = Annotated[int, Ge(1), Le(1024)]
+
+
+def local_path(path: str) -> str:
+    """The path, if it is of this machine; ValueError for a URL."""
+    if "://" in path:
+        raise ValueError(f"must be a path of this machine; got `{path}`: mount it, or copy it here")
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(local_path)]  # of recipes: a run looks again, and says where
+
+
+def check_bounds(
+    rule: object, error: type[ValueError], *, remedy: str = "Correct the recipe.", quote: str = ""
+) -> None:
+    """Raise `error` for the first field of a dataclass that is out of the bounds of its type; None is within.
+
+    `quote` stands around the value in its text.
+    """
+    kind: Any = type(rule)
+    for name, bounds in _bounds(kind).items():
+        value = getattr(rule, name)
+        if value is not None and not bounds.hold(value):
+            shown = f"{quote}{bounds.shown(value)}{quote}"
+            raise error(f"`{name}` must {bounds.demand}; got {shown}. {bounds.wording.remedy or remedy}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bounds:
+    """What the values of one field must keep: limits, or the choices of a Literal."""
+
+    limits: tuple[Any, ...]
+    choices: tuple[Any, ...]
+    wording: Wording
+
+    def hold(self, value: Any) -> bool:  # noqa: ANN401 - the value of any field
+        """Whether a value is within."""
+        if self.choices:
+            return value in self.choices
+        return all(_holds(limit, value) for limit in self.limits)
+
+    @property
+    def demand(self) -> str:
+        """What a value must do, in words."""
+        if self.wording.demand:
+            return self.wording.demand
+        if self.choices:
+            return f"be one of {', '.join(map(str, self.choices))}"
+        least, most = "", ""
+        for limit in self.limits:
+            if isinstance(limit, Ge):
+                least = f"at least {limit.ge}"
+            elif isinstance(limit, Gt):
+                least = f"above {limit.gt}"
+            elif isinstance(limit, Le):
+                most = f"at most {limit.le}"
+        if least.startswith("at least") and most:
+            return f"be {least.removeprefix('at least ')} to {most.removeprefix('at most ')}"
+        return f"be {' and '.join(part for part in (least, most) if part) or 'finite'}"
+
+    def shown(self, value: Any) -> str:  # noqa: ANN401 - the value of any field
+        """A value that is out of bounds."""
+        return repr(value) if self.choices else str(value)
+
+
+def _holds(limit: object, value: Any) -> bool:  # noqa: ANN401 - the value of any field
+    match limit:
+        case Ge(ge=least):
+            return bool(value >= least)
+        case Gt(gt=least):
+            return bool(value > least)
+        case Le(le=most):
+            return bool(value <= most)
+        case MinLen(min_length=least):
+            return len(value) >= least
+    return math.isfinite(value)
+
+
+@cache
+def _bounds(kind: Any) -> dict[str, _Bounds]:  # noqa: ANN401 - a class
+    """The bounds of the fields of a dataclass that have some."""
+    hints = get_type_hints(kind, include_extras=True)
+    every = {field.name: _bounds_of(hints[field.name]) for field in fields(kind)}
+    return {name: bounds for name, bounds in every.items() if bounds.limits or bounds.choices}
+
+
+def _bounds_of(hint: Any) -> _Bounds:  # noqa: ANN401 - a type expression
+    """The bounds of `Annotated[...]`, of a Literal, or of one of these or None."""
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    if get_origin(hint) is Annotated:
+        metadata = hint.__metadata__
+        inner = _bounds_of(hint.__origin__)
+        limits = tuple(one for one in metadata if isinstance(one, Ge | Gt | Le | MinLen | AllowInfNan))
+        wording = next((one for one in metadata if isinstance(one, Wording)), inner.wording)
+        return _Bounds(limits=(*inner.limits, *limits), choices=inner.choices, wording=wording)
+    if get_origin(hint) is Literal:
+        return _Bounds(limits=(), choices=tuple(parts), wording=Wording())
+    if len(parts) == 1 and NoneType in get_args(hint):
+        return _bounds_of(parts[0])
+    return _Bounds(limits=(), choices=(), wording=Wording())
