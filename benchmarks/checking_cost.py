@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -84,7 +85,7 @@ def main() -> None:
         folder = Path(name)
         pq.write_table(short_texts(options.texts), folder / "pool.parquet")
         recipe = read_recipe(DEMO)
-        source = recipe.sources[0].model_copy(update={"path": str(folder / "pool.parquet")})
+        source = replace(recipe.sources[0], path=str(folder / "pool.parquet"))
         recipe = recipe.model_copy(update={"sources": (source,)})
         number = iter(range(10_000))
 

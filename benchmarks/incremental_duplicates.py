@@ -29,7 +29,7 @@ from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_SEMANTIC
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, run_step
+from evenly.tasks.step import Step, record_step
 
 EVERY, CELLS = 300, 768
 STEPS: tuple[tuple[Step, dict[str, Any]], ...] = (
@@ -109,14 +109,14 @@ def given(run: Run, pool: Pool, texts: list[str]) -> StepRecord:
     decisions = Decisions.keep_all(len(uids)).to_table(pa.array(uids))
     for name, values in columns.items():
         decisions = decisions.append_column(name, values)
-    step = Step(name="given", compute=lambda *_: StepOutput(decisions=decisions))
+    step = Step(name="given", rule=dict, stored=dict, load=dict, compute=lambda *_: StepOutput(decisions=decisions))
     spec = step.spec(run, [], {"pairs": content_hash([uids[0], numbers.tolist()])})
     return run.ledger.commit(spec, step.compute(run, [], {}), uids=None, started=datetime.now(UTC))
 
 
 def timed(run: Run, step: Step, before: StepRecord, rule: dict[str, Any]) -> tuple[StepRecord, float]:
     started = time.process_time()
-    record = run_step.fn(run, step, [before], rule)
+    record = record_step(run, step, [before], step.read(rule))
     return record, time.process_time() - started
 
 

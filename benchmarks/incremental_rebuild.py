@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepRecord
 from evenly.storage.samples import wide_table
 from evenly.tasks.run import default_cache
-from evenly.tasks.step import run_step
+from evenly.tasks.step import record_step
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo.yaml"
 TEXT_STEPS = ("collect", "check_texts", "match_concepts", "count_concepts", "preselect")
@@ -72,7 +73,7 @@ def changed(pool: pa.Table) -> pa.Table:
 def compare(name: str, recipe: Recipe, pool: pa.Table, folder: Path, wanted: Callable[[str], bool]) -> None:
     file = folder / "pool.parquet"
     folder.mkdir()
-    source = recipe.sources[0].model_copy(update={"path": str(file)})
+    source = replace(recipe.sources[0], path=str(file))
     recipe = recipe.model_copy(update={"sources": (source,)})
     pq.write_table(pool, file)
     rebuild(recipe, folder / "kept", wanted)
@@ -115,7 +116,7 @@ def rebuild(
         for step, rule in steps_of(recipe):
             if wanted(step.name):
                 started = time.perf_counter()
-                record = run_step.fn(run, step, records, rule)
+                record = record_step(run, step, records, rule)
                 found[step.name] = record, time.perf_counter() - started
                 records = (*records, record)
         wide = wide_table(run.ledger, records)

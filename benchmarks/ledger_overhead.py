@@ -31,8 +31,6 @@ from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities
 from evenly.curation.concepts.matching import Matcher
 from evenly.curation.draws import draws_at
-from evenly.curation.filters import TEXT_FILTERS
-from evenly.flows.recipe.steps import filter_rules
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.pools.captions import CaptionColumns, pool_files, read_caption_rows
 from evenly.storage.pools.source import PoolSource
@@ -43,7 +41,7 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.run import Run
-from evenly.tasks.step import run_step
+from evenly.tasks.step import record_step
 
 SEED, BATCH = 1, 1 << 18
 
@@ -130,14 +128,14 @@ def rebuild(run: Run, metadata: str, t: float) -> pa.Table:
     """The text part of a rebuild; the uids that are left."""
     steps = (
         (COLLECT, {"limit": None}),
-        (CHECK_TEXTS, filter_rules({"caption_language": {}}, TEXT_FILTERS)),
+        (CHECK_TEXTS, {"caption_language": {}}),
         (MATCH_CONCEPTS, {"metadata": metadata, "mode": "faithful", "plurals": False}),
         (COUNT_CONCEPTS, {}),
         (PRESELECT, {"t": t, "headroom": 2.0}),
     )
     records: tuple[StepRecord, ...] = ()
     for step, rule in steps:
-        records = (*records, run_step.fn(run, step, records, rule))
+        records = (*records, record_step(run, step, records, step.read(rule)))
     return run.ledger.alive(records, [])
 
 

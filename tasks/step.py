@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
+from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.tasks.row_reuse import Reusable, find_reusable, joined
 from evenly.tasks.run import Run
@@ -62,9 +63,11 @@ def _nothing_to_observe(_run: Run, _before: Records, _rule: object) -> None:
 
 @cache
 def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a class
-    from pydantic import TypeAdapter
+    """A function that reads stored rules of a dataclass, and refuses fields that it does not have."""
+    from pydantic import ConfigDict, create_model
 
-    return TypeAdapter(kind).validate_python
+    holder = create_model("Stored", __config__=ConfigDict(extra="forbid"), rule=(kind, ...))
+    return lambda stored: holder.model_validate({"rule": stored}).rule  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +116,15 @@ class Step(Generic[RuleT]):
         )
 
     def read(self, stored: Mapping[str, Any]) -> RuleT:
-        """The rule that a record of this step stores."""
-        if self.load is not None:
-            return self.load(stored)
+        """The rule that a record of this step stores. Raises DamagedError where this version knows no such rule."""
         kind: Any = self.rule
-        rule: RuleT = _reader(kind)(dict(stored))
+        load = self.load or _reader(kind)
+        try:
+            rule: RuleT = load(dict(stored))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedError(
+                f"the rule of step `{self.name}` must be one that this version knows; {error}. Run the step again."
+            ) from None
         return rule
 
 

@@ -53,11 +53,12 @@ def pool_record(run: Run, pictures: dict[str, bytes], *, step: str = "embed_imag
     missing = store.missing(ids)
     store.append(missing, *to_unit_rows(ColourEncoder().encode_images([contents[ids.index(one)] for one in missing])))
     output = StepOutput(decisions=decisions, tables={"features": pa.table({"image_id": sorted(set(ids))})})
-    given = Step(name=step, compute=lambda *_: output)
+    given = Step(name=step, rule=dict, stored=dict, load=dict, compute=lambda *_: output)
     return commit(run, given, [], {"pool": content_hash([ids, columns])})
 
 
-def commit(run: Run, step: Step, records: list[StepRecord], rule: dict) -> StepRecord:
+def commit(run: Run, step: Step, records: list[StepRecord], stored: dict) -> StepRecord:
+    rule = step.read(stored)
     uids = run.ledger.alive(records, [])["uid"].combine_chunks() if records else None
     output = step.compute(run, records, rule)
     return run.ledger.commit(step.spec(run, records, rule), output, uids=uids, started=datetime.now(UTC))

@@ -1,6 +1,7 @@
 """Turn what pydantic finds wrong in a recipe into lines that name field, value, rule and remedy."""
 
 import difflib
+from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -57,12 +58,18 @@ def _fields_at(model: type[Any], place: tuple[Any, ...]) -> list[str]:
     for part in place:
         if isinstance(part, int):
             continue
-        fields = getattr(here, "model_fields", None) or getattr(here, "__pydantic_fields__", {})
-        if part not in fields:
+        types = _field_types(here)
+        if part not in types:
             return []
-        here = _inner(fields[part].annotation)
-    names = getattr(here, "model_fields", None) or getattr(here, "__dataclass_fields__", {})
-    return sorted(names)
+        here = _inner(types[part])
+    return sorted(_field_types(here))
+
+
+def _field_types(section: Any) -> dict[str, Any]:  # noqa: ANN401 - a section or a rule
+    """The fields of a section or of a rule, and the type of each."""
+    if is_dataclass(section):
+        return {field.name: field.type for field in fields(section)}
+    return {name: field.annotation for name, field in getattr(section, "model_fields", {}).items()}
 
 
 def _inner(annotation: Any) -> Any:  # noqa: ANN401 - a type expression

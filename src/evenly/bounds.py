@@ -84,6 +84,8 @@ class _Bounds:
                 least = f"above {limit.gt}"
             elif isinstance(limit, Le):
                 most = f"at most {limit.le}"
+            elif isinstance(limit, MinLen):
+                return f"hold at least {limit.min_length}"
         if least.startswith("at least") and most:
             return f"be {least.removeprefix('at least ')} to {most.removeprefix('at most ')}"
         return f"be {' and '.join(part for part in (least, most) if part) or 'finite'}"

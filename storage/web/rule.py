@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from annotated_types import Ge, Gt, Le
 from pydantic import StringConstraints
@@ -28,8 +28,6 @@ class DownloadRule:
     `max_pixels` is compared with the size in the header, before anything is decoded. `respect` names the opt-outs that
     are honoured, out of robots, x-robots-tag and tdmrep; `user_agent_token` is the name that they may address.
     """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # as part of a recipe: unknown keys are refused
 
     timeout_s: Annotated[float, Gt(0)] = 10.0
     retries: Annotated[int, Ge(0), Le(10)] = 2

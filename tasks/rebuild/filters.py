@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,7 @@ CHECK_TEXTS = Step(
     name="check_texts",
     rule=FilterRules,
     stored=FilterRules.stored,
+    load=partial(FilterRules.of, known=TEXT_FILTERS),
     compute=check_texts,
     version=2,
     inputs=lookup_hashes,
@@ -149,6 +150,7 @@ CHECK_IMAGES = Step(
     name="check_images",
     rule=FilterRules,
     stored=FilterRules.stored,
+    load=partial(FilterRules.of, known=IMAGE_FILTERS),
     compute=check_images,
     reads=_image_columns,
 )

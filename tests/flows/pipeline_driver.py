@@ -19,7 +19,7 @@ from evenly.flows.runs import open_run
 from evenly.storage.builds import Builds
 from evenly.storage.samples import Samples
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.step import Step, run_step
+from evenly.tasks.step import Step, record_step
 
 
 def killed(*_arguments: object, **_options: object) -> None:
@@ -58,7 +58,7 @@ def main() -> None:
         records: tuple[Any, ...] = ()
         for step, rule in steps_of(recipe):
             chosen = kill_halfway(step) if step.name == options.kill_at else step
-            records = (*records, run_step.fn(run, chosen, records, rule))
+            records = (*records, record_step(run, chosen, records, rule))
         manifest = publish_build.fn(
             run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=0.2
         )

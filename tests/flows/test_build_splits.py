@@ -9,12 +9,11 @@ import yaml
 from evenly.audit.verify import verify_build
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.flows.cli.classes import description_audit as auditing
-from evenly.flows.recipe.classes import LanguageModel
 from evenly.flows.recipe.describing import Beside, describing
 from evenly.storage.builds import Builds
 from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
-from evenly.tasks.run import EncoderChoice
+from evenly.tasks.run import EncoderChoice, LanguageModel
 from tests.storage.held_pool import write_files
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -104,7 +103,7 @@ def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace
     facts = {"name": "things", "text": "dog\ncat\n", "llm": LanguageModel(), "encoder": EncoderChoice(), "quiet": True}
     for methods, wanted in ((["differential"], str(split)), (["description"], None)):
         found = describing(**facts, methods=methods, beside=Beside(build=build), root=workspace.root)
-        assert (None if found.pairs is None else found.pairs["split"]) == wanted
+        assert (None if found.pairs is None else found.pairs.split) == wanted
 
 
 def test_descriptions_are_audited_by_the_split_of_the_build(rebuild, workspace, split, monkeypatch):
@@ -116,7 +115,7 @@ def test_descriptions_are_audited_by_the_split_of_the_build(rebuild, workspace, 
     monkeypatch.setattr(auditing, "audit_descriptions", lambda **given: asked.extend(given["rules"]) or [])
     chosen = {"methods": None, "aggregate": None, "draws": 1, "root": workspace.root}
     auditing.audit_latest("things.txt", build=build, **chosen)
-    assert [rule["split"] for rule in asked] == [str(split)]
+    assert [rule.split for rule in asked] == [str(split)]
 
 
 def test_a_split_that_changed_or_is_gone_is_an_error_until_a_rebuild_takes_it_up(rebuild, retrieve, split):

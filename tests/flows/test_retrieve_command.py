@@ -13,6 +13,7 @@ from evenly.flows.cli.datasets.retrieval import Retrieving
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.samples import Samples
+from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.labelled_rows import labelled_pairs
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
@@ -52,7 +53,7 @@ def retrieve(evenly, workspace, tmp_path):
 
 def judged_uids(workspace):
     run = Run(workspace=workspace, seed=7)
-    found = labelled_pairs(run, Builds(workspace).read("some-1"), {"classes": CLASSES, "split": None})
+    found = labelled_pairs(run, Builds(workspace).read("some-1"), ListSplit(classes=tuple(CLASSES)))
     return {uid for uid, part in zip(found.pairs["uid"].to_pylist(), found.split, strict=True) if part != "train"}
 
 

@@ -7,11 +7,11 @@ import time
 import fsspec
 import pytest
 
-from evenly.flows.recipe.classes import LanguageModel
 from evenly.flows.watch_classes import watch_classes
 from evenly.storage.files.class_lists import Watched
 from evenly.storage.ledger import Ledger
 from evenly.tasks.classes.watch import ListsFailedError
+from evenly.tasks.run import LanguageModel
 from tests.chat_server import tiny_server
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -56,15 +56,19 @@ def run(workspace, monkeypatch) -> Run:
 )
 def test_rows_of_the_second_backbone_are_made_where_something_can_use_them(run, adapters, unseen, made):
     manifest = Builds(run.workspace).read("some-1")
-    rows = labelled_rows(run, manifest, RULE | {"unseen": unseen}, adapters=adapters)
+    rows = labelled_rows(run, manifest, EVALUATE_ADAPTERS.read(RULE | {"unseen": unseen}), adapters=adapters)
     assert (rows.features.second is not None) == made
-    identity = EVALUATE_ADAPTERS.spec(run, (), RULE | {"unseen": unseen, "adapters": adapters}).inputs.get("second")
+    identity = EVALUATE_ADAPTERS.spec(
+        run, (), EVALUATE_ADAPTERS.read(RULE | {"unseen": unseen, "adapters": adapters})
+    ).inputs.get("second")
     assert identity == (SECOND if made else None)
 
 
 def test_the_third_classifier_of_cooked_does_not_depend_on_its_neighbours(run):
-    alone = evaluate_adapters(run, (), RULE | {"unseen": {"near": ["tree"]}})
-    beside = evaluate_adapters(run, (), RULE | {"unseen": {"near": ["tree"]}, "adapters": ["amu", "cooked"]})
+    alone = evaluate_adapters(run, (), EVALUATE_ADAPTERS.read(RULE | {"unseen": {"near": ["tree"]}}))
+    beside = evaluate_adapters(
+        run, (), EVALUATE_ADAPTERS.read(RULE | {"unseen": {"near": ["tree"]}, "adapters": ["amu", "cooked"]})
+    )
     tables = [output.tables["ensembles"].to_pandas() for output in (alone, beside)]
     assert set(tables[0]["part"]) == {"zero-shot", "probe on the image features", "probe on the second backbone", "all"}
     assert tables[0].equals(tables[1])
@@ -74,7 +78,9 @@ def test_the_third_classifier_of_cooked_does_not_depend_on_its_neighbours(run):
 
 
 def pool_of(run, rule):
-    return labelled_rows(run, Builds(run.workspace).read("some-1"), RULE | rule, adapters=["nola"])
+    return labelled_rows(
+        run, Builds(run.workspace).read("some-1"), EVALUATE_ADAPTERS.read(RULE | rule), adapters=["nola"]
+    )
 
 
 def test_the_pool_is_the_train_pictures_without_labels_and_those_that_have_none(run):
@@ -88,7 +94,9 @@ def test_the_pool_is_the_train_pictures_without_labels_and_those_that_have_none(
     judged = rows.features.image[rows.split != "train"]
     assert not (rows.features.unlabelled[:, None] == judged[None]).all(axis=2).any()
     assert np.array_equal(rows.without_train_pool().unlabelled, rows.unlabelled.image)
-    sparing = labelled_rows(run, Builds(run.workspace).read("some-1"), RULE, adapters=["cooked", "grip"])
+    sparing = labelled_rows(
+        run, Builds(run.workspace).read("some-1"), EVALUATE_ADAPTERS.read(RULE), adapters=["cooked", "grip"]
+    )
     assert len(sparing.features.unlabelled) == 11
     assert sparing.features.second is not None
     assert sparing.unlabelled.second is None
@@ -112,15 +120,17 @@ def test_a_picture_without_a_label_in_a_group_of_a_judged_one_is_in_no_pool(run,
 
 
 def test_an_evaluation_says_what_its_pool_is(run):
-    notes = evaluate_adapters(run, (), RULE | {"adapters": ["gda_em"]}).notes["notes"]
+    notes = evaluate_adapters(run, (), EVALUATE_ADAPTERS.read(RULE | {"adapters": ["gda_em"]})).notes["notes"]
     assert "unlabelled pool: 8 train pictures, labels hidden, and 3 without a label" in notes
-    assert not any("unlabelled pool" in note for note in evaluate_adapters(run, (), RULE).notes["notes"])
+    assert not any(
+        "unlabelled pool" in note for note in evaluate_adapters(run, (), EVALUATE_ADAPTERS.read(RULE)).notes["notes"]
+    )
 
 
 def test_the_card_of_an_adapter_that_judges_by_descriptions_has_their_words(run, monkeypatch):
     monkeypatch.setattr("evenly.tasks.adapters.fit.fit_and_evaluate", partial(fit_and_evaluate, guard=False))
     texts = {"description": {"dog": ["dog, which has a tail", "dog, which barks"], "cat": ["cat, which has whiskers"]}}
-    evaluate_adapters(run, (), RULE | {"texts": texts, "adapters": ["vcd"], "describe": "d"})
+    evaluate_adapters(run, (), EVALUATE_ADAPTERS.read(RULE | {"texts": texts, "adapters": ["vcd"], "describe": "d"}))
     cards = [read_record(path) for path in (run.workspace.adapters / "some-1" / "things").glob("vcd-*.json")]
     words = ["cat, which has whiskers", "dog, which has a tail", "dog, which barks"]
     assert [(card["adapter"], card["class_texts"]) for card in cards] == [("vcd", words)] * 2
@@ -149,10 +159,10 @@ def test_classes_go_by_the_names_that_captions_say_most_often_but_for_those_of_t
 ):
     run = Run(workspace=workspace, seed=7)
     rule = captioned | {"frequent_names": "relaxed", "templates": templates}
-    rows = labelled_rows(run, Builds(workspace).read("some-1"), rule, adapters=["gda"])
+    rows = labelled_rows(run, Builds(workspace).read("some-1"), EVALUATE_ADAPTERS.read(rule), adapters=["gda"])
     expected = filled_templates(run, ["cat", "hound"], templates or ["{}"])  # of "cat" and "tomcat" the first
     np.testing.assert_allclose(rows.prototypes["frequent_names"], expected, atol=1e-6)
     assert next(iter(rows.prototypes)) == "names"
     assert "frequent names (relaxed), by 8 captions: hound for dog" in rows.notes
-    plain = labelled_rows(run, Builds(workspace).read("some-1"), captioned, adapters=["gda"])
+    plain = labelled_rows(run, Builds(workspace).read("some-1"), EVALUATE_ADAPTERS.read(captioned), adapters=["gda"])
     assert "frequent_names" not in plain.prototypes

@@ -17,7 +17,7 @@ def rules(tmp_path: Path, **curate) -> dict:
     sources = [{"kind": "csv", "path": "p.csv"}]
     recipe = {"name": "x", "seed": 1, "sources": sources, "curate": curate | {"balance": {"t": 5}}}
     path.write_text(yaml.safe_dump(recipe))
-    return {step.name: rule for step, rule in steps_of(read_recipe(path))}
+    return {step.name: step.stored(rule) for step, rule in steps_of(read_recipe(path))}
 
 
 def test_the_basic_filter_is_datacomps(tmp_path):

@@ -27,7 +27,8 @@ def test_the_rule_of_balancing_says_law_and_texts_and_names_a_reference_only_amo
     def rule(balance):
         path = tmp_path / "r.yaml"
         path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": balance}}))
-        return steps_of(read_recipe(path))[-1][1]
+        step, balanced = steps_of(read_recipe(path))[-1]
+        return step.stored(balanced)
 
     assert rule({"t": 5}) == {"t": 5.0, "law": "v1", "texts": "each"}
     by_language = rule({"target": 9, "law": "v2", "texts": "one_per_image", "language": "lang"})
@@ -39,7 +40,11 @@ def test_the_rule_of_matching_names_a_column_of_languages_only_where_the_recipe_
     def rules(match):
         path = tmp_path / "r.yaml"
         path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "match": match}}))
-        return [rule for step, rule in steps_of(read_recipe(path)) if step.name in ("match_concepts", "match_again")]
+        return [
+            step.stored(rule)
+            for step, rule in steps_of(read_recipe(path))
+            if step.name in ("match_concepts", "match_again")
+        ]
 
     plain = {"metadata": "lists.json", "mode": "faithful", "plurals": False}
     assert rules({"metadata": "lists.json"}) == [plain, plain]
@@ -166,7 +171,7 @@ def test_sources_that_cannot_be_mixed_say_why(tmp_path, sources, words):
 def test_sources_are_mixed_where_the_recipe_says_so(tmp_path):
     sources = [{"kind": "csv", "path": "p.csv", "name": "a", "weight": 0.5}, {"kind": "folder", "path": "p"}]
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(minimal() | {"sources": sources}))
-    rules = {step.name: rule for step, rule in steps_of(read_recipe(tmp_path / "r.yaml"))}
+    rules = {step.name: step.stored(rule) for step, rule in steps_of(read_recipe(tmp_path / "r.yaml"))}
     assert rules["mix_sources"] == {"sources": {"a": {"weight": 0.5}}}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(minimal()))
     assert "mix_sources" not in {step.name for step, _ in steps_of(read_recipe(tmp_path / "r.yaml"))}
@@ -186,12 +191,12 @@ def test_captions_and_linked_records_are_deduplicated_where_the_recipe_says_so(t
     path = tmp_path / "r.yaml"
     twins = {"semantic": None, "captions": {"scope": "pool"}, "linked": {"min_cosine": 0.9}, "tables": 32}
     path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "deduplicate": twins}}))
-    rules = {step.name: rule for step, rule in steps_of(read_recipe(path))}
+    rules = {step.name: step.stored(rule) for step, rule in steps_of(read_recipe(path))}
     assert rules["deduplicate_captions"] == {"min_jaccard": 0.8, "scope": "pool"}
     assert rules["deduplicate_linked"] == {"min_cosine": 0.9, "weight": 0.636, "tables": 32}
     assert list(rules).index("embed_images") < list(rules).index("deduplicate_linked")
     path.write_text(yaml.safe_dump(minimal()))
-    rules = {step.name: rule for step, rule in steps_of(read_recipe(path))}
+    rules = {step.name: step.stored(rule) for step, rule in steps_of(read_recipe(path))}
     assert rules["deduplicate_semantic"] == {"min_cosine": 0.95, "max_colour": 22.0, "tables": 64}
     assert not rules.keys() & {"deduplicate_captions", "deduplicate_linked"}
 

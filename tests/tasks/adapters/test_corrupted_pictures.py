@@ -11,10 +11,10 @@ from evenly.adapters.features import Features, unit_rows
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.storage.files.adapters import write_adapter
 from evenly.storage.ledger import StepOutput, StepSpec
-from evenly.tasks.adapters.corrupted_pictures import corrupt_pictures, fitted_adapters, models_table
+from evenly.tasks.adapters.corrupted_pictures import CorruptionRule, corrupt_pictures, fitted_adapters, models_table
 from evenly.tasks.run import Run
 
-RULE = {"build": "some-build", "list": "things", "classes": ["cat", "dog"]}
+RULE = CorruptionRule(build="some-build", list="things", classes=("cat", "dog"))
 
 
 def rows(n: int, d: int, seed: int) -> np.ndarray:
@@ -45,12 +45,12 @@ def evaluation(run):
     results = [{"name": name, "texts": "names", "accuracy": 0.5} for name in ("gda", "nola")]
     for row in results:
         adapter = fitted(row["name"])
-        folder = run.workspace.adapters / RULE["build"] / RULE["list"]
+        folder = run.workspace.adapters / RULE.build / RULE.list
         card = to_card(adapter) | {"metrics": {"accuracy": 0.5}}
         write_adapter(folder, f"{row['name']}-names", card, to_arrays(adapter))
     split = pa.table({"uid": ["a"], "class": ["cat"], "group": ["a"], "part": ["train"]})
     output = StepOutput(tables={"results": pa.Table.from_pylist(results), "split": split})
-    spec = StepSpec(name="evaluate_adapters", version=1, rule=RULE, inputs={})
+    spec = StepSpec(name="evaluate_adapters", version=1, rule={}, inputs={})
     return run.ledger.commit(spec, output, uids=None, started=datetime.now(UTC))
 
 
@@ -63,7 +63,7 @@ def test_an_adapter_that_needs_a_second_backbone_is_skipped_by_name(run, evaluat
 
 def test_a_file_of_another_evaluation_is_not_judged_in_this_ones_place(run, evaluation):
     adapter = fitted("gda")
-    folder = run.workspace.adapters / RULE["build"] / RULE["list"]
+    folder = run.workspace.adapters / RULE.build / RULE.list
     write_adapter(folder, "gda-names", to_card(adapter) | {"metrics": {"accuracy": 0.7}}, to_arrays(adapter))
     found, skipped = fitted_adapters(run, evaluation, RULE)
     assert not found

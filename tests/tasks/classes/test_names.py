@@ -7,14 +7,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.descriptions import table_of
 from evenly.storage.ledger import StepOutput, StepSpec
 from evenly.storage.pools.source import PoolSource
-from evenly.tasks.classes.names import COUNT_NAMES, count_names
+from evenly.tasks.classes.names import COUNT_NAMES, NamesRule, count_names
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, publish
 
 CAPTIONS = ["A car and an automobile", "old AUTOMOBILE!", "automobile", "carpet", "a push-button", "button", "Button"]
+TEXT = "car\npush button\nwhale\n"
+THINGS = parse_class_list(TEXT, "things")
 SYNONYMS = [
     ("car", "synonyms", "automobile", "accepted"),
     ("car", "synonyms", "carpet", "rejected"),
@@ -33,7 +36,7 @@ def described(run):
     """The record of a description with synonyms of both kinds, one of them rejected."""
     names = ("class", "method", "text", "verdict")
     rows = [dict(zip(names, row, strict=True)) | {"phrase": "", "reason": ""} for row in SYNONYMS]
-    rule = {"list": "things", "text": "car\npush button\nwhale\n", "methods": ["synonyms"]}
+    rule = {"list": "things", "text": TEXT, "methods": ["synonyms"]}
     spec = StepSpec(name="describe", version=1, rule=rule, inputs={})
     output = StepOutput(tables={"descriptions": table_of(rows)})
     return run.ledger.commit(spec, output, uids=None, started=datetime.now(UTC))
@@ -57,25 +60,24 @@ def check(output, searched):
 
 def test_names_are_counted_in_the_captions_of_a_build(run, described):
     publish(run.workspace, [Picture("car", {"car": 1.0}, "train", caption) for caption in CAPTIONS])
-    check(count_names(run, (described,), {"list": "things", "build": "some-1"}), 7)
+    check(count_names(run, (described,), NamesRule(class_list=THINGS, build="some-1")), 7)
 
 
 def test_names_are_counted_in_a_pool_that_has_only_captions(run, described, tmp_path):
     pq.write_table(pa.table({"text": CAPTIONS[:4]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": [*CAPTIONS[4:], None]}), tmp_path / "b.parquet")
     source = PoolSource(kind="parquet", path=str(tmp_path / "*.parquet"), caption="text")
-    rule = {"list": "things", "build": None}
-    check(count_names(replace(run, sources=(source,)), (described,), rule), 8)
+    check(count_names(replace(run, sources=(source,)), (described,), NamesRule(class_list=THINGS)), 8)
 
 
 def test_other_captions_or_names_are_another_step(run, described, tmp_path):
-    rule = {"list": "things", "build": None}
+    rule, built = NamesRule(class_list=THINGS), NamesRule(class_list=THINGS, build="some-1")
     keys = set()
     for text in ("car", "automobile"):
         pq.write_table(pa.table({"caption": [text]}), tmp_path / "a.parquet")
         source = PoolSource(kind="parquet", path=str(tmp_path / "a.parquet"))
         keys.add(COUNT_NAMES.spec(replace(run, sources=(source,)), (described,), rule).key)
     publish(run.workspace, [Picture("car", {"car": 1.0}, "train", "car")])
-    keys.add(COUNT_NAMES.spec(run, (described,), rule | {"build": "some-1"}).key)
-    keys.add(COUNT_NAMES.spec(run, (replace(described, output_hash="other"),), rule | {"build": "some-1"}).key)
+    keys.add(COUNT_NAMES.spec(run, (described,), built).key)
+    keys.add(COUNT_NAMES.spec(run, (replace(described, output_hash="other"),), built).key)
     assert len(keys) == 4

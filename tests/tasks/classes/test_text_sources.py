@@ -1,18 +1,20 @@
+from dataclasses import replace
+
 import pytest
 
 from evenly.descriptions.methods.negations import LABEL
 from evenly.tasks.classes.text_sources import in_words, text_sources
+from evenly.tasks.classes.texts import ClassTexts
 
-RULE = {
-    "texts": {
+RULE = ClassTexts(
+    texts={
         "description": {"cat": ["cat, which has fur", "cat, which has a tail"], "dog": ["dog, which has fur"]},
         "contexts": {"": ["a photo of a {}, at night.", "a drawing of a {}"]},
         "near_misses": {"cat": ["lynx"], "dog": ["lynx", "wolf"]},
     },
-    "contexts": ["a drawing of a {}"],
-    "negations": ["a photo with no {}"],
-    "rejections": [],
-}
+    contexts=("a drawing of a {}",),
+    negations=("a photo with no {}",),
+)
 
 
 def test_every_text_counts_once_with_who_gave_it():
@@ -42,10 +44,10 @@ def test_every_text_counts_once_with_who_gave_it():
     ],
 )
 def test_sentences_say_where_texts_beside_the_prototypes_come_from(more, sentence):
-    assert sentence in in_words(text_sources(RULE | more))
+    assert sentence in in_words(text_sources(replace(RULE, **more)))
 
 
 def test_pairs_without_texts_are_said_and_nothing_else_is():
-    found = text_sources({"texts": {}, "pair_texts": [], "pairs": {"top": 5}})
+    found = text_sources(ClassTexts(pair_texts=[], pairs={"top": 5}))
     assert in_words(found) == ["pair texts: 0 by the method differential (about 0 of 0 pairs of classes)"]
-    assert in_words(text_sources({"texts": {}})) == []
+    assert in_words(text_sources(ClassTexts())) == []

@@ -1,11 +1,13 @@
 """Which texts become prototypes, and which stand beside them: contexts, denials, rejections, texts about pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from evenly.adapters.features import Features
 from evenly.adapters.methods.fudd import DifferentialTexts
-from evenly.tasks.classes.texts import class_texts, prototypes, texts_beside
+from evenly.tasks.classes.texts import ClassTexts, class_texts, prototypes, texts_beside
 from evenly.tasks.run import Run
 from tests.labelled_build import DIMENSION, WordEncoder
 
@@ -16,13 +18,12 @@ GENERATED = {
     "negations": {"": ["a photo without a {}"]},
     "near_misses": {"red fox": ["jackal", "dhole"], "grey wolf": ["jackal"]},
 }
-RULE = {
-    "classes": CLASSES,
-    "texts": GENERATED,
-    "contexts": ["a drawing of a {}", "an icon of a {}"],
-    "negations": [],
-    "rejections": ["sign"],
-}
+RULE = ClassTexts(
+    classes=tuple(CLASSES),
+    texts=GENERATED,
+    contexts=("a drawing of a {}", "an icon of a {}"),
+    rejections=("sign",),
+)
 
 
 @pytest.fixture
@@ -60,13 +61,13 @@ def test_texts_that_say_what_a_class_is_not_or_is_like_make_no_prototypes(run):
 
 
 def test_without_generated_texts_there_is_what_the_recipe_gives(run):
-    found = class_texts(run, RULE | {"texts": {}, "contexts": [], "rejections": []})
+    found = class_texts(run, replace(RULE, texts={}, contexts=(), rejections=()))
     assert found == {}
 
 
 def test_texts_about_pairs_know_both_classes_in_the_order_of_the_list(run):
     texts = [["grey wolf", "red fox", "grey wolf, which is grey"], ["red fox", "grey wolf", "red fox, which is red"]]
-    found = class_texts(run, RULE | {"pair_texts": texts})
+    found = class_texts(run, replace(RULE, pair_texts=texts))
     assert found["pair_text_classes"].tolist() == [[1, 0], [0, 1]]
     np.testing.assert_allclose(found["pair_texts"], unit([text for _, _, text in texts]), atol=2e-3)
     record = Features(image=unit(["a red fox"]).astype(np.float32), prototypes=prototypes(run, RULE)["names"])
@@ -78,7 +79,7 @@ def test_texts_about_pairs_know_both_classes_in_the_order_of_the_list(run):
 
 
 def test_where_no_text_about_a_pair_was_accepted_the_adapter_is_told_so(run):
-    found = class_texts(run, RULE | {"pair_texts": []})
+    found = class_texts(run, replace(RULE, pair_texts=[]))
     assert found["pair_texts"].shape == (0, DIMENSION)
     assert found["pair_text_classes"].shape == (0, 2)
     names = prototypes(run, RULE)["names"]
@@ -92,7 +93,7 @@ def only_pairs(found):
 
 def test_what_a_selection_is_made_from_names_no_class_and_belongs_to_the_classes_it_was_said_of(run):
     phrases = {"red fox": ["bushy tail", "looks like a grey wolf"], "grey wolf": ["long legs", "bushy tail"]}
-    found = class_texts(run, RULE | {"phrases": phrases})
+    found = class_texts(run, replace(RULE, phrases=phrases))
     assert found["descriptor_text_labels"].tolist() == [0, 1, 1]
     np.testing.assert_allclose(found["descriptor_texts"], unit(["bushy tail", "long legs", "bushy tail"]), atol=2e-3)
     assert "descriptor_texts" not in class_texts(run, RULE)

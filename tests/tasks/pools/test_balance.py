@@ -30,7 +30,7 @@ from evenly.tasks.rebuild.balance import BALANCE
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.run import Run
-from evenly.tasks.step import run_step
+from evenly.tasks.step import record_step
 
 ENTRIES = ["a", "b", "c", "d", "e", "f g", "never"]
 QUIET = Progress(quiet=True)
@@ -101,7 +101,7 @@ def test_a_rebuild_and_the_command_give_the_same_fate(workspace, metadata, tmp_p
         (MATCH_AGAIN, matching),
         (BALANCE, wanted),
     ):
-        records = (*records, run_step.fn(run, step, records, its_rule))
+        records = (*records, record_step(run, step, records, step.read(its_rule)))
     rows = {row["uid"]: row for row in pq.read_table(tmp_path / "b.parquet").to_pylist()}
     decisions = run.ledger.decisions(records[-1], ["uid", "verdict", "value"]).to_pylist()
     assert len(decisions) > 300

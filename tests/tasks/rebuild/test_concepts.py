@@ -15,7 +15,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, run_step
+from evenly.tasks.step import NoRule, Step, record_step
 
 ENTRIES = ["dog", "black dog", "chat"]
 CAPTIONS = ["a black dog", "le chat", "nothing"]
@@ -42,9 +42,9 @@ def matched(run: Run, metadata, *, mode="faithful", plurals=False) -> list[list[
         return StepOutput(decisions=decisions.append_column("caption", pa.array(CAPTIONS)))
 
     rule = {"metadata": str(metadata), "mode": mode, "plurals": plurals}
-    first = run_step.fn(run, Step(name="collect", compute=collect), (), {})
-    record = run_step.fn(run, MATCH_CONCEPTS, (first,), rule)
-    run_step.fn(run, COUNT_CONCEPTS, (first, record), {})
+    first = record_step(run, Step(name="collect", rule=dict, stored=dict, load=dict, compute=collect), (), {})
+    record = record_step(run, MATCH_CONCEPTS, (first,), MATCH_CONCEPTS.read(rule))
+    record_step(run, COUNT_CONCEPTS, (first, record), NoRule())
     entries = run.ledger.table(record, "concepts", ["entry"])["entry"].to_pylist()
     assert record.inputs["metadata"] == record.notes["concepts"] == read_concepts(str(metadata)).identity
     return [[entries[one] for one in row] for row in run.ledger.table(record, "matches")["entries"].to_pylist()]

@@ -25,7 +25,7 @@ def run(workspace) -> Run:
 @pytest.fixture
 def records(run):
     decisions = Decisions.keep_all(3).to_table(pa.array(["a", "b", "c"])).append_column("caption", pa.array(CAPTIONS))
-    given = Step(name="collect", compute=lambda *_: StepOutput(decisions=decisions))
+    given = Step(name="collect", rule=dict, stored=dict, load=dict, compute=lambda *_: StepOutput(decisions=decisions))
     spec = given.spec(run, [], {})
     return [run.ledger.commit(spec, given.compute(run, [], {}), uids=None, started=datetime.now(UTC))]
 
@@ -52,9 +52,9 @@ def test_a_list_is_read_where_the_recipe_says_and_named_by_its_hash(run, records
 
 
 def test_another_content_is_another_key(run, records, words):
-    before = CHECK_TEXTS.spec(run, records, rule()).key
+    before = CHECK_TEXTS.spec(run, records, CHECK_TEXTS.read(rule())).key
     words.write_text("foul\nred\n")
-    assert CHECK_TEXTS.spec(run, records, rule()).key != before
+    assert CHECK_TEXTS.spec(run, records, CHECK_TEXTS.read(rule())).key != before
     assert commit(run, CHECK_TEXTS, records, rule()).counts["dropped"] == 2
 
 
@@ -63,4 +63,4 @@ def test_a_list_whose_hash_the_recipe_names_must_have_it(run, records, words):
     assert commit(run, CHECK_TEXTS, records, rule(sha256=sha256)).counts["dropped"] == 1
     words.write_text("foul\nred\n")
     with pytest.raises(InputError, match="sha256 that the recipe names"):
-        CHECK_TEXTS.spec(run, records, rule(sha256=sha256))
+        CHECK_TEXTS.spec(run, records, CHECK_TEXTS.read(rule(sha256=sha256)))

@@ -150,9 +150,9 @@ def test_nothing_of_a_list_is_stored(run, records, tmp_path):
 
 def test_the_key_follows_the_content_of_a_list(run, records, tmp_path):
     rule = {"domains": [listed(tmp_path, "domains", "bad.test")[0]]}
-    before = BLOCK_DOMAINS.spec(run, records, rule).key
+    before = BLOCK_DOMAINS.spec(run, records, BLOCK_DOMAINS.read(rule)).key
     listed(tmp_path, "domains", "bad.test", "worse.test")
-    assert BLOCK_DOMAINS.spec(run, records, rule).key != before
+    assert BLOCK_DOMAINS.spec(run, records, BLOCK_DOMAINS.read(rule)).key != before
 
 
 def test_a_list_that_is_not_there_is_told_before_the_first_step(run):
