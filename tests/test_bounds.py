@@ -44,7 +44,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("values", "text"), REFUSED, ids=lambda value: str(value))
+@pytest.mark.parametrize(("values", "text"), REFUSED, ids=str)
 def test_a_rule_and_a_recipe_refuse_the_same_values(values, text):
     with pytest.raises(LookupError) as error:
         Rule(**values)

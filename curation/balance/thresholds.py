@@ -4,12 +4,13 @@ Source: MetaCLIP v1 (arXiv:2309.16671) for t, MetaCLIP 2 (arXiv:2507.22062) for 
 Differs: a language without matches has t = 1 and a tail share of 0, where theirs divides by zero.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from evenly.bounds import FINITE, Share, Wording, check_bounds
 from evenly.curation.arrays import Floats
@@ -35,7 +36,7 @@ class BalanceRule:
 
     t: Annotated[float, Gt(0), FINITE, _LARGE] | None = None
     tail_share: Share | None = None
-    target: Annotated[int, Gt(0), FINITE, _LARGE] | None = None
+    target: Annotated[int | float, Gt(0), Lt(math.inf), _LARGE] | None = None
     law: Law = "v1"
     texts: Texts = "each"
     language: str | None = None

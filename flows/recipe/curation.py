@@ -1,9 +1,10 @@
 """The steps of curation in a recipe: the rules of evenly.curation and evenly.storage, nested."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from evenly.bounds import Bits, Levels, Share, Tables
 from evenly.curation import CAPTIONERS
@@ -34,7 +35,16 @@ def _checked_balance(given: object) -> object:
     return given
 
 
-RecipeBalance = Annotated[BalanceRule, BeforeValidator(_checked_balance)]
+def _of_whole_target(rule: BalanceRule) -> BalanceRule:
+    """The rule, whose target is a number of pairs."""
+    if rule.target is None:
+        return rule
+    if rule.target != int(rule.target):
+        raise ValueError(f"target must be a whole number of pairs; got {rule.target}")
+    return replace(rule, target=int(rule.target))
+
+
+RecipeBalance = Annotated[BalanceRule, BeforeValidator(_checked_balance), AfterValidator(_of_whole_target)]
 
 
 class Preselect(Section):

@@ -9,7 +9,7 @@ from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, AllowInfNan
 
 FINITE = AllowInfNan(False)
@@ -84,6 +84,8 @@ class _Bounds:
                 least = f"above {limit.gt}"
             elif isinstance(limit, Le):
                 most = f"at most {limit.le}"
+            elif isinstance(limit, Lt):
+                most = f"below {limit.lt}"
             elif isinstance(limit, MinLen):
                 return f"hold at least {limit.min_length}"
         if least.startswith("at least") and most:
@@ -103,6 +105,8 @@ def _holds(limit: object, value: Any) -> bool:  # noqa: ANN401 - the value of an
             return bool(value > least)
         case Le(le=most):
             return bool(value <= most)
+        case Lt(lt=most):
+            return bool(value < most)
         case MinLen(min_length=least):
             return len(value) >= least
     return math.isfinite(value)
@@ -122,7 +126,7 @@ def _bounds_of(hint: Any) -> _Bounds:  # noqa: ANN401 - a type expression
     if get_origin(hint) is Annotated:
         metadata = hint.__metadata__
         inner = _bounds_of(hint.__origin__)
-        limits = tuple(one for one in metadata if isinstance(one, Ge | Gt | Le | MinLen | AllowInfNan))
+        limits = tuple(one for one in metadata if isinstance(one, Ge | Gt | Le | Lt | MinLen | AllowInfNan))
         wording = next((one for one in metadata if isinstance(one, Wording)), inner.wording)
         return _Bounds(limits=(*inner.limits, *limits), choices=inner.choices, wording=wording)
     if get_origin(hint) is Literal:

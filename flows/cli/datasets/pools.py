@@ -92,7 +92,7 @@ def balance(
     rule = BalanceRule(
         t=t,
         tail_share=tail_share,
-        target=cast("int | None", target),  # which may be written as 1e6
+        target=target,
         law=cast("Law", law),
         language="language" if per_language else None,
         reference=reference,
