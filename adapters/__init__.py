@@ -81,11 +81,11 @@ def adapter_name(name: str) -> str:
 
     UnknownAdapterError lists the known.
     """
-    plain = {_plain(one): meant for one, meant in (*ALIASES.items(), *((one, one) for one in ADAPTERS))}
-    asked = _plain(name)
-    if asked not in plain:
+    plain = {_plain(alias): target for alias, target in (*ALIASES.items(), *((alias, alias) for alias in ADAPTERS))}
+    wanted = _plain(name)
+    if wanted not in plain:
         raise UnknownAdapterError(f"`adapter` must be one of {', '.join(ADAPTERS)}; got `{name}`. Choose one of these.")
-    return plain[asked]
+    return plain[wanted]
 
 
 def adapter_class(name: str) -> type[Adapter]:

@@ -116,12 +116,12 @@ class Adapter(ABC):
 
         An adapter that can share work between the points overrides this.
         """
-        before = self.get_params()
+        original = self.get_params()
         try:
             for point in points:
                 yield self.set_params(**point).decision_function(features)
         finally:
-            self.set_params(**before)
+            self.set_params(**original)
 
     def correct_counts(
         self, features: Features, labels: Integers, points: Sequence[Mapping[str, Any]], *, chunk_rows: int = CHUNK_ROWS
@@ -143,11 +143,11 @@ class Adapter(ABC):
 
     def set_params(self, **parameters: Any) -> Self:  # noqa: ANN401 - hyper-parameters of any type
         """Set hyper-parameters by name; an unknown name is an error that lists the known ones."""
-        known = self.get_params()
+        current = self.get_params()
         for name, value in parameters.items():
-            if name not in known:
+            if name not in current:
                 raise ParameterError(
-                    f"parameter of `{type(self).__name__}` must be one of {', '.join(sorted(known))}; got `{name}`. "
+                    f"parameter of `{type(self).__name__}` must be one of {', '.join(sorted(current))}; got `{name}`. "
                     "Choose one of these."
                 )
             setattr(self, name, value)

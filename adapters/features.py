@@ -204,9 +204,9 @@ def checked_labels(labels: Integers, *, n: int, n_classes: int) -> Integers:
 def _check_array(name: str, array: Floats, shape: str, sizes: dict[str, tuple[int, str]]) -> None:
     kind = np.int64 if name in _CLASS_INDICES else np.float32
     if not isinstance(array, np.ndarray) or array.dtype != kind:
-        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        actual = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise InvalidFeaturesError(
-            f"`{name}` must be a {kind.__name__} array; got {got}. Convert it with `.astype(np.{kind.__name__})`."
+            f"`{name}` must be a {kind.__name__} array; got {actual}. Convert it with `.astype(np.{kind.__name__})`."
         )
     axes = shape.split()
     if array.ndim != len(axes):
@@ -218,10 +218,10 @@ def _check_array(name: str, array: Floats, shape: str, sizes: dict[str, tuple[in
             if size != int(axis):
                 raise InvalidFeaturesError(f"`{name}` must have {axis} columns; got {size}. Hand in that many.")
             continue
-        known, owner = sizes.setdefault(axis, (size, name))
-        if known != size:
+        expected, owner = sizes.setdefault(axis, (size, name))
+        if expected != size:
             raise InvalidFeaturesError(
-                f"`{name}` must have the same {_AXIS_NAMES[axis]} as `{owner}` ({known}); got {size}. "
+                f"`{name}` must have the same {_AXIS_NAMES[axis]} as `{owner}` ({expected}); got {size}. "
                 "Hand in features of the same rows by the same encoder."
             )
     if name == "prototypes" and not len(array):
@@ -269,5 +269,5 @@ def _read_only(array: Floats) -> Floats:
     return view
 
 
-def _place(found: npt.NDArray[np.intp]) -> str:
-    return ", ".join(str(index) for index in found[0])
+def _place(indices: npt.NDArray[np.intp]) -> str:
+    return ", ".join(str(index) for index in indices[0])

@@ -72,26 +72,28 @@ def _groups_first(rows: list[int], groups: list[str]) -> list[int]:
 def _notes(titles: list[str], drawn: list[list[str]], shots: int) -> tuple[str, ...]:
     """A sentence on classes that gave too few rows, and one on those that gave several rows of a group."""
     classes = list(zip(titles, drawn, strict=True))
-    few = [f"{title} ({len(groups)})" for title, groups in classes if len(groups) < shots]
+    scarce = [f"{title} ({len(groups)})" for title, groups in classes if len(groups) < shots]
     shared = [f"{title} ({len(set(groups))})" for title, groups in classes if len(set(groups)) < len(groups)]
     sentences = (
-        (few, f"have fewer than {shots} rows and gave all they have" if shots > 1 else "have no rows"),
+        (scarce, f"have fewer than {shots} rows and gave all they have" if shots > 1 else "have no rows"),
         (shared, f"have fewer than {shots} groups and gave several rows of one group (groups)"),
     )
     return tuple(
-        f"{len(found)} of {len(titles)} classes {what}: {_listed(found)}" for found, what in sentences if found
+        f"{len(concerned)} of {len(titles)} classes {problem}: {_listed(concerned)}"
+        for concerned, problem in sentences
+        if concerned
     )
 
 
-def _listed(found: list[str]) -> str:
-    rest = len(found) - _NAMED
-    return ", ".join(found[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def _listed(titles: list[str]) -> str:
+    n_more = len(titles) - _NAMED
+    return ", ".join(titles[:_NAMED]) + (f" and {n_more} more" if n_more > 0 else "")
 
 
 def _check_keys(keys: list[str]) -> None:
-    twice = [key for key, count in Counter(keys).items() if count > 1]
-    if twice:
+    repeated = [key for key, count in Counter(keys).items() if count > 1]
+    if repeated:
         raise SplitError(
-            f"`keys` must name each row once; got `{twice[0]}` twice or more ({len(twice)} such keys). "
+            f"`keys` must name each row once; got `{repeated[0]}` twice or more ({len(repeated)} such keys). "
             "Hand in the uids of the rows."
         )

@@ -102,8 +102,8 @@ class RankingHead:
         with threadpool_limits(
             limits=1, user_api="blas"
         ):  # short products: on busy cores a second thread is waited for
-            found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "gtol": 1e-7})
-        return np.asarray(found.x, dtype=np.float64)
+            solution = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "gtol": 1e-7})
+        return np.asarray(solution.x, dtype=np.float64)
 
     def _anchor(self, image: Wide, values: Wide) -> Wide:
         """The text's direction (d,) at its least-squares scale; zero where it orders the values backwards."""
@@ -162,23 +162,27 @@ def tune_ranking(
     """
     graded = checked_values(validation_values, name="validation_values", n=len(validation))
     text = RankingHead().fit(train.rows(slice(0)), np.empty(0))
-    before = spearman(text.score(validation), graded)
-    untrained = [RankingHead(strength=one, pair_weight=pair_weight, neighbours=neighbours) for one in strengths]
+    text_correlation = spearman(text.score(validation), graded)
+    untrained = [
+        RankingHead(strength=strength, pair_weight=pair_weight, neighbours=neighbours) for strength in strengths
+    ]
     heads = [head.fit(train, train_values) for head in untrained]
-    found = [spearman(head.score(validation), graded) for head in heads]
-    best = int(np.argmax(np.nan_to_num(found, nan=-np.inf))) if heads else -1
-    kept = not heads or bool(heads[best].fallback_) or (guard and not found[best] > np.nan_to_num(before))
-    reached = f"Spearman {found[best]:.4f}" if heads else "no strength tried"
-    why = f"{reached}, texts {before:.4f} on {len(graded)} validation rows"
+    correlations = [spearman(head.score(validation), graded) for head in heads]
+    best = int(np.argmax(np.nan_to_num(correlations, nan=-np.inf))) if heads else -1
+    kept = (
+        not heads or bool(heads[best].fallback_) or (guard and not correlations[best] > np.nan_to_num(text_correlation))
+    )
+    reached = f"Spearman {correlations[best]:.4f}" if heads else "no strength tried"
+    reason = f"{reached}, texts {text_correlation:.4f} on {len(graded)} validation rows"
     return TunedRanking(
         head=text if kept else heads[best],
         strength=None if kept else float(strengths[best]),
-        curve=pd.DataFrame({"strength": list(strengths), "validation_spearman": found}),
-        validation_spearman=before if kept else found[best],
-        text_spearman=before,
+        curve=pd.DataFrame({"strength": list(strengths), "validation_spearman": correlations}),
+        validation_spearman=text_correlation if kept else correlations[best],
+        text_spearman=text_correlation,
         validation_rows=len(graded),
         kept_text=kept,
-        why=f"text order kept: {why}" if kept else why,
+        why=f"text order kept: {reason}" if kept else reason,
     )
 
 
@@ -208,5 +212,5 @@ def _pairs(keys: Sequence[bytes], values: Wide, neighbours: int) -> tuple[Intege
     second = np.concatenate([order[step:] for step in steps])
     differ = values[first] != values[second]
     first, second = first[differ], second[differ]
-    up = values[first] > values[second]
-    return np.where(up, first, second), np.where(up, second, first)
+    rising = values[first] > values[second]
+    return np.where(rising, first, second), np.where(rising, second, first)

@@ -138,11 +138,11 @@ class _Search:
         centre = None
         while self.best_place != centre:
             centre = self.best_place
-            near = [
-                [place for place in (at - stride, at, at + stride) if 0 <= place < len(axes[name])]
-                for name, at in zip(names, centre, strict=True)
+            ranges = [
+                [place for place in (middle - stride, middle, middle + stride) if 0 <= place < len(axes[name])]
+                for name, middle in zip(names, centre, strict=True)
             ]
-            new = [places for places in itertools.product(*near) if places not in self.tried]
+            new = [places for places in itertools.product(*ranges) if places not in self.tried]
             self._try_places(axes, names, new, stage="refine")
 
     def _try_places(
@@ -150,9 +150,9 @@ class _Search:
     ) -> None:
         """Try points given as positions on the axes, one fit per run of equal early values."""
         early = [name for name in names if name not in self.adapter.decided_late]
-        for _, some in itertools.groupby(places, key=lambda place: place[: len(early)]):
-            run = list(some)
-            points = [{name: axes[name][at] for name, at in zip(names, place, strict=True)} for place in run]
+        for _, group in itertools.groupby(places, key=lambda place: place[: len(early)]):
+            run = list(group)
+            points = [{name: axes[name][index] for name, index in zip(names, place, strict=True)} for place in run]
             self._try({name: points[0][name] for name in early}, points, stage=stage, places=run)
         self.tried.update(places)
 
@@ -187,12 +187,12 @@ class _Search:
 
     def _bisect(self, name: str, steps: int) -> None:
         """Halve the two decades around the peak `steps` times towards the better end; the lower end wins a tie."""
-        known: dict[float, float] = {}
+        accuracies: dict[float, float] = {}
 
         def accuracy(exponent: float) -> float:
-            if exponent not in known:
-                known[exponent] = self._try(point := {**peak, name: 10.0**exponent}, [point], stage="bisect")
-            return known[exponent]
+            if exponent not in accuracies:
+                accuracies[exponent] = self._try(point := {**peak, name: 10.0**exponent}, [point], stage="bisect")
+            return accuracies[exponent]
 
         peak = dict(self.best_point)
         centre = float(np.log10(peak[name]))

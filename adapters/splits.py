@@ -32,7 +32,7 @@ def split_by_group(
     if any(not name for name in names):
         raise SplitError(
             f"`groups` must be non-empty; got '' at row {names.index('')}. "
-            "Give a row without a group its uid, as `twins` does."
+            "Give a row without a group its uid, as `joined_groups` does."
         )
     cuts = _cuts(fractions)
     if labels is None:
@@ -51,7 +51,7 @@ def unit_hash(seed: int, *fields: str) -> float:
     return (int.from_bytes(digest.digest(), "big") >> 11) / 2.0**53
 
 
-def twins(uids: Sequence[str], groups: Sequence[str | None], edges: Iterable[tuple[str, str]]) -> Strings:
+def joined_groups(uids: Sequence[str], groups: Sequence[str | None], edges: Iterable[tuple[str, str]]) -> Strings:
     """The groups (n,) after joining those that `edges` (uid, into) connect, so that merged duplicates stay together.
 
     A row without a group ("" or None) is a group of its own, named by its uid. Uids of edges that are not among
@@ -65,8 +65,8 @@ def twins(uids: Sequence[str], groups: Sequence[str | None], edges: Iterable[tup
         )
     group_of = {uid: group or uid for uid, group in zip(uids, groups, strict=True)}
     parents: dict[str, str] = {}
-    for uid, into in edges:
-        first, second = sorted(_root(parents, group_of.get(node, node)) for node in (uid, into))
+    for uid, target in edges:
+        first, second = sorted(_root(parents, group_of.get(node, node)) for node in (uid, target))
         parents[second] = first
     roots = {name: _root(parents, name) for name in group_of.values()}
     smallest: dict[str, str] = {}
@@ -91,10 +91,10 @@ def settle_parts(split: Strings, groups: Strings) -> tuple[Strings, npt.NDArray[
         if part:
             last[name] = max(last.get(name, 0), rank[part])
     placed = split != ""
-    apart = np.array([part == "" or rank[part] == last[name] for name, part in zip(groups, split, strict=True)], bool)
-    counts = {"rows are in no part of the split": ~placed, "rows have a twin in a part that is judged later": ~apart}
-    notes = tuple(f"{np.count_nonzero(rows)} {what}: left out" for what, rows in counts.items() if rows.any())
-    return split, placed & apart, notes
+    in_last = np.array([part == "" or rank[part] == last[name] for name, part in zip(groups, split, strict=True)], bool)
+    counts = {"rows are in no part of the split": ~placed, "rows have a twin in a part that is judged later": ~in_last}
+    notes = tuple(f"{np.count_nonzero(rows)} {reason}: left out" for reason, rows in counts.items() if rows.any())
+    return split, placed & in_last, notes
 
 
 def check_whole_groups(split: Strings, groups: Strings) -> None:
@@ -104,10 +104,10 @@ def check_whole_groups(split: Strings, groups: Strings) -> None:
         raise SplitError(f"`split` must hold {', '.join(PARTS)} only; got `{unknown[0]}`. Rename this part.")
     parts: dict[str, str] = {}
     for name, part in zip(groups.tolist(), split.tolist(), strict=True):
-        other = parts.setdefault(name, part)
-        if other != part:
+        owner = parts.setdefault(name, part)
+        if owner != part:
             raise SplitError(
-                f"`split` must keep each group in one part; got group `{name}` in {other} and {part}. "
+                f"`split` must keep each group in one part; got group `{name}` in {owner} and {part}. "
                 "Make the split with `split_by_group`."
             )
 

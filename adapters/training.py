@@ -115,9 +115,9 @@ def _threads(number: int) -> Iterator[None]:
     """Let torch use `number` threads within, and as many as before after."""
     import torch
 
-    before = torch.get_num_threads()
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(n_threads)

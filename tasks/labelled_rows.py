@@ -14,7 +14,7 @@ from evenly.adapters import adapter_class
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
-from evenly.adapters.splits import settle_parts, split_by_group, twins
+from evenly.adapters.splits import joined_groups, settle_parts, split_by_group
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import read_split
 from evenly.storage.samples import Samples
@@ -196,7 +196,7 @@ def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings
         if step["counts"].get("merged") and step["name"] != "collect":
             table = samples.read(version, ["uid", f"{step['name']}_into"], f"{step['name']}_into IS NOT NULL")
             merged += zip(table["uid"].to_pylist(), table[f"{step['name']}_into"].to_pylist(), strict=True)
-    groups = twins(everyone["uid"].to_pylist(), everyone["group"].to_pylist(), merged)
+    groups = joined_groups(everyone["uid"].to_pylist(), everyone["group"].to_pylist(), merged)
     return everyone.select(["uid", "caption"]), groups
 
 

@@ -73,11 +73,11 @@ class AffineResidual(Adapter):
 
     def _alphas(self, points: Sequence[Mapping[str, Any]]) -> list[float]:
         """The alpha of each point; a name that does not act after `fit` is an error."""
-        before = self.get_params()
+        original = self.get_params()
         try:
             return [self.set_params(**point).alpha for point in points]
         finally:
-            self.set_params(**before)
+            self.set_params(**original)
 
     def _logits(self, features: Features) -> Floats:
         zero_shot, evidence = self._parts(features)

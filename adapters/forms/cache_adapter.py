@@ -33,11 +33,11 @@ class CacheAdapter(Adapter):
         """Logits at each point; neighbours of equal beta share the cache's answers."""
         self._check_fitted_on(features)
         columns, base, further = self._columns(), self._zero_shot(features), self._further(features)
-        known: tuple[float, Floats] | None = None
+        cached: tuple[float, Floats] | None = None
         for point in self._weights(points):
-            if known is None or known[0] != point.beta:
-                known = point.beta, columns.evidence(features.image, point.beta)
-            yield _weighed(base, known[1], further, point).astype(np.float32)
+            if cached is None or cached[0] != point.beta:
+                cached = point.beta, columns.evidence(features.image, point.beta)
+            yield _weighed(base, cached[1], further, point).astype(np.float32)
 
     def correct_counts(
         self, features: Features, labels: Integers, points: Sequence[Mapping[str, Any]], *, chunk_rows: int = CHUNK_ROWS
@@ -87,16 +87,16 @@ class CacheAdapter(Adapter):
 
     def _weights(self, points: Sequence[Mapping[str, Any]]) -> list[Weights]:
         """The weights at each point, which may leave some as they are."""
-        before = self.get_params()
+        original = self.get_params()
 
         def at(point: Mapping[str, Any]) -> Weights:
-            self.set_params(**{**before, **point})
+            self.set_params(**{**original, **point})
             return self._current_weights()
 
         try:
             return [at(point) for point in points]
         finally:
-            self.set_params(**before)
+            self.set_params(**original)
 
 
 def _weighed(base: Floats, evidence: Floats, further: Floats, point: Weights) -> Floats:

@@ -51,9 +51,9 @@ class Contest:
 
         With t = 1 / alpha the label y keeps class k down where t * (base_k - base_y) <= evidence_y - evidence_k.
         """
-        own = np.take_along_axis(evidence, self.labels[:, None], axis=1)
+        label_evidence = np.take_along_axis(evidence, self.labels[:, None], axis=1)
         margins, ratios = self.scratch
-        np.subtract(own, evidence, out=margins)
+        np.subtract(label_evidence, evidence, out=margins)
         lowest = np.multiply(margins, self.behind, out=ratios).max(axis=1)
         np.multiply(margins, self.ahead, out=ratios)
         highest = np.add(ratios, self.ceiling, out=ratios).min(axis=1)
@@ -67,12 +67,12 @@ class Contest:
 
 def contest(base: Floats, labels: Integers) -> Contest:
     """The contest of `labels` (m,) on the base logits (m, c); of equal logits the earlier class wins."""
-    own = labels[:, None]
-    lead = base - np.take_along_axis(base, own, axis=1)
+    label_column = labels[:, None]
+    lead = base - np.take_along_axis(base, label_column, axis=1)
     place = np.arange(base.shape[1])
-    lead = np.where(lead == 0, np.where(place < own, TIE, -TIE), lead)
+    lead = np.where(lead == 0, np.where(place < label_column, TIE, -TIE), lead)
     inverse = 1 / lead
-    np.put_along_axis(inverse, own, 0, axis=1)
+    np.put_along_axis(inverse, label_column, 0, axis=1)
     return Contest(
         labels=labels,
         behind=np.minimum(inverse, 0),
@@ -151,8 +151,8 @@ def _plan(points: Sequence[Weights]) -> dict[float, dict[float, tuple[Integers, 
         places.setdefault(point.beta, {}).setdefault(point.gamma, []).append(place)
     return {
         beta: {
-            gamma: (np.array(some), np.array([points[place].alpha for place in some]))
-            for gamma, some in by_gamma.items()
+            gamma: (np.array(indices), np.array([points[place].alpha for place in indices]))
+            for gamma, indices in by_gamma.items()
         }
         for beta, by_gamma in places.items()
     }

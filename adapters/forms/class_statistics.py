@@ -88,22 +88,22 @@ class ClassStatistics(Statistics):
         """Mu P (c, d), by the Cholesky factor of Q and its ridge."""
         return precision_product(self.means, self.scatter, self.n)
 
-    def joined(self, other: Self) -> Self:
-        """The statistics of the rows of both; `other` may know more classes, at the end.
+    def joined(self, addition: Self) -> Self:
+        """The statistics of the rows of both; `addition` may know more classes, at the end.
 
         Scatter by the pairwise update of Chan, Golub and LeVeque (1979), which loses no digits to cancellation.
         """
-        more = len(other.counts) - len(self.counts)
-        first, means = np.pad(self.counts, (0, more)), np.pad(self.means, ((0, more), (0, 0)))
-        counts = first + other.counts
-        share = other.counts / np.maximum(counts, 1)
-        apart = other.means - means
-        between = np.sqrt(first * share)[:, None] * apart
+        n_new = len(addition.counts) - len(self.counts)
+        first, means = np.pad(self.counts, (0, n_new)), np.pad(self.means, ((0, n_new), (0, 0)))
+        counts = first + addition.counts
+        share = addition.counts / np.maximum(counts, 1)
+        shift = addition.means - means
+        weighted_shift = np.sqrt(first * share)[:, None] * shift
         with _one_thread():
-            scatter = between.T @ between  # numpy makes a product of this form symmetric to the bit
+            scatter = weighted_shift.T @ weighted_shift  # numpy makes a product of this form symmetric to the bit
         scatter += self.scatter
-        scatter += other.scatter
-        return type(self)(counts=counts, means=means + share[:, None] * apart, scatter=scatter)
+        scatter += addition.scatter
+        return type(self)(counts=counts, means=means + share[:, None] * shift, scatter=scatter)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,8 +139,8 @@ class RowStatistics(Statistics):
             if r >= d:
                 return precision_product(self.means, self.distances.T @ self.distances, self.n)
             ridge = self.trace / (self.n - 1)
-            seen = self.distances @ self.means.T
-            inner = _solved(self.distances @ self.distances.T, ridge, seen)
+            projected = self.distances @ self.means.T
+            inner = _solved(self.distances @ self.distances.T, ridge, projected)
             return np.asarray(d / ridge * (self.means - (self.distances.T @ inner).T))
 
 
@@ -158,8 +158,8 @@ def class_means(rows: Floats, labels: Integers, counts: Integers) -> Floats:
     order = np.argsort(labels, kind="stable")
     stops = np.cumsum(counts)
     for place in np.flatnonzero(counts):
-        own = order[stops[place] - counts[place] : stops[place]]
-        means[place] = rows[own].mean(axis=0, dtype=np.float64)
+        rows_of_class = order[stops[place] - counts[place] : stops[place]]
+        means[place] = rows[rows_of_class].mean(axis=0, dtype=np.float64)
     return means
 
 
@@ -219,8 +219,8 @@ def identity_precision(statistics: Statistics) -> float:
 def check_choice(name: str, value: object, choices: object) -> None:
     """Raise ParameterError unless `value` is one of the words of the Literal `choices`."""
     if value not in get_args(choices):
-        known = ", ".join(get_args(choices))
-        raise ParameterError(f"`{name}` must be one of {known}; got {value!r}. Choose one of these.")
+        allowed = ", ".join(get_args(choices))
+        raise ParameterError(f"`{name}` must be one of {allowed}; got {value!r}. Choose one of these.")
 
 
 def _one_thread() -> AbstractContextManager[None]:

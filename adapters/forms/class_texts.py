@@ -22,6 +22,6 @@ def directions(sums: Floats, counts: Integers, *, otherwise: Floats) -> Floats:
     return np.where(usable[:, None], sums / np.where(usable, lengths, 1.0)[:, None], otherwise)
 
 
-def listed(classes: Integers) -> str:
+def named_classes(classes: Integers) -> str:
     """The first ten class indices, and dots for more."""
     return ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")

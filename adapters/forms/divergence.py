@@ -70,13 +70,13 @@ class DivergenceCache(CacheAdapter):
         if not len(image) or not len(self.keys_):
             return np.zeros(4)
         keys, support = self._affinity_keys().T.astype(np.float64), self._log_profiles(self.keys_)
-        found = []
+        ranges = []
         size = max(1, CHUNK_ENTRIES // len(self.keys_))
         for start in range(0, len(image), size):
             rows = image[start : start + size]
             affinity, divergence = rows.astype(np.float64) @ keys, divergences(self._log_profiles(rows), support)
-            found.append([affinity.min(), -affinity.max(), divergence.min(), -divergence.max()])
-        return np.asarray(np.min(found, axis=0) * np.array([1.0, -1.0, 1.0, -1.0]))
+            ranges.append([affinity.min(), -affinity.max(), divergence.min(), -divergence.max()])
+        return np.asarray(np.min(ranges, axis=0) * np.array([1.0, -1.0, 1.0, -1.0]))
 
     def _further(self, features: Features) -> Floats:
         """R Y (m, c): minus the rescaled divergences, summed per class."""

@@ -40,11 +40,11 @@ class KeyColumns:
 
     def answers(self, gaps: Floats, beta: float) -> Floats:
         """exp(-`beta` (1 - affinity)) of each key (m, s * v); 0 where there is none."""
-        found = beta * gaps
-        np.exp(found, out=found)
+        answers = beta * gaps
+        np.exp(answers, out=answers)
         if not self.filled.all():
-            found *= self.filled
-        return np.asarray(found)
+            answers *= self.filled
+        return np.asarray(answers)
 
     def class_sums(self, answers: Floats) -> Floats:
         """The sums per class (m, c) of `answers` (m, s * v); 0 for a class without keys."""
@@ -96,4 +96,4 @@ def mean_rows(features: Features) -> Floats:
 def class_order(rows: Floats, labels: Integers) -> Integers:
     """The positions of `rows` (n, d) by class, then by the digest of the row: the same however they are ordered."""
     digests = row_keys(rows)
-    return np.array(sorted(range(len(rows)), key=lambda at: (labels[at], digests[at])), dtype=np.int64)
+    return np.array(sorted(range(len(rows)), key=lambda index: (labels[index], digests[index])), dtype=np.int64)

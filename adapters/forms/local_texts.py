@@ -54,27 +54,27 @@ def reference_similarities(images: Floats, labels: Integers, texts: Floats, *, n
 
 
 def select(
-    similarities: Floats, neighbourhood: Sequence[int], own: Sequence[Sequence[int]], *, most: int = 5
+    similarities: Floats, neighbourhood: Sequence[int], own_texts: Sequence[Sequence[int]], *, most: int = 5
 ) -> tuple[tuple[tuple[int, ...], bool], ...]:
     """For each class c of a neighbourhood its texts (positions, the best first), and whether they are the fallback.
 
     Kept are texts with A[d, c] - A[d, c'] >= 0 for every other class c' of the neighbourhood, ranked by the mean of the
     differences, equal ones by their position; of these the first `most`, each once: fewer are not filled up by
     repetition, as the public code does. A class c' without reference images bars nothing. Where nothing is left, and
-    where c has no reference images or no rival that has any: the first `most` of the class's `own` texts, maybe none.
+    where c has no reference images or no rival that has any: the first `most` of the class's `own_texts`, maybe none.
     """
     check_positive("most", most, integer=True)
-    seen = [c for c in neighbourhood if not np.isnan(similarities[:, c]).any()]
+    measured = [c for c in neighbourhood if not np.isnan(similarities[:, c]).any()]
     chosen = []
     for c in neighbourhood:
-        rivals = [other for other in seen if other != c]
+        rivals = [rival for rival in measured if rival != c]
         kept: tuple[int, ...] = ()
-        if rivals and c in seen:
+        if rivals and c in measured:
             gaps = similarities[:, [c]] - similarities[:, rivals]
             means = np.where((gaps >= 0).all(axis=1), gaps.mean(axis=1), -np.inf)
             order = np.argsort(-means, kind="stable")[:most]
             kept = tuple(int(text) for text in order if np.isfinite(means[text]))
-        chosen.append((kept or tuple(own[c][:most]), not kept))
+        chosen.append((kept or tuple(own_texts[c][:most]), not kept))
     return tuple(chosen)
 
 
@@ -84,7 +84,7 @@ def local_scores(
     texts: Floats,
     *,
     similarities: Floats,
-    own: Sequence[Sequence[int]],
+    own_texts: Sequence[Sequence[int]],
     neighbours: int = 3,
     most: int = 5,
 ) -> LocalScores:
@@ -104,7 +104,7 @@ def local_scores(
     fallbacks = 0
     for number, neighbourhood in enumerate(sets):
         rows = np.flatnonzero(of_set.ravel() == number)
-        for place, (chosen, fell_back) in enumerate(select(similarities, neighbourhood.tolist(), own, most=most)):
+        for place, (chosen, fell_back) in enumerate(select(similarities, neighbourhood.tolist(), own_texts, most=most)):
             fallbacks += fell_back
             if chosen:
                 described[rows, place] = (unit_images[rows] @ unit_texts[list(chosen)].T).mean(axis=1)

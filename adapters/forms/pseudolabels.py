@@ -85,16 +85,16 @@ class PseudoLabelled(Adapter):
         if not sizes:
             self.pseudo_rows_ = self.pseudo_labels_ = np.empty(0, dtype=np.int64)
             self._fit_student(features, labels, pool)
-            why = f"no pseudo-labels: {len(pool)} unlabelled rows for {len(self.prototypes_)} classes"
-            self.fallback_ = "; ".join(filter(None, (self.fallback_, why)))
+            reason = f"no pseudo-labels: {len(pool)} unlabelled rows for {len(self.prototypes_)} classes"
+            self.fallback_ = "; ".join(filter(None, (self.fallback_, reason)))
 
     def _confidence(self, pool: Floats) -> Floats:
         """Log-probabilities (m, c) of the pool under the present weights, made in chunks of rows."""
-        found = np.empty((len(pool), len(self.prototypes_)))
+        confidence = np.empty((len(pool), len(self.prototypes_)))
         for start in range(0, len(pool), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
-            found[rows] = log_probabilities(affine(pool[rows], self.weight_, self.bias_))
-        return found
+            confidence[rows] = log_probabilities(affine(pool[rows], self.weight_, self.bias_))
+        return confidence
 
     def _fit_student(self, features: Features, labels: Integers, pool: Floats) -> None:
         """Set weight, bias and fallback to those of a student of the labelled rows and the present pseudo-labels."""
@@ -136,9 +136,9 @@ def log_probabilities(logits: Floats) -> Floats:
     the sum of the other classes. Selection by rank needs that.
     """
     shifted = np.asarray(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    others = np.exp(shifted)
-    others[np.arange(len(others)), shifted.argmax(axis=1)] = 0.0
-    return np.asarray(shifted - np.log1p(others.sum(axis=1, keepdims=True)))
+    other_mass = np.exp(shifted)
+    other_mass[np.arange(len(other_mass)), shifted.argmax(axis=1)] = 0.0
+    return np.asarray(shifted - np.log1p(other_mass.sum(axis=1, keepdims=True)))
 
 
 def top_k_per_class(scores: Floats, k: int, *, keys: Sequence[bytes]) -> tuple[Integers, Integers]:
@@ -156,18 +156,18 @@ def top_k_per_class(scores: Floats, k: int, *, keys: Sequence[bytes]) -> tuple[I
     _check_scores(scores, keys)
     ranks = np.empty(len(keys), dtype=np.int64)
     ranks[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
-    seat, own = np.full(len(scores), -1), np.zeros(len(scores))
+    seat, seat_score = np.full(len(scores), -1), np.zeros(len(scores))
     bar, bar_rank = np.full(scores.shape[1], -np.inf), np.full(scores.shape[1], len(scores))
     free: Integers = np.arange(len(scores))
     while free.size:
         choice, value = _proposals(scores, free, ranks, bar, bar_rank)
-        seat[free], own[free] = choice, value
+        seat[free], seat_score[free] = choice, value
         wanted = np.unique(choice[choice >= 0])
-        held, place = _placed(np.flatnonzero(np.isin(seat, wanted)), seat, own, ranks)
-        last, free = held[place == k - 1], held[place >= k]
-        bar[seat[last]], bar_rank[seat[last]] = own[last], ranks[last]
+        contenders, place = _placed(np.flatnonzero(np.isin(seat, wanted)), seat, seat_score, ranks)
+        last, free = contenders[place == k - 1], contenders[place >= k]
+        bar[seat[last]], bar_rank[seat[last]] = seat_score[last], ranks[last]
         seat[free] = -1
-    rows, _ = _placed(np.flatnonzero(seat >= 0), seat, own, ranks)
+    rows, _ = _placed(np.flatnonzero(seat >= 0), seat, seat_score, ranks)
     return rows, seat[rows]
 
 
@@ -186,9 +186,9 @@ def _proposals(
     return choice, value
 
 
-def _placed(rows: Integers, seat: Integers, own: Floats, ranks: Integers) -> tuple[Integers, Integers]:
+def _placed(rows: Integers, seat: Integers, seat_score: Floats, ranks: Integers) -> tuple[Integers, Integers]:
     """The rows by class, falling score and rank, and the place of each within its class, from 0."""
-    ordered = rows[np.lexsort((ranks[rows], -own[rows], seat[rows]))]
+    ordered = rows[np.lexsort((ranks[rows], -seat_score[rows], seat[rows]))]
     return ordered, np.arange(len(ordered)) - np.searchsorted(seat[ordered], seat[ordered])
 
 

@@ -9,7 +9,7 @@ from evenly.adapters.contract import Adapter, Grid, affine, check_positive
 from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.measures.classification import log_softmax, softmax
 from evenly.adapters.features import Features, Floats, Integers
-from evenly.adapters.methods.amu import second_rows
+from evenly.adapters.methods.amu import required_second_rows
 from evenly.adapters.methods.gda import GDA
 from evenly.adapters.methods.linear import logistic_regression
 from evenly.adapters.methods.zero_shot import cosine_logits
@@ -109,7 +109,7 @@ class Cooked(Adapter):
     def _three(self, features: Features) -> tuple[Floats, Floats, Floats]:
         rows = features.image
         if self.third_ == ON_SECOND:
-            rows = second_rows(features, by="Cooked", dimension=self.third_weight_.shape[1])
+            rows = required_second_rows(features, by="Cooked", dimension=self.third_weight_.shape[1])
         return (
             log_softmax(cosine_logits(features.image, self.prototypes_, self.logit_scale)),
             log_softmax(affine(_own_length(features), self.probe_weight_, self.probe_bias_)),

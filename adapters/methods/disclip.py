@@ -9,7 +9,7 @@ import numpy as np
 from evenly.adapters.contract import CHUNK_ROWS, Adapter, Grid, check_positive
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.features import Features, Floats, Integers
-from evenly.adapters.forms.class_texts import listed
+from evenly.adapters.forms.class_texts import named_classes
 from evenly.adapters.forms.local_texts import WEIGHTS, LocalScores, local_scores, reference_similarities
 from evenly.adapters.methods.fudd import GAP, merged_top
 from evenly.adapters.methods.zero_shot import cosine_logits
@@ -86,8 +86,8 @@ class SelectedDescriptions(Adapter):
         n_classes = len(self.prototypes_)
         self.own_ = np.full((n_classes, self.most), NO_TEXT)
         for c in range(n_classes):
-            own = list(dict.fromkeys(positions[of_class == c].tolist()))[: self.most]
-            self.own_[c, : len(own)] = own
+            class_texts = list(dict.fromkeys(positions[of_class == c].tolist()))[: self.most]
+            self.own_[c, : len(class_texts)] = class_texts
         self.means_ = np.nan_to_num(
             reference_similarities(features.image, labels, self.pool_, n_classes=n_classes), nan=0.0
         )
@@ -95,7 +95,7 @@ class SelectedDescriptions(Adapter):
         if not len(texts):
             self.fallback_ = "zero-shot: no descriptor texts"
         elif unseen.size:
-            self.fallback_ = f"no texts selected for {unseen.size} of {n_classes} classes: {listed(unseen)}"
+            self.fallback_ = f"no texts selected for {unseen.size} of {n_classes} classes: {named_classes(unseen)}"
 
     def _logits(self, features: Features) -> Floats:
         return self._merged(features.image, self._local_scores(features.image), self.name_weight)
@@ -106,7 +106,7 @@ class SelectedDescriptions(Adapter):
             self.prototypes_,
             self.pool_,
             similarities=np.where(self.support_ > 0, self.means_, np.nan),
-            own=[[text for text in own if text != NO_TEXT] for own in self.own_.tolist()],
+            own_texts=[[text for text in class_texts if text != NO_TEXT] for class_texts in self.own_.tolist()],
             neighbours=self.neighbours,
             most=self.most,
         )

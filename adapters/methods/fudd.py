@@ -67,10 +67,10 @@ class DifferentialTexts(Adapter):
     def _learn(self, features: Features, labels: Integers) -> None:  # noqa: ARG002 - texts are all
         texts = cast("Floats", features.pair_texts)  # `needs` names them
         classes = cast("Integers", features.pair_text_classes)
-        same = classes[classes[:, 0] == classes[:, 1]]
-        if len(same):
+        reflexive = classes[classes[:, 0] == classes[:, 1]]
+        if len(reflexive):
             raise InvalidFeaturesError(
-                f"`pair_text_classes` must name two classes per text; got ({same[0, 0]}, {same[0, 1]}). "
+                f"`pair_text_classes` must name two classes per text; got ({reflexive[0, 0]}, {reflexive[0, 1]}). "
                 "Leave this text out."
             )
         self.texts_, numbers = _distinct(texts)
@@ -150,13 +150,15 @@ def pairs_needed(logits: Floats, k: int = 10) -> NeededPairs:
     check_positive("k", k, integer=True)
     n_classes = logits.shape[1]
     first, second = np.triu_indices(min(k, n_classes), 1)
-    known, counts = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    all_codes, counts = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     for start in range(0, len(logits), CHUNK_ROWS):
         top = top_classes(logits[start : start + CHUNK_ROWS], k)
-        codes, more = np.unique(top[:, first] * n_classes + top[:, second], return_counts=True)
-        known, place = np.unique(np.concatenate([known, codes]), return_inverse=True)
-        counts = np.bincount(place, weights=np.concatenate([counts, more]), minlength=len(known)).astype(np.int64)
-    pairs = np.stack([known // n_classes, known % n_classes], axis=1)
+        codes, new_counts = np.unique(top[:, first] * n_classes + top[:, second], return_counts=True)
+        all_codes, place = np.unique(np.concatenate([all_codes, codes]), return_inverse=True)
+        counts = np.bincount(place, weights=np.concatenate([counts, new_counts]), minlength=len(all_codes)).astype(
+            np.int64
+        )
+    pairs = np.stack([all_codes // n_classes, all_codes % n_classes], axis=1)
     return NeededPairs(pairs=pairs, images=counts, possible=n_classes * (n_classes - 1) // 2)
 
 
@@ -187,8 +189,8 @@ def _distinct(texts: Floats) -> tuple[Floats, Integers]:
 def _ranges(starts: Integers, stops: Integers) -> Integers:
     """The positions of all ranges from `starts` to before `stops`, one range after the other."""
     lengths = stops - starts
-    before = np.cumsum(lengths) - lengths
-    return np.asarray(np.arange(lengths.sum()) + np.repeat(starts - before, lengths))
+    skipped = np.cumsum(lengths) - lengths
+    return np.asarray(np.arange(lengths.sum()) + np.repeat(starts - skipped, lengths))
 
 
 def merged_top(logits: Floats, top: Integers, rescored: Floats, *, gap: float) -> Floats:

@@ -64,8 +64,8 @@ class GDABaseToNew(AffineResidual):
         if not base.all():
             texts = self.prototypes_[~base].astype(np.float64)
             count = self.neighbours or round(views * PUBLISHED_NEIGHBOURS / PUBLISHED_VIEWS)
-            near, precision = new_class_statistics(rows, texts, neighbours=min(count, len(rows)))
-            means[~base] = (1 - self.text_share) * near + self.text_share * texts
+            nearest_means, precision = new_class_statistics(rows, texts, neighbours=min(count, len(rows)))
+            means[~base] = (1 - self.text_share) * nearest_means + self.text_share * texts
             self.weight_[~base] = means[~base] @ precision
         self.bias_ = -np.log(len(base)) - 0.5 * np.einsum("cd,cd->c", self.weight_, means)
 
@@ -78,15 +78,15 @@ def precision_root(rows: Floats, labels: Integers, means: Floats) -> Floats | No
     """
     n, d = rows.shape
     counts = np.bincount(labels, minlength=len(means))
-    many = counts > 1
-    weights = many / np.maximum(counts - 1, 1) / np.maximum(many.sum(), 1)
+    scattered = counts > 1
+    weights = scattered / np.maximum(counts - 1, 1) / np.maximum(scattered.sum(), 1)
 
     def residuals(block: slice) -> Floats:
         return np.asarray((rows[block] - means[labels[block]]) * np.sqrt(weights[labels[block]])[:, None])
 
     if n < d:
-        apart = residuals(slice(None))
-        values, vectors = np.linalg.eigh(apart @ apart.T)
+        deviations = residuals(slice(None))
+        values, vectors = np.linalg.eigh(deviations @ deviations.T)
         total = values.sum()
     else:
         covariance = np.zeros((d, d))
@@ -99,7 +99,7 @@ def precision_root(rows: Floats, labels: Integers, means: Floats) -> Floats | No
         return None
     kept = values > d * RELATIVE_CUT * values[-1]
     if n < d:
-        return np.asarray(apart.T @ (vectors[:, kept] / values[kept]))
+        return np.asarray(deviations.T @ (vectors[:, kept] / values[kept]))
     return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
 
 
@@ -110,21 +110,21 @@ def new_class_statistics(rows: Floats, texts: Floats, *, neighbours: int) -> tup
     Woodbury's identity, so that a class costs the inverse of a k x k matrix.
     """
     d = rows.shape[1]
-    near = np.empty(texts.shape)
+    means = np.empty(texts.shape)
     diagonal, products, counted = 0.0, np.zeros((d, d)), 0
-    for place, found in enumerate(_nearest(rows, texts, neighbours)):
-        near[place] = found.mean(axis=0)
-        apart = found - texts[place]
-        gram = apart @ apart.T
+    for place, nearest in enumerate(_nearest(rows, texts, neighbours)):
+        means[place] = nearest.mean(axis=0)
+        deviations = nearest - texts[place]
+        gram = deviations @ deviations.T
         ridge = np.trace(gram) / max(neighbours - 1, 1)
         if ridge <= NO_SCATTER:  # the rows are the text: no covariance
             continue
         factor = np.linalg.cholesky(gram + ridge * np.eye(neighbours))
-        half = np.linalg.solve(factor, apart)
+        half = np.linalg.solve(factor, deviations)
         diagonal, products, counted = diagonal + 1 / ridge, products + half.T @ half / ridge, counted + 1
     if not counted:
-        return near, d * np.eye(d)
-    return near, d / counted * (diagonal * np.eye(d) - (products + products.T) / 2)
+        return means, d * np.eye(d)
+    return means, d / counted * (diagonal * np.eye(d) - (products + products.T) / 2)
 
 
 def _nearest(rows: Floats, texts: Floats, neighbours: int) -> Iterator[Floats]:
@@ -132,8 +132,8 @@ def _nearest(rows: Floats, texts: Floats, neighbours: int) -> Iterator[Floats]:
     for start in range(0, len(texts), _CLASSES_AT_ONCE):
         products = texts[start : start + _CLASSES_AT_ONCE].astype(rows.dtype) @ rows.T
         for product in products:
-            found = np.argpartition(product, len(rows) - neighbours)[len(rows) - neighbours :]
-            yield rows[found].astype(np.float64)
+            indices = np.argpartition(product, len(rows) - neighbours)[len(rows) - neighbours :]
+            yield rows[indices].astype(np.float64)
 
 
 def _blocks(n: int, size: int = 8192) -> Iterator[slice]:

@@ -71,18 +71,18 @@ class GDAUnsupervised(AffineResidual):
     def _mixture(self, pool: "_Pool") -> "_Mixture | None":
         """The mixture of the last iteration; None where the first one has no scatter."""
         moments, _ = pool.moments(lambda rows: (softmax(cosine_logits(rows, self.prototypes_, self.logit_scale)), 0.0))
-        found: list[float] = []
+        likelihoods: list[float] = []
         last: _Mixture | None = None
-        while len(found) < self.max_iterations:
+        while len(likelihoods) < self.max_iterations:
             mixture = _maximised(moments, pool, shrinkage=self.shrinkage)
             if mixture is None:
                 break
             last = mixture
             moments, log_sums = pool.moments(mixture.expected)
-            found.append(log_sums / len(pool) + mixture.log_density)
-            if len(found) > 1 and abs(found[-1] - found[-2]) < self.tolerance:
+            likelihoods.append(log_sums / len(pool) + mixture.log_density)
+            if len(likelihoods) > 1 and abs(likelihoods[-1] - likelihoods[-2]) < self.tolerance:
                 break
-        self.log_likelihood_ = np.array(found)
+        self.log_likelihood_ = np.array(likelihoods)
         return last
 
 
@@ -164,9 +164,9 @@ def _maximised(moments: _Moments, pool: _Pool, *, shrinkage: float) -> _Mixture 
     if left <= NO_SCATTER * pool.power:
         return None
     variances = pool.spread / m + shrinkage * left / (m - 1)
-    between = sums.T / np.sqrt(m * np.maximum(moments.mass, NO_ROW))
+    mean_parts = sums.T / np.sqrt(m * np.maximum(moments.mass, NO_ROW))
     try:
-        half, log_determinant = _woodbury(variances, between)
+        half, log_determinant = _woodbury(variances, mean_parts)
     except np.linalg.LinAlgError as error:
         if shrinkage and left <= 1e3 * NO_SCATTER * pool.power:  # the classes are points, to rounding
             return None
@@ -183,14 +183,14 @@ def _maximised(moments: _Moments, pool: _Pool, *, shrinkage: float) -> _Mixture 
     return _Mixture(moments.mass, means @ pool.axes.T, evidence @ pool.axes.T, float(log_density))
 
 
-def _woodbury(variances: Floats, between: Floats) -> tuple[Floats, float]:
+def _woodbury(variances: Floats, mean_parts: Floats) -> tuple[Floats, float]:
     """H (d, c) with inv(diag(D) - U U^T) = diag(1 / D) + H H^T, and the log determinant of diag(D) - U U^T.
 
     LinAlgError where that is singular or not positive definite, to rounding.
     """
     if variances.min() <= len(variances) * np.finfo(np.float64).eps * variances.max():
         raise np.linalg.LinAlgError("singular")
-    scaled = between / variances[:, None]
-    factor = np.linalg.cholesky(np.eye(between.shape[1]) - between.T @ scaled)
+    scaled = mean_parts / variances[:, None]
+    factor = np.linalg.cholesky(np.eye(mean_parts.shape[1]) - mean_parts.T @ scaled)
     half = np.linalg.solve(factor, scaled.T).T
     return half, float(np.log(variances).sum() + 2 * np.log(np.diagonal(factor)).sum())

@@ -37,9 +37,9 @@ class GDAIncremental(GDA):
         self._check_session(features, prototypes)
         checked = checked_labels(labels, n=len(features), n_classes=len(prototypes))
         counts = np.bincount(checked, minlength=len(prototypes))
-        known = ClassStatistics(counts=self.counts_, means=self.means_, scatter=self.scatter_)
+        statistics = ClassStatistics(counts=self.counts_, means=self.means_, scatter=self.scatter_)
         rows, repeated = all_views(features, checked)
-        self._keep(known.joined(ClassStatistics.of(rows, repeated, n_classes=len(prototypes))))
+        self._keep(statistics.joined(ClassStatistics.of(rows, repeated, n_classes=len(prototypes))))
         self.prototypes_ = prototypes.copy()
         self.support_ = counts + np.pad(self.support_, (0, len(counts) - len(self.support_)))
         self.encoder_ = self.encoder_ or features.encoder
@@ -56,9 +56,9 @@ class GDAIncremental(GDA):
     def _check_session(self, features: Features, prototypes: Floats) -> None:
         """Refuse rows of another encoder, and class lists that do not begin with the known classes."""
         self._check_fitted_on(replace(features, prototypes=None))
-        known = len(self.prototypes_)
-        if not np.array_equal(prototypes[:known], self.prototypes_):
+        n_known = len(self.prototypes_)
+        if not np.array_equal(prototypes[:n_known], self.prototypes_):
             raise InvalidFeaturesError(
-                f"`prototypes` must begin with the {known} of the earlier sessions; got {len(prototypes)} others. "
+                f"`prototypes` must begin with the {n_known} of the earlier sessions; got {len(prototypes)} others. "
                 "Hand in all classes, the new ones last."
             )

@@ -87,9 +87,9 @@ def logistic_regression(
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # few images per class are meant
         warnings.simplefilter("ignore", ConvergenceWarning)  # said by what is returned instead
         model.fit(rows.astype(np.float64), labels)
-    found, intercepts = model.coef_, model.intercept_
-    if len(found) == 1:  # two classes: one logit z stands for the pair (-z/2, z/2)
-        found, intercepts = np.vstack([-found, found]) / 2, np.concatenate([-intercepts, intercepts]) / 2
+    weights, intercepts = model.coef_, model.intercept_
+    if len(weights) == 1:  # two classes: one logit z stands for the pair (-z/2, z/2)
+        weights, intercepts = np.vstack([-weights, weights]) / 2, np.concatenate([-intercepts, intercepts]) / 2
     weight, bias = np.zeros((n_classes, rows.shape[1])), np.full(n_classes, ABSENT_LOGIT)
-    weight[model.classes_], bias[model.classes_] = found, intercepts
+    weight[model.classes_], bias[model.classes_] = weights, intercepts
     return weight, bias, "yes" if int(model.n_iter_.max()) < max_iterations else "no"

@@ -9,7 +9,7 @@ import numpy as np
 from evenly.adapters.contract import CHUNK_ROWS, Adapter, check_positive
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
-from evenly.adapters.forms.class_texts import directions, listed, text_sums
+from evenly.adapters.forms.class_texts import directions, named_classes, text_sums
 from evenly.adapters.forms.pseudolabels import log_probabilities
 from evenly.adapters.methods.zero_shot import cosine_logits
 from evenly.adapters.training import Schedule, epoch_batches, minimise, row_keys, seeded_normal
@@ -86,7 +86,7 @@ class NoLA(Adapter):
         if not len(pool):
             self.fallback_ = "zero-shot: no unlabelled rows"
         elif left_out.size:
-            self.fallback_ = f"no pseudo-label for {left_out.size} of {n_classes} classes: {listed(left_out)}"
+            self.fallback_ = f"no pseudo-label for {left_out.size} of {n_classes} classes: {named_classes(left_out)}"
 
     def _train(self, rows: Floats) -> None:
         """Set the weights: those after training on the second features (s, e) of the pseudo-labelled rows."""
@@ -143,7 +143,7 @@ def confident_rows(scores: Floats, k: int, *, keys: Sequence[bytes]) -> tuple[In
     ranks = np.empty(len(keys), dtype=np.int64)
     ranks[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
     free, waiting = np.ones(len(scores), dtype=bool), np.ones(scores.shape[1], dtype=bool)
-    found = []
+    parts = []
     for predicted in _first_predictions(scores).T:
         value = scores[np.arange(len(scores)), predicted]
         rows = np.flatnonzero(free & waiting[predicted])
@@ -151,28 +151,28 @@ def confident_rows(scores: Floats, k: int, *, keys: Sequence[bytes]) -> tuple[In
         place = np.arange(len(rows)) - np.searchsorted(predicted[rows], predicted[rows])
         rows = rows[place < k]
         free[rows], waiting[predicted[rows]] = False, False
-        found.append(np.stack([rows, predicted[rows]]))
-    rows, labels = np.concatenate(found, axis=1)
+        parts.append(np.stack([rows, predicted[rows]]))
+    rows, labels = np.concatenate(parts, axis=1)
     by_class = np.argsort(labels, kind="stable")
     return rows[by_class], labels[by_class]
 
 
 def _first_predictions(scores: Floats) -> Integers:
     """The first to third best class of each row (m, 3), or fewer where there are fewer; the first of equal ones."""
-    found = np.empty((len(scores), min(PREDICTIONS, scores.shape[1])), dtype=np.int64)
+    predictions = np.empty((len(scores), min(PREDICTIONS, scores.shape[1])), dtype=np.int64)
     for start in range(0, len(scores), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
-        found[rows] = np.argsort(-scores[rows], axis=1, kind="stable")[:, :PREDICTIONS]
-    return found
+        predictions[rows] = np.argsort(-scores[rows], axis=1, kind="stable")[:, :PREDICTIONS]
+    return predictions
 
 
 def _pool_confidence(pool: Floats, classifier: Floats, logit_scale: float) -> Floats:
     """Log-probabilities (m, c) of the pool, made in chunks of rows."""
-    found = np.empty((len(pool), len(classifier)))
+    confidence = np.empty((len(pool), len(classifier)))
     for start in range(0, len(pool), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
-        found[rows] = log_probabilities(cosine_logits(pool[rows], classifier, logit_scale))
-    return found
+        confidence[rows] = log_probabilities(cosine_logits(pool[rows], classifier, logit_scale))
+    return confidence
 
 
 def _spread(second: Floats) -> Floats:

@@ -38,13 +38,13 @@ class PerceptionCLIP(Adapter):
         """p(z|x) (n, z), float32: how much each context speaks for each image; rows sum to 1."""
         self._check_fitted_on(features)
         check_positive("chunk_rows", chunk_rows, integer=True)
-        found = np.empty((len(features), len(self.contexts_)), dtype=np.float32)
+        probabilities = np.empty((len(features), len(self.contexts_)), dtype=np.float32)
         for start in range(0, len(features), chunk_rows):
             rows = slice(start, start + chunk_rows)
             scores = (cosine_logits(features.image[rows], context, self.logit_scale) for context in self.contexts_)
-            weights = np.concatenate([np.empty((len(found[rows]), 0)), *map(self._weight, scores)], axis=1)
-            found[rows] = np.exp(weights - _log_sum(weights)) if weights.size else weights
-        return found
+            weights = np.concatenate([np.empty((len(probabilities[rows]), 0)), *map(self._weight, scores)], axis=1)
+            probabilities[rows] = np.exp(weights - _log_sum(weights)) if weights.size else weights
+        return probabilities
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -75,13 +75,13 @@ class PerceptionCLIP(Adapter):
         """
         weight = self._weight(scores)
         higher = np.maximum(most, weight)
-        before, share = np.exp(most - higher), np.exp(weight - higher)
+        rescale, share = np.exp(most - higher), np.exp(weight - higher)
         scores -= scores.max(axis=1, keepdims=True)
         np.exp(scores, out=scores)
         scores *= share / scores.sum(axis=1, keepdims=True)
-        joint *= before
+        joint *= rescale
         joint += scores
-        total *= before
+        total *= rescale
         total += share
         most[...] = higher
 

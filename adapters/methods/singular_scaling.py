@@ -102,8 +102,8 @@ class SingularScaling(Adapter):
 
         shots = -(-len(labels) // int(np.count_nonzero(self.support_)))
         batches = endless_batches(row_keys(image), batch_size=min(BATCH_ROWS, len(image)), seed=self.seed)
-        some = [batch for _, batch in zip(range(shots * self.steps_per_shot), batches, strict=False)]
-        minimise([trained], loss, some, rule=Schedule(learning_rate=self.learning_rate, weight_decay=0.01))
+        steps = [batch for _, batch in zip(range(shots * self.steps_per_shot), batches, strict=False)]
+        minimise([trained], loss, steps, rule=Schedule(learning_rate=self.learning_rate, weight_decay=0.01))
         learned = trained.detach().numpy().astype(np.float64)[groups]
         return np.asarray(np.clip(learned, -bound, bound))
 

@@ -9,7 +9,7 @@ import pandas as pd
 from evenly.adapters.contract import Adapter, affine
 from evenly.adapters.features import Features, Floats, Integers, checked_labels
 from evenly.adapters.forms.class_statistics import check_choice
-from evenly.adapters.forms.class_texts import CANCELLED, directions, listed, text_sums
+from evenly.adapters.forms.class_texts import CANCELLED, directions, named_classes, text_sums
 from evenly.adapters.methods.zero_shot import scaled
 
 Aggregate = Literal["mean_similarity", "mean_embedding", "max"]
@@ -65,18 +65,18 @@ class DescribedClasses(Adapter):
             sides.append(checked_labels(against, n=n, n_classes=n_classes))
         elif n_classes > 1:
             sides.append(self._most_likely_others(features, chosen))
-        asked = np.stack(sides, axis=1)
+        judged = np.stack(sides, axis=1)
         counts = np.bincount(self.text_classes_, minlength=n_classes)
-        lengths = counts[asked.ravel()]
-        pair = np.repeat(np.arange(asked.size), lengths)
-        within = np.arange(len(pair)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        texts = (np.cumsum(counts) - counts)[asked.ravel()[pair]] + within
+        lengths = counts[judged.ravel()]
+        pair = np.repeat(np.arange(judged.size), lengths)
+        offsets = np.arange(len(pair)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        texts = (np.cumsum(counts) - counts)[judged.ravel()[pair]] + offsets
         rows = pair // len(sides)
         return pd.DataFrame(
             {
                 "row": rows,
                 "side": np.array(["class", "against"])[pair % len(sides)],
-                "class": asked.ravel()[pair],
+                "class": judged.ravel()[pair],
                 "text": self.text_rows_[texts],
                 "similarity": self._similarities(features.image, rows, texts),
             }
@@ -103,7 +103,7 @@ class DescribedClasses(Adapter):
         if not len(texts):
             self.fallback_ = "zero-shot: no class texts"
         elif bare.size:
-            self.fallback_ = f"prototype for {bare.size} of {n_classes} classes: {listed(bare)}"
+            self.fallback_ = f"prototype for {bare.size} of {n_classes} classes: {named_classes(bare)}"
 
     def _weight(self) -> Floats:
         """What the logits are made of, (c, d) float64, where one vector per class will do; else (0, d)."""
@@ -134,9 +134,9 @@ class DescribedClasses(Adapter):
 
     def _similarities(self, image: Floats, rows: Integers, texts: Integers) -> Floats:
         """Cosine of each of the image `rows` (p,), in rising order, with the text of `texts` (p,) beside it."""
-        found = np.empty(len(rows))
+        similarities = np.empty(len(rows))
         for start in range(0, len(image), ROWS_AT_A_TIME):
             part = slice(*np.searchsorted(rows, [start, start + ROWS_AT_A_TIME]))
             cosines = affine(image[start : start + ROWS_AT_A_TIME], self.texts_)
-            found[part] = cosines[rows[part] - start, texts[part]]
-        return found
+            similarities[part] = cosines[rows[part] - start, texts[part]]
+        return similarities

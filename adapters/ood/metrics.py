@@ -49,9 +49,9 @@ def aupr(scores_id: Floats, scores_ood: Floats) -> float:
     if not len(first) or not len(second):
         return float("nan")
     values, counts = np.unique(second, return_counts=True)  # ascending: what looks most like OOD comes first
-    found = counts.cumsum()
+    recalled = counts.cumsum()
     wrong = np.searchsorted(np.sort(first), values, side="right")
-    return float((counts / counts.sum() * found / (found + wrong)).sum())
+    return float((counts / counts.sum() * recalled / (recalled + wrong)).sum())
 
 
 def auroc_interval(
@@ -117,8 +117,8 @@ class RankedScores:
             return np.full(n, np.nan), np.full(n, np.nan)
         other_seed = int(unit_hash(seed, "ood", name) * 2**53)
         pairs = zip(group_draws(counts[0], seed, n), group_draws(counts[1], other_seed, n), strict=True)
-        found = [self.weighted(drawn[:, first], other[:, second]) for drawn, other in pairs]
-        return np.concatenate([area for area, _ in found]), np.concatenate([share for _, share in found])
+        measures = [self.weighted(drawn[:, first], drawn_ood[:, second]) for drawn, drawn_ood in pairs]
+        return np.concatenate([area for area, _ in measures]), np.concatenate([share for _, share in measures])
 
     def weighted(self, weights_id: Floats, weights_ood: Floats) -> tuple[Floats, Floats]:
         """AUROC and FPR95 (b,) where each row counts by its weight: (b, ID rows) and (b, OOD rows), whole numbers."""

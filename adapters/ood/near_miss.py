@@ -32,10 +32,10 @@ def near_miss_max(
     Low where a near miss wins, and also where the classes share the mass; without rejection texts it is MSP.
     """
     logits = cosine_logits(image, prototypes, logit_scale)
-    every = logits
+    all_logits = logits
     if len(rejection_prototypes):
-        every = np.concatenate([logits, cosine_logits(image, rejection_prototypes, logit_scale)], axis=1)
-    return np.asarray(np.exp(logits.max(axis=1) - energy(every)))
+        all_logits = np.concatenate([logits, cosine_logits(image, rejection_prototypes, logit_scale)], axis=1)
+    return np.asarray(np.exp(logits.max(axis=1) - energy(all_logits)))
 
 
 def _share(first: Floats, second: Floats) -> Floats:

@@ -38,20 +38,20 @@ def ood_table(
             'Hand in {"near": {"name": scores}}.'
         )
     groups = groups_ood or {}
-    found: dict[tuple[str, str], _Measured] = {}
+    measured: dict[tuple[str, str], _Measured] = {}
     for kind, sets in scores_ood.items():
         for name, scores in sets.items():
             ranked = RankedScores(scores_id, scores)
-            found[kind, name] = _Measured(
+            measured[kind, name] = _Measured(
                 sizes=ranked.sizes,
                 measured=np.array([*ranked.measures(), aupr(scores_id, scores)]),
                 replicates=np.stack(
                     ranked.replicates(groups_id, groups.get(name), seed=seed, name=f"{kind} {name}", n=n)
                 ),
             )
-    kinds = {kind: _mean([found[kind, name] for name in sets]) for kind, sets in scores_ood.items()}
-    rows = [_row(kind, name, one) for (kind, name), one in found.items()]
-    rows += [_row(kind, AVERAGE, one) for kind, one in kinds.items()]
+    kinds = {kind: _mean([measured[kind, name] for name in sets]) for kind, sets in scores_ood.items()}
+    rows = [_row(kind, name, result) for (kind, name), result in measured.items()]
+    rows += [_row(kind, AVERAGE, result) for kind, result in kinds.items()]
     return pd.DataFrame([*rows, _row(AVERAGE, AVERAGE, _mean(list(kinds.values())))])
 
 
@@ -64,18 +64,18 @@ class _Measured:
     replicates: Floats
 
 
-def _mean(found: Sequence[_Measured]) -> _Measured:
+def _mean(results: Sequence[_Measured]) -> _Measured:
     """The plain mean, replicate by replicate; rows add up on the OOD side."""
     return _Measured(
-        sizes=(found[0].sizes[0], sum(one.sizes[1] for one in found)),
-        measured=np.mean([one.measured for one in found], axis=0),
-        replicates=np.mean([one.replicates for one in found], axis=0),
+        sizes=(results[0].sizes[0], sum(result.sizes[1] for result in results)),
+        measured=np.mean([result.measured for result in results], axis=0),
+        replicates=np.mean([result.replicates for result in results], axis=0),
     )
 
 
-def _row(kind: str, name: str, one: _Measured) -> dict[str, Any]:
-    row: dict[str, Any] = {"kind": kind, "set": name, "n_id": one.sizes[0], "n_ood": one.sizes[1]}
-    for measure, value, replicates in zip(("auroc", "fpr95"), one.measured[:2], one.replicates, strict=True):
-        found = percentile_interval(float(value), replicates)
-        row |= {measure: found.estimate, f"{measure}_low": found.low, f"{measure}_high": found.high}
-    return row | {"aupr": float(one.measured[2])}
+def _row(kind: str, name: str, result: _Measured) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": kind, "set": name, "n_id": result.sizes[0], "n_ood": result.sizes[1]}
+    for measure, value, replicates in zip(("auroc", "fpr95"), result.measured[:2], result.replicates, strict=True):
+        interval = percentile_interval(float(value), replicates)
+        row |= {measure: interval.estimate, f"{measure}_low": interval.low, f"{measure}_high": interval.high}
+    return row | {"aupr": float(result.measured[2])}

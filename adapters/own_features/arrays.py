@@ -14,8 +14,8 @@ from evenly.adapters.own_features.part_checks import (
     absent_classes,
     check_class_names,
     check_groups,
-    seen_unlabelled,
-    without_twins,
+    unlabelled_test_images,
+    without_duplicates,
 )
 from evenly.adapters.splits import PARTS
 
@@ -80,7 +80,7 @@ class Parts:
     notes: tuple[str, ...] = ()
 
 
-def parts_of(arrays: Arrays, *, normalise: bool = False) -> Parts:
+def parts_in(arrays: Arrays, *, normalise: bool = False) -> Parts:
     """Records from arrays of the names that docs/adapters.md lists, each error under that name.
 
     Arrays become float32. Rows that are not of unit length are refused unless `normalise`, which scales them and takes
@@ -89,13 +89,13 @@ def parts_of(arrays: Arrays, *, normalise: bool = False) -> Parts:
     row that stands in a part which is judged later is left out of the earlier one, and that is said in `notes`.
     """
     require_keys(arrays, ("prototypes", "train_features", "train_labels"))
-    classes = class_names(arrays)
+    classes = class_names_in(arrays)
     check_class_names(classes)
     shared = shared_fields(arrays, normalise=normalise)
     parts, notes = settled(arrays, {name: _part(arrays, name, shared, normalise=normalise) for name in PARTS})
     filled = {name: part.labels for name, part in parts.items() if len(part.labels)}
     notes += (
-        *seen_unlabelled(parts["train"].features.unlabelled, parts["test"].features.image),
+        *unlabelled_test_images(parts["train"].features.unlabelled, parts["test"].features.image),
         *absent_classes(filled, classes),
     )
     sets = [name for name in SETS if f"{name}_features" in arrays]
@@ -106,11 +106,11 @@ def parts_of(arrays: Arrays, *, normalise: bool = False) -> Parts:
 def settled(arrays: Arrays, parts: Mapping[str, P]) -> tuple[dict[str, P], tuple[str, ...]]:
     """The parts without twins of rows that are judged later, and what is said of these; shared groups are refused."""
     check_groups({name: part.groups for name, part in parts.items() if f"{name}_groups" in arrays})
-    kept, notes = without_twins({name: part.features.image for name, part in parts.items()})
+    kept, notes = without_duplicates({name: part.features.image for name, part in parts.items()})
     return {name: part if kept[name].all() else part.rows(kept[name]) for name, part in parts.items()}, notes
 
 
-def class_names(arrays: Arrays) -> list[str]:
+def class_names_in(arrays: Arrays) -> list[str]:
     """The names of the file's classes; their positions where it names none."""
     if "classes" in arrays:
         return [str(name) for name in arrays["classes"]]
@@ -132,14 +132,14 @@ def shared_fields(arrays: Arrays, *, normalise: bool = False) -> dict[str, Any]:
 def record_of(arrays: Arrays, part: str, shared: Mapping[str, Any], *, normalise: bool = False) -> Features:
     """The record of one part or set, without rows where the file has none; errors name the keys."""
     names = {field: key.format(part) for field, key in PER_IMAGE.items()}
-    own = _fields(arrays, names, normalise=normalise)
+    fields = _fields(arrays, names, normalise=normalise)
     d = int(np.shape(arrays["train_features"])[-1])
-    if "image" not in own:
-        own = {"image": np.empty((0, d), np.float32)}
-    elif normalise and "norms" not in own:
-        own["norms"] = np.linalg.norm(np.asarray(arrays[names["image"]], np.float64), axis=1).astype(np.float32)
+    if "image" not in fields:
+        fields = {"image": np.empty((0, d), np.float32)}
+    elif normalise and "norms" not in fields:
+        fields["norms"] = np.linalg.norm(np.asarray(arrays[names["image"]], np.float64), axis=1).astype(np.float32)
     try:
-        return Features(**own, **shared, encoder=encoder_of(arrays))
+        return Features(**fields, **shared, encoder=encoder_in(arrays))
     except InvalidFeaturesError as error:
         raise InvalidFeaturesError(in_keys(str(error), part)) from None
 
@@ -154,7 +154,7 @@ def groups_of(arrays: Arrays, part: str, n: int) -> npt.NDArray[Any]:
     return groups
 
 
-def encoder_of(arrays: Arrays) -> str:
+def encoder_in(arrays: Arrays) -> str:
     """The identity of what made the features, the last text of `encoder`; "" where the file does not say."""
     return str(arrays["encoder"][-1]) if "encoder" in arrays else ""
 
@@ -163,29 +163,29 @@ def in_keys(message: str, part: str = "train") -> str:
     """An error's text with the fields of a record under the names that a file has for them."""
     keys = {field: key.format(part) for field, key in PER_IMAGE.items()} | SHARED
     keys |= {"labels": f"{part}_labels", "features": "arrays", "unit_rows": "--normalise"}
-    return re.sub(r"`(\w+)`", lambda found: f"`{keys.get(found[1], found[1])}`", message)
+    return re.sub(r"`(\w+)`", lambda match: f"`{keys.get(match[1], match[1])}`", message)
 
 
-def joined(parts: Parts) -> tuple[Features, Integers, npt.NDArray[np.str_], npt.NDArray[Any]]:
+def joined_parts(parts: Parts) -> tuple[Features, Integers, npt.NDArray[np.str_], npt.NDArray[Any]]:
     """All parts in one record: features, labels, the part of each row, and its group.
 
     Groups of different parts stay apart where the file names none. Views, which only train rows have, are left out;
     captions, which adapters read of train rows only, are the images' own rows elsewhere.
     """
-    every = [parts.train, parts.val, parts.test]
-    split = np.repeat(np.array(PARTS, dtype=np.str_), [len(part.labels) for part in every])
-    groups = np.concatenate([_distinct_groups(part.groups, name) for part, name in zip(every, PARTS, strict=True)])
+    all_parts = [parts.train, parts.val, parts.test]
+    split = np.repeat(np.array(PARTS, dtype=np.str_), [len(part.labels) for part in all_parts])
+    groups = np.concatenate([_distinct_groups(part.groups, name) for part, name in zip(all_parts, PARTS, strict=True)])
     rows: dict[str, Any] = {}
     for field in ("image", "norms", "second"):
-        arrays = [getattr(part.features, field) for part in every]
-        if all(array is not None for array, part in zip(arrays, every, strict=True) if len(part.labels)):
+        arrays = [getattr(part.features, field) for part in all_parts]
+        if all(array is not None for array, part in zip(arrays, all_parts, strict=True) if len(part.labels)):
             rows[field] = np.concatenate([array for array in arrays if array is not None])
     if parts.train.features.captions is not None:
-        rest = [part.features.image for part in (parts.val, parts.test)]
-        rows["captions"] = np.concatenate([parts.train.features.captions, *rest])
+        judged_images = [part.features.image for part in (parts.val, parts.test)]
+        rows["captions"] = np.concatenate([parts.train.features.captions, *judged_images])
     shared = {field: getattr(parts.train.features, field) for field in SHARED}
     record = Features(**rows, **shared, encoder=parts.train.features.encoder)
-    return record, np.concatenate([part.labels for part in every]), split, groups
+    return record, np.concatenate([part.labels for part in all_parts]), split, groups
 
 
 def _distinct_groups(groups: npt.NDArray[Any], part: str) -> npt.NDArray[np.str_]:
@@ -213,18 +213,18 @@ def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bo
 
 def _fields(arrays: Arrays, names: Mapping[str, str], *, normalise: bool) -> dict[str, Any]:
     """The fields that the file holds, in the types of the record."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for field, key in names.items():
         if key not in arrays:
             continue
         array = np.asarray(arrays[key])
         if field in _INDICES:
-            found[field] = array.astype(np.int64)
+            fields[field] = array.astype(np.int64)
         elif normalise and field not in _NOT_UNIT:
-            found[field] = _scaled(array, key)
+            fields[field] = _scaled(array, key)
         else:
-            found[field] = array.astype(np.float32)
-    return found
+            fields[field] = array.astype(np.float32)
+    return fields
 
 
 def _scaled(array: npt.NDArray[Any], name: str) -> Floats:

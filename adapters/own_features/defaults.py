@@ -13,7 +13,7 @@ from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED, Parts
 Stands = tuple[Parts, tuple[str, ...]]
 
 
-def stood_in(parts: Parts, kind: type[Adapter]) -> Stands:
+def with_defaults(parts: Parts, kind: type[Adapter]) -> Stands:
     """The parts with what `kind` needs, and a sentence per thing that stands in for one that is not there.
 
     Lengths of rows: 1 everywhere where train rows have none, else the mean of theirs where other rows have none. A pool
@@ -24,11 +24,11 @@ def stood_in(parts: Parts, kind: type[Adapter]) -> Stands:
     if "norms" in {*kind.needs, *kind.row_needs}:
         parts, notes = _with_norms(parts)
     if kind is Cooked:
-        parts, more = _without_half_a_backbone(parts)
-        notes += more
+        parts, added = _without_half_a_backbone(parts)
+        notes += added
     if "unlabelled" in kind.needs:
-        parts, more = _with_pool(parts, second="unlabelled_second" in kind.needs)
-        notes += more
+        parts, added = _with_pool(parts, second="unlabelled_second" in kind.needs)
+        notes += added
     _require(parts, kind)
     return parts, notes
 
@@ -60,9 +60,9 @@ def _with_norms(parts: Parts) -> Stands:
 
 def _with_pool(parts: Parts, *, second: bool) -> Stands:
     train = parts.train.features
-    there = bool(train.unlabelled is not None and len(train.unlabelled))
-    there &= not (second and train.unlabelled_second is None)
-    if there or (second and train.second is None):
+    has_pool = bool(train.unlabelled is not None and len(train.unlabelled))
+    has_pool &= not (second and train.unlabelled_second is None)
+    if has_pool or (second and train.second is None):
         return parts, ()
     lacking = SHARED["unlabelled_second" if train.unlabelled is not None and len(train.unlabelled) else "unlabelled"]
     note = f"the {len(train)} train rows, without their labels, as the pool, as there is no `{lacking}`"
@@ -88,10 +88,10 @@ def _require(parts: Parts, kind: type[Adapter]) -> None:
     needed += [(part, field, _key(field, name)) for name, part in judged.items() for field in kind.row_needs]
     missing = [key for part, field, key in needed if _lacks(part, field)]
     if missing:
-        other = " `aux_train_features` would do: then the train rows are the pool." if _taught_by_second(kind) else ""
+        hint = " `aux_train_features` would do: then the train rows are the pool." if _taught_by_second(kind) else ""
         raise MissingFeaturesError(
             f"`arrays` for adapter `{kind.__name__}` must hold {', '.join(f'`{key}`' for _, _, key in needed)}; "
-            f"got none for {', '.join(f'`{key}`' for key in missing)}. Add them, or choose another adapter.{other}"
+            f"got none for {', '.join(f'`{key}`' for key in missing)}. Add them, or choose another adapter.{hint}"
         )
 
 

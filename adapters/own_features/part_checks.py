@@ -27,7 +27,7 @@ def check_class_names(names: Sequence[str]) -> None:
         raise InvalidFeaturesError(f"`classes` must have names; got '' at position {bare.index('')}. Name this class.")
     name, count = Counter(bare).most_common(1)[0]
     if count > 1:
-        places = ", ".join(str(place) for place, other in enumerate(bare) if other == name)
+        places = ", ".join(str(place) for place, other_name in enumerate(bare) if other_name == name)
         raise InvalidFeaturesError(
             f"`classes` must differ; got `{name}` at positions {places}. Rename them, or join their rows in one class."
         )
@@ -38,15 +38,15 @@ def check_groups(groups: Mapping[str, npt.NDArray[Any]]) -> None:
     owners: dict[str, str] = {}
     for part, names in groups.items():
         for name in np.unique(np.asarray(names).astype(np.str_)).tolist():
-            other = owners.setdefault(name, part)
-            if other != part:
+            owner = owners.setdefault(name, part)
+            if owner != part:
                 raise SplitError(
-                    f"`{other}_groups` and `{part}_groups` must share no group; got `{name}` in both. "
+                    f"`{owner}_groups` and `{part}_groups` must share no group; got `{name}` in both. "
                     "Move its rows to one part: what belongs together would be learned and judged on."
                 )
 
 
-def without_twins(images: Mapping[str, Floats]) -> tuple[dict[str, Booleans], tuple[str, ...]]:
+def without_duplicates(images: Mapping[str, Floats]) -> tuple[dict[str, Booleans], tuple[str, ...]]:
     """Which rows of each part stay (rows,), and a sentence per part that loses rows; `images` by part (rows, d).
 
     A row that stands in a part which is judged later as well (test after val after train) goes from the earlier one: no
@@ -55,15 +55,15 @@ def without_twins(images: Mapping[str, Floats]) -> tuple[dict[str, Booleans], tu
     keys = {part: row_keys(rows + np.float32(0)) for part, rows in images.items()}  # -0 is 0
     kept, notes = {}, []
     for place, part in enumerate(PARTS):
-        later = {key for other in PARTS[place + 1 :] for key in keys[other]}
+        later = {key for later_part in PARTS[place + 1 :] for key in keys[later_part]}
         kept[part] = np.array([key not in later for key in keys[part]], dtype=np.bool_)
-        if gone := np.count_nonzero(~kept[part]):
+        if n_gone := np.count_nonzero(~kept[part]):
             judged = " or ".join(PARTS[place + 1 :])
-            notes.append(f"{gone:,} of {len(keys[part]):,} {part} rows stand in {judged} as well: left out of {part}")
+            notes.append(f"{n_gone:,} of {len(keys[part]):,} {part} rows stand in {judged} as well: left out of {part}")
     return kept, tuple(notes)
 
 
-def seen_unlabelled(pool: Floats | None, test: Floats) -> tuple[str, ...]:
+def unlabelled_test_images(pool: Floats | None, test: Floats) -> tuple[str, ...]:
     """A sentence where rows of the pool without labels (m, d) are test rows (n, d)."""
     if pool is None:
         return ()
@@ -75,8 +75,8 @@ def seen_unlabelled(pool: Floats | None, test: Floats) -> tuple[str, ...]:
 def absent_classes(labels: Mapping[str, Integers], classes: Sequence[str]) -> list[str]:
     """A sentence per part that lacks a class; `labels` by part (rows,), positions in `classes`."""
     sentences = []
-    for part, own in labels.items():
-        counts = np.bincount(own, minlength=len(classes))
+    for part, part_labels in labels.items():
+        counts = np.bincount(part_labels, minlength=len(classes))
         absent = [name for name, count in zip(classes, counts, strict=True) if not count]
         if absent:
             count = f"{len(absent)} of {len(classes)} classes"

@@ -12,10 +12,10 @@ from evenly.adapters.evaluation.measures.classification import softmax
 from evenly.adapters.evaluation.measures.ensemble_parts import judge_parts
 from evenly.adapters.evaluation.measures.head_tail import head_tail, tail_classes
 from evenly.adapters.evaluation.measures.paired import paired_tests
-from evenly.adapters.evaluation.measures.rejection import Known, judge_rejection
+from evenly.adapters.evaluation.measures.rejection import judge_rejection
 from evenly.adapters.evaluation.measures.unseen import judge_unseen
 from evenly.adapters.evaluation.protocols.experiment import Evaluation
-from evenly.adapters.features import Integers
+from evenly.adapters.features import GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.curation.concepts.name_frequency import NameCounter
 from evenly.storage.samples import Samples
@@ -103,7 +103,7 @@ def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarr
         cooked=cooked,
     )
     judged = [
-        Known(features=features.rows(part), labels=rows.labels[part], groups=rows.groups[part])
+        GroupedFeatures(features=features.rows(part), labels=rows.labels[part], groups=rows.groups[part])
         for part in (validation, test)
     ]
     rejection = judge_rejection(

@@ -18,7 +18,7 @@ from evenly.adapters.evaluation.protocols.description_audit import (
     SELECTED,
     SELECTED_RANDOM,
     SHUFFLED,
-    audit_descriptions,
+    compare_texts_and_controls,
     rightly_classified,
 )
 from evenly.adapters.features import Features, Floats, Integers
@@ -84,7 +84,7 @@ def audit_texts(run: Run, _before: Records, rule: DescriptionAuditRule) -> StepO
     judge = _Judge(run=run, rows=rows, aggregate=rule.aggregate)
     correct: dict[str, Any] = {kind: [judge.right(draw) for draw in draws] for kind, draws in kinds.items()}
     selected, about_selection = _selected(run, rows, texts, rule, seeds)
-    found = audit_descriptions(correct | selected, groups=rows.groups[judge.test], seed=run.seed)
+    found = compare_texts_and_controls(correct | selected, groups=rows.groups[judge.test], seed=run.seed)
     described = {one.owner for one in texts}
     notes = {
         "list": rule.list,
@@ -170,7 +170,7 @@ def _scorer(run: Run, rows: LabelledRows, pool: Pool, rule: DescriptionAuditRule
         captions,
         vectors,
         similarities=similarities,
-        own=pool.text_indices,
+        own_texts=pool.text_indices,
         neighbours=rule.neighbours,
         most=rule.most,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.adapters.splits import twins, unit_hash
+from evenly.adapters.splits import joined_groups, unit_hash
 from evenly.curation.duplicates.linkage_threshold import agreement_curve, best_threshold, find_links, judge_records
 from evenly.curation.duplicates.record_linkage import mix
 from evenly.curation.errors import RuleError
@@ -109,7 +109,8 @@ def _groups(pairs: pa.Table) -> list[str]:
     uids, truth = pairs["uid"].to_pylist(), pairs["truth"].to_pylist()
     edges = [(uid, first.setdefault(record, uid)) for uid, record in zip(uids, truth, strict=True)]
     return [
-        str(group) for group in twins(uids, pairs["group"].to_pylist(), [edge for edge in edges if edge[0] != edge[1]])
+        str(group)
+        for group in joined_groups(uids, pairs["group"].to_pylist(), [edge for edge in edges if edge[0] != edge[1]])
     ]
 
 

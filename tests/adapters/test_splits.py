@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.adapters.errors import SplitError
-from evenly.adapters.splits import PARTS, check_whole_groups, settle_parts, split_by_group, twins, unit_hash
+from evenly.adapters.splits import PARTS, check_whole_groups, joined_groups, settle_parts, split_by_group, unit_hash
 
 GOLDEN = ["val", "test", "val", "train", "val", "val", "train", "val", "train", "val", "test", "test"]
 
@@ -107,7 +107,7 @@ def test_bad_rows_are_refused():
     with pytest.raises(SplitError, match="one label per row, 2; got 1"):
         split_by_group(["a", "b"], ["x"], seed=0)
     with pytest.raises(SplitError, match="one name per uid, 2; got 1"):
-        twins(["u", "v"], ["a"], [])
+        joined_groups(["u", "v"], ["a"], [])
 
 
 def test_a_split_that_parts_a_group_or_names_an_unknown_part_is_refused():
@@ -120,14 +120,14 @@ def test_a_split_that_parts_a_group_or_names_an_unknown_part_is_refused():
 def test_twins_join_the_groups_of_merged_rows():
     uids = ["1", "2", "3", "4", "5", "6"]
     groups = ["cat", "dog", "", None, "cat", "owl"]
-    joined = twins(uids, groups, [("2", "1"), ("3", "gone"), ("6", "gone")])
+    joined = joined_groups(uids, groups, [("2", "1"), ("3", "gone"), ("6", "gone")])
     assert joined.tolist() == ["cat", "cat", "3", "4", "cat", "3"]
 
 
 def test_a_merged_row_joins_its_group_only_where_it_is_handed_in():
     edges = [("dead", "kept")]
-    assert twins(["kept", "friend"], ["h", "g"], edges).tolist() == ["h", "g"]
-    assert twins(["kept", "friend", "dead"], ["h", "g", "g"], edges).tolist() == ["g", "g", "g"]
+    assert joined_groups(["kept", "friend"], ["h", "g"], edges).tolist() == ["h", "g"]
+    assert joined_groups(["kept", "friend", "dead"], ["h", "g", "g"], edges).tolist() == ["g", "g", "g"]
 
 
 nodes = st.sampled_from([str(i) for i in range(12)])
@@ -138,8 +138,8 @@ nodes = st.sampled_from([str(i) for i in range(12)])
 def test_twins_are_the_connected_components_whatever_the_order_of_the_edges(edges, random):
     uids = [str(i) for i in range(8)]
     groups = ["a", "a", "b", "", "", "c", None, "d"]
-    joined = twins(uids, groups, edges)
-    assert np.array_equal(joined, twins(uids, groups, random.sample(edges, len(edges))))
+    joined = joined_groups(uids, groups, edges)
+    assert np.array_equal(joined, joined_groups(uids, groups, random.sample(edges, len(edges))))
 
     group_of = {uid: group or uid for uid, group in zip(uids, groups, strict=True)}
     reach = {name: {name} for name in {*group_of.values(), *map(str, range(12))}}
@@ -156,7 +156,7 @@ def test_twins_are_the_connected_components_whatever_the_order_of_the_edges(edge
 
 def test_a_long_chain_of_merges_is_one_group():
     uids = [f"{i:05}" for i in range(20000)]
-    joined = twins(uids, [""] * 20000, [(uids[i], uids[i + 1]) for i in range(19999)])
+    joined = joined_groups(uids, [""] * 20000, [(uids[i], uids[i + 1]) for i in range(19999)])
     assert set(joined.tolist()) == {"00000"}
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from evenly.adapters import ADAPTERS
 from evenly.adapters.evaluation.measures.calibration import fit_temperature
-from evenly.adapters.own_features.arrays import parts_of
-from evenly.adapters.own_features.defaults import stood_in
+from evenly.adapters.own_features.arrays import parts_in
+from evenly.adapters.own_features.defaults import with_defaults
 from evenly.flows.cli.adapters.predict import open_adapter
 from evenly.storage.files.arrays import write_arrays
 
@@ -61,7 +61,7 @@ def test_every_adapter_writes_a_result_logits_a_curve_and_itself(fit, tmp_path, 
     assert result["validation_accuracy"] >= result["zero_shot_accuracy"]
     card, fitted = open_adapter(out)
     assert card["adapter"] == ("zero_shot" if result["kept_zero_shot"] else adapter)
-    parts, _ = stood_in(parts_of(digit_arrays), ADAPTERS[adapter])
+    parts, _ = with_defaults(parts_in(digit_arrays), ADAPTERS[adapter])
     assert np.array_equal(fitted.decision_function(parts.test.features), logits)
     validation = fitted.decision_function(parts.val.features), parts.val.labels
     expected = fit_temperature(*validation)

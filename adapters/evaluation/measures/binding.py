@@ -76,13 +76,13 @@ def binding_table(
     """
     if probe.strength is not None and {ALL, ONE, TWO} & set(probe.strength.ravel().tolist()):
         raise ParameterError(f"`strength` must not use the words {ALL}, {ONE}, {TWO}; got one. Rename it.")
-    asked = _questions(probe, np.arange(len(probe.image)) if groups is None else np.asarray(groups))
-    two = probe.objects[asked.picture, 1] != NO_OBJECT
+    questions = _questions(probe, np.arange(len(probe.image)) if groups is None else np.asarray(groups))
+    two = probe.objects[questions.picture, 1] != NO_OBJECT
     parts = {ALL: np.ones(len(two), np.bool_), ONE: ~two, TWO: two}
     if probe.strength is not None:
-        words = probe.strength[asked.picture, asked.place]
-        parts |= {str(word): (words == word) & asked.rival for word in sorted(set(words[asked.rival].tolist()))}
-    return pd.DataFrame([{"part": part} | asked.measures(mask, seed=seed, n=n) for part, mask in parts.items()])
+        words = probe.strength[questions.picture, questions.place]
+        parts |= {str(word): (words == word) & questions.rival for word in sorted(set(words[questions.rival].tolist()))}
+    return pd.DataFrame([{"part": part} | questions.measures(mask, seed=seed, n=n) for part, mask in parts.items()])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +92,7 @@ class _Questions:
     picture: npt.NDArray[np.intp]
     place: npt.NDArray[np.intp]
     group: npt.NDArray[Any]
-    own: npt.NDArray[np.bool_]
+    own_answer: npt.NDArray[np.bool_]
     rival: npt.NDArray[np.bool_]
     swap: npt.NDArray[np.bool_]
     beats: npt.NDArray[np.bool_]
@@ -104,19 +104,19 @@ class _Questions:
             return bootstrap_accuracy(values[chosen], groups=self.group[chosen], seed=seed, n=n)
 
         rivals = mask & self.rival
-        own, swap, beats = share(self.own, mask), share(self.swap, rivals), share(self.beats, rivals)
+        own_share, swap, beats = share(self.own_answer, mask), share(self.swap, rivals), share(self.beats, rivals)
         return {
             "questions": int(mask.sum()),
             "pictures": len(np.unique(self.picture[mask])),
-            **_columns("own", own),
+            **_columns("own", own_share),
             "rivals": int(rivals.sum()),
             **_columns("swap", swap),
             **_columns("beats", beats),
         }
 
 
-def _columns(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+def _columns(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _questions(probe: ProbeSet, groups: npt.NDArray[Any]) -> _Questions:
@@ -128,15 +128,15 @@ def _questions(probe: ProbeSet, groups: npt.NDArray[Any]) -> _Questions:
         texts = probe.texts[probe.objects[picture[part], place[part]]].astype(np.float64)
         scores[part] = np.einsum("qad,qd->qa", texts, probe.image[picture[part]].astype(np.float64))
     answer = scores.argmax(axis=1)
-    own, other = probe.attributes[picture, place], probe.attributes[picture, 1 - place]
-    rival = (other != NO_OBJECT) & (other != own)
+    attribute, rival_attribute = probe.attributes[picture, place], probe.attributes[picture, 1 - place]
+    rival = (rival_attribute != NO_OBJECT) & (rival_attribute != attribute)
     row = np.arange(len(picture))
     return _Questions(
         picture=picture,
         place=place,
         group=groups[picture],
-        own=answer == own,
+        own_answer=answer == attribute,
         rival=rival,
-        swap=rival & (answer == other),
-        beats=rival & (scores[row, own] > scores[row, other]),
+        swap=rival & (answer == rival_attribute),
+        beats=rival & (scores[row, attribute] > scores[row, rival_attribute]),
     )

@@ -37,11 +37,11 @@ def bootstrap_accuracy(
     differ: the other end is then the exact one of Clopper and Pearson (1934) for as many draws as there are groups.
     """
     values = np.asarray(correct, dtype=np.float64)
-    found = _bootstrap(values, groups, seed=seed, n=n)
-    if found.estimate not in (0.0, 1.0) or np.isnan(found.low):
-        return found
+    interval = _bootstrap(values, groups, seed=seed, n=n)
+    if interval.estimate not in (0.0, 1.0) or np.isnan(interval.low):
+        return interval
     end = ((1 - LEVEL) / 2) ** (1 / (1 + group_numbers(groups, n_rows=len(values)).max()))
-    return found._replace(low=float(end)) if found.estimate else found._replace(high=float(1 - end))
+    return interval._replace(low=float(end)) if interval.estimate else interval._replace(high=float(1 - end))
 
 
 def paired_bootstrap(
@@ -102,10 +102,10 @@ def group_numbers(groups: Sequence[Any] | npt.NDArray[Any] | None, *, n_rows: in
 
 def percentile_interval(estimate: float, replicates: Floats) -> Interval:
     """`estimate` with the 2.5 and 97.5 % quantiles of its `replicates` (n,); NaN ones are left out."""
-    known = replicates[~np.isnan(replicates)]
-    if not known.size:
+    defined = replicates[~np.isnan(replicates)]
+    if not defined.size:
         return Interval(float(estimate), float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(estimate), float(low), float(high))
 
 

@@ -53,10 +53,10 @@ def fit_temperature(logits: Floats, labels: Integers, *, ruled_out: Booleans | N
     named = np.ones(logits.shape[1], dtype=np.bool_) if ruled_out is None else ~ruled_out
     rows = named[checked]
     wide = logits[rows][:, named].astype(np.float64)
-    own = (np.cumsum(named) - 1)[checked[rows]]
-    if why := _undetermined(wide, own, of_all=bool(named.all())):
-        return Temperature(value=float("nan"), why=f"undetermined: {why}")
-    return _likeliest(wide, own)
+    own_labels = (np.cumsum(named) - 1)[checked[rows]]
+    if reason := _undetermined(wide, own_labels, of_all=bool(named.all())):
+        return Temperature(value=float("nan"), why=f"undetermined: {reason}")
+    return _likeliest(wide, own_labels)
 
 
 def is_at_the_end(temperature: float) -> bool:
@@ -69,15 +69,15 @@ def _likeliest(logits: Floats, labels: Integers) -> Temperature:
     from scipy.optimize import minimize_scalar
 
     end = float(np.log(LARGEST_TEMPERATURE))
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         lambda log_t: log_likelihood_loss(logits / np.exp(log_t), labels),
         bounds=(-end, end),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    if not is_at_the_end(float(np.exp(found.x))):
-        return Temperature(value=float(np.exp(found.x)))
-    side = f"beyond {LARGEST_TEMPERATURE:g}" if found.x > 0 else f"below {1 / LARGEST_TEMPERATURE:g}"
+    if not is_at_the_end(float(np.exp(minimum.x))):
+        return Temperature(value=float(np.exp(minimum.x)))
+    side = f"beyond {LARGEST_TEMPERATURE:g}" if minimum.x > 0 else f"below {1 / LARGEST_TEMPERATURE:g}"
     return Temperature(value=float("nan"), why=f"undetermined: the likeliest lies {side}, the end of the search")
 
 
@@ -86,8 +86,8 @@ def log_likelihood_loss(logits: Floats, labels: Integers) -> float:
     if not len(labels):
         return float("nan")
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
-    return float((np.log(np.exp(shifted).sum(axis=1)) - own).mean())
+    label_logits = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
+    return float((np.log(np.exp(shifted).sum(axis=1)) - label_logits).mean())
 
 
 def calibration(
@@ -143,9 +143,9 @@ def _undetermined(logits: Floats, labels: Integers, *, of_all: bool) -> str:
     rows = len(labels)
     if not rows:
         return "no validation rows" if of_all else "no validation rows of the classes that have training rows"
-    own = np.take_along_axis(logits, labels[:, None], axis=1)
-    if (logits > own).any():
+    label_logits = np.take_along_axis(logits, labels[:, None], axis=1)
+    if (logits > label_logits).any():
         return ""
-    if (logits == own).all():
+    if (logits == label_logits).all():
         return f"all logits of each of the {rows} validation rows are equal"
     return f"all {rows} validation rows are right, so the smaller the likelier"

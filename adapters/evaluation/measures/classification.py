@@ -28,9 +28,9 @@ def top_k_accuracy(logits: Floats, labels: Integers, *, k: int = 5) -> float:
         raise InvalidFeaturesError("`logits` must hold no NaN; got some. Look for NaN in the features of these rows.")
     if not len(checked):
         return float("nan")
-    own = np.take_along_axis(logits, checked[:, None], axis=1)
-    before = np.arange(logits.shape[1]) < checked[:, None]
-    return float((((logits > own) | ((logits == own) & before)).sum(axis=1) < k).mean())
+    label_logits = np.take_along_axis(logits, checked[:, None], axis=1)
+    precedes = np.arange(logits.shape[1]) < checked[:, None]
+    return float((((logits > label_logits) | ((logits == label_logits) & precedes)).sum(axis=1) < k).mean())
 
 
 def per_class(predictions: Integers, labels: Integers, classes: Sequence[str]) -> pd.DataFrame:

@@ -55,13 +55,13 @@ def schur_complement_entropy(
     omegas = seeded_normal((frequencies, images.shape[1]), seed=seed, name="schur complement entropy") / sigma
     wide = omegas.astype(np.float64)
     if len(images) < 2 * frequencies:
-        rest, explained = _spectra_by_rows(images, texts, wide, ridge)
+        residual, explained = _spectra_by_rows(images, texts, wide, ridge)
     else:
-        rest, explained = _spectra_by_features(images, texts, wide, ridge)
+        residual, explained = _spectra_by_features(images, texts, wide, ridge)
     return Diversity(
-        given_texts=_score(rest, size=2 * frequencies),
+        given_texts=_score(residual, size=2 * frequencies),
         by_texts=_score(explained, size=2 * frequencies),
-        unexplained=float(np.clip(rest.sum() / (rest.sum() + explained.sum()), 0, 1)),
+        unexplained=float(np.clip(residual.sum() / (residual.sum() + explained.sum()), 0, 1)),
         n=len(images),
     )
 
@@ -74,8 +74,8 @@ def _score(eigenvalues: Floats, *, size: int) -> float:
 
 def _spectra_by_features(images: Floats, texts: Floats, omegas: Floats, ridge: float) -> tuple[Floats, Floats]:
     """Eigenvalues of S and of T from covariances (D, D)."""
-    rest, explained = _parts(images, texts, omegas, ridge)
-    return np.linalg.eigvalsh(rest), np.linalg.eigvalsh(explained)
+    residual, explained = _parts(images, texts, omegas, ridge)
+    return np.linalg.eigvalsh(residual), np.linalg.eigvalsh(explained)
 
 
 def _parts(images: Floats, texts: Floats, omegas: Floats, ridge: float) -> tuple[Floats, Floats]:
@@ -106,9 +106,9 @@ def _spectra_by_rows(images: Floats, texts: Floats, omegas: Floats, ridge: float
     k_x, basis = np.linalg.eigh(_kernel(texts, omegas))
     left = n * ridge / (k_x.clip(0) + n * ridge)
     k_y = basis.T @ (_kernel(images, omegas) / n) @ basis
-    rest, explained = np.sqrt(left), np.sqrt(1 - left)
+    residual, explained = np.sqrt(left), np.sqrt(1 - left)
     return (
-        np.linalg.eigvalsh(rest[:, None] * k_y * rest),
+        np.linalg.eigvalsh(residual[:, None] * k_y * residual),
         np.linalg.eigvalsh(explained[:, None] * k_y * explained),
     )
 
@@ -116,8 +116,8 @@ def _spectra_by_rows(images: Floats, texts: Floats, omegas: Floats, ridge: float
 def _kernel(rows: Floats, omegas: Floats) -> Floats:
     """The inner products (n, n) of the features of the rows."""
     kernel = np.zeros((len(rows), len(rows)))
-    for some in _blocks(omegas):
-        features = _features(rows, some)
+    for block in _blocks(omegas):
+        features = _features(rows, block)
         kernel += features @ features.T
     return kernel / len(omegas)
 

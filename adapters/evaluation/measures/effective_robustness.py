@@ -53,8 +53,8 @@ def fit_logit_line(accuracy: npt.ArrayLike, shifted: npt.ArrayLike) -> LogitLine
         raise ParameterError(
             f"`shifted` must hold one accuracy per model, {x.shape}; got {y.shape}. Hand in both of the same models."
         )
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
     if len(x) < 2 or np.ptp(x) == 0:
         return LogitLine(slope=np.nan, intercept=np.nan, r_squared=np.nan, n=len(x))
     centred = x - x.mean()
@@ -90,17 +90,17 @@ def effective_robustness(
         raise ParameterError(f"`baselines` must be among the models; got `{unknown[0]}`. Name models of the table.")
     chosen = np.array([baselines is None or name in baselines for name in names], dtype=np.bool_)
     line = fit_logit_line(x[chosen], y[chosen])
-    expected, known = line.expected(x), np.isfinite(logit(x)) & np.isfinite(logit(y))
+    expected, finite = line.expected(x), np.isfinite(logit(x)) & np.isfinite(logit(y))
     table = pd.DataFrame(
         {
             "model": names,
-            "baseline": chosen & known,
+            "baseline": chosen & finite,
             "accuracy": x,
             "shifted": y,
-            "expected": np.where(known, expected, np.nan),
-            "effective_robustness": np.where(known, y - expected, np.nan),
+            "expected": np.where(finite, expected, np.nan),
+            "effective_robustness": np.where(finite, y - expected, np.nan),
             "residual": logit(y) - logit(expected),
-            "state": np.where(known, "", NO_LOGIT) if np.isfinite(line.slope) else "no line: too few baselines",
+            "state": np.where(finite, "", NO_LOGIT) if np.isfinite(line.slope) else "no line: too few baselines",
         }
     )
     return table, line

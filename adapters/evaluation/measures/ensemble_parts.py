@@ -39,8 +39,8 @@ def judge_parts(
     of_sets = {name: parts for name, rows in (unseen or {}).items() if (parts := _with_all(adapter, rows))}
     tables = []
     for part, scores in of_test.items():
-        found = bootstrap_accuracy(scores.argmax(axis=1) == labels, groups=groups, seed=seed)
-        head = {"part": part, "accuracy": found.estimate, "low": found.low, "high": found.high}
+        interval = bootstrap_accuracy(scores.argmax(axis=1) == labels, groups=groups, seed=seed)
+        head = {"part": part, "accuracy": interval.estimate, "low": interval.low, "high": interval.high}
         kinds: dict[str, dict[str, Floats]] = {}
         for name, parts in of_sets.items():
             kinds.setdefault(KINDS.get(name, "far"), {})[name] = cooked_entropy(parts[part])

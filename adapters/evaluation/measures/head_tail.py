@@ -71,15 +71,15 @@ def head_tail(
     for part, mask, estimate, values in zip(
         ("head", "tail", "gap"), [*masks, masks[0] | masks[1]], estimates, replicates, strict=True
     ):
-        found = percentile_interval(float(estimate), values)
-        low, high = (found.low, found.high) if np.isfinite(estimate) else (np.nan, np.nan)
+        interval = percentile_interval(float(estimate), values)
+        low, high = (interval.low, interval.high) if np.isfinite(estimate) else (np.nan, np.nan)
         records.append(
             {
                 "part": part,
                 "classes": int(mask.sum()),
                 "without_rows": int((sizes[mask] == 0).sum()),
                 "n": int(sizes[mask].sum()),
-                "accuracy": found.estimate,
+                "accuracy": interval.estimate,
                 "low": low,
                 "high": high,
                 "rule": rule,
@@ -110,14 +110,14 @@ def _resampled_per_class(
         weights = drawn[:, numbers[order]]
         rows = np.add.reduceat(weights, starts, axis=1)
         hits = np.add.reduceat(weights * right, starts, axis=1)
-        found = np.full((len(drawn), n_classes), np.nan)
-        found[:, present] = np.where(rows > 0, hits / np.maximum(rows, 1), np.nan)
-        yield found
+        accuracies = np.full((len(drawn), n_classes), np.nan)
+        accuracies[:, present] = np.where(rows > 0, hits / np.maximum(rows, 1), np.nan)
+        yield accuracies
 
 
 def _mean(accuracies: Floats, mask: npt.NDArray[np.bool_]) -> Floats:
     """The mean over the classes of `mask` of each row (b,), NaN left out, and NaN where nothing is left."""
     chosen = accuracies[:, mask]
-    known = ~np.isnan(chosen)
-    total = np.where(known, chosen, 0.0).sum(axis=1)
-    return np.asarray(np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan))
+    defined = ~np.isnan(chosen)
+    total = np.where(defined, chosen, 0.0).sum(axis=1)
+    return np.asarray(np.where(defined.any(axis=1), total / np.maximum(defined.sum(axis=1), 1), np.nan))

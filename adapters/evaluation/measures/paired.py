@@ -82,7 +82,7 @@ def paired_tests(
     place = {name: number for number, name in enumerate(columns)}
     records = []
     for a, b in combinations(columns, 2):
-        found = mcnemar(columns[a], columns[b])
+        test = mcnemar(columns[a], columns[b])
         difference = float((columns[b] - columns[a]).mean()) if n_rows else float("nan")
         replicates = means[:, place[b]] - means[:, place[a]] if means is not None else np.empty(0)
         interval = percentile_interval(difference, replicates)
@@ -92,12 +92,12 @@ def paired_tests(
                 "b": b,
                 "n": n_rows,
                 "groups": n_groups,
-                "only_a": found.only_a,
-                "only_b": found.only_b,
+                "only_a": test.only_a,
+                "only_b": test.only_b,
                 "difference": interval.estimate,
                 "low": interval.low,
                 "high": interval.high,
-                "p_value": found.p_value,
+                "p_value": test.p_value,
             }
         )
     table = pd.DataFrame(records, columns=_COLUMNS)
@@ -116,8 +116,8 @@ def pair_matrix(tests: pd.DataFrame, value: str = "difference") -> pd.DataFrame:
     if value not in {"difference", "p_value", "p_holm"}:
         raise ParameterError(f"`value` must be one of difference, p_value, p_holm; got `{value}`. Choose one of these.")
     names = list(dict.fromkeys([*tests["a"], *tests["b"]]))
-    sign, own = (-1, 0.0) if value == "difference" else (1, 1.0)
-    square = pd.DataFrame(own, index=names, columns=names)
+    sign, diagonal = (-1, 0.0) if value == "difference" else (1, 1.0)
+    square = pd.DataFrame(diagonal, index=names, columns=names)
     for a, b, number in zip(tests["a"], tests["b"], tests[value], strict=True):
         square.loc[a, b], square.loc[b, a] = number, sign * number
     return square

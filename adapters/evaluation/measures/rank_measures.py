@@ -1,4 +1,4 @@
-"""Measures of an order: how far scores rank images as their values do. Nothing here chooses anything."""
+"""Measures of an order: how far scores rank images as their values do, with intervals over resampled groups."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,10 @@ import numpy.typing as npt
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.evaluation.measures.bootstrap import group_draws, group_numbers, percentile_interval
 from evenly.adapters.features import Floats
+
+REPLICATES = 500
+"""Each ranks its rows anew: a quarter of what means get."""
+MEASURES = ("spearman", "kendall", "pairwise_accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,38 +95,31 @@ def _untied_pairs(values: Floats) -> int:
     return int(pairs - (counts * (counts - 1) // 2).sum())
 
 
-# Intervals of measures of an order, and of the gain over another order, over resampled groups of images.
-
-REPLICATES = 500
-"""Each ranks its rows anew: a quarter of what means get."""
-MEASURES = ("spearman", "kendall", "pairwise_accuracy")
-
-
 def judge_order(
-    scores: Floats, values: Floats, *, groups: npt.NDArray[Any], before: Floats, seed: int, n: int = REPLICATES
+    scores: Floats, values: Floats, *, groups: npt.NDArray[Any], text_scores: Floats, seed: int, n: int = REPLICATES
 ) -> dict[str, Any]:
     """The measures of `scores` (m,) on images graded by `values` (m,), resampled `n` times by `groups` (m,).
 
-    Each of MEASURES with `_low` and `_high`; `text_spearman`, that of the scores `before` (m,), and `difference`,
+    Each of MEASURES with `_low` and `_high`; `text_spearman`, that of the scores `text_scores` (m,), and `difference`,
     Spearman's minus it, paired, with its interval; `n` images in `groups` groups. NaN where nothing is ordered, or
     where fewer than two groups allow no interval. A row drawn twice ties with itself, and counts as no pair.
     """
-    own = rank_measures(scores, values)
-    text = spearman(before, values)
+    measures = rank_measures(scores, values)
+    text = spearman(text_scores, values)
     numbers = group_numbers(groups, n_rows=len(values))
-    drawn = [_measured(scores[rows], values[rows], before[rows]) for rows in _resamples(numbers, seed, n)]
+    drawn = [_measured(scores[rows], values[rows], text_scores[rows]) for rows in _resamples(numbers, seed, n)]
     replicates = np.array(drawn).reshape(-1, len(MEASURES) + 1)
-    estimates = [*(getattr(own, name) for name in MEASURES), own.spearman - text]
-    found: dict[str, Any] = {}
+    estimates = [*(getattr(measures, name) for name in MEASURES), measures.spearman - text]
+    row: dict[str, Any] = {}
     for name, estimate, column in zip((*MEASURES, "difference"), estimates, replicates.T, strict=True):
         interval = percentile_interval(estimate, column)
-        found |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return {**found, "text_spearman": text, "n": own.n, "groups": int(numbers.max(initial=-1)) + 1}
+        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return {**row, "text_spearman": text, "n": measures.n, "groups": int(numbers.max(initial=-1)) + 1}
 
 
-def _measured(scores: Floats, values: Floats, before: Floats) -> list[float]:
-    own = rank_measures(scores, values)
-    return [*(getattr(own, name) for name in MEASURES), own.spearman - spearman(before, values)]
+def _measured(scores: Floats, values: Floats, text_scores: Floats) -> list[float]:
+    measures = rank_measures(scores, values)
+    return [*(getattr(measures, name) for name in MEASURES), measures.spearman - spearman(text_scores, values)]
 
 
 def _resamples(numbers: npt.NDArray[np.intp], seed: int, n: int) -> list[npt.NDArray[np.intp]]:

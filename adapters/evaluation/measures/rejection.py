@@ -1,7 +1,9 @@
-"""Open-set accuracy with a threshold chosen on validation: known classes told apart, pictures of no class rejected."""
+"""Open-set accuracy: known classes told apart, and pictures of no class rejected (OSLoPrompt, arXiv:2503.16106).
+
+The threshold below which pictures are rejected is chosen on validation rows.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +15,118 @@ from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import percentile_interval, resampled_means
 from evenly.adapters.evaluation.measures.classification import accuracy
 from evenly.adapters.evaluation.measures.unseen import unseen_inputs
-from evenly.adapters.features import Booleans, Features, Floats, Integers
+from evenly.adapters.features import Booleans, Features, Floats, GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.ood import OOD_SCORES
 from evenly.adapters.splits import unit_hash
 
-# Open-set accuracy: known classes told apart, and unknown rows rejected (OSLoPrompt, arXiv:2503.16106).
+ALL = "all"
+"""The sets of pictures of no class together, each counted alike."""
+CHOOSES = 0.5
+"""Share of the groups of each set that chooses the threshold, by hash; the others are judged."""
+
+
+def judge_rejection(
+    adapter: Adapter,
+    validation: GroupedFeatures,
+    test: GroupedFeatures,
+    unseen: Mapping[str, Features],
+    *,
+    unseen_groups: Mapping[str, npt.NDArray[Any]] | None = None,
+    seed: int,
+    cooked: Cooked | None = None,
+) -> pd.DataFrame:
+    """Rows per out-of-distribution score and set: what rejecting below a threshold of the score gives.
+
+    The threshold makes H largest on `validation` and on the half of each set's groups that a hash of (seed, group)
+    draws; of equally good ones the lowest, which rejects least. Judged are `test` and the other halves. Columns: score,
+    set (the last is ALL), threshold, closed (share of test rows told right and not rejected), opened (share of the set
+    rejected), h (their harmonic mean), each with _low and _high (95 %, resampling groups), n_known, n_unknown, h_chosen
+    (H where the threshold was chosen), chosen (whether the score has the largest of these). No rows without validation
+    rows, without sets, or where a set has no group on one of the sides; scores whose needs a set lacks are left out.
+    """
+    owners = {name: (unseen_groups or {}).get(name, np.arange(len(rows))) for name, rows in unseen.items()}
+    chooses = {name: drawn_groups(groups, seed=seed) for name, groups in owners.items()}
+    usable = all(half.any() and not half.all() for half in chooses.values())
+    if not unseen or not usable or not len(validation.labels) or not len(test.labels):
+        return pd.DataFrame()
+    inputs = {name: unseen_inputs(adapter, cooked, rows) for name, rows in unseen.items()}
+    known_inputs = [unseen_inputs(adapter, cooked, part.features) for part in (validation, test)]
+    right = [adapter.predict(part.features) == part.labels for part in (validation, test)]
+    rows: list[dict[str, Any]] = []
+    for name, score in OOD_SCORES.items():
+        if any(record.missing(score.needs) for record in (*known_inputs, *inputs.values())):
+            continue
+        of_known, of_sets = (
+            [score(record) for record in known_inputs],
+            {key: score(record) for key, record in inputs.items()},
+        )
+        drawn = {key: scores[chooses[key]] for key, scores in of_sets.items()}
+        threshold, h_chosen = choose_threshold(of_known[0], right[0], drawn)
+        accepted = right[1] & (of_known[1] >= threshold)
+        rejected = {key: scores[~chooses[key]] < threshold for key, scores in of_sets.items()}
+        left = {key: groups[~chooses[key]] for key, groups in owners.items()}
+        facts: dict[str, Any] = {"score": name, "threshold": threshold, "h_chosen": h_chosen}
+        rows += [facts | row for row in _measured(accepted, test.groups, rejected, left, seed)]
+    best = max(rows, key=lambda row: row["h_chosen"], default={"score": ""})["score"]
+    return pd.DataFrame([row | {"chosen": row["score"] == best} for row in rows])
+
+
+def drawn_groups(groups: npt.NDArray[Any], *, seed: int) -> Booleans:
+    """Whether each row (n,) is of a group that chooses."""
+    return np.array([unit_hash(seed, "open set", str(group)) < CHOOSES for group in groups], dtype=np.bool_)
+
+
+def choose_threshold(known_scores: Floats, right: Booleans, unknown: Mapping[str, Floats]) -> tuple[float, float]:
+    """The threshold with the largest H, and that H: rows at or above it are accepted.
+
+    `known_scores` (n,) of rows that the classifier tells `right` (n,) or not; `unknown` scores by set, whose shares of
+    rejected rows are averaged. Tried are all these scores; of equally good ones the lowest.
+    """
+    tried = np.unique(np.concatenate([known_scores, *unknown.values()]))
+    closed = (right.sum() - np.searchsorted(np.sort(known_scores[right]), tried)) / len(known_scores)
+    opened = np.mean([np.searchsorted(np.sort(scores), tried) / len(scores) for scores in unknown.values()], axis=0)
+    total = closed + opened
+    h = np.divide(2 * closed * opened, total, out=np.zeros_like(total), where=total > 0)
+    best = int(h.argmax())
+    return float(tried[best]), float(h[best])
+
+
+def _measured(
+    accepted: Booleans,
+    groups: npt.NDArray[Any],
+    rejected: Mapping[str, Booleans],
+    unknown_groups: Mapping[str, npt.NDArray[Any]],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """A row per set, and one of all."""
+    closed = _replicates(accepted, groups, seed)
+    opened = {
+        name: _replicates(set_rejected, unknown_groups[name], int(unit_hash(seed, "open set", name) * 2**53))
+        for name, set_rejected in rejected.items()
+    }
+    share = {name: float(set_rejected.mean()) for name, set_rejected in rejected.items()}
+    counts = {name: len(set_rejected) for name, set_rejected in rejected.items()}
+    opened[ALL] = np.mean(list(opened.values()), axis=0)
+    share[ALL], counts[ALL] = float(np.mean(list(share.values()))), sum(counts.values())
+    rows = []
+    for name, values in opened.items():
+        total = closed + values
+        h = np.divide(2 * closed * values, total, out=np.zeros_like(total), where=total > 0)
+        measured = {
+            "closed": percentile_interval(float(accepted.mean()), closed),
+            "opened": percentile_interval(share[name], values),
+            "h": percentile_interval(open_set_h(float(accepted.mean()), share[name]), h),
+        }
+        row: dict[str, Any] = {"set": name, "n_known": len(accepted), "n_unknown": counts[name]}
+        for measure, interval in measured.items():
+            row |= {measure: interval.estimate, f"{measure}_low": interval.low, f"{measure}_high": interval.high}
+        rows.append(row)
+    return rows
+
+
+def _replicates(values: Booleans, groups: npt.NDArray[Any], seed: int) -> Floats:
+    return resampled_means(values.astype(np.float64)[:, None], seed=seed, groups=groups)[:, 0]
 
 
 class OpenSet(NamedTuple):
@@ -42,122 +150,7 @@ def open_set(predictions: Integers, labels: Integers, *, unknown: int) -> OpenSe
 
     A known row that is rejected (predicted as `unknown`) is wrong. NaN where there are no rows of a kind.
     """
-    here = labels == unknown
-    closed = accuracy(predictions[~here], labels[~here])
-    opened = accuracy(predictions[here], labels[here])
+    is_unknown = labels == unknown
+    closed = accuracy(predictions[~is_unknown], labels[~is_unknown])
+    opened = accuracy(predictions[is_unknown], labels[is_unknown])
     return OpenSet(closed, opened, open_set_h(closed, opened))
-
-
-ALL = "all"
-"""The sets of pictures of no class together, each counted alike."""
-CHOOSES = 0.5
-"""Share of the groups of each set that chooses the threshold, by hash; the others are judged."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Known:
-    """Rows of known classes: `features`, class indices `labels` (n,) and `groups` (n,)."""
-
-    features: Features
-    labels: Integers
-    groups: npt.NDArray[Any]
-
-
-def judge_rejection(
-    adapter: Adapter,
-    validation: Known,
-    test: Known,
-    unseen: Mapping[str, Features],
-    *,
-    unseen_groups: Mapping[str, npt.NDArray[Any]] | None = None,
-    seed: int,
-    cooked: Cooked | None = None,
-) -> pd.DataFrame:
-    """Rows per out-of-distribution score and set: what rejecting below a threshold of the score gives.
-
-    The threshold makes H largest on `validation` and on the half of each set's groups that a hash of (seed, group)
-    draws; of equally good ones the lowest, which rejects least. Judged are `test` and the other halves. Columns: score,
-    set (the last is ALL), threshold, closed (share of test rows told right and not rejected), opened (share of the set
-    rejected), h (their harmonic mean), each with _low and _high (95 %, resampling groups), n_known, n_unknown, h_chosen
-    (H where the threshold was chosen), chosen (whether the score has the largest of these). No rows without validation
-    rows, without sets, or where a set has no group on one of the sides; scores whose needs a set lacks are left out.
-    """
-    owners = {name: (unseen_groups or {}).get(name, np.arange(len(rows))) for name, rows in unseen.items()}
-    chooses = {name: drawn_groups(groups, seed=seed) for name, groups in owners.items()}
-    usable = all(some.any() and not some.all() for some in chooses.values())
-    if not unseen or not usable or not len(validation.labels) or not len(test.labels):
-        return pd.DataFrame()
-    inputs = {name: unseen_inputs(adapter, cooked, rows) for name, rows in unseen.items()}
-    known = [unseen_inputs(adapter, cooked, part.features) for part in (validation, test)]
-    right = [adapter.predict(part.features) == part.labels for part in (validation, test)]
-    rows: list[dict[str, Any]] = []
-    for name, score in OOD_SCORES.items():
-        if any(record.missing(score.needs) for record in (*known, *inputs.values())):
-            continue
-        of_known, of_sets = [score(record) for record in known], {key: score(record) for key, record in inputs.items()}
-        drawn = {key: scores[chooses[key]] for key, scores in of_sets.items()}
-        threshold, h_chosen = choose_threshold(of_known[0], right[0], drawn)
-        accepted = right[1] & (of_known[1] >= threshold)
-        rejected = {key: scores[~chooses[key]] < threshold for key, scores in of_sets.items()}
-        left = {key: groups[~chooses[key]] for key, groups in owners.items()}
-        about: dict[str, Any] = {"score": name, "threshold": threshold, "h_chosen": h_chosen}
-        rows += [about | row for row in _measured(accepted, test.groups, rejected, left, seed)]
-    best = max(rows, key=lambda row: row["h_chosen"], default={"score": ""})["score"]
-    return pd.DataFrame([row | {"chosen": row["score"] == best} for row in rows])
-
-
-def drawn_groups(groups: npt.NDArray[Any], *, seed: int) -> Booleans:
-    """Whether each row (n,) is of a group that chooses."""
-    return np.array([unit_hash(seed, "open set", str(group)) < CHOOSES for group in groups], dtype=np.bool_)
-
-
-def choose_threshold(known: Floats, right: Booleans, unknown: Mapping[str, Floats]) -> tuple[float, float]:
-    """The threshold with the largest H, and that H: rows at or above it are accepted.
-
-    `known` scores (n,) of rows that the classifier tells `right` (n,) or not; `unknown` scores by set, whose shares of
-    rejected rows are averaged. Tried are all these scores; of equally good ones the lowest.
-    """
-    tried = np.unique(np.concatenate([known, *unknown.values()]))
-    closed = (right.sum() - np.searchsorted(np.sort(known[right]), tried)) / len(known)
-    opened = np.mean([np.searchsorted(np.sort(some), tried) / len(some) for some in unknown.values()], axis=0)
-    total = closed + opened
-    h = np.divide(2 * closed * opened, total, out=np.zeros_like(total), where=total > 0)
-    best = int(h.argmax())
-    return float(tried[best]), float(h[best])
-
-
-def _measured(
-    accepted: Booleans,
-    groups: npt.NDArray[Any],
-    rejected: Mapping[str, Booleans],
-    unknown_groups: Mapping[str, npt.NDArray[Any]],
-    seed: int,
-) -> list[dict[str, Any]]:
-    """A row per set, and one of all."""
-    closed = _replicates(accepted, groups, seed)
-    opened = {
-        name: _replicates(some, unknown_groups[name], int(unit_hash(seed, "open set", name) * 2**53))
-        for name, some in rejected.items()
-    }
-    share = {name: float(some.mean()) for name, some in rejected.items()}
-    counts = {name: len(some) for name, some in rejected.items()}
-    opened[ALL] = np.mean(list(opened.values()), axis=0)
-    share[ALL], counts[ALL] = float(np.mean(list(share.values()))), sum(counts.values())
-    rows = []
-    for name, values in opened.items():
-        total = closed + values
-        h = np.divide(2 * closed * values, total, out=np.zeros_like(total), where=total > 0)
-        measured = {
-            "closed": percentile_interval(float(accepted.mean()), closed),
-            "opened": percentile_interval(share[name], values),
-            "h": percentile_interval(open_set_h(float(accepted.mean()), share[name]), h),
-        }
-        row: dict[str, Any] = {"set": name, "n_known": len(accepted), "n_unknown": counts[name]}
-        for measure, found in measured.items():
-            row |= {measure: found.estimate, f"{measure}_low": found.low, f"{measure}_high": found.high}
-        rows.append(row)
-    return rows
-
-
-def _replicates(values: Booleans, groups: npt.NDArray[Any], seed: int) -> Floats:
-    return resampled_means(values.astype(np.float64)[:, None], seed=seed, groups=groups)[:, 0]

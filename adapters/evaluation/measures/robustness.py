@@ -61,9 +61,9 @@ def corruption_robustness(
     values = np.stack(columns, axis=1)
     estimate = values.mean(axis=0, keepdims=True) if len(values) else np.full((1, len(columns)), np.nan)
     drawn = np.concatenate([estimate, resampled_means(values, seed=seed, groups=groups, n=n)])
-    whole = dict(zip([(CLEAN, 0), *cells], drawn.T, strict=True))
-    reference = whole[CLEAN, 0]
-    means = {name: np.mean([whole[cell] for cell in cells if cell[0] == name], axis=0) for name in names}
+    by_cell = dict(zip([(CLEAN, 0), *cells], drawn.T, strict=True))
+    reference = by_cell[CLEAN, 0]
+    means = {name: np.mean([by_cell[cell] for cell in cells if cell[0] == name], axis=0) for name in names}
     overall = np.mean(list(means.values()), axis=0)
     strengths = sorted({strength for _, strength in cells})
     return Robustness(
@@ -72,7 +72,7 @@ def corruption_robustness(
                 {"corruption": name, "strength": strength, "n": len(values)}
                 | _columns("", accuracy)
                 | _columns("drop", reference - accuracy)
-                for (name, strength), accuracy in whole.items()
+                for (name, strength), accuracy in by_cell.items()
             ]
         ),
         corruptions=pd.DataFrame(
@@ -86,7 +86,7 @@ def corruption_robustness(
         clean=_interval(reference),
         mean_accuracy=_interval(overall),
         relative_drop=_interval(_relative_drop(reference, overall)),
-        missing=tuple((name, strength) for name in names for strength in strengths if (name, strength) not in whole),
+        missing=tuple((name, strength) for name in names for strength in strengths if (name, strength) not in by_cell),
     )
 
 
@@ -98,13 +98,13 @@ def _relative_drop(reference: Floats, accuracy: Floats) -> Floats:
     return np.asarray(np.where(reference > 0, (reference - accuracy) / np.where(reference > 0, reference, 1), np.nan))
 
 
-def _interval(whole: Floats) -> Interval:
+def _interval(values: Floats) -> Interval:
     """Of a value that is followed by its replicates."""
-    return percentile_interval(float(whole[0]), whole[1:])
+    return percentile_interval(float(values[0]), values[1:])
 
 
-def _columns(name: str, whole: Floats) -> dict[str, float]:
-    found = _interval(whole)
+def _columns(name: str, values: Floats) -> dict[str, float]:
+    interval = _interval(values)
     if not name:
-        return {"accuracy": found.estimate, "low": found.low, "high": found.high}
-    return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+        return {"accuracy": interval.estimate, "low": interval.low, "high": interval.high}
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -1,4 +1,7 @@
-"""Accuracy in slices of the test rows: per value of any column, or of crossed columns; the worst one."""
+"""Accuracy in slices of the test rows: per value of any column, or of crossed columns; the worst one.
+
+Each value of a column is a slice of its own, numbers of many values by quartile.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +17,9 @@ from evenly.adapters.evaluation.measures.bootstrap import REPLICATES, bootstrap_
 
 NO_VALUE = "(no value)"
 EMPTY = "empty"
+_COLUMNS = ["column", "value", "n", "groups", "correct", "accuracy", "low", "high", "state"]
+MOST_VALUES = 12
+"""Numbers of more different values than these are put together by quartile."""
 
 
 def slice_table(
@@ -34,33 +40,30 @@ def slice_table(
     right = np.asarray(correct, dtype=np.float64)
     names = np.arange(len(right)) if groups is None else np.asarray(groups)
     records = []
-    for column, given in columns.items():
-        values = as_text(given)
+    for column, raw_values in columns.items():
+        values = slice_texts(raw_values)
         if values.shape != right.shape or names.shape != right.shape:
             raise SplitError(
                 f"`{column}` must hold one value per row, and `groups` one name, {right.shape}; got {values.shape} and "
                 f"{names.shape}. Hand in columns of the same rows."
             )
-        for value in sorted({*values.tolist(), *as_text((expected or {}).get(column, ())).tolist()}):
-            here = np.flatnonzero(values == value)
-            found = bootstrap_accuracy(right[here], groups=names[here], seed=seed, n=n)
+        for value in sorted({*values.tolist(), *slice_texts((expected or {}).get(column, ())).tolist()}):
+            rows = np.flatnonzero(values == value)
+            interval = bootstrap_accuracy(right[rows], groups=names[rows], seed=seed, n=n)
             records.append(
                 {
                     "column": column,
                     "value": value,
-                    "n": len(here),
-                    "groups": len(np.unique(names[here])),
-                    "correct": int(right[here].sum()),
-                    "accuracy": found.estimate,
-                    "low": found.low,
-                    "high": found.high,
-                    "state": "" if len(here) else EMPTY,
+                    "n": len(rows),
+                    "groups": len(np.unique(names[rows])),
+                    "correct": int(right[rows].sum()),
+                    "accuracy": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "state": "" if len(rows) else EMPTY,
                 }
             )
     return pd.DataFrame(records, columns=_COLUMNS)
-
-
-_COLUMNS = ["column", "value", "n", "groups", "correct", "accuracy", "low", "high", "state"]
 
 
 def worst_slices(table: pd.DataFrame) -> pd.DataFrame:
@@ -68,10 +71,10 @@ def worst_slices(table: pd.DataFrame) -> pd.DataFrame:
 
     A column of empty slices alone has no row. The worst of many small slices is low by chance too: read its interval.
     """
-    known = table[table["n"] > 0]
-    ordered = known.sort_values(["accuracy", "n"], ascending=[True, False], kind="stable")
+    filled = table[table["n"] > 0]
+    ordered = filled.sort_values(["accuracy", "n"], ascending=[True, False], kind="stable")
     worst = ordered.groupby("column").head(1).set_index("column", drop=False)
-    return worst.loc[known["column"].unique()].reset_index(drop=True)
+    return worst.loc[filled["column"].unique()].reset_index(drop=True)
 
 
 def crossed(columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> tuple[npt.NDArray[np.str_], list[str]]:
@@ -80,7 +83,7 @@ def crossed(columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> tuple[np
     For groups such as class and background (Waterbirds, CelebA): hand both to `slice_table`, as a column and as what
     is expected of it.
     """
-    texts = [as_text(values) for values in columns.values()]
+    texts = [slice_texts(values) for values in columns.values()]
     if not texts or len({len(text) for text in texts}) > 1:
         raise SplitError(
             f"`columns` must hold columns of one length; got {[len(text) for text in texts]}. Hand in the same rows."
@@ -89,19 +92,13 @@ def crossed(columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> tuple[np
     return joined, [" x ".join(row) for row in product(*(sorted(set(text.tolist())) for text in texts))]
 
 
-def as_text(values: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[np.str_]:
+def slice_texts(values: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[np.str_]:
     """The values (rows,) as text, with "(no value)" for None, NaN and pandas' NA."""
     return np.array([NO_VALUE if _is_missing(value) else str(value) for value in values], dtype=np.str_)
 
 
 def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value))
-
-
-# Values of a column as slices: each value one of its own, numbers of many values by quartile.
-
-MOST_VALUES = 12
-"""Numbers of more different values than these are put together by quartile."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,25 +117,25 @@ def slices_of(values: Sequence[Any]) -> Slicing:
     and largest. A quartile is a number of the column, so that equal numbers never part: with many of them there are
     fewer than four slices. None and NaN are "(no value)", last.
     """
-    texts = as_text(values)
-    known = np.flatnonzero(texts != NO_VALUE)
-    numbers = pd.Series([values[int(at)] for at in known])
-    last = (NO_VALUE,) if len(known) < len(texts) else ()
+    texts = slice_texts(values)
+    present = np.flatnonzero(texts != NO_VALUE)
+    numbers = pd.Series([values[int(index)] for index in present])
+    last = (NO_VALUE,) if len(present) < len(texts) else ()
     if not pd.api.types.is_numeric_dtype(numbers) or pd.api.types.is_bool_dtype(numbers):
-        return Slicing(names=texts, order=(*sorted(set(texts[known].tolist())), *last), binned=False)
-    held = numbers.to_numpy(np.float64)
-    if len(np.unique(held)) <= MOST_VALUES:
-        by_size = dict.fromkeys(texts[known][np.argsort(held, kind="stable")].tolist())
+        return Slicing(names=texts, order=(*sorted(set(texts[present].tolist())), *last), binned=False)
+    amounts = numbers.to_numpy(np.float64)
+    if len(np.unique(amounts)) <= MOST_VALUES:
+        by_size = dict.fromkeys(texts[present][np.argsort(amounts, kind="stable")].tolist())
         return Slicing(names=texts, order=(*by_size, *last), binned=False)
-    edges = np.unique(np.quantile(held, [0.25, 0.5, 0.75], method="inverted_cdf"))
-    place = np.searchsorted(edges, held, side="left")
-    found = np.unique(place)
-    names = [_name(number + 1, held[place == one]) for number, one in enumerate(found)]
+    edges = np.unique(np.quantile(amounts, [0.25, 0.5, 0.75], method="inverted_cdf"))
+    place = np.searchsorted(edges, amounts, side="left")
+    quartiles = np.unique(place)
+    names = [_name(number + 1, amounts[place == quartile]) for number, quartile in enumerate(quartiles)]
     words: npt.NDArray[Any] = texts.astype(object)
-    words[known] = np.array(names, dtype=object)[np.searchsorted(found, place)]
+    words[present] = np.array(names, dtype=object)[np.searchsorted(quartiles, place)]
     return Slicing(names=words.astype(np.str_), order=(*names, *last), binned=True)
 
 
-def _name(number: int, held: npt.NDArray[np.float64]) -> str:
-    low, high = f"{held.min():.4g}", f"{held.max():.4g}"
+def _name(number: int, amounts: npt.NDArray[np.float64]) -> str:
+    low, high = f"{amounts.min():.4g}", f"{amounts.max():.4g}"
     return f"Q{number}: {low if low == high else f'{low} to {high}'}"

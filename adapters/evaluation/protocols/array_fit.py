@@ -18,7 +18,7 @@ from evenly.adapters.features import Booleans, Floats, GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.own_features.arrays import PER_IMAGE, Parts, in_keys
-from evenly.adapters.own_features.defaults import stood_in
+from evenly.adapters.own_features.defaults import with_defaults
 from evenly.adapters.search import Tuned, tune
 
 
@@ -26,14 +26,14 @@ from evenly.adapters.search import Tuned, tune
 class ArrayFit:
     """What `fit_arrays` found: the choice, test logits (n, c), measures, and those of the unseen sets.
 
-    `given` are the parameters that were not searched; `fallback` says what stood in for arrays that are not there, and
+    `fixed` are the parameters that were not searched; `fallback` says what stood in for arrays that are not there, and
     what the adapter did instead where its support does not allow the method; `temperature`, by which to divide the
     logits, is fitted on the validation rows; `ensemble` says what each classifier is worth that the adapter is the mean
     of, as `judge_parts` has it.
     """
 
     tuned: Tuned
-    given: Mapping[str, Any]
+    fixed: Mapping[str, Any]
     test_logits: Floats
     temperature: Temperature
     metrics: Mapping[str, Any]
@@ -56,7 +56,7 @@ def fit_arrays(
     fixed = dict(parameters or {})
     if "seed" in kind().get_params():
         fixed.setdefault("seed", seed)
-    parts, notes = stood_in(parts, kind)
+    parts, notes = with_defaults(parts, kind)
     try:
         tuned = _tuned(parts, kind, fixed, guard=guard)
     except (InvalidFeaturesError, MissingFeaturesError) as error:
@@ -65,7 +65,7 @@ def fit_arrays(
     logits = tuned.adapter.decision_function(parts.test.features) if len(parts.test.labels) else _no_rows(parts)
     return ArrayFit(
         tuned=tuned,
-        given=fixed,
+        fixed=fixed,
         test_logits=logits,
         temperature=fit_temperature(*validation, ruled_out=ruled_out),
         metrics=_metrics(parts, logits, validation, ruled_out, seed=seed) if len(parts.test.labels) else {},
@@ -121,7 +121,7 @@ def _metrics(
         logits,
         parts.test.labels,
         groups=parts.test.groups,
-        before=zero_shot.predict(parts.test.features),
+        baseline_predictions=zero_shot.predict(parts.test.features),
         baseline="zero-shot",
         seed=seed,
         validation=validation,

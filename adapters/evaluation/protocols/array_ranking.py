@@ -75,9 +75,9 @@ def fit_ranking(
     `parameters` may hold strength, pair_weight and neighbours of RankingHead. `guard` keeps the order of the texts
     where validation shows no gain; None: unless a strength is given. Without validation rows the default is fitted.
     """
-    given = dict(parameters or {})
-    settled = "strength" in given
-    strengths = (given.pop("strength"),) if settled else STRENGTHS if len(parts["val"].values) else _default()
+    fixed = dict(parameters or {})
+    settled = "strength" in fixed
+    strengths = (fixed.pop("strength"),) if settled else STRENGTHS if len(parts["val"].values) else _default()
     for strength in strengths:
         check_positive("strength", strength)
     train, val, test = (parts[name] for name in PARTS)
@@ -89,7 +89,7 @@ def fit_ranking(
             val.values,
             strengths=strengths,
             guard=not settled if guard is None else guard,
-            **given,
+            **fixed,
         )
     except InvalidFeaturesError as error:
         raise InvalidFeaturesError(in_keys(str(error))) from None
@@ -99,13 +99,13 @@ def fit_ranking(
     text = RankingHead().fit(train.features.rows(slice(0)), np.empty(0))
     scores = tuned.head.score(test.features)
     judged = (
-        judge_order(scores, test.values, groups=test.groups, before=text.score(test.features), seed=seed)
+        judge_order(scores, test.values, groups=test.groups, text_scores=text.score(test.features), seed=seed)
         if len(scores)
         else {}
     )
     different = len(np.unique(train.values))
-    few = f"text order: ranking needs images of 2 different values; got {different}"
-    return RankingFit(tuned=tuned, test_scores=scores, metrics=judged, fallback="" if different > 1 else few)
+    too_few = f"text order: ranking needs images of 2 different values; got {different}"
+    return RankingFit(tuned=tuned, test_scores=scores, metrics=judged, fallback="" if different > 1 else too_few)
 
 
 def _default() -> tuple[float]:

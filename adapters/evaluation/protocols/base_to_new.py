@@ -51,7 +51,7 @@ def evaluate_base_to_new(
     `guard` are those of `tune`; `seed` is that of the intervals.
     """
     base, new = split_classes(len(train.features.required_prototypes(by=adapter.__name__)))
-    support, tuning = (_rows_of(part, base, like=train.features) for part in (train, validation))
+    support, tuning = (_rows_of(part, base, reference=train.features) for part in (train, validation))
     tuned = tune(
         adapter,
         train=replace(support, features=of_classes(support.features, base)),
@@ -62,7 +62,7 @@ def evaluate_base_to_new(
     )
     on_all = type(tuned.adapter)().set_params(**tuned.adapter.get_params())
     on_all = on_all.fit(support.features, support.labels).calibrate(tuning.features)
-    base_test, new_test = (_rows_of(test, classes, like=train.features) for classes in (base, new))
+    base_test, new_test = (_rows_of(test, classes, reference=train.features) for classes in (base, new))
     right_base = tuned.adapter.predict(of_classes(base_test.features, base)) == base_test.labels
     right_new = on_all.decision_function(new_test.features)[:, new].argmax(axis=1) == new_test.labels - len(base)
     among_base, among_new = (
@@ -132,11 +132,11 @@ def of_classes(features: Features, classes: Integers) -> Features:
     return replace(features, **changed)
 
 
-def _rows_of(part: Rows, classes: Integers, *, like: Features) -> Rows:
-    """The rows of these classes and their labels, under the class list of `like`."""
-    n_classes = len(like.required_prototypes(by="evaluate_base_to_new"))
+def _rows_of(part: Rows, classes: Integers, *, reference: Features) -> Rows:
+    """The rows of these classes and their labels, under the class list of `reference`."""
+    n_classes = len(reference.required_prototypes(by="evaluate_base_to_new"))
     labels = checked_labels(part.labels, n=len(part.features), n_classes=n_classes)
-    listed = replace(part, features=replace(part.features, prototypes=like.prototypes), labels=labels)
+    listed = replace(part, features=replace(part.features, prototypes=reference.prototypes), labels=labels)
     return listed.rows(np.flatnonzero(np.isin(labels, classes)))
 
 

@@ -19,7 +19,7 @@ _DIFFERENCES = ((REAL, NAMES), (REAL, SHUFFLED), (REAL, RANDOM), (SELECTED, CAPT
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DescriptionAudit:
-    """What `audit_descriptions` found.
+    """What `compare_texts_and_controls` found.
 
     `accuracies`: texts, draws, accuracy (mean over the draws), low, high (95 %, resampling groups), lowest, highest (of
     the draws). `differences`: texts, minus, difference (accuracy of the first minus that of the second), low, high,
@@ -40,16 +40,16 @@ def rightly_classified(
     `features` with the prototypes (c, d) of the names; `texts`: the vectors (t, d) of each class's texts, in class
     order; a class without any has its prototype. `aggregate` says how the texts of a class count together.
     """
-    owners = np.repeat(np.arange(len(texts)), [len(some) for some in texts])
+    owners = np.repeat(np.arange(len(texts)), [len(vectors) for vectors in texts])
     described = replace(
         features,
-        class_texts=np.concatenate([some.reshape(-1, features.dimension) for some in texts]),
+        class_texts=np.concatenate([vectors.reshape(-1, features.dimension) for vectors in texts]),
         class_text_labels=owners,
     )
     return np.asarray(DescribedClasses(aggregate=aggregate).fit(described, labels).predict(described) == labels)
 
 
-def audit_descriptions(
+def compare_texts_and_controls(
     correct: Mapping[str, npt.ArrayLike],
     *,
     seed: int,
@@ -69,30 +69,30 @@ def audit_descriptions(
             "Judge the same rows with these texts as well."
         )
     draws = {kind: np.atleast_2d(np.asarray(values, dtype=np.float64)) for kind, values in correct.items()}
-    means = {kind: some.mean(axis=0) for kind, some in draws.items()}
-    found = {
-        (kind, other): paired_bootstrap(means[other], means[kind], groups=groups, seed=seed, n=n)
-        for kind, other in _DIFFERENCES
-        if kind in means and other in means
+    means = {kind: values.mean(axis=0) for kind, values in draws.items()}
+    intervals = {
+        (kind, reference): paired_bootstrap(means[reference], means[kind], groups=groups, seed=seed, n=n)
+        for kind, reference in _DIFFERENCES
+        if kind in means and reference in means
     }
-    finding, verdict = _verdict(found)
+    finding, verdict = _verdict(intervals)
     return DescriptionAudit(
         accuracies=pd.DataFrame(
             [
                 {
                     "texts": kind,
-                    "draws": len(some),
+                    "draws": len(values),
                     **_columns("accuracy", bootstrap_accuracy(means[kind], groups=groups, seed=seed, n=n)),
-                    "lowest": some.mean(axis=1).min() if some.size else float("nan"),
-                    "highest": some.mean(axis=1).max() if some.size else float("nan"),
+                    "lowest": values.mean(axis=1).min() if values.size else float("nan"),
+                    "highest": values.mean(axis=1).max() if values.size else float("nan"),
                 }
-                for kind, some in draws.items()
+                for kind, values in draws.items()
             ]
         ),
         differences=pd.DataFrame(
             [
-                {"texts": kind, "minus": other, **_columns("difference", interval)}
-                for (kind, other), interval in found.items()
+                {"texts": kind, "minus": reference, **_columns("difference", interval)}
+                for (kind, reference), interval in intervals.items()
             ]
         ),
         finding=finding,
@@ -104,10 +104,10 @@ def _columns(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.estimate, "low": interval.low, "high": interval.high}
 
 
-def _verdict(found: Mapping[tuple[str, str], Interval]) -> tuple[str, str]:
+def _verdict(intervals: Mapping[tuple[str, str], Interval]) -> tuple[str, str]:
     """A word and a sentence on real against shuffled texts, then on real texts against names."""
-    shuffled, names = found[REAL, SHUFFLED], found[REAL, NAMES]
-    random = f"against random words {_shown(found[REAL, RANDOM])}"
+    shuffled, names = intervals[REAL, SHUFFLED], intervals[REAL, NAMES]
+    random = f"against random words {_shown(intervals[REAL, RANDOM])}"
     if np.isnan(shuffled.low):
         return "none", "nothing is shown: fewer than two test groups allow no interval"
     if shuffled.high < 0:

@@ -126,7 +126,7 @@ def _measures(
         logits,
         test.labels,
         groups=test.groups,
-        before=baseline_predictions,
+        baseline_predictions=baseline_predictions,
         baseline=f"zero-shot with {data.baseline}",
         seed=seed,
         validation=(adapter.decision_function(validation.features), validation.labels),

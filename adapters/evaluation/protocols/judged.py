@@ -21,7 +21,7 @@ def judge(
     labels: Integers,
     *,
     groups: npt.NDArray[Any],
-    before: Integers,
+    baseline_predictions: Integers,
     baseline: str,
     seed: int,
     validation: tuple[Floats, Integers] | None = None,
@@ -29,19 +29,19 @@ def judge(
 ) -> dict[str, Any]:
     """The measures of logits (n, c) on rows of `labels` (n,), resampled by `groups` (n,).
 
-    `before` (n,) are the predictions of the `baseline` named so. `validation`, logits and labels of other rows, fits
-    the temperature of `calibrated_error`, without the classes `ruled_out` (c,). Where it is undetermined both are NaN
-    and `temperature_why` says why.
+    `baseline_predictions` (n,) are those of the `baseline` named so. `validation`, logits and labels of other rows,
+    fits the temperature of `calibrated_error`, without the classes `ruled_out` (c,). Where it is undetermined both are
+    NaN and `temperature_why` says why.
     """
     predictions = logits.argmax(axis=1)
-    own = bootstrap_accuracy(predictions == labels, groups=groups, seed=seed)
-    gain = paired_bootstrap(before == labels, predictions == labels, groups=groups, seed=seed)
-    none = (logits[:0], labels[:0])
-    temperature = fit_temperature(*(none if validation is None else validation), ruled_out=ruled_out)
+    accuracy = bootstrap_accuracy(predictions == labels, groups=groups, seed=seed)
+    gain = paired_bootstrap(baseline_predictions == labels, predictions == labels, groups=groups, seed=seed)
+    empty = (logits[:0], labels[:0])
+    temperature = fit_temperature(*(empty if validation is None else validation), ruled_out=ruled_out)
     return {
-        "accuracy": own.estimate,
-        "low": own.low,
-        "high": own.high,
+        "accuracy": accuracy.estimate,
+        "low": accuracy.low,
+        "high": accuracy.high,
         "difference": gain.estimate,
         "difference_low": gain.low,
         "difference_high": gain.high,
@@ -55,15 +55,15 @@ def judge(
         "calibrated_error": (
             float("nan") if temperature.why else expected_calibration_error(softmax(logits / temperature.value), labels)
         ),
-        "verdict": verdict(gain, baseline, same=bool(np.array_equal(predictions, before))),
+        "verdict": verdict(gain, baseline, identical=bool(np.array_equal(predictions, baseline_predictions))),
     }
 
 
-def verdict(gain: Interval, baseline: str, *, same: bool) -> str:
+def verdict(gain: Interval, baseline: str, *, identical: bool) -> str:
     """What the interval of the difference shows, in words."""
     if np.isnan(gain.estimate):
         return "no test rows: nothing is shown"
-    if same:
+    if identical:
         return f"same predictions as {baseline}"
     if np.isnan(gain.low):
         return "one test group: no interval, nothing is shown"

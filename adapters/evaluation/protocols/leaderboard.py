@@ -16,7 +16,13 @@ from evenly.adapters.contract import check_positive
 from evenly.adapters.errors import MissingFeaturesError, ParameterError, SplitError
 from evenly.adapters.evaluation.measures.bootstrap import LEVEL, REPLICATES, percentile_interval, resampled_means
 from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
-from evenly.adapters.evaluation.protocols.leaderboard_runs import COOP_VALIDATION_SHOTS, Arena, Run, RunKey, Validation
+from evenly.adapters.evaluation.protocols.leaderboard_runs import (
+    COOP_VALIDATION_SHOTS,
+    Arena,
+    LeaderboardRun,
+    RunKey,
+    Validation,
+)
 from evenly.adapters.features import Booleans, Floats
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -38,11 +44,11 @@ _COLUMNS = (
 class Leaderboard:
     """What `compare_adapters` found.
 
-    `runs`: one row per adapter, texts, shots and seed; the columns of `Run.row`, and run_shots, run_seed: the key of
-    the run behind the row, shared by rows whose run does not depend on the shots. `summary`: one row per adapter, texts
-    and shots, see `summarise`. `skipped`: name, texts and reason of what lacked features. `correct`: per run, whether
-    each test row (in the order of the input) was predicted right. `protocol`: how it was done, plain values.
-    `notes`: sentences on draws that fell short and on classes without test rows.
+    `runs`: one row per adapter, texts, shots and seed; the columns of `LeaderboardRun.row`, and run_shots, run_seed:
+    the key of the run behind the row, shared by rows whose run does not depend on the shots. `summary`: one row per
+    adapter, texts and shots, see `summarise_runs`. `skipped`: name, texts and reason of what lacked features.
+    `correct`: per run, whether each test row (in the order of the input) was predicted right. `protocol`: how it was
+    done, plain values. `notes`: sentences on draws that fell short and on classes without test rows.
     """
 
     runs: pd.DataFrame
@@ -74,8 +80,8 @@ def compare_adapters(
     data: EvaluationData,
     plan: LeaderboardPlan,
     *,
-    done: Mapping[RunKey, Run] | None = None,
-    progress: Callable[[Run, int, int], None] | None = None,
+    done: Mapping[RunKey, LeaderboardRun] | None = None,
+    progress: Callable[[LeaderboardRun, int, int], None] | None = None,
 ) -> Leaderboard:
     """Fit each adapter on draws of the train rows, tune it on val rows, judge each fit once on the same test rows.
 
@@ -97,7 +103,7 @@ def compare_adapters(
     correct = {key: run.correct for key, run in finished.items()}
     return Leaderboard(
         runs=runs,
-        summary=summarise(
+        summary=summarise_runs(
             runs, correct, data.groups[arena.test], baseline=("zero_shot", data.baseline), seed=plan.bootstrap_seed
         ),
         skipped=pd.DataFrame(
@@ -124,9 +130,9 @@ def _cells(arena: Arena, names: Sequence[str], shots: Sequence[int], seeds: Sequ
 def _run_all(
     arena: Arena,
     keys: Sequence[RunKey],
-    done: Mapping[RunKey, Run],
-    progress: Callable[[Run, int, int], None] | None,
-) -> tuple[dict[RunKey, Run], dict[tuple[str, str], str]]:
+    done: Mapping[RunKey, LeaderboardRun],
+    progress: Callable[[LeaderboardRun, int, int], None] | None,
+) -> tuple[dict[RunKey, LeaderboardRun], dict[tuple[str, str], str]]:
     """Every run that can be made, and per name and texts why the others cannot."""
     pairs = dict.fromkeys((key.name, key.texts) for key in keys)
     skipped = {pair: reason for pair in pairs if (reason := arena.missing(*pair))}
@@ -140,11 +146,11 @@ def _run_all(
             skipped[key.name, key.texts] = str(error)
             continue
         if progress is not None:
-            progress(finished[key], len(finished), sum(other[:2] not in skipped for other in keys))
+            progress(finished[key], len(finished), sum(planned[:2] not in skipped for planned in keys))
     return {key: finished[key] for key in keys if key in finished and key[:2] not in skipped}, skipped
 
 
-def _checked_run(run: Run, arena: Arena) -> Run:
+def _checked_run(run: LeaderboardRun, arena: Arena) -> LeaderboardRun:
     if run.correct.shape != arena.test.shape:
         raise SplitError(
             f"`done` must hold runs on these {len(arena.test)} test rows; got {len(run.correct)} for {tuple(run.key)}. "
@@ -210,7 +216,7 @@ def _notes(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> tuple[st
     return tuple(sentences)
 
 
-def summarise(
+def summarise_runs(
     cells: pd.DataFrame,
     correct: Mapping[RunKey, Booleans],
     groups: npt.NDArray[Any],
@@ -235,10 +241,10 @@ def summarise(
         replicates[name, texts, shots] = _over_seeds(resampled[:, runs], seed=seed)
         rows.append({"name": name, "texts": texts, "shots": shots} | _means(cell, runs=len(set(runs))))
     accuracy = {(row["name"], row["texts"], row["shots"]): row["accuracy"] for row in rows}
-    for row, own in zip(rows, replicates.values(), strict=True):
+    for row, cell_replicates in zip(rows, replicates.values(), strict=True):
         reference = (*baseline, row["shots"])
-        _, row["low"], row["high"] = percentile_interval(row["accuracy"], own)
-        gain = percentile_interval(row["accuracy"] - accuracy[reference], own - replicates[reference])
+        _, row["low"], row["high"] = percentile_interval(row["accuracy"], cell_replicates)
+        gain = percentile_interval(row["accuracy"] - accuracy[reference], cell_replicates - replicates[reference])
         row["difference"], row["difference_low"], row["difference_high"] = gain
     return pd.DataFrame(rows)[list(_COLUMNS)]
 

@@ -40,7 +40,7 @@ class RunKey(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
+class LeaderboardRun:
     """A finished run: `row`, plain values that JSON can hold (None for NaN), and `correct` (test rows,).
 
     `row`: name, texts, shots, seed (the key); accuracy, top5, mean_per_class, calibration_error on the test rows;
@@ -137,7 +137,7 @@ class Arena:
             self._draws[part, shots, seed] = FewShot(rows[drawn.indices], drawn.notes)
         return self._draws[part, shots, seed]
 
-    def run(self, key: RunKey) -> Run:
+    def run(self, key: RunKey) -> LeaderboardRun:
         """Fit, tune and judge. MissingFeaturesError where the features do not hold what the adapter needs."""
         kind = adapter_class(key.name)
         train, validation = self._train_rows(kind, key), self._validation_rows(key)
@@ -157,7 +157,7 @@ class Arena:
         labels = rows.labels[self.test]
         row = key._asdict() | _measures(logits, labels) | _choice(tuned)
         row |= {"train_rows": len(train), "validation_rows": len(validation), "test_rows": len(labels)}
-        return Run(row=row | {"seconds": seconds}, correct=logits.argmax(axis=1) == labels)
+        return LeaderboardRun(row=row | {"seconds": seconds}, correct=logits.argmax(axis=1) == labels)
 
     @cached_property
     def _records(self) -> dict[str, Features]:

@@ -10,8 +10,8 @@ from typing import Any
 from evenly.adapters import adapter_name
 from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.leaderboard import Leaderboard, LeaderboardPlan, compare_adapters
-from evenly.adapters.evaluation.protocols.leaderboard_runs import Run as LeaderboardRun
-from evenly.adapters.own_features.arrays import class_names, joined, parts_of
+from evenly.adapters.evaluation.protocols.leaderboard_runs import LeaderboardRun
+from evenly.adapters.own_features.arrays import class_names_in, joined_parts, parts_in
 from evenly.adapters.training import row_keys
 from evenly.audit.report.plots.leaderboard import draw_leaderboard
 from evenly.flows.cli.adapters.own_features.fit import plain
@@ -73,15 +73,15 @@ def array_leaderboard(
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
     run = workspace_run(root)
     found = read_arrays(arrays, any_length=normalise)
-    parts = parts_of(found, normalise=normalise)
-    features, labels, split, groups = joined(parts)
+    parts = parts_in(found, normalise=normalise)
+    features, labels, split, groups = joined_parts(parts)
     keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]
     data = EvaluationData(
         features=features,
         labels=labels,
         split=split,
         groups=groups,
-        classes=class_names(found),
+        classes=class_names_in(found),
         prototypes={"prototypes": features.required_prototypes(by="leaderboard")},
         keys=keys,
     )

@@ -18,7 +18,7 @@ from evenly.adapters.evaluation.protocols.base_to_new import (
 from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, split_sessions
 from evenly.adapters.features import Integers, LabelledFeatures
 from evenly.adapters.methods.gda_incremental import GDAIncremental
-from evenly.adapters.own_features.arrays import Parts, parts_of
+from evenly.adapters.own_features.arrays import Parts, parts_in
 from evenly.flows.cli.adapters.own_features.fit import parse_parameters
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.files.arrays import read_arrays
@@ -104,7 +104,7 @@ def _session(train: LabelledFeatures, classes: Integers) -> LabelledFeatures:
 
 
 def _judgeable(file: Path, *, normalise: bool) -> Parts:
-    parts = parts_of(read_arrays(file, any_length=normalise), normalise=normalise)
+    parts = parts_in(read_arrays(file, any_length=normalise), normalise=normalise)
     if not len(parts.test.labels):
         raise UsageError(
             f"`{file}` must hold `test_features` and `test_labels` to be judged on; it has none. Add them."

@@ -3,7 +3,7 @@
 import numpy as np
 
 from evenly.adapters.features import unit_rows
-from evenly.adapters.forms.class_texts import directions, listed, text_sums
+from evenly.adapters.forms.class_texts import directions, named_classes, text_sums
 
 
 def test_sums_and_counts_are_per_owner():
@@ -25,5 +25,5 @@ def test_directions_are_unit_rows_and_fall_back_where_texts_are_missing_or_cance
 
 
 def test_a_long_list_of_classes_is_cut():
-    assert listed(np.arange(3)) == "0, 1, 2"
-    assert listed(np.arange(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."
+    assert named_classes(np.arange(3)) == "0, 1, 2"
+    assert named_classes(np.arange(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."

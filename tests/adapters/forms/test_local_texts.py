@@ -71,7 +71,7 @@ TEXTS = np.array([[0.6, 0.8, 0], [0, 0.6, 0.8]])
 def test_local_scores_compare_names_and_selected_texts():
     image = np.array([[0.8, 0.6, 0.0]])
     similarities = np.array([[0.9, 0.1, 0.2], [0.2, 0.4, 0.9]])
-    found = local_scores(image, CAPTIONS, TEXTS, similarities=similarities, own=((), (), ()), neighbours=2)
+    found = local_scores(image, CAPTIONS, TEXTS, similarities=similarities, own_texts=((), (), ()), neighbours=2)
     np.testing.assert_array_equal(found.classes, [[0, 1]])
     np.testing.assert_allclose(found.names, [[0.8, 0.6]])
     np.testing.assert_allclose(found.descriptions, [[0.6 * 0.8 + 0.8 * 0.6, 0.6 * 0.6]])
@@ -81,7 +81,7 @@ def test_local_scores_compare_names_and_selected_texts():
 
 def test_a_class_with_neither_selected_nor_own_texts_is_judged_by_its_caption():
     similarities = np.array([[0.9, 0.1, 0.2], [0.9, 0.4, 0.2]])
-    found = local_scores(CAPTIONS[:1], CAPTIONS, TEXTS, similarities=similarities, own=((), (), ()), neighbours=3)
+    found = local_scores(CAPTIONS[:1], CAPTIONS, TEXTS, similarities=similarities, own_texts=((), (), ()), neighbours=3)
     np.testing.assert_allclose(found.descriptions[0, 1:], found.names[0, 1:])
     assert found.fallbacks == 2
 
@@ -111,7 +111,7 @@ def test_sizes_below_one_are_refused():
     with pytest.raises(ParameterError, match="most"):
         select(A, [0, 1], OWN, most=0)
     with pytest.raises(ParameterError, match="neighbours"):
-        local_scores(CAPTIONS, CAPTIONS, TEXTS, similarities=A[:2], own=OWN, neighbours=0)
+        local_scores(CAPTIONS, CAPTIONS, TEXTS, similarities=A[:2], own_texts=OWN, neighbours=0)
 
 
 @settings(max_examples=50, deadline=None)

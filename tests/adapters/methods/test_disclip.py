@@ -25,7 +25,7 @@ def scores_of(train, labels, rows):
     texts, owners = train.descriptor_texts, train.descriptor_text_labels
     similarities = reference_similarities(train.image, labels, texts, n_classes=10)
     own = [np.flatnonzero(owners == c).tolist() for c in range(10)]
-    return local_scores(rows.image, train.prototypes, texts, similarities=similarities, own=own)
+    return local_scores(rows.image, train.prototypes, texts, similarities=similarities, own_texts=own)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.25, 39.75])

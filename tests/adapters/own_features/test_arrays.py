@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from evenly.adapters.own_features.arrays import joined, parts_of
+from evenly.adapters.own_features.arrays import joined_parts, parts_in
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def arrays(digits):
 
 
 def test_each_part_is_a_record_with_labels_and_groups(arrays):
-    parts = parts_of(arrays)
+    parts = parts_in(arrays)
     assert [len(part.labels) for part in (parts.train, parts.val, parts.test)] == [100, 100, 100]
     assert parts.train.features.views.shape == (2, 100, 64)
     assert parts.val.features.views is None
@@ -30,25 +30,25 @@ def test_each_part_is_a_record_with_labels_and_groups(arrays):
 
 def test_parts_that_are_not_there_are_empty(arrays):
     few = {name: arrays[name] for name in ("prototypes", "train_features", "train_labels")}
-    parts = parts_of(few)
+    parts = parts_in(few)
     assert len(parts.val.features) == len(parts.test.features) == 0
     assert parts.unseen == {}
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64])
 def test_floats_of_any_width_are_taken(arrays, kind):
-    parts = parts_of({**arrays, "train_features": arrays["train_features"].astype(kind)})
+    parts = parts_in({**arrays, "train_features": arrays["train_features"].astype(kind)})
     assert parts.train.features.image.dtype == np.float32
 
 
 def test_rows_that_are_not_of_unit_length_are_refused_under_their_own_name(arrays):
     with pytest.raises(InvalidFeaturesError, match=r"`val_features` must have rows of unit length.*--normalise"):
-        parts_of({**arrays, "val_features": arrays["val_features"] * 3})
+        parts_in({**arrays, "val_features": arrays["val_features"] * 3})
 
 
 def test_normalise_scales_the_rows_and_keeps_their_lengths_as_norms(arrays):
     del arrays["val_norms"]
-    parts = parts_of({**arrays, "val_features": arrays["val_features"] * 3}, normalise=True)
+    parts = parts_in({**arrays, "val_features": arrays["val_features"] * 3}, normalise=True)
     np.testing.assert_allclose(parts.val.features.image, arrays["val_features"], atol=1e-6)
     np.testing.assert_allclose(parts.val.features.norms, 3, rtol=1e-5)
     np.testing.assert_allclose(parts.train.features.views, arrays["train_views"], atol=1e-6)
@@ -69,11 +69,11 @@ def test_normalise_scales_the_rows_and_keeps_their_lengths_as_norms(arrays):
 def test_what_is_wrong_is_named_by_its_key(arrays, change, error, message):
     changed = {name: array for name, array in (arrays | change).items() if array is not None}
     with pytest.raises(error, match=message):
-        parts_of(changed)
+        parts_in(changed)
 
 
 def test_joined_parts_hold_every_row_once_and_rows_of_two_parts_are_of_two_groups(arrays):
-    features, labels, split, groups = joined(parts_of(arrays))
+    features, labels, split, groups = joined_parts(parts_in(arrays))
     assert len(features) == len(labels) == len(split) == 300
     assert np.unique(split, return_counts=True)[1].tolist() == [100, 100, 100]
     assert len(np.unique(groups)) == 300
@@ -84,5 +84,5 @@ def test_joined_parts_hold_every_row_once_and_rows_of_two_parts_are_of_two_group
 
 def test_joined_parts_keep_the_groups_of_the_file(arrays):
     named = {f"{part}_groups": np.repeat([f"{part} a", f"{part} b"], 50) for part in ("train", "val", "test")}
-    groups = joined(parts_of({**arrays, **named}))[3]
+    groups = joined_parts(parts_in({**arrays, **named}))[3]
     assert len(np.unique(groups)) == 6

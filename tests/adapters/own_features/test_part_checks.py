@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError, SplitError
-from evenly.adapters.own_features.arrays import joined, parts_of
+from evenly.adapters.own_features.arrays import joined_parts, parts_in
 
 
 @pytest.fixture
@@ -27,19 +27,19 @@ def arrays(digits):
 )
 def test_classes_that_nobody_could_tell_apart_are_refused(arrays, names, message):
     with pytest.raises(InvalidFeaturesError, match=message):
-        parts_of({**arrays, "classes": np.array(names)})
+        parts_in({**arrays, "classes": np.array(names)})
 
 
 @pytest.mark.parametrize("kind", [str, int])
 def test_a_group_in_two_parts_is_refused(arrays, kind):
     groups = {f"{part}_groups": np.arange(n, n + 100).astype(kind) for n, part in enumerate(("train", "test"))}
     with pytest.raises(SplitError, match="`train_groups` and `test_groups` must share no group; got `1` in both"):
-        parts_of({**arrays, **groups})
+        parts_in({**arrays, **groups})
 
 
 def test_rows_without_named_groups_share_none_with_a_part_that_names_them(arrays):
-    parts = parts_of({**arrays, "test_groups": np.arange(100).astype(str)})
-    assert len(np.unique(joined(parts)[3])) == 300
+    parts = parts_in({**arrays, "test_groups": np.arange(100).astype(str)})
+    assert len(np.unique(joined_parts(parts)[3])) == 300
 
 
 def test_a_row_that_is_judged_later_is_left_out_of_the_earlier_part_and_said(arrays):
@@ -47,7 +47,7 @@ def test_a_row_that_is_judged_later_is_left_out_of_the_earlier_part_and_said(arr
         arrays[f"{part}_features"] = arrays[f"{part}_features"].copy()
         arrays[f"{part}_features"][rows] = arrays["test_features"][rows]
     groups = {f"{part}_groups": np.char.add(part, np.arange(100).astype(str)) for part in ("train", "val", "test")}
-    parts = parts_of({**arrays, **groups})
+    parts = parts_in({**arrays, **groups})
     assert [len(part.labels) for part in (parts.train, parts.val, parts.test)] == [93, 96, 100]
     assert np.array_equal(parts.train.features.image, arrays["train_features"][7:])
     assert np.array_equal(parts.train.labels, arrays["train_labels"][7:])
@@ -63,10 +63,10 @@ def test_classes_without_rows_are_named_and_parts_without_rows_are_no_news(array
     arrays |= {"train_features": arrays["train_features"][kept], "train_labels": arrays["train_labels"][kept]}
     del arrays["val_features"], arrays["val_labels"]
     names = [f"digit {place}" for place in range(10)]
-    (note,) = parts_of({**arrays, "classes": np.array(names)}).notes
+    (note,) = parts_in({**arrays, "classes": np.array(names)}).notes
     assert note == "1 of 10 classes without train images (no adapter learned from an image of them): digit 4"
 
 
 def test_a_pool_of_test_rows_is_said(arrays):
-    notes = parts_of({**arrays, "unlabelled_features": arrays["test_features"][:30]}).notes
+    notes = parts_in({**arrays, "unlabelled_features": arrays["test_features"][:30]}).notes
     assert notes == ("30 of 30 rows of the unlabelled pool are test rows",)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evenly.adapters.own_features.arrays import class_names
+from evenly.adapters.own_features.arrays import class_names_in
 from evenly.storage.code_version import code_version
 from evenly.storage.exports.export import file_hash
 from evenly.storage.files.array_keys import PARTS
@@ -19,7 +19,7 @@ SPLIT_KEYS = ("features", "labels", "values", "groups")
 
 def origin_card(path: Path, arrays: Arrays, *, normalise: bool) -> dict[str, Any]:
     """`encoder` and `second` (None where the file does not say), `classes` with their hash, and `lineage`."""
-    classes = class_names(arrays)
+    classes = class_names_in(arrays)
     return {
         "encoder": _encoder(arrays, "encoder"),
         "second": _encoder(arrays, "aux_encoder"),

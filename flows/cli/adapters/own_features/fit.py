@@ -12,7 +12,7 @@ import pandas as pd
 from evenly.adapters import adapter_class, adapter_name
 from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.protocols.array_fit import ArrayFit, fit_arrays
-from evenly.adapters.own_features.arrays import parts_of
+from evenly.adapters.own_features.arrays import parts_in
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.flows.cli.adapters.own_features.cards import origin_card, split_hash
 from evenly.flows.cli.errors import UsageError
@@ -41,7 +41,7 @@ def fit_array_file(
     kind = adapter_class(adapter)
     fixed = parse_parameters(kind, parameters)
     found = read_arrays(arrays, any_length=normalise)
-    parts = parts_of(found, normalise=normalise)
+    parts = parts_in(found, normalise=normalise)
     fit = fit_arrays(parts, adapter, parameters=fixed, guard=guard, seed=seed)
     result = {
         "adapter": adapter_name(adapter),

@@ -7,13 +7,12 @@ import pytest
 
 from evenly.adapters.evaluation.measures.rejection import (
     ALL,
-    Known,
     choose_threshold,
     drawn_groups,
     judge_rejection,
     open_set,
 )
-from evenly.adapters.features import unit_rows
+from evenly.adapters.features import GroupedFeatures, unit_rows
 from evenly.adapters.methods.gda import GDA
 from evenly.adapters.ood.scores import msp
 
@@ -44,7 +43,7 @@ def problem(digits):
     parts = []
     for start, stop in ((200, 300), (300, 500)):
         features, truth = digits.complete(start, stop)
-        parts.append(Known(features=features, labels=truth, groups=np.arange(len(truth)) // 2))
+        parts.append(GroupedFeatures(features=features, labels=truth, groups=np.arange(len(truth)) // 2))
     strange = replace(parts[1].features, image=unit_rows(np.roll(parts[1].features.image, 20, axis=1)))
     return (
         GDA(alpha=1.0).fit(train, labels),
@@ -89,7 +88,7 @@ def test_test_rows_choose_nothing(problem):
 
 def test_without_a_part_or_with_a_set_of_one_group_there_is_no_table(problem):
     adapter, validation, test, unseen = problem
-    nobody = Known(
+    nobody = GroupedFeatures(
         features=validation.features.rows(slice(0)), labels=validation.labels[:0], groups=validation.groups[:0]
     )
     assert judge_rejection(adapter, nobody, test, unseen, seed=3).empty

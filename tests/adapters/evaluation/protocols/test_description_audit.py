@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import MissingFeaturesError
-from evenly.adapters.evaluation.protocols.description_audit import audit_descriptions, rightly_classified
+from evenly.adapters.evaluation.protocols.description_audit import compare_texts_and_controls, rightly_classified
 from evenly.adapters.features import Features, unit_rows
 from evenly.adapters.methods.vcd import DescribedClasses
 
@@ -23,7 +23,7 @@ def audit(*, names: float, real: float, shuffled: float, random: float = 0.3, **
         "shuffled": np.stack([rows(shuffled - 0.01), rows(shuffled + 0.01)]),
         "random": rows(random),
     }
-    return audit_descriptions(correct | more, seed=1, n=300)
+    return compare_texts_and_controls(correct | more, seed=1, n=300)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_tables_hold_accuracies_spreads_and_paired_differences():
 def test_intervals_resample_groups():
     groups = np.repeat(np.arange(4), ROWS // 4)
     correct = {"names": rows(0.5), "real": rows(0.75), "shuffled": rows(0.5), "random": rows(0.5)}
-    apart = audit_descriptions(correct, seed=1, n=300)
-    together = audit_descriptions(correct, seed=1, n=300, groups=groups)
+    apart = compare_texts_and_controls(correct, seed=1, n=300)
+    together = compare_texts_and_controls(correct, seed=1, n=300, groups=groups)
     assert apart.finding == "meaning"
     assert together.finding == "none"
 
@@ -74,13 +74,13 @@ def test_intervals_resample_groups():
 def test_one_group_shows_nothing():
     groups = np.zeros(ROWS, dtype=int)
     correct = {"names": rows(0.1), "real": rows(0.9), "shuffled": rows(0.1), "random": rows(0.1)}
-    found = audit_descriptions(correct, seed=1, groups=groups)
+    found = compare_texts_and_controls(correct, seed=1, groups=groups)
     assert (found.finding, found.verdict.split(":")[0]) == ("none", "nothing is shown")
 
 
 def test_a_missing_kind_is_named():
     with pytest.raises(MissingFeaturesError, match="shuffled"):
-        audit_descriptions({"names": rows(1), "real": rows(1), "random": rows(1)}, seed=0)
+        compare_texts_and_controls({"names": rows(1), "real": rows(1), "random": rows(1)}, seed=0)
 
 
 def world(*, meaning: bool, seed: int = 0):
@@ -105,7 +105,7 @@ def test_texts_that_mean_something_are_told_from_texts_that_do_not(meaning):
     right["names"] = rightly_classified(
         features, labels, [features.prototypes[[c]] for c in range(4)], aggregate="mean_similarity"
     )
-    assert (audit_descriptions(right, seed=0).finding == "meaning") == meaning
+    assert (compare_texts_and_controls(right, seed=0).finding == "meaning") == meaning
 
 
 @pytest.mark.parametrize("aggregate", ["mean_similarity", "mean_embedding", "max"])

@@ -9,7 +9,7 @@ import evenly.adapters
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError, SplitError, UnknownAdapterError
 from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.leaderboard import LeaderboardPlan, compare_adapters
-from evenly.adapters.evaluation.protocols.leaderboard_runs import Arena, Run, RunKey
+from evenly.adapters.evaluation.protocols.leaderboard_runs import Arena, LeaderboardRun, RunKey
 from evenly.adapters.features import Features
 from evenly.adapters.few_shot import few_shot
 from evenly.adapters.methods.gda_em import GDAUnsupervised
@@ -165,7 +165,7 @@ def test_runs_can_be_stored_one_by_one_and_gone_on_from(board, rows):
     assert counts == [(i, len(board.correct)) for i in range(1, 8)]
     done = {}
     for text, correct in stored:
-        run = Run(row=json.loads(text), correct=np.array(correct))
+        run = LeaderboardRun(row=json.loads(text), correct=np.array(correct))
         done[run.key] = run
     fresh = []
     again = hold(rows, done=done, progress=lambda run, *_: fresh.append(run.key))
@@ -178,7 +178,7 @@ def test_stored_runs_of_other_test_rows_are_refused(rows):
     key = RunKey("zero_shot", "names", 1, 1)
     row = {"name": "zero_shot", "texts": "names", "shots": 1, "seed": 1}
     with pytest.raises(SplitError, match=r"`done` must hold runs on these \d+ test rows; got 3"):
-        hold(rows, done={key: Run(row=row, correct=np.ones(3, dtype=bool))})
+        hold(rows, done={key: LeaderboardRun(row=row, correct=np.ones(3, dtype=bool))})
 
 
 @dataclass(kw_only=True, eq=False)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evenly.adapters.evaluation.protocols.leaderboard import summarise
+from evenly.adapters.evaluation.protocols.leaderboard import summarise_runs
 from evenly.adapters.evaluation.protocols.leaderboard_runs import RunKey
 
 GENERATOR = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def two(n=400, groups=None, spread=0.0):
         correct[key] = GENERATOR.random(n) < 0.7 + spread * (place - 1)
     table = cells([(base, seed) for seed in (1, 2, 3)] + [(key, key.seed) for key in runs], correct)
     names = np.arange(n) if groups is None else groups
-    return summarise(table, correct, names, baseline=("zero_shot", "names")), correct
+    return summarise_runs(table, correct, names, baseline=("zero_shot", "names")), correct
 
 
 def test_means_counts_and_the_smallest_margin():
@@ -81,7 +81,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
             key = RunKey("gda", "names", 1, seed)
             correct[key] = skill + generator.normal(0, 0.1) + generator.normal(size=300) > -0.7
             keys.append((key, seed))
-        row = summarise(
+        row = summarise_runs(
             cells(keys, correct), correct, np.arange(300), baseline=("zero_shot", "names"), seed=trial
         ).iloc[1]
         truth = 0.6894  # P(N(0, 2 + 0.01) > -0.7)
