@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats, Ints
+from evenly.curation.arrays import Bytes, Floats, Ints, Words
 from evenly.curation.errors import ColumnsError
 
 KERNEL_FROM = 500_000
@@ -81,7 +80,7 @@ def _compiled(prefix: bytes, uids: tuple[pa.Array, Ints], entries: tuple[pa.Arra
     return drawn
 
 
-def _bytes(texts: pa.Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
+def _bytes(texts: pa.Array) -> tuple[Words, Bytes]:
     """Where each text begins and the last ends (n + 1,), and the UTF-8 bytes of all."""
     texts = texts.cast(pa.large_string())
     _, ends, data = texts.buffers()

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats
+from evenly.curation.arrays import Flags, Floats
 from evenly.curation.errors import ColumnsError
 
 LARGEST = 20
@@ -91,7 +91,7 @@ def describe_balancing(
     counts: pa.Table,
     thresholds: pa.Table,
     chances: Floats,
-    kept: npt.NDArray[np.bool_],
+    kept: Flags,
     headroom: float = 1.0,
 ) -> BalanceCard:
     """Return the card of a step from its tables COUNTS and THRESHOLDS and, per pair, the chance to stay and whether.
@@ -132,11 +132,11 @@ def _values(card: BalanceCard | DataCard) -> dict[str, Any]:
     return {field.name: getattr(card, field.name) for field in fields(card)}
 
 
-def _occurring(counts: pa.Table, rows: npt.NDArray[np.bool_]) -> int:
+def _occurring(counts: pa.Table, rows: Flags) -> int:
     return len(np.unique(counts["entry"].to_numpy()[rows]))
 
 
-def _share(counts: npt.NDArray[Any], part: npt.NDArray[np.bool_]) -> float:
+def _share(counts: npt.NDArray[Any], part: Flags) -> float:
     total = float(counts.sum())
     return float(counts[part].sum()) / total if total else 0.0
 
@@ -152,7 +152,7 @@ def _languages(counts: pa.Table, thresholds: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _agreement(chances: Floats, kept: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _agreement(chances: Floats, kept: Flags) -> list[dict[str, Any]]:
     """Pairs in ten bins of their chance, the last for those that are certain to stay; empty bins are left out."""
     number = np.where(chances >= 1, BINS, np.minimum((chances * BINS).astype(np.int64), BINS - 1))
     pairs, stayed, expected = (

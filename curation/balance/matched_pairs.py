@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Floats, Ints
+from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.errors import ColumnsError
 
 BATCH = 2**20
@@ -32,7 +32,7 @@ class MatchedPairs:
     language: npt.NDArray[np.int32]
     languages: tuple[str, ...]
     shares: Floats
-    chosen: npt.NDArray[np.bool_]
+    chosen: Flags
 
     def __len__(self) -> int:
         return len(self.uids)

@@ -7,11 +7,10 @@ picture is known by its URL, as theirs is: before the download nothing else is k
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Floats, Ints
+from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.draws import draws_at
 from evenly.curation.errors import ColumnsError
@@ -30,7 +29,7 @@ class PickedTexts:
     uids: pa.Array
     texts: Ints
     draws: Floats
-    chosen: npt.NDArray[np.bool_]
+    chosen: Flags
 
     def to_table(self) -> pa.Table:
         """The pictures with several texts: uid, texts, draw, chosen."""

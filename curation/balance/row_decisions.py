@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats, Ints
+from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits
 from evenly.curation.balance.kernels import loops_for
 from evenly.curation.balance.matched_pairs import MatchedPairs
@@ -36,9 +36,9 @@ class RowDecisions:
     deciding_draws: Floats
 
     @property
-    def kept(self) -> npt.NDArray[np.bool_]:
+    def kept(self) -> Flags:
         """Whether each pair stays (n,)."""
-        kept: npt.NDArray[np.bool_] = self.deciding >= 0
+        kept: Flags = self.deciding >= 0
         return kept
 
     def deciding_entries(self, pairs: MatchedPairs) -> npt.NDArray[np.int32]:

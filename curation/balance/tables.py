@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats
+from evenly.curation.arrays import Flags, Floats
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.thresholds import tail_share
 
@@ -50,7 +49,7 @@ THRESHOLDS = pa.schema(
 )
 
 
-def count_table(pairs: MatchedPairs, counts: Floats, kept: npt.NDArray[np.bool_], probabilities: Floats) -> pa.Table:
+def count_table(pairs: MatchedPairs, counts: Floats, kept: Flags, probabilities: Floats) -> pa.Table:
     """Return the table COUNTS: matches per language and concept that occurs, before balancing and after.
 
     weighted: the counts (L, E) that the thresholds were held against, an estimate of the pool's after a preselection;
@@ -70,9 +69,7 @@ def count_table(pairs: MatchedPairs, counts: Floats, kept: npt.NDArray[np.bool_]
     return pa.table([pa.array(column).cast(field.type) for column, field in zip(columns, COUNTS, strict=True)], COUNTS)
 
 
-def threshold_table(
-    pairs: MatchedPairs, counts: Floats, thresholds: Floats, kept: npt.NDArray[np.bool_], expected: Floats
-) -> pa.Table:
+def threshold_table(pairs: MatchedPairs, counts: Floats, thresholds: Floats, kept: Flags, expected: Floats) -> pa.Table:
     """Return the table THRESHOLDS, one row per language.
 
     t before headroom, and the share of all matches that concepts with fewer hold; pairs and matches that came; how

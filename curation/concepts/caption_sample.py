@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Flags, Ints
 from evenly.curation.concepts.name_frequency import NamesHeld
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
@@ -107,7 +108,7 @@ class CaptionSample:
             self._of[owner].below = 0.0
 
 
-def _first_names(names_held: NamesHeld) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _first_names(names_held: NamesHeld) -> tuple[Ints, Ints, Ints]:
     """Row, concept and name of each caption of a concept: the first of the concept's names that it holds."""
     order = np.lexsort((names_held.names, names_held.owners, names_held.rows))
     rows, owners, names = (
@@ -118,7 +119,7 @@ def _first_names(names_held: NamesHeld) -> tuple[npt.NDArray[np.int64], npt.NDAr
     return rows[first], owners[first], names[first]
 
 
-def _too_long(texts: pa.Array) -> npt.NDArray[np.bool_]:
+def _too_long(texts: pa.Array) -> Flags:
     words = pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts)))
     long = pc.or_(pc.greater(words, MAX_WORDS), pc.greater(pc.utf8_length(texts), MAX_CHARACTERS))
     return np.asarray(long.to_numpy(zero_copy_only=False), dtype=np.bool_)

@@ -8,15 +8,13 @@ import math
 import re
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Ints
 from evenly.curation.columns import column
 from evenly.curation.concepts.matching import Mode, normalised
 from evenly.curation.errors import ColumnsError
-
-Counts = npt.NDArray[np.int64]
 
 NO_SPACES = frozenset(
     {"zh", "cmn", "yue", "ja", "jpn", "th", "tha", "km", "khm", "lo", "lao", "my", "mya", "bo", "bod"}
@@ -39,9 +37,9 @@ class WordCounter:
     def __init__(self, mode: Mode = "faithful") -> None:
         self._mode = mode
         self._ids: dict[str, int] = {}
-        self._words: Counts = np.zeros(0, dtype=np.int64)
-        self._pairs: tuple[Counts, Counts] = _nothing()
-        self._waiting: list[tuple[Counts, Counts]] = []
+        self._words: Ints = np.zeros(0, dtype=np.int64)
+        self._pairs: tuple[Ints, Ints] = _nothing()
+        self._waiting: list[tuple[Ints, Ints]] = []
 
     def add(self, captions: pa.Array) -> None:
         """Count the words and pairs of `captions` (strings); null holds none."""
@@ -118,9 +116,9 @@ def _is_word(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-def _sorted(entries: pa.Array, counts: Counts) -> pa.Table:
+def _sorted(entries: pa.Array, counts: Ints) -> pa.Table:
     return pa.table({"entry": entries, "count": pa.array(counts, pa.int64())}).sort_by("entry")
 
 
-def _nothing() -> tuple[Counts, Counts]:
+def _nothing() -> tuple[Ints, Ints]:
     return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.arrays import Floats, Ints
+from evenly.curation.arrays import Bytes, Floats, Ints, Words
 
 _PART = 2048
 
 
-def hash_distances(hashes: npt.NDArray[np.uint64], left: Ints, right: Ints) -> Floats:
+def hash_distances(hashes: Words, left: Ints, right: Ints) -> Floats:
     """Return the number of differing bits (n,) of pairs of hashes, 0 to 64."""
     return np.asarray(np.bitwise_count(hashes[left] ^ hashes[right]), dtype=np.float64)
 
@@ -20,7 +20,7 @@ def cosines(rows: npt.NDArray[np.float16], left: Ints, right: Ints) -> Floats:
     return _in_parts(left, right, lambda a, b: np.round((rows[a].astype(np.float64) * rows[b]).sum(axis=1), 4))
 
 
-def colour_distances(colours: npt.NDArray[np.uint8], left: Ints, right: Ints) -> Floats:
+def colour_distances(colours: Bytes, left: Ints, right: Ints) -> Floats:
     """Return the largest difference (n,) in any cell and channel of pairs of colour grids, 0 to 255.
 
     The largest, not the mean: a changed skin tone or stripe changes a few cells much, re-encoding all cells a little.

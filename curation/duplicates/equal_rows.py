@@ -5,15 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.arrays import Ints, Words
+from evenly.curation.arrays import Bytes, Flags, Ints, Words
 from evenly.curation.duplicates.lsh import mixed
 
 _BATCH = 8192
 
 
-def equal_runs(
-    arrays: Sequence[npt.NDArray[np.generic]], usable: npt.NDArray[np.bool_]
-) -> tuple[tuple[Ints, Ints], Ints]:
+def equal_runs(arrays: Sequence[npt.NDArray[np.generic]], usable: Flags) -> tuple[tuple[Ints, Ints], Ints]:
     """Return ((i, j), firsts): each usable row with the next one that is equal in all `arrays`, and the others.
 
     `firsts`, sorted, are the usable rows that no pair names as its second: a placeholder picture that stands a
@@ -46,5 +44,5 @@ def _hashed(array: npt.NDArray[np.generic], keys: Words) -> Words:
     return keys
 
 
-def _bytes(array: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+def _bytes(array: npt.NDArray[np.generic]) -> Bytes:
     return np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1)

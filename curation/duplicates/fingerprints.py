@@ -9,9 +9,10 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from PIL import ExifTags, Image, ImageOps
+
+from evenly.curation.arrays import Singles
 
 GRID = 16
 COLOUR_BYTES = GRID * GRID * 3
@@ -112,12 +113,12 @@ def _on_white(picture: Image.Image) -> Image.Image:
     return rgb
 
 
-def _second_largest(contrast: npt.NDArray[np.float32], *, axis: int) -> npt.NDArray[np.float32]:
+def _second_largest(contrast: Singles, *, axis: int) -> Singles:
     place = max(0, contrast.shape[axis] - 2)
     return np.asarray(np.partition(contrast, place, axis=axis).take(place, axis=axis), dtype=np.float32)
 
 
-def _ends(profile: npt.NDArray[np.float32]) -> tuple[float, float]:
+def _ends(profile: Singles) -> tuple[float, float]:
     """Return where a profile first rises above the contrast and last falls below it, between samples linearly."""
     above = np.flatnonzero(profile > _CONTRAST)
     if not len(above):
@@ -128,6 +129,6 @@ def _ends(profile: npt.NDArray[np.float32]) -> tuple[float, float]:
     return start, end
 
 
-def _crossing(profile: npt.NDArray[np.float32], inside: int, outside: int) -> float:
+def _crossing(profile: Singles, inside: int, outside: int) -> float:
     """Return how far from the sample `inside`, towards its neighbour `outside`, the profile crosses, in [0, 1)."""
     return float((profile[inside] - _CONTRAST) / (profile[inside] - profile[outside]))

@@ -8,7 +8,6 @@ forest of all twins: nothing between unchanged rows is looked at again, and what
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -84,5 +83,5 @@ def _places(column: pa.ChunkedArray, uids: pa.Array) -> Ints:
     return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _flags(values: pa.Array) -> npt.NDArray[np.bool_]:
+def _flags(values: pa.Array) -> Flags:
     return np.array(values.to_numpy(zero_copy_only=False), dtype=np.bool_)

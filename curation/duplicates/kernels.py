@@ -14,7 +14,7 @@ slight.
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.arrays import Bytes, Ints, Words
+from evenly.curation.arrays import Bytes, Flags, Ints, Words
 from evenly.curation.compiled import compiled
 
 WIDTH = 64  # values of a sketch of a grid: one cache line, one vector
@@ -85,7 +85,7 @@ def emit_pairs(  # noqa: PLR0917 - compiled code takes no keywords
     order: Ints,
     keys: Words,
     codes: Words,
-    fresh: npt.NDArray[np.bool_],
+    fresh: Flags,
     earlier: Words,
     limit: int,
     place: Ints,

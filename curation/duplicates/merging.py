@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -193,7 +192,7 @@ def _survivors(batch: pa.Table, component: Ints) -> Ints:
 def _edges(uids: pa.Array, twins: Twins, kind: str) -> pa.Table:
     order = np.lexsort((twins.right, twins.left))
     left, right = twins.left[order], twins.right[order]
-    colour: npt.NDArray[np.float64] | None = None if twins.colour is None else twins.colour(left, right)
+    colour: Floats | None = None if twins.colour is None else twins.colour(left, right)
     return pa.table(
         {
             "uid_a": uids.take(pa.array(left)),

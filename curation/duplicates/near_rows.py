@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats, Ints, Words
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
 from evenly.curation.duplicates.distances import colour_distances, cosines
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
@@ -34,9 +34,9 @@ class NearRows:
     """
 
     rows: npt.NDArray[np.float16]
-    usable: npt.NDArray[np.bool_]
+    usable: Flags
     min_cosine: float
-    colours: npt.NDArray[np.uint8] | None = None
+    colours: Bytes | None = None
     max_colour: float = 255.0
     sketch: Sketch | None = None
 
@@ -104,7 +104,7 @@ class NearRows:
         return left, right
 
 
-def _has_direction(rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
+def _has_direction(rows: npt.NDArray[np.float16]) -> Flags:
     finite = np.empty(len(rows), dtype=np.bool_)
     for begin in range(0, len(rows), _BLOCK):
         most = (rows[begin : begin + _BLOCK].view(np.uint16) & _ALL_BUT_SIGN).max(axis=1, initial=0)

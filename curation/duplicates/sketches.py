@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.arrays import Ints, Words
+from evenly.curation.arrays import Ints, Singles, Words
 from evenly.curation.duplicates.lsh import bit_masks, seeded_words
 
 WIDTH = 512
@@ -74,7 +74,7 @@ def sign_codes(rows: npt.NDArray[np.float16], places: Ints, *, key: str) -> Word
     return codes
 
 
-def _planes(d: int, key: str) -> npt.NDArray[np.float32]:
+def _planes(d: int, key: str) -> Singles:
     """Return WIDTH normals (d, WIDTH) of whole numbers, near normal deviates of deviation 32."""
     from scipy.special import ndtri
 

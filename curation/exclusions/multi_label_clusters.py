@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from evenly.curation.arrays import Floats, Ints, Rows, Singles
+from evenly.curation.arrays import Flags, Floats, Ints, Rows, Singles
 from evenly.curation.errors import RuleError
 
 _BLOCK_SCORES = 8_000_000  # cosines held at once: 32 MB
@@ -76,7 +75,7 @@ def _gini(sizes: Ints) -> float:
     return float((2 * np.arange(1, k + 1) - k - 1) @ ranked / (k * total))
 
 
-def near_duplicate_rows(rows: Rows, clusters: Ints, *, min_cosine: float) -> npt.NDArray[np.bool_]:
+def near_duplicate_rows(rows: Rows, clusters: Ints, *, min_cosine: float) -> Flags:
     """Whether each of the unit `rows` (n, d) has another of the same cluster with a cosine of at least `min_cosine`.
 
     `clusters` (n,) are the nearest ones. Twins in different clusters are not looked for, so a share is a lower bound.
@@ -89,7 +88,7 @@ def near_duplicate_rows(rows: Rows, clusters: Ints, *, min_cosine: float) -> npt
     return is_near
 
 
-def _near(rows: Rows, min_cosine: float) -> npt.NDArray[np.bool_]:
+def _near(rows: Rows, min_cosine: float) -> Flags:
     is_near = np.zeros(len(rows), dtype=np.bool_)
     wide = rows.astype(np.float32)
     step = max(1, _BLOCK_SCORES // max(len(rows), 1))
