@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import Ge
 
 from evenly.bounds import Share, Wording, check_bounds
-from evenly.curation.arrays import Floats, Ints
+from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
@@ -120,5 +119,5 @@ def _draws(uids: pa.Array, rows: Ints, seed: int) -> Floats:
     return draws(seed=seed, step=STEP, uids=names, entries=[""] * len(names))
 
 
-def _equal(sources: pa.Array, name: str) -> npt.NDArray[np.bool_]:
+def _equal(sources: pa.Array, name: str) -> Flags:
     return np.asarray(pc.fill_null(pc.equal(sources, name), False).to_numpy(zero_copy_only=False), dtype=np.bool_)

@@ -21,7 +21,7 @@ from evenly.curation.columns import column
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
 from evenly.curation.duplicates.lsh import candidate_pairs, seeded_words, word_masks
-from evenly.curation.duplicates.merging import Duplicates, Forest, Twins, in_uid_order, merge
+from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.errors import RuleError
 
@@ -34,7 +34,7 @@ _ROUNDED = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionTwins:
-    """Twins have captions whose sets of letter trigrams have a Jaccard index of at least `min_jaccard`.
+    """Duplicates have captions whose sets of letter trigrams have a Jaccard index of at least `min_jaccard`.
 
     scope: "image" looks among the pairs of one picture, "pool" among all, whatever they show.
     """
@@ -51,9 +51,10 @@ def deduplicate_captions(
 ) -> Duplicates:
     """Merge pairs with nearly equal captions as near_caption; the distance is the Jaccard index, 4 digits.
 
-    `batch`: uid, caption, width, height, with scope "image" image_id, and, optionally, score. A caption that is null
-    or holds only spaces has no twins, nor has a null image_id where it is looked at. `seed` draws the hashing. What an
-    `earlier` search found is taken over where it still holds; unchanged are pairs with the same caption and image_id.
+    `batch`: uid, caption, width, height, with scope "image" image_id, and, optionally, score. A caption that is null or
+    holds only spaces has no duplicates, nor has a null image_id where it is looked at. `seed` draws the hashing. What
+    an `earlier` search found is taken over where it still holds; unchanged are pairs with the same caption and
+    image_id.
     """
 
     def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
@@ -64,8 +65,8 @@ def deduplicate_captions(
             coded = column(batch, "image_id", pa.string()).dictionary_encode().indices.fill_null(-1)
             images = coded.to_numpy(zero_copy_only=False).astype(np.int64)
             usable &= images >= 0
-        twins = _find(column(batch, "uid", pa.string()), texts, images, usable, rule, seed, earlier)
-        return merge(batch, twins, kind="caption", reason="near_caption")
+        duplicates = _find(column(batch, "uid", pa.string()), texts, images, usable, rule, seed, earlier)
+        return merge(batch, duplicates, kind="caption", reason="near_caption")
 
     return in_uid_order(batch, search)
 
@@ -129,7 +130,7 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     rule: CaptionTwins,
     seed: int,
     earlier: PreviousSearch | None,
-) -> Twins:
+) -> DuplicatePairs:
     sets = ShingleSets.of(texts)
     numbers: dict[str, int] = {}
     equal = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
@@ -153,14 +154,14 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
         forest.add(*accept(firsts[left], firsts[right]))
     edges = forest.edges()
     if rule.scope == "image":
-        return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
+        return DuplicatePairs(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
     notes["search"]["candidates"] = candidates
-    compare = partial(_all_twins, accept)
+    compare = partial(_all_duplicates, accept)
     recall = measure_recall(
         uids, firsts, edges, compare, seed=seed, step=_STEP, comparisons=_COMPARISONS, still_true=still_true
     )
     notes |= recall.notes
-    return Twins(left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes)
+    return DuplicatePairs(left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes)
 
 
 def _accepted(sets: ShingleSets, min_jaccard: float, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
@@ -169,7 +170,7 @@ def _accepted(sets: ShingleSets, min_jaccard: float, left: Ints, right: Ints) ->
     return left[is_near], right[is_near], -index[is_near]
 
 
-def _all_twins(accept: Callable[[Ints, Ints], tuple[Ints, Ints, Floats]], drawn: Ints, candidates: Ints) -> Pairs:
+def _all_duplicates(accept: Callable[[Ints, Ints], tuple[Ints, Ints, Floats]], drawn: Ints, candidates: Ints) -> Pairs:
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for row in drawn:
         compared = candidates[candidates != row]

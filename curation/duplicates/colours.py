@@ -6,9 +6,9 @@ box are left out one by one, and only then hashes, sketches and grids are compar
 chance: the pairs are those of comparing all with all. Which values are sketched changes the time and nothing else.
 docs/deduplication.md says how the time grows; many pictures of nearly one colour cost the square of their number.
 
-Twins may also be shifted: one was brightened, saturated or turned in hue as a whole. Their grids differ by more than
-the limit, yet a change of one number turns one into the other. No such change does that for another skin tone or flag,
-where some colours changed and others did not.
+Duplicates may also be shifted: one was brightened, saturated or turned in hue as a whole. Their grids differ by more
+than the limit, yet a change of one number turns one into the other. No such change does that for another skin tone or
+flag, where some colours changed and others did not.
 """
 
 from collections.abc import Iterator
@@ -102,7 +102,7 @@ def shifted_pairs(
     """Yield all pairs (i, j), i < j, whose hashes differ in at most `max_distance` bits and whose grids by a shift.
 
     `colours` (n, 768) are 16 x 16 RGB grids that differ by more than `max_colour` in some value as they are, and after
-    a change by at most `max_shifted`. Rows whose values span fewer than 64 levels have no such twins. Hashes (n,)
+    a change by at most `max_shifted`. Rows whose values span fewer than 64 levels have no such duplicates. Hashes (n,)
     within `max_distance` bits agree in two of `max_distance` + 2 blocks of bits, so none is missed.
     """
     telling = np.flatnonzero(np.ptp(colours, axis=1) >= _PLAIN) if len(colours) else np.empty(0, np.int64)
@@ -112,9 +112,9 @@ def shifted_pairs(
         left, right = telling[first_places], telling[second_places]
         is_apart = colour_distances(colours, left, right) > max_colour
         left, right = left[is_apart], right[is_apart]
-        twins = find_shifts(colours, left, right, max_shifted)[0] > 0
-        if twins.any():
-            yield left[twins], right[twins]
+        is_shifted = find_shifts(colours, left, right, max_shifted)[0] > 0
+        if is_shifted.any():
+            yield left[is_shifted], right[is_shifted]
 
 
 def find_shifts(colours: Bytes, left: Ints, right: Ints, limit: float) -> tuple[Ints, Ints]:

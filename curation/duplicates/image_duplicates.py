@@ -1,9 +1,9 @@
 """Merge pairs whose pictures are the same: equal bytes, near perceptual hashes, or near features.
 
-Twins become components. The survivor of a component is the pair with the largest picture (width times height), then
-the highest score where a score column is given, then the smallest uid. Every other pair is merged into it, with the
-distance measured between the two; a chain of twins can join two that are no twins themselves. Near hashes are searched
-exactly, near features by seeded hashing with a measured recall: docs/deduplication.md says how and why.
+Duplicates become components. The survivor of a component is the pair with the largest picture (width times height),
+then the highest score where a score column is given, then the smallest uid. Every other pair is merged into it, with
+the distance measured between the two; a chain of duplicates can join two that are no duplicates themselves. Near hashes
+are searched exactly, near features by seeded hashing with a measured recall: docs/deduplication.md says how and why.
 Source: SemDeDup (Abbas et al. 2023, arXiv:2303.09540) for features, pHash for hashes; the colour grid is ours.
 """
 
@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.bounds import Bits, Levels, Share, Tables, check_bounds
-from evenly.curation.arrays import Ints
+from evenly.curation.arrays import Bytes, Flags, Ints
 from evenly.curation.columns import column, fixed_rows
 from evenly.curation.duplicates.colours import FAMILIES, SHIFTED_BITS, colour_pairs, find_shifts, shifted_pairs
 from evenly.curation.duplicates.distances import colour_distances, hash_distances
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.incremental import PreviousSearch
-from evenly.curation.duplicates.merging import Duplicates, Forest, Twins, in_uid_order, merge
+from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows, Sketch
 from evenly.curation.errors import ColumnsError, RuleError
 
@@ -32,9 +32,9 @@ _AFTER_UNSHIFTED = 100  # bits: a link by a shift is weaker than any without
 
 @dataclass(frozen=True, kw_only=True)
 class Perceptual:
-    """Twins have perceptual hashes within `max_distance` of 64 bits and colour grids within `max_colour` of 255.
+    """Duplicates have perceptual hashes within `max_distance` of 64 bits and colour grids within `max_colour` of 255.
 
-    Twins are also pictures whose hashes differ in at most 4 of these bits and whose grids differ by at most
+    Duplicates are also pictures whose hashes differ in at most 4 of these bits and whose grids differ by at most
     `max_shifted` once one was brightened, saturated or turned in hue as a whole (`shifted_pairs`); None: not.
 
     The hash is of grey levels and takes skin tones and flags for duplicates; the grid tells them apart. Defaults were
@@ -53,7 +53,7 @@ class Perceptual:
 
 @dataclass(frozen=True, kw_only=True)
 class Semantic:
-    """Twins have features of cosine at least `min_cosine` and colour grids within `max_colour` (see Perceptual).
+    """Duplicates have features of cosine at least `min_cosine` and colour grids within `max_colour` (see Perceptual).
 
     `max_colour` None: features alone decide. `tables` of hashing are searched; their bits follow from `min_cosine`.
     """
@@ -69,15 +69,15 @@ class Semantic:
 def deduplicate_exact(batch: pa.Table) -> Duplicates:
     """Merge pairs with equal bytes: same_url where the URL is the survivor's, else exact_duplicate; distance 0.
 
-    `batch`: uid, url, image_id, width, height and, optionally, score. A null image_id has no twins.
+    `batch`: uid, url, image_id, width, height and, optionally, score. A null image_id has no duplicates.
     """
 
     def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
         images = column(batch, "image_id", pa.string()).dictionary_encode()
         names = images.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         (left, right), _ = equal_runs([names], names >= 0)
-        twins = Twins(left=left, right=right, measure=lambda a, _: np.zeros(len(a)))
-        return merge(batch, twins, kind="exact", reason=partial(_exact_reasons, column(batch, "url", pa.string())))
+        duplicates = DuplicatePairs(left=left, right=right, measure=lambda a, _: np.zeros(len(a)))
+        return merge(batch, duplicates, kind="exact", reason=partial(_exact_reasons, column(batch, "url", pa.string())))
 
     return in_uid_order(batch, search)
 
@@ -85,9 +85,9 @@ def deduplicate_exact(batch: pa.Table) -> Duplicates:
 def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
     """Merge pairs that look alike as near_duplicate; the distance is in bits.
 
-    `batch`: uid, width, height, phash, colour and, optionally, score. Rows with a null phash or colour have no twins.
-    The kind of an edge is perceptual, or perceptual_brightness, _saturation or _hue, and its colour then what differs
-    after that change.
+    `batch`: uid, width, height, phash, colour and, optionally, score. Rows with a null phash or colour have no
+    duplicates. The kind of an edge is perceptual, or perceptual_brightness, _saturation or _hue, and its colour then
+    what differs after that change.
     """
 
     def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
@@ -111,8 +111,8 @@ def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
         left, right = forest.edges()
         colour = partial(colour_distances, colours)
         measure = partial(hash_distances, bits)
-        twins = Twins(left=left, right=right, measure=measure, colour=colour, notes={"search": "exact"})
-        merged = merge(batch, twins, kind="perceptual", reason="near_duplicate")
+        duplicates = DuplicatePairs(left=left, right=right, measure=measure, colour=colour, notes={"search": "exact"})
+        merged = merge(batch, duplicates, kind="perceptual", reason="near_duplicate")
         return replace(merged, edges=_with_shifts(merged.edges, colours, left, right, rule))
 
     return in_uid_order(batch, search)
@@ -148,16 +148,14 @@ def deduplicate_semantic(
             sketch=sketch,
         )
         uids = column(batch, "uid", pa.string())
-        twins = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic", earlier=earlier)
-        return merge(batch, twins, kind="semantic", reason="semantic_duplicate")
+        duplicates = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic", earlier=earlier)
+        return merge(batch, duplicates, kind="semantic", reason="semantic_duplicate")
 
     return in_uid_order(batch, search)
 
 
-def _with_shifts(
-    edges: pa.Table, colours: npt.NDArray[np.uint8], left: Ints, right: Ints, rule: Perceptual
-) -> pa.Table:
-    """`edges`, of the rows `left` and `right`, with the change by which those beyond the colour limit are twins."""
+def _with_shifts(edges: pa.Table, colours: Bytes, left: Ints, right: Ints, rule: Perceptual) -> pa.Table:
+    """`edges`, of the rows `left` and `right`, with the change by which those beyond the limit are duplicates."""
     kinds, levels = edges["kind"].to_pylist(), edges["colour"].to_numpy().copy()
     shifted = np.flatnonzero(levels > rule.max_colour)
     if rule.max_shifted is None or not len(shifted):
@@ -170,7 +168,7 @@ def _with_shifts(
     return edges
 
 
-def _colours(batch: pa.Table) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+def _colours(batch: pa.Table) -> tuple[Bytes, Flags]:
     """Return colour grids (n, 768) and which rows have one."""
     valid = batch["colour"].is_valid().to_numpy() if "colour" in batch.column_names else np.empty(0, np.bool_)
     return fixed_rows(batch, "colour", pa.uint8(), COLOUR_BYTES), np.array(valid, dtype=np.bool_)

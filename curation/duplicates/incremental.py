@@ -1,8 +1,9 @@
-"""Results of a previous search for twins that still hold after rows came, went or changed.
+"""Results of a previous search for duplicates that still hold after rows came, went or changed.
 
-The edges of a search are the minimum spanning forest of its twins, and a forest of A and B together is that of B and
-the forest of A alone. So the edges among rows of which nothing changed, with all twins that have another end, give the
-forest of all twins: nothing between unchanged rows is looked at again, and what comes out equals a search from scratch.
+The edges of a search are the minimum spanning forest of its duplicates, and a forest of A and B together is that of B
+and the forest of A alone. So the edges among rows of which nothing changed, with all duplicates that have another end,
+give the forest of all duplicates: nothing between unchanged rows is looked at again, and what comes out equals a search
+from scratch.
 """
 
 from dataclasses import dataclass
@@ -19,15 +20,15 @@ Pairs = tuple[Ints, Ints]
 
 @dataclass(frozen=True, kw_only=True)
 class StillTrue:
-    """Of n rows, those that are `fresh`, for which twins must be searched; the earlier edges (i, j) among the others.
+    """Of n rows, those that are `fresh` and must be searched; the earlier edges (i, j) among the others.
 
-    compared: others that were compared with all, and `twins` (i, j) that they turned out to have among the others.
+    compared: others that were compared with all, and `duplicates` (i, j) that they turned out to have among the others.
     """
 
     fresh: Flags
     edges: Pairs
     compared: Ints
-    twins: Pairs
+    duplicates: Pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +59,14 @@ class PreviousSearch:
         touched[component[fresh]] = True
         fresh = touched[component]
         stands = ~fresh[left]
-        compared, twins = self._compared(uids, fresh)
-        return StillTrue(fresh=fresh, edges=(left[stands], right[stands]), compared=compared, twins=twins)
+        compared, duplicates = self._compared(uids, fresh)
+        return StillTrue(fresh=fresh, edges=(left[stands], right[stands]), compared=compared, duplicates=duplicates)
 
     def _compared(self, uids: pa.Array, fresh: Flags) -> tuple[Ints, Pairs]:
         if self.compared is None:
             return np.empty(0, np.int64), (np.empty(0, np.int64), np.empty(0, np.int64))
-        rows, twins, stands = _pairs(self.compared["uid"], self.compared["twin"], uids, fresh)
-        left, right = np.minimum(rows, twins)[stands], np.maximum(rows, twins)[stands]
+        rows, duplicates, stands = _pairs(self.compared["uid"], self.compared["twin"], uids, fresh)
+        left, right = np.minimum(rows, duplicates)[stands], np.maximum(rows, duplicates)[stands]
         rows = np.unique(rows[rows >= 0])
         return rows[~fresh[rows]], (left, right)
 

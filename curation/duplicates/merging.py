@@ -1,8 +1,8 @@
-"""Verdicts from twins: components, the survivor of each, and what every other pair is merged into.
+"""Verdicts from duplicates: components, the survivor of each, and what every other pair is merged into.
 
-Of all measured twins only a minimum spanning forest is held, so that memory grows with the rows and not with the pairs:
-10,000 near-copies of one picture leave 9,999 edges, not 50 million. With ties broken by the rows' numbers the forest is
-unique: it depends neither on the order in which twins were found nor on other components.
+Of all measured duplicates only a minimum spanning forest is held, so that memory grows with the rows and not with the
+pairs: 10,000 near-copies of one picture leave 9,999 edges, not 50 million. With ties broken by the rows' numbers the
+forest is unique: it depends neither on the order in which duplicates were found nor on other components.
 """
 
 from collections.abc import Callable, Mapping
@@ -89,12 +89,12 @@ CAPTIONS = pa.schema([(name, pa.string()) for name in ("uid", "image_id", "capti
 class Duplicates:
     """The result of a search for duplicates.
 
-    decisions: per row; kept, or merged into the survivor's uid with the distance measured between the two.
-    edges: [uid_a, uid_b, kind, distance, colour], uid_a < uid_b, sorted: the strongest twins that hold each component
+    decisions: per row; kept, or merged into the survivor's uid with the distance measured between the two. edges:
+    [uid_a, uid_b, kind, distance, colour], uid_a < uid_b, sorted: the strongest duplicates that hold each component
     together, one fewer than its rows. distance is 0 for bytes, differing bits for perceptual hashes, the cosine for
     features and records, and the Jaccard index for captions; colour is the colour distance, null where none was taken.
-    notes: how twins were looked for, and what share of them was found where the search may miss some.
-    compared: where it was measured, the rows that were compared with all others: see recall.Recall.
+    notes: how duplicates were looked for, and what share of them was found where the search may miss some. compared:
+    where it was measured, the rows that were compared with all others: see recall.Recall.
     """
 
     decisions: Decisions
@@ -104,8 +104,8 @@ class Duplicates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Twins:
-    """Twins (i, j), i < j, of the rows of a batch, and how to measure any two rows; `colour` where it was looked at."""
+class DuplicatePairs:
+    """Pairs (i, j), i < j, of rows that are duplicates; `measure` takes any two rows, `colour` where it counts."""
 
     left: Ints
     right: Ints
@@ -131,17 +131,19 @@ def in_uid_order(batch: pa.Table, search: Callable[[pa.Table, Ints | slice], Dup
     return replace(duplicates, decisions=decisions)
 
 
-def merge(batch: pa.Table, twins: Twins, *, kind: str, reason: str | Callable[[Ints], pa.Array]) -> Duplicates:
-    """Merge the components of `twins`, rows of `batch` in uid order, each into its survivor.
+def merge(
+    batch: pa.Table, duplicates: DuplicatePairs, *, kind: str, reason: str | Callable[[Ints], pa.Array]
+) -> Duplicates:
+    """Merge the components of `duplicates`, rows of `batch` in uid order, each into its survivor.
 
     `reason` is one for all, or is made from the survivors (n,) of all rows.
     """
     n = batch.num_rows
-    survivors = _survivors(batch, components(n, twins.left, twins.right))
+    survivors = _survivors(batch, components(n, duplicates.left, duplicates.right))
     goes = survivors != np.arange(n)
     merged_rows = np.flatnonzero(goes)
     value = np.full(n, np.nan)
-    value[merged_rows] = twins.measure(merged_rows, survivors[merged_rows])
+    value[merged_rows] = duplicates.measure(merged_rows, survivors[merged_rows])
     uids = column(batch, "uid", pa.string())
     reasons = pa.scalar(reason) if isinstance(reason, str) else reason(survivors)
     decisions = Decisions.of(
@@ -149,8 +151,8 @@ def merge(batch: pa.Table, twins: Twins, *, kind: str, reason: str | Callable[[I
         value=pa.array(value, mask=~goes),
         into=pc.if_else(pa.array(goes), uids.take(pa.array(survivors)), pa.scalar(None, pa.string())),
     )
-    edges = _edges(uids, twins, kind)
-    return Duplicates(decisions=decisions, edges=edges, compared=twins.compared, notes=twins.notes)
+    edges = _edges(uids, duplicates, kind)
+    return Duplicates(decisions=decisions, edges=edges, compared=duplicates.compared, notes=duplicates.notes)
 
 
 def captions_taken_over(pairs: pa.Table, decisions: Decisions, taken_over: pa.Table) -> pa.Table:
@@ -189,16 +191,16 @@ def _survivors(batch: pa.Table, component: Ints) -> Ints:
     return best[component]
 
 
-def _edges(uids: pa.Array, twins: Twins, kind: str) -> pa.Table:
-    order = np.lexsort((twins.right, twins.left))
-    left, right = twins.left[order], twins.right[order]
-    colour: Floats | None = None if twins.colour is None else twins.colour(left, right)
+def _edges(uids: pa.Array, duplicates: DuplicatePairs, kind: str) -> pa.Table:
+    order = np.lexsort((duplicates.right, duplicates.left))
+    left, right = duplicates.left[order], duplicates.right[order]
+    colour: Floats | None = None if duplicates.colour is None else duplicates.colour(left, right)
     return pa.table(
         {
             "uid_a": uids.take(pa.array(left)),
             "uid_b": uids.take(pa.array(right)),
             "kind": pa.repeat(pa.scalar(kind), len(left)),
-            "distance": pa.array(twins.measure(left, right), pa.float64()),
+            "distance": pa.array(duplicates.measure(left, right), pa.float64()),
             "colour": pa.nulls(len(left), pa.float64()) if colour is None else pa.array(colour, pa.float64()),
         }
     )

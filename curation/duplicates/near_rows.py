@@ -1,4 +1,4 @@
-"""Twins among unit feature rows: candidates by sign sketches, each measured exactly, and the share that was found."""
+"""Duplicates among unit feature rows: candidates by sign sketches, each measured exactly, and their recall."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from evenly.curation.duplicates.distances import colour_distances, cosines
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
 from evenly.curation.duplicates.lsh import candidate_pairs
-from evenly.curation.duplicates.merging import Forest, Twins
+from evenly.curation.duplicates.merging import DuplicatePairs, Forest
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.duplicates.sketches import plan_search, sign_codes
 
@@ -27,10 +27,10 @@ _PRECISION = 2e-3  # of products in single precision, generously
 
 @dataclass(frozen=True, kw_only=True)
 class NearRows:
-    """Which rows (n, d) are twins: a cosine of at least `min_cosine` and, where given, `colours` within a limit.
+    """Which rows (n, d) are duplicates: a cosine of at least `min_cosine` and, where given, `colours` within a limit.
 
-    Rows that are not `usable`, or hold no finite direction, have no twins. `sketch` gives the codes of rows where they
-    are kept; without it they are made.
+    Rows that are not `usable`, or hold no finite direction, have no duplicates. `sketch` gives the codes of rows where
+    they are kept; without it they are made.
     """
 
     rows: npt.NDArray[np.float16]
@@ -42,8 +42,8 @@ class NearRows:
 
     def find(
         self, uids: pa.Array, *, tables: int, seed: int, step: str, earlier: PreviousSearch | None = None
-    ) -> Twins:
-        """Return the twins, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows.
+    ) -> DuplicatePairs:
+        """Return the duplicates, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows.
 
         What an `earlier` search found is taken over where it still holds.
         """
@@ -63,7 +63,14 @@ class NearRows:
             forest.add(*self._accepted(firsts[left], firsts[right]))
         edges = forest.edges()
         recall = measure_recall(
-            uids, firsts, edges, self._all_twins, seed=seed, step=step, comparisons=_COMPARISONS, still_true=still_true
+            uids,
+            firsts,
+            edges,
+            self._all_duplicates,
+            seed=seed,
+            step=step,
+            comparisons=_COMPARISONS,
+            still_true=still_true,
         )
         facts: dict[str, Any] = {
             "tables": search.tables,
@@ -71,7 +78,7 @@ class NearRows:
             "candidates": candidates,
             "expected_recall_at_threshold": round(search.recall, 4),
         }
-        return Twins(
+        return DuplicatePairs(
             left=edges[0],
             right=edges[1],
             measure=partial(cosines, self.rows),
@@ -81,7 +88,7 @@ class NearRows:
         )
 
     def _accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
-        """Those of the pairs that are twins, and their weights: a larger cosine is a stronger link."""
+        """Those of the pairs that are duplicates, and their weights: a larger cosine is a stronger link."""
         if self.colours is not None:
             is_near = colour_distances(self.colours, left, right) <= self.max_colour
             left, right = left[is_near], right[is_near]
@@ -89,8 +96,8 @@ class NearRows:
         is_near = cosine >= self.min_cosine
         return left[is_near], right[is_near], -cosine[is_near]
 
-    def _all_twins(self, drawn: Ints, candidates: Ints) -> Pairs:
-        """All twins (i, j), i < j, of `drawn` rows among `candidates`, by comparing all with all."""
+    def _all_duplicates(self, drawn: Ints, candidates: Ints) -> Pairs:
+        """All duplicates (i, j), i < j, of `drawn` rows among `candidates`, by comparing all with all."""
         wide = self.rows[drawn].astype(np.float32)
         parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
         for begin in range(0, len(candidates), _BLOCK):

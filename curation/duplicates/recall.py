@@ -1,4 +1,4 @@
-"""The recall of a search for twins: some rows, drawn by hash, are compared with all others."""
+"""The recall of a search for duplicates: some rows, drawn by hash, are compared with all others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ _MOST_ROWS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """The share of twins that a search found, and on what it was measured.
+    """The share of duplicates that a search found, and on what it was measured.
 
-    notes: `recall`, None where the drawn rows have no twins; under `recall_sample` rows, twins, found and a 95 %
-    interval. compared: [uid, twin, found], sorted: the drawn rows and each of their twins, null where one has none.
+    notes: `recall`, None where the drawn rows have no duplicates; under `recall_sample` rows, twins, found and a 95 %
+    interval. compared: [uid, twin, found], sorted: the drawn rows and each of their duplicates, null where one has
+    none.
     """
 
     notes: dict[str, Any]
@@ -32,30 +33,35 @@ def measure_recall(
     uids: pa.Array,
     searched: Ints,
     edges: Pairs,
-    all_twins: Callable[[Ints, Ints], Pairs],
+    all_duplicates: Callable[[Ints, Ints], Pairs],
     *,
     seed: int,
     step: str,
     comparisons: int,
     still_true: StillTrue | None = None,
 ) -> Recall:
-    """Measure how many of all twins of some rows are in one component of the `edges` with them.
+    """Measure how many of all duplicates of some rows are in one component of the `edges` with them.
 
     Of the rows that were `searched`, some are drawn by a hash of their uid: as many as `comparisons` with all of them
-    allow, at most 1,000. `all_twins` compares rows with others, here these with all that were searched; those that are
-    `still_true` to have been compared before, with fresh ones.
+    allow, at most 1,000. `all_duplicates` compares rows with others, here these with all that were searched; those that
+    are `still_true` to have been compared before, with fresh ones.
     """
     n = len(searched)
     names = uids.take(pa.array(searched)).to_pylist()
     order = np.argsort(draws(seed=seed, step=step, uids=names, entries=["recall"] * n), kind="stable")
     rows = np.sort(searched[order[: min(_MOST_ROWS, max(1, comparisons // max(n, 1)))]])
-    twins = np.unique(np.concatenate(_twins(rows, searched, all_twins, still_true)), axis=0)
+    duplicates = np.unique(np.concatenate(_duplicates(rows, searched, all_duplicates, still_true)), axis=0)
     component = components(len(uids), *edges)
-    joined = component[twins[:, 0]] == component[twins[:, 1]]
+    joined = component[duplicates[:, 0]] == component[duplicates[:, 1]]
     n_found = int(joined.sum())
-    sample = {"rows": len(rows), "twins": len(twins), "found": n_found, "interval": _interval(n_found, len(twins))}
-    notes = {"recall": round(n_found / len(twins), 4) if len(twins) else None, "recall_sample": sample}
-    return Recall(notes=notes, compared=_compared(uids, rows, twins, joined))
+    sample = {
+        "rows": len(rows),
+        "twins": len(duplicates),
+        "found": n_found,
+        "interval": _interval(n_found, len(duplicates)),
+    }
+    notes = {"recall": round(n_found / len(duplicates), 4) if len(duplicates) else None, "recall_sample": sample}
+    return Recall(notes=notes, compared=_compared(uids, rows, duplicates, joined))
 
 
 def _interval(n_found: int, total: int) -> list[float]:
@@ -63,24 +69,24 @@ def _interval(n_found: int, total: int) -> list[float]:
     return [round(end, 4) for end in wilson_interval(n_found / total, total)] if total else [0.0, 1.0]
 
 
-def _twins(
-    rows: Ints, searched: Ints, all_twins: Callable[[Ints, Ints], Pairs], still_true: StillTrue | None
+def _duplicates(
+    rows: Ints, searched: Ints, all_duplicates: Callable[[Ints, Ints], Pairs], still_true: StillTrue | None
 ) -> list[Ints]:
-    """All twins (k, 2) of `rows` among those `searched`, in parts; one may stand twice."""
+    """All duplicates (k, 2) of `rows` among those `searched`, in parts; one may stand twice."""
     if still_true is None:
-        return [np.stack(all_twins(rows, searched), axis=1)]
+        return [np.stack(all_duplicates(rows, searched), axis=1)]
     compared_before = np.isin(rows, still_true.compared)
-    stored = np.stack(still_true.twins, axis=1)
+    stored = np.stack(still_true.duplicates, axis=1)
     return [
-        np.stack(all_twins(rows[~compared_before], searched), axis=1),
-        np.stack(all_twins(rows[compared_before], searched[still_true.fresh[searched]]), axis=1),
+        np.stack(all_duplicates(rows[~compared_before], searched), axis=1),
+        np.stack(all_duplicates(rows[compared_before], searched[still_true.fresh[searched]]), axis=1),
         stored[np.isin(stored, rows[compared_before]).any(axis=1)],
     ]
 
 
-def _compared(uids: pa.Array, rows: Ints, twins: Ints, joined: Flags) -> pa.Table:
-    """The table of drawn `rows`, each with each of its `twins` (k, 2), k of which are `joined`."""
-    pairs = np.concatenate([twins, twins[:, ::-1]])
+def _compared(uids: pa.Array, rows: Ints, duplicates: Ints, joined: Flags) -> pa.Table:
+    """The table of drawn `rows`, each with each of its `duplicates` (k, 2), k of which are `joined`."""
+    pairs = np.concatenate([duplicates, duplicates[:, ::-1]])
     drawn = np.isin(pairs[:, 0], rows)
     pairs, is_found = pairs[drawn], np.concatenate([joined, joined])[drawn]
     without_twin = np.setdiff1d(rows, pairs[:, 0])

@@ -15,7 +15,7 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from evenly.bounds import Share, Tables, check_bounds
-from evenly.curation.arrays import Ints
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.columns import column
 from evenly.curation.duplicates.incremental import PreviousSearch
 from evenly.curation.duplicates.merging import Duplicates, in_uid_order, merge
@@ -58,8 +58,8 @@ def deduplicate_linked(
     """Merge pairs that are one record as linked_record; the distance is the cosine of mixed embeddings, 4 digits.
 
     `batch`: uid, width, height and, optionally, score; `images` and `texts` (n, d) features of the same pairs, of any
-    length. A pair without a finite direction in both has no twins. `seed` draws the hashing. What an `earlier` search
-    found is taken over where it still holds; unchanged are pairs with the same features.
+    length. A pair without a finite direction in both has no duplicates. `seed` draws the hashing. What an `earlier`
+    search found is taken over where it still holds; unchanged are pairs with the same features.
     """
     mixed = mix(images, texts, weight=rule.weight)
     if len(mixed) != batch.num_rows:
@@ -72,8 +72,8 @@ def deduplicate_linked(
         usable = np.ones(batch.num_rows, dtype=np.bool_)
         near_rows = NearRows(rows=mixed[places], usable=usable, min_cosine=rule.min_cosine)
         uids = column(batch, "uid", pa.string())
-        twins = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_linked", earlier=earlier)
-        return merge(batch, twins, kind="linked", reason="linked_record")
+        duplicates = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_linked", earlier=earlier)
+        return merge(batch, duplicates, kind="linked", reason="linked_record")
 
     return in_uid_order(batch, search)
 
@@ -95,7 +95,7 @@ def mix(images: npt.NDArray[np.floating], texts: npt.NDArray[np.floating], *, we
     return mixed
 
 
-def _unit(rows: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def _unit(rows: npt.NDArray[np.floating]) -> Floats:
     wide = rows.astype(np.float64)
     wide[~np.isfinite(wide).all(axis=1)] = 0
     norms = np.sqrt((wide * wide).sum(axis=1, keepdims=True))

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import Ge, Le
 
 from evenly.bounds import LocalPath, check_bounds
-from evenly.curation.arrays import Ints, Rows, Singles
+from evenly.curation.arrays import Floats, Ints, Rows, Singles
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import ColumnsError, RuleError
@@ -66,7 +65,7 @@ def fit_centroids(names: Sequence[str], rows: Rows, rule: ImageBased, *, seed: i
     return centroids
 
 
-def nearest_centroids(rows: Rows, centroids: Singles) -> tuple[Ints, npt.NDArray[np.float64]]:
+def nearest_centroids(rows: Rows, centroids: Singles) -> tuple[Ints, Floats]:
     """Return for each of the unit `rows` (n, d) its nearest centroid (n,), the first of equals, and the cosine."""
     labels, cosines = np.empty(len(rows), np.int64), np.empty(len(rows))
     for start in range(0, len(rows), _BLOCK):
@@ -77,7 +76,7 @@ def nearest_centroids(rows: Rows, centroids: Singles) -> tuple[Ints, npt.NDArray
     return labels, np.round(cosines, 4)
 
 
-def judge_clusters(labels: Ints, cosines: npt.NDArray[np.float64], targets: Ints) -> Decisions:
+def judge_clusters(labels: Ints, cosines: Floats, targets: Ints) -> Decisions:
     """Judge pictures by their cluster: one that no target picture is in goes as off_target; the value is the cosine.
 
     `targets` (m,) are the clusters of the target pictures.

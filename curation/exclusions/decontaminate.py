@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from annotated_types import MinLen
 
 from evenly.bounds import Bits, Levels, LocalPath, Share, check_bounds
-from evenly.curation.arrays import Floats, Ints
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.duplicates.distances import colour_distances, cosines, hash_distances
 from evenly.curation.errors import RuleError
 
-Nearest = tuple[Ints, npt.NDArray[np.float64]]
+Nearest = tuple[Ints, Floats]
 _ROWS = 1 << 22  # comparisons at once
 _PRECISION = 2e-3  # of products in single precision, generously
 
@@ -57,9 +57,9 @@ class Pictures:
     rows None: there are no features.
     """
 
-    hashes: npt.NDArray[np.uint64]
-    colours: npt.NDArray[np.uint8]
-    decoded: npt.NDArray[np.bool_]
+    hashes: Words
+    colours: Bytes
+    decoded: Flags
     rows: npt.NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
@@ -102,7 +102,7 @@ def nearest_features(pool: Pictures, held_out: Pictures, rule: Contamination) ->
             i, j = np.nonzero(rows[part_rows].astype(np.float32) @ wide >= least - _PRECISION)
             yield part_rows[i], j
 
-    def measure(left: Ints, right: Ints) -> npt.NDArray[np.float64]:
+    def measure(left: Ints, right: Ints) -> Floats:
         measured = cosines(rows, left, right + len(pool))
         return np.where(measured >= least, measured, np.nan)
 
@@ -131,7 +131,7 @@ def _nearest(
     held_out: Pictures,
     rule: Contamination,
     candidates: Iterator[tuple[Ints, Ints]],
-    measure: Callable[[Ints, Ints], npt.NDArray[np.float64]],
+    measure: Callable[[Ints, Ints], Floats],
     *,
     sign: float,
 ) -> Nearest:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import MinLen
 
 from evenly.bounds import Bits, LocalPath, Share, check_bounds
+from evenly.curation.arrays import Singles
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 
@@ -57,7 +57,7 @@ class SafetyRule:
         check_bounds(self, RuleError)
 
 
-def measure_unsafe(scores: npt.NDArray[np.float32], names: Sequence[str], rule: Unsafe) -> tuple[pa.Array, pa.Array]:
+def measure_unsafe(scores: Singles, names: Sequence[str], rule: Unsafe) -> tuple[pa.Array, pa.Array]:
     """Return the highest score of the rule's classes, 4 digits, and which class it is; null where there are no scores.
 
     `scores` (n, c) are of the classes `names` (c,). Of equal scores the class first in the rule.

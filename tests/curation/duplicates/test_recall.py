@@ -8,7 +8,7 @@ UIDS = pa.array([f"{i:03}" for i in range(100)])
 
 
 def neighbours(drawn, others):
-    """Rows 2 k and 2 k + 1 are twins."""
+    """Rows 2 k and 2 k + 1 are duplicates."""
     pairs = {(row // 2 * 2, row // 2 * 2 + 1) for row in drawn.tolist()}
     left, right = zip(*(pair for pair in pairs if set(pair) <= set(others.tolist())), strict=True)
     return np.array(left), np.array(right)
