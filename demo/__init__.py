@@ -1,7 +1,8 @@
 """A web of evenly's own: OpenMoji's pictures, a pool of captions with known faults, and a loopback server for them.
 
-`make_demo` makes the folder, `loopback_web` serves it, and `evenly.demo.truth.compare` says afterwards how many of the
-injected faults were found. The pipeline reads the pool and the web; the truth file is read by the demo command alone.
+`make_demo` makes the folder, `loopback_web` serves it, and `evenly.demo.truth.compare_with_truth` says afterwards how
+many of the injected faults were found. The pipeline reads the pool and the web; the truth file is read by the demo
+command alone.
 """
 
 if __name__ != "evenly.demo":

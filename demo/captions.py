@@ -41,7 +41,7 @@ _PLURAL = re.compile(r"[^s']s$|^(wo)?men$|^people$|^children$")
 
 def good_caption(name: Name, seed: int, *key: str, avoid: str = "") -> str:
     """An ordinary English caption of at least three words; another than `avoid`."""
-    phrase = with_article(name.text)
+    phrase = caption_phrase(name.text)
     choices = [caption for template in GOOD if (caption := template.format(a=phrase)) != avoid]
     return pick(choices, seed, "good", *key)
 
@@ -64,7 +64,7 @@ def boilerplate_caption(seed: int, *key: str) -> str:
     return pick(BOILERPLATE, seed, "boilerplate", *key).format(n=pick(range(100, 999), seed, "number", *key))
 
 
-def with_article(phrase: str) -> str:
+def caption_phrase(phrase: str) -> str:
     """`phrase` with "a", "an" or "the" where it takes one: not for plurals, proper names and times of day."""
     noun = head_noun(phrase)
     if phrase.startswith("flag of "):

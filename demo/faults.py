@@ -17,14 +17,14 @@ class Fault:
     share: of the pool's pairs. details: the kinds within it and their weights.
     stage: the step that can find it. reasons: what that step must say, per detail or ("") for all.
     claims: the reasons by which a step claims this fault, for precision; None for all of `reasons`.
-    own: True if the fault lies on a picture's first pair, False if the pair is added to the pool.
+    first_pair: True if the fault lies on a picture's first pair, False if the pair is added to the pool.
     """
 
     share: float
     stage: str
     reasons: Mapping[str, tuple[str, ...]]
     details: Mapping[str, float]
-    own: bool = False
+    first_pair: bool = False
     claims: tuple[str, ...] | None = None
 
     def expected(self, detail: str) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ DUPLICATES = ("same_url", "exact_duplicate", "near_duplicate", "natural_duplicat
 
 FAULTS = {
     "wrong_caption": Fault(
-        share=0.08, stage="align", reasons={"": ("low_score",)}, details={"other_subject": 1}, own=True
+        share=0.08, stage="align", reasons={"": ("low_score",)}, details={"other_subject": 1}, first_pair=True
     ),
     "near_duplicate": Fault(
         share=0.10,
@@ -66,7 +66,7 @@ FAULTS = {
         stage="deduplicate",
         reasons={"": ("exact_duplicate", "near_duplicate", "semantic_duplicate")},
         details={},
-        own=True,
+        first_pair=True,
         claims=(),
     ),
     "dead_link": Fault(
@@ -96,7 +96,7 @@ FAULTS = {
             "robots_everyone": 3, "robots_agent": 3, "noai": 2, "noimageai": 2, "none": 2, "agent_noai": 1,
             "tdm_reservation": 2,
         },
-        own=True,
+        first_pair=True,
     ),
     "oversized": Fault(
         share=0.002,
@@ -109,18 +109,18 @@ FAULTS = {
         share=0.002, stage="image", reasons={"": ("aspect",)}, details={"banner": 1}
     ),
     "wrong_language": Fault(
-        share=0.025, stage="text", reasons={"": ("wrong_language",)}, details={"translated": 1}, own=True
+        share=0.025, stage="text", reasons={"": ("wrong_language",)}, details={"translated": 1}, first_pair=True
     ),
     "boilerplate": Fault(
         share=0.005,
         stage="text",
         reasons={"": ("boilerplate", "too_few_words")},
         details={"named": 1},
-        own=True,
+        first_pair=True,
         claims=("boilerplate",),
     ),
     "empty_caption": Fault(
-        share=0.002, stage="text", reasons={"": ("empty_caption",)}, details={"named": 1}, own=True
+        share=0.002, stage="text", reasons={"": ("empty_caption",)}, details={"named": 1}, first_pair=True
     ),
 }  # fmt: skip
 """Pictures without a name have boilerplate and empty captions besides (two to one)."""

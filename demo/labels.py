@@ -14,7 +14,7 @@ LABELS_FILE = Path(str(files("evenly"))) / "recipes" / "demo_labels.csv"
 """code, class, group: one row per labelled picture without skin tone; its tone variants follow it."""
 
 
-def read_labels(path: Path = LABELS_FILE) -> dict[str, tuple[str, str]]:
+def class_labels(path: Path = LABELS_FILE) -> dict[str, tuple[str, str]]:
     """The classes and groups by picture code, as written down."""
     with path.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -29,11 +29,11 @@ def label_table(urls: Mapping[str, str], labels: Mapping[str, tuple[str, str]] |
 
     A skin-tone variant has the label and group of its picture without tone, a duplicate those of its picture.
     """
-    known = read_labels() if labels is None else labels
+    classes = class_labels() if labels is None else labels
     rows = []
     for url, code in sorted(urls.items()):
-        if (found := known.get(code) or known.get(toneless(code))) is not None:
-            rows.append((url, *found))
+        if (row := classes.get(code) or classes.get(toneless(code))) is not None:
+            rows.append((url, *row))
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
     return pa.table(
         {name: pa.array(column, pa.string()) for name, column in zip(("url", "label", "group"), columns, strict=True)}

@@ -142,11 +142,11 @@ def _tone_words(tones: list[str]) -> str:
 
 def _synonyms(text: str, entry: dict[str, Any]) -> tuple[str, ...]:
     aliases = [_words(alias) for alias in entry.get("alias", ())]
-    known = {text.lower(), *_LEFT_OUT}
+    excluded = {text.lower(), *_LEFT_OUT}
     return tuple(
         alias
         for alias in dict.fromkeys(aliases)
-        if alias.lower() not in known and len(alias) > 2 and re.fullmatch(r"[a-zA-Z][a-zA-Z '-]+", alias)
+        if alias.lower() not in excluded and len(alias) > 2 and re.fullmatch(r"[a-zA-Z][a-zA-Z '-]+", alias)
     )
 
 

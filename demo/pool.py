@@ -57,7 +57,7 @@ def plan_pool(codes: Sequence[str], *, seed: int = DEMO_SEED, twins: Mapping[str
     sound = {pair.code: pair for pair in plan.pairs if not pair.fault and describable(plan.names[pair.code])}
     own_urls = {pair.code: pair.url for pair in plan.pairs}
     for fault, kind in FAULTS.items():
-        if not kind.own:
+        if not kind.first_pair:
             chosen = lowest(sound, max(round(kind.share * size), len(kind.details)), seed, fault)
             for code, detail in zip(chosen, shares(len(chosen), kind.details), strict=True):
                 _add_extra(plan, sound[code], fault, detail)
@@ -111,7 +111,7 @@ def _own_faults(plan: Plan, size: int) -> dict[str, tuple[str, str]]:
     for code, fault in zip(unnamed, shares(len(unnamed), {"boilerplate": 2, "empty_caption": 1}), strict=True):
         faults[code] = (fault, "unnamed")
     free = lowest([code for code in names if describable(names[code])], len(names), seed, "own faults")
-    wanted = [(fault, kind.share, kind.details) for fault, kind in FAULTS.items() if kind.own and kind.share]
+    wanted = [(fault, kind.share, kind.details) for fault, kind in FAULTS.items() if kind.first_pair and kind.share]
     for fault, share, details in [*wanted, ("", ODD_SHARE, ODDITIES)]:
         fit = [code for code in free if fault != "wrong_language" or names[code].foreign]
         chosen = fit[: max(round(share * size), len(details))]
@@ -126,9 +126,9 @@ def _add_own(plan: Plan, code: str, fault: str, detail: str) -> None:
     seed, name = plan.seed, plan.names[code]
     is_object = names_object(name.text)
     if fault == "wrong_caption":
-        other = _other_subject(plan, code)
-        alt, is_object = good_caption(plan.names[other], seed, code), names_object(plan.names[other].text)
-        detail = other
+        wrong_code = _other_subject(plan, code)
+        alt, is_object = good_caption(plan.names[wrong_code], seed, code), names_object(plan.names[wrong_code].text)
+        detail = wrong_code
     elif fault == "wrong_language":
         alt, is_object = foreign_caption(name, seed, code), False
     elif fault == "boilerplate":
@@ -145,10 +145,12 @@ def _add_own(plan: Plan, code: str, fault: str, detail: str) -> None:
 def _other_subject(plan: Plan, code: str) -> str:
     """Another picture whose name would be wrong here: another subject under another head noun."""
     subject, noun = same_subject(code), head_noun(plan.names[code].text)
-    others = [other for other, name in plan.names.items() if describable(name)]
-    drawn = (pick(others, plan.seed, "instead", code, str(attempt)) for attempt in itertools.count())
+    candidates = [candidate for candidate, name in plan.names.items() if describable(name)]
+    drawn = (pick(candidates, plan.seed, "instead", code, str(attempt)) for attempt in itertools.count())
     return next(
-        other for other in drawn if same_subject(other) != subject and head_noun(plan.names[other].text) != noun
+        candidate
+        for candidate in drawn
+        if same_subject(candidate) != subject and head_noun(plan.names[candidate].text) != noun
     )
 
 

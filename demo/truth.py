@@ -37,7 +37,7 @@ STEPS: Mapping[str, Collection[str]] = {
 _VERDICT_COLUMNS = ("uid", "url", "caption", "step", "verdict", "reason", "into")
 
 
-def compare(
+def compare_with_truth(
     verdicts: pa.Table, scores: pa.Table, truth: pa.Table, *, steps: Mapping[str, Collection[str]] = STEPS
 ) -> list[dict[str, Any]]:
     """One dict per fault: fault, injected, judged, found, recall, precision; auc, auc_object for wrong captions.
@@ -73,8 +73,8 @@ def area_under_curve(right: pd.Series, wrong: pd.Series) -> float | None:
 
 def _joined(rows: pd.DataFrame, truth: pa.Table) -> pd.DataFrame:
     """The truth with uids, indexed by uid; pairs that the pipeline never saw have a made-up one."""
-    known = rows.drop_duplicates("uid")[["uid", "url", "caption"]]
-    pairs = truth.to_pandas().merge(known, how="left", left_on=["url", "alt"], right_on=["url", "caption"])
+    uids = rows.drop_duplicates("uid")[["uid", "url", "caption"]]
+    pairs = truth.to_pandas().merge(uids, how="left", left_on=["url", "alt"], right_on=["url", "caption"])
     if pairs.duplicated(["url", "alt"]).any():
         raise ComparisonError(
             "`truth` and `verdicts` must hold a pair once; got one twice. Pass one row per uid and step."
@@ -85,22 +85,22 @@ def _joined(rows: pd.DataFrame, truth: pa.Table) -> pd.DataFrame:
 
 def _last_decisions(rows: pd.DataFrame) -> pd.DataFrame:
     """verdict, reason and into per uid; of a stage's several steps the first that did not keep the row decides."""
-    gone = rows[rows["verdict"] != "kept"]
-    return pd.concat([gone, rows]).drop_duplicates("uid").set_index("uid")
+    removed = rows[rows["verdict"] != "kept"]
+    return pd.concat([removed, rows]).drop_duplicates("uid").set_index("uid")
 
 
 def _compare_reasons(pairs: pd.DataFrame, stage: pd.DataFrame, name: str, fault: Fault) -> dict[str, Any]:
     injected = pairs[pairs["fault"] == name]
     judged = injected.join(stage[["reason"]], how="inner")
-    found = sum(
+    n_found = sum(
         reason in fault.expected(detail) for reason, detail in zip(judged["reason"], judged["detail"], strict=True)
     )
     claimed = stage[stage["reason"].isin(list(fault.claimed()))].join(pairs[["fault", "detail"]], how="left")
     right = sum(
-        other in FAULTS and reason in FAULTS[other].expected(detail)
-        for other, detail, reason in zip(claimed["fault"], claimed["detail"], claimed["reason"], strict=True)
+        claimed_fault in FAULTS and reason in FAULTS[claimed_fault].expected(detail)
+        for claimed_fault, detail, reason in zip(claimed["fault"], claimed["detail"], claimed["reason"], strict=True)
     )
-    return _figures(len(injected), len(judged), found, right, len(claimed))
+    return _figures(len(injected), len(judged), n_found, right, len(claimed))
 
 
 def _compare_duplicates(pairs: pd.DataFrame, stage: pd.DataFrame, name: str, fault: Fault) -> dict[str, Any]:
@@ -112,27 +112,27 @@ def _compare_duplicates(pairs: pd.DataFrame, stage: pd.DataFrame, name: str, fau
     proven = set(zip(bearing["component"], bearing["picture"], strict=True))
     by_url = reached.groupby("url").groups
     by_picture = reached.groupby("picture").groups
-    judged = found = 0
+    judged = n_found = 0
     for uid, row in reached[reached["fault"] == name].iterrows():
         alike = by_picture[row["picture"]] if name == "natural_duplicate" else by_url.get(row["twin_url"], pd.Index([]))
-        twins = reached.loc[[other for other in alike if other != uid]]
+        twins = reached.loc[[alike_uid for alike_uid in alike if alike_uid != uid]]
         judged += not twins.empty
-        found += bool((twins["component"] == row["component"]).any()) and (row["component"], row["picture"]) in proven
+        n_found += bool((twins["component"] == row["component"]).any()) and (row["component"], row["picture"]) in proven
     claimed = stage[stage["reason"].isin(list(fault.claimed()))]
     pictures = pairs["picture"]
-    same = pictures.reindex(claimed.index).to_numpy() == pictures.reindex(claimed["into"]).to_numpy()
-    return _figures(len(injected), judged, found, int(same.sum()), len(claimed))
+    same_picture = pictures.reindex(claimed.index).to_numpy() == pictures.reindex(claimed["into"]).to_numpy()
+    return _figures(len(injected), judged, n_found, int(same_picture.sum()), len(claimed))
 
 
 def _components(stage: pd.DataFrame) -> pd.Series:
     """The uid that `into` leads to in the end, per uid."""
-    into = stage["into"].dropna().to_dict()
+    targets = stage["into"].dropna().to_dict()
 
     def end(uid: str) -> str:
         passed = set()
-        while uid in into and uid not in passed:
+        while uid in targets and uid not in passed:
             passed.add(uid)
-            uid = into[uid]
+            uid = targets[uid]
         return uid
 
     return pd.Series({uid: end(uid) for uid in stage.index}, dtype=object)
@@ -158,12 +158,12 @@ def _compare_odd(pairs: pd.DataFrame, stage: pd.DataFrame) -> dict[str, Any]:
     return _figures(len(odd), len(judged), int((judged["verdict"] == "kept").sum()), 0, 0)
 
 
-def _figures(injected: int, judged: int, found: int, right: int, claimed: int) -> dict[str, Any]:
+def _figures(injected: int, judged: int, n_found: int, right: int, claimed: int) -> dict[str, Any]:
     return {
         "injected": injected,
         "judged": judged,
-        "found": found,
-        "recall": found / judged if judged else None,
+        "found": n_found,
+        "recall": n_found / judged if judged else None,
         "claimed": claimed,
         "precision": right / claimed if claimed else None,
     }

@@ -15,48 +15,11 @@ from evenly.features.rgb import open_rgb
 from evenly.features.torch_session import torch_session
 from evenly.features.unit_rows import Single
 
-# Batches of one shape, cut by position, and the work that runs ahead of them.
-
 if TYPE_CHECKING:
     import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def cut(n: int, size: int) -> Iterator[range]:
-    """The positions 0 to n - 1 in ranges of `size`, the last one shorter where it must be."""
-    return (range(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def filled(batch: "torch.Tensor", size: int, value: int) -> "torch.Tensor":
-    """The batch with rows of `value` added up to `size` rows."""
-    import torch
-
-    missing = size - len(batch)
-    return torch.cat([batch, batch.new_full((missing, *batch.shape[1:]), value)]) if missing else batch
-
-
-def ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int
-) -> Iterator[Result]:
-    """Results in the order of the items, with up to `count` calls under way or waiting to be fetched."""
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > count:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-if TYPE_CHECKING:
-    import torch
-
 Progress = Callable[[int], None]
 Positions = npt.NDArray[np.int64]
 Batch = TypeVar("Batch")
@@ -82,8 +45,8 @@ def batched_rows(
 
     rows = np.empty(shape, np.float32)
     with torch_session(threads) as pool:
-        for positions, some in ahead(pool, finished, batches, 2 * threads):
-            rows[positions] = some
+        for positions, batch_rows in ahead(pool, finished, batches, 2 * threads):
+            rows[positions] = batch_rows
             if progress is not None:
                 progress(len(positions))
     return rows
@@ -117,7 +80,7 @@ class ImageTower:
     def _run(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
         import torch
 
-        pixels = torch.stack([self._pixels(*one) for one in zip(*batch, strict=True)])
+        pixels = torch.stack([self._pixels(*image) for image in zip(*batch, strict=True)])
         pixels = filled(pixels, self.batch_size, 0).to(self.device, self.dtype, memory_format=self.layout)
         with torch.inference_mode():
             return self.run(pixels)
@@ -127,3 +90,33 @@ class ImageTower:
             return self.preprocess(open_rgb(image))
         except UnreadableImageError as error:
             raise UnreadableImageError(f"{error} Position in `images`: {position}.") from error
+
+
+def cut(n: int, size: int) -> Iterator[range]:
+    """The positions 0 to n - 1 in ranges of `size`, the last one shorter where it must be."""
+    return (range(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def filled(batch: "torch.Tensor", size: int, value: int) -> "torch.Tensor":
+    """The batch with rows of `value` added up to `size` rows."""
+    import torch
+
+    missing = size - len(batch)
+    return torch.cat([batch, batch.new_full((missing, *batch.shape[1:]), value)]) if missing else batch
+
+
+def ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int
+) -> Iterator[Result]:
+    """Results in the order of the items, with up to `count` calls under way or waiting to be fetched."""
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

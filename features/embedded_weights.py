@@ -2,6 +2,8 @@
 
 Image tower: EfficientNet-Lite0 (ImageNet). Text tower: all-MiniLM-L6-v2. What joins them is in features/bridge.py. It
 knows objects, hardly scenes, actions or attributes; it is no CLIP and is not called one. Nothing here uses a network.
+
+A folder of weights is complete or absent, whoever builds it, whenever that is killed.
 """
 
 import fcntl
@@ -21,53 +23,6 @@ from typing import TYPE_CHECKING, Any
 from evenly.features import bridge
 from evenly.features.errors import WeightsUnavailableError
 from evenly.features.torch_session import major_minor, torch_session
-
-# Folders of model weights on disk: complete or absent, whoever builds them, whenever they are killed.
-
-
-def ensure_folder(folder: Path, *, build: Callable[[Path], None], complete: Callable[[Path], bool]) -> None:
-    """Make sure that `folder` exists and is `complete`: build it in a temporary folder, then rename.
-
-    Of several processes one builds and the others wait for it. A killed build leaves a temporary folder, which the
-    next one removes; a folder that is not complete (a damaged disk, a stranger's hand) is built anew.
-    """
-    if complete(folder):
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.with_name(f"{folder.name}.lock")):
-        if complete(folder):
-            return
-        for stale in folder.parent.glob(f"{folder.name}.tmp-*"):  # whoever made them is dead: we hold the lock
-            shutil.rmtree(stale)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
-        try:
-            build(temporary)
-            temporary.chmod(0o755)
-            _to_disk(temporary)
-            if folder.exists():
-                folder.rename(Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent)) / "damaged")
-            temporary.rename(folder)
-        finally:
-            for left in folder.parent.glob(f"{folder.name}.tmp-*"):
-                shutil.rmtree(left)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold an advisory lock on a file; the system gives it back when the process dies."""
-    with lock.open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
-def _to_disk(folder: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
 
 if TYPE_CHECKING:
     import torch
@@ -156,6 +111,50 @@ def _complete(folder: Path) -> bool:
         return False
 
 
+def ensure_folder(folder: Path, *, build: Callable[[Path], None], complete: Callable[[Path], bool]) -> None:
+    """Make sure that `folder` exists and is `complete`: build it in a temporary folder, then rename.
+
+    Of several processes one builds and the others wait for it. A killed build leaves a temporary folder, which the
+    next one removes; a folder that is not complete (a damaged disk, a stranger's hand) is built anew.
+    """
+    if complete(folder):
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.with_name(f"{folder.name}.lock")):
+        if complete(folder):
+            return
+        for stale in folder.parent.glob(f"{folder.name}.tmp-*"):  # whoever made them is dead: we hold the lock
+            shutil.rmtree(stale)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
+        try:
+            build(temporary)
+            temporary.chmod(0o755)
+            _to_disk(temporary)
+            if folder.exists():
+                folder.rename(Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent)) / "damaged")
+            temporary.rename(folder)
+        finally:
+            for left in folder.parent.glob(f"{folder.name}.tmp-*"):
+                shutil.rmtree(left)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold an advisory lock on a file; the system gives it back when the process dies."""
+    with lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _to_disk(folder: Path) -> None:
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def _assemble(temporary: Path, folder: Path, image_file: Path, text_file: Path, progress: ShareDone) -> None:
     import open_clip
     import safetensors.torch
@@ -237,8 +236,8 @@ def _embeddings(model: Module, folder: Path, progress: ShareDone) -> "torch.Tens
     projection, model.text.proj = model.text.proj, torch.nn.Identity()
     rows = torch.empty(len(tokens), projection.in_features)
     for start in range(0, len(order), _BATCH):
-        some = order[start : start + _BATCH]
-        rows[some] = model.encode_text(tokens[some, : int(used[some].max())])
+        batch = order[start : start + _BATCH]
+        rows[batch] = model.encode_text(tokens[batch, : int(used[batch].max())])
         progress(0.3 + 0.65 * start / len(order))
     model.text.proj = projection
     return rows.reshape(len(wordings), -1, projection.in_features)

@@ -73,8 +73,8 @@ def load_encoder(
 
     check_counts(batch_size=batch_size, threads=threads)
     if precision not in PRECISIONS:
-        known = ", ".join(f"`{one}`" for one in PRECISIONS)
-        raise UnknownModelError(f"`precision` must be one of {known}; got `{precision}`. Use `fp32` if unsure.")
+        choices = ", ".join(f"`{choice}`" for choice in PRECISIONS)
+        raise UnknownModelError(f"`precision` must be one of {choices}; got `{precision}`. Use `fp32` if unsure.")
     check_model_name(model, pretrained)
     source = model
     if model == EMBEDDED:
@@ -149,17 +149,17 @@ class OpenClipEncoder:
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the model reads: with room for one token more, it uses it."""
         longest = self._opened.context_length - _MARKS
-        doubtful = [at for at, text in enumerate(texts) if len(text) > longest or not text.isascii()]
+        doubtful = [index for index, text in enumerate(texts) if len(text) > longest or not text.isascii()]
         longer = [False] * len(texts)
         for window in cut(len(doubtful), 4096):
             places = doubtful[window.start : window.stop]
-            some = [texts[at] for at in places]
+            batch = [texts[index] for index in places]
             used = [
-                (self._opened.tokenizer(some, context_length=length) != self._opened.pad_id).sum(dim=1)
+                (self._opened.tokenizer(batch, context_length=length) != self._opened.pad_id).sum(dim=1)
                 for length in (self._opened.context_length, self._opened.context_length + 1)
             ]
-            for at, is_longer in zip(places, (used[1] > used[0]).tolist(), strict=True):
-                longer[at] = is_longer
+            for index, is_longer in zip(places, (used[1] > used[0]).tolist(), strict=True):
+                longer[index] = is_longer
         return longer
 
     def _run_texts(self, batch: tuple[Positions, "torch.Tensor"]) -> "torch.Tensor":
@@ -177,15 +177,15 @@ class OpenClipEncoder:
             tokens = self._opened.tokenizer(list(texts[window.start : window.stop]))
             for length, members in self._by_length(tokens):
                 for part in cut(len(members), self._batch_size):
-                    some = members[part.start : part.stop]
-                    yield window.start + some, tokens[some, :length]
+                    batch = members[part.start : part.stop]
+                    yield window.start + batch, tokens[batch, :length]
 
     def _by_length(self, tokens: "torch.Tensor") -> Iterator[tuple[int, Positions]]:
         """(padded length, positions of the texts that need it), shortest first."""
         import torch
 
-        at = torch.arange(1, tokens.shape[1] + 1)
-        used = ((tokens != self._opened.pad_id) * at).amax(dim=1).numpy()
+        position = torch.arange(1, tokens.shape[1] + 1)
+        used = ((tokens != self._opened.pad_id) * position).amax(dim=1).numpy()
         lengths = np.array(self._opened.text_lengths)
         needed = lengths[np.searchsorted(lengths, used)] if len(lengths) > 1 else np.full(len(used), lengths[0])
         for length in lengths:

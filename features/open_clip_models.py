@@ -51,15 +51,17 @@ def check_model_name(model: str, pretrained: str | None) -> None:
         return
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
-        near = near_names(name, [EMBEDDED, *open_clip.list_models()])
-        raise UnknownModelError(f"`model` must be `embedded` or a model of open_clip; got `{model}`. Near it: {near}.")
+        suggestions = near_names(name, [EMBEDDED, *open_clip.list_models()])
+        raise UnknownModelError(
+            f"`model` must be `embedded` or a model of open_clip; got `{model}`. Near it: {suggestions}."
+        )
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:
         raise UnknownModelError(f"`pretrained` must name weights of `{model}`; got none. Known: {_listed(tags)}.")
     if not open_clip.get_pretrained_cfg(name, pretrained) and not Path(pretrained).is_file():
-        near = near_names(pretrained, tags)
+        suggestions = near_names(pretrained, tags)
         raise UnknownModelError(
-            f"`pretrained` must be weights of `{model}` or a file; got `{pretrained}`. Known: {near}."
+            f"`pretrained` must be weights of `{model}` or a file; got `{pretrained}`. Known: {suggestions}."
         )
 
 
@@ -85,9 +87,10 @@ def open_model(model: str, pretrained: str | None, *, precision: str, device: st
             tokenizer = open_clip.get_tokenizer(name)
             config = open_clip.get_model_config(name)
     except (OSError, RuntimeError, ValueError, LookupError, safetensors.SafetensorError, UnpicklingError) as error:
-        what = f"`{model}`" if pretrained is None else f"`{pretrained}` of `{model}`"
+        title = f"`{model}`" if pretrained is None else f"`{pretrained}` of `{model}`"
         raise WeightsUnavailableError(
-            f"the weights {what} must load; got: {in_one_line(error)}. Check name, file and network, or use `embedded`."
+            f"the weights {title} must load; got: {in_one_line(error)}. "
+            "Check name, file and network, or use `embedded`."
         ) from error
     loaded.eval()
     return _opened(loaded, preprocess, tokenizer, config)
@@ -97,12 +100,12 @@ def open_model(model: str, pretrained: str | None, *, precision: str, device: st
 def quiet_hub() -> Iterator[None]:
     """Without a network the hub's client logs each of its dozen tries; one error at the end says it all."""
     logger = logging.getLogger("huggingface_hub")
-    before = logger.level
+    level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
 
 
 def in_one_line(error: Exception) -> str:
@@ -160,11 +163,11 @@ def weights_sha256(model: "torch.nn.Module") -> str:
     return digest.hexdigest()
 
 
-def near_names(name: str, known: list[str]) -> str:
+def near_names(name: str, names: list[str]) -> str:
     """The known names that are like `name`, else the first of them, as a list for people."""
-    folded = {one.lower(): one for one in known}
-    found = difflib.get_close_matches(name.lower(), list(folded), n=5, cutoff=0.4)
-    return _listed([folded[one] for one in found] or known)
+    folded = {candidate.lower(): candidate for candidate in names}
+    matches = difflib.get_close_matches(name.lower(), list(folded), n=5, cutoff=0.4)
+    return _listed([folded[match] for match in matches] or names)
 
 
 def _listed(names: list[str]) -> str:

@@ -76,8 +76,8 @@ def _rough_scores(block: Half, texts: Half) -> Single:
     left = _lengthened(block)
     rough = np.empty((len(block), len(texts)), np.float32)
     for start in range(0, len(texts), _TEXT_ROWS):
-        some = texts[start : start + _TEXT_ROWS]
-        np.matmul(left, _lengthened(some).T, out=rough[:, start : start + len(some)])
+        text_block = texts[start : start + _TEXT_ROWS]
+        np.matmul(left, _lengthened(text_block).T, out=rough[:, start : start + len(text_block)])
     return rough
 
 

@@ -58,12 +58,12 @@ class SafetyDetector:
 
         NaN where a picture cannot be decoded.
         """
-        found = []
+        scores = []
         for data in images:
-            found.append(self._of_one(data))
+            scores.append(self._of_one(data))
             if progress is not None:
                 progress(1)
-        return np.stack(found) if found else np.empty((0, len(self.classes)), np.float32)
+        return np.stack(scores) if scores else np.empty((0, len(self.classes)), np.float32)
 
     @cached_property
     def _session(self) -> Any:  # noqa: ANN401 - onnxruntime has no types

@@ -103,16 +103,18 @@ def check_second_name(model: str, pretrained: str | None) -> None:
         return
     name, _, tag = model.removeprefix(TIMM).partition(".")
     if not timm.is_model(name):
-        near = near_names(name, timm.list_models())
-        raise UnknownModelError(f"`model` must be a model of timm; got `{model}`. Near it: {near}.")
+        suggestions = near_names(name, timm.list_models())
+        raise UnknownModelError(f"`model` must be a model of timm; got `{model}`. Near it: {suggestions}.")
     if pretrained is not None and Path(pretrained).is_file():
         return
-    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{name}.*")] or timm.list_pretrained(name)
+    tags = [
+        pretrained_name.partition(".")[2] for pretrained_name in timm.list_pretrained(f"{name}.*")
+    ] or timm.list_pretrained(name)
     wanted = pretrained or tag
     if (wanted and wanted not in tags) or not tags:
-        known = near_names(wanted, tags)
+        suggestions = near_names(wanted, tags)
         raise UnknownModelError(
-            f"`pretrained` must be weights of `{TIMM}{name}` or a file; got `{wanted}`. Known: {known}."
+            f"`pretrained` must be weights of `{TIMM}{name}` or a file; got `{wanted}`. Known: {suggestions}."
         )
 
 
@@ -233,9 +235,9 @@ def _of_file(name: str, path: str) -> Any:  # noqa: ANN401 - timm has no types
         raise ValueError("no tensors in it")
     config = timm.models.get_pretrained_cfg(name)
     heads = [config.classifier] if isinstance(config.classifier, str) else list(config.classifier or ())
-    found = [len(state[f"{head}.weight"]) for head in heads if f"{head}.weight" in state]
-    *others, last = found[:1] or [config.num_classes, 0]  # the file may name its classifier otherwise
-    for n_classes in others:
+    sizes = [len(state[f"{head}.weight"]) for head in heads if f"{head}.weight" in state]
+    *candidates, last = sizes[:1] or [config.num_classes, 0]  # the file may name its classifier otherwise
+    for n_classes in candidates:
         with suppress(RuntimeError):
             return _strictly(name, state, n_classes)
     return _strictly(name, state, last)

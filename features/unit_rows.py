@@ -62,9 +62,9 @@ def _norms(name: str, block: npt.NDArray[np.float64], start: int) -> npt.NDArray
     wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
     if len(wrong):
         row = int(wrong[0])
-        what = "only zeros" if norms[row] == 0 else "NaN or infinity"
+        values = "only zeros" if norms[row] == 0 else "NaN or infinity"
         raise RowsError(
-            f"`{name}` must have rows of finite numbers that are not all zero; got {what} at row {start + row} "
+            f"`{name}` must have rows of finite numbers that are not all zero; got {values} at row {start + row} "
             f"({len(wrong)} such rows nearby). Leave these rows out, or encode them again."
         )
     return norms

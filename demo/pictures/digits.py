@@ -62,7 +62,7 @@ def make_digits(folder: Path) -> dict[str, int]:
     return {name: sum(file.startswith(f"{name}/") for file in pictures) for name in NAMES}
 
 
-def main(arguments: Sequence[str]) -> int:
+def run_command_line(arguments: Sequence[str]) -> int:
     """Draw the digits into the folder named on the command line; the exit status."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m evenly.demo.pictures.digits FOLDER\n")
@@ -77,4 +77,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_command_line(sys.argv[1:]))

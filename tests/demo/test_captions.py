@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.demo.captions import boilerplate_caption, foreign_caption, good_caption, misspelt, web_caption, with_article
+from evenly.demo.captions import (
+    boilerplate_caption,
+    caption_phrase,
+    foreign_caption,
+    good_caption,
+    misspelt,
+    web_caption,
+)
 from evenly.demo.names import name_picture
 from evenly.demo.pictures.openmoji import list_codes
 
@@ -45,7 +52,7 @@ def test_no_caption_has_a_hash_tag(code):
     ],
 )
 def test_article(phrase, expected):
-    assert with_article(phrase) == expected
+    assert caption_phrase(phrase) == expected
 
 
 @given(st.text("abcdefgh ,'", max_size=40).filter(lambda text: re.search("[a-z]", text)), st.integers())

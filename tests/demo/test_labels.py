@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evenly.demo.errors import DemoError
-from evenly.demo.labels import LABELS_FILE, label_table, read_labels
+from evenly.demo.labels import LABELS_FILE, class_labels, label_table
 from evenly.demo.names import toneless
 from evenly.demo.pictures.duplicates import find_twins
 from evenly.demo.pictures.openmoji import list_codes
@@ -15,7 +15,7 @@ CLASSES_FILE = LABELS_FILE.with_name("demo_classes.txt")
 
 @pytest.fixture(scope="module")
 def labels():
-    return read_labels()
+    return class_labels()
 
 
 def test_classes_are_those_of_the_class_list(labels):
@@ -87,4 +87,4 @@ def test_a_code_that_stands_twice_is_refused(tmp_path: Path):
     path = tmp_path / "labels.csv"
     path.write_text("code,class,group\n1F600,face,1F600\n1F600,smile,1F600\n")
     with pytest.raises(DemoError, match="got 1 twice"):
-        read_labels(path)
+        class_labels(path)

@@ -6,7 +6,7 @@ import pytest
 
 from evenly.demo.errors import ComparisonError
 from evenly.demo.faults import DUPLICATES, FAULTS
-from evenly.demo.truth import area_under_curve, compare
+from evenly.demo.truth import area_under_curve, compare_with_truth
 
 ORDER = ("check_texts", "download", "check_images", "deduplicate_exact", "deduplicate_perceptual", "align")
 STEP_OF = {"text": "check_texts", "download": "download", "image": "check_images", "align": "align"}
@@ -74,7 +74,7 @@ def table(web_folder):
 
 
 def compared(rows, table, **how):
-    return {result["fault"]: result for result in compare(run(rows, **how), scores_of(rows), table)}
+    return {result["fault"]: result for result in compare_with_truth(run(rows, **how), scores_of(rows), table)}
 
 
 def test_a_faultless_pipeline_finds_everything(truth, table):
@@ -90,7 +90,7 @@ def test_a_faultless_pipeline_finds_everything(truth, table):
 
 def test_all_injected_faults_are_counted_even_if_nothing_was_judged(truth, table):
     verdicts = run(truth).slice(0, 0)
-    results = {result["fault"]: result for result in compare(verdicts, scores_of([]), table)}
+    results = {result["fault"]: result for result in compare_with_truth(verdicts, scores_of([]), table)}
     for name in FAULTS:
         assert results[name]["injected"] == sum(row["fault"] == name for row in truth)
         assert (results[name]["judged"], results[name]["recall"], results[name]["precision"]) == (0, None, None)
@@ -185,4 +185,4 @@ def test_area_under_curve(right, wrong, expected):
 
 def test_a_missing_column_is_named(truth, table):
     with pytest.raises(ComparisonError, match="`verdicts` must have the column 'into'"):
-        compare(run(truth).drop_columns(["into"]), scores_of(truth), table)
+        compare_with_truth(run(truth).drop_columns(["into"]), scores_of(truth), table)

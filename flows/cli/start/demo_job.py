@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evenly.demo.truth import compare
+from evenly.demo.truth import compare_with_truth
 from evenly.flows.cli.datasets.outcome import adapter_rows
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.rebuild_dataset import rebuild_dataset
@@ -41,7 +41,7 @@ def run_demo(*, root: Path | None = None, processes: int | None = None) -> dict[
 def faults_found(workspace: Workspace, manifest: Mapping[str, Any], truth: pa.Table) -> list[dict[str, Any]]:
     """How well a build found the faults of its pool, one row per fault, against a truth that no step has read."""
     records = _records(workspace, manifest)
-    return compare(_verdicts(workspace, records), _original_scores(workspace, records), truth)
+    return compare_with_truth(_verdicts(workspace, records), _original_scores(workspace, records), truth)
 
 
 def _records(workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:

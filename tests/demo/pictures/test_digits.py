@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from evenly.demo.errors import FolderError
-from evenly.demo.pictures.digits import NAMES, SIDE_PX, draw_scan, main, make_digits
+from evenly.demo.pictures.digits import NAMES, SIDE_PX, draw_scan, make_digits, run_command_line
 from evenly.storage.files.image_folders import read_image_folder
 
 
@@ -79,5 +79,5 @@ def test_the_command_says_what_it_made(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 2), (["a", "b"], 2), (["/proc/no/such"], 1)])
 def test_a_call_that_cannot_work_is_one_line(capsys, arguments, status):
-    assert main(arguments) == status
+    assert run_command_line(arguments) == status
     assert len(capsys.readouterr().err.splitlines()) == 1
