@@ -38,7 +38,7 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import PRESELECT
 from evenly.tasks.rebuild.collect import COLLECT
-from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, recipe_concepts
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.run import Run
 from evenly.tasks.step import record_step
@@ -48,8 +48,8 @@ SEED, BATCH = 1, 1 << 18
 
 def bare(pool: str, metadata: str, t: float, out: Path) -> None:
     """Write the uids that stay, and nothing else."""
-    texts = read_concepts(metadata).table["entry"].combine_chunks().cast(pa.large_string())
-    matcher, uids = Matcher(read_concepts(metadata).entries), []
+    texts = recipe_concepts(metadata).table["entry"].combine_chunks().cast(pa.large_string())
+    matcher, uids = Matcher(recipe_concepts(metadata).entries), []
 
     def captions() -> Any:  # noqa: ANN401 - an iterator of arrays
         for file in pool_files(pool):

@@ -6,7 +6,7 @@ from prefect import flow
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.rebuild_dataset import build_by
-from evenly.flows.recipe import Features, Recipe, Source
+from evenly.flows.recipe import Recipe, RecipeFeatures, Source
 from evenly.flows.recipe.curation import Curate, Deduplicate
 from evenly.flows.runs import open_run
 from evenly.storage.pools.rows import file_kind
@@ -18,7 +18,7 @@ AS_IT_IS = Curate(deduplicate=Deduplicate(exact=False, perceptual=None, semantic
 @flow(name="collect-pool", flow_run_name="collect {source.path}", persist_result=False)
 def collect_pool(
     source: Source,
-    features: Features = Features(),  # noqa: B008 - frozen
+    features: RecipeFeatures = RecipeFeatures(),  # noqa: B008 - frozen
     root: str | None = None,
     quiet: bool = False,
 ) -> str:
@@ -31,7 +31,7 @@ def collect_pool(
         return build_by(run, recipe, promote=False)
 
 
-def pool_source(pool: str, features: Features, *, caption: str | None, vector: str | None) -> Source:
+def pool_source(pool: str, features: RecipeFeatures, *, caption: str | None, vector: str | None) -> Source:
     """The source that a path or pattern names: .tar files, .parquet files of `features`, else folders of pictures."""
     kind = file_kind(Path(pool))
     if kind == "parquet":

@@ -4,7 +4,7 @@ from prefect import flow
 
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
-from evenly.flows.recipe.describing import Beside, describing
+from evenly.flows.recipe.describing import ListContext, describing
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE
 from evenly.tasks.classes.names import COUNT_NAMES
@@ -52,7 +52,7 @@ def describe_classes(
             batch=batch,
         ),
         encoder=EncoderChoice(model=encoder, pretrained=pretrained),
-        beside=Beside(build=build, split=split, pairs=pairs, pool=pool),
+        beside=ListContext(build=build, split=split, pairs=pairs, pool=pool),
         root=root,
         quiet=quiet,
     )

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.code_version import code_version
-from evenly.storage.errors import ConservationError
+from evenly.storage.errors import ConservationError, NotFoundError
 from evenly.storage.records import content_hash, create_record, read_record, replace_record
 from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
 from evenly.storage.tables.hashing import table_hash
@@ -110,6 +110,13 @@ class Ledger:
         """The finished run with this key, or None; one whose tables are not all there is no finished run."""
         path = self._record_path(key)
         return self._finished(path) if path.exists() else None
+
+    def get(self, key: str, *, remedy: str = "Was the workspace removed meanwhile?") -> StepRecord:
+        """The finished run with this key. Raises NotFoundError where there is none."""
+        record = self.find(key)
+        if record is None:
+            raise NotFoundError(f"step `{key}` must be in the ledger; it is not. {remedy}")
+        return record
 
     def records(self, name: str | None = None) -> list[StepRecord]:
         """All finished runs, or those of one step, in no order that means anything."""

@@ -27,7 +27,7 @@ def encoder_identity(run: Run) -> str:
     return open_encoder(run).identity
 
 
-def encoder_of(run: Run, _rule: object) -> str:
+def step_encoder(run: Run, _rule: object) -> str:
     """The identity of the encoder as a step's model."""
     return encoder_identity(run)
 
@@ -67,7 +67,7 @@ def second_identity(run: Run) -> str:
     return "" if run.second is None else open_second(run).identity
 
 
-def second_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
+def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
     """Unit rows (n, e) float32 of pictures by the run's second backbone; those that are stored are not encoded again.
 
     Raises NotFoundError where the run has none.

@@ -28,7 +28,7 @@ from evenly.tasks.classes.texts import (
     prototypes,
     single,
 )
-from evenly.tasks.encoders import encoder_identity, second_rows, text_rows
+from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_rows
 from evenly.tasks.run import Run
 
 Strings = npt.NDArray[np.str_]
@@ -230,7 +230,7 @@ def _image_features(run: Run, manifest: Mapping[str, Any], rows: pa.Table, *, ca
         image=single(vectors),
         norms=norms.astype(np.float32),
         captions=single(text_rows(run, rows["caption"].to_pylist())) if captions and len(ids) else None,
-        second=None if run.second is None else second_rows(run, ids),
+        second=None if run.second is None else second_backbone_rows(run, ids),
         encoder=encoder,
     )
 

@@ -49,7 +49,7 @@ def find_reusable(
     return None
 
 
-def joined(ledger: Ledger, reusable: Reusable, fresh: StepOutput | None) -> StepOutput:
+def joined_output(ledger: Ledger, reusable: Reusable, fresh: StepOutput | None) -> StepOutput:
     """The output for all rows: `fresh` for those that were left (None: none were), the earlier run's for the others.
 
     Tables with a column uid hold rows of pairs and are put together; others are the same for every row.

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
-from evenly.tasks.row_reuse import Reusable, find_reusable, joined
+from evenly.tasks.row_reuse import Reusable, find_reusable, joined_output
 from evenly.tasks.run import Run
 
 
@@ -158,7 +158,7 @@ def record_step(run: Run, step: Step[RuleT], before: Records, rule: RuleT) -> St
     spec = step.spec(run, before, rule)
     found = run.ledger.find(spec.key)
     if found is not None:
-        run.progress.say(f"{step.name:<24} reused    {summarise(found)}")
+        run.progress.say(f"{step.name:<24} reused    {summarise_record(found)}")
         return _some_left(found)
     output, work = _computed(run, step, spec, before, rule)
     record = run.ledger.commit(
@@ -166,7 +166,7 @@ def record_step(run: Run, step: Step[RuleT], before: Records, rule: RuleT) -> St
     )
     seconds = (datetime.now(UTC) - started).total_seconds()
     again = f" [{work['computed']:,} rows computed, {work['reused']:,} reused]" if work else ""
-    run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise(record)}{again}")
+    run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise_record(record)}{again}")
     return _some_left(record)
 
 
@@ -181,10 +181,10 @@ def _computed(
         return step.resume(run, before, rule, reusable), reusable.work
     some_left = len(reusable.left) > 0
     fresh = step.compute(replace(run, only=reusable.left), before, rule) if some_left else None
-    return joined(run.ledger, reusable, fresh), reusable.work
+    return joined_output(run.ledger, reusable, fresh), reusable.work
 
 
-def summarise(record: StepRecord) -> str:
+def summarise_record(record: StepRecord) -> str:
     """Counts and reasons of a step in one line."""
     if not record.counts:
         return ""
@@ -198,7 +198,8 @@ def _some_left(record: StepRecord) -> StepRecord:
     if record.counts and not record.counts["kept"]:
         raise NothingLeftError(
             f"step `{record.name}` must keep at least one pair; it kept none of {record.rows_in:,}: "
-            f"{summarise(record)}. Nothing was published. Look at its reasons and loosen its rule, or mend the pool."
+            f"{summarise_record(record)}. Nothing was published. Look at its reasons and loosen its rule, or mend the "
+            "pool."
         )
     return record
 

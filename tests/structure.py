@@ -36,6 +36,7 @@ class Function:
     name: str
     parameters: int
     decorators: tuple[str, ...]
+    annotations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Tree:
                     taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                     names = [one.arg for one in taken if one.arg not in {"self", "cls"}]
                     decorators = tuple(ast.unparse(one) for one in node.decorator_list)
-                    yield Function(path, node.name, len(names), decorators)
+                    annotations = tuple(ast.unparse(one.annotation) for one in taken if one.annotation is not None)
+                    yield Function(path, node.name, len(names), decorators, annotations)
 
     def bound_names(self) -> Counter[str]:
         """Every name that is bound: parameters, assignments, loops, contexts."""
@@ -152,7 +154,9 @@ def strongly_connected(graph: Mapping[str, set[str]]) -> list[set[str]]:
 
 def is_entry_point(function: Function) -> bool:
     """Whether it is a flow or a command: their parameters are what people give by name."""
-    return any(word in decorator for decorator in function.decorators for word in ("flow", ".command", ".callback"))
+    if any(word in decorator for decorator in function.decorators for word in ("flow", ".command", ".callback")):
+        return True
+    return any(annotation == "AsJson" or "typer." in annotation for annotation in function.annotations)
 
 
 def figures(tree: Tree) -> dict[str, str]:

@@ -35,22 +35,26 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (
-    cli_datasets,
-    cli_classes,
-    cli_descriptions,
-    cli_batches,
-    cli_concepts,
-    cli_retrieve,
-    cli_adapters,
-    cli_evaluation,
-    cli_metadata,
-    cli_pools,
-    cli_protocols,
-    cli_audit,
-    cli_serve,
+for commands in (
+    cli_datasets.COMMANDS,
+    cli_classes.COMMANDS,
+    cli_concepts.COMMANDS,
+    cli_retrieve.COMMANDS,
+    cli_adapters.COMMANDS,
+    cli_evaluation.COMMANDS,
+    cli_pools.COMMANDS,
+    cli_protocols.COMMANDS,
+    cli_audit.COMMANDS,
+    cli_serve.COMMANDS,
 ):
-    group.register(app)
+    for name, command in commands.items():
+        app.command(name)(command)
+for name, group in (
+    ("descriptions", cli_descriptions.GROUP),
+    ("batches", cli_batches.GROUP),
+    ("metadata", cli_metadata.GROUP),
+):
+    app.add_typer(group, name=name)
 refuse_urls(app)
 
 
@@ -76,6 +80,6 @@ def run() -> int:
     return report_errors(app)
 
 
-def main() -> None:
+def run_and_end() -> None:
     """Run the command and end the process, as `evenly.flows.__main__` does sooner."""
     run_watched(run)

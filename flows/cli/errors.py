@@ -12,7 +12,7 @@ FINDING = 1
 USAGE = 2
 
 
-class Finding(typer.Exit):
+class FindingExit(typer.Exit):
     """The command worked and found something wrong: exit status 1."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """How commands print: facts as JSON, tables for people. Everything from data is shown as text, never as markup."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,14 @@ _NAME_WIDTH = 24  # so long, what a row is about is not folded
 def print_json(value: object) -> None:
     """Print `value` as indented JSON with a newline; what a terminal would obey is escaped as JSON escapes it."""
     typer.echo(json_text(value))
+
+
+def print_result(value: object, table: Callable[[], object], *, as_json: bool) -> None:
+    """Print what a command found: as JSON, or for people by `table`."""
+    if as_json:
+        print_json(value)
+    else:
+        table()
 
 
 def json_text(value: object) -> str:

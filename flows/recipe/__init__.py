@@ -84,7 +84,7 @@ class Labels(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Features(EncoderChoice):
+class RecipeFeatures(EncoderChoice):
     """The encoder: `embedded`, or any open_clip model with its pretrained tag; `second` is for adapters that ask."""
 
     second: SecondChoice | None = None
@@ -101,7 +101,7 @@ class Guard(Section):
     max_change: Share = 0.2
 
 
-class Schedule(Section):
+class RebuildSchedule(Section):
     """When `evenly serve` rebuilds this recipe."""
 
     cron: str
@@ -117,10 +117,10 @@ class Recipe(Section):
     sources: Annotated[tuple[RecipeSource, ...], Field(min_length=1)]
     labels: Labels | None = None
     curate: Curate
-    features: Features = Features()
+    features: RecipeFeatures = RecipeFeatures()
     classes: tuple[ClassListing, ...] = ()
     llm: LanguageModel = LanguageModel()
-    schedule: Schedule | None = None
+    schedule: RebuildSchedule | None = None
     guard: Guard = Guard()
 
     @model_validator(mode="after")

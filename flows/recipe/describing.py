@@ -28,7 +28,7 @@ class Describing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class ListContext:
     """What a description may draw on beside the class list: a build, or a pool of captions.
 
     `build` gives the encoder and the pictures that tell which pairs of classes are taken for each other, in the parts
@@ -48,7 +48,7 @@ def describing(
     methods: Sequence[str] | None,
     llm: LanguageModel,
     encoder: EncoderChoice,
-    beside: Beside,
+    beside: ListContext,
     root: str | os.PathLike[str] | None,
     quiet: bool,
 ) -> Describing:

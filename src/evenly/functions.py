@@ -262,9 +262,9 @@ def describe_names(
 
 def _concept_entries(concepts: Iterable[str] | os.PathLike[str] | str) -> list[str]:
     if isinstance(concepts, str | os.PathLike):
-        from evenly.tasks.rebuild.concepts import read_concepts
+        from evenly.tasks.rebuild.concepts import recipe_concepts
 
-        return read_concepts(os.fspath(concepts)).entries
+        return recipe_concepts(os.fspath(concepts)).entries
     from evenly.storage.files.concept_lists import concepts_of
 
     return concepts_of(concepts).entries

@@ -23,7 +23,7 @@ from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.web import read_images
 from evenly.tasks.adapters.source_models import source_models, source_tables
 from evenly.tasks.classes.texts import single
-from evenly.tasks.encoders import encoder_of, open_encoder
+from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step
@@ -189,6 +189,6 @@ CORRUPT_PICTURES = Step(
     rule=CorruptionRule,
     compute=corrupt_pictures,
     version=2,
-    model=encoder_of,
+    model=step_encoder,
     seeded=True,
 )

@@ -24,7 +24,7 @@ from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.adapters.tables import further_tables
 from evenly.tasks.classes.text_sources import SCHEMA, in_words, text_sources
 from evenly.tasks.classes.texts import ClassTexts, described_texts
-from evenly.tasks.encoders import encoder_of, second_identity
+from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, plain_rule, without_defaults
@@ -191,6 +191,6 @@ EVALUATE_ADAPTERS = Step(
     compute=evaluate_adapters,
     version=8,
     inputs=_hash_build,
-    model=encoder_of,
+    model=step_encoder,
     seeded=True,
 )

@@ -14,7 +14,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.classes.texts import single
-from evenly.tasks.encoders import encoder_of, open_encoder, text_rows
+from evenly.tasks.encoders import open_encoder, step_encoder, text_rows
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step
@@ -93,7 +93,9 @@ MEASURE_DIVERSITY = Step(
     compute=measure_diversity,
     version=2,
     inputs=_hash_build,
-    model=encoder_of,
+    model=step_encoder,
     seeded=True,
 )
-PROBE_BINDING = Step(name="probe_binding", rule=NoRule, compute=probe_binding, version=2, model=encoder_of, seeded=True)
+PROBE_BINDING = Step(
+    name="probe_binding", rule=NoRule, compute=probe_binding, version=2, model=step_encoder, seeded=True
+)

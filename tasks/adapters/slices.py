@@ -35,7 +35,7 @@ def slice_predictions(
     uids = split["uid"].combine_chunks()
     groups = np.array(split["group"].to_pylist(), dtype=np.str_)
     samples = Samples(workspace, manifest["recipe_name"]).read(
-        manifest["samples"]["version"], list(dict.fromkeys(["uid", *parts_of(columns)]))
+        manifest["samples"]["version"], list(dict.fromkeys(["uid", *crossed_columns(columns)]))
     )
     rows = samples.take(pc.index_in(uids, samples["uid"].combine_chunks()))
     slicings = {column: _slicing(rows, column) for column in columns}
@@ -57,14 +57,14 @@ def slice_predictions(
     return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()), binned
 
 
-def parts_of(columns: Sequence[str]) -> list[str]:
+def crossed_columns(columns: Sequence[str]) -> list[str]:
     """The columns that are asked for, crossed ones one by one."""
     return [part for column in columns for part in column.split(",")]
 
 
 def _slicing(rows: pa.Table, column: str) -> Slicing:
     """The slices of a column, or of columns that are crossed."""
-    found = {part: slices_of(rows[part].to_pylist()) for part in parts_of([column])}
+    found = {part: slices_of(rows[part].to_pylist()) for part in crossed_columns([column])}
     if len(found) == 1:
         return found[column]
     names, every = crossed({part: slicing.names for part, slicing in found.items()})

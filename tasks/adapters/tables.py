@@ -19,7 +19,7 @@ from evenly.adapters.features import GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.curation.concepts.name_frequency import NameCounter
 from evenly.storage.samples import Samples
-from evenly.tasks.classes.texts import ClassTexts, class_names
+from evenly.tasks.classes.texts import ClassTexts, names_of_classes
 from evenly.tasks.labelled_rows import LabelledRows
 from evenly.tasks.run import Run
 
@@ -79,7 +79,7 @@ def reliability_bins(evaluation: Evaluation, labels: Integers) -> pd.DataFrame:
 def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: ClassTexts) -> np.ndarray:
     """Captions of the whole pool (c,) that name the class or one of its accepted synonyms, each caption once."""
     captions = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["caption"])
-    return NameCounter(class_names(rule), plurals=True).count(captions["caption"].combine_chunks()).of_concepts
+    return NameCounter(names_of_classes(rule), plurals=True).count(captions["caption"].combine_chunks()).of_concepts
 
 
 def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> dict[str, pd.DataFrame]:

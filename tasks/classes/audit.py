@@ -28,13 +28,12 @@ from evenly.descriptions.control_texts import DescribedText, random_texts, repea
 from evenly.descriptions.descriptions import ACCEPTED
 from evenly.descriptions.selection import Pool, description_pool
 from evenly.storage.builds import Builds
-from evenly.storage.errors import NotFoundError
 from evenly.storage.files.splits import read_split
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.classes.texts import ClassTexts, ListSplit, single
-from evenly.tasks.encoders import encoder_of, text_rows
+from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step
@@ -192,10 +191,7 @@ def _described(run: Run, rule: DescriptionAuditRule) -> list[DescribedText]:
 
 
 def _description(run: Run, rule: DescriptionAuditRule) -> StepRecord:
-    record = run.ledger.find(rule.describe)
-    if record is None:
-        raise NotFoundError(f"step `{rule.describe}` must be in the ledger; it is not. Describe the list again.")
-    return record
+    return run.ledger.get(rule.describe, remedy="Describe the list again.")
 
 
 def _random_words(classes: Sequence[str]) -> list[str]:
@@ -220,6 +216,6 @@ AUDIT_DESCRIPTIONS = Step(
     rule=DescriptionAuditRule,
     compute=audit_texts,
     inputs=_inputs,
-    model=encoder_of,
+    model=step_encoder,
     seeded=True,
 )

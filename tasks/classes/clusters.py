@@ -35,7 +35,7 @@ class ClusteringRule:
     near_cosine: float
 
 
-def cluster_pictures(run: Run, _before: Records, rule: ClusteringRule) -> StepOutput:
+def label_pictures(run: Run, _before: Records, rule: ClusteringRule) -> StepOutput:
     """Cluster the different pictures of the rule's build into `k`, and give each its `labels` nearest clusters.
 
     Tables: `assignments` (image_id, rank from 1, cluster, cosine), sorted by image_id; `clusters` (cluster, size by the
@@ -104,7 +104,7 @@ def _encoder(run: Run, rule: ClusteringRule) -> str:
 CLUSTER_PICTURES = Step(
     name="cluster_pictures",
     rule=ClusteringRule,
-    compute=cluster_pictures,
+    compute=label_pictures,
     inputs=_inputs,
     model=_encoder,
     seeded=True,

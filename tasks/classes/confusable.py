@@ -18,7 +18,7 @@ from evenly.storage.files.splits import read_split
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.classes.texts import ListSplit, filled_templates, single
-from evenly.tasks.encoders import encoder_of
+from evenly.tasks.encoders import step_encoder
 from evenly.tasks.labelled_rows import check_encoder, labelled_pairs
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, run_step
@@ -128,6 +128,6 @@ FIND_CONFUSABLE = Step(
     rule=ConfusableRule,
     compute=find_confusable,
     inputs=_inputs,
-    model=encoder_of,
+    model=step_encoder,
     seeded=True,
 )

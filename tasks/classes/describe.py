@@ -79,7 +79,7 @@ class DescribeRule(EndpointRule):
         )
 
 
-def describe_list(run: Run, before: Records, rule: DescribeRule) -> StepOutput:
+def describe_class_list(run: Run, before: Records, rule: DescribeRule) -> StepOutput:
     """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took.
 
     Methods about pairs ask about those of the record of `find_confusable` in `before`, and notes say how many.
@@ -267,7 +267,7 @@ DESCRIBE = Step(
     rule=DescribeRule,
     stored=DescribeRule.stored,
     load=DescribeRule.load,
-    compute=describe_list,
+    compute=describe_class_list,
     inputs=_inputs,
     model=endpoint_identity,
 )

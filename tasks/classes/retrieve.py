@@ -20,7 +20,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.classes.texts import ListSplit
-from evenly.tasks.encoders import encoder_of, text_rows
+from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.reference_sets import read_references, references_hash
 from evenly.tasks.run import Run
@@ -271,4 +271,4 @@ def _inputs(run: Run, _before: Records, rule: SupportRule) -> dict[str, str]:
     return inputs | {f"evaluation set {where}": references_hash(run, where) for where in rule.against}
 
 
-RETRIEVE_SUPPORT = Step(name="retrieve_support", rule=SupportRule, compute=retrieve, inputs=_inputs, model=encoder_of)
+RETRIEVE_SUPPORT = Step(name="retrieve_support", rule=SupportRule, compute=retrieve, inputs=_inputs, model=step_encoder)

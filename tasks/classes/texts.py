@@ -152,7 +152,7 @@ def prototypes(run: Run, rule: ClassTexts) -> dict[str, Floats]:
     return weights
 
 
-def class_names(rule: ClassTexts) -> list[list[str]]:
+def names_of_classes(rule: ClassTexts) -> list[list[str]]:
     """The names of each class: its own, then its accepted synonyms."""
     synonyms = [rule.texts.get(method, {}) for method in SYNONYMS]
     return [[name, *(text for found in synonyms for text in found.get(name, ()))] for name in rule.classes]
@@ -166,7 +166,7 @@ def frequent_names(rule: ClassTexts, captions: pa.Array) -> list[str]:
     """
     if rule.frequent_names is None:
         return list(rule.classes)
-    counts = NameCounter(class_names(rule), plurals=True).count(captions).of_names
+    counts = NameCounter(names_of_classes(rule), plurals=True).count(captions).of_names
     return [
         most_frequent_name(name, found, rule=rule.frequent_names)
         for name, found in zip(rule.classes, counts, strict=True)

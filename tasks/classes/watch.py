@@ -34,7 +34,7 @@ class NewList:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class FolderLook:
     """What a look found: lists to describe, and a row (file, status) for each that waits or is newly broken."""
 
     new: tuple[NewList, ...] = ()
@@ -42,7 +42,7 @@ class Look:
 
 
 @task(task_run_name="look into {folder}", cache_policy=NO_CACHE, persist_result=False)
-def look_for_lists(run: Run, folder: str, how: Mapping[str, Any], *, settle_s: float) -> Look:
+def look_for_lists(run: Run, folder: str, how: Mapping[str, Any], *, settle_s: float) -> FolderLook:
     """The class lists of a folder or prefix that nobody has described as `how` says (methods, base_url, model).
 
     A list counts by its bytes: a copy, another name or a second look bring nothing new. One that was changed less than
@@ -67,11 +67,11 @@ def look_for_lists(run: Run, folder: str, how: Mapping[str, Any], *, settle_s: f
             rows.append(_note(run, content, file.place, {"status": BROKEN, "problems": problems}))
         else:
             new[content] = NewList(name=file.name, text=text.decode(), place=file.place, content=content)
-    return Look(new=tuple(new.values()), rows=tuple(rows))
+    return FolderLook(new=tuple(new.values()), rows=tuple(rows))
 
 
 @task(task_run_name="note what was described", cache_policy=NO_CACHE, persist_result=False)
-def note_described(run: Run, look: Look, states: Sequence[State[str]]) -> list[Mapping[str, Any]]:
+def note_described(run: Run, look: FolderLook, states: Sequence[State[str]]) -> list[Mapping[str, Any]]:
     """The rows of a look, and one for each new list by the state in which its description ended: described, broken.
 
     A list whose synset does not exist is broken. Whatever else failed (an endpoint, a budget) is not noted, so that the

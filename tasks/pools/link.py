@@ -16,7 +16,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.samples import Samples
-from evenly.tasks.encoders import encoder_of, text_rows
+from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import check_encoder
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step
@@ -34,7 +34,7 @@ class LinkRule:
     floor: float
 
 
-def link_records(run: Run, _before: Records, rule: LinkRule) -> StepOutput:
+def choose_link(run: Run, _before: Records, rule: LinkRule) -> StepOutput:
     """Tables `curve` (weight, min_cosine, ari, on the half that chooses) and `records` (uid, truth, part, record).
 
     Pairs are those of the build that have a picture with features and a value in the column `truth`, whatever became of
@@ -119,5 +119,5 @@ def _build_hash(run: Run, _before: Records, rule: LinkRule) -> dict[str, str]:
 
 
 LINK_RECORDS = Step(
-    name="link_records", rule=LinkRule, compute=link_records, inputs=_build_hash, model=encoder_of, seeded=True
+    name="link_records", rule=LinkRule, compute=choose_link, inputs=_build_hash, model=step_encoder, seeded=True
 )

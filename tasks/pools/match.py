@@ -29,7 +29,7 @@ from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.rows import file_kind
 from evenly.storage.records import content_hash
 from evenly.tasks.progress import Progress
-from evenly.tasks.rebuild.concepts import how_matched, identity_of_lists, read_concepts, read_language_lists
+from evenly.tasks.rebuild.concepts import how_matched, identity_of_lists, read_language_lists, recipe_concepts
 
 VERSION = 1
 
@@ -174,7 +174,7 @@ def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Arra
 
 def _read_list(matching: PoolMatching) -> _List:
     if matching.columns.language is None:
-        concepts = read_concepts(matching.metadata)
+        concepts = recipe_concepts(matching.metadata)
         matcher: Matcher | MultilingualMatcher = Matcher(concepts.entries, matching.mode, plurals=matching.plurals)
         return _List(texts=concepts.table["entry"].combine_chunks(), identity=concepts.identity, matcher=matcher)
     lists = read_language_lists(matching.metadata)

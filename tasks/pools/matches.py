@@ -17,7 +17,7 @@ from evenly.curation.errors import RuleError
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.matches.matches import MatchFile, texts_hash
 from evenly.tasks.progress import Progress
-from evenly.tasks.rebuild.concepts import read_concepts
+from evenly.tasks.rebuild.concepts import recipe_concepts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,7 +132,7 @@ def _texts(files: Sequence[MatchFile], entries: str | None) -> pa.Array:
     """The texts of the list's entries."""
     wanted = files[0].facts["list"]
     if entries is not None:
-        concepts = read_concepts(entries)
+        concepts = recipe_concepts(entries)
         texts = concepts.table["entry"].combine_chunks()
         if texts_hash(texts) != wanted["texts"]:
             raise InputError(

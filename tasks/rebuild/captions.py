@@ -10,7 +10,7 @@ from evenly.curation.recaption import CANDIDATES, RecaptionRule, choose_captions
 from evenly.features import cosine_scores, top_concepts
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.encoders import encoder_identity, encoder_of, open_encoder, text_rows
+from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder, text_rows
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.run import Run
@@ -92,7 +92,7 @@ def _retrieve(run: Run, before: Records, pairs: pa.Table, images: "np.ndarray", 
     return CAPTIONERS[rule.captioner](pairs["uid"].to_pylist(), names, scores.tolist())
 
 
-RECAPTION = Step(name="recaption", rule=RecaptionRule, compute=recaption_pairs, model=encoder_of)
+RECAPTION = Step(name="recaption", rule=RecaptionRule, compute=recaption_pairs, model=step_encoder)
 ALIGN = Step(
-    name="align", rule=Align, stored=without_defaults("keep_top", "min_score"), compute=align_pairs, model=encoder_of
+    name="align", rule=Align, stored=without_defaults("keep_top", "min_score"), compute=align_pairs, model=step_encoder
 )

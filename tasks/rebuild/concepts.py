@@ -13,8 +13,7 @@ from evenly.curation.concepts.matching import WORDNET, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-from evenly.storage.files.concept_lists import ConceptFile, identity_of
-from evenly.storage.files.concept_lists import read_concepts as read_file
+from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concepts
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.run import Run
@@ -24,7 +23,7 @@ _stored = without_defaults("language")
 BATCH_ROWS = 1 << 16
 
 
-def read_concepts(metadata: str) -> Concepts:
+def recipe_concepts(metadata: str) -> Concepts:
     """The concept list that a recipe names: `wordnet`, or a file as `read_concepts` reads it.
 
     Entries of several languages are taken together, each once; captions are matched against all of them.
@@ -69,7 +68,7 @@ def _wordnet() -> Concepts:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, _version: tuple[int, ...] | None) -> ConceptFile:
-    return read_file(path)
+    return read_concepts(path)
 
 
 @lru_cache(maxsize=4)
@@ -87,7 +86,7 @@ def match_concepts(run: Run, before: Records, rule: MatchRule) -> StepOutput:
     Tables: `matches` (uid, entries), `concepts` (entry, sources, synsets, maybe languages), and the entries that are
     `left_out` of it or `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
     """
-    concepts = read_concepts(run.locate(rule.metadata))
+    concepts = recipe_concepts(run.locate(rule.metadata))
     decisions, matches = _match(run, before, "caption", rule)
     table = concepts.table
     if rule.language is None:
@@ -130,7 +129,7 @@ def _match(run: Run, before: Records, column: str, rule: MatchRule) -> tuple[pa.
     metadata, unmatched = run.locate(rule.metadata), pa.scalar("no_concept")
     parts: Iterator[pa.ListArray]
     if len(columns) == 1:
-        matcher = Matcher(read_concepts(metadata).entries, rule.mode, plurals=rule.plurals)
+        matcher = Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=rule.plurals)
         parts = matcher.match_batches((batch[column] for batch in batches), workers=run.processes)
     else:
         by_language = MultilingualMatcher(read_language_lists(metadata), rule.mode)
@@ -170,7 +169,7 @@ def how_matched(mode: Mode) -> dict[str, str]:
 def _identity(run: Run, _before: Records, rule: MatchRule) -> dict[str, str]:
     metadata, how = run.locate(rule.metadata), how_matched(rule.mode)
     if rule.language is None:
-        return {"metadata": read_concepts(metadata).identity, **how}
+        return {"metadata": recipe_concepts(metadata).identity, **how}
     return {"metadata": identity_of_lists(read_language_lists(metadata)), **how}
 
 

@@ -17,7 +17,7 @@ from evenly.curation.exclusions.decontaminate import (
 )
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.encoders import encoder_identity, encoder_of
+from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
 from evenly.tasks.run import Run
@@ -94,7 +94,7 @@ def _hashes(run: Run, _before: Records, rule: Decontamination) -> dict[str, str]
 
 
 def _model(run: Run, rule: Decontamination) -> str | None:
-    return None if rule.semantic is None else encoder_of(run, rule)
+    return None if rule.semantic is None else step_encoder(run, rule)
 
 
 def _check_ready(run: Run, rule: Decontamination) -> None:

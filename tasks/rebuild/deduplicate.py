@@ -25,7 +25,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.storage.tables.row_store import RowStore
-from evenly.tasks.encoders import encoder_identity, encoder_of, text_rows
+from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.row_reuse import Reusable
 from evenly.tasks.run import Run
@@ -124,7 +124,7 @@ DEDUPLICATE_SEMANTIC = Step(
     rule=Semantic,
     compute=merge_semantic,
     version=3,
-    model=encoder_of,
+    model=step_encoder,
     seeded=True,
     reads=lambda _, rule: ["image_id"] if rule.max_colour is None else ["image_id", "colour"],
     resume=merge_semantic,
@@ -134,7 +134,7 @@ DEDUPLICATE_LINKED = Step(
     rule=Linked,
     compute=merge_linked,
     version=2,
-    model=encoder_of,
+    model=step_encoder,
     seeded=True,
     reads=lambda *_: ["image_id", "caption"],
     resume=merge_linked,

@@ -17,7 +17,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.source import PoolError, held_features
 from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
-from evenly.tasks.encoders import CHUNK, encoder_identity, encoder_of, open_encoder, text_rows
+from evenly.tasks.encoders import CHUNK, encoder_identity, open_encoder, step_encoder, text_rows
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step
 
@@ -83,4 +83,4 @@ def extract_features(run: Run, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {"encoder": encoder_identity(run), "images": len(ids), "images_new": made, "texts": len(texts)}
 
 
-EMBED_IMAGES = Step(name="embed_images", rule=NoRule, compute=embed_images, model=encoder_of)
+EMBED_IMAGES = Step(name="embed_images", rule=NoRule, compute=embed_images, model=step_encoder)

@@ -8,7 +8,7 @@ from evenly.curation.exclusions.clusters import TargetClusters, fit_centroids, j
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.encoders import encoder_identity, encoder_of
+from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.reference_sets import check_references, read_references, references_hash
@@ -64,7 +64,7 @@ IMAGE_BASED = Step(
     rule=TargetClusters,
     compute=keep_target_clusters,
     inputs=_target,
-    model=encoder_of,
+    model=step_encoder,
     ready=_check_ready,
     seeded=True,
 )

@@ -6,8 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from evenly.curation.balance.source_mixing import Mixed, SourceRule
-from evenly.curation.balance.source_mixing import mix_sources as mix
+from evenly.curation.balance.source_mixing import Mixed, SourceRule, mix_sources
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, plain_rule
@@ -20,13 +19,13 @@ class MixRule:
     sources: Mapping[str, SourceRule]
 
 
-def mix_sources(run: Run, before: Records, rule: MixRule) -> StepOutput:
+def mix_pool(run: Run, before: Records, rule: MixRule) -> StepOutput:
     """Decide each pair by its source: the value is its draw, `mix_threshold` what that must be below.
 
     Table `sources`: per source its rule, pairs, threshold and how many are kept.
     """
     pairs = run.ledger.alive(before, ["source"])
-    found: Mixed = mix(
+    found: Mixed = mix_sources(
         pairs["uid"].combine_chunks(),
         pairs["source"].combine_chunks(),
         rule.sources,
@@ -47,4 +46,4 @@ def _stored(rule: MixRule) -> dict[str, Any]:
     return {"sources": {name: {key: value for key, value in one.items() if value is not None} for name, one in sources}}
 
 
-MIX_SOURCES = Step(name="mix_sources", rule=MixRule, stored=_stored, compute=mix_sources, seeded=True)
+MIX_SOURCES = Step(name="mix_sources", rule=MixRule, stored=_stored, compute=mix_pool, seeded=True)

@@ -17,7 +17,7 @@ from evenly.storage.files.adapters import read_adapter
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
-from evenly.tasks.encoders import encoder_identity, encoder_of
+from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, without_defaults
 
@@ -81,6 +81,6 @@ RANK = Step(
     stored=without_defaults("keep_top", "min_score"),
     compute=rank_pairs,
     inputs=_head,
-    model=encoder_of,
+    model=step_encoder,
     ready=_check_ready,
 )

@@ -9,7 +9,7 @@ import yaml
 from evenly.audit.verify import verify_build
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.flows.cli.classes import description_audit as auditing
-from evenly.flows.recipe.describing import Beside, describing
+from evenly.flows.recipe.describing import ListContext, describing
 from evenly.storage.builds import Builds
 from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
@@ -102,7 +102,7 @@ def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace
     build = rebuild(split)["build"]
     facts = {"name": "things", "text": "dog\ncat\n", "llm": LanguageModel(), "encoder": EncoderChoice(), "quiet": True}
     for methods, wanted in ((["differential"], str(split)), (["description"], None)):
-        found = describing(**facts, methods=methods, beside=Beside(build=build), root=workspace.root)
+        found = describing(**facts, methods=methods, beside=ListContext(build=build), root=workspace.root)
         assert (None if found.pairs is None else found.pairs.split) == wanted
 
 

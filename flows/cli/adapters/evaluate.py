@@ -1,11 +1,12 @@
 """Commands that judge adapters on test pictures: evaluate, probe."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_json
+from evenly.flows.cli.output import AsJson, Root, print_result
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
@@ -19,13 +20,7 @@ Slices = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (evaluate, probe):
-        app.command()(command)
-
-
-def evaluate(
+def evaluate_command(
     recipe: Recipe,
     root: Root = None,
     as_json: AsJson = False,
@@ -44,18 +39,19 @@ def evaluate(
     from evenly.flows.cli.adapters.evaluation import evaluate_latest
 
     result = evaluate_latest(recipe, root=root, slices=slices or ())
-    if as_json:
-        print_json(result)
-        return
-    for facts in result["lists"]:
-        from evenly.flows.cli.adapters.evaluation_tables import print_evaluation, print_rejection
 
-        print_evaluation(facts)
-        if reject:
-            print_rejection(facts)
+    def table() -> None:
+        for facts in result["lists"]:
+            from evenly.flows.cli.adapters.evaluation_tables import print_evaluation, print_rejection
+
+            print_evaluation(facts)
+            if reject:
+                print_rejection(facts)
+
+    print_result(result, table, as_json=as_json)
 
 
-def probe(
+def probe_command(
     recipe: Recipe,
     root: Root = None,
     as_json: AsJson = False,
@@ -72,9 +68,13 @@ def probe(
     from evenly.flows.cli.adapters.probe import probe_latest
 
     result = probe_latest(recipe, root=root, out=out, corruptions=corruptions, diversity=diversity, binding=binding)
-    if as_json:
-        print_json(result)
-        return
-    from evenly.flows.cli.adapters.probe_tables import print_probes
 
-    print_probes(result)
+    def table() -> None:
+        from evenly.flows.cli.adapters.probe_tables import print_probes
+
+        print_probes(result)
+
+    print_result(result, table, as_json=as_json)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"evaluate": evaluate_command, "probe": probe_command}

@@ -14,7 +14,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
-from evenly.tasks.adapters.slices import parts_of, slice_predictions, sliceable_columns
+from evenly.tasks.adapters.slices import crossed_columns, slice_predictions, sliceable_columns
 
 TABLES = (
     "results",
@@ -43,7 +43,7 @@ def evaluate_latest(recipe: Path, *, root: Root = None, slices: Sequence[str] = 
     chosen = read_recipe(recipe)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
     known = sliceable_columns(workspace, manifest) if slices else []
-    unknown = [column for column in parts_of(slices) if column not in known]
+    unknown = [column for column in crossed_columns(slices) if column not in known]
     if unknown:
         raise UsageError(
             f"`--slice` must be a column of the build's sample table; got `{unknown[0]}`. "

@@ -1,6 +1,7 @@
 """Commands about adapters: fit, predict, leaderboard, export-adapter."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 
 from evenly.flows.cli.adapters.fit_tables import interval_in_words, print_fit, print_ranking
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_json, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 OptionalRecipe = Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")]
@@ -20,13 +21,7 @@ MOST_EXPLAINED = 10
 Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows of --arrays to unit length.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (fit, predict, leaderboard, export_adapter):
-        app.command()(command)
-
-
-def fit(
+def fit_command(
     recipe: OptionalRecipe = None,
     root: Root = None,
     as_json: AsJson = False,
@@ -81,23 +76,17 @@ def fit(
         from evenly.flows.cli.adapters.own_features.fit import fit_array_file
 
         result, show = fit_array_file(arrays, adapter=adapter, **settings), print_fit
-    if as_json:
-        print_json(result)
-    else:
-        show(result)
+    print_result(result, lambda: show(result), as_json=as_json)
 
 
 def _fit_recipe(recipe: Path, root: Path | None, *, as_json: bool) -> None:
     from evenly.flows.cli.datasets.outcome import fit_latest
 
     rows = fit_latest(recipe, root=root)
-    if as_json:
-        print_json({"adapters": rows})
-    else:
-        print_rows("chosen on validation", rows)
+    print_result({"adapters": rows}, lambda: print_rows("chosen on validation", rows), as_json=as_json)
 
 
-def predict(
+def predict_command(
     adapter: Annotated[Path, typer.Argument(help="The card of a saved adapter (.json), as `evenly fit` prints it.")],
     images: Annotated[Path, typer.Argument(help="A folder of pictures, one picture, or a Parquet file of them.")],
     out: Annotated[Path | None, typer.Option(help="Write the rows as .csv, .jsonl or .parquet.")] = None,
@@ -120,26 +109,27 @@ def predict(
 
     rows = predict_pictures(adapter, images, top=top, out=out, column=column, root=root, explain=explain)
     note = confidence_note(adapter)
-    if as_json:
-        print_json({"predictions": rows, "note": note})
-        return
-    shown = [{name: value for name, value in row.items() if name not in LISTS} for row in rows[:50]]
-    print_rows("predictions", shown)
-    for row in rows[:MOST_EXPLAINED] if explain else ():
-        if row["explanation"]:
-            columns = ("side", "class", "similarity", "text")
-            print_rows(f"why {row['name']}", [{name: one[name] for name in columns} for one in row["explanation"]])
-    if note:
-        print_text(note)
-    if failed := sum(bool(row["error"]) for row in rows):
-        print_text(f"{failed:,} of {len(rows):,} pictures could not be read")
-    if len(rows) > len(shown):
-        print_text(f"and {len(rows) - 50:,} more: `--json` or `--out` give them all")
-    if out is not None:
-        print_text(f"{len(rows):,} rows written to {out}")
+
+    def table() -> None:
+        shown = [{name: value for name, value in row.items() if name not in LISTS} for row in rows[:50]]
+        print_rows("predictions", shown)
+        for row in rows[:MOST_EXPLAINED] if explain else ():
+            if row["explanation"]:
+                columns = ("side", "class", "similarity", "text")
+                print_rows(f"why {row['name']}", [{name: one[name] for name in columns} for one in row["explanation"]])
+        if note:
+            print_text(note)
+        if failed := sum(bool(row["error"]) for row in rows):
+            print_text(f"{failed:,} of {len(rows):,} pictures could not be read")
+        if len(rows) > len(shown):
+            print_text(f"and {len(rows) - 50:,} more: `--json` or `--out` give them all")
+        if out is not None:
+            print_text(f"{len(rows):,} rows written to {out}")
+
+    print_result({"predictions": rows, "note": note}, table, as_json=as_json)
 
 
-def leaderboard(
+def leaderboard_command(
     recipe: OptionalRecipe = None,
     root: Root = None,
     as_json: AsJson = False,
@@ -179,11 +169,12 @@ def leaderboard(
     elif arrays is not None:
         target = out or arrays.with_name(f"{arrays.stem}-leaderboard")
         boards = [array_leaderboard(arrays, plan, processes=processes, out=target, normalise=normalise, root=root)]
-    if as_json:
-        print_json({"leaderboards": boards})
-        return
-    for board in boards:
-        _print_board(board)
+
+    def table() -> None:
+        for board in boards:
+            _print_board(board)
+
+    print_result({"leaderboards": boards}, table, as_json=as_json)
 
 
 def _print_board(board: dict[str, Any]) -> None:
@@ -216,7 +207,7 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
     return numbers
 
 
-def export_adapter(
+def export_adapter_command(
     adapter: Annotated[Path, typer.Argument(help="The card of a saved adapter, or the folder of `fit --arrays`.")],
     out: Annotated[Path, typer.Option(help="The file to write: .onnx, or .npz with W (c, d) and b (c,).")],
     as_json: AsJson = False,
@@ -228,7 +219,12 @@ def export_adapter(
     from evenly.flows.cli.adapters.export import export_adapter as export
 
     result = export(adapter, out)
-    if as_json:
-        print_json(result)
-    else:
-        print_rows("exported", [result])
+    print_result(result, lambda: print_rows("exported", [result]), as_json=as_json)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "fit": fit_command,
+    "predict": predict_command,
+    "leaderboard": leaderboard_command,
+    "export-adapter": export_adapter_command,
+}

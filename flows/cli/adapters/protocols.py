@@ -1,22 +1,17 @@
 """Commands for two protocols of the field: base-to-new generalisation, and classes that come in sessions."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.output import AsJson, print_json, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_result, print_rows, print_text
 
 Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows to unit length.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (base_to_new, sessions):
-        app.command()(command)
-
-
-def base_to_new(
+def base_to_new_command(
     files: Annotated[list[Path], typer.Argument(help="Files of features, one per data set.")],
     adapter: Annotated[str, typer.Option(help="The adapter's name.")] = "gda_base_to_new",
     parameter: Annotated[list[str] | None, typer.Option("--param", help="name=value; may be repeated.")] = None,
@@ -34,32 +29,33 @@ def base_to_new(
     from evenly.flows.cli.adapters.protocol_runs import base_to_new as run
 
     result = plain(run(files, adapter=adapter, parameters=parameter or (), normalise=normalise, guard=guard))
-    if as_json:
-        print_json(result)
-        return
-    print_rows(
-        f"base to new, {result['adapter']}: accuracy with 95 % intervals",
-        [
-            {
-                "data_set": row["data_set"],
-                "base": measured(row, "base"),
-                "new": measured(row, "new"),
-                "harmonic_mean": row["harmonic_mean"],
-            }
-            for row in result["data_sets"]
-        ],
-    )
-    print_text(f"mean of the harmonic means {result['mean_of_harmonic_means']:.4f}")
-    print_text(f"harmonic mean of the averages {result['harmonic_mean_of_averages']:.4f}")
-    kept = [row["data_set"] for row in result["data_sets"] if row["kept_zero_shot"]]
-    if kept:
-        print_text(f"zero-shot kept, validation shows no gain: {', '.join(kept)}")
-    for row in result["data_sets"]:
-        for note in row["notes"]:
-            print_text(f"note: {row['data_set']}: {note}")
+
+    def table() -> None:
+        print_rows(
+            f"base to new, {result['adapter']}: accuracy with 95 % intervals",
+            [
+                {
+                    "data_set": row["data_set"],
+                    "base": measured(row, "base"),
+                    "new": measured(row, "new"),
+                    "harmonic_mean": row["harmonic_mean"],
+                }
+                for row in result["data_sets"]
+            ],
+        )
+        print_text(f"mean of the harmonic means {result['mean_of_harmonic_means']:.4f}")
+        print_text(f"harmonic mean of the averages {result['harmonic_mean_of_averages']:.4f}")
+        kept = [row["data_set"] for row in result["data_sets"] if row["kept_zero_shot"]]
+        if kept:
+            print_text(f"zero-shot kept, validation shows no gain: {', '.join(kept)}")
+        for row in result["data_sets"]:
+            for note in row["notes"]:
+                print_text(f"note: {row['data_set']}: {note}")
+
+    print_result(result, table, as_json=as_json)
 
 
-def sessions(
+def sessions_command(
     file: Annotated[Path, typer.Argument(help="A file of features.")],
     first: Annotated[int, typer.Option(min=1, help="Classes of the first session.")] = 60,
     step: Annotated[int, typer.Option(min=1, help="Classes of each later one.")] = 5,
@@ -77,23 +73,27 @@ def sessions(
     from evenly.flows.cli.adapters.protocol_runs import sessions as run
 
     result = plain(run(file, first=first, step=step, alpha=alpha, normalise=normalise))
-    if as_json:
-        print_json(result)
-        return
-    print_rows(
-        "accuracy over the classes seen so far, with 95 % intervals",
-        [
-            {
-                "session": row["session"],
-                "classes": row["classes"],
-                "rows": row["rows"],
-                "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
-                "old": row["old"],
-                "new": row["new"],
-            }
-            for row in result["sessions"]
-        ],
-    )
-    print_text(f"average {result['average']:.4f}, performance drop {result['performance_drop']:.4f}")
-    for note in result["notes"]:
-        print_text(f"note: {note}")
+
+    def table() -> None:
+        print_rows(
+            "accuracy over the classes seen so far, with 95 % intervals",
+            [
+                {
+                    "session": row["session"],
+                    "classes": row["classes"],
+                    "rows": row["rows"],
+                    "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
+                    "old": row["old"],
+                    "new": row["new"],
+                }
+                for row in result["sessions"]
+            ],
+        )
+        print_text(f"average {result['average']:.4f}, performance drop {result['performance_drop']:.4f}")
+        for note in result["notes"]:
+            print_text(f"note: {note}")
+
+    print_result(result, table, as_json=as_json)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"base-to-new": base_to_new_command, "sessions": sessions_command}

@@ -1,22 +1,17 @@
 """Commands that explain and check: why, diff, card, verify."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.errors import Finding
-from evenly.flows.cli.output import AsJson, Root, print_json, print_text
+from evenly.flows.cli.errors import FindingExit
+from evenly.flows.cli.output import AsJson, Root, print_json, print_result, print_text
 
 Build = Annotated[str, typer.Option("--build", help="A build id, the beginning of one, or `latest`.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (why, diff, card, verify):
-        app.command()(command)
-
-
-def why(
+def why_command(
     sample: Annotated[
         str, typer.Argument(metavar="UID|URL", help="A uid, or a URL or file name for all pairs that share it.")
     ],
@@ -35,13 +30,10 @@ def why(
 
     workspace, manifest = open_build(build, root=root)
     explanation = explain(workspace, manifest, sample, replay=replay)
-    if as_json:
-        print_json(explanation.to_dict())
-    else:
-        print_text(explanation.to_text())
+    print_result(explanation.to_dict(), lambda: print_text(explanation.to_text()), as_json=as_json)
 
 
-def diff(
+def diff_command(
     before: Annotated[str, typer.Argument(help="The older build.")],
     after: Annotated[str, typer.Argument(help="The newer build.")],
     root: Root = None,
@@ -57,13 +49,10 @@ def diff(
     workspace, old = open_build(before, root=root)
     _, new = open_build(after, root=root)
     difference = diff_builds(workspace, old, new)
-    if as_json:
-        print_json(difference.to_dict())
-    else:
-        print_text(difference.to_text())
+    print_result(difference.to_dict(), lambda: print_text(difference.to_text()), as_json=as_json)
 
 
-def card(
+def card_command(
     build: Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")] = "latest",
     root: Root = None,
     as_json: AsJson = False,
@@ -78,13 +67,10 @@ def card(
 
     workspace, manifest = open_build(build, root=root)
     found = read_card(PublishedBuild(workspace, manifest))
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        print_text("\n".join(card_lines(found)))
+    print_result(found.to_dict(), lambda: print_text("\n".join(card_lines(found))), as_json=as_json)
 
 
-def verify(
+def verify_command(
     build: Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")] = "latest",
     root: Root = None,
     as_json: AsJson = False,
@@ -113,4 +99,12 @@ def verify(
             print_text(f"pictures drawn with seed {drawn}")
         print_text(f"{manifest['build']}: {'ok' if not findings else f'{len(findings)} findings'}")
     if findings:
-        raise Finding
+        raise FindingExit
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "why": why_command,
+    "diff": diff_command,
+    "card": card_command,
+    "verify": verify_command,
+}

@@ -4,20 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_json, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Root, print_json, print_result, print_rows, print_text
 
 Refresh = Annotated[bool, typer.Option("--refresh", help="Ask the endpoints for the status of what is open.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
-    group.callback()(batches)
-    group.command()(cancel)
-    app.add_typer(group, name="batches")
-
-
-def batches(context: typer.Context, root: Root = None, as_json: AsJson = False, *, refresh: Refresh = False) -> None:
+def batches_command(
+    context: typer.Context, root: Root = None, as_json: AsJson = False, *, refresh: Refresh = False
+) -> None:
     """List the batches that `describe --batch` has submitted: intent, class list, batch, status, counts.
 
     A batch goes on at its endpoint whether or not anybody waits; the same `describe` command takes it up again.
@@ -39,7 +33,7 @@ def batches(context: typer.Context, root: Root = None, as_json: AsJson = False, 
         print_rows("batches", [_line(row) for row in rows])
 
 
-def cancel(
+def cancel_command(
     intent: Annotated[str, typer.Argument(help="An intent's id, or its beginning: see `evenly batches`.")],
     root: Root = None,
     as_json: AsJson = False,
@@ -53,12 +47,15 @@ def cancel(
     from evenly.tasks.progress import Progress
 
     row = cancel_one(Workspace.at(root), intent, say=Progress().say)
-    if as_json:
-        print_json(row)
-        return
-    ends = row["status"] in {"collected", "dropped"}
-    more = "" if ends else ". It is not over yet: cancel it again later, or describe again to take in what it brought"
-    print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{more}")
+
+    def table() -> None:
+        ends = row["status"] in {"collected", "dropped"}
+        more = (
+            "" if ends else ". It is not over yet: cancel it again later, or describe again to take in what it brought"
+        )
+        print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{more}")
+
+    print_result(row, table, as_json=as_json)
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
@@ -66,3 +63,8 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
     ended = f" ({row['ended_as']})" if row["ended_as"] else ""
     names = ("class_list", "batch", "requests", "completed", "failed")
     return {"intent": row["intent"][:12], "status": f"{row['status']}{ended}"} | {name: row[name] for name in names}
+
+
+GROUP = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+GROUP.callback()(batches_command)
+GROUP.command("cancel")(cancel_command)

@@ -12,7 +12,7 @@ from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source, read_recipe
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS, describe_rule
-from evenly.flows.recipe.describing import Beside, Describing, describing
+from evenly.flows.recipe.describing import Describing, ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.recipe.problems import describe_problems
 from evenly.storage.builds import Builds
@@ -24,7 +24,7 @@ from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import EncoderChoice, LanguageModel
 
 EVENT = "evenly.class-list.submitted"
-NOTHING_BESIDE = Beside()
+NOTHING_BESIDE = ListContext()
 NOTHING_SENT = dict.fromkeys(
     ("requests_sent", "attempts", "prompt_tokens", "completion_tokens", "cost_usd", "lost_attempts", "lost_usd"), 0
 )
@@ -45,7 +45,7 @@ def describe_list(
     methods: list[str] | None,
     llm: LanguageModel,
     root: Path | None,
-    beside: Beside = NOTHING_BESIDE,
+    beside: ListContext = NOTHING_BESIDE,
 ) -> dict[str, Any]:
     """Describe a class list in this process; counts, and every text with its verdict.
 
@@ -65,9 +65,7 @@ def describe_list(
             **vars(beside),
             root=None if root is None else str(root),
         )
-    record = ledger.find(key)
-    if record is None:
-        raise UsageError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    record = ledger.get(key)
     facts = dict(record.notes)
     if key in before:
         hits = int(facts["requests_sent"]) + int(facts["cache_hits"])
@@ -84,7 +82,7 @@ def _todo(
     methods: list[str] | tuple[str, ...] | None,
     llm: LanguageModel,
     root: Path | None,
-    beside: Beside,
+    beside: ListContext,
     quiet: bool = False,
 ) -> Describing:
     return describing(
@@ -110,7 +108,7 @@ def estimate_listing(
     methods: list[str] | tuple[str, ...] | None,
     llm: LanguageModel,
     root: Path | None,
-    beside: Beside = NOTHING_BESIDE,
+    beside: ListContext = NOTHING_BESIDE,
 ) -> list[dict[str, Any]]:
     """What describing a class list would ask and cost now, a row for each method; nothing is sent.
 
@@ -128,7 +126,7 @@ def estimate_listing(
 
 def beside_of(
     *, build: str | None, pairs: ConfusablePairs, pool: Path | None, caption: str, root: Path | None
-) -> Beside:
+) -> ListContext:
     """What the options of `evenly describe` name: a build, or a recipe for its latest build and split; a pool."""
     split = None
     if build is not None and build.endswith((".yaml", ".yml")):
@@ -138,7 +136,7 @@ def beside_of(
     if build is not None:
         build = str(Builds(Workspace.at(root)).read(build)["build"])
     source = None if pool is None else Source(kind=_kind(pool), path=str(pool), caption=caption)
-    return Beside(build=build, split=split, pairs=pairs, pool=source)
+    return ListContext(build=build, split=split, pairs=pairs, pool=source)
 
 
 def _kind(pool: Path) -> Literal["parquet", "csv", "jsonl"]:

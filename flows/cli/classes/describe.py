@@ -1,12 +1,13 @@
 """Commands about classes: describe, extract."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_estimates, print_json, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Root, print_estimates, print_json, print_result, print_rows, print_text
 
 Methods = Annotated[
     list[str] | None,
@@ -14,13 +15,7 @@ Methods = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (describe, extract):
-        app.command()(command)
-
-
-def describe(
+def describe_command(
     classes: Annotated[Path, typer.Argument(help="A class list: one name per line.")],
     root: Root = None,
     as_json: AsJson = False,
@@ -94,18 +89,19 @@ def describe(
             print_text(f"submitted {listing.name} as event {event['event']}")
         return
     result = describe_list(listing, methods=methods, llm=llm, root=root, beside=beside)
-    if as_json:
-        print_json(result)
-        return
-    print_described(result)
-    if "names" in result:
-        print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
-        print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
-    if "pairs_asked" in result:
-        print_text(said(result))
+
+    def table() -> None:
+        print_described(result)
+        if "names" in result:
+            print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
+            print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
+        if "pairs_asked" in result:
+            print_text(said(result))
+
+    print_result(result, table, as_json=as_json)
 
 
-def extract(
+def extract_command(
     recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")] = None,
     root: Root = None,
     as_json: AsJson = False,
@@ -149,7 +145,7 @@ def extract(
             root=root,
             seed=seed,
         )
-    if as_json:
-        print_json(result)
-    else:
-        print_rows("features", [result])
+    print_result(result, lambda: print_rows("features", [result]), as_json=as_json)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"describe": describe_command, "extract": extract_command}

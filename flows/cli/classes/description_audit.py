@@ -98,8 +98,6 @@ def _methods(version: Version, chosen: list[str] | None) -> list[str]:
 
 
 def _finding(ledger: Ledger, key: str) -> dict[str, Any]:
-    record = ledger.find(key)
-    if record is None:
-        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    record = ledger.get(key)
     tables = {name: ledger.table(record, name).to_pylist() for name in ("accuracies", "differences")}
     return {"step": key, **record.notes, **tables}

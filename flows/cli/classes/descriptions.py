@@ -5,23 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_json, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Root, print_json, print_result, print_rows, print_text
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
 SHOWN = ("class", "method", "text", "verdict", "reason")
 VERSION = ("step", "list", "classes", "methods", "model", "accepted", "ended")
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands as a group."""
-    group = typer.Typer(help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True)
-    for command in (audit, show, compare, export):
-        group.command()(command)
-    group.command("import")(import_)
-    app.add_typer(group, name="descriptions")
-
-
-def audit(
+def audit_command(
     what: Annotated[str, typer.Argument(help="A recipe, or a class list file, list name or step key.")],
     root: Root = None,
     as_json: AsJson = False,
@@ -39,11 +30,12 @@ def audit(
     from evenly.flows.cli.classes.description_audit import audit_latest
 
     found = audit_latest(what, build=build, methods=method, aggregate=aggregate, draws=draws, root=root)
-    if as_json:
-        print_json({"audits": found})
-        return
-    for one in found:
-        _print_audit(one)
+
+    def table() -> None:
+        for one in found:
+            _print_audit(one)
+
+    print_result({"audits": found}, table, as_json=as_json)
 
 
 def _print_audit(found: dict[str, Any]) -> None:
@@ -66,7 +58,7 @@ def _with_interval(row: dict[str, Any], measure: str, *names: str) -> dict[str, 
     return {name: row[name] for name in names} | {measure: f"{shown} [{row['low']:.3f}, {row['high']:.3f}]"}
 
 
-def show(
+def show_command(
     what: Annotated[
         str | None, typer.Argument(help="A class list file, list name or step key; none: list all.")
     ] = None,
@@ -90,16 +82,17 @@ def show(
             print_rows("described", [_version(one) for one in versions])
         return
     found = show_texts(what, class_name=class_name, rejected=rejected, root=root)
-    if as_json:
-        print_json(found)
-        return
-    names = SHOWN if rejected else SHOWN[:3]
-    print_rows(_title(found), [{name: row[name] for name in names} for row in found["rows"]])
-    if found["without_texts"]:
-        print_rows("without a text", found["without_texts"])
+
+    def table() -> None:
+        names = SHOWN if rejected else SHOWN[:3]
+        print_rows(_title(found), [{name: row[name] for name in names} for row in found["rows"]])
+        if found["without_texts"]:
+            print_rows("without a text", found["without_texts"])
+
+    print_result(found, table, as_json=as_json)
 
 
-def compare(first: Version, second: Version, root: Root = None, as_json: AsJson = False) -> None:
+def compare_command(first: Version, second: Version, root: Root = None, as_json: AsJson = False) -> None:
     """Compare two versions of descriptions: which texts stayed, went and came, per class.
 
     Example: evenly descriptions compare birds.txt more_birds.txt
@@ -107,29 +100,30 @@ def compare(first: Version, second: Version, root: Root = None, as_json: AsJson 
     from evenly.flows.cli.classes.description_versions import compare_versions
 
     found = compare_versions(first, second, root=root)
-    if as_json:
-        print_json(found)
-        return
-    print_rows("versions", [{"version": name, **_version(found[name])} for name in ("a", "b")])
-    print_rows("texts per method", [{"method": name, **counts} for name, counts in found["counts"].items()])
-    for name, classes in (("gone", found["classes_gone"]), ("new", found["classes_new"])):
-        if classes:
-            print_text(f"classes {name}: {', '.join(map(repr, classes))}")
-    columns = [
-        {
-            "class": row["class"],
-            "method": row["method"],
-            "a": row["text"] if row["state"] != "new" else "",
-            "b": row["text"] if row["state"] != "gone" else "",
-        }
-        for row in found["texts"]
-        if row["state"] != "kept"
-    ]
-    if columns:
-        print_rows("not in both", columns)
+
+    def table() -> None:
+        print_rows("versions", [{"version": name, **_version(found[name])} for name in ("a", "b")])
+        print_rows("texts per method", [{"method": name, **counts} for name, counts in found["counts"].items()])
+        for name, classes in (("gone", found["classes_gone"]), ("new", found["classes_new"])):
+            if classes:
+                print_text(f"classes {name}: {', '.join(map(repr, classes))}")
+        columns = [
+            {
+                "class": row["class"],
+                "method": row["method"],
+                "a": row["text"] if row["state"] != "new" else "",
+                "b": row["text"] if row["state"] != "gone" else "",
+            }
+            for row in found["texts"]
+            if row["state"] != "kept"
+        ]
+        if columns:
+            print_rows("not in both", columns)
+
+    print_result(found, table, as_json=as_json)
 
 
-def export(
+def export_command(
     what: Version,
     to: Annotated[str, typer.Option("--format", help="vcd, cupl or fudd; csv to edit by hand.")],
     out: Annotated[Path, typer.Option(help="The JSON file to write; the class names go beside it.")],
@@ -145,19 +139,20 @@ def export(
     from evenly.flows.cli.classes.description_versions import export_texts
 
     found = export_texts(what, to=to, out=out, root=root)
-    if as_json:
-        print_json(found)
-        return
-    print_text(f"{found['texts']} texts of {found['classes']} classes written to {found['out']}")
-    if found["class_names"] is not None:
-        print_text(f"class names, in order, in {found['class_names']}")
-    if found["fallbacks"]:
-        print_text(f"by the class name alone, for want of texts: {', '.join(map(repr, found['fallbacks']))}")
-    for note in found["notes"]:
-        print_text(note)
+
+    def table() -> None:
+        print_text(f"{found['texts']} texts of {found['classes']} classes written to {found['out']}")
+        if found["class_names"] is not None:
+            print_text(f"class names, in order, in {found['class_names']}")
+        if found["fallbacks"]:
+            print_text(f"by the class name alone, for want of texts: {', '.join(map(repr, found['fallbacks']))}")
+        for note in found["notes"]:
+            print_text(note)
+
+    print_result(found, table, as_json=as_json)
 
 
-def import_(
+def import_command(
     file: Annotated[Path, typer.Argument(help="CSV as `export --format csv` writes it, or JSON of VCD's shape.")],
     classes: Annotated[Path, typer.Option(help="The class list file that the texts are about.")],
     root: Root = None,
@@ -173,16 +168,19 @@ def import_(
     from evenly.flows.cli.classes.edited_texts import import_texts
 
     found = import_texts(file, classes, method=method, root=root)
-    if as_json:
-        print_json(found)
-        return
-    print_text(f"{found['accepted']} texts of {found['classes']} classes imported as edited; step {found['step'][:12]}")
-    if found["rejected"]:
-        print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in found['rejected'].items())}")
-    without = [name for name, _, _ in found["undescribed"]]
-    if without:
-        print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(without)))}")
-    print_text(f"use them: `given: {found['file']}` with the class list in a recipe")
+
+    def table() -> None:
+        print_text(
+            f"{found['accepted']} texts of {found['classes']} classes imported as edited; step {found['step'][:12]}"
+        )
+        if found["rejected"]:
+            print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in found['rejected'].items())}")
+        without = [name for name, _, _ in found["undescribed"]]
+        if without:
+            print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(without)))}")
+        print_text(f"use them: `given: {found['file']}` with the class list in a recipe")
+
+    print_result(found, table, as_json=as_json)
 
 
 def _version(facts: dict[str, Any]) -> dict[str, Any]:
@@ -193,3 +191,11 @@ def _version(facts: dict[str, Any]) -> dict[str, Any]:
 def _title(facts: dict[str, Any]) -> str:
     methods = ", ".join(facts["methods"])
     return f"{facts['list']} by {methods}: {facts['accepted']} accepted of {facts['texts']}; step {facts['step'][:12]}"
+
+
+GROUP = typer.Typer(help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True)
+GROUP.command("audit")(audit_command)
+GROUP.command("show")(show_command)
+GROUP.command("compare")(compare_command)
+GROUP.command("export")(export_command)
+GROUP.command("import")(import_command)

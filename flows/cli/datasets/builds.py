@@ -1,12 +1,13 @@
 """Commands that make datasets: demo, init, check, plan, rebuild, builds, promote, report, export."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_estimates, print_funnel, print_json, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Root, print_estimates, print_funnel, print_result, print_rows, print_text
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
@@ -17,13 +18,7 @@ Limit = Annotated[
 ReplayFrom = Annotated[Path | None, typer.Option(help="Take downloads and replies recorded in this other workspace.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (demo, init, check, plan, rebuild, builds, promote, report, export):
-        app.command()(command)
-
-
-def demo(root: Root = None, as_json: AsJson = False, processes: Processes = None) -> None:
+def demo_command(root: Root = None, as_json: AsJson = False, processes: Processes = None) -> None:
     """Run the whole job on the embedded default: a loopback web, a rebuild, descriptions, adapters, a report.
 
     Example: evenly demo
@@ -32,20 +27,21 @@ def demo(root: Root = None, as_json: AsJson = False, processes: Processes = None
     from evenly.flows.cli.start.demo_tables import adapter_tables, caption_line, fault_table
 
     result = run_demo(root=root, processes=processes)
-    if as_json:
-        print_json(result)
-        return
-    print_funnel(result["funnel"])
-    for name, rows in adapter_tables(result["adapters"]).items():
-        print_rows(f"{name}: adapters on test, 95 % intervals", rows)
-    print_rows("injected faults", fault_table(result["truth"]))
-    print_text(caption_line(result["truth"]))
-    uid = result["examples"]["dropped"]
-    print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
-    print_text(f"  evenly why {uid}\n  evenly diff {result['build']} latest\n  evenly plan recipes/demo.yaml")
+
+    def table() -> None:
+        print_funnel(result["funnel"])
+        for name, rows in adapter_tables(result["adapters"]).items():
+            print_rows(f"{name}: adapters on test, 95 % intervals", rows)
+        print_rows("injected faults", fault_table(result["truth"]))
+        print_text(caption_line(result["truth"]))
+        uid = result["examples"]["dropped"]
+        print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
+        print_text(f"  evenly why {uid}\n  evenly diff {result['build']} latest\n  evenly plan recipes/demo.yaml")
+
+    print_result(result, table, as_json=as_json)
 
 
-def init(
+def init_command(
     path: Annotated[Path, typer.Argument(help="Where to write the recipe.")] = Path("recipe.yaml"),
     *,
     force: Annotated[bool, typer.Option(help="Overwrite a file that is there.")] = False,
@@ -62,7 +58,7 @@ def init(
     print_text(f"wrote {path}\nnext: evenly check {path}")
 
 
-def check(recipe: Recipe, as_json: AsJson = False) -> None:
+def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
     """Validate a recipe: every problem with its field, value, rule and remedy.
 
     Example: evenly check recipes/demo.yaml
@@ -70,13 +66,14 @@ def check(recipe: Recipe, as_json: AsJson = False) -> None:
     from evenly.flows.recipe import read_recipe
 
     read = read_recipe(recipe)
-    if as_json:
-        print_json({"recipe": read.name, "valid": True})
-    else:
-        print_text(f"{recipe}: recipe `{read.name}` is valid")
+    print_result(
+        {"recipe": read.name, "valid": True},
+        lambda: print_text(f"{recipe}: recipe `{read.name}` is valid"),
+        as_json=as_json,
+    )
 
 
-def plan(recipe: Recipe, root: Root = None, as_json: AsJson = False, limit: Limit = None) -> None:
+def plan_command(recipe: Recipe, root: Root = None, as_json: AsJson = False, limit: Limit = None) -> None:
     """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
 
     And for each class list what describing it would ask and cost.
@@ -87,14 +84,15 @@ def plan(recipe: Recipe, root: Root = None, as_json: AsJson = False, limit: Limi
 
     rows = plan_recipe(recipe, root=root, limit=limit)
     estimates = plan_descriptions(recipe, root=root, limit=limit)
-    if as_json:
-        print_json({"steps": rows, "descriptions": estimates})
-    else:
+
+    def table() -> None:
         print_rows("plan", rows)
         print_estimates(estimates)
 
+    print_result({"steps": rows, "descriptions": estimates}, table, as_json=as_json)
 
-def rebuild(
+
+def rebuild_command(
     recipe: Recipe,
     root: Root = None,
     as_json: AsJson = False,
@@ -119,18 +117,19 @@ def rebuild(
         recipe, root=root, limit=limit, processes=processes, retry_failed=retry_failed, replay_from=replay_from
     )
     result = outcome_of(build, root=root)
-    if as_json:
-        print_json(result)
-        return
-    print_funnel(result["funnel"])
-    if by_source := kept_by_source(result["sources"]):
-        print_rows("kept by source", by_source)
-    for found in result["pairs"]:
-        print_text(f"{found['list']}: {said(found)}")
-    print_text(f"build   {result['build']}\nreport  {result['report']}")
+
+    def table() -> None:
+        print_funnel(result["funnel"])
+        if by_source := kept_by_source(result["sources"]):
+            print_rows("kept by source", by_source)
+        for found in result["pairs"]:
+            print_text(f"{found['list']}: {said(found)}")
+        print_text(f"build   {result['build']}\nreport  {result['report']}")
+
+    print_result(result, table, as_json=as_json)
 
 
-def builds(root: Root = None, as_json: AsJson = False) -> None:
+def builds_command(root: Root = None, as_json: AsJson = False) -> None:
     """List the builds, oldest first.
 
     Example: evenly builds
@@ -138,13 +137,10 @@ def builds(root: Root = None, as_json: AsJson = False) -> None:
     from evenly.flows.cli.datasets.outcome import list_builds
 
     rows = list_builds(root)
-    if as_json:
-        print_json({"builds": rows})
-    else:
-        print_rows("builds", rows)
+    print_result({"builds": rows}, lambda: print_rows("builds", rows), as_json=as_json)
 
 
-def promote(build: Build, root: Root = None, as_json: AsJson = False) -> None:
+def promote_command(build: Build, root: Root = None, as_json: AsJson = False) -> None:
     """Make a build `latest`; also the way back to an older one.
 
     Example: evenly promote demo-3fa9c2d4e5f6
@@ -152,27 +148,21 @@ def promote(build: Build, root: Root = None, as_json: AsJson = False) -> None:
     from evenly.flows.cli.datasets.outcome import promote_build
 
     manifest = promote_build(build, root=root)
-    if as_json:
-        print_json({"latest": manifest["build"]})
-    else:
-        print_text(f"latest is {manifest['build']}")
+    print_result({"latest": manifest["build"]}, lambda: print_text(f"latest is {manifest['build']}"), as_json=as_json)
 
 
-def report(build: Build = "latest", root: Root = None, as_json: AsJson = False) -> None:
+def report_command(build: Build = "latest", root: Root = None, as_json: AsJson = False) -> None:
     """Write the report of a build: one HTML page that needs nothing else.
 
     Example: evenly report latest
     """
-    from evenly.flows.cli.datasets.outcome import write_report
+    from evenly.flows.cli.datasets.outcome import report_build
 
-    path = write_report(build, root=root)
-    if as_json:
-        print_json({"report": str(path)})
-    else:
-        print_text(str(path))
+    path = report_build(build, root=root)
+    print_result({"report": str(path)}, lambda: print_text(str(path)), as_json=as_json)
 
 
-def export(
+def export_command(
     build: Build,
     to: Annotated[
         str, typer.Option("--to", help="webdataset, parquet, datacomp, huggingface or croissant.")
@@ -188,7 +178,17 @@ def export(
     from evenly.flows.cli.datasets.outcome import export_build
 
     summary = export_build(build, to=to, out=out, root=root)
-    if as_json:
-        print_json(summary)
-    else:
-        print_rows("export", [summary])
+    print_result(summary, lambda: print_rows("export", [summary]), as_json=as_json)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo_command,
+    "init": init_command,
+    "check": check_command,
+    "plan": plan_command,
+    "rebuild": rebuild_command,
+    "builds": builds_command,
+    "promote": promote_command,
+    "report": report_command,
+    "export": export_command,
+}

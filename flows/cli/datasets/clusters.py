@@ -9,7 +9,6 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.cluster_pictures import cluster_pictures
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.storage.builds import open_build
-from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import replacing
 from evenly.tasks.classes.clusters import ClusteringRule
@@ -30,9 +29,7 @@ def cluster_build(
     with prefect_api():
         key = cluster_pictures(rule, root=str(workspace.root))
     ledger = Ledger(workspace)
-    record = ledger.find(key)
-    if record is None:
-        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    record = ledger.get(key)
     rows = ledger.table(record, "clusters").to_pylist()
     ordered = sorted(rows, key=lambda row: (-row["size"], row["cluster"]))
     facts = {"step": key, "build": manifest["build"], **record.notes, "clusters": ordered}

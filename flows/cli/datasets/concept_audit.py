@@ -19,7 +19,6 @@ from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.files import read_class_file
 from evenly.storage.builds import Builds
-from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replace_text, replacing
 from evenly.storage.workspace import Workspace
@@ -91,7 +90,7 @@ def audit_list(
             root=str(workspace.root),
         )
     ledger = Ledger(workspace)
-    counted, judged = _record(ledger, keys[0]), _record(ledger, keys[1]) if keys[1:] else None
+    counted, judged = ledger.get(keys[0]), ledger.get(keys[1]) if keys[1:] else None
     facts = {
         "list": listing.name,
         "build": rule.build,
@@ -105,13 +104,6 @@ def audit_list(
         "names": ledger.table(counted, "names").to_pylist(),
     }
     return facts if judged is None else facts | {"judging": dict(judged.notes)}
-
-
-def _record(ledger: Ledger, key: str) -> StepRecord:
-    record = ledger.find(key)
-    if record is None:
-        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
-    return record
 
 
 def _classes(ledger: Ledger, counted: StepRecord, judged: StepRecord | None, tail: TailRule) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Commands about classes and records in a pool or a build: concepts, clusters, link."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_json, print_rows, print_text, printable
+from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text, printable
 
 if TYPE_CHECKING:
     from evenly.adapters.evaluation.measures.head_tail import TailRule
@@ -22,13 +22,7 @@ MOST_REFUSED = 8
 MOST_CLUSTERS = 10
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (concepts, clusters, link):
-        app.command()(command)
-
-
-def concepts(
+def concepts_command(
     classes: Classes,
     root: Root = None,
     as_json: AsJson = False,
@@ -93,17 +87,18 @@ def concepts(
         title = f"{facts['list']} in {facts['captions_searched']:,} captions"
         replace_text(plot, draw_concepts(rows, title=title))
         written.append(str(plot))
-    if as_json:
-        print_json(facts | {"written": written})
-        return
-    title = f"{facts['list']}: captions of {facts['captions_searched']:,} that name each class"
-    print_rows(title, [_line(row, judged=bool(judge)) for row in rows])
-    _print_notes(facts)
-    for path in written:
-        print_text(f"written  {path}")
+
+    def table() -> None:
+        title = f"{facts['list']}: captions of {facts['captions_searched']:,} that name each class"
+        print_rows(title, [_line(row, judged=bool(judge)) for row in rows])
+        _print_notes(facts)
+        for path in written:
+            print_text(f"written  {path}")
+
+    print_result(facts | {"written": written}, table, as_json=as_json)
 
 
-def clusters(
+def clusters_command(
     root: Root = None,
     as_json: AsJson = False,
     build: Annotated[str, typer.Option(help="The build whose pictures are clustered.")] = "latest",
@@ -120,28 +115,29 @@ def clusters(
     from evenly.flows.cli.datasets.clusters import cluster_build
 
     facts = cluster_build(build, k=k, labels=labels, iterations=iterations, near_cosine=near_cosine, out=out, root=root)
-    if as_json:
-        print_json(facts)
-        return
-    title = f"{facts['pictures']:,} pictures in {facts['k']:,} clusters, {facts['labels']} labels each"
-    measures = ("effective", "entropy", "gini", "largest", "empty")
-    rows = [
-        {"counted": name.replace("_", " ")} | {one: facts[name][one] for one in measures}
-        for name in ("by_nearest", "by_all_labels")
-    ]
-    print_rows(title, rows)
-    print_rows("the fullest clusters", facts["clusters"][:MOST_CLUSTERS])
-    covered, share = facts["coverage"], facts["near_duplicate_share"]
-    told = ", ".join(f"{name} {covered[name]}" for name in ("mean", "median", "p05"))
-    print_text(f"cosine with the nearest centre: {told}")
-    print_text(
-        f"near-duplicates, cosine from {near_cosine:g} within a cluster: {facts['near_duplicates']:,} ({share:.1%})"
-    )
-    for path in facts.get("written", ()):
-        print_text(f"written  {path}")
+
+    def table() -> None:
+        title = f"{facts['pictures']:,} pictures in {facts['k']:,} clusters, {facts['labels']} labels each"
+        measures = ("effective", "entropy", "gini", "largest", "empty")
+        rows = [
+            {"counted": name.replace("_", " ")} | {one: facts[name][one] for one in measures}
+            for name in ("by_nearest", "by_all_labels")
+        ]
+        print_rows(title, rows)
+        print_rows("the fullest clusters", facts["clusters"][:MOST_CLUSTERS])
+        covered, share = facts["coverage"], facts["near_duplicate_share"]
+        told = ", ".join(f"{name} {covered[name]}" for name in ("mean", "median", "p05"))
+        print_text(f"cosine with the nearest centre: {told}")
+        print_text(
+            f"near-duplicates, cosine from {near_cosine:g} within a cluster: {facts['near_duplicates']:,} ({share:.1%})"
+        )
+        for path in facts.get("written", ()):
+            print_text(f"written  {path}")
+
+    print_result(facts, table, as_json=as_json)
 
 
-def link(
+def link_command(
     truth: Annotated[str, typer.Option(help="The column that names the true record of a pair; empty: unknown.")],
     root: Root = None,
     as_json: AsJson = False,
@@ -157,20 +153,21 @@ def link(
     from evenly.flows.cli.datasets.linkage import link_build
 
     facts = link_build(build, truth=truth, weights=weight or [0.636], floor=floor, out=out, root=root)
-    if as_json:
-        print_json(facts)
-        return
-    interval = "" if facts["low"] is None else f" [{facts['low']:.3f}, {facts['high']:.3f}]"
-    halves = f"chosen on {facts['pairs_chooses']:,}, judged on {facts['pairs_judged']:,}"
-    chosen = {"weight": facts["weight"], "min_cosine": facts["min_cosine"], "ARI where chosen": facts["chosen_ari"]}
-    measured = {"ARI": f"{facts['ari']:.3f}{interval}", "precision": facts["precision"], "recall": facts["recall"]}
-    title = f"{facts['pairs']:,} pairs of {facts['truth_records']:,} records by {truth}: {halves}"
-    print_rows(title, [chosen | measured])
-    if facts["without_features"]:
-        print_text(f"left out, without features: {facts['without_features']:,} pairs with a known record")
-    print_text(f"in a recipe: {facts['recipe']}")
-    for path in facts.get("written", ()):
-        print_text(f"written  {path}")
+
+    def table() -> None:
+        interval = "" if facts["low"] is None else f" [{facts['low']:.3f}, {facts['high']:.3f}]"
+        halves = f"chosen on {facts['pairs_chooses']:,}, judged on {facts['pairs_judged']:,}"
+        chosen = {"weight": facts["weight"], "min_cosine": facts["min_cosine"], "ARI where chosen": facts["chosen_ari"]}
+        measured = {"ARI": f"{facts['ari']:.3f}{interval}", "precision": facts["precision"], "recall": facts["recall"]}
+        title = f"{facts['pairs']:,} pairs of {facts['truth_records']:,} records by {truth}: {halves}"
+        print_rows(title, [chosen | measured])
+        if facts["without_features"]:
+            print_text(f"left out, without features: {facts['without_features']:,} pairs with a known record")
+        print_text(f"in a recipe: {facts['recipe']}")
+        for path in facts.get("written", ()):
+            print_text(f"written  {path}")
+
+    print_result(facts, table, as_json=as_json)
 
 
 def _line(row: Mapping[str, Any], *, judged: bool) -> dict[str, Any]:
@@ -219,3 +216,10 @@ def _print_notes(facts: Mapping[str, Any]) -> None:
     account = facts["judging"]["account"]
     if account is not None:
         print_text(f"spent on this list in all its runs: ${account['spent_usd']:.6f}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "concepts": concepts_command,
+    "clusters": clusters_command,
+    "link": link_command,
+}

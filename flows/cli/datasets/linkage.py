@@ -11,7 +11,6 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.link_records import link_records
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.storage.builds import open_build
-from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import replace_text
 from evenly.tasks.pools.link import LinkRule
@@ -32,9 +31,7 @@ def link_build(
     with prefect_api():
         key = link_records(rule, root=str(workspace.root))
     ledger = Ledger(workspace)
-    record = ledger.find(key)
-    if record is None:
-        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    record = ledger.get(key)
     notes = plain(dict(record.notes))
     chosen = f"deduplicate: {{linked: {{weight: {notes['weight']:g}, min_cosine: {notes['min_cosine']:g}}}}}"
     facts = {"step": key, "build": manifest["build"], "truth": truth, **notes, "recipe": chosen}

@@ -5,22 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from evenly.flows.cli.errors import Finding
-from evenly.flows.cli.output import AsJson, print_json, print_rows, print_text, printable
+from evenly.flows.cli.errors import FindingExit
+from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, printable
 
 if TYPE_CHECKING:
     from evenly.curation.concepts.matching import Mode
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands as a group."""
-    group = typer.Typer(help="Build concept lists, and look at what they hold.", no_args_is_help=True)
-    for command in (build, show):
-        group.command()(command)
-    app.add_typer(group, name="metadata")
-
-
-def build(
+def build_command(
     out: Annotated[Path, typer.Option(help="The list to write, ending in .parquet.")],
     language: Annotated[str, typer.Option(help="en: MetaCLIP's thresholds; any other code: MetaCLIP 2's.")] = "en",
     own: Annotated[Path | None, typer.Option("--list", help="Words of your own, as a concept list; first in.")] = None,
@@ -98,23 +90,24 @@ def build(
         max_characters=max_characters,
     )
     built = build_concept_list(out, sources, rule, overwrite=force)
-    if as_json:
-        print_json(built)
-        return
-    rows = [
-        {"source": source, **{name: count[name] for name in ("offered", "kept", "new")}, "left_out": _told(count)}
-        for source, count in built["counts"].items()
-    ]
-    print_rows(f"{built['entries']:,} entries", rows)
-    _print_never_matching(built["never_matching"])
-    for source, origin in built["origins"].items():
-        print_text(f"{source:<8} {printable(origin['origin'])}")
-    for remark in built["remarks"]:
-        print_text(f"note: {remark}")
-    print_text(f"list      {built['list']}\nleft out  {built['left_out']}\nidentity  {built['identity']}")
+
+    def table() -> None:
+        rows = [
+            {"source": source, **{name: count[name] for name in ("offered", "kept", "new")}, "left_out": _told(count)}
+            for source, count in built["counts"].items()
+        ]
+        print_rows(f"{built['entries']:,} entries", rows)
+        _print_never_matching(built["never_matching"])
+        for source, origin in built["origins"].items():
+            print_text(f"{source:<8} {printable(origin['origin'])}")
+        for remark in built["remarks"]:
+            print_text(f"note: {remark}")
+        print_text(f"list      {built['list']}\nleft out  {built['left_out']}\nidentity  {built['identity']}")
+
+    print_result(built, table, as_json=as_json)
 
 
-def show(
+def show_command(
     path: Annotated[Path, typer.Argument(metavar="LIST", help="A built list, a text file or a JSON file.")],
     entry: Annotated[str | None, typer.Option(help="Look this entry up; exit status 1 where it is not there.")] = None,
     as_json: AsJson = False,
@@ -133,7 +126,7 @@ def show(
     else:
         _print_entry(facts)
     if entry is not None and not facts["found"]:
-        raise Finding
+        raise FindingExit
 
 
 def _print_list(facts: dict[str, Any]) -> None:
@@ -197,3 +190,8 @@ def _value(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
+
+
+GROUP = typer.Typer(help="Build concept lists, and look at what they hold.", no_args_is_help=True)
+GROUP.command("build")(build_command)
+GROUP.command("show")(show_command)

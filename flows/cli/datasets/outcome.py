@@ -73,7 +73,7 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
     }
 
 
-def write_report(build: str, *, root: Root = None) -> Path:
+def report_build(build: str, *, root: Root = None) -> Path:
     """Write the report of a build; its path."""
     workspace, manifest = open_build(build, root=root)
     return audit.write_report(workspace, manifest)

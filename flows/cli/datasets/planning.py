@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from evenly.flows.cli.classes.class_list import estimate_listing
 from evenly.flows.recipe import read_recipe
-from evenly.flows.recipe.describing import Beside
+from evenly.flows.recipe.describing import ListContext
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import run_in
@@ -17,7 +17,7 @@ from evenly.storage.ledger import StepRecord
 from evenly.storage.web import read_downloads
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, summarise
+from evenly.tasks.step import Step, summarise_record
 
 
 def plan_recipe(recipe: Path, *, root: Path | None = None, limit: int | None = None) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def plan_recipe(recipe: Path, *, root: Path | None = None, limit: int | None = N
             rows.append(_row(step, "compute", _why(run, step, records, rule), **_work(run, step, records)))
             blocked = step.name
         else:
-            rows.append(_row(step, "reuse", summarise(record), rows=record.rows_in))
+            rows.append(_row(step, "reuse", summarise_record(record), rows=record.rows_in))
             records.append(record)
     return rows
 
@@ -62,7 +62,7 @@ def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | No
             methods=listing.methods,
             llm=chosen.llm,
             root=root,
-            beside=Beside(build=builds.alias(latest), split=split, pairs=listing.pairs),
+            beside=ListContext(build=builds.alias(latest), split=split, pairs=listing.pairs),
         )
     ]
 

@@ -1,13 +1,14 @@
 """Curation of texts without a rebuild: `evenly match` and `evenly balance`."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from evenly.flows.cli.errors import Finding
-from evenly.flows.cli.output import AsJson, print_json, print_rows, print_text, printable
+from evenly.flows.cli.errors import FindingExit
+from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, printable
 
 if TYPE_CHECKING:
     from evenly.curation.balance.thresholds import Law
@@ -17,13 +18,7 @@ Force = Annotated[bool, typer.Option(help="Overwrite a file that is there.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads; default: one per core.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    for command in (match, balance):
-        app.command()(command)
-
-
-def match(
+def match_command(
     pool: Annotated[str, typer.Argument(help="Parquet, CSV or JSON lines: a file, a pattern or a folder.")],
     metadata: Annotated[str, typer.Option(help="A concept list, or `wordnet`.")],
     out: Annotated[Path, typer.Option(help="The matches to write, ending in .parquet.")],
@@ -53,13 +48,10 @@ def match(
     facts = match_pool(
         pool, matching, out, workers=workers or os.cpu_count() or 1, progress=Progress(), overwrite=force
     )
-    if as_json:
-        print_json(facts)
-    else:
-        _print_matched(facts)
+    print_result(facts, lambda: _print_matched(facts), as_json=as_json)
 
 
-def balance(
+def balance_command(
     matches: Annotated[list[Path], typer.Argument(help="What `evenly match` wrote, of one list.")],
     out: Annotated[Path, typer.Option(help="The decisions to write, ending in .parquet; with --explain, to look at.")],
     t: Annotated[float | None, typer.Option(help="Captions from which a concept is thinned.")] = None,
@@ -107,10 +99,7 @@ def balance(
         entries=entries,
         overwrite=force,
     )
-    if as_json:
-        print_json(facts)
-    else:
-        _print_balanced(facts)
+    print_result(facts, lambda: _print_balanced(facts), as_json=as_json)
 
 
 def _explain(rows: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -125,7 +114,7 @@ def _explain(rows: list[dict[str, Any]], *, as_json: bool) -> None:
             print_text(f"p_keep    {row['p_keep']:.6g}, t {row['t']:.6g}")
             print_text(f"stored    {'the same' if row['as_stored'] else 'differs'}")
     if not all(row["as_stored"] for row in rows):
-        raise Finding
+        raise FindingExit
 
 
 def _print_balanced(facts: dict[str, Any]) -> None:
@@ -151,3 +140,6 @@ def _print_matched(facts: dict[str, Any]) -> None:
         print_text(f"speed     {facts['texts_per_second']:,} captions per second")
     print_text(f"list      {facts['list']['identity']}\npool      {facts['pool']}")
     print_text(f"matches   {printable(facts['out'])}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"match": match_command, "balance": balance_command}

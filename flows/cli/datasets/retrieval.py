@@ -18,12 +18,11 @@ from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.collect_pool import collect_pool
 from evenly.flows.process.prefect_api import prefect_api
-from evenly.flows.recipe import Features, Source
+from evenly.flows.recipe import RecipeFeatures, Source
 from evenly.flows.recipe.files import read_class_file
 from evenly.flows.retrieve_support import retrieve_support
 from evenly.flows.runs import build_run
 from evenly.storage.builds import funnel_of, open_build
-from evenly.storage.errors import NotFoundError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replacing
@@ -68,16 +67,16 @@ class Retrieving:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
+class PoolChoice:
     """Where pictures are chosen from: a build or a recipe's latest one, or a source, encoded with `features`."""
 
     build: str = "latest"
     source: Source | None = None
-    features: Features = field(default_factory=Features)
+    features: RecipeFeatures = field(default_factory=RecipeFeatures)
 
 
 def retrieve_list(
-    classes: Path, retrieving: Retrieving, *, pool: Pool, out: Path | None, root: Path | None
+    classes: Path, retrieving: Retrieving, *, pool: PoolChoice, out: Path | None, root: Path | None
 ) -> dict[str, Any]:
     """Retrieve for a class list: the notes of the step, and `classes` as rows; files where `out` is given.
 
@@ -114,9 +113,7 @@ def retrieve_list(
     )
     with prefect_api():
         key = retrieve_support(rule, root=str(workspace.root))
-    record = ledger.find(key)
-    if record is None:
-        raise NotFoundError(f"step `{key}` must be in the ledger; it is not. Was the workspace removed meanwhile?")
+    record = ledger.get(key)
     facts = {
         "step": key,
         "build": manifest["build"],

@@ -1,5 +1,6 @@
 """Commands that choose pictures for classes: retrieve."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,18 +8,13 @@ import typer
 
 from evenly.flows.cli.datasets.concepts import Classes, Synonyms
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_funnel, print_json, print_rows, print_text, printable
+from evenly.flows.cli.output import AsJson, Root, print_funnel, print_result, print_rows, print_text, printable
 
 if TYPE_CHECKING:
-    from evenly.flows.cli.datasets.retrieval import Pool
+    from evenly.flows.cli.datasets.retrieval import PoolChoice
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's command."""
-    app.command()(retrieve)
-
-
-def retrieve(
+def retrieve_command(
     classes: Classes,
     root: Root = None,
     as_json: AsJson = False,
@@ -72,29 +68,32 @@ def retrieve(
         max_evaluation_cosine=max_evaluation_cosine,
     )
     facts = retrieve_list(classes, retrieving, pool=chosen, out=out, root=root)
-    if as_json:
-        print_json(facts)
-        return
-    if "pool" in facts:
-        print_funnel(facts["pool"])
-        print_text(f"build {facts['build']}")
-    rows = [{name: row[name] for name in ("class", "candidates", "kept", "short")} for row in facts["classes"]]
-    print_rows(f"{facts['list']} by {facts['method']}", rows)
-    print_text(f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}")
-    for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
-        print_text(f"{title}: {', '.join(f'{why} {n:,}' for why, n in counts.items()) or 'none'}")
-    if facts["short"]:
-        print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
-    for path in facts.get("written", ()):
-        print_text(f"written  {path}")
+
+    def table() -> None:
+        if "pool" in facts:
+            print_funnel(facts["pool"])
+            print_text(f"build {facts['build']}")
+        rows = [{name: row[name] for name in ("class", "candidates", "kept", "short")} for row in facts["classes"]]
+        print_rows(f"{facts['list']} by {facts['method']}", rows)
+        print_text(
+            f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}"
+        )
+        for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
+            print_text(f"{title}: {', '.join(f'{why} {n:,}' for why, n in counts.items()) or 'none'}")
+        if facts["short"]:
+            print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
+        for path in facts.get("written", ()):
+            print_text(f"written  {path}")
+
+    print_result(facts, table, as_json=as_json)
 
 
 def _pool(
     build: str | None, pool: str | None, *, caption: str | None, vector: str | None, model: str, pretrained: str | None
-) -> "Pool":
-    from evenly.flows.cli.datasets.retrieval import Pool
+) -> "PoolChoice":
+    from evenly.flows.cli.datasets.retrieval import PoolChoice
     from evenly.flows.collect_pool import pool_source
-    from evenly.flows.recipe import Features
+    from evenly.flows.recipe import RecipeFeatures
 
     if pool is None:
         if caption is not None or vector is not None or (model, pretrained) != ("embedded", None):
@@ -102,8 +101,11 @@ def _pool(
                 "`--pool-caption`, `--vector`, `--model` and `--pretrained` must go with `--pool`; got none. Leave "
                 "them out: a build has its own encoder."
             )
-        return Pool(build=build or "latest")
+        return PoolChoice(build=build or "latest")
     if build is not None:
         raise UsageError("`retrieve` must get `--build` or `--pool`, not both. Leave one out.")
-    features = Features(model=model, pretrained=pretrained)
-    return Pool(source=pool_source(pool, features, caption=caption, vector=vector), features=features)
+    features = RecipeFeatures(model=model, pretrained=pretrained)
+    return PoolChoice(source=pool_source(pool, features, caption=caption, vector=vector), features=features)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"retrieve": retrieve_command}

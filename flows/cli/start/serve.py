@@ -1,5 +1,6 @@
 """The command that serves: register the deployments and run a worker."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -7,12 +8,7 @@ import typer
 Pool = Annotated[str, typer.Option(help="The work pool; made if it is not there.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command()(serve)
-
-
-def serve(
+def serve_command(
     pool: Pool = "evenly",
     *,
     once: Annotated[bool, typer.Option(help="Run what is due now, then stop.")] = False,
@@ -24,3 +20,6 @@ def serve(
     from evenly.flows.cli.start.serving import serve_deployments
 
     serve_deployments(pool=pool, once=once)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"serve": serve_command}

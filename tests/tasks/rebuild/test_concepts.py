@@ -13,7 +13,7 @@ from evenly.storage.files.concept_lists import identity_of, write_concepts
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.progress import Progress
-from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, read_concepts
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, recipe_concepts
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Step, record_step
 
@@ -46,7 +46,7 @@ def matched(run: Run, metadata, *, mode="faithful", plurals=False) -> list[list[
     record = record_step(run, MATCH_CONCEPTS, (first,), MATCH_CONCEPTS.read(rule))
     record_step(run, COUNT_CONCEPTS, (first, record), NoRule())
     entries = run.ledger.table(record, "concepts", ["entry"])["entry"].to_pylist()
-    assert record.inputs["metadata"] == record.notes["concepts"] == read_concepts(str(metadata)).identity
+    assert record.inputs["metadata"] == record.notes["concepts"] == recipe_concepts(str(metadata)).identity
     return [[entries[one] for one in row] for row in run.ledger.table(record, "matches")["entries"].to_pylist()]
 
 
@@ -57,7 +57,7 @@ def test_a_recipe_takes_a_list_of_every_kind(lists, workspace, name):
 
 
 def test_equal_lists_share_their_identity_whatever_the_kind(lists):
-    found = {name: read_concepts(str(lists / name)) for name in ("a.parquet", "a.txt", "a.json", "languages.json")}
+    found = {name: recipe_concepts(str(lists / name)) for name in ("a.parquet", "a.txt", "a.json", "languages.json")}
     assert {found[name].identity for name in ("a.parquet", "a.txt", "a.json")} == {identity_of(ENTRIES)}
     assert found["languages.json"].identity != identity_of(ENTRIES)
     assert found["languages.json"].table["languages"].to_pylist() == [["en", "fr"], ["en"], ["fr"]]
@@ -80,17 +80,17 @@ def test_what_is_written_in_several_ways_counts_for_one_entry_and_only_normalize
 
 
 def test_wordnet_has_the_identity_that_its_file_would_have():
-    assert read_concepts("wordnet").identity == identity_of(build_concepts(load_noun_synsets()).entries)
+    assert recipe_concepts("wordnet").identity == identity_of(build_concepts(load_noun_synsets()).entries)
 
 
 def test_a_list_that_was_changed_is_read_again(lists):
     path = lists / "a.txt"
-    before = read_concepts(str(path)).identity
+    before = recipe_concepts(str(path)).identity
     path.write_text("dog\nblack dog\ncats")
     os.utime(path, ns=(1, 1))
-    assert read_concepts(str(path)).identity != before
+    assert recipe_concepts(str(path)).identity != before
 
 
 def test_a_list_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"`metadata` must be a file; got `.*gone.txt`"):
-        read_concepts(str(tmp_path / "gone.txt"))
+        recipe_concepts(str(tmp_path / "gone.txt"))

@@ -35,7 +35,7 @@ def origin_card(path: Path, arrays: Arrays, *, normalise: bool) -> dict[str, Any
     }
 
 
-def split_hash(arrays: Arrays) -> str:
+def parts_hash(arrays: Arrays) -> str:
     """One hash over which rows lie in which part, under which labels or values and groups; no other array enters."""
     keys = [f"{part}_{key}" for part in PARTS for key in SPLIT_KEYS]
     return content_hash({key: _array_hash(arrays[key]) for key in keys if key in arrays})

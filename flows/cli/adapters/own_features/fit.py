@@ -14,7 +14,7 @@ from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.protocols.array_fit import ArrayFit, fit_arrays
 from evenly.adapters.own_features.arrays import parts_in
 from evenly.adapters.saved import to_arrays, to_card
-from evenly.flows.cli.adapters.own_features.cards import origin_card, split_hash
+from evenly.flows.cli.adapters.own_features.cards import origin_card, parts_hash
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.files.adapters import write_adapter
 from evenly.storage.files.arrays import read_arrays, write_arrays
@@ -66,7 +66,7 @@ def fit_array_file(
     card = {
         **to_card(fit.tuned.adapter),
         **origin_card(arrays, found, normalise=normalise),
-        "split_hash": split_hash(found),
+        "split_hash": parts_hash(found),
         **{name: result[name] for name in ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")},
         **{name: result[name] for name in ("temperature", "temperature_why")},
         "asked": result["adapter"],

@@ -6,7 +6,7 @@ from typing import Any
 
 from evenly.adapters.evaluation.protocols.array_ranking import REQUIRED, fit_ranking, graded_parts
 from evenly.adapters.saved_ranking import NAME, PARAMETERS, ranking_arrays, ranking_card
-from evenly.flows.cli.adapters.own_features.cards import origin_card, split_hash
+from evenly.flows.cli.adapters.own_features.cards import origin_card, parts_hash
 from evenly.flows.cli.adapters.own_features.fit import check_folder, parse_values, plain
 from evenly.storage.files.adapters import write_adapter
 from evenly.storage.files.arrays import read_arrays, write_arrays
@@ -45,7 +45,7 @@ def fit_ranking_file(
     card = {
         **ranking_card(tuned.head),
         **origin_card(arrays, found, normalise=normalise),
-        "split_hash": split_hash(found),
+        "split_hash": parts_hash(found),
         **{name: result[name] for name in ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")},
         "chosen_on": "validation",
     }
