@@ -26,7 +26,7 @@ from evenly.curation.errors import CurationError, UidError
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.recaption import CANDIDATES, choose_captions
 from evenly.curation.uids import file_uid, pair_uid
-from evenly.storage.pools.local_rows import HELD
+from evenly.storage.pools.local_rows import LOCAL_ADDRESS
 
 _ROUNDING = 1e-9
 
@@ -54,7 +54,7 @@ def _replay_uid(_build: PublishedBuild, pair: PairHistory, _sight: StepSight) ->
     uids = set()
     try:
         uids |= {pair_uid(url, caption)} if url else set()
-        match = re.match(HELD, url or "")
+        match = re.match(LOCAL_ADDRESS, url or "")
         uids |= {file_uid(match["hash"], caption)} if match else set()
         uids |= {file_uid(image_id, caption)} if image_id else set()
     except UidError:

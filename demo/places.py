@@ -29,7 +29,7 @@ _PAGE = "<!doctype html><title>{title}</title><p>This page has no picture of {co
 
 
 @dataclass(kw_only=True)
-class WebAddress:
+class PairAddress:
     """A URL with all that must be answered and made for it."""
 
     url: str
@@ -43,7 +43,7 @@ def host_source(url: str) -> str:
     return {"gallery.test": "gallery", "blog.test": "blog"}.get(host or "", "crawl")
 
 
-def own_place(code: str, oddity: str, seed: int) -> WebAddress:
+def own_place(code: str, oddity: str, seed: int) -> PairAddress:
     """Where the picture itself stands; `oddity`: how its server behaves, "" for plainly."""
     url = pick(_OWN, seed, "place", code).format(code=code)
     picture = Answer(file=f"pictures/{code}.png")
@@ -56,50 +56,50 @@ def own_place(code: str, oddity: str, seed: int) -> WebAddress:
     elif oddity.startswith("redirect"):
         target = f"http://gallery.test/moved/{code}.png"
         redirect = Answer(status=int(oddity[-3:]), headers=(("Location", target),))
-        return WebAddress(url=url, answers={url: redirect, target: picture})
+        return PairAddress(url=url, answers={url: redirect, target: picture})
     elif oddity == "busy_once":
         picture = Answer(file=picture.file, busy=True)
     elif oddity == "slow":
         picture = Answer(file=picture.file, delay_s=SLOW_QUARTER_S)
     elif oddity == "query":
         url = f"http://cdn.test/render?picture={code}&format=png"
-    return WebAddress(url=url, answers={url: picture})
+    return PairAddress(url=url, answers={url: picture})
 
 
-def added_place(code: str, fault: str, detail: str, *, twin_url: str, seed: int) -> WebAddress:
+def added_place(code: str, fault: str, detail: str, *, twin_url: str, seed: int) -> PairAddress:
     """Where an added pair for the picture `code` stands; its fault says what is answered there."""
     if fault == "same_url":
-        return WebAddress(url=twin_url)
+        return PairAddress(url=twin_url)
     if fault == "dead_link":
         return _dead(code, detail)
     host = pick(_COPY_HOSTS, seed, "host", fault, code)
     if fault == "exact_duplicate":
         url = f"http://{host}/files/{code}.png"
-        return WebAddress(url=url, answers={url: Answer(file=f"pictures/{code}.png")})
+        return PairAddress(url=url, answers={url: Answer(file=f"pictures/{code}.png")})
     if detail in LOOKS:
         variant = Variant(code=code, kind=detail)
         ending = LOOKS[detail].ending
         url = f"http://{host}/{detail.replace('_', '-')}/{code}.{ending}"
         answer = Answer(file=variant.file, media_type=MEDIA_TYPES[ending])
-        return WebAddress(url=url, answers={url: answer}, variants=[variant])
+        return PairAddress(url=url, answers={url: answer}, variants=[variant])
     url = f"http://{host}/media/{code}.png"
-    return WebAddress(url=url, answers={url: _spoilt(code, detail, seed)})
+    return PairAddress(url=url, answers={url: _spoilt(code, detail, seed)})
 
 
-def _dead(code: str, detail: str) -> WebAddress:
+def _dead(code: str, detail: str) -> PairAddress:
     """A link that leads nowhere; `detail` is the reason that a downloader must give."""
     hosts = {"dns": GONE_HOST, "connection": CLOSED_HOST}
     url = f"http://{hosts.get(detail, 'pictures.test')}/archive/{code}.png"
     if detail in hosts:
-        return WebAddress(url=url)
+        return PairAddress(url=url)
     if detail == "too_many_redirects":
-        return WebAddress(url=url, answers={url: Answer(status=302, headers=(("Location", url),))})
+        return PairAddress(url=url, answers={url: Answer(status=302, headers=(("Location", url),))})
     if detail == "blocked_address":
         metadata_service = "http://169.254.169.254/latest/meta-data/"
-        return WebAddress(url=url, answers={url: Answer(status=302, headers=(("Location", metadata_service),))})
+        return PairAddress(url=url, answers={url: Answer(status=302, headers=(("Location", metadata_service),))})
     status = int(detail.removeprefix("http_"))
     page = _PAGE.format(title=status, code=code)
-    return WebAddress(url=url, answers={url: Answer(status=status, media_type="text/html", text=page)})
+    return PairAddress(url=url, answers={url: Answer(status=status, media_type="text/html", text=page)})
 
 
 def _spoilt(code: str, detail: str, seed: int) -> Answer:

@@ -37,9 +37,9 @@ class Builds:
             build for build in self.names() if name and build.startswith(name)
         ]
         if len(matches) != 1:
-            known = ", ".join(self.names()) or "none"
-            what = "no build" if not matches else "more than one build"
-            raise NotFoundError(f"`build` must name one build; {what} matches `{name}`. Builds here: {known}.")
+            builds = ", ".join(self.names()) or "none"
+            number = "no build" if not matches else "more than one build"
+            raise NotFoundError(f"`build` must name one build; {number} matches `{name}`. Builds here: {builds}.")
         return read_record(self._path(matches[0]))
 
     def names(self) -> list[str]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash
-from evenly.storage.tables.hashing import is_text, table_hash
+from evenly.storage.tables.hashing import is_text_or_bytes, table_hash
 
 # Column -> why it is no part of the content, in the sample table and in child tables alike.
 LEFT_OUT: Mapping[str, str] = {
@@ -53,14 +53,14 @@ def content_table(table: pa.Table) -> pa.Table:
     first = [name for name in _ROW_NAMES if name in kept]
     if not first:
         return table
-    others = [name for name in sorted(kept) if name not in first]
-    ordered = [name for name in others if _is_sortable(table.schema.field(name).type)]
-    unordered = [name for name in others if name not in ordered]
+    further = [name for name in sorted(kept) if name not in first]
+    ordered = [name for name in further if _is_sortable(table.schema.field(name).type)]
+    unordered = [name for name in further if name not in ordered]
     keys = table.select([*first, *ordered])
     order = _sorted(keys)
     if unordered and (repeated := _repeated(table[first[0]].combine_chunks(), order)).any():
-        rest = table.select(unordered)
-        hashes = [table_hash(rest.slice(row, 1)) if again else None for row, again in enumerate(repeated)]
+        nested = table.select(unordered)
+        hashes = [table_hash(nested.slice(row, 1)) if is_repeated else None for row, is_repeated in enumerate(repeated)]
         order = _sorted(keys.append_column("", pa.array(hashes, pa.string())))
     return table.take(order)
 
@@ -72,11 +72,11 @@ def _sorted(keys: pa.Table) -> pa.Array:
 def _repeated(names: pa.Array, order: pa.Array) -> npt.NDArray[np.bool_]:
     """Whether another row has the same name (n,); `order` sorts them."""
     last, first = names.take(order[:-1]), names.take(order[1:])
-    same = pc.fill_null(pc.equal(last, first), True).to_numpy(zero_copy_only=False)  # nulls stand together, at the end
+    equal = pc.fill_null(pc.equal(last, first), True).to_numpy(zero_copy_only=False)  # nulls stand together, at the end
     repeated = np.zeros(len(names), np.bool_)
     places = order.to_numpy()
-    repeated[places[:-1][same]] = True
-    repeated[places[1:][same]] = True
+    repeated[places[:-1][equal]] = True
+    repeated[places[1:][equal]] = True
     return repeated
 
 
@@ -145,5 +145,5 @@ def _is_sortable(kind: pa.DataType) -> bool:
         or pa.types.is_decimal128(kind)
         or pa.types.is_decimal256(kind)
         or pa.types.is_fixed_size_binary(kind)
-        or (is_text(kind) and not pa.types.is_string_view(kind) and not pa.types.is_binary_view(kind))
+        or (is_text_or_bytes(kind) and not pa.types.is_string_view(kind) and not pa.types.is_binary_view(kind))
     )

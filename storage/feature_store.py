@@ -47,12 +47,14 @@ class FeatureStore:
                 f"features `{self.path}` must exist; they do not. Extract them first: `evenly extract`."
             )
         table = read_rows(self.path, MADE_AGAIN)
-        at = pc.index_in(pa.array(list(ids), pa.string()), table["id"])
-        if at.null_count:
-            raise NotFoundError(f"{at.null_count} of {len(ids)} ids have no features. Extract them: `evenly extract`.")
+        places = pc.index_in(pa.array(list(ids), pa.string()), table["id"])
+        if places.null_count:
+            raise NotFoundError(
+                f"{places.null_count} of {len(ids)} ids have no features. Extract them: `evenly extract`."
+            )
         column = table["vector"].combine_chunks()
         vectors = column.flatten().to_numpy().reshape(len(column), -1)
-        rows = at.to_numpy()
+        rows = places.to_numpy()
         return vectors[rows], table["norm"].to_numpy()[rows]
 
     def _stored_ids(self) -> list[str]:

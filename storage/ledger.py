@@ -120,8 +120,8 @@ class Ledger:
 
     def records(self, name: str | None = None) -> list[StepRecord]:
         """All finished runs, or those of one step, in no order that means anything."""
-        found = (self._finished(path) for path in sorted(self.workspace.steps.glob("*.json")))
-        return [record for record in found if record is not None and name in (None, record.name)]
+        records = (self._finished(path) for path in sorted(self.workspace.steps.glob("*.json")))
+        return [record for record in records if record is not None and name in (None, record.name)]
 
     def commit(
         self,
@@ -180,8 +180,8 @@ class Ledger:
     ) -> pa.Table:
         """A child table of a step, in its stored order; with `where`, only its rows of which that is true."""
         path = self._path(record, name)
-        held = None if where is not None else self._recent.get(path, columns)
-        return read_table(path, columns, where) if held is None else held
+        recent = None if where is not None else self._recent.get(path, columns)
+        return read_table(path, columns, where) if recent is None else recent
 
     def schema(self, record: StepRecord, name: str) -> pa.Schema:
         """The columns of a step's table, without reading rows."""
@@ -197,18 +197,18 @@ class Ledger:
         uids = last.filter(pc.equal(last["verdict"], "kept"))["uid"].combine_chunks()
         if self.only is not None:
             uids = uids.filter(pc.is_in(uids, self.only))
-        found: dict[str, pa.Array] = {"uid": uids}
+        arrays: dict[str, pa.Array] = {"uid": uids}
         wanted = [name for name in columns if name != "uid"]
         for record in reversed(deciding):
-            here = [name for name in wanted if name not in found and name in record.columns]
-            if here:
-                table = self.decisions(record, ["uid", *here])
-                at = pc.index_in(uids, table["uid"])
-                found |= {name: table[name].combine_chunks().take(at) for name in here}
-        missing = [name for name in wanted if name not in found]
+            step_columns = [name for name in wanted if name not in arrays and name in record.columns]
+            if step_columns:
+                table = self.decisions(record, ["uid", *step_columns])
+                places = pc.index_in(uids, table["uid"])
+                arrays |= {name: table[name].combine_chunks().take(places) for name in step_columns}
+        missing = [name for name in wanted if name not in arrays]
         if missing:
             raise KeyError(f"no step before gave the columns {missing}")
-        return pa.table({name: found[name] for name in ["uid", *wanted]})
+        return pa.table({name: arrays[name] for name in ["uid", *wanted]})
 
     def _finished(self, path: Path) -> StepRecord | None:
         """The record at `path`, unless a table of its is gone, or was written in another FORMAT."""
@@ -241,9 +241,9 @@ def _extra_columns(decisions: pa.Table | None) -> list[str]:
 def _check_covers(step: str, decisions: pa.Table | None, uids: pa.Array) -> None:
     """Refuse decisions that skip, repeat or invent a row, or are not in uid order."""
     if decisions is None or not decisions["uid"].combine_chunks().equals(uids):
-        got = "no decisions" if decisions is None else f"{decisions.num_rows} rows"
+        actual = "no decisions" if decisions is None else f"{decisions.num_rows} rows"
         raise ConservationError(
-            f"step `{step}` must give one verdict for each of its {len(uids)} input rows, in uid order; got {got}. "
+            f"step `{step}` must give one verdict for each of its {len(uids)} input rows, in uid order; got {actual}. "
             "Nothing was committed."
         )
 
@@ -261,6 +261,6 @@ def _count(step: str, judged: pa.Table | None) -> tuple[dict[str, int], dict[str
             f"step `{step}` must give each row one of {VERDICTS}, with a reason unless kept; "
             f"got {sorted(unknown)} and {silent} rows without a reason. Nothing was committed."
         )
-    gone = judged.filter(pc.invert(kept))
-    reasons = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(gone["reason"]).to_pylist()}
+    removed = judged.filter(pc.invert(kept))
+    reasons = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(removed["reason"]).to_pylist()}
     return {name: verdicts.get(name, 0) for name in VERDICTS}, dict(sorted(reasons.items()))

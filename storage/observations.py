@@ -8,23 +8,23 @@ from evenly.storage.errors import NotFoundError
 from evenly.storage.workspace import Workspace
 
 
-def adopt_observations(workspace: Workspace, other: Workspace) -> int:
-    """Take over the recorded downloads and replies of `other`, as links where the file system allows; files taken.
+def adopt_observations(workspace: Workspace, origin: Workspace) -> int:
+    """Take over the recorded downloads and replies of `origin`, as links where the file system allows; files taken.
 
-    What this workspace has stays as it is. Raises NotFoundError where `other` has none.
+    What this workspace has stays as it is. Raises NotFoundError where `origin` has none.
     """
-    pairs = [(other.downloads, workspace.downloads), (other.requests, workspace.requests)]
+    pairs = [(origin.downloads, workspace.downloads), (origin.requests, workspace.requests)]
     if not any(source.is_dir() for source, _ in pairs):
-        raise NotFoundError(f"`replay_from` must hold recorded downloads or replies; `{other.root}` holds none.")
-    taken = 0
+        raise NotFoundError(f"`replay_from` must hold recorded downloads or replies; `{origin.root}` holds none.")
+    n_taken = 0
     for source, target in pairs:
         for path in sorted(source.rglob("*")):
             place = target / path.relative_to(source)
             if path.is_file() and not path.name.startswith(".") and not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _link_or_copy(path, place)
-                taken += 1
-    return taken
+                n_taken += 1
+    return n_taken
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -5,6 +5,10 @@ flushed to disk, then linked to its name. The link fails if the name exists, so 
 
 A record holds the checksum of the rest of it under CHECKSUM, and its file ends with a line end: a record with neither
 is from before there were checksums and is read as it is; one with only one of the two has been damaged.
+
+Files are written under a temporary name before they get their own. A writer holds a lock on its file, which the system
+gives back when it ends in whatever way. So files that nobody holds are left over, and the first write of a process to a
+folder removes those that lie there.
 """
 
 import fcntl
@@ -22,60 +26,11 @@ from xxhash import xxh3_128_hexdigest
 
 from evenly.storage.errors import DamagedError, NotFoundError
 
-# Files that are written under a temporary name before they get their own, and what killed writers have left of them.
-#
-# A writer holds a lock on its file, which the system gives back when it ends in whatever way. So the files that nobody
-# holds are left over, and the first write of a process to a folder removes those that lie there.
-
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
-_swept: set[Path] = set()
-
-
-@contextmanager
-def temporary_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """An open file beside `path`, whose folder is made where it is not there; removed at the end under that name."""
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    if folder not in _swept:
-        sweep(folder)
-        _swept.add(folder)
-    descriptor, temporary = _create(path)
-    try:
-        os.fchmod(descriptor, 0o644)  # mkstemp's files are private; records are for all who may read the folder
-        with os.fdopen(descriptor, "w+b") as stream:
-            yield temporary, stream
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sweep(folder: Path) -> None:
-    """Remove the temporary files in `folder` that no writer holds."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
-    for name in names:
-        with suppress(OSError):  # it is gone, held, or not ours
-            descriptor = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                (folder / name).unlink()
-            finally:
-                os.close(descriptor)
-
-
-def _create(path: Path) -> tuple[int, Path]:
-    """A new file that is held; made again where a sweep came between its making and the lock."""
-    while True:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with suppress(OSError):  # a file system without locks: nobody can hold it, and nobody sweeps it
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor, Path(name)
-        os.close(descriptor)
-
-
 CHECKSUM = "checksum"
 """The key of a record's own checksum: XXH3-128 in hex of the canonical JSON of all other keys."""
 _REMEDY = "Restore it from a backup, or remove it and run again what made it."
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+_swept: set[Path] = set()
 
 
 def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -135,8 +90,8 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
         value = json.loads(content)
-        said = value.pop(CHECKSUM, None) if isinstance(value, dict) else None
-        made = None if said is None else _checksum(value)
+        stated = value.pop(CHECKSUM, None) if isinstance(value, dict) else None
+        computed = None if stated is None else _checksum(value)
     except FileNotFoundError:
         raise NotFoundError(
             f"record `{path}` must exist; it does not. List what is there with `evenly builds`."
@@ -145,7 +100,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise DamagedError(f"record `{path}` must be JSON; {error}. {_REMEDY}") from None
     if not isinstance(value, dict):
         raise DamagedError(f"record `{path}` must be a JSON object; got {type(value).__name__}. {_REMEDY}")
-    if said != made or (said is None and content.endswith(b"\n")):
+    if stated != computed or (stated is None and content.endswith(b"\n")):
         raise DamagedError(f"record `{path}` must be as it was written; its checksum is another. {_REMEDY}")
     return value
 
@@ -176,4 +131,46 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def temporary_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """An open file beside `path`, whose folder is made where it is not there; removed at the end under that name."""
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder not in _swept:
+        sweep(folder)
+        _swept.add(folder)
+    descriptor, temporary = _create(path)
+    try:
+        os.fchmod(descriptor, 0o644)  # mkstemp's files are private; records are for all who may read the folder
+        with os.fdopen(descriptor, "w+b") as stream:
+            yield temporary, stream
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in `folder` that no writer holds."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    for name in names:
+        with suppress(OSError):  # it is gone, held, or not ours
+            descriptor = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                (folder / name).unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _create(path: Path) -> tuple[int, Path]:
+    """A new file that is held; made again where a sweep came between its making and the lock."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with suppress(OSError):  # a file system without locks: nobody can hold it, and nobody sweeps it
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
         os.close(descriptor)

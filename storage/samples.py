@@ -61,24 +61,24 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
     columns: dict[str, pa.Array] = {"uid": uids}
     for record in deciding:
         table = ledger.decisions(record)
-        at = pc.index_in(uids, table["uid"])
-        seen = pc.is_valid(at)
+        places = pc.index_in(uids, table["uid"])
+        present = pc.is_valid(places)
         for name in table.column_names:
             if name != "uid":
                 wide = f"{record.name}_{name}" if name in ("verdict", "reason", "value", "into") else name
-                columns[wide] = table[name].combine_chunks().take(at)
-        columns[f"{record.name}_step_id"] = pc.if_else(seen, record.key, pa.scalar(None, pa.string()))
-    taken = [ledger.table(record, "captions", ["uid", "caption"]) for record in records if "captions" in record.hashes]
-    if taken:
-        columns["merged_captions"] = _merged_captions(uids, columns["caption"], pa.concat_tables(taken))
+                columns[wide] = table[name].combine_chunks().take(places)
+        columns[f"{record.name}_step_id"] = pc.if_else(present, record.key, pa.scalar(None, pa.string()))
+    tables = [ledger.table(record, "captions", ["uid", "caption"]) for record in records if "captions" in record.hashes]
+    if tables:
+        columns["merged_captions"] = _merged_captions(uids, columns["caption"], pa.concat_tables(tables))
     return pa.table(columns)
 
 
-def _merged_captions(uids: pa.Array, own: pa.Array, taken: pa.Table) -> pa.Array:
-    taken = taken.group_by(["uid", "caption"]).aggregate([]).sort_by([("uid", "ascending"), ("caption", "ascending")])
-    at = pc.index_in(taken["uid"].combine_chunks(), uids)
-    differs = pc.fill_null(pc.not_equal(taken["caption"].combine_chunks(), own.take(at)), True)
-    captions, at = taken["caption"].combine_chunks().filter(differs), at.filter(differs)
-    ends = np.cumsum(np.bincount(at.to_numpy(), minlength=len(uids)))
+def _merged_captions(uids: pa.Array, own_captions: pa.Array, merged: pa.Table) -> pa.Array:
+    merged = merged.group_by(["uid", "caption"]).aggregate([]).sort_by([("uid", "ascending"), ("caption", "ascending")])
+    owner_rows = pc.index_in(merged["uid"].combine_chunks(), uids)
+    differs = pc.fill_null(pc.not_equal(merged["caption"].combine_chunks(), own_captions.take(owner_rows)), True)
+    captions, owner_rows = merged["caption"].combine_chunks().filter(differs), owner_rows.filter(differs)
+    ends = np.cumsum(np.bincount(owner_rows.to_numpy(), minlength=len(uids)))
     offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
     return pa.ListArray.from_arrays(offsets, captions.cast(pa.string()))

@@ -17,7 +17,7 @@ from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError, describe_problems
 from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
-from evenly.storage.pools.source import HELD_READERS, PoolSource
+from evenly.storage.pools.source import LOCAL_READERS, PoolSource
 from evenly.tasks.run import EncoderChoice, EncoderName, LanguageModel, SecondChoice
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -62,7 +62,7 @@ class Source(PoolSource, SourceRule):
 
 def _without_url(given: object) -> object:
     """The values of a source, if they name no column of URLs where nothing is downloaded."""
-    if isinstance(given, Mapping) and given.get("kind") in HELD_READERS and "url" in given:
+    if isinstance(given, Mapping) and given.get("kind") in LOCAL_READERS and "url" in given:
         raise ValueError(f"kind {given['kind']} downloads nothing and takes no url; got {given['url']}")
     return given
 

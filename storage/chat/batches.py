@@ -37,11 +37,11 @@ class Batches:
 
     def records(self) -> list[tuple[dict[str, Any], Sequence[dict[str, Any]]]]:
         """All intents with their events, the oldest first."""
-        found = [
+        batches = [
             (read_record(path), [read_record(event) for event in sorted(path.parent.glob("event-*.json"))])
             for path in self.folder.glob("*/intent.json")
         ]
-        return sorted(found, key=lambda batch: (str(batch[0]["time"]), str(batch[0]["id"])))
+        return sorted(batches, key=lambda batch: (str(batch[0]["time"]), str(batch[0]["id"])))
 
     def requests(self, intent_id: str) -> dict[str, Any]:
         """The contents of an intent's requests by request id."""

@@ -169,11 +169,11 @@ def _sum(last: str, entry: dict[str, Any]) -> str:
     return xxh3_128_hexdigest(last.encode() + canonical_json(entry))
 
 
-def _checked_sum(last: str, said: str | None, entry: dict[str, Any]) -> str:
+def _checked_sum(last: str, stated: str | None, entry: dict[str, Any]) -> str:
     """The sum that a line says, "" for one from before there were sums, or ValueError."""
-    if said != (None if said is None and not last else _sum(last, entry)):
+    if stated != (None if stated is None and not last else _sum(last, entry)):
         raise ValueError
-    return said or ""
+    return stated or ""
 
 
 def _dollars(value: Any) -> float:  # noqa: ANN401 - any JSON value

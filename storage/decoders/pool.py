@@ -17,11 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from evenly.storage.decoders.process import REPLY, REQUEST, TOO_MUCH_MEMORY, TOO_SLOW, Job, serve
+from evenly.storage.decoders.process import REPLY, REQUEST, TOO_MUCH_MEMORY, TOO_SLOW, Job, serve_decoder
 
 CRASHED = "decoder_crashed"
 TROUBLES = frozenset({TOO_SLOW, TOO_MUCH_MEMORY, CRASHED})
-_START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {module} import serve; serve({job!r}, {parent})"
+_START = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from {module} import serve_decoder; serve_decoder({job!r}, {parent})"
+)
 _ONE_THREAD = dict.fromkeys(("MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 _POLL_S = 1.0
 _IDLE_POLLS = 60  # a decoder waits for nothing: without processor time for so long, it hangs
@@ -57,12 +60,12 @@ class DecoderPool:
         self._own_processes()
         decoder = self._free.get()
         try:
-            for again in (True, False):
+            for may_retry in (True, False):
                 try:
                     reply = decoder.ask(data, dict(options))
                 except _DecoderEndedError as end:
                     outcome, evidence = end.outcome, end.evidence
-                    if again and outcome == CRASHED:  # it may have been ended by another than the picture
+                    if may_retry and outcome == CRASHED:  # it may have been ended by another than the picture
                         continue
                     raise DecodeTroubleError(outcome, evidence) from None
                 if reply.get("outcome") in TROUBLES:
@@ -100,7 +103,9 @@ class DecoderPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -159,8 +164,8 @@ class _Decoder:
         self.end()
         if status == -signal.SIGXCPU:
             return _DecoderEndedError(TOO_SLOW, "its budget of processor seconds was used up")
-        how = "it stood still" if status is None else f"status {status}"
-        return _DecoderEndedError(CRASHED, f"the decoder ended without a reply: {how}")
+        ending = "it stood still" if status is None else f"status {status}"
+        return _DecoderEndedError(CRASHED, f"the decoder ended without a reply: {ending}")
 
 
 @lru_cache(maxsize=1)
@@ -170,7 +175,7 @@ def _starter(_pid: int) -> ThreadPoolExecutor:
 
 
 def _start(job: str) -> subprocess.Popen[bytes]:
-    code = _START.format(module=serve.__module__, job=job, parent=os.getpid())
+    code = _START.format(module=serve_decoder.__module__, job=job, parent=os.getpid())
     return subprocess.Popen(  # noqa: S603 - our own interpreter and code
         [sys.executable, "-c", code, json.dumps(sys.path)],
         stdin=subprocess.PIPE,
@@ -187,8 +192,8 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
     ready.register(process.stdout, select.POLLIN | select.POLLHUP)
     used, idle = -1.0, 0
     while not ready.poll(_POLL_S * 1000):
-        before, used = used, _processor_ticks(process.pid)
-        idle = idle + 1 if used == before else 0
+        previous, used = used, _processor_ticks(process.pid)
+        idle = idle + 1 if used == previous else 0
         if idle >= _IDLE_POLLS:
             raise ValueError("no processor time")
 

@@ -46,7 +46,7 @@ def load_function(name: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 
 
-def serve(job: str, parent: int) -> None:
+def serve_decoder(job: str, parent: int) -> None:
     """Answer requests on stdin until it is closed or the parent has ended."""
     _end_with(parent)
     replies = os.fdopen(os.dup(1), "wb")

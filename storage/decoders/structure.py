@@ -30,9 +30,9 @@ def _jpeg_excess(data: bytes) -> str | None:
         return None  # fewer bytes that could be markers than markers are allowed
     scans = segments = 0
     position = 2
-    while (found := _MARKER.search(data, position)) is not None:
-        marker = data[found.start() + 1]
-        position = found.end()
+    while (match := _MARKER.search(data, position)) is not None:
+        marker = data[match.start() + 1]
+        position = match.end()
         if marker == _END:
             return None
         if marker in _ALONE:

@@ -161,8 +161,8 @@ def _checked_affine(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
 
 def _checked(name: str, array: Floats, n_axes: int) -> Floats:
     if array.ndim != n_axes or not np.isfinite(array).all():
-        got = f"shape {array.shape}" if array.ndim != n_axes else "NaN or infinity"
-        raise InputError(f"`{name}` must be finite with {n_axes} axes; got {got}. Fit the adapter again.")
+        actual = f"shape {array.shape}" if array.ndim != n_axes else "NaN or infinity"
+        raise InputError(f"`{name}` must be finite with {n_axes} axes; got {actual}. Fit the adapter again.")
     return array
 
 

@@ -22,18 +22,18 @@ def write_datacomp(content: Content, folder: Path) -> dict[str, int]:
     """
     rows = content.rows
     uid = rows["uid"].cast(pa.string())
-    known = "source_id" in rows.column_names
-    given = rows["source_id"].cast(pa.string()) if known else pa.nulls(len(rows), pa.string())
-    usable = pc.fill_null(pc.match_substring_regex(given, r"^[0-9a-fA-F]{32}$"), False)
-    ids = _as_numbers(pc.if_else(usable, given, uid).to_pylist())
+    has_source_ids = "source_id" in rows.column_names
+    source_ids = rows["source_id"].cast(pa.string()) if has_source_ids else pa.nulls(len(rows), pa.string())
+    usable = pc.fill_null(pc.match_substring_regex(source_ids, r"^[0-9a-fA-F]{32}$"), False)
+    ids = _as_numbers(pc.if_else(usable, source_ids, uid).to_pylist())
     unique = np.unique(ids)
     np.save(folder / FILE, unique, allow_pickle=False)
     content.progress(len(rows))
-    taken = int(pc.sum(usable, min_count=0).as_py())
+    n_from_source = int(pc.sum(usable, min_count=0).as_py())
     return {
         "ids": len(unique),
-        "from_source_id": taken,
-        "from_uid": len(rows) - taken,
+        "from_source_id": n_from_source,
+        "from_uid": len(rows) - n_from_source,
         "repeated": len(rows) - len(unique),
     }
 

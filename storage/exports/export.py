@@ -25,72 +25,6 @@ from evenly.storage.exports.errors import ExistingExportError, ExportError
 from evenly.storage.records import content_hash, create_record, read_record, sync_folder
 from evenly.storage.tables.hashing import table_hash
 
-# A folder that appears under its name complete or not at all.
-
-
-@contextmanager
-def partial_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty hidden folder beside `folder`: flushed to disk and renamed to it at the end of the block.
-
-    Removed if the block fails. What killed writers left beside `folder` is removed first; a living writer holds a lock
-    on its own. Raises FileExistsError if `folder` got content meanwhile (an empty one is replaced).
-    """
-    folder = folder.resolve()
-    parent = folder.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    partial = parent / f".{folder.name}.{secrets.token_hex(8)}.partial"
-    with ExitStack() as held:
-        with _lock(parent, wait=True):  # so that nobody sweeps between these two lines
-            _sweep(folder)
-            partial.mkdir()
-            held.enter_context(_lock(partial, wait=False))
-        try:
-            yield partial
-            _flush(partial)
-            if folder.is_dir() and any(folder.iterdir()):
-                raise FileExistsError(folder)
-            partial.rename(folder)
-            sync_folder(parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _sweep(folder: Path) -> None:
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
-        with suppress(FileNotFoundError), _lock(left, wait=False) as abandoned:
-            if abandoned:
-                shutil.rmtree(left, ignore_errors=True)
-
-
-@contextmanager
-def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Lock `folder` for the block; False if someone else holds it or the file system has no such locks."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
-
-
-def _flush(folder: Path) -> None:
-    """Flush all files and names below `folder` to disk; many at once, because a disk commits them together."""
-    with ThreadPoolExecutor(max_workers=32) as threads:
-        for place, _, names in os.walk(folder):
-            for _ in threads.map(_flush_file, [Path(place, name) for name in names]):
-                pass  # taking the results raises what went wrong
-            sync_folder(Path(place))
-
-
-def _flush_file(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
 MANIFEST = "export.json"
 
 
@@ -155,8 +89,8 @@ class Export:
         rows = sorted_rows(rows)
         identity: dict[str, Any] = {"format": self.format, "version": self.version, "build": name, "seed": seed}
         wanted = content_hash({**identity, "rows": table_hash(rows)})
-        if found := _existing(folder, wanted):
-            return found
+        if existing := _existing(folder, wanted):
+            return existing
         content = Content(rows=rows, read_bytes=read_bytes, name=name, seed=seed, progress=progress)
         try:
             with partial_folder(folder) as partial:
@@ -165,8 +99,8 @@ class Export:
                 create_record(partial / MANIFEST, record)
                 (partial / MANIFEST).chmod(partial.stat().st_mode & 0o666)  # an export is for others to read
         except FileExistsError:  # another process was faster
-            if found := _existing(folder, wanted):
-                return found
+            if existing := _existing(folder, wanted):
+                return existing
             raise
         return _summary(folder, record, reused=False)
 
@@ -193,7 +127,7 @@ def _existing(folder: Path, wanted: str) -> ExportSummary | None:
             f"`folder` must be new, empty or hold this export; got `{folder}`, which holds {record.get('format')} of "
             f"build `{record.get('build')}` with other content. Choose another folder, or remove this one."
         )
-    wrong = [name for name, sha256 in record["files"].items() if file_hash(folder / name) != sha256]
+    wrong = [name for name, sha256 in record["files"].items() if whole_file_hash(folder / name) != sha256]
     if wrong:
         raise DamagedError(
             f"export `{folder}` must match its {MANIFEST}; {len(wrong)} of {len(record['files'])} files do not, first "
@@ -216,12 +150,75 @@ def _summary(folder: Path, record: Mapping[str, Any], *, reused: bool) -> Export
 
 def _file_hashes(folder: Path) -> dict[str, str | None]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_hash(path) for path in paths}
+    return {path.relative_to(folder).as_posix(): whole_file_hash(path) for path in paths}
 
 
-def file_hash(path: Path) -> str | None:
+def whole_file_hash(path: Path) -> str | None:
     """SHA-256 of a file in hex; None where there is no file."""
     if not path.is_file():
         return None
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def partial_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty hidden folder beside `folder`: flushed to disk and renamed to it at the end of the block.
+
+    Removed if the block fails. What killed writers left beside `folder` is removed first; a living writer holds a lock
+    on its own. Raises FileExistsError if `folder` got content meanwhile (an empty one is replaced).
+    """
+    folder = folder.resolve()
+    parent = folder.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    partial = parent / f".{folder.name}.{secrets.token_hex(8)}.partial"
+    with ExitStack() as locks:
+        with _lock(parent, wait=True):  # so that nobody sweeps between these two lines
+            _sweep(folder)
+            partial.mkdir()
+            locks.enter_context(_lock(partial, wait=False))
+        try:
+            yield partial
+            _flush(partial)
+            if folder.is_dir() and any(folder.iterdir()):
+                raise FileExistsError(folder)
+            partial.rename(folder)
+            sync_folder(parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
+        with suppress(FileNotFoundError), _lock(left, wait=False) as abandoned:
+            if abandoned:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Lock `folder` for the block; False if someone else holds it or the file system has no such locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _flush(folder: Path) -> None:
+    """Flush all files and names below `folder` to disk; many at once, because a disk commits them together."""
+    with ThreadPoolExecutor(max_workers=32) as threads:
+        for place, _, names in os.walk(folder):
+            for _ in threads.map(_flush_file, [Path(place, name) for name in names]):
+                pass  # taking the results raises what went wrong
+            sync_folder(Path(place))
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -39,8 +39,8 @@ def read_adapter(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, np.
 
     path = folder / f"{name}.safetensors"
     if not path.is_file():
-        known = ", ".join(sorted(item.stem for item in folder.glob("*.safetensors"))) or "none"
-        raise NotFoundError(f"adapter `{name}` must be in `{folder}`; it is not. There: {known}. Run `evenly fit`.")
+        names = ", ".join(sorted(item.stem for item in folder.glob("*.safetensors"))) or "none"
+        raise NotFoundError(f"adapter `{name}` must be in `{folder}`; it is not. There: {names}. Run `evenly fit`.")
     card = read_record(folder / f"{name}.json")
     wrong = [key for key, kind in NEEDED.items() if not isinstance(card.get(key), kind)]
     if wrong:
@@ -52,7 +52,7 @@ def read_adapter(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, np.
         arrays = load(content)
     except SafetensorError as error:
         raise DamagedError(f"`{path}` must be safetensors; got `{first_line(error)}`. Fit it again.") from None
-    told = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in arrays.items()}
-    if told != card["arrays"] or card.get("arrays_sha256") not in (None, hashlib.sha256(content).hexdigest()):
+    shapes = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in arrays.items()}
+    if shapes != card["arrays"] or card.get("arrays_sha256") not in (None, hashlib.sha256(content).hexdigest()):
         raise DamagedError(f"`{path}` must hold the arrays of the card beside it; it does not. Fit it again.")
     return card, arrays

@@ -29,25 +29,25 @@ class ArrayKey:
 
     kind: str
     axes: tuple[str, ...]
-    of: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
 
 def _part_keys(part: str) -> Iterator[tuple[str, ArrayKey]]:
-    rows, of = f"{part} rows", (f"{part}_features",)
+    rows, features = f"{part} rows", (f"{part}_features",)
     yield f"{part}_features", ArrayKey("unit rows", (rows, _DIMENSION))
-    yield f"{part}_labels", ArrayKey("classes", (rows,), of)
-    yield f"{part}_values", ArrayKey("floats", (rows,), of)
-    yield f"{part}_groups", ArrayKey("names", (rows,), of)
-    yield f"{part}_norms", ArrayKey("lengths", (rows,), of)
-    yield f"aux_{part}_features", ArrayKey("unit rows", (rows, "auxiliary columns"), of)
+    yield f"{part}_labels", ArrayKey("classes", (rows,), features)
+    yield f"{part}_values", ArrayKey("floats", (rows,), features)
+    yield f"{part}_groups", ArrayKey("names", (rows,), features)
+    yield f"{part}_norms", ArrayKey("lengths", (rows,), features)
+    yield f"aux_{part}_features", ArrayKey("unit rows", (rows, "auxiliary columns"), features)
 
 
 def _pool_keys(pool: str) -> Iterator[tuple[str, ArrayKey]]:
-    rows, of = f"{pool} rows", (f"{pool}_features",)
+    rows, features = f"{pool} rows", (f"{pool}_features",)
     yield f"{pool}_features", ArrayKey("unit rows", (rows, _DIMENSION))
-    yield f"aux_{pool}_features", ArrayKey("unit rows", (rows, "auxiliary columns"), of)
+    yield f"aux_{pool}_features", ArrayKey("unit rows", (rows, "auxiliary columns"), features)
     if pool != "unlabelled":
-        yield f"{pool}_norms", ArrayKey("lengths", (rows,), of)
+        yield f"{pool}_norms", ArrayKey("lengths", (rows,), features)
 
 
 ARRAY_KEYS: Mapping[str, ArrayKey] = {
@@ -94,11 +94,11 @@ def check_keys(keys: Collection[str], required: Collection[str]) -> None:
         shown = ", ".join(f"`{key[:60]!s}`" for key in unknown[:5])
         raise InputError(f"keys must be of those known; got {shown}. Known: {', '.join(ARRAY_KEYS)}. Rename or remove.")
     for key in (*required, *keys):
-        of = [other for other in ARRAY_KEYS[key].of if other not in keys]
+        missing = [needed for needed in ARRAY_KEYS[key].requires if needed not in keys]
         if key not in keys:
             raise InputError(f"`{key}` must be there; got none among {', '.join(sorted(keys)) or 'no keys'}. Add it.")
-        if of:
-            raise InputError(f"`{key}` must come with `{of[0]}`; got none. Add `{of[0]}`, or remove `{key}`.")
+        if missing:
+            raise InputError(f"`{key}` must come with `{missing[0]}`; got none. Add `{missing[0]}`, or remove `{key}`.")
 
 
 def check_dtype(key: str, dtype: "np.dtype[Any]") -> None:
@@ -129,12 +129,12 @@ def check_shapes(shapes: Shapes) -> None:
         if len(shape) != len(rule.axes):
             raise InputError(f"`{key}` must have the axes ({', '.join(rule.axes)}); got shape {shape}. Reshape it.")
         for axis, size in zip(rule.axes, shape, strict=True):
-            known, owner = (int(axis), key) if axis.isdigit() else sizes.setdefault(axis, (size, key))
-            if size != known:
-                whose = "" if owner == key else f", as many as `{owner}`"
-                what = axis if not axis.isdigit() else "columns" if len(shape) > 1 else "values"
+            expected, owner = (int(axis), key) if axis.isdigit() else sizes.setdefault(axis, (size, key))
+            if size != expected:
+                comparison = "" if owner == key else f", as many as `{owner}`"
+                noun = axis if not axis.isdigit() else "columns" if len(shape) > 1 else "values"
                 raise InputError(
-                    f"`{key}` must have {known} {what}{whose}; got {size}, "
+                    f"`{key}` must have {expected} {noun}{comparison}; got {size}, "
                     f"shape {shape}. Hand in arrays of the same images, classes and encoder."
                 )
             if size == 0 and not axis.endswith("rows"):

@@ -111,11 +111,11 @@ def _header(archive: zipfile.ZipFile, key: str, member: zipfile.ZipInfo) -> Head
             raise InputError(f"`{key}` must be a plain array; got one of structured type. Save its columns one by one.")
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         check_dtype(key, dtype)
-        told = math.prod(shape) * dtype.itemsize
-        held = member.file_size - stream.tell()
-    if told != held or min(shape, default=0) < 0:
+        n_needed = math.prod(shape) * dtype.itemsize
+        n_stored = member.file_size - stream.tell()
+    if n_needed != n_stored or min(shape, default=0) < 0:
         raise InputError(
-            f"`{key}` must hold the {told} bytes that its shape {shape} asks for; got {held}. Write it anew."
+            f"`{key}` must hold the {n_needed} bytes that its shape {shape} asks for; got {n_stored}. Write it anew."
         )
     return shape, dtype
 

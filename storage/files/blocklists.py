@@ -27,15 +27,15 @@ def read_blocklist(path: Path, *, sha256: str = "") -> Blocklist:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"list `{path}` must be a readable text file; {why}. Write one entry per line.") from None
-    found = hashlib.sha256(content).hexdigest()
-    check_hash(str(path), found, sha256)
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"list `{path}` must be a readable text file; {reason}. Write one entry per line.") from None
+    digest = hashlib.sha256(content).hexdigest()
+    check_hash(str(path), digest, sha256)
     lines = (line.strip() for line in text.splitlines())
     entries = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not entries:
         raise InputError(f"list `{path}` must hold an entry; it has none. Write one per line, or leave the list out.")
-    return Blocklist(entries=entries, sha256=found)
+    return Blocklist(entries=entries, sha256=digest)
 
 
 def read_file_hashes(path: Path, *, sha256: str = "") -> Blocklist:
@@ -73,24 +73,24 @@ def ascii_host(host: str) -> str:
         return plain
 
 
-def check_hash(what: str, found: str, wanted: str) -> None:
-    """Raise InputError unless the hash `found` of `what` begins with `wanted`."""
-    if not found.startswith(wanted.lower()):
+def check_hash(title: str, digest: str, wanted: str) -> None:
+    """Raise InputError unless the hash `digest` of `title` begins with `wanted`."""
+    if not digest.startswith(wanted.lower()):
         raise InputError(
-            f"`{what}` must have the sha256 that the recipe names, {wanted[:16]}; got {found[:16]}. "
+            f"`{title}` must have the sha256 that the recipe names, {wanted[:16]}; got {digest[:16]}. "
             "Restore the file, or name its new hash."
         )
 
 
-def _entries(found: Blocklist, path: Path, read: Callable[[str], str | None], rule: str) -> Blocklist:
+def _entries(blocklist: Blocklist, path: Path, read: Callable[[str], str | None], rule: str) -> Blocklist:
     """The entries as `read` takes them; one that it refuses is told by its place, not by what it says."""
-    entries = [read(entry) for entry in found.entries]
+    entries = [read(entry) for entry in blocklist.entries]
     if None in entries:
         raise InputError(
             f"entries of `{path}` must each be {rule}; number {entries.index(None) + 1} is none. Correct it, or put # "
             "before it."
         )
-    return replace(found, entries=tuple(dict.fromkeys(entry for entry in entries if entry is not None)))
+    return replace(blocklist, entries=tuple(dict.fromkeys(entry for entry in entries if entry is not None)))
 
 
 def _file_hash(entry: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Class list files in a folder or below a prefix of an object store, as a poll finds them."""
+"""Class list files in a watched folder or below a prefix of an object store, and records of what became of each."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ class ClassFile:
     modified: datetime | None
     problem: str = ""
 
-    def settled(self, now: datetime, *, settle_s: float) -> bool:
+    def settled(self, moment: datetime, *, settle_s: float) -> bool:
         """Whether it was last changed `settle_s` seconds ago or more; a time in the future beyond that counts too."""
-        return self.modified is None or abs((now - self.modified).total_seconds()) >= settle_s
+        return self.modified is None or abs((moment - self.modified).total_seconds()) >= settle_s
 
 
 class ClassFiles:
@@ -68,11 +68,11 @@ class ClassFiles:
         try:
             content: bytes = self._store.cat_file(path, start=0, end=MAX_BYTES + 1)
             self._store.invalidate_cache()
-            now = self._store.info(path)
-            same = int(now["size"]) == file.size and self._modified(path) == file.modified
+            info = self._store.info(path)
+            unchanged = int(info["size"]) == file.size and self._modified(path) == file.modified
         except FileNotFoundError:
             return None
-        return content if same and not self._problem(now) else None
+        return content if unchanged and not self._problem(info) else None
 
     def _class_files(self, listed: list[dict[str, Any]]) -> Iterator[ClassFile]:
         for entry in listed:
@@ -94,10 +94,10 @@ class ClassFiles:
 
     def _modified(self, path: str) -> datetime | None:
         try:
-            found: datetime = self._store.modified(path)
+            modified: datetime = self._store.modified(path)
         except NotImplementedError:
             return None
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return modified if modified.tzinfo else modified.replace(tzinfo=UTC)
 
     def _problem(self, entry: dict[str, Any]) -> str:
         """A link out of the folder would let whoever writes there send any file of this machine to the endpoint."""
@@ -112,11 +112,10 @@ class ClassFiles:
         return ""
 
 
-# What has become of each class list that a watched folder held: one durable record per content, never changed.
-
-
 class Watched:
-    """Records by `content`, a hash of a file's bytes and of how lists are described.
+    """What has become of each class list of a watched folder: one durable record per content, never changed.
+
+    Records are kept by `content`, a hash of a file's bytes and of how lists are described.
 
     A record is written after the description is stored: a poll that dies between the two describes the list once more,
     which finds every reply stored and asks for none.

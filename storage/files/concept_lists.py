@@ -60,7 +60,7 @@ class ConceptFile:
         return lists
 
 
-def read_concepts(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> ConceptFile:
+def read_concept_file(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> ConceptFile:
     """Read a concept list, its kind by its ending: .parquet as built, .json, else text with one entry per line.
 
     JSON is a list of strings, or an object of language -> list of strings. Raises InputError that names the file and
@@ -94,10 +94,10 @@ def write_concepts(path: Path, table: pa.Table, left_out: pa.Table, facts: Mappi
 
 def read_left_out(path: Path, identity: str) -> pa.Table | None:
     """What was left out of the built list at `path`; None where the file beside it is gone or another list's."""
-    beside = left_out_path(path)
-    if not beside.is_file():
+    left_out = left_out_path(path)
+    if not left_out.is_file():
         return None
-    table, facts = _read_parquet(beside)
+    table, facts = _read_parquet(left_out)
     return table if facts.get("identity") == identity else None
 
 
@@ -142,27 +142,27 @@ def _read_json(path: Path) -> Iterator[Entry]:
         ) from None
     lists = content if isinstance(content, dict) else {None: content}
     for language, entries in lists.items():
-        where = "" if language is None else language
+        name = "" if language is None else language
         if not isinstance(entries, list) or language == "":
-            got = f"`{where}`: {type(entries).__name__}" if language is not None else type(entries).__name__
+            actual = f"`{name}`: {type(entries).__name__}" if language is not None else type(entries).__name__
             raise InputError(
-                f"`metadata` must be a list of strings, or an object of language -> list; got {got} at `{path}`. "
+                f"`metadata` must be a list of strings, or an object of language -> list; got {actual} at `{path}`. "
                 "Write it in this form."
             )
         for number, entry in enumerate(entries):
-            if not isinstance(entry, str) or not _is_text(entry + where):
+            if not isinstance(entry, str) or not _is_text(entry + name):
                 raise InputError(
-                    f"entries must be strings of Unicode text; got {entry!r:.80} at `{path}`, {where}[{number}]. "
+                    f"entries must be strings of Unicode text; got {entry!r:.80} at `{path}`, {name}[{number}]. "
                     "Correct it."
                 )
-            yield entry, language, f"{where}[{number}]"
+            yield entry, language, f"{name}[{number}]"
 
 
 def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     """A JSON object whose names differ: Python alone would silently keep the last of equal ones."""
-    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if twice:
-        raise InputError(f"languages in an object must differ; got `{twice[0]}` twice. Merge the two.")
+    repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if repeated:
+        raise InputError(f"languages in an object must differ; got `{repeated[0]}` twice. Merge the two.")
     return dict(pairs)
 
 
@@ -225,19 +225,19 @@ def _read_parquet(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     try:
         with open_checked(path, "Build it again with `evenly metadata build`.") as source:
             table = pq.ParquetFile(source).read()
-        found = json.loads((table.schema.metadata or {}).get(_KEY, b"null"))
+        facts = json.loads((table.schema.metadata or {}).get(_KEY, b"null"))
     except (OSError, ValueError, RecursionError) as error:  # pyarrow's errors are among them
         raise InputError(
             f"`metadata` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check that it is "
             "whole."
         ) from None
     columns = {name: table.schema.field(name).type for name in table.column_names}
-    if not isinstance(found, dict) or columns.get("entry") != pa.string():
+    if not isinstance(facts, dict) or columns.get("entry") != pa.string():
         raise InputError(
             f"`metadata` must be a list that `evenly metadata build` wrote; got another Parquet file at `{path}`. "
             "Write its entries one per line to a text file instead."
         )
-    return table.replace_schema_metadata(None), found
+    return table.replace_schema_metadata(None), facts
 
 
 def _write(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
@@ -251,8 +251,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"`metadata` must be a readable text file; {why}: `{path}`. Correct the path.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"`metadata` must be a readable text file; {reason}: `{path}`. Correct the path.") from None
 
 
 def _is_text(text: str) -> bool:

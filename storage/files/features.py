@@ -77,13 +77,13 @@ def _only(path: Path, arrays: dict[str, np.ndarray]) -> npt.NDArray[np.float32]:
 
 
 def _chosen(path: Path, names: list[str]) -> str:
-    found = next((name for name in KEYS if name in names), names[0] if len(names) == 1 else None)
-    if found is None:
+    chosen = next((name for name in KEYS if name in names), names[0] if len(names) == 1 else None)
+    if chosen is None:
         raise InputError(
             f"features `{path}` must hold one array of rows (n, d), or one called `features`; got "
             f"{', '.join(names) or 'none'}. Rename one."
         )
-    return found
+    return chosen
 
 
 def _row_columns(path: Path) -> list[str]:
@@ -107,5 +107,5 @@ def _parquet_rows(path: Path) -> tuple[npt.NDArray[np.float32], list[str] | None
     if len(lengths) != 1 or None in lengths:
         raise InputError(f"`{name}` of `{path}` must hold rows of one length and no nulls; got others. Mend the file.")
     flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    names = [str(one) for one in table["name"].to_pylist()] if "name" in table.column_names else None
+    names = [str(value) for value in table["name"].to_pylist()] if "name" in table.column_names else None
     return flat.reshape(table.num_rows, -1), names

@@ -88,10 +88,13 @@ def read_pictures(
             raise InputError(
                 f"`images` must hold pictures; got none at `{path}` (skipped: {_listed(skipped)}). Correct the path."
             )
-        return (_read(path / one, one, limit_bytes) for one in names)
+        return (_read(path / file_name, file_name, limit_bytes) for file_name in names)
     if path.suffix.lower() == ".parquet" and path.is_file():
         columns = picture_columns(path, column, name)
-        return (_of_value(path.parent, one, value, limit_bytes) for one, value in column_values(path, columns))
+        return (
+            _of_value(path.parent, picture_name, value, limit_bytes)
+            for picture_name, value in column_values(path, columns)
+        )
     if _ending(path.name) in IMAGE_ENDINGS and path.is_file():
         return iter([_read(path, path.name, limit_bytes)])
     raise InputError(f"`images` must be a folder, a picture or a Parquet file; got `{path}`. Correct the path.")
@@ -139,17 +142,17 @@ def _walk(folder: Path, skipped: Counter[str]) -> list[str]:
         raise InputError(f"`folder` must be a folder; got `{folder}`. Correct the path.")
     root, names = folder.resolve(), []
     for place, folders, files in os.walk(folder, onerror=_refuse_unreadable):
-        hidden = [one for one in folders if one.startswith(".")]
-        linked = [one for one in folders if one not in hidden and (Path(place) / one).is_symlink()]
-        for one in linked:
-            _refuse_outside(Path(place) / one, root)
-        folders[:] = [one for one in folders if one not in {*hidden, *linked}]
+        hidden = [entry for entry in folders if entry.startswith(".")]
+        linked = [entry for entry in folders if entry not in hidden and (Path(place) / entry).is_symlink()]
+        for entry in linked:
+            _refuse_outside(Path(place) / entry, root)
+        folders[:] = [entry for entry in folders if entry not in {*hidden, *linked}]
         skipped.update(["hidden"] * len(hidden) + ["linked_folder"] * len(linked))
-        for one in files:
-            if reason := _not_a_picture(Path(place) / one, root):
+        for entry in files:
+            if reason := _not_a_picture(Path(place) / entry, root):
                 skipped[reason] += 1
             else:
-                names.append((Path(place) / one).relative_to(folder).as_posix())
+                names.append((Path(place) / entry).relative_to(folder).as_posix())
     return sorted(names)
 
 

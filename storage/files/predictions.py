@@ -31,8 +31,8 @@ TYPES = {
 def check_predictions_path(path: Path) -> None:
     """Refuse a file name that tells no format, and a folder."""
     if path.suffix not in WRITERS or path.is_dir():
-        got = f"the folder `{path}`" if path.is_dir() else f"`{path}`"
-        raise InputError(f"`--out` must be a file that ends in {', '.join(WRITERS)}; got {got}. Correct it.")
+        actual = f"the folder `{path}`" if path.is_dir() else f"`{path}`"
+        raise InputError(f"`--out` must be a file that ends in {', '.join(WRITERS)}; got {actual}. Correct it.")
 
 
 def write_predictions(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]) -> None:
@@ -59,7 +59,9 @@ def write_predictions(path: Path, rows: Sequence[Mapping[str, Any]], *, columns:
 
 def _cell(name: str, value: Any) -> Any:  # noqa: ANN401 - a value of a row
     if name == "top":
-        return "; ".join(f"{one['class']}={one['probability']:.4f}" for one in value)
+        return "; ".join(f"{choice['class']}={choice['probability']:.4f}" for choice in value)
     if name == "explanation":
-        return "; ".join(f"{one['class']}: {one['text']}={one['similarity']:.4f}" for one in value)
+        return "; ".join(
+            f"{text_score['class']}: {text_score['text']}={text_score['similarity']:.4f}" for text_score in value
+        )
     return "" if value is None else value

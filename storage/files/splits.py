@@ -56,8 +56,8 @@ def read_split(
         return _read_json(path, limit_bytes)
     kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.removeprefix(".").lower()
     if kind not in TABLE_READERS:
-        known = ", ".join(f".{one}" for one in ("json", *TABLE_READERS))
-        raise InputError(f"`split` must end in one of {known}; got `{path}`. Write it as one of these.")
+        endings = ", ".join(f".{ending}" for ending in ("json", *TABLE_READERS))
+        raise InputError(f"`split` must end in one of {endings}; got `{path}`. Write it as one of these.")
     return _checked(_table_rows(path, kind, key=key, part=part, label=label, group=group), path)
 
 
@@ -75,14 +75,18 @@ def _read_json(path: Path, limit_bytes: int) -> SplitFile:
             f"`split` must be JSON; got `{first_line(error)}` at `{path}`. Check that it is whole."
         ) from None
     if not isinstance(content, dict) or not content.keys() <= set(PARTS):
-        got = ", ".join(f"`{name}`" for name in content) if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"`split` must be an object of {', '.join(PARTS)}; got {got} at `{path}`. Rename its parts.")
+        actual = ", ".join(f"`{name}`" for name in content) if isinstance(content, dict) else type(content).__name__
+        raise InputError(
+            f"`split` must be an object of {', '.join(PARTS)}; got {actual} at `{path}`. Rename its parts."
+        )
     classes: dict[int, str] = {}
     split = _checked(_json_rows(content, classes, path), path)
-    twice = {name for name, count in Counter(classes.values()).items() if count > 1}
-    if twice:
-        name = min(twice)
-        positions = " and ".join(str(position) for position, one in sorted(classes.items()) if one == name)
+    repeated = {name for name, count in Counter(classes.values()).items() if count > 1}
+    if repeated:
+        name = min(repeated)
+        positions = " and ".join(
+            str(position) for position, class_name in sorted(classes.items()) if class_name == name
+        )
         raise InputError(
             f"`{name}` must be one class; got positions {positions} at `{path}`. Give classes names of their own."
         )
@@ -91,9 +95,9 @@ def _read_json(path: Path, limit_bytes: int) -> SplitFile:
 
 def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     """A JSON object whose names differ: Python alone would silently keep the last of equal ones."""
-    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if twice:
-        raise InputError(f"names in an object must differ; got `{twice[0]}` twice. Merge the two.")
+    repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if repeated:
+        raise InputError(f"names in an object must differ; got `{repeated[0]}` twice. Merge the two.")
     return dict(pairs)
 
 
@@ -107,16 +111,16 @@ def _json_rows(content: Mapping[str, object], classes: dict[int, str], path: Pat
             place = f"{part}[{number}]"
             match entry:
                 case [str(name), int(position), str(label)] if _is_entry(name, position, label):
-                    known = classes.setdefault(position, label)
+                    expected = classes.setdefault(position, label)
                 case _:
                     raise InputError(
                         f"entries must be [path, class position, class name]; got {_short(entry)} at `{path}`, "
                         f"{place}. Write it in this form."
                     )
-            if known != label:
+            if expected != label:
                 raise InputError(
-                    f"class position {position} must have one name; got `{label}` and `{known}` at `{path}`, {place}. "
-                    "Correct one of them."
+                    f"class position {position} must have one name; got `{label}` and `{expected}` at `{path}`, "
+                    f"{place}. Correct one of them."
                 )
             yield place, (_relative(name, path, place), part, label, None)
 
@@ -138,28 +142,28 @@ def _relative(name: str, path: Path, place: str) -> str:
 
 def _table_rows(path: Path, kind: str, *, key: str, part: str, label: str, group: str) -> Iterator[tuple[str, Row]]:
     """(place, row) of each row of a table, counted from 1."""
-    there = TABLE_READERS[kind].columns(path)
+    file_columns = TABLE_READERS[kind].columns(path)
     for field_name, column in (("key", key), ("part", part)):
-        if column not in there:
+        if column not in file_columns:
             raise InputError(
                 f"`{field_name}` must name a column of the file; got `{column}` at `{path}`. "
-                f"Columns there are: {', '.join(there) or 'none'}."
+                f"Columns there are: {', '.join(file_columns) or 'none'}."
             )
     number = 0
     for raw in TABLE_READERS[kind].rows(path, (key, part)):
         columns = [_texts(raw.table, column, path) for column in (key, part, label, group)]
         broken = list(raw.broken) or [False] * raw.table.num_rows
         rows = zip(broken, zip(*columns, strict=True), strict=True)
-        for in_stretch, (is_broken, (one, its_part, *others)) in enumerate(rows):
+        for in_stretch, (is_broken, (row_key, its_part, *further)) in enumerate(rows):
             number += 1
-            if is_broken or not one or its_part not in PARTS:
-                got = "a broken row" if is_broken else f"key {_short(one)} in part {_short(its_part)}"
+            if is_broken or not row_key or its_part not in PARTS:
+                actual = "a broken row" if is_broken else f"key {_short(row_key)} in part {_short(its_part)}"
                 line = f" ({raw.place(in_stretch)})" if is_broken else ""
                 raise InputError(
-                    f"rows must have a key and a part among {', '.join(PARTS)}; got {got} at `{path}`, row "
+                    f"rows must have a key and a part among {', '.join(PARTS)}; got {actual} at `{path}`, row "
                     f"{number}{line}. Correct it."
                 )
-            yield f"row {number}", (one, its_part, others[0] or None, others[1] or None)
+            yield f"row {number}", (row_key, its_part, further[0] or None, further[1] or None)
 
 
 def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
@@ -189,13 +193,13 @@ def _checked(rows: Iterator[tuple[str, Row]], path: Path) -> SplitFile:
     repeated = 0
     for place, row in rows:
         key, part, _, group = row
-        known = by_key.setdefault(key, row)
-        if known is not row:
+        first_row = by_key.setdefault(key, row)
+        if first_row is not row:
             repeated += 1
-            if known != row:
+            if first_row != row:
                 raise InputError(
-                    f"`{key}` must be in one part, with one label and group; got {_told(known)} and {_told(row)} at "
-                    f"`{path}`, {place}. Remove one of the two."
+                    f"`{key}` must be in one part, with one label and group; got {_told(first_row)} and {_told(row)} "
+                    f"at `{path}`, {place}. Remove one of the two."
                 )
         if group is not None and parts.setdefault(group, part) != part:
             raise InputError(

@@ -46,26 +46,26 @@ class Counts:
     origin: str
 
 
-def read_words(what: str, language: str) -> Counts:
+def read_words(source: str, language: str) -> Counts:
     """Counts of words: `wordfreq`, `wordsegment`, `symspellpy`, or a file of word, tab, count. Raises InputError."""
-    if what == "wordfreq":
+    if source == "wordfreq":
         return _wordfreq(language)
-    if what in _WORDS:
-        return _package("unigrams", what, language, _WORDS[what])
-    return _file("unigrams", what)
+    if source in _WORDS:
+        return _package("unigrams", source, language, _WORDS[source])
+    return _file("unigrams", source)
 
 
-def read_pairs(what: str, language: str) -> Counts:
+def read_pairs(source: str, language: str) -> Counts:
     """Counts of pairs of words: `wordsegment`, `symspellpy`, or a file of two words, tab, count. Raises InputError.
 
     The total of a package is that of its words; a file's is the sum of its pairs.
     """
-    return _package("bigrams", what, language, _PAIRS[what]) if what in _PAIRS else _file("bigrams", what)
+    return _package("bigrams", source, language, _PAIRS[source]) if source in _PAIRS else _file("bigrams", source)
 
 
-def is_package(what: str) -> bool:
-    """Whether `what` names a package that counts come from, not a file."""
-    return what in {"wordfreq", *_WORDS}
+def is_package(source: str) -> bool:
+    """Whether `source` names a package that counts come from, not a file."""
+    return source in {"wordfreq", *_WORDS}
 
 
 def read_titles(path: Path) -> tuple[pa.Table, str]:
@@ -90,13 +90,15 @@ def _wordfreq(language: str) -> Counts:
         raise _not_installed("unigrams", "wordfreq")
     import wordfreq
 
-    known = wordfreq.available_languages("best")
-    if language not in known:
+    languages = wordfreq.available_languages("best")
+    if language not in languages:
         raise InputError(
             f"`unigrams` wordfreq must be in a language that it has; got `{language}`. Give a file of your own counts. "
-            f"It has {', '.join(sorted(known))}."
+            f"It has {', '.join(sorted(languages))}."
         )
-    words = [(word, cents) for cents, some in enumerate(wordfreq.get_frequency_list(language, "best")) for word in some]
+    words = [
+        (word, cents) for cents, entries in enumerate(wordfreq.get_frequency_list(language, "best")) for word in entries
+    ]
     counts = {word: round(WORDFREQ_WORDS * 10 ** (-cents / 100)) for word, cents in words}
     shapes = {word: "digits_replaced" for word in counts if _SHAPE.search(word)}
     return _split(list(counts.items()), shapes, WORDFREQ_WORDS, f"wordfreq {version('wordfreq')}, {language}")
@@ -121,11 +123,11 @@ def _package(field: str, package: str, language: str, data: tuple[str, str]) -> 
     return _split(rows, marks, GOOGLE_WORDS, f"{package} {version(package)}")
 
 
-def _file(field: str, what: str) -> Counts:
-    path = Path(what).expanduser()
+def _file(field: str, source: str) -> Counts:
+    path = Path(source).expanduser()
     if not path.is_file():
-        known = ", ".join(_PAIRS if field == "bigrams" else ("wordfreq", *_WORDS))
-        raise InputError(f"`{field}` must be one of {known}, or a file; got `{what}`. Correct the path.")
+        choices = ", ".join(_PAIRS if field == "bigrams" else ("wordfreq", *_WORDS))
+        raise InputError(f"`{field}` must be one of {choices}, or a file; got `{source}`. Correct the path.")
     rows = list(_rows(field, path, "\t"))
     return _split(rows, {}, sum(count for _, count in rows), _origin(path))
 
@@ -154,8 +156,8 @@ def _count(field: str, text: str, path: Path, number: int) -> int:
 
 def _split(rows: Sequence[tuple[str, int]], refused: Mapping[str, str], total: int, origin: str) -> Counts:
     kept = [(entry, count) for entry, count in rows if entry not in refused]
-    gone = [(entry, count, refused[entry]) for entry, count in rows if entry in refused]
-    return Counts(table=_table(kept, _COUNTS), refused=_table(gone, _REFUSED), total=total, origin=origin)
+    refused_rows = [(entry, count, refused[entry]) for entry, count in rows if entry in refused]
+    return Counts(table=_table(kept, _COUNTS), refused=_table(refused_rows, _REFUSED), total=total, origin=origin)
 
 
 def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
@@ -178,8 +180,8 @@ def _lines(field: str, path: Path) -> Iterator[tuple[int, str]]:
                 if text := line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n"):
                     yield number, text
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else first_line(error)
-        raise InputError(f"`{field}` must be readable text; {why}: `{path}`. Check that it is whole.") from None
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else first_line(error)
+        raise InputError(f"`{field}` must be readable text; {reason}: `{path}`. Check that it is whole.") from None
 
 
 def _not_installed(field: str, package: str) -> InputError:

@@ -25,13 +25,13 @@ class WordSenses:
     sha256: str
 
 
-def read_senses(what: str = "auto") -> WordSenses:
-    """Read the folder `what` with index.* and *.exc; `auto` is that of WNSEARCHDIR or WNHOME, else Debian's.
+def read_senses(source: str = "auto") -> WordSenses:
+    """Read the folder `source` with index.* and *.exc; `auto` is that of WNSEARCHDIR or WNHOME, else Debian's.
 
     timm's own copy of WordNet tells no first senses. Raises InputError where there is no database, and where it is of
     another version: offsets of ImageNet-21k would then name other synsets.
     """
-    folder = _folder(what)
+    folder = _folder(source)
     digest = hashlib.sha256()
     senses = {part: dict(_index(_lines(folder / f"index.{part}", digest))) for part in PARTS_OF_SPEECH}
     exceptions = {part: _exceptions(_lines(folder / f"{part}.exc", digest)) for part in PARTS_OF_SPEECH}
@@ -46,16 +46,16 @@ def read_senses(what: str = "auto") -> WordSenses:
     return WordSenses(first=first, exceptions=exceptions, entities=entities, sha256=digest.hexdigest())
 
 
-def _folder(what: str) -> Path:
-    found = installed_wordnet() if what == "auto" else Path(what).expanduser()
-    if found is not None and (found / "dict" / "index.noun").is_file():
-        found = found / "dict"
-    if found is None or not (found / "index.noun").is_file():
+def _folder(source: str) -> Path:
+    folder = installed_wordnet() if source == "auto" else Path(source).expanduser()
+    if folder is not None and (folder / "dict" / "index.noun").is_file():
+        folder = folder / "dict"
+    if folder is None or not (folder / "index.noun").is_file():
         raise InputError(
-            f"`wordnet` must be a folder with index.noun and the other files of WordNet 3.0; got `{found or what}`. "
+            f"`wordnet` must be a folder with index.noun and the other files of WordNet 3.0; got `{folder or source}`. "
             "Install it (apt-get install wordnet-base), or name its folder."
         )
-    return found
+    return folder
 
 
 def _index(lines: list[str]) -> Iterator[tuple[str, list[int]]]:
@@ -66,7 +66,7 @@ def _index(lines: list[str]) -> Iterator[tuple[str, list[int]]]:
         fields = line.split()
         try:
             senses = int(fields[2])
-            offsets = [int(one) for one in fields[-senses:]]
+            offsets = [int(field) for field in fields[-senses:]]
         except (ValueError, IndexError):
             raise InputError(
                 f"lines must be those of an index of WordNet; got {line!r:.80}. Check that the file is whole."
@@ -75,12 +75,12 @@ def _index(lines: list[str]) -> Iterator[tuple[str, list[int]]]:
 
 
 def _exceptions(lines: list[str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    exceptions: dict[str, tuple[str, ...]] = {}
     for line in lines:
         form, *lemmas = line.split() or [""]
         if lemmas:
-            found[form] = (*found.get(form, ()), *lemmas)
-    return found
+            exceptions[form] = (*exceptions.get(form, ()), *lemmas)
+    return exceptions
 
 
 def _entities(digest: "hashlib._Hash") -> frozenset[int]:
@@ -97,7 +97,7 @@ def _lines(path: Path, digest: "hashlib._Hash") -> list[str]:
         content = path.read_bytes()
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"`wordnet` must be readable text; {why}: `{path}`. Check that it is whole.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"`wordnet` must be readable text; {reason}: `{path}`. Check that it is whole.") from None
     digest.update(hashlib.sha256(content).digest())
     return text.split("\n")

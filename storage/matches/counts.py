@@ -59,8 +59,8 @@ class MatchCounts:
         rows, counts = 0, _Cells()
         for table in tables:
             rows += table.num_rows
-            for each in pc.value_counts(table["reason"].combine_chunks()).to_pylist():
-                self._reasons[each["values"]] = self._reasons.get(each["values"], 0) + each["counts"]
+            for tally in pc.value_counts(table["reason"].combine_chunks()).to_pylist():
+                self._reasons[tally["values"]] = self._reasons.get(tally["values"], 0) + tally["counts"]
             counts.add(*self._cells_of(table))
             yield table
         cells, captions = counts.total()
@@ -72,7 +72,9 @@ class MatchCounts:
         """The table COUNTS, once all has gone by."""
         lengths = [len(cells) for cells, _ in self._cells]
         files = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        cells, captions = (np.concatenate([np.zeros(0, np.int64), *some]) for some in zip(*self._cells, strict=True))
+        cells, captions = (
+            np.concatenate([np.zeros(0, np.int64), *arrays]) for arrays in zip(*self._cells, strict=True)
+        )
         columns = [
             pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string()))
             for codes, names in (
@@ -136,19 +138,19 @@ class _Cells:
             grown[: len(self._all)] += self._all
             self._all = grown
             return
-        each, counts = np.unique(cells.astype(np.int64), return_counts=True)
-        self._parts.append((each, counts.astype(np.int64)))
+        distinct, counts = np.unique(cells.astype(np.int64), return_counts=True)
+        self._parts.append((distinct, counts.astype(np.int64)))
         if len(self._parts) > 16:  # so that a long file costs no more memory
             self._parts = [_summed(self._parts)]
 
     def total(self) -> tuple[Ints, Ints]:
         """(cells, counts), cells ascending and each once."""
-        there = np.flatnonzero(self._all)
-        of_all = (there, self._all[there])
+        filled = np.flatnonzero(self._all)
+        of_all = (filled, self._all[filled])
         return _summed([*self._parts, of_all]) if self._parts else of_all
 
 
 def _summed(parts: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
-    cells, where = np.unique(np.concatenate([cells for cells, _ in parts]), return_inverse=True)
+    cells, places = np.unique(np.concatenate([cells for cells, _ in parts]), return_inverse=True)
     counts = np.concatenate([counts for _, counts in parts]).astype(np.float64)
-    return cells, np.bincount(where, counts, len(cells)).astype(np.int64)
+    return cells, np.bincount(places, counts, len(cells)).astype(np.int64)

@@ -41,7 +41,7 @@ KEY = b"evenly.matches"
 _REMATCH = "Remove it, and match again."
 _DICTIONARIES = ["file", "language", "reason"]
 _REPEATED = pa.dictionary(pa.int32(), pa.string())
-HELD = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
+ENCODED = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
 """MATCHES on the way: words that repeat are held once."""
 
 
@@ -65,7 +65,7 @@ class MatchParts:
         Nothing is compressed: parts are seldom read and soon gone.
         """
         with replacing(self.path(file)) as stream:
-            with pa.ipc.new_stream(stream, HELD) as writer:
+            with pa.ipc.new_stream(stream, ENCODED) as writer:
                 for batch in batches:
                     writer.write_table(batch)
                     yield batch
@@ -91,22 +91,22 @@ def assemble(
 
     folder: where the whole grows; it is removed at the end. Equal tables give equal bytes.
     """
-    found = MatchCounts(len(entries))
+    tally = MatchCounts(len(entries))
     folder.mkdir(parents=True, exist_ok=True)
-    tables = (table for name, file, its_tables in files for table in found.watch(name, file, its_tables))
-    whole = folder / "whole.parquet"
-    with replacing(whole) as stream:
-        with stamped_writer(stream, HELD, _DICTIONARIES) as writer:
+    tables = (table for name, file, its_tables in files for table in tally.watch(name, file, its_tables))
+    whole_file = folder / "whole.parquet"
+    with replacing(whole_file) as stream:
+        with stamped_writer(stream, ENCODED, _DICTIONARIES) as writer:
             for group in _regrouped(tables):
                 writer.write_table(group)
-            counts = found.table
-            told = {**facts, **found.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
-            writer.add_key_value_metadata({**PARQUET_MARK, KEY: canonical_json(told)})
+            counts = tally.table
+            stamp = {**facts, **tally.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
+            writer.add_key_value_metadata({**PARQUET_MARK, KEY: canonical_json(stamp)})
         append_sums(stream)
-    _write_beside(counts_path(out), counts, {"counts": told["counts"], "files": found.files})
-    texts = pa.table({"entry": entries.cast(pa.string()), "captions": found.totals})
-    _write_beside(entries_path(out), texts, {"texts": told["list"]["texts"]})
-    whole.replace(out)
+    _write_beside(counts_path(out), counts, {"counts": stamp["counts"], "files": tally.files})
+    texts = pa.table({"entry": entries.cast(pa.string()), "captions": tally.totals})
+    _write_beside(entries_path(out), texts, {"texts": stamp["list"]["texts"]})
+    whole_file.replace(out)
     sync_folder(out.parent)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -121,8 +121,8 @@ class MatchFile:
     @classmethod
     def at(cls, path: Path) -> "MatchFile":
         """Open `path`. Raises InputError where it is no such file."""
-        found = read_stamp(path, KEY, SCHEMA, field="matches", command="evenly match")
-        return cls(path=path, facts=found)
+        facts = read_stamp(path, KEY, SCHEMA, field="matches", command="evenly match")
+        return cls(path=path, facts=facts)
 
     @cached_property
     def n_entries(self) -> int:
@@ -145,22 +145,22 @@ class MatchFile:
 
         From the counts beside the file where they are the file's own, else counted from its rows.
         """
-        beside = counts_path(self.path)
-        if beside.is_file():
-            table = _read_beside(beside, COUNTS.names).cast(COUNTS)
+        counts_file = counts_path(self.path)
+        if counts_file.is_file():
+            table = _read_beside(counts_file, COUNTS.names).cast(COUNTS)
             if counts_hash(table) == self.facts["counts"]:
                 return summed_counts(table)
-        found = MatchCounts(self.n_entries)
-        for _ in found.watch("", "", self.groups(["language", "entries", "reason"])):
+        tally = MatchCounts(self.n_entries)
+        for _ in tally.watch("", "", self.groups(["language", "entries", "reason"])):
             pass
-        return summed_counts(found.table)
+        return summed_counts(tally.table)
 
     def texts(self) -> pa.Array | None:
         """The texts of the entries from beside the file; None where they are gone or not those of its list."""
-        beside = entries_path(self.path)
-        if not beside.is_file():
+        texts_file = entries_path(self.path)
+        if not texts_file.is_file():
             return None
-        table = _read_beside(beside, ["entry"])
+        table = _read_beside(texts_file, ["entry"])
         entries = table["entry"].combine_chunks()
         return entries if not entries.null_count and texts_hash(entries) == self.facts["list"]["texts"] else None
 
@@ -197,18 +197,18 @@ def counts_path(matches: Path) -> Path:
 
 def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """The same rows in tables of ROWS each, the last with what is left; one at least."""
-    held: list[pa.Table] = []
+    pending: list[pa.Table] = []
     size, first = 0, True
     for table in tables:
-        held.append(table)
+        pending.append(table)
         size += table.num_rows
         while size >= ROWS:
-            whole = pa.concat_tables(held)
-            yield whole.slice(0, ROWS).unify_dictionaries()
-            held, first = [whole.slice(ROWS)], False
+            joined = pa.concat_tables(pending)
+            yield joined.slice(0, ROWS).unify_dictionaries()
+            pending, first = [joined.slice(ROWS)], False
             size -= ROWS
     if size or first:
-        yield pa.concat_tables([HELD.empty_table(), *held]).unify_dictionaries()
+        yield pa.concat_tables([ENCODED.empty_table(), *pending]).unify_dictionaries()
 
 
 def _read_beside(path: Path, columns: list[str]) -> pa.Table:

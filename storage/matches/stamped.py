@@ -44,13 +44,13 @@ def read_stamp(path: Path, key: bytes, schema: int, *, field: str, command: str)
         raise InputError(f"`{field}` must be a file; got `{path}`. Correct the path, or run `{command}`.")
     try:
         with open_checked(path, f"Remove it and run `{command}` again.") as source:
-            found = json.loads((pq.read_metadata(source).metadata or {}).get(key, b"null"))
+            facts = json.loads((pq.read_metadata(source).metadata or {}).get(key, b"null"))
     except (OSError, ValueError, RecursionError) as error:  # pyarrow's errors are among them
         raise InputError(
             f"`{field}` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."
         ) from None
-    if not isinstance(found, dict) or found.get("schema") != schema:
+    if not isinstance(facts, dict) or facts.get("schema") != schema:
         raise InputError(
             f"`{field}` must be what `{command}` wrote; got another file at `{path}`. Name another, or run it again."
         )
-    return found
+    return facts

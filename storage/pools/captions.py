@@ -64,30 +64,30 @@ def pool_files(pool: str) -> list[Path]:
     """
     place = Path(pool).expanduser()
     inside = sorted(place.iterdir()) if place.is_dir() else []
-    found = inside or [Path(name) for name in sorted(glob.glob(str(place), recursive=True))]  # noqa: PTH207 - absolute patterns too
-    files = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    paths = inside or [Path(name) for name in sorted(glob.glob(str(place), recursive=True))]  # noqa: PTH207 - absolute patterns too
+    files = [file for file in paths if file.is_file() and not file.name.startswith(".")]
     if not files:
         raise PoolError(f"`pool` must match at least one file; got `{pool}`. Correct it, or make the file.")
     for file in files:
         if file_kind(file) not in TABLE_READERS:
-            known = ", ".join(f".{kind}" for kind in TABLE_READERS)
-            raise PoolError(f"`pool` must be files that end in one of {known}; got `{file}`. Narrow the pattern.")
+            endings = ", ".join(f".{kind}" for kind in TABLE_READERS)
+            raise PoolError(f"`pool` must be files that end in one of {endings}; got `{file}`. Narrow the pattern.")
     return files
 
 
 def check_columns(files: list[Path], columns: CaptionColumns) -> None:
     """Raise PoolError for a file that cannot be read or lacks a column."""
     for file in files:
-        there = TABLE_READERS[file_kind(file)].columns(file)
+        file_columns = TABLE_READERS[file_kind(file)].columns(file)
         for field, name in columns.named.items():
-            if name not in there:
-                known = ", ".join(there) or "none"
+            if name not in file_columns:
+                listing = ", ".join(file_columns) or "none"
                 raise PoolError(
-                    f"`{field}` must name a column of the file; got `{name}` at `{file}`. Columns there are: {known}."
+                    f"`{field}` must name a column of the file; got `{name}` at `{file}`. Columns there are: {listing}."
                 )
 
 
-def file_hash(file: Path) -> str:
+def short_file_hash(file: Path) -> str:
     """The first 32 hex digits of the sha256 of the file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]

@@ -74,7 +74,7 @@ def pool_columns(url: pa.Array, caption: pa.Array, reject: pa.Array, table: pa.T
     """POOL_COLUMNS, then the columns of `table` that are not used for one of them."""
     source, n = place.source, table.num_rows
     name = pa.array([source.name or place.file] * n, pa.string())
-    own = {
+    pool = {
         "url": url,
         "caption": caption,
         "source_id": _as_label(table, source.id, "id"),
@@ -86,8 +86,8 @@ def pool_columns(url: pa.Array, caption: pa.Array, reject: pa.Array, table: pa.T
     used = {*place.used, source.id, source.source}
     for column in table.column_names:
         if column not in used:
-            own[_free_name(column, own, table.column_names)] = _own_column(table[column], column, place)
-    return pa.table(own)
+            pool[_free_name(column, pool, table.column_names)] = _own_column(table[column], column, place)
+    return pa.table(pool)
 
 
 def web_reject(
@@ -126,11 +126,11 @@ def _as_label(table: pa.Table, name: str | None, field: str) -> pa.Array:
     return as_label(table[name], name, field)
 
 
-def _free_name(name: str, used: Collection[str], others: Collection[str]) -> str:
+def _free_name(name: str, used: Collection[str], reserved: Collection[str]) -> str:
     plain = _NO_NAME.sub("_", name) or "_"
-    if plain not in _TAKEN and (plain == name or plain not in {*used, *others}):
+    if plain not in _TAKEN and (plain == name or plain not in {*used, *reserved}):
         return plain
     free = f"pool_{plain}"
-    while free in used or free in others:
+    while free in used or free in reserved:
         free = f"pool_{free}"
     return free

@@ -40,8 +40,8 @@ def corpus_files(pattern: str) -> list[Path]:
         raise InputError(f"`corpus` must match at least one file; got `{pattern}`. Correct it, or make the file.")
     for file in files:
         if file_kind(file) not in READERS:
-            known = ", ".join(f".{one}" for one in READERS)
-            raise InputError(f"`corpus` must be files that end in one of {known}; got `{file}`. Narrow the pattern.")
+            endings = ", ".join(f".{ending}" for ending in READERS)
+            raise InputError(f"`corpus` must be files that end in one of {endings}; got `{file}`. Narrow the pattern.")
     return files
 
 

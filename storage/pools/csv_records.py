@@ -54,15 +54,15 @@ class CsvRecords:
 
     def _parsed(self, width: int | None) -> Iterator[Record]:
         while (line := self._next()) is not None:
-            number, taken = self._line, 1
+            number, n_lines = self._line, 1
             fields = _plain(line)
             if fields is None:
                 fields, is_open = _alone(line)
                 if is_open:
-                    fields, taken = self._joined(line, width)
-            if fields is not None and taken == 1 and len(fields) == width:
+                    fields, n_lines = self._joined(line, width)
+            if fields is not None and n_lines == 1 and len(fields) == width:
                 self._web |= _web_places(fields)
-            self._line += taken - 1
+            self._line += n_lines - 1
             yield Record(number, fields)
 
     def _next(self) -> str | None:
@@ -72,26 +72,26 @@ class CsvRecords:
 
     def _joined(self, first: str, width: int | None) -> tuple[list[str] | None, int]:
         """The fields of a record that goes on over several lines, and how many; None and 1 where it is none."""
-        taken: list[str] = []
+        further_lines: list[str] = []
         try:
-            fields = next(csv.reader(chain([first], self._taking(taken, len(first))), strict=True))
+            fields = next(csv.reader(chain([first], self._taking(further_lines, len(first))), strict=True))
         except csv.Error:
             fields = None
-        if fields is None or (width is not None and (len(fields) != width or self._swallowed(taken, fields))):
-            self._ahead.extendleft(reversed(taken))
+        if fields is None or (width is not None and (len(fields) != width or self._swallowed(further_lines, fields))):
+            self._ahead.extendleft(reversed(further_lines))
             return None, 1
-        return fields, 1 + len(taken)
+        return fields, 1 + len(further_lines)
 
-    def _taking(self, taken: list[str], size: int) -> Iterator[str]:
-        """The lines that follow, until the record is too long; they are put into `taken`."""
+    def _taking(self, further_lines: list[str], size: int) -> Iterator[str]:
+        """The lines that follow, until the record is too long; they are put into `further_lines`."""
         while size <= LIMIT and (line := self._ahead.popleft() if self._ahead else next(self._lines, None)) is not None:
-            taken.append(line)
+            further_lines.append(line)
             size += len(line)
             yield line
 
-    def _swallowed(self, taken: Sequence[str], fields: Sequence[str]) -> bool:
+    def _swallowed(self, further_lines: Sequence[str], fields: Sequence[str]) -> bool:
         """Whether lines within a value are records: with a web address where others have one, or all of that width."""
-        rows = [_alone(line)[0] or [] for line in taken]
+        rows = [_alone(line)[0] or [] for line in further_lines]
         web = self._web | _web_places(fields)
         if web:
             return any(len(row) == len(fields) and any(_WEB.match(row[place]) for place in web) for row in rows)
@@ -113,14 +113,14 @@ def _plain(line: str) -> list[str] | None:
 
 def _alone(line: str) -> tuple[list[str] | None, bool]:
     """The fields of one line, None where it is broken; and whether a quote in it does not end there."""
-    more: list[bool] = []
+    requests: list[bool] = []
 
     def lines() -> Iterator[str]:
         yield line
-        more.append(True)
+        requests.append(True)
 
     try:
         fields = next(csv.reader(lines()), [])
     except csv.Error:
         return None, False
-    return fields, bool(more)
+    return fields, bool(requests)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evenly.storage.pools.local_rows import FEATURES, HeldRow, HeldRows
+from evenly.storage.pools.local_rows import FEATURES, LocalRow, LocalRows
 from evenly.storage.pools.rows import PoolError, readable
 from evenly.storage.pools.texts import as_text
 
@@ -32,25 +32,28 @@ Vectors = npt.NDArray[np.float32]
 Read = Callable[[int], Vectors]
 
 
-class FeatureRows(NamedTuple):
+class PooledFeatures(NamedTuple):
     """Rows with their features: `ids` are hashes of `vectors` (n, d), null where a row has none that is usable."""
 
-    held: HeldRows
+    rows: LocalRows
     ids: pa.Array
     vectors: Vectors
 
 
 def feature_files(path: Path) -> list[Path]:
     """The files that a pool file is read from: itself, and the arrays beside it."""
-    return [path, *(beside for ending in (".npz", ".safetensors") if (beside := path.with_suffix(ending)).is_file())]
+    return [
+        path,
+        *(arrays_file for ending in (".npz", ".safetensors") if (arrays_file := path.with_suffix(ending)).is_file()),
+    ]
 
 
-def no_pictures(_path: Path, _key: str | None) -> Iterator[HeldRow]:
+def no_pictures(_path: Path, _key: str | None) -> Iterator[LocalRow]:
     """A pool of features holds none."""
     return iter(())
 
 
-def feature_rows(path: Path, caption: str | None, vector: str) -> Iterator[FeatureRows]:
+def feature_rows(path: Path, caption: str | None, vector: str) -> Iterator[PooledFeatures]:
     """Yield the rows of a Parquet file in stretches, in order; `vector` names a column, or an array beside it.
 
     Reasons: missing_features, bad_features (not finite, or all zeros), missing_caption, bad_caption. Raises PoolError
@@ -60,9 +63,9 @@ def feature_rows(path: Path, caption: str | None, vector: str) -> Iterator[Featu
     with readable(path, "Parquet"), pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         if column not in names:
-            known = ", ".join(names) or "none"
+            listing = ", ".join(names) or "none"
             raise PoolError(
-                f"`caption` must name a column of the file; got `{column}` at `{path}`. Columns there are: {known}."
+                f"`caption` must name a column of the file; got `{column}` at `{path}`. Columns there are: {listing}."
             )
         with _beside(path, vector, file.metadata.num_rows, inside=vector in names) as read:
             for batch in file.iter_batches(batch_size=_ROWS):
@@ -71,7 +74,7 @@ def feature_rows(path: Path, caption: str | None, vector: str) -> Iterator[Featu
                 yield _rows(table.drop([vector]) if read is None else table, column, vectors)
 
 
-def _rows(table: pa.Table, caption: str, vectors: Vectors) -> FeatureRows:
+def _rows(table: pa.Table, caption: str, vectors: Vectors) -> PooledFeatures:
     missing = np.isnan(vectors).all(axis=1)
     usable = np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1)
     little = np.ascontiguousarray(vectors, dtype="<f4")
@@ -91,24 +94,24 @@ def _rows(table: pa.Table, caption: str, vectors: Vectors) -> FeatureRows:
     )
     hashes = pa.array(ids, pa.string())
     extra = _with_sizes(table.drop([caption]))
-    return FeatureRows(
-        HeldRows(pc.binary_join_element_wise(FEATURES, hashes, ""), texts, reject, extra), hashes, vectors
+    return PooledFeatures(
+        LocalRows(pc.binary_join_element_wise(FEATURES, hashes, ""), texts, reject, extra), hashes, vectors
     )
 
 
 def _with_sizes(table: pa.Table) -> pa.Table:
     """The table, with the sizes that DataComp tells under the names that they have here."""
-    for name, other in SIZES.items():
-        if name not in table.column_names and other in table.column_names:
-            table = table.append_column(name, table[other])
+    for name, datacomp_name in SIZES.items():
+        if name not in table.column_names and datacomp_name in table.column_names:
+            table = table.append_column(name, table[datacomp_name])
     return table
 
 
 def as_size(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column of sizes in pixels as whole numbers; null where one is none."""
     texts = column.cast(pa.string())
-    whole = pc.extract_regex(texts, r"^(?P<number>[0-9]{1,9})(?:\.0)?$")
-    return pc.struct_field(whole, "number").cast(pa.int32())
+    digits = pc.extract_regex(texts, r"^(?P<number>[0-9]{1,9})(?:\.0)?$")
+    return pc.struct_field(digits, "number").cast(pa.int32())
 
 
 def _of_column(column: pa.ChunkedArray, path: Path) -> Vectors:
@@ -173,16 +176,19 @@ def _from_safetensors(path: Path, vector: str, rows: int) -> Read:
         tensors = load_file(path)
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise _wrong(path, str(error)) from None
-    held: Any = tensors.get(vector)
-    if held is None or held.ndim != 2 or held.dtype.kind != "f" or len(held) != rows:
-        shapes = ", ".join(f"{name} {one.shape} of {one.dtype}" for name, one in tensors.items()) or "nothing"
+    tensor: Any = tensors.get(vector)
+    if tensor is None or tensor.ndim != 2 or tensor.dtype.kind != "f" or len(tensor) != rows:
+        shapes = (
+            ", ".join(f"{name} {candidate.shape} of {candidate.dtype}" for name, candidate in tensors.items())
+            or "nothing"
+        )
         raise _wrong(path, f"{shapes} for {rows} rows")
-    at = 0
+    start = 0
 
     def read(count: int) -> Vectors:
-        nonlocal at
-        at += count
-        return np.asarray(held[at - count : at], dtype=np.float32)
+        nonlocal start
+        start += count
+        return np.asarray(tensor[start - count : start], dtype=np.float32)
 
     return read
 
@@ -200,7 +206,8 @@ def _check(length: int, path: Path) -> None:
         raise _wrong(path, f"vectors of length {length}")
 
 
-def _wrong(path: Path, what: str) -> PoolError:
+def _wrong(path: Path, actual: str) -> PoolError:
     return PoolError(
-        f"`vector` must name features, one row of floats for each row of the pool; got {what} at `{path}`. Correct it."
+        f"`vector` must name features, one row of floats for each row of the pool; got {actual} at `{path}`. "
+        "Correct it."
     )

@@ -12,7 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from evenly.storage.files.image_folders import IMAGE_ENDINGS
-from evenly.storage.pools.local_rows import LIMIT_TEXT, Beside, HeldRow, Place, hash_range, is_text, read_beside
+from evenly.storage.pools.local_rows import (
+    LIMIT_TEXT,
+    LocalRow,
+    PictureMetadata,
+    Place,
+    hash_range,
+    is_utf8_text,
+    read_metadata,
+)
 from evenly.storage.pools.rows import (
     PoolError,
     PoolReader,
@@ -46,70 +54,72 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def folder_rows(folder: Path, key: str | None) -> Iterator[HeldRow]:
+def folder_rows(folder: Path, key: str | None) -> Iterator[LocalRow]:
     """Yield the rows of the lists, then the pictures that none names, each by path.
 
     `key` names the caption in lists and in `.json`; a `.txt` needs no name and is taken first.
 
-    Reasons, besides those of `read_beside`: missing_picture, outside (of the folder), no_file_name, bad_row; and of
+    Reasons, besides those of `read_metadata`: missing_picture, outside (of the folder), no_file_name, bad_row; and of
     files: outside_link (a link that leads out), linked_folder, not_a_file, bad_name (no UTF-8).
     """
-    found = list(_walk(folder))
-    pictures = {name: path for path, name, reason in found if not reason and _ending(name) in IMAGE_ENDINGS}
+    entries = list(_walk(folder))
+    pictures = {name: path for path, name, reason in entries if not reason and _ending(name) in IMAGE_ENDINGS}
     listed: set[str] = set()
-    for path, name, reason in found:
+    for path, name, reason in entries:
         if reason:
-            yield HeldRow(file_name=name, columns={}, reject=reason)
+            yield LocalRow(file_name=name, columns={}, reject=reason)
         elif _is_list(name):
             yield from _listed_rows(path, name.rpartition("/")[0], key, pictures, listed)
     for name, path in pictures.items():
         if name not in listed:
             text, record = (_text(path.with_suffix(f".{ending}"), folder) for ending in ("txt", "json"))
-            yield _row(name, path, read_beside(text, record, None if text is not None else key))
+            yield _row(name, path, read_metadata(text, record, None if text is not None else key))
 
 
 def _listed_rows(
     path: Path, folder: str, key: str | None, pictures: dict[str, Path], listed: set[str]
-) -> Iterator[HeldRow]:
+) -> Iterator[LocalRow]:
     reader, caption = _LISTS[_ending(path.name)], key or "caption"
-    known = reader.columns(path)
+    list_columns = reader.columns(path)
     for field, column in (("caption", caption), (_FILE_NAME, _FILE_NAME)):
-        if column not in known:
+        if column not in list_columns:
             raise PoolError(
                 f"`{field}` must name a column of the file; got `{column}` at `{path}`. "
-                f"Columns there are: {', '.join(known) or 'none'}."
+                f"Columns there are: {', '.join(list_columns) or 'none'}."
             )
     for raw in reader.rows(path, (caption, _FILE_NAME)):
         texts, is_bad = (column.to_pylist() for column in as_text(raw.table[caption], raw.not_text.get(caption, ())))
         names = as_text(raw.table[_FILE_NAME], raw.not_text.get(_FILE_NAME, ()))[0].to_pylist()
-        others = raw.table.drop([caption, _FILE_NAME])
-        columns = [repaired(others[name]).to_pylist() for name in others.column_names]
-        for at, name in enumerate(names):
-            if raw.broken and raw.broken[at]:
-                yield HeldRow(file_name="", columns={}, reject="bad_row")
+        further = raw.table.drop([caption, _FILE_NAME])
+        columns = [repaired(further[name]).to_pylist() for name in further.column_names]
+        for index, name in enumerate(names):
+            if raw.broken and raw.broken[index]:
+                yield LocalRow(file_name="", columns={}, reject="bad_row")
                 continue
             inside = os.path.normpath(f"{folder}/{name}" if folder else name) if name else ""
             listed.add(inside)
-            reject = "bad_caption" if is_bad[at] else "missing_caption" if texts[at] is None else ""
+            reject = "bad_caption" if is_bad[index] else "missing_caption" if texts[index] is None else ""
             if not name:
                 reject = "no_file_name"
             elif inside.startswith(("../", "/")) or inside == "..":
                 reject = "outside"
             elif inside not in pictures:
                 reject = "missing_picture"
-            values = {other: column[at] for other, column in zip(others.column_names, columns, strict=True)}
-            yield _row(inside, pictures.get(inside), Beside(texts[at], values, reject))
+            values = {
+                column_name: column[index] for column_name, column in zip(further.column_names, columns, strict=True)
+            }
+            yield _row(inside, pictures.get(inside), PictureMetadata(texts[index], values, reject))
 
 
-def _row(name: str, path: Path | None, beside: Beside) -> HeldRow:
-    columns = {"folder": name.rpartition("/")[0] or None, **beside.columns}
-    if beside.reject or path is None:
-        return HeldRow(file_name=name, caption=beside.caption, columns=columns, reject=beside.reject)
+def _row(name: str, path: Path | None, companion: PictureMetadata) -> LocalRow:
+    columns = {"folder": name.rpartition("/")[0] or None, **companion.columns}
+    if companion.reject or path is None:
+        return LocalRow(file_name=name, caption=companion.caption, columns=columns, reject=companion.reject)
     size = path.stat().st_size
-    return HeldRow(
+    return LocalRow(
         file_name=name,
         image_id=_sha256(path),
-        caption=beside.caption,
+        caption=companion.caption,
         columns=columns,
         place=Place(path, 0, size),
     )
@@ -118,17 +128,17 @@ def _row(name: str, path: Path | None, beside: Beside) -> HeldRow:
 def _walk(folder: Path) -> Iterator[tuple[Path, str, str]]:
     """Yield (path, relative name, why it cannot be read or "") of all that counts in a folder, sorted by name."""
     root = folder.resolve()
-    found: list[tuple[str, Path, str]] = []
+    entries: list[tuple[str, Path, str]] = []
     for place, folders, files in os.walk(folder, onerror=_refuse_unreadable):
-        shown = [one for one in folders if not one.startswith(".")]
-        linked = [one for one in shown if (Path(place) / one).is_symlink()]
-        folders[:] = [one for one in shown if one not in linked]
-        names = [one for one in files if not one.startswith(".") and _counts(one)]
-        for one in (*names, *linked):
-            path = Path(place) / one
-            reason = "linked_folder" if one in linked else _unreadable(path, root)
-            found.append((path.relative_to(folder).as_posix(), path, reason))
-    return ((path, name, reason) for name, path, reason in sorted(found))
+        shown = [entry for entry in folders if not entry.startswith(".")]
+        linked = [entry for entry in shown if (Path(place) / entry).is_symlink()]
+        folders[:] = [entry for entry in shown if entry not in linked]
+        names = [entry for entry in files if not entry.startswith(".") and _counts(entry)]
+        for entry in (*names, *linked):
+            path = Path(place) / entry
+            reason = "linked_folder" if entry in linked else _unreadable(path, root)
+            entries.append((path.relative_to(folder).as_posix(), path, reason))
+    return ((path, name, reason) for name, path, reason in sorted(entries))
 
 
 def _counts(name: str) -> bool:
@@ -141,7 +151,7 @@ def _is_list(name: str) -> bool:
 
 
 def _unreadable(path: Path, root: Path) -> str:
-    if not is_text(str(path)):
+    if not is_utf8_text(str(path)):
         return "bad_name"
     if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
         return "outside_link"

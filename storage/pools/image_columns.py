@@ -32,19 +32,19 @@ def picture_columns(path: Path, picture: str | None = None, name: str | None = N
         raise _unreadable(path, error) from None
     if len(set(schema.names)) < len(schema.names):
         raise InputError(f"columns must have different names; got {', '.join(schema.names)} at `{path}`. Rename one.")
-    for one in (picture, name):
-        if one is not None and one not in schema.names:
+    for column in (picture, name):
+        if column is not None and column not in schema.names:
             raise InputError(
-                f"`column` must be one of the file's; got `{one}` at `{path}`. There: {', '.join(schema.names)}."
+                f"`column` must be one of the file's; got `{column}` at `{path}`. There: {', '.join(schema.names)}."
             )
-    found = picture or _first(schema, BYTES_COLUMNS, _holds_bytes) or _first(schema, PATH_COLUMNS, _is_text)
-    if found is None or not (_holds_bytes(schema.field(found).type) or _is_text(schema.field(found).type)):
-        got = "none" if found is None else f"`{found}` of type {schema.field(found).type}"
+    chosen = picture or _first(schema, BYTES_COLUMNS, _holds_bytes) or _first(schema, PATH_COLUMNS, _is_text)
+    if chosen is None or not (_holds_bytes(schema.field(chosen).type) or _is_text(schema.field(chosen).type)):
+        actual = "none" if chosen is None else f"`{chosen}` of type {schema.field(chosen).type}"
         raise InputError(
-            f"`column` must hold bytes of pictures, or paths; got {got} at `{path}`. Columns there: "
+            f"`column` must hold bytes of pictures, or paths; got {actual} at `{path}`. Columns there: "
             f"{', '.join(schema.names) or 'none'}. Name one."
         )
-    return PictureColumns(picture=found, name=name or _first(schema, NAME_COLUMNS, _can_name))
+    return PictureColumns(picture=chosen, name=name or _first(schema, NAME_COLUMNS, _can_name))
 
 
 def column_values(path: Path, columns: PictureColumns) -> Iterator[tuple[str, bytes | str | None]]:

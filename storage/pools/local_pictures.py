@@ -23,7 +23,7 @@ from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import PARTIAL, RECORDS, URLS, publish_shard, read_downloads, shard_name, url_key
 
 _WITHOUT_BYTES = 100_000  # records of a shard that holds no picture
-Held = tuple[str, Place]
+LocatedPicture = tuple[str, Place]
 """An image_id and where its bytes lie."""
 Recorded = tuple[dict[str, Any], bytes, bytes | None]
 """The record of a picture as RECORDS; of one that is kept also its bytes, and what was measured of it."""
@@ -31,7 +31,7 @@ Recorded = tuple[dict[str, Any], bytes, bytes | None]
 
 def take_pictures(
     wanted: Collection[str],
-    held: Callable[[], Iterable[Held]],
+    read_held: Callable[[], Iterable[LocatedPicture]],
     rule: DownloadRule,
     *,
     folder: Path,
@@ -39,10 +39,10 @@ def take_pictures(
     measure: Measure | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Store and record each of `wanted`, addresses LOCAL + image_id, found in what `held` gives; how many were new.
+    """Store and record each of `wanted`, addresses LOCAL + image_id; how many were new.
 
-    What has a record is not looked at again. May be interrupted at any time: finished shards count. Raises StorageError
-    where a picture is no longer there, or has other bytes.
+    `read_held` gives the pictures at hand. What has a record is not looked at again. May be interrupted at any time:
+    finished shards count. Raises StorageError where a picture is no longer there, or has other bytes.
     """
     with hold_folder(folder):
         missing = set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist())
@@ -51,10 +51,12 @@ def take_pictures(
         if missing:
             checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure, processes=threads)
             with checks, ThreadPoolExecutor(max_workers=threads) as pool:
-                for shard in _shards(held(), missing):
-                    pieces = (shard[at : at + threads] for at in range(0, len(shard), threads))
-                    found = (pool.map(lambda held: _record(held[0], held[1], rule, checks), piece) for piece in pieces)
-                    _write(folder, [LOCAL + image_id for image_id, _ in shard], chain.from_iterable(found), measure)
+                for shard in _shards(read_held(), missing):
+                    pieces = (shard[start : start + threads] for start in range(0, len(shard), threads))
+                    recorded = (
+                        pool.map(lambda pair: _record(pair[0], pair[1], rule, checks), piece) for piece in pieces
+                    )
+                    _write(folder, [LOCAL + image_id for image_id, _ in shard], chain.from_iterable(recorded), measure)
                     progress(len(shard))
         if missing:
             raise StorageError(
@@ -71,20 +73,20 @@ def take_features(wanted: Collection[str], *, folder: Path) -> int:
         for start in range(0, len(missing), _WITHOUT_BYTES):
             urls = missing[start : start + _WITHOUT_BYTES]
             kept = {"outcome": "success", "verdict": "kept"}
-            found = ((_blank(url) | kept | {"image_id": url.removeprefix(FEATURES)}, b"", None) for url in urls)
-            _write(folder, urls, found)
+            recorded = ((_blank(url) | kept | {"image_id": url.removeprefix(FEATURES)}, b"", None) for url in urls)
+            _write(folder, urls, recorded)
     return len(missing)
 
 
 def _blank(url: str) -> dict[str, Any]:
-    at = datetime.now(UTC)
-    return dict.fromkeys(RECORDS.names) | {"url": url, "attempt": 1, "key": url_key(url), "fetched_at": at}
+    fetched_at = datetime.now(UTC)
+    return dict.fromkeys(RECORDS.names) | {"url": url, "attempt": 1, "key": url_key(url), "fetched_at": fetched_at}
 
 
-def _shards(held: Iterable[Held], missing: set[str]) -> Iterator[list[Held]]:
+def _shards(pictures: Iterable[LocatedPicture], missing: set[str]) -> Iterator[list[LocatedPicture]]:
     """What is missing, in lists of SHARD_SIZE; taken from `missing` as it is found."""
-    shard: list[Held] = []
-    for image_id, place in held:
+    shard: list[LocatedPicture] = []
+    for image_id, place in pictures:
         if LOCAL + image_id in missing:
             missing.remove(LOCAL + image_id)
             shard.append((image_id, place))
@@ -118,14 +120,14 @@ def _bytes(image_id: str, place: Place, rule: DownloadRule) -> bytes:
     return content
 
 
-def _write(folder: Path, urls: list[str], found: Iterable[Recorded], measure: Measure | None = None) -> None:
+def _write(folder: Path, urls: list[str], recorded: Iterable[Recorded], measure: Measure | None = None) -> None:
     """Publish a shard: the bytes in a tar, where each picture begins in its record."""
     keys = [url_key(url) for url in urls]
     name, work = shard_name(pa.table([urls, keys, [1] * len(urls)], schema=URLS)), folder / PARTIAL
     work.mkdir(exist_ok=True)
     tar, records, values = work / f"{name}.tar", list[dict[str, Any]](), dict[str, bytes | None]()
     with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as stream:
-        for record, content, measured in found:
+        for record, content, measured in recorded:
             if content:
                 values[record["image_id"]] = measured
                 header = tarfile.TarInfo(f"{record['key']}.{EXTENSIONS[record['format']]}")

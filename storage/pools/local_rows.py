@@ -16,7 +16,7 @@ import pyarrow as pa
 from evenly.storage.pools.rows import text_array
 
 LOCAL, FEATURES = "sha256:", "features:"
-HELD = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
+LOCAL_ADDRESS = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
 LIMIT_TEXT = 1_000_000  # bytes of a caption or of what stands beside it
 _CHUNK = 1 << 20
 _ROWS = 4_096
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldRow:
+class LocalRow:
     """A picture with a caption and what else stands beside it, or in `reject` why it makes no pair."""
 
     file_name: str
@@ -48,7 +48,7 @@ class HeldRow:
     place: Place | None = None
 
 
-class HeldRows(NamedTuple):
+class LocalRows(NamedTuple):
     """Rows of a pool in columns: `url` as above, `caption`, why a row is no pair or null, and `extra` columns."""
 
     url: pa.Array
@@ -58,7 +58,7 @@ class HeldRows(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Beside:
+class PictureMetadata:
     """What stands beside a picture: its caption, its other columns, and why it makes no pair, or ""."""
 
     caption: str | None
@@ -66,24 +66,24 @@ class Beside:
     reject: str = ""
 
 
-def read_beside(text: bytes | None, record: bytes | None, key: str | None) -> Beside:
+def read_metadata(text: bytes | None, record: bytes | None, key: str | None) -> PictureMetadata:
     """The caption of a `.txt` and the object of a `.json`, each None where there is none.
 
     `key` names the caption in the object, and no text is looked at; None: the text, else the key `caption`.
     Reasons: text_too_large, bad_metadata (no JSON object), bad_caption (no text, no UTF-8), missing_caption.
     """
     if max(len(text or b""), len(record or b"")) > LIMIT_TEXT:
-        return Beside(None, {}, "text_too_large")
+        return PictureMetadata(None, {}, "text_too_large")
     columns = {} if record is None else _object(record)
     if columns is None:
-        return Beside(None, {}, "bad_metadata")
+        return PictureMetadata(None, {}, "bad_metadata")
     if key is None and text is not None:
         caption: object = _decoded(text)
     else:
         caption = columns.pop(key or "caption", None)
         if caption is None:
-            return Beside(None, columns, "missing_caption")
-    return Beside(caption, columns) if is_text(caption) else Beside(None, columns, "bad_caption")
+            return PictureMetadata(None, columns, "missing_caption")
+    return PictureMetadata(caption, columns) if is_utf8_text(caption) else PictureMetadata(None, columns, "bad_caption")
 
 
 def _object(record: bytes) -> dict[str, object] | None:
@@ -102,7 +102,7 @@ def _decoded(text: bytes) -> str | None:
         return None
 
 
-def is_text(value: object) -> TypeGuard[str]:
+def is_utf8_text(value: object) -> TypeGuard[str]:
     """Whether a value is text that UTF-8 can hold."""
     try:
         return isinstance(value, str) and value.encode() is not None
@@ -120,9 +120,9 @@ def hash_range(stream: BinaryIO, offset: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def in_columns(rows: Iterator[HeldRow]) -> Iterator[HeldRows]:
+def in_columns(rows: Iterator[LocalRow]) -> Iterator[LocalRows]:
     """Rows in stretches of bounded size; values beside a picture as text, what is none as JSON."""
-    stretch: list[HeldRow] = []
+    stretch: list[LocalRow] = []
     for row in rows:
         stretch.append(row)
         if len(stretch) == _ROWS:
@@ -132,11 +132,11 @@ def in_columns(rows: Iterator[HeldRow]) -> Iterator[HeldRows]:
         yield _columns(stretch)
 
 
-def _columns(rows: Sequence[HeldRow]) -> HeldRows:
+def _columns(rows: Sequence[LocalRow]) -> LocalRows:
     names = list(dict.fromkeys(["file_name", *(name for row in rows for name in row.columns)]))
-    names = [name for name in names if is_text(name)]
+    names = [name for name in names if is_utf8_text(name)]
     extra = {name: text_array([row.columns.get(name) for row in rows]) for name in names if name != "file_name"}
-    return HeldRows(
+    return LocalRows(
         url=pa.array([None if row.image_id is None else LOCAL + row.image_id for row in rows], pa.string()),
         caption=pa.array([row.caption for row in rows], pa.string()),
         reject=pa.array([row.reject or None for row in rows], pa.string()),

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, pool_columns, web_reject
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
-from evenly.storage.pools.features import FeatureRows, feature_files, feature_rows, no_pictures
+from evenly.storage.pools.features import PooledFeatures, feature_files, feature_rows, no_pictures
 from evenly.storage.pools.folders import folder_hash, folder_rows
-from evenly.storage.pools.local_rows import HeldRow, HeldRows, in_columns
+from evenly.storage.pools.local_rows import LocalRow, LocalRows, in_columns
 from evenly.storage.pools.rows import (
     PoolError,
     PoolReader,
@@ -41,15 +41,15 @@ from evenly.storage.pools.wat import wat_columns, wat_rows
 from evenly.storage.pools.webdataset import webdataset_rows
 
 __all__ = [
-    "HELD_READERS",
+    "LOCAL_READERS",
     "POOL_COLUMNS",
     "READERS",
     "TABLE_READERS",
     "LabelFile",
     "PoolError",
     "PoolSource",
-    "held_features",
-    "held_pictures",
+    "local_features",
+    "local_pictures",
     "read_captions",
     "read_labels",
     "read_pool",
@@ -60,10 +60,10 @@ FEATURES_KIND = "features"
 
 
 @dataclass(frozen=True)
-class HeldReader:
+class LocalReader:
     """How to read what needs no download: rows with a picture of a file or folder, told which key names the caption."""
 
-    rows: Callable[[Path, str | None], Iterator[HeldRow]]
+    rows: Callable[[Path, str | None], Iterator[LocalRow]]
     of_folders: bool = False
 
 
@@ -73,10 +73,10 @@ TABLE_READERS: Mapping[str, PoolReader] = {
     "jsonl": PoolReader(jsonl_columns, jsonl_rows),
 }
 READERS: Mapping[str, PoolReader] = {**TABLE_READERS, "wat": PoolReader(wat_columns, wat_rows)}
-HELD_READERS: Mapping[str, HeldReader] = {
-    "webdataset": HeldReader(webdataset_rows),
-    "folder": HeldReader(folder_rows, of_folders=True),
-    FEATURES_KIND: HeldReader(no_pictures),
+LOCAL_READERS: Mapping[str, LocalReader] = {
+    "webdataset": LocalReader(webdataset_rows),
+    "folder": LocalReader(folder_rows, of_folders=True),
+    FEATURES_KIND: LocalReader(no_pictures),
 }
 
 _COLUMNS = 1_000  # a pool may have; keys beside pictures are whatever their author wrote
@@ -101,8 +101,8 @@ def read_pool(source: PoolSource) -> Iterator[pa.Table]:
     the end for a pool without rows. For pictures at hand, url is as evenly.storage.pools.local_rows says.
     """
     files = _files(source)
-    if source.kind in HELD_READERS:
-        return _read_held(files, source)
+    if source.kind in LOCAL_READERS:
+        return _read_local(files, source)
     reader = _reader(source.kind)
     named = {"url": source.url, "caption": source.caption_column, "id": source.id, "source": source.source}
     for file in files:
@@ -116,8 +116,8 @@ def read_captions(source: PoolSource) -> Iterator[pa.Array]:
     Its other columns need not be there. Raises PoolError now for a file or column that is not there.
     """
     files = _files(source)
-    if source.kind in HELD_READERS:
-        return (held.caption for file in files for held in _held_rows(file, source))
+    if source.kind in LOCAL_READERS:
+        return (rows.caption for file in files for rows in _local_rows(file, source))
     reader, caption = _reader(source.kind), source.caption_column
     for file in files:
         _require_columns(file, reader.columns(file), {"caption": caption})
@@ -125,16 +125,16 @@ def read_captions(source: PoolSource) -> Iterator[pa.Array]:
     return (as_text(raw.table[caption], raw.not_text.get(caption, ()))[0] for raw in raws)
 
 
-def held_pictures(source: PoolSource) -> Iterator[HeldRow]:
+def local_pictures(source: PoolSource) -> Iterator[LocalRow]:
     """The rows of a pool that make a pair and have their picture at hand: `place` says where; of other pools, none."""
-    if source.kind not in HELD_READERS:
+    if source.kind not in LOCAL_READERS:
         return
     for path in _files(source):
         with readable(path, source.kind):
-            yield from (row for row in HELD_READERS[source.kind].rows(path, source.caption) if not row.reject)
+            yield from (row for row in LOCAL_READERS[source.kind].rows(path, source.caption) if not row.reject)
 
 
-def held_features(source: PoolSource) -> Iterator[FeatureRows]:
+def local_features(source: PoolSource) -> Iterator[PooledFeatures]:
     """The rows of a pool of features, with these, in stretches of bounded size; of other pools, none."""
     if source.kind == FEATURES_KIND:
         for path in _files(source):
@@ -173,9 +173,9 @@ def read_labels(labels: LabelFile) -> pa.Table:
     table = pa.concat_tables(stretches) if stretches else _label_rows(pa.table({name: [] for name in names}), names)
     table = table.filter(pc.is_valid(table["key"])).group_by(["key", "label", "group"], use_threads=False).aggregate([])
     counts = Counter(table["key"].to_pylist())
-    twice = next((key for key, count in counts.items() if count > 1), None)
-    if twice is not None:
-        raise PoolError(f"`{labels.key}` must have one label and group each; got several for `{twice}` at `{path}`.")
+    repeated = next((key for key, count in counts.items() if count > 1), None)
+    if repeated is not None:
+        raise PoolError(f"`{labels.key}` must have one label and group each; got several for `{repeated}` at `{path}`.")
     return table.select(["key", "label", "group"])
 
 
@@ -217,30 +217,30 @@ def _require_rows(total: int, source: PoolSource) -> None:
         raise PoolError(f"`path` must hold at least one row; got none in `{source.path}`. Fill it or leave it out.")
 
 
-def _held_rows(path: Path, source: PoolSource) -> Iterator[HeldRows]:
+def _local_rows(path: Path, source: PoolSource) -> Iterator[LocalRows]:
     if source.kind == FEATURES_KIND:
-        yield from (rows.held for rows in feature_rows(path, source.caption, source.vector or "vector"))
+        yield from (stretch.rows for stretch in feature_rows(path, source.caption, source.vector or "vector"))
         return
     with readable(path, source.kind):
-        yield from in_columns(HELD_READERS[source.kind].rows(path, source.caption))
+        yield from in_columns(LOCAL_READERS[source.kind].rows(path, source.caption))
 
 
-def _read_held(files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
-    total, seen = 0, set[str]()
+def _read_local(files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
+    total, columns = 0, set[str]()
     for file in files:
         row, content = 0, _pool_hash(file, source)
-        for held in _held_rows(file, source):
+        for rows in _local_rows(file, source):
             place = Stretch(source, file.name, content, row)
-            yield pool_columns(held.url, held.caption, held.reject, held.extra, place)
-            row += held.extra.num_rows
-            seen |= set(held.extra.column_names)
-            if len(seen) > _COLUMNS:
+            yield pool_columns(rows.url, rows.caption, rows.reject, rows.extra, place)
+            row += rows.extra.num_rows
+            columns |= set(rows.extra.column_names)
+            if len(columns) > _COLUMNS:
                 raise PoolError(
-                    f"a pool must have at most {_COLUMNS:,} columns; got {len(seen):,} by `{file}`. Use less."
+                    f"a pool must have at most {_COLUMNS:,} columns; got {len(columns):,} by `{file}`. Use less."
                 )
         total += row
     _require_rows(total, source)
-    _require_columns(files[0], sorted(seen), {"id": source.id, "source": source.source})
+    _require_columns(files[0], sorted(columns), {"id": source.id, "source": source.source})
 
 
 def _standard(raw: RawRows, source: PoolSource, file: Path, first_row: int) -> pa.Table:
@@ -255,20 +255,20 @@ def _standard(raw: RawRows, source: PoolSource, file: Path, first_row: int) -> p
 
 def _reader(kind: str) -> PoolReader:
     if kind not in READERS:
-        known = ", ".join(sorted([*READERS, *HELD_READERS]))
-        raise PoolError(f"`kind` must be one of {known}; got `{kind}`. Choose one of them.")
+        kinds = ", ".join(sorted([*READERS, *LOCAL_READERS]))
+        raise PoolError(f"`kind` must be one of {kinds}; got `{kind}`. Choose one of them.")
     return READERS[kind]
 
 
 def _files(source: PoolSource) -> list[Path]:
     """The files of a pool, or its folders, sorted by path."""
-    of_folders = source.kind in HELD_READERS and HELD_READERS[source.kind].of_folders
+    of_folders = source.kind in LOCAL_READERS and LOCAL_READERS[source.kind].of_folders
     pattern = str(Path(source.path).expanduser())
     files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute patterns too
     files = [file for file in files if (file.is_dir() if of_folders else file.is_file())]
     if not files:
-        what = "folder" if of_folders else "file"
-        raise PoolError(f"`path` must match at least one {what}; got `{source.path}`. Correct it, or make the {what}.")
+        noun = "folder" if of_folders else "file"
+        raise PoolError(f"`path` must match at least one {noun}; got `{source.path}`. Correct it, or make the {noun}.")
     return files
 
 
@@ -280,14 +280,14 @@ def _label_file(labels: LabelFile) -> Path:
 
 
 def _require_columns(path: Path, columns: list[str], named: Mapping[str, str | None]) -> None:
-    twice = next((name for name, count in Counter(columns).items() if count > 1), None)
-    if twice is not None:
-        raise PoolError(f"columns must have different names; got `{twice}` twice at `{path}`. Rename one.")
+    repeated = next((name for name, count in Counter(columns).items() if count > 1), None)
+    if repeated is not None:
+        raise PoolError(f"columns must have different names; got `{repeated}` twice at `{path}`. Rename one.")
     for field, name in named.items():
         if name is not None and name not in columns:
-            known = ", ".join(columns) or "none"
+            listing = ", ".join(columns) or "none"
             raise PoolError(
-                f"`{field}` must name a column of the file; got `{name}` at `{path}`. Columns there are: {known}."
+                f"`{field}` must name a column of the file; got `{name}` at `{path}`. Columns there are: {listing}."
             )
 
 

@@ -47,7 +47,7 @@ def as_label(column: pa.ChunkedArray, name: str, field: str) -> pa.Array:
         ) from None
 
 
-def joined(tables: Sequence[pa.Table]) -> pa.Table:
+def joined_pools(tables: Sequence[pa.Table]) -> pa.Table:
     """All rows of several pools: a column that is text in one and something else in another becomes text.
 
     Raises PoolError, with the column's name, for other types that have no type in common.
@@ -55,7 +55,7 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     kinds: dict[str, set[pa.DataType]] = {}
     for field in (field for table in tables for field in table.schema):
         kinds.setdefault(field.name, set()).add(field.type)
-    mixed = {name for name, some in kinds.items() if len(some - {pa.null()}) > 1 and any(map(_is_text, some))}
+    mixed = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1 and any(map(_is_text, types))}
     tables = [_with_text(table, mixed) for table in tables]
     try:
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
@@ -76,10 +76,10 @@ def _check_joins(name: str, kinds: set[pa.DataType], columns: Sequence[pa.Table]
 
 
 def _with_text(table: pa.Table, names: set[str]) -> pa.Table:
-    for at, name in enumerate(table.column_names):
-        if name in names and not _is_text(table.schema.field(at).type):
+    for index, name in enumerate(table.column_names):
+        if name in names and not _is_text(table.schema.field(index).type):
             values = [None if value is None else json.dumps(value, default=str) for value in table[name].to_pylist()]
-            table = table.set_column(at, name, pa.array(values, pa.string()))
+            table = table.set_column(index, name, pa.array(values, pa.string()))
     return table
 
 

@@ -40,8 +40,8 @@ def wat_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
         rows = _rows(stream, path)
         while stretch := list(islice(rows, _ROWS)):
             columns, not_text = {}, {}
-            for at, name in enumerate(COLUMNS):
-                values = [None if row is None else row[at] for row in stretch]
+            for index, name in enumerate(COLUMNS):
+                values = [None if row is None else row[index] for row in stretch]
                 if name in text:
                     not_text[name] = [value is not None and not isinstance(value, str) for value in values]
                     values = [value if isinstance(value, str) else None for value in values]
@@ -139,5 +139,5 @@ def _open(path: Path) -> BinaryIO:
     return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
-def _broken(path: Path, what: str) -> PoolError:
-    return PoolError(f"`path` must be a whole WAT file; got {what} in `{path}`. Download it again.")
+def _broken(path: Path, trouble: str) -> PoolError:
+    return PoolError(f"`path` must be a whole WAT file; got {trouble} in `{path}`. Download it again.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from evenly.storage.files.image_folders import IMAGE_ENDINGS
-from evenly.storage.pools.local_rows import LIMIT_TEXT, HeldRow, Place, hash_range, read_beside
+from evenly.storage.pools.local_rows import LIMIT_TEXT, LocalRow, Place, hash_range, read_metadata
 from evenly.storage.pools.rows import readable
 from evenly.storage.pools.tar_members import Member, read_members
 
@@ -22,25 +22,25 @@ from evenly.storage.pools.tar_members import Member, read_members
 class _Sample:
     name: str
     pictures: list[Member] = field(default_factory=list)
-    beside: dict[str, bytes] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
     endings: set[str] = field(default_factory=set)
     reject: str = ""
 
 
-def webdataset_rows(path: Path, key: str | None) -> Iterator[HeldRow]:
-    """Yield the samples of a shard in order; `key` names the caption in their JSON, see `read_beside`.
+def webdataset_rows(path: Path, key: str | None) -> Iterator[LocalRow]:
+    """Yield the samples of a shard in order; `key` names the caption in their JSON, see `read_metadata`.
 
-    Reasons, besides those of `read_beside` and of refused members: duplicate_key (a sample of this name came before),
+    Reasons, besides those of `read_metadata` and of refused members: duplicate_key (a sample of this name came before),
     duplicate_member, many_pictures, missing_picture.
     """
-    seen: set[bytes] = set()
+    marks: set[bytes] = set()
     with readable(path, "tar"), path.open("rb") as stream:
         for name, members in groupby(_shown(read_members(stream, path)), key=lambda member: _split(member.name)[0]):
             sample = _gather(stream, name, members)
             mark = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-            if mark in seen:
+            if mark in marks:
                 sample.reject = "duplicate_key"
-            seen.add(mark)
+            marks.add(mark)
             yield _row(stream, path, sample, key)
 
 
@@ -67,23 +67,23 @@ def _gather(stream: BinaryIO, name: str, members: Iterator[Member]) -> _Sample:
             sample.pictures.append(member)
         elif ending in ("txt", "json"):
             stream.seek(member.offset)
-            sample.beside[ending] = stream.read(min(member.size, LIMIT_TEXT + 1))
+            sample.texts[ending] = stream.read(min(member.size, LIMIT_TEXT + 1))
         sample.endings.add(ending)
     return sample
 
 
-def _row(stream: BinaryIO, path: Path, sample: _Sample, key: str | None) -> HeldRow:
-    beside = read_beside(sample.beside.get("txt"), sample.beside.get("json"), key)
+def _row(stream: BinaryIO, path: Path, sample: _Sample, key: str | None) -> LocalRow:
+    companion = read_metadata(sample.texts.get("txt"), sample.texts.get("json"), key)
     count = len(sample.pictures)
     pictures = "" if count == 1 else "many_pictures" if count else "missing_picture"
-    reject = sample.reject or pictures or beside.reject
+    reject = sample.reject or pictures or companion.reject
     if reject:
-        return HeldRow(file_name=sample.name, caption=beside.caption, columns=beside.columns, reject=reject)
+        return LocalRow(file_name=sample.name, caption=companion.caption, columns=companion.columns, reject=reject)
     picture = sample.pictures[0]
-    return HeldRow(
+    return LocalRow(
         file_name=picture.name,
         image_id=hash_range(stream, picture.offset, picture.size),
-        caption=beside.caption,
-        columns=beside.columns,
+        caption=companion.caption,
+        columns=companion.columns,
         place=Place(path, picture.offset, picture.size),
     )

@@ -18,7 +18,7 @@ from pyarrow import ipc
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.records import replacing
 from evenly.storage.tables.block_sums import append_sums, open_checked
-from evenly.storage.tables.hashing import is_text
+from evenly.storage.tables.hashing import is_text_or_bytes
 
 _BATCH_ROWS = 1 << 16  # what is read for one row
 _REMEDY = "Remove the file and run the rebuild again."
@@ -65,14 +65,14 @@ def _matching(source: pa.NativeFile, columns: Sequence[str] | None, where: pc.Ex
     """The rows that `where` is true of; other columns than those it names are read only in batches that have some."""
     names = ipc.open_file(source).schema.names
     wanted = names if columns is None else list(columns)
-    said = str(where)
-    keys = [name for name in names if name in said]
-    whole = _some(source, names, {*keys, *wanted})
-    numbers = list(range(whole.num_record_batches))
+    expression = str(where)
+    keys = [name for name in names if name in expression]
+    file = _some(source, names, {*keys, *wanted})
+    numbers = list(range(file.num_record_batches))
     if len(numbers) > 1:
         judged = _some(source, names, set(keys))
         numbers = [number for number in numbers if _rows(judged, number, where).num_rows]
-    tables = [whole.schema.empty_table(), *(_rows(whole, number, where) for number in numbers)]
+    tables = [file.schema.empty_table(), *(_rows(file, number, where) for number in numbers)]
     return pa.concat_tables(tables).select(wanted)
 
 
@@ -105,7 +105,7 @@ def _without_remnants(table: pa.Table) -> pa.Table:
 
 
 def _bare(array: pa.Array) -> pa.Array:
-    if not array.null_count or not (is_text(array.type) or pa.types.is_nested(array.type)):
+    if not array.null_count or not (is_text_or_bytes(array.type) or pa.types.is_nested(array.type)):
         return array
     if array.null_count == len(array):
         return pa.nulls(len(array), array.type)

@@ -57,7 +57,7 @@ def _hash_values(digest: "hashlib._Hash", array: pa.Array) -> None:
         for field, child in zip(kind, array.flatten(), strict=True):
             digest.update(f"{len(field.name)}:{field.name}|".encode())
             _hash_array(digest, child)
-    elif is_text(kind):
+    elif is_text_or_bytes(kind):
         _hash_text(digest, array)
     elif pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_interval(kind):
         _hash_fixed_width(digest, array)
@@ -91,7 +91,7 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
-def is_text(kind: pa.DataType) -> bool:
+def is_text_or_bytes(kind: pa.DataType) -> bool:
     """Whether values of this type are texts or bytes of any length."""
     return bool(
         pa.types.is_string(kind)
@@ -117,11 +117,11 @@ def _hash_text(digest: "hashlib._Hash", array: pa.Array) -> None:
 def _hash_fixed_width(digest: "hashlib._Hash", array: pa.Array) -> None:
     """The bytes of values that numpy has no type for; zeros where a value is null."""
     width = array.type.bit_width // 8
-    held = np.frombuffer(array.buffers()[1], np.uint8)[array.offset * width : (array.offset + len(array)) * width]
+    values = np.frombuffer(array.buffers()[1], np.uint8)[array.offset * width : (array.offset + len(array)) * width]
     if array.null_count:
         valid = pc.is_valid(array).to_numpy(zero_copy_only=False)
-        held = np.where(valid[:, None], held.reshape(len(array), width), np.uint8(0))
-    digest.update(np.ascontiguousarray(held).data)
+        values = np.where(valid[:, None], values.reshape(len(array), width), np.uint8(0))
+    digest.update(np.ascontiguousarray(values).data)
 
 
 def _hash_numbers(digest: "hashlib._Hash", array: pa.Array) -> None:

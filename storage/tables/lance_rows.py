@@ -151,13 +151,13 @@ def _drop_unfinished(path: Path) -> None:
             dataset.restore()
 
 
-def _seal(path: Path, into: Path) -> None:
+def _seal(path: Path, target: Path) -> None:
     """Write down the sums of all files of a dataset that have none yet."""
     from lance.file import LanceFileReader
 
     for part in _PARTS:
         for file in sorted((path / part).rglob("*")):
-            record = into / f"{file.relative_to(path)}.json"
+            record = target / f"{file.relative_to(path)}.json"
             if not file.is_file() or record.exists() or file.suffix not in (".lance", ".manifest"):
                 continue
             described = LanceFileReader(str(file)).metadata().num_data_bytes if file.suffix == ".lance" else 0
@@ -201,8 +201,11 @@ def _check(path: Path, remedy: str, dataset: Any, columns: set[str], fragments: 
             metadata = LanceFileReader(str(path / "data" / file.path)).metadata()
             for field, column in zip(file.fields, file.column_indices, strict=True):
                 if field in fields and column >= 0:
-                    held = metadata.columns[column]
-                    for buffer in [*held.column_buffers, *(one for page in held.pages for one in page.buffers)]:
+                    column_metadata = metadata.columns[column]
+                    for buffer in [
+                        *column_metadata.column_buffers,
+                        *(page_buffer for page in column_metadata.pages for page_buffer in page.buffers),
+                    ]:
                         blocks.check(buffer.position, buffer.position + buffer.size)
 
 
@@ -216,7 +219,10 @@ def _numbers(field: Any) -> Iterator[int]:  # noqa: ANN401 - Lance's
 def _check_indices(path: Path, remedy: str, dataset: Any, columns: set[str]) -> None:  # noqa: ANN401 - Lance's
     if (path / SUMS).is_dir():
         segments = (
-            one for index in dataset.describe_indices() if columns & set(index.field_names) for one in index.segments
+            segment
+            for index in dataset.describe_indices()
+            if columns & set(index.field_names)
+            for segment in index.segments
         )
         for segment in segments:
             for file in sorted((path / "_indices" / str(segment.uuid)).rglob("*.lance")):
@@ -231,9 +237,9 @@ class _CheckedBlocks:
         record = path / SUMS / f"{name}.json"
         if not record.exists():
             raise self._damaged("its checksums are gone")
-        held = read_record(record)
-        self.size, self.described_from = int(held["bytes"]), int(held["described_from"])
-        self._sums = base64.b85decode(held["xxh3_128"])
+        facts = read_record(record)
+        self.size, self.described_from = int(facts["bytes"]), int(facts["described_from"])
+        self._sums = base64.b85decode(facts["xxh3_128"])
         if not self._file.is_file() or self._file.stat().st_size != self.size:
             raise self._damaged("its length is not the one that was written")
 
@@ -244,14 +250,14 @@ class _CheckedBlocks:
     def check(self, start: int, end: int) -> None:
         """Compare the blocks that hold the bytes from `start` to `end`."""
         with self._file.open("rb", buffering=0) as stream:
-            for at in range(start // BLOCK * BLOCK, end, BLOCK * 64):
-                until = min(-(-end // BLOCK) * BLOCK, self.size)
-                data = os.pread(stream.fileno(), min(BLOCK * 64, until - at), at)
-                if (wrong := first_wrong(data, self._sums, at // BLOCK)) is not None:
+            for offset in range(start // BLOCK * BLOCK, end, BLOCK * 64):
+                stop = min(-(-end // BLOCK) * BLOCK, self.size)
+                data = os.pread(stream.fileno(), min(BLOCK * 64, stop - offset), offset)
+                if (wrong := first_wrong(data, self._sums, offset // BLOCK)) is not None:
                     raise self._damaged(f"the block at byte {wrong * BLOCK} has another checksum")
 
-    def _damaged(self, what: str) -> DamagedError:
-        return DamagedError(f"`{self._file}` must hold the bytes that were written to it; {what}. {self._remedy}")
+    def _damaged(self, trouble: str) -> DamagedError:
+        return DamagedError(f"`{self._file}` must hold the bytes that were written to it; {trouble}. {self._remedy}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.pools.texts import repaired
-from evenly.storage.tables.hashing import is_list, is_text
+from evenly.storage.tables.hashing import is_list, is_text_or_bytes
 
 
 def plain_column(column: pa.ChunkedArray) -> pa.Array:
@@ -77,7 +77,7 @@ def _plain(array: pa.Array) -> pa.Array:
         return _plain(array.storage)
     if _is_nested(array.type):
         return _plain_children(array, kind)
-    is_unicode = is_text(kind) and not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind)
+    is_unicode = is_text_or_bytes(kind) and not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind)
     return repaired(pa.chunked_array([array])) if is_unicode else array.cast(kind)
 
 

@@ -21,7 +21,7 @@ class RecentTables:
         if table.nbytes > self._max_bytes:
             return
         self._tables[path] = table
-        while sum(held.nbytes for held in self._tables.values()) > self._max_bytes:
+        while sum(cached.nbytes for cached in self._tables.values()) > self._max_bytes:
             self._tables.popitem(last=False)
 
     def get(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table | None:

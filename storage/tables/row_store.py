@@ -32,11 +32,13 @@ class RowStore:
     def read(self, ids: pa.Array) -> npt.NDArray[np.number]:
         """The rows (n, d) of `ids`, in that order; NotFoundError if one is missing, or if none was ever stored."""
         table = self._stored(["id", "row"])
-        at = pc.index_in(ids, table["id"].combine_chunks())
-        if at.null_count or "row" not in table.column_names:
-            raise NotFoundError(f"{at.null_count} of {len(ids)} ids have no row in `{self.path}`. Run the step again.")
+        places = pc.index_in(ids, table["id"].combine_chunks())
+        if places.null_count or "row" not in table.column_names:
+            raise NotFoundError(
+                f"{places.null_count} of {len(ids)} ids have no row in `{self.path}`. Run the step again."
+            )
         column = table["row"].combine_chunks()
-        rows: npt.NDArray[np.number] = column.flatten().to_numpy().reshape(-1, column.type.list_size)[at.to_numpy()]
+        rows: npt.NDArray[np.number] = column.flatten().to_numpy().reshape(-1, column.type.list_size)[places.to_numpy()]
         return rows
 
     def _stored(self, columns: list[str]) -> pa.Table:

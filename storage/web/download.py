@@ -123,12 +123,12 @@ def download_images(
 def _pending(urls: pa.Array, folder: Path, *, retry_failed: bool) -> pa.Table:
     """What is still to be fetched, as URLS, in the order of the keys: hashes, so that no shard is all of one host."""
     recorded = read_downloads(folder, ["url", "attempt", "outcome"]).combine_chunks()
-    before = recorded.take(pc.index_in(urls, value_set=recorded["url"].combine_chunks()))
-    wanted = pc.is_null(before["outcome"])
+    previous = recorded.take(pc.index_in(urls, value_set=recorded["url"].combine_chunks()))
+    wanted = pc.is_null(previous["outcome"])
     if retry_failed:
-        passing = [outcome for outcome in before["outcome"].unique().to_pylist() if outcome and may_pass(outcome)]
-        wanted = pc.or_(wanted, pc.is_in(before["outcome"], value_set=pa.array(passing, pa.string())))
-    first_attempt = pc.add(pc.fill_null(before["attempt"], 0), pa.scalar(1, pa.int32()))
+        passing = [outcome for outcome in previous["outcome"].unique().to_pylist() if outcome and may_pass(outcome)]
+        wanted = pc.or_(wanted, pc.is_in(previous["outcome"], value_set=pa.array(passing, pa.string())))
+    first_attempt = pc.add(pc.fill_null(previous["attempt"], 0), pa.scalar(1, pa.int32()))
     keys = pa.array([url_key(url) for url in urls.to_pylist()], pa.string())
     table = pa.Table.from_arrays([urls, keys, first_attempt], schema=URLS)
     return table.filter(wanted).sort_by("key").combine_chunks()
@@ -165,12 +165,12 @@ def hold_folder(folder: Path) -> Iterator[None]:
 
 
 def _take(descriptor: int, *, wait_s: float) -> bool:
-    until = time.monotonic() + wait_s
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 return False
             time.sleep(0.05)
         else:

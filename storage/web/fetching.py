@@ -96,7 +96,7 @@ class WebClient:
                 response = self._request(connection, address, fetched)
                 if asks and response.status < 400:
                     self._ask_headers(response.headers, tdm_objection_in_file)
-                answer = self._answer(response, address, cap=cap, whole=asks)
+                answer = self._answer(response, address, cap=cap, complete=asks)
             except FetchError:
                 raise
             except TimeoutError as error:
@@ -121,14 +121,14 @@ class WebClient:
         return response
 
     def _answer(
-        self, response: http.client.HTTPResponse, address: WebAddress, *, cap: int, whole: bool
+        self, response: http.client.HTTPResponse, address: WebAddress, *, cap: int, complete: bool
     ) -> bytes | WebAddress:
         """The body, or where a redirect leads."""
         location = response.headers.get("Location")
         if response.status in _REDIRECTS and location:
             return follow(address, location)
         _require_success(response)
-        return _read_body(response, cap, whole=whole)
+        return _read_body(response, cap, complete=complete)
 
     def _ask_headers(self, headers: Message, in_file: str | None) -> None:
         """Raise FetchError for an opt-out in the headers of an answer, or `in_file` where no header supersedes it."""
@@ -168,8 +168,8 @@ def _require_success(response: http.client.HTTPResponse) -> None:
     if 200 <= response.status < 300:
         return
     evidence = f"{response.status} {response.reason}".strip()
-    again = response.status in {408, 425, 429} or response.status >= 500
-    raise FetchError(f"http_{response.status}", evidence, again=again, wait_s=_retry_after(response.headers))
+    retriable = response.status in {408, 425, 429} or response.status >= 500
+    raise FetchError(f"http_{response.status}", evidence, again=retriable, wait_s=_retry_after(response.headers))
 
 
 def _retry_after(headers: Message) -> float | None:
@@ -183,18 +183,18 @@ def _retry_after(headers: Message) -> float | None:
         return None
 
 
-def _read_body(response: http.client.HTTPResponse, cap: int, *, whole: bool) -> bytes:
-    """The body; one above `cap` bytes is refused if `whole` is wanted, else cut there."""
+def _read_body(response: http.client.HTTPResponse, cap: int, *, complete: bool) -> bytes:
+    """The body; one above `cap` bytes is refused if it must be `complete`, else cut there."""
     expected = response.length
-    if whole and expected is not None and expected > cap:
+    if complete and expected is not None and expected > cap:
         raise FetchError("too_many_bytes", f"Content-Length: {expected}, more than {cap}")
     parts, size = [], 0
     while size <= cap and (part := response.read(_CHUNK)):
         parts.append(part)
         size += len(part)
-    if whole and size > cap:
+    if complete and size > cap:
         raise FetchError("too_many_bytes", f"more than {cap} bytes sent")
     if size <= cap and expected is not None and size < expected:
-        outcome = "truncated_image" if whole else "connection"
+        outcome = "truncated_image" if complete else "connection"
         raise FetchError(outcome, f"the body ended after {size} of {expected} bytes", again=True)
     return b"".join(parts)[:cap]

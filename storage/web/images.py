@@ -22,10 +22,10 @@ def read_images(folder: Path, image_ids: Sequence[str]) -> Iterator[bytes]:
 
     Raises DownloadError where one is not there, or is not what its name says.
     """
-    places, known = _places(folder, tuple(shard_names(folder)))
+    places, known_ids = _places(folder, tuple(shard_names(folder)))
     wanted = np.asarray(list(image_ids), dtype="S64")
-    at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-    absent = wanted[known[at] != wanted] if len(known) else wanted
+    indices = np.minimum(np.searchsorted(known_ids, wanted), max(len(known_ids) - 1, 0))
+    absent = wanted[known_ids[indices] != wanted] if len(known_ids) else wanted
     if len(absent):
         bare = {image_id.encode() for image_id in without_bytes(folder).to_pylist()}
         remedy = "They came as features alone: choose what needs no pictures, such as the export parquet."
@@ -33,7 +33,7 @@ def read_images(folder: Path, image_ids: Sequence[str]) -> Iterator[bytes]:
             f"`image_ids` must be of pictures in `{folder}`; got `{absent[0].decode()}` ({len(absent)} are missing). "
             f"{remedy if bare.issuperset(absent.tolist()) else 'Download them first.'}"
         )
-    return _as_named(folder, image_ids, places.take(pa.array(at)))
+    return _as_named(folder, image_ids, places.take(pa.array(indices)))
 
 
 def _as_named(folder: Path, image_ids: Sequence[str], places: pa.Table) -> Iterator[bytes]:
@@ -94,5 +94,5 @@ def _places(folder: Path, _shards: tuple[str, ...]) -> tuple[pa.Table, npt.NDArr
     records = read_downloads(folder, ["image_id", "tar", "offset", "size", "verdict"])
     kept = records.filter(pc.and_(pc.equal(records["verdict"], "kept"), pc.is_valid(records["tar"])))
     ids = np.asarray(kept["image_id"].to_pylist(), dtype="S64")
-    known, first = np.unique(ids, return_index=True)
-    return kept.select(["tar", "offset", "size"]).take(pa.array(first)), known
+    unique_ids, first = np.unique(ids, return_index=True)
+    return kept.select(["tar", "offset", "size"]).take(pa.array(first)), unique_ids

@@ -78,10 +78,10 @@ def _tdm_rules(text: str) -> list[dict[str, Any]]:
     if not text.lstrip().startswith(("[", "{")):
         return []
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is no JSON ({type(error).__name__})") from None
-    rules = found if isinstance(found, list) else [found]
+    rules = parsed if isinstance(parsed, list) else [parsed]
     return [
         rule
         for rule in rules
@@ -110,15 +110,15 @@ class RobotsTxt:
             return None
         matching = [
             (agent.lower() in agents, len(path), f"Disallow: {path} (User-agent: {', '.join(agents)})")
-            for agents, path, alone in self._disallowed
-            if agents and {agent.lower(), "*"}.intersection(agents) and not alone.can_fetch(url, "*")
+            for agents, path, line_rule in self._disallowed
+            if agents and {agent.lower(), "*"}.intersection(agents) and not line_rule.can_fetch(url, "*")
         ]
         return max(matching)[2] if matching else "robots.txt forbids this path"
 
     @cached_property
     def _disallowed(self) -> list[tuple[list[str], str, Protego]]:
         """Each Disallow line with its group's agents and a parser of that line alone: to show which one decided."""
-        found: list[tuple[list[str], str, Protego]] = []
+        disallowed: list[tuple[list[str], str, Protego]] = []
         agents: list[str] = []
         in_rules = False
         for line in self._text.splitlines():
@@ -130,5 +130,5 @@ class RobotsTxt:
             elif field in {"allow", "disallow"}:
                 in_rules = True
                 if field == "disallow" and value:
-                    found.append((agents, value, Protego.parse(f"User-agent: *\nDisallow: {value}")))
-        return found
+                    disallowed.append((agents, value, Protego.parse(f"User-agent: *\nDisallow: {value}")))
+        return disallowed

@@ -11,7 +11,7 @@ from evenly.curation.concepts.equal_entries import SAME_AS_EARLIER
 from evenly.curation.concepts.matching import normalised, unmatchable_because
 from evenly.curation.concepts.multilingual import unmatchable_in_language
 from evenly.curation.concepts.sources import SOURCES
-from evenly.storage.files.concept_lists import ConceptFile, read_concepts, read_left_out
+from evenly.storage.files.concept_lists import ConceptFile, read_concept_file, read_left_out
 from evenly.tasks.pools.concept_lists import EXAMPLES, MODES, never_matching
 
 
@@ -20,7 +20,7 @@ def show_list(path: Path) -> dict[str, Any]:
 
     Of a list per language, also those that can never match in their own, by the rule of MetaCLIP 2.
     """
-    found = read_concepts(path)
+    found = read_concept_file(path)
     sources: list[list[str]] = found.table["sources"].to_pylist()
     counts = found.facts.get("counts", {})
     return {
@@ -47,7 +47,7 @@ def look_up(path: Path, entry: str) -> dict[str, Any]:
 
     `alike` are the entries that are the same in normalized mode; the first of all stands for them, as `same_as` says.
     """
-    found = read_concepts(path)
+    found = read_concept_file(path)
     key = normalised(entry)
     same = [one for one in dict.fromkeys(found.entries) if key and normalised(one) == key]
     stands = same[0] if entry in same and same[0] != entry else None

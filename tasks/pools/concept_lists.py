@@ -16,7 +16,7 @@ from evenly.curation.concepts.matching import Mode, unmatchable_because
 from evenly.curation.concepts.sources import MetadataRule, Offer, offer_bigrams, offer_titles, offer_unigrams
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import InputError
-from evenly.storage.files.concept_lists import left_out_path, read_concepts, write_concepts
+from evenly.storage.files.concept_lists import left_out_path, read_concept_file, write_concepts
 from evenly.storage.files.word_counts import Counts, is_package, read_pairs, read_titles, read_words
 from evenly.storage.files.wordnets import read_wordnet
 from evenly.storage.pools.corpora import caption_batches, corpus_hash
@@ -133,7 +133,7 @@ def _by_reason(rows: Sequence[tuple[str, str, str | None]]) -> dict[str, Any]:
 def _own_words(sources: ListSources, origins: dict[str, Any]) -> list[str]:
     if sources.own is None:
         return []
-    found = read_concepts(sources.own)
+    found = read_concept_file(sources.own)
     languages = found.languages or [sources.language] * len(found.entries)
     words = [entry for entry, language in zip(found.entries, languages, strict=True) if language == sources.language]
     if not words:

@@ -15,15 +15,23 @@ from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.errors import RuleError
 from evenly.curation.uids import pair_uid
 from evenly.storage.errors import InputError
-from evenly.storage.matches.matches import HELD, MatchFile, MatchParts, assemble, counts_path, entries_path, texts_hash
+from evenly.storage.matches.matches import (
+    ENCODED,
+    MatchFile,
+    MatchParts,
+    assemble,
+    counts_path,
+    entries_path,
+    texts_hash,
+)
 from evenly.storage.pools.captions import (
     CaptionColumns,
     CaptionRows,
     check_columns,
     count_rows,
-    file_hash,
     pool_files,
     read_caption_rows,
+    short_file_hash,
 )
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.rows import file_kind
@@ -82,7 +90,7 @@ def match_pool(
     files = pool_files(pool)
     check_columns(files, matching.columns)
     concepts = _read_list(matching)
-    hashes = [file_hash(file) for file in files]
+    hashes = [short_file_hash(file) for file in files]
     if matching.columns.uid is None and matching.columns.url is None:
         _check_differ(files, hashes)
     facts = {
@@ -153,7 +161,7 @@ def _match_rows(rows: CaptionRows, its_hash: str, matcher: Matcher | Multilingua
         entries,
         pc.if_else(is_empty, unmatched, rows.reject).dictionary_encode(),
     ]
-    return pa.table(columns, schema=HELD)
+    return pa.table(columns, schema=ENCODED)
 
 
 def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Array) -> pa.Array:

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from evenly.curation.decisions import Decisions
 from evenly.curation.uids import file_uids, pair_uids
 from evenly.storage.ledger import StepOutput
-from evenly.storage.pools.local_rows import HELD
-from evenly.storage.pools.source import HELD_READERS, PoolError, read_labels, read_pool, source_hash
-from evenly.storage.pools.texts import as_label, joined
+from evenly.storage.pools.local_rows import LOCAL_ADDRESS
+from evenly.storage.pools.source import LOCAL_READERS, PoolError, read_labels, read_pool, source_hash
+from evenly.storage.pools.texts import as_label, joined_pools
 from evenly.tasks.run import LabelColumns, Run
 from evenly.tasks.step import Records, Step
 
@@ -54,7 +54,7 @@ def collect_pairs(run: Run, _before: Records, rule: CollectRule) -> StepOutput:
     reasons = pc.coalesce(rejects, stays)
     into = pc.if_else(pc.equal(reasons, "same_pair"), uids, pa.scalar(None, pa.string()))
     decided = Decisions.of(reason=reasons, into=into, failed=pc.is_valid(rejects)).to_table(uids)
-    named = ["file_name"] if any(source.kind in HELD_READERS for source in run.sources) else []
+    named = ["file_name"] if any(source.kind in LOCAL_READERS for source in run.sources) else []
     shown = ["source", "file_hash", "row", "url", "caption", *named]
     arrivals = rows.select([name for name in shown if name in rows.column_names])
     of_a_pair = pc.is_in(reasons, pa.array(["", "same_pair"]))
@@ -79,12 +79,12 @@ def _read(run: Run) -> pa.Table:
             for table in read_pool(source):
                 tables.append(_with_uids(table))
                 advance(table.num_rows)
-    return joined(tables)
+    return joined_pools(tables)
 
 
 def _with_uids(table: pa.Table) -> pa.Table:
     urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
-    held = pc.struct_field(pc.extract_regex(urls, HELD), "hash")
+    held = pc.struct_field(pc.extract_regex(urls, LOCAL_ADDRESS), "hash")
     web = pc.if_else(pc.is_null(held), urls, pa.scalar(None, pa.string()))
     uids = pc.coalesce(file_uids(held, captions), pair_uids(web, captions))
     uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)

@@ -13,7 +13,7 @@ from evenly.curation.concepts.matching import WORDNET, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concepts
+from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.run import Run
@@ -24,7 +24,7 @@ BATCH_ROWS = 1 << 16
 
 
 def recipe_concepts(metadata: str) -> Concepts:
-    """The concept list that a recipe names: `wordnet`, or a file as `read_concepts` reads it.
+    """The concept list that a recipe names: `wordnet`, or a file as `read_concept_file` reads it.
 
     Entries of several languages are taken together, each once; captions are matched against all of them.
     """
@@ -36,7 +36,7 @@ def recipe_concepts(metadata: str) -> Concepts:
 def read_language_lists(metadata: str) -> dict[str, list[str]]:
     """The concept list of each language: of a JSON object of them, or of a list that was built for one.
 
-    Over all languages, entries stand in the order of `read_concepts`. Raises RuleError where no language is named.
+    Over all languages, entries stand in the order of `read_concept_file`. Raises RuleError where no language is named.
     """
     lists = {} if metadata == WORDNET else _read(*_file(metadata)).by_language
     if not lists:
@@ -68,7 +68,7 @@ def _wordnet() -> Concepts:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, _version: tuple[int, ...] | None) -> ConceptFile:
-    return read_concepts(path)
+    return read_concept_file(path)
 
 
 @lru_cache(maxsize=4)

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from evenly.curation.decisions import Decisions
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.features import SIZES, as_size
-from evenly.storage.pools.local_pictures import Held, take_features, take_pictures
-from evenly.storage.pools.local_rows import FEATURES, HELD, LOCAL
-from evenly.storage.pools.source import held_pictures
+from evenly.storage.pools.local_pictures import LocatedPicture, take_features, take_pictures
+from evenly.storage.pools.local_rows import FEATURES, LOCAL, LOCAL_ADDRESS
+from evenly.storage.pools.source import local_pictures
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.web import DownloadWorkers, FailureRule, PoolDownload, download_images, read_downloads
 from evenly.tasks.decoding import FINGERPRINT
@@ -25,7 +25,7 @@ def fetch_images(run: Run, before: Records, rule: PoolDownload) -> None:
     """Fetch or take what is not recorded yet; records are durable shard by shard."""
     urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
     local, features = (urls.filter(pc.starts_with(urls, kind)).to_pylist() for kind in (LOCAL, FEATURES))
-    web = urls.filter(pc.invert(pc.match_substring_regex(urls, HELD))).to_pylist()
+    web = urls.filter(pc.invert(pc.match_substring_regex(urls, LOCAL_ADDRESS))).to_pylist()
     if local:
         with run.progress.bar("taking pictures", len(local)) as advance:
             folder = run.workspace.downloads
@@ -48,10 +48,10 @@ def fetch_images(run: Run, before: Records, rule: PoolDownload) -> None:
         )
 
 
-def _held(run: Run) -> Iterator[Held]:
+def _held(run: Run) -> Iterator[LocatedPicture]:
     """The pictures of the sources that are at hand: image_id, and where the bytes lie."""
     for source in run.sources:
-        for row in held_pictures(source):
+        for row in local_pictures(source):
             if row.image_id is not None and row.place is not None:
                 yield row.image_id, row.place
 

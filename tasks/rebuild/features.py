@@ -14,7 +14,7 @@ from evenly.curation.decisions import Decisions
 from evenly.features import to_unit_rows
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.storage.pools.source import PoolError, held_features
+from evenly.storage.pools.source import PoolError, local_features
 from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
 from evenly.tasks.encoders import CHUNK, encoder_identity, open_encoder, step_encoder, text_rows
@@ -58,7 +58,7 @@ def image_rows(run: Run, store: FeatureStore, image_ids: list[str]) -> np.ndarra
 def _take_features(run: Run, store: FeatureStore, dimension: int, wanted: set[str]) -> None:
     """Store what pools of features hold of the pictures `wanted`, whose ids are hashes of these features."""
     for source in run.sources:
-        for rows in held_features(source) if wanted else ():
+        for rows in local_features(source) if wanted else ():
             if rows.vectors.shape[1] != dimension:
                 raise PoolError(
                     f"`vector` must be features of the recipe's encoder, of {dimension} numbers; got "

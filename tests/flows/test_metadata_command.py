@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evenly.storage.files.concept_lists import read_concepts
+from evenly.storage.files.concept_lists import read_concept_file
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def built(evenly, lemmas, tmp_path):
 
 def test_build_writes_a_list_and_says_what_it_holds(built):
     out, facts = built
-    assert read_concepts(out).identity == facts["identity"]
+    assert read_concept_file(out).identity == facts["identity"]
     assert facts["counts"] == {"wordnet": {"offered": 4, "kept": 4, "new": 4, "left_out": {}}}
     assert facts["never_matching"]["faithful"]["mark_inside_a_word"]["entries"] == 1
 

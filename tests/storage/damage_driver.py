@@ -23,11 +23,11 @@ from evenly.storage.errors import StorageError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.adapters import read_adapter, write_adapter
 from evenly.storage.files.class_lists import Watched
-from evenly.storage.files.concept_lists import read_concepts, write_concepts
+from evenly.storage.files.concept_lists import read_concept_file, write_concepts
 from evenly.storage.leaderboards import LeaderboardRuns
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
-from evenly.storage.matches.matches import HELD, MatchFile, MatchParts, assemble, counts_path, entries_path
+from evenly.storage.matches.matches import ENCODED, MatchFile, MatchParts, assemble, counts_path, entries_path
 from evenly.storage.pools.local_pictures import take_features
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.samples import Samples
@@ -67,7 +67,7 @@ def matches() -> pa.Table:
         "entries": pa.array([[row % 7] for row in range(N)], pa.list_(pa.int32())),
         "reason": pa.array([""] * N),
     }
-    return pa.table([columns[field.name].cast(field.type) for field in HELD], schema=HELD)
+    return pa.table([columns[field.name].cast(field.type) for field in ENCODED], schema=ENCODED)
 
 
 def make(workspace: Workspace) -> None:
@@ -133,7 +133,7 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
     ledger, samples = Ledger(workspace), Samples(workspace, "little")
     where = f"uid = '{UIDS[7]}'"
     match = lambda: MatchFile.at(root / "m.parquet")  # noqa: E731
-    matched = lambda: [[table_hash(group) for group in match().groups(HELD.names)], match().facts["counts"]]  # noqa: E731
+    matched = lambda: [[table_hash(group) for group in match().groups(ENCODED.names)], match().facts["counts"]]  # noqa: E731
 
     def table() -> object:
         record = ledger.find(SPEC.key)
@@ -208,7 +208,7 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
         "matches, entries": ([entries_path(root / "m.parquet")], lambda: str(match().texts())),
         "matches, part": ([parts.path("f" * 64)], lambda: [table_hash(one) for one in parts.read("f" * 64)]),
         "balanced": ([root / "b.parquet"], balanced),
-        "concept list": ([root / "en.parquet"], lambda: list(read_concepts(root / "en.parquet").entries)),
+        "concept list": ([root / "en.parquet"], lambda: list(read_concept_file(root / "en.parquet").entries)),
     }  # fmt: skip
 
 

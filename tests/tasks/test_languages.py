@@ -13,7 +13,7 @@ from evenly.audit.published import PublishedBuild
 from evenly.audit.why import explain
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-from evenly.storage.files.concept_lists import read_concepts as read_file
+from evenly.storage.files.concept_lists import read_concept_file as read_file
 from evenly.storage.files.concept_lists import write_concepts
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.source import PoolSource

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.errors import DamagedError, InputError
-from evenly.storage.files.concept_lists import identity_of, left_out_path, read_concepts, read_left_out, write_concepts
+from evenly.storage.files.concept_lists import (
+    identity_of,
+    left_out_path,
+    read_concept_file,
+    read_left_out,
+    write_concepts,
+)
 from evenly.storage.tables.block_sums import MARK
 
 TABLE = pa.table(
@@ -32,7 +38,7 @@ def written(tmp_path):
 
 
 def test_a_text_file_is_one_entry_per_line_in_order_with_what_was_left_out(written):
-    found = read_concepts(written("a.txt", b"\xef\xbb\xbf black dog \r\ndog\n\n.\ndog\n Dog\n"))
+    found = read_concept_file(written("a.txt", b"\xef\xbb\xbf black dog \r\ndog\n\n.\ndog\n Dog\n"))
     assert found.entries == ["black dog", "dog", ".", "Dog"]
     assert found.languages is None
     assert found.table["sources"].to_pylist() == [["list"]] * 4
@@ -44,23 +50,23 @@ def test_a_text_file_is_one_entry_per_line_in_order_with_what_was_left_out(writt
 
 
 def test_lines_end_at_line_ends_only(written):
-    assert read_concepts(written("a.txt", "a\u2028b\x0bc\x85d\n")).entries == ["a\u2028b\x0bc\x85d"]
+    assert read_concept_file(written("a.txt", "a\u2028b\x0bc\x85d\n")).entries == ["a\u2028b\x0bc\x85d"]
 
 
 def test_a_json_list_is_read_in_its_order(written):
-    found = read_concepts(written("a.json", '["cat", " black dog", "cat", ""]'))
+    found = read_concept_file(written("a.json", '["cat", " black dog", "cat", ""]'))
     assert found.entries == ["cat", "black dog"]
     assert found.left_out["place"].to_pylist() == ["[2]", "[3]"]
-    assert found.identity == read_concepts(written("a.txt", "cat\nblack dog\n")).identity
+    assert found.identity == read_concept_file(written("a.txt", "cat\nblack dog\n")).identity
 
 
 def test_an_object_of_languages_keeps_the_language_of_each_entry(written):
-    found = read_concepts(written("a.json", json.dumps({"en": ["taxi", "dog"], "fr": ["chien", "taxi", "taxi"]})))
+    found = read_concept_file(written("a.json", json.dumps({"en": ["taxi", "dog"], "fr": ["chien", "taxi", "taxi"]})))
     assert found.entries == ["taxi", "dog", "chien", "taxi"]
     assert found.languages == ["en", "en", "fr", "fr"]
     assert found.table["language"].to_pylist() == found.languages
     assert found.left_out.to_pylist() == [{"entry": "taxi", "why": "repeated", "place": "fr[2]"}]
-    other = read_concepts(written("b.json", json.dumps({"en": ["taxi", "dog", "chien"], "fr": ["taxi"]})))
+    other = read_concept_file(written("b.json", json.dumps({"en": ["taxi", "dog", "chien"], "fr": ["taxi"]})))
     assert other.entries == found.entries
     assert other.identity != found.identity
 
@@ -84,20 +90,20 @@ def test_an_object_of_languages_keeps_the_language_of_each_entry(written):
 )
 def test_a_file_that_is_no_list_is_refused_with_its_place(written, name, text, match):
     with pytest.raises(InputError, match=match):
-        read_concepts(written(name, text))
+        read_concept_file(written(name, text))
 
 
 def test_a_missing_and_a_huge_file_are_refused(written, tmp_path):
     with pytest.raises(InputError, match="must be a file"):
-        read_concepts(tmp_path / "gone.txt")
+        read_concept_file(tmp_path / "gone.txt")
     with pytest.raises(InputError, match="at most 4 bytes; got 5"):
-        read_concepts(written("a.txt", "a\nb\nc"), limit_bytes=4)
+        read_concept_file(written("a.txt", "a\nb\nc"), limit_bytes=4)
 
 
 def test_a_built_list_reads_back_with_its_facts_and_what_was_left_out(tmp_path):
     path = tmp_path / "en.parquet"
     identity = write_concepts(path, TABLE, LEFT_OUT, {"language": "en"})
-    found = read_concepts(path)
+    found = read_concept_file(path)
     assert (found.entries, found.identity, found.languages) == (["dog", "black dog"], identity, None)
     assert found.table == TABLE
     assert found.facts == {"language": "en", "identity": identity, "schema": 1}
@@ -105,7 +111,7 @@ def test_a_built_list_reads_back_with_its_facts_and_what_was_left_out(tmp_path):
     assert read_left_out(path, "another") is None
     left_out_path(path).unlink()
     assert read_left_out(path, identity) is None
-    assert read_concepts(path).entries == found.entries
+    assert read_concept_file(path).entries == found.entries
 
 
 def test_equal_lists_are_equal_bytes_and_no_temporary_file_stays(tmp_path):
@@ -124,17 +130,17 @@ def test_a_list_whose_entries_were_changed_is_damaged(tmp_path):
     metadata = {key: value for key, value in table.schema.metadata.items() if key != MARK}
     pq.write_table(table.set_column(0, "entry", [["dog", "black cat"]]).replace_schema_metadata(metadata), path)
     with pytest.raises(DamagedError, match="entries that its identity names"):
-        read_concepts(path)
+        read_concept_file(path)
 
 
 def test_a_foreign_parquet_file_and_another_schema_are_refused(tmp_path):
     path = tmp_path / "pool.parquet"
     pq.write_table(pa.table({"entry": ["dog"]}), path)
     with pytest.raises(InputError, match="another Parquet file"):
-        read_concepts(path)
+        read_concept_file(path)
     pq.write_table(TABLE.replace_schema_metadata({"evenly.concepts": '{"schema": 2}'}), path)
     with pytest.raises(InputError, match="must be of schema 1; got 2"):
-        read_concepts(path)
+        read_concept_file(path)
 
 
 @settings(max_examples=25)  # each is flushed to disk
@@ -145,6 +151,6 @@ def test_writing_then_reading_is_the_identity(tmp_path_factory, texts):
     table = pa.table({"entry": pa.array(entries, pa.string()), "sources": pa.array([["list"]] * len(entries), lists)})
     path = tmp_path_factory.mktemp("lists") / "a.parquet"
     write_concepts(path, table, LEFT_OUT, {})
-    found = read_concepts(path)
+    found = read_concept_file(path)
     assert found.entries == entries
     assert found.identity == identity_of(entries)

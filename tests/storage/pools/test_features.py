@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from evenly.storage.pools.rows import PoolError
-from evenly.storage.pools.source import PoolSource, held_features, read_captions, read_pool, source_hash
+from evenly.storage.pools.source import PoolSource, local_features, read_captions, read_pool, source_hash
 
 VECTORS = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float16)
 ROWS = {
@@ -37,7 +37,7 @@ def test_datacomp_metadata_and_the_arrays_beside_it_are_rows_with_features(tmp_p
     assert table["source_id"].to_pylist() == ROWS["uid"]
     assert table["reject"].to_pylist() == [None, None, "missing_caption", None]
     assert table["width"].to_pylist() == table["original_width"].to_pylist() == [640, 320, 10, 20]
-    (found,) = held_features(source)
+    (found,) = local_features(source)
     assert found.ids.to_pylist() == hashes
     np.testing.assert_array_equal(found.vectors, VECTORS.astype(np.float32))
     assert [captions.to_pylist() for captions in read_captions(source)] == [ROWS["text"]]

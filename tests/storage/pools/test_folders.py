@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evenly.storage.pools.folders import folder_hash, folder_rows
 from evenly.storage.pools.rows import PoolError
-from evenly.storage.pools.source import PoolSource, held_pictures, read_pool
+from evenly.storage.pools.source import PoolSource, local_pictures, read_pool
 from tests.storage.held_pool import picture, write_files
 
 
@@ -34,7 +34,7 @@ def test_captions_lie_beside_pictures_and_the_folder_of_a_picture_is_a_column(tm
     digests = [hashlib.sha256(picture(seed)).hexdigest() for seed in (1, 2)]
     assert table["url"].to_pylist() == [None, *(f"sha256:{digest}" for digest in digests)]
     assert table["source"].to_pylist() == ["birds"] * 3
-    assert [row.place.read() for row in held_pictures(source)] == [picture(1), picture(2)]
+    assert [row.place.read() for row in local_pictures(source)] == [picture(1), picture(2)]
 
 
 @pytest.mark.parametrize("name", ["metadata.csv", "captions.csv", "metadata.jsonl", "captions.parquet"])

@@ -18,7 +18,7 @@ from evenly.storage.pools.source import (
     read_pool,
     source_hash,
 )
-from evenly.storage.pools.texts import joined
+from evenly.storage.pools.texts import joined_pools
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\n\x00"), max_size=30)
 
@@ -284,7 +284,7 @@ def test_a_column_that_is_text_in_one_pool_and_something_else_in_another_becomes
         pa.table({"url": ["b"], "width": [320], "score": [0.5], "tags": [["y"]]}),
         pa.table({"url": ["c"], "score": pa.array([None])}),
     ]
-    assert joined(tables).to_pydict() == {
+    assert joined_pools(tables).to_pydict() == {
         "url": ["a", "b", "c"], "width": ["640", "320", None], "score": [1.0, 0.5, None], "tags": ["x", '["y"]', None],
     }  # fmt: skip
 
@@ -301,7 +301,7 @@ def test_a_column_that_is_text_in_one_pool_and_something_else_in_another_becomes
 )
 def test_a_column_of_types_without_one_in_common_is_refused_by_its_name(one, other, named):
     with pytest.raises(StorageError, match=f"column `when` must hold what fits one type in all sources; got {named}"):
-        joined([pa.table({"url": ["a"], "when": one}), pa.table({"url": ["b"], "when": other})])
+        joined_pools([pa.table({"url": ["a"], "when": one}), pa.table({"url": ["b"], "when": other})])
 
 
 def test_a_compressed_file_with_changed_bytes_says_so(tmp_path):

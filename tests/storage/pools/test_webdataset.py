@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.pools.rows import PoolError
-from evenly.storage.pools.source import PoolSource, held_pictures, read_captions, read_pool, source_hash
+from evenly.storage.pools.source import PoolSource, local_pictures, read_captions, read_pool, source_hash
 from evenly.storage.pools.webdataset import webdataset_rows
 from tests.storage.held_pool import header, picture, write_tar
 
@@ -37,7 +37,7 @@ def test_a_sample_is_a_picture_with_the_caption_beside_it_and_columns_from_its_j
     assert table["file_name"].to_pylist() == ["a.png", "b.JPG"]
     assert table["source"].to_pylist() == ["0.tar"] * 2
     assert table["row"].to_pylist() == [0, 1]
-    assert [row.place.read() for row in held_pictures(source)] == [picture(1), b"jpg"]
+    assert [row.place.read() for row in local_pictures(source)] == [picture(1), b"jpg"]
     assert [captions.to_pylist() for captions in read_captions(source)] == [["a fox", "a cat"]]
     assert source_hash(source) != source_hash(
         PoolSource(kind="webdataset", path=str(write_tar(tmp_path / "1.tar", [])))

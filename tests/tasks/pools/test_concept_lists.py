@@ -9,7 +9,7 @@ import pytest
 from evenly.curation.concepts.sources import MetadataRule
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import InputError
-from evenly.storage.files.concept_lists import read_concepts, read_left_out
+from evenly.storage.files.concept_lists import read_concept_file, read_left_out
 from evenly.tasks.pools.concept_facts import look_up, show_list
 from evenly.tasks.pools.concept_lists import ListSources, build_concept_list
 
@@ -44,7 +44,7 @@ RULE = MetadataRule(numbers=False, min_pmi=2)
 def test_a_list_of_files_holds_what_they_name_and_says_what_it_left_out(places):
     out = places / "en.parquet"
     built = build_concept_list(out, files(places), RULE)
-    found = read_concepts(out)
+    found = read_concept_file(out)
     assert found.entries == ["my dog", "dog", "black dog", "Mr. Bean", "black", "shih", "tzu", "shih tzu", "Shih Tzu"]
     rows = {row["entry"]: row for row in found.table.to_pylist()}
     assert rows["dog"]["sources"] == ["list", "wordnet", "unigram"]
@@ -74,8 +74,8 @@ def test_building_again_gives_the_same_bytes_whatever_the_order_of_lines(places)
         (places / name).write_text("\n".join(reversed(lines)))
     second = places / "b" / "en.parquet"
     build_concept_list(second, files(places), RULE)
-    assert read_concepts(first).identity == read_concepts(second).identity
-    assert read_concepts(first).table == read_concepts(second).table
+    assert read_concept_file(first).identity == read_concept_file(second).identity
+    assert read_concept_file(first).table == read_concept_file(second).table
     third = places / "c" / "en.parquet"
     build_concept_list(third, files(places), RULE)
     for name in ("en.parquet", "en.left_out.parquet"):
@@ -91,7 +91,7 @@ def test_captions_are_counted_as_the_mode_will_match_them(places, mode, entries)
     built = build_concept_list(
         places / "en.parquet", sources, MetadataRule(min_unigram_count=1, min_pmi=-9, numbers=False)
     )
-    assert entries <= set(read_concepts(places / "en.parquet").entries)
+    assert entries <= set(read_concept_file(places / "en.parquet").entries)
     corpus = built["origins"]["corpus"]
     assert (corpus["captions"], corpus["without_text"], corpus["words"]) == (5, 1, 13)
     assert mode in built["origins"]["bigram"]["origin"]
@@ -100,7 +100,7 @@ def test_captions_are_counted_as_the_mode_will_match_them(places, mode, entries)
 def test_words_may_come_from_elsewhere_than_the_pairs_of_a_corpus(places):
     sources = ListSources(corpus=str(places / "pool.parquet"), unigrams=str(places / "words.tsv"))
     build_concept_list(places / "en.parquet", sources, MetadataRule(min_pmi=1, numbers=False))
-    rows = {row["entry"]: row for row in read_concepts(places / "en.parquet").table.to_pylist()}
+    rows = {row["entry"]: row for row in read_concept_file(places / "en.parquet").table.to_pylist()}
     assert rows["dog"]["unigram_count"] == 300
     assert rows["black dog"]["bigram_count"] == 3
     assert "a" not in rows
@@ -152,7 +152,7 @@ def test_nothing_is_overwritten_or_written_where_it_would_be_empty(places):
         build_concept_list(places / "en.parquet", sources, MetadataRule(numbers=False, title_min_views=99))
     assert not (places / "en.parquet").exists()
     build_concept_list(places / "pool.parquet", sources, RULE, overwrite=True)
-    assert read_concepts(places / "pool.parquet").entries == ["Shih Tzu"]
+    assert read_concept_file(places / "pool.parquet").entries == ["Shih Tzu"]
 
 
 def test_own_words_of_another_language_are_refused(places):

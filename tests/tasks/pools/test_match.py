@@ -21,7 +21,7 @@ from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.files.concept_lists import identity_of
 from evenly.storage.matches import matches as pool_matches
 from evenly.storage.matches.matches import MatchFile, MatchParts, counts_path, entries_path, texts_hash
-from evenly.storage.pools.captions import CaptionColumns, file_hash
+from evenly.storage.pools.captions import CaptionColumns, short_file_hash
 from evenly.storage.tables.block_sums import append_sums
 from evenly.tasks.pools import match as module
 from evenly.tasks.pools.match import PoolMatching, match_pool
@@ -62,7 +62,7 @@ def test_every_row_is_there_with_what_it_names_and_the_counts_add_up(tmp_path, m
     assert table["entries"].to_pylist() == [[0, 1], [], [], [0, 3], [0]]
     assert table["reason"].to_pylist() == ["", "missing_caption", "no_concept", "", ""]
     assert table["row"].to_pylist() == [0, 1, 0, 1, 2]
-    hashes = [file_hash(Path(pool) / f"00{i}.parquet") for i in (0, 1)]
+    hashes = [short_file_hash(Path(pool) / f"00{i}.parquet") for i in (0, 1)]
     assert table["file"].to_pylist() == [hashes[0]] * 2 + [hashes[1]] * 3
     told = {"rows": 5, "matched": 3, "unmatched": 2, "matches": 5, "entries_hit": 3, "entries_never_hit": 2}
     assert told.items() <= facts.items()
@@ -156,7 +156,7 @@ def test_rows_are_named_by_the_pool_by_url_and_caption_or_by_their_place(tmp_pat
     file = tmp_path / "a.jsonl"
     rows = [{"url": "http://x.org/1", "text": "a dog"}, {"url": "http://x.org/2"}, {"text": "cat"}]
     file.write_text("\n".join(json.dumps(row) for row in rows))
-    place = file_hash(file)
+    place = short_file_hash(file)
     for columns, wanted in (
         (CaptionColumns(), [f"{place}:0", f"{place}:1", f"{place}:2"]),
         (CaptionColumns(url="url"), [pair_uid("http://x.org/1", "a dog"), f"{place}:1", f"{place}:2"]),

@@ -9,7 +9,7 @@ import numpy as np
 
 from evenly.adapters.own_features.arrays import class_names_in
 from evenly.storage.code_version import code_version
-from evenly.storage.exports.export import file_hash
+from evenly.storage.exports.export import whole_file_hash
 from evenly.storage.files.array_keys import PARTS
 from evenly.storage.records import content_hash
 
@@ -27,7 +27,7 @@ def origin_card(path: Path, arrays: Arrays, *, normalise: bool) -> dict[str, Any
         "class_list_hash": content_hash(classes),
         "lineage": {
             "file": path.name,
-            "sha256": file_hash(path),
+            "sha256": whole_file_hash(path),
             "shapes": {name: str(array.shape) for name, array in arrays.items()},
             "normalised": normalise,
             "code": code_version(),
