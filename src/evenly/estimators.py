@@ -89,7 +89,7 @@ class AdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] #
         order, texts = _classes_and_texts(classes, prototypes, record)
         if texts is None:
             self._check_needs_no_texts()
-        self.classes_ = _order_of(labels) if order is None else order
+        self.classes_ = np.unique(labels) if order is None else order
         if len(self.classes_) < 2 and texts is None:
             raise InvalidFeaturesError(f"`y` must hold at least 2 classes; got {len(self.classes_)} class. Add rows.")
         texts = _same_for_all(len(self.classes_), record.dimension) if texts is None else texts
@@ -199,18 +199,11 @@ def _checked_labels(y: npt.ArrayLike, n: int) -> Labels:
             f"`y` must hold a label for each row; got None or NaN at row {missing[0]} ({len(missing)} such rows). "
             "Leave unlabelled rows out."
         )
+    kinds = sorted({type(label).__name__ for label in labels.tolist()})
+    if len(kinds) > 1:
+        raise InvalidFeaturesError(f"`y` must hold labels of one type; got {' and '.join(kinds)}. Convert them.")
     check_classification_targets(labels)
     return labels
-
-
-def _order_of(labels: Labels) -> Labels:
-    try:
-        return np.unique(labels)
-    except TypeError:
-        kinds = sorted({type(label).__name__ for label in labels.tolist()})
-        raise InvalidFeaturesError(
-            f"`y` must hold labels of one type; got {' and '.join(kinds)}. Convert them, or name `classes`."
-        ) from None
 
 
 def _classes_and_texts(

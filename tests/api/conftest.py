@@ -16,7 +16,7 @@ from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
 from evenly.tasks.rebuild.features import extract_features
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.step import run_step
+from evenly.tasks.step import record_step
 
 BIRDS = {"robin": (200, 60, 40), "wren": (120, 90, 60), "kingfisher": (30, 110, 200)}
 HOSTILE = "a wren <script>alert(1)</script> & $\\frac{1}{2}$ \x1b[31mred\u202e"
@@ -92,7 +92,7 @@ def rebuild_apart(recipe: Path, root: Path, **changes: object) -> str:
     with open_run(chosen, root=root, processes=1, quiet=True) as run:
         records = ()
         for step, rule in steps_of(chosen, limit=changes.get("limit")):
-            records = (*records, run_step.fn(run, step, records, rule))
+            records = (*records, record_step(run, step, records, rule))
         given = {"name": chosen.name, "recipe": content_of(chosen), "limit": None, "max_change": 1.0} | changes
         manifest = publish_build.fn(run, records, **given)
         extract_features.fn(run, manifest)

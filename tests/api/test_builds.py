@@ -183,9 +183,10 @@ def test_verify_finds_nothing_and_then_what_was_changed(tmp_path):
     verified = build.verify(every_image=True, seed=3)
     assert verified.ok
     assert str(verified) == f"{build.id}: ok; pictures drawn with seed 3"
-    tar = next((tmp_path / "w" / "downloads").glob("*.tar"))
+    place = build.to_pandas(["tar", "offset"]).iloc[0]
+    tar = tmp_path / "w" / "downloads" / place["tar"]
     content = bytearray(tar.read_bytes())
-    content[600] ^= 1
+    content[int(place["offset"]) + 9] ^= 1
     tar.write_bytes(content)
     damaged = build.verify(every_image=True)
     assert not damaged.ok

@@ -121,7 +121,7 @@ def test_rows_are_an_array_a_list_or_a_data_frame_of_any_length(digits):
     assert list(evenly.GDA().fit(X.tolist(), y.tolist()).predict(judged.tolist())) == list(wanted)
     assert list(evenly.GDA().fit(3 * X.astype(np.float32), y).predict(judged)) == list(wanted)
     with pytest.raises(ValueError, match="feature names should match"):
-        by_frame.predict(pd.DataFrame(judged))  # other names
+        by_frame.predict(pd.DataFrame(judged, columns=frame.columns[::-1]))
 
 
 def test_without_texts_the_answer_is_the_evidence_alone_and_with_texts_zero_shot_adds_to_it(digits):

@@ -65,7 +65,7 @@ def test_the_version_is_that_of_the_package():
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
-    with pytest.raises(AttributeError, match=r"module `evenly` has no attribute `rebuilt`\\. It has .*rebuild"):
+    with pytest.raises(AttributeError, match=r"module `evenly` has no attribute `rebuilt`\. It has .*rebuild"):
         evenly.rebuilt  # noqa: B018
 
 
