@@ -17,7 +17,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
+def write_table_file(path: Path, table: pa.Table) -> None:
     """Write `table` as Parquet, whole or not at all; equal tables give equal bytes."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")

@@ -10,7 +10,7 @@ from typing import Any
 from evenly.demo.answers import answer_table
 from evenly.demo.draws import DEMO_SEED
 from evenly.demo.errors import FolderError
-from evenly.demo.files import lock_folder, remove_parts, write_bytes, write_parquet
+from evenly.demo.files import lock_folder, remove_parts, write_bytes, write_table_file
 from evenly.demo.labels import LABELS_FILE, label_table
 from evenly.demo.pictures.duplicates import find_twins
 from evenly.demo.pictures.openmoji import list_codes, rasterise
@@ -99,10 +99,10 @@ def _kept_twins(folder: Path, codes: Sequence[str], progress: Progress) -> dict[
 
 
 def _write_tables(folder: Path, plan: Plan, twins: dict[str, str]) -> None:
-    write_parquet(folder / ANSWERS_FILE, answer_table(plan.answers))
-    write_parquet(folder / "pool.parquet", pool_table(plan))
-    write_parquet(folder / "truth.parquet", truth_table(plan, twins))
-    write_parquet(folder / "labels.parquet", label_table({pair.url: pair.code for pair in plan.pairs}))
+    write_table_file(folder / ANSWERS_FILE, answer_table(plan.answers))
+    write_table_file(folder / "pool.parquet", pool_table(plan))
+    write_table_file(folder / "truth.parquet", truth_table(plan, twins))
+    write_table_file(folder / "labels.parquet", label_table({pair.url: pair.code for pair in plan.pairs}))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
