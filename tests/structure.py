@@ -99,10 +99,12 @@ class Tree:
                     annotations = tuple(ast.unparse(one.annotation) for one in taken if one.annotation is not None)
                     yield Function(path, node.name, len(names), decorators, annotations)
 
-    def bound_names(self) -> Counter[str]:
-        """Every name that is bound: parameters, assignments, loops, contexts."""
+    def bound_names(self, room: str = "") -> Counter[str]:
+        """Every name that is bound in a room, or in all: parameters, assignments, loops, contexts."""
         names: Counter[str] = Counter()
         for path in self.files:
+            if room and path.relative_to(self.root).parts[0] != room:
+                continue
             for node in ast.walk(parse(path)):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     names[node.id] += 1
@@ -152,6 +154,11 @@ def strongly_connected(graph: Mapping[str, set[str]]) -> list[set[str]]:
     return list(groups.values())
 
 
+def function_words(names: Counter[str]) -> int:
+    """How many of the bound names are words that say nothing of the thing they name."""
+    return sum(count for name, count in names.items() if name.strip("_") in FUNCTION_WORDS)
+
+
 def is_entry_point(function: Function) -> bool:
     """Whether it is a flow or a command: their parameters are what people give by name."""
     if any(word in decorator for decorator in function.decorators for word in ("flow", ".command", ".callback")):
@@ -166,7 +173,7 @@ def figures(tree: Tree) -> dict[str, str]:
     crowded = sum(size for size in folders if size > 15)
     functions = [one for one in tree.functions() if not is_entry_point(one)]
     names = tree.bound_names()
-    words = sum(count for name, count in names.items() if name.strip("_") in FUNCTION_WORDS)
+    words = function_words(names)
     twice = {name: paths for name, paths in tree.public_definitions().items() if len(paths) > 1}
     ratios = {room: tree.lines(f"tests/{room}") / max(1, tree.lines(room)) for room in ROOMS}
     return {

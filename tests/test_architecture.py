@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.structure import Tree, count_lines
+from tests.structure import Tree, count_lines, function_words
 
 ROOT = Path(__file__).parents[1]
 DOMAINS = frozenset({"curation", "descriptions", "features", "adapters"})
@@ -181,6 +181,13 @@ def test_compiled_functions_use_nothing_of_other_files():
 
 def test_a_file_is_named_for_what_it_holds():
     assert not [path for path in SOURCES if VAGUE & {path.stem, *path.relative_to(ROOT).parts[:-1]}]
+
+
+@pytest.mark.parametrize("room", ["curation", "audit"])
+def test_a_name_says_what_it_holds(room):
+    """Rather than found, some, at or other. What is stored or printed under such a name keeps it (`into`, `where`)."""
+    names = Tree(ROOT).bound_names(room)
+    assert function_words(names) < 0.02 * names.total()
 
 
 def flows_in(path: Path) -> list[str]:
