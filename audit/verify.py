@@ -132,9 +132,9 @@ def _check_tables(build: PublishedBuild, record: StepRecord) -> Iterator[Finding
 def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded: str) -> Iterator[Finding]:
     table = build.ledger.table(record, name)
     table.validate(full=True)
-    found = table_hash(table)
-    if found != recorded:
-        yield Finding.of("table", f"{record.name}/{name}", _differs("hash", recorded, found))
+    digest = table_hash(table)
+    if digest != recorded:
+        yield Finding.of("table", f"{record.name}/{name}", _differs("hash", recorded, digest))
 
 
 def _check_samples(build: PublishedBuild) -> Iterator[Finding]:

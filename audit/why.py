@@ -31,14 +31,14 @@ def path_between(edges: pa.Table, uid: str, into: str) -> list[dict[str, Any]]:
     `edges` has the columns uid_a, uid_b, kind and distance and no direction. [] where no path is recorded.
     """
     came_from: dict[str, tuple[str, dict[str, Any]]] = {}
-    seen, waiting = {uid}, deque([uid])
-    while waiting and into not in seen:
+    visited, waiting = {uid}, deque([uid])
+    while waiting and into not in visited:
         uid_reached = waiting.popleft()
         touching = edges.filter(pc.or_(pc.equal(edges["uid_a"], uid_reached), pc.equal(edges["uid_b"], uid_reached)))
         for edge in touching.to_pylist():
             neighbour = edge["uid_b"] if edge["uid_a"] == uid_reached else edge["uid_a"]
-            if neighbour not in seen:
-                seen.add(neighbour)
+            if neighbour not in visited:
+                visited.add(neighbour)
                 came_from[neighbour] = (uid_reached, {"kind": edge.get("kind"), "distance": edge.get("distance")})
                 waiting.append(neighbour)
     path: list[dict[str, Any]] = []

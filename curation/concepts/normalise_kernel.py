@@ -17,18 +17,18 @@ IN_WORDS = FOLDED > SIGN
 
 @compiled
 def normalise_rows(
-    data: np.ndarray, offsets: np.ndarray, plain: np.ndarray, rest: np.ndarray, rest_offsets: np.ndarray
+    data: np.ndarray, offsets: np.ndarray, plain: np.ndarray, other_rows: np.ndarray, other_offsets: np.ndarray
 ) -> tuple:  # type: ignore[type-arg]
-    """Return (bytes, offsets): each row that is `plain` ASCII normalised; in place of the others those of `rest`."""
-    out = np.empty(offsets[-1] - offsets[0] + len(rest), np.uint8)
+    """Return (bytes, offsets): each row that is `plain` ASCII normalised; in place of the others those of `other_rows`."""
+    out = np.empty(offsets[-1] - offsets[0] + len(other_rows), np.uint8)
     ends = np.zeros(len(offsets), np.int64)
     count = unplain = 0
     for row in range(len(plain)):
         if plain[row]:
             count = _normalise(data, offsets[row], offsets[row + 1], out, count)
         else:
-            for place in range(rest_offsets[unplain], rest_offsets[unplain + 1]):
-                out[count] = rest[place]
+            for place in range(other_offsets[unplain], other_offsets[unplain + 1]):
+                out[count] = other_rows[place]
                 count += 1
             unplain += 1
         ends[row + 1] = count

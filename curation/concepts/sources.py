@@ -23,7 +23,9 @@ Source = Literal["number", "list", "wordnet", "unigram", "bigram", "title"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 """In the order in which they fill a list."""
 
-_WHITE = "".join(one for one in map(chr, range(0x3001)) if one.isspace())  # what str.strip() takes away
+_WHITE = "".join(
+    character for character in map(chr, range(0x3001)) if character.isspace()
+)  # what str.strip() takes away
 _METACLIP = {"min_unigram_count": 100, "top_unigram_share": 1.0, "title_min_views": 70, "top_title_share": 1.0}
 _METACLIP |= {"pmi_above_least": False}
 _METACLIP_2 = {"min_unigram_count": 1, "top_unigram_share": 0.1, "title_min_views": 0, "top_title_share": 0.76}
