@@ -19,7 +19,7 @@ IN_WORDS = FOLDED > SIGN
 def normalise_rows(
     data: np.ndarray, offsets: np.ndarray, plain: np.ndarray, other_rows: np.ndarray, other_offsets: np.ndarray
 ) -> tuple:  # type: ignore[type-arg]
-    """Return (bytes, offsets): each row that is `plain` ASCII normalised; in place of the others those of `other_rows`."""
+    """Return (bytes, offsets): rows that are `plain` ASCII normalised, in place of others `other_rows`."""
     out = np.empty(offsets[-1] - offsets[0] + len(other_rows), np.uint8)
     ends = np.zeros(len(offsets), np.int64)
     count = unplain = 0
