@@ -9,8 +9,8 @@ from PIL import ExifTags, Image
 
 from evenly.features.errors import UnreadableImageError
 
-# Formats whose decoders run in this process alone: no PostScript, no plug-in that starts a program.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "MPO", "PPM")
+# Formats whose decoders run in this process alone: no PostScript, no plug-in that starts a program. JPEG opens MPO too.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "PPM")
 
 # Decoders raise nearly anything on broken bytes.
 _DECODER_ERRORS: tuple[type[Exception], ...] = (

@@ -27,6 +27,16 @@ def test_an_opaque_picture_keeps_its_pixels():
     assert np.array_equal(np.asarray(open_rgb(file_of(Image.fromarray(pixels)))), pixels)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO"])
+def test_a_picture_of_each_kind_opens(kind):
+    assert open_rgb(file_of(Image.new("RGB", (9, 7), (255, 255, 255)), kind)).size == (9, 7)
+
+
+def test_bytes_of_no_kind_are_said_to_be_none():
+    with pytest.raises(UnreadableImageError, match="cannot identify image file"):
+        open_rgb(b"no picture")
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_pasted_on_white(mode):
     clear = (0,) * (len(mode) - 1) + (0,)
