@@ -5,6 +5,7 @@ from prefect import flow
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.describing import ListContext, describing
+from evenly.flows.recipe.files import ListingText
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE
 from evenly.tasks.classes.names import COUNT_NAMES
@@ -40,8 +41,7 @@ def describe_classes(
     requests through the endpoint's Batch API. build, split, pairs, pool: see evenly.flows.recipe.describing.Beside.
     """
     todo = describing(
-        name=name,
-        text=text,
+        ListingText(name=name, text=text),
         methods=methods,
         llm=LanguageModel(
             base_url=base_url,
@@ -52,7 +52,7 @@ def describe_classes(
             batch=batch,
         ),
         encoder=EncoderChoice(model=encoder, pretrained=pretrained),
-        beside=ListContext(build=build, split=split, pairs=pairs, pool=pool),
+        context=ListContext(build=build, split=split, pairs=pairs, pool=pool),
         root=root,
         quiet=quiet,
     )

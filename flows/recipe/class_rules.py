@@ -29,14 +29,16 @@ from evenly.tasks.run import LanguageModel, Run
 DEFAULT_METHODS = ("description", "synonyms")
 
 
-def describe_rule(*, name: str, text: str, methods: Sequence[str] | None, llm: LanguageModel) -> DescribeRule:
+def describe_rule(listing: ListingText, *, methods: Sequence[str] | None, llm: LanguageModel) -> DescribeRule:
     """The rule of the step `describe`. Raises ClassListError and UnknownMethodError before anything is started."""
-    class_list = parse_class_list(text, name)
+    class_list = parse_class_list(listing.text, listing.name)
     chosen = tuple(methods or DEFAULT_METHODS)
     unknown = [method for method in chosen if method not in METHODS]
     if unknown:
         raise UnknownMethodError(f"`methods` must be of {', '.join(METHODS)}; got `{unknown[0]}`. Choose one of these.")
-    return DescribeRule(class_list=class_list, text=text, methods=chosen, base_url=llm.base_url, model=llm.model)
+    return DescribeRule(
+        class_list=class_list, text=listing.text, methods=chosen, base_url=llm.base_url, model=llm.model
+    )
 
 
 def pairs_rule(
@@ -62,7 +64,7 @@ def evaluation_rules(run: Run, recipe: Recipe, path: str | Path, build: str) -> 
 def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, listing: ClassListing) -> EvaluationRule:
     file = read_listing(path, listing)
     split = None if recipe.labels is None else recipe.labels.split
-    rule = describe_rule(name=file.name, text=file.text, methods=listing.methods, llm=recipe.llm)
+    rule = describe_rule(file, methods=listing.methods, llm=recipe.llm)
     confusable = pairs_rule(rule, pairs=listing.pairs, build=build, split=split)
     described = _finished_description(run, rule, confusable)
     edited = _edited(run, path, listing, file)

@@ -1,4 +1,4 @@
-"""What describing a class list takes: its run, and the rules of its steps."""
+"""The run and the rules of the steps that describe a class list."""
 
 import os
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.class_rules import describe_rule, pairs_rule
+from evenly.flows.recipe.files import ListingText
 from evenly.flows.runs import build_run, pool_of, workspace_run
 from evenly.storage.builds import Builds
 from evenly.tasks.classes.confusable import ConfusableRule
@@ -42,32 +43,31 @@ class ListContext:
 
 
 def describing(
+    listing: ListingText,
     *,
-    name: str,
-    text: str,
     methods: Sequence[str] | None,
     llm: LanguageModel,
-    encoder: EncoderChoice,
-    beside: ListContext,
+    context: ListContext,
     root: str | os.PathLike[str] | None,
-    quiet: bool,
+    encoder: EncoderChoice | None = None,
+    quiet: bool = False,
 ) -> Describing:
     """The steps of one class list. Raises ClassListError and UnknownMethodError before anything is started."""
-    rule = describe_rule(name=name, text=text, methods=methods, llm=llm)
-    if beside.build is None:
+    rule = describe_rule(listing, methods=methods, llm=llm)
+    if context.build is None:
         run, build = workspace_run(root, quiet=quiet, encoder=encoder), None
     else:
-        run = build_run(beside.build, root=root, quiet=quiet)
-        manifest = Builds(run.workspace).read(beside.build)
+        run = build_run(context.build, root=root, quiet=quiet)
+        manifest = Builds(run.workspace).read(context.build)
         build = str(manifest["build"])
-        if beside.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule.methods):
-            beside = replace(beside, split=split_of_build(run, manifest))
-    if beside.pool is not None:
-        run = replace(run, sources=(pool_of(run, beside.pool),))
-    counts = {*SYNONYMS} & {*rule.methods} and (build is not None or beside.pool is not None)
+        if context.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule.methods):
+            context = replace(context, split=split_of_build(run, manifest))
+    if context.pool is not None:
+        run = replace(run, sources=(pool_of(run, context.pool),))
+    counts = {*SYNONYMS} & {*rule.methods} and (build is not None or context.pool is not None)
     return Describing(
         run=replace(run, payment=llm),
         rule=rule,
-        pairs=pairs_rule(rule, pairs=beside.pairs, build=build, split=beside.split),
-        names=NamesRule(class_list=rule.class_list, build=build if beside.pool is None else None) if counts else None,
+        pairs=pairs_rule(rule, pairs=context.pairs, build=build, split=context.split),
+        names=NamesRule(class_list=rule.class_list, build=build if context.pool is None else None) if counts else None,
     )

@@ -240,7 +240,7 @@ def describe_names(
     parsed = parse_class_list(listing.text, listing.name)
     with command_settings():
         from evenly.adapters.methods.fudd import ConfusablePairs
-        from evenly.flows.cli.classes.class_list import beside_of, describe_list, language_model
+        from evenly.flows.cli.classes.class_list import describe_list, language_model, list_context
 
         place = None if root is None else Path(root)
         facts = describe_list(
@@ -254,7 +254,7 @@ def describe_names(
                 completion_usd_per_million=completion_usd_per_million,
             ),
             root=place,
-            beside=beside_of(build=build, pairs=ConfusablePairs(), pool=None, caption="caption", root=place),
+            context=list_context(build=build, pairs=ConfusablePairs(), pool=None, caption="caption", root=place),
         )
     table = pd.DataFrame(facts.pop("descriptions"))
     return DescribedList(name=listing.name, classes=parsed.classes, table=table, facts=facts)

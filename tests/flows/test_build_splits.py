@@ -10,10 +10,11 @@ from evenly.audit.verify import verify_build
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.flows.cli.classes import description_audit as auditing
 from evenly.flows.recipe.describing import ListContext, describing
+from evenly.flows.recipe.files import ListingText
 from evenly.storage.builds import Builds
 from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
-from evenly.tasks.run import EncoderChoice, LanguageModel
+from evenly.tasks.run import LanguageModel
 from tests.storage.held_pool import write_files
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -100,9 +101,9 @@ def test_pictures_of_the_test_part_are_never_chosen_by_id_alias_or_recipe(
 
 def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace, split):
     build = rebuild(split)["build"]
-    facts = {"name": "things", "text": "dog\ncat\n", "llm": LanguageModel(), "encoder": EncoderChoice(), "quiet": True}
+    listing, facts = ListingText(name="things", text="dog\ncat\n"), {"llm": LanguageModel(), "quiet": True}
     for methods, wanted in ((["differential"], str(split)), (["description"], None)):
-        found = describing(**facts, methods=methods, beside=ListContext(build=build), root=workspace.root)
+        found = describing(listing, **facts, methods=methods, context=ListContext(build=build), root=workspace.root)
         assert (None if found.pairs is None else found.pairs.split) == wanted
 
 

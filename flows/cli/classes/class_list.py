@@ -12,7 +12,7 @@ from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source, read_recipe
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS, describe_rule
-from evenly.flows.recipe.describing import Describing, ListContext, describing
+from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.recipe.problems import describe_problems
 from evenly.storage.builds import Builds
@@ -21,10 +21,10 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.classes.confusable import expected_pairs
 from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, account, estimate_list, spent
 from evenly.tasks.classes.names import COUNT_NAMES
-from evenly.tasks.run import EncoderChoice, LanguageModel
+from evenly.tasks.run import LanguageModel
 
 EVENT = "evenly.class-list.submitted"
-NOTHING_BESIDE = ListContext()
+NO_CONTEXT = ListContext()
 NOTHING_SENT = dict.fromkeys(
     ("requests_sent", "attempts", "prompt_tokens", "completion_tokens", "cost_usd", "lost_attempts", "lost_usd"), 0
 )
@@ -45,7 +45,7 @@ def describe_list(
     methods: list[str] | None,
     llm: LanguageModel,
     root: Path | None,
-    beside: ListContext = NOTHING_BESIDE,
+    context: ListContext = NO_CONTEXT,
 ) -> dict[str, Any]:
     """Describe a class list in this process; counts, and every text with its verdict.
 
@@ -53,48 +53,27 @@ def describe_list(
     all runs on the list have cost, None where nothing has a price. Where names were counted, `names` and
     `most_frequent` are the tables of the step `count_names`.
     """
-    todo = _todo(listing, methods=methods, llm=llm, root=root, beside=beside)
+    todo = describing(listing, methods=methods, llm=llm, context=context, root=root)
     ledger = todo.run.ledger
-    before = {record.key for record in ledger.records("describe")}
+    known = {record.key for record in ledger.records("describe")}
     with prefect_api():
         key = describe_classes(
             name=listing.name,
             text=listing.text,
             methods=methods,
             **vars(llm),
-            **vars(beside),
+            **vars(context),
             root=None if root is None else str(root),
         )
     record = ledger.get(key)
     facts = dict(record.notes)
-    if key in before:
+    if key in known:
         hits = int(facts["requests_sent"]) + int(facts["cache_hits"])
         facts |= NOTHING_SENT | {"cache_hits": hits}
     facts["account"] = spent(account(todo.run, listing.name))
     facts |= {"step": key, "descriptions": ledger.table(record, "descriptions").to_pylist()}
     counted = None if todo.names is None else ledger.find(COUNT_NAMES.spec(todo.run, (record,), todo.names).key)
     return facts if counted is None else facts | _counts(ledger, counted)
-
-
-def _todo(
-    listing: ListingText,
-    *,
-    methods: list[str] | tuple[str, ...] | None,
-    llm: LanguageModel,
-    root: Path | None,
-    beside: ListContext,
-    quiet: bool = False,
-) -> Describing:
-    return describing(
-        name=listing.name,
-        text=listing.text,
-        methods=methods,
-        llm=llm,
-        encoder=EncoderChoice(),
-        beside=beside,
-        root=root,
-        quiet=quiet,
-    )
 
 
 def _counts(ledger: Ledger, counted: StepRecord) -> dict[str, Any]:
@@ -108,13 +87,13 @@ def estimate_listing(
     methods: list[str] | tuple[str, ...] | None,
     llm: LanguageModel,
     root: Path | None,
-    beside: ListContext = NOTHING_BESIDE,
+    context: ListContext = NO_CONTEXT,
 ) -> list[dict[str, Any]]:
     """What describing a class list would ask and cost now, a row for each method; nothing is sent.
 
     `pairs_asked` and `pairs_possible` are 0 but for methods about pairs of classes.
     """
-    todo = _todo(listing, methods=methods, llm=llm, root=root, beside=beside, quiet=True)
+    todo = describing(listing, methods=methods, llm=llm, context=context, root=root, quiet=True)
     pairs, possible = ([], 0) if todo.pairs is None else expected_pairs(todo.run, todo.pairs)
     return [
         row
@@ -124,7 +103,7 @@ def estimate_listing(
     ]
 
 
-def beside_of(
+def list_context(
     *, build: str | None, pairs: ConfusablePairs, pool: Path | None, caption: str, root: Path | None
 ) -> ListContext:
     """What the options of `evenly describe` name: a build, or a recipe for its latest build and split; a pool."""
@@ -159,7 +138,7 @@ def submit_list(
     from prefect.settings import PREFECT_API_URL
 
     chosen = list(methods or DEFAULT_METHODS)
-    describe_rule(name=listing.name, text=listing.text, methods=chosen, llm=llm)
+    describe_rule(listing, methods=chosen, llm=llm)
     if not PREFECT_API_URL.value():
         raise UsageError(
             "`PREFECT_API_URL` must name a Prefect server for --submit; it is not set. Start one with "

@@ -48,10 +48,10 @@ def describe_command(
     """
     from evenly.adapters.methods.fudd import ConfusablePairs
     from evenly.flows.cli.classes.class_list import (
-        beside_of,
         describe_list,
         estimate_listing,
         language_model,
+        list_context,
         submit_list,
     )
     from evenly.flows.cli.classes.description_tables import print_described
@@ -73,9 +73,9 @@ def describe_command(
         raise UsageError(
             "`--submit` must come without --build and --pool; the deployment knows neither. Leave them out."
         )
-    beside = beside_of(build=build, pairs=pairs, pool=pool, caption=pool_caption, root=root)
+    context = list_context(build=build, pairs=pairs, pool=pool, caption=pool_caption, root=root)
     if plan:
-        rows = estimate_listing(listing, methods=methods, llm=llm, root=root, beside=beside)
+        rows = estimate_listing(listing, methods=methods, llm=llm, root=root, context=context)
         if as_json:
             print_json({"descriptions": rows})
         else:
@@ -88,7 +88,7 @@ def describe_command(
         else:
             print_text(f"submitted {listing.name} as event {event['event']}")
         return
-    result = describe_list(listing, methods=methods, llm=llm, root=root, beside=beside)
+    result = describe_list(listing, methods=methods, llm=llm, root=root, context=context)
 
     def table() -> None:
         print_described(result)
@@ -131,20 +131,17 @@ def extract_command(
     elif images is not None:
         if out is None:
             raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
-        from evenly.flows.cli.adapters.own_features.folders import extract_folder
+        from evenly.flows.cli.adapters.own_features.folders import FolderLayout, extract_folder
+        from evenly.flows.runs import workspace_run
         from evenly.tasks.run import EncoderChoice, SecondChoice
 
-        result = extract_folder(
-            images,
-            out=out,
-            split=split,
-            classes=classes,
-            templates=template or ("a photo of a {}",),
+        run = workspace_run(
+            root,
             encoder=EncoderChoice(model=model, pretrained=pretrained),
             second=SecondChoice(model=second, pretrained=second_pretrained) if second else None,
-            root=root,
-            seed=seed,
         )
+        layout = FolderLayout(split=split, classes=classes, templates=template or ("a photo of a {}",), seed=seed)
+        result = extract_folder(run, images, layout, out=out)
     print_result(result, lambda: print_rows("features", [result]), as_json=as_json)
 
 

@@ -58,7 +58,7 @@ def _with_interval(row: dict[str, Any], measure: str, *names: str) -> dict[str, 
     return {name: row[name] for name in names} | {measure: f"{shown} [{row['low']:.3f}, {row['high']:.3f}]"}
 
 
-def show_command(
+def show_descriptions_command(
     what: Annotated[
         str | None, typer.Argument(help="A class list file, list name or step key; none: list all.")
     ] = None,
@@ -123,7 +123,7 @@ def compare_command(first: Version, second: Version, root: Root = None, as_json:
     print_result(found, table, as_json=as_json)
 
 
-def export_command(
+def export_descriptions_command(
     what: Version,
     to: Annotated[str, typer.Option("--format", help="vcd, cupl or fudd; csv to edit by hand.")],
     out: Annotated[Path, typer.Option(help="The JSON file to write; the class names go beside it.")],
@@ -195,7 +195,7 @@ def _title(facts: dict[str, Any]) -> str:
 
 GROUP = typer.Typer(help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True)
 GROUP.command("audit")(audit_command)
-GROUP.command("show")(show_command)
+GROUP.command("show")(show_descriptions_command)
 GROUP.command("compare")(compare_command)
-GROUP.command("export")(export_command)
+GROUP.command("export")(export_descriptions_command)
 GROUP.command("import")(import_command)

@@ -53,7 +53,7 @@ def concepts_command(
     """
     from evenly.adapters.methods.fudd import ConfusablePairs
     from evenly.audit.report.plots.classes import draw_concepts
-    from evenly.flows.cli.classes.class_list import beside_of, language_model
+    from evenly.flows.cli.classes.class_list import language_model, list_context
     from evenly.flows.cli.datasets.concept_audit import (
         Counting,
         audit_list,
@@ -76,11 +76,11 @@ def concepts_command(
         check_table(out)
     if plot is not None:
         check_plot(plot)
-    beside = beside_of(build=build, pairs=ConfusablePairs(), pool=pool, caption=pool_caption, root=root)
+    context = list_context(build=build, pairs=ConfusablePairs(), pool=pool, caption=pool_caption, root=root)
     counting = Counting(
         synonyms=synonyms, prefix=prefix, plurals=plurals, judge=judge, domain=domain, tail=cast("TailRule", tail)
     )
-    facts = audit_list(classes, counting, build=beside.build, pool=beside.pool, llm=llm, root=root)
+    facts = audit_list(classes, counting, build=context.build, pool=context.pool, llm=llm, root=root)
     rows = ordered(facts["classes"], facts["tail_by"])
     written = [] if out is None else write_tables(out, facts)
     if plot is not None:

@@ -107,7 +107,7 @@ def build_command(
     print_result(built, table, as_json=as_json)
 
 
-def show_command(
+def show_metadata_command(
     path: Annotated[Path, typer.Argument(metavar="LIST", help="A built list, a text file or a JSON file.")],
     entry: Annotated[str | None, typer.Option(help="Look this entry up; exit status 1 where it is not there.")] = None,
     as_json: AsJson = False,
@@ -194,4 +194,4 @@ def _value(value: object) -> str:
 
 GROUP = typer.Typer(help="Build concept lists, and look at what they hold.", no_args_is_help=True)
 GROUP.command("build")(build_command)
-GROUP.command("show")(show_command)
+GROUP.command("show")(show_metadata_command)

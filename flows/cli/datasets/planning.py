@@ -62,7 +62,7 @@ def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | No
             methods=listing.methods,
             llm=chosen.llm,
             root=root,
-            beside=ListContext(build=builds.alias(latest), split=split, pairs=listing.pairs),
+            context=ListContext(build=builds.alias(latest), split=split, pairs=listing.pairs),
         )
     ]
 

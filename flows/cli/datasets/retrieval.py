@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.curation.retrieval_sets import KEPT, RetrievalRule
 from evenly.descriptions.class_list import parse_class_list
-from evenly.flows.cli.classes.class_list import beside_of
+from evenly.flows.cli.classes.class_list import list_context
 from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.collect_pool import collect_pool
@@ -92,11 +92,11 @@ def retrieve_list(
             of_build = replace(pool, build=build, source=None)
             facts = retrieve_list(classes, retrieving, pool=of_build, out=out, root=root)
         return facts | {"pool": funnel_of(open_build(build, root=root)[1])}
-    beside = beside_of(build=pool.build, pairs=ConfusablePairs(), pool=None, caption="", root=root)
-    workspace, manifest = open_build(str(beside.build), root=root)
+    context = list_context(build=pool.build, pairs=ConfusablePairs(), pool=None, caption="", root=root)
+    workspace, manifest = open_build(str(context.build), root=root)
     ledger = Ledger(workspace)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
-    given = beside.split or split_of_build(run, manifest)
+    given = context.split or split_of_build(run, manifest)
     split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
     rule = SupportRule(
         list=listing.name,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +13,34 @@ import pyarrow.compute as pc
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe.files import read_class_file
-from evenly.flows.runs import workspace_run
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import read_image_folder, read_picture
 from evenly.storage.files.splits import read_split
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.classes.texts import filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
-from evenly.tasks.run import EncoderChoice, Run, SecondChoice
+from evenly.tasks.run import Run
 
 
-def extract_folder(
-    folder: Path,
-    *,
-    out: Path,
-    split: Path | None = None,
-    classes: Path | None = None,
-    templates: Sequence[str] = ("a photo of a {}",),
-    encoder: EncoderChoice,
-    second: SecondChoice | None = None,
-    root: Path | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class FolderLayout:
+    """How pictures of a folder become arrays: a file of parts or the `seed` to draw them, the list, its templates."""
+
+    split: Path | None = None
+    classes: Path | None = None
+    templates: Sequence[str] = ("a photo of a {}",)
+    seed: int = 0
+
+
+def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -> dict[str, Any]:
     """Encode the pictures of `<class>/<picture>` and write train, val and test features, labels and class vectors.
 
     The classes are the folders' names, or those of a list in its order. Without a `split` file the parts are drawn by
     hash, class by class; pictures of equal bytes never part. What was skipped or could not be decoded is counted.
     """
-    _check(out, templates)
-    run = workspace_run(root, encoder=encoder, second=second)
+    _check(out, layout.templates)
     found = read_image_folder(folder)
-    names = _classes(found.rows, classes)
+    names = _classes(found.rows, layout.classes)
     rows = found.rows.filter(pc.is_in(found.rows["label"], pa.array(names, pa.string())))
     paths = rows["path"].to_pylist()
     encoded = encode_pictures(run, (read_picture(folder, path) for path in paths), total=len(paths))
@@ -53,9 +51,9 @@ def extract_folder(
     rows = rows.take(pa.array(encoded.places, pa.int64()))
     labels = np.array([names.index(label) for label in rows["label"].to_pylist()], dtype=np.int64)
     groups = np.array(rows["image_id"].to_pylist(), dtype=np.str_)
-    parts, stays, groups, notes = _parts(rows, labels, groups, split, seed)
+    parts, stays, groups, notes = _parts(rows, labels, groups, layout.split, layout.seed)
     arrays = _arrays(encoded, labels, groups, parts, stays) | _encoders(run)
-    arrays["prototypes"] = filled_templates(run, names, templates)
+    arrays["prototypes"] = filled_templates(run, names, layout.templates)
     arrays["classes"] = np.array(names, dtype=np.str_)
     write_arrays(out, arrays)
     return {
