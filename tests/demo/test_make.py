@@ -94,7 +94,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
 KILLED_RUN = """
 import itertools, os, signal, sys
 from pathlib import Path
-from demo import make_demo
+from evenly.demo import make_demo
 
 calls = itertools.count(1)
 

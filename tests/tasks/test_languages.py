@@ -186,7 +186,6 @@ def test_a_list_that_was_built_for_a_language_is_that_of_one_language(tmp_path):
     ("change", "text"),
     [
         ({"language": "langue"}, r"`match.language` must be a column of the pool or of a step before; got 'langue'"),
-        ({"metadata": "wordnet"}, "`metadata` must hold a list per language where languages are matched"),
         ({"metadata": "{root}/flat.txt"}, "`metadata` must hold a list per language where languages are matched"),
     ],
 )

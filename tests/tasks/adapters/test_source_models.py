@@ -57,7 +57,8 @@ def test_each_source_and_the_mixture_has_a_model_per_share(split_of):
 def test_a_model_learns_from_its_own_source_alone(split_of, monkeypatch):
     run, split, _ = split_of(["blog", "shop"])
     monkeypatch.setattr(
-        "evenly.tasks.adapters.source_models.tune", lambda _kind, **given: SimpleNamespace(adapter=given)
+        "evenly.tasks.adapters.source_models.tune",
+        lambda _kind, train, validation, **_: SimpleNamespace(adapter={"train": train, "validation": validation}),
     )
     models = source_models(run, split, build="some-1", classes=CLASSES)
     learned = {(model.source, model.share): rows_of(model.adapter["train"]) for model in models}
@@ -65,11 +66,11 @@ def test_a_model_learns_from_its_own_source_alone(split_of, monkeypatch):
     assert (len(blog), len(shop), blog & shop) == (16, 16, set())
     assert learned["blog", 0.5] < blog
     assert learned[ALL, 1.0] == blog | shop
-    assert all(len(model.adapter["validation_labels"]) == 32 for model in models)
+    assert all(len(model.adapter["validation"].labels) == 32 for model in models)
 
 
-def rows_of(features):
-    return {tuple(row) for row in features.image.tolist()}
+def rows_of(labelled):
+    return {tuple(row) for row in labelled.features.image.tolist()}
 
 
 def test_one_source_gives_no_models_and_no_tables(split_of):

@@ -190,7 +190,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from evenly.curation.balance.thresholds import BalanceRule
-from tasks import balance_pool
+from evenly.tasks.pools import balance as balance_pool
 from evenly.tasks.progress import Progress
 watched = balance_pool._watched
 def cut(*given):

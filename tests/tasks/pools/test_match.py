@@ -111,7 +111,7 @@ def test_two_runs_give_the_same_bytes_and_a_finished_one_is_kept(tmp_path, metad
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from storage import pool_matches
+from evenly.storage.matches import matches as pool_matches
 from evenly.tasks.pools.match import PoolMatching, match_pool
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.tasks.progress import Progress

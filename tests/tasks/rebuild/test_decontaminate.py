@@ -17,8 +17,8 @@ GREEN, BLUE = (150, 240, 160), (150, 160, 240)
 
 @pytest.fixture
 def run(workspace, monkeypatch) -> Run:
-    for module in ("encoders", "references"):
-        monkeypatch.setattr(f"tasks.{module}.open_encoder", lambda _run: ColourEncoder())
+    for module in ("encoders", "reference_sets"):
+        monkeypatch.setattr(f"evenly.tasks.{module}.open_encoder", lambda _run: ColourEncoder())
     return Run(workspace=workspace, seed=3)
 
 
@@ -102,7 +102,9 @@ def test_a_set_without_a_picture_is_refused(run, record, tmp_path):
 def test_a_set_that_is_not_there_is_told_before_the_first_step(run, tmp_path):
     (tmp_path / "a.png").write_bytes(picture(GREEN))
     with pytest.raises(InputError, match="got `/nowhere`"):
-        check_ready(run, [(DECONTAMINATE, LIMITS | {"sets": {"val": str(tmp_path), "b": "/nowhere"}})])
+        check_ready(
+            run, [(DECONTAMINATE, DECONTAMINATE.read(LIMITS | {"sets": {"val": str(tmp_path), "b": "/nowhere"}}))]
+        )
 
 
 def test_the_key_follows_the_content_of_the_sets(run, record, held_out):

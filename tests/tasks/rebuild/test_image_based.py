@@ -14,8 +14,8 @@ COPIES = {
 
 @pytest.fixture
 def run(workspace, monkeypatch) -> Run:
-    for module in ("encoders", "references"):
-        monkeypatch.setattr(f"tasks.{module}.open_encoder", lambda _run: ColourEncoder())
+    for module in ("encoders", "reference_sets"):
+        monkeypatch.setattr(f"evenly.tasks.{module}.open_encoder", lambda _run: ColourEncoder())
     return Run(workspace=workspace, seed=3)
 
 

@@ -157,11 +157,11 @@ def test_the_key_follows_the_content_of_a_list(run, records, tmp_path):
 
 def test_a_list_that_is_not_there_is_told_before_the_first_step(run):
     with pytest.raises(InputError, match="No such file"):
-        check_ready(run, [(SAFETY, NOTHING | {"looks": ["/nowhere"]})])
+        check_ready(run, [(SAFETY, SAFETY.read(NOTHING | {"looks": ["/nowhere"]}))])
 
 
 def test_a_detector_that_is_not_installed_is_told_before_the_first_step(run, monkeypatch):
     monkeypatch.setattr("evenly.tasks.rebuild.safety._detector", SafetyDetector)
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(WeightsUnavailableError, match=r"evenly\[safety\]"):
-        check_ready(run, [(SAFETY, NOTHING | {"detector": {"threshold": 0.25, "classes": ["X"]}})])
+        check_ready(run, [(SAFETY, SAFETY.read(NOTHING | {"detector": {"threshold": 0.25, "classes": ["X"]}}))])
