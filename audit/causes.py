@@ -58,7 +58,7 @@ class Causes:
         return self._order[: self._order.index(step)] if step in self._order else self._order
 
     def _differences(self, step: str) -> dict[str, str]:
-        """What the two runs of a step differ in, as cause -> words; {} where only what they were given differs."""
+        """What the two runs of a step differ in, as cause -> words; {} where only their input differs."""
         a, b = self._a.get(step), self._b.get(step)
         if a is None or b is None:
             return {"rule": f"step switched {'on' if a is None else 'off'}"} if a is not b else {}

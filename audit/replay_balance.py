@@ -40,7 +40,7 @@ def replay_draws(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> 
 
 
 def _decided_alone(inputs: BalanceInputs, uid: str) -> tuple[Balanced, Sequence[Mapping[str, Any]]]:
-    """The decision of one pair by the counts of all, and what the pick among its picture's texts was."""
+    """The decision of one pair by the counts of all, and the pick among its picture's texts."""
     row = pc.index(inputs.pairs.uids, uid).as_py()
     pairs, earlier = inputs.pairs, inputs.earlier
     rows, matches = slice(row, row + 1), slice(pairs.ends[row], pairs.ends[row + 1])

@@ -79,7 +79,7 @@ def verify_build(
 
 
 def _check_records(build: PublishedBuild) -> Iterator[Finding]:
-    """Each step of the manifest against its record."""
+    """Compare each step of the manifest with its record."""
     ledger = Ledger(build.workspace)
     for step in build.manifest["steps"]:
         try:

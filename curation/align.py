@@ -27,9 +27,9 @@ class Align:
 
 
 def resolve_threshold(scores: pa.Array, rule: Align | Rank) -> float:
-    """Return the score that a pair must reach: the rule's, or that at index int(n * keep_top) of the falling scores.
+    """Return the score that a pair must reach: the rule's, or the one at index int(n * keep_top) in falling order.
 
-    DataComp's rule: whoever ties with that score stays, so at least one more than the share does. keep_top = 1 keeps
+    As in DataComp, pairs equal to that score stay, so at least one pair more than the share does. keep_top = 1 keeps
     all, where the public code fails. Nulls do not count in n. Minus infinity where there are no scores.
     """
     if rule.min_score is not None:

@@ -43,7 +43,7 @@ def draws(*, seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) 
 def draws_at(*, seed: int, step: str, uids: pa.Array, rows: Ints, entries: pa.Array, numbers: Ints) -> Floats:
     """Return the draws (m,) float64 of uid rows[i] and entry numbers[i], equal to `draw` of each.
 
-    `uids` and `entries` are Arrow strings without nulls; equal uids stand together where speed matters.
+    `uids` and `entries` are Arrow strings without nulls; with equal uids side by side it is faster.
     """
     for name, texts, places in (("uids", uids, rows), ("entries", entries, numbers)):
         if texts.null_count:

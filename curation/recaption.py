@@ -82,7 +82,7 @@ def choose_captions(uids: pa.Array, candidates: pa.Table, *, margin: float) -> R
     """Choose per pair the candidate [uid, caption, origin, score] with the highest score.
 
     One that was retrieved must beat the best given one (original or twin) by more than `margin`: it was picked by
-    the very score that judges it. Equal scores go to the original, then to a twin, then to the first by text. Every
+    the score that also judges it. Equal scores go to the original, then to a twin, then to the first by text. Every
     pair must have its original among the candidates, and every candidate a score.
     """
     if not margin >= 0:

@@ -40,7 +40,7 @@ class RetrievalRule:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PoolPictures:
-    """The n pictures that are chosen from: `uids`, `image_ids`, unit `rows` (n, d), and `excluded`, why not, or ""."""
+    """The n pictures that are chosen from: `uids`, `image_ids`, unit `rows` (n, d), and `excluded`, a reason or ""."""
 
     uids: Strings
     image_ids: Strings
@@ -110,7 +110,7 @@ def _judge(pool: PoolPictures, places: Ints, image_cosines: Floats, rule: Retrie
 
 
 def _twin(pool: PoolPictures, place: int, cosines: Floats, kept: list[int], rule: RetrievalRule) -> tuple[str, int]:
-    """Why a picture is one of those that are kept, and which: the same file, else the nearest feature; "" for none."""
+    """The reason why a picture is a duplicate, and of which kept one: equal file, else nearest feature; "" for none."""
     for kept_place in kept:
         if pool.image_ids[kept_place] == pool.image_ids[place]:
             return SAME, kept_place

@@ -91,7 +91,7 @@ def _remedy(fields: str) -> str:
 
 
 def notes_of(unseen: UnseenTables) -> dict[str, list[str]]:
-    """What must be said of scores, and of which."""
+    """Notes on scores, each with the scores that it is about."""
     notes: dict[str, list[str]] = {}
     for score in unseen.scores:
         if score["note"]:

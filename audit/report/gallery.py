@@ -97,7 +97,7 @@ def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
 
 
 def _meaning(record: StepRecord, value: float | None) -> dict[str, Any]:
-    """What the value of a step is called and what it was held against."""
+    """The label of a step's value, with the threshold or other number that it was compared with."""
     threshold = record.notes.get("threshold") if record.name in ("align", "rank") else None
     return {"value_name": VALUES.get(record.name, "value") if value is not None else None, "threshold": threshold}
 

@@ -1,7 +1,7 @@
 """The chance that a pair stays, and how many are expected to: one formula for both laws of balancing.
 
 A pair that matches entries with probabilities p_e stays with P = 1 - prod(1 - p_e) (MetaCLIP, arXiv:2309.16671; both
-its versions). Over two phases the first had let it through with `before`. By the entries that it matched then it
+its versions). Over two phases, `before` is its P in the preselection. By the entries that it matched then it
 stays with P_known <= before, since the draws are the same; by those that only a new caption matches it stays
 independently: before - (before - P_known) * prod(1 - p_new).
 """
@@ -30,14 +30,14 @@ class PreselectionLimits:
     limits: Floats
 
     def part(self, rows: slice, matches: slice) -> "PreselectionLimits":
-        """The same of some pairs and their matches."""
+        """The limits of some of the pairs, and of their matches."""
         return PreselectionLimits(chances=self.chances[rows], limits=self.limits[matches])
 
 
 def stay_chances(pairs: MatchedPairs, probabilities: Floats, earlier: PreselectionLimits | None = None) -> Floats:
     """Return P (n,) of each pair from the probabilities (L, E) of entries; 0 for a pair without matches.
 
-    Whether a pair's text is taken at all (`pairs.shares`) does not enter.
+    The chance that a pair's text is judged at all (`pairs.shares`) is no part of it.
     """
     limits, ceilings = (np.empty(0), np.ones(len(pairs))) if earlier is None else (earlier.limits, earlier.chances)
     chances, certain = np.empty(len(pairs)), np.empty(len(pairs), dtype=np.int64)
@@ -49,7 +49,7 @@ def stay_chances(pairs: MatchedPairs, probabilities: Floats, earlier: Preselecti
 def expected_units(pairs: MatchedPairs, probabilities: Floats, earlier: PreselectionLimits | None = None) -> Ints:
     """Return how many of these pairs are expected to stay, per language (L,), in units of 2**-30.
 
-    Of parts of the pairs, they add up exactly.
+    The units of parts add up exactly to those of the whole.
     """
     units = np.zeros(len(pairs.languages), dtype=np.int64)
     for rows, matches, part in pairs.batches():

@@ -21,9 +21,9 @@ PICKS = pa.schema([("uid", pa.string()), ("texts", pa.int32()), ("draw", pa.floa
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PickedTexts:
-    """Of each of n texts, how many its picture has, its draw, NaN where it is the only one, and whether it is picked.
+    """For each of n texts: how many its picture has, its draw (NaN where it is the only one), and whether it is picked.
 
-    That with the smallest draw is, at equal draws with the smallest uid.
+    The text with the smallest draw is picked; of equal draws, the one with the smallest uid.
     """
 
     uids: pa.Array

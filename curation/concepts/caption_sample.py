@@ -30,7 +30,7 @@ SAMPLE = pa.schema(
 class _OfConcept:
     """The sample of one concept so far: caption -> [draw, name, rows]; only draws below `below` can still be in it.
 
-    `below` 1: nothing was left out so far.
+    `below` is 1 while nothing was left out.
     """
 
     captions: dict[str, list[float]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class CaptionSample:
         return [concept.below == 1.0 for concept in self._of]
 
     def add(self, captions: pa.Array, names_held: NamesHeld) -> None:
-        """Take in captions (strings) of which `names_held` says what names they hold."""
+        """Take in captions (strings) and the names that each of them holds."""
         rows, owners, names = _first_names(names_held)
         texts = captions.cast(pa.string()).take(pa.array(rows))
         long = _too_long(texts)
@@ -103,7 +103,7 @@ class CaptionSample:
         return pa.table([pa.array(list(column)) for column in columns], schema=None, names=SAMPLE.names).cast(SAMPLE)
 
     def _of_none(self, owners: npt.NDArray[np.integer]) -> None:
-        """Remember that concepts have captions of which none is drawn."""
+        """Mark concepts that have captions, of which none is drawn, as incomplete."""
         for owner in np.unique(owners):
             self._of[owner].below = 0.0
 

@@ -130,7 +130,7 @@ def unmatchable(concepts: Concepts, mode: Mode = "faithful", *, plurals: bool = 
 
 
 class _Gathered:
-    """Entries in the order of first mention, with who names them, and what is no entry: (entry, source) -> why."""
+    """Entries in the order of first mention with their sources, and what was refused: (entry, source) -> why."""
 
     def __init__(self, *, max_entries: int | None = None, max_characters: int = MAX_CHARACTERS) -> None:
         self.sources: dict[str, list[str]] = {}
@@ -184,7 +184,7 @@ def _values(entries: pa.ChunkedArray, offer: Offer | None, value: str, kind: pa.
 
 
 def _left_out(source: Source, gathered: Mapping[tuple[str, str], str], offer: Offer | None) -> pa.Table:
-    """[entry, source, why, value] of one source: what is no entry or came too late, then what its limits leave out."""
+    """[entry, source, why, value] of one source: what was refused, then what its own limits leave out."""
     table = _reasons({entry: reason for (entry, offered_by), reason in gathered.items() if offered_by == source})
     value = _JUDGED_BY.get(source, "")
     table = table.append_column("value", _values(table["entry"], offer, value, pa.float64()).cast(pa.float64()))

@@ -19,8 +19,8 @@ def normalised_keys(entries: Sequence[str]) -> list[str]:
 def first_equal(keys: Sequence[str], *, plurals: bool = False) -> list[int]:
     """Return, per key, the position of the first that is the same: its own where there is none before it.
 
-    The same are equal keys and, with `plurals`, a key and its plain plural. What is the plural of several (axes: ax,
-    axe) goes with the first of them, and these stay apart.
+    Keys are the same if they are equal or, with `plurals`, if one is the plain plural of the other. The plural of
+    several (axes: ax, axe) goes with the first of them, and these stay apart.
     """
     singulars: dict[str, str] = {}
     if plurals:

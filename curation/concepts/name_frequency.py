@@ -73,7 +73,7 @@ class NameCounter:
         self._matcher = Matcher(searched, "normalized", plurals=plurals, separate=True)
 
     def hold(self, captions: pa.Array) -> NamesHeld:
-        """Which of `captions` (strings; null holds no name) hold which names."""
+        """The names that each of `captions` holds (strings; null holds none)."""
         matches = self._matcher.match(captions)
         names = matches.flatten().to_numpy()
         rows = np.repeat(np.arange(len(matches)), np.diff(matches.offsets.to_numpy()))
@@ -88,7 +88,7 @@ class NameCounter:
         return self.frequencies(self.hold(captions), len(captions))
 
     def frequencies(self, names_held: NamesHeld, captions: int) -> NameFrequencies:
-        """The frequencies in so many captions, of which `names_held` says what they hold."""
+        """The frequencies in a number of captions, from the names that they hold."""
         of_concepts = np.unique(np.stack([names_held.rows, names_held.owners]), axis=1)[1]
         counts = iter(np.bincount(names_held.names, minlength=len(self._owners)).tolist())
         return NameFrequencies(

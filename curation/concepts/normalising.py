@@ -12,7 +12,7 @@ _KEPT_AFTER_A_LETTER = re.compile(r"((?<=[^\W_])[+#]+(?![^\W_]))")  # C++, C#; a
 
 
 class _Characters(dict[int, str | int | None]):
-    """What each character becomes, by code point: itself, or what a mark is replaced by. Filled as they are met."""
+    """A table from code points to themselves or, for marks, to a replacement; filled as characters are met."""
 
     def __init__(self, categories: str, replacement: str | None) -> None:
         self.categories = categories

@@ -14,7 +14,7 @@ from evenly.curation.intervals import wilson_interval
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingRule:
-    """When enough captions of a concept are judged: `enough`, of which `enough_yes` are relevant, or `most` in all."""
+    """The number of captions to judge of a concept: `enough`, `enough_yes` of them relevant, or `most` in all."""
 
     most: int = 10_000
     enough: int = 1_000
@@ -43,9 +43,9 @@ class Relevance:
 def estimate_relevance(answers: Sequence[bool], rows: Sequence[int]) -> Relevance | None:
     """The share of rows whose caption is relevant; None without a judgement.
 
-    `answers` (n,) tell of different captions whether they are, `rows` (n,) in how many rows each stands: it counts as
-    often. The interval is Wilson's for (sum of rows)^2 / (sum of their squares) judgements (Kish), which is n where no
-    caption stands twice. It holds the chance of the sample, not the errors of the judge.
+    `answers` (n,): whether each of n different captions is relevant; `rows` (n,): the number of rows with it, by which
+    it is weighted. The interval is Wilson's for (sum of rows)^2 / (sum of their squares) judgements (Kish), which is n
+    where no caption stands twice. It holds the chance of the sample, not the errors of the judge.
     """
     weights = np.asarray(rows, dtype=np.float64)
     if len(answers) != len(weights) or (weights < 1).any():

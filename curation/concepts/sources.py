@@ -80,7 +80,7 @@ class MetadataRule:
 class Offer:
     """The offer of one source, in its order.
 
-    entries: [entry, value columns]. left_out: the same and `why`. facts: what else there is to say of it.
+    entries: [entry, value columns]. left_out: the same and `why`. facts: further figures for the list's card.
     """
 
     source: Source
@@ -100,7 +100,7 @@ def synset_names(synsets: pa.Table, lemmas: Lemmas = "all") -> Iterator[tuple[st
 def offer_unigrams(words: pa.Table, rule: MetadataRule, *, refused: pa.Table | None = None) -> Offer:
     """Offer `words` [entry, count] by falling count: `below_min_count`, `beyond_top_share`, `beyond_cap` stay out.
 
-    So does `refused` [entry, count, why], what stands among the words and is none.
+    So does `refused` [entry, count, why]: texts among the words that are no words.
     """
     limits = _Limits(least=rule.min_unigram_count, below="below_min_count", cap=rule.unigram_cap)
     offer = _ranked("unigram", _summed(words, "count"), "count", limits, share=rule.top_unigram_share)

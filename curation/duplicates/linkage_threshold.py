@@ -85,7 +85,8 @@ def best_threshold(curve: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def judge_records(records: Ints, truth: Sequence[str], groups: Sequence[str]) -> Agreement:
     """How well `records` (n,) are the true ones; the interval is a jackknife over folds of whole `groups` (n,).
 
-    NaN ends with fewer than two groups. A resample with replacement would hold a record beside itself.
+    NaN ends with fewer than two groups. A bootstrap would put copies of a record into one resample, and they would
+    link.
     """
     codes = _codes(truth)
     ari = adjusted_rand(records, codes)

@@ -77,7 +77,7 @@ def nearest_centroids(rows: Rows, centroids: Singles) -> tuple[Ints, Floats]:
 
 
 def judge_clusters(labels: Ints, cosines: Floats, targets: Ints) -> Decisions:
-    """Judge pictures by their cluster: one that no target picture is in goes as off_target; the value is the cosine.
+    """Judge pictures by their cluster: a cluster without a target picture goes as off_target; the value is the cosine.
 
     `targets` (m,) are the clusters of the target pictures.
     """

@@ -1,4 +1,4 @@
-"""Pictures that a detector holds for unsafe."""
+"""Pictures that a detector or a list of the user judges unsafe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

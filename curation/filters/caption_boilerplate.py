@@ -81,7 +81,7 @@ def judge_boilerplate(values: pa.Array, rule: CaptionBoilerplate) -> Decisions: 
 
 
 def plain_captions(captions: pa.Array) -> pa.Array:
-    """Return captions in NFKC and lower case, with single spaces and nothing but words at both ends; null is empty."""
+    """Return captions in NFKC and lower case, with single spaces and no punctuation at either end; null is empty."""
     folded = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(captions, ""), form="NFKC"))
     spaced = pc.replace_substring_regex(folded, r"[\s\x{00A0}\x{200B}-\x{200D}\x{FEFF}]+", " ")
     return pc.utf8_trim(spaced, characters=_AROUND)

@@ -62,7 +62,7 @@ class FirstSenses:
         return None
 
     def _lemmas(self, form: str, part: str) -> Iterator[str]:
-        """The form itself, then its irregular lemmas or, where it has none, what the endings leave of it."""
+        """The form itself, then its irregular lemmas or, where it has none, the form without each of its endings."""
         yield form
         irregular = self.exceptions[part].get(form)
         if irregular is not None:

@@ -1,4 +1,4 @@
-"""Captions that say the same over and over: lists of search words, and what a captioner trained on a score writes.
+"""Captions that repeat themselves: lists of search words, and captions of a model that was trained on a score.
 
 Source: repeated n-grams, the failure that CLIP-reward captioners show (Cho et al. 2022, arXiv:2205.13115).
 """

@@ -1,4 +1,4 @@
-"""Images that are no strips. Source: the basic filter of DataComp (longer side at most 3 times the shorter)."""
+"""Images with sides of similar length. Source: the basic filter of DataComp (at most 3 times the shorter side)."""
 
 from dataclasses import dataclass
 
