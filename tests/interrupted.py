@@ -54,7 +54,6 @@ def signalled(
             stdout=out,
             stderr=err,
             start_new_session=True,
-            preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - no threads run
         )
         try:
             process.wait(moment_s)
@@ -70,11 +69,6 @@ def signalled(
             os.kill(int(one.split()[0]), signal.SIGKILL)
         texts = ((folder / name).read_text() for name in ("out", "err"))
         return End(moment_s, seconds, status, *texts, gone_s, tuple(left))
-
-
-def heed_ctrl_c() -> None:
-    """Shells start background commands, perhaps these tests, with SIGINT ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def processes(mark: str) -> list[str]:

@@ -9,7 +9,6 @@ import pytest
 
 from evenly.demo.processes import run_all
 from evenly.flows.process.interruption import INTERRUPTED
-from tests.interrupted import heed_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[2]
 PARENT = """
@@ -57,7 +56,6 @@ def parent(tmp_path):
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"},
         start_new_session=True,
-        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - no threads run
     )
     with process:
         yield process, Path("/proc", process.stdout.readline().strip())

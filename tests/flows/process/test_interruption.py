@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from evenly.flows.process.interruption import INTERRUPTED
-from tests.interrupted import heed_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = """
@@ -71,7 +70,7 @@ def command(tmp_path):
     script.write_text(COMMAND)
     started = []
 
-    def start(name, prepare=heed_ctrl_c):
+    def start(name, prepare=None):
         process = subprocess.Popen(
             [sys.executable, str(script), name],
             stdout=subprocess.PIPE,

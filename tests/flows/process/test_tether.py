@@ -13,7 +13,6 @@ import prefect
 import pytest
 
 from evenly.flows.process.tether import tethered_process
-from tests.interrupted import heed_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = "import dataclasses, os, time; print(os.getpid(), dataclasses.__file__, flush=True); time.sleep(60)"
@@ -59,7 +58,6 @@ def command(shadowed, tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - no threads run
     )
     with process:
         yield process, process.stdout.readline().split()
