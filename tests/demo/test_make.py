@@ -109,7 +109,7 @@ make_demo(Path(sys.argv[1]), codes=sys.argv[3:], progress=progress)
 @pytest.mark.parametrize("calls", [7, 45, 85])
 def test_a_killed_run_is_taken_up_again(tmp_path, web_folder, calls):
     codes = [path.stem for path in (web_folder / "pictures").iterdir()]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", KILLED_RUN, str(tmp_path), str(calls), *codes]
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     held = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}

@@ -54,7 +54,7 @@ def parent(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"},
         start_new_session=True,
     )
     with process:

@@ -76,7 +76,7 @@ def command(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
             start_new_session=True,
             preexec_fn=prepare,  # noqa: PLW1509 - no threads run
         )

@@ -44,7 +44,8 @@ def shadowed(tmp_path):
     (packages / "dataclasses.py").write_text("raise ImportError('the backport hides the standard module')\n")
     (packages / "program.py").write_text(PROGRAM)
     (packages / "prefect").symlink_to(Path(prefect.__file__).parent)  # it takes the folder it lies in for its path
-    (packages / "rest.pth").write_text("\n".join([str(ROOT), *(path for path in sys.path if "site-packages" in path)]))
+    installed = [path for path in sys.path if "site-packages" in path]
+    (packages / "rest.pth").write_text("\n".join([str(ROOT / "src"), *installed]))
     return python
 
 
