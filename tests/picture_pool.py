@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,8 +55,13 @@ def pool_record(run: Run, pictures: dict[str, bytes], *, step: str = "embed_imag
     missing = store.missing(ids)
     store.append(missing, *to_unit_rows(ColourEncoder().encode_images([contents[ids.index(one)] for one in missing])))
     output = StepOutput(decisions=decisions, tables={"features": pa.table({"image_id": sorted(set(ids))})})
-    given = Step(name=step, rule=dict, stored=dict, load=dict, compute=lambda *_: output)
+    given = plain_step(step, lambda *_: output)
     return commit(run, given, [], {"pool": content_hash([ids, columns])})
+
+
+def plain_step(name: str, compute: Callable[..., StepOutput], **options: Any) -> Step[Any]:
+    """A step whose rule is a dict, stored as it is."""
+    return Step(name=name, rule=dict, stored=dict, load=dict, compute=compute, **options)
 
 
 def commit(run: Run, step: Step, records: list[StepRecord], stored: dict) -> StepRecord:

@@ -7,12 +7,13 @@ import pytest
 
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.decisions import Decisions
-from evenly.storage.errors import DamagedError
+from evenly.storage.errors import ConservationError, DamagedError
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
 from evenly.tasks.run import Run
-from evenly.tasks.step import NothingLeftError, Step, record_step
+from evenly.tasks.step import NothingLeftError, Step, check_ready, record_step, summarise
+from tests.picture_pool import plain_step
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def counted(calls: list[str], reason: str = "") -> Step:
         calls.append("compute")
         return StepOutput(decisions=Decisions.of(reason=[reason, reason]).to_table(pa.array(["a", "b"])))
 
-    return Step(name="collect", rule=dict, stored=dict, load=dict, compute=compute)
+    return plain_step("collect", compute)
 
 
 def test_a_finished_step_is_not_computed_again(run):
@@ -84,3 +85,120 @@ def test_a_rule_is_read_back_as_it_was_stored():
 def test_a_stored_rule_that_this_version_does_not_know_is_refused(stored):
     with pytest.raises(DamagedError, match="the rule of step `balance` must be one that this version knows"):
         BALANCE.read(stored)
+
+
+def test_a_step_that_keeps_nothing_is_recorded_and_ends_the_next_run_too(run):
+    calls: list[str] = []
+    step = counted(calls, "low_score")
+    for _ in range(2):
+        with pytest.raises(NothingLeftError, match=r"Nothing was published\. Look at its reasons"):
+            record_step(run, step, (), {})
+    assert calls == ["compute"]
+
+
+def test_a_step_that_judges_no_rows_ends_nothing(run):
+    bare = plain_step("count", lambda *_: StepOutput(tables={"counts": pa.table({"count": [1]})}))
+    record = record_step(run, bare, (record_step(run, counted([]), (), {}),), {})
+    assert (record.rows_in, record.counts, record.reasons) == (0, {}, {})
+
+
+def test_a_step_that_fails_leaves_no_record_and_is_computed_by_the_next_run(run):
+    calls: list[str] = []
+    step = counted(calls)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        record_step(run, replace(step, compute=fail), (), {})
+    assert not list(run.workspace.root.rglob("*.json"))
+    assert record_step(run, step, (), {}).counts["kept"] == 2
+    assert calls == ["compute"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.slice(1), "one verdict for each of its 2 input rows, in uid order; got 1 rows"),
+        (lambda table: table.take([1, 0]), "in uid order; got 2 rows"),
+        (lambda table: pa.concat_tables([table, table.slice(1)]), "got 3 rows"),
+        (lambda table: table.set_column(0, "uid", pa.array(["a", "c"])), "got 2 rows"),
+        (lambda table: table.set_column(1, "verdict", pa.array(["kept", "lost"])), r"one of .*; got \['lost'\]"),
+        (lambda table: table.set_column(1, "verdict", pa.array(["kept", "dropped"])), "1 rows without a reason"),
+    ],
+    ids=["lost", "other order", "doubled", "invented", "unknown verdict", "no reason"],
+)
+def test_a_step_that_does_not_account_for_every_row_is_refused(run, change, words):
+    first = record_step(run, counted([]), (), {})
+    decisions = Decisions.of(reason=["", ""]).to_table(pa.array(["a", "b"]))
+    wrong = plain_step("wrong", lambda *_: StepOutput(decisions=change(decisions)))
+    with pytest.raises(ConservationError, match=words):
+        record_step(run, wrong, (first,), {})
+    assert run.ledger.find(wrong.spec(run, (first,), {}).key) is None
+
+
+def test_of_two_runs_at_once_the_first_record_stands(run):
+    seconds: list[int] = []
+
+    def slow(inner, before, rule):
+        if not seconds:
+            seconds.append(1)
+            record_step(inner, plain_step("collect", slow), before, rule)  # another process, in between
+        value = float(len(seconds))
+        seconds.append(2)
+        return StepOutput(decisions=Decisions.of(reason=["", ""], value=[value, value]).to_table(pa.array(["a", "b"])))
+
+    record = record_step(run, plain_step("collect", slow), (), {})
+    assert run.ledger.decisions(record)["value"].to_pylist() == [1.0, 1.0]
+    assert len(run.ledger.records("collect")) == 1
+
+
+def test_what_a_step_needs_is_asked_for_before_any_step_runs(run):
+    asked: list[str] = []
+
+    def ask(name):
+        def ready(_run, rule):
+            asked.append(f"{name} {rule['x']}")
+            if name == "second":
+                raise FileNotFoundError(name)
+
+        return ready
+
+    steps = [(replace(counted([]), ready=ask(name)), {"x": at}) for at, name in enumerate(("first", "second", "third"))]
+    with pytest.raises(FileNotFoundError, match="second"):
+        check_ready(run, steps)
+    assert asked == ["first 0", "second 1"]
+
+
+def test_a_step_says_how_many_of_what_in_one_line(run, capsys):
+    loud = replace(run, progress=Progress())
+    reasons = ["", "too_short", "too_short"]
+    decisions = Decisions.of(reason=[*reasons, "http_404"], failed=[False, False, False, True])
+    uids = pa.array(["a", "b", "c", "d"])
+    step = plain_step("collect", lambda *_: StepOutput(decisions=decisions.to_table(uids)))
+    record = record_step(loud, step, (), {})
+    record_step(loud, step, (), {})
+    computed, reused = capsys.readouterr().err.splitlines()
+    assert summarise(record) == "1 failed, 1 kept, 2 dropped (http_404 1, too_short 2)"
+    assert computed.split(maxsplit=3)[0::3] == ["collect", summarise(record)]
+    assert reused.split(maxsplit=2) == ["collect", "reused", summarise(record)]
+
+
+def test_verdicts_that_nothing_had_are_left_out_of_the_line_but_for_kept(run):
+    first = record_step(run, counted([]), (), {})
+    assert summarise(first) == "2 kept"
+    gone = Step(
+        name="gone",
+        compute=lambda *_: StepOutput(decisions=Decisions.of(reason=["x", "x"]).to_table(pa.array(["a", "b"]))),
+    )
+    with pytest.raises(NothingLeftError, match=r"it kept none of 2: 2 dropped, 0 kept \(x 2\)"):
+        record_step(run, gone, (first,), {})
+
+
+def test_a_rule_in_another_order_is_the_same_rule(run):
+    calls: list[str] = []
+    step = counted(calls)
+    one = record_step(run, step, (), {"x": 1, "y": {"a": 1, "b": [1, 2]}})
+    assert record_step(run, step, (), {"y": {"b": [1, 2], "a": 1}, "x": 1}) == one
+    record_step(run, step, (), {"x": 1, "y": {"a": 1, "b": [2, 1]}})
+    assert len(calls) == 2

@@ -1,0 +1,132 @@
+"""What is verified and shown of a build: the newest evaluation of each list, and what earlier reports knew."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from evenly.storage.builds import Builds
+from evenly.storage.errors import DamagedError
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.tasks.verify_and_report import latest_of, new_seed, reader, verify_latest_builds, verify_one, write_report
+from tests.tasks.whole_rebuild import publish
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def commit(ledger: Ledger, name: str, rule: dict, **tables):
+    output = StepOutput(tables={key: pa.Table.from_pylist(rows) for key, rows in tables.items()})
+    return ledger.commit(StepSpec(name=name, version=1, rule=rule, inputs={}), output, uids=None, started=NOW)
+
+
+def result(name: str) -> dict:
+    numbers = dict.fromkeys(("accuracy", "low", "high", "validation_accuracy"), 0.5)
+    numbers |= dict.fromkeys(("difference", "difference_low", "difference_high"), 0.0)
+    return {"name": name, "texts": "names", "n": 10, "chosen": "", "verdict": "", **numbers}
+
+
+def test_the_newest_record_of_each_list_stands_for_it(workspace):
+    ledger = Ledger(workspace)
+    commit(ledger, "evaluate_adapters", {"build": "a-1", "list": "birds", "try": 1}, results=[result("old")])
+    newest = commit(ledger, "evaluate_adapters", {"build": "a-1", "list": "birds", "try": 2}, results=[result("new")])
+    other = commit(ledger, "evaluate_adapters", {"build": "a-1", "list": "ants"}, results=[result("ants")])
+    commit(ledger, "evaluate_adapters", {"build": "a-2", "list": "birds"}, results=[result("another build")])
+    commit(ledger, "corrupt_pictures", {"build": "a-1", "list": "zebras"}, curves=[{"x": 1}])
+    assert [record.key for record in latest_of(ledger, "evaluate_adapters", build="a-1")] == [other.key, newest.key]
+    assert latest_of(ledger, "evaluate_adapters", build="a-3") == []
+
+
+def test_a_build_is_verified_with_its_pictures_and_damage_is_counted_per_recipe(copied, capsys):
+    copy = copied()
+    run = replace(copy.run, progress=replace(copy.run.progress, quiet=False))
+    build = copy.manifest["build"]
+    assert verify_latest_builds.fn(run) == {build: 0}
+    assert f"{build}: 0 findings; pictures drawn with seed " in capsys.readouterr().err
+    tar = next(run.workspace.downloads.glob("*.tar"))
+    tar.write_bytes(bytes(len(tar.read_bytes())))
+    findings = verify_one(run.workspace, copy.manifest, seed=1, every_image=True)
+    assert {finding["check"] for finding in findings} == {"image"}
+    assert len(findings) == copy.manifest["samples"]["kept"]
+    assert json.loads(json.dumps(findings)) == findings
+    assert verify_latest_builds.fn(run)[build] > 0
+
+
+def test_only_the_latest_build_of_each_recipe_is_verified(copied):
+    copy = copied()
+    other = publish(copy.run, copy.records, name="other")
+    trial = publish(copy.run, copy.records, name="trial", limit=5)
+    assert verify_latest_builds.fn(copy.run) == {copy.manifest["build"]: 0, other["build"]: 0}
+    assert trial["build"] in Builds(copy.run.workspace).names()
+
+
+def test_a_workspace_without_builds_has_nothing_to_verify(rebuilt, tmp_path):
+    empty = replace(rebuilt.run, workspace=type(rebuilt.run.workspace).at(tmp_path / "empty"))
+    assert verify_latest_builds.fn(empty) == {}
+
+
+def test_each_verification_draws_its_own_pictures():
+    seeds = {new_seed() for _ in range(20)}
+    assert len(seeds) > 15
+    assert all(0 <= seed < 1 << 32 for seed in seeds)
+
+
+def test_pictures_are_read_by_id_in_order(rebuilt):
+    ids = rebuilt.run.ledger.table(rebuilt.record("embed_images"), "features")["image_id"].to_pylist()
+    read = reader(rebuilt.run.workspace)
+    assert list(read(ids)) == list(read(ids[::-1]))[::-1]
+    assert len({bytes(one) for one in read(ids)}) == len(ids)
+
+
+def test_a_report_lies_beside_the_others_and_remembers_the_truth(copied):
+    copy = copied()
+    workspace, manifest = copy.run.workspace, copy.manifest
+    truth = [{"fault": "dead_link", "injected": 4, "judged": 4, "found": 3, "recall": 0.75, "precision": 1.0}]
+    path = write_report(workspace, manifest, truth)
+    assert path == workspace.reports / f"{manifest['build']}.html"
+    first = path.read_text()
+    assert "dead link" in first
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; fox \\x1b[31m\\u202e" in first
+    path.unlink()
+    assert write_report(workspace, manifest).read_text() == first
+    assert "dead link" not in write_report(workspace, publish(copy.run, copy.records, name="other")).read_text()
+
+
+def test_evaluations_descriptions_and_probes_of_the_build_are_in_its_report(copied):
+    copy = copied()
+    ledger, build = copy.run.ledger, copy.manifest["build"]
+    row = {"class": "owl", "method": "description", "text": "an owl with large eyes", "request_id": "ab"}
+    row |= {"verdict": "accepted", "reason": ""}
+    described = commit(ledger, "describe", {"list": "birds", "model": "m"}, descriptions=[row])
+    written = commit(ledger, "given", {"list": "birds", "model": ""}, descriptions=[row | {"text": "an owl by hand"}])
+    rule = {"build": build, "list": "birds", "describe": described.key, "given": {"step": written.key}}
+    commit(ledger, "evaluate_adapters", rule, results=[result("zero_shot"), result("gda")])
+    commit(ledger, "evaluate_adapters", {"build": "other-1", "list": "fish"}, results=[result("fish_adapter")])
+    figures = {"pairs": 9, "n": 9, "sigma": 1.3, "frequencies": 5}
+    figures |= {f"{kind}{name}": 0.25 for kind in ("", "dealt_") for name in ("given_texts", "by_texts", "unexplained")}
+    commit(ledger, "measure_diversity", {"build": build}, diversity=[figures])
+    page = write_report(copy.run.workspace, copy.manifest).read_text()
+    for text in ("an owl with large eyes", "an owl by hand", "gda", "diversity given the captions"):
+        assert text in page
+    assert "fish adapter" not in page
+
+
+def test_a_description_that_is_gone_leaves_the_rest_of_the_report(copied):
+    copy = copied()
+    rule = {"build": copy.manifest["build"], "list": "birds", "describe": "f" * 64}
+    commit(copy.run.ledger, "evaluate_adapters", rule, results=[result("zero_shot")])
+    assert "zero shot" in write_report(copy.run.workspace, copy.manifest).read_text()
+
+
+def test_a_truth_that_was_damaged_is_said(copied):
+    copy = copied()
+    path = write_report(
+        copy.run.workspace,
+        copy.manifest,
+        [{"fault": "x", "injected": 1, "judged": 1, "found": 1, "recall": 1.0, "precision": 1.0}],
+    )
+    kept = path.with_name(f"{copy.manifest['build']}-faults.json")
+    kept.write_bytes(kept.read_bytes()[:20])
+    with pytest.raises(DamagedError, match=r"faults\.json"):
+        write_report(copy.run.workspace, copy.manifest)
