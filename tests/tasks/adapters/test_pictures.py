@@ -1,0 +1,110 @@
+"""Pictures of no build: encoded batch by batch in their order, and those that cannot be read are named."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from evenly.storage.files.image_folders import Picture
+from evenly.tasks import decoding
+from evenly.tasks.adapters import pictures as module
+from evenly.tasks.adapters.pictures import encode_pictures
+from evenly.tasks.decoding import PictureReader, read_in_process
+from evenly.tasks.run import Run, SecondChoice
+from tests.tasks.whole_rebuild import BLUE, GREEN, RED, ColourWords, picture
+
+
+@pytest.fixture
+def run(workspace, colour_words) -> Run:  # noqa: ARG001 - the run's encoder
+    return Run(workspace=workspace, seed=3, processes=1)
+
+
+def given(*contents: bytes, **errors: str) -> list[Picture]:
+    found = [Picture(name=f"{at}.png", content=content, error="") for at, content in enumerate(contents)]
+    return found + [Picture(name=name, content=b"", error=why) for name, why in errors.items()]
+
+
+CONTENTS = [picture(colour, pattern=pattern) for pattern in range(3) for colour in (RED, GREEN, BLUE)]
+
+
+def test_rows_are_unit_length_in_the_order_of_the_pictures(run):
+    found = encode_pictures(run, given(*CONTENTS))
+    assert found.places == tuple(range(9))
+    assert found.names == tuple(f"{at}.png" for at in range(9))
+    np.testing.assert_allclose(np.linalg.norm(found.image, axis=1), 1, atol=1e-6)
+    assert found.image.argmax(axis=1).tolist() == [0, 1, 2] * 3
+    assert found.second is None
+    assert found.failed == ()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 9, 100])
+def test_batches_of_any_size_give_the_same_rows(run, monkeypatch, batch):
+    whole = encode_pictures(run, given(*CONTENTS))
+    monkeypatch.setattr(module, "BATCH", batch)
+    monkeypatch.setattr(module, "_READ_AT_ONCE", 2)
+    cut = encode_pictures(run, iter(given(*CONTENTS)), total=9)
+    assert np.array_equal(cut.image, whole.image)
+    assert np.array_equal(cut.norms, whole.norms)
+
+
+def test_what_cannot_be_read_is_named_and_leaves_its_place(run):
+    found = encode_pictures(run, [*given(CONTENTS[0], b"no picture", CONTENTS[1]), *given(gone="not there")])
+    assert found.places == (0, 2)
+    assert [name for name, _ in found.failed] == ["1.png", "gone"]
+    assert found.failed[0][1].startswith("undecodable (")
+    assert found.failed[1][1] == "not there"
+
+
+@pytest.mark.parametrize("pictures", [[], given(b"no picture")])
+def test_no_picture_gives_no_rows(run, pictures):
+    found = encode_pictures(run, pictures)
+    assert (len(found.image), len(found.norms), found.names) == (0, 0, ())
+    assert len(found.failed) == len(pictures)
+
+
+def test_a_second_backbone_gives_rows_beside(workspace, colour_words, monkeypatch):  # noqa: ARG001 - the run's encoder
+    backbone = SimpleNamespace(identity="2", encode_images=lambda images: ColourWords().encode_images(images)[:, ::-1])
+    monkeypatch.setattr(module, "open_second", lambda _run: backbone)
+    found = encode_pictures(Run(workspace=workspace, seed=3, second=SecondChoice(), processes=1), given(*CONTENTS))
+    np.testing.assert_allclose(found.second, found.image[:, ::-1], atol=1e-6)
+
+
+# The reader that looks before anything else decodes.
+
+
+def test_a_reader_says_what_is_wrong_and_measures_what_is_right(run):
+    with PictureReader(run) as reader:
+        right, wrong, empty = reader.read([CONTENTS[0], CONTENTS[0][:200], b""], fingerprints=True)
+        (plain,) = reader.read([CONTENTS[0]])
+    assert right.error == ""
+    assert right.fingerprint
+    assert wrong.error
+    assert empty.error
+    assert (wrong.fingerprint, empty.fingerprint, plain.fingerprint) == (None, None, None)
+
+
+def test_the_job_of_a_reader_answers_in_plain_values():
+    assert read_in_process(CONTENTS[0], {"fingerprints": False}) == {"error": "", "fingerprint": None}
+    assert read_in_process(b"no picture", {"fingerprints": True})["error"] == "undecodable (UnidentifiedImageError)"
+
+
+def test_fingerprints_of_a_build_are_found_or_measured_and_bytes_that_are_gone_have_none(rebuilt):
+    import pyarrow as pa
+
+    record = rebuilt.record("check_images")
+    ids = rebuilt.run.ledger.alive(rebuilt.records[:7], ["image_id"])["image_id"].combine_chunks().unique()
+    table, reasons = decoding.fingerprints_of(rebuilt.run, ids)
+    stored = rebuilt.run.ledger.decisions(record, ["phash"])["phash"].to_pylist()
+    assert reasons == {}
+    assert set(table["phash"].to_pylist()) == set(stored)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            decoding,
+            "read_measured",
+            lambda *_: pa.table({"image_id": pa.array([], pa.string()), "value": pa.array([], pa.binary())}),
+        )
+        again, _ = decoding.fingerprints_of(rebuilt.run, ids)
+    assert again.equals(table)
+    nothing, _ = decoding.fingerprints_of(rebuilt.run, pa.array([], pa.string()))
+    assert nothing.num_rows == 0
+    assert nothing.schema == table.schema
