@@ -63,7 +63,9 @@ def _bin_edges(values: np.ndarray, threshold: float | None) -> np.ndarray:
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     width = (high - low) / _BINS or 1.0
     start = low if threshold is None else threshold - np.ceil((threshold - low) / width) * width
-    return np.asarray(start + width * np.arange(np.ceil((high - start) / width) + 1))
+    edges = np.asarray(start + width * np.arange(max(np.ceil((high - start) / width), 1) + 1))
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding must not leave a score out
+    return edges
 
 
 def interval_plot(
