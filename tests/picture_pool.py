@@ -59,9 +59,9 @@ def pool_record(run: Run, pictures: dict[str, bytes], *, step: str = "embed_imag
     return commit(run, given, [], {"pool": content_hash([ids, columns])})
 
 
-def plain_step(name: str, compute: Callable[..., StepOutput], **options: Any) -> Step[Any]:
+def plain_step(name: str, compute: Callable[..., StepOutput]) -> Step[Any]:
     """A step whose rule is a dict, stored as it is."""
-    return Step(name=name, rule=dict, stored=dict, load=dict, compute=compute, **options)
+    return Step(name=name, rule=dict, stored=dict, load=dict, compute=compute)
 
 
 def commit(run: Run, step: Step, records: list[StepRecord], stored: dict) -> StepRecord:

@@ -60,7 +60,7 @@ def test_vectors_bytes_and_verdicts_are_not_for_people(published):
 def test_each_pair_has_one_fate_the_first_step_that_did_not_keep_it(published):
     build = PublishedBuild(*published)
     wide = {row["uid"]: row for row in build.samples().to_pylist()}
-    fates = build.fates().to_pylist()
+    fates = build.outcomes().to_pylist()
     assert [row["uid"] for row in fates] == sorted(wide)
     for row in fates:
         ended = next(
@@ -77,10 +77,10 @@ def test_each_pair_has_one_fate_the_first_step_that_did_not_keep_it(published):
 
 def test_fates_of_some_rows_are_those_of_all(published):
     build = PublishedBuild(*published)
-    every = {row["uid"]: row for row in build.fates().to_pylist()}
+    every = {row["uid"]: row for row in build.outcomes().to_pylist()}
     uid = sorted(every)[3]
-    assert build.fates(sql_equals("uid", uid)).to_pylist() == [every[uid]]
-    assert build.fates("false").num_rows == 0
+    assert build.outcomes(sql_equals("uid", uid)).to_pylist() == [every[uid]]
+    assert build.outcomes("false").num_rows == 0
 
 
 def test_concepts_come_by_number(published):
@@ -97,7 +97,7 @@ def test_no_text_leaves_its_quotes(wanted, other):
     assert inner.replace("''", "").count("'") == 0
     assert inner.replace("''", "'") == wanted
     both = sql_in("uid", [wanted, other])
-    assert both == f"uid IN ({sql_equals('', wanted)[4:]}, {sql_equals('', other)[4:]})"
+    assert both == f"uid IN ({sql_equals('', wanted)[3:]}, {sql_equals('', other)[3:]})"
 
 
 def test_a_list_of_nothing_is_false_and_not_everything():

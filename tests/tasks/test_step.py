@@ -179,7 +179,7 @@ def test_a_step_says_how_many_of_what_in_one_line(run, capsys):
     record = record_step(loud, step, (), {})
     record_step(loud, step, (), {})
     computed, reused = capsys.readouterr().err.splitlines()
-    assert summarise(record) == "1 failed, 1 kept, 2 dropped (http_404 1, too_short 2)"
+    assert summarise(record) == "2 dropped, 1 failed, 1 kept (http_404 1, too_short 2)"
     assert computed.split(maxsplit=3)[0::3] == ["collect", summarise(record)]
     assert reused.split(maxsplit=2) == ["collect", "reused", summarise(record)]
 
@@ -187,10 +187,8 @@ def test_a_step_says_how_many_of_what_in_one_line(run, capsys):
 def test_verdicts_that_nothing_had_are_left_out_of_the_line_but_for_kept(run):
     first = record_step(run, counted([]), (), {})
     assert summarise(first) == "2 kept"
-    gone = Step(
-        name="gone",
-        compute=lambda *_: StepOutput(decisions=Decisions.of(reason=["x", "x"]).to_table(pa.array(["a", "b"]))),
-    )
+    decisions = Decisions.of(reason=["x", "x"]).to_table(pa.array(["a", "b"]))
+    gone = plain_step("gone", lambda *_: StepOutput(decisions=decisions))
     with pytest.raises(NothingLeftError, match=r"it kept none of 2: 2 dropped, 0 kept \(x 2\)"):
         record_step(run, gone, (first,), {})
 

@@ -27,7 +27,7 @@ from evenly.tasks.rebuild.mixing import MIX_SOURCES
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.safety import SAFETY
 from evenly.tasks.run import LabelColumns, Run
-from evenly.tasks.step import Step, run_step
+from evenly.tasks.step import Step, record_step
 from tests.picture_pool import picture
 
 RED, GREEN, BLUE = (240, 90, 80), (90, 240, 100), (80, 90, 240)
@@ -36,7 +36,7 @@ HOSTILE = "a red <script>alert(1)</script> fox \x1b[31m\u202e"
 
 
 class ColourWords:
-    """Pictures and texts as colours: a picture by its mean, a text by the colours that it names, else grey."""
+    """Pictures and texts as colours: a picture by its mean, a text by the colours that it names, paler by each word."""
 
     identity = "colours and words"
     dimension = 3
@@ -49,7 +49,8 @@ class ColourWords:
 
     def encode_texts(self, texts):
         named = [[COLOURS[word] for word in text.split() if word in COLOURS] or [(90, 90, 90)] for text in texts]
-        return np.array([np.mean(colours, axis=0) for colours in named], np.float32)
+        pale = np.array([[5 * len(text.split())] for text in texts])
+        return (np.array([np.mean(colours, axis=0) for colours in named]) + pale).astype(np.float32)
 
     def truncated(self, texts):
         return [len(text.split()) > 6 for text in texts]
@@ -84,7 +85,7 @@ def rows() -> list[Row]:
         Row("tiny", "a tiny red fox", picture(RED, pattern=64, size=(8, 8))),
         Row("broken", "a broken fox", b"\x89PNG\r\n\x1a\n no more"),
         Row("known", "an owl of the evaluation set", picture(GREEN, pattern=71)),
-        Row("twice", "a green owl", picture(GREEN, pattern=21)),
+        Row("twice", "a green owl", picture(GREEN, pattern=21), "owl", "o1"),
     ]
     return [*heads, *others]
 
@@ -97,13 +98,13 @@ RULES: dict[str, dict[str, Any]] = {
     "match_concepts": {"metadata": "{root}/concepts.txt", "mode": "normalized", "plurals": False},
     "count_concepts": {},
     "preselect": BALANCING | {"headroom": 1.5},
-    "download": asdict(DownloadRule()) | {"respect": ["robots"], "tolerate": 0.9},
+    "download": asdict(DownloadRule()) | {"respect": ["robots"], "tolerate": []},
     "check_images": {"image_size": {"min_side": 16}},
     "deduplicate_exact": {},
     "deduplicate_perceptual": {"max_distance": 8, "max_colour": 22.0},
     "embed_images": {},
     "deduplicate_captions": {"min_jaccard": 0.9, "scope": "pool"},
-    "safety": {"detector": None, "files": [], "looks": [], "domains": [], "max_distance": 4},
+    "safety": {"detector": None, "files": [], "looks": [], "domains": ["{root}/domains.txt"], "max_distance": 4},
     "decontaminate": {"sets": {"val": "{root}/val"}, "perceptual": 4, "semantic": None, "colour": 22.0},
     "recaption": {"captioner": "retrieved_concepts", "candidates": 2, "margin": 0.02},
     "align": {"keep_top": 0.9},
@@ -136,6 +137,7 @@ def open_run(root: Path, pool: Sequence[Row], *, seed: int = 3, processes: int =
     (root / "val").mkdir()
     (root / "val" / "known.png").write_bytes(picture(GREEN, pattern=71))
     (root / "concepts.txt").write_text("\n".join(CONCEPTS))
+    (root / "domains.txt").write_text("bad.test\n")
     return Run(
         workspace=Workspace.at(root),
         seed=seed,
@@ -152,7 +154,7 @@ def run_steps(
     """The records of the steps, each found or made."""
     records: tuple[StepRecord, ...] = ()
     for step in steps:
-        records = (*records, run_step.fn(run, step, records, rules[step.name]))
+        records = (*records, record_step(run, step, records, step.read(rules[step.name])))
     return records
 
 

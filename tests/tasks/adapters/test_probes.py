@@ -25,7 +25,7 @@ def run(workspace, monkeypatch) -> Run:
 
 
 def measured(run, **changes):
-    (row,) = measure_diversity(run, (), RULE | changes).tables["diversity"].to_pylist()
+    (row,) = measure_diversity(run, (), MEASURE_DIVERSITY.read(RULE | changes)).tables["diversity"].to_pylist()
     return row
 
 
@@ -52,18 +52,18 @@ def test_of_more_pairs_than_asked_the_same_are_taken_each_time(run):
 
 
 def test_the_key_follows_build_rule_and_seed(run):
-    first = MEASURE_DIVERSITY.spec(run, (), RULE).key
+    first = MEASURE_DIVERSITY.spec(run, (), MEASURE_DIVERSITY.read(RULE)).key
     publish(run.workspace, PICTURES[:8], build="some-2")
     others = [
-        MEASURE_DIVERSITY.spec(run, (), RULE | {"build": "some-2"}).key,
-        MEASURE_DIVERSITY.spec(run, (), RULE | {"sigma": 2.0}).key,
-        MEASURE_DIVERSITY.spec(Run(workspace=run.workspace, seed=8), (), RULE).key,
+        MEASURE_DIVERSITY.spec(run, (), MEASURE_DIVERSITY.read(RULE | {"build": "some-2"})).key,
+        MEASURE_DIVERSITY.spec(run, (), MEASURE_DIVERSITY.read(RULE | {"sigma": 2.0})).key,
+        MEASURE_DIVERSITY.spec(Run(workspace=run.workspace, seed=8), (), MEASURE_DIVERSITY.read(RULE)).key,
     ]
     assert len({first, *others}) == 4
 
 
 def test_a_table_of_one_row_is_what_the_report_reads(run):
-    table = measure_diversity(run, (), RULE).tables["diversity"]
+    table = measure_diversity(run, (), MEASURE_DIVERSITY.read(RULE)).tables["diversity"]
     assert table.num_rows == 1
     assert {f"{kind}{name}" for kind in ("", "dealt_") for name in ("given_texts", "by_texts", "unexplained")} <= set(
         table.column_names

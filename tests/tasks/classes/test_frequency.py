@@ -20,7 +20,7 @@ RULE = {
     "list": "pets",
     "names": {"cat": ["kitten", "cat"], "dog": [], "--": []},
     "plurals": True,
-    "prefix": False,
+    "prefix": None,
     "judge": 2,
 }
 
@@ -39,7 +39,7 @@ def run_of(workspace, tmp_path):
 
 
 def tables(run, **changes):
-    output = audit_names(run, (), RULE | changes)
+    output = audit_names(run, (), AUDIT_CONCEPTS.read(RULE | changes))
     return {name: table.to_pylist() for name, table in output.tables.items()} | {"notes": output.notes}
 
 
@@ -100,10 +100,10 @@ def test_captions_of_a_build_are_those_of_all_its_pairs(run_of):
     publish(run.workspace, [Picture("", {"x": 1.0}, "", caption=text) for text in CAPTIONS if text], features=False)
     found = tables(run, build="some-1")
     assert found["notes"]["captions_searched"] == 7
-    assert sum(len(chunk) for chunk in pool_captions(run, RULE | {"build": "some-1"})) == 7
-    inputs = AUDIT_CONCEPTS.spec(run, (), RULE | {"build": "some-1"}).inputs
+    assert sum(len(chunk) for chunk in pool_captions(run, AUDIT_CONCEPTS.read(RULE | {"build": "some-1"}))) == 7
+    inputs = AUDIT_CONCEPTS.spec(run, (), AUDIT_CONCEPTS.read(RULE | {"build": "some-1"})).inputs
     assert inputs.keys() == {"build"}
-    assert AUDIT_CONCEPTS.spec(run, (), RULE).inputs.keys() == {"source 0"}
+    assert AUDIT_CONCEPTS.spec(run, (), AUDIT_CONCEPTS.read(RULE)).inputs.keys() == {"source 0"}
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

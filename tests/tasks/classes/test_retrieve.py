@@ -11,7 +11,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, RETRIEVED, prompt_vectors, retrieve
 from evenly.tasks.classes.support_arrays import support_arrays
 from evenly.tasks.run import Run
-from evenly.tasks.step import run_step
+from evenly.tasks.step import record_step
 from tests.labelled_build import Picture, WordEncoder, publish
 
 NAMES = {"cat": ["kitten"], "dog": [], "yak": []}
@@ -63,7 +63,7 @@ def captions(output, name, verdict="kept"):
 
 @pytest.mark.parametrize("method", ["t2t", "t2i", "swat"])
 def test_candidates_are_the_pictures_whose_caption_holds_a_name_with_the_first_of_these(run, rule, method):
-    output = retrieve(run, (), rule | {"method": method, "per_class": 50})
+    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"method": method, "per_class": 50}))
     assert output.tables["retrieved"].schema == RETRIEVED
     assert set(captions(output, "cat")) == {
         one.caption for one in PICTURES if {"cat", "kitten"} & {*one.caption.split()}
@@ -75,7 +75,7 @@ def test_candidates_are_the_pictures_whose_caption_holds_a_name_with_the_first_o
 
 @pytest.mark.parametrize("method", ["t2t", "t2i", "swat", "reco"])
 def test_judged_pictures_are_never_chosen_whatever_their_rank(run, rule, method):
-    output = retrieve(run, (), rule | {"method": method, "per_class": 50})
+    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"method": method, "per_class": 50}))
     judged = {"a cat to validate": "validation_picture", "a dog to test": "test_picture"}
     for row in rows_of(output):
         caption = PICTURES[int(row["uid"], 16)].caption
@@ -96,13 +96,13 @@ def test_the_same_picture_under_another_caption_is_excluded_with_the_judged_one(
         return kept.set_column(kept.column_names.index("image_id"), "image_id", [ids]), groups
 
     monkeypatch.setattr(module, "kept_with_groups", doubled)
-    output = retrieve(run, (), rule | {"per_class": 50})
+    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"per_class": 50}))
     assert [row["reason"] for row in rows_of(output) if int(row["uid"], 16) == 0] == ["test_picture"]
 
 
 def test_ranks_follow_the_score_of_the_method_and_begin_at_one(run, rule):
     for method, score in (("t2t", "caption_cosine"), ("t2i", "image_cosine"), ("reco", "image_cosine")):
-        rows = rows_of(retrieve(run, (), rule | {"method": method}))
+        rows = rows_of(retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"method": method})))
         for name in ("cat", "dog"):
             mine = [row for row in rows if row["class"] == name]
             assert [row["rank"] for row in mine] == list(range(1, len(mine) + 1))
@@ -110,7 +110,7 @@ def test_ranks_follow_the_score_of_the_method_and_begin_at_one(run, rule):
 
 
 def test_every_candidate_has_one_verdict_and_the_counts_add_up(run, rule):
-    output = retrieve(run, (), rule)
+    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule))
     rows = rows_of(output)
     verdicts = Counter(row["verdict"] for row in rows)
     assert sum(verdicts.values()) == sum(row["candidates"] for row in output.tables["classes"].to_pylist())
@@ -123,7 +123,7 @@ def test_every_candidate_has_one_verdict_and_the_counts_add_up(run, rule):
 
 
 def test_a_picture_of_two_classes_serves_both_and_is_counted_once(run, rule):
-    output = retrieve(run, (), rule | {"per_class": 50})
+    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"per_class": 50}))
     assert "a cat and a dog" in captions(output, "cat")
     assert "a cat and a dog" in captions(output, "dog")
     assert output.notes["different_pictures"] == output.notes["kept"] - 1
@@ -131,13 +131,17 @@ def test_a_picture_of_two_classes_serves_both_and_is_counted_once(run, rule):
 
 
 def test_far_pictures_go_and_near_ones_are_merged_by_the_limits_of_swat(run, rule):
-    free = retrieve(run, (), rule | {"method": "swat", "per_class": 50})
+    free = retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"method": "swat", "per_class": 50}))
     cosines = {row["uid"]: row["image_cosine"] for row in rows_of(free) if row["class"] == "cat"}
     limit = sorted(cosines.values())[3]
-    limited = retrieve(run, (), rule | {"method": "swat", "per_class": 50, "min_image_cosine": limit})
+    limited = retrieve(
+        run, (), RETRIEVE_SUPPORT.read(rule | {"method": "swat", "per_class": 50, "min_image_cosine": limit})
+    )
     far = {row["uid"] for row in rows_of(limited) if row["reason"] == "image_cosine" and row["class"] == "cat"}
     assert far == {uid for uid, cosine in cosines.items() if cosine < limit} - {f"{14:032x}"}
-    merged = retrieve(run, (), rule | {"method": "swat", "per_class": 50, "max_duplicate_cosine": 0.5})
+    merged = retrieve(
+        run, (), RETRIEVE_SUPPORT.read(rule | {"method": "swat", "per_class": 50, "max_duplicate_cosine": 0.5})
+    )
     kept = {row["uid"] for row in rows_of(merged) if row["verdict"] == "kept" and row["class"] == "cat"}
     twins = [row["into"] for row in rows_of(merged) if row["verdict"] == "merged" and row["class"] == "cat"]
     assert twins
@@ -145,7 +149,7 @@ def test_far_pictures_go_and_near_ones_are_merged_by_the_limits_of_swat(run, rul
 
 
 def test_reco_asks_for_no_caption(run, rule):
-    output = retrieve(run, (), rule | {"method": "reco", "per_class": 3})
+    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"method": "reco", "per_class": 3}))
     assert {(row["name"], row["caption_cosine"]) for row in rows_of(output)} == {(None, None)}
     assert "nothing named" in captions(output, "dog")
     assert [row["kept"] for row in output.tables["classes"].to_pylist()] == [3, 3, 3]
@@ -154,13 +158,13 @@ def test_reco_asks_for_no_caption(run, rule):
 def test_pictures_near_those_of_an_evaluation_set_are_excluded(run, rule, tmp_path):
     store = FeatureStore(run.workspace, WordEncoder.identity, "images")
     np.savez(tmp_path / "val.npz", features=store.read([f"{8:032x}"])[0].astype(np.float32))
-    output = retrieve(run, (), rule | {"per_class": 50, "against": [str(tmp_path / "val.npz")]})
+    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"per_class": 50, "against": [str(tmp_path / "val.npz")]}))
     assert {row["uid"] for row in rows_of(output) if row["reason"] == "evaluation_set"} == {f"{8:032x}"}
     assert output.notes["excluded"]["evaluation_set"] == 1
 
 
 def test_prototypes_are_unit_vectors_of_texts_and_of_the_kept_pictures(run, rule):
-    table = retrieve(run, (), rule).tables["prototypes"].to_pylist()
+    table = retrieve(run, (), RETRIEVE_SUPPORT.read(rule)).tables["prototypes"].to_pylist()
     assert [(row["class"], row["kind"]) for row in table] == [
         *(("cat", "text"), ("cat", "image"), ("dog", "text"), ("dog", "image"), ("yak", "text"))
     ]
@@ -172,7 +176,7 @@ def test_prototypes_are_unit_vectors_of_texts_and_of_the_kept_pictures(run, rule
 
 def test_another_split_build_or_set_is_another_key_and_the_seed_is_not(run, rule, tmp_path):
     def key(run, **changes):
-        return RETRIEVE_SUPPORT.spec(run, (), rule | changes).key
+        return RETRIEVE_SUPPORT.spec(run, (), RETRIEVE_SUPPORT.read(rule | changes)).key
 
     first = key(run)
     assert key(Run(workspace=run.workspace, seed=8)) == first
@@ -188,17 +192,17 @@ def test_another_split_build_or_set_is_another_key_and_the_seed_is_not(run, rule
 
 def test_what_cannot_be_retrieved_is_refused(run, rule, monkeypatch):
     with pytest.raises(RuleError, match="`per_class` must be at least 1; got 0"):
-        retrieve(run, (), rule | {"per_class": 0})
+        retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"per_class": 0}))
     monkeypatch.setattr(WordEncoder, "identity", "1" * 64)
     with pytest.raises(InvalidFeaturesError, match="must be the encoder of the build"):
-        retrieve(run, (), rule)
+        retrieve(run, (), RETRIEVE_SUPPORT.read(rule))
 
 
 # The same as arrays that adapters are fitted on.
 
 
 def test_arrays_hold_what_was_kept_with_its_class_and_the_judged_parts(run, rule):
-    record = run_step.fn(run, RETRIEVE_SUPPORT, (), rule)
+    record = record_step(run, RETRIEVE_SUPPORT, (), RETRIEVE_SUPPORT.read(rule))
     arrays = support_arrays(run, record)
     kept = run.ledger.table(record, "retrieved").to_pylist()
     kept = [row for row in kept if row["verdict"] == "kept"]
@@ -214,6 +218,6 @@ def test_arrays_hold_what_was_kept_with_its_class_and_the_judged_parts(run, rule
 def test_a_list_that_retrieved_nothing_has_empty_arrays_and_no_judged_parts(run, rule):
     publish(run.workspace, [Picture("", {"moon": 1.0}, "", caption="the moon")], build="some-2")
     nothing = rule | {"build": "some-2", "names": {"yak": []}, "lists": []}
-    arrays = support_arrays(run, run_step.fn(run, RETRIEVE_SUPPORT, (), nothing))
+    arrays = support_arrays(run, record_step(run, RETRIEVE_SUPPORT, (), RETRIEVE_SUPPORT.read(nothing)))
     assert (len(arrays["train_features"]), len(arrays["unlabelled_features"])) == (0, 0)
     assert not [name for name in arrays if name.startswith(("val", "test"))]

@@ -10,8 +10,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.rebuild.captions import ALIGN, RECAPTION
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step
-from tests.picture_pool import commit, picture, pool_record
+from tests.picture_pool import commit, picture, plain_step, pool_record
 from tests.tasks.whole_rebuild import BLUE, COLOURS, GREEN, RED
 
 pytestmark = pytest.mark.usefixtures("colour_words")
@@ -35,9 +34,9 @@ def collected(run, pairs):
     captions = [caption for caption, _ in pairs.values()]
     decisions = Decisions.keep_all(len(pairs)).to_table(pa.array(sorted(pairs)))
     decisions = decisions.append_column("caption", pa.array(captions, pa.string()))
-    collect = Step(name="collect", compute=lambda *_: StepOutput(decisions=decisions))
+    collect = plain_step("collect", lambda *_: StepOutput(decisions=decisions))
     concepts = pa.table({"entry": pa.array(range(3), pa.int32()), "concept": list(COLOURS), "count": [2, 2, 1]})
-    count = Step(name="count_concepts", compute=lambda *_: StepOutput(tables={"counts": concepts}))
+    count = plain_step("count_concepts", lambda *_: StepOutput(tables={"counts": concepts}))
     records = [commit(run, collect, [], {"captions": content_hash(captions)})]
     records.append(commit(run, count, records, {}))
     pictures = {uid: picture(colour, pattern=at) for at, (uid, (_, colour)) in enumerate(pairs.items())}
@@ -54,7 +53,7 @@ def merged(run, records, step, into):
         reasons = ["" if twin is None else "twin" for twin in twins]
         return StepOutput(decisions=Decisions.of(reason=reasons, into=twins).to_table(uids))
 
-    return [*records, commit(run, Step(name=step, compute=compute), records, {"into": into})]
+    return [*records, commit(run, plain_step(step, compute), records, {"into": into})]
 
 
 def chosen(run, record):
@@ -99,7 +98,7 @@ def test_a_margin_that_no_concept_can_reach_leaves_all_captions(run):
     assert {origin for _, origin in chosen(run, record).values()} == {"original"}
     assert record.notes == {"rewritten": 0, "clipscore_before": None, "clipscore_after": None}
     with pytest.raises(RuleError, match="`margin` must be at least 0"):
-        RECAPTION.compute(run, collected(run, PAIRS), RULE | {"margin": -0.1})
+        RECAPTION.compute(run, collected(run, PAIRS), RECAPTION.read(RULE | {"margin": -0.1}))
 
 
 def test_captions_of_merged_pairs_are_offered_over_several_steps_each_once(run):
@@ -181,10 +180,8 @@ def test_captions_that_the_encoder_cuts_are_counted_each_once(run):
 
 def test_nothing_left_to_align_has_no_threshold(run):
     records = merged(run, collected(run, {"a": ("x", RED), "b": ("y", RED)}), "deduplicate_exact", {"b": "a"})
-    gone = Step(
-        name="gone", compute=lambda *_: StepOutput(decisions=Decisions.of(reason=["x"]).to_table(pa.array(["a"])))
-    )
+    gone = plain_step("gone", lambda *_: StepOutput(decisions=Decisions.of(reason=["x"]).to_table(pa.array(["a"]))))
     records.append(commit(run, gone, records, {}))
-    output = ALIGN.compute(run, records, {"keep_top": 0.5})
+    output = ALIGN.compute(run, records, ALIGN.read({"keep_top": 0.5}))
     assert output.decisions.num_rows == 0
     assert output.notes == {"threshold": None, "captions_cut": 0}

@@ -143,8 +143,10 @@ def test_as_many_pairs_survive_whatever_their_order_and_a_second_look_merges_not
 @property_of_steps
 @given(rows=ROWS, processes=st.integers(2, 5))
 def test_matching_gives_the_same_tables_for_any_number_of_workers(run, rows, processes):
-    first = MATCH_CONCEPTS.compute(run, [collected(run, rows)], MATCHING)
-    again = MATCH_CONCEPTS.compute(replace(run, processes=processes), [collected(run, rows)], MATCHING)
+    first = MATCH_CONCEPTS.compute(run, [collected(run, rows)], MATCH_CONCEPTS.read(MATCHING))
+    again = MATCH_CONCEPTS.compute(
+        replace(run, processes=processes), [collected(run, rows)], MATCH_CONCEPTS.read(MATCHING)
+    )
     assert first.decisions.equals(again.decisions)
     assert all(first.tables[name].equals(again.tables[name]) for name in first.tables)
 

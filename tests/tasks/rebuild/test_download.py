@@ -21,11 +21,11 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, run_step
-from tests.picture_pool import commit
+from evenly.tasks.step import NoRule, record_step
+from tests.picture_pool import commit, plain_step
 from tests.tasks.whole_rebuild import RED, ColourWords, Row, open_run, picture
 
-RULE = asdict(DownloadRule()) | {"respect": ["robots"], "tolerate": 0.9}
+RULE = asdict(DownloadRule()) | {"respect": ["robots"], "tolerate": []}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def run(workspace) -> Run:
 def collected(run, urls):
     uids = pa.array([f"{number:032x}" for number in range(len(urls))])
     decisions = Decisions.keep_all(len(urls)).to_table(uids).append_column("url", pa.array(urls, pa.string()))
-    step = Step(name="collect", compute=lambda *_: StepOutput(decisions=decisions))
+    step = plain_step("collect", lambda *_: StepOutput(decisions=decisions))
     return [commit(run, step, [], {"urls": content_hash(urls)})]
 
 
@@ -60,7 +60,7 @@ A, B, C = "http://a.test/1.png", "http://b.test/2.png", "http://c.test/3.png"
 
 
 def judged(run, records):
-    return DOWNLOAD.compute(run, records, RULE).decisions.to_pylist()
+    return DOWNLOAD.compute(run, records, DOWNLOAD.read(RULE)).decisions.to_pylist()
 
 
 def test_each_outcome_has_its_verdict_reason_and_evidence(run):
@@ -91,22 +91,22 @@ def test_the_last_attempt_counts(run):
 def test_the_key_follows_what_was_observed_of_these_pairs_alone(run):
     records = collected(run, [A, B])
     observe(run, seen(A, image_id="i1"), seen(B, "timeout", "failed"))
-    first = DOWNLOAD.spec(run, records, RULE).key
+    first = DOWNLOAD.spec(run, records, DOWNLOAD.read(RULE)).key
     observe(run, seen(C, image_id="i3"))
-    assert DOWNLOAD.spec(run, records, RULE).key == first
+    assert DOWNLOAD.spec(run, records, DOWNLOAD.read(RULE)).key == first
     observe(run, seen(B, image_id="i2", attempt=2))
-    assert DOWNLOAD.spec(run, records, RULE).key != first
+    assert DOWNLOAD.spec(run, records, DOWNLOAD.read(RULE)).key != first
 
 
 @pytest.mark.parametrize(("field", "value"), [("image_id", "i9"), ("final_url", "http://moved.test"), ("width", 9)])
 def test_any_observed_value_is_part_of_the_key(run, field, value):
     records = collected(run, [A])
     observe(run, seen(A, image_id="i1"))
-    first = DOWNLOAD.spec(run, records, RULE).key
+    first = DOWNLOAD.spec(run, records, DOWNLOAD.read(RULE)).key
     observe(run, seen(A, image_id="i1", attempt=2))
-    assert DOWNLOAD.spec(run, records, RULE).key == first
+    assert DOWNLOAD.spec(run, records, DOWNLOAD.read(RULE)).key == first
     observe(run, seen(A, image_id="i1", attempt=3) | {field: value})
-    assert DOWNLOAD.spec(run, records, RULE).key != first
+    assert DOWNLOAD.spec(run, records, DOWNLOAD.read(RULE)).key != first
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_any_observed_value_is_part_of_the_key(run, field, value):
 )
 def test_a_rule_that_makes_no_sense_is_refused_before_anything_is_fetched(run, change, words):
     with pytest.raises(RuleError, match=words):
-        DOWNLOAD.observe(run, collected(run, [A]), RULE | change)
+        DOWNLOAD.observe(run, collected(run, [A]), DOWNLOAD.read(RULE | change))
     assert not run.workspace.downloads.exists()
 
 
@@ -127,8 +127,8 @@ def fox(number: int, **changes) -> Row:
 
 
 def taken(run):
-    first = run_step.fn(run, COLLECT, (), {"limit": None})
-    return run_step.fn(run, DOWNLOAD, (first,), RULE)
+    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    return record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE))
 
 
 def test_a_picture_of_two_captions_is_taken_once_and_a_second_run_takes_nothing(tmp_path):
@@ -149,20 +149,20 @@ def test_a_picture_of_two_captions_is_taken_once_and_a_second_run_takes_nothing(
 def test_limits_hold_for_pictures_at_hand_too(tmp_path, change, reason):
     small = Row("small", "a small one", picture(RED, size=(4, 4)))
     run = open_run(tmp_path / "w", [fox(1), small], processes=1)
-    first = run_step.fn(run, COLLECT, (), {"limit": None})
+    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
     limit = {"max_bytes": len(small.content)} if "max_bytes" in change else {"max_pixels": 16}
-    record = run_step.fn(run, DOWNLOAD, (first,), RULE | limit)
+    record = record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE | limit))
     assert record.reasons == {reason: 1}
     assert record.counts == {"kept": 1, "dropped": 1, "failed": 0, "merged": 0}
 
 
 def test_a_picture_that_changes_while_a_run_goes_on_is_refused(tmp_path):
     run = open_run(tmp_path / "w", [fox(1), fox(2)], processes=1)
-    first = run_step.fn(run, COLLECT, (), {"limit": None})
+    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
     path = tmp_path / "w" / "pool" / "fox1.png"
     path.write_bytes(fox(3).content)
     with pytest.raises(StorageError, match="must stay as they are while a rebuild runs; 1 are gone"):
-        DOWNLOAD.observe(run, (first,), RULE)
+        DOWNLOAD.observe(run, (first,), DOWNLOAD.read(RULE))
     path.write_bytes(fox(1).content)
     assert taken(run).counts["kept"] == 2
 
@@ -211,9 +211,9 @@ def test_features_are_taken_with_the_sizes_that_the_pool_tells(features, workspa
 
 def test_stored_features_are_the_pools_own_as_unit_rows(features, workspace):
     run = features(workspace)
-    first = run_step.fn(run, COLLECT, (), {"limit": None})
-    records = (first, run_step.fn(run, DOWNLOAD, (first,), RULE))
-    embedded = run_step.fn(run, EMBED_IMAGES, records, {})
+    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    records = (first, record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
+    embedded = record_step(run, EMBED_IMAGES, records, NoRule())
     table = run.ledger.table(embedded, "features").to_pylist()
     assert len(table) == 3  # equal vectors are one picture
     assert {row["norm"] for row in table} == {3.0}
@@ -222,11 +222,11 @@ def test_stored_features_are_the_pools_own_as_unit_rows(features, workspace):
 
 def test_features_of_another_length_than_the_encoders_are_refused(features, workspace, monkeypatch):
     run = features(workspace)
-    first = run_step.fn(run, COLLECT, (), {"limit": None})
-    records = (first, run_step.fn(run, DOWNLOAD, (first,), RULE))
+    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    records = (first, record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
     monkeypatch.setattr(ColourWords, "dimension", 4)
     with pytest.raises(ValueError, match=r"`vector` must be features of the recipe's encoder, of 4 numbers; got 3"):
-        run_step.fn(run, EMBED_IMAGES, records, {})
+        record_step(run, EMBED_IMAGES, records, NoRule())
 
 
 def test_a_file_of_arrays_beside_the_pool_is_read_the_same(features, workspace, tmp_path):

@@ -14,8 +14,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.rebuild.mixing import MIX_SOURCES
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step
-from tests.picture_pool import commit
+from tests.picture_pool import commit, plain_step
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def run(workspace) -> Run:
 def collected(run, sources):
     uids = pa.array([f"{number:032x}" for number in range(len(sources))], pa.string())
     decisions = Decisions.keep_all(len(sources)).to_table(uids).append_column("source", pa.array(sources, pa.string()))
-    step = Step(name="collect", compute=lambda *_: StepOutput(decisions=decisions))
+    step = plain_step("collect", lambda *_: StepOutput(decisions=decisions))
     spec = step.spec(run, [], {"sources": content_hash(sources)})
     return [run.ledger.commit(spec, step.compute(run, [], {}), uids=None, started=datetime.now(UTC))]
 

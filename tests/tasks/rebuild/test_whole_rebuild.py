@@ -13,11 +13,12 @@ from evenly.audit.published import PublishedBuild
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
 from evenly.storage.builds import Builds
+from evenly.storage.errors import ConservationError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.records import read_record, replace_record
 from evenly.tasks.rebuild.features import EMBED_IMAGES, extract_features
 from evenly.tasks.run import Run
-from evenly.tasks.step import run_step
+from evenly.tasks.step import NoRule, record_step
 from evenly.tasks.verify_and_report import reader
 from tests.tasks.whole_rebuild import RULES, STEPS, ColourWords, open_run, publish, rows, run_steps
 
@@ -32,7 +33,9 @@ def files_of(root: Path) -> dict[str, tuple[int, int]]:
 
 def decided(run: Run, records) -> dict[str, list]:
     """What each step said of each pair, whatever file the pair came from."""
-    return {record.name: run.ledger.decisions(record).to_pylist() for record in records if record.counts}
+    tables = {record.name: run.ledger.decisions(record) for record in records if record.counts}
+    tables["collect"] = tables["collect"].drop(["file_name"])  # of a pair that stands twice, the first one's
+    return {name: table.to_pylist() for name, table in tables.items()}
 
 
 def test_every_step_judges_exactly_what_the_steps_before_it_kept(rebuilt):
@@ -48,7 +51,7 @@ def test_every_step_judges_exactly_what_the_steps_before_it_kept(rebuilt):
 def test_the_rows_that_were_made_to_go_went_for_their_reason(rebuilt):
     names = rebuilt.run.ledger.decisions(rebuilt.record("collect"), ["uid", "file_name"]).to_pylist()
     name_of = {row["uid"]: row["file_name"].removesuffix(".png") for row in names}
-    fates = PublishedBuild(rebuilt.run.workspace, rebuilt.manifest).fates().to_pylist()
+    fates = PublishedBuild(rebuilt.run.workspace, rebuilt.manifest).outcomes().to_pylist()
     found = {name_of[row["uid"]]: (row["step"], row["reason"]) for row in fates}
     wanted = {
         "empty": ("check_texts", "empty_caption"),
@@ -212,7 +215,7 @@ def test_each_picture_is_encoded_once_whatever_the_number_of_its_captions(rebuil
     alive = rebuilt.run.ledger.alive(rebuilt.records[: rebuilt.records.index(record)], ["image_id"])
     assert table["image_id"].to_pylist() == sorted(set(alive["image_id"].to_pylist()))
     assert table.num_rows < rebuilt.record("deduplicate_exact").rows_in
-    assert EMBED_IMAGES.model(rebuilt.run, {}) == ColourWords.identity
+    assert EMBED_IMAGES.model(rebuilt.run, NoRule()) == ColourWords.identity
 
 
 def test_a_changed_rule_moves_pairs_and_diff_says_which_step_and_why(copied):
@@ -249,11 +252,11 @@ def test_a_step_that_lets_a_row_fall_is_refused_and_leaves_no_record(copied):
         output = STEPS[1].compute(run, before, rule)
         return replace(output, decisions=output.decisions.slice(1))
 
-    before = copy.records[:1]
+    before, rule = copy.records[:1], STEPS[1].read(RULES["check_texts"])
     losing = replace(STEPS[1], compute=lose_one, reads=None, version=99)
-    with pytest.raises(ValueError, match="must give one verdict for each of its 23 input rows"):
-        run_step.fn(copy.run, losing, before, RULES["check_texts"])
-    assert copy.run.ledger.find(losing.spec(copy.run, before, RULES["check_texts"]).key) is None
+    with pytest.raises(ConservationError, match="must give one verdict for each of its 23 input rows"):
+        record_step(copy.run, losing, before, rule)
+    assert copy.run.ledger.find(losing.spec(copy.run, before, rule).key) is None
 
 
 def test_the_latest_build_is_the_one_that_was_published(rebuilt):
