@@ -87,7 +87,7 @@ def _given_captions(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
 def _retrieve(run: Run, before: Records, pairs: pa.Table, images: "np.ndarray", rule: RecaptionRule) -> pa.Table:
     concepts = run.ledger.table(record_named(before, "count_concepts"), "counts", ["concept"])["concept"].to_pylist()
     with run.progress.bar("retrieving concepts", None):
-        indices, scores = top_concepts(images, text_rows(run, concepts), rule.candidates)
+        indices, scores = top_concepts(images, text_rows(run, concepts), min(rule.candidates, len(concepts)))
     names = [[concepts[number] for number in row] for row in indices]
     return CAPTIONERS[rule.captioner](pairs["uid"].to_pylist(), names, scores.tolist())
 
