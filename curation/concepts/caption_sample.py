@@ -68,7 +68,7 @@ class CaptionSample:
     @property
     def complete(self) -> list[bool]:
         """For each concept, whether the sample holds all its captions but those that are too long."""
-        return [concept.below == 1.0 for concept in self._of]
+        return [concept.below == 1.0 and len(concept.captions) <= self._size for concept in self._of]
 
     def add(self, captions: pa.Array, names_held: NamesHeld) -> None:
         """Take in captions (strings) and the names that each of them holds."""

@@ -216,7 +216,9 @@ def _judging_inputs(run: Run, before: Records, rule: RelevanceRule) -> dict[str,
     return inputs | ({"tries": str(tries)} if tries else {})
 
 
-AUDIT_CONCEPTS = Step(name="audit_concepts", rule=FrequencyRule, compute=audit_names, inputs=pool_hash, seeded=True)
+AUDIT_CONCEPTS = Step(
+    name="audit_concepts", rule=FrequencyRule, compute=audit_names, version=2, inputs=pool_hash, seeded=True
+)
 JUDGE_RELEVANCE = Step(
     name="judge_relevance",
     rule=RelevanceRule,
