@@ -53,7 +53,9 @@ def pool_record(run: Run, pictures: dict[str, bytes], *, step: str = "embed_imag
         decisions = decisions.append_column(name, pa.array(values))
     store = FeatureStore(run.workspace, ColourEncoder.identity, "images")
     missing = store.missing(ids)
-    store.append(missing, *to_unit_rows(ColourEncoder().encode_images([contents[ids.index(one)] for one in missing])))
+    if missing:
+        rows = ColourEncoder().encode_images([contents[ids.index(image_id)] for image_id in missing])
+        store.append(missing, *to_unit_rows(rows))
     output = StepOutput(decisions=decisions, tables={"features": pa.table({"image_id": sorted(set(ids))})})
     given = plain_step(step, lambda *_: output)
     return commit(run, given, [], {"pool": content_hash([ids, columns])})
@@ -66,6 +68,7 @@ def plain_step(name: str, compute: Callable[..., StepOutput]) -> Step[Any]:
 
 def commit(run: Run, step: Step, records: list[StepRecord], stored: dict) -> StepRecord:
     rule = step.read(stored)
-    uids = run.ledger.alive(records, [])["uid"].combine_chunks() if records else None
     output = step.compute(run, records, rule)
+    judges = records and output.decisions is not None
+    uids = run.ledger.alive(records, [])["uid"].combine_chunks() if judges else None
     return run.ledger.commit(step.spec(run, records, rule), output, uids=uids, started=datetime.now(UTC))

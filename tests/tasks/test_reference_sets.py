@@ -37,7 +37,7 @@ def test_pictures_of_a_folder_have_names_hashes_fingerprints_and_features(run, f
     contents = {name: content for name, content in PICTURES.items() if name in found.names}
     assert {"a.png", "b.png"} <= contents.keys()
     assert list(found.image_ids) == [hashlib.sha256(PICTURES[name]).hexdigest() for name in found.names]
-    assert found.pictures.seen.all()
+    assert found.pictures.decoded.all()
     assert found.pictures.rows.shape == (len(found.names), ColourWords.dimension)
     assert found.unreadable == 0
     assert len(set(found.pictures.hashes.tolist())) >= 1
@@ -102,7 +102,7 @@ def test_features_are_a_set_known_by_rows_alone(run, arrays):
     found = read_references(run, str(arrays), features=True)
     assert list(found.names) == ["row 0", "row 1"]
     assert list(found.image_ids) == [None, None]
-    assert not found.pictures.seen.any()
+    assert not found.pictures.decoded.any()
     assert found.pictures.rows.dtype == np.float16
 
 

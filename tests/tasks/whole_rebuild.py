@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from evenly.features.rgb import open_rgb
 from evenly.storage.ledger import StepRecord
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.web import DownloadRule
@@ -28,24 +27,21 @@ from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.safety import SAFETY
 from evenly.tasks.run import LabelColumns, Run
 from evenly.tasks.step import Step, record_step
-from tests.picture_pool import picture
+from tests.picture_pool import ColourEncoder, picture
 
 RED, GREEN, BLUE = (240, 90, 80), (90, 240, 100), (80, 90, 240)
 COLOURS = {"red": RED, "green": GREEN, "blue": BLUE}
 HOSTILE = "a red <script>alert(1)</script> fox \x1b[31m\u202e"
 
 
-class ColourWords:
+class ColourWords(ColourEncoder):
     """Pictures and texts as colours: a picture by its mean, a text by the colours that it names, paler by each word."""
 
-    identity = "colours and words"
-    dimension = 3
-
     def encode_images(self, images, *, progress=None):
-        rows = [np.asarray(open_rgb(one)).reshape(-1, 3).mean(axis=0) + 1 for one in images]
+        rows = super().encode_images(images)
         if progress is not None:
             progress(len(rows))
-        return np.stack(rows).astype(np.float32)
+        return rows.astype(np.float32)
 
     def encode_texts(self, texts):
         named = [[COLOURS[word] for word in text.split() if word in COLOURS] or [(90, 90, 90)] for text in texts]

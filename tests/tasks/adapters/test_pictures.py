@@ -85,7 +85,7 @@ def test_a_reader_says_what_is_wrong_and_measures_what_is_right(run):
 
 def test_the_job_of_a_reader_answers_in_plain_values():
     assert read_in_process(CONTENTS[0], {"fingerprints": False}) == {"error": "", "fingerprint": None}
-    assert read_in_process(b"no picture", {"fingerprints": True})["error"] == "undecodable (UnidentifiedImageError)"
+    assert read_in_process(b"no picture", {"fingerprints": True})["error"].startswith("undecodable (")
 
 
 def test_fingerprints_of_a_build_are_found_or_measured_and_bytes_that_are_gone_have_none(rebuilt):

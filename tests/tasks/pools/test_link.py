@@ -57,7 +57,7 @@ def test_the_chosen_cut_is_the_best_of_all_that_were_tried(run):
 
 
 def test_linked_records_of_the_judged_half_follow_the_cut(run):
-    publish(run.workspace, records(12))
+    publish(run.workspace, records(20))
     output = link_records(run, (), LINK_RECORDS.read(RULE))
     judged = [row for row in output.tables["records"].to_pylist() if row["part"] == JUDGED]
     linked = {
@@ -126,7 +126,7 @@ def test_features_of_another_encoder_are_refused_and_the_build_is_the_key(run, m
 
 
 def test_a_floor_above_every_cosine_links_nothing(run):
-    publish(run.workspace, records(8))
+    publish(run.workspace, records(20))
     output = link_records(run, (), LINK_RECORDS.read(RULE | {"floor": 0.999999}))
     numbers = np.array(output.tables["records"]["record"].to_pylist())
     assert output.notes["recall"] == 0

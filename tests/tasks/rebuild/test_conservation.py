@@ -67,7 +67,7 @@ ROW = st.fixed_dictionaries(
 )
 ROWS = st.lists(ROW, max_size=14)
 property_of_steps = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -90,8 +90,6 @@ def test_a_share_of_a_source_that_is_not_there_is_refused(run):
     with pytest.raises(RuleError, match="`nowhere` has none left"):
         mixed(run, SOURCES, web={"share": 0.5}, nowhere={"share": 0.5})
     assert mixed(run, SOURCES, nowhere={"quota": 3}).counts["kept"] == 100
-    with pytest.raises(RuleError, match=r"`weight` must be above 0 and at most 1; got 0"):
-        mixed(run, SOURCES, web={"weight": 0})
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
