@@ -13,6 +13,7 @@ from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
+from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.texts.replies import list_schema
 from evenly.storage.chat.requests import Requests
 from evenly.storage.chat.spending import SpendingJournal
@@ -65,7 +66,7 @@ def question(text):
 def make(endpoint, workspace, limit_usd, *, point="never", concurrency=2):
     budget = Budget(limit_usd, PRICES, StoppingJournal(workspace, "pets", point))
     store = StoppingRequests(workspace, point)
-    return ChatClient(endpoint, store=store, budget=budget, concurrency=concurrency, timeout_s=5.0)
+    return ChatClient(endpoint, store=store, budget=budget, concurrency=concurrency, retries=RetryRule(timeout_s=5.0))
 
 
 async def ask(client, questions):
