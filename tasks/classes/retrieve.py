@@ -28,7 +28,7 @@ from evenly.tasks.splits import split_hash
 from evenly.tasks.step import Records, Step
 
 RANKINGS = ("t2t", "t2i", "swat", "reco")
-PARTS = {"val": "validation_picture", "test": "test_picture"}
+HELD_OUT_REASONS = {"val": "validation_picture", "test": "test_picture"}
 EVALUATION = "evaluation_set"
 RETRIEVED = pa.schema(
     [
@@ -152,7 +152,7 @@ def _in_parts(
 ) -> Strings:
     """validation_picture, test_picture or "" for each pair (n,): its group is of that part for one of the lists."""
     reasons = np.full(len(groups), "", dtype="<U24")
-    for part, reason in PARTS.items():
+    for part, reason in HELD_OUT_REASONS.items():
         for judged in rule.lists:
             if labels & set(judged.classes):
                 found = labelled_pairs(run, manifest, judged)
@@ -163,7 +163,7 @@ def _in_parts(
 def _with_same_pictures(reasons: Strings, image_ids: Strings) -> Strings:
     """The reasons, and those of pairs of the same picture, by whatever URL and caption."""
     spread = reasons.copy()
-    for reason in PARTS.values():
+    for reason in HELD_OUT_REASONS.values():
         spread[np.isin(image_ids, image_ids[reasons == reason])] = reason
     return spread
 

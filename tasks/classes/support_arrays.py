@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from evenly.adapters.splits import PARTS
 from evenly.curation.retrieval_sets import KEPT
 from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
@@ -15,7 +16,7 @@ from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.labelled_rows import kept_pairs, labelled_pairs
 from evenly.tasks.run import Run
 
-PARTS = ("val", "test")
+HELD_OUT = PARTS[1:]
 
 
 def support_arrays(run: Run, record: StepRecord) -> dict[str, np.ndarray]:
@@ -71,7 +72,7 @@ def _judged(run: Run, rule: SupportRule, store: FeatureStore) -> dict[str, np.nd
         return {}
     found = labelled_pairs(run, manifest, ListSplit(classes=classes, split=rule.split))
     arrays: dict[str, np.ndarray] = {}
-    for part in PARTS:
+    for part in HELD_OUT:
         at = np.flatnonzero(found.split == part)
         rows, norms = store.read(found.pairs["image_id"].take(at).to_pylist())
         arrays[f"{part}_features"], arrays[f"{part}_norms"] = single(rows), norms.astype(np.float32)
