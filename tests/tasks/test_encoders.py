@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from evenly.storage.errors import NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks import encoders as module
-from evenly.tasks.encoders import encoder_identity, open_second, second_identity, second_rows, text_id, text_rows
+from evenly.tasks.encoders import (
+    encoder_identity,
+    open_second,
+    second_backbone_rows,
+    second_identity,
+    text_id,
+    text_rows,
+)
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run, SecondChoice
 from tests.labelled_build import WordEncoder
@@ -122,7 +129,7 @@ def test_another_encoder_has_its_own_rows(run, encoder, monkeypatch):
 
 def test_without_a_second_backbone_its_identity_is_empty_and_its_rows_are_refused(run):
     assert second_identity(run) == ""
-    for ask in (open_second, lambda run: second_rows(run, ["a"])):
+    for ask in (open_second, lambda run: second_backbone_rows(run, ["a"])):
         with pytest.raises(NotFoundError, match=r"`features\.second` must name a second backbone; there is none"):
             ask(run)
 
@@ -139,11 +146,11 @@ def test_rows_of_the_second_backbone_are_made_once_from_the_bytes(workspace, mon
     monkeypatch.setattr(module, "_load_second", lambda _choice, _cache: backbone)
     monkeypatch.setattr(module, "read_images", lambda _folder, ids: (one.encode() for one in ids))
     run = Run(workspace=workspace, seed=3, second=SecondChoice(), progress=Progress(quiet=True))
-    rows = second_rows(run, ["owl", "fox", "owl"])
+    rows = second_backbone_rows(run, ["owl", "fox", "owl"])
     assert asked == [[b"owl", b"fox"]]
     assert np.array_equal(rows[0], rows[2])
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
     assert rows.dtype == np.float32
-    assert np.array_equal(second_rows(run, ["fox"]), rows[[1]])
+    assert np.array_equal(second_backbone_rows(run, ["fox"]), rows[[1]])
     assert len(asked) == 1
     assert FeatureStore(workspace, "2" * 64, "images").missing(["owl", "elk"]) == ["elk"]

@@ -12,7 +12,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
 from evenly.tasks.run import Run
-from evenly.tasks.step import NothingLeftError, Step, check_ready, record_step, summarise
+from evenly.tasks.step import NothingLeftError, Step, check_ready, record_step, summarise_record
 from tests.picture_pool import plain_step
 
 
@@ -179,14 +179,14 @@ def test_a_step_says_how_many_of_what_in_one_line(run, capsys):
     record = record_step(loud, step, (), {})
     record_step(loud, step, (), {})
     computed, reused = capsys.readouterr().err.splitlines()
-    assert summarise(record) == "2 dropped, 1 failed, 1 kept (http_404 1, too_short 2)"
-    assert computed.split(maxsplit=3)[0::3] == ["collect", summarise(record)]
-    assert reused.split(maxsplit=2) == ["collect", "reused", summarise(record)]
+    assert summarise_record(record) == "2 dropped, 1 failed, 1 kept (http_404 1, too_short 2)"
+    assert computed.split(maxsplit=3)[0::3] == ["collect", summarise_record(record)]
+    assert reused.split(maxsplit=2) == ["collect", "reused", summarise_record(record)]
 
 
 def test_verdicts_that_nothing_had_are_left_out_of_the_line_but_for_kept(run):
     first = record_step(run, counted([]), (), {})
-    assert summarise(first) == "2 kept"
+    assert summarise_record(first) == "2 kept"
     decisions = Decisions.of(reason=["x", "x"]).to_table(pa.array(["a", "b"]))
     gone = plain_step("gone", lambda *_: StepOutput(decisions=decisions))
     with pytest.raises(NothingLeftError, match=r"it kept none of 2: 2 dropped, 0 kept \(x 2\)"):

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.storage.workspace import Workspace
-from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, measure_diversity
+from evenly.tasks.adapters.probes import MEASURE_DIVERSITY
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
 
@@ -25,7 +25,7 @@ def run(workspace, monkeypatch) -> Run:
 
 
 def measured(run, **changes):
-    (row,) = measure_diversity(run, (), MEASURE_DIVERSITY.read(RULE | changes)).tables["diversity"].to_pylist()
+    (row,) = MEASURE_DIVERSITY.compute(run, (), MEASURE_DIVERSITY.read(RULE | changes)).tables["diversity"].to_pylist()
     return row
 
 
@@ -63,7 +63,7 @@ def test_the_key_follows_build_rule_and_seed(run):
 
 
 def test_a_table_of_one_row_is_what_the_report_reads(run):
-    table = measure_diversity(run, (), MEASURE_DIVERSITY.read(RULE)).tables["diversity"]
+    table = MEASURE_DIVERSITY.compute(run, (), MEASURE_DIVERSITY.read(RULE)).tables["diversity"]
     assert table.num_rows == 1
     assert {f"{kind}{name}" for kind in ("", "dealt_") for name in ("given_texts", "by_texts", "unexplained")} <= set(
         table.column_names

@@ -7,7 +7,7 @@ import pytest
 
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
-from evenly.tasks.adapters.slices import parts_of, slice_predictions, sliceable_columns
+from evenly.tasks.adapters.slices import crossed_columns, slice_predictions, sliceable_columns
 from tests.labelled_build import Picture, publish
 
 PICTURES = [
@@ -72,7 +72,7 @@ def test_crossed_columns_have_a_slice_for_every_pair_of_values(evaluated):
 def test_a_column_and_the_same_crossed_are_told_apart(evaluated):
     rows, _ = rows_of(evaluated, "label", "label,source")
     assert {row["column"] for row in rows} == {"label", "label,source"}
-    assert parts_of(["label", "label,source"]) == ["label", "label", "source"]
+    assert crossed_columns(["label", "label,source"]) == ["label", "label", "source"]
 
 
 def test_nothing_asked_is_an_empty_table(evaluated):

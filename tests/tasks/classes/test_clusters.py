@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evenly.curation.errors import RuleError
-from evenly.tasks.classes.clusters import CLUSTER_PICTURES, cluster_pictures
+from evenly.tasks.classes.clusters import CLUSTER_PICTURES
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
 
@@ -19,7 +19,7 @@ def run(workspace) -> Run:
 
 
 def test_every_picture_has_its_nearest_clusters_in_order(run):
-    output = cluster_pictures(run, (), CLUSTER_PICTURES.read(RULE))
+    output = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE))
     rows = output.tables["assignments"].to_pylist()
     assert [row["image_id"] for row in rows] == sorted(row["image_id"] for row in rows)
     assert [row["rank"] for row in rows] == [1, 2] * len(PICTURES)
@@ -29,7 +29,7 @@ def test_every_picture_has_its_nearest_clusters_in_order(run):
 
 
 def test_sizes_count_nearest_clusters_and_labels_and_balance_is_of_them(run):
-    output = cluster_pictures(run, (), CLUSTER_PICTURES.read(RULE))
+    output = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE))
     rows, clusters = output.tables["assignments"].to_pylist(), output.tables["clusters"].to_pylist()
     for one in clusters:
         mine = [row for row in rows if row["cluster"] == one["cluster"]]
@@ -41,28 +41,28 @@ def test_sizes_count_nearest_clusters_and_labels_and_balance_is_of_them(run):
 
 
 def test_pictures_alike_are_counted_as_near_duplicates(run):
-    assert cluster_pictures(run, (), CLUSTER_PICTURES.read(RULE)).notes["near_duplicates"] == 0
-    output = cluster_pictures(run, (), CLUSTER_PICTURES.read(RULE | {"near_cosine": 0.5}))
+    assert CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE)).notes["near_duplicates"] == 0
+    output = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"near_cosine": 0.5}))
     assert output.notes["near_duplicates"] == len(PICTURES)
     assert output.notes["near_duplicate_share"] == 1.0
     assert sum(row["near_duplicates"] for row in output.tables["clusters"].to_pylist()) == len(PICTURES)
 
 
 def test_one_cluster_holds_all_and_as_many_as_pictures_hold_one_each(run):
-    one = cluster_pictures(run, (), CLUSTER_PICTURES.read(RULE | {"k": 1, "labels": 1})).notes
+    one = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"k": 1, "labels": 1})).notes
     assert (one["by_nearest"]["largest"], one["by_nearest"]["entropy"]) == (len(PICTURES), 1.0)
-    every = cluster_pictures(run, (), CLUSTER_PICTURES.read(RULE | {"k": len(PICTURES), "labels": 1})).notes
+    every = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"k": len(PICTURES), "labels": 1})).notes
     assert every["by_nearest"]["gini"] == pytest.approx(0, abs=0.3)
     with pytest.raises(RuleError, match="`k` must be at most the number of pictures, 18; got 19"):
-        cluster_pictures(run, (), CLUSTER_PICTURES.read(RULE | {"k": 19}))
+        CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"k": 19}))
     with pytest.raises(RuleError, match="`labels` must be 1 to the number of clusters, 3; got 4"):
-        cluster_pictures(run, (), CLUSTER_PICTURES.read(RULE | {"labels": 4}))
+        CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"labels": 4}))
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_the_order_of_pairs(run, tmp_path):
     other = Run(workspace=type(run.workspace).at(tmp_path / "other"), seed=7)
     publish(other.workspace, PICTURES)
-    first, again = (cluster_pictures(one, (), CLUSTER_PICTURES.read(RULE)).tables for one in (run, other))
+    first, again = (CLUSTER_PICTURES.compute(one, (), CLUSTER_PICTURES.read(RULE)).tables for one in (run, other))
     assert all(first[name].equals(again[name]) for name in first)
     vectors = np.array(first["centroids"]["vector"].to_pylist())
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

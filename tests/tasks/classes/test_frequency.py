@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.pools.source import PoolSource
-from evenly.tasks.classes.frequency import AUDIT_CONCEPTS, audit_names
+from evenly.tasks.classes.frequency import AUDIT_CONCEPTS
 from evenly.tasks.classes.names import pool_captions
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, publish
@@ -39,7 +39,7 @@ def run_of(workspace, tmp_path):
 
 
 def tables(run, **changes):
-    output = audit_names(run, (), AUDIT_CONCEPTS.read(RULE | changes))
+    output = AUDIT_CONCEPTS.compute(run, (), AUDIT_CONCEPTS.read(RULE | changes))
     return {name: table.to_pylist() for name, table in output.tables.items()} | {"notes": output.notes}
 
 

@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed
 
 from evenly.descriptions.errors import ClassListError, UnknownMethodError
 from evenly.storage.errors import InputError
-from evenly.tasks.classes.watch import ListsFailedError, Look, look_for_lists, note_described
+from evenly.tasks.classes.watch import FolderLook, ListsFailedError, look_for_lists, note_described
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
 
@@ -34,7 +34,7 @@ def write(folder, name, content, *, age_s=100):
     os.utime(path, (then, then))
 
 
-def look(run, folder, **options) -> Look:
+def look(run, folder, **options) -> FolderLook:
     return look_for_lists.fn(run, str(folder), options.pop("how", HOW), settle_s=10.0)
 
 
@@ -59,9 +59,9 @@ def test_a_list_of_the_same_bytes_is_new_once(run, folder):
     (one,) = look(run, folder).new
     assert one.name == "a"
     noted(run, look(run, folder), Completed(data="step"))
-    assert look(run, folder) == Look()
+    assert look(run, folder) == FolderLook()
     (folder / "a.txt").rename(folder / "z.txt")
-    assert look(run, folder) == Look()
+    assert look(run, folder) == FolderLook()
 
 
 def test_another_way_to_describe_makes_all_lists_new(run, folder):
@@ -113,7 +113,7 @@ def test_what_was_described_is_noted_with_its_step_and_what_failed_is_tried_agai
     assert [one.name for one in look(run, folder).new] == ["b"]
     (row,) = noted(run, look(run, folder), Completed(data="step-2"))
     assert (row["status"], row["list"], row["step"]) == ("described", "b", "step-2")
-    assert look(run, folder) == Look()
+    assert look(run, folder) == FolderLook()
 
 
 def test_a_list_that_the_description_finds_broken_is_noted_as_such(run, folder):

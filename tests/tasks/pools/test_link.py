@@ -5,7 +5,7 @@ import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.curation.errors import RuleError
-from evenly.tasks.pools.link import CHOOSES, JUDGED, LINK_RECORDS, link_records
+from evenly.tasks.pools.link import CHOOSES, JUDGED, LINK_RECORDS
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
 
@@ -35,7 +35,7 @@ def records(n: int, copies: int = 3) -> list[Picture]:
 
 def test_every_labelled_pair_is_in_one_half_with_all_of_its_record(run):
     publish(run.workspace, records(20))
-    output = link_records(run, (), LINK_RECORDS.read(RULE))
+    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
     rows = output.tables["records"].to_pylist()
     assert len(rows) == output.notes["pairs"] == 60
     halves = {row["truth"]: row["part"] for row in rows}
@@ -47,7 +47,7 @@ def test_every_labelled_pair_is_in_one_half_with_all_of_its_record(run):
 
 def test_the_chosen_cut_is_the_best_of_all_that_were_tried(run):
     publish(run.workspace, records(20))
-    output = link_records(run, (), LINK_RECORDS.read(RULE))
+    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
     curve, notes = output.tables["curve"].to_pylist(), output.notes
     assert {row["weight"] for row in curve} == set(RULE["weights"])
     assert notes["chosen_ari"] == max(row["ari"] for row in curve)
@@ -58,7 +58,7 @@ def test_the_chosen_cut_is_the_best_of_all_that_were_tried(run):
 
 def test_linked_records_of_the_judged_half_follow_the_cut(run):
     publish(run.workspace, records(20))
-    output = link_records(run, (), LINK_RECORDS.read(RULE))
+    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
     judged = [row for row in output.tables["records"].to_pylist() if row["part"] == JUDGED]
     linked = {
         (a["uid"], b["uid"]) for a in judged for b in judged if a["uid"] < b["uid"] and a["record"] == b["record"]
@@ -71,7 +71,7 @@ def test_linked_records_of_the_judged_half_follow_the_cut(run):
 def test_another_seed_deals_other_halves(run):
     publish(run.workspace, records(20))
     parts = [
-        link_records(Run(workspace=run.workspace, seed=seed), (), LINK_RECORDS.read(RULE))
+        LINK_RECORDS.compute(Run(workspace=run.workspace, seed=seed), (), LINK_RECORDS.read(RULE))
         .tables["records"]["part"]
         .to_pylist()
         for seed in (1, 2)
@@ -91,7 +91,7 @@ def test_another_seed_deals_other_halves(run):
 def test_too_few_labels_are_said(run, pictures, words):
     publish(run.workspace, pictures)
     with pytest.raises((RuleError, ValueError), match=words):
-        link_records(run, (), LINK_RECORDS.read(RULE))
+        LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
 
 
 def test_a_column_that_is_not_there_lists_those_that_are(run):
@@ -99,7 +99,7 @@ def test_a_column_that_is_not_there_lists_those_that_are(run):
     with pytest.raises(
         RuleError, match=r"`truth` must be a column of the sample table; got `isbn`\. Choose one of these: .*label"
     ):
-        link_records(run, (), LINK_RECORDS.read(RULE | {"truth": "isbn"}))
+        LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE | {"truth": "isbn"}))
 
 
 def test_pairs_without_features_are_left_out_and_counted(run, workspace):
@@ -110,7 +110,7 @@ def test_pairs_without_features_are_left_out_and_counted(run, workspace):
     path.rename(path.with_name("gone.lance"))
     half = publish(workspace, records(20)[:40], build="half-1")
     assert half
-    output = link_records(run, (), LINK_RECORDS.read(RULE))
+    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
     assert (output.notes["pairs"], output.notes["without_features"]) == (40, 20)
 
 
@@ -122,12 +122,12 @@ def test_features_of_another_encoder_are_refused_and_the_build_is_the_key(run, m
     assert first.seed == 7
     monkeypatch.setattr(WordEncoder, "identity", "1" * 64)
     with pytest.raises(InvalidFeaturesError, match="must be the encoder of the build"):
-        link_records(run, (), LINK_RECORDS.read(RULE))
+        LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
 
 
 def test_a_floor_above_every_cosine_links_nothing(run):
     publish(run.workspace, records(20))
-    output = link_records(run, (), LINK_RECORDS.read(RULE | {"floor": 0.999999}))
+    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE | {"floor": 0.999999}))
     numbers = np.array(output.tables["records"]["record"].to_pylist())
     assert output.notes["recall"] == 0
     assert (
