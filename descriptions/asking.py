@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from evenly.descriptions.chat.client import Reply
 from evenly.descriptions.chat.request import ChatRequest
@@ -15,6 +15,7 @@ from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import UnreadableReplyError
 
 Row = dict[str, Any]
+Result = TypeVar("Result")
 
 
 class RequestSender(Protocol):
@@ -55,7 +56,7 @@ class Asking:
                 for number, question in enumerate(questions)
                 for offset in range(min(self.method.at_once, self._missing(number)))
             ]
-            replies = await _all([_reply(client, request) for _, request in requests])
+            replies = await in_order([_reply(client, request) for _, request in requests])
             for (number, request), reply in zip(requests, replies, strict=True):
                 n_asked[number] += 1
                 self._read(reply, number, request_id=client.request_id(request), sample=request.sample)
@@ -126,9 +127,7 @@ async def _reply(client: RequestSender, request: ChatRequest) -> Reply | Request
         return error
 
 
-async def _all(
-    coroutines: Sequence[Coroutine[Any, Any, Reply | RequestFailedError]],
-) -> list[Reply | RequestFailedError]:
+async def in_order(coroutines: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
     """The results in order; the first error cancels the others."""
     if len(coroutines) == 1:
         return [await coroutines[0]]

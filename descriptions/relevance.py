@@ -3,13 +3,12 @@
 Captions come from the web: they are quoted as JSON, and nothing but yes or no is read from a reply.
 """
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from evenly.descriptions.asking import RequestSender
+from evenly.descriptions.asking import RequestSender, in_order
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
 from evenly.descriptions.errors import RequestFailedError
 from evenly.descriptions.texts.replies import UnreadableReplyError, read_object
@@ -118,11 +117,11 @@ async def judge_relevance(
             if is_enough(judgements.judged, judgements.yes):
                 return
             questions = [relevance_question(use, small_model=small_model) for use in class_uses[start : start + ROUND]]
-            judgements.answers += await _together([_judgement(client, request) for request in questions])
+            judgements.answers += await in_order([_judgement(client, request) for request in questions])
             if progress is not None:
                 progress(len(questions))
 
-    await _together(
+    await in_order(
         [one_class(class_uses, judgements) for class_uses, judgements in zip(uses, all_judgements, strict=True)]
     )
     return all_judgements
@@ -154,13 +153,3 @@ def _asked(use: NameInCaption) -> Message:
     data = {name: value for name, value in facts.items() if value is not None}
     data |= {"name": use.name, "caption": use.caption}
     return Message(role="user", content=f"{json.dumps(data, ensure_ascii=False)}\n{INSTRUCTION}")
-
-
-async def _together(coroutines: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """The results in order; the first error cancels the others."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from evenly.storage.errors import InputError
+from evenly.storage.tables.arrow_files import read_trouble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ def read_blocklist(path: Path, *, sha256: str = "") -> Blocklist:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = read_trouble(error)
         raise InputError(f"list `{path}` must be a readable text file; {reason}. Write one entry per line.") from None
     digest = hashlib.sha256(content).hexdigest()
     check_hash(str(path), digest, sha256)

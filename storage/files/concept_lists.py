@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evenly.storage.errors import DamagedError, InputError
+from evenly.storage.pools.texts import is_utf8_text
 from evenly.storage.records import canonical_json, replacing
-from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.arrow_files import first_line, read_trouble
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
 
 SCHEMA = 1
@@ -121,7 +122,7 @@ def identity_of(entries: Sequence[str], languages: Sequence[str] | None = None) 
 
 def _checked(entries: Iterable[str]) -> Iterator[Entry]:
     for number, entry in enumerate(entries):
-        if not isinstance(entry, str) or not _is_text(entry):
+        if not isinstance(entry, str) or not is_utf8_text(entry):
             raise InputError(f"`concepts` must be strings of Unicode text; got {entry!r:.80} at {number}. Correct it.")
         yield entry, None, f"[{number}]"
 
@@ -150,7 +151,7 @@ def _read_json(path: Path) -> Iterator[Entry]:
                 "Write it in this form."
             )
         for number, entry in enumerate(entries):
-            if not isinstance(entry, str) or not _is_text(entry + name):
+            if not isinstance(entry, str) or not is_utf8_text(entry + name):
                 raise InputError(
                     f"entries must be strings of Unicode text; got {entry!r:.80} at `{path}`, {name}[{number}]. "
                     "Correct it."
@@ -251,13 +252,5 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = read_trouble(error)
         raise InputError(f"`metadata` must be a readable text file; {reason}: `{path}`. Correct the path.") from None
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair is no text
-        return False
-    return True

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from evenly.storage.errors import InputError
 from evenly.storage.pools.image_columns import column_values, picture_columns
+from evenly.storage.pools.texts import is_utf8_text
 
 IMAGE_ENDINGS = frozenset({
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "avif", "tif", "tiff", "mpo", "ppm", "pgm", "pbm", "pnm",
@@ -162,7 +163,7 @@ def _not_a_picture(path: Path, root: Path) -> str:
         return "hidden"
     if _ending(path.name) not in IMAGE_ENDINGS:
         return "not_an_image"
-    if not _is_text(str(path)):
+    if not is_utf8_text(str(path)):
         return "bad_name"
     if path.is_symlink():
         _refuse_outside(path, root)
@@ -185,14 +186,6 @@ def _refuse_unreadable(error: OSError) -> None:
 
 def _ending(name: str) -> str:
     return name.rpartition(".")[2].lower() if "." in name else ""
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _listed(skipped: Mapping[str, int]) -> str:

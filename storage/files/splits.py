@@ -17,6 +17,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.files.array_keys import PARTS
 from evenly.storage.pools.source import TABLE_READERS
 from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.hashing import is_text_type
 
 LIMIT_BYTES = 512 * 1024**2  # of JSON: ImageNet's, with 1.3 million pictures, takes about 120 MB
 Row = tuple[str, str, str | None, str | None]
@@ -173,17 +174,13 @@ def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
     kind = table[name].type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if not (pa.types.is_null(kind) or pa.types.is_integer(kind) or _is_text(kind)):
+    if not (pa.types.is_null(kind) or pa.types.is_integer(kind) or is_text_type(kind)):
         raise InputError(f"`{name}` must be a column of text; got {kind} at `{path}`. Write it as text.")
     try:
         texts: list[str | None] = pc.cast(table[name], pa.string()).to_pylist()
     except (UnicodeDecodeError, pa.ArrowInvalid):
         raise InputError(f"`{name}` must be UTF-8; got other bytes at `{path}`. Save the file as UTF-8.") from None
     return texts
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _checked(rows: Iterator[tuple[str, Row]], path: Path) -> SplitFile:

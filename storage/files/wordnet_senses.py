@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evenly.storage.errors import InputError, StorageError
 from evenly.storage.files.wordnets import PARTS_OF_SPEECH, installed_wordnet
+from evenly.storage.tables.arrow_files import read_trouble
 
 _ENTITIES = "imagenet22k_synsets.txt"  # ImageNet's 21,841 synsets with pictures, known as ImageNet-21k and 22k
 
@@ -97,7 +98,7 @@ def _lines(path: Path, digest: "hashlib._Hash") -> list[str]:
         content = path.read_bytes()
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = read_trouble(error)
         raise InputError(f"`wordnet` must be readable text; {reason}: `{path}`. Check that it is whole.") from None
     digest.update(hashlib.sha256(content).digest())
     return text.split("\n")

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from evenly.storage.errors import InputError
 from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.tables.arrow_files import read_trouble
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 DEBIAN = "/usr/share/wordnet"
@@ -125,7 +126,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         yield from enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = read_trouble(error)
         raise InputError(f"`wordnet` must be readable text; {reason}: `{path}`. Check that it is whole.") from None
 
 

@@ -18,7 +18,6 @@ from evenly.storage.pools.local_rows import (
     PictureMetadata,
     Place,
     hash_range,
-    is_utf8_text,
     read_metadata,
 )
 from evenly.storage.pools.rows import (
@@ -31,7 +30,7 @@ from evenly.storage.pools.rows import (
     parquet_columns,
     parquet_rows,
 )
-from evenly.storage.pools.texts import as_text, repaired
+from evenly.storage.pools.texts import as_text, is_utf8_text, repaired
 
 _LISTS = {
     "csv": PoolReader(csv_columns, csv_rows),

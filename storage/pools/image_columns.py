@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from evenly.storage.errors import InputError
 from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.hashing import is_text_type
 
 BYTES_COLUMNS = ("image", "image_bytes", "bytes", "picture", "content", "jpg", "png", "webp")
 PATH_COLUMNS = ("path", "file_name", "image_path", "file", "image")
@@ -37,8 +38,8 @@ def picture_columns(path: Path, picture: str | None = None, name: str | None = N
             raise InputError(
                 f"`column` must be one of the file's; got `{column}` at `{path}`. There: {', '.join(schema.names)}."
             )
-    chosen = picture or _first(schema, BYTES_COLUMNS, _holds_bytes) or _first(schema, PATH_COLUMNS, _is_text)
-    if chosen is None or not (_holds_bytes(schema.field(chosen).type) or _is_text(schema.field(chosen).type)):
+    chosen = picture or _first(schema, BYTES_COLUMNS, _holds_bytes) or _first(schema, PATH_COLUMNS, is_text_type)
+    if chosen is None or not (_holds_bytes(schema.field(chosen).type) or is_text_type(schema.field(chosen).type)):
         actual = "none" if chosen is None else f"`{chosen}` of type {schema.field(chosen).type}"
         raise InputError(
             f"`column` must hold bytes of pictures, or paths; got {actual} at `{path}`. Columns there: "
@@ -78,12 +79,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
 def _can_name(kind: pa.DataType) -> bool:
-    return _is_text(kind) or bool(pa.types.is_integer(kind))
+    return is_text_type(kind) or bool(pa.types.is_integer(kind))
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

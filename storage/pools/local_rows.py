@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeGuard
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 
 from evenly.storage.pools.rows import text_array
+from evenly.storage.pools.texts import is_utf8_text
 
 LOCAL, FEATURES = "sha256:", "features:"
 LOCAL_ADDRESS = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
@@ -100,14 +101,6 @@ def _decoded(text: bytes) -> str | None:
         return text.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         return None
-
-
-def is_utf8_text(value: object) -> TypeGuard[str]:
-    """Whether a value is text that UTF-8 can hold."""
-    try:
-        return isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        return False
 
 
 def hash_range(stream: BinaryIO, offset: int, size: int) -> str:

@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.pools.rows import PoolError
 from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.hashing import is_text_type
 
 
 def as_text(column: pa.ChunkedArray, not_text: Sequence[bool] = ()) -> tuple[pa.Array, pa.Array]:
     """(the text, whether it is something else): text is null where a value is null, of another type, or no UTF-8."""
     array = _plain(column)
-    if not _is_text(array.type):
+    if not is_text_type(array.type):
         return pa.nulls(len(array), pa.string()), pc.is_valid(array)
     bad = pa.array(not_text or [False] * len(array), pa.bool_())
     broken = _not_utf8(array)
@@ -29,7 +31,7 @@ def as_text(column: pa.ChunkedArray, not_text: Sequence[bool] = ()) -> tuple[pa.
 def repaired(column: pa.ChunkedArray) -> pa.Array:
     """The column, with U+FFFD for what is no UTF-8."""
     array = _plain(column)
-    if not _is_text(array.type) or _not_utf8(array) is None:
+    if not is_text_type(array.type) or _not_utf8(array) is None:
         return array
     return pa.array(
         [None if value is None else value.decode("utf-8", "replace") for value in _bytes(array)], pa.string()
@@ -55,7 +57,7 @@ def joined_pools(tables: Sequence[pa.Table]) -> pa.Table:
     kinds: dict[str, set[pa.DataType]] = {}
     for field in (field for table in tables for field in table.schema):
         kinds.setdefault(field.name, set()).add(field.type)
-    mixed = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1 and any(map(_is_text, types))}
+    mixed = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1 and any(map(is_text_type, types))}
     tables = [_with_text(table, mixed) for table in tables]
     try:
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
@@ -77,7 +79,7 @@ def _check_joins(name: str, kinds: set[pa.DataType], columns: Sequence[pa.Table]
 
 def _with_text(table: pa.Table, names: set[str]) -> pa.Table:
     for index, name in enumerate(table.column_names):
-        if name in names and not _is_text(table.schema.field(index).type):
+        if name in names and not is_text_type(table.schema.field(index).type):
             values = [None if value is None else json.dumps(value, default=str) for value in table[name].to_pylist()]
             table = table.set_column(index, name, pa.array(values, pa.string()))
     return table
@@ -87,13 +89,9 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     array = column.combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_null(array.type) or (_is_text(array.type) and not pa.types.is_string(array.type)):
+    if pa.types.is_null(array.type) or (is_text_type(array.type) and not pa.types.is_string(array.type)):
         return array.cast(pa.string())
     return array
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _not_utf8(array: pa.Array) -> pa.Array | None:
@@ -116,3 +114,11 @@ def _decodes(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def is_utf8_text(value: object) -> TypeGuard[str]:
+    """Whether a value is text that UTF-8 can hold."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False

@@ -115,6 +115,11 @@ def _bare(array: pa.Array) -> pa.Array:
         return pa.array(array.to_pylist(), array.type)
 
 
+def read_trouble(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file of text cannot be read, in words."""
+    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text: what people can read of a library's long message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -91,16 +91,15 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
+def is_text_type(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
 def is_text_or_bytes(kind: pa.DataType) -> bool:
     """Whether values of this type are texts or bytes of any length."""
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return bool(binary or is_text_type(kind))
 
 
 def _hash_text(digest: "hashlib._Hash", array: pa.Array) -> None:
