@@ -126,7 +126,7 @@ class Adapter(ABC):
     def correct_counts(
         self, features: Features, labels: Integers, points: Sequence[Mapping[str, Any]], *, chunk_rows: int = CHUNK_ROWS
     ) -> Integers:
-        """How many rows `predict` would get right at each of `points` (p,): what a search compares.
+        """The number of rows that `predict` would get right at each of `points` (p,): what a search compares.
 
         Made from `sweep`, `chunk_rows` rows at a time; an adapter that can count faster overrides this.
         """

@@ -20,7 +20,7 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFacts:
-    """What is known of the classes of a list: `domain`, what kind of things they are, and `tags` per class name."""
+    """Facts about the classes of a list: `domain`, what kind of things they are, and `tags` per class name."""
 
     domain: str | None = None
     tags: Mapping[str, Sequence[str]] = field(default_factory=dict)

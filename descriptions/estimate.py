@@ -17,7 +17,7 @@ from evenly.descriptions.texts.grounding import Grounding
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What one method would ask about a class list.
+    """An estimate of what one method would ask about a class list.
 
     `questions` are asked, of whose samples `stored` are there already. `requests_at_least` are sent if each brings
     what is wanted of it, `requests_at_most` if none does. `prompt_tokens` (a token for every four bytes),

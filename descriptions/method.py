@@ -33,7 +33,7 @@ class Phrase:
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What a method may ask about the list as a whole.
+    """Facts about the list as a whole that a method may look at.
 
     `classes` are the names of the list, `names` these and the lemmas of their senses; `gloss_of` gives the gloss of any
     noun, None where there is none; `grounded` says whether glosses are to be had at all.

@@ -66,7 +66,7 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What came of one question: `answer` yes, no, or "" with the `reason` why there is none."""
+    """The outcome of one question: `answer` yes, no, or "" with the `reason` why there is none."""
 
     answer: str
     request_id: str

@@ -15,7 +15,7 @@ KEPT, GONE, NEW = "kept", "gone", "new"
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `compare_texts` found.
+    """The result of `compare_texts`.
 
     `texts`: rows of class, method, text and state (kept, gone or new), by the classes of the second version in its
     order, then those that only the first has; within a class by method and text as the versions have them, the first

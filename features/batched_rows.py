@@ -54,7 +54,7 @@ def batched_rows(
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTower:
-    """What turns pictures into rows: `run` maps pixels (batch_size, 3, height, width) to (batch_size, dimension).
+    """An image tower: `run` maps pixels (batch_size, 3, height, width) to rows (batch_size, dimension).
 
     `preprocess` makes pixels of a picture in RGB. The last batch is filled up with zeros.
     """

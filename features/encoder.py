@@ -24,7 +24,7 @@ _MARKS = 8  # more than a tokenizer adds to a text; beside them no letter of ASC
 
 
 class Encoder(Protocol):
-    """What turns pictures and texts into comparable feature rows (n, d), float32, not normalised.
+    """An encoder: it turns pictures and texts into comparable feature rows (n, d), float32, not normalised.
 
     Rows come in the order of the input. `progress` is called with the number of rows just finished.
     """

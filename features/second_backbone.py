@@ -41,7 +41,7 @@ _SIDE_PX = 260
 
 
 class SecondBackbone(Protocol):
-    """What turns pictures into feature rows (n, e), float32, not normalised; it has no texts.
+    """An encoder of pictures alone: it turns them into feature rows (n, e), float32, not normalised; it has no texts.
 
     An `Encoder` is one. Rows come in the order of the input, `progress` counts those just finished.
     """

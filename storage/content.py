@@ -87,7 +87,7 @@ def content_table_hash(table: pa.Table) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildInputs:
-    """What a build is made from, beside its steps.
+    """The inputs of a build beside its steps.
 
     `recipe` comes without paths, endpoints and schedules; `split` enters the content hash by the hash of its rows,
     where there is one; `forget` holds keyed hashes in any order.

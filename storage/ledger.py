@@ -32,7 +32,7 @@ DECISION_COLUMNS = ("uid", "verdict", "reason", "value", "into")
 
 @dataclass(frozen=True, kw_only=True)
 class StepSpec:
-    """What a step is: everything that its result depends on."""
+    """The identity of a step: everything that its result depends on."""
 
     name: str
     version: int
@@ -49,7 +49,7 @@ class StepSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutput:
-    """What a step found.
+    """The result of a step.
 
     `decisions` holds DECISION_COLUMNS and any further columns, sorted by uid, one row per input row; None for a step
     that judges no rows. `judged` replaces it for the count where input rows have no uid yet (collect).

@@ -24,7 +24,7 @@ GAP = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusablePairs:
-    """Which classes are taken for each other: pairs with both in the `top` likeliest of a train or val picture.
+    """Classes that are taken for each other: pairs with both in the `top` likeliest of a train or val picture.
 
     Of these the most frequent, as few as make up the share `cover` of all occurrences. FuDD has 10 and 1.
     """

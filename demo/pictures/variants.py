@@ -22,7 +22,7 @@ MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 @dataclass(frozen=True, kw_only=True)
 class VariantForm:
-    """How a variant differs: file ending, size relative to the picture's, and the encoder's quality."""
+    """The form of a variant: file ending, size relative to the picture's, and the encoder's quality."""
 
     ending: str
     scale: float = 1.0

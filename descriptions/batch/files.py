@@ -47,7 +47,7 @@ class RequestFailure:
 
 @dataclass(kw_only=True)
 class BatchOutput:
-    """What the files of one batch hold, line by line; the first line about a request counts.
+    """The contents of the files of one batch, line by line; the first line about a request counts.
 
     `problems` counts lines of no use: malformed_line, truncated_line, long_line, unknown_custom_id,
     duplicate_custom_id, no_completion.

@@ -22,7 +22,7 @@ _LOCK_PAUSE_S = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPace:
-    """How long to wait, in seconds: between polls, at first and at most, and for the end of a batch.
+    """The waiting times in seconds: between polls, at first and at most, and for the end of a batch.
 
     `listed_after_s` is how long after its making a batch may be missing from the endpoint's list.
     """

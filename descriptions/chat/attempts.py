@@ -98,7 +98,7 @@ class Attempt:
 
 @dataclass(kw_only=True)
 class Connection:
-    """What belongs to one event loop. `in_flight` holds requests that are being asked, by id."""
+    """The open connection of one event loop. `in_flight` holds requests that are being asked, by id."""
 
     endpoint: ChatEndpoint
     pacing: Pacing

@@ -50,7 +50,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientCounts:
-    """What a client has done so far. `requests_sent` counts requests, `attempts` counts tries of them at the endpoint.
+    """Counts of a client's work so far: `requests_sent` of requests, `attempts` of tries of them at the endpoint.
 
     Tokens and cost are those of replies received now; cached ones cost nothing. `lost_attempts` may have been answered
     and billed, but no reply came: they count as spent at the most they can have cost, `lost_usd`, beside `cost_usd`.

@@ -40,7 +40,7 @@ _FORMAT = re.compile(r"response[_ ]format|json_schema|json_object|structured[_ ]
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """How requests are put to an endpoint. What is asked stays the same: the address of a request does not tell it.
+    """The form in which requests are put to an endpoint. It is no part of the address of a request.
 
     `structured` is how a reply is held to its schema, `left_out` the sampling parameters that the endpoint refuses.
     """
@@ -94,7 +94,7 @@ def refused_parameters(message: str, parameter: str | None) -> frozenset[str]:
 
 
 def unpromised(request: ChatRequest, left_out: Collection[str], *, fingerprint: str | None) -> tuple[str, ...]:
-    """What keeps a reply from being drawn again just so; sorted.
+    """Reasons why a reply cannot be drawn again exactly; sorted.
 
     no_seed: none was sent. temperature_above_0, temperature_unknown: the endpoint draws. no_fingerprint: it does not
     say which weights and software answered, so that a change of them goes unseen.

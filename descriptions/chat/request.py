@@ -17,7 +17,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a reply is drawn. None leaves a parameter out of the request, for endpoints that refuse it."""
+    """The parameters by which a reply is drawn. None leaves one out of the request, for endpoints that refuse it."""
 
     temperature: float | None = 0.7
     frequency_penalty: float | None = None

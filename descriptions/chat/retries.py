@@ -18,7 +18,7 @@ _GAVE_UP_WAITING = 408  # gateways say so also of a model that took too long, an
 
 @dataclass(frozen=True, kw_only=True)
 class RetryRule:
-    """How long a request and its endpoint are tried.
+    """The rule of how long a request and its endpoint are tried.
 
     A request is tried `attempts` times, each at most `timeout_s` seconds. A pause that the server asks for is kept in
     full; one longer than `longest_wait_s` gives the request up. After `give_up_after` requests in a row without a reply

@@ -29,7 +29,7 @@ MANIFEST = "export.json"
 
 
 class Fill(Protocol):
-    """What a format is: writes `content` into the empty `folder` and says how much of what it wrote."""
+    """A format: writes `content` into the empty `folder` and says how much of what it wrote."""
 
     def __call__(self, content: Content, folder: Path, /) -> dict[str, int]:
         """Write the files; counts by name."""

@@ -113,7 +113,7 @@ class ClassFiles:
 
 
 class Watched:
-    """What has become of each class list of a watched folder: one durable record per content, never changed.
+    """Outcomes of the class lists of a watched folder: one durable record per content, never changed.
 
     Records are kept by `content`, a hash of a file's bytes and of how lists are described.
 

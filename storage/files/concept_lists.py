@@ -94,7 +94,7 @@ def write_concepts(path: Path, table: pa.Table, left_out: pa.Table, facts: Mappi
 
 
 def read_left_out(path: Path, identity: str) -> pa.Table | None:
-    """What was left out of the built list at `path`; None where the file beside it is gone or another list's."""
+    """The entries left out of the built list at `path`; None where the file beside it is gone or another list's."""
     left_out = left_out_path(path)
     if not left_out.is_file():
         return None

@@ -126,7 +126,7 @@ class MatchFile:
 
     @cached_property
     def n_entries(self) -> int:
-        """How many entries the list has."""
+        """The number of entries of the list."""
         return int(self.facts["list"]["entries"])
 
     def groups(self, columns: list[str]) -> Iterator[pa.Table]:

@@ -24,7 +24,7 @@ _ROWS = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionColumns:
-    """Which columns of a pool mean what: uid names a row, or url does together with its caption, or neither."""
+    """The columns of a pool by their meaning: uid names a row, or url does together with its caption, or neither."""
 
     caption: str = "text"
     uid: str | None = None

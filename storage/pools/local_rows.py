@@ -60,7 +60,7 @@ class LocalRows(NamedTuple):
 
 @dataclass(frozen=True)
 class PictureMetadata:
-    """What stands beside a picture: its caption, its other columns, and why it makes no pair, or ""."""
+    """The text beside a picture: its caption, its other columns, and why it makes no pair, or ""."""
 
     caption: str | None
     columns: Mapping[str, object]

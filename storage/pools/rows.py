@@ -52,7 +52,7 @@ class RawRows:
 
 @dataclass(frozen=True)
 class PoolReader:
-    """How to read one kind of file: its column names, and its rows; `rows` is told which columns should hold text."""
+    """A reader of one kind of file: its column names, and its rows; `rows` is told which columns should hold text."""
 
     columns: Callable[[Path], list[str]]
     rows: Callable[[Path, Sequence[str]], Iterator[RawRows]]

@@ -61,7 +61,7 @@ FEATURES_KIND = "features"
 
 @dataclass(frozen=True)
 class LocalReader:
-    """How to read what needs no download: rows with a picture of a file or folder, told which key names the caption."""
+    """A reader of pools that need no download: rows with pictures, given a file or folder and the caption's key."""
 
     rows: Callable[[Path, str | None], Iterator[LocalRow]]
     of_folders: bool = False

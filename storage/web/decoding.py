@@ -37,7 +37,7 @@ class PictureFacts:
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured of each picture while it is decoded to be checked: nothing decodes it for that again.
+    """A measurement of each picture while it is decoded to be checked: nothing decodes it for that again.
 
     `function` takes a loaded picture and gives bytes, or None where it cannot measure it; it is of a module, so that
     decoder processes can import it. A higher `version` says that it now gives others.
@@ -53,7 +53,7 @@ class Measure:
 
     @property
     def name(self) -> str:
-        """What measured values are stored under."""
+        """The name under which measured values are stored."""
         return f"{self.import_name}:{self.version}"
 
 
@@ -87,7 +87,7 @@ class PictureChecks:
         return CheckedPicture(facts, None if measured is None else base64.b64decode(measured))
 
     def check_all(self, pictures: Sequence[bytes]) -> Iterator[CheckedPicture | FetchError]:
-        """What `check` returns or raises for each picture, in order; as many at a time as there are processes."""
+        """The result of `check`, or its error, for each picture, in order; as many at a time as processes."""
         return self._pool.map(self._checked, pictures)
 
     def _checked(self, data: bytes) -> CheckedPicture | FetchError:

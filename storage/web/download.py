@@ -36,7 +36,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadSummary:
-    """What a call did: distinct URLs, those recorded before, and the outcomes of those fetched now."""
+    """The counts of one download: distinct URLs, those recorded before, and the outcomes of those fetched now."""
 
     urls: int
     recorded_before: int
@@ -66,7 +66,7 @@ class DownloadWorkers:
 
 @dataclass(frozen=True, kw_only=True)
 class FailureRule:
-    """What is done about URLs that fail.
+    """The rule about URLs that fail.
 
     With `retry_failed`, those whose last failure may pass are asked for again, as a new attempt. Where nearly all of
     the first URLs of a shard end with one failure, the run stops and that shard is not recorded, unless `tolerate`

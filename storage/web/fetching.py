@@ -24,7 +24,7 @@ _FIRST_WAIT_S = 0.5
 
 @dataclass(kw_only=True)
 class Fetched:
-    """What one URL gave; `outcome` is `success` (then `body` holds the bytes) or the reason word.
+    """The answer of one URL; `outcome` is `success` (then `body` holds the bytes) or the reason word.
 
     `facts` and `measured` are filled by whoever decodes the body, which may change the outcome.
     """

@@ -21,7 +21,7 @@ _REMEDY = "Change it in the recipe's download step."
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadRule:
-    """How pictures are collected.
+    """The rule by which pictures are collected.
 
     `timeout_s` bounds one try as a whole: look-up, connection, redirects and body. After trouble that may pass, up to
     `retries` further tries follow; a server that asks for more than `max_wait_s` of patience is left alone.

@@ -25,7 +25,7 @@ Content = TypeVar("Content")
 
 @dataclass(frozen=True, kw_only=True)
 class SiteAnswer:
-    """What asking for a file gave: `outcome` and `evidence` as of a picture, and the body with its encoding."""
+    """The answer to a request for a file: `outcome` and `evidence` as of a picture, and the body with its encoding."""
 
     outcome: str
     evidence: str

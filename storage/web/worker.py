@@ -18,7 +18,7 @@ WORKERS_LOCK = ".workers"
 
 @dataclass(frozen=True, kw_only=True)
 class _Process:
-    """What a worker process keeps from shard to shard; the lock's descriptor is held until it ends."""
+    """The state that a worker process keeps from shard to shard; the lock's descriptor is held until it ends."""
 
     rule: DownloadRule
     client: WebClient

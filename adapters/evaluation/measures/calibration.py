@@ -26,7 +26,7 @@ class Temperature:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What a temperature changes on `n` rows: negative log-likelihood in nats and calibration error of 15 bins.
+    """The effect of a temperature on `n` rows: negative log-likelihood in nats and calibration error of 15 bins.
 
     What is said of the calibrated logits is NaN where the validation rows determine no temperature.
     """

@@ -19,7 +19,7 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Robustness:
-    """What `corruption_robustness` found; intervals are 95 %.
+    """The result of `corruption_robustness`; intervals are 95 %.
 
     `curves`, one row per corruption and strength, first "clean" at 0: corruption, strength, n, accuracy, low, high,
     drop, drop_low, drop_high (clean accuracy minus this one, paired). `corruptions`, one row each: corruption,

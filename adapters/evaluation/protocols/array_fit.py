@@ -24,7 +24,7 @@ from evenly.adapters.search import Tuned, tune
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayFit:
-    """What `fit_arrays` found: the choice, test logits (n, c), measures, and those of the unseen sets.
+    """The result of `fit_arrays`: the choice, test logits (n, c), measures, and those of the unseen sets.
 
     `fixed` are the parameters that were not searched; `fallback` says what stood in for arrays that are not there, and
     what the adapter did instead where its support does not allow the method; `temperature`, by which to divide the

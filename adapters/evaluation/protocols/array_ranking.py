@@ -41,7 +41,7 @@ class GradedPart:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankingFit:
-    """What `fit_ranking` found: the choice, test scores (n,), and measures as `judge_order` has them.
+    """The result of `fit_ranking`: the choice, test scores (n,), and measures as `judge_order` has them.
 
     `fallback` says why images could not be learned from, else "".
     """

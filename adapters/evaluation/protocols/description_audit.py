@@ -19,7 +19,7 @@ _DIFFERENCES = ((REAL, NAMES), (REAL, SHUFFLED), (REAL, RANDOM), (SELECTED, CAPT
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DescriptionAudit:
-    """What `compare_texts_and_controls` found.
+    """The result of `compare_texts_and_controls`.
 
     `accuracies`: texts, draws, accuracy (mean over the draws), low, high (95 %, resampling groups), lowest, highest (of
     the draws). `differences`: texts, minus, difference (accuracy of the first minus that of the second), low, high,

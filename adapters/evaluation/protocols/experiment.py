@@ -27,7 +27,7 @@ NO_TEXTS = "none"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What `fit_and_evaluate` found.
+    """The result of `fit_and_evaluate`.
 
     `results`, one row per adapter and set of texts: name, texts, accuracy, low, high (its 95 % interval), difference,
     difference_low, difference_high (accuracy minus that of zero-shot with the first texts, paired), n (test rows),

@@ -42,7 +42,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Leaderboard:
-    """What `compare_adapters` found.
+    """The result of `compare_adapters`.
 
     `runs`: one row per adapter, texts, shots and seed; the columns of `LeaderboardRun.row`, and run_shots, run_seed:
     the key of the run behind the row, shared by rows whose run does not depend on the shots. `summary`: one row per
@@ -61,7 +61,7 @@ class Leaderboard:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardPlan:
-    """Which adapters are compared, at which shots and seeds, and how their validation rows and pools are taken.
+    """The plan of a leaderboard: adapters, shots and seeds, and how validation rows and pools are taken.
 
     A seed also seeds the training of adapters that have one. `validation`: "coop", min(shots, 4) val rows per class,
     drawn by seed, or "full", all of them; `guard` as in `tune`; `undrawn` as in Arena.

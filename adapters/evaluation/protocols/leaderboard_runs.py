@@ -31,7 +31,7 @@ COOP_VALIDATION_SHOTS = 4
 
 
 class RunKey(NamedTuple):
-    """What a run depends on: `shots` 0 means on no draw of rows, `seed` 0 then means on no seed either."""
+    """All that a run depends on: `shots` 0 means on no draw of rows, `seed` 0 then means on no seed either."""
 
     name: str
     texts: str

@@ -28,7 +28,7 @@ class LearnsInSessions(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SessionResults:
-    """What `evaluate_sessions` found, accuracies in 0 to 1.
+    """The result of `evaluate_sessions`, accuracies in 0 to 1.
 
     `sessions`, one row per session: session (from 1), classes (seen so far), rows (test rows of these), accuracy over
     them with its 95 % interval low to high, and of it old (test rows of classes of earlier sessions) and new (of this
