@@ -183,6 +183,12 @@ def test_a_file_is_named_for_what_it_holds():
     assert not [path for path in SOURCES if VAGUE & {path.stem, *path.relative_to(ROOT).parts[:-1]}]
 
 
+def test_a_public_name_is_defined_once():
+    """At the top of one module of the product, so that a reader who searches for it finds one thing."""
+    definitions = Tree(ROOT).public_definitions()
+    assert not {name: paths for name, paths in definitions.items() if len(paths) > 1}
+
+
 @pytest.mark.parametrize("room", ["curation", "audit"])
 def test_a_name_says_what_it_holds(room):
     """Rather than found, some, at or other. What is stored or printed under such a name keeps it (`into`, `where`)."""
