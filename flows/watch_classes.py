@@ -31,12 +31,12 @@ def watch_classes(
     """
     run = workspace_run(root, quiet=quiet)
     chosen = methods or list(DEFAULT_METHODS)
-    how = {"methods": chosen, "base_url": llm.base_url, "model": llm.model}
-    look = look_for_lists(run, folder, how, settle_s=settle_s)
+    method = {"methods": chosen, "base_url": llm.base_url, "model": llm.model}
+    look = look_for_lists(run, folder, method, settle_s=settle_s)
     states = [
         describe_classes(
-            name=one.name,
-            text=one.text,
+            name=new_list.name,
+            text=new_list.text,
             methods=chosen,
             **vars(llm),
             encoder=encoder,
@@ -45,6 +45,6 @@ def watch_classes(
             quiet=quiet,
             return_state=True,
         )
-        for one in look.new
+        for new_list in look.new
     ]
     return note_described(run, look, quote(states))

@@ -86,23 +86,23 @@ def fingerprints_of(run: Run, image_ids: pa.Array) -> tuple[pa.Table, dict[str, 
     """
     ids = image_ids.filter(pc.invert(pc.is_in(image_ids, without_bytes(run.workspace.downloads))))
     stored = read_measured(run.workspace.downloads, FINGERPRINT.name)
-    known = stored["image_id"].combine_chunks()
+    known_ids = stored["image_id"].combine_chunks()
     tables = [fingerprint_table([]).append_column("image_id", pa.array([], pa.string()))]
     reasons: dict[str, str] = {}
-    missing = len(ids.filter(pc.invert(pc.is_in(ids, known))))
+    missing = len(ids.filter(pc.invert(pc.is_in(ids, known_ids))))
     checks = PictureChecks(max_pixels=sys.maxsize, measure=FINGERPRINT, processes=run.processes)
     with checks, run.progress.bar("fingerprints", missing) as advance:
         for start in range(0, len(ids), BATCH):
-            some = ids.slice(start, BATCH)
-            values = stored["value"].take(pc.index_in(some, known)).to_pylist()
-            new = [place for place, found in enumerate(pc.is_in(some, known).to_pylist()) if not found]
-            names = [some[place].as_py() for place in new]
+            batch = ids.slice(start, BATCH)
+            values = stored["value"].take(pc.index_in(batch, known_ids)).to_pylist()
+            new = [place for place, is_known in enumerate(pc.is_in(batch, known_ids).to_pylist()) if not is_known]
+            names = [batch[place].as_py() for place in new]
             pictures = list(read_images(run.workspace.downloads, names)) if names else []
             for place, name, checked in zip(new, names, checks.check_all(pictures), strict=True):
                 if isinstance(checked, CheckedPicture):
                     values[place] = checked.measured
                 elif checked.outcome in TROUBLES:
                     reasons[name] = checked.outcome
-            tables.append(fingerprint_table(values).append_column("image_id", some))
+            tables.append(fingerprint_table(values).append_column("image_id", batch))
             advance(len(new))
     return pa.concat_tables(tables), reasons

@@ -44,14 +44,14 @@ def text_rows(run: Run, texts: Sequence[str]) -> np.ndarray:
     longer = 0
     with run.progress.bar("encoding texts", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
-            some = missing[start : start + CHUNK]
-            new = [by_id[one] for one in some]
-            store.append(some, *to_unit_rows(encoder.encode_texts(new)))
+            batch = missing[start : start + CHUNK]
+            new = [by_id[name] for name in batch]
+            store.append(batch, *to_unit_rows(encoder.encode_texts(new)))
             longer += sum(encoder.truncated(new))
-            advance(len(some))
+            advance(len(batch))
     if longer:
-        said = f"{longer:,} of {len(missing):,} are longer than the model reads and cut"
-        run.progress.say(f"{'encoding texts':<24} {said}")
+        message = f"{longer:,} of {len(missing):,} are longer than the model reads and cut"
+        run.progress.say(f"{'encoding texts':<24} {message}")
     return store.read([text_id(text) for text in texts])[0]
 
 
@@ -77,9 +77,9 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
     missing = store.missing(list(image_ids))
     with run.progress.bar("encoding pictures once more", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
-            some = missing[start : start + CHUNK]
-            images = list(read_images(run.workspace.downloads, some))
-            store.append(some, *to_unit_rows(backbone.encode_images(images, progress=advance)))
+            batch = missing[start : start + CHUNK]
+            images = list(read_images(run.workspace.downloads, batch))
+            store.append(batch, *to_unit_rows(backbone.encode_images(images, progress=advance)))
     vectors = store.read(image_ids)[0].astype(np.float32)
     rows: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return rows

@@ -78,26 +78,26 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
     and those of pictures without a label where an adapter learns from these.
     """
     check_encoder(run, manifest)
-    without = replace(run, second=None)
-    run = run if takes_second(rule, adapters) else without
+    plain_run = replace(run, second=None)
+    run = run if takes_second(rule, adapters) else plain_run
     kept, groups = kept_with_groups(run, manifest)
-    found = _labelled(run, rule, kept, groups)
+    labelled = _labelled(run, rule, kept, groups)
     names = kept["label"].to_pylist()
     wanted = {name: np.isin(names, list(labels)) for name, labels in vars(rule.unseen).items() if labels}
     unseen = {name: mask for name, mask in wanted.items() if mask.any()}
     of_unseen = [groups[mask] for mask in unseen.values()]
-    judged = [found.groups[found.split != "train"], *of_unseen]
+    judged = [labelled.groups[labelled.split != "train"], *of_unseen]
     free = np.array([name is None for name in names], dtype=np.bool_) & ~np.isin(groups, np.concatenate(judged))
     texts = class_texts(run, rule)
-    features = _image_features(run, manifest, found.pairs, captions=True)
-    pool_run = run if any("unlabelled_second" in adapter_class(name).needs for name in adapters) else without
+    features = _image_features(run, manifest, labelled.pairs, captions=True)
+    pool_run = run if any("unlabelled_second" in adapter_class(name).needs for name in adapters) else plain_run
     unlabelled = _image_features(pool_run, manifest, kept.filter(pa.array(free)), captions=False)
     renamed, about_names = _frequent_names(
-        run, manifest, rule, np.concatenate([found.groups[found.split == "test"], *of_unseen])
+        run, manifest, rule, np.concatenate([labelled.groups[labelled.split == "test"], *of_unseen])
     )
-    shared = texts | _pool(features.rows(np.flatnonzero(found.split == "train")), unlabelled)
+    shared = texts | _pool(features.rows(np.flatnonzero(labelled.split == "train")), unlabelled)
     return LabelledRows(
-        **vars(found) | {"notes": (*found.notes, *about_names)},
+        **vars(labelled) | {"notes": (*labelled.notes, *about_names)},
         features=_with(features, shared),
         unlabelled=unlabelled,
         prototypes=prototypes(run, rule) | renamed,
@@ -121,14 +121,16 @@ def _frequent_names(
     everyone, groups = all_groups(run, manifest)
     captions = everyone["caption"].filter(pa.array(~np.isin(groups, judged)))
     names = frequent_names(rule, captions.combine_chunks())
-    others = [f"{new} for {old}" for old, new in zip(rule.classes, names, strict=True) if new != old]
-    about = f"frequent names ({rule.frequent_names}), by {len(captions):,} captions: {', '.join(others) or 'no other'}"
-    return {FREQUENT_NAMES: filled_templates(run, names, rule.templates or ["{}"])}, [about]
+    renamings = [f"{new} for {old}" for old, new in zip(rule.classes, names, strict=True) if new != old]
+    note = (
+        f"frequent names ({rule.frequent_names}), by {len(captions):,} captions: {', '.join(renamings) or 'no other'}"
+    )
+    return {FREQUENT_NAMES: filled_templates(run, names, rule.templates or ["{}"])}, [note]
 
 
 def _pool(train: Features, unlabelled: Features) -> dict[str, Floats | None]:
     """The fields of the pool: the pictures of both, those of train first."""
-    second = [one.second for one in (train, unlabelled) if one.second is not None]
+    second = [part.second for part in (train, unlabelled) if part.second is not None]
     return {
         "unlabelled": np.concatenate([train.image, unlabelled.image]),
         "unlabelled_second": np.concatenate(second) if len(second) == 2 else None,
@@ -142,8 +144,8 @@ def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: ListSplit) -> La
 
 def _labelled(run: Run, rule: ListSplit, kept: pa.Table, groups: Strings) -> LabelledPairs:
     classes = rule.classes
-    known = _of_classes(kept, classes)
-    rows, own_groups = kept.filter(pa.array(known)), groups[known]
+    is_labelled = _of_classes(kept, classes)
+    rows, own_groups = kept.filter(pa.array(is_labelled)), groups[is_labelled]
     labels = np.array([classes.index(name) for name in rows["label"].to_pylist()], dtype=np.int64)
     split, stays, notes = _split(run, rule, rows, own_groups, labels)
     return LabelledPairs(
@@ -171,10 +173,10 @@ def takes_second(rule: ClassTexts, adapters: Sequence[str]) -> bool:
 
 def check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
     """Refuse to compare pictures and texts of two encoders."""
-    made, chosen = manifest["encoder"]["identity"], encoder_identity(run)
-    if made != chosen:
+    identity, chosen = manifest["encoder"]["identity"], encoder_identity(run)
+    if identity != chosen:
         raise InvalidFeaturesError(
-            f"`features` of the recipe must be the encoder of the build, {made[:12]}; got {chosen[:12]}. "
+            f"`features` of the recipe must be the encoder of the build, {identity[:12]}; got {chosen[:12]}. "
             "Rebuild with this encoder, or restore the one of the build."
         )
 
@@ -215,10 +217,10 @@ def _split(
     """The part of each row, whether it stays, and what is to be said of those that do not."""
     if not rule.split:
         return split_by_group(groups, labels, seed=run.seed), np.ones(len(labels), dtype=bool), ()
-    given = read_split(Path(run.locate(rule.split))).rows
-    parts = dict(zip(given["key"].to_pylist(), given["part"].to_pylist(), strict=True))
-    found = [parts.get(url, "") for url in rows["url"].to_pylist()]
-    split, stays, notes = settle_parts(np.array(found, dtype=np.str_), groups)
+    split_rows = read_split(Path(run.locate(rule.split))).rows
+    parts = dict(zip(split_rows["key"].to_pylist(), split_rows["part"].to_pylist(), strict=True))
+    parts_of_rows = [parts.get(url, "") for url in rows["url"].to_pylist()]
+    split, stays, notes = settle_parts(np.array(parts_of_rows, dtype=np.str_), groups)
     return split, stays, notes
 
 

@@ -29,7 +29,7 @@ class Progress:
         self.console.print(escape(visible(text)), soft_wrap=True)
 
     @contextmanager
-    def bar(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    def bar(self, title: str, total: int | None) -> Iterator[Callable[[int], None]]:
         """A bar for `total` pieces of work; call what comes back with the number of pieces just done."""
         if self.quiet or not sys.stderr.isatty():
             yield lambda _: None
@@ -42,5 +42,5 @@ class Progress:
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=self.console, transient=True) as bars:
-            task = bars.add_task(escape(visible(what)), total=total)
+            task = bars.add_task(escape(visible(title)), total=total)
             yield lambda done: bars.advance(task, done)

@@ -37,13 +37,13 @@ class References:
     unreadable: int
 
 
-def read_references(run: Run, where: str, *, features: bool) -> References:
+def read_references(run: Run, location: str, *, features: bool) -> References:
     """Read a folder, picture or Parquet of pictures, or a file of features made by the run's encoder.
 
     Raises InputError where it holds no picture that could be read, and where features have other lengths than the
     encoder's.
     """
-    path = Path(run.locate(where))
+    path = Path(run.locate(location))
     if not is_feature_file(path):
         return _of_pictures(run, path, features=features)
     if not features:
@@ -51,9 +51,9 @@ def read_references(run: Run, where: str, *, features: bool) -> References:
     return _of_features(run, path)
 
 
-def references_hash(run: Run, where: str) -> str:
+def references_hash(run: Run, location: str) -> str:
     """The hash of the content of a set: of the file of features, or of each picture's name and bytes."""
-    path = Path(run.locate(where))
+    path = Path(run.locate(location))
     if is_feature_file(path):
         return feature_file_hash(path)
     digest = hashlib.sha256()
@@ -64,16 +64,16 @@ def references_hash(run: Run, where: str) -> str:
     return digest.hexdigest()
 
 
-def check_references(run: Run, where: str) -> None:
+def check_references(run: Run, location: str) -> None:
     """Raise InputError where there is nothing that could be read; nothing is."""
-    path = Path(run.locate(where))
+    path = Path(run.locate(location))
     if not is_feature_file(path):
         read_pictures(path)
 
 
 def _of_features(run: Run, path: Path) -> References:
-    found = read_feature_rows(path)
-    n, d = found.rows.shape
+    feature_rows = read_feature_rows(path)
+    n, d = feature_rows.rows.shape
     if d != open_encoder(run).dimension:
         raise InputError(
             f"features `{path}` must have {open_encoder(run).dimension} columns, as the recipe's encoder gives; got "
@@ -83,44 +83,44 @@ def _of_features(run: Run, path: Path) -> References:
         hashes=np.zeros(n, np.uint64),
         colours=np.zeros((n, COLOUR_BYTES), np.uint8),
         decoded=np.zeros(n, np.bool_),
-        rows=found.rows.astype(np.float16),
+        rows=feature_rows.rows.astype(np.float16),
     )
-    return References(pictures=pictures, names=found.names, image_ids=[None] * n, unreadable=0)
+    return References(pictures=pictures, names=feature_rows.names, image_ids=[None] * n, unreadable=0)
 
 
 def _of_pictures(run: Run, path: Path, *, features: bool) -> References:
     names, image_ids, tables = list[str](), list[str](), list[pa.Table]()
     total = 0
     with run.progress.bar(f"reading {path.name}", None) as advance, PictureReader(run) as reader:
-        for some in _batches(read_pictures(path)):
-            total += len(some)
-            readable = [one for one in some if not one.error]
-            reads = list(reader.read([one.content for one in readable], fingerprints=True))
-            readable = [one for one, read in zip(readable, reads, strict=True) if not read.error]
-            contents = [one.content for one in readable]
+        for batch in _batches(read_pictures(path)):
+            total += len(batch)
+            readable = [picture for picture in batch if not picture.error]
+            reads = list(reader.read([picture.content for picture in readable], fingerprints=True))
+            readable = [picture for picture, read in zip(readable, reads, strict=True) if not read.error]
+            contents = [picture.content for picture in readable]
             ids = [hashlib.sha256(content).hexdigest() for content in contents]
-            names += [one.name for one in readable]
+            names += [picture.name for picture in readable]
             image_ids += ids
             tables.append(fingerprint_table([read.fingerprint for read in reads if not read.error]))
             if features:
                 _store(run, ids, contents)
-            advance(len(some))
+            advance(len(batch))
     if not names:
         raise InputError(f"`{path}` must hold pictures that decode; got none of {total}. Correct the path.")
     table = pa.concat_tables(tables)
-    seen = column(table, "phash", pa.uint64()).is_valid().to_numpy(zero_copy_only=False)
+    has_hash = column(table, "phash", pa.uint64()).is_valid().to_numpy(zero_copy_only=False)
     pictures = Pictures(
         hashes=column(table, "phash", pa.uint64()).fill_null(0).to_numpy(),
         colours=fixed_rows(table, "colour", pa.uint8(), COLOUR_BYTES),
-        decoded=seen,
+        decoded=has_hash,
         rows=FeatureStore(run.workspace, encoder_identity(run), "images").read(image_ids)[0] if features else None,
     )
     return References(pictures=pictures, names=names, image_ids=image_ids, unreadable=total - len(names))
 
 
 def _batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
-    while some := list(islice(pictures, BATCH)):
-        yield some
+    while batch := list(islice(pictures, BATCH)):
+        yield batch
 
 
 def _store(run: Run, ids: Sequence[str], contents: Sequence[bytes]) -> None:
@@ -130,4 +130,4 @@ def _store(run: Run, ids: Sequence[str], contents: Sequence[bytes]) -> None:
     by_id = dict(zip(ids, contents, strict=True))
     missing = store.missing(ids)
     if missing:
-        store.append(missing, *to_unit_rows(encoder.encode_images([by_id[one] for one in missing])))
+        store.append(missing, *to_unit_rows(encoder.encode_images([by_id[image_id] for image_id in missing])))

@@ -31,21 +31,21 @@ class Reusable:
 
 
 def find_reusable(
-    ledger: Ledger, spec: StepSpec, before: Sequence[StepRecord], reads: Sequence[str]
+    ledger: Ledger, spec: StepSpec, upstream: Sequence[StepRecord], reads: Sequence[str]
 ) -> Reusable | None:
     """The newest run of the same step by the same rule after the same steps, with at least one row in common."""
-    rows, held = None, ledger.records()
-    outputs = {(record.name, record.output_hash): record for record in held}
-    runs = [record for record in held if record.name == spec.name]
-    for record in sorted(runs, key=lambda found: found.ended, reverse=True):
-        earlier = _before(record, spec, before, outputs)
+    rows, records = None, ledger.records()
+    outputs = {(record.name, record.output_hash): record for record in records}
+    runs = [record for record in records if record.name == spec.name]
+    for record in sorted(runs, key=lambda run_record: run_record.ended, reverse=True):
+        earlier = _upstream(record, spec, upstream, outputs)
         if earlier is None:
             continue
-        rows = ledger.alive(before, reads) if rows is None else rows
-        same = _same_rows(rows, ledger.alive(earlier, reads), reads)
-        if pc.any(same).as_py():
+        rows = ledger.alive(upstream, reads) if rows is None else rows
+        is_same = _same_rows(rows, ledger.alive(earlier, reads), reads)
+        if pc.any(is_same).as_py():
             uids = rows["uid"].combine_chunks()
-            return Reusable(record=record, same=uids.filter(same), left=uids.filter(pc.invert(same)))
+            return Reusable(record=record, same=uids.filter(is_same), left=uids.filter(pc.invert(is_same)))
     return None
 
 
@@ -58,46 +58,48 @@ def joined_output(ledger: Ledger, reusable: Reusable, fresh: StepOutput | None) 
     notes = reusable.record.notes
     if fresh is not None:
         notes = fresh.notes
-        made = dict(fresh.tables) | ({} if fresh.decisions is None else {"decisions": fresh.decisions})
-        tables = {name: _merged(tables[name], table) for name, table in made.items()}
+        fresh_tables = dict(fresh.tables) | ({} if fresh.decisions is None else {"decisions": fresh.decisions})
+        tables = {name: _merged(tables[name], table) for name, table in fresh_tables.items()}
     decisions = tables.pop("decisions", None)
     return StepOutput(decisions=decisions, tables=tables, notes=notes)
 
 
-def _before(
-    record: StepRecord, spec: StepSpec, before: Sequence[StepRecord], outputs: Mapping[tuple[str, str], StepRecord]
+def _upstream(
+    record: StepRecord, spec: StepSpec, upstream: Sequence[StepRecord], outputs: Mapping[tuple[str, str], StepRecord]
 ) -> list[StepRecord] | None:
     """The records that `record` came after, in order; None where it is no run of `spec` but for the rows.
 
     outputs: a run of each step and output; equal hashes are equal tables, so any will do.
     """
     fields = ("name", "version", "rule", "model", "seed")
-    steps = {one.name for one in before}
+    steps = {record_before.name for record_before in upstream}
     if any(getattr(record, name) != getattr(spec, name) for name in fields) or set(record.inputs) != set(spec.inputs):
         return None
     if any(record.inputs[name] != value for name, value in spec.inputs.items() if name not in steps):
         return None
-    found = [outputs.get((one.name, record.inputs[one.name])) for one in before]
-    return None if None in found else [one for one in found if one is not None]
+    outputs_before = [outputs.get((step_record.name, record.inputs[step_record.name])) for step_record in upstream]
+    return (
+        None if None in outputs_before else [step_record for step_record in outputs_before if step_record is not None]
+    )
 
 
 def _same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.BooleanArray:
     """True for each of `rows` that stands in `earlier` with equal columns; nulls equal nulls."""
-    at = pc.index_in(rows["uid"].combine_chunks(), earlier["uid"].combine_chunks())
-    same = pc.is_valid(at)
+    index = pc.index_in(rows["uid"].combine_chunks(), earlier["uid"].combine_chunks())
+    is_same = pc.is_valid(index)
     for name in reads:
-        now, then = rows[name].combine_chunks(), earlier[name].combine_chunks().take(at)
-        equal = pc.fill_null(_equal(now, then), False)
-        same = pc.and_(same, pc.or_(equal, pc.and_(pc.is_null(now), pc.is_null(then))))
-    return same
+        current, earlier_values = rows[name].combine_chunks(), earlier[name].combine_chunks().take(index)
+        equal = pc.fill_null(_equal(current, earlier_values), False)
+        is_same = pc.and_(is_same, pc.or_(equal, pc.and_(pc.is_null(current), pc.is_null(earlier_values))))
+    return is_same
 
 
-def _equal(now: pa.Array, then: pa.Array) -> pa.BooleanArray:
+def _equal(current: pa.Array, earlier_values: pa.Array) -> pa.BooleanArray:
     """Whether each two values are equal, those of lists of fixed size too; null or False where one is null."""
-    if not pa.types.is_fixed_size_list(now.type):
-        return pc.equal(now, then)
-    equal = (_list_bytes(now) == _list_bytes(then)).all(axis=1)
-    return pc.and_(pa.array(equal), pc.and_(pc.is_valid(now), pc.is_valid(then)))
+    if not pa.types.is_fixed_size_list(current.type):
+        return pc.equal(current, earlier_values)
+    equal = (_list_bytes(current) == _list_bytes(earlier_values)).all(axis=1)
+    return pc.and_(pa.array(equal), pc.and_(pc.is_valid(current), pc.is_valid(earlier_values)))
 
 
 def _list_bytes(lists: pa.FixedSizeListArray) -> npt.NDArray[np.unsignedinteger]:

@@ -20,20 +20,20 @@ def split_of_build(run: Run, manifest: Mapping[str, Any]) -> str | None:
 
     Raises InputError where the file is gone or says something else than when the build was made.
     """
-    given = manifest.get("split")
-    if given is None:
+    split = manifest.get("split")
+    if split is None:
         return None
-    path, build = str(given["path"]), manifest["build"]
+    path, build = str(split["path"]), manifest["build"]
     try:
-        found = split_hash(run, path)
+        sha256 = split_hash(run, path)
     except InputError as error:
         raise InputError(
             f"{error} Build `{build}` was made with this split, and no other tells its test pictures."
         ) from None
-    if found != given["sha256"]:
+    if sha256 != split["sha256"]:
         raise InputError(
-            f"`split` must be the file that build `{build}` was made with, rows of sha256 {given['sha256'][:12]}; got "
-            f"{found[:12]} at `{run.locate(path)}`. Restore the file, or rebuild with the new one."
+            f"`split` must be the file that build `{build}` was made with, rows of sha256 {split['sha256'][:12]}; got "
+            f"{sha256[:12]} at `{run.locate(path)}`. Restore the file, or rebuild with the new one."
         )
     return path
 

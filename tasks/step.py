@@ -45,7 +45,7 @@ def without_defaults(*names: str) -> Callable[[Any], dict[str, Any]]:
     return stored
 
 
-def _no_inputs(_run: Run, _before: Records, _rule: object) -> dict[str, str]:
+def _no_inputs(_run: Run, _upstream: Records, _rule: object) -> dict[str, str]:
     return {}
 
 
@@ -57,7 +57,7 @@ def _nothing_to_check(_run: Run, _rule: object) -> None:
     return None
 
 
-def _nothing_to_observe(_run: Run, _before: Records, _rule: object) -> None:
+def _nothing_to_observe(_run: Run, _upstream: Records, _rule: object) -> None:
     return None
 
 
@@ -104,13 +104,13 @@ class Step(Generic[RuleT]):
     reads: Callable[[Records, RuleT], Sequence[str]] | None = None
     resume: Callable[[Run, Records, RuleT, Reusable], StepOutput] | None = None
 
-    def spec(self, run: Run, before: Records, rule: RuleT) -> StepSpec:
+    def spec(self, run: Run, upstream: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""
         return StepSpec(
             name=self.name,
             version=self.version,
             rule=self.stored(rule),
-            inputs={record.name: record.output_hash for record in before} | self.inputs(run, before, rule),
+            inputs={record.name: record.output_hash for record in upstream} | self.inputs(run, upstream, rule),
             model=self.model(run, rule),
             seed=run.seed if self.seeded else None,
         )
@@ -134,9 +134,9 @@ def check_ready(run: Run, steps: Sequence[tuple[Step[Any], Any]]) -> None:
         step.ready(run, rule)
 
 
-def run_step(run: Run, step: Step[RuleT], before: Records, rule: RuleT) -> StepRecord:
+def run_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
     """`record_step` as a Prefect task."""
-    return _prefect_task()(run, step, before, rule)
+    return _prefect_task()(run, step, upstream, rule)
 
 
 @cache
@@ -149,38 +149,38 @@ def _prefect_task() -> Callable[[Run, Step[Any], Records, Any], StepRecord]:
     return named(record_step)
 
 
-def record_step(run: Run, step: Step[RuleT], before: Records, rule: RuleT) -> StepRecord:
+def record_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
     """The record of a step: the stored one if its key is known, else a new one."""
     from prefect.runtime import flow_run
 
     started = datetime.now(UTC)
-    step.observe(run, before, rule)
-    spec = step.spec(run, before, rule)
-    found = run.ledger.find(spec.key)
-    if found is not None:
-        run.progress.say(f"{step.name:<24} reused    {summarise_record(found)}")
-        return _some_left(found)
-    output, work = _computed(run, step, spec, before, rule)
+    step.observe(run, upstream, rule)
+    spec = step.spec(run, upstream, rule)
+    stored = run.ledger.find(spec.key)
+    if stored is not None:
+        run.progress.say(f"{step.name:<24} reused    {summarise_record(stored)}")
+        return _some_left(stored)
+    output, work = _computed(run, step, spec, upstream, rule)
     record = run.ledger.commit(
-        spec, output, uids=_uids_before(run, before, output), started=started, flow_run_id=flow_run.id, work=work
+        spec, output, uids=_uids_before(run, upstream, output), started=started, flow_run_id=flow_run.id, work=work
     )
     seconds = (datetime.now(UTC) - started).total_seconds()
-    again = f" [{work['computed']:,} rows computed, {work['reused']:,} reused]" if work else ""
-    run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise_record(record)}{again}")
+    reuse = f" [{work['computed']:,} rows computed, {work['reused']:,} reused]" if work else ""
+    run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise_record(record)}{reuse}")
     return _some_left(record)
 
 
 def _computed(
-    run: Run, step: Step[RuleT], spec: StepSpec, before: Records, rule: RuleT
+    run: Run, step: Step[RuleT], spec: StepSpec, upstream: Records, rule: RuleT
 ) -> tuple[StepOutput, dict[str, int]]:
     """The output of a step for all its rows, and how many were computed and taken over, where some were."""
-    reusable = None if step.reads is None else find_reusable(run.ledger, spec, before, step.reads(before, rule))
+    reusable = None if step.reads is None else find_reusable(run.ledger, spec, upstream, step.reads(upstream, rule))
     if reusable is None:
-        return step.compute(run, before, rule), {}
+        return step.compute(run, upstream, rule), {}
     if step.resume is not None:
-        return step.resume(run, before, rule, reusable), reusable.work
+        return step.resume(run, upstream, rule, reusable), reusable.work
     some_left = len(reusable.left) > 0
-    fresh = step.compute(replace(run, only=reusable.left), before, rule) if some_left else None
+    fresh = step.compute(replace(run, only=reusable.left), upstream, rule) if some_left else None
     return joined_output(run.ledger, reusable, fresh), reusable.work
 
 
@@ -204,8 +204,8 @@ def _some_left(record: StepRecord) -> StepRecord:
     return record
 
 
-def _uids_before(run: Run, before: Records, output: StepOutput) -> pa.Array | None:
+def _uids_before(run: Run, upstream: Records, output: StepOutput) -> pa.Array | None:
     """The rows that the step had to judge; None where it judges none, or is the first to give uids."""
-    if not before or output.decisions is None:
+    if not upstream or output.decisions is None:
         return None
-    return run.ledger.alive(before, [])["uid"].combine_chunks()
+    return run.ledger.alive(upstream, [])["uid"].combine_chunks()

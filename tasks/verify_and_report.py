@@ -24,14 +24,14 @@ def verify_latest_builds(run: Run) -> dict[str, int]:
     """How many things are wrong with the latest build of each recipe."""
     builds = Builds(run.workspace)
     latest = {str(manifest["recipe_name"]): manifest for manifest in builds.manifests()}
-    found = {}
+    counts = {}
     for recipe in latest:
         name = builds.alias(f"{recipe}-latest")
         if name is not None:
             seed = new_seed()
-            found[name] = len(verify_one(run.workspace, builds.read(name), seed=seed))
-            run.progress.say(f"{'verify':<24} {name}: {found[name]} findings; pictures drawn with seed {seed}")
-    return found
+            counts[name] = len(verify_one(run.workspace, builds.read(name), seed=seed))
+            run.progress.say(f"{'verify':<24} {name}: {counts[name]} findings; pictures drawn with seed {seed}")
+    return counts
 
 
 def verify_one(
@@ -95,7 +95,7 @@ def latest_of(ledger: Ledger, name: str, *, build: str) -> list[StepRecord]:
     newest: dict[str, StepRecord] = {}
     for record in ledger.records(name):
         if record.rule.get("build") == build:
-            held = newest.get(record.rule["list"])
-            if held is None or record.ended > held.ended:
+            known_record = newest.get(record.rule["list"])
+            if known_record is None or record.ended > known_record.ended:
                 newest[record.rule["list"]] = record
     return [newest[name] for name in sorted(newest)]

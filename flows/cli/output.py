@@ -31,7 +31,9 @@ def json_text(value: object) -> str:
     """`value` as indented JSON: the same value whatever reads it, and no character that acts."""
     plain = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     return "\n".join(
-        line if line.isprintable() else "".join(one if _is_seen(one) else json.dumps(one)[1:-1] for one in line)
+        line
+        if line.isprintable()
+        else "".join(character if _is_seen(character) else json.dumps(character)[1:-1] for character in line)
         for line in plain.split("\n")
     )
 
@@ -56,9 +58,9 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        whole = name == names[0] and max(len(_shown(row.get(name))) for row in rows) <= _NAME_WIDTH
+        is_whole = name == names[0] and max(len(_shown(row.get(name))) for row in rows) <= _NAME_WIDTH
         justify: Literal["right", "left"] = "right" if numeric else "left"
-        table.add_column(escape(printable(name.replace("_", " "))), justify=justify, overflow="fold", no_wrap=whole)
+        table.add_column(escape(printable(name.replace("_", " "))), justify=justify, overflow="fold", no_wrap=is_whole)
     for row in rows:
         table.add_row(*(escape(_shown(row.get(name))) for name in names))
     Console().print(table)
@@ -79,8 +81,8 @@ def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
 def print_estimates(estimates: Sequence[Mapping[str, Any]]) -> None:
     """Print what describing class lists would ask and cost: a table for each list, with its sum in the last row."""
     for class_list in dict.fromkeys(row["class_list"] for row in estimates):
-        found = [row for row in estimates if row["class_list"] == class_list]
-        total = {name: sum(row[name] for row in found) for name in found[0] if name not in {"class_list", "method"}}
+        of_list = [row for row in estimates if row["class_list"] == class_list]
+        total = {name: sum(row[name] for row in of_list) for name in of_list[0] if name not in {"class_list", "method"}}
         rows = [
             {
                 "method": row["method"],
@@ -90,13 +92,13 @@ def print_estimates(estimates: Sequence[Mapping[str, Any]]) -> None:
                 "tokens": f"{_tokens(row, ''):,}-{_tokens(row, '_at_most'):,}",
                 "usd": f"{row['cost_usd']:.4f}-{row['cost_usd_at_most']:.4f}",
             }
-            for row in (*found, total | {"method": "in all"})
+            for row in (*of_list, total | {"method": "in all"})
         ]
         print_rows(f"describing {class_list}: expected - at most, lost replies aside", rows)
 
 
-def _tokens(row: Mapping[str, Any], which: str) -> int:
-    return int(row[f"prompt_tokens{which}"] + row[f"completion_tokens{which}"])
+def _tokens(row: Mapping[str, Any], bound: str) -> int:
+    return int(row[f"prompt_tokens{bound}"] + row[f"completion_tokens{bound}"])
 
 
 def _shown(value: object) -> str:

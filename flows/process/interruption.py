@@ -81,8 +81,8 @@ class Interruption:
         while (number := os.read(self._signals, 1)[0]) not in STATUSES:
             pass  # of another signal that a library handles
         self._note(number)
-        until = time.monotonic() + _UNWIND_S
-        while select.select([self._signals], [], [], max(0.0, until - time.monotonic()))[0]:
+        deadline = time.monotonic() + _UNWIND_S
+        while select.select([self._signals], [], [], max(0.0, deadline - time.monotonic()))[0]:
             if os.read(self._signals, 1)[0] in STATUSES:
                 break  # a second one ends it at once
         self.end_if_interrupted()

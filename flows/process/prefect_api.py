@@ -55,16 +55,16 @@ def prefect_api() -> Iterator[None]:
 
 def _server(port: int) -> list[str]:
     """The server as a module and its arguments. `--app-dir` comes first on its path: it is the standard library's."""
-    where = ["--host", "127.0.0.1", "--port", str(port), "--app-dir", get_path("stdlib")]
-    return ["uvicorn", "--factory", "prefect.server.api.server:create_app", *where, "--log-level", "error"]
+    arguments = ["--host", "127.0.0.1", "--port", str(port), "--app-dir", get_path("stdlib")]
+    return ["uvicorn", "--factory", "prefect.server.api.server:create_app", *arguments, "--log-level", "error"]
 
 
 def _answers(server: subprocess.Popen[bytes], port: int, *, last: bool) -> bool:
     """Whether the server came up; False where it ended, perhaps since another took its port, and may be tried again."""
     limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
-    until = time.monotonic() + limit_s
+    deadline = time.monotonic() + limit_s
     with httpx.Client(trust_env=False) as client:
-        while time.monotonic() < until and server.poll() is None:
+        while time.monotonic() < deadline and server.poll() is None:
             with suppress(httpx.TransportError):
                 if client.get(f"http://127.0.0.1:{port}/api/health").status_code == httpx.codes.OK:
                     return True

@@ -55,16 +55,16 @@ class Source(PoolSource, SourceRule):
             raise ValueError(
                 f"vector and encoder belong to kind features, which needs the latter; got kind {self.kind}"
             )
-        given = [name for name in ("weight", "quota", "share") if getattr(self, name) is not None]
-        if given and self.name is None:
-            raise ValueError(f"{', '.join(given)} needs a name for the source; got none")
+        limits = [name for name in ("weight", "quota", "share") if getattr(self, name) is not None]
+        if limits and self.name is None:
+            raise ValueError(f"{', '.join(limits)} needs a name for the source; got none")
 
 
-def _without_url(given: object) -> object:
+def _without_url(values: object) -> object:
     """The values of a source, if they name no column of URLs where nothing is downloaded."""
-    if isinstance(given, Mapping) and given.get("kind") in LOCAL_READERS and "url" in given:
-        raise ValueError(f"kind {given['kind']} downloads nothing and takes no url; got {given['url']}")
-    return given
+    if isinstance(values, Mapping) and values.get("kind") in LOCAL_READERS and "url" in values:
+        raise ValueError(f"kind {values['kind']} downloads nothing and takes no url; got {values['url']}")
+    return values
 
 
 RecipeSource = Annotated[Source, BeforeValidator(_without_url)]
@@ -125,13 +125,15 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _features_fit(self) -> "Recipe":
-        given = [one.encoder for one in self.sources if one.encoder is not None]
+        encoders = [source.encoder for source in self.sources if source.encoder is not None]
         chosen = EncoderName(model=self.features.model, pretrained=self.features.pretrained)
-        other = next((name for name in given if name != chosen), None)
-        if other is not None:
-            raise ValueError(f"features of sources must be of the recipe's encoder {chosen}; got {other}")
-        if given and (asked := _asks_for_bytes(self.curate)):
-            raise ValueError(f"sources of features hold no pictures: {', '.join(asked)} must be null or left out")
+        wrong = next((name for name in encoders if name != chosen), None)
+        if wrong is not None:
+            raise ValueError(f"features of sources must be of the recipe's encoder {chosen}; got {wrong}")
+        if encoders and (fields_of_bytes := _asks_for_bytes(self.curate)):
+            raise ValueError(
+                f"sources of features hold no pictures: {', '.join(fields_of_bytes)} must be null or left out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -171,13 +173,13 @@ def read_recipe(path: str | Path) -> Recipe:
 
 def _asks_for_bytes(curate: Curate) -> list[str]:
     """The fields that would judge pictures by their bytes or colours, and so pass those that are not there."""
-    asked = []
+    names = []
     for name in ("deduplicate", "decontaminate"):
         section = getattr(curate, name)
         if section is not None and section.semantic is not None and section.colour is not None:
-            asked.append(f"{name}.colour")
+            names.append(f"{name}.colour")
     if curate.decontaminate is not None and curate.decontaminate.perceptual is not None:
-        asked.append("decontaminate.perceptual")
+        names.append("decontaminate.perceptual")
     if curate.safety is not None:
-        asked += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
-    return asked
+        names += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
+    return names

@@ -116,13 +116,13 @@ def _texts(run: Run, described: StepRecord | None, edited: StepRecord | None) ->
     }
     if edited is None:
         return fields
-    given = EditedTexts(
+    edited_texts = EditedTexts(
         methods=tuple(edited.notes["methods"]),
         file=edited.notes["file"],
         sha256=edited.notes["sha256"],
         step=edited.key,
     )
-    return fields | {"given": given}
+    return fields | {"given": edited_texts}
 
 
 def _about_pairs(run: Run, listing: ClassListing, described: StepRecord | None) -> dict[str, Any]:

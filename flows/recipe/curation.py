@@ -24,15 +24,15 @@ from evenly.flows.recipe.section import Section, known_name
 from evenly.storage.web import PoolDownload
 
 
-def _checked_balance(given: object) -> object:
+def _checked_balance(values: object) -> object:
     """The values of `balance` in a recipe, which has `headroom` in another section, if `reference` fits them."""
-    if not isinstance(given, Mapping):
-        return given
-    if "headroom" in given:
+    if not isinstance(values, Mapping):
+        return values
+    if "headroom" in values:
         raise ValueError("headroom belongs to preselect, not to balance; move it there")
-    if "reference" in given and (given.get("language") is None or given.get("tail_share") is not None):
+    if "reference" in values and (values.get("language") is None or values.get("tail_share") is not None):
         raise ValueError("reference needs language, and t or target: tail_share is the same in every language")
-    return given
+    return values
 
 
 def _of_whole_target(rule: BalanceRule) -> BalanceRule:
@@ -100,25 +100,25 @@ class Curate(Section):
 
     @model_validator(mode="after")
     def _known(self) -> "Curate":
-        for section, rules, known in (("text", self.text, TEXT_FILTERS), ("image", self.image, IMAGE_FILTERS)):
-            _check_filters(section, rules, known)
+        for section, rules, filters in (("text", self.text, TEXT_FILTERS), ("image", self.image, IMAGE_FILTERS)):
+            _check_filters(section, rules, filters)
         if self.recaption is not None:
             known_name("captioner", self.recaption.captioner, CAPTIONERS)
         return self
 
     @model_validator(mode="after")
     def _nothing_reads_matches(self) -> "Curate":
-        given = ("match" in self.model_fields_set, self.preselect is not None, self.recaption is not None)
-        if self.balance is None and any(given):
-            names = [name for name, is_on in zip(("match", "preselect", "recaption"), given, strict=True) if is_on]
+        choices = ("match" in self.model_fields_set, self.preselect is not None, self.recaption is not None)
+        if self.balance is None and any(choices):
+            names = [name for name, is_on in zip(("match", "preselect", "recaption"), choices, strict=True) if is_on]
             raise ValueError(f"balance: null leaves captions unmatched and takes no {', '.join(names)}; leave that out")
         return self
 
 
-def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> None:
+def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> None:
     for name, values in rules.items():
-        known_name(f"{section} filter", name, known)
+        known_name(f"{section} filter", name, filters)
         try:
-            known[name].rule(**values)
+            filters[name].rule(**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{section}.{name}: {error}") from None

@@ -36,7 +36,7 @@ def read_class_file(path: Path) -> ListingText:
     try:
         return ListingText(name=path.stem, text=path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ListingFileError(
-            f"class list `{path}` must be a readable text file; {why}. Write one class per line."
+            f"class list `{path}` must be a readable text file; {reason}. Write one class per line."
         ) from None

@@ -37,9 +37,9 @@ def with_preset(curate: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"preset `{name}` needs image_based with a target; got none")
     filled = dict(curate)
     for section, values in PRESETS[name].items():
-        given = curate.get(section)
-        if given is None:
+        chosen = curate.get(section)
+        if chosen is None:
             filled[section] = values
-        elif section in ("text", "image") and isinstance(given, Mapping):
-            filled[section] = {**values, **given}
+        elif section in ("text", "image") and isinstance(chosen, Mapping):
+            filled[section] = {**values, **chosen}
     return filled

@@ -24,7 +24,7 @@ def _follows(problem: Any, places: list[tuple[int | str, ...]]) -> bool:  # noqa
     """Whether a list is too short only because its items are wrong, which is told already."""
     place = problem["loc"]
     return problem["type"] == "too_short" and any(
-        len(other) > len(place) and other[: len(place)] == place for other in places
+        len(longer) > len(place) and longer[: len(place)] == place for longer in places
     )
 
 
@@ -32,10 +32,10 @@ def _describe(problem: Any, model: type[Any]) -> str:  # noqa: ANN401 - pydantic
     place = tuple(problem["loc"])
     field = ".".join(str(part) for part in place)
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _fields_at(model, place[:-1])
-        near = difflib.get_close_matches(str(place[-1]), known, n=1)
-        remedy = f"Did you mean `{near[0]}`?" if near else "Remove it."
-        return f"`{field}` must be a known field; got `{_shown(problem['input'])}`. {remedy} Known: {', '.join(known)}."
+        names = _fields_at(model, place[:-1])
+        close_names = difflib.get_close_matches(str(place[-1]), names, n=1)
+        remedy = f"Did you mean `{close_names[0]}`?" if close_names else "Remove it."
+        return f"`{field}` must be a known field; got `{_shown(problem['input'])}`. {remedy} Known: {', '.join(names)}."
     if problem["type"] == "missing":
         return f"`{field}` must be given; got nothing. Add it; `evenly init` shows an example."
     rule = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
@@ -54,15 +54,15 @@ def _shown(value: object) -> str:
 
 def _fields_at(model: type[Any], place: tuple[Any, ...]) -> list[str]:
     """The fields that may stand at a place of the recipe."""
-    here: Any = model
+    section: Any = model
     for part in place:
         if isinstance(part, int):
             continue
-        types = _field_types(here)
+        types = _field_types(section)
         if part not in types:
             return []
-        here = _inner(types[part])
-    return sorted(_field_types(here))
+        section = _inner(types[part])
+    return sorted(_field_types(section))
 
 
 def _field_types(section: Any) -> dict[str, Any]:  # noqa: ANN401 - a section or a rule

@@ -11,15 +11,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def known_name(what: str, name: str, known: Mapping[str, object]) -> str:
+def known_name(kind: str, name: str, choices: Mapping[str, object]) -> str:
     """The name, if it is known."""
-    if name not in known:
-        raise ValueError(f"{what} `{name}` is unknown; known: {', '.join(sorted(known))}")
+    if name not in choices:
+        raise ValueError(f"{kind} `{name}` is unknown; known: {', '.join(sorted(choices))}")
     return name
 
 
-def known_names(what: str, names: tuple[str, ...], known: Mapping[str, object]) -> tuple[str, ...]:
+def known_names(kind: str, names: tuple[str, ...], choices: Mapping[str, object]) -> tuple[str, ...]:
     """The names, if all are known."""
     for name in names:
-        known_name(what, name, known)
+        known_name(kind, name, choices)
     return names

@@ -49,7 +49,7 @@ def _count(node: yaml.Node, counted: dict[int, int], above: tuple[int, ...]) -> 
         raise UnreadableYamlError(f"no alias inside its own anchor; got one at line {node.start_mark.line + 1}")
     if id(node) not in counted:
         pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        below = [one for pair in pairs for one in pair] if pairs else node.value
+        below = [item for pair in pairs for item in pair] if pairs else node.value
         children = below if isinstance(node, yaml.CollectionNode) else ()
         counted[id(node)] = 1 + sum(_count(child, counted, (*above, id(node))) for child in children)
     if counted[id(node)] > MAX_VALUES:

@@ -185,7 +185,7 @@ class Build:
         """
         from evenly.flows.cli.datasets.outcome import export_build
 
-        return export_build(self.id, to=to, out=None if out is None else Path(out), root=self.root)
+        return export_build(self.id, format_name=to, out=None if out is None else Path(out), root=self.root)
 
     def report(self) -> Path:
         """Write the report of the build, one HTML page that needs nothing else; its path."""

@@ -50,7 +50,7 @@ class CorruptionRule:
     strengths: tuple[int, ...] = tuple(STRENGTHS)
 
 
-def corrupt_pictures(run: Run, before: Records, rule: CorruptionRule) -> StepOutput:
+def corrupt_pictures(run: Run, upstream: Records, rule: CorruptionRule) -> StepOutput:
     """Judge the fitted adapters of an evaluation on its test pictures under every corruption and strength.
 
     Tables: `curves` (with the `family` of each corruption) and `corruptions` as Robustness has them, per adapter and
@@ -58,7 +58,7 @@ def corrupt_pictures(run: Run, before: Records, rule: CorruptionRule) -> StepOut
     `source_lines` as `source_tables` has them. "clean" is the picture at the size at which it is corrupted, so it may
     differ a little from the evaluation. Notes: `skipped`, the adapters that a picture alone is not enough for.
     """
-    evaluation = before[0]
+    evaluation = upstream[0]
     split = run.ledger.table(evaluation, "split")
     test = split.filter(pc.equal(split["part"], "test"))
     fitted, skipped = fitted_adapters(run, evaluation, rule)
@@ -71,8 +71,8 @@ def corrupt_pictures(run: Run, before: Records, rule: CorruptionRule) -> StepOut
     models = source_models(run, split, build=rule.build, classes=rule.classes)
     of_models = {(f"{PER_SOURCE}{place}", ""): model.adapter for place, model in enumerate(models)}
     correct = _judged(run, {**fitted, **of_models}, ids, labels, rule)
-    frames = _tables({who: correct[who] for who in fitted}, groups, run.seed)
-    frames |= source_tables(models, [_measures(correct[who], groups, run.seed) for who in of_models])
+    frames = _tables({adapter: correct[adapter] for adapter in fitted}, groups, run.seed)
+    frames |= source_tables(models, [_measures(correct[model], groups, run.seed) for model in of_models])
     tables = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
     return StepOutput(tables=tables, notes={"skipped": skipped})
 
@@ -105,29 +105,34 @@ def _judged(
     cells = [("clean", 0), *((name, strength) for name in names for strength in rule.strengths)]
     # once at the size at which pictures are corrupted, which a second time leaves as they are
     clean = [
-        corrupted_bytes(image, names[0], strength=0, seed=run.seed, key=one)
-        for image, one in zip(read_images(run.workspace.downloads, ids), ids, strict=True)
+        corrupted_bytes(image, names[0], strength=0, seed=run.seed, key=image_id)
+        for image, image_id in zip(read_images(run.workspace.downloads, ids), ids, strict=True)
     ]
-    correct: dict[Who, dict[Cell, np.ndarray]] = {who: {} for who in fitted}
+    correct: dict[Who, dict[Cell, np.ndarray]] = {adapter: {} for adapter in fitted}
     with run.progress.bar("encoding corrupted pictures", len(cells) * len(ids)) as advance:
         for name, strength in cells:
             data = clean
             if strength:
                 pictures = zip(clean, ids, strict=True)
-                data = [corrupted_bytes(one, name, strength=strength, seed=run.seed, key=key) for one, key in pictures]
+                data = [
+                    corrupted_bytes(picture, name, strength=strength, seed=run.seed, key=key)
+                    for picture, key in pictures
+                ]
             rows, norms = to_unit_rows(encoder.encode_images(data, progress=advance))
             features = Features(image=single(rows), norms=norms, encoder=encoder.identity)
-            for who, adapter in fitted.items():
-                correct[who][name, strength] = adapter.predict(features) == labels
+            for adapter_key, adapter in fitted.items():
+                correct[adapter_key][name, strength] = adapter.predict(features) == labels
     return correct
 
 
 def _tables(correct: Mapping[Who, Cells], groups: Sequence[str], seed: int) -> dict[str, pd.DataFrame]:
     curves, corruptions, models = [], [], []
     for (name, texts), cells in correct.items():
-        found = _robustness(cells, groups, seed)
-        curves.append(found.curves.assign(name=name, texts=texts, family=found.curves["corruption"].map(_family)))
-        corruptions.append(found.corruptions.assign(name=name, texts=texts))
+        robustness = _robustness(cells, groups, seed)
+        curves.append(
+            robustness.curves.assign(name=name, texts=texts, family=robustness.curves["corruption"].map(_family))
+        )
+        corruptions.append(robustness.corruptions.assign(name=name, texts=texts))
         models.append({"name": name, "texts": texts} | _measures(cells, groups, seed))
     return {
         "curves": pd.concat(curves, ignore_index=True),
@@ -143,8 +148,10 @@ def _robustness(cells: Cells, groups: Sequence[str], seed: int) -> Robustness:
 
 def _measures(cells: Cells, groups: Sequence[str], seed: int) -> dict[str, float]:
     """Accuracy on clean and on corrupted pictures and the relative drop, each with its interval."""
-    found = _robustness(cells, groups, seed)
-    return _columns({"clean": found.clean, "corrupted": found.mean_accuracy, "relative_drop": found.relative_drop})
+    robustness = _robustness(cells, groups, seed)
+    return _columns(
+        {"clean": robustness.clean, "corrupted": robustness.mean_accuracy, "relative_drop": robustness.relative_drop}
+    )
 
 
 def models_table(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -157,15 +164,15 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """
     table = pd.DataFrame(models)
     names = [f"{row['name']} {row['texts']}" for row in models]
-    found, line = effective_robustness(names, table["clean"], table["corrupted"])
+    table_of_models, line = effective_robustness(names, table["clean"], table["corrupted"])
     columns = ["expected", "effective_robustness", "residual"]
     table = table.assign(
-        **{name: found[name].to_numpy() for name in columns},
+        **{name: table_of_models[name].to_numpy() for name in columns},
         slope=line.slope,
         intercept=line.intercept,
-        state=found["state"].to_numpy(),
+        state=table_of_models["state"].to_numpy(),
     )
-    different = len(table.loc[found["baseline"].to_numpy(), ["clean", "corrupted"]].drop_duplicates())
+    different = len(table.loc[table_of_models["baseline"].to_numpy(), ["clean", "corrupted"]].drop_duplicates())
     if different < LEAST_MODELS:
         table[[*columns, "slope", "intercept"]] = np.nan
         table["state"] = f"no line: models of different accuracy must be at least {LEAST_MODELS}; there are {different}"
@@ -175,8 +182,8 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _columns(measures: Mapping[str, Interval]) -> dict[str, float]:
     return {
         f"{name}{end}": value
-        for name, found in measures.items()
-        for end, value in (("", found.estimate), ("_low", found.low), ("_high", found.high))
+        for name, interval in measures.items()
+        for end, value in (("", interval.estimate), ("_low", interval.low), ("_high", interval.high))
     }
 
 

@@ -44,7 +44,7 @@ class EvaluationRule(ClassTexts):
     describe: str | None = None
 
 
-def evaluate_adapters(run: Run, _before: Records, rule: EvaluationRule) -> StepOutput:
+def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> StepOutput:
     """Fit the adapters of the rule on the labelled kept pairs of a build and evaluate them once on the test part.
 
     Tables: `results`, `curves` and `per_class` as Evaluation has them; `split` (uid, class, group, part);
@@ -96,10 +96,11 @@ def _require_texts(rule: EvaluationRule, rows: LabelledRows) -> None:
     for name in rule.adapters:
         missing = [field for field in ADAPTERS[name].needs if "text" in field and getattr(rows.features, field) is None]
         if missing:
-            why = "no text of it was accepted" if rule.describe else "it was not described as the recipe says"
+            reason = "no text of it was accepted" if rule.describe else "it was not described as the recipe says"
             raise MissingFeaturesError(
                 f"`adapters` of list `{rule.list}` must have the texts they need; got {name}, which needs "
-                f"{', '.join(missing)}, and {why}. Run `evenly rebuild`, which describes it, or name other `methods`."
+                f"{', '.join(missing)}, and {reason}. Run `evenly rebuild`, which describes it, or name "
+                "other `methods`."
             )
 
 
@@ -134,9 +135,9 @@ def _save(
 ) -> None:
     """Write each fitted adapter with a card that says what it is made of."""
     split = content_hash(dict(zip(rows.pairs["uid"].to_pylist(), rows.split.tolist(), strict=True)))
-    found = {(str(row["name"]), str(row["texts"])): row for row in evaluation.results.to_dict("records")}
+    rows_by_adapter = {(str(row["name"]), str(row["texts"])): row for row in evaluation.results.to_dict("records")}
     for (name, texts), tuned in evaluation.fitted.items():
-        row = found[name, texts]
+        row = rows_by_adapter[name, texts]
         card = to_card(tuned.adapter) | {
             "build": manifest["build"],
             "content_hash": manifest["content_hash"],
@@ -175,7 +176,7 @@ def _plain(value: Any) -> float | None:  # noqa: ANN401 - a cell of a data frame
     return None if np.isnan(number) else number
 
 
-def _hash_build(run: Run, _before: Records, rule: EvaluationRule) -> dict[str, str]:
+def _hash_build(run: Run, _upstream: Records, rule: EvaluationRule) -> dict[str, str]:
     inputs = {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
     if rule.split:
         inputs["split"] = table_hash(read_split(Path(run.locate(rule.split))).rows)

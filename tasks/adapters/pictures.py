@@ -40,19 +40,19 @@ def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None 
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
     batch: list[Picture] = []
     with run.progress.bar("encoding pictures", total) as advance, PictureReader(run) as reader:
-        for place, (picture, why) in enumerate(_read(reader, pictures)):
-            if why:
-                failed.append((picture.name, why))
+        for place, (picture, reason) in enumerate(_read(reader, pictures)):
+            if reason:
+                failed.append((picture.name, reason))
                 advance(1)
                 continue
             batch.append(picture)
             names.append((place, picture.name))
             if len(batch) == BATCH:
-                parts.append(_encoded(run, [one.content for one in batch]))
+                parts.append(_encoded(run, [item.content for item in batch]))
                 advance(len(batch))
                 batch = []
         if batch:
-            parts.append(_encoded(run, [one.content for one in batch]))
+            parts.append(_encoded(run, [item.content for item in batch]))
             advance(len(batch))
     return EncodedPictures(
         names=tuple(name for _, name in names),
@@ -83,7 +83,7 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 def _read(reader: PictureReader, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, str]]:
     """Each picture with the reason why it cannot be read, or ""."""
-    rest = iter(pictures)
-    while some := list(islice(rest, _READ_AT_ONCE)):
-        reads = reader.read([one.content for one in some if not one.error])
-        yield from ((one, one.error or next(reads).error) for one in some)
+    remaining = iter(pictures)
+    while batch := list(islice(remaining, _READ_AT_ONCE)):
+        reads = reader.read([picture.content for picture in batch if not picture.error])
+        yield from ((picture, picture.error or next(reads).error) for picture in batch)

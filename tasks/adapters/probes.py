@@ -37,7 +37,7 @@ class DiversityRule:
     frequencies: int = 100
 
 
-def measure_diversity(run: Run, _before: Records, rule: DiversityRule) -> StepOutput:
+def measure_diversity(run: Run, _upstream: Records, rule: DiversityRule) -> StepOutput:
     """How diverse the kept pictures of a build are beyond what their captions say: table `diversity`, one row.
 
     Columns: pairs, n, sigma, frequencies; given_texts, by_texts, unexplained of Diversity; and the same three with
@@ -54,36 +54,42 @@ def measure_diversity(run: Run, _before: Records, rule: DiversityRule) -> StepOu
     row = {"pairs": len(keys), "n": len(chosen), "sigma": rule.sigma, "frequencies": rule.frequencies}
     dealt = np.roll(chosen, 1)  # neighbours in the order of digests have nothing to do with each other
     for prefix, captions in (("", chosen), ("dealt_", dealt)):
-        found = schur_complement_entropy(
+        diversity = schur_complement_entropy(
             images[chosen], texts[captions], sigma=rule.sigma, frequencies=rule.frequencies, seed=run.seed
         )
         row |= {
-            f"{prefix}given_texts": found.given_texts,
-            f"{prefix}by_texts": found.by_texts,
-            f"{prefix}unexplained": found.unexplained,
+            f"{prefix}given_texts": diversity.given_texts,
+            f"{prefix}by_texts": diversity.by_texts,
+            f"{prefix}unexplained": diversity.unexplained,
         }
     return StepOutput(tables={"diversity": pa.Table.from_pylist([row])})
 
 
-def probe_binding(run: Run, _before: Records, _rule: NoRule) -> StepOutput:
+def probe_binding(run: Run, _upstream: Records, _rule: NoRule) -> StepOutput:
     """Whether the encoder gives each of two objects its own colour: table `binding`, as `binding_table` has it."""
     shown = compositions()
     with run.progress.bar("encoding pictures of two objects", len(shown)) as advance:
-        rows = to_unit_rows(open_encoder(run).encode_images([one.png for one in shown], progress=advance))[0]
+        rows = to_unit_rows(
+            open_encoder(run).encode_images([composition.png for composition in shown], progress=advance)
+        )[0]
     texts = text_rows(run, [question(thing, colour) for thing in THINGS for colour in COLOURS])
     probe = ProbeSet(
         image=single(rows),
         texts=single(texts).reshape(len(THINGS), len(COLOURS), -1),
-        objects=np.array([[THINGS.index(item.thing) for item in one.items] for one in shown], dtype=np.int64),
-        attributes=np.array([[COLOURS.index(item.colour) for item in one.items] for one in shown], dtype=np.int64),
-        strength=np.array([[item.strength for item in one.items] for one in shown], dtype=np.str_),
+        objects=np.array(
+            [[THINGS.index(item.thing) for item in composition.items] for composition in shown], dtype=np.int64
+        ),
+        attributes=np.array(
+            [[COLOURS.index(item.colour) for item in composition.items] for composition in shown], dtype=np.int64
+        ),
+        strength=np.array([[item.strength for item in composition.items] for composition in shown], dtype=np.str_),
     )
-    groups = [" ".join(sorted(item.code for item in one.items)) for one in shown]
+    groups = [" ".join(sorted(item.code for item in composition.items)) for composition in shown]
     table = binding_table(probe, seed=run.seed, groups=groups)
     return StepOutput(tables={"binding": pa.Table.from_pandas(table, preserve_index=False)})
 
 
-def _hash_build(run: Run, _before: Records, rule: DiversityRule) -> dict[str, str]:
+def _hash_build(run: Run, _upstream: Records, rule: DiversityRule) -> dict[str, str]:
     return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
 
 

@@ -17,8 +17,8 @@ from evenly.storage.workspace import Workspace
 
 def sliceable_columns(workspace: Workspace, manifest: Mapping[str, Any]) -> list[str]:
     """The columns of a build's sample table whose values can be told apart as text: all but nested and binary ones."""
-    none = Samples(workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], where="uid IS NULL")
-    return [one.name for one in none.schema if not (pt.is_nested(one.type) or pt.is_binary(one.type))]
+    empty = Samples(workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], where="uid IS NULL")
+    return [field.name for field in empty.schema if not (pt.is_nested(field.type) or pt.is_binary(field.type))]
 
 
 def slice_predictions(
@@ -43,12 +43,12 @@ def slice_predictions(
     tables = []
     for column, slicing in slicings.items():
         for (name, texts), mine in predictions.groupby(["name", "texts"], sort=False):
-            at = pc.index_in(pa.array(mine["uid"]), uids).to_numpy()
+            index = pc.index_in(pa.array(mine["uid"]), uids).to_numpy()
             table = slice_table(
                 (mine["class"] == mine["predicted"]).to_numpy(),
-                {column: slicing.names[at]},
+                {column: slicing.names[index]},
                 expected={column: slicing.order},
-                groups=groups[at],
+                groups=groups[index],
                 seed=seed,
             )
             ordered = table.set_index("value").loc[list(slicing.order)].reset_index()
@@ -64,8 +64,8 @@ def crossed_columns(columns: Sequence[str]) -> list[str]:
 
 def _slicing(rows: pa.Table, column: str) -> Slicing:
     """The slices of a column, or of columns that are crossed."""
-    found = {part: slices_of(rows[part].to_pylist()) for part in crossed_columns([column])}
-    if len(found) == 1:
-        return found[column]
-    names, every = crossed({part: slicing.names for part, slicing in found.items()})
-    return Slicing(names=names, order=tuple(every), binned=any(slicing.binned for slicing in found.values()))
+    slicings = {part: slices_of(rows[part].to_pylist()) for part in crossed_columns([column])}
+    if len(slicings) == 1:
+        return slicings[column]
+    names, order = crossed({part: slicing.names for part, slicing in slicings.items()})
+    return Slicing(names=names, order=tuple(order), binned=any(slicing.binned for slicing in slicings.values()))

@@ -56,20 +56,20 @@ def source_models(run: Run, split: pa.Table, *, build: str, classes: Sequence[st
         return []
     pictures = LabelledFeatures(features=_features(run, build, judged, classes), labels=_labels(judged, classes))
     order = np.argsort([unit_hash(run.seed, "source", uid) for uid in judged["uid"].to_pylist()], kind="stable")
-    found = []
+    models = []
     for name in (*names, ALL):
-        own = order[train[order] & ((sources[order] == name) | (name == ALL))]
+        places = order[train[order] & ((sources[order] == name) | (name == ALL))]
         for share in SHARES:
-            some = own[: max(int(share * len(own)), 1)]
-            if len(np.unique(pictures.labels[some])) > 1:
+            subset = places[: max(int(share * len(places)), 1)]
+            if len(np.unique(pictures.labels[subset])) > 1:
                 tuned = tune(
                     LinearProbe,
-                    train=pictures.rows(some),
+                    train=pictures.rows(subset),
                     validation=pictures.rows(~train),
                     guard=False,
                 )
-                found.append(SourceModel(source=name, share=share, rows=len(some), adapter=tuned.adapter))
-    return found
+                models.append(SourceModel(source=name, share=share, rows=len(subset), adapter=tuned.adapter))
+    return models
 
 
 def source_tables(models: Sequence[SourceModel], measures: Sequence[Mapping[str, float]]) -> dict[str, pd.DataFrame]:
@@ -100,8 +100,8 @@ def _sources(run: Run, build: str, uids: pa.ChunkedArray) -> np.ndarray:
     """The source (n,) of each pair; "" where it has none."""
     manifest = Builds(run.workspace).read(build)
     table = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["uid", "source"])
-    found = table["source"].take(pc.index_in(uids.combine_chunks(), table["uid"].combine_chunks()))
-    return np.array([name or "" for name in found.to_pylist()], dtype=np.str_)
+    sources = table["source"].take(pc.index_in(uids.combine_chunks(), table["uid"].combine_chunks()))
+    return np.array([name or "" for name in sources.to_pylist()], dtype=np.str_)
 
 
 def _features(run: Run, build: str, judged: pa.Table, classes: Sequence[str]) -> Features:

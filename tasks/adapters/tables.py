@@ -42,12 +42,16 @@ def further_tables(
         return {}
     labels, groups = rows.labels[test], rows.groups[test]
     predictions = {key: logits.argmax(axis=1) for key, logits in evaluation.test_logits.items()}
-    correct = {f"{name} {texts}": found == labels for (name, texts), found in predictions.items()}
+    correct = {
+        f"{name} {texts}": labels_of_adapter == labels for (name, texts), labels_of_adapter in predictions.items()
+    }
     counts = class_frequencies(run, manifest, rule)
     frequencies = pd.DataFrame({"class": rows.classes, "captions": counts, "tail": tail_classes(counts, rows.classes)})
     parts = [
-        head_tail(found, labels, rows.classes, counts, seed=run.seed, groups=groups).assign(name=name, texts=texts)
-        for (name, texts), found in predictions.items()
+        head_tail(labels_of_adapter, labels, rows.classes, counts, seed=run.seed, groups=groups).assign(
+            name=name, texts=texts
+        )
+        for (name, texts), labels_of_adapter in predictions.items()
     ]
     tables = {
         "pairs": paired_tests(correct, seed=run.seed, groups=groups),
@@ -91,7 +95,7 @@ def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarr
     features = rows.features.with_prototypes(prototypes)
     train, validation = (np.flatnonzero(rows.split == part) for part in ("train", "val"))
     adapter = evaluation.fitted[name, texts].adapter
-    unseen = {kind: some.with_prototypes(prototypes) for kind, some in rows.unseen.items()}
+    unseen = {kind: features_of_set.with_prototypes(prototypes) for kind, features_of_set in rows.unseen.items()}
     cooked = Cooked().fit(features.rows(train), rows.labels[train])
     table = judge_unseen(
         adapter,

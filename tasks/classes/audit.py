@@ -59,7 +59,7 @@ class DescriptionAuditRule(ListSplit):
     most: int = 5
 
 
-def audit_texts(run: Run, _before: Records, rule: DescriptionAuditRule) -> StepOutput:
+def audit_texts(run: Run, _upstream: Records, rule: DescriptionAuditRule) -> StepOutput:
     """Judge the test pictures of a build by the accepted texts of one method and by their controls.
 
     Tables `accuracies` and `differences` as DescriptionAudit has them; notes: finding and verdict, how many texts and
@@ -71,7 +71,7 @@ def audit_texts(run: Run, _before: Records, rule: DescriptionAuditRule) -> StepO
     texts = _described(run, rule)
     seeds = range(run.seed, run.seed + rule.draws)
     words = _random_words(rule.classes)
-    real = [[one.text for one in texts if one.owner == label] for label in range(len(rows.classes))]
+    real = [[text.text for text in texts if text.owner == label] for label in range(len(rows.classes))]
     kinds = {
         NAMES: [repeated_names(texts, rows.classes)],
         CAPTIONS: [[[CAPTION.replace("{}", name)] for name in rows.classes]],
@@ -79,25 +79,25 @@ def audit_texts(run: Run, _before: Records, rule: DescriptionAuditRule) -> StepO
         SHUFFLED: [shuffled_texts(texts, rows.classes, seed=seed) for seed in seeds],
         RANDOM: [random_texts(texts, rows.classes, words=words, seed=seed) for seed in seeds],
     }
-    text_rows(run, [text for draws in kinds.values() for draw in draws for some in draw for text in some])
+    text_rows(run, [text for draws in kinds.values() for draw in draws for class_texts in draw for text in class_texts])
     judge = _Judge(run=run, rows=rows, aggregate=rule.aggregate)
     correct: dict[str, Any] = {kind: [judge.right(draw) for draw in draws] for kind, draws in kinds.items()}
     selected, about_selection = _selected(run, rows, texts, rule, seeds)
-    found = compare_texts_and_controls(correct | selected, groups=rows.groups[judge.test], seed=run.seed)
-    described = {one.owner for one in texts}
+    audit = compare_texts_and_controls(correct | selected, groups=rows.groups[judge.test], seed=run.seed)
+    described = {text.owner for text in texts}
     notes = {
         "list": rule.list,
         "method": rule.method,
         "aggregate": rule.aggregate,
-        "finding": found.finding,
-        "verdict": found.verdict,
+        "finding": audit.finding,
+        "verdict": audit.verdict,
         "texts": len(texts),
         "pictures": len(judge.test),
         "without_texts": [name for label, name in enumerate(rows.classes) if label not in described],
         **about_selection,
         "notes": list(rows.notes),
     }
-    tables = {"accuracies": found.accuracies, "differences": found.differences}
+    tables = {"accuracies": audit.accuracies, "differences": audit.differences}
     return StepOutput(
         tables={name: pa.Table.from_pandas(table, preserve_index=False) for name, table in tables.items()}, notes=notes
     )
@@ -118,9 +118,9 @@ class _Judge:
 
     def right(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
         """Whether each test picture (n,) is nearest to the texts of its class; a class without any has its name."""
-        flat = [text for some in texts for text in some]
+        flat = [text for class_texts in texts for text in class_texts]
         vectors = single(text_rows(self.run, flat)) if flat else np.empty((0, self.rows.features.dimension))
-        per_class = np.split(vectors, np.cumsum([len(some) for some in texts])[:-1])
+        per_class = np.split(vectors, np.cumsum([len(class_texts) for class_texts in texts])[:-1])
         features = Features(
             image=self.rows.features.image[self.test],
             prototypes=self.rows.prototypes["names"],
@@ -137,8 +137,8 @@ def _selected(
     Reference pictures are those of train, the weight of the name is chosen on val; without train rows there is neither.
     """
     phrases: dict[str, list[str]] = {}
-    for one in texts:
-        phrases.setdefault(rows.classes[one.owner], []).append(one.phrase)
+    for text in texts:
+        phrases.setdefault(rows.classes[text.owner], []).append(text.phrase)
     pool = description_pool(phrases, rows.classes)
     part = {name: np.flatnonzero(rows.split == name) for name in ("train", "val", "test")}
     if not pool.texts or not len(part["train"]):
@@ -164,8 +164,8 @@ def _scorer(run: Run, rows: LabelledRows, pool: Pool, rule: DescriptionAuditRule
         image[train], rows.labels[train], single(text_rows(run, pool.texts)), n_classes=len(rows.classes)
     )
     captions = single(text_rows(run, [CAPTION.replace("{}", name) for name in rows.classes]))
-    return lambda some, vectors: local_scores(
-        image[some],
+    return lambda index, vectors: local_scores(
+        image[index],
         captions,
         vectors,
         similarities=similarities,
@@ -181,13 +181,13 @@ def _described(run: Run, rule: DescriptionAuditRule) -> list[DescribedText]:
     chosen = table.filter((pc.field("method") == rule.method) & (pc.field("verdict") == ACCEPTED))
     places = {name: label for label, name in enumerate(rule.classes)}
     rows: list[dict[str, Any]] = [row for row in chosen.to_pylist() if row["class"] in places]
-    found = [DescribedText(owner=places[row["class"]], text=row["text"], phrase=row["phrase"]) for row in rows]
-    if not found:
+    described = [DescribedText(owner=places[row["class"]], text=row["text"], phrase=row["phrase"]) for row in rows]
+    if not described:
         raise MissingFeaturesError(
             f"`method` must have accepted texts for list `{rule.list}`; `{rule.method}` has none. "
             "Choose another with --method, or look at what was rejected: evenly descriptions show LIST --rejected"
         )
-    return found
+    return described
 
 
 def _description(run: Run, rule: DescriptionAuditRule) -> StepRecord:
@@ -196,12 +196,12 @@ def _description(run: Run, rule: DescriptionAuditRule) -> StepRecord:
 
 def _random_words(classes: Sequence[str]) -> list[str]:
     """Plain lower-case words of WordNet's nouns that are in no class name, sorted."""
-    lemmas = {lemma for some in load_noun_synsets()["lemmas"].to_pylist() for lemma in some}
+    lemmas = {lemma for lemmas_of_synset in load_noun_synsets()["lemmas"].to_pylist() for lemma in lemmas_of_synset}
     named = {word for name in classes for word in name.casefold().split()}
     return sorted(word for word in lemmas - named if word.isascii() and word.isalpha() and word.islower())
 
 
-def _inputs(run: Run, _before: Records, rule: DescriptionAuditRule) -> dict[str, str]:
+def _inputs(run: Run, _upstream: Records, rule: DescriptionAuditRule) -> dict[str, str]:
     inputs = {
         "build": Builds(run.workspace).read(rule.build)["content_hash"],
         "describe": _description(run, rule).output_hash,

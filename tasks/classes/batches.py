@@ -46,13 +46,13 @@ def cancel_one(workspace: Workspace, intent: str, *, say: Callable[[str], None])
 
     Raises NotFoundError where not exactly one does.
     """
-    found = [state for state in batch_states(Batches(workspace)) if intent and state.intent.id.startswith(intent)]
-    if len(found) != 1:
+    matches = [state for state in batch_states(Batches(workspace)) if intent and state.intent.id.startswith(intent)]
+    if len(matches) != 1:
         raise NotFoundError(
-            f"`intent` must be the beginning of one intent's id; got `{intent}`, which begins {len(found)}. "
+            f"`intent` must be the beginning of one intent's id; got `{intent}`, which begins {len(matches)}. "
             "List them with `evenly batches`."
         )
-    return batch_row(asyncio.run(_cancelled(workspace, found[0], say)))
+    return batch_row(asyncio.run(_cancelled(workspace, matches[0], say)))
 
 
 def batch_row(state: BatchState) -> dict[str, Any]:

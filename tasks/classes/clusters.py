@@ -35,7 +35,7 @@ class ClusteringRule:
     near_cosine: float
 
 
-def label_pictures(run: Run, _before: Records, rule: ClusteringRule) -> StepOutput:
+def label_pictures(run: Run, _upstream: Records, rule: ClusteringRule) -> StepOutput:
     """Cluster the different pictures of the rule's build into `k`, and give each its `labels` nearest clusters.
 
     Tables: `assignments` (image_id, rank from 1, cluster, cosine), sorted by image_id; `clusters` (cluster, size by the
@@ -49,16 +49,19 @@ def label_pictures(run: Run, _before: Records, rule: ClusteringRule) -> StepOutp
     rows = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(ids)[0]
     rule_of = ImageBased(clusters=rule.k, iterations=rule.iterations)
     centroids = fit_centroids(ids, rows, rule_of, seed=run.seed)
-    which, cosines = nearest_clusters(rows, centroids, rule.labels)
-    near = near_duplicate_rows(rows, which[:, 0], min_cosine=rule.near_cosine)
-    balance, every = measure_balance(which[:, 0], rule.k), measure_balance(which.ravel(), rule.k)
-    n, labels = which.shape
+    labels_of_rows, cosines = nearest_clusters(rows, centroids, rule.labels)
+    is_near = near_duplicate_rows(rows, labels_of_rows[:, 0], min_cosine=rule.near_cosine)
+    balance, balance_of_labels = (
+        measure_balance(labels_of_rows[:, 0], rule.k),
+        measure_balance(labels_of_rows.ravel(), rule.k),
+    )
+    n, labels = labels_of_rows.shape
     tables = {
         "assignments": pa.table(
             {
-                "image_id": [one for one in ids for _ in range(labels)],
+                "image_id": [image_id for image_id in ids for _ in range(labels)],
                 "rank": np.tile(np.arange(1, labels + 1), n),
-                "cluster": which.ravel(),
+                "cluster": labels_of_rows.ravel(),
                 "cosine": cosines.ravel(),
             }
         ),
@@ -66,8 +69,8 @@ def label_pictures(run: Run, _before: Records, rule: ClusteringRule) -> StepOutp
             {
                 "cluster": np.arange(rule.k),
                 "size": balance.sizes,
-                "labelled": every.sizes,
-                "near_duplicates": np.bincount(which[near, 0], minlength=rule.k),
+                "labelled": balance_of_labels.sizes,
+                "near_duplicates": np.bincount(labels_of_rows[is_near, 0], minlength=rule.k),
             }
         ),
         "centroids": pa.table(
@@ -80,10 +83,10 @@ def label_pictures(run: Run, _before: Records, rule: ClusteringRule) -> StepOutp
         "k": rule.k,
         "labels": labels,
         "by_nearest": {name: _rounded(getattr(balance, name)) for name in figures},
-        "by_all_labels": {name: _rounded(getattr(every, name)) for name in figures},
+        "by_all_labels": {name: _rounded(getattr(balance_of_labels, name)) for name in figures},
         "coverage": coverage(cosines[:, 0]),
-        "near_duplicates": int(near.sum()),
-        "near_duplicate_share": _rounded(float(near.mean())),
+        "near_duplicates": int(is_near.sum()),
+        "near_duplicate_share": _rounded(float(is_near.mean())),
     }
     return StepOutput(tables=tables, notes=notes)
 
@@ -92,7 +95,7 @@ def _rounded(value: float) -> float:
     return value if isinstance(value, int) else round(value, 4)
 
 
-def _inputs(run: Run, _before: Records, rule: ClusteringRule) -> dict[str, str]:
+def _inputs(run: Run, _upstream: Records, rule: ClusteringRule) -> dict[str, str]:
     return {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}
 
 

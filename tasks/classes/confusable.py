@@ -35,7 +35,7 @@ class ConfusableRule(ListSplit, ConfusablePairs):
     build: str | None = None
 
 
-def find_confusable(run: Run, _before: Records, rule: ConfusableRule) -> StepOutput:
+def find_confusable(run: Run, _upstream: Records, rule: ConfusableRule) -> StepOutput:
     """Table `pairs`: first, second (classes, in the order of the list), seen (pictures in whose top both lie).
 
     Both classes must be among the `top` likeliest of a labelled train or val picture of the build; those of test choose
@@ -45,40 +45,40 @@ def find_confusable(run: Run, _before: Records, rule: ConfusableRule) -> StepOut
     """
     classes = rule.classes
     prototypes = filled_templates(run, classes, [CAPTION])
-    rows, by = _pictures(run, rule, rule.build) if rule.build is not None else (np.empty((0, 0)), "")
+    rows, source = _pictures(run, rule, rule.build) if rule.build is not None else (np.empty((0, 0)), "")
     if not len(rows):
-        rows, by = prototypes, f"{len(classes):,} class texts{by and f', for want of {by}'}"
-    seen = pairs_needed(cosine_logits(rows, prototypes, 1.0), rule.top)
-    found = seen.covering(rule.cover)
+        rows, source = prototypes, f"{len(classes):,} class texts{source and f', for want of {source}'}"
+    pairs = pairs_needed(cosine_logits(rows, prototypes, 1.0), rule.top)
+    covering = pairs.covering(rule.cover)
     names = np.array(classes)
     table = pa.table(
         {
-            "first": pa.array(names[found.pairs[:, 0]].tolist(), pa.string()),
-            "second": pa.array(names[found.pairs[:, 1]].tolist(), pa.string()),
-            "seen": pa.array(found.images, pa.int64()),
+            "first": pa.array(names[covering.pairs[:, 0]].tolist(), pa.string()),
+            "second": pa.array(names[covering.pairs[:, 1]].tolist(), pa.string()),
+            "seen": pa.array(covering.images, pa.int64()),
         }
     )
-    notes = {"pairs_asked": len(found.pairs), "pairs_seen": len(seen.pairs), "pairs_possible": found.possible}
-    return StepOutput(tables={"pairs": table}, notes=notes | {"pairs_by": f"the top {rule.top} of {by}"})
+    notes = {"pairs_asked": len(covering.pairs), "pairs_seen": len(pairs.pairs), "pairs_possible": covering.possible}
+    return StepOutput(tables={"pairs": table}, notes=notes | {"pairs_by": f"the top {rule.top} of {source}"})
 
 
 def _pictures(run: Run, rule: ConfusableRule, build: str) -> tuple[Floats, str]:
     """Features (n, d) of the labelled train and val pictures of the build, and what they are in words."""
     manifest = Builds(run.workspace).read(build)
     check_encoder(run, manifest)
-    found = labelled_pairs(run, manifest, rule)
-    ids = found.pairs.filter(pa.array(found.split != "test"))["image_id"].to_pylist()
-    what = f"train and val pictures of {manifest['build']}"
+    labelled = labelled_pairs(run, manifest, rule)
+    ids = labelled.pairs.filter(pa.array(labelled.split != "test"))["image_id"].to_pylist()
+    pictures = f"train and val pictures of {manifest['build']}"
     if not ids:
-        return np.empty((0, 0)), what
+        return np.empty((0, 0)), pictures
     store = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images")
     missing = store.missing(ids)
     if missing:
         raise NotFoundError(
-            f"the {what} must have features, to tell which classes are taken for each other; {len(missing):,} "
+            f"the {pictures} must have features, to tell which classes are taken for each other; {len(missing):,} "
             f"of {len(ids):,} have none. Run `evenly extract RECIPE`, or name no build: class texts then stand in."
         )
-    return single(store.read(ids)[0]), f"{len(ids):,} {what}"
+    return single(store.read(ids)[0]), f"{len(ids):,} {pictures}"
 
 
 def confusable_pairs(run: Run, rule: ConfusableRule) -> StepRecord:
@@ -101,8 +101,8 @@ def expected_pairs(run: Run, rule: ConfusableRule) -> tuple[list[tuple[str, str]
     record = run.ledger.find(FIND_CONFUSABLE.spec(run, (), rule).key)
     if record is not None:
         return named_pairs(run, record), int(record.notes["pairs_possible"])
-    found = find_confusable(run, (), rule)
-    return _named(found.tables["pairs"]), int(found.notes["pairs_possible"])
+    output = find_confusable(run, (), rule)
+    return _named(output.tables["pairs"]), int(output.notes["pairs_possible"])
 
 
 def named_pairs(run: Run, record: StepRecord) -> list[tuple[str, str]]:
@@ -114,7 +114,7 @@ def _named(table: pa.Table) -> list[tuple[str, str]]:
     return list(zip(table["first"].to_pylist(), table["second"].to_pylist(), strict=True))
 
 
-def _inputs(run: Run, _before: Records, rule: ConfusableRule) -> dict[str, str]:
+def _inputs(run: Run, _upstream: Records, rule: ConfusableRule) -> dict[str, str]:
     if rule.build is None:
         return {}
     inputs = {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}

@@ -79,20 +79,20 @@ class DescribeRule(EndpointRule):
         )
 
 
-def describe_class_list(run: Run, before: Records, rule: DescribeRule) -> StepOutput:
+def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> StepOutput:
     """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took.
 
-    Methods about pairs ask about those of the record of `find_confusable` in `before`, and notes say how many.
+    Methods about pairs ask about those of the record of `find_confusable` in `upstream`, and notes say how many.
     """
     class_list = rule.class_list
     methods = chosen_methods(list(rule.methods), small_model=rule.is_embedded)
     budget = account(run, class_list.name)
-    pairs = [pair for record in before for pair in named_pairs(run, record)]
+    pairs = [pair for record in upstream for pair in named_pairs(run, record)]
     with open_endpoint(rule) as endpoint:
         client = chat_client(run, endpoint, class_list=class_list.name, budget=budget)
         grounding = Grounding(load_noun_synsets())
         with run.progress.bar("describing classes", _askings(methods, len(class_list.classes), len(pairs))) as advance:
-            found = describe(
+            descriptions = describe(
                 class_list,
                 methods=methods,
                 client=client,
@@ -100,10 +100,10 @@ def describe_class_list(run: Run, before: Records, rule: DescribeRule) -> StepOu
                 pairs=pairs,
                 progress=lambda *_: advance(1),
             )
-    found = _with_consistent_synonyms(run, class_list, found)
-    about_pairs = dict(before[0].notes) if before else {}
-    notes = found.summary() | {"account": spent(budget)} | about_pairs
-    return StepOutput(tables={"descriptions": found.table}, notes=notes)
+    descriptions = _with_consistent_synonyms(run, class_list, descriptions)
+    about_pairs = dict(upstream[0].notes) if upstream else {}
+    notes = descriptions.summary() | {"account": spent(budget)} | about_pairs
+    return StepOutput(tables={"descriptions": descriptions.table}, notes=notes)
 
 
 def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:
@@ -122,24 +122,24 @@ def chat_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget
     )
 
 
-def _with_consistent_synonyms(run: Run, class_list: ClassList, found: Descriptions) -> Descriptions:
+def _with_consistent_synonyms(run: Run, class_list: ClassList, descriptions: Descriptions) -> Descriptions:
     """Reject synonyms that lie nearer to another class than to their own, as REAL does."""
-    table = found.table
+    table = descriptions.table
     other_names = pc.is_in(table["method"], pa.array(SYNONYMS))
-    at = np.flatnonzero(pc.and_(other_names, pc.equal(table["verdict"], ACCEPTED)).to_numpy())
-    if not len(at):
-        return found
+    index = np.flatnonzero(pc.and_(other_names, pc.equal(table["verdict"], ACCEPTED)).to_numpy())
+    if not len(index):
+        return descriptions
     classes = list(class_list.classes)
-    own = [classes.index(name) for name in table["class"].take(at).to_pylist()]
-    synonyms = table["text"].take(at).to_pylist()
+    owners = [classes.index(name) for name in table["class"].take(index).to_pylist()]
+    synonyms = table["text"].take(index).to_pylist()
     keep = consistent_synonyms(
         text_rows(run, [f"a photo of a {name}" for name in synonyms]).astype(np.float32),
-        np.asarray(own),
+        np.asarray(owners),
         text_rows(run, [f"a photo of a {name}" for name in classes]).astype(np.float32),
     )
     rows = np.zeros(table.num_rows, dtype=bool)
-    rows[at[~keep]] = True
-    return found.reject(rows, "nearer_to_another_class")
+    rows[index[~keep]] = True
+    return descriptions.reject(rows, "nearer_to_another_class")
 
 
 def account(run: Run, class_list: str) -> Budget | None:
@@ -168,7 +168,7 @@ def estimate_list(run: Run, rule: DescribeRule, pairs: Pairs = ()) -> list[dict[
         model=embedded_name() if embedded else rule.model,
         store=Requests(run.workspace),
     )
-    found = estimate(
+    estimates = estimate(
         rule.class_list,
         methods=chosen_methods(list(rule.methods), small_model=embedded),
         rehearsal=rehearsal,
@@ -176,7 +176,7 @@ def estimate_list(run: Run, rule: DescribeRule, pairs: Pairs = ()) -> list[dict[
         grounding=Grounding(load_noun_synsets()),
         pairs=pairs,
     )
-    return [one.row() for one in found]
+    return [estimated.row() for estimated in estimates]
 
 
 @contextmanager
@@ -225,17 +225,17 @@ def _accepted(run: Run, described: StepRecord) -> list[dict[str, Any]]:
     return rows
 
 
-def finished_description(run: Run, before: Records, rule: DescribeRule) -> StepRecord | None:
+def finished_description(run: Run, upstream: Records, rule: DescribeRule) -> StepRecord | None:
     """The newest record of `describe` by this rule, perhaps one that left questions unanswered; None without one."""
-    spec = DESCRIBE.spec(run, before, rule)
-    if (found := run.ledger.find(spec.key)) is not None:
-        return found
+    spec = DESCRIBE.spec(run, upstream, rule)
+    if (record := run.ledger.find(spec.key)) is not None:
+        return record
     inputs = dict(spec.inputs)
     earlier = int(inputs.pop("tries", 0)) - 1
     return run.ledger.find(replace(spec, inputs=inputs | _tries(earlier)).key)
 
 
-def _inputs(run: Run, _before: Records, rule: DescribeRule) -> dict[str, str]:
+def _inputs(run: Run, _upstream: Records, rule: DescribeRule) -> dict[str, str]:
     """What it reads: the wording of its questions, the encoder, and how often the endpoint left some unanswered.
 
     A further try is a new observation: it finds all replies that came stored, and asks the rest.
@@ -244,7 +244,7 @@ def _inputs(run: Run, _before: Records, rule: DescribeRule) -> dict[str, str]:
     if {*SYNONYMS} & {*rule.methods}:
         inputs |= {"encoder": encoder_identity(run), "tied": str(TIED)}
     records, stored = run.ledger.records("describe"), rule.stored()
-    return inputs | _tries(sum(bool(one.notes.get("unanswered")) for one in records if one.rule == stored))
+    return inputs | _tries(sum(bool(record.notes.get("unanswered")) for record in records if record.rule == stored))
 
 
 def _tries(number: int) -> dict[str, str]:
@@ -255,11 +255,11 @@ def _wording(rule: DescribeRule) -> str:
     """The hash of what each method asks, by its question about a class that stands for all."""
     subject = Subject(name="one", against=Subject(name="other"))
     methods = chosen_methods(list(rule.methods), small_model=rule.is_embedded)
-    asked = {
+    questions = {
         method.name: [question.content(identity="", model="") for question in method.questions(subject)]
         for method in methods
     }
-    return content_hash({"asked": asked, "instructions": [method.instruction for method in methods]})
+    return content_hash({"asked": questions, "instructions": [method.instruction for method in methods]})
 
 
 DESCRIBE = Step(

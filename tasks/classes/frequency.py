@@ -80,7 +80,7 @@ class RelevanceRule(EndpointRule):
         return {"list": self.class_list.name, **fields}
 
 
-def audit_names(run: Run, _before: Records, rule: FrequencyRule) -> StepOutput:
+def audit_names(run: Run, _upstream: Records, rule: FrequencyRule) -> StepOutput:
     """Count captions of the rule's build, or of the run's sources, by each name of each class, and draw some to judge.
 
     Tables: `names`; `classes`, where `too_long` counts captions that are not judged, and `all_sampled` tells whether
@@ -90,28 +90,28 @@ def audit_names(run: Run, _before: Records, rule: FrequencyRule) -> StepOutput:
     names = [list(dict.fromkeys([name, *rule.names[name]])) for name in classes]
     counter = NameCounter(names, plurals=rule.plurals, prefix=rule.prefix)
     sample = CaptionSample(classes, size=rule.judge, seed=run.seed)
-    found = counter.count(pa.array([], pa.string()))
+    frequencies = counter.count(pa.array([], pa.string()))
     for captions in pool_captions(run, rule):
-        held = counter.hold(captions)
-        found += counter.frequencies(held, len(captions))
-        sample.add(captions, held)
-    flat = [name for some in names for name in some]
+        matches = counter.hold(captions)
+        frequencies += counter.frequencies(matches, len(captions))
+        sample.add(captions, matches)
+    flat = [name for names_of_class in names for name in names_of_class]
     by_name = [
-        {"class": one, "name": name, "captions": n, "never_matches": unmatchable_because(name, "normalized")}
-        for one, counts in zip(classes, found.of_names, strict=True)
+        {"class": name_of_class, "name": name, "captions": n, "never_matches": unmatchable_because(name, "normalized")}
+        for name_of_class, counts in zip(classes, frequencies.of_names, strict=True)
         for name, n in counts.items()
     ]
     by_class = [
         {
-            "class": one,
+            "class": name_of_class,
             "actual_freq": int(total),
-            "strict": most_frequent_name(one, counts, rule="strict"),
-            "relaxed": most_frequent_name(one, counts, rule="relaxed"),
+            "strict": most_frequent_name(name_of_class, counts, rule="strict"),
+            "relaxed": most_frequent_name(name_of_class, counts, rule="relaxed"),
             "too_long": too_long,
-            "all_sampled": whole,
+            "all_sampled": is_complete,
         }
-        for one, counts, total, too_long, whole in zip(
-            classes, found.of_names, found.of_concepts, sample.too_long, sample.complete, strict=True
+        for name_of_class, counts, total, too_long, is_complete in zip(
+            classes, frequencies.of_names, frequencies.of_concepts, sample.too_long, sample.complete, strict=True
         )
     ]
     drawn = [
@@ -123,31 +123,34 @@ def audit_names(run: Run, _before: Records, rule: FrequencyRule) -> StepOutput:
         "classes": pa.Table.from_pylist(by_class, CLASSES),
         "sample": pa.Table.from_pylist(drawn, SAMPLED),
     }
-    return StepOutput(tables=tables, notes={"list": rule.list, "captions_searched": found.captions})
+    return StepOutput(tables=tables, notes={"list": rule.list, "captions_searched": frequencies.captions})
 
 
-def judge_names(run: Run, before: Records, rule: RelevanceRule) -> StepOutput:
-    """Have a language model judge the captions that the record of `audit_concepts` in `before` drew.
+def judge_names(run: Run, upstream: Records, rule: RelevanceRule) -> StepOutput:
+    """Have a language model judge the captions that the record of `audit_concepts` in `upstream` drew.
 
     Tables: `judgements`, one row per caption asked about; `relevance`, one row per class. Notes say what it took.
     """
-    drawn: list[dict[str, Any]] = run.ledger.table(before[0], "sample").to_pylist()
-    subjects = {one.name: one for one in _subjects(rule)}
+    drawn: list[dict[str, Any]] = run.ledger.table(upstream[0], "sample").to_pylist()
+    subjects = {subject.name: subject for subject in _subjects(rule)}
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in subjects}
     for row in drawn:
         rows[row["class"]].append(row)
-    uses = [[_use(row, subjects[name], rule) for row in some] for name, some in rows.items()]
+    uses = [[_use(row, subjects[name], rule) for row in class_rows] for name, class_rows in rows.items()]
     budget = account(run, rule.class_list.name)
     with open_endpoint(rule) as endpoint:
         client = RecordingChat(chat_client(run, endpoint, class_list=rule.class_list.name, budget=budget))
         with run.progress.bar("judging captions", None) as advance:
-            found = run_to_end(_judged(client, uses, rule, advance))
+            judgements_of_classes = run_to_end(_judged(client, uses, rule, advance))
     judgements = [
-        row | {"answer": one.answer, "reason": one.reason, "request_id": one.request_id}
-        for some, judged in zip(rows.values(), found, strict=True)
-        for row, one in zip(some, judged.answers, strict=False)
+        row | {"answer": answer.answer, "reason": answer.reason, "request_id": answer.request_id}
+        for class_rows, judged in zip(rows.values(), judgements_of_classes, strict=True)
+        for row, answer in zip(class_rows, judged.answers, strict=False)
     ]
-    relevance = [_relevance(name, some, one) for (name, some), one in zip(rows.items(), found, strict=True)]
+    relevance = [
+        _relevance(name, class_rows, class_judgements)
+        for (name, class_rows), class_judgements in zip(rows.items(), judgements_of_classes, strict=True)
+    ]
     reasons = Counter(row["reason"] for row in judgements if row["reason"])
     notes = {"list": rule.class_list.name, "account": spent(budget), "without_answer": dict(sorted(reasons.items()))}
     tables = {
@@ -184,34 +187,36 @@ def _use(row: dict[str, Any], subject: Subject, rule: RelevanceRule) -> NameInCa
 
 def _relevance(name: str, rows: Sequence[dict[str, Any]], judged: Judgements) -> dict[str, Any]:
     """What the judgements of one class say; the estimate is null without any."""
-    pairs = [(one.answer == YES, row["rows"]) for row, one in zip(rows, judged.answers, strict=False) if one.answer]
-    found = estimate_relevance([yes for yes, _ in pairs], [count for _, count in pairs])
+    pairs = [
+        (answer.answer == YES, row["rows"]) for row, answer in zip(rows, judged.answers, strict=False) if answer.answer
+    ]
+    estimate = estimate_relevance([yes for yes, _ in pairs], [count for _, count in pairs])
     counts = {
         "class": name,
         "judged": judged.judged,
         "yes": judged.yes,
         "unjudged": len(judged.answers) - judged.judged,
     }
-    if found is None:
+    if estimate is None:
         return counts
     return counts | {
-        "relevance": found.share,
-        "relevance_low": found.low,
-        "relevance_high": found.high,
-        "effective": found.effective,
+        "relevance": estimate.share,
+        "relevance_low": estimate.low,
+        "relevance_high": estimate.high,
+        "effective": estimate.effective,
     }
 
 
-def _judging_inputs(run: Run, before: Records, rule: RelevanceRule) -> dict[str, str]:
+def _judging_inputs(run: Run, upstream: Records, rule: RelevanceRule) -> dict[str, str]:
     """The wording of the questions, and how often the endpoint left some of them unanswered: that is asked anew."""
     use = NameInCaption(class_name="one", name="one", caption="one")
-    asked = relevance_question(use, small_model=rule.is_embedded).content(identity="", model="")
-    inputs = {"questions": content_hash(asked)}
+    question = relevance_question(use, small_model=rule.is_embedded).content(identity="", model="")
+    inputs = {"questions": content_hash(question)}
     stored = rule.stored()
     tries = sum(
-        bool(one.notes.get("unanswered"))
-        for one in run.ledger.records("judge_relevance")
-        if one.rule == stored and one.inputs.get("audit_concepts") == before[0].output_hash
+        bool(record.notes.get("unanswered"))
+        for record in run.ledger.records("judge_relevance")
+        if record.rule == stored and record.inputs.get("audit_concepts") == upstream[0].output_hash
     )
     return inputs | ({"tries": str(tries)} if tries else {})
 

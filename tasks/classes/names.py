@@ -41,22 +41,22 @@ class NamesRule:
         return {"list": self.class_list.name, "build": self.build}
 
 
-def count_names(run: Run, before: Records, rule: NamesRule) -> StepOutput:
-    """Count the captions that hold each class name and each of its accepted synonyms, by the description in `before`.
+def count_names(run: Run, upstream: Records, rule: NamesRule) -> StepOutput:
+    """Count the captions that hold each class name and each of its accepted synonyms, by the description in `upstream`.
 
     Captions are all those of the build's pool, or without a build those of the run's sources. Tables: `names` (class,
     name, captions; the class's own name first), `most_frequent` (class, captions that hold any of its names, strict,
     relaxed: the name that each of REAL's rules chooses). Notes: `captions_searched`.
     """
     classes = rule.class_list.classes
-    texts = accepted_texts(run, before[0])
+    texts = accepted_texts(run, upstream[0])
     names = [[name, *(text for method in SYNONYMS for text in texts.get(method, {}).get(name, ()))] for name in classes]
     counter = NameCounter(names)
-    found = reduce(add, map(counter.count, pool_captions(run, rule)), counter.count(pa.array([], pa.string())))
+    frequencies = reduce(add, map(counter.count, pool_captions(run, rule)), counter.count(pa.array([], pa.string())))
     rows = [
-        {"class": name, "name": one, "captions": count}
-        for name, counts in zip(classes, found.of_names, strict=True)
-        for one, count in counts.items()
+        {"class": name, "name": text, "captions": count}
+        for name, counts in zip(classes, frequencies.of_names, strict=True)
+        for text, count in counts.items()
     ]
     chosen = [
         {
@@ -65,10 +65,10 @@ def count_names(run: Run, before: Records, rule: NamesRule) -> StepOutput:
             "strict": most_frequent_name(name, counts, rule="strict"),
             "relaxed": most_frequent_name(name, counts, rule="relaxed"),
         }
-        for name, counts, total in zip(classes, found.of_names, found.of_concepts, strict=True)
+        for name, counts, total in zip(classes, frequencies.of_names, frequencies.of_concepts, strict=True)
     ]
     tables = {"names": pa.Table.from_pylist(rows), "most_frequent": pa.Table.from_pylist(chosen)}
-    return StepOutput(tables=tables, notes={"list": rule.class_list.name, "captions_searched": found.captions})
+    return StepOutput(tables=tables, notes={"list": rule.class_list.name, "captions_searched": frequencies.captions})
 
 
 def pool_captions(run: Run, rule: PoolOfCaptions) -> Iterator[pa.Array]:
@@ -80,10 +80,10 @@ def pool_captions(run: Run, rule: PoolOfCaptions) -> Iterator[pa.Array]:
     return iter(table["caption"].chunks)
 
 
-def pool_hash(run: Run, before: Records, rule: PoolOfCaptions) -> dict[str, str]:
+def pool_hash(run: Run, upstream: Records, rule: PoolOfCaptions) -> dict[str, str]:
     """What `pool_captions` reads, by its content."""
     if rule.build is None:
-        return hash_sources(run, before, rule)
+        return hash_sources(run, upstream, rule)
     return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
 
 

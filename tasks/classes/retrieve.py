@@ -85,7 +85,7 @@ class SupportRule(RetrievalRule):
     max_evaluation_cosine: float
 
 
-def retrieve(run: Run, _before: Records, rule: SupportRule) -> StepOutput:
+def retrieve(run: Run, _upstream: Records, rule: SupportRule) -> StepOutput:
     """Choose pictures of the rule's build for each class by its names.
 
     t2t and swat rank captions that hold a name by their cosine with the prompts of the class, t2i these captions'
@@ -107,16 +107,16 @@ def retrieve(run: Run, _before: Records, rule: SupportRule) -> StepOutput:
         rows=rows,
         excluded=np.where(_in_evaluation_sets(run, rule, rows), EVALUATION, _with_same_pictures(judged, ids)),
     )
-    found = _all_pictures(pool, texts, rule) if rule.method == "reco" else _holding(kept, names)
+    candidates = _all_pictures(pool, texts, rule) if rule.method == "reco" else _holding(kept, names)
     measured = _Measured(
-        **vars(found),
-        by_image=cosine_scores(pool.rows[found.places], texts[found.classes]),
-        by_caption=_caption_cosines(run, kept, found, texts),
+        **vars(candidates),
+        by_image=cosine_scores(pool.rows[candidates.places], texts[candidates.classes]),
+        by_caption=_caption_cosines(run, kept, candidates, texts),
     )
     ranked = rank_candidates(
         pool,
-        classes=found.classes,
-        places=found.places,
+        classes=candidates.classes,
+        places=candidates.places,
         scores=measured.by_caption if rule.method in {"t2t", "swat"} else measured.by_image,
         image_cosines=measured.by_image,
         rule=rule,
@@ -126,16 +126,20 @@ def retrieve(run: Run, _before: Records, rule: SupportRule) -> StepOutput:
 
 def prompt_vectors(run: Run, names: Sequence[Sequence[str]], templates: Sequence[str]) -> npt.NDArray[np.float32]:
     """Class vectors (c, d): the mean of the text features of every name of a class in every template."""
-    prompts = [[template.replace("{}", name) for name in some for template in templates] for some in names]
-    rows = text_rows(run, [text for some in prompts for text in some])
-    return class_weights(np.split(rows, np.cumsum([len(some) for some in prompts])[:-1]))
+    prompts = [
+        [template.replace("{}", name) for name in class_names for template in templates] for class_names in names
+    ]
+    rows = text_rows(run, [text for class_prompts in prompts for text in class_prompts])
+    return class_weights(np.split(rows, np.cumsum([len(class_prompts) for class_prompts in prompts])[:-1]))
 
 
 def _holding(kept: pa.Table, names: Sequence[Sequence[str]]) -> _Candidates:
     """Pairs whose caption holds a name of a class, with the first of these names."""
-    held = NameCounter(names, plurals=True).hold(kept["caption"].combine_chunks())
-    _, first = np.unique(np.stack([held.rows, held.owners]), axis=1, return_index=True)
-    rows, owners, numbers = (np.asarray(part, np.int64)[first] for part in (held.rows, held.owners, held.names))
+    matches = NameCounter(names, plurals=True).hold(kept["caption"].combine_chunks())
+    _, first = np.unique(np.stack([matches.rows, matches.owners]), axis=1, return_index=True)
+    rows, owners, numbers = (
+        np.asarray(part, np.int64)[first] for part in (matches.rows, matches.owners, matches.names)
+    )
     return _Candidates(classes=owners, places=rows, names=numbers)
 
 
@@ -155,8 +159,8 @@ def _in_parts(
     for part, reason in HELD_OUT_REASONS.items():
         for judged in rule.lists:
             if labels & set(judged.classes):
-                found = labelled_pairs(run, manifest, judged)
-                reasons[np.isin(groups, found.groups[found.split == part])] = reason
+                labelled = labelled_pairs(run, manifest, judged)
+                reasons[np.isin(groups, labelled.groups[labelled.split == part])] = reason
     return reasons
 
 
@@ -170,11 +174,13 @@ def _with_same_pictures(reasons: Strings, image_ids: Strings) -> Strings:
 
 def _in_evaluation_sets(run: Run, rule: SupportRule, rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
     """Whether each picture (n,) has features near those of a picture of the sets that the rule is `against`."""
-    near = np.zeros(len(rows), dtype=np.bool_)
+    is_near = np.zeros(len(rows), dtype=np.bool_)
     limits = Contamination(perceptual=None, semantic=rule.max_evaluation_cosine, colour=None)
-    for where in rule.against:
-        near |= nearest_features(_comparable(rows), read_references(run, where, features=True).pictures, limits)[0] >= 0
-    return near
+    for path in rule.against:
+        is_near |= (
+            nearest_features(_comparable(rows), read_references(run, path, features=True).pictures, limits)[0] >= 0
+        )
+    return is_near
 
 
 def _comparable(rows: npt.NDArray[np.float16]) -> Pictures:
@@ -188,33 +194,35 @@ def _comparable(rows: npt.NDArray[np.float16]) -> Pictures:
 
 
 def _caption_cosines(
-    run: Run, kept: pa.Table, found: _Candidates, texts: npt.NDArray[np.float16]
+    run: Run, kept: pa.Table, candidates: _Candidates, texts: npt.NDArray[np.float16]
 ) -> npt.NDArray[np.float64]:
     """The cosine of each candidate's caption with the prompts; NaN for pictures that no caption was asked for."""
-    cosines = np.full(len(found.places), np.nan)
-    held = np.flatnonzero(found.names >= 0)
-    if len(held):
-        captions = text_rows(run, kept["caption"].take(pa.array(found.places[held])).to_pylist())
-        cosines[held] = cosine_scores(captions, texts[found.classes[held]])
+    cosines = np.full(len(candidates.places), np.nan)
+    named = np.flatnonzero(candidates.names >= 0)
+    if len(named):
+        captions = text_rows(run, kept["caption"].take(pa.array(candidates.places[named])).to_pylist())
+        cosines[named] = cosine_scores(captions, texts[candidates.classes[named]])
     return cosines
 
 
-def _table(names: Sequence[Sequence[str]], pool: PoolPictures, found: _Measured, ranked: RankedCandidates) -> pa.Table:
+def _table(
+    names: Sequence[Sequence[str]], pool: PoolPictures, measured: _Measured, ranked: RankedCandidates
+) -> pa.Table:
     """The candidates as RETRIEVED has them, by class, then rank."""
     order = ranked.order
-    places, labels = found.places[order], found.classes[order].tolist()
-    flat = [name for some in names for name in some]
+    places, labels = measured.places[order], measured.classes[order].tolist()
+    flat = [name for class_names in names for name in class_names]
     columns = {
         "class": [names[label][0] for label in labels],
         "rank": ranked.ranks,
         "uid": pool.uids[places].tolist(),
         "image_id": pool.image_ids[places].tolist(),
-        "name": [flat[number] if number >= 0 else None for number in found.names[order].tolist()],
+        "name": [flat[number] if number >= 0 else None for number in measured.names[order].tolist()],
         "verdict": ranked.verdicts.tolist(),
         "reason": ranked.reasons.tolist(),
         "into": [twin or None for twin in ranked.into.tolist()],
-        "caption_cosine": pa.array(found.by_caption[order], from_pandas=True),
-        "image_cosine": found.by_image[order],
+        "caption_cosine": pa.array(measured.by_caption[order], from_pandas=True),
+        "image_cosine": measured.by_image[order],
     }
     return pa.table({name: pa.array(columns[name], RETRIEVED.field(name).type) for name in RETRIEVED.names})
 
@@ -250,11 +258,11 @@ def _output(rule: SupportRule, pool: PoolPictures, table: pa.Table, texts: npt.N
         "list": rule.list,
         "method": rule.method,
         "pictures": len(set(pool.image_ids.tolist())),
-        "excluded": dict(sorted(Counter(why for why in pool.excluded.tolist() if why).items())),
+        "excluded": dict(sorted(Counter(reason for reason in pool.excluded.tolist() if reason).items())),
         "reasons": dict(sorted(Counter(row["reason"] for row in rows if row["reason"]).items())),
         "kept": sum(map(len, kept.values())),
         "different_pictures": len({pool.image_ids[places[uid]] for uid in serves}),
-        "short": [one["class"] for one in by_class if one["short"]],
+        "short": [row["class"] for row in by_class if row["short"]],
     }
     tables = {
         "retrieved": table,
@@ -264,11 +272,11 @@ def _output(rule: SupportRule, pool: PoolPictures, table: pa.Table, texts: npt.N
     return StepOutput(tables=tables, notes=notes)
 
 
-def _inputs(run: Run, _before: Records, rule: SupportRule) -> dict[str, str]:
+def _inputs(run: Run, _upstream: Records, rule: SupportRule) -> dict[str, str]:
     inputs = {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}
     for path in sorted({judged.split for judged in rule.lists if judged.split}):
         inputs[f"split {path}"] = split_hash(run, path)
-    return inputs | {f"evaluation set {where}": references_hash(run, where) for where in rule.against}
+    return inputs | {f"evaluation set {path}": references_hash(run, path) for path in rule.against}
 
 
 RETRIEVE_SUPPORT = Step(name="retrieve_support", rule=SupportRule, compute=retrieve, inputs=_inputs, model=step_encoder)

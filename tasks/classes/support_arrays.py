@@ -36,7 +36,7 @@ def support_arrays(run: Run, record: StepRecord) -> dict[str, np.ndarray]:
     ids = retrieved["image_id"].to_pylist()
     store = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images")
     rows, norms = store.read(ids)
-    first = [ids.index(one) for one in sorted(set(ids))]
+    first = [ids.index(image_id) for image_id in sorted(set(ids))]
     arrays: dict[str, Any] = {
         "train_features": single(rows),
         "train_labels": np.array([classes.index(name) for name in retrieved["class"].to_pylist()], dtype=np.int64),
@@ -52,8 +52,8 @@ def support_arrays(run: Run, record: StepRecord) -> dict[str, np.ndarray]:
 def _texts(run: Run, record: StepRecord, rule: SupportRule) -> dict[str, np.ndarray]:
     prompts = [
         (label, template.replace("{}", name))
-        for label, one in enumerate(rule.names)
-        for name in dict.fromkeys([one, *rule.names[one]])
+        for label, class_name in enumerate(rule.names)
+        for name in dict.fromkeys([class_name, *rule.names[class_name]])
         for template in rule.templates
     ]
     table = run.ledger.table(record, "prototypes").filter(pc.field("kind") == "text")
@@ -70,11 +70,11 @@ def _judged(run: Run, rule: SupportRule, store: FeatureStore) -> dict[str, np.nd
     classes = tuple(rule.names)
     if not set(kept_pairs(run, manifest)["label"].to_pylist()) & set(classes):
         return {}
-    found = labelled_pairs(run, manifest, ListSplit(classes=classes, split=rule.split))
+    labelled = labelled_pairs(run, manifest, ListSplit(classes=classes, split=rule.split))
     arrays: dict[str, np.ndarray] = {}
     for part in HELD_OUT:
-        at = np.flatnonzero(found.split == part)
-        rows, norms = store.read(found.pairs["image_id"].take(at).to_pylist())
+        index = np.flatnonzero(labelled.split == part)
+        rows, norms = store.read(labelled.pairs["image_id"].take(index).to_pylist())
         arrays[f"{part}_features"], arrays[f"{part}_norms"] = single(rows), norms.astype(np.float32)
-        arrays[f"{part}_labels"], arrays[f"{part}_groups"] = found.labels[at], found.groups[at]
+        arrays[f"{part}_labels"], arrays[f"{part}_groups"] = labelled.labels[index], labelled.groups[index]
     return arrays

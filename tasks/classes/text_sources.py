@@ -26,9 +26,9 @@ def text_sources(rule: ClassTexts) -> list[dict[str, Any]]:
         if method not in BESIDE.values()
     ]
     if rule.pair_texts is not None:
-        asked, possible = ((rule.pairs or {}).get(name, 0) for name in ("pairs_asked", "pairs_possible"))
-        about = f"about {asked:,} of {possible:,} pairs of classes"
-        rows.append(_row(PAIR_TEXTS, "differential", len(rule.pair_texts), about))
+        n_asked, possible = ((rule.pairs or {}).get(name, 0) for name in ("pairs_asked", "pairs_possible"))
+        note = f"about {n_asked:,} of {possible:,} pairs of classes"
+        rows.append(_row(PAIR_TEXTS, "differential", len(rule.pair_texts), note))
     for kind, method in BESIDE.items():
         rows.append(_row(kind, BY_HAND, len(set(getattr(rule, kind)))))
         rows.append(_row(kind, method, len(generated_texts(rule, kind)), HAND_WRITTEN if kind == "negations" else ""))
@@ -40,11 +40,11 @@ def in_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     sentences: dict[str, list[str]] = {}
     edited = [f"texts of {row['source']}: {row['about']}" for row in rows if row["about"].startswith(EDITED)]
     for row in rows:
-        who = "by hand in the recipe" if row["source"] == BY_HAND else f"by the method {row['source']}"
-        about = f" ({row['about']})" if row["about"] else ""
-        sentences.setdefault(str(row["use"]), []).append(f"{row['texts']:,} {who}{about}")
-    found = [f"{use.replace('_', ' ')}: {', '.join(parts)}" for use, parts in sentences.items() if use != PROTOTYPES]
-    return [*edited, *found]
+        author = "by hand in the recipe" if row["source"] == BY_HAND else f"by the method {row['source']}"
+        note = f" ({row['about']})" if row["about"] else ""
+        sentences.setdefault(str(row["use"]), []).append(f"{row['texts']:,} {author}{note}")
+    uses = [f"{use.replace('_', ' ')}: {', '.join(parts)}" for use, parts in sentences.items() if use != PROTOTYPES]
+    return [*edited, *uses]
 
 
 def _about_given(rule: ClassTexts, method: str) -> str:
@@ -53,5 +53,5 @@ def _about_given(rule: ClassTexts, method: str) -> str:
     return f"{EDITED} by hand: {rule.given.file}, sha256 {rule.given.sha256[:12]}"
 
 
-def _row(use: str, source: str, texts: int, about: str = "") -> dict[str, Any]:
-    return {"use": use, "source": source, "texts": texts, "about": about}
+def _row(use: str, source: str, texts: int, note: str = "") -> dict[str, Any]:
+    return {"use": use, "source": source, "texts": texts, "about": note}

@@ -79,22 +79,22 @@ def class_texts(run: Run, rule: ClassTexts) -> dict[str, Any]:
     """The fields of a record that hold texts other than prototypes."""
     classes = rule.classes
     described = described_texts(rule)
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if described:
-        found["class_texts"] = single(text_rows(run, [text for _, text in described]))
-        found["class_text_labels"] = np.array([position for position, _ in described], dtype=np.int64)
+        fields["class_texts"] = single(text_rows(run, [text for _, text in described]))
+        fields["class_text_labels"] = np.array([position for position, _ in described], dtype=np.int64)
     if pool := description_pool(rule.phrases, classes).own_texts():
-        found["descriptor_texts"] = single(text_rows(run, [text for _, text in pool]))
-        found["descriptor_text_labels"] = np.array([position for position, _ in pool], dtype=np.int64)
+        fields["descriptor_texts"] = single(text_rows(run, [text for _, text in pool]))
+        fields["descriptor_text_labels"] = np.array([position for position, _ in pool], dtype=np.int64)
     if contexts := texts_beside(rule, "contexts"):
-        found["context_prototypes"] = np.stack([filled_templates(run, classes, [each]) for each in contexts])
+        fields["context_prototypes"] = np.stack([filled_templates(run, classes, [context]) for context in contexts])
     if negations := texts_beside(rule, "negations"):
-        found["negation_prototypes"] = filled_templates(run, classes, negations)
+        fields["negation_prototypes"] = filled_templates(run, classes, negations)
     if rejections := texts_beside(rule, "rejections"):
-        found["rejection_prototypes"] = single(text_rows(run, rejections))
+        fields["rejection_prototypes"] = single(text_rows(run, rejections))
     if rule.pair_texts is not None:
-        found |= _pair_texts(run, classes, rule.pair_texts)
-    return found
+        fields |= _pair_texts(run, classes, rule.pair_texts)
+    return fields
 
 
 def described_texts(rule: ClassTexts) -> list[tuple[int, str]]:
@@ -114,15 +114,15 @@ def texts_beside(rule: ClassTexts, kind: str) -> list[str]:
 def generated_texts(rule: ClassTexts, kind: str) -> list[str]:
     """The texts of a kind of BESIDE that a method gave and nobody by hand, each once."""
     per_class = rule.texts.get(BESIDE[kind], {})
-    given = set(getattr(rule, kind))
-    return list(dict.fromkeys(text for texts in per_class.values() for text in texts if text not in given))
+    by_hand = set(getattr(rule, kind))
+    return list(dict.fromkeys(text for texts in per_class.values() for text in texts if text not in by_hand))
 
 
 def _pair_texts(run: Run, classes: Sequence[str], texts: Sequence[Sequence[str]]) -> dict[str, Any]:
     """The fields of texts of one class as against another; empty ones where there are none, so that this is known."""
     places = {name: place for place, name in enumerate(classes)}
     rows = text_rows(run, [*classes, *(text for _, _, text in texts)])[len(classes) :]
-    pairs = [(places[name], places[other]) for name, other, _ in texts]
+    pairs = [(places[name], places[other_name]) for name, other_name, _ in texts]
     return {"pair_texts": single(rows), "pair_text_classes": np.array(pairs, dtype=np.int64).reshape(-1, 2)}
 
 
@@ -144,9 +144,9 @@ def prototypes(run: Run, rule: ClassTexts) -> dict[str, Floats]:
     weights = {}
     for kind, per_class in texts.items():
         ordered = [per_class.get(name) or [name] for name in rule.classes]
-        flat = sorted({text for some in ordered for text in some})
+        flat = sorted({text for class_texts in ordered for text in class_texts})
         vectors = dict(zip(flat, text_rows(run, flat), strict=True))
-        weights[kind] = class_weights([np.stack([vectors[text] for text in some]) for some in ordered])
+        weights[kind] = class_weights([np.stack([vectors[text] for text in class_texts]) for class_texts in ordered])
     if rule.templates:
         weights["templates"] = filled_templates(run, rule.classes, rule.templates)
     return weights
@@ -155,7 +155,7 @@ def prototypes(run: Run, rule: ClassTexts) -> dict[str, Floats]:
 def names_of_classes(rule: ClassTexts) -> list[list[str]]:
     """The names of each class: its own, then its accepted synonyms."""
     synonyms = [rule.texts.get(method, {}) for method in SYNONYMS]
-    return [[name, *(text for found in synonyms for text in found.get(name, ()))] for name in rule.classes]
+    return [[name, *(text for per_class in synonyms for text in per_class.get(name, ()))] for name in rule.classes]
 
 
 def frequent_names(rule: ClassTexts, captions: pa.Array) -> list[str]:
@@ -168,8 +168,8 @@ def frequent_names(rule: ClassTexts, captions: pa.Array) -> list[str]:
         return list(rule.classes)
     counts = NameCounter(names_of_classes(rule), plurals=True).count(captions).of_names
     return [
-        most_frequent_name(name, found, rule=rule.frequent_names)
-        for name, found in zip(rule.classes, counts, strict=True)
+        most_frequent_name(name, name_counts, rule=rule.frequent_names)
+        for name, name_counts in zip(rule.classes, counts, strict=True)
     ]
 
 

@@ -42,24 +42,24 @@ class FolderLook:
 
 
 @task(task_run_name="look into {folder}", cache_policy=NO_CACHE, persist_result=False)
-def look_for_lists(run: Run, folder: str, how: Mapping[str, Any], *, settle_s: float) -> FolderLook:
+def look_for_lists(run: Run, folder: str, method: Mapping[str, Any], *, settle_s: float) -> FolderLook:
     """The class lists of a folder or prefix that nobody has described as `how` says (methods, base_url, model).
 
     A list counts by its bytes: a copy, another name or a second look bring nothing new. One that was changed less than
     `settle_s` seconds ago, or while it was read, waits for the next look. A broken list is noted, said and returned
     once, until its content changes, and stops no other. Raises UnknownMethodError before anything is read.
     """
-    chosen_methods(how["methods"])
-    files, now, watched = ClassFiles(run.expand(folder)), datetime.now(UTC), Watched(run.workspace)
+    chosen_methods(method["methods"])
+    files, time, watched = ClassFiles(run.expand(folder)), datetime.now(UTC), Watched(run.workspace)
     new: dict[str, NewList] = {}
     rows: list[Mapping[str, Any]] = []
     for file in files.find():
-        text = _settled_text(files, file, now=now, settle_s=settle_s)
+        text = _settled_text(files, file, time=time, settle_s=settle_s)
         if text is None:
             rows.append({"file": _shown(file.place), "status": WAITING})
             continue
-        about = file.problem and [ascii(file.place), file.problem]
-        content = content_hash({"bytes": hashlib.sha256(text).hexdigest(), "about": about, "how": dict(how)})
+        problem = file.problem and [ascii(file.place), file.problem]
+        content = content_hash({"bytes": hashlib.sha256(text).hexdigest(), "about": problem, "how": dict(method)})
         if content in new or watched.get(content) is not None:
             continue
         problems = [f"{_shown(file.place)}: {file.problem}"] if file.problem else _problems(text, file)
@@ -80,14 +80,20 @@ def note_described(run: Run, look: FolderLook, states: Sequence[State[str]]) -> 
     """
     rows = list(look.rows)
     failures = []
-    for one, state in zip(look.new, states, strict=True):
+    for new_list, state in zip(look.new, states, strict=True):
         result: Any = state.result(raise_on_failure=False)
         if state.is_completed():
-            rows.append(_note(run, one.content, one.place, {"status": DESCRIBED, "list": one.name, "step": result}))
+            rows.append(
+                _note(
+                    run, new_list.content, new_list.place, {"status": DESCRIBED, "list": new_list.name, "step": result}
+                )
+            )
         elif isinstance(result, ClassListError):
-            rows.append(_note(run, one.content, one.place, {"status": BROKEN, "problems": list(result.problems)}))
+            rows.append(
+                _note(run, new_list.content, new_list.place, {"status": BROKEN, "problems": list(result.problems)})
+            )
         else:
-            failures.append(f"`{_shown(one.place)}`: {result}")
+            failures.append(f"`{_shown(new_list.place)}`: {result}")
     if failures:
         raise ListsFailedError(
             f"every new class list must be described; {len(failures)} of {len(look.new)} were not. The next look tries "
@@ -96,11 +102,11 @@ def note_described(run: Run, look: FolderLook, states: Sequence[State[str]]) -> 
     return rows
 
 
-def _settled_text(files: ClassFiles, file: ClassFile, *, now: datetime, settle_s: float) -> bytes | None:
+def _settled_text(files: ClassFiles, file: ClassFile, *, time: datetime, settle_s: float) -> bytes | None:
     """The bytes of a file that may be read and has rested; b"" where it may not be read; None where it must wait."""
     if file.problem:
         return b""
-    return files.read(file) if file.settled(now, settle_s=settle_s) else None
+    return files.read(file) if file.settled(time, settle_s=settle_s) else None
 
 
 def _problems(text: bytes, file: ClassFile) -> list[str]:

@@ -48,18 +48,18 @@ def balance_pool(
     if out.suffix != ".parquet":
         raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
     pool = MatchedPool.at(matches, entries, per_language=rule.language is not None)
-    asked = {"version": VERSION, "rule": asdict(rule), "seed": seed, **pool.identity}
-    if out.exists() and (found := _finished(out, asked)) is not None:
-        return {"out": str(out), "reused": True, **found}
+    wanted = {"version": VERSION, "rule": asdict(rule), "seed": seed, **pool.identity}
+    if out.exists() and (facts := _finished(out, wanted)) is not None:
+        return {"out": str(out), "reused": True, **facts}
     if out.exists() and not overwrite:
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
     pairs = pool.pairs(progress) if rule.target is not None else pool.part(_NO_ROWS)
     thresholds = choose_thresholds(rule, pairs, pool.counts) * rule.headroom
     del pairs
-    told, judge = _Told(pool, thresholds), _Judge(pool=pool, thresholds=thresholds, law=rule.law, seed=seed)
+    report, judge = _Told(pool, thresholds), _Judge(pool=pool, thresholds=thresholds, law=rule.law, seed=seed)
     with progress.bar("balancing", pool.rows) as advance:
         decided: Iterator[_Decided] = in_order(judge.decide, pool.groups(_COLUMNS), workers)
-        write_balanced(out, _watched(decided, told, advance), lambda: asked | told.facts())
+        write_balanced(out, _watched(decided, report, advance), lambda: wanted | report.facts())
     return {"out": str(out), "reused": False, **BalancedFile.at(out).facts}
 
 
@@ -75,17 +75,17 @@ def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | 
         raise InputError(f"`matches` must be those that `{out}` was made of; they are others. Name the same files.")
     thresholds = np.array([row["t"] for row in balanced.facts["languages"]])
     judge = _Judge(pool=pool, thresholds=thresholds, law=rule.law, seed=seed)
-    found = []
+    explanations = []
     columns = [*_COLUMNS, "file", "row"]
     for group, stored in zip(pool.groups(columns), balanced.groups(), strict=True):
         if not stored["uid"].equals(group["uid"]):
             raise DamagedError(f"`{out}` must hold the rows of its matches in order; it does not. Balance again.")
-        for at in np.flatnonzero(pc.equal(group["uid"], uid).to_numpy()):
-            row, said = group.slice(at, 1).combine_chunks(), stored.slice(at, 1)
-            found.append(_explained(judge, row, said))
-    if not found:
+        for place in np.flatnonzero(pc.equal(group["uid"], uid).to_numpy()):
+            row, decision = group.slice(place, 1).combine_chunks(), stored.slice(place, 1)
+            explanations.append(_explained(judge, row, decision))
+    if not explanations:
         raise NotFoundError(f"a row must be named `{uid}`; none is in `{out}`. Look its uid up in the matches.")
-    return found
+    return explanations
 
 
 _NO_ROWS = pa.table([[], [], []], schema=pa.schema([MATCHES.field(name) for name in ("uid", "language", "entries")]))
@@ -105,8 +105,8 @@ class _Told:
         self._units += decided.units
         self._kept += decided.kept
         self._matched += decided.matched
-        for each in pc.value_counts(decided.table["reason"].combine_chunks()).to_pylist():
-            self._reasons[each["values"]] = self._reasons.get(each["values"], 0) + each["counts"]
+        for reason in pc.value_counts(decided.table["reason"].combine_chunks()).to_pylist():
+            self._reasons[reason["values"]] = self._reasons.get(reason["values"], 0) + reason["counts"]
 
     def facts(self) -> dict[str, Any]:
         """Thresholds per language, and rows that were expected to stay and that did."""
@@ -114,14 +114,14 @@ class _Told:
         languages = [
             {
                 "language": name,
-                "t": float(self._thresholds[at]),
-                "tail_share": tail_share(counts[at], float(self._thresholds[at])),
-                "matches": int(counts[at].sum()),
-                "matched": int(self._matched[at]),
-                "expected": round(float(self._units[at]) * UNIT, 6),
-                "kept": int(self._kept[at]),
+                "t": float(self._thresholds[number]),
+                "tail_share": tail_share(counts[number], float(self._thresholds[number])),
+                "matches": int(counts[number].sum()),
+                "matched": int(self._matched[number]),
+                "expected": round(float(self._units[number]) * UNIT, 6),
+                "kept": int(self._kept[number]),
             }
-            for at, name in enumerate(self._pool.languages)
+            for number, name in enumerate(self._pool.languages)
         ]
         return {
             "rows": sum(reasons.values()),
@@ -160,55 +160,55 @@ class _Judge:
     def decide(self, group: pa.Table) -> _Decided:
         """Decide the rows of a group."""
         pairs = self.pool.part(group)
-        found = decide_rows(pairs, self.probabilities, law=self.law, seed=self.seed)
-        kept, names, n = found.kept, pairs.lengths > 0, len(pairs.languages)
+        decided = decide_rows(pairs, self.probabilities, law=self.law, seed=self.seed)
+        kept, names, n = decided.kept, pairs.lengths > 0, len(pairs.languages)
         columns = [
             group["uid"],
-            pa.array(found.chances),
+            pa.array(decided.chances),
             pa.array(kept),
             pc.if_else(pa.array(names), pc.if_else(pa.array(kept), "", "balance_draw"), group["reason"]),
-            pa.array(found.deciding_entries(pairs), mask=~kept),
-            pa.array(found.deciding_draws, mask=np.isnan(found.deciding_draws)),
+            pa.array(decided.deciding_entries(pairs), mask=~kept),
+            pa.array(decided.deciding_draws, mask=np.isnan(decided.deciding_draws)),
         ]
         return _Decided(
             table=pa.table(columns, schema=BALANCED),
-            units=found.units(pairs),
+            units=decided.units(pairs),
             kept=np.bincount(pairs.language[kept], minlength=n),
             matched=np.bincount(pairs.language[names], minlength=n),
         )
 
     def explain(self, pairs: MatchedPairs) -> list[dict[str, Any]]:
         """What is drawn for each entry of the pairs."""
-        found = balance(pairs, counts=self.pool.counts, thresholds=self.thresholds, law=self.law, seed=self.seed)
-        rows: list[dict[str, Any]] = found.draws.to_pylist()
+        balanced = balance(pairs, counts=self.pool.counts, thresholds=self.thresholds, law=self.law, seed=self.seed)
+        rows: list[dict[str, Any]] = balanced.draws.to_pylist()
         return rows
 
 
-def _watched(decided: Iterable[_Decided], told: _Told, advance: Callable[[int], None]) -> Iterator[pa.Table]:
-    for some in decided:
-        told.add(some)
-        yield some.table
-        advance(some.table.num_rows)
+def _watched(decided: Iterable[_Decided], report: _Told, advance: Callable[[int], None]) -> Iterator[pa.Table]:
+    for decided_group in decided:
+        report.add(decided_group)
+        yield decided_group.table
+        advance(decided_group.table.num_rows)
 
 
-def _explained(judge: _Judge, row: pa.Table, said: pa.Table) -> dict[str, Any]:
+def _explained(judge: _Judge, row: pa.Table, decision: pa.Table) -> dict[str, Any]:
     pool = judge.pool
     pairs = pool.part(row)
-    again = judge.decide(row).table
+    decided = judge.decide(row).table
     language = int(pairs.language[0])
-    told = [
-        {"number": number, "count": int(pool.counts[language, number]), **one}
+    entries = [
+        {"number": number, "count": int(pool.counts[language, number]), **draw}
         for draws in judge.explain(pairs)
-        for number, one in zip(draws["entries"], draw_rows(draws, _Names(pool.concepts)), strict=True)
+        for number, draw in zip(draws["entries"], draw_rows(draws, _Names(pool.concepts)), strict=True)
     ]
     return {
         **{name: row[name][0].as_py() for name in ("uid", "file", "row")},
         "language": pool.languages[language],
         "t": float(judge.thresholds[language]),
-        **{name: value for name, value in again.to_pylist()[0].items() if name != "uid"},
-        "as_stored": again.equals(said.combine_chunks()),
+        **{name: value for name, value in decided.to_pylist()[0].items() if name != "uid"},
+        "as_stored": decided.equals(decision.combine_chunks()),
         "matches": row["entries"].to_pylist()[0],
-        "entries": told,
+        "entries": entries,
     }
 
 
@@ -225,10 +225,10 @@ class _Names(Sequence[str]):
         return self._texts[number].as_py()
 
 
-def _finished(out: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     """The facts of the file at `out` where it is what is asked for."""
     try:
-        found = dict(BalancedFile.at(out).facts)
+        facts = dict(BalancedFile.at(out).facts)
     except InputError:
         return None
-    return found if all(found.get(name) == value for name, value in asked.items()) else None
+    return facts if all(facts.get(name) == value for name, value in wanted.items()) else None

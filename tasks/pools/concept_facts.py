@@ -20,25 +20,25 @@ def show_list(path: Path) -> dict[str, Any]:
 
     Of a list per language, also those that can never match in their own, by the rule of MetaCLIP 2.
     """
-    found = read_concept_file(path)
-    sources: list[list[str]] = found.table["sources"].to_pylist()
-    counts = found.facts.get("counts", {})
+    concept_file = read_concept_file(path)
+    sources: list[list[str]] = concept_file.table["sources"].to_pylist()
+    counts = concept_file.facts.get("counts", {})
     return {
         "list": str(path),
-        "identity": found.identity,
-        "entries": len(found.entries),
-        "language": found.facts.get("language"),
-        "languages": dict(Counter(found.languages or ())),
-        "sources": {name: _of_source(name, found.entries, sources) for name in _in_order(sources)},
-        "never_matching": never_matching(found.entries),
+        "identity": concept_file.identity,
+        "entries": len(concept_file.entries),
+        "language": concept_file.facts.get("language"),
+        "languages": dict(Counter(concept_file.languages or ())),
+        "sources": {name: _of_source(name, concept_file.entries, sources) for name in _in_order(sources)},
+        "never_matching": never_matching(concept_file.entries),
         "never_matching_by_language": {
             language: never_matching(entries, unmatchable_in_language)
-            for language, entries in (found.by_language.items() if found.languages else ())
+            for language, entries in (concept_file.by_language.items() if concept_file.languages else ())
         },
-        "left_out_on_reading": dict(Counter(found.left_out["why"].to_pylist())),
+        "left_out_on_reading": dict(Counter(concept_file.left_out["why"].to_pylist())),
         "left_out": {source: counts[source]["left_out"] for source in SOURCES if source in counts},
-        "origins": found.facts.get("origins", {}),
-        "rule": found.facts.get("rule", {}),
+        "origins": concept_file.facts.get("origins", {}),
+        "rule": concept_file.facts.get("rule", {}),
     }
 
 
@@ -47,26 +47,26 @@ def look_up(path: Path, entry: str) -> dict[str, Any]:
 
     `alike` are the entries that are the same in normalized mode; the first of all stands for them, as `same_as` says.
     """
-    found = read_concept_file(path)
+    concept_file = read_concept_file(path)
     key = normalised(entry)
-    same = [one for one in dict.fromkeys(found.entries) if key and normalised(one) == key]
-    stands = same[0] if entry in same and same[0] != entry else None
+    equal_entries = [text for text in dict.fromkeys(concept_file.entries) if key and normalised(text) == key]
+    stands = equal_entries[0] if entry in equal_entries and equal_entries[0] != entry else None
     rows = [
-        {"position": position, **found.table.slice(position, 1).to_pylist()[0]}
-        for position, one in enumerate(found.entries)
-        if one == entry
+        {"position": position, **concept_file.table.slice(position, 1).to_pylist()[0]}
+        for position, text in enumerate(concept_file.entries)
+        if text == entry
     ]
     whys: dict[str, dict[str, Any]] = {mode: _can(unmatchable_because(entry, mode)) for mode in MODES}
     if stands is not None:
         whys["normalized"] = _can(SAME_AS_EARLIER) | {"same_as": stands}
     return {
         "list": str(path),
-        "identity": found.identity,
+        "identity": concept_file.identity,
         "entry": entry,
         "found": rows,
         "can_match": whys,
-        "alike": [one for one in same if one != entry][:EXAMPLES],
-        "left_out": _left_out_rows(path, found, entry),
+        "alike": [text for text in equal_entries if text != entry][:EXAMPLES],
+        "left_out": _left_out_rows(path, concept_file, entry),
     }
 
 
@@ -79,15 +79,17 @@ def _in_order(sources: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _of_source(name: str, entries: Sequence[str], sources: Sequence[Sequence[str]]) -> dict[str, Any]:
-    named = [entry for entry, its in zip(entries, sources, strict=True) if name in its]
-    new = [entry for entry, its in zip(entries, sources, strict=True) if its[0] == name]
+    named = [entry for entry, entry_sources in zip(entries, sources, strict=True) if name in entry_sources]
+    new = [entry for entry, entry_sources in zip(entries, sources, strict=True) if entry_sources[0] == name]
     return {"entries": len(named), "new": len(new), "examples": (new or named)[:EXAMPLES]}
 
 
-def _left_out_rows(path: Path, found: ConceptFile, entry: str) -> list[dict[str, Any]]:
+def _left_out_rows(path: Path, concept_file: ConceptFile, entry: str) -> list[dict[str, Any]]:
     """What was left out of this name, from the file beside a built list, and from reading any other."""
-    on_reading: list[dict[str, Any]] = found.left_out.filter(pc.equal(found.left_out["entry"], entry)).to_pylist()
-    beside = read_left_out(path, found.identity) if found.facts else None
-    if beside is None:
+    on_reading: list[dict[str, Any]] = concept_file.left_out.filter(
+        pc.equal(concept_file.left_out["entry"], entry)
+    ).to_pylist()
+    left_out = read_left_out(path, concept_file.identity) if concept_file.facts else None
+    if left_out is None:
         return on_reading
-    return [*on_reading, *beside.filter(pc.equal(beside["entry"], entry)).to_pylist()]
+    return [*on_reading, *left_out.filter(pc.equal(left_out["entry"], entry)).to_pylist()]

@@ -84,12 +84,12 @@ def build_concept_list(
     if out.exists() and not overwrite:
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
     origins: dict[str, Any] = {}
-    own = _own_words(sources, origins)
+    own_words = _own_words(sources, origins)
     wordnet = None if sources.wordnet is None else read_wordnet(sources.wordnet)
     if wordnet is not None:
         origins["wordnet"] = {"origin": wordnet.origin}
     offers = _offers(sources, rule, origins)
-    concepts = build_list(rule, own_words=own, synsets=wordnet and wordnet.synsets, offers=offers)
+    concepts = build_list(rule, own_words=own_words, synsets=wordnet and wordnet.synsets, offers=offers)
     if not concepts.entries:
         raise InputError("a list must hold at least one entry; its sources offered none. Lower the thresholds.")
     facts = {"language": sources.language, "rule": asdict(rule), "origins": origins, "counts": concepts.counts}
@@ -113,7 +113,7 @@ def never_matching(
 
     Where another entry stands for an entry, `same_as` has it for each example. Plurals count as entries of their own.
     """
-    faithful = [(entry, why, None) for entry in entries if (why := because(entry, "faithful"))]
+    faithful = [(entry, reason, None) for entry in entries if (reason := because(entry, "faithful"))]
     return {
         "faithful": _by_reason(faithful),
         "normalized": _by_reason(unmatchable_normalized(list(dict.fromkeys(entries)))),
@@ -121,29 +121,31 @@ def never_matching(
 
 
 def _by_reason(rows: Sequence[tuple[str, str, str | None]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for why, count in sorted(Counter(why for _, why, _ in rows).items()):
-        some = [row for row in rows if row[1] == why][:EXAMPLES]
-        found[why] = {"entries": count, "examples": [entry for entry, _, _ in some]}
-        if some[0][2] is not None:
-            found[why]["same_as"] = [other for _, _, other in some]
-    return found
+    facts: dict[str, Any] = {}
+    for reason, count in sorted(Counter(reason for _, reason, _ in rows).items()):
+        examples = [row for row in rows if row[1] == reason][:EXAMPLES]
+        facts[reason] = {"entries": count, "examples": [entry for entry, _, _ in examples]}
+        if examples[0][2] is not None:
+            facts[reason]["same_as"] = [same for _, _, same in examples]
+    return facts
 
 
 def _own_words(sources: ListSources, origins: dict[str, Any]) -> list[str]:
     if sources.own is None:
         return []
-    found = read_concept_file(sources.own)
-    languages = found.languages or [sources.language] * len(found.entries)
-    words = [entry for entry, language in zip(found.entries, languages, strict=True) if language == sources.language]
+    concept_file = read_concept_file(sources.own)
+    languages = concept_file.languages or [sources.language] * len(concept_file.entries)
+    words = [
+        entry for entry, language in zip(concept_file.entries, languages, strict=True) if language == sources.language
+    ]
     if not words:
         raise InputError(
             f"`list` must hold entries in `{sources.language}`; got {', '.join(dict.fromkeys(languages))} at "
             f"`{sources.own}`. Name one of its languages with --language."
         )
     origins["list"] = {
-        "origin": f"{sources.own.name}, list {found.identity[:16]}",
-        "left_out_on_reading": dict(Counter(found.left_out["why"].to_pylist())),
+        "origin": f"{sources.own.name}, list {concept_file.identity[:16]}",
+        "left_out_on_reading": dict(Counter(concept_file.left_out["why"].to_pylist())),
     }
     return words
 
@@ -154,8 +156,8 @@ def _offers(sources: ListSources, rule: MetadataRule, origins: dict[str, Any]) -
     if (words := counted.words) is not None:
         origins["unigram"] = {"origin": words.origin}
         offers.append(offer_unigrams(words.table, rule, refused=words.refused))
-    if (pairs := counted.pairs) is not None and (known := counted.pair_words) is not None:
-        offers.append(offer_bigrams(pairs.table, known.table, known.total, rule, refused=pairs.refused))
+    if (pairs := counted.pairs) is not None and (pair_words := counted.pair_words) is not None:
+        offers.append(offer_bigrams(pairs.table, pair_words.table, pair_words.total, rule, refused=pairs.refused))
         origins["bigram"] = {"origin": pairs.origin, **offers[-1].facts}
     if sources.titles is not None:
         titles, origin = read_titles(sources.titles)
@@ -171,23 +173,23 @@ def _counted(sources: ListSources, origins: dict[str, Any]) -> _Counted:
         words = read_words(sources.unigrams, sources.language)
     if sources.bigrams is None:
         return _Counted(words=words, pairs=corpus and corpus[1], pair_words=corpus and corpus[0])
-    known = words
+    vocabulary = words
     if is_package(sources.bigrams) and sources.bigrams != sources.unigrams:
-        known = read_words(sources.bigrams, sources.language)
-    return _Counted(words=words, pairs=read_pairs(sources.bigrams, sources.language), pair_words=known)
+        vocabulary = read_words(sources.bigrams, sources.language)
+    return _Counted(words=words, pairs=read_pairs(sources.bigrams, sources.language), pair_words=vocabulary)
 
 
 def _count_corpus(sources: ListSources, corpus: str, origins: dict[str, Any]) -> tuple[Counts, Counts]:
     """Words and pairs of the captions of a corpus."""
-    counter, captions, without = WordCounter(sources.mode), 0, 0
+    counter, captions, n_null = WordCounter(sources.mode), 0, 0
     for batch in caption_batches(corpus, sources.caption):
         counter.add(batch)
         captions += len(batch)
-        without += batch.null_count
+        n_null += batch.null_count
     words, pairs = counter.words(), counter.pairs()
     total = sum(words["count"].to_pylist())
     origin = f"captions sha256 {corpus_hash(corpus)}, words as {sources.mode} matching cuts them"
-    origins["corpus"] = {"origin": origin, "captions": captions, "without_text": without, "words": total}
+    origins["corpus"] = {"origin": origin, "captions": captions, "without_text": n_null, "words": total}
     nothing = words.slice(0, 0).append_column("why", pa.array([], pa.string()))
     return (
         Counts(table=words, refused=nothing, total=total, origin=origin),

@@ -34,7 +34,7 @@ class LinkRule:
     floor: float
 
 
-def choose_link(run: Run, _before: Records, rule: LinkRule) -> StepOutput:
+def choose_link(run: Run, _upstream: Records, rule: LinkRule) -> StepOutput:
     """Tables `curve` (weight, min_cosine, ari, on the half that chooses) and `records` (uid, truth, part, record).
 
     Pairs are those of the build that have a picture with features and a value in the column `truth`, whatever became of
@@ -48,37 +48,37 @@ def choose_link(run: Run, _before: Records, rule: LinkRule) -> StepOutput:
     groups = _groups(pairs)
     chooses = np.array([unit_hash(run.seed, "link", group) < 0.5 for group in groups], dtype=np.bool_)
     for part, mask in ((CHOOSES, chooses), (JUDGED, ~chooses)):
-        some = [one for one, here in zip(truth, mask, strict=True) if here]
-        if len(set(some)) < 2 or len(set(some)) == len(some):
+        labelled = [record for record, in_half in zip(truth, mask, strict=True) if in_half]
+        if len(set(labelled)) < 2 or len(set(labelled)) == len(labelled):
             raise RuleError(
                 f"`truth` must name at least 2 records, one of them twice, in the half that {part}; got "
-                f"{len(set(some))} records of {len(some)} pairs. Label more pairs."
+                f"{len(set(labelled))} records of {len(labelled)} pairs. Label more pairs."
             )
     images = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(pairs["image_id"].to_pylist())
     texts = text_rows(run, pairs["caption"].to_pylist())
     tried: list[dict[str, Any]] = []
     mixed = {weight: mix(images[0], texts, weight=weight) for weight in rule.weights}
-    own = [one for one, here in zip(truth, chooses, strict=True) if here]
+    truth_of_choosing = [record for record, in_half in zip(truth, chooses, strict=True) if in_half]
     for weight, rows in mixed.items():
-        curve = agreement_curve(find_links(rows[chooses], floor=rule.floor), own)
+        curve = agreement_curve(find_links(rows[chooses], floor=rule.floor), truth_of_choosing)
         tried += [{"weight": weight, "min_cosine": cosine, "ari": ari} for cosine, ari in curve]
-    best = {weight: best_threshold([(one["min_cosine"], one["ari"]) for one in tried if one["weight"] == weight])
+    best = {weight: best_threshold([(row["min_cosine"], row["ari"]) for row in tried if row["weight"] == weight])
             for weight in mixed}  # fmt: skip
-    weight = max(mixed, key=lambda one: best[one][1])
+    weight = max(mixed, key=lambda candidate: best[candidate][1])
     min_cosine, chosen_ari = best[weight]
     records = np.full(len(truth), -1)
     for mask in (chooses, ~chooses):
         records[mask] = find_links(mixed[weight][mask], floor=rule.floor).records(min_cosine)
-    others = np.flatnonzero(~chooses)
-    found = judge_records(records[others], [truth[at] for at in others], [groups[at] for at in others])
+    judged = np.flatnonzero(~chooses)
+    agreement = judge_records(records[judged], [truth[place] for place in judged], [groups[place] for place in judged])
     counts = {"pairs": len(truth), "without_features": missing, "truth_records": len(set(truth))}
-    notes = {"weight": weight, "min_cosine": min_cosine, "chosen_ari": chosen_ari, **vars(found), **counts}
+    notes = {"weight": weight, "min_cosine": min_cosine, "chosen_ari": chosen_ari, **vars(agreement), **counts}
     notes |= {f"pairs_{part}": int(mask.sum()) for part, mask in ((CHOOSES, chooses), (JUDGED, ~chooses))}
     table = pa.table(
         {
             "uid": pairs["uid"],
             "truth": pairs["truth"],
-            "part": [CHOOSES if here else JUDGED for here in chooses],
+            "part": [CHOOSES if is_choosing else JUDGED for is_choosing in chooses],
             "record": records,
         }
     )
@@ -88,19 +88,19 @@ def choose_link(run: Run, _before: Records, rule: LinkRule) -> StepOutput:
 def _pairs(run: Run, manifest: Mapping[str, Any], column: str) -> tuple[pa.Table, int]:
     """The pairs to link with their own caption and truth as text; how many had no features."""
     samples, version = Samples(run.workspace, manifest["recipe_name"]), manifest["samples"]["version"]
-    known = samples.read(version, where="1 = 0").column_names
-    if column not in known:
+    columns = samples.read(version, where="1 = 0").column_names
+    if column not in columns:
         raise RuleError(
-            f"`truth` must be a column of the sample table; got `{column}`. Choose one of these: {', '.join(known)}."
+            f"`truth` must be a column of the sample table; got `{column}`. Choose one of these: {', '.join(columns)}."
         )
     table = samples.read(version, list(dict.fromkeys(["uid", "image_id", "caption", "group", column])))
-    truth = pa.array([None if one is None else str(one) for one in table[column].to_pylist()], pa.string())
+    truth = pa.array([None if value is None else str(value) for value in table[column].to_pylist()], pa.string())
     pairs = table.select(["uid", "image_id", "caption", "group"]).append_column("truth", truth)
     pairs = pairs.filter(pc.and_(pc.is_valid(pairs["truth"]), pc.is_valid(pairs["caption"])))
     ids = pc.unique(pairs["image_id"].drop_null()).to_pylist()
     missing = set(FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").missing(ids))
-    there = pc.is_in(pairs["image_id"], pa.array(sorted(set(ids) - missing), pa.string()))
-    return pairs.filter(there).sort_by("uid"), len(pairs) - int(pc.sum(there).as_py() or 0)
+    has_features = pc.is_in(pairs["image_id"], pa.array(sorted(set(ids) - missing), pa.string()))
+    return pairs.filter(has_features).sort_by("uid"), len(pairs) - int(pc.sum(has_features).as_py() or 0)
 
 
 def _groups(pairs: pa.Table) -> list[str]:
@@ -114,7 +114,7 @@ def _groups(pairs: pa.Table) -> list[str]:
     ]
 
 
-def _build_hash(run: Run, _before: Records, rule: LinkRule) -> dict[str, str]:
+def _build_hash(run: Run, _upstream: Records, rule: LinkRule) -> dict[str, str]:
     return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
 
 

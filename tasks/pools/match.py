@@ -102,9 +102,9 @@ def match_pool(
         **how_matched(matching.mode),
         **(HOW_CSV_IS_READ if any(file_kind(file) == "csv" for file in files) else {}),
     }
-    whole = {**facts, "pool": content_hash(hashes)}
-    if out.exists() and (found := _finished(out, whole)) is not None:
-        return {"out": str(out), "reused": True, "texts_per_second": None, **found}
+    wanted = {**facts, "pool": content_hash(hashes)}
+    if out.exists() and (finished := _finished(out, wanted)) is not None:
+        return {"out": str(out), "reused": True, "texts_per_second": None, **finished}
     if out.exists() and not overwrite:
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +115,10 @@ def match_pool(
         nonlocal matched
         its_hash = hashes[number]
         is_done, is_last = parts.path(its_hash).exists(), number == len(files) - 1
-        found = parts.read(its_hash) if is_done else _matched(files[number], its_hash, concepts, matching, workers)
-        for table in found if is_done or is_last else parts.keep(its_hash, found):
+        tables_of_file = (
+            parts.read(its_hash) if is_done else _matched(files[number], its_hash, concepts, matching, workers)
+        )
+        for table in tables_of_file if is_done or is_last else parts.keep(its_hash, tables_of_file):
             yield table
             matched += 0 if is_done else table.num_rows
             advance(table.num_rows)
@@ -126,7 +128,7 @@ def match_pool(
             (file.name, its_hash, tables(number))
             for number, (file, its_hash) in enumerate(zip(files, hashes, strict=True))
         )
-        assemble(out, parts.folder, named, entries=concepts.texts, facts=whole)
+        assemble(out, parts.folder, named, entries=concepts.texts, facts=wanted)
     speed = round(matched / (perf_counter() - started)) if matched else None
     return {"out": str(out), "reused": False, "texts_per_second": speed, **MatchFile.at(out).facts}
 
@@ -167,17 +169,17 @@ def _match_rows(rows: CaptionRows, its_hash: str, matcher: Matcher | Multilingua
 def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Array) -> pa.Array:
     """The pool's own, or a rebuild's of URL and caption; for other rows the file's hash and the row's number."""
     if rows.uid is not None:
-        own = rows.uid
-        is_right = pc.not_equal(pc.fill_null(own, ""), "")
+        names = rows.uid
+        is_right = pc.not_equal(pc.fill_null(names, ""), "")
     elif rows.url is not None:
         pairs = zip(is_right.to_pylist(), rows.url.to_pylist(), rows.caption.to_pylist(), strict=True)
-        own = pa.array([pair_uid(url, caption) if right else None for right, url, caption in pairs], pa.string())
+        names = pa.array([pair_uid(url, caption) if right else None for right, url, caption in pairs], pa.string())
     else:
-        own, is_right = None, pa.scalar(False)
-    if own is not None and pc.all(is_right).as_py() is not False:
-        return own
+        names, is_right = None, pa.scalar(False)
+    if names is not None and pc.all(is_right).as_py() is not False:
+        return names
     places = pc.binary_join_element_wise(its_hash, numbers.cast(pa.string()), ":")
-    return places if own is None else pc.if_else(is_right, own, places)
+    return places if names is None else pc.if_else(is_right, names, places)
 
 
 def _read_list(matching: PoolMatching) -> _List:
@@ -201,12 +203,12 @@ def _check_differ(files: list[Path], hashes: list[str]) -> None:
         first[its_hash] = file
 
 
-def _finished(out: Path, whole: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     """The facts of the file at `out` where it is that of the same pool, list and mode."""
     try:
-        found = dict(MatchFile.at(out).facts)
+        facts = dict(MatchFile.at(out).facts)
     except InputError:
         return None
     if not (counts_path(out).is_file() and entries_path(out).is_file()):
         return None
-    return found if all(found.get(name) == value for name, value in whole.items()) else None
+    return facts if all(facts.get(name) == value for name, value in wanted.items()) else None

@@ -81,10 +81,10 @@ class MatchedPool:
         with progress.bar("reading matches", self.rows) as advance:
             for group in self.groups(["language", "entries"]):
                 lists = group["entries"].combine_chunks()
-                each = pc.list_value_length(lists).to_numpy()
-                lengths.append(each[each > 0])
+                match_counts = pc.list_value_length(lists).to_numpy()
+                lengths.append(match_counts[match_counts > 0])
                 numbers.append(lists.flatten().to_numpy())
-                codes.append(self._codes(group)[each > 0])
+                codes.append(self._codes(group)[match_counts > 0])
                 advance(group.num_rows)
         ends = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
         n = len(ends) - 1
@@ -118,13 +118,13 @@ def _check_alike(files: Sequence[MatchFile]) -> None:
     for number, file in enumerate(files):
         for name in ("list", "mode", "plurals"):
             if file.facts[name] != first.facts[name]:
-                got = [one.facts[name] for one in (first, file)]
-                told = [value["identity"] if isinstance(value, dict) else value for value in got]
+                values = [match_file.facts[name] for match_file in (first, file)]
+                shown = [value["identity"] if isinstance(value, dict) else value for value in values]
                 raise InputError(
-                    f"matches must be of one {name}; got {told[0]} at `{first.path}` and {told[1]} at `{file.path}`. "
+                    f"matches must be of one {name}; got {shown[0]} at `{first.path}` and {shown[1]} at `{file.path}`. "
                     "Match them alike."
                 )
-        if any(file.facts["pool"] == other.facts["pool"] for other in files[:number]):
+        if any(file.facts["pool"] == earlier.facts["pool"] for earlier in files[:number]):
             raise InputError(f"matches must be of different pools; got one twice, at `{file.path}`. Leave one out.")
 
 

@@ -10,17 +10,17 @@ from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, without_defaults
 
 
-def balance_pairs(step: str, run: Run, before: Records, rule: BalanceRule) -> StepOutput:
+def balance_pairs(step: str, run: Run, upstream: Records, rule: BalanceRule) -> StepOutput:
     """Thin out the head: preselect drops what the balance would drop anyway, with headroom for losses on the way.
 
     Decisions hold P(stay); `BalanceInputs.tables` says which tables come with them.
     """
-    inputs = read_inputs(run.ledger, before, step, stored_balance(rule), seed=run.seed)
-    found = inputs.decide()
+    inputs = read_inputs(run.ledger, upstream, step, stored_balance(rule), seed=run.seed)
+    balanced = inputs.decide()
     return StepOutput(
-        decisions=found.decisions.to_table(inputs.pairs.uids),
-        tables=inputs.tables(found),
-        notes=_notes(inputs) | {"expected": round(float(found.expected.sum()), 3)},
+        decisions=balanced.decisions.to_table(inputs.pairs.uids),
+        tables=inputs.tables(balanced),
+        notes=_notes(inputs) | {"expected": round(float(balanced.expected.sum()), 3)},
     )
 
 

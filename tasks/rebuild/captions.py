@@ -17,40 +17,40 @@ from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, without_defaults
 
 
-def recaption_pairs(run: Run, before: Records, rule: RecaptionRule) -> StepOutput:
+def recaption_pairs(run: Run, upstream: Records, rule: RecaptionRule) -> StepOutput:
     """Choose a caption per pair: its own, a merged twin's, or a concept that the picture's features retrieve.
 
     Concepts are those that occur in the pool. Table `candidates`: every caption that was offered, with its score.
     Notes: mean CLIPScore before and after, of the pairs whose caption changed.
     """
-    pairs = run.ledger.alive(before, ["image_id", "caption"])
+    pairs = run.ledger.alive(upstream, ["image_id", "caption"])
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
     images = image_rows(run, store, pairs["image_id"].to_pylist())
-    given = _given_captions(run, before, pairs)
-    at = pc.index_in(given["uid"], pairs["uid"].combine_chunks()).to_numpy()
-    scores = cosine_scores(images[at], text_rows(run, given["caption"].to_pylist()))
-    given = given.append_column("score", pa.array(scores))
-    offered = _retrieve(run, before, pairs, images, rule)
-    candidates = pa.concat_tables([given.select(CANDIDATES.names), offered]).sort_by(
+    own_captions = _given_captions(run, upstream, pairs)
+    index = pc.index_in(own_captions["uid"], pairs["uid"].combine_chunks()).to_numpy()
+    scores = cosine_scores(images[index], text_rows(run, own_captions["caption"].to_pylist()))
+    own_captions = own_captions.append_column("score", pa.array(scores))
+    offered = _retrieve(run, upstream, pairs, images, rule)
+    candidates = pa.concat_tables([own_captions.select(CANDIDATES.names), offered]).sort_by(
         [("uid", "ascending"), ("origin", "ascending"), ("score", "descending"), ("caption", "ascending")]
     )
-    found = choose_captions(pairs["uid"].combine_chunks(), candidates, margin=rule.margin)
-    decisions = found.decisions.to_table(pairs["uid"])
+    choice = choose_captions(pairs["uid"].combine_chunks(), candidates, margin=rule.margin)
+    decisions = choice.decisions.to_table(pairs["uid"])
     for name in ("chosen_caption", "caption_origin", "caption_score"):
-        decisions = decisions.append_column(name, found.chosen[name])
-    return StepOutput(decisions=decisions, tables={"candidates": candidates}, notes=compare_captions(found))
+        decisions = decisions.append_column(name, choice.chosen[name])
+    return StepOutput(decisions=decisions, tables={"candidates": candidates}, notes=compare_captions(choice))
 
 
-def align_pairs(run: Run, before: Records, rule: Align) -> StepOutput:
+def align_pairs(run: Run, upstream: Records, rule: Align) -> StepOutput:
     """Keep pairs by the image-text score of their chosen caption.
 
     Notes: the threshold, and how many different captions are longer than the encoder reads.
     """
-    if any("caption_score" in record.columns for record in before):
-        pairs = run.ledger.alive(before, ["caption_score", "chosen_caption"])
+    if any("caption_score" in record.columns for record in upstream):
+        pairs = run.ledger.alive(upstream, ["caption_score", "chosen_caption"])
         scores, captions = pairs["caption_score"].combine_chunks(), pairs["chosen_caption"]
     else:
-        pairs = run.ledger.alive(before, ["image_id", "caption"])
+        pairs = run.ledger.alive(upstream, ["image_id", "caption"])
         store = FeatureStore(run.workspace, encoder_identity(run), "images")
         images = image_rows(run, store, pairs["image_id"].to_pylist())
         captions = pairs["caption"]
@@ -62,21 +62,21 @@ def align_pairs(run: Run, before: Records, rule: Align) -> StepOutput:
     return StepOutput(decisions=decisions, notes=notes)
 
 
-def _given_captions(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
+def _given_captions(run: Run, upstream: Records, pairs: pa.Table) -> pa.Table:
     """uid, caption, origin: each pair's own caption, and those of all pairs merged into it, each caption once."""
-    into: dict[str, str] = {}
-    for record in before:
+    survivors: dict[str, str] = {}
+    for record in upstream:
         if record.counts.get("merged") and record.name != "collect":
             table = run.ledger.decisions(record, ["uid", "into"], pc.field("verdict") == "merged")
-            into |= dict(zip(table["uid"].to_pylist(), table["into"].to_pylist(), strict=True))
-    first = run.ledger.decisions(record_named(before, "collect"), ["uid", "caption"])
+            survivors |= dict(zip(table["uid"].to_pylist(), table["into"].to_pylist(), strict=True))
+    first = run.ledger.decisions(record_named(upstream, "collect"), ["uid", "caption"])
     captions = dict(zip(first["uid"].to_pylist(), first["caption"].to_pylist(), strict=True))
     alive = set(pairs["uid"].to_pylist())
     rows = [(uid, captions[uid], "original") for uid in sorted(alive)]
-    for uid in sorted(into):
+    for uid in sorted(survivors):
         survivor = uid
-        while survivor in into:
-            survivor = into[survivor]
+        while survivor in survivors:
+            survivor = survivors[survivor]
         if survivor in alive and captions[uid] != captions[survivor]:
             rows.append((survivor, captions[uid], "twin"))
     names = ("uid", "caption", "origin")
@@ -84,8 +84,8 @@ def _given_captions(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
     return pa.table({name: [row[place] for row in unique] for place, name in enumerate(names)})
 
 
-def _retrieve(run: Run, before: Records, pairs: pa.Table, images: "np.ndarray", rule: RecaptionRule) -> pa.Table:
-    concepts = run.ledger.table(record_named(before, "count_concepts"), "counts", ["concept"])["concept"].to_pylist()
+def _retrieve(run: Run, upstream: Records, pairs: pa.Table, images: "np.ndarray", rule: RecaptionRule) -> pa.Table:
+    concepts = run.ledger.table(record_named(upstream, "count_concepts"), "counts", ["concept"])["concept"].to_pylist()
     with run.progress.bar("retrieving concepts", None):
         indices, scores = top_concepts(images, text_rows(run, concepts), min(rule.candidates, len(concepts)))
     names = [[concepts[number] for number in row] for row in indices]

@@ -26,7 +26,7 @@ class CollectRule:
     limit: int | None = None
 
 
-def hash_sources(run: Run, _before: Records, _rule: object) -> dict[str, str]:
+def hash_sources(run: Run, _upstream: Records, _rule: object) -> dict[str, str]:
     """Content hashes of the pool files and of the label file."""
     inputs = {f"source {number}": source_hash(source) for number, source in enumerate(run.sources)}
     if run.labels is None:
@@ -36,7 +36,7 @@ def hash_sources(run: Run, _before: Records, _rule: object) -> dict[str, str]:
     return inputs | {"labels": source_hash(run.labels)}
 
 
-def collect_pairs(run: Run, _before: Records, rule: CollectRule) -> StepOutput:
+def collect_pairs(run: Run, _upstream: Records, rule: CollectRule) -> StepOutput:
     """All pairs of all sources, each once, sorted by uid.
 
     Table `arrivals`: every row of the pools, where it stood and what became of it; its URL and caption where it is no
@@ -49,18 +49,18 @@ def collect_pairs(run: Run, _before: Records, rule: CollectRule) -> StepOutput:
     uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
     is_first = _first_of_each(uids)
     limit = rule.limit
-    over = np.zeros(len(uids), np.bool_) if limit is None else np.cumsum(is_first) > limit
-    stays = pc.if_else(pa.array(over), "limit", pc.if_else(pa.array(is_first), "", "same_pair"))
+    is_over = np.zeros(len(uids), np.bool_) if limit is None else np.cumsum(is_first) > limit
+    stays = pc.if_else(pa.array(is_over), "limit", pc.if_else(pa.array(is_first), "", "same_pair"))
     reasons = pc.coalesce(rejects, stays)
-    into = pc.if_else(pc.equal(reasons, "same_pair"), uids, pa.scalar(None, pa.string()))
-    decided = Decisions.of(reason=reasons, into=into, failed=pc.is_valid(rejects)).to_table(uids)
+    survivors = pc.if_else(pc.equal(reasons, "same_pair"), uids, pa.scalar(None, pa.string()))
+    decided = Decisions.of(reason=reasons, into=survivors, failed=pc.is_valid(rejects)).to_table(uids)
     named = ["file_name"] if any(source.kind in LOCAL_READERS for source in run.sources) else []
     shown = ["source", "file_hash", "row", "url", "caption", *named]
     arrivals = rows.select([name for name in shown if name in rows.column_names])
     of_a_pair = pc.is_in(reasons, pa.array(["", "same_pair"]))
     for name in ("url", "caption"):
-        alone = pc.if_else(of_a_pair, None, rows[name])
-        arrivals = arrivals.set_column(arrivals.column_names.index(name), name, alone)
+        of_no_pair = pc.if_else(of_a_pair, None, rows[name])
+        arrivals = arrivals.set_column(arrivals.column_names.index(name), name, of_no_pair)
     for name in ("uid", "verdict", "reason", "into"):
         arrivals = arrivals.append_column(name, decided[name])
     kept = pc.equal(decided["verdict"], "kept")
@@ -84,13 +84,13 @@ def _read(run: Run) -> pa.Table:
 
 def _with_uids(table: pa.Table) -> pa.Table:
     urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
-    held = pc.struct_field(pc.extract_regex(urls, LOCAL_ADDRESS), "hash")
-    web = pc.if_else(pc.is_null(held), urls, pa.scalar(None, pa.string()))
-    uids = pc.coalesce(file_uids(held, captions), pair_uids(web, captions))
+    file_hashes = pc.struct_field(pc.extract_regex(urls, LOCAL_ADDRESS), "hash")
+    web = pc.if_else(pc.is_null(file_hashes), urls, pa.scalar(None, pa.string()))
+    uids = pc.coalesce(file_uids(file_hashes, captions), pair_uids(web, captions))
     uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)
     rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
-    at = table.column_names.index("reject")
-    return table.set_column(at, "reject", rejects).append_column("uid", uids)
+    place = table.column_names.index("reject")
+    return table.set_column(place, "reject", rejects).append_column("uid", uids)
 
 
 def _first_of_each(uids: pa.Array) -> npt.NDArray[np.bool_]:
@@ -110,8 +110,8 @@ def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:
         group = group if run.labels.group is None else _pool_column(pairs, run.labels.group, "labels.group")
     elif run.labels is not None:
         table = read_labels(run.labels)
-        at = pc.index_in(pairs["url"], table["key"].combine_chunks())
-        labels, group = table["label"].combine_chunks().take(at), table["group"].combine_chunks().take(at)
+        index = pc.index_in(pairs["url"], table["key"].combine_chunks())
+        labels, group = table["label"].combine_chunks().take(index), table["group"].combine_chunks().take(index)
     extra = [name for name in pairs.column_names if name not in ("label", "group")]
     pairs = pairs.select(extra).append_column("label", labels)
     return pairs.append_column("group", pc.coalesce(group, pairs["uid"]))

@@ -73,11 +73,11 @@ def _read(path: Path, _version: tuple[int, ...] | None) -> ConceptFile:
 
 @lru_cache(maxsize=4)
 def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
-    found = _read(path, version)
-    return folded_concepts(found.table, left_out=found.left_out, identity=found.identity)
+    concept_file = _read(path, version)
+    return folded_concepts(concept_file.table, left_out=concept_file.left_out, identity=concept_file.identity)
 
 
-def match_concepts(run: Run, before: Records, rule: MatchRule) -> StepOutput:
+def match_concepts(run: Run, upstream: Records, rule: MatchRule) -> StepOutput:
     """Which concepts each caption names; a pair that names none is dropped (no_concept).
 
     Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
@@ -87,7 +87,7 @@ def match_concepts(run: Run, before: Records, rule: MatchRule) -> StepOutput:
     `left_out` of it or `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
     """
     concepts = recipe_concepts(run.locate(rule.metadata))
-    decisions, matches = _match(run, before, "caption", rule)
+    decisions, matches = _match(run, upstream, "caption", rule)
     table = concepts.table
     if rule.language is None:
         never = unmatchable(concepts, rule.mode, plurals=rule.plurals)
@@ -97,18 +97,20 @@ def match_concepts(run: Run, before: Records, rule: MatchRule) -> StepOutput:
         if "languages" not in table.column_names:
             table = table.append_column("languages", pa.array([list(lists)] * len(table), pa.list_(pa.string())))
     tables = {"matches": matches, "concepts": table, "left_out": concepts.left_out, "unmatchable": never}
-    return StepOutput(decisions=decisions, tables=tables, notes={"concepts": _identity(run, before, rule)["metadata"]})
+    return StepOutput(
+        decisions=decisions, tables=tables, notes={"concepts": _identity(run, upstream, rule)["metadata"]}
+    )
 
 
-def match_again(run: Run, before: Records, rule: MatchRule) -> StepOutput:
+def match_again(run: Run, upstream: Records, rule: MatchRule) -> StepOutput:
     """Match the captions that were chosen; pairs whose caption did not change match as before."""
-    decisions, matches = _match(run, before, _chosen(before), rule)
+    decisions, matches = _match(run, upstream, _chosen(upstream), rule)
     return StepOutput(decisions=decisions, tables={"matches": matches})
 
 
-def count_concepts(run: Run, before: Records, _rule: NoRule) -> StepOutput:
+def count_concepts(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
     """Pairs per concept over the whole pool, before any draw: table `counts` (entry, concept, count)."""
-    matched = record_named(before, "match_concepts")
+    matched = record_named(upstream, "match_concepts")
     matches = run.ledger.table(matched, "matches", ["entries"])["entries"].combine_chunks()
     concepts = run.ledger.table(matched, "concepts", ["entry"])["entry"]
     counts = pa.array(count_entries(matches, len(concepts)))
@@ -121,10 +123,10 @@ def record_named(records: Records, name: str) -> StepRecord:
     return next(record for record in records if record.name == name)
 
 
-def _match(run: Run, before: Records, column: str, rule: MatchRule) -> tuple[pa.Table, pa.Table]:
+def _match(run: Run, upstream: Records, column: str, rule: MatchRule) -> tuple[pa.Table, pa.Table]:
     """Decisions on the captions in `column`, and [uid, entries] of those that name any."""
-    columns = _columns(before, column, rule)
-    pairs = run.ledger.alive(before, columns)
+    columns = _columns(upstream, column, rule)
+    pairs = run.ledger.alive(upstream, columns)
     batches = pairs.select(columns).to_batches(max_chunksize=BATCH_ROWS)
     metadata, unmatched = run.locate(rule.metadata), pa.scalar("no_concept")
     parts: Iterator[pa.ListArray]
@@ -139,43 +141,43 @@ def _match(run: Run, before: Records, column: str, rule: MatchRule) -> tuple[pa.
         has_list = by_language.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
         unmatched = pc.if_else(has_list, "no_concept", "no_list_of_language")
     entries = pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
-    found = entries.value_lengths()
-    names_any = pc.greater(found, 0)
-    decisions = Decisions.of(reason=pc.if_else(names_any, "", unmatched), value=found.cast(pa.float64()))
+    match_counts = entries.value_lengths()
+    names_any = pc.greater(match_counts, 0)
+    decisions = Decisions.of(reason=pc.if_else(names_any, "", unmatched), value=match_counts.cast(pa.float64()))
     matches = pa.table({"uid": pairs["uid"], "entries": entries}).filter(names_any)
     return decisions.to_table(pairs["uid"]), matches
 
 
-def _columns(before: Records, caption: str, rule: MatchRule) -> list[str]:
+def _columns(upstream: Records, caption: str, rule: MatchRule) -> list[str]:
     """The columns that matching reads: the caption's, and that of its language where the rule names one."""
     language = rule.language
     if language is None:
         return [caption]
-    known = {name for record in before for name in record.columns}
-    if language not in known:
+    columns = {name for record in upstream for name in record.columns}
+    if language not in columns:
         raise RuleError(
             f"`match.language` must be a column of the pool or of a step before; got {language!r}. "
-            f"There are {', '.join(sorted(known))}; the filter caption_language gives detected_language."
+            f"There are {', '.join(sorted(columns))}; the filter caption_language gives detected_language."
         )
     return [caption, language]
 
 
 def how_matched(mode: Mode) -> dict[str, str]:
     """What the results of a mode depend on besides list and rule: those of faithful mode never changed."""
-    how = {"alike": "first stands for all", "normalising": "twice is once"}
-    return how if mode == "normalized" else {}
+    details = {"alike": "first stands for all", "normalising": "twice is once"}
+    return details if mode == "normalized" else {}
 
 
-def _identity(run: Run, _before: Records, rule: MatchRule) -> dict[str, str]:
-    metadata, how = run.locate(rule.metadata), how_matched(rule.mode)
+def _identity(run: Run, _upstream: Records, rule: MatchRule) -> dict[str, str]:
+    metadata, details = run.locate(rule.metadata), how_matched(rule.mode)
     if rule.language is None:
-        return {"metadata": recipe_concepts(metadata).identity, **how}
-    return {"metadata": identity_of_lists(read_language_lists(metadata)), **how}
+        return {"metadata": recipe_concepts(metadata).identity, **details}
+    return {"metadata": identity_of_lists(read_language_lists(metadata)), **details}
 
 
-def _chosen(before: Records) -> str:
+def _chosen(upstream: Records) -> str:
     """The column of the captions that were chosen, or of the given ones where none were."""
-    return "chosen_caption" if any("chosen_caption" in record.columns for record in before) else "caption"
+    return "chosen_caption" if any("chosen_caption" in record.columns for record in upstream) else "caption"
 
 
 MATCH_CONCEPTS = Step(
@@ -184,7 +186,7 @@ MATCH_CONCEPTS = Step(
     stored=_stored,
     compute=match_concepts,
     inputs=_identity,
-    reads=lambda before, rule: _columns(before, "caption", rule),
+    reads=lambda upstream, rule: _columns(upstream, "caption", rule),
 )
 COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, compute=count_concepts)
 MATCH_AGAIN = Step(
@@ -193,5 +195,5 @@ MATCH_AGAIN = Step(
     stored=_stored,
     compute=match_again,
     inputs=_identity,
-    reads=lambda before, rule: _columns(before, _chosen(before), rule),
+    reads=lambda upstream, rule: _columns(upstream, _chosen(upstream), rule),
 )

@@ -31,24 +31,25 @@ CONTAMINATION = pa.schema(
 )
 
 
-def decontaminate(run: Run, before: Records, rule: Decontamination) -> StepOutput:
+def decontaminate(run: Run, upstream: Records, rule: Decontamination) -> StepOutput:
     """Drop pairs whose picture looks like, or has features near those of, a picture of the evaluation sets.
 
     Table `contamination`: per pair and kind the nearest such picture, by the set's name, its own and its sha256, with
     the distance: differing bits, or the cosine.
     """
-    pairs = run.ledger.alive(before, ["image_id", "phash", "colour"])
+    pairs = run.ledger.alive(upstream, ["image_id", "phash", "colour"])
     pool = _pictures(run, pairs, features=rule.semantic is not None)
-    sets = {
-        name: read_references(run, where, features=rule.semantic is not None) for name, where in _sets(rule).items()
+    sets = {name: read_references(run, path, features=rule.semantic is not None) for name, path in _sets(rule).items()}
+    held_out = _together([references.pictures for references in sets.values()])
+    nearest = {"perceptual": nearest_hashes(pool, held_out, rule), "semantic": nearest_features(pool, held_out, rule)}
+    decisions = judge_contamination(nearest["perceptual"], nearest["semantic"])
+    notes = {
+        name: {"pictures": len(references.names), "unreadable": references.unreadable}
+        for name, references in sets.items()
     }
-    held_out = _together([one.pictures for one in sets.values()])
-    found = {"perceptual": nearest_hashes(pool, held_out, rule), "semantic": nearest_features(pool, held_out, rule)}
-    decisions = judge_contamination(found["perceptual"], found["semantic"])
-    notes = {name: {"pictures": len(one.names), "unreadable": one.unreadable} for name, one in sets.items()}
     return StepOutput(
         decisions=decisions.to_table(pairs["uid"]),
-        tables={"contamination": _rows(pairs["uid"].to_pylist(), found, sets)},
+        tables={"contamination": _rows(pairs["uid"].to_pylist(), nearest, sets)},
         notes={"evaluation_sets": notes},
     )
 
@@ -69,28 +70,32 @@ def _pictures(run: Run, pairs: pa.Table, *, features: bool) -> Pictures:
 
 
 def _together(parts: list[Pictures]) -> Pictures:
-    rows = [one.rows for one in parts if one.rows is not None]
+    rows = [part.rows for part in parts if part.rows is not None]
     return Pictures(
-        hashes=np.concatenate([one.hashes for one in parts]),
-        colours=np.concatenate([one.colours for one in parts]),
+        hashes=np.concatenate([part.hashes for part in parts]),
+        colours=np.concatenate([part.colours for part in parts]),
         decoded=np.concatenate([part.decoded for part in parts]),
         rows=np.concatenate(rows) if rows else None,
     )
 
 
-def _rows(uids: list[str], found: dict[str, Nearest], sets: dict[str, References]) -> pa.Table:
-    names = [(name, *both) for name, one in sets.items() for both in zip(one.names, one.image_ids, strict=True)]
+def _rows(uids: list[str], nearest: dict[str, Nearest], sets: dict[str, References]) -> pa.Table:
+    names = [
+        (name, *picture)
+        for name, references in sets.items()
+        for picture in zip(references.names, references.image_ids, strict=True)
+    ]
     rows: list[dict[str, Any]] = []
-    for kind, (which, distance) in found.items():
-        for row in np.flatnonzero(which >= 0):
-            evaluation, name, image_id = names[which[row]]
+    for kind, (numbers, distance) in nearest.items():
+        for row in np.flatnonzero(numbers >= 0):
+            evaluation, name, image_id = names[numbers[row]]
             values = (uids[row], evaluation, kind, name, image_id, float(distance[row]))
             rows.append(dict(zip(CONTAMINATION.names, values, strict=True)))
     return pa.Table.from_pylist(sorted(rows, key=lambda row: (row["uid"], row["kind"])), CONTAMINATION)
 
 
-def _hashes(run: Run, _before: Records, rule: Decontamination) -> dict[str, str]:
-    return {f"evaluation set {name}": references_hash(run, where) for name, where in _sets(rule).items()}
+def _hashes(run: Run, _upstream: Records, rule: Decontamination) -> dict[str, str]:
+    return {f"evaluation set {name}": references_hash(run, path) for name, path in _sets(rule).items()}
 
 
 def _model(run: Run, rule: Decontamination) -> str | None:
@@ -98,8 +103,8 @@ def _model(run: Run, rule: Decontamination) -> str | None:
 
 
 def _check_ready(run: Run, rule: Decontamination) -> None:
-    for where in rule.sets.values():
-        check_references(run, where)
+    for path in rule.sets.values():
+        check_references(run, path)
 
 
 DECONTAMINATE = Step(

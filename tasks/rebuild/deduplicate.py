@@ -36,7 +36,7 @@ COLUMNS = ("url", "caption", "image_id", "width", "height", "phash", "colour")
 
 def _output(
     run: Run,
-    before: Records,
+    upstream: Records,
     merge: Callable[[pa.Table, PreviousSearch | None], Duplicates],
     reusable: Reusable | None = None,
 ) -> StepOutput:
@@ -44,15 +44,17 @@ def _output(
 
     Tables: `edges`; `captions`, those that survivors take over from merged pairs; `compared`, where recall is measured.
     """
-    batch = run.ledger.alive(before, COLUMNS)
-    found = merge(batch, None if reusable is None else _earlier(run, reusable))
-    held = [run.ledger.table(record, "captions") for record in before if "captions" in record.hashes]
-    captions = captions_taken_over(batch, found.decisions, pa.concat_tables([CAPTIONS.empty_table(), *held]))
+    batch = run.ledger.alive(upstream, COLUMNS)
+    duplicates = merge(batch, None if reusable is None else _earlier(run, reusable))
+    earlier_captions = [run.ledger.table(record, "captions") for record in upstream if "captions" in record.hashes]
+    captions = captions_taken_over(
+        batch, duplicates.decisions, pa.concat_tables([CAPTIONS.empty_table(), *earlier_captions])
+    )
     return StepOutput(
-        decisions=found.decisions.to_table(batch["uid"]),
-        tables={"edges": found.edges, "captions": captions}
-        | ({} if found.compared is None else {"compared": found.compared}),
-        notes=found.notes,
+        decisions=duplicates.decisions.to_table(batch["uid"]),
+        tables={"edges": duplicates.edges, "captions": captions}
+        | ({} if duplicates.compared is None else {"compared": duplicates.compared}),
+        notes=duplicates.notes,
     )
 
 
@@ -62,17 +64,17 @@ def _earlier(run: Run, reusable: Reusable) -> PreviousSearch:
     return PreviousSearch(unchanged=reusable.same, edges=run.ledger.table(record, "edges"), compared=compared)
 
 
-def merge_exact(run: Run, before: Records, _rule: NoRule) -> StepOutput:
+def merge_exact(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
     """Merge pairs with equal bytes."""
-    return _output(run, before, lambda batch, _: deduplicate_exact(batch))
+    return _output(run, upstream, lambda batch, _: deduplicate_exact(batch))
 
 
-def merge_perceptual(run: Run, before: Records, rule: Perceptual) -> StepOutput:
+def merge_perceptual(run: Run, upstream: Records, rule: Perceptual) -> StepOutput:
     """Merge pairs whose pictures look alike."""
-    return _output(run, before, lambda batch, _: deduplicate_perceptual(batch, rule))
+    return _output(run, upstream, lambda batch, _: deduplicate_perceptual(batch, rule))
 
 
-def merge_semantic(run: Run, before: Records, rule: Semantic, reusable: Reusable | None = None) -> StepOutput:
+def merge_semantic(run: Run, upstream: Records, rule: Semantic, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs whose features nearly agree."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
@@ -82,21 +84,21 @@ def merge_semantic(run: Run, before: Records, rule: Semantic, reusable: Reusable
         sketch = partial(_stored_codes, run, ids, rows)
         return deduplicate_semantic(batch, rows, rule, seed=run.seed, earlier=earlier, sketch=sketch)
 
-    return _output(run, before, merge, reusable)
+    return _output(run, upstream, merge, reusable)
 
 
-def _stored_codes(run: Run, image_ids: pa.Array, rows: npt.NDArray[np.float16], some: Ints, key: str) -> Words:
+def _stored_codes(run: Run, image_ids: pa.Array, rows: npt.NDArray[np.float16], places: Ints, key: str) -> Words:
     """The codes of `some` of the pictures with features `rows`, of which those without stored codes are made."""
     kind = f"codes-{content_hash([key, VERSION])[:16]}"
     store = RowStore(run.workspace, encoder_identity(run), kind)
-    ids = image_ids.take(pa.array(some))
+    ids = image_ids.take(pa.array(places))
     missing = store.missing(ids)
-    made = sign_codes(rows, some[pc.index_in(missing, ids).to_numpy()], key=key)
-    store.append(missing, made)
-    return store.read(ids).astype(np.uint64, copy=False) if len(ids) else made
+    codes = sign_codes(rows, places[pc.index_in(missing, ids).to_numpy()], key=key)
+    store.append(missing, codes)
+    return store.read(ids).astype(np.uint64, copy=False) if len(ids) else codes
 
 
-def merge_linked(run: Run, before: Records, rule: Linked, reusable: Reusable | None = None) -> StepOutput:
+def merge_linked(run: Run, upstream: Records, rule: Linked, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs that are one record by picture and caption together."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
 
@@ -105,16 +107,16 @@ def merge_linked(run: Run, before: Records, rule: Linked, reusable: Reusable | N
         texts = text_rows(run, batch["caption"].to_pylist())
         return deduplicate_linked(batch, images, texts, rule, seed=run.seed, earlier=earlier)
 
-    return _output(run, before, merge, reusable)
+    return _output(run, upstream, merge, reusable)
 
 
-def merge_captions(run: Run, before: Records, rule: CaptionTwins, reusable: Reusable | None = None) -> StepOutput:
+def merge_captions(run: Run, upstream: Records, rule: CaptionTwins, reusable: Reusable | None = None) -> StepOutput:
     """Merge pairs whose captions nearly agree."""
 
     def merge(batch: pa.Table, earlier: PreviousSearch | None) -> Duplicates:
         return deduplicate_captions(batch, rule, seed=run.seed, earlier=earlier)
 
-    return _output(run, before, merge, reusable)
+    return _output(run, upstream, merge, reusable)
 
 
 DEDUPLICATE_EXACT = Step(name="deduplicate_exact", rule=NoRule, compute=merge_exact, version=2)

@@ -21,16 +21,16 @@ from evenly.tasks.step import Records, Step
 OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
 
 
-def fetch_images(run: Run, before: Records, rule: PoolDownload) -> None:
+def fetch_images(run: Run, upstream: Records, rule: PoolDownload) -> None:
     """Fetch or take what is not recorded yet; records are durable shard by shard."""
-    urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
+    urls = run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()
     local, features = (urls.filter(pc.starts_with(urls, kind)).to_pylist() for kind in (LOCAL, FEATURES))
     web = urls.filter(pc.invert(pc.match_substring_regex(urls, LOCAL_ADDRESS))).to_pylist()
     if local:
         with run.progress.bar("taking pictures", len(local)) as advance:
             folder = run.workspace.downloads
-            held, threads = partial(_held, run), run.processes
-            take_pictures(local, held, rule, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance)
+            pictures, threads = partial(_held, run), run.processes
+            take_pictures(local, pictures, rule, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance)
     if features:
         take_features(features, folder=run.workspace.downloads)
     if not web:
@@ -56,16 +56,16 @@ def _held(run: Run) -> Iterator[LocatedPicture]:
                 yield row.image_id, row.place
 
 
-def hash_observations(run: Run, before: Records, _rule: PoolDownload) -> dict[str, str]:
+def hash_observations(run: Run, upstream: Records, _rule: PoolDownload) -> dict[str, str]:
     """The content of what was observed of the URLs of this step's pairs."""
-    urls = run.ledger.alive(before, ["url"])["url"].combine_chunks().unique()
+    urls = run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()
     table = read_downloads(run.workspace.downloads, ["url", "outcome", "verdict", *OBSERVED])
     return {"observations": table_hash(table.filter(pc.is_in(table["url"], urls)))}
 
 
-def judge_downloads(run: Run, before: Records, _rule: PoolDownload) -> StepOutput:
+def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload) -> StepOutput:
     """The recorded outcome of each pair's URL; the reason says why a picture is not there."""
-    pairs = run.ledger.alive(before, ["url"])
+    pairs = run.ledger.alive(upstream, ["url"])
     table = read_downloads(run.workspace.downloads).combine_chunks()
     rows = table.take(pc.index_in(pairs["url"].combine_chunks(), table["url"].combine_chunks()))
     kept = pc.equal(rows["verdict"], "kept")
@@ -76,19 +76,19 @@ def judge_downloads(run: Run, before: Records, _rule: PoolDownload) -> StepOutpu
     ).to_table(pairs["uid"])
     for name in (*OBSERVED, "evidence"):
         decisions = decisions.append_column(name, rows[name])
-    decisions = _with_told_sizes(run, before, pairs["url"], decisions)
+    decisions = _with_told_sizes(run, upstream, pairs["url"], decisions)
     return StepOutput(decisions=decisions)
 
 
-def _with_told_sizes(run: Run, before: Records, urls: pa.ChunkedArray, decisions: pa.Table) -> pa.Table:
+def _with_told_sizes(run: Run, upstream: Records, urls: pa.ChunkedArray, decisions: pa.Table) -> pa.Table:
     """The decisions, with the sizes that the pool tells where only features are there and nothing was observed."""
     only_features = pc.starts_with(urls, FEATURES)
     if not pc.any(only_features).as_py():
         return decisions
     for name in SIZES:
-        if any(name in record.columns for record in before):
-            told = as_size(run.ledger.alive(before, [name])[name])
-            column = pc.if_else(only_features, told, decisions[name])
+        if any(name in record.columns for record in upstream):
+            sizes = as_size(run.ledger.alive(upstream, [name])[name])
+            column = pc.if_else(only_features, sizes, decisions[name])
             decisions = decisions.set_column(decisions.column_names.index(name), name, column)
     return decisions
 

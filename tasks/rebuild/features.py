@@ -22,9 +22,9 @@ from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step
 
 
-def embed_images(run: Run, before: Records, _rule: NoRule) -> StepOutput:
+def embed_images(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
     """Encode the pictures of the pairs; table `features` holds a digest of each vector, for the steps that use it."""
-    pairs = run.ledger.alive(before, ["image_id"])
+    pairs = run.ledger.alive(upstream, ["image_id"])
     ids = sorted(set(pairs["image_id"].to_pylist()))
     store_images(run, ids)
     vectors, norms = FeatureStore(run.workspace, encoder_identity(run), "images").read(ids)
@@ -42,9 +42,9 @@ def store_images(run: Run, image_ids: list[str]) -> int:
     missing = store.missing(image_ids)
     with run.progress.bar("encoding pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
-            some = missing[start : start + CHUNK]
-            images = list(read_images(run.workspace.downloads, some))
-            store.append(some, *to_unit_rows(encoder.encode_images(images, progress=advance)))
+            batch = missing[start : start + CHUNK]
+            images = list(read_images(run.workspace.downloads, batch))
+            store.append(batch, *to_unit_rows(encoder.encode_images(images, progress=advance)))
     return len(missing)
 
 
@@ -64,7 +64,7 @@ def _take_features(run: Run, store: FeatureStore, dimension: int, wanted: set[st
                     f"`vector` must be features of the recipe's encoder, of {dimension} numbers; got "
                     f"{rows.vectors.shape[1]} in `{source.path}`. Name the encoder that made them in `features`."
                 )
-            places = {one: at for at, one in enumerate(rows.ids.to_pylist()) if one in wanted}
+            places = {image_id: place for place, image_id in enumerate(rows.ids.to_pylist()) if image_id in wanted}
             store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]))
             wanted -= set(places)
 
@@ -73,14 +73,14 @@ def _take_features(run: Run, store: FeatureStore, dimension: int, wanted: set[st
 def extract_features(run: Run, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Make sure that every kept pair of a build has image and caption features; how many there are and were new."""
     samples = Samples(run.workspace, manifest["recipe_name"])
-    where = f"{manifest['samples']['last']}_verdict = 'kept'"
-    rows = samples.read(manifest["samples"]["version"], where=where)
+    condition = f"{manifest['samples']['last']}_verdict = 'kept'"
+    rows = samples.read(manifest["samples"]["version"], where=condition)
     caption = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
     texts = pc.unique(rows[caption]).to_pylist()
     ids = sorted(set(rows["image_id"].to_pylist()))
-    made = store_images(run, ids)
+    n_new = store_images(run, ids)
     text_rows(run, texts)
-    return {"encoder": encoder_identity(run), "images": len(ids), "images_new": made, "texts": len(texts)}
+    return {"encoder": encoder_identity(run), "images": len(ids), "images_new": n_new, "texts": len(texts)}
 
 
 EMBED_IMAGES = Step(name="embed_images", rule=NoRule, compute=embed_images, model=step_encoder)

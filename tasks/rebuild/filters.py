@@ -33,22 +33,22 @@ class Lookup:
 
 def blocked_words(run: Run, rule: CaptionBlocklist) -> Lookup:
     """The phrases of a list of words."""
-    found = read_blocklist(Path(run.locate(rule.file)), sha256=rule.sha256)
-    return Lookup(content=BlockedWords.of(found.entries), sha256=found.sha256)
+    blocklist = read_blocklist(Path(run.locate(rule.file)), sha256=rule.sha256)
+    return Lookup(content=BlockedWords.of(blocklist.entries), sha256=blocklist.sha256)
 
 
 def first_senses(run: Run, rule: CaptionEntities) -> Lookup:
     """WordNet's first synsets and those of ImageNet-21k."""
-    found = _senses(run.locate(rule.wordnet))
-    check_hash(rule.wordnet, found.sha256, rule.sha256)
-    return found
+    lookup = _senses(run.locate(rule.wordnet))
+    check_hash(rule.wordnet, lookup.sha256, rule.sha256)
+    return lookup
 
 
 @lru_cache(maxsize=1)
-def _senses(what: str) -> Lookup:
-    found = read_senses(what)
-    content = FirstSenses(first=found.first, exceptions=found.exceptions, entities=found.entities)
-    return Lookup(content=content, sha256=found.sha256)
+def _senses(name: str) -> Lookup:
+    senses = read_senses(name)
+    content = FirstSenses(first=senses.first, exceptions=senses.exceptions, entities=senses.entities)
+    return Lookup(content=content, sha256=senses.sha256)
 
 
 LOOKUPS: Mapping[str, Callable[[Run, Any], Lookup]] = {
@@ -64,35 +64,35 @@ class FilterRules:
     rules: Mapping[str, Any]
 
     @classmethod
-    def of(cls, values: Mapping[str, Mapping[str, Any]], known: Mapping[str, Filter]) -> "FilterRules":
+    def of(cls, values: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> "FilterRules":
         """The rules that the values of a recipe, or of a record, stand for."""
-        return cls(rules={name: known[name].rule(**values[name]) for name in values})
+        return cls(rules={name: filters[name].rule(**values[name]) for name in values})
 
     def stored(self) -> dict[str, Any]:
         """The whole rule of each filter, defaults included: what a step records it judged by."""
         return {name: plain_rule(rule) for name, rule in self.rules.items()}
 
-    def in_order(self, known: Mapping[str, Filter]) -> dict[str, Any]:
+    def in_order(self, filters: Mapping[str, Filter]) -> dict[str, Any]:
         """The rules in the order of `known`."""
-        return {name: self.rules[name] for name in known if name in self.rules}
+        return {name: self.rules[name] for name in filters if name in self.rules}
 
 
-def lookup_hashes(run: Run, _before: Records, rule: FilterRules) -> dict[str, str]:
+def lookup_hashes(run: Run, _upstream: Records, rule: FilterRules) -> dict[str, str]:
     """The hash of what each filter of a rule looks up."""
     return {name: LOOKUPS[name](run, rule.rules[name]).sha256 for name in LOOKUPS if name in rule.rules}
 
 
-def check_texts(run: Run, before: Records, rule: FilterRules) -> StepOutput:
+def check_texts(run: Run, upstream: Records, rule: FilterRules) -> StepOutput:
     """Judge captions by the text filters of the recipe, in the order of TEXT_FILTERS."""
-    return _judge(run, before, rule, TEXT_FILTERS)
+    return _judge(run, upstream, rule, TEXT_FILTERS)
 
 
-def check_images(run: Run, before: Records, rule: FilterRules) -> StepOutput:
+def check_images(run: Run, upstream: Records, rule: FilterRules) -> StepOutput:
     """Judge pictures by the image filters of the recipe, and measure the fingerprint of each."""
-    images = run.ledger.alive(before, ["image_id"])["image_id"].combine_chunks()
+    images = run.ledger.alive(upstream, ["image_id"])["image_id"].combine_chunks()
     fingerprints, reasons = fingerprints_of(run, images.unique())
-    too_costly = Decisions.of(reason=[reasons.get(one, "") for one in images.to_pylist()])
-    output = _judge(run, before, rule, IMAGE_FILTERS, first=(too_costly,))
+    too_costly = Decisions.of(reason=[reasons.get(image_id, "") for image_id in images.to_pylist()])
+    output = _judge(run, upstream, rule, IMAGE_FILTERS, first=(too_costly,))
     if output.decisions is None:
         return output
     rows = fingerprints.take(pc.index_in(images, fingerprints["image_id"].combine_chunks()))
@@ -104,43 +104,43 @@ def check_images(run: Run, before: Records, rule: FilterRules) -> StepOutput:
 
 
 def _judge(
-    run: Run, before: Records, rule: FilterRules, known: Mapping[str, Filter], *, first: Sequence[Decisions] = ()
+    run: Run, upstream: Records, rule: FilterRules, filters: Mapping[str, Filter], *, first: Sequence[Decisions] = ()
 ) -> StepOutput:
-    rules = rule.in_order(known)
-    lookups = {name: LOOKUPS[name](run, one) for name, one in rules.items() if known[name].lookup}
-    batch = run.ledger.alive(before, _columns(rule, known))
+    rules = rule.in_order(filters)
+    lookups = {name: LOOKUPS[name](run, filter_rule) for name, filter_rule in rules.items() if filters[name].lookup}
+    batch = run.ledger.alive(upstream, _columns(rule, filters))
     decided: list[Decisions] = [Decisions.keep_all(batch.num_rows), *first]
     columns: dict[str, pa.Array] = {}
-    for name, one in rules.items():
+    for name, filter_rule in rules.items():
         read: tuple[Any, ...] = ()
         if name in lookups:
-            read, one = (lookups[name].content,), replace(one, sha256=lookups[name].sha256)  # noqa: PLW2901 - the same rule, filled in
-        measured, more = known[name].measure_all(batch, one, *read)
-        columns |= {f"{name}_value": measured} | more
-        decided.append(known[name].judge(measured, one))
+            read, filter_rule = (lookups[name].content,), replace(filter_rule, sha256=lookups[name].sha256)  # noqa: PLW2901 - the same rule, filled in
+        measured, columns_of_filter = filters[name].measure_all(batch, filter_rule, *read)
+        columns |= {f"{name}_value": measured} | columns_of_filter
+        decided.append(filters[name].judge(measured, filter_rule))
     table = first_of(*decided).to_table(batch["uid"])
     for name, column in columns.items():
         table = table.append_column(name, column)
-    return StepOutput(decisions=table, notes={name: one.sha256 for name, one in lookups.items()})
+    return StepOutput(decisions=table, notes={name: lookup.sha256 for name, lookup in lookups.items()})
 
 
-def _text_columns(_before: Records, rule: FilterRules) -> list[str]:
+def _text_columns(_upstream: Records, rule: FilterRules) -> list[str]:
     return _columns(rule, TEXT_FILTERS)
 
 
-def _image_columns(_before: Records, rule: FilterRules) -> list[str]:
+def _image_columns(_upstream: Records, rule: FilterRules) -> list[str]:
     return sorted({"image_id", *_columns(rule, IMAGE_FILTERS)})
 
 
-def _columns(rule: FilterRules, known: Mapping[str, Filter]) -> list[str]:
-    return sorted({column for name in rule.in_order(known) for column in known[name].columns})
+def _columns(rule: FilterRules, filters: Mapping[str, Filter]) -> list[str]:
+    return sorted({column for name in rule.in_order(filters) for column in filters[name].columns})
 
 
 CHECK_TEXTS = Step(
     name="check_texts",
     rule=FilterRules,
     stored=FilterRules.stored,
-    load=partial(FilterRules.of, known=TEXT_FILTERS),
+    load=partial(FilterRules.of, filters=TEXT_FILTERS),
     compute=check_texts,
     version=2,
     inputs=lookup_hashes,
@@ -150,7 +150,7 @@ CHECK_IMAGES = Step(
     name="check_images",
     rule=FilterRules,
     stored=FilterRules.stored,
-    load=partial(FilterRules.of, known=IMAGE_FILTERS),
+    load=partial(FilterRules.of, filters=IMAGE_FILTERS),
     compute=check_images,
     reads=_image_columns,
 )

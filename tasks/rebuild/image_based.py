@@ -16,14 +16,14 @@ from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step
 
 
-def keep_target_clusters(run: Run, before: Records, rule: TargetClusters) -> StepOutput:
+def keep_target_clusters(run: Run, upstream: Records, rule: TargetClusters) -> StepOutput:
     """Cluster all pictures that were encoded, and keep pairs in a cluster that a target picture is in.
 
     Column `cluster`: the picture's. Table `clusters`: each one's centroid and how many pictures of the pool and of the
     target are in it.
     """
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    pool = run.ledger.table(record_named(before, "embed_images"), "features", ["image_id"])["image_id"].to_pylist()
+    pool = run.ledger.table(record_named(upstream, "embed_images"), "features", ["image_id"])["image_id"].to_pylist()
     rows = image_rows(run, store, pool)
     target = read_references(run, rule.target, features=True)
     if target.pictures.rows is None:
@@ -32,10 +32,10 @@ def keep_target_clusters(run: Run, before: Records, rule: TargetClusters) -> Ste
         centroids = fit_centroids(pool, rows, rule, seed=run.seed)
     in_pool, cosines = nearest_centroids(rows, centroids)
     in_target, _ = nearest_centroids(target.pictures.rows, centroids)
-    pairs = run.ledger.alive(before, ["image_id"])
-    at = pc.index_in(pairs["image_id"].combine_chunks(), pa.array(pool, pa.string())).to_numpy()
-    decisions = judge_clusters(in_pool[at], cosines[at], in_target).to_table(pairs["uid"])
-    decisions = decisions.append_column("cluster", pa.array(in_pool[at]))
+    pairs = run.ledger.alive(upstream, ["image_id"])
+    index = pc.index_in(pairs["image_id"].combine_chunks(), pa.array(pool, pa.string())).to_numpy()
+    decisions = judge_clusters(in_pool[index], cosines[index], in_target).to_table(pairs["uid"])
+    decisions = decisions.append_column("cluster", pa.array(in_pool[index]))
     k, d = centroids.shape
     clusters = pa.table(
         {
@@ -51,7 +51,7 @@ def keep_target_clusters(run: Run, before: Records, rule: TargetClusters) -> Ste
     )
 
 
-def _target(run: Run, _before: Records, rule: TargetClusters) -> dict[str, str]:
+def _target(run: Run, _upstream: Records, rule: TargetClusters) -> dict[str, str]:
     return {"target": references_hash(run, rule.target)}
 
 

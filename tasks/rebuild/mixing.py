@@ -19,23 +19,23 @@ class MixRule:
     sources: Mapping[str, SourceRule]
 
 
-def mix_pool(run: Run, before: Records, rule: MixRule) -> StepOutput:
+def mix_pool(run: Run, upstream: Records, rule: MixRule) -> StepOutput:
     """Decide each pair by its source: the value is its draw, `mix_threshold` what that must be below.
 
     Table `sources`: per source its rule, pairs, threshold and how many are kept.
     """
-    pairs = run.ledger.alive(before, ["source"])
-    found: Mixed = mix_sources(
+    pairs = run.ledger.alive(upstream, ["source"])
+    mixed: Mixed = mix_sources(
         pairs["uid"].combine_chunks(),
         pairs["source"].combine_chunks(),
         rule.sources,
         seed=run.seed,
     )
-    decisions: pa.Table = found.decisions.to_table(pairs["uid"])
-    notes = {} if found.limiting is None else {"limiting_source": found.limiting}
+    decisions: pa.Table = mixed.decisions.to_table(pairs["uid"])
+    notes = {} if mixed.limiting is None else {"limiting_source": mixed.limiting}
     return StepOutput(
-        decisions=decisions.append_column("mix_threshold", found.thresholds),
-        tables={"sources": found.sources},
+        decisions=decisions.append_column("mix_threshold", mixed.thresholds),
+        tables={"sources": mixed.sources},
         notes=notes,
     )
 
@@ -43,7 +43,12 @@ def mix_pool(run: Run, before: Records, rule: MixRule) -> StepOutput:
 def _stored(rule: MixRule) -> dict[str, Any]:
     """The rules, each with the fields that are given."""
     sources = plain_rule(rule)["sources"].items()
-    return {"sources": {name: {key: value for key, value in one.items() if value is not None} for name, one in sources}}
+    return {
+        "sources": {
+            name: {key: value for key, value in rule_of_source.items() if value is not None}
+            for name, rule_of_source in sources
+        }
+    }
 
 
 MIX_SOURCES = Step(name="mix_sources", rule=MixRule, stored=_stored, compute=mix_pool, seeded=True)

@@ -89,11 +89,11 @@ def _write_samples(run: Run, name: str, wide: pa.Table, records: Records) -> dic
 def _with_places(run: Run, wide: pa.Table) -> pa.Table:
     """Add where each picture's original bytes lie: tar (below downloads/), offset and size."""
     places = read_downloads(run.workspace.downloads, ["url", "tar", "offset", "size"]).combine_chunks()
-    at = pc.index_in(wide["url"].combine_chunks(), places["url"].combine_chunks())
-    known = pc.and_(pc.is_valid(wide["image_id"]), pc.is_valid(at)).combine_chunks()
+    index = pc.index_in(wide["url"].combine_chunks(), places["url"].combine_chunks())
+    has_place = pc.and_(pc.is_valid(wide["image_id"]), pc.is_valid(index)).combine_chunks()
     for name in ("tar", "offset", "size"):
-        column = places[name].combine_chunks().take(at)
-        wide = wide.append_column(name, pc.if_else(known, column, pa.scalar(None, column.type)))
+        column = places[name].combine_chunks().take(index)
+        wide = wide.append_column(name, pc.if_else(has_place, column, pa.scalar(None, column.type)))
     return wide
 
 

@@ -25,13 +25,13 @@ DIGITS = 6
 """Decimals to which scores are stored, and at which the threshold acts."""
 
 
-def rank_pairs(run: Run, before: Records, rule: HeadRank) -> StepOutput:
+def rank_pairs(run: Run, upstream: Records, rule: HeadRank) -> StepOutput:
     """Judge each pair by the score of its picture; the value is the score. Notes: the threshold, what the head orders.
 
     Each picture's score depends on it alone; with `keep_top` the threshold depends on all.
     """
     head, card = open_head(run, rule.adapter)
-    pairs = run.ledger.alive(before, ["image_id"])
+    pairs = run.ledger.alive(upstream, ["image_id"])
     encoder = encoder_identity(run)
     rows = single(FeatureStore(run.workspace, encoder, "images").read(pairs["image_id"].to_pylist())[0])
     scores = np.round(head.score(Features(image=rows, encoder=encoder)), DIGITS) if len(rows) else np.empty(0)
@@ -42,13 +42,13 @@ def rank_pairs(run: Run, before: Records, rule: HeadRank) -> StepOutput:
     return StepOutput(decisions=decisions, notes=notes)
 
 
-def open_head(run: Run, where: str) -> tuple[RankingHead, dict[str, Any]]:
+def open_head(run: Run, location: str) -> tuple[RankingHead, dict[str, Any]]:
     """The ranking head in the folder `where`, or behind the card of this name, and its card.
 
     Raises InputError where it is another adapter, or was fitted on features of another encoder than the run's or on
     such as do not say by which they were made.
     """
-    path = Path(run.locate(where))
+    path = Path(run.locate(location))
     folder, name = (path, "adapter") if path.is_dir() else (path.parent, path.stem)
     card, arrays = read_adapter(folder, name)
     if card["adapter"] != NAME:
@@ -66,7 +66,7 @@ def open_head(run: Run, where: str) -> tuple[RankingHead, dict[str, Any]]:
     return head, card
 
 
-def _head(run: Run, _before: Records, rule: HeadRank) -> dict[str, str]:
+def _head(run: Run, _upstream: Records, rule: HeadRank) -> dict[str, str]:
     _, card = open_head(run, rule.adapter)
     return {"head": content_hash({name: card.get(name) for name in ("arrays_sha256", "learned", "parameters")})}
 

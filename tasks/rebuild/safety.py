@@ -33,29 +33,29 @@ class BlockedDomains:
     domains: tuple[str, ...]
 
 
-def block_domains(run: Run, before: Records, rule: BlockedDomains) -> StepOutput:
+def block_domains(run: Run, upstream: Records, rule: BlockedDomains) -> StepOutput:
     """Drop pairs whose URL is on a blocked domain, before anything is asked of it."""
-    pairs = run.ledger.alive(before, ["url"])
+    pairs = run.ledger.alive(upstream, ["url"])
     lists = [_read(run, read_domains, file) for file in rule.domains]
-    decided = [_judge_urls("url", pairs, found) for found in lists]
+    decided = [_judge_urls("url", pairs, blocklist) for blocklist in lists]
     return StepOutput(decisions=first_of(*decided).to_table(pairs["uid"]))
 
 
-def check_safety(run: Run, before: Records, rule: SafetyRule) -> StepOutput:
+def check_safety(run: Run, upstream: Records, rule: SafetyRule) -> StepOutput:
     """Drop pictures by lists of files, looks and domains, then by the detector.
 
     A pair also goes for the file or the looks of a pair that was merged into it, and for a domain that its URL was
     redirected to. Columns `unsafe_score` and `unsafe_class`: the detector's, where it is asked. Notes: how many
     pictures reach its threshold in each class.
     """
-    pairs = run.ledger.alive(before, ["image_id", "phash", "final_url"])
-    decided = [Decisions.keep_all(pairs.num_rows), *_by_lists(run, before, rule, pairs)]
+    pairs = run.ledger.alive(upstream, ["image_id", "phash", "final_url"])
+    decided = [Decisions.keep_all(pairs.num_rows), *_by_lists(run, upstream, rule, pairs)]
     columns: dict[str, pa.Array] = {}
     if rule.detector is not None:
         ids = pairs["image_id"].combine_chunks()
         values, names = _detect(run, ids.unique(), rule.detector)
-        at = pc.index_in(ids, ids.unique())
-        columns = {"unsafe_score": values.take(at), "unsafe_class": names.take(at)}
+        index = pc.index_in(ids, ids.unique())
+        columns = {"unsafe_score": values.take(index), "unsafe_class": names.take(index)}
         decided.append(judge_unsafe(columns["unsafe_score"], rule.detector))
     decisions = first_of(*decided)
     table = decisions.to_table(pairs["uid"])
@@ -64,67 +64,67 @@ def check_safety(run: Run, before: Records, rule: SafetyRule) -> StepOutput:
     return StepOutput(decisions=table, notes={"unsafe_classes": _counts(decisions, columns)})
 
 
-def _by_lists(run: Run, before: Records, rule: SafetyRule, pairs: pa.Table) -> list[Decisions]:
+def _by_lists(run: Run, upstream: Records, rule: SafetyRule, pairs: pa.Table) -> list[Decisions]:
     """What each list says of each pair and of the pairs merged into it."""
-    members = _members(run, before, pairs)
+    members = _members(run, upstream, pairs)
     looks = partial(_judge_hashes, rule.max_distance)
     kinds: Sequence[tuple[str, Callable[..., Blocklist], Judge, pa.Table]] = (
         ("files", read_file_hashes, _judge_files, members),
         ("looks", read_look_hashes, looks, members),
         ("domains", read_domains, partial(_judge_urls, "final_url"), pairs),
     )
-    found = []
+    judgements = []
     for kind, read, judge, table in kinds:
         for file in getattr(rule, kind):
             decisions = judge(table, _read(run, read, file))
-            found.append(_of_pairs(pairs, table, decisions))
-    return found
+            judgements.append(_of_pairs(pairs, table, decisions))
+    return judgements
 
 
-def _members(run: Run, before: Records, pairs: pa.Table) -> pa.Table:
+def _members(run: Run, upstream: Records, pairs: pa.Table) -> pa.Table:
     """uid, image_id and phash of each pair, and with its uid those of all pairs merged into it since the download."""
-    into: dict[str, str] = {}
+    survivor_of: dict[str, str] = {}
     rows = [pairs.select(["uid", "image_id", "phash"])]
-    looked = next(record for record in before if record.name == "check_images")
-    for record in before[list(before).index(looked) :]:
+    looked = next(record for record in upstream if record.name == "check_images")
+    for record in upstream[list(upstream).index(looked) :]:
         if record.counts.get("merged"):
             merged = run.ledger.decisions(record, ["uid", "into"], pc.field("verdict") == "merged")
-            into |= dict(zip(merged["uid"].to_pylist(), merged["into"].to_pylist(), strict=True))
-    if into:
-        seen = run.ledger.alive(before[: list(before).index(looked) + 1], ["image_id", "phash"])
-        gone = seen.filter(pc.is_in(seen["uid"], pa.array(sorted(into), pa.string())))
-        survivors = [_end(into, uid) for uid in gone["uid"].to_pylist()]
-        rows.append(gone.set_column(0, "uid", pa.array(survivors, pa.string())))
-    found = pa.concat_tables(rows)
-    return found.filter(pc.is_in(found["uid"], pairs["uid"].combine_chunks()))
+            survivor_of |= dict(zip(merged["uid"].to_pylist(), merged["into"].to_pylist(), strict=True))
+    if survivor_of:
+        earlier_pairs = run.ledger.alive(upstream[: list(upstream).index(looked) + 1], ["image_id", "phash"])
+        merged_pairs = earlier_pairs.filter(pc.is_in(earlier_pairs["uid"], pa.array(sorted(survivor_of), pa.string())))
+        survivors = [_end(survivor_of, uid) for uid in merged_pairs["uid"].to_pylist()]
+        rows.append(merged_pairs.set_column(0, "uid", pa.array(survivors, pa.string())))
+    members = pa.concat_tables(rows)
+    return members.filter(pc.is_in(members["uid"], pairs["uid"].combine_chunks()))
 
 
-def _end(into: dict[str, str], uid: str) -> str:
-    while uid in into:
-        uid = into[uid]
+def _end(survivors: dict[str, str], uid: str) -> str:
+    while uid in survivors:
+        uid = survivors[uid]
     return uid
 
 
 def _of_pairs(pairs: pa.Table, table: pa.Table, decisions: Decisions) -> Decisions:
     """Decisions of the pairs: the pair's own, or the nearest of one merged into it."""
     rows = decisions.to_table(table["uid"]).sort_by([("reason", "descending"), ("value", "ascending")])
-    at = pc.index_in(column(pairs, "uid", pa.string()), rows["uid"].combine_chunks())
-    taken = rows.take(at)
-    return Decisions.of(reason=taken["reason"], value=taken["value"])
+    index = pc.index_in(column(pairs, "uid", pa.string()), rows["uid"].combine_chunks())
+    nearest = rows.take(index)
+    return Decisions.of(reason=nearest["reason"], value=nearest["value"])
 
 
-def _judge_files(table: pa.Table, found: Blocklist) -> Decisions:
-    return judge_files(column(table, "image_id", pa.string()), found.entries, found.sha256)
+def _judge_files(table: pa.Table, blocklist: Blocklist) -> Decisions:
+    return judge_files(column(table, "image_id", pa.string()), blocklist.entries, blocklist.sha256)
 
 
-def _judge_hashes(max_distance: int, table: pa.Table, found: Blocklist) -> Decisions:
-    blocked = [int(entry, 16) for entry in found.entries]
-    return judge_hashes(column(table, "phash", pa.uint64()), blocked, max_distance, found.sha256)
+def _judge_hashes(max_distance: int, table: pa.Table, blocklist: Blocklist) -> Decisions:
+    blocked = [int(entry, 16) for entry in blocklist.entries]
+    return judge_hashes(column(table, "phash", pa.uint64()), blocked, max_distance, blocklist.sha256)
 
 
-def _judge_urls(name: str, table: pa.Table, found: Blocklist) -> Decisions:
+def _judge_urls(name: str, table: pa.Table, blocklist: Blocklist) -> Decisions:
     hosts = pa.array([host_of(url) for url in table[name].to_pylist()], pa.string())
-    return judge_hosts(hosts, found.entries, found.sha256)
+    return judge_hosts(hosts, blocklist.entries, blocklist.sha256)
 
 
 def _detect(run: Run, image_ids: pa.Array, rule: Unsafe) -> tuple[pa.Array, pa.Array]:
@@ -143,9 +143,9 @@ def _scores(run: Run, detector: SafetyDetector, image_ids: pa.Array) -> npt.NDAr
     missing = store.missing(image_ids)
     with run.progress.bar("looking for unsafe pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
-            some = missing.slice(start, CHUNK)
-            images = read_images(run.workspace.downloads, some.to_pylist())
-            store.append(some, detector.scores(images, progress=advance))
+            batch = missing.slice(start, CHUNK)
+            images = read_images(run.workspace.downloads, batch.to_pylist())
+            store.append(batch, detector.scores(images, progress=advance))
     return store.read(image_ids)
 
 
@@ -169,7 +169,7 @@ def _read(run: Run, read: Callable[..., Blocklist], file: str) -> Blocklist:
     return read(Path(run.locate(file)))
 
 
-def _hashes(run: Run, _before: Records, rule: SafetyRule | BlockedDomains) -> dict[str, str]:
+def _hashes(run: Run, _upstream: Records, rule: SafetyRule | BlockedDomains) -> dict[str, str]:
     """The hash of each list that a rule names."""
     kinds = {"files": read_file_hashes, "looks": read_look_hashes, "domains": read_domains}
     return {

@@ -41,14 +41,14 @@ def test_datacomp_metadata_is_rebuilt_and_its_uids_come_out_as_its_resharder_rea
     run, manifest = rebuild(tmp_path / "recipe.yaml", tmp_path / "w")
     assert {row["source"] for row in read_source_funnel(PublishedBuild(run.workspace, manifest))} == {"dc"}
     build, root = manifest["build"], run.workspace.root
-    assert export_build(build, to="datacomp", out=tmp_path / "out", root=root)["counts"]["from_uid"] == 0
+    assert export_build(build, format_name="datacomp", out=tmp_path / "out", root=root)["counts"]["from_uid"] == 0
     ids = np.load(tmp_path / "out" / "uids.npy", allow_pickle=False)
     assert ids.dtype == np.dtype("u8,u8")
     assert len(ids) == manifest["samples"]["kept"] > 10
     found = [f"{(int(high) << 64) + int(low):032x}" for high, low in ids]
     assert found == sorted(found)
     assert set(found) <= set(uids)
-    export_build(build, to="parquet", out=tmp_path / "rows", root=root)
+    export_build(build, format_name="parquet", out=tmp_path / "rows", root=root)
     rows = pq.read_table(tmp_path / "rows" / "samples.parquet").to_pylist()
     for row in rows:
         at = uids.index(row["source_id"])

@@ -81,7 +81,7 @@ def test_features_of_the_pool_are_used_and_its_uids_exported(metadata, tmp_path,
         assert (row["width"], row["n_bytes"], row["phash"]) == (640, None, None)
     assert extract_features.fn(run, manifest)["images_new"] == 0
     assert verify_build(run.workspace, manifest, read_bytes=lambda _: pytest.fail("asked for bytes")) == []
-    export_build(manifest["build"], to="datacomp", out=tmp_path / "out", root=run.workspace.root)
+    export_build(manifest["build"], format_name="datacomp", out=tmp_path / "out", root=run.workspace.root)
     ids = np.load(tmp_path / "out" / "uids.npy", allow_pickle=False)
     assert ids.dtype == np.dtype("u8,u8")
     assert [(int(high) << 64) + int(low) for high, low in ids] == sorted(int(row["source_id"], 16) for row in kept)

@@ -144,7 +144,7 @@ def test_the_funnel_of_sources_adds_up_to_the_funnel(built):
 
 def test_ids_of_the_pool_are_exported_as_datacomp_reads_them(built, tmp_path):
     run, manifest = built
-    export_build(manifest["build"], to="datacomp", out=tmp_path / "out", root=run.workspace.root)
+    export_build(manifest["build"], format_name="datacomp", out=tmp_path / "out", root=run.workspace.root)
     ids = np.load(tmp_path / "out" / "uids.npy", allow_pickle=False)
     given = {int(row["source_id"], 16) for row in kept_rows(run, manifest) if row["source_id"]}
     assert given

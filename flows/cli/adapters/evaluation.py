@@ -42,21 +42,21 @@ def evaluate_latest(recipe: Path, *, root: Root = None, slices: Sequence[str] = 
     """
     chosen = read_recipe(recipe)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
-    known = sliceable_columns(workspace, manifest) if slices else []
-    unknown = [column for column in crossed_columns(slices) if column not in known]
+    columns = sliceable_columns(workspace, manifest) if slices else []
+    unknown = [column for column in crossed_columns(slices) if column not in columns]
     if unknown:
         raise UsageError(
             f"`--slice` must be a column of the build's sample table; got `{unknown[0]}`. "
-            f"Choose one of these: {', '.join(column for column in known if not column.endswith(OF_VERDICTS))}."
+            f"Choose one of these: {', '.join(column for column in columns if not column.endswith(OF_VERDICTS))}."
         )
-    found = []
+    evaluations = []
     for record in evaluations_of(recipe, workspace, manifest):
         facts = _facts(workspace, record)
         if slices:
             table, binned = slice_predictions(workspace, manifest, record, slices, seed=chosen.seed)
             facts |= {"slices": _rows(table), "worst_slices": _worst(table), "binned": binned}
-        found.append(facts)
-    return {"build": manifest["build"], "lists": found}
+        evaluations.append(facts)
+    return {"build": manifest["build"], "lists": evaluations}
 
 
 def _facts(workspace: Workspace, record: StepRecord) -> dict[str, Any]:

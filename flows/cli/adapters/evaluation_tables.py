@@ -23,13 +23,13 @@ def print_evaluation(facts: Row) -> None:
         "accuracy on test, with 95 % intervals", [_accuracy(row, baseline=place == 0) for place, row in enumerate(rows)]
     )
     print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", [_further(row) for row in rows])
-    for why in dict.fromkeys(filter(None, (row.get("temperature_why") for row in rows))):
-        named = [who(row) for row in rows if row.get("temperature_why") == why]
-        print_text(f"T {why}: {', '.join(named)}")
+    for reason in dict.fromkeys(filter(None, (row.get("temperature_why") for row in rows))):
+        named = [who(row) for row in rows if row.get("temperature_why") == reason]
+        print_text(f"T {reason}: {', '.join(named)}")
     best = _chosen(facts)
     if best is not None:
-        on = f"{best['validation_accuracy']:.3f} on {best['validation_rows']:,} validation pictures"
-        print_text(f"chosen on validation: {who(best)}, {on}")
+        validation = f"{best['validation_accuracy']:.3f} on {best['validation_rows']:,} validation pictures"
+        print_text(f"chosen on validation: {who(best)}, {validation}")
     for note in facts["notes"]:
         print_text(f"note: {note}")
     _print_head_tail(facts["head_tail"])
@@ -79,48 +79,50 @@ def _further(row: Row) -> dict[str, Any]:
 
 def _print_head_tail(rows: Sequence[Row]) -> None:
     """Both parts without their intervals, which --json has: that of the gap is what tells."""
-    found = by_adapter(rows)
-    if not found:
+    adapters = by_adapter(rows)
+    if not adapters:
         return
-    sizes = [f"{part} {found[0][part]['classes']} ({found[0][part]['n']:,} pictures)" for part in ("head", "tail")]
+    sizes = [
+        f"{part} {adapters[0][part]['classes']} ({adapters[0][part]['n']:,} pictures)" for part in ("head", "tail")
+    ]
     print_text(f"\nClasses by how many captions of the pool name them: {', '.join(sizes)}")
     print_rows(
         "mean accuracy per class; the gap is head minus tail",
         [
             {
-                "adapter": who(one),
-                "head": one["head"]["accuracy"],
-                "tail": one["tail"]["accuracy"],
-                "gap": with_interval(*(one["gap"][name] for name in ("accuracy", "low", "high")), sign="+"),
+                "adapter": who(row),
+                "head": row["head"]["accuracy"],
+                "tail": row["tail"]["accuracy"],
+                "gap": with_interval(*(row["gap"][name] for name in ("accuracy", "low", "high")), sign="+"),
             }
-            for one in found
+            for row in adapters
         ],
     )
 
 
 def _print_unseen(rows: Sequence[Row]) -> None:
     """Every score on each set of pictures of no class, what must be said of it, and what was left out."""
-    found = unseen_of(rows)
-    if found is None:
+    unseen = unseen_of(rows)
+    if unseen is None:
         print_text("pictures of no class: none. `unseen` with the class list in the recipe names sets of them.")
         return
-    sizes = [f"{one['n']:,} {_set(one)}" for one in found.sets]
-    print_text(f"\n{found.n:,} test pictures against pictures of no class: {', '.join(sizes)}")
+    sizes = [f"{row['n']:,} {_set(row)}" for row in unseen.sets]
+    print_text(f"\n{unseen.n:,} test pictures against pictures of no class: {', '.join(sizes)}")
     for measure, title in MEASURES.items():
         print_rows(
             title,
             [
-                {"score": one["score"]}
-                | {_set(held): measured(one["by_set"][held["name"]], measure) for held in found.sets}
-                | ({"mean": one["mean"][measure]} if one["mean"] else {})
-                for one in found.scores
+                {"score": row["score"]}
+                | {_set(dataset): measured(row["by_set"][dataset["name"]], measure) for dataset in unseen.sets}
+                | ({"mean": row["mean"][measure]} if row["mean"] else {})
+                for row in unseen.scores
             ],
         )
-    print_text(f"scores of logits are those of {who(vars(found))}, chosen on validation")
-    for note, scores in notes_of(found).items():
+    print_text(f"scores of logits are those of {who(vars(unseen))}, chosen on validation")
+    for note, scores in notes_of(unseen).items():
         print_text(f"{', '.join(scores)}: {note}")
-    for one in found.skipped:
-        print_text(f"skipped: {one['score']} needs {one['needs']}{': ' if one['remedy'] else ''}{one['remedy']}")
+    for row in unseen.skipped:
+        print_text(f"skipped: {row['score']} needs {row['needs']}{': ' if row['remedy'] else ''}{row['remedy']}")
 
 
 def print_rejection(facts: Row) -> None:
@@ -157,19 +159,22 @@ def print_ensembles(rows: Sequence[Row]) -> None:
         print_rows(
             f"classifiers that {ensemble} is the mean of: accuracy; AUROC by the entropy of each",
             [
-                {"classifier": part, "accuracy": with_interval(*(found[0][one] for one in ("accuracy", "low", "high")))}
+                {
+                    "classifier": part,
+                    "accuracy": with_interval(*(measures[0][name] for name in ("accuracy", "low", "high"))),
+                }
                 | {
                     _set({"name": row["set"], "kind": row["kind"]}): measured(row, "auroc")
-                    for row in found
+                    for row in measures
                     if row["set"]
                 }
-                for part, found in parts.items()
+                for part, measures in parts.items()
             ],
         )
 
 
-def _set(one: Row) -> str:
-    return str(one["name"]) if one["name"] == one["kind"] else f"{one['name']} ({one['kind']})"
+def _set(row: Row) -> str:
+    return str(row["name"]) if row["name"] == row["kind"] else f"{row['name']} ({row['kind']})"
 
 
 def _print_pairs(rows: Sequence[Row]) -> None:
@@ -189,33 +194,33 @@ def _print_pairs(rows: Sequence[Row]) -> None:
 
 def _ahead_of(differ: Sequence[tuple[str, str]]) -> dict[int, list[str]]:
     """The adapters by how many others they are ahead of, the most first."""
-    found: dict[int, list[str]] = {}
+    texts: dict[int, list[str]] = {}
     for name, n in Counter(first for first, _ in differ).most_common():
-        found.setdefault(n, []).append(name)
-    return found
+        texts.setdefault(n, []).append(name)
+    return texts
 
 
 def _print_slices(facts: Row, column: str) -> None:
     """Zero-shot and the chosen adapter per value of a column, and the worst slice of both."""
-    told = {who(row): row for row in (facts["results"][0], _chosen(facts)) if row is not None}
-    here = [row for row in facts["slices"] if row["column"] == column and who(row) in told]
-    found: dict[str, dict[str, Any]] = {}
-    for row in here:
-        shown = found.setdefault(row["value"], {"value": row["value"], "n": row["n"]})
+    judged_rows = {who(row): row for row in (facts["results"][0], _chosen(facts)) if row is not None}
+    slices = [row for row in facts["slices"] if row["column"] == column and who(row) in judged_rows]
+    columns: dict[str, dict[str, Any]] = {}
+    for row in slices:
+        shown = columns.setdefault(row["value"], {"value": row["value"], "n": row["n"]})
         shown[who(row)] = with_interval(row["accuracy"], row["low"], row["high"]) or row["state"]
     print_text("")
-    print_rows(f"accuracy by {column}", list(found.values())[:MOST_ROWS])
-    if len(found) > MOST_ROWS:
-        print_text(f"and {len(found) - MOST_ROWS:,} more: `--json` has them all")
+    print_rows(f"accuracy by {column}", list(columns.values())[:MOST_ROWS])
+    if len(columns) > MOST_ROWS:
+        print_text(f"and {len(columns) - MOST_ROWS:,} more: `--json` has them all")
     if column in facts["binned"]:
         print_text(f"{column} has many values: Q1 to Q4 are the quarters of all labelled pictures")
-    empty = [value for value, row in found.items() if not row["n"]]
+    empty = [value for value, row in columns.items() if not row["n"]]
     if empty:
         print_text(
             f"{len(empty)} empty, without a test picture: {', '.join(empty[:8])}{', …' if len(empty) > 8 else ''}"
         )
     for row in facts["worst_slices"]:
-        if row["column"] == column and who(row) in told:
+        if row["column"] == column and who(row) in judged_rows:
             value = with_interval(row["accuracy"], row["low"], row["high"])
             print_text(f"worst for {who(row)}: {row['value']}, {value} on {row['n']:,} picture{'s' * (row['n'] != 1)}")
 

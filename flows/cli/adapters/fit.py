@@ -116,7 +116,9 @@ def predict_command(
         for row in rows[:MOST_EXPLAINED] if explain else ():
             if row["explanation"]:
                 columns = ("side", "class", "similarity", "text")
-                print_rows(f"why {row['name']}", [{name: one[name] for name in columns} for one in row["explanation"]])
+                print_rows(
+                    f"why {row['name']}", [{name: text[name] for name in columns} for text in row["explanation"]]
+                )
         if note:
             print_text(note)
         if failed := sum(bool(row["error"]) for row in rows):
@@ -199,7 +201,7 @@ def _print_board(board: dict[str, Any]) -> None:
 
 def _numbers(name: str, text: str) -> tuple[int, ...]:
     try:
-        numbers = tuple(int(one) for one in text.split(","))
+        numbers = tuple(int(number) for number in text.split(","))
     except ValueError:
         numbers = ()
     if not numbers or min(numbers) < 1:

@@ -17,11 +17,11 @@ def print_fit(result: dict[str, Any]) -> None:
         print_rows("chosen on validation", [result["chosen"]])
     if result["metrics"]:
         print_rows("on test", _measures(result["metrics"]))
-    told = [row for row in result["ood"] if not row["skipped"]]
-    if len({row["set"] for row in told} - {"mean"}) < 2:
-        told = [row for row in told if row["set"] != "mean"]
-    if told:
-        columns = [{"score": row["score"], "set": _set_of(row), **_intervals(row, ("auroc", "fpr95"))} for row in told]
+    rows = [row for row in result["ood"] if not row["skipped"]]
+    if len({row["set"] for row in rows} - {"mean"}) < 2:
+        rows = [row for row in rows if row["set"] != "mean"]
+    if rows:
+        columns = [{"score": row["score"], "set": _set_of(row), **_intervals(row, ("auroc", "fpr95"))} for row in rows]
         print_rows("test pictures against pictures of no class", columns)
     for row in result["ood"]:
         if row["skipped"]:

@@ -38,7 +38,7 @@ def recipe_leaderboards(
     """A leaderboard per class list of a recipe, on its latest build."""
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root)
-    found = []
+    boards = []
     for rule in evaluation_rules(run, chosen, recipe, "latest"):
         manifest = Builds(run.workspace).read(rule.build)
         rows = labelled_rows(run, manifest, rule, adapters=plan.adapters)
@@ -63,8 +63,8 @@ def recipe_leaderboards(
         board = _hold(
             data, replace(plan, undrawn=True), runs, processes=processes, progress=run.progress, title=rule.list
         )
-        found.append(_write(board, folder, rule.list))
-    return found
+        boards.append(_write(board, folder, rule.list))
+    return boards
 
 
 def array_leaderboard(
@@ -72,8 +72,8 @@ def array_leaderboard(
 ) -> dict[str, Any]:
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
     run = workspace_run(root)
-    found = read_arrays(arrays, any_length=normalise)
-    parts = parts_in(found, normalise=normalise)
+    file_data = read_arrays(arrays, any_length=normalise)
+    parts = parts_in(file_data, normalise=normalise)
     features, labels, split, groups = joined_parts(parts)
     keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]
     data = EvaluationData(
@@ -81,11 +81,11 @@ def array_leaderboard(
         labels=labels,
         split=split,
         groups=groups,
-        classes=class_names_in(found),
+        classes=class_names_in(file_data),
         prototypes={"prototypes": features.required_prototypes(by="leaderboard")},
         keys=keys,
     )
-    hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in found.items()}
+    hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in file_data.items()}
     runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, plan))
     board = _hold(data, plan, runs, processes=processes, progress=run.progress, title=arrays.stem)
     return _write(replace(board, notes=(*parts.notes, *board.notes)), out, arrays.stem)
@@ -93,10 +93,10 @@ def array_leaderboard(
 
 def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
     """Each key with how often it came before: images of equal features get keys of their own."""
-    seen: Counter[bytes] = Counter()
+    counts: Counter[bytes] = Counter()
     for key in keys:
-        yield seen[key], key
-        seen[key] += 1
+        yield counts[key], key
+        counts[key] += 1
 
 
 def _key(content: Mapping[str, Any], plan: LeaderboardPlan) -> dict[str, Any]:

@@ -35,9 +35,9 @@ def check_explains(path: Path, card: Card, fitted: Adapter | RankingHead) -> Non
     """Refuse an adapter that does not judge by texts that can be shown."""
     if not isinstance(fitted, DescribedClasses):
         kept = card.get("chosen_on") and card["adapter"] == "zero_shot" and path.stem.startswith("vcd")
-        why = "where validation kept zero-shot in its place" if kept else f"which is `{card['adapter']}`"
+        reason = "where validation kept zero-shot in its place" if kept else f"which is `{card['adapter']}`"
         raise UsageError(
-            f"`--explain` must get an adapter that judges by descriptions, vcd; got `{path}`, {why}. "
+            f"`--explain` must get an adapter that judges by descriptions, vcd; got `{path}`, {reason}. "
             "Fit vcd with the recipe's `adapters`, or on arrays with `--adapter vcd --no-guard`."
         )
 
@@ -51,10 +51,10 @@ def explained(fitted: DescribedClasses, features: Features, card: Card) -> list[
     """
     table = fitted.explain(features)
     names = [str(name) for name in card.get("classes") or range(len(fitted.prototypes_))]
-    found: list[Reasons] = [[] for _ in range(len(features))]
+    reasons_of_rows: list[Reasons] = [[] for _ in range(len(features))]
     sides = {"class": "class", "against": "runner-up"}
     for row in table.to_dict("records"):
-        found[int(row["row"])].append(
+        reasons_of_rows[int(row["row"])].append(
             {
                 "side": sides[row["side"]],
                 "class": names[int(row["class"])],
@@ -62,7 +62,7 @@ def explained(fitted: DescribedClasses, features: Features, card: Card) -> list[
                 "similarity": float(row["similarity"]),
             }
         )
-    return [sorted(reasons, key=lambda one: (one["side"], -one["similarity"])) for reasons in found]
+    return [sorted(reasons, key=lambda reason: (reason["side"], -reason["similarity"])) for reasons in reasons_of_rows]
 
 
 def _text(card: Card, place: int) -> str:
@@ -107,7 +107,7 @@ def predict_pictures(
     if explain and isinstance(fitted, DescribedClasses) and encoded.names:
         features = Features(image=encoded.image, encoder=fitted.encoder_)
         reasons = explained(fitted, features, card)
-        judged = [row | {"explanation": said} for row, said in zip(judged, reasons, strict=True)]
+        judged = [row | {"explanation": explanation} for row, explanation in zip(judged, reasons, strict=True)]
     rows = _in_order(encoded, judged, columns)
     if out is not None:
         write_predictions(out, rows, columns=columns)
@@ -128,8 +128,8 @@ def confidence_note(adapter: Path) -> str:
     card, _ = open_adapter(adapter)
     if card["adapter"] == RANKING or _temperature(card) is not None:
         return ""
-    why = card.get("temperature_why") or "undetermined: validation gave none"
-    return f"temperature {why}; confidences are of the logits as they are, uncalibrated"
+    reason = card.get("temperature_why") or "undetermined: validation gave none"
+    return f"temperature {reason}; confidences are of the logits as they are, uncalibrated"
 
 
 def _temperature(card: Card) -> float | None:
@@ -162,11 +162,11 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Path | 
         second=SecondChoice(model=second["model"], pretrained=second["pretrained"]) if second else None,
     )
     for name in needs:
-        found = encoder_identity(run) if name == "encoder" else second_identity(run)
-        if found != card[name]["identity"]:
+        identity = encoder_identity(run) if name == "encoder" else second_identity(run)
+        if identity != card[name]["identity"]:
             raise UsageError(
                 f"the {_title(name)} `{card[name]['model']}` must be the one of the fit, "
-                f"{card[name]['identity'][:12]}; got {found[:12]}. Use the weights of the fit, or fit again."
+                f"{card[name]['identity'][:12]}; got {identity[:12]}. Use the weights of the fit, or fit again."
             )
     return run
 
@@ -202,16 +202,16 @@ def _judged(encoded: EncodedPictures, fitted: Adapter | RankingHead, card: Card,
 def _in_order(encoded: EncodedPictures, judged: Sequence[Row], columns: Sequence[str]) -> list[Row]:
     """The rows of all pictures, those that failed in their places."""
     nothing: Row = {column: [] if column in ("top", *EXPLAINED) else None for column in columns}
-    found = dict(zip(encoded.places, zip(encoded.names, judged, strict=True), strict=True))
+    judged_by_place = dict(zip(encoded.places, zip(encoded.names, judged, strict=True), strict=True))
     failed = iter(encoded.failed)
     rows = []
     for place in range(len(encoded.names) + len(encoded.failed)):
-        if place in found:
-            name, said = found[place]
-            rows.append(nothing | {"name": _as_text(name), **said, "error": ""})
+        if place in judged_by_place:
+            name, row = judged_by_place[place]
+            rows.append(nothing | {"name": _as_text(name), **row, "error": ""})
         else:
-            name, why = next(failed)
-            rows.append(nothing | {"name": _as_text(name), "error": why})
+            name, reason = next(failed)
+            rows.append(nothing | {"name": _as_text(name), "error": reason})
     return rows
 
 

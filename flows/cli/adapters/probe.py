@@ -44,7 +44,7 @@ def probe_latest(
     ledger = Ledger(workspace)
     folder = out or workspace.reports / f"{manifest['build']}-probes"
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {"build": manifest["build"], "out": str(folder)}
+    facts: dict[str, Any] = {"build": manifest["build"], "out": str(folder)}
     records = [record for key in keys if (record := ledger.find(key)) is not None]
     for record in records:
         tables = {name: plain(ledger.table(record, name).to_pylist()) for name in record.hashes}
@@ -52,15 +52,15 @@ def probe_latest(
             title = "-".join([name, *([record.rule["list"]] if "list" in record.rule else [])])
             replace_text(folder / f"{title}.csv", pd.DataFrame(rows).to_csv(index=False))
         if record.name != "corrupt_pictures":
-            found |= tables
+            facts |= tables
     if corruptions:
         evaluations = {record.rule["list"]: record for record in evaluations_of(recipe, workspace, manifest)}
-        found["corruptions"] = [
+        facts["corruptions"] = [
             _corrupted(workspace, record, evaluations[record.rule["list"]], folder)
             for record in records
             if record.name == "corrupt_pictures"
         ]
-    return found
+    return facts
 
 
 def _corrupted(workspace: Workspace, record: StepRecord, evaluation: StepRecord, folder: Path) -> dict[str, Any]:

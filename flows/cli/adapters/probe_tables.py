@@ -9,15 +9,15 @@ from evenly.flows.cli.output import print_rows, print_text
 Row = Mapping[str, Any]
 
 
-def print_probes(found: Row) -> None:
+def print_probes(facts: Row) -> None:
     """Every probe that was asked for, and where its tables and plots lie."""
-    if "diversity" in found:
-        _print_diversity(found["diversity"][0])
-    if "binding" in found:
-        _print_binding(found["binding"])
-    for corrupted in found.get("corruptions", ()):
+    if "diversity" in facts:
+        _print_diversity(facts["diversity"][0])
+    if "binding" in facts:
+        _print_binding(facts["binding"])
+    for corrupted in facts.get("corruptions", ()):
         _print_corruptions(corrupted)
-    print_text(f"tables and plots in {found['out']}")
+    print_text(f"tables and plots in {facts['out']}")
 
 
 def _print_diversity(row: Row) -> None:
@@ -53,14 +53,14 @@ def _print_binding(rows: Sequence[Row]) -> None:
     print_text('"ahead": how often the own colour scores above that of the other object; 0.5 is chance')
 
 
-def _print_corruptions(found: Row) -> None:
-    print_text(f"\nClass list {found['list']}: test pictures under corruptions")
-    for line in found["skipped"]:
+def _print_corruptions(facts: Row) -> None:
+    print_text(f"\nClass list {facts['list']}: test pictures under corruptions")
+    for line in facts["skipped"]:
         print_text(f"skipped: {line}")
-    if not found["models"]:
+    if not facts["models"]:
         print_text("no adapter was judged: there are no test pictures, or all adapters were skipped")
         return
-    state = found["models"][0]["state"] if all(row["state"] for row in found["models"]) else ""
+    state = facts["models"][0]["state"] if all(row["state"] for row in facts["models"]) else ""
     print_rows(
         "mean over corruptions and strengths",
         [
@@ -71,19 +71,19 @@ def _print_corruptions(found: Row) -> None:
                 "lost": row["relative_drop"],
                 **({} if state else {"line": row["expected"], "beyond": row["effective_robustness"]}),
             }
-            for row in found["models"]
+            for row in facts["models"]
         ],
     )
     print_text(state or '"line": what accuracy on clean pictures lets expect, by a line through all adapters\' logits')
-    _print_per_corruption(found)
-    _print_sources(found)
+    _print_per_corruption(facts)
+    _print_sources(facts)
 
 
-def _print_sources(found: Row) -> None:
+def _print_sources(facts: Row) -> None:
     """A linear probe per training source at its whole size, and what lies beyond the line through all such models."""
-    if not found["sources"]:
+    if not facts["sources"]:
         return
-    lines = {row["source"]: row for row in found["source_lines"]}
+    lines = {row["source"]: row for row in facts["source_lines"]}
     print_rows(
         "linear probes trained on one source alone, and on all",
         [
@@ -95,7 +95,7 @@ def _print_sources(found: Row) -> None:
                 "slope": lines[row["source"]]["slope"],
                 "beyond": lines[row["source"]]["effective_robustness"],
             }
-            for row in found["sources"]
+            for row in facts["sources"]
             if row["share"] == 1
         ],
     )
@@ -104,12 +104,12 @@ def _print_sources(found: Row) -> None:
     )
 
 
-def _print_per_corruption(found: Row) -> None:
+def _print_per_corruption(facts: Row) -> None:
     """Mean over strengths for those that are shown."""
-    told: dict[str, dict[str, Any]] = {}
-    for shown in found["shown"]:
-        for row in found["corruptions"]:
+    rows: dict[str, dict[str, Any]] = {}
+    for shown in facts["shown"]:
+        for row in facts["corruptions"]:
             if who(row) == who(shown):
-                line = told.setdefault(row["corruption"], {"corruption": row["corruption"]})
+                line = rows.setdefault(row["corruption"], {"corruption": row["corruption"]})
                 line[who(shown)] = with_interval(row["accuracy"], row["low"], row["high"])
-    print_rows("accuracy per corruption, mean over strengths", list(told.values()))
+    print_rows("accuracy per corruption, mean over strengths", list(rows.values()))

@@ -46,7 +46,7 @@ def _base_to_new(
 ) -> dict[str, Any]:
     fixed = parse_parameters(kind, parameters)
     parts = _judgeable(file, normalise=normalise)
-    found = evaluate_base_to_new(
+    result = evaluate_base_to_new(
         kind,
         train=parts.train,
         validation=parts.val,
@@ -57,17 +57,17 @@ def _base_to_new(
     )
     return {
         "data_set": file.stem,
-        "base": found.base,
-        "base_low": found.base_interval.low,
-        "base_high": found.base_interval.high,
-        "new": found.new,
-        "new_low": found.new_interval.low,
-        "new_high": found.new_interval.high,
-        "harmonic_mean": found.harmonic_mean,
-        "base_rows": found.base_rows,
-        "new_rows": found.new_rows,
-        "chosen": dict(found.tuned.chosen),
-        "kept_zero_shot": found.tuned.kept_zero_shot,
+        "base": result.base,
+        "base_low": result.base_interval.low,
+        "base_high": result.base_interval.high,
+        "new": result.new,
+        "new_low": result.new_interval.low,
+        "new_high": result.new_interval.high,
+        "harmonic_mean": result.harmonic_mean,
+        "base_rows": result.base_rows,
+        "new_rows": result.new_rows,
+        "chosen": dict(result.tuned.chosen),
+        "kept_zero_shot": result.tuned.kept_zero_shot,
         "notes": list(parts.notes),
     }
 
@@ -81,7 +81,7 @@ def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool
     n_classes = len(parts.train.features.required_prototypes(by="sessions"))
     if first > n_classes:
         raise UsageError(f"`--first` must be at most the {n_classes} classes of the file; got {first}. Lower it.")
-    found = evaluate_sessions(
+    result = evaluate_sessions(
         GDAIncremental(alpha=alpha),
         [_session(parts.train, classes) for classes in split_sessions(n_classes, first=first, step=step)],
         test=parts.test,
@@ -89,9 +89,9 @@ def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool
     return {
         "adapter": "gda_incremental",
         "alpha": alpha,
-        "sessions": found.sessions.to_dict("records"),
-        "average": found.average,
-        "performance_drop": found.drop,
+        "sessions": result.sessions.to_dict("records"),
+        "average": result.average,
+        "performance_drop": result.drop,
         "notes": list(parts.notes),
     }
 

@@ -66,8 +66,8 @@ def card_command(
     from evenly.storage.builds import open_build
 
     workspace, manifest = open_build(build, root=root)
-    found = read_card(PublishedBuild(workspace, manifest))
-    print_result(found.to_dict(), lambda: print_text("\n".join(card_lines(found))), as_json=as_json)
+    card = read_card(PublishedBuild(workspace, manifest))
+    print_result(card.to_dict(), lambda: print_text("\n".join(card_lines(card))), as_json=as_json)
 
 
 def verify_command(

@@ -50,10 +50,10 @@ def cancel_command(
 
     def table() -> None:
         ends = row["status"] in {"collected", "dropped"}
-        more = (
+        facts = (
             "" if ends else ". It is not over yet: cancel it again later, or describe again to take in what it brought"
         )
-        print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{more}")
+        print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{facts}")
 
     print_result(row, table, as_json=as_json)
 

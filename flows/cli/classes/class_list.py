@@ -55,7 +55,7 @@ def describe_list(
     """
     todo = describing(listing, methods=methods, llm=llm, context=context, root=root)
     ledger = todo.run.ledger
-    known = {record.key for record in ledger.records("describe")}
+    earlier_keys = {record.key for record in ledger.records("describe")}
     with prefect_api():
         key = describe_classes(
             name=listing.name,
@@ -67,7 +67,7 @@ def describe_list(
         )
     record = ledger.get(key)
     facts = dict(record.notes)
-    if key in known:
+    if key in earlier_keys:
         hits = int(facts["requests_sent"]) + int(facts["cache_hits"])
         facts |= NOTHING_SENT | {"cache_hits": hits}
     facts["account"] = spent(account(todo.run, listing.name))

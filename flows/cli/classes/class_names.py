@@ -38,62 +38,63 @@ def names_of(class_list: ClassList, synonyms: str | None, *, root: Path | None) 
     """
     classes = class_list.classes
     if synonyms is None:
-        found, origin = dict[str, list[str]](), "none"
+        names, origin = dict[str, list[str]](), "none"
     elif synonyms == WORDNET:
-        found, origin = _of_wordnet(class_list), "WordNet"
+        names, origin = _of_wordnet(class_list), "WordNet"
     elif synonyms.endswith(FILES) and Path(synonyms).is_file():
-        found, origin = _of_file(Path(synonyms), classes), Path(synonyms).name
+        names, origin = _of_file(Path(synonyms), classes), Path(synonyms).name
     else:
-        found, origin = _of_version(synonyms, root)
-    own = {normalised(name): name for name in classes}
+        names, origin = _of_version(synonyms, root)
+    class_of = {normalised(name): name for name in classes}
     kept: dict[str, list[str]] = {}
     refused: list[list[str]] = []
     for name in classes:
         kept[name] = [name]
-        for other in dict.fromkeys(found.get(name, ())):
-            if own.get(normalised(other), name) != name:
-                refused.append([name, other])
-            elif other != name:
-                kept[name].append(other)
+        for synonym in dict.fromkeys(names.get(name, ())):
+            if class_of.get(normalised(synonym), name) != name:
+                refused.append([name, synonym])
+            elif synonym != name:
+                kept[name].append(synonym)
     return ClassNames(names=kept, origin=origin, refused=refused)
 
 
 def _of_wordnet(class_list: ClassList) -> dict[str, list[str]]:
     from evenly.descriptions.texts.grounding import Grounding
 
-    return {one.name: list(one.lemmas) for one in Grounding(load_noun_synsets()).subjects(class_list)}
+    return {subject.name: list(subject.lemmas) for subject in Grounding(load_noun_synsets()).subjects(class_list)}
 
 
-def _of_version(what: str, root: Path | None) -> tuple[dict[str, list[str]], str]:
+def _of_version(list_or_key: str, root: Path | None) -> tuple[dict[str, list[str]], str]:
     from evenly.flows.runs import workspace_run
 
-    version = find_version(what, root=root)
+    version = find_version(list_or_key, root=root)
     if not {*SYNONYMS} & {*version.record.rule["methods"]}:
         raise UsageError(
-            f"`--synonyms` must name a description by {' or '.join(SYNONYMS)}; `{what}` has none. Describe the list "
+            f"`--synonyms` must name a description by {' or '.join(SYNONYMS)}; `{list_or_key}` has none. Describe the "
+            "list "
             f"by one of these, or give `{WORDNET}` or a file."
         )
     texts = accepted_texts(workspace_run(root, quiet=True), version.record)
-    found: dict[str, list[str]] = {}
+    names_by_class: dict[str, list[str]] = {}
     for method in SYNONYMS:
         for name, names in texts.get(method, {}).items():
-            found.setdefault(name, []).extend(names)
-    return found, f"description {version.record.key[:12]}"
+            names_by_class.setdefault(name, []).extend(names)
+    return names_by_class, f"description {version.record.key[:12]}"
 
 
 def _of_file(path: Path, classes: tuple[str, ...]) -> dict[str, list[str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"`--synonyms` must be a readable text file; {why}: `{path}`. Correct the path.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"`--synonyms` must be a readable text file; {reason}: `{path}`. Correct the path.") from None
     pairs = list(_json_pairs(text, path) if path.suffix == ".json" else _line_pairs(text, path))
-    found: dict[str, list[str]] = {}
-    for name, other in pairs:
+    names: dict[str, list[str]] = {}
+    for name, synonym in pairs:
         if name not in classes:
             raise UsageError(f"`--synonyms` must be of classes of the list; got {name[:60]!r} in `{path}`. Remove it.")
-        found.setdefault(name, []).append(other)
-    return found
+        names.setdefault(name, []).append(synonym)
+    return names
 
 
 def _json_pairs(text: str, path: Path) -> Iterator[tuple[str, str]]:
@@ -103,19 +104,21 @@ def _json_pairs(text: str, path: Path) -> Iterator[tuple[str, str]]:
         raise UsageError(f"`--synonyms` must be JSON, as its name says; `{path}` is not. Correct it.") from None
     if not isinstance(value, dict):
         raise UsageError(f"`--synonyms` must hold {{class: [names]}}; got a {type(value).__name__} in `{path}`.")
-    for name, others in value.items():
-        if not isinstance(others, list) or not all(isinstance(one, str) and one.strip() for one in others):
+    for name, synonyms in value.items():
+        if not isinstance(synonyms, list) or not all(
+            isinstance(synonym, str) and synonym.strip() for synonym in synonyms
+        ):
             raise UsageError(f"`--synonyms` must give {name[:60]!r} a list of names; it does not in `{path}`.")
-        yield from ((name, one.strip()) for one in others)
+        yield from ((name, synonym.strip()) for synonym in synonyms)
 
 
 def _line_pairs(text: str, path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(text.splitlines(), start=1):
-        name, _, other = (part.strip() for part in line.partition("\t"))
+        name, _, synonym = (part.strip() for part in line.partition("\t"))
         if line.strip():
-            if not name or not other or "\t" in other:
+            if not name or not synonym or "\t" in synonym:
                 raise UsageError(
                     f"`--synonyms` must hold class, tab, name in each line; got {line[:60]!r} in line {number} of "
                     f"`{path}`. Correct it."
                 )
-            yield name, other
+            yield name, synonym

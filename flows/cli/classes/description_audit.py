@@ -22,7 +22,7 @@ DEFAULT_AGGREGATE: Aggregate = "mean_similarity"
 
 
 def audit_latest(
-    what: str, *, build: str, methods: list[str] | None, aggregate: str | None, draws: int, root: Path | None
+    source: str, *, build: str, methods: list[str] | None, aggregate: str | None, draws: int, root: Path | None
 ) -> list[dict[str, Any]]:
     """One finding per class list and method: its notes, and the tables `accuracies` and `differences` as rows.
 
@@ -30,27 +30,27 @@ def audit_latest(
     `build`. Texts are the newest version of the list's content.
     """
     chosen = _checked(aggregate)
-    if what.endswith((".yaml", ".yml")):
-        build_name, targets = _of_recipe(Path(what), build, aggregate=chosen, root=root)
+    if source.endswith((".yaml", ".yml")):
+        build_name, targets = _of_recipe(Path(source), build, aggregate=chosen, root=root)
     else:
         build_name = build
-        targets = [(find_version(what, root=root), {"aggregate": chosen or DEFAULT_AGGREGATE, "split": None})]
+        targets = [(find_version(source, root=root), {"aggregate": chosen or DEFAULT_AGGREGATE, "split": None})]
     workspace, manifest = open_build(build_name, root=root)
     split = None
-    if any(more["split"] is None for _, more in targets):
+    if any(options["split"] is None for _, options in targets):
         split = split_of_build(build_run(manifest["build"], root=str(workspace.root), quiet=True), manifest)
     rules = [
         DescriptionAuditRule(
             build=manifest["build"],
             draws=draws,
-            aggregate=more["aggregate"],
+            aggregate=options["aggregate"],
             list=version.class_list.name,
             classes=version.class_list.classes,
             describe=version.record.key,
             method=method,
-            split=more["split"] or split,
+            split=options["split"] or split,
         )
-        for version, more in targets
+        for version, options in targets
         for method in _methods(version, methods)
     ]
     if not rules:
@@ -76,20 +76,22 @@ def _of_recipe(
         except NotFoundError as error:
             missing.append(str(error))
             continue
-        more = {
+        options = {
             "aggregate": aggregate or listing.aggregate or DEFAULT_AGGREGATE,
             "split": None if recipe.labels is None else recipe.labels.split,
         }
-        targets.append((version, more))
+        targets.append((version, options))
     if not targets:
         raise NotFoundError("\n".join(missing) or f"recipe `{path}` must name a class list; it names none. Add one.")
     return f"{recipe.name}-latest" if build == "latest" else build, targets
 
 
 def _checked(aggregate: str | None) -> Aggregate | None:
-    known = get_args(Aggregate)
-    if aggregate is not None and aggregate not in known:
-        raise UsageError(f"`--aggregate` must be one of {', '.join(known)}; got `{aggregate}`. Choose one of these.")
+    aggregates = get_args(Aggregate)
+    if aggregate is not None and aggregate not in aggregates:
+        raise UsageError(
+            f"`--aggregate` must be one of {', '.join(aggregates)}; got `{aggregate}`. Choose one of these."
+        )
     return cast("Aggregate | None", aggregate)
 
 

@@ -8,7 +8,7 @@ from evenly.flows.cli.output import print_rows, print_text, printable
 
 def print_described(facts: Mapping[str, Any]) -> None:
     """Print every text with what has become of it, what it took, and what nothing came of; see Descriptions.summary."""
-    print_rows("descriptions", [_row(row, others=_has_others(facts)) for row in facts["descriptions"]])
+    print_rows("descriptions", [_row(row, with_other=_has_others(facts)) for row in facts["descriptions"]])
     for line in _lines(facts):
         print_text(printable(line))
     if facts["undescribed"]:
@@ -23,11 +23,11 @@ def _has_others(facts: Mapping[str, Any]) -> bool:
     return any(row["other"] is not None for row in facts["descriptions"])
 
 
-def _row(row: Mapping[str, Any], *, others: bool) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], *, with_other: bool) -> dict[str, Any]:
     """What fits a terminal; the rest is in the JSON."""
     shown = {"class": row["class"], "method": row["method"], "text": row["text"]}
-    other = {"other": row["other"]} if others else {}
-    return shown | other | {"verdict": row["verdict"] + (f": {row['reason']}" if row["reason"] else "")}
+    pair = {"other": row["other"]} if with_other else {}
+    return shown | pair | {"verdict": row["verdict"] + (f": {row['reason']}" if row["reason"] else "")}
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -62,7 +62,7 @@ def list_versions(root: Path | None) -> list[dict[str, Any]]:
     return [_opened(ledger, record).facts() for record in _records(ledger)]
 
 
-def find_version(what: str, *, root: Path | None) -> Version:
+def find_version(name: str, *, root: Path | None) -> Version:
     """The newest version of a class list file's content, of a list of this name, or the one of a step key.
 
     A file counts by its content: classes, synsets and glosses in order, whatever it is called. A key may be cut to 8
@@ -70,37 +70,37 @@ def find_version(what: str, *, root: Path | None) -> Version:
     """
     ledger = Ledger(Workspace.at(root))
     records = _records(ledger)
-    if Path(what).is_file():
-        file = read_class_file(Path(what))
+    if Path(name).is_file():
+        file = read_class_file(Path(name))
         identity = parse_class_list(file.text, file.name).identity
-        found = [record for record in records if record.notes.get("class_list_identity") == identity]
-        remedy = f"Describe it: evenly describe {what}"
-    elif _KEY.fullmatch(what) and any(record.key.startswith(what) for record in records):
-        found = [record for record in records if record.key.startswith(what)]
+        matches = [record for record in records if record.notes.get("class_list_identity") == identity]
+        remedy = f"Describe it: evenly describe {name}"
+    elif _KEY.fullmatch(name) and any(record.key.startswith(name) for record in records):
+        matches = [record for record in records if record.key.startswith(name)]
         remedy = ""
-        if len(found) > 1:
-            raise UsageError(f"`{what}` must begin one step key; it begins {len(found)}. Give more digits.")
+        if len(matches) > 1:
+            raise UsageError(f"`{name}` must begin one step key; it begins {len(matches)}. Give more digits.")
     else:
-        found = [record for record in records if record.rule["list"] == what]
+        matches = [record for record in records if record.rule["list"] == name]
         remedy = "Give a class list file, the name of a list or a step key."
-    if not found:
-        known = ", ".join(f"{record.rule['list']} ({record.key[:12]})" for record in records) or "none"
-        raise NotFoundError(f"descriptions of `{what}` must be in the workspace; there are: {known}. {remedy}")
-    return _opened(ledger, found[-1])
+    if not matches:
+        names = ", ".join(f"{record.rule['list']} ({record.key[:12]})" for record in records) or "none"
+        raise NotFoundError(f"descriptions of `{name}` must be in the workspace; there are: {names}. {remedy}")
+    return _opened(ledger, matches[-1])
 
 
-def show_texts(what: str, *, class_name: str | None, rejected: bool, root: Path | None) -> dict[str, Any]:
+def show_texts(list_or_key: str, *, class_name: str | None, rejected: bool, root: Path | None) -> dict[str, Any]:
     """The facts of a version and its texts, one row each, with verdict, reason and request id.
 
     Rejected and failed ones only on request; `without_texts` lists class and method pairs that ended with none.
     """
-    version = find_version(what, root=root)
+    version = find_version(list_or_key, root=root)
     table = version.table if rejected else version.table.filter(pc.field("verdict") == ACCEPTED)
     if class_name is not None:
         names = version.class_list.classes
         if class_name not in names:
-            near = difflib.get_close_matches(class_name, names, n=3, cutoff=0.0)
-            raise UsageError(f"`--class` must be a class of the list; got {class_name!r}. Near to it: {near}.")
+            close_names = difflib.get_close_matches(class_name, names, n=3, cutoff=0.0)
+            raise UsageError(f"`--class` must be a class of the list; got {class_name!r}. Near to it: {close_names}.")
         table = table.filter(pc.field("class") == class_name)
     gaps = [
         {"class": name, "method": method, "reasons": reasons}
@@ -113,40 +113,40 @@ def show_texts(what: str, *, class_name: str | None, rejected: bool, root: Path 
 def compare_versions(first: str, second: str, *, root: Path | None) -> dict[str, Any]:
     """Two versions side by side: their facts, counts per method, and every accepted text as kept, gone or new."""
     a, b = find_version(first, root=root), find_version(second, root=root)
-    found = compare_texts(a.table, b.table, classes=(a.class_list.classes, b.class_list.classes))
+    comparison = compare_texts(a.table, b.table, classes=(a.class_list.classes, b.class_list.classes))
     return {
         "a": a.facts(),
         "b": b.facts(),
-        "counts": found.counts,
-        "classes_gone": list(found.classes_gone),
-        "classes_new": list(found.classes_new),
-        "texts": list(found.texts),
+        "counts": comparison.counts,
+        "classes_gone": list(comparison.classes_gone),
+        "classes_new": list(comparison.classes_new),
+        "texts": list(comparison.texts),
     }
 
 
-def export_texts(what: str, *, to: str, out: Path, root: Path | None) -> dict[str, Any]:
+def export_texts(name: str, *, format_name: str, out: Path, root: Path | None) -> dict[str, Any]:
     """Write a version in the JSON shape that other code reads, and beside it the class names as a list, in order.
 
     Both files appear whole. "csv" is one file, for people who edit the texts and read it in again. `fallbacks` names
     what had no text and stands there by the class name alone.
     """
-    if to not in (CSV, *TEXT_EXPORTS):
-        known = ", ".join((*TEXT_EXPORTS, CSV))
-        raise UsageError(f"`--format` must be one of {known}; got `{to}`. Choose one of these.")
-    version = find_version(what, root=root)
-    if to == CSV:
+    if format_name not in (CSV, *TEXT_EXPORTS):
+        formats = ", ".join((*TEXT_EXPORTS, CSV))
+        raise UsageError(f"`--format` must be one of {formats}; got `{format_name}`. Choose one of these.")
+    version = find_version(name, root=root)
+    if format_name == CSV:
         return _export_csv(version, out)
-    made = TEXT_EXPORTS[to](version.table, version.class_list.classes)
+    exported = TEXT_EXPORTS[format_name](version.table, version.class_list.classes)
     names = out.with_name(f"{out.stem.removesuffix(_PAIRS)}_class_names.json")
     _write(names, list(version.class_list.classes))
-    _write(out, made.content)
+    _write(out, exported.content)
     return {
-        "format": to,
+        "format": format_name,
         "step": version.record.key,
         "classes": len(version.class_list.classes),
-        "texts": made.texts,
-        "fallbacks": list(made.fallbacks),
-        "notes": list(made.notes),
+        "texts": exported.texts,
+        "fallbacks": list(exported.fallbacks),
+        "notes": list(exported.notes),
         "out": str(out),
         "class_names": str(names),
     }

@@ -29,26 +29,26 @@ def audit_command(
     """
     from evenly.flows.cli.classes.description_audit import audit_latest
 
-    found = audit_latest(what, build=build, methods=method, aggregate=aggregate, draws=draws, root=root)
+    audits = audit_latest(what, build=build, methods=method, aggregate=aggregate, draws=draws, root=root)
 
     def table() -> None:
-        for one in found:
-            _print_audit(one)
+        for audit in audits:
+            _print_audit(audit)
 
-    print_result({"audits": found}, table, as_json=as_json)
+    print_result({"audits": audits}, table, as_json=as_json)
 
 
-def _print_audit(found: dict[str, Any]) -> None:
-    title = f"{found['list']}, {found['method']}: {found['texts']} texts, {found['pictures']:,} test pictures"
-    print_rows(title, [_with_interval(row, "accuracy", "texts", "draws") for row in found["accuracies"]])
-    print_rows("differences", [_with_interval(row, "difference", "texts", "minus") for row in found["differences"]])
-    print_text(found["verdict"])
-    if found["without_texts"]:
-        print_text(f"by their name alone, without texts: {', '.join(found['without_texts'])}")
-    if "name_weight" in found:
-        share = found["selection_fallback_share"]
+def _print_audit(audit: dict[str, Any]) -> None:
+    title = f"{audit['list']}, {audit['method']}: {audit['texts']} texts, {audit['pictures']:,} test pictures"
+    print_rows(title, [_with_interval(row, "accuracy", "texts", "draws") for row in audit["accuracies"]])
+    print_rows("differences", [_with_interval(row, "difference", "texts", "minus") for row in audit["differences"]])
+    print_text(audit["verdict"])
+    if audit["without_texts"]:
+        print_text(f"by their name alone, without texts: {', '.join(audit['without_texts'])}")
+    if "name_weight" in audit:
+        share = audit["selection_fallback_share"]
         print_text(
-            f"selected: {found['pool']} texts in the pool, weight of the name {found['name_weight']} (validation), "
+            f"selected: {audit['pool']} texts in the pool, weight of the name {audit['name_weight']} (validation), "
             f"{share:.0%} of the choices by fallback"
         )
 
@@ -79,17 +79,17 @@ def show_descriptions_command(
         if as_json:
             print_json({"versions": versions})
         else:
-            print_rows("described", [_version(one) for one in versions])
+            print_rows("described", [_version(version) for version in versions])
         return
-    found = show_texts(what, class_name=class_name, rejected=rejected, root=root)
+    facts = show_texts(what, class_name=class_name, rejected=rejected, root=root)
 
     def table() -> None:
         names = SHOWN if rejected else SHOWN[:3]
-        print_rows(_title(found), [{name: row[name] for name in names} for row in found["rows"]])
-        if found["without_texts"]:
-            print_rows("without a text", found["without_texts"])
+        print_rows(_title(facts), [{name: row[name] for name in names} for row in facts["rows"]])
+        if facts["without_texts"]:
+            print_rows("without a text", facts["without_texts"])
 
-    print_result(found, table, as_json=as_json)
+    print_result(facts, table, as_json=as_json)
 
 
 def compare_command(first: Version, second: Version, root: Root = None, as_json: AsJson = False) -> None:
@@ -99,12 +99,12 @@ def compare_command(first: Version, second: Version, root: Root = None, as_json:
     """
     from evenly.flows.cli.classes.description_versions import compare_versions
 
-    found = compare_versions(first, second, root=root)
+    facts = compare_versions(first, second, root=root)
 
     def table() -> None:
-        print_rows("versions", [{"version": name, **_version(found[name])} for name in ("a", "b")])
-        print_rows("texts per method", [{"method": name, **counts} for name, counts in found["counts"].items()])
-        for name, classes in (("gone", found["classes_gone"]), ("new", found["classes_new"])):
+        print_rows("versions", [{"version": name, **_version(facts[name])} for name in ("a", "b")])
+        print_rows("texts per method", [{"method": name, **counts} for name, counts in facts["counts"].items()])
+        for name, classes in (("gone", facts["classes_gone"]), ("new", facts["classes_new"])):
             if classes:
                 print_text(f"classes {name}: {', '.join(map(repr, classes))}")
         columns = [
@@ -114,13 +114,13 @@ def compare_command(first: Version, second: Version, root: Root = None, as_json:
                 "a": row["text"] if row["state"] != "new" else "",
                 "b": row["text"] if row["state"] != "gone" else "",
             }
-            for row in found["texts"]
+            for row in facts["texts"]
             if row["state"] != "kept"
         ]
         if columns:
             print_rows("not in both", columns)
 
-    print_result(found, table, as_json=as_json)
+    print_result(facts, table, as_json=as_json)
 
 
 def export_descriptions_command(
@@ -138,18 +138,18 @@ def export_descriptions_command(
     """
     from evenly.flows.cli.classes.description_versions import export_texts
 
-    found = export_texts(what, to=to, out=out, root=root)
+    facts = export_texts(what, format_name=to, out=out, root=root)
 
     def table() -> None:
-        print_text(f"{found['texts']} texts of {found['classes']} classes written to {found['out']}")
-        if found["class_names"] is not None:
-            print_text(f"class names, in order, in {found['class_names']}")
-        if found["fallbacks"]:
-            print_text(f"by the class name alone, for want of texts: {', '.join(map(repr, found['fallbacks']))}")
-        for note in found["notes"]:
+        print_text(f"{facts['texts']} texts of {facts['classes']} classes written to {facts['out']}")
+        if facts["class_names"] is not None:
+            print_text(f"class names, in order, in {facts['class_names']}")
+        if facts["fallbacks"]:
+            print_text(f"by the class name alone, for want of texts: {', '.join(map(repr, facts['fallbacks']))}")
+        for note in facts["notes"]:
             print_text(note)
 
-    print_result(found, table, as_json=as_json)
+    print_result(facts, table, as_json=as_json)
 
 
 def import_command(
@@ -167,20 +167,20 @@ def import_command(
     """
     from evenly.flows.cli.classes.edited_texts import import_texts
 
-    found = import_texts(file, classes, method=method, root=root)
+    facts = import_texts(file, classes, method=method, root=root)
 
     def table() -> None:
         print_text(
-            f"{found['accepted']} texts of {found['classes']} classes imported as edited; step {found['step'][:12]}"
+            f"{facts['accepted']} texts of {facts['classes']} classes imported as edited; step {facts['step'][:12]}"
         )
-        if found["rejected"]:
-            print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in found['rejected'].items())}")
-        without = [name for name, _, _ in found["undescribed"]]
-        if without:
-            print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(without)))}")
-        print_text(f"use them: `given: {found['file']}` with the class list in a recipe")
+        if facts["rejected"]:
+            print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in facts['rejected'].items())}")
+        undescribed = [name for name, _, _ in facts["undescribed"]]
+        if undescribed:
+            print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(undescribed)))}")
+        print_text(f"use them: `given: {facts['file']}` with the class list in a recipe")
 
-    print_result(found, table, as_json=as_json)
+    print_result(facts, table, as_json=as_json)
 
 
 def _version(facts: dict[str, Any]) -> dict[str, Any]:

@@ -42,10 +42,10 @@ def edited_description(ledger: Ledger, listing: ListingText, file: Path, *, meth
     spec = StepSpec(
         name="describe", version=VERSION, rule=rule, inputs={"file": digest, "method": method}, model=EDITED
     )
-    known = ledger.find(spec.key)
-    if known is not None:
-        return known
-    found = Descriptions(
+    record = ledger.find(spec.key)
+    if record is not None:
+        return record
+    descriptions = Descriptions(
         class_list=class_list.name,
         class_list_identity=class_list.identity,
         classes=class_list.classes,
@@ -54,7 +54,7 @@ def edited_description(ledger: Ledger, listing: ListingText, file: Path, *, meth
         ungrounded=(),
         counts=ClientCounts(),
     )
-    notes = found.summary() | {"account": None, "file": file.name, "sha256": digest}
+    notes = descriptions.summary() | {"account": None, "file": file.name, "sha256": digest}
     output = StepOutput(tables={"descriptions": table}, notes=notes)
     return ledger.commit(spec, output, uids=None, started=datetime.now(UTC))
 
@@ -66,8 +66,8 @@ def _read(file: Path) -> tuple[str, str]:
         content = b"" if size > MOST_BYTES else file.read_bytes()
         text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise EditedTextsError(f"edited texts `{file}` must be a readable text file; {why}. Correct it.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise EditedTextsError(f"edited texts `{file}` must be a readable text file; {reason}. Correct it.") from None
     if size > MOST_BYTES:
         raise EditedTextsError(f"edited texts must have at most {MOST_BYTES:,} bytes; `{file}` has {size:,}. Split it.")
     return text, hashlib.sha256(content).hexdigest()

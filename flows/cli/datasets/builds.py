@@ -122,8 +122,8 @@ def rebuild_command(
         print_funnel(result["funnel"])
         if by_source := kept_by_source(result["sources"]):
             print_rows("kept by source", by_source)
-        for found in result["pairs"]:
-            print_text(f"{found['list']}: {said(found)}")
+        for pairs in result["pairs"]:
+            print_text(f"{pairs['list']}: {said(pairs)}")
         print_text(f"build   {result['build']}\nreport  {result['report']}")
 
     print_result(result, table, as_json=as_json)
@@ -177,7 +177,7 @@ def export_command(
     """
     from evenly.flows.cli.datasets.outcome import export_build
 
-    summary = export_build(build, to=to, out=out, root=root)
+    summary = export_build(build, format_name=to, out=out, root=root)
     print_result(summary, lambda: print_rows("export", [summary]), as_json=as_json)
 
 

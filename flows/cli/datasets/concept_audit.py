@@ -63,11 +63,11 @@ def audit_list(
         raise UsageError("`concepts` must get `--build` or `--pool`, one of the two. Example: --build latest")
     listing = read_class_file(classes)
     parsed = parse_class_list(listing.text, listing.name)
-    found = names_of(parsed, counting.synonyms, root=root)
+    class_names = names_of(parsed, counting.synonyms, root=root)
     workspace = Workspace.at(root)
     rule = FrequencyRule(
         list=listing.name,
-        names={name: list(names) for name, names in found.names.items()},
+        names={name: list(names) for name, names in class_names.names.items()},
         build=None if build is None else str(Builds(workspace).read(build)["build"]),
         prefix=counting.prefix,
         plurals=counting.plurals,
@@ -96,8 +96,8 @@ def audit_list(
         "build": rule.build,
         "pool": None if pool is None else pool.path,
         "prefix": counting.prefix,
-        "synonyms": found.origin,
-        "refused_names": found.refused,
+        "synonyms": class_names.origin,
+        "refused_names": class_names.refused,
         "captions_searched": counted.notes["captions_searched"],
         "steps": keys,
         **_classes(ledger, counted, judged, counting.tail),
@@ -109,19 +109,19 @@ def audit_list(
 def _classes(ledger: Ledger, counted: StepRecord, judged: StepRecord | None, tail: TailRule) -> dict[str, Any]:
     """One row per class, in the order of the list, and what holds for all of them."""
     rows: list[dict[str, Any]] = ledger.table(counted, "classes").to_pylist()
-    told = [] if judged is None else ledger.table(judged, "relevance").to_pylist()
-    by_class = {one["class"]: one for one in told}
+    relevance = [] if judged is None else ledger.table(judged, "relevance").to_pylist()
+    by_class = {row["class"]: row for row in relevance}
     rows = [row | _total(row["actual_freq"], by_class.get(row["class"])) for row in rows]
     unknown = [row["class"] for row in rows if row["relevant_total"] is None]
-    judgements, yes = (sum(one[name] for one in told) for name in ("judged", "yes"))
+    judgements, yes = (sum(row[name] for row in relevance) for name in ("judged", "yes"))
     one_answer = judgements >= FEWEST_TOLD_APART and yes in {0, judgements}
-    by = "actual_freq" if unknown or one_answer else "relevant_total"
-    in_tail = tail_classes([row[by] for row in rows], [row["class"] for row in rows], rule=tail)
+    measure = "actual_freq" if unknown or one_answer else "relevant_total"
+    in_tail = tail_classes([row[measure] for row in rows], [row["class"] for row in rows], rule=tail)
     for row, rare in zip(rows, in_tail, strict=True):
         row["tail"] = bool(rare)
     return {
         "classes": rows,
-        "tail_by": by,
+        "tail_by": measure,
         "tail_rule": tail,
         "without_estimate": unknown if judged else [],
         "one_answer": one_answer,
@@ -129,12 +129,12 @@ def _classes(ledger: Ledger, counted: StepRecord, judged: StepRecord | None, tai
     }
 
 
-def _total(frequency: int, told: Mapping[str, Any] | None) -> dict[str, Any]:
+def _total(frequency: int, relevance: Mapping[str, Any] | None) -> dict[str, Any]:
     """Judgements of a class and what they make of its frequency; a class that no caption names has a total of 0."""
     names = ("judged", "yes", "unjudged", "relevance", "relevance_low", "relevance_high")
-    facts = {name: None if told is None else told[name] for name in names}
+    facts = {name: None if relevance is None else relevance[name] for name in names}
     if facts["relevance"] is None:
-        totals = [0.0 if told and not frequency else None] * 3
+        totals = [0.0 if relevance and not frequency else None] * 3
     else:
         totals = [float(facts[name] or 0.0) * frequency for name in names[3:]]
     return facts | dict(zip(("relevant_total", "total_low", "total_high"), totals, strict=True))
@@ -143,10 +143,10 @@ def _total(frequency: int, told: Mapping[str, Any] | None) -> dict[str, Any]:
 def write_tables(out: Path, facts: Mapping[str, Any]) -> list[str]:
     """Write the rows of classes to `out` (.csv or .parquet) and those of names beside it; the paths."""
     check_table(out)
-    beside = out.with_name(f"{out.stem}-names{out.suffix}")
-    for path, rows in ((out, facts["classes"]), (beside, facts["names"])):
+    names_path = out.with_name(f"{out.stem}-names{out.suffix}")
+    for path, rows in ((out, facts["classes"]), (names_path, facts["names"])):
         _write(path, pd.DataFrame(rows))
-    return [str(out), str(beside)]
+    return [str(out), str(names_path)]
 
 
 def check_table(out: Path) -> None:
@@ -172,7 +172,7 @@ def _write(path: Path, table: pd.DataFrame) -> None:
         file.write(stream.getvalue())
 
 
-def ordered(rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
+def ordered(rows: Sequence[Mapping[str, Any]], measure: str) -> list[Mapping[str, Any]]:
     """The rows of classes, the most frequent first; of equal ones in the order of the alphabet."""
-    order = np.lexsort(([row["class"] for row in rows], [-(row[by] or 0) for row in rows]))
+    order = np.lexsort(([row["class"] for row in rows], [-(row[measure] or 0) for row in rows]))
     return [rows[place] for place in order]

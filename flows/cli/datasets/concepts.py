@@ -120,14 +120,14 @@ def clusters_command(
         title = f"{facts['pictures']:,} pictures in {facts['k']:,} clusters, {facts['labels']} labels each"
         measures = ("effective", "entropy", "gini", "largest", "empty")
         rows = [
-            {"counted": name.replace("_", " ")} | {one: facts[name][one] for one in measures}
+            {"counted": name.replace("_", " ")} | {measure: facts[name][measure] for measure in measures}
             for name in ("by_nearest", "by_all_labels")
         ]
         print_rows(title, rows)
         print_rows("the fullest clusters", facts["clusters"][:MOST_CLUSTERS])
         covered, share = facts["coverage"], facts["near_duplicate_share"]
-        told = ", ".join(f"{name} {covered[name]}" for name in ("mean", "median", "p05"))
-        print_text(f"cosine with the nearest centre: {told}")
+        covered_text = ", ".join(f"{name} {covered[name]}" for name in ("mean", "median", "p05"))
+        print_text(f"cosine with the nearest centre: {covered_text}")
         print_text(
             f"near-duplicates, cosine from {near_cosine:g} within a cluster: {facts['near_duplicates']:,} ({share:.1%})"
         )
@@ -173,12 +173,12 @@ def link_command(
 def _line(row: Mapping[str, Any], *, judged: bool) -> dict[str, Any]:
     """What fits a terminal."""
     name = row["strict"] if row["strict"] == row["relaxed"] else f"{row['strict']} (relaxed: {row['relaxed']})"
-    told = {
+    shown = {
         "judged": f"{row['yes']:,} of {row['judged']:,}" if judged else "",
         "relevant": _interval(row) if judged else "",
     }
     line = {"class": row["class"], "captions": row["actual_freq"]}
-    return line | (told if judged else {}) | {"most frequent name": name, "tail": "tail" if row["tail"] else ""}
+    return line | (shown if judged else {}) | {"most frequent name": name, "tail": "tail" if row["tail"] else ""}
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -199,14 +199,14 @@ def _print_notes(facts: Mapping[str, Any]) -> None:
     if never:
         print_text(f"names that no caption can match: {printable(', '.join(never))}")
     if facts["refused_names"]:
-        shown = ", ".join(f"{name} ({one})" for one, name in facts["refused_names"][:MOST_REFUSED])
+        shown = ", ".join(f"{name} ({reason})" for reason, name in facts["refused_names"][:MOST_REFUSED])
         print_text(f"left out, another class's own name: {len(facts['refused_names'])}: {printable(shown)}")
     if "judging" not in facts:
         return
     long = sum(row["too_long"] for row in facts["classes"])
     reasons = facts["judging"]["without_answer"]
-    told = ", ".join(f"{why} {n:,}" for why, n in reasons.items()) or "none"
-    print_text(f"captions too long to be judged: {long:,}; replies without an answer: {told}")
+    counts = ", ".join(f"{reason} {n:,}" for reason, n in reasons.items()) or "none"
+    print_text(f"captions too long to be judged: {long:,}; replies without an answer: {counts}")
     if facts["one_answer"]:
         print_text(
             "the judge gave all captions one answer: it may not read them, and the tail is not by its judgements"

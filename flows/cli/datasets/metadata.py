@@ -136,16 +136,20 @@ def _print_list(facts: dict[str, Any]) -> None:
     ]
     print_rows(f"{facts['entries']:,} entries", rows)
     if facts["languages"]:
-        print_rows("languages", [{"language": one, "entries": count} for one, count in facts["languages"].items()])
+        print_rows(
+            "languages", [{"language": language, "entries": count} for language, count in facts["languages"].items()]
+        )
     _print_never_matching(facts["never_matching"])
-    for language, found in facts["never_matching_by_language"].items():
-        _print_never_matching(found, f"can never match in {language}, matched by language")
+    for language, unmatched in facts["never_matching_by_language"].items():
+        _print_never_matching(unmatched, f"can never match in {language}, matched by language")
     left_out = [
-        {"source": source, "reason": why, "entries": count}
+        {"source": source, "reason": reason, "entries": count}
         for source, reasons in facts["left_out"].items()
-        for why, count in reasons.items()
+        for reason, count in reasons.items()
     ]
-    left_out += [{"source": "file", "reason": why, "entries": n} for why, n in facts["left_out_on_reading"].items()]
+    left_out += [
+        {"source": "file", "reason": reason, "entries": n} for reason, n in facts["left_out_on_reading"].items()
+    ]
     if left_out:
         print_rows("left out", left_out)
     print_text(f"identity  {facts['identity']}")
@@ -159,31 +163,31 @@ def _print_entry(facts: dict[str, Any]) -> None:
     if facts["left_out"]:
         print_rows("left out", facts["left_out"])
     for mode, can in facts["can_match"].items():
-        why = f"{can['why_not']}, `{printable(can['same_as'])}`" if "same_as" in can else can["why_not"]
-        print_text(f"{mode:<11} {'can match' if can['can'] else 'can never match: ' + why}")
+        reason = f"{can['why_not']}, `{printable(can['same_as'])}`" if "same_as" in can else can["why_not"]
+        print_text(f"{mode:<11} {'can match' if can['can'] else 'can never match: ' + reason}")
     if facts["alike"]:
         print_text(f"the same in normalized mode: {printable(', '.join(facts['alike']))}")
 
 
-def _print_never_matching(found: dict[str, dict[str, Any]], title: str = "can never match") -> None:
+def _print_never_matching(unmatched: dict[str, dict[str, Any]], title: str = "can never match") -> None:
     rows = [
-        {"mode": mode, "reason": why, "entries": one["entries"], "examples": ", ".join(_examples(one))}
-        for mode, reasons in found.items()
-        for why, one in reasons.items()
+        {"mode": mode, "reason": reason, "entries": count["entries"], "examples": ", ".join(_examples(count))}
+        for mode, reasons in unmatched.items()
+        for reason, count in reasons.items()
     ]
     if rows:
         print_rows(title, rows)
 
 
-def _examples(of: dict[str, Any]) -> list[str]:
+def _examples(counts: dict[str, Any]) -> list[str]:
     """The examples of a reason, each with the entry that stands for it where one does."""
-    if "same_as" not in of:
-        return list(of["examples"])
-    return [f"{entry} (as {other})" for entry, other in zip(of["examples"], of["same_as"], strict=True)]
+    if "same_as" not in counts:
+        return list(counts["examples"])
+    return [f"{entry} (as {same})" for entry, same in zip(counts["examples"], counts["same_as"], strict=True)]
 
 
 def _told(count: dict[str, Any]) -> str:
-    return ", ".join(f"{why} {number:,}" for why, number in count["left_out"].items())
+    return ", ".join(f"{reason} {number:,}" for reason, number in count["left_out"].items())
 
 
 def _value(value: object) -> str:

@@ -94,20 +94,22 @@ def _results(workspace: Workspace, records: Sequence[StepRecord]) -> list[dict[s
     ]
 
 
-def export_build(build: str, *, to: str, out: Path | None, root: Root = None) -> dict[str, Any]:
+def export_build(build: str, *, format_name: str, out: Path | None, root: Root = None) -> dict[str, Any]:
     """Write the kept pairs of a build in a format; what was written."""
-    if to not in EXPORTS:
-        raise UsageError(f"`--to` must be one of {', '.join(sorted(EXPORTS))}; got `{to}`. Choose one of these.")
+    if format_name not in EXPORTS:
+        raise UsageError(
+            f"`--to` must be one of {', '.join(sorted(EXPORTS))}; got `{format_name}`. Choose one of these."
+        )
     workspace, manifest = open_build(build, root=root)
     samples = manifest["samples"]
     rows = Samples(workspace, manifest["recipe_name"]).read(
         samples["version"], where=f"{samples['last']}_verdict = 'kept'"
     )
-    folder = out or workspace.exports / manifest["build"] / to
-    summary = EXPORTS[to](
+    folder = out or workspace.exports / manifest["build"] / format_name
+    summary = EXPORTS[format_name](
         rows, folder, read_bytes=audit.reader(workspace), name=manifest["build"], seed=manifest["seed"]
     )
-    return {"build": manifest["build"], "format": to, **summary.to_dict()}
+    return {"build": manifest["build"], "format": format_name, **summary.to_dict()}
 
 
 def extract_latest(recipe: Path, *, root: Root = None) -> dict[str, Any]:

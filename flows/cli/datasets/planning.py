@@ -67,8 +67,8 @@ def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | No
     ]
 
 
-def _row(step: Step[Any], action: str, why: str, **facts: float | None) -> dict[str, Any]:
-    return {"step": step.name, "action": action, "why": why, "rows": None, "estimated_s": None} | facts
+def _row(step: Step[Any], action: str, reason: str, **facts: float | None) -> dict[str, Any]:
+    return {"step": step.name, "action": action, "why": reason, "rows": None, "estimated_s": None} | facts
 
 
 def _why(run: Run, step: Step[Any], records: list[StepRecord], rule: object) -> str:
@@ -101,6 +101,6 @@ def _work(run: Run, step: Step[Any], records: list[StepRecord]) -> dict[str, flo
     facts: dict[str, float | None] = {"rows": rows.num_rows, "estimated_s": _estimate(run, step, rows.num_rows)}
     if step.name == "download":
         urls = rows["url"].combine_chunks().unique()
-        seen = read_downloads(run.workspace.downloads, ["url"])["url"].combine_chunks()
-        facts["to_fetch"] = len(urls) - (pc.sum(pc.is_in(urls, seen)).as_py() or 0)
+        urls_seen = read_downloads(run.workspace.downloads, ["url"])["url"].combine_chunks()
+        facts["to_fetch"] = len(urls) - (pc.sum(pc.is_in(urls, urls_seen)).as_py() or 0)
     return facts

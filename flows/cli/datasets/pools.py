@@ -108,8 +108,8 @@ def _explain(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     else:
         for row in rows:
             names = ("entry", "count", "p", "draw", "deciding")
-            told = [{name: one[name] for name in names} for one in row["entries"]]
-            print_rows(f"{printable(row['uid'])}: row {row['row']} of file {row['file']}", told)
+            entries = [{name: entry[name] for name in names} for entry in row["entries"]]
+            print_rows(f"{printable(row['uid'])}: row {row['row']} of file {row['file']}", entries)
             print_text("kept" if row["kept"] else f"dropped: {row['reason']}")
             print_text(f"p_keep    {row['p_keep']:.6g}, t {row['t']:.6g}")
             print_text(f"stored    {'the same' if row['as_stored'] else 'differs'}")

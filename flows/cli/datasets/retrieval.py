@@ -59,10 +59,10 @@ class Retrieving:
     @property
     def limits(self) -> RetrievalRule:
         """The rule by which candidates are judged."""
-        own = {"min_image_cosine": 0.25, "max_duplicate_cosine": 0.9} if self.method == "swat" else {}
-        given = {name: getattr(self, name) for name in ("min_image_cosine", "max_duplicate_cosine")}
+        limits = {"min_image_cosine": 0.25, "max_duplicate_cosine": 0.9} if self.method == "swat" else {}
+        options = {name: getattr(self, name) for name in ("min_image_cosine", "max_duplicate_cosine")}
         return RetrievalRule(
-            per_class=self.per_class, **own | {name: value for name, value in given.items() if value is not None}
+            per_class=self.per_class, **limits | {name: value for name, value in options.items() if value is not None}
         )
 
 
@@ -85,7 +85,7 @@ def retrieve_list(
     """
     listing = read_class_file(classes)
     parsed = parse_class_list(listing.text, listing.name)
-    found = names_of(parsed, retrieving.synonyms, root=root)
+    class_names = names_of(parsed, retrieving.synonyms, root=root)
     if pool.source is not None:
         with prefect_api():
             build = collect_pool(pool.source, pool.features, root=None if root is None else str(root))
@@ -96,12 +96,12 @@ def retrieve_list(
     workspace, manifest = open_build(str(context.build), root=root)
     ledger = Ledger(workspace)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
-    given = context.split or split_of_build(run, manifest)
-    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), given)
+    split_file = context.split or split_of_build(run, manifest)
+    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), split_file)
     rule = SupportRule(
         list=listing.name,
         build=manifest["build"],
-        names={name: list(names) for name, names in found.names.items()},
+        names={name: list(names) for name, names in class_names.names.items()},
         templates=tuple(retrieving.templates),
         method=retrieving.method,
         **asdict(retrieving.limits),
@@ -117,7 +117,7 @@ def retrieve_list(
     facts = {
         "step": key,
         "build": manifest["build"],
-        "synonyms": found.origin,
+        "synonyms": class_names.origin,
         **record.notes,
         "classes": ledger.table(record, "classes").to_pylist(),
     }
@@ -132,12 +132,12 @@ def _judged_lists(
     `split` is the file of the recipe or of the build. Without one the list has those of the build's evaluations; its
     newest one's counts, else the newest.
     """
-    records = [one for one in ledger.records("evaluate_adapters") if one.rule["build"] == build]
-    records.sort(key=lambda one: (tuple(one.rule["classes"]) == classes, one.ended))
-    evaluated = [one.rule for one in records]
-    splits = [split] if split or not evaluated else [one["split"] for one in evaluated]
-    pairs = {(classes, one or "") for one in splits}
-    pairs |= {(tuple(one["classes"]), one["split"] or "") for one in evaluated}
+    records = [record for record in ledger.records("evaluate_adapters") if record.rule["build"] == build]
+    records.sort(key=lambda record: (tuple(record.rule["classes"]) == classes, record.ended))
+    evaluated = [record.rule for record in records]
+    splits = [split] if split or not evaluated else [rule["split"] for rule in evaluated]
+    pairs = {(classes, path or "") for path in splits}
+    pairs |= {(tuple(rule["classes"]), rule["split"] or "") for rule in evaluated}
     return splits[-1], tuple(ListSplit(classes=names, split=path or None) for names, path in sorted(pairs))
 
 
@@ -158,10 +158,10 @@ def write_support(out: Path, record: StepRecord, workspace: Workspace) -> list[s
     vectors = ledger.table(record, "prototypes")
     arrays, order = {}, {}
     for kind in ("text", "image"):
-        some = vectors.filter(pc.field("kind") == kind)
-        if len(some):
-            arrays[kind] = np.array(some["vector"].to_pylist(), dtype=np.float32)
-            order[kind] = some["class"].to_pylist()
+        of_kind = vectors.filter(pc.field("kind") == kind)
+        if len(of_kind):
+            arrays[kind] = np.array(of_kind["vector"].to_pylist(), dtype=np.float32)
+            order[kind] = of_kind["class"].to_pylist()
     with replacing(out / "prototypes.safetensors") as file:
         # Several keys of metadata would be written in an order that changes from run to run.
         file.write(save(arrays, metadata={"classes": json.dumps(order, ensure_ascii=False)}))

@@ -79,7 +79,7 @@ def retrieve_command(
             f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}"
         )
         for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
-            print_text(f"{title}: {', '.join(f'{why} {n:,}' for why, n in counts.items()) or 'none'}")
+            print_text(f"{title}: {', '.join(f'{reason} {n:,}' for reason, n in counts.items()) or 'none'}")
         if facts["short"]:
             print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
         for path in facts.get("written", ()):

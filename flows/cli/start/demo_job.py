@@ -45,8 +45,8 @@ def faults_found(workspace: Workspace, manifest: Mapping[str, Any], truth: pa.Ta
 
 
 def _records(workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
-    found = (Ledger(workspace).find(step["key"]) for step in manifest["steps"])
-    return [record for record in found if record is not None]
+    records = (Ledger(workspace).find(step["key"]) for step in manifest["steps"])
+    return [record for record in records if record is not None]
 
 
 def _verdicts(workspace: Workspace, records: list[StepRecord]) -> pa.Table:
@@ -58,9 +58,9 @@ def _verdicts(workspace: Workspace, records: list[StepRecord]) -> pa.Table:
         if "decisions" in record.hashes:
             table = ledger.decisions(record, ["uid", "verdict", "reason", "value", "into"])
             table = table.append_column("step", pa.repeat(pa.scalar(record.name), table.num_rows))
-            at = pc.index_in(table["uid"], pairs["uid"].combine_chunks())
+            index = pc.index_in(table["uid"], pairs["uid"].combine_chunks())
             for name in ("url", "caption"):
-                table = table.append_column(name, pairs[name].take(at))
+                table = table.append_column(name, pairs[name].take(index))
             tables.append(table)
     return pa.concat_tables(tables)
 
@@ -83,9 +83,9 @@ def examples_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
         "merged": ("deduplicate_perceptual", pc.field("verdict") == "merged"),
         "recaptioned": ("recaption", pc.field("caption_origin") == "retrieved"),
     }
-    found = {}
-    for kind, (step, where) in wanted.items():
-        uids = ledger.decisions(by_name[step], ["uid"], where)["uid"] if step in by_name else []
+    examples = {}
+    for kind, (step, condition) in wanted.items():
+        uids = ledger.decisions(by_name[step], ["uid"], condition)["uid"] if step in by_name else []
         if len(uids):
-            found[kind] = uids[0].as_py()
-    return found
+            examples[kind] = uids[0].as_py()
+    return examples

@@ -40,8 +40,8 @@ def fit_array_file(
     check_folder(out)
     kind = adapter_class(adapter)
     fixed = parse_parameters(kind, parameters)
-    found = read_arrays(arrays, any_length=normalise)
-    parts = parts_in(found, normalise=normalise)
+    data = read_arrays(arrays, any_length=normalise)
+    parts = parts_in(data, normalise=normalise)
     fit = fit_arrays(parts, adapter, parameters=fixed, guard=guard, seed=seed)
     result = {
         "adapter": adapter_name(adapter),
@@ -65,8 +65,8 @@ def fit_array_file(
     }
     card = {
         **to_card(fit.tuned.adapter),
-        **origin_card(arrays, found, normalise=normalise),
-        "split_hash": parts_hash(found),
+        **origin_card(arrays, data, normalise=normalise),
+        "split_hash": parts_hash(data),
         **{name: result[name] for name in ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")},
         **{name: result[name] for name in ("temperature", "temperature_why")},
         "asked": result["adapter"],
@@ -82,25 +82,25 @@ def check_folder(out: Path) -> None:
         raise UsageError(f"`--out` must be a folder; got the file `{out}`. Choose another name.")
 
 
-def parse_parameters(kind: type[Adapter], given: Sequence[str]) -> dict[str, Any]:
+def parse_parameters(kind: type[Adapter], options: Sequence[str]) -> dict[str, Any]:
     """`name=value` pairs as values of the types that the adapter's fields have; a wrong one is a usage error."""
     hints = get_type_hints(kind)
-    return parse_values(given, {item.name: hints[item.name] for item in fields(kind) if item.init})
+    return parse_values(options, {item.name: hints[item.name] for item in fields(kind) if item.init})
 
 
-def parse_values(given: Sequence[str], kinds: dict[str, Any]) -> dict[str, Any]:
+def parse_values(texts: Sequence[str], kinds: dict[str, Any]) -> dict[str, Any]:
     """`name=value` pairs as values of the types `kinds`, by name."""
-    found: dict[str, Any] = {}
-    for pair in given:
+    values: dict[str, Any] = {}
+    for pair in texts:
         name, equals, text = pair.partition("=")
         if not equals or name not in kinds:
             raise UsageError(
                 f"`--param` must be name=value with a name of {', '.join(sorted(kinds))}; got `{pair}`. Correct it."
             )
-        if name in found:
+        if name in values:
             raise UsageError(f"`--param {name}` must be given once; got it twice. Leave one out.")
-        found[name] = _parsed(name, text, kinds[name])
-    return found
+        values[name] = _parsed(name, text, kinds[name])
+    return values
 
 
 def _parsed(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - a type, and a value of it
@@ -108,7 +108,7 @@ def _parsed(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - a type, a
     if NoneType in options:
         if text.lower() == "none":
             return None
-        kind = next(one for one in options if one is not NoneType)
+        kind = next(option for option in options if option is not NoneType)
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise UsageError(f"`--param {name}` must be true or false; got `{text}`. Correct it.")
@@ -118,8 +118,8 @@ def _parsed(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - a type, a
     try:
         return int(text) if kind is int else float(text)
     except ValueError:
-        what = "a whole number" if kind is int else "a number"
-        raise UsageError(f"`--param {name}` must be {what}; got `{text}`. Correct it.") from None
+        kind_name = "a whole number" if kind is int else "a number"
+        raise UsageError(f"`--param {name}` must be {kind_name}; got `{text}`. Correct it.") from None
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a result

@@ -39,15 +39,15 @@ def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -
     hash, class by class; pictures of equal bytes never part. What was skipped or could not be decoded is counted.
     """
     _check(out, layout.templates)
-    found = read_image_folder(folder)
-    names = _classes(found.rows, layout.classes)
-    rows = found.rows.filter(pc.is_in(found.rows["label"], pa.array(names, pa.string())))
+    listing = read_image_folder(folder)
+    names = _classes(listing.rows, layout.classes)
+    rows = listing.rows.filter(pc.is_in(listing.rows["label"], pa.array(names, pa.string())))
     paths = rows["path"].to_pylist()
     encoded = encode_pictures(run, (read_picture(folder, path) for path in paths), total=len(paths))
     if not encoded.names:
         raise UsageError(f"`--images` must hold pictures that decode; got none of {len(paths)}. Check the files.")
-    skipped = Counter(found.skipped) + Counter(why for _, why in encoded.failed)
-    skipped["not_in_classes"] = len(found.rows) - len(rows)
+    skipped = Counter(listing.skipped) + Counter(reason for _, reason in encoded.failed)
+    skipped["not_in_classes"] = len(listing.rows) - len(rows)
     rows = rows.take(pa.array(encoded.places, pa.int64()))
     labels = np.array([names.index(label) for label in rows["label"].to_pylist()], dtype=np.int64)
     groups = np.array(rows["image_id"].to_pylist(), dtype=np.str_)
@@ -77,26 +77,26 @@ def _check(out: Path, templates: Sequence[str]) -> None:
 def _encoders(run: Run) -> dict[str, np.ndarray]:
     """Model, weights and identity of the encoder, and of the second backbone where there is one."""
     first = run.encoder.model, run.encoder.pretrained or "", encoder_identity(run)
-    found = {"encoder": np.array(first, dtype=np.str_)}
+    names = {"encoder": np.array(first, dtype=np.str_)}
     if run.second is not None:
         second = run.second.model, run.second.pretrained or "", second_identity(run)
-        found["aux_encoder"] = np.array(second, dtype=np.str_)
-    return found
+        names["aux_encoder"] = np.array(second, dtype=np.str_)
+    return names
 
 
 def _classes(rows: pa.Table, listing: Path | None) -> list[str]:
-    there = sorted(set(rows["label"].to_pylist()))
+    labels = sorted(set(rows["label"].to_pylist()))
     if listing is None:
-        return there
+        return labels
     from evenly.descriptions.class_list import parse_class_list
 
     file = read_class_file(listing)
     names = list(parse_class_list(file.text, file.name).classes)
-    missing = [name for name in names if name not in there]
+    missing = [name for name in names if name not in labels]
     if missing:
         raise UsageError(
             f"`--classes` must name folders of `--images`; got `{missing[0]}` ({len(missing)} such). "
-            f"There: {', '.join(there[:20])}."
+            f"There: {', '.join(labels[:20])}."
         )
     return names
 
@@ -107,14 +107,14 @@ def _parts(
     """The part of each row, which rows stay, their groups (those of the split file where it has some), and notes."""
     if split is None:
         return split_by_group(groups, labels, seed=seed), np.ones(len(labels), dtype=bool), groups, ()
-    given = {row["key"]: row for row in read_split(split).rows.to_pylist()}
-    told = [given.get(path, {}) for path in rows["path"].to_pylist()]
-    if not any(told):
-        key = next(iter(given), "")
+    split_rows = {row["key"]: row for row in read_split(split).rows.to_pylist()}
+    split_of_path = [split_rows.get(path, {}) for path in rows["path"].to_pylist()]
+    if not any(split_of_path):
+        key = next(iter(split_rows), "")
         raise UsageError(f"`--split` must name pictures of `--images`; got `{key}`. Paths are relative to the folder.")
-    found = np.array([row.get("part", "") for row in told], dtype=np.str_)
-    named = [row.get("group") or group for row, group in zip(told, groups.tolist(), strict=True)]
-    parts, stays, notes = settle_parts(found, groups)
+    file_parts = np.array([row.get("part", "") for row in split_of_path], dtype=np.str_)
+    named = [row.get("group") or group for row, group in zip(split_of_path, groups.tolist(), strict=True)]
+    parts, stays, notes = settle_parts(file_parts, groups)
     return parts, stays, np.array(named, dtype=np.str_), notes
 
 
@@ -123,9 +123,9 @@ def _arrays(
 ) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for part in PARTS:
-        here = np.flatnonzero((parts == part) & stays)
-        arrays[f"{part}_features"], arrays[f"{part}_norms"] = encoded.image[here], encoded.norms[here]
-        arrays[f"{part}_labels"], arrays[f"{part}_groups"] = labels[here], groups[here]
+        places = np.flatnonzero((parts == part) & stays)
+        arrays[f"{part}_features"], arrays[f"{part}_norms"] = encoded.image[places], encoded.norms[places]
+        arrays[f"{part}_labels"], arrays[f"{part}_groups"] = labels[places], groups[places]
         if encoded.second is not None:
-            arrays[f"aux_{part}_features"] = encoded.second[here]
+            arrays[f"aux_{part}_features"] = encoded.second[places]
     return arrays

@@ -22,15 +22,15 @@ def fit_ranking_file(
     `result.json`, which holds what is returned.
     """
     check_folder(out)
-    given = parse_values(parameters, PARAMETERS)
-    found = read_arrays(arrays, required=REQUIRED, any_length=normalise)
-    parts, notes = graded_parts(found, normalise=normalise)
-    fit = fit_ranking(parts, parameters=given, guard=guard, seed=seed)
+    values = parse_values(parameters, PARAMETERS)
+    data = read_arrays(arrays, required=REQUIRED, any_length=normalise)
+    parts, notes = graded_parts(data, normalise=normalise)
+    fit = fit_ranking(parts, parameters=values, guard=guard, seed=seed)
     tuned = fit.tuned
     result = {
         "adapter": NAME,
-        "chosen": {} if tuned.strength is None or "strength" in given else {"strength": tuned.strength},
-        "given": given,
+        "chosen": {} if tuned.strength is None or "strength" in values else {"strength": tuned.strength},
+        "given": values,
         "parameters": ranking_card(tuned.head)["parameters"],
         "validation_spearman": plain(tuned.validation_spearman),
         "text_spearman": plain(tuned.text_spearman),
@@ -44,8 +44,8 @@ def fit_ranking_file(
     }
     card = {
         **ranking_card(tuned.head),
-        **origin_card(arrays, found, normalise=normalise),
-        "split_hash": parts_hash(found),
+        **origin_card(arrays, data, normalise=normalise),
+        "split_hash": parts_hash(data),
         **{name: result[name] for name in ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")},
         "chosen_on": "validation",
     }
