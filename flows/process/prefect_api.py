@@ -27,7 +27,7 @@ _QUIET = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
 """A server that is ended while it stores what it was told logs that as errors, with tracebacks."""
 _STARTS = 3
 _POLL_S = 0.1
-_DELIVERY_S = 5.0
+_DELIVERY_S, _DELIVERY_AFTER_ERROR_S = 5.0, 1.0
 
 
 @contextmanager
@@ -48,8 +48,12 @@ def prefect_api() -> Iterator[None]:
             if not _answers(server, port, last=last):
                 continue
             with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
-                yield
-                _deliver()
+                try:
+                    yield
+                except BaseException:
+                    _deliver(_DELIVERY_AFTER_ERROR_S)
+                    raise
+                _deliver(_DELIVERY_S)
             return
 
 
@@ -78,14 +82,14 @@ def _answers(server: subprocess.Popen[bytes], port: int, *, last: bool) -> bool:
     return False
 
 
-def _deliver() -> None:
+def _deliver(timeout_s: float) -> None:
     """Wait until the server has what Prefect's threads still hold for it: they would look for it when it is gone.
 
     In a thread, as Prefect would return a coroutine where an event loop runs, in a notebook for one.
     """
     with ThreadPoolExecutor(1) as thread:
         for worker in (APILogWorker, EventsWorker):
-            thread.submit(worker.drain_all, timeout=_DELIVERY_S).result()
+            thread.submit(worker.drain_all, timeout=timeout_s).result()
 
 
 def _free_port() -> int:
