@@ -148,10 +148,14 @@ class AdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] #
 def estimator(method: Callable[Parameters, Adapter]) -> Callable[Parameters, AdapterClassifier]:
     """The estimator of an adapter: a class with its name, its docstring and its hyper-parameters."""
     kind = cast("type[Adapter]", method)
-    defaults = {item.name: item.default for item in fields(kind) if item.init}
-    own = Parameter("self", Parameter.POSITIONAL_ONLY)
-    named = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
-    signature = Signature([own, *named])
+    given = [item for item in fields(kind) if item.init]
+    defaults = {item.name: item.default for item in given}
+    signature = Signature(
+        [
+            Parameter("self", Parameter.POSITIONAL_ONLY),
+            *(Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type) for one in given),
+        ]
+    )
 
     def __init__(self: AdapterClassifier, **parameters: Any) -> None:  # noqa: N807, ANN401 - of any type
         kind().set_params(**parameters)  # refuses an unknown name

@@ -236,7 +236,7 @@ def describe_names(
     elif isinstance(classes, str):
         raise InputError(f"`classes` must be a list of names or a Path; got the text {classes!r}. Write [{classes!r}].")
     else:
-        listing = ListingText(name=name, text="\n".join(map(str, classes)))
+        listing = ListingText(name=name, text="\n".join(_class_names(classes)))
     parsed = parse_class_list(listing.text, listing.name)
     with command_settings():
         from evenly.adapters.methods.fudd import ConfusablePairs
@@ -268,6 +268,13 @@ def _concept_entries(concepts: Iterable[str] | os.PathLike[str] | str) -> list[s
     from evenly.storage.files.concept_lists import concepts_of
 
     return concepts_of(concepts).entries
+
+
+def _class_names(classes: Sequence[str]) -> list[str]:
+    wrong = next((one for one in classes if not isinstance(one, str) or {*"\r\n"} & {*one}), None)
+    if wrong is not None:
+        raise InputError(f"`classes` must be names of one line each; got {wrong!r:.80}. Correct it.")
+    return list(classes)
 
 
 def _texts(name: str, texts: Any) -> list[str | None]:  # noqa: ANN401 - checked here

@@ -150,3 +150,24 @@ def test_what_cannot_be_encoded_is_said_in_one_line(tmp_path):
 def test_an_unknown_model_lists_near_ones():
     with pytest.raises(UnknownModelError, match=r"Near it: .*`ViT-B-32`"):
         evenly.encode(["a wren"], model="ViT-B-3")
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "error"),
+    [
+        ("wren", {}, r"`classes` must be a list of names or a Path; got the text 'wren'"),
+        (["wren", "robin\nblue tit"], {}, r"`classes` must be names of one line each; got 'robin"),
+        (["wren", 3], {}, r"`classes` must be names of one line each; got 3"),
+        ([], {}, r"class list 'classes' must name at least one class"),
+        (["wren", "wren"], {}, r"wren"),
+        (Path("gone.txt"), {}, r"class list `gone\.txt` must be a readable text file"),
+        (["wren"], {"methods": ["poem"]}, r"`methods?` must be .*; got `poem`"),
+        (["wren"], {"budget_usd": 1.0}, r"budget_usd"),
+        (["wren"], {"build": "birds"}, r"`build` must name one build; no build matches `birds`"),
+    ],
+)
+def test_what_cannot_be_described_is_said_before_anything_is_asked(tmp_path, classes, options, error):
+    with pytest.raises((ValueError, RuntimeError), match=error) as caught:
+        evenly.describe(classes, root=tmp_path / "w", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "w" / "requests").exists()
