@@ -88,6 +88,11 @@ def test_what_a_step_was_given_is_upstream_and_every_step_before_that_differs_is
     assert found.detail == "collect: other input of collect. texts: t 1 -> 2"
 
 
+def test_a_step_of_neither_build_was_not_switched():
+    found = causes([Run("texts", seed=1)], [Run("texts", seed=2)]).of("align")
+    assert (found.name, found.detail) == ("upstream", "texts: 1 -> 2")
+
+
 def test_a_step_after_it_is_no_cause():
     before, after = [Run("texts"), Run("align", rule={"t": 1})], [Run("texts"), Run("align", rule={"t": 2})]
     found = causes(before, after).of("texts")

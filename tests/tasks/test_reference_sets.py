@@ -122,6 +122,9 @@ def test_the_hash_follows_names_and_bytes_and_not_where_the_folder_lies(run, fol
     assert references_hash(run, str(folder)) == first
     moved = folder.rename(tmp_path / "moved")
     assert references_hash(run, str(moved)) == first
+    (moved / "b.png").rename(moved / "bb.png")
+    assert references_hash(run, str(moved)) != first
+    (moved / "bb.png").rename(moved / "b.png")
     (moved / "a.png").write_bytes(PICTURES["b.png"])
     changed = references_hash(run, str(moved))
     assert changed != first

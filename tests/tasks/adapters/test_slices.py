@@ -53,6 +53,12 @@ def test_slices_of_each_column_add_up_to_every_test_picture_of_each_adapter(eval
             assert sum(row["correct"] for row in mine) == right
 
 
+def test_a_mistake_counts_in_the_slice_of_its_picture(evaluated):
+    rows, _ = rows_of(evaluated, "label")
+    right = {(row["name"], row["value"]): row["correct"] for row in rows}
+    assert right == {("gda", "cat"): 4, ("gda", "dog"): 3, ("linear", "cat"): 4, ("linear", "dog"): 2}
+
+
 def test_a_slice_that_only_train_pictures_have_is_empty(evaluated):
     rows, _ = rows_of(evaluated, "source")
     states = {(row["name"], row["value"]): (row["n"], row["state"]) for row in rows}

@@ -15,7 +15,7 @@ from tests.labelled_build import Picture, WordEncoder, publish
 
 NAMES = {"cat": ["kitten"], "dog": [], "yak": []}
 PICTURES = [
-    *(Picture("", {"cat": 1.0, f"a {n}": 0.3}, "", caption=f"a cat number {n}") for n in range(5)),
+    *(Picture("", {"cat": 1.0, f"a {n}": 0.3}, "", caption=f"a cat number {n}, no kitten") for n in range(5)),
     *(Picture("", {"cat": 1.0, f"b {n}": 0.5}, "", caption=f"one kitten {n}") for n in range(3)),
     *(Picture("", {"dog": 1.0, f"c {n}": 0.3}, "", caption=f"two dogs {n}") for n in range(4)),
     Picture("", {"cat": 1.0, "dog": 1.0}, "", caption="a cat and a dog"),
@@ -67,6 +67,7 @@ def test_candidates_are_the_pictures_whose_caption_holds_a_name_with_the_first_o
     assert set(captions(output, "cat")) == {
         one.caption for one in PICTURES if {"cat", "kitten"} & {*one.caption.split()}
     } - {"a cat to validate"}
+    assert len(captions(output, "cat")) == len(set(captions(output, "cat")))
     assert {row["name"] for row in rows_of(output) if row["class"] == "cat"} == {"cat", "kitten"}
     assert captions(output, "yak") == []
     assert output.notes["short"] == ["cat", "dog", "yak"]

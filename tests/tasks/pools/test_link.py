@@ -57,7 +57,8 @@ def test_the_chosen_cut_is_the_best_of_all_that_were_tried(run):
 
 
 def test_linked_records_of_the_judged_half_follow_the_cut(run):
-    publish(run.workspace, records(20))
+    pictures = records(20)
+    publish(run.workspace, [*pictures[:1], *pictures[3:]])  # the first thing alone: no half mirrors itself
     output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
     judged = [row for row in output.tables["records"].to_pylist() if row["part"] == JUDGED]
     linked = {
@@ -91,6 +92,14 @@ def test_another_seed_deals_other_halves(run):
 def test_too_few_labels_are_said(run, pictures, words):
     publish(run.workspace, pictures)
     with pytest.raises((RuleError, ValueError), match=words):
+        LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
+
+
+@pytest.mark.parametrize(("lucky", "half"), [(0.9, "chooses"), (0.1, "judged")])
+def test_each_half_must_have_two_records(run, monkeypatch, lucky, half):
+    publish(run.workspace, records(5))
+    monkeypatch.setattr("evenly.tasks.pools.link.unit_hash", lambda *_: lucky)
+    with pytest.raises(RuleError, match=f"in the half that {half}; got 0 records of 0 pairs"):
         LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
 
 
