@@ -12,7 +12,7 @@ ALONE = np.arange(60)
 
 
 def judged(**changes):
-    given = {"groups": ALONE, "before": BEFORE, "seed": 1, "n": 200} | changes
+    given = {"groups": ALONE, "text_scores": BEFORE, "seed": 1, "n": 200} | changes
     return judge_order(given.pop("scores", SCORES), VALUES, **given)
 
 
@@ -33,7 +33,7 @@ def test_resamples_match_a_plain_loop_over_rows():
 
 
 def test_the_same_scores_differ_by_nothing():
-    found = judged(before=SCORES)
+    found = judged(text_scores=SCORES)
     assert found["difference"] == found["difference_low"] == found["difference_high"] == 0
 
 
