@@ -114,6 +114,8 @@ def test_rows_of_a_table_are_cut_at_twelve_and_counted():
 
 def test_the_run_is_told_at_the_first_step_and_where_it_changes():
     other = RUN | {"flow_run_id": "1234", "code": {"git_sha": "f" * 40, "dirty": True}}
+    patched = RUN | {"code": {"git_sha": "0" * 40}}
+    assert text(sight("a"), sight("b", run=patched), sight("c", run=patched)).count("  code ") == 2
     found = text(sight("a"), sight("b"), sight("c", run=other), sight("d", run=other))
     assert [line.split()[0] for line in found.splitlines() if " run " in f" {line} " and "code" in line].count(
         "run"

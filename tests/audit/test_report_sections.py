@@ -198,9 +198,8 @@ def row(name, verdict="accepted", reason="", method="description"):
 def test_texts_are_counted_by_method_and_reason():
     rows = [
         row("owl"),
-        row("owl", "rejected", "too_long"),
-        row("fox", "rejected", "too_long"),
         row("fox", "failed", "timeout"),
+        *[row(name, "rejected", "too_long") for name in ("owl", "fox")],
     ]
     (section,) = described([*rows, row("owl", method="synonyms")])
     assert section["classes"] == 2

@@ -19,6 +19,7 @@ from evenly.storage.web.shards import RECORDS, URLS, publish_shard, shard_name, 
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
+from evenly.tasks.rebuild.filters import CHECK_IMAGES
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, record_step
 from tests.picture_pool import commit, plain_step
@@ -202,6 +203,16 @@ def test_features_are_taken_with_the_sizes_that_the_pool_tells(features, workspa
     assert {row["n_bytes"] for row in rows} == {None}
     first = run.ledger.records("collect")[0]
     assert first.reasons == {"bad_features": 1}
+
+
+def test_features_without_pictures_have_no_fingerprints_and_pass_the_checks_of_their_sizes(features, workspace):
+    run = features(workspace)
+    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    records = (first, record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
+    rule = CHECK_IMAGES.read({"image_size": {"min_side": 2}})
+    checked = run.ledger.decisions(record_step(run, CHECK_IMAGES, records, rule), ["verdict", "phash"]).to_pylist()
+    assert {row["phash"] for row in checked} == {None}
+    assert sorted(row["verdict"] for row in checked) == ["dropped", "failed", "kept", "kept"]
 
 
 def test_stored_features_are_the_pools_own_as_unit_rows(features, workspace):
