@@ -1,4 +1,4 @@
-"""HOW each step runs: read from storage, make one domain call, write. All that is Prefect's is here and in flows."""
+"""The steps and how they run: read from storage, make one domain call, write. Prefect is known here and in flows."""
 
 if __name__ != "evenly.tasks":
     raise ImportError(

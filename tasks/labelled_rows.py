@@ -1,4 +1,4 @@
-"""What adapters are fitted on: the labelled kept pairs of a build with their features, split, and class texts."""
+"""The data that adapters are fitted on: the labelled kept pairs of a build with features, split, and class texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a step need not judge again: rows that an earlier run of it judged with the same input.
+"""Reuse of rows that an earlier run of a step judged with the same input.
 
 A step that names what it `reads` judges each row by itself, so the verdict of a row whose columns are the same stands.
 Only the other rows are computed; put together, the tables equal those of a run over all rows to the bit. A step that

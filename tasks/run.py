@@ -1,4 +1,4 @@
-"""What every step of one run shares: where things lie, the seed, how wide to work, how to report progress.
+"""The run, which all its steps share: where things lie, the seed, how many processes work, how progress is reported.
 
 Nothing in here but the seed enters a key: the same recipe gives the same build in another folder, with other workers.
 """

@@ -1,4 +1,4 @@
-"""One line on stderr for what a user can mend; a traceback only for what is our fault."""
+"""Errors of commands: one line on stderr for those that a user can mend, a traceback for faults of the program."""
 
 import errno
 import sys

@@ -1,4 +1,4 @@
-"""How commands print: facts as JSON, tables for people. Everything from data is shown as text, never as markup."""
+"""The output of commands: facts as JSON, tables for people. Data is shown as text, never as markup."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Paths on the command line are of this machine: a URL in their place is refused before anything is made of it."""
+"""Paths on the command line: they are of this machine, so a URL in the place of one is refused first."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""What a command sets in its environment, and the part of it that a call from Python has while it lasts."""
+"""The environment that a command sets for itself, and the part of it that a call from Python has while it lasts."""
 
 import logging
 import os

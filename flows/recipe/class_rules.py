@@ -1,4 +1,4 @@
-"""From class lists and recipes to the rules by which they are described and their adapters fitted."""
+"""The rules by which the class lists of a recipe are described and their adapters evaluated."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What all parts of a recipe are made of."""
+"""Sections, the parts of a recipe: frozen, closed to unknown keys; and names that are checked against a list."""
 
 from collections.abc import Mapping
 

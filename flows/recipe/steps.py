@@ -1,4 +1,4 @@
-"""From a recipe to the steps of a rebuild, in order, each with the rule that it runs by."""
+"""The steps of a rebuild by a recipe, in order, each with the rule that it runs by."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""How adapters fare on corrupted test pictures: curves over strengths, and robustness beyond what accuracy predicts."""
+"""Adapters on corrupted test pictures: accuracy over strengths, and robustness beyond what accuracy predicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

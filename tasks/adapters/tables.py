@@ -1,4 +1,4 @@
-"""What an evaluation says beside its results: pairs of adapters, head and tail, confidence, pictures of no class."""
+"""Tables beside the results of an evaluation: pairs of adapters, head and tail, confidence, pictures of no class."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,1 +1,1 @@
-"""What is done with class lists: descriptions, names, support sets, audits."""
+"""Tasks on class lists: descriptions, names, support sets, audits."""

@@ -1,4 +1,4 @@
-"""Which classes of a list a zero-shot classifier takes for each other: the pairs that have to be told apart (FuDD)."""
+"""Pairs of classes that a zero-shot classifier takes for each other, about which texts are asked for (FuDD)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How often captions name each class, by which of its names, and how often they mean it (REAL)."""
+"""Frequencies of classes in captions, by each name of a class, and how often captions mean the class (REAL)."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How often the captions of a pool hold each name of each class, and which name is the best known (REAL)."""
+"""Counts of the names of classes in the captions of a pool, and the name that is most frequent (REAL)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where the texts of an evaluation come from: by hand in the recipe, or by which method."""
+"""The sources of the texts of an evaluation: by hand in the recipe, or by a method."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""One look at a watched folder: which class lists are new, which are broken, and what became of each."""
+"""The class lists of a watched folder: those that are new, those that are broken, and what became of each."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

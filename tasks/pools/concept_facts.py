@@ -1,4 +1,4 @@
-"""What a concept list holds, and what it says of one entry."""
+"""Facts about a concept list and about single entries of it."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Choose from which cosine on records are one, on pairs whose true record a column names, and judge it on others."""
+"""Choose the cosine from which records are linked, on half of the pairs with a known record; judge it on the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Match a whole pool of captions, in stretches, without a rebuild: what each caption names, and how often all."""
+"""Match a pool of captions in stretches, without a rebuild: the concepts of each caption, and how often each occurs."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field

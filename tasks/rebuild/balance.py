@@ -1,4 +1,4 @@
-"""Preselect before the download, and balance at the end, by the same draws."""
+"""Preselection before the download and balancing at the end, by the same draws."""
 
 from functools import partial
 from typing import Any

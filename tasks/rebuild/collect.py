@@ -1,4 +1,4 @@
-"""Collect: rows of the pools become pairs with a uid; what cannot, or stands twice, is named in `arrivals`."""
+"""Collect the rows of the pools as pairs with a uid; table `arrivals` names rows without one and repeated pairs."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Keep the pairs whose picture lies where those of a target set lie."""
+"""Keep the pairs whose picture is in a cluster with a picture of a target set (DataComp's image-based filter)."""
 
 import numpy as np
 import pyarrow as pa

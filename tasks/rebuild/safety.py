@@ -1,4 +1,4 @@
-"""Leave out what must not be in a dataset: pictures that a detector holds for unsafe, or that a list names."""
+"""Drop unsafe pictures: those that a detector finds, and those that a list of files, hashes or domains names."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What `evenly fit --arrays` shows: what was chosen and why, and measures with their intervals."""
+"""The result of `evenly fit --arrays` on the terminal: parameters, why they were chosen, measures with intervals."""
 
 from collections.abc import Sequence
 from typing import Any

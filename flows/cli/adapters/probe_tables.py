@@ -1,4 +1,4 @@
-"""What the probes found, on the terminal, in 80 columns."""
+"""The results of probes as tables that fit a terminal of 80 columns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `evenly describe` does: describe here, or submit the list so that the deployment does."""
+"""`evenly describe`: describe a class list here, or submit it so that the deployment does."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""By which names a class list is looked for: its own, and those of a file, of WordNet or of a description."""
+"""The names by which classes are searched in captions: their own, and those of a file, WordNet or a description."""
 
 import json
 from collections.abc import Iterator, Mapping

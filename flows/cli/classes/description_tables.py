@@ -1,4 +1,4 @@
-"""What `evenly describe` says of a described class list, for people."""
+"""A described class list as the tables that `evenly describe` prints."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

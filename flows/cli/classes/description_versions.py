@@ -1,4 +1,4 @@
-"""What `evenly descriptions show`, `compare` and `export` do with the descriptions that a workspace holds."""
+"""Versions of the descriptions in a workspace: `evenly descriptions show`, `compare` and `export`."""
 
 import csv
 import difflib

@@ -1,4 +1,4 @@
-"""`evenly concepts`: which captions and names are counted, and what the counts and judgements say of each class."""
+"""`evenly concepts`: counts of names in captions, and the frequency and relevance of each class by them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the commands ask of builds that exist: list, open, promote, report, export, extract, fit."""
+"""Builds that exist, as commands use them: list, promote, report, export, extract, fit."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

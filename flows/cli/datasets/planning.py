@@ -1,4 +1,4 @@
-"""What a rebuild would do, step by step, without doing it."""
+"""The plan of a rebuild: for each step whether it would be reused or computed, and why, without running it."""
 
 from datetime import datetime
 from pathlib import Path

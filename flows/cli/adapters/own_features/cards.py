@@ -1,4 +1,4 @@
-"""What the card of an adapter says that was fitted on a file of features: encoder, classes, split, and where from."""
+"""The card of an adapter that was fitted on a file of features: encoder, classes, split, and the file it came from."""
 
 import hashlib
 from collections.abc import Mapping
