@@ -103,14 +103,14 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and would take th
         if name == "__version__":
             from importlib.metadata import version
 
-            found = version("evenly")
+            value = version("evenly")
         else:
             from importlib import import_module
 
             module, _, attribute = _ELSEWHERE.get(name, f"estimators.{name}").rpartition(".")
-            found = getattr(import_module(f"evenly.{module}"), attribute)
-        globals()[name] = found
-        return found
+            value = getattr(import_module(f"evenly.{module}"), attribute)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

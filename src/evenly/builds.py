@@ -219,25 +219,25 @@ class Build:
     def _check_columns(self, columns: Sequence[str]) -> None:
         if isinstance(columns, str):
             raise InputError(f"`columns` must be a list of names; got the text {columns!r}. Write [{columns!r}].")
-        known = self.columns
-        if unknown := [name for name in columns if name not in known]:
-            near = ", ".join(get_close_matches(str(unknown[0]), known, n=5, cutoff=0.4)) or "none"
+        names = self.columns
+        if unknown := [name for name in columns if name not in names]:
+            alike = ", ".join(get_close_matches(str(unknown[0]), names, n=5, cutoff=0.4)) or "none"
             raise InputError(
-                f"`columns` must be columns of the build; got {unknown[0]!r}. Near it: {near}; `columns` lists all."
+                f"`columns` must be columns of the build; got {unknown[0]!r}. Near it: {alike}; `columns` lists all."
             )
 
     def _image_ids(self, uids: Sequence[str]) -> list[str]:
         from evenly.audit.published import sql_in
         from evenly.audit.why import never_saw
 
-        table = self._published.samples(["uid", "image_id"], sql_in("uid", uids))
-        found = dict(zip(table["uid"].to_pylist(), table.to_pydict().get("image_id", []), strict=False))
+        table = self._published.samples(["uid", "image_id"], sql_in("uid", uids)).to_pydict()
+        image_ids = dict(zip(table["uid"], table.get("image_id", [None] * len(table["uid"])), strict=True))
         for uid in uids:
-            if uid not in table["uid"].to_pylist():
+            if uid not in image_ids:
                 raise never_saw(self.id, uid)
-            if found.get(uid) is None:
+            if image_ids[uid] is None:
                 raise InputError(f"`uids` must be of pairs with a picture; `{visible(uid)}` has none. `why` says more.")
-        return [found[uid] for uid in uids]
+        return [image_ids[uid] for uid in uids]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -263,6 +263,6 @@ class Verification:
         return as_html([(line, "")] for line in self._lines())
 
     def _lines(self) -> list[str]:
-        found = [f"{visible(str(one['where']))}: {visible(str(one['what']))}" for one in self.findings]
+        lines = [f"{visible(str(one['where']))}: {visible(str(one['what']))}" for one in self.findings]
         state = "ok" if self.ok else f"{len(self.findings)} findings"
-        return [*found, f"{visible(self.build)}: {state}; pictures drawn with seed {self.seed}"]
+        return [*lines, f"{visible(self.build)}: {state}; pictures drawn with seed {self.seed}"]

@@ -148,12 +148,15 @@ class AdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] #
 def estimator(method: Callable[Parameters, Adapter]) -> Callable[Parameters, AdapterClassifier]:
     """The estimator of an adapter: a class with its name, its docstring and its hyper-parameters."""
     kind = cast("type[Adapter]", method)
-    given = [item for item in fields(kind) if item.init]
-    defaults = {item.name: item.default for item in given}
+    parameters = [item for item in fields(kind) if item.init]
+    defaults = {item.name: item.default for item in parameters}
     signature = Signature(
         [
             Parameter("self", Parameter.POSITIONAL_ONLY),
-            *(Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type) for one in given),
+            *(
+                Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
+                for one in parameters
+            ),
         ]
     )
 
@@ -254,9 +257,9 @@ def _positions(labels: Labels, classes: Labels) -> Integers:
     places = {label: place for place, label in enumerate(classes.tolist())}
     unknown = [row for row, label in enumerate(labels.tolist()) if label not in places]
     if unknown:
-        known = ", ".join(map(repr, classes.tolist()[:_NAMED])) + (", …" if len(classes) > _NAMED else "")
+        named = ", ".join(map(repr, classes.tolist()[:_NAMED])) + (", …" if len(classes) > _NAMED else "")
         raise InvalidFeaturesError(
-            f"`y` must hold labels of the classes {known}; got {labels.tolist()[unknown[0]]!r} at row {unknown[0]} "
+            f"`y` must hold labels of the classes {named}; got {labels.tolist()[unknown[0]]!r} at row {unknown[0]} "
             f"({len(unknown)} such rows). Leave these rows out, or add the class."
         )
     return np.array([places[label] for label in labels.tolist()], dtype=np.int64)

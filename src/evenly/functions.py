@@ -121,20 +121,20 @@ def balance_matches(
     pairs = MatchedPairs.of(pa.array(names, pa.string()), matches.entries, matches.concepts)
     counts = count_matches(pairs)
     thresholds = choose_thresholds(rule, pairs, counts)
-    found = balance(pairs, counts=counts, thresholds=thresholds, law=rule.law, seed=seed)
-    deciding, draws = _deciding(matches, found.draws)
+    balanced = balance(pairs, counts=counts, thresholds=thresholds, law=rule.law, seed=seed)
+    deciding, draws = _deciding(matches, balanced.draws)
     table = pd.DataFrame(
         {
             "uid": names,
-            "p_keep": found.decisions.value.to_numpy(zero_copy_only=False),
-            "kept": pc.equal(found.decisions.reason, "").to_numpy(zero_copy_only=False),
-            "reason": found.decisions.reason.to_pylist(),
+            "p_keep": balanced.decisions.value.to_numpy(zero_copy_only=False),
+            "kept": pc.equal(balanced.decisions.reason, "").to_numpy(zero_copy_only=False),
+            "reason": balanced.decisions.reason.to_pylist(),
             "deciding": deciding,
             "draw": draws,
         },
         index=matches.index,
     )
-    table.attrs = {"t": float(thresholds[0]), "expected": float(found.expected.sum()), "seed": seed}
+    table.attrs = {"t": float(thresholds[0]), "expected": float(balanced.expected.sum()), "seed": seed}
     return table
 
 
@@ -160,17 +160,17 @@ def encode_items(
     from evenly.tasks.encoders import open_encoder
     from evenly.tasks.run import EncoderChoice
 
-    every: list[Any] = [items] if isinstance(items, str | bytes | os.PathLike | Image) else list(items)
-    kinds = {"text" if isinstance(one, str) else "picture" for one in every}
+    entries: list[Any] = [items] if isinstance(items, str | bytes | os.PathLike | Image) else list(items)
+    kinds = {"text" if isinstance(one, str) else "picture" for one in entries}
     if len(kinds) > 1:
         raise InputError("`items` must be all texts or all pictures; got both. Encode them by two calls.")
     choice = EncoderChoice(model=model, pretrained=pretrained, batch_size=batch_size, threads=threads)
     with no_widgets():
         encoder = open_encoder(workspace_run(quiet=True, encoder=choice))
     if kinds == {"text"}:
-        rows = encoder.encode_texts(every)
+        rows = encoder.encode_texts(entries)
     else:
-        rows = encoder.encode_images([_picture_bytes(one) for one in every])
+        rows = encoder.encode_images([_picture_bytes(one) for one in entries])
     return unit_rows(rows, name="items")
 
 
@@ -196,10 +196,10 @@ class DescribedList:
                     f"`method` must be of {', '.join(self.facts['methods'])}; got `{method}`. Describe the list by it."
                 )
             accepted = accepted[accepted["method"] == method]
-        found: dict[str, list[str]] = {name: [] for name in self.classes}
+        texts: dict[str, list[str]] = {name: [] for name in self.classes}
         for name, text in zip(accepted["class"], accepted["text"], strict=True):
-            found.setdefault(name, []).append(text)
-        return found
+            texts.setdefault(name, []).append(text)
+        return texts
 
     def __repr__(self) -> str:
         return f"<{self.facts['accepted']:,} texts about {len(self.classes):,} classes of {self.name}>"
@@ -281,11 +281,11 @@ def _texts(name: str, texts: Any) -> list[str | None]:  # noqa: ANN401 - checked
     """A list of strings and None, from any sequence of them; pandas has NaN for None."""
     if isinstance(texts, str | bytes):
         raise InputError(f"`{name}` must be a list of texts; got one text, {texts!r:.80}. Write it in a list.")
-    found = [None if text is None or text != text else text for text in texts]  # noqa: PLR0124 - NaN
-    wrong = next((place for place, text in enumerate(found) if text is not None and not isinstance(text, str)), None)
+    entries = [None if text is None or text != text else text for text in texts]  # noqa: PLR0124 - NaN
+    wrong = next((place for place, text in enumerate(entries) if text is not None and not isinstance(text, str)), None)
     if wrong is not None:
-        raise InputError(f"`{name}` must be texts; got {found[wrong]!r:.80} at {wrong}. Convert it.")
-    return found
+        raise InputError(f"`{name}` must be texts; got {entries[wrong]!r:.80} at {wrong}. Convert it.")
+    return entries
 
 
 def _deciding(matches: TextMatches, draws: "pa.Table") -> tuple[list[str | None], list[float | None]]:
@@ -297,8 +297,8 @@ def _deciding(matches: TextMatches, draws: "pa.Table") -> tuple[list[str | None]
         if row["deciding"] is not None:
             concepts[place] = matches.concepts[row["deciding"]]
             if row["draws"]:
-                each = len(row["draws"]) == len(row["entries"])
-                numbers[place] = row["draws"][row["entries"].index(row["deciding"]) if each else 0]
+                per_entry = len(row["draws"]) == len(row["entries"])
+                numbers[place] = row["draws"][row["entries"].index(row["deciding"]) if per_entry else 0]
     return concepts, numbers
 
 
