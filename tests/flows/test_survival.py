@@ -28,6 +28,7 @@ def test_a_run_that_was_killed_gives_the_same_build(small_web, undisturbed, tmp_
     assert small_web.drive(tmp_path).stdout.strip() == wanted
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_during_the_download_gives_the_same_build(small_web, undisturbed, tmp_path):
     command = [sys.executable, str(small_web.driver), str(small_web.recipe), str(tmp_path)]
     process = subprocess.Popen(command, env=os.environ | small_web.environment, stdout=subprocess.DEVNULL)
