@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from evenly.demo.pictures.binding import compositions
 from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger
 from evenly.tasks import verify_and_report as audit
+from evenly.tasks.adapters.corrupted_pictures import CorruptionRule
 
 pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("prefect_server")]
 
@@ -167,8 +169,8 @@ def test_an_adapter_of_texts_on_a_list_without_any_says_how_to_get_them(evaluate
 
 @pytest.fixture
 def small_probes(monkeypatch):
-    some = {"corruptions": ["gaussian_noise", "contrast"], "strengths": [1, 5]}
-    monkeypatch.setattr("evenly.flows.probe_adapters.ALL_CORRUPTIONS", some)
+    few = partial(CorruptionRule, corruptions=("gaussian_noise", "contrast"), strengths=(1, 5))
+    monkeypatch.setattr("evenly.flows.probe_adapters.CorruptionRule", few)
     monkeypatch.setattr("evenly.tasks.adapters.probes.compositions", lambda: compositions()[::12])
 
 
