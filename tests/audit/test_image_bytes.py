@@ -40,6 +40,7 @@ def test_a_reader_that_stops_half_way_or_says_nothing_is_not_believed():
         raise OSError("cable pulled")
 
     assert dict(each_image(lazy, IDS[:2])) == {"id 000": b"first", "id 001": b"first"}
+    assert dict(each_image(lambda ids: [ids[0].encode()], IDS[:2])) == {one: one.encode() for one in IDS[:2]}
     assert dict(each_image(lambda _: [], IDS[:2])) == dict.fromkeys(IDS[:2], "nothing came back")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evenly.audit.explanation import Explanation
@@ -37,6 +37,7 @@ NODES = "abcde"
 EDGES = st.lists(st.tuples(st.sampled_from(NODES), st.sampled_from(NODES)), max_size=8)
 
 
+@example(pairs=[("a", "b"), ("a", "c"), ("b", "e"), ("c", "d"), ("d", "e")])
 @given(pairs=EDGES)
 def test_a_path_is_whole_and_none_is_shorter(pairs):
     path = path_between(edges(*pairs), "a", "e")

@@ -41,7 +41,9 @@ def test_sizes_count_nearest_clusters_and_labels_and_balance_is_of_them(run):
 
 
 def test_pictures_alike_are_counted_as_near_duplicates(run):
-    assert CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE)).notes["near_duplicates"] == 0
+    apart = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE))
+    assert apart.notes["near_duplicates"] == 0
+    assert {row["near_duplicates"] for row in apart.tables["clusters"].to_pylist()} == {0}
     output = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"near_cosine": 0.5}))
     assert output.notes["near_duplicates"] == len(PICTURES)
     assert output.notes["near_duplicate_share"] == 1.0
