@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,21 +14,22 @@ from typing import TypeVar
 import httpx
 import pytest
 
+from evenly.flows.recipe.files import TEMPLATE
 from evenly.storage.ledger import Ledger
 from evenly.storage.workspace import Workspace
 from tests.postgres_server import postgres, postgres_binaries
 
 pytestmark = pytest.mark.embedded
-REPOSITORY = Path(__file__).parents[2]
 Answer = TypeVar("Answer")
 
 
 class Served:
     """A Prefect server with evenly's deployments and a worker."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, folder: Path) -> None:
         self.environment = environment
         self.log = log
+        self.folder = folder
 
     def call(self, path: str, body: dict | None = None) -> list[dict]:
         """POST to the server's API; nothing where there is nothing yet."""
@@ -37,7 +39,7 @@ class Served:
     def run(self, *command: str) -> str:
         """Run a command against the server; its output."""
         done = subprocess.run(
-            command, env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -88,17 +90,18 @@ def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     log = folder / "log.txt"
+    shutil.copy(TEMPLATE, folder / "birds.yaml")
     with log.open("w") as stream:
-        options = {"env": environment, "cwd": REPOSITORY, "stdout": stream, "stderr": stream}
+        options = {"env": environment, "cwd": folder, "stdout": stream, "stderr": stream}
         server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--no-ui"], **options)
         worker = None
         try:
             health = f"http://127.0.0.1:{port}/api/health"
             wait_for(lambda: answers(health), 90, log.read_text)
             worker = subprocess.Popen(
-                [sys.executable, "-m", "evenly.flows", "serve"], start_new_session=True, **options
+                [sys.executable, "-m", "evenly.flows", "serve", "birds.yaml"], start_new_session=True, **options
             )
-            served = Served(environment, log)
+            served = Served(environment, log, folder)
             wait_for(lambda: served.call("/work_pools/evenly/workers/filter"), 90, log.read_text)
             yield served
         finally:
@@ -123,6 +126,9 @@ def test_all_deployments_are_registered_with_their_triggers(served):
         assert deployments[name]["schedules"][0]["schedule"]["cron"]
     (every_minute,) = deployments["watch"]["schedules"]
     assert (every_minute["schedule"]["interval"], every_minute["active"]) == (60, False)
+    assert deployments["rebuild"]["parameters"]["recipe"] == str(served.folder / "birds.yaml")
+    (pull,) = deployments["rebuild"]["pull_steps"]
+    assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": str(served.folder)}}
     (automation,) = served.call("/automations/filter")
     assert automation["trigger"]["expect"] == ["evenly.class-list.submitted"]
 
