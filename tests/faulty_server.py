@@ -16,7 +16,7 @@ from tests.chat_server import Answer, TinyServer
 
 PRICES = Prices(prompt_usd=1.0, completion_usd=4.0)
 REPLY_TOKENS = 20
-HANG_S = 1.6
+HANG_S = 6.0
 TEXT = json.dumps({"features": ["has a long striped tail", "has four short legs", "has thick orange fur"]})
 
 # What each fault answers. `billed` says whether a model ran, `received` whether the whole reply arrives.

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,34 @@ class Rebuilt:
         return next(record for record in self.records if record.name == name)
 
 
-@pytest.fixture(scope="session")
-def colour_words() -> Iterator[None]:
-    """Runs have the encoder of colours."""
+@contextmanager
+def encoding_colours() -> Iterator[None]:
+    """Runs have the encoder of colours; only so long, for tests of other folders run in the same process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: ColourWords())
         yield
 
 
+@pytest.fixture
+def colour_words() -> Iterator[None]:
+    """The runs of a test have the encoder of colours."""
+    with encoding_colours():
+        yield
+
+
 @pytest.fixture(scope="session")
-def rebuilt(tmp_path_factory: pytest.TempPathFactory, colour_words: None) -> Rebuilt:  # noqa: ARG001 - patches
+def rebuilt_once(tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
+    """The whole rebuild."""
+    with encoding_colours():
+        run = open_run(tmp_path_factory.mktemp("rebuilt") / "w", rows())
+        records = run_steps(run)
+        return Rebuilt(run=run, records=records, manifest=publish(run, records))
+
+
+@pytest.fixture
+def rebuilt(rebuilt_once: Rebuilt, colour_words: None) -> Rebuilt:  # noqa: ARG001 - patches
     """The whole rebuild, for all tests that change nothing."""
-    run = open_run(tmp_path_factory.mktemp("rebuilt") / "w", rows())
-    records = run_steps(run)
-    return Rebuilt(run=run, records=records, manifest=publish(run, records))
+    return rebuilt_once
 
 
 @pytest.fixture
