@@ -17,7 +17,7 @@ def texts_of(module, texts, rows):
     return module.Texts(ends, np.frombuffer(b"".join(data), np.uint8), np.array(rows, np.uint64))
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [96, 97, 3], [300, 1, 128, 129]], ids=str)
+@pytest.mark.parametrize("sizes", [[], [0], [96, 97, 3], [300, 1, 128, 129], [7] * 33 + [200] + [7] * 33], ids=len)
 def test_the_compiled_hash_is_that_of_python_and_of_hashlib(sizes):
     uids, entries, prefix = ["é" * size for size in sizes], ["dog", "", "犬" * 50], b"prefix"
     numbers = [row % 3 for row in range(len(sizes))]

@@ -142,3 +142,41 @@ def test_nothing_is_the_latest_where_nothing_was_promoted(workspace):
     assert builds.alias("latest") is None
     with pytest.raises(NotFoundError, match="cats-1"):
         builds.read("latest")
+
+
+def test_an_alias_of_a_build_that_is_gone_names_it_and_others_stay_readable(workspace):
+    builds = Builds(workspace)
+    publish(builds, "cats-1", "dogs-1", "dogs-2")
+    for build in ("cats-1", "dogs-1"):
+        builds.promote(build, recipe=build.partition("-")[0])
+    (builds.folder / "dogs-1.json").unlink()
+    for name in ("latest", "dogs-latest"):
+        with pytest.raises(NotFoundError, match=r"no build matches `dogs-1`\. Builds here: cats-1, dogs-2"):
+            builds.read(name)
+    assert builds.read("cats-latest")["build"] == "cats-1"
+    builds.promote("dogs-2", recipe="dogs")
+    assert builds.read("latest")["build"] == "dogs-2"
+
+
+@pytest.mark.parametrize("name", ["données-1", "v1.2_b", "犬-1"])
+def test_letters_of_any_script_name_a_build(workspace, name):
+    builds = Builds(workspace)
+    publish(builds, name)
+    builds.promote(name, recipe=name.partition("-")[0])
+    assert builds.names() == [name]
+    assert builds.read("latest") == builds.read(name[:-1]) == builds.read(name)
+
+
+@pytest.mark.parametrize("name", [".hidden", "a/b", "a b", "..", "a\n", ""])
+def test_a_build_whose_name_is_no_plain_word_is_not_published(workspace, name):
+    with pytest.raises(NotFoundError, match="must be letters, digits"):
+        Builds(workspace).publish(manifest(name))
+    assert Builds(workspace).names() == []
+
+
+def test_a_beginning_of_several_builds_names_none_and_a_whole_id_goes_first(workspace):
+    builds = Builds(workspace)
+    publish(builds, "cats-1", "cats-12", "cats-13")
+    assert builds.read("cats-1")["build"] == "cats-1"
+    with pytest.raises(NotFoundError, match="more than one build matches `cats`"):
+        builds.read("cats")

@@ -1,3 +1,5 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -5,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.storage.errors import ConservationError
+from evenly.storage.errors import ConservationError, NotFoundError, StorageError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.storage.records import read_record
 from evenly.storage.samples import Samples, wide_table
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -155,3 +158,40 @@ def test_each_version_of_the_sample_table_stays_readable(workspace):
     row = samples.read(first, where="uid = 'b'").to_pylist()[0]
     assert row["collect_verdict"] == "dropped"
     assert row["collect_step_id"] == record.key
+
+
+def test_a_record_of_an_older_or_newer_version_is_read(workspace):
+    ledger = Ledger(workspace)
+    record = ledger.commit(spec(), StepOutput(decisions=decisions()), uids=pa.array(UIDS), started=NOW)
+    path = workspace.steps / f"{record.key}.json"
+    for change in ({"work": None}, {"added_later": [1]}):
+        stored = read_record(path) | change
+        path.write_text(
+            json.dumps({name: value for name, value in stored.items() if value is not None or name != "work"})
+        )
+        assert ledger.find(record.key) == record
+
+
+def test_of_two_writers_of_one_step_both_get_the_record_of_the_first(workspace):
+    def commit(number):
+        output = StepOutput(decisions=decisions(), notes={"writer": number})
+        return Ledger(workspace).commit(spec(), output, uids=pa.array(UIDS), started=NOW)
+
+    with ThreadPoolExecutor(8) as pool:
+        records = list(pool.map(commit, range(8)))
+    assert all(record == records[0] for record in records)
+    assert Ledger(workspace).find(spec().key) == records[0]
+    assert len(list((workspace.ledger / "step").iterdir())) == 1
+
+
+def test_a_ledger_whose_folder_is_a_file_says_so_and_commits_nothing(workspace):
+    workspace.root.mkdir()
+    workspace.ledger.write_text("in the way")
+    with pytest.raises(StorageError, match=r"table `.*` must be writable; .*Nothing was committed"):
+        Ledger(workspace).commit(spec(), StepOutput(decisions=decisions()), uids=pa.array(UIDS), started=NOW)
+    assert Ledger(workspace).find(spec().key) is None
+
+
+def test_a_step_that_is_not_in_the_ledger_is_named_with_what_to_do(workspace):
+    with pytest.raises(NotFoundError, match=r"step `abc` must be in the ledger; it is not\. Run it again\."):
+        Ledger(workspace).get("abc", remedy="Run it again.")

@@ -75,3 +75,45 @@ def test_a_record_from_before_there_were_checksums_is_read_as_it_is(tmp_path: Pa
 def test_keys_that_are_numbers_have_the_checksum_of_what_is_read_back(tmp_path: Path):
     create_record(tmp_path / "r.json", {"counts": {2: 1, 10: 2}})
     assert read_record(tmp_path / "r.json") == {"counts": {"2": 1, "10": 2}}
+
+
+@pytest.mark.parametrize("record", [{"n": float("nan")}, {"checksum": "ab"}, {"path": Path("a")}, {"text": "\ud800"}])
+def test_what_cannot_be_a_record_leaves_the_old_one(tmp_path: Path, record):
+    path = tmp_path / "r.json"
+    create_record(path, {"n": 1})
+    with pytest.raises((ValueError, TypeError)):
+        replace_record(path, record)
+    assert read_record(path) == {"n": 1}
+    assert [item.name for item in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_where_nothing_can_be_written_nothing_is_left(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path / "file" / "r.json", tmp_path / f"{'r' * 300}.json"):
+        with pytest.raises(OSError, match=r"exists|directory|too long"):
+            create_record(path, {"n": 1})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace_record(tmp_path / "folder", {"n": 1})
+    assert not create_record(tmp_path / "folder", {"n": 1})
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("name", [" ", "a b", "données 犬", "new\nline", "-rf", "*", "%s", "x" * 230])
+def test_any_name_that_the_file_system_takes_is_a_records(tmp_path: Path, name: str):
+    assert create_record(tmp_path / name, {"name": name})
+    assert not create_record(tmp_path / name, {"name": "another"})
+    assert read_record(tmp_path / name) == {"name": name}
+
+
+def test_a_folder_or_a_file_that_is_no_text_is_damage(tmp_path: Path):
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe{}")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for path in (tmp_path, tmp_path / "binary.json", tmp_path / "deep.json"):
+        with pytest.raises(DamagedError, match=path.name):
+            read_record(path)
+
+
+def test_a_record_may_be_read_by_all_who_may_read_the_folder(tmp_path: Path):
+    create_record(tmp_path / "r.json", {"n": 1})
+    assert (tmp_path / "r.json").stat().st_mode & 0o777 == 0o644

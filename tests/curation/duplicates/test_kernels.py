@@ -1,7 +1,7 @@
 """Compiled loops of the search for duplicates: as Python runs them, and as their definitions say."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evenly.curation.duplicates import kernels
@@ -64,6 +64,7 @@ def test_pairs_of_a_bucket_are_written_in_parts_of_any_size(rows, room, limit):
 
 @a_few
 @given(TEXTS)
+@example(["aaaab", "", "aaa"])
 def test_shingles_are_the_sets_of_three_letters_that_follow_each_other(texts):
     letters, ends = letters_of(texts)
     _, _, _, shingles, shingle_ends = agreed(
@@ -76,6 +77,7 @@ def test_shingles_are_the_sets_of_three_letters_that_follow_each_other(texts):
 
 @a_few
 @given(TEXTS, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+@example(["aa a", "aa"], 0.5)  # at the threshold
 def test_common_shingles_and_bands_of_signatures_are_those_of_python(texts, least):
     sets = ShingleSets.of(texts)
     left, right = (side.ravel() for side in np.mgrid[: len(texts), : len(texts)])
@@ -106,6 +108,7 @@ def test_a_tree_of_colours_holds_each_row_once_in_the_box_of_its_node(rng, n, de
 
 @a_few
 @given(SEEDS, st.integers(1, 600), st.sampled_from([0, 3, 22]), st.sampled_from([0, 4]))
+@example(np.random.default_rng(1), 600, 22, 4)  # a tree of four leaves
 def test_pictures_of_near_colours_and_hashes_are_found_in_any_order_and_none_is_missed(rng, n, limit, distance):
     grids = rng.integers(0, 252, (3, 768), dtype=np.uint8)[rng.integers(0, 3, n)]
     grids += rng.integers(0, 5, (n, 1), dtype=np.uint8)

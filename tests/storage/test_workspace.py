@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from evenly.storage import code_version as code_module
+from evenly.storage.errors import InputError
+from evenly.storage.workspace import ROOT_VARIABLE, Workspace
+
+
+def test_the_root_is_the_one_named_else_the_environments_else_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(ROOT_VARIABLE, raising=False)
+    assert Workspace.at().root == tmp_path / ".evenly"
+    monkeypatch.setenv(ROOT_VARIABLE, "from/environment")
+    assert Workspace.at().root == tmp_path / "from" / "environment"
+    assert Workspace.at("named").root == Workspace.at(Path("named")).root == tmp_path / "named"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert Workspace.at("~/w").root == tmp_path / "home" / "w"
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/w", "gs://bucket", Path("s3://bucket/w"), "file:///tmp/w"])
+def test_an_object_store_is_refused_and_not_made_a_folder(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="`root` must be a local folder; got"):
+        Workspace.at(root)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a:b", "données 犬", "2026-01-01T00:00", "with space", "s3:", "c:/w"])
+def test_other_names_are_folders(name):
+    assert Workspace.at(name).root == Path(name).absolute()
+
+
+def test_every_folder_of_a_workspace_is_another_one():
+    names = [name for name, value in vars(Workspace).items() if isinstance(value, property)]
+    folders = [getattr(Workspace.at("w"), name) for name in names]
+    assert len(names) >= 14
+    assert len(set(folders)) == len(names)
+    assert {folder.parent for folder in folders} == {Workspace.at("w").root}
+
+
+@pytest.mark.parametrize("reason", ["no git", "no checkout"])
+def test_outside_a_checkout_the_version_is_known_and_the_commit_is_not(monkeypatch, tmp_path, reason):
+    if reason == "no git":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        monkeypatch.setattr(code_module, "__file__", str(tmp_path / "code_version.py"))
+    code = code_module.code_version.__wrapped__()
+    assert (code["git_sha"], code["dirty"]) == (None, None)
+    assert code["version"]
