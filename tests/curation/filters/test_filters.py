@@ -2,6 +2,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.errors import ColumnsError
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.filters.caption_blocklist import BlockedWords
 from evenly.curation.filters.caption_entities import ENDINGS, FirstSenses
@@ -48,3 +49,25 @@ def test_each_filter_keeps_every_row_in_order_and_any_split_gives_the_same(name)
 def test_each_filter_takes_no_rows(name):
     each, rule, measure = opened(name)
     assert len(each.judge(measure(ROWS.slice(0, 0)), rule)) == 0
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize(
+    "layout", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+def test_each_filter_says_the_same_of_ten_times_the_rows_in_another_order_and_layout(name, layout):
+    _, _, measure = opened(name)
+    order = pa.array(list(range(ROWS.num_rows))[::-1] * 10)
+    batch = pa.concat_tables([ROWS.take(order).slice(start, 12) for start in range(0, len(order), 12)])
+    captions = pa.chunked_array([pa.array(part.to_pylist(), layout) for part in batch["caption"].chunks], layout)
+    assert measure(batch.set_column(0, "caption", captions)).equals(measure(ROWS).take(order))
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_each_filter_names_a_column_that_is_not_there_or_is_no_text_or_number(name):
+    each, _, measure = opened(name)
+    missing = each.columns[0]
+    with pytest.raises(ColumnsError, match=f"`batch` must hold a column '{missing}'"):
+        measure(ROWS.drop_columns([missing]))
+    with pytest.raises(ColumnsError, match=rf"`{missing}` must be \w+; got list"):
+        measure(ROWS.set_column(ROWS.column_names.index(missing), missing, pa.array([[1]] * ROWS.num_rows)))
