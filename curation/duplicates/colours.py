@@ -51,7 +51,7 @@ def colour_pairs(colours: Bytes, max_colour: float, hashes: Words, max_distance:
 
 @dataclass(frozen=True)
 class _Tree:
-    """Nodes of at most _LEAF rows at the bottom; colour_kernels says what the fields hold, `sketches` in its order."""
+    """Nodes of at most _LEAF rows at the bottom; kernels says what the fields hold, `sketches` in its order."""
 
     rows: Ints
     spans: Ints

@@ -60,7 +60,7 @@ class MatchParts:
         return self.folder / f"{self._key}-{file}.3.arrow"
 
     def keep(self, file: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """Yield the batches of a file, tables of HELD, while they are written; the part appears whole, after the last.
+        """Yield the batches of a file, tables of ENCODED, while they are written; the part appears whole, after the last.
 
         Nothing is compressed: parts are seldom read and soon gone.
         """
@@ -87,7 +87,7 @@ def assemble(
     entries: pa.Array,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write the matches of `files` (name, hash, tables of HELD) to `out`, what lies beside it first.
+    """Write the matches of `files` (name, hash, tables of ENCODED) to `out`, what lies beside it first.
 
     folder: where the whole grows; it is removed at the end. Equal tables give equal bytes.
     """
