@@ -28,11 +28,12 @@ class Builds:
         return create_record(self._path(str(manifest["build"])), manifest)
 
     def read(self, name: str) -> dict[str, Any]:
-        """The manifest of a build id, a unique beginning of one, or an alias.
+        """The manifest of a build id or a unique beginning of one, of `latest`, a recipe's name or `<recipe>-latest`.
 
         Raises NotFoundError, which lists what there is.
         """
-        name = (self.alias(name) if _is_plain(name) else None) or name
+        if _is_plain(name) and name not in self.names():
+            name = self.alias(name) or self.latest_of(name) or name
         matches = [build for build in self.names() if build == name] or [
             build for build in self.names() if name and build.startswith(name)
         ]

@@ -39,6 +39,9 @@ def _describe(problem: Any, model: type[Any]) -> str:  # noqa: ANN401 - pydantic
     if problem["type"] == "missing":
         return f"`{field}` must be given; got nothing. Add it; `evenly init` shows an example."
     rule = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
+    if problem["type"] == "string_pattern_mismatch":
+        rule = f"match {problem['ctx']['pattern']}"
+        rule += "" if "A-Z" in rule else ": lower-case letters, digits, - and _"
     if problem["type"] == "dataclass_type":
         rule = "be a mapping of fields"
     if problem["type"] == "value_error":  # that of a rule names a remedy of its own

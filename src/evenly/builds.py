@@ -29,16 +29,6 @@ Rows = Literal["kept", "all"]
 KEPT, ALL = "kept", "all"
 
 
-def named_manifest(workspace: Workspace, name: str) -> dict[str, Any]:
-    """The manifest of a build by id or the beginning of one, `latest`, a recipe's name or `<recipe>-latest`.
-
-    Raises NotFoundError, which lists what there is.
-    """
-    builds = Builds(workspace)
-    promoted = None if name in builds.names() else builds.latest_of(name)
-    return builds.read(promoted or name)
-
-
 class Build:
     """One published build: its pairs, what became of the others, and why.
 
@@ -150,6 +140,8 @@ class Build:
         """
         from evenly.audit.why import explain
 
+        if not isinstance(uid, str):
+            raise InputError(f"`uid` must be a text; got {uid!r:.80}. Hand in one uid, URL or file name.")
         return explain(self._workspace, self.manifest, uid, replay=replay)
 
     def diff(self, other: "Build | str") -> "Difference":
@@ -159,7 +151,7 @@ class Build:
         """
         from evenly.audit.diff import diff_builds
 
-        after = Build(self._workspace, named_manifest(self._workspace, other)) if isinstance(other, str) else other
+        after = Build(self._workspace, Builds(self._workspace).read(other)) if isinstance(other, str) else other
         if after.root != self.root:
             raise InputError(
                 f"`other` must be a build of `{self.root}`; got one of `{after.root}`. Rebuild it here, with "

@@ -116,6 +116,8 @@ def balance_matches(
     from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
     from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds
 
+    if not isinstance(matches, TextMatches):
+        raise InputError(f"`matches` must be what `evenly.match` gives; got {type(matches).__name__}. Match the texts.")
     rule = BalanceRule(t=t, tail_share=tail_share, target=target, law=law)
     names = [str(place) for place in range(len(matches))] if uids is None else _texts("uids", uids)
     pairs = MatchedPairs.of(pa.array(names, pa.string()), matches.entries, matches.concepts)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from evenly.builds import Build, Root, named_manifest
+from evenly.builds import Build, Root
 from evenly.storage.builds import Builds, open_build
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.workspace import Workspace
@@ -86,7 +86,7 @@ class BuildsByName:
     def __getitem__(self, name: str) -> Build:
         if not isinstance(name, str):
             raise InputError(f"`name` must be the name of a build; got {name!r}. Example: builds['latest'].")
-        return Build(self._workspace, named_manifest(self._workspace, name))
+        return Build(self._workspace, Builds(self._workspace).read(name))
 
     def __contains__(self, name: object) -> bool:
         try:

@@ -183,7 +183,7 @@ def _onnx() -> ModuleType:
         import onnx.numpy_helper
     except ImportError:
         raise StorageError(
-            "`onnx` must be installed for this export; it is not. Run `.venv/bin/pip install -e '.[onnx]'`, or use npz."
+            "`onnx` must be installed for this export; it is not. Run `pip install 'evenly[onnx]'`, or use npz."
         ) from None
     module: ModuleType = onnx
     return module

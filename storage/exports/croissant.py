@@ -77,7 +77,7 @@ def _mlcroissant() -> ModuleType:
     except ImportError:
         raise MissingExtraError(
             "`croissant` must have the package mlcroissant; it is not installed. "
-            "Run `.venv/bin/pip install -e '.[croissant]'`, or choose another format."
+            "Run `pip install 'evenly[croissant]'`, or choose another format."
         ) from None
     module: ModuleType = mlcroissant
     return module

@@ -128,7 +128,7 @@ def _checked(entries: Iterable[str]) -> Iterator[Entry]:
 
 
 def _read_lines(path: Path) -> Iterator[Entry]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(_text(path).removesuffix("\n").split("\n"), start=1):
         yield line, None, f"line {number}"
 
 

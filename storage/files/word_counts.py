@@ -187,7 +187,7 @@ def _lines(field: str, path: Path) -> Iterator[tuple[int, str]]:
 def _not_installed(field: str, package: str) -> InputError:
     return InputError(
         f"`{field}` {package} needs the package {package}; it is not installed. Run "
-        "`.venv/bin/pip install -e '.[metadata]'`, or give a file of counts."
+        "`pip install 'evenly[metadata]'`, or give a file of counts."
     )
 
 

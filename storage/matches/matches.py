@@ -60,7 +60,7 @@ class MatchParts:
         return self.folder / f"{self._key}-{file}.3.arrow"
 
     def keep(self, file: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """Yield the batches of a file, tables of ENCODED, while they are written; the part appears whole, after the last.
+        """Yield the batches of a file, tables of ENCODED, while they are written; the part appears whole at the end.
 
         Nothing is compressed: parts are seldom read and soon gone.
         """

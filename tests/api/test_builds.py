@@ -60,6 +60,12 @@ def test_a_recipe_of_which_nothing_was_promoted_goes_by_the_beginning_of_its_id(
         builds["birds"].diff(birds.builds["latest"])
 
 
+@pytest.mark.parametrize("uid", [5, None, b"a"])
+def test_a_uid_that_is_no_text_is_refused_in_words(build, uid):
+    with pytest.raises(InputError, match="`uid` must be a text"):
+        build.why(uid)
+
+
 def test_no_workspace_is_said_at_once(tmp_path):
     with pytest.raises(NotFoundError, match=r"`root` must be a workspace; got `.*/nowhere`, which is no folder"):
         evenly.open(tmp_path / "nowhere")

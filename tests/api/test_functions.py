@@ -171,3 +171,9 @@ def test_what_cannot_be_described_is_said_before_anything_is_asked(tmp_path, cla
         evenly.describe(classes, root=tmp_path / "w", **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "w" / "requests").exists()
+
+
+def test_a_table_in_place_of_matches_is_refused_in_words():
+    matches = evenly.match(["a dog"], ["dog"])
+    with pytest.raises(InputError, match=r"`matches` must be what `evenly\.match` gives; got DataFrame"):
+        evenly.balance(matches.to_pandas(), t=1)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from evenly.flows.cli import app
 from evenly.flows.cli.errors import report_errors
@@ -190,3 +191,12 @@ def test_serve_asks_for_a_server(evenly, monkeypatch):
     status, _, err = evenly("serve")
     assert status == 2
     assert "PREFECT_API_URL" in err
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+def test_a_recipe_without_class_lists_has_nothing_to_fit(evenly, tmp_path, command):
+    recipe = {"name": "none", "sources": [{"kind": "csv", "path": "pool.csv"}]}
+    (tmp_path / "none.yaml").write_text(yaml.safe_dump(recipe))
+    status, _, err = evenly(command, tmp_path / "none.yaml", "--root", tmp_path / "w")
+    assert status == 2
+    assert "`classes` must name a class list" in err

@@ -8,6 +8,7 @@ import pytest
 from evenly.storage import builds as builds_module
 from evenly.storage.builds import Builds
 from evenly.storage.errors import NotFoundError
+from evenly.storage.workspace import Workspace
 
 
 def manifest(build: str, created: str = "2026-01-01") -> dict[str, str]:
@@ -180,3 +181,13 @@ def test_a_beginning_of_several_builds_names_none_and_a_whole_id_goes_first(work
     assert builds.read("cats-1")["build"] == "cats-1"
     with pytest.raises(NotFoundError, match="more than one build matches `cats`"):
         builds.read("cats")
+
+
+def test_a_recipes_name_is_its_newest_promoted_build_though_several_begin_so(tmp_path):
+    builds = Builds(Workspace.at(tmp_path))
+    for name in ("shapes-1", "shapes-2"):
+        builds.publish({"build": name, "recipe_name": "shapes"})
+        builds.promote(name, recipe="shapes")
+    builds.publish({"build": "shapes-3", "recipe_name": "shapes"})
+    assert builds.read("shapes")["build"] == "shapes-2"
+    assert builds.read("shapes-3")["build"] == "shapes-3"

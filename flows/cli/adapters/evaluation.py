@@ -8,7 +8,7 @@ import pandas as pd
 
 from evenly.adapters.evaluation.measures.slices import worst_slices
 from evenly.flows.cli.adapters.own_features.fit import plain
-from evenly.flows.cli.datasets.outcome import Root, best_on_validation, evaluations_of
+from evenly.flows.cli.datasets.outcome import Root, best_on_validation, check_has_classes, evaluations_of
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe import read_recipe
 from evenly.storage.builds import open_build
@@ -40,6 +40,7 @@ def evaluate_latest(recipe: Path, *, root: Root = None, slices: Sequence[str] = 
     `slices` are columns of the sample table, or several with commas between, which are crossed; a column that the
     table has not is a usage error.
     """
+    check_has_classes(recipe)
     chosen = read_recipe(recipe)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
     columns = sliceable_columns(workspace, manifest) if slices else []

@@ -120,8 +120,15 @@ def extract_latest(recipe: Path, *, root: Root = None) -> dict[str, Any]:
         return extract_features(run, Builds(run.workspace).read(f"{chosen.name}-latest"))
 
 
+def check_has_classes(recipe: Path) -> None:
+    """Raise UsageError for a recipe without a class list: there is nothing to fit adapters for."""
+    if not read_recipe(recipe).classes:
+        raise UsageError(f"`classes` must name a class list to fit adapters for; `{recipe}` names none. Add one.")
+
+
 def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
     """Fit the adapters of a recipe on its latest build; what validation chose, and where they are saved."""
+    check_has_classes(recipe)
     names = ("list", "name", "texts", "chosen", "validation_accuracy", "validation_rows", "kept_zero_shot", "why")
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
     rows = _results(workspace, evaluations_of(recipe, workspace, manifest))

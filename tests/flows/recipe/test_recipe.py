@@ -70,7 +70,7 @@ def test_the_recipes_that_ship_are_valid():
     [
         ({"seeds": 1}, "seeds", "Did you mean `seed`"),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
-        ({"name": "Not a name"}, "name", "match pattern"),
+        ({"name": "Not a name"}, "name", "lower-case letters"),
         ({"sources": []}, "sources", "at least 1"),
         ({"sources": [{"kind": "parquets", "path": "x"}]}, "sources.0.kind", "'parquet'"),
         ({"curate": {}}, "curate.balance", "must be given"),

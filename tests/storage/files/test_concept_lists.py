@@ -45,7 +45,6 @@ def test_a_text_file_is_one_entry_per_line_in_order_with_what_was_left_out(writt
     assert [tuple(row.values()) for row in found.left_out.to_pylist()] == [
         ("", "empty", "line 3"),
         ("dog", "repeated", "line 5"),
-        ("", "empty", "line 7"),
     ]
 
 
@@ -154,3 +153,11 @@ def test_writing_then_reading_is_the_identity(tmp_path_factory, texts):
     found = read_concept_file(path)
     assert found.entries == entries
     assert found.identity == identity_of(entries)
+
+
+@pytest.mark.parametrize(("text", "left_out"), [("a\nb", 0), ("a\nb\n", 0), ("a\n\nb\n", 1), ("a\nb\n\n", 1)])
+def test_the_newline_that_ends_a_list_is_no_entry(tmp_path, text, left_out):
+    (tmp_path / "list.txt").write_text(text)
+    concepts = read_concept_file(tmp_path / "list.txt")
+    assert concepts.entries == ["a", "b"]
+    assert concepts.left_out.num_rows == left_out
