@@ -197,6 +197,6 @@ def test_serve_asks_for_a_server(evenly, monkeypatch):
 def test_a_recipe_without_class_lists_has_nothing_to_fit(evenly, tmp_path, command):
     recipe = {"name": "none", "sources": [{"kind": "csv", "path": "pool.csv"}]}
     (tmp_path / "none.yaml").write_text(yaml.safe_dump(recipe))
-    status, _, err = evenly(command, tmp_path / "none.yaml", "--root", tmp_path / "w")
+    status, _, err = evenly(command, str(tmp_path / "none.yaml"), "--root", str(tmp_path / "w"))
     assert status == 2
     assert "`classes` must name a class list" in err
