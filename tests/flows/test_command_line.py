@@ -195,7 +195,7 @@ def test_serve_asks_for_a_server(evenly, monkeypatch):
 
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
 def test_a_recipe_without_class_lists_has_nothing_to_fit(evenly, tmp_path, command):
-    recipe = {"name": "none", "sources": [{"kind": "csv", "path": "pool.csv"}]}
+    recipe = {"name": "none", "seed": 1, "sources": [{"kind": "csv", "path": "pool.csv"}], "curate": {"balance": None}}
     (tmp_path / "none.yaml").write_text(yaml.safe_dump(recipe))
     status, _, err = evenly(command, str(tmp_path / "none.yaml"), "--root", str(tmp_path / "w"))
     assert status == 2
