@@ -8,15 +8,7 @@ from evenly.flows.cli.output import print_rows, print_text
 
 def print_fit(result: dict[str, Any]) -> None:
     """What was chosen and how, the measures one below the other, and the scores of unseen pictures."""
-    print_text(f"{result['adapter']}: {result['why']}")
-    if result["fallback"]:
-        print_text(f"fallback: {result['fallback']}")
-    for note in result["notes"]:
-        print_text(f"note: {note}")
-    if result["chosen"]:
-        print_rows("chosen on validation", [result["chosen"]])
-    if result["metrics"]:
-        print_rows("on test", _measures(result["metrics"]))
+    _print_choice(result["adapter"], result)
     rows = [row for row in result["ood"] if not row["skipped"]]
     if len({row["set"] for row in rows} - {"mean"}) < 2:
         rows = [row for row in rows if row["set"] != "mean"]
@@ -31,7 +23,12 @@ def print_fit(result: dict[str, Any]) -> None:
 
 def print_ranking(result: dict[str, Any]) -> None:
     """What was chosen and how, and the measures of the order."""
-    print_text(f"ranking: {result['why']}")
+    _print_choice("ranking", result)
+    print_text(f"written to {result['out']}")
+
+
+def _print_choice(name: str, result: dict[str, Any]) -> None:
+    print_text(f"{name}: {result['why']}")
     if result["fallback"]:
         print_text(f"fallback: {result['fallback']}")
     for note in result["notes"]:
@@ -40,7 +37,6 @@ def print_ranking(result: dict[str, Any]) -> None:
         print_rows("chosen on validation", [result["chosen"]])
     if result["metrics"]:
         print_rows("on test", _measures(result["metrics"]))
-    print_text(f"written to {result['out']}")
 
 
 def interval_in_words(low: float | None, high: float | None) -> str:
