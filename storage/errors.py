@@ -4,6 +4,8 @@ StorageError
 ├── ConservationError   a step's verdicts do not add up to its rows
 ├── NotFoundError       a step, build, sample or artifact that is not there
 ├── DamagedError        stored content that does not match its hash
+├── StoreError          an object store that does not answer, or not as it must
+├── WriterError         a recipe that another process is writing just now
 └── InputError          a file that a person handed in, or values to be written, break the rules of their kind
 """
 
@@ -22,6 +24,14 @@ class NotFoundError(StorageError):
 
 class DamagedError(StorageError):
     """Stored content does not match its recorded hash."""
+
+
+class StoreError(StorageError):
+    """An object store does not answer, refuses what was asked, or cannot do what evenly needs of it."""
+
+
+class WriterError(StorageError):
+    """Another process is writing what this one was to write."""
 
 
 class InputError(StorageError, ValueError):

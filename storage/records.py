@@ -1,7 +1,8 @@
 """Small JSON records that are created once and never change, and aliases that move.
 
 Every acknowledged fact of evenly (a finished step, a build, a reply) is such a record: written to a temporary file,
-flushed to disk, then linked to its name. The link fails if the name exists, so exactly one writer wins.
+flushed to disk, then linked to its name. The link fails if the name exists, so exactly one writer wins. In an object
+store it is one request that creates an object where there is none.
 
 A record holds the checksum of the rest of it under CHECKSUM, and its file ends with a line end: a record with neither
 is from before there were checksums and is read as it is; one with only one of the two has been damaged.
@@ -25,6 +26,7 @@ from typing import Any, BinaryIO
 from xxhash import xxh3_128_hexdigest
 
 from evenly.storage.errors import DamagedError, NotFoundError
+from evenly.storage.stores.object_path import ObjectPath
 
 CHECKSUM = "checksum"
 """The key of a record's own checksum: XXH3-128 in hex of the canonical JSON of all other keys."""
@@ -45,6 +47,8 @@ def content_hash(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 def create_record(path: Path, record: Mapping[str, Any]) -> bool:
     """Create `path` with `record`; False, and nothing changed, if it exists already. Durable when it returns."""
+    if isinstance(path, ObjectPath):
+        return path.create(_with_checksum(record).encode())
     with temporary_file(path) as (temporary, stream):
         stream.write(_with_checksum(record).encode())
         _flush(stream)
@@ -75,6 +79,12 @@ def replace_text(path: Path, text: str) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes stand at `path`, durable, once the block is done; where it fails nothing has changed."""
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryFile() as local:  # nothing of it is left, however this process ends
+            yield local
+            local.seek(0)
+            path.write_stream(local)
+        return
     with temporary_file(path) as (temporary, stream):
         yield stream
         _flush(stream)

@@ -1,14 +1,12 @@
-"""The folder that holds everything evenly keeps."""
+"""The folder that holds everything evenly keeps, on this machine or in an object store."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from evenly.storage.errors import InputError
+from evenly.storage.stores.object_path import path_at
 
 ROOT_VARIABLE = "EVENLY_ROOT"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # as a Path shows it too, which makes one slash of two
 
 
 @dataclass(frozen=True)
@@ -19,14 +17,12 @@ class Workspace:
 
     @classmethod
     def at(cls, root: str | os.PathLike[str] | None = None) -> "Workspace":
-        """Open `root`, else the environment's EVENLY_ROOT, else `.evenly` in the current folder."""
-        chosen = os.fspath(root) if root is not None else os.environ.get(ROOT_VARIABLE, ".evenly")
-        if _URL.match(chosen):
-            raise InputError(
-                f"`root` must be a local folder; got `{chosen}`. Object stores are not supported yet: mount it, "
-                "or choose a folder."
-            )
-        return cls(Path(chosen).expanduser().absolute())
+        """Open `root`, else the environment's EVENLY_ROOT, else `.evenly` in the current folder.
+
+        It may be a URL: s3://, gs:// or az:// with a bucket and a prefix, or file://. Raises InputError for another.
+        """
+        chosen = os.environ.get(ROOT_VARIABLE, ".evenly") if root is None else root
+        return cls(path_at(chosen).absolute())
 
     @property
     def steps(self) -> Path:

@@ -15,6 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what ru
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from evenly.storage.workspace import Workspace
+from tests import object_store_server
 
 # `make test` must not depend on luck or on the clock; `make fuzz` tries its luck and keeps what it finds.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -44,3 +45,25 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
             stack.enter_context(prefect_api())
         yield
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 server, started once for all tests of a process."""
+    with object_store_server.object_store(tmp_path_factory.mktemp("s3")) as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a new bucket, which this process can reach."""
+    name = f"bucket-{abs(hash(request.node.nodeid)):x}"
+    object_store_server.make_bucket(s3_server, name)
+    with object_store_server.reaching(s3_server):
+        yield f"s3://{name}"
+
+
+@pytest.fixture
+def stored_workspace(bucket: str) -> Workspace:
+    """An empty workspace in an object store."""
+    return Workspace.at(f"{bucket}/team/workspace")

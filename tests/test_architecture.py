@@ -374,7 +374,7 @@ FOLDERS = {
     "filters", "methods", "corruptions", "exports", "ood",  # dicts of plug-ins
     "texts", "chat", "batch",  # descriptions
     "forms", "own_features", "evaluation", "measures", "protocols",  # adapters
-    "tables", "decoders", "pictures",  # storage, demo
+    "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo
 }  # fmt: skip
 PLUGIN_FOLDERS = {"adapters/methods"}
 MOST_LINES = 350

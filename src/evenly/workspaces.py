@@ -56,7 +56,7 @@ def open_workspace(root: Root = None) -> "OpenedWorkspace":
     workspace = Workspace.at(root)
     if not workspace.root.is_dir():
         raise NotFoundError(
-            f"`root` must be a workspace; got `{workspace.root}`, which is no folder. Make one: `evenly.rebuild`."
+            f"`root` must be a workspace; got `{workspace.root}`, where nothing lies. Make one: `evenly.rebuild`."
         )
     return OpenedWorkspace(workspace)
 

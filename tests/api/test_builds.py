@@ -66,11 +66,13 @@ def test_a_uid_that_is_no_text_is_refused_in_words(build, uid):
         build.why(uid)
 
 
-def test_no_workspace_is_said_at_once(tmp_path):
-    with pytest.raises(NotFoundError, match=r"`root` must be a workspace; got `.*/nowhere`, which is no folder"):
+def test_no_workspace_is_said_at_once(tmp_path, bucket):
+    with pytest.raises(NotFoundError, match=r"`root` must be a workspace; got `.*/nowhere`, where nothing lies"):
         evenly.open(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="`root` must be a local folder; got `s3://bucket/w`"):
-        evenly.open("s3://bucket/w")
+    with pytest.raises(NotFoundError, match=f"`root` must be a workspace; got `{bucket}/w`, where nothing lies"):
+        evenly.open(f"{bucket}/w")
+    with pytest.raises(InputError, match="`url` must begin with s3://"):
+        evenly.open("ftp://host/w")
 
 
 def test_the_table_holds_the_kept_pairs_or_all_with_their_verdicts(build):

@@ -18,10 +18,25 @@ def test_the_root_is_the_one_named_else_the_environments_else_in_the_current_fol
     assert Workspace.at("~/w").root == tmp_path / "home" / "w"
 
 
-@pytest.mark.parametrize("root", ["s3://bucket/w", "gs://bucket", Path("s3://bucket/w"), "file:///tmp/w"])
-def test_an_object_store_is_refused_and_not_made_a_folder(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize("root", ["s3://bucket/w", "gs://bucket", Path("s3://bucket/w"), "az://container/w"])
+def test_a_root_may_be_a_url_and_makes_no_folder(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="`root` must be a local folder; got"):
+    workspace = Workspace.at(root)
+    assert str(workspace.root) == str(root).replace(":/b", "://b").replace(":/c", "://c")
+    assert str(workspace.builds) == f"{workspace.root}/builds"
+    assert Workspace.at(str(workspace.root)) == Workspace.at(workspace.root) == workspace
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_may_be_a_url_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv(ROOT_VARIABLE, f"file://{tmp_path}/w")
+    assert Workspace.at().root == tmp_path / "w"
+
+
+@pytest.mark.parametrize("root", ["http://host/w", "s3://", "s3://key:secret@bucket"])
+def test_another_url_is_refused_and_not_made_a_folder(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="`url` must"):
         Workspace.at(root)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,1 @@
+"""Object stores: paths that are URLs, the connection behind them, reads by range, locks of writers."""

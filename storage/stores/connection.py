@@ -1,0 +1,161 @@
+"""The connection to an object store: which URLs are understood, what a store must do, how its errors read.
+
+Credentials come from the environment alone, by the names that the providers' own tools use (AWS_ACCESS_KEY_ID,
+GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_KEY, ...). None of them is ever part of a path or of an error.
+
+Everything that is acknowledged in a workspace is created where nothing was, so a store must refuse to create what
+exists. Some answer such a request with success and write over it. So the first write of a process to a place creates
+one object twice, and nothing more is written where the second is not refused.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from evenly.storage.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES = ("s3", "gs", "az")
+"""S3 and what speaks its language, Google Cloud Storage, Azure (a container in place of the bucket)."""
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # as a Path shows it too, which makes one slash of two
+_CREDENTIALS = re.compile(r"(AWS|AZURE|GOOGLE)_.*(KEY|SECRET|TOKEN|PASSWORD|SIGNATURE|SAS)", re.IGNORECASE)
+_QUERY = re.compile(r"\?[^\s`'\")]*")
+RETRIES: dict[str, Any] = {"max_retries": 6}
+"""What the library does about answers that may pass: a few more tries, with growing pauses."""
+_METADATA_SERVICE = "169.254.169.254"  # where clouds give their machines credentials
+_probed: set[tuple[int, str]] = set()
+
+
+def is_url(place: str) -> bool:
+    """Whether `place` is a URL rather than a path. A scheme has two letters or more, so that `c:/w` is a path."""
+    return _URL.match(place) is not None
+
+
+def parsed_url(url: str) -> tuple[str, str, str]:
+    """Scheme, bucket and key (without slashes at its ends) of a URL; of file://, "file", "" and the path.
+
+    Raises InputError, which shows nothing that could be a password.
+    """
+    match = _URL.match(url)
+    scheme = match[1].lower() if match else ""
+    rest = url[match.end() - 1 :].lstrip("/") if match else url
+    if scheme not in (*SCHEMES, "file"):
+        raise InputError(
+            f"`url` must begin with {', '.join(f'{name}://' for name in SCHEMES)} or file://; got `{scheme}://`. "
+            "Use one of these, or a folder."
+        )
+    bucket, _, key = rest.partition("/")
+    if "@" in bucket:
+        raise InputError("`url` must hold no user name or password. Put credentials into the environment.")
+    if scheme == "file":
+        return scheme, "", _local_path(url)
+    if "?" in rest or "#" in rest:
+        raise InputError(
+            f"`url` must hold no `?` and no `#`; got `{scheme}://{_QUERY.sub('?...', rest)}`. Leave it out."
+        )
+    names = [name for name in key.split("/") if name]
+    if not bucket or {".", ".."} & {bucket, *names} or not rest.isprintable():
+        raise InputError(
+            f"`url` must be {scheme}://, a bucket, names without `.` and `..`; got `{scheme}://{rest!r}`. Correct it."
+        )
+    return scheme, bucket, "/".join(names)
+
+
+def connected(scheme: str, bucket: str) -> "ObjectStore":
+    """The store of a bucket; one connection for each process."""
+    return _connected(scheme, bucket, os.getpid())
+
+
+def require_conditions(store: "ObjectStore", place: str, folder: str) -> None:
+    """Try once, at the first write to the bucket `place`, whether it refuses to create what exists.
+
+    folder: the key of the folder to try it in. Raises StoreError where it does not.
+    """
+    if (os.getpid(), place) in _probed:
+        return
+    import obstore
+    from obstore.exceptions import AlreadyExistsError
+
+    key = "/".join(filter(None, (folder, f".probe-{secrets.token_hex(8)}")))
+    with readable_errors(place):
+        try:
+            obstore.put(store, key, b"first", mode="create", use_multipart=False)
+        except FileNotFoundError:
+            raise StoreError(f"bucket `{place}` must exist; it does not. Make it, or correct the URL.") from None
+        try:
+            obstore.put(store, key, b"second", mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            refused = True
+        else:
+            refused = False
+        finally:
+            obstore.delete(store, key)
+    if not refused:
+        raise StoreError(
+            f"store `{place}` must refuse to create an object that exists (If-None-Match: *); it wrote over one. "
+            "Nothing was stored. Use a store with conditional writes, or a folder."
+        )
+    _probed.add((os.getpid(), place))
+
+
+@contextmanager
+def readable_errors(place: str) -> Iterator[None]:
+    """Turn what the library says of a store into one line, without anything that could be a credential.
+
+    FileNotFoundError passes, and so does AlreadyExistsError, which its callers look for.
+    """
+    from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+
+    try:
+        yield
+    except AlreadyExistsError:
+        raise
+    except (BaseError, NotImplementedError) as error:
+        text = _without_secrets(error)
+        if _METADATA_SERVICE in text:
+            text = "no credentials are in the environment, and this machine has no role"
+        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
+            text = f"it refused: {text}"
+        raise StoreError(
+            f"store `{place}` must answer; {text}. Check the network, the bucket's name, and the store's settings and "
+            "credentials in the environment."
+        ) from None
+
+
+def _local_path(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise InputError(
+            f"`url` must be file:/// and a path of this machine; got the host `{parts.netloc}`. Leave it out."
+        )
+    return unquote(parts.path)
+
+
+def _without_secrets(error: Exception) -> str:
+    text = _QUERY.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
+    text = re.sub(r"\s*<\?xml.*", "", text)
+    for name, value in os.environ.items():
+        if _CREDENTIALS.match(name) and len(value) > 3:
+            text = text.replace(value, f"<{name}>")
+    return text
+
+
+@lru_cache(maxsize=64)
+def _connected(scheme: str, bucket: str, _process: int) -> "ObjectStore":
+    try:
+        from obstore.store import AzureStore, GCSStore, S3Store
+    except ImportError:
+        raise InputError(
+            f"`obstore` must be installed for `{scheme}://{bucket}`; it is not. Run `pip install 'evenly[stores]'`."
+        ) from None
+    with readable_errors(f"{scheme}://{bucket}"):
+        kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+        store: ObjectStore = kinds[scheme](bucket, retry_config=RETRIES)
+        return store

@@ -1,0 +1,312 @@
+"""A path in an object store, used as a path of this machine is.
+
+What needs no store (`/`, `name`, `parent`, `with_suffix`, ...) is pathlib's. What asks the store is written here; all
+else that is done with files refuses, because `os.fspath` of such a path does: nothing meant for a store is ever looked
+for in a folder that happens to be called `s3:`.
+
+Stores have no folders. One is there while an object lies below it, and `mkdir` does nothing.
+"""
+
+import fnmatch
+import io
+import os
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path, PosixPath, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from evenly.storage.errors import StoreError
+from evenly.storage.stores.connection import connected, is_url, parsed_url, readable_errors, require_conditions
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+AT_ONCE = 16
+"""Requests to one store that this process has under way when it needs many answers."""
+_PIECE = 8 << 20  # bytes of a large object that are sent in one request
+
+
+def path_at(place: str | os.PathLike[str]) -> Path:
+    """The path that a URL or a local path means: ObjectPath for a store, else a plain Path; `~` is expanded.
+
+    Raises InputError for a URL that is not understood.
+    """
+    if isinstance(place, ObjectPath):
+        return place
+    text = os.fspath(place)
+    if not is_url(text):
+        return Path(text).expanduser()
+    scheme, bucket, key = parsed_url(text)
+    return Path(key) if scheme == "file" else ObjectPath(f"{scheme}:", bucket, *filter(None, key.split("/")))
+
+
+class ObjectPath(PosixPath):
+    """scheme://bucket/key; made by `path_at`. Errors of the store are StoreError, FileNotFoundError as of files."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        scheme, *names = self.parts
+        return f"{scheme}//{'/'.join(names)}"
+
+    def __fspath__(self) -> str:
+        raise self._refusal("this")
+
+    @property
+    def key(self) -> str:
+        """The object's name in its bucket."""
+        return "/".join(self.parts[2:])
+
+    @property
+    def store(self) -> "ObjectStore":
+        """The connection to the bucket."""
+        return connected(self.parts[0][:-1], self.parts[1])
+
+    @property
+    def bucket(self) -> str:
+        """The URL of the bucket alone."""
+        return f"{self.parts[0]}//{self.parts[1]}"
+
+    # What is there.
+
+    def exists(self, **_: Any) -> bool:  # noqa: ANN401 - pathlib's `follow_symlinks`
+        """Whether there is an object of this name, or one below it."""
+        return self.is_file() or self.is_dir()
+
+    def is_file(self, **_: Any) -> bool:  # noqa: ANN401
+        """Whether there is an object of this name; one request."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self, **_: Any) -> bool:  # noqa: ANN401
+        """Whether an object lies below this name; one request."""
+        import obstore
+
+        with readable_errors(self.bucket):
+            return any(len(found) for found in obstore.list(self.store, self._prefix, chunk_size=1))
+
+    def stat(self, **_: Any) -> os.stat_result:  # noqa: ANN401
+        """Size and time of the last change; FileNotFoundError where there is no object of this name."""
+        import obstore
+
+        with readable_errors(self.bucket):
+            try:
+                found = obstore.head(self.store, self.key)
+            except FileNotFoundError:
+                raise self._absent() from None
+        changed = found["last_modified"].timestamp()
+        return os.stat_result((0o100644, 0, 0, 1, 0, 0, found["size"], int(changed), int(changed), int(changed)))
+
+    def iterdir(self) -> Generator["ObjectPath", None, None]:
+        """What lies directly below, objects and folders."""
+        folders, files = self._children()
+        yield from (self / name for name in (*folders, *files))
+
+    def glob(self, pattern: str, **_: Any) -> Generator["ObjectPath", None, None]:  # noqa: ANN401
+        """Objects and folders below that match; `**` is `rglob`'s."""
+        places: list[ObjectPath] = [self]
+        names = PurePosixPath(pattern).parts
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for depth, name in enumerate(names, 1):
+                places = [
+                    place
+                    for matching in pool.map(partial(_matching, name=name, is_last=depth == len(names)), places)
+                    for place in matching
+                ]
+        yield from places
+
+    def rglob(self, pattern: str, **_: Any) -> Generator["ObjectPath", None, None]:  # noqa: ANN401
+        """All objects below whose name matches."""
+        for key, _size in self.objects():
+            place = self.joinpath(*key.split("/"))
+            if fnmatch.fnmatchcase(place.name, pattern):
+                yield place
+
+    def objects(self) -> Iterator[tuple[str, int]]:
+        """Key below this place and size of every object there, in the store's order."""
+        import obstore
+
+        below = len(self._prefix or "")
+        with readable_errors(self.bucket):
+            for found in obstore.list(self.store, self._prefix, chunk_size=1000):
+                yield from ((item["path"][below:], int(item["size"])) for item in found)
+
+    # Reading.
+
+    def read_bytes(self) -> bytes:
+        """The whole object; FileNotFoundError where there is none."""
+        import obstore
+
+        with readable_errors(self.bucket):
+            try:
+                return bytes(obstore.get(self.store, self.key).bytes())
+            except FileNotFoundError:
+                raise self._absent() from None
+
+    def read_range(self, start: int, length: int) -> bytes:
+        """`length` bytes from `start` on, fewer at the end of the object."""
+        import obstore
+
+        with readable_errors(self.bucket):
+            try:
+                return bytes(obstore.get_range(self.store, self.key, start=start, length=length)) if length else b""
+            except FileNotFoundError:
+                raise self._absent() from None
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:
+        """The whole object as text."""
+        with io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding or "utf-8", errors, newline) as stream:
+            return stream.read()
+
+    def open(self, mode: str = "r", *_: Any, **options: Any) -> IO[Any]:  # type: ignore[override]  # noqa: ANN401
+        """A stream that reads the object; writing is `write_stream`'s."""
+        if mode not in ("r", "rb", "rt"):
+            raise self._refusal(f"opening with `{mode}`")
+        stream = io.BufferedReader(_ObjectStream(self), _PIECE)
+        return stream if mode == "rb" else io.TextIOWrapper(stream, options.get("encoding") or "utf-8")
+
+    # Writing.
+
+    def create(self, content: bytes) -> bool:
+        """Store an object where there is none; False, and nothing changed, where there is one."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        require_conditions(self.store, self.bucket, self.parent.key)
+        with readable_errors(self.bucket):
+            try:
+                obstore.put(self.store, self.key, content, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def write_bytes(self, data: Any) -> int:  # noqa: ANN401 - any buffer, as pathlib has it
+        """Store an object, whatever stood there before; the bytes written."""
+        content = bytes(data)
+        self.write_stream(io.BytesIO(content))
+        return len(content)
+
+    def write_stream(self, stream: BinaryIO) -> None:
+        """Store what a stream holds from where it stands, as one object that is whole or not there."""
+        import obstore
+
+        require_conditions(self.store, self.bucket, self.parent.key)
+        with readable_errors(self.bucket):
+            obstore.put(self.store, self.key, stream, chunk_size=_PIECE)
+
+    def unlink(self, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - pathlib's
+        """Remove the object."""
+        import obstore
+
+        if not missing_ok and not self.is_file():
+            raise self._absent()
+        with readable_errors(self.bucket):
+            try:
+                obstore.delete(self.store, self.key)
+            except FileNotFoundError:
+                return
+
+    def remove_below(self) -> None:
+        """Remove every object below this place."""
+        import obstore
+
+        keys = [f"{self._prefix or ''}{key}" for key, _ in self.objects()]
+        with readable_errors(self.bucket):
+            for start in range(0, len(keys), 1000):
+                obstore.delete(self.store, keys[start : start + 1000])
+
+    def mkdir(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
+        """Nothing: a folder is there once something lies in it."""
+
+    # What paths of this machine have that is plain here.
+
+    def absolute(self) -> "ObjectPath":
+        """The path itself."""
+        return self
+
+    def expanduser(self) -> "ObjectPath":
+        """The path itself."""
+        return self
+
+    def resolve(self, strict: bool = False) -> "ObjectPath":  # noqa: ARG002, FBT001, FBT002 - pathlib's
+        """The path itself."""
+        return self
+
+    def is_absolute(self) -> bool:
+        """True."""
+        return True
+
+    def is_symlink(self) -> bool:
+        """False."""
+        return False
+
+    def as_uri(self) -> str:
+        """The URL."""
+        return str(self)
+
+    def relative_to(self, other: Any, *_: Any, **__: Any) -> PurePosixPath:  # type: ignore[override]  # noqa: ANN401
+        """The names below another place of the same store."""
+        return PurePosixPath(*self.parts).relative_to(PurePosixPath(*path_at(other).parts))
+
+    def replace(self, target: Any) -> NoReturn:  # noqa: ANN401, ARG002
+        """Refused: stores cannot rename."""
+        raise self._refusal("renaming")
+
+    rename = replace
+
+    @property
+    def _prefix(self) -> str | None:
+        return f"{self.key}/" if self.key else None
+
+    def _children(self) -> tuple[list[str], list[str]]:
+        import obstore
+
+        below = len(self._prefix or "")
+        with readable_errors(self.bucket):
+            found = obstore.list_with_delimiter(self.store, self._prefix)
+        folders = [prefix.rstrip("/")[below:] for prefix in found["common_prefixes"]]
+        return folders, [item["path"][below:] for item in found["objects"]]
+
+    def _absent(self) -> FileNotFoundError:
+        return FileNotFoundError(2, "No such object", str(self))
+
+    def _refusal(self, what: str) -> StoreError:
+        return StoreError(f"`{self}` must be in a folder for {what}; it lies in an object store. Use a folder.")
+
+
+class _ObjectStream(io.RawIOBase):
+    """The bytes of an object, fetched by range as they are read."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        self._path, self._at, self._size = path, 0, path.stat().st_size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        content = self._path.read_range(self._at, max(0, min(len(buffer), self._size - self._at)))
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
+
+
+def _matching(place: ObjectPath, *, name: str, is_last: bool) -> list[ObjectPath]:
+    """What lies directly below `place` under a name or pattern: folders alone unless it `is_last`."""
+    if not any(letter in name for letter in "*?["):
+        return [place / name] if not is_last or (place / name).exists() else []
+    folders, files = place._children()  # noqa: SLF001 - of this module's own class
+    return [place / one for one in (*folders, *(files if is_last else ())) if fnmatch.fnmatchcase(one, name)]
