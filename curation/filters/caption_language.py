@@ -10,28 +10,22 @@ names, but 32 to 62 % of the foreign sentences, since its confidence does not gr
 first: a caption wrongly kept is still matched, scored and balanced; one wrongly dropped is gone.
 """
 
-import functools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Flags, Floats, Ints, Singles
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
+from evenly.curation.filters.language_detector import language_detector
 
 # ISO 639-1: the commonest of the web for which short labelled texts were at hand to measure with. Each language more
 # costs speed and lets more captions look like something else.
 LANGUAGES: tuple[str, ...] = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
-
-
-_LETTER = re.compile(r"[^\W\d_]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +66,18 @@ def measure_languages(batch: pa.Table, rule: CaptionLanguage) -> pa.Table:
     Of a caption that the rule keeps it is the likeliest wanted language, of another the likeliest other: at
     `min_confidence` 0.5 that is the likeliest of all. Null where the caption has no letters to judge by.
     """
-    captions = pc.fill_null(column(batch, "caption", pa.string()), "")
-    coded = captions.dictionary_encode()
-    detector = _detector(tuple(sorted(set(rule.among))))
-    languages = [_compared(detector, text, rule) for text in coded.dictionary.to_pylist()]
+    detector = language_detector(tuple(sorted(set(rule.among))))
+    has_letter, probabilities = detector.probabilities(column(batch, "caption", pa.string()))
+    is_wanted = np.array([code in rule.languages for code in detector.languages])
+    wanted, wanted_codes = _likeliest(probabilities, detector.languages, is_wanted)
+    other, other_codes = _likeliest(probabilities, detector.languages, ~is_wanted)
+    values = _rounded(wanted / (wanted + other))
+    codes = np.where(values >= rule.min_confidence, wanted_codes, other_codes)
     columns = {
-        "value": pa.array([value for value, _ in languages], pa.float64()),
-        "detected_language": pa.array([code for _, code in languages], pa.string()),
+        "value": _of_rows(has_letter, pa.array(values)),
+        "detected_language": _of_rows(has_letter, pa.array(detector.languages, pa.string()).take(pa.array(codes))),
     }
-    return pa.table(columns).take(coded.indices)
+    return pa.table(columns)
 
 
 def judge_language(values: pa.Array, rule: CaptionLanguage) -> Decisions:
@@ -95,34 +92,30 @@ def likely_languages(captions: pa.Array, among: Sequence[str] = LANGUAGES) -> pa
     For captions whose pool names no language. Short ones are often mistaken between languages of one script. langid
     tells Thai, Lao, Khmer, Burmese, Chinese and Japanese apart; it has no bo, and takes Tibetan script for dz.
     """
-    detector = _detector(tuple(sorted(set(among))))
-    coded = pc.fill_null(captions.cast(pa.string()), "").dictionary_encode()
-    texts = coded.dictionary.to_pylist()
-    codes = [detector.classify(text)[0] if _LETTER.search(text) else None for text in texts]
-    return pa.array(codes, pa.string()).take(coded.indices)
+    detector = language_detector(tuple(sorted(set(among))))
+    has_letter, probabilities = detector.probabilities(captions.cast(pa.string()))
+    codes = pa.array(detector.languages, pa.string()).take(pa.array(probabilities.argmax(axis=1)))
+    return _of_rows(has_letter, codes)
 
 
-def _compared(detector: "LanguageIdentifier", text: str, rule: CaptionLanguage) -> tuple[float | None, str | None]:
-    """Return the confidence of a text and its language, None and None where there is nothing to judge by."""
-    if not _LETTER.search(text):
-        return None, None
-    ranked = sorted(detector.rank(text), key=lambda ranked_language: (-ranked_language[1], ranked_language[0]))
-    code, wanted = next(ranked_language for ranked_language in ranked if ranked_language[0] in rule.languages)
-    other_code, other_probability = next(
-        ranked_language for ranked_language in ranked if ranked_language[0] not in rule.languages
-    )
-    value = round(float(wanted / (wanted + other_probability)), 4)
-    return value, code if value >= rule.min_confidence else other_code
+def _likeliest(probabilities: Singles, languages: Sequence[str], is_meant: Flags) -> tuple[Floats, Ints]:
+    """The highest probability of each row (m,) among the languages meant, and whose it is; of equals the first code."""
+    numbers = np.array(sorted(np.flatnonzero(is_meant).tolist(), key=lambda number: languages[number]))
+    likeliest = numbers[probabilities[:, numbers].argmax(axis=1)]
+    return probabilities[np.arange(len(likeliest)), likeliest].astype(np.float64), likeliest
 
 
-@functools.lru_cache(maxsize=4)
-def _detector(codes: tuple[str, ...]) -> "LanguageIdentifier":
-    """Return a detector that tells `codes` apart."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+def _rounded(shares: Floats) -> Floats:
+    """Round to 4 digits as `round` does, which looks at the exact number; numpy takes that times 10,000, rounded."""
+    scaled = shares * 1e4
+    rounded: Floats = np.rint(scaled) / 1e4
+    for row in np.flatnonzero(np.abs(scaled - np.floor(scaled) - 0.5) < 1e-6):
+        rounded[row] = round(float(shares[row]), 4)
+    return rounded
 
-    detector = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    unknown = sorted(set(codes) - set(detector.labels))
-    if unknown:
-        raise RuleError(f"`among` must be ISO 639-1 codes that langid knows; got {unknown}. Leave them out.")
-    detector.set_languages(codes)
-    return detector
+
+def _of_rows(has_letter: Flags, values: pa.Array) -> pa.Array:
+    """The values of rows that hold a letter, in order, with null for the others."""
+    if has_letter.all():
+        return values
+    return values.take(pa.array(np.cumsum(has_letter) - 1, mask=~has_letter))

@@ -1,9 +1,11 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from evenly.curation.errors import RuleError
 from evenly.curation.filters.caption_language import (
     CaptionLanguage,
+    _rounded,
     judge_language,
     likely_languages,
     measure_language,
@@ -38,6 +40,12 @@ def test_confidence_is_a_rounded_share_and_above_half_when_likeliest():
     (value,) = judged(["a drawing of a red apple"]).value.to_pylist()
     assert 0.5 < value <= 1
     assert value == round(value, 4)
+
+
+def test_confidences_are_rounded_as_python_rounds():
+    halves = np.arange(20_001) / 20_000  # the exact numbers lie on either side of half a digit
+    shares = np.concatenate([halves, np.nextafter(halves, 0), np.nextafter(halves, 1), [1e-9, 0.123449999999, 1 / 3]])
+    assert _rounded(shares).tolist() == [round(share, 4) for share in shares.tolist()]
 
 
 def test_nothing_to_judge_by_stays_without_value():
