@@ -9,6 +9,8 @@ from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
 from evenly.storage.ledger import StepRecord
+from evenly.storage.stores.writer_lock import writing
+from evenly.storage.workspace import Workspace
 from evenly.tasks.rebuild.features import extract_features
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.run import Run
@@ -30,12 +32,15 @@ def rebuild_dataset(
 
     limit: take this many pairs, drawn by hash; such a build is a trial, without descriptions and adapters. processes:
     download workers. retry_failed: download again what failed for a passing reason. replay_from: a workspace whose
-    recorded downloads and replies are used.
+    recorded downloads and replies are used. Raises WriterError where another process rebuilds this recipe there.
     """
     chosen = read_recipe(recipe)
-    with open_run(
-        chosen, root=root, processes=processes, retry_failed=retry_failed, replay_from=replay_from, quiet=quiet
-    ) as run:
+    with (
+        writing(Workspace.at(root), chosen.name),
+        open_run(
+            chosen, root=root, processes=processes, retry_failed=retry_failed, replay_from=replay_from, quiet=quiet
+        ) as run,
+    ):
         build, root_of_run = build_by(run, chosen, limit=limit), str(run.workspace.root)
         for listing in () if limit else chosen.classes:
             classes = read_listing(recipe, listing)

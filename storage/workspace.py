@@ -70,6 +70,11 @@ class Workspace:
         return self.root / "features"
 
     @property
+    def locks(self) -> Path:
+        """Who writes which recipe just now, one file each."""
+        return self.root / "locks"
+
+    @property
     def samples(self) -> Path:
         """The wide sample table, one Lance dataset per recipe."""
         return self.root / "samples"

@@ -3,12 +3,12 @@
 A batch is a folder: `requests.json`, then `intent.json`, which makes it count, then `event-0001.json` and so on.
 """
 
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from evenly.storage.records import create_record, read_record
+from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.workspace import Workspace
 
 
@@ -49,12 +49,6 @@ class Batches:
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:
-        """Whether this caller alone may submit until the context ends. The system frees the lock of a dead process."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+        """Whether this caller alone may submit until the context ends. The lock of a dead process is free."""
+        with lock_holder(self.folder / ".lock") as holder:
+            yield holder is None

@@ -10,8 +10,10 @@ Stores have no folders. One is there while an object lies below it, and `mkdir` 
 import fnmatch
 import io
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
@@ -39,6 +41,15 @@ def path_at(place: str | os.PathLike[str]) -> Path:
         return Path(text).expanduser()
     scheme, bucket, key = parsed_url(text)
     return Path(key) if scheme == "file" else ObjectPath(f"{scheme}:", bucket, *filter(None, key.split("/")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectVersion:
+    """An object as it was read: its bytes, when the store says it was written, and what names that state of it."""
+
+    content: bytes
+    changed: datetime
+    mark: Mapping[str, str]
 
 
 class ObjectPath(PosixPath):
@@ -147,6 +158,19 @@ class ObjectPath(PosixPath):
             except FileNotFoundError:
                 raise self._absent() from None
 
+    def read_version(self) -> ObjectVersion:
+        """The whole object, and what it takes to replace just that; FileNotFoundError where there is none."""
+        import obstore
+
+        with readable_errors(self.bucket):
+            try:
+                found = obstore.get(self.store, self.key)
+                content, meta = bytes(found.bytes()), found.meta
+            except FileNotFoundError:
+                raise self._absent() from None
+        mark = {name: str(meta[name]) for name in ("e_tag", "version") if meta.get(name)}
+        return ObjectVersion(content=content, changed=meta["last_modified"], mark=mark)
+
     def read_range(self, start: int, length: int) -> bytes:
         """`length` bytes from `start` on, fewer at the end of the object."""
         import obstore
@@ -197,6 +221,18 @@ class ObjectPath(PosixPath):
         require_conditions(self.store, self.bucket, self.parent.key)
         with readable_errors(self.bucket):
             obstore.put(self.store, self.key, stream, chunk_size=_PIECE)
+
+    def replace_version(self, version: ObjectVersion, content: bytes) -> bool:
+        """Store an object in the place of a `version` of it; False, and nothing changed, where it is another now."""
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        with readable_errors(self.bucket):
+            try:
+                obstore.put(self.store, self.key, content, mode=version.mark, use_multipart=False)  # type: ignore[arg-type]
+            except (PreconditionError, FileNotFoundError):
+                return False
+        return True
 
     def unlink(self, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - pathlib's
         """Remove the object."""

@@ -1,0 +1,176 @@
+"""One writer of a recipe at a time, so that two rebuilds do not do the same work twice.
+
+Nothing rests on it: what is acknowledged is created where nothing was, whoever holds the lock. In a folder it is a lock
+of the system, free when its process ends in whatever way. In an object store it is an object that says who writes,
+renewed every HEARTBEAT_S. It is taken over once the store's own clock says that it was not renewed for
+TAKEN_OVER_AFTER_S, and at once where the process was of this machine and is gone.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evenly.storage.errors import StoreError, WriterError
+from evenly.storage.records import canonical_json
+from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.workspace import Workspace
+
+HEARTBEAT_S = 10.0
+TAKEN_OVER_AFTER_S = 60.0
+
+
+@contextmanager
+def writing(workspace: Workspace, recipe: str) -> Iterator[None]:
+    """Write a recipe's builds alone for the length of the block. Raises WriterError, which says who writes it."""
+    with lock_holder(workspace.locks / f"{recipe}.json") as holder:
+        if holder is not None:
+            raise WriterError(
+                f"recipe `{recipe}` must be written by one process at a time in `{workspace.root}`; {_who(holder)}. "
+                f"Wait for it, or end it: {_release(workspace.root)}"
+            )
+        yield
+
+
+@contextmanager
+def lock_holder(path: Path) -> Iterator[Mapping[str, Any] | None]:
+    """Hold the lock at `path` for the block and yield None; where another holds it, who: host, pid, since."""
+    with _held_object(path) if isinstance(path, ObjectPath) else _held_file(path) as holder:
+        yield holder
+
+
+def _who(holder: Mapping[str, Any]) -> str:
+    return f"process {holder.get('pid')} on `{holder.get('host')}` has written it since {holder.get('since')}"
+
+
+def _release(root: Path) -> str:
+    if isinstance(root, ObjectPath):
+        return f"without a sign of life for {TAKEN_OVER_AFTER_S:.0f} s it is taken over."
+    return "its lock ends with it."
+
+
+def _this_process() -> dict[str, Any]:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    identity = {"machine": _machine(), "started": _started(os.getpid()), "token": secrets.token_hex(8)}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": since, **identity}
+
+
+@contextmanager
+def _held_file(path: Path) -> Iterator[Mapping[str, Any] | None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError:  # what cannot be written to needs no lock: the first table says why
+        yield None
+        return
+    with os.fdopen(descriptor, "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield _facts(file.read())
+            return
+        except OSError:  # a file system without locks
+            yield None
+            return
+        with suppress(OSError):  # a full disk: the lock is held all the same
+            file.truncate()
+            file.write(canonical_json(_this_process()))
+            file.flush()
+        yield None
+
+
+@contextmanager
+def _held_object(path: ObjectPath) -> Iterator[Mapping[str, Any] | None]:
+    own = _this_process()
+    if not path.create(canonical_json(own)) and (holder := _take_over(path, own)) is not None:
+        yield holder
+        return
+    ended = threading.Event()
+    heartbeat = threading.Thread(target=_renew, args=(path, own, ended), daemon=True)
+    heartbeat.start()
+    try:
+        yield None
+    finally:
+        ended.set()
+        heartbeat.join()
+        with suppress(FileNotFoundError, StoreError):  # it is taken over in time
+            if _facts(path.read_bytes()).get("token") == own["token"]:
+                path.unlink(missing_ok=True)
+
+
+def _take_over(path: ObjectPath, own: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """None where the lock is now ours, for its holder is dead or has let it go; else its holder."""
+    try:
+        found = path.read_version()
+    except FileNotFoundError:
+        return None if path.create(canonical_json(own)) else {}
+    holder = _facts(found.content)
+    is_dead = _is_gone(holder) or (_store_time(path) - found.changed).total_seconds() > TAKEN_OVER_AFTER_S
+    return None if is_dead and path.replace_version(found, canonical_json(own)) else holder
+
+
+def _renew(path: ObjectPath, own: Mapping[str, Any], ended: threading.Event) -> None:
+    """Show that this process lives, until the lock has ended or is another's."""
+    beats = 0
+    while not ended.wait(HEARTBEAT_S):
+        beats += 1
+        with suppress(StoreError):  # it may answer the next time
+            try:
+                found = path.read_version()
+            except FileNotFoundError:
+                return
+            if _facts(found.content).get("token") != own["token"]:
+                return
+            path.replace_version(found, canonical_json({**own, "beats": beats}))
+
+
+def _store_time(path: ObjectPath) -> datetime:
+    """The time by the store's clock, which also says when the lock was renewed."""
+    clock = path.with_name(f".clock-{secrets.token_hex(8)}")
+    clock.write_bytes(b"")
+    try:
+        return clock.read_version().changed
+    finally:
+        clock.unlink(missing_ok=True)
+
+
+def _facts(content: bytes) -> dict[str, Any]:
+    """Who holds a lock; nothing where that was not written to its end."""
+    with suppress(ValueError):
+        facts = json.loads(content)
+        if isinstance(facts, dict):
+            return facts
+    return {}
+
+
+def _is_gone(holder: Mapping[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that has ended; False where that cannot be known."""
+    machine, started = holder.get("machine"), holder.get("started")
+    if machine is None or started is None or machine != _machine():
+        return False
+    return _started(int(holder.get("pid", 0))) != str(started)
+
+
+def _machine() -> str | None:
+    """This start of this machine, and the numbering of processes that this one is in; None where it is not known."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process was started, in ticks since the machine was; None where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state == "Z" else fields[18]
