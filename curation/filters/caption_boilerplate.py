@@ -49,6 +49,8 @@ BOILERPLATE: tuple[str, ...] = (
 
 # White space, brackets and punctuation; escaped: the ellipsis, two dashes, French and curly quotes.
 _AROUND = " \"'`.,;:!?-_*|<>[](){}\u2026\u2013\u2014\u00ab\u00bb\u201c\u201d\u2018\u2019"
+_SPACES_BUT_ONE = r"\t\n\f\r\x{00A0}\x{200B}-\x{200D}\x{FEFF}"
+_SPACES = rf" {_SPACES_BUT_ONE}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +70,13 @@ class CaptionBoilerplate:
 def measure_boilerplate(batch: pa.Table, rule: CaptionBoilerplate) -> pa.Array:
     """Return the number (from 1) of the first pattern that matches each `caption`, 0 where none does, as doubles."""
     captions = plain_captions(column(batch, "caption", pa.string()))
-    numbers = pa.repeat(pa.scalar(0.0), len(captions))
+    matches_any = _matches_any(captions, rule.patterns)
+    candidates = captions.filter(matches_any)
+    numbers = pa.repeat(pa.scalar(0.0), len(candidates))
     for number, pattern in reversed(list(enumerate(rule.patterns, start=1))):
-        is_match = pc.match_substring_regex(captions, rf"\A(?:{pattern})\z")
+        is_match = pc.match_substring_regex(candidates, rf"\A(?:{pattern})\z")
         numbers = pc.if_else(is_match, float(number), numbers)
-    return numbers
+    return pc.replace_with_mask(pa.repeat(pa.scalar(0.0), len(captions)), matches_any, numbers)
 
 
 def judge_boilerplate(values: pa.Array, rule: CaptionBoilerplate) -> Decisions:  # noqa: ARG001 - the shape of a filter
@@ -83,5 +87,15 @@ def judge_boilerplate(values: pa.Array, rule: CaptionBoilerplate) -> Decisions: 
 def plain_captions(captions: pa.Array) -> pa.Array:
     """Return captions in NFKC and lower case, with single spaces and no punctuation at either end; null is empty."""
     folded = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(captions, ""), form="NFKC"))
-    spaced = pc.replace_substring_regex(folded, r"[\s\x{00A0}\x{200B}-\x{200D}\x{FEFF}]+", " ")
-    return pc.utf8_trim(spaced, characters=_AROUND)
+    is_spaced_oddly = pc.match_substring_regex(folded, rf"[{_SPACES}]{{2}}|[{_SPACES_BUT_ONE}]")
+    spaced = pc.replace_substring_regex(folded.filter(is_spaced_oddly), rf"[{_SPACES}]+", " ")
+    return pc.utf8_trim(pc.replace_with_mask(folded, is_spaced_oddly, spaced), characters=_AROUND)
+
+
+def _matches_any(captions: pa.Array, patterns: tuple[str, ...]) -> pa.Array:
+    """Which captions one of `patterns` may match: in one pass over them where RE2 takes all patterns as one."""
+    choice = "|".join(f"(?:{pattern})" for pattern in patterns)
+    try:
+        return pc.match_substring_regex(captions, rf"\A(?:{choice})\z")
+    except pa.ArrowInvalid:  # too large together
+        return pa.repeat(pa.scalar(True), len(captions))

@@ -5,7 +5,7 @@ synset is that of an ImageNet-21k synset. So "dog." with its full stop names not
 and a verb whose offset happens to be that of a noun counts. Only the look-up differs: a hash set, not a list.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ ENDINGS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "adj": (("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
     "adv": (),
 }  # fmt: skip
+_ENDINGS = {part: tuple(old for old, _ in endings) for part, endings in ENDINGS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,30 +57,38 @@ class FirstSenses:
         form = word.lower()
         for part in ENDINGS:
             lemmas = self.first[part]
+            if form in lemmas:
+                return lemmas[form]
             for lemma in self._lemmas(form, part):
                 if lemma in lemmas:
                     return lemmas[lemma]
         return None
 
-    def _lemmas(self, form: str, part: str) -> Iterator[str]:
-        """The form itself, then its irregular lemmas or, where it has none, the form without each of its endings."""
-        yield form
+    def _lemmas(self, form: str, part: str) -> Sequence[str]:
+        """The irregular lemmas of a form or, where it has none, the form without each of its endings."""
         irregular = self.exceptions[part].get(form)
         if irregular is not None:
-            yield from irregular
-            return
-        yield from (form[: -len(old)] + new for old, new in ENDINGS[part] if form.endswith(old))
+            return irregular
+        if not form.endswith(_ENDINGS[part]):
+            return ()
+        return [form[: -len(old)] + new for old, new in ENDINGS[part] if form.endswith(old)]
+
+
+class _EntityWords(dict[str, bool]):
+    """Whether the first synset of a word is in ImageNet-21k; each word is looked up once."""
+
+    def __init__(self, senses: FirstSenses) -> None:
+        super().__init__()
+        self._senses = senses
+
+    def __missing__(self, word: str) -> bool:
+        self[word] = self._senses.first_synset(word) in self._senses.entities
+        return self[word]
 
 
 def measure_entities(batch: pa.Table, rule: CaptionEntities, senses: FirstSenses) -> pa.Array:  # noqa: ARG001 - the shape of a filter
     """Return how many words of each `caption` have their first synset in ImageNet-21k, as doubles."""
-    is_known: dict[str, bool] = {}
-
-    def is_entity(word: str) -> bool:
-        if word not in is_known:
-            is_known[word] = senses.first_synset(word) in senses.entities
-        return is_known[word]
-
+    is_entity = _EntityWords(senses).__getitem__
     captions = pc.fill_null(column(batch, "caption", pa.string()), "").to_pylist()
     return pa.array([float(sum(map(is_entity, caption.split()))) for caption in captions], pa.float64())
 

@@ -43,5 +43,7 @@ def judge_repeats(values: pa.Array, rule: CaptionRepeats) -> Decisions:
 
 def _share(caption: str, n: int) -> float:
     words = caption.casefold().split()
+    if len(set(words)) == len(words):
+        return 0.0
     runs = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
     return round(1 - len(set(runs)) / len(runs), 4) if runs else 0.0

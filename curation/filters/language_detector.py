@@ -1,4 +1,4 @@
-"""The naive Bayes n-gram model of langid (package py3langid), for one caption at a time and for many at once.
+"""The naive Bayes n-gram detector of langid (package py3langid), for one caption at a time and for many at once.
 
 The method is that of Lui and Baldwin (2012), "langid.py: an off-the-shelf language identification tool", as the package
 scores since 0.4: a text, in lower case if it is all capitals, in NFC, has features, byte n-grams that an automaton

@@ -33,6 +33,11 @@ def test_whole_words_and_phrases_are_found(caption, found):
     assert decisions.reason.to_pylist() == ["blocked_words:0123456789ab" if found else ""]
 
 
+def test_no_phrase_goes_from_one_caption_to_the_next():
+    captions = [*["a dog"] * 40, "so bad", "word", "a foul\u0301 dog", "\u0301 foul", None]
+    assert judged(captions).value.to_pylist() == [*[0.0] * 43, 1.0, 0.0]
+
+
 @pytest.mark.parametrize(("entries", "text"), [([], "it has none"), (["fine", "!?"], "number 2")])
 def test_a_list_without_words_is_refused(entries, text):
     with pytest.raises(RuleError, match=text):

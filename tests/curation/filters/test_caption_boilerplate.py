@@ -1,4 +1,5 @@
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from evenly.curation.errors import RuleError
@@ -7,6 +8,7 @@ from evenly.curation.filters.caption_boilerplate import (
     CaptionBoilerplate,
     judge_boilerplate,
     measure_boilerplate,
+    plain_captions,
 )
 
 BOILER = [
@@ -57,6 +59,43 @@ def test_what_says_something_stays(caption):
     decisions = judged([caption])
     assert decisions.reason.to_pylist() == [""]
     assert decisions.value.to_pylist() == [0]
+
+
+def test_a_value_is_the_first_of_the_patterns_that_match():
+    captions = ["photo 3", "a dog", "404", None, "logo", "x"]
+    alone = [
+        next(
+            (
+                number
+                for number, pattern in enumerate(BOILERPLATE, 1)
+                if judged([text], patterns=(pattern,)).value[0].as_py()
+            ),
+            0,
+        )
+        for text in captions
+    ]
+    assert judged(captions).value.to_pylist() == alone
+    assert max(alone) > 1
+
+
+def test_patterns_that_cannot_be_joined_are_matched_one_by_one():
+    patterns = tuple(rf"{number}\pL{{200}}" for number in range(8))
+    with pytest.raises(pa.ArrowInvalid, match="too large"):
+        pc.match_substring_regex(pa.array([""]), "|".join(patterns))
+    captions = ["1" + "x" * 200, "a dog", "0" + "x" * 200]
+    assert judged(captions, patterns=patterns).value.to_pylist() == [2, 0, 1]
+
+
+def test_white_space_of_any_kind_and_length_is_one_space():
+    spaced = [
+        "click\there",
+        "click \u00a0 here",
+        "click\n\nhere",
+        "\ufeffclick\u200bhere ",
+        "click  here",
+        "click here",
+    ]
+    assert plain_captions(pa.array([*spaced, None, "a dog"])).to_pylist() == ["click here"] * 6 + ["", "a dog"]
 
 
 def test_value_is_the_number_of_the_first_pattern_that_matches():

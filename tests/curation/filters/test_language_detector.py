@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evenly.curation.arrays import text_buffers
 from evenly.curation.errors import ColumnsError
-from evenly.curation.filters import language_kernel, language_detector
+from evenly.curation.filters import language_detector, language_kernel
 from evenly.curation.filters.caption_language import LANGUAGES, CaptionLanguage, likely_languages, measure_languages
 from evenly.curation.filters.language_detector import LanguageDetector
 from tests.curation.interpreted import agreed, interpreted
