@@ -25,7 +25,7 @@ from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.errors import CurationError, UidError
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.recaption import CANDIDATES, choose_captions
-from evenly.curation.uids import file_uid, pair_uid
+from evenly.curation.uids import file_uid, pair_uid, text_uid
 from evenly.storage.pools.local_rows import LOCAL_ADDRESS
 
 _ROUNDING = 1e-9
@@ -53,14 +53,15 @@ def _replay_uid(_build: PublishedBuild, pair: PairHistory, _sight: StepSight) ->
     image_id = (pair.image or {}).get("image_id")
     uids = set()
     try:
-        uids |= {pair_uid(url, caption)} if url else set()
+        uids |= {pair_uid(url, caption)} if url else {text_uid(caption or "", pair.identity.get("source_id"))}
         match = re.match(LOCAL_ADDRESS, url or "")
         uids |= {file_uid(match["hash"], caption)} if match else set()
         uids |= {file_uid(image_id, caption)} if image_id else set()
     except UidError:
         uids = set()
     agrees = pair.uid in uids
-    return Replay(label="recomputed", agrees=agrees, detail="uid from url and caption" + ("" if agrees else " differs"))
+    origin = "uid from url and caption" if url else "uid from the caption and its id"
+    return Replay(label="recomputed", agrees=agrees, detail=origin + ("" if agrees else " differs"))
 
 
 def _replay_filters(

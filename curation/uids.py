@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from evenly.curation.errors import UidError
 
 _BYTES = 16
-_PAIR, _FILE = b"evenly pair", b"evenly file"
+_PAIR, _FILE, _TEXT = b"evenly pair", b"evenly file", b"evenly text"
 
 
 def pair_uid(url: str, caption: str | None) -> str:
@@ -31,6 +31,17 @@ def file_uid(sha256: str, caption: str | None) -> str:
     return _digest(_FILE, sha256, caption or "")
 
 
+def text_uid(caption: str, source_id: str | None = None) -> str:
+    """Return 32 hex digits that name a caption without a picture, and the id that its pool gave it, if any.
+
+    A null id counts as empty: such captions are one where they are equal.
+    """
+    if not caption:
+        message = f"`caption` must not be empty; got {caption!r}. Put the row among the rejects."
+        raise UidError(message)
+    return _digest(_TEXT, caption, source_id or "")
+
+
 def pair_uids(urls: pa.Array, captions: pa.Array) -> pa.Array:
     """Return `pair_uid` of each row of two Arrow strings; null where there is no URL, or an empty one."""
     return _digests(_PAIR, urls, captions)
@@ -39,6 +50,11 @@ def pair_uids(urls: pa.Array, captions: pa.Array) -> pa.Array:
 def file_uids(sha256s: pa.Array, captions: pa.Array) -> pa.Array:
     """Return `file_uid` of each row of two Arrow strings; null where there is no hash, or an empty one."""
     return _digests(_FILE, sha256s, captions)
+
+
+def text_uids(captions: pa.Array, source_ids: pa.Array) -> pa.Array:
+    """Return `text_uid` of each row of two Arrow strings; null where there is no caption, or an empty one."""
+    return _digests(_TEXT, captions, source_ids)
 
 
 def _digests(kind: bytes, names: pa.Array, captions: pa.Array) -> pa.Array:

@@ -61,7 +61,7 @@ def rebuild_dataset(
 
 
 def build_by(run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True) -> str:
-    """Run the steps of a recipe, publish the build and extract its features; its id."""
+    """Run the steps of a recipe, publish the build and extract its features, if it has pictures; its id."""
     records: tuple[StepRecord, ...] = ()
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
@@ -77,5 +77,6 @@ def build_by(run: Run, recipe: Recipe, *, limit: int | None = None, promote: boo
         max_change=recipe.guard.max_change if promote else None,
         split=split,
     )
-    extract_features(run, manifest)
+    if recipe.curate.download is not None:
+        extract_features(run, manifest)
     return str(manifest["build"])

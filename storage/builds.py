@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from evenly.storage.errors import NotFoundError
+from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.records import create_record, read_record, replace_record
 from evenly.storage.workspace import Workspace
 
@@ -129,3 +129,13 @@ def open_build(build: str, *, root: str | Path | None = None) -> tuple[Workspace
     """The workspace at `root` (as `Workspace.at` takes it) and the manifest of a build (as `Builds.read` names it)."""
     workspace = Workspace.at(root)
     return workspace, Builds(workspace).read(build)
+
+
+def encoder_of(manifest: Mapping[str, Any]) -> str:
+    """The identity of the encoder that made a build's features. Raises InputError for a build of captions alone."""
+    if manifest["encoder"] is None:
+        raise InputError(
+            f"`build` must hold pictures and their features; got `{manifest['build']}`, which holds captions alone. "
+            "Rebuild with a download in its recipe, or choose another build."
+        )
+    return str(manifest["encoder"]["identity"])

@@ -15,6 +15,7 @@ from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.splits import joined_groups, settle_parts, split_by_group
+from evenly.storage.builds import encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import read_split
 from evenly.storage.samples import Samples
@@ -173,7 +174,7 @@ def takes_second(rule: ClassTexts, adapters: Sequence[str]) -> bool:
 
 def check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:
     """Refuse to compare pictures and texts of two encoders."""
-    identity, chosen = manifest["encoder"]["identity"], encoder_identity(run)
+    identity, chosen = encoder_of(manifest), encoder_identity(run)
     if identity != chosen:
         raise InvalidFeaturesError(
             f"`features` of the recipe must be the encoder of the build, {identity[:12]}; got {chosen[:12]}. "
@@ -203,7 +204,11 @@ def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings
 
 
 def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
-    """uid, image_id, label, url and the chosen caption of the kept pairs of a build that have a picture, by uid."""
+    """uid, image_id, label, url and the chosen caption of the kept pairs of a build that have a picture, by uid.
+
+    Raises InputError for a build of captions alone.
+    """
+    encoder_of(manifest)
     samples = Samples(run.workspace, manifest["recipe_name"])
     rows = samples.read(manifest["samples"]["version"], where=f"{manifest['samples']['last']}_verdict = 'kept'")
     caption = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
@@ -225,7 +230,7 @@ def _split(
 
 
 def _image_features(run: Run, manifest: Mapping[str, Any], rows: pa.Table, *, captions: bool) -> Features:
-    encoder = manifest["encoder"]["identity"]
+    encoder = encoder_of(manifest)
     ids = rows["image_id"].to_pylist()
     vectors, norms = FeatureStore(run.workspace, encoder, "images").read(ids)
     return Features(

@@ -85,7 +85,14 @@ def test_the_wheel_holds_every_module_and_the_data_that_commands_read(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {f"evenly/{path.relative_to(ROOT)}" for room in ROOMS for path in (ROOT / room).rglob("*.py")}
     assert modules <= names
-    data = {"py.typed", "prefect.yaml", "recipes/template.yaml", "recipes/demo.yaml", "recipes/demo_labels.csv"}
+    data = {
+        "py.typed",
+        "prefect.yaml",
+        "recipes/template.yaml",
+        "recipes/text_template.yaml",
+        "recipes/demo.yaml",
+        "recipes/demo_labels.csv",
+    }
     data |= {f"audit/report/templates/{path.name}" for path in (ROOT / "audit/report/templates").iterdir()}
     assert {f"evenly/{name}" for name in data} <= names
     assert {name.split("/")[0] for name in names} == {

@@ -18,7 +18,6 @@ from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds
 from evenly.curation.errors import MissingStepError, RuleError
 
 REASONS = {"preselect": "preselect_draw", "balance": "balance_draw"}
-MATCHED_BY = {"preselect": "match_concepts", "balance": "match_again"}
 
 
 class FinishedStep(Protocol):
@@ -115,7 +114,7 @@ def read_inputs(
         )
     alive = ledger.alive(upstream, [*columns, "url"] if chosen.texts == "one_per_image" else columns)
     language = alive[chosen.language].combine_chunks() if chosen.language else None
-    pairs = _pairs(ledger, upstream, MATCHED_BY[step], alive["uid"].combine_chunks(), language)
+    pairs = _pairs(ledger, upstream, _matched_by(upstream, step), alive["uid"].combine_chunks(), language)
     picked = None
     if chosen.texts == "one_per_image":
         picked = pick_texts(pairs.uids, alive["url"].combine_chunks(), seed=seed)
@@ -143,6 +142,12 @@ def _rule(rule: Mapping[str, Any]) -> BalanceRule:
     if unknown := sorted(rule.keys() - names):
         raise RuleError(f"the rule of a balancing must hold only {', '.join(sorted(names))}; got {', '.join(unknown)}.")
     return BalanceRule(**rule)
+
+
+def _matched_by(upstream: Sequence[S], step: str) -> str:
+    """The step whose matches count: for `balance` the one after captions were chosen, which needs pictures."""
+    chosen = {"download", "match_again"} & {record.name for record in upstream}
+    return "match_again" if step == "balance" and chosen else "match_concepts"
 
 
 def _pairs(

@@ -17,7 +17,7 @@ from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError, describe_problems
 from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
-from evenly.storage.pools.source import LOCAL_READERS, PoolSource
+from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
 from evenly.tasks.run import EncoderChoice, EncoderName, LanguageModel, SecondChoice
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -27,6 +27,8 @@ _SHARES_WITHIN = 1e-6
 @dataclass(frozen=True, kw_only=True)
 class Source(PoolSource, SourceRule):
     """A pool of image-text pairs. `url`, `caption`, `id` and `source` name its columns; docs/sources.md.
+
+    `url: null` reads captions alone from a table.
 
     webdataset and folder hold pictures: the caption of one is the `.txt` beside it, else the key `caption`; `caption`
     names another key, and in shards no `.txt` is looked at then. `name` fills the column `source`; `weight` keeps a
@@ -55,6 +57,8 @@ class Source(PoolSource, SourceRule):
             raise ValueError(
                 f"vector and encoder belong to kind features, which needs the latter; got kind {self.kind}"
             )
+        if self.url is None and self.kind not in TABLE_READERS:
+            raise ValueError(f"url: null is for kinds {', '.join(TABLE_READERS)}; got kind {self.kind}")
         limits = [name for name in ("weight", "quota", "share") if getattr(self, name) is not None]
         if limits and self.name is None:
             raise ValueError(f"{', '.join(limits)} needs a name for the source; got none")
@@ -134,6 +138,31 @@ class Recipe(Section):
             raise ValueError(
                 f"sources of features hold no pictures: {', '.join(fields_of_bytes)} must be null or left out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_are_there(self) -> "Recipe":
+        curate, labels = self.curate, self.labels
+        features = self.features.second is not None or "features" in self.model_fields_set
+        given = [name for name, is_on in (("classes", self.classes), ("features", features)) if is_on]
+        if curate.download is None and given:
+            raise ValueError(
+                f"curate.download: null leaves pairs without pictures and takes no {' and no '.join(given)}; leave "
+                "that out"
+            )
+        if all(source.url is not None for source in self.sources):
+            return self
+        domains = curate.safety is not None and curate.safety.domains
+        picks = curate.balance is not None and curate.balance.texts == "one_per_image"
+        of_file = labels is not None and (labels.file is not None or labels.split is not None)
+        choices = {
+            "download (write `download: null` in curate)": curate.download is not None,
+            "safety.domains": domains,
+            "balance.texts: one_per_image": picks,
+            "labels of a file or a split": of_file,
+        }
+        if names := [name for name, is_on in choices.items() if is_on]:
+            raise ValueError(f"a source with url: null gives pairs without URLs and takes no {' and no '.join(names)}")
         return self
 
     @model_validator(mode="after")

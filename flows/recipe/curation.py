@@ -44,6 +44,9 @@ def _of_whole_target(rule: BalanceRule) -> BalanceRule:
     return replace(rule, target=int(rule.target))
 
 
+_OF_PICTURES = ("image", "decontaminate", "recaption", "rank", "align", "image_based")
+_MERGING_OFF = {"exact": False, "perceptual": None, "semantic": None, "linked": None}
+
 RecipeBalance = Annotated[BalanceRule, BeforeValidator(_checked_balance), AfterValidator(_of_whole_target)]
 
 
@@ -72,17 +75,19 @@ class Deduplicate(Section):
 
 
 class Curate(Section):
-    """The steps of curation; one that is left out is switched off, but for the download and `match`.
+    """The steps of curation; one that is left out is switched off, but for the download, `deduplicate` and `match`.
 
     `preset` fills in the sections of a published filter: flows/recipe/presets.py. `balance: null` keeps all pairs,
     those that name no concept as well: captions are then not matched, and what reads their matches cannot be on.
+    `download: null` curates captions alone: nothing that needs pictures can be on, `deduplicate` is but for captions of
+    the pool.
     """
 
     preset: str | None = None
     text: dict[str, dict[str, Any]] = Field(default_factory=dict)
     match: MatchRule = MatchRule()
     preselect: Preselect | None = None
-    download: PoolDownload = PoolDownload()
+    download: PoolDownload | None = PoolDownload()
     image: dict[str, dict[str, Any]] = Field(default_factory=dict)
     deduplicate: Deduplicate = Deduplicate()
     safety: SafetyRule | None = None
@@ -96,7 +101,7 @@ class Curate(Section):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, value: object) -> object:
-        return with_preset(value) if isinstance(value, Mapping) else value
+        return _text_only(with_preset(value)) if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _known(self) -> "Curate":
@@ -113,6 +118,38 @@ class Curate(Section):
             names = [name for name, is_on in zip(("match", "preselect", "recaption"), choices, strict=True) if is_on]
             raise ValueError(f"balance: null leaves captions unmatched and takes no {', '.join(names)}; leave that out")
         return self
+
+    @model_validator(mode="after")
+    def _nothing_reads_pictures(self) -> "Curate":
+        if self.download is None and (names := _given_for_pictures(self)):
+            raise ValueError(
+                f"download: null leaves pairs without pictures and takes no {', '.join(names)}; leave that out"
+            )
+        captions = self.deduplicate.captions
+        if self.download is None and captions is not None and captions.scope != "pool":
+            raise ValueError(
+                "download: null leaves pairs without pictures, so deduplicate.captions.scope must be pool; got "
+                f"{captions.scope}"
+            )
+        return self
+
+
+def _given_for_pictures(curate: Curate) -> list[str]:
+    """The fields of a recipe that need pictures or their features, and are not switched off."""
+    names = [name for name in _OF_PICTURES if getattr(curate, name)]
+    merging = vars(curate.deduplicate)
+    names += [f"deduplicate.{name}" for name in _MERGING_OFF if merging[name] not in {None, False}]
+    if curate.safety is not None:
+        names += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
+    return names
+
+
+def _text_only(curate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sections of curation; without a download, what merges pictures by default is off."""
+    merging = curate.get("deduplicate", {})
+    if curate.get("download", True) is not None or not isinstance(merging, Mapping):
+        return curate
+    return {**curate, "deduplicate": {**_MERGING_OFF, **merging}}
 
 
 def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> None:

@@ -1,4 +1,4 @@
-"""Files that recipes name: class lists beside the recipe, and the template of `evenly init`."""
+"""Files that recipes name: class lists beside the recipe, and the templates of `evenly init`."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -8,6 +8,7 @@ from evenly.flows.recipe.classes import ClassListing
 
 RECIPES = Path(str(files("evenly"))) / "recipes"
 TEMPLATE = RECIPES / "template.yaml"
+TEXT_TEMPLATE = RECIPES / "text_template.yaml"
 DEMO = RECIPES / "demo.yaml"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from evenly.audit.html_text import as_html
 from evenly.audit.safe_text import visible
-from evenly.storage.builds import Builds, funnel_of
+from evenly.storage.builds import Builds, encoder_of, funnel_of
 from evenly.storage.errors import InputError
 from evenly.storage.workspace import Workspace
 
@@ -128,7 +128,7 @@ class Build:
         from evenly.adapters.features import unit_rows
         from evenly.storage.feature_store import FeatureStore
 
-        store = FeatureStore(self._workspace, str(self.manifest["encoder"]["identity"]), "images")
+        store = FeatureStore(self._workspace, encoder_of(self.manifest), "images")
         vectors, _ = store.read(self.to_arrow(["image_id"])["image_id"].to_pylist())
         return unit_rows(vectors, name="features")
 

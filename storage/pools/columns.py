@@ -42,12 +42,13 @@ class PoolSource:
 
     `caption` left out is the column `caption`; for pictures at hand the `.txt` beside them, else the key `caption`.
     `id` names the pool's own identifier; `source` the column that says where a row comes from, for which `name` stands
-    in, or without one the file's name. `vector` names the features of a pool of these.
+    in, or without one the file's name. `vector` names the features of a pool of these. `url` is None for tables of
+    captions alone.
     """
 
     kind: str
     path: str
-    url: str = "url"
+    url: str | None = "url"
     caption: str | None = None
     id: str | None = None
     source: str | None = None
@@ -106,6 +107,17 @@ def web_reject(
     words = [pa.scalar("bad_url" if name == "not_web" else name) for name in cases]
     struct = pc.make_struct(*cases.values(), field_names=list(cases))
     return pc.case_when(struct, *words, pa.scalar(None, pa.string()))
+
+
+def text_reject(caption: pa.Array, caption_is_bad: pa.Array, broken: pa.Array) -> pa.Array:
+    """Why each row of a table without URLs is no caption; null where it is one. An empty caption names nothing."""
+    cases = {
+        "bad_row": broken,
+        "bad_caption": caption_is_bad,
+        "missing_caption": pc.equal(pc.fill_null(caption, ""), ""),
+    }
+    struct = pc.make_struct(*cases.values(), field_names=list(cases))
+    return pc.case_when(struct, *map(pa.scalar, cases), pa.scalar(None, pa.string()))
 
 
 def _own_column(values: pa.ChunkedArray, name: str, place: Stretch) -> pa.Array:

@@ -3,7 +3,7 @@
 Tables of URLs and captions (Parquet, CSV, JSON lines, WAT), pictures at hand (webdataset shards, folders), and features
 without pictures. Every row of a pool comes out, in order. One from which no pair can be made carries a word in
 `reject`: in tables missing_url, bad_url (no text, or not http or https), missing_caption, bad_caption (no text) and
-bad_row (no row at all); for the others docs/sources.md lists them.
+bad_row (no row at all); for the others docs/sources.md lists them. Tables of captions alone have no URLs to miss.
 """
 
 import glob
@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, pool_columns, web_reject
+from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, pool_columns, text_reject, web_reject
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.features import PooledFeatures, feature_files, feature_rows, no_pictures
 from evenly.storage.pools.folders import folder_hash, folder_rows
@@ -97,8 +97,9 @@ def read_pool(source: PoolSource) -> Iterator[pa.Table]:
 
     Columns: url, caption, source_id, source (strings), file_hash (sha256 of the file, hex), row (int64, from 0 in its
     file), reject (null, or why no pair can be made), then the pool's other columns. Values of url and caption are
-    as in the file, null where they are no text. Raises PoolError now for a file or column that is not there, and at
-    the end for a pool without rows. For pictures at hand, url is as evenly.storage.pools.local_rows says.
+    as in the file, null where they are no text; url is null where the source names none. Raises PoolError now for a
+    file or column that is not there, and at the end for a pool without rows. For pictures at hand, url is as
+    evenly.storage.pools.local_rows says.
     """
     files = _files(source)
     if source.kind in LOCAL_READERS:
@@ -204,7 +205,7 @@ def _read_files(reader: PoolReader, files: list[Path], source: PoolSource) -> It
     total = 0
     for file in files:
         row = 0
-        for raw in reader.rows(file, (source.url, source.caption_column)):
+        for raw in reader.rows(file, _text_columns(source)):
             if raw.table.num_rows:
                 yield _standard(raw, source, file, row)
                 row += raw.table.num_rows
@@ -245,12 +246,20 @@ def _read_local(files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
 
 def _standard(raw: RawRows, source: PoolSource, file: Path, first_row: int) -> pa.Table:
     table, n = raw.table, raw.table.num_rows
-    url, url_is_bad = as_text(table[source.url], raw.not_text.get(source.url, ()))
     caption, caption_is_bad = as_text(table[source.caption_column], raw.not_text.get(source.caption_column, ()))
     broken = pa.array(raw.broken or [False] * n, pa.bool_())
+    place = Stretch(source, file.name, _file_hash(file), first_row, frozenset(_text_columns(source)))
+    if source.url is None:
+        reject = text_reject(caption, caption_is_bad, broken)
+        return pool_columns(pa.nulls(n, pa.string()), caption, reject, table, place)
+    url, url_is_bad = as_text(table[source.url], raw.not_text.get(source.url, ()))
     reject = web_reject(url, url_is_bad, caption, caption_is_bad, broken)
-    place = Stretch(source, file.name, _file_hash(file), first_row, frozenset({source.url, source.caption_column}))
     return pool_columns(url, caption, reject, table, place)
+
+
+def _text_columns(source: PoolSource) -> tuple[str, ...]:
+    """The columns of a table that are to hold text."""
+    return (source.caption_column,) if source.url is None else (source.url, source.caption_column)
 
 
 def _reader(kind: str) -> PoolReader:

@@ -13,7 +13,7 @@ from evenly.curation.exclusions.multi_label_clusters import (
     near_duplicate_rows,
     nearest_clusters,
 )
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.labelled_rows import kept_pairs
@@ -46,7 +46,7 @@ def label_pictures(run: Run, _upstream: Records, rule: ClusteringRule) -> StepOu
     ids = sorted(set(kept_pairs(run, manifest)["image_id"].to_pylist()))
     if rule.k > len(ids):
         raise RuleError(f"`k` must be at most the number of pictures, {len(ids):,}; got {rule.k:,}. Ask for fewer.")
-    rows = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(ids)[0]
+    rows = FeatureStore(run.workspace, encoder_of(manifest), "images").read(ids)[0]
     rule_of = ImageBased(clusters=rule.k, iterations=rule.iterations)
     centroids = fit_centroids(ids, rows, rule_of, seed=run.seed)
     labels_of_rows, cosines = nearest_clusters(rows, centroids, rule.labels)
@@ -101,7 +101,7 @@ def _inputs(run: Run, _upstream: Records, rule: ClusteringRule) -> dict[str, str
 
 def _encoder(run: Run, rule: ClusteringRule) -> str:
     """The encoder that made the build's features; it need not be there."""
-    return str(Builds(run.workspace).read(rule.build)["encoder"]["identity"])
+    return encoder_of(Builds(run.workspace).read(rule.build))
 
 
 CLUSTER_PICTURES = Step(

@@ -11,7 +11,7 @@ import pyarrow as pa
 from evenly.adapters.features import Floats
 from evenly.adapters.methods.fudd import ConfusablePairs, pairs_needed
 from evenly.adapters.methods.zero_shot import cosine_logits
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import read_split
@@ -71,7 +71,7 @@ def _pictures(run: Run, rule: ConfusableRule, build: str) -> tuple[Floats, str]:
     pictures = f"train and val pictures of {manifest['build']}"
     if not ids:
         return np.empty((0, 0)), pictures
-    store = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images")
+    store = FeatureStore(run.workspace, encoder_of(manifest), "images")
     missing = store.missing(ids)
     if missing:
         raise NotFoundError(

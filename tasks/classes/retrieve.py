@@ -16,7 +16,7 @@ from evenly.curation.retrieval_sets import KEPT, PoolPictures, RankedCandidates,
 from evenly.features.class_weights import class_weights
 from evenly.features.retrieve import concept_prototype, top_concepts
 from evenly.features.unit_rows import cosine_scores, to_unit_rows
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.classes.texts import ListSplit
@@ -99,7 +99,7 @@ def retrieve(run: Run, _upstream: Records, rule: SupportRule) -> StepOutput:
     names = [list(dict.fromkeys([name, *rule.names[name]])) for name in rule.names]
     texts, _ = to_unit_rows(prompt_vectors(run, names, rule.templates))
     ids = np.array(kept["image_id"].to_pylist(), dtype=np.str_)
-    rows = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(ids.tolist())[0]
+    rows = FeatureStore(run.workspace, encoder_of(manifest), "images").read(ids.tolist())[0]
     judged = _in_parts(run, manifest, rule, labels=set(kept["label"].to_pylist()), groups=groups)
     pool = PoolPictures(
         uids=np.array(kept["uid"].to_pylist(), dtype=np.str_),

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from evenly.adapters.splits import PARTS
 from evenly.curation.retrieval_sets import KEPT
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, SupportRule
@@ -34,7 +34,7 @@ def support_arrays(run: Run, record: StepRecord) -> dict[str, np.ndarray]:
     kept = kept_pairs(run, manifest)
     captions = kept["caption"].take(pc.index_in(retrieved["uid"], kept["uid"].combine_chunks())).to_pylist()
     ids = retrieved["image_id"].to_pylist()
-    store = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images")
+    store = FeatureStore(run.workspace, encoder_of(manifest), "images")
     rows, norms = store.read(ids)
     first = [ids.index(image_id) for image_id in sorted(set(ids))]
     arrays: dict[str, Any] = {

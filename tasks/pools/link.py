@@ -12,7 +12,7 @@ from evenly.adapters.splits import joined_groups, unit_hash
 from evenly.curation.duplicates.linkage_threshold import agreement_curve, best_threshold, find_links, judge_records
 from evenly.curation.duplicates.record_linkage import mix
 from evenly.curation.errors import RuleError
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.samples import Samples
@@ -54,7 +54,7 @@ def choose_link(run: Run, _upstream: Records, rule: LinkRule) -> StepOutput:
                 f"`truth` must name at least 2 records, one of them twice, in the half that {part}; got "
                 f"{len(set(labelled))} records of {len(labelled)} pairs. Label more pairs."
             )
-    images = FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").read(pairs["image_id"].to_pylist())
+    images = FeatureStore(run.workspace, encoder_of(manifest), "images").read(pairs["image_id"].to_pylist())
     texts = text_rows(run, pairs["caption"].to_pylist())
     tried: list[dict[str, Any]] = []
     mixed = {weight: mix(images[0], texts, weight=weight) for weight in rule.weights}
@@ -98,7 +98,7 @@ def _pairs(run: Run, manifest: Mapping[str, Any], column: str) -> tuple[pa.Table
     pairs = table.select(["uid", "image_id", "caption", "group"]).append_column("truth", truth)
     pairs = pairs.filter(pc.and_(pc.is_valid(pairs["truth"]), pc.is_valid(pairs["caption"])))
     ids = pc.unique(pairs["image_id"].drop_null()).to_pylist()
-    missing = set(FeatureStore(run.workspace, manifest["encoder"]["identity"], "images").missing(ids))
+    missing = set(FeatureStore(run.workspace, encoder_of(manifest), "images").missing(ids))
     has_features = pc.is_in(pairs["image_id"], pa.array(sorted(set(ids) - missing), pa.string()))
     return pairs.filter(has_features).sort_by("uid"), len(pairs) - int(pc.sum(has_features).as_py() or 0)
 

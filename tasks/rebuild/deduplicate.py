@@ -31,6 +31,7 @@ from evenly.tasks.row_reuse import Reusable
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step
 
+TEXT_COLUMNS = ("url", "caption")
 COLUMNS = ("url", "caption", "image_id", "width", "height", "phash", "colour")
 
 
@@ -44,7 +45,7 @@ def _output(
 
     Tables: `edges`; `captions`, those that survivors take over from merged pairs; `compared`, where recall is measured.
     """
-    batch = run.ledger.alive(upstream, COLUMNS)
+    batch = _batch(run, upstream)
     duplicates = merge(batch, None if reusable is None else _earlier(run, reusable))
     earlier_captions = [run.ledger.table(record, "captions") for record in upstream if "captions" in record.hashes]
     captions = captions_taken_over(
@@ -56,6 +57,16 @@ def _output(
         | ({} if duplicates.compared is None else {"compared": duplicates.compared}),
         notes=duplicates.notes,
     )
+
+
+def _batch(run: Run, upstream: Records) -> pa.Table:
+    """The pairs and what is known of their pictures: nulls where a rebuild has none."""
+    if any("image_id" in record.columns for record in upstream):
+        return run.ledger.alive(upstream, COLUMNS)
+    pairs = run.ledger.alive(upstream, TEXT_COLUMNS)
+    for name, kind in (("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32())):
+        pairs = pairs.append_column(name, pa.nulls(pairs.num_rows, kind))
+    return pairs
 
 
 def _earlier(run: Run, reusable: Reusable) -> PreviousSearch:

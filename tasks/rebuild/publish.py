@@ -48,10 +48,11 @@ def publish_build(
     """Make the build of `records` visible; its manifest. A build of this content that exists already stays as it is.
 
     `latest` moves to it, unless it was limited, or its share of kept pairs differs from the last by over `max_change`;
-    with None it stays. `split` is what `evenly.tasks.splits` says of the recipe's split file.
+    with None it stays. `split` is what `evenly.tasks.splits` says of the recipe's split file. The manifest's
+    `encoder` is null for a build without pictures.
     """
     wide = wide_table(run.ledger, records)
-    encoder = {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": encoder_identity(run)}
+    encoder = _encoder(run) if "image_id" in wide.column_names else None
     inputs = BuildInputs(recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split)
     content = content_hash_of(run.ledger, records, wide, inputs)
     builds = Builds(run.workspace)
@@ -78,8 +79,12 @@ def publish_build(
     return manifest
 
 
+def _encoder(run: Run) -> dict[str, str | None]:
+    return {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": encoder_identity(run)}
+
+
 def _write_samples(run: Run, name: str, wide: pa.Table, records: Records) -> dict[str, Any]:
-    wide = _with_places(run, wide)
+    wide = _with_places(run, wide) if "image_id" in wide.column_names else wide
     last = next(record.name for record in reversed(records) if "decisions" in record.hashes)
     kept = pc.sum(pc.equal(pc.fill_null(wide[f"{last}_verdict"], ""), "kept")).as_py() or 0
     version = Samples(run.workspace, name).write(wide)

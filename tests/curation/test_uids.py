@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.curation.errors import UidError
-from evenly.curation.uids import file_uid, file_uids, pair_uid, pair_uids
+from evenly.curation.uids import file_uid, file_uids, pair_uid, pair_uids, text_uid, text_uids
 
 
 def test_uid_of_a_known_pair_never_changes():
@@ -58,3 +58,26 @@ def test_uids_of_columns_of_files_are_those_of_each_row():
     hashes = pa.array(["0" * 64, None, "a" * 64])
     expected = [file_uid("0" * 64, "red apple"), None, file_uid("a" * 64, None)]
     assert file_uids(hashes, pa.array(["red apple", "x", None])).to_pylist() == expected
+
+
+def test_uid_of_a_known_caption_never_changes():
+    assert text_uid("red apple") == "8dbdd055281ba50e3690bc5780fd0665"
+    assert text_uid("red apple", "7") == "53a4a1482f15121a7f18dd10e71bdec6"
+    assert text_uid("red apple", "") == text_uid("red apple")
+
+
+def test_a_caption_alone_and_a_pair_of_the_same_texts_differ():
+    assert text_uid("red apple", "u") not in {pair_uid("red apple", "u"), pair_uid("u", "red apple")}
+
+
+@pytest.mark.parametrize("caption", ["", "\udfff"])
+def test_no_uid_from_no_caption(caption):
+    with pytest.raises(UidError, match="must"):
+        text_uid(caption)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS)))
+def test_uids_of_columns_of_captions_are_those_of_each_row_and_null_without_a_caption(rows):
+    captions, ids = (pa.array([row[at] for row in rows], pa.string()) for at in (0, 1))
+    expected = [text_uid(caption, name) if caption else None for caption, name in rows]
+    assert text_uids(captions, ids).to_pylist() == expected

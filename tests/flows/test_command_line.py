@@ -54,9 +54,10 @@ def test_every_command_that_prints_facts_has_json(evenly):
         assert "--json" in evenly(command, "--help")[1]
 
 
-def test_init_writes_a_recipe_that_check_accepts_and_does_not_overwrite(evenly, tmp_path):
+@pytest.mark.parametrize("chosen", [(), ("--text",)])
+def test_init_writes_a_recipe_that_check_accepts_and_does_not_overwrite(evenly, tmp_path, chosen):
     path = tmp_path / "r.yaml"
-    assert evenly("init", str(path))[0] == 0
+    assert evenly("init", str(path), *chosen)[0] == 0
     status, out, _ = evenly("check", str(path), "--json")
     assert (status, json.loads(out)["valid"]) == (0, True)
     status, _, err = evenly("init", str(path))

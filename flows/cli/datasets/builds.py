@@ -45,16 +45,18 @@ def init_command(
     path: Annotated[Path, typer.Argument(help="Where to write the recipe.")] = Path("recipe.yaml"),
     *,
     force: Annotated[bool, typer.Option(help="Overwrite a file that is there.")] = False,
+    text: Annotated[bool, typer.Option(help="A recipe for captions alone: no download, no pictures.")] = False,
 ) -> None:
     """Write a commented recipe to start from.
 
     Example: evenly init birds.yaml
     """
-    from evenly.flows.recipe.files import TEMPLATE
+    from evenly.flows.recipe.files import TEMPLATE, TEXT_TEMPLATE
 
     if path.exists() and not force:
         raise UsageError(f"`path` must not exist; got `{path}`. Choose another name, or overwrite it with --force.")
-    path.write_text(TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
+    template = TEXT_TEMPLATE if text else TEMPLATE
+    path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
     print_text(f"wrote {path}\nnext: evenly check {path}")
 
 

@@ -12,7 +12,7 @@ from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe import read_recipe
 from evenly.flows.runs import run_in
-from evenly.storage.builds import Builds, funnel_of, open_build
+from evenly.storage.builds import Builds, encoder_of, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import Samples
@@ -113,11 +113,16 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
 
 
 def extract_latest(recipe: Path, *, root: Root = None) -> dict[str, Any]:
-    """Extract features of the latest build of a recipe; how many there are and were new."""
+    """Extract features of the latest build of a recipe; how many there are and were new.
+
+    Raises InputError for a build of captions alone.
+    """
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root)
+    manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
+    encoder_of(manifest)
     with prefect_api():
-        return extract_features(run, Builds(run.workspace).read(f"{chosen.name}-latest"))
+        return extract_features(run, manifest)
 
 
 def check_has_classes(recipe: Path) -> None:

@@ -90,5 +90,12 @@ def test_a_rule_with_a_key_that_is_none_of_a_balancing_is_refused():
 
 
 def test_a_balancing_of_captions_that_were_not_matched_names_the_step_that_is_missing():
+    with pytest.raises(MissingStepError, match="step `match_concepts` must come before a balancing"):
+        read_inputs(Tables(), [Step("collect", {})], "preselect", RULE, seed=1)
     with pytest.raises(MissingStepError, match="step `match_again` must come before a balancing"):
-        read_inputs(Tables(), [matched("match_concepts", [[]] * 4)], "balance", RULE, seed=1)
+        read_inputs(Tables(), [matched("match_concepts", [[]] * 4), Step("download", {})], "balance", RULE, seed=1)
+
+
+def test_a_balance_of_captions_without_pictures_counts_their_first_matches():
+    inputs = read_inputs(Tables(), [matched("match_concepts", [[0], [0, 1], [], [0]])], "balance", RULE, seed=1)
+    assert inputs.counts.tolist() == [[3, 1]]

@@ -6,7 +6,7 @@ import yaml
 
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.flows.recipe import read_recipe
-from evenly.flows.recipe.files import DEMO, TEMPLATE
+from evenly.flows.recipe.files import DEMO, TEMPLATE, TEXT_TEMPLATE
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.recipe.steps import content_of, steps_of
 
@@ -60,8 +60,74 @@ def test_without_balancing_nothing_is_matched(tmp_path):
     assert not {"match_concepts", "count_concepts", "preselect", "match_again", "balance"} & set(names)
 
 
+CAPTIONS_ALONE = {"balance": {"t": 5}, "download": None}
+NO_URL = {"kind": "csv", "path": "p.csv", "url": None}
+
+
+def test_without_a_download_what_needs_pictures_is_off_and_captions_may_be_merged(tmp_path):
+    path = tmp_path / "r.yaml"
+    merging = {"deduplicate": {"captions": {"scope": "pool"}}, "preselect": {}}
+    safety = {"safety": {"detector": None, "domains": ["d.txt"]}}
+    path.write_text(yaml.safe_dump(minimal() | {"curate": CAPTIONS_ALONE | merging | safety}))
+    recipe = read_recipe(path)
+    assert [step.name for step, _ in steps_of(recipe)] == [
+        *("collect", "block_domains", "match_concepts", "count_concepts", "preselect"),
+        *("deduplicate_captions", "balance"),
+    ]
+    content = content_of(recipe)["curate"]
+    assert content["download"] is None
+    assert content["deduplicate"]["exact"] is False
+
+
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ({"image": {"image_size": {}}}, "takes no image;"),
+        ({"preset": "datacomp_clip_score"}, "takes no align;"),
+        ({"align": {"keep_top": 0.3}, "recaption": {"captioner": "retrieved_concepts"}}, "takes no recaption, align;"),
+        ({"rank": {"adapter": "head", "keep_top": 0.5}}, "takes no rank;"),
+        ({"image_based": {"target": "/t"}}, "takes no image_based;"),
+        ({"decontaminate": {"sets": {"val": "/v"}}}, "takes no decontaminate;"),
+        ({"deduplicate": {"exact": True}}, "takes no deduplicate.exact;"),
+        ({"deduplicate": {"perceptual": 16, "semantic": 0.9}}, "deduplicate.perceptual, deduplicate.semantic;"),
+        ({"deduplicate": {"linked": {"min_cosine": 0.9}}}, "takes no deduplicate.linked;"),
+        ({"deduplicate": {"captions": {}}}, "deduplicate.captions.scope must be pool; got image"),
+        ({"safety": {"domains": ["d.txt"]}}, "takes no safety.detector;"),
+        ({"safety": {"detector": None, "files": ["f.txt"]}}, "takes no safety.files;"),
+    ],
+)
+def test_a_section_that_needs_pictures_is_refused_without_a_download(tmp_path, section, named):
+    (line,) = problems(tmp_path, minimal() | {"curate": CAPTIONS_ALONE | section})
+    assert line.startswith("`curate`: download: null leaves pairs without pictures")
+    assert named in line
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"classes": [{"list": "a.txt"}]}, "curate.download: null leaves pairs without pictures and takes no classes"),
+        ({"features": {"model": "embedded"}}, "takes no features"),
+        ({"sources": [NO_URL], "curate": {"balance": {"t": 5}}}, "takes no download (write `download: null`"),
+        ({"sources": [NO_URL], "labels": {"file": "l.csv"}}, "takes no labels of a file or a split"),
+        (
+            {"sources": [NO_URL], "curate": CAPTIONS_ALONE | {"balance": {"t": 5, "texts": "one_per_image"}}},
+            "takes no balance.texts: one_per_image",
+        ),
+        (
+            {"sources": [NO_URL], "curate": CAPTIONS_ALONE | {"safety": {"detector": None, "domains": ["d.txt"]}}},
+            "takes no safety.domains",
+        ),
+        ({"sources": [{"kind": "wat", "path": "w", "url": None}]}, "url: null is for kinds parquet, csv, jsonl"),
+    ],
+)
+def test_what_needs_pictures_or_urls_is_refused_where_there_are_none(tmp_path, change, words):
+    (line,) = problems(tmp_path, minimal() | {"curate": CAPTIONS_ALONE} | change)
+    assert words in line
+
+
 def test_the_recipes_that_ship_are_valid():
     assert read_recipe(DEMO).name == "demo"
+    assert read_recipe(TEXT_TEMPLATE).name == "my-captions"
     assert read_recipe(TEMPLATE).name == "my-dataset"
 
 

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,6 +62,17 @@ def test_captions_alone_need_no_other_column_and_what_is_no_text_is_null(tmp_pat
     assert [caption for captions in found for caption in captions.to_pylist()] == ["four", None, None]
     with pytest.raises(StorageError, match="`caption` must name a column of the file; got `caption`"):
         read_captions(PoolSource(kind="parquet", path=path))
+
+
+def test_a_table_of_captions_without_urls_gives_rows_whose_url_is_null(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"t": "a dog", "url": "x", "n": 7}\n{"t": ""}\n{"t": 5}\n{"url": "y"}\nbroken\n')
+    source = PoolSource(kind="jsonl", path=str(tmp_path / "a.jsonl"), url=None, caption="t", id="n")
+    (table,) = read_pool(source)
+    assert table["url"].null_count == 5
+    assert table["pool_url"].to_pylist() == ["x", None, None, "y", None]
+    assert table["source_id"].to_pylist() == ["7", None, None, None, None]
+    assert table["reject"].to_pylist() == [None, "missing_caption", "bad_caption", "missing_caption", "bad_row"]
+    assert source_hash(source) != source_hash(replace(source, url="url"))
 
 
 def test_columns_whose_names_are_taken_are_kept_under_another(tmp_path):
