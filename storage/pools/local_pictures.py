@@ -20,7 +20,7 @@ from evenly.storage.web.download import SHARD_SIZE, hold_folder
 from evenly.storage.web.errors import FetchError, verdict_of
 from evenly.storage.web.measured import write_measured
 from evenly.storage.web.rule import DownloadRule
-from evenly.storage.web.shards import PARTIAL, RECORDS, URLS, publish_shard, read_downloads, shard_name, url_key
+from evenly.storage.web.shards import RECORDS, URLS, publish_shard, read_downloads, shard_name, tar_name, url_key
 
 _WITHOUT_BYTES = 100_000  # records of a shard that holds no picture
 LocatedPicture = tuple[str, Place]
@@ -44,7 +44,7 @@ def take_pictures(
     `read_held` gives the pictures at hand. What has a record is not looked at again. May be interrupted at any time:
     finished shards count. Raises StorageError where a picture is no longer there, or has other bytes.
     """
-    with hold_folder(folder):
+    with hold_folder(folder) as work:
         missing = set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist())
         count = len(missing)
         progress(len(set(wanted)) - count)
@@ -56,7 +56,12 @@ def take_pictures(
                     recorded = (
                         pool.map(lambda pair: _record(pair[0], pair[1], rule, checks), piece) for piece in pieces
                     )
-                    _write(folder, [LOCAL + image_id for image_id, _ in shard], chain.from_iterable(recorded), measure)
+                    _write(
+                        (folder, work),
+                        [LOCAL + image_id for image_id, _ in shard],
+                        chain.from_iterable(recorded),
+                        measure,
+                    )
                     progress(len(shard))
         if missing:
             raise StorageError(
@@ -68,13 +73,13 @@ def take_pictures(
 
 def take_features(wanted: Collection[str], *, folder: Path) -> int:
     """Record each of `wanted`, addresses FEATURES + hash, as there without bytes; how many were new."""
-    with hold_folder(folder):
+    with hold_folder(folder) as work:
         missing = sorted(set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist()))
         for start in range(0, len(missing), _WITHOUT_BYTES):
             urls = missing[start : start + _WITHOUT_BYTES]
             kept = {"outcome": "success", "verdict": "kept"}
             recorded = ((_blank(url) | kept | {"image_id": url.removeprefix(FEATURES)}, b"", None) for url in urls)
-            _write(folder, urls, recorded)
+            _write((folder, work), urls, recorded)
     return len(missing)
 
 
@@ -120,10 +125,17 @@ def _bytes(image_id: str, place: Place, rule: DownloadRule) -> bytes:
     return content
 
 
-def _write(folder: Path, urls: list[str], recorded: Iterable[Recorded], measure: Measure | None = None) -> None:
-    """Publish a shard: the bytes in a tar, where each picture begins in its record."""
+def _write(
+    places: tuple[Path, Path], urls: list[str], recorded: Iterable[Recorded], measure: Measure | None = None
+) -> None:
+    """Publish a shard: the bytes in a tar, where each picture begins in its record.
+
+    places: the folder of finished shards, and the one to work in.
+    """
+    folder, work = places
     keys = [url_key(url) for url in urls]
-    name, work = shard_name(pa.table([urls, keys, [1] * len(urls)], schema=URLS)), folder / PARTIAL
+    name = shard_name(pa.table([urls, keys, [1] * len(urls)], schema=URLS))
+    tar_as = tar_name(folder, name)
     work.mkdir(exist_ok=True)
     tar, records, values = work / f"{name}.tar", list[dict[str, Any]](), dict[str, bytes | None]()
     with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as stream:
@@ -132,11 +144,18 @@ def _write(folder: Path, urls: list[str], recorded: Iterable[Recorded], measure:
                 values[record["image_id"]] = measured
                 header = tarfile.TarInfo(f"{record['key']}.{EXTENSIONS[record['format']]}")
                 header.size = len(content)
-                record |= {"tar": f"{name}.tar", "offset": stream.offset + tarfile.BLOCKSIZE}
+                record |= {"tar": tar_as, "offset": stream.offset + tarfile.BLOCKSIZE}
                 stream.addfile(header, BytesIO(content))
             records.append(record)
     pq.write_table(pa.Table.from_pylist(records, RECORDS), work / f"{name}.parquet")
     measured_file = work / f"{name}.measured.parquet" if values and measure else None
     if measured_file and measure:
         write_measured(measured_file, measure.name, values)
-    publish_shard(folder, name, tar=tar if values else None, records=work / f"{name}.parquet", measured=measured_file)
+    publish_shard(
+        folder,
+        name,
+        tar=tar if values else None,
+        records=work / f"{name}.parquet",
+        measured=measured_file,
+        tar_as=tar_as,
+    )

@@ -4,30 +4,35 @@ import fcntl
 import itertools
 import math
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.web.decoding import Measure
 from evenly.storage.web.errors import DownloadError, may_pass
 from evenly.storage.web.guard import Connect, parse_connect
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.shard_run import ALARM_AFTER, PROGRESS_FILE, URLS_FILE, ShardTask
-from evenly.storage.web.shards import PARTIAL, URLS, clean_folder, read_downloads, shard_name, url_key
+from evenly.storage.web.shards import PARTIAL, URLS, clean_folder, read_downloads, shard_name, tar_name, url_key
 from evenly.storage.web.worker import WORKERS_LOCK, run_shard, start_worker
 from evenly.storage.worker_pool import worker_pool
 
 SHARD_SIZE = 1000
 _WORTH_A_PROCESS = ALARM_AFTER  # URLs; a shard of fewer would not be watched for trouble of all
-_RUN_LOCK = ".lock"
+_RUN_LOCK, _STORE_LOCK = ".lock", "lock.json"
+_WORK_PREFIX = "evenly-downloads-"
 _ORPHANS_WAIT_S = 30.0
 _POLL_S = 0.2
 
@@ -101,13 +106,18 @@ def download_images(
     user_agent(rule)  # refuses a contact that no header can hold, before any process starts
     tick = progress or (lambda _: None)
     distinct = pa.array(urls, pa.string()).unique()
-    with hold_folder(folder):
+    with hold_folder(folder) as work:
         pending = _pending(distinct, folder, retry_failed=failures.retry_failed)
         recorded_before = len(distinct) - pending.num_rows
         tick(recorded_before)
         shards = _cut(pending, workers.shard_size, workers.count)
         pool = WorkerPool(
-            rule, targets, folder, processes=min(workers.count, len(shards)), threads=workers.threads, measure=measure
+            rule,
+            targets,
+            (folder, work),
+            processes=min(workers.count, len(shards)),
+            threads=workers.threads,
+            measure=measure,
         )
         outcomes = pool.fetch(shards, tolerate=frozenset(failures.tolerate), progress=tick)
         clean_folder(folder)
@@ -143,8 +153,37 @@ def _cut(pending: pa.Table, size: int, processes: int) -> list[pa.Table]:
 
 
 @contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
-    """Hold `folder` alone, and clean, once the workers of a killed run are gone; made where it is not there."""
+def hold_folder(folder: Path) -> Iterator[Path]:
+    """Hold `folder` alone, and clean, once the workers of a killed run are gone; made where it is not there.
+
+    Yields a folder of this machine to work in, which need not be there yet; what it holds at the end is of no use.
+    """
+    with _held_store(folder) if isinstance(folder, ObjectPath) else _held_folder(folder) as work:
+        clean_folder(folder)
+        yield work
+
+
+@contextmanager
+def _held_store(folder: ObjectPath) -> Iterator[Path]:
+    with lock_holder(folder / _STORE_LOCK) as holder, TemporaryDirectory(prefix=_WORK_PREFIX) as work:
+        if holder is not None:
+            raise _in_use(folder, f" by process {holder.get('pid')} on `{holder.get('host')}`")
+        _remove_abandoned(Path(work))
+        with _held_folder(Path(work)):
+            yield Path(work) / PARTIAL
+
+
+def _remove_abandoned(work: Path) -> None:
+    """Remove the working folders beside `work` that a killed process left: nobody holds them."""
+    for left in work.parent.glob(f"{_WORK_PREFIX}*"):
+        with suppress(DownloadError, OSError):
+            if left != work and left.is_dir() and not left.is_symlink() and left.stat().st_uid == os.getuid():
+                with _held_folder(left):
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _held_folder(folder: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         run = os.open(folder / _RUN_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -153,15 +192,18 @@ def hold_folder(folder: Path) -> Iterator[None]:
         raise DownloadError(f"`folder` must be writable; got `{error}`. Make room or choose another.") from None
     try:
         if not _take(run, wait_s=0):
-            raise DownloadError(f"`folder` must be used by one download at a time; `{folder}` is in use. Wait for it.")
+            raise _in_use(folder)
         if not _take(workers, wait_s=_ORPHANS_WAIT_S):
             raise DownloadError(f"`folder` must be free of workers; `{folder}` still has some. End those processes.")
         fcntl.flock(workers, fcntl.LOCK_UN)
-        clean_folder(folder)
-        yield
+        yield folder / PARTIAL
     finally:
         os.close(workers)
         os.close(run)
+
+
+def _in_use(folder: Path, by: str = "") -> DownloadError:
+    return DownloadError(f"`folder` must be used by one download at a time; `{folder}` is in use{by}. Wait for it.")
 
 
 def _take(descriptor: int, *, wait_s: float) -> bool:
@@ -178,26 +220,30 @@ def _take(descriptor: int, *, wait_s: float) -> bool:
 
 
 class WorkerPool:
-    """Spawned processes that fetch shards into `folder`; they end with this process, however that ends."""
+    """Spawned processes that fetch shards; they end with this process, however that ends.
+
+    places: the folder of finished shards, and the one to work in, which lies in the folder that `hold_folder` holds.
+    """
 
     def __init__(
         self,
         rule: DownloadRule,
         connect: Connect,
-        folder: Path,
+        places: tuple[Path, Path],
         *,
         processes: int,
         threads: int,
         measure: Measure | None = None,
     ) -> None:
-        self._rule, self._connect, self._folder, self._measure = rule, connect, folder, measure
+        self._rule, self._connect, self._measure = rule, connect, measure
+        self._folder, self._work = places
         self._processes, self._threads = processes, threads
 
     def fetch(self, shards: Sequence[pa.Table], *, tolerate: frozenset[str], progress: Progress) -> Counter[str]:
         """Fetch all shards (tables as URLS); returns the URLs per outcome. Raises DownloadError, finished ones kept."""
         if not shards:
             return Counter()
-        initargs = (self._rule, self._connect, self._folder, self._measure)
+        initargs = (self._rule, self._connect, self._work.parent / WORKERS_LOCK, self._measure)
         try:
             with worker_pool(self._processes, initializer=start_worker, initargs=initargs) as executor:
                 return self._hand_out(executor, shards, tolerate, progress)
@@ -229,11 +275,18 @@ class WorkerPool:
 
     def _prepare(self, shard: pa.Table, tolerate: frozenset[str]) -> ShardTask:
         name = shard_name(shard)
-        work = self._folder / PARTIAL / name
+        work = self._work / name
         work.mkdir(parents=True)
         with pa.OSFile(str(work / URLS_FILE), "wb") as sink, pa.ipc.new_file(sink, shard.schema) as writer:
             writer.write_table(shard)
-        return ShardTask(name=name, work=work, folder=self._folder, threads=self._threads, tolerate=tolerate)
+        return ShardTask(
+            name=name,
+            work=work,
+            folder=self._folder,
+            threads=self._threads,
+            tolerate=tolerate,
+            tar=tar_name(self._folder, name),
+        )
 
 
 class _Running:

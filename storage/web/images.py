@@ -1,16 +1,19 @@
 """The original bytes of downloaded pictures, read straight from where they lie in the tars."""
 
-import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.storage.stores.byte_ranges import FileRanges
+from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.shards import read_downloads, shard_names
 
@@ -42,7 +45,7 @@ def _as_named(folder: Path, image_ids: Sequence[str], places: pa.Table) -> Itera
         if sha256(data).hexdigest() != image_id:
             raise DownloadError(
                 f"shard `{folder / tar}` must hold the bytes of picture {image_id}; it holds others. Restore it from a "
-                f"backup, or remove it and `{Path(tar).stem}.parquet` beside it to fetch its URLs again."
+                f"backup, or remove it and `{tar.partition('.')[0]}.parquet` beside it to fetch its URLs again."
             )
         yield data
 
@@ -59,33 +62,62 @@ def read_image_bytes(folder: Path, records: pa.Table) -> Iterator[bytes]:
 
     Every record must be of a kept picture. Rows sorted by tar and offset are read fastest.
     """
-    opened: dict[str, int] = {}
+    rows = records.select(["tar", "offset", "size"]).to_pylist()
+    if isinstance(folder, ObjectPath):
+        yield from _read_objects(folder, rows)
+        return
+    opened: dict[str, FileRanges] = {}
     try:
-        for row in records.select(["tar", "offset", "size"]).to_pylist():
+        for row in rows:
             yield _read_range(folder, opened, row["tar"], row["offset"], row["size"])
     finally:
-        for descriptor in opened.values():
-            os.close(descriptor)
+        for file in opened.values():
+            file.close()
 
 
-def _read_range(folder: Path, opened: dict[str, int], tar: str | None, offset: int, size: int) -> bytes:
+def _read_objects(folder: ObjectPath, rows: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+    """As many at once as one store should be asked, and never more than those in memory."""
+
+    def read(row: dict[str, Any]) -> bytes:
+        try:
+            data = (folder / _name_of_tar(row["tar"])).read_range(row["offset"], row["size"])
+        except FileNotFoundError as error:
+            raise _unreadable(folder / row["tar"], error) from None
+        return _complete(folder / row["tar"], row["offset"], row["size"], data)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for start in range(0, len(rows), AT_ONCE):
+            yield from pool.map(read, rows[start : start + AT_ONCE])
+
+
+def _read_range(folder: Path, opened: dict[str, FileRanges], tar: str | None, offset: int, size: int) -> bytes:
+    name = _name_of_tar(tar)
+    if name not in opened:
+        if len(opened) >= _OPEN_TARS:
+            opened.pop(next(iter(opened))).close()
+        try:
+            opened[name] = FileRanges(folder / name)
+        except OSError as error:
+            raise _unreadable(folder / name, error) from error
+    return _complete(folder / name, offset, size, opened[name].pread(size, offset))
+
+
+def _name_of_tar(tar: str | None) -> str:
     if tar is None:
         raise DownloadError("`records` must be of kept pictures; got one without bytes. Filter by verdict first.")
-    if tar not in opened:
-        if len(opened) >= _OPEN_TARS:
-            os.close(opened.pop(next(iter(opened))))
-        try:
-            opened[tar] = os.open(folder / tar, os.O_RDONLY)
-        except OSError as error:
-            raise DownloadError(
-                f"shard `{folder / tar}` must be readable; {error}. Restore it from a backup."
-            ) from error
-    data = os.pread(opened[tar], size, offset)
+    return tar
+
+
+def _complete(path: Path, offset: int, size: int, data: bytes) -> bytes:
     if len(data) != size:
         raise DownloadError(
-            f"shard `{folder / tar}` must hold {size} bytes at {offset}; got {len(data)}. Restore it from a backup."
+            f"shard `{path}` must hold {size} bytes at {offset}; got {len(data)}. Restore it from a backup."
         )
     return data
+
+
+def _unreadable(path: Path, error: OSError) -> DownloadError:
+    return DownloadError(f"shard `{path}` must be readable; {error}. Restore it from a backup.")
 
 
 @lru_cache(maxsize=1)

@@ -44,6 +44,7 @@ class ShardTask:
     folder: Path
     threads: int
     tolerate: frozenset[str]
+    tar: str  # its name in `folder`
 
 
 class _Picture(io.BytesIO):
@@ -83,7 +84,9 @@ class ShardRun:
             if self._measure is not None and self._measured:
                 measured = self._task.work / "measured.parquet"
                 write_measured(measured, self._measure.name, self._measured)
-            publish_shard(self._task.folder, self._task.name, tar=tar, records=records, measured=measured)
+            publish_shard(
+                self._task.folder, self._task.name, tar=tar, records=records, measured=measured, tar_as=self._task.tar
+            )
         except OSError as error:
             raise DownloadError(
                 f"`folder` must be writable and have room for the pictures; got `{error}` at `{self._task.folder}`. "
@@ -191,7 +194,7 @@ class ShardRun:
         tar = self._writer.tarwriter
         tar.write({"__key__": self._urls[url]["key"], EXTENSIONS[fetched.facts.format]: image})
         offset = tar.tarstream.offset - -(-len(image) // _TAR_BLOCK) * _TAR_BLOCK
-        place = {"tar": f"{self._task.name}.tar", "offset": offset, "size": len(image)}
+        place = {"tar": self._task.tar, "offset": offset, "size": len(image)}
         image_id = sha256(image).hexdigest()
         self._measured[image_id] = fetched.measured
         return place | {"image_id": image_id}

@@ -3,13 +3,20 @@
 `<shard>.tar` is a webdataset: one member per picture, named by key and true extension. `<shard>.parquet` is moved into
 place last, whole and flushed; a tar without one is what an interrupted run left. A shard is named by the hash of what
 it was asked to fetch. Each record is one observation of one URL; a later attempt is another record in another shard.
+
+In an object store the records are created where there are none, and a tar's name ends in letters of its writer's own:
+of two writers of one shard that know nothing of each other, one is recorded, with its own tar.
 """
 
 import hashlib
 import os
 import re
+import secrets
 import shutil
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +25,7 @@ import pyarrow.parquet as pq
 
 from evenly.storage.errors import DamagedError
 from evenly.storage.records import sync_folder
+from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
 from evenly.storage.web.errors import DownloadError
@@ -49,6 +57,7 @@ URLS = pa.schema([("url", pa.string()), ("key", pa.string()), ("first_attempt", 
 
 PARTIAL = ".partial"
 REMEDY = "Restore the file, or remove it to fetch its URLs again."
+_ABANDONED_AFTER_S = 24 * 3600.0
 _SHARD = re.compile(r"[0-9a-f]{32}")
 
 
@@ -65,28 +74,65 @@ def shard_name(urls: pa.Table) -> str:
     return digest.hexdigest()[:32]
 
 
-def publish_shard(folder: Path, name: str, *, tar: Path | None, records: Path, measured: Path | None = None) -> None:
-    """Move a finished shard into `folder`; it counts once the records have their name. Durable when it returns."""
+def tar_name(folder: Path, shard: str) -> str:
+    """The name of the tar of a shard that is to be published in `folder`."""
+    return f"{shard}.{secrets.token_hex(4)}.tar" if isinstance(folder, ObjectPath) else f"{shard}.tar"
+
+
+def publish_shard(
+    folder: Path, name: str, *, tar: Path | None, records: Path, measured: Path | None = None, tar_as: str | None = None
+) -> None:
+    """Move a finished shard into `folder`; it counts once the records have their name. Durable when it returns.
+
+    `tar_as`: the name of the tar in the records, as `tar_name` gave it; default: the shard's.
+    """
+    with records.open("r+b") as stream:
+        append_sums(stream)
+    place = folder / (tar_as or f"{name}.tar")
+    if isinstance(folder, ObjectPath):
+        _upload(measured, folder / f"{name}.measured.parquet")
+        _upload(tar, place)
+        if not (folder / f"{name}.parquet").create(records.read_bytes()):
+            place.unlink(missing_ok=True)  # another writer was faster; its records name its own tar
+        return
     if measured is not None:
         measured.replace(folder / f"{name}.measured.parquet")
     if tar is not None:
         _flush(tar)
-        tar.replace(folder / f"{name}.tar")
+        tar.replace(place)
         sync_folder(folder)
-    with records.open("r+b") as stream:
-        append_sums(stream)
     _flush(records)
     records.replace(folder / f"{name}.parquet")
     sync_folder(folder)
 
 
+def _upload(file: Path | None, place: Path) -> None:
+    if file is not None and isinstance(place, ObjectPath):
+        with file.open("rb") as stream:
+            place.write_stream(stream)
+
+
 def clean_folder(folder: Path) -> None:
-    """Remove what an interrupted run left: work in progress, and what lies beside records that are not there."""
+    """Remove what an interrupted run left: work in progress, and what lies beside records that are not there.
+
+    In an object store only what is older than a day: there a writer may live that nobody knows of.
+    """
+    if isinstance(folder, ObjectPath):
+        oldest = time.time() - _ABANDONED_AFTER_S
+        recorded = set(shard_names(folder))
+        for path in _beside_records(folder):
+            if path.name.partition(".")[0] not in recorded and path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
+        return
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
-    for path in (*folder.glob("*.tar"), *folder.glob("*.measured.parquet")):
-        name = path.name.partition(".")[0]
-        if _SHARD.fullmatch(name) and not (folder / f"{name}.parquet").exists():
+    for path in _beside_records(folder):
+        if not (folder / f"{path.name.partition('.')[0]}.parquet").exists():
             path.unlink()
+
+
+def _beside_records(folder: Path) -> list[Path]:
+    paths = (*folder.glob("*.tar"), *folder.glob("*.measured.parquet"))
+    return [path for path in paths if _SHARD.fullmatch(path.name.partition(".")[0])]
 
 
 def shard_names(folder: Path) -> list[str]:
@@ -99,7 +145,12 @@ def read_downloads(folder: Path, columns: Sequence[str] | None = None) -> pa.Tab
     wanted = list(columns) if columns is not None else RECORDS.names
     needed = list(dict.fromkeys(["url", "attempt", *wanted]))
     schema = pa.schema([RECORDS.field(name) for name in needed])
-    shards = [_read_records(folder / f"{name}.parquet", needed) for name in shard_names(folder)]
+    paths = [folder / f"{name}.parquet" for name in shard_names(folder)]
+    if isinstance(folder, ObjectPath):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            shards = list(pool.map(partial(_read_records, columns=needed), paths))
+    else:
+        shards = [_read_records(path, needed) for path in paths]
     table = pa.concat_tables([schema.empty_table(), *shards])
     table = table.sort_by([("url", "ascending"), ("attempt", "ascending")]).combine_chunks()
     if table.num_rows > 1:

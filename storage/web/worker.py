@@ -30,11 +30,11 @@ class _Process:
 _process: _Process | None = None
 
 
-def start_worker(rule: DownloadRule, connect: Connect, folder: Path, measure: Measure | None) -> None:
-    """Prepare a fresh process, which says in `folder` that it lives."""
+def start_worker(rule: DownloadRule, connect: Connect, lock_file: Path, measure: Measure | None) -> None:
+    """Prepare a fresh process, which shows by a lock on `lock_file` that it lives."""
     global _process  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
     set_start_method("fork", force=True)  # nothing is started: but only so do locks of thread pools need no clean-up
-    lock = os.open(folder / WORKERS_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_SH)
     checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure)
     _process = _Process(rule=rule, client=WebClient(rule, connect), checks=checks, measure=measure, lock=lock)
