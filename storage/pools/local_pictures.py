@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 from evenly.storage.errors import StorageError
 from evenly.storage.pools.local_rows import FEATURES, LOCAL, Place
 from evenly.storage.web.decoding import EXTENSIONS, Measure, PictureChecks
-from evenly.storage.web.download import SHARD_SIZE, hold_folder
+from evenly.storage.web.download import SHARD_SIZE
 from evenly.storage.web.errors import FetchError, verdict_of
 from evenly.storage.web.measured import write_measured
 from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import RECORDS, URLS, publish_shard, read_downloads, shard_name, tar_name, url_key
+from evenly.storage.web.working_folder import hold_folder
 
 _WITHOUT_BYTES = 100_000  # records of a shard that holds no picture
 LocatedPicture = tuple[str, Place]

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from evenly.storage.errors import StoreError
 from evenly.storage.stores.connection import connected, is_url, parsed_url, readable_errors, require_conditions
+from evenly.storage.stores.range_stream import RangeStream
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -201,7 +202,7 @@ class ObjectPath(PosixPath):
         """A stream that reads the object; writing is `write_stream`'s."""
         if mode not in ("r", "rb", "rt"):
             raise self._refusal(f"opening with `{mode}`")
-        stream = io.BufferedReader(_ObjectStream(self), _PIECE)
+        stream = io.BufferedReader(RangeStream(self.read_range, self.stat().st_size), _PIECE)
         return stream if mode == "rb" else io.TextIOWrapper(stream, options.get("encoding") or "utf-8")
 
     # Writing.
@@ -323,32 +324,6 @@ class ObjectPath(PosixPath):
 
     def _refusal(self, what: str) -> StoreError:
         return StoreError(f"`{self}` must be in a folder for {what}; it lies in an object store. Use a folder.")
-
-
-class _ObjectStream(io.RawIOBase):
-    """The bytes of an object, fetched by range as they are read."""
-
-    def __init__(self, path: ObjectPath) -> None:
-        self._path, self._at, self._size = path, 0, path.stat().st_size
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        content = self._path.read_range(self._at, max(0, min(len(buffer), self._size - self._at)))
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
 
 
 def _matching(place: ObjectPath, *, name: str, is_last: bool) -> list[ObjectPath]:

@@ -1,39 +1,31 @@
 """Downloads of pictures: which URLs are still to be fetched, in which shards, and the processes that fetch these."""
 
-import fcntl
 import itertools
 import math
 import os
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.stores.object_path import ObjectPath
-from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.web.decoding import Measure
 from evenly.storage.web.errors import DownloadError, may_pass
 from evenly.storage.web.guard import Connect, parse_connect
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.shard_run import ALARM_AFTER, PROGRESS_FILE, URLS_FILE, ShardTask
-from evenly.storage.web.shards import PARTIAL, URLS, clean_folder, read_downloads, shard_name, tar_name, url_key
+from evenly.storage.web.shards import URLS, clean_folder, read_downloads, shard_name, tar_name, url_key
 from evenly.storage.web.worker import WORKERS_LOCK, run_shard, start_worker
+from evenly.storage.web.working_folder import hold_folder
 from evenly.storage.worker_pool import worker_pool
 
 SHARD_SIZE = 1000
 _WORTH_A_PROCESS = ALARM_AFTER  # URLs; a shard of fewer would not be watched for trouble of all
-_RUN_LOCK, _STORE_LOCK = ".lock", "lock.json"
-_WORK_PREFIX = "evenly-downloads-"
-_ORPHANS_WAIT_S = 30.0
 _POLL_S = 0.2
 
 Progress = Callable[[int], None]
@@ -150,73 +142,6 @@ def _cut(pending: pa.Table, size: int, processes: int) -> list[pa.Table]:
     count = max(math.ceil(n / size), min(processes, max(1, n // _WORTH_A_PROCESS)))
     edges = [n * number // count for number in range(count + 1)]
     return [pending.slice(start, end - start) for start, end in itertools.pairwise(edges) if end > start]
-
-
-@contextmanager
-def hold_folder(folder: Path) -> Iterator[Path]:
-    """Hold `folder` alone, and clean, once the workers of a killed run are gone; made where it is not there.
-
-    Yields a folder of this machine to work in, which need not be there yet; what it holds at the end is of no use.
-    """
-    with _held_store(folder) if isinstance(folder, ObjectPath) else _held_folder(folder) as work:
-        clean_folder(folder)
-        yield work
-
-
-@contextmanager
-def _held_store(folder: ObjectPath) -> Iterator[Path]:
-    with lock_holder(folder / _STORE_LOCK) as holder, TemporaryDirectory(prefix=_WORK_PREFIX) as work:
-        if holder is not None:
-            raise _in_use(folder, f" by process {holder.get('pid')} on `{holder.get('host')}`")
-        _remove_abandoned(Path(work))
-        with _held_folder(Path(work)):
-            yield Path(work) / PARTIAL
-
-
-def _remove_abandoned(work: Path) -> None:
-    """Remove the working folders beside `work` that a killed process left: nobody holds them."""
-    for left in work.parent.glob(f"{_WORK_PREFIX}*"):
-        with suppress(DownloadError, OSError):
-            if left != work and left.is_dir() and not left.is_symlink() and left.stat().st_uid == os.getuid():
-                with _held_folder(left):
-                    shutil.rmtree(left, ignore_errors=True)
-
-
-@contextmanager
-def _held_folder(folder: Path) -> Iterator[Path]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        run = os.open(folder / _RUN_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        workers = os.open(folder / WORKERS_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise DownloadError(f"`folder` must be writable; got `{error}`. Make room or choose another.") from None
-    try:
-        if not _take(run, wait_s=0):
-            raise _in_use(folder)
-        if not _take(workers, wait_s=_ORPHANS_WAIT_S):
-            raise DownloadError(f"`folder` must be free of workers; `{folder}` still has some. End those processes.")
-        fcntl.flock(workers, fcntl.LOCK_UN)
-        yield folder / PARTIAL
-    finally:
-        os.close(workers)
-        os.close(run)
-
-
-def _in_use(folder: Path, by: str = "") -> DownloadError:
-    return DownloadError(f"`folder` must be used by one download at a time; `{folder}` is in use{by}. Wait for it.")
-
-
-def _take(descriptor: int, *, wait_s: float) -> bool:
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.05)
-        else:
-            return True
 
 
 class WorkerPool:
