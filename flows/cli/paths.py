@@ -1,4 +1,4 @@
-"""Paths on the command line: they are of this machine, so a URL in the place of one is refused first."""
+"""Paths on the command line: all but workspaces are of this machine, so a URL in the place of one is refused first."""
 
 import inspect
 import re
@@ -11,6 +11,8 @@ import typer
 
 from evenly.flows.cli.errors import UsageError
 
+WORKSPACES = ("root", "replay_from")
+"""Parameters that name a workspace, which may lie in an object store."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # as a Path shows it, which makes one slash of two
 
 
@@ -38,10 +40,11 @@ def _with_local_paths(command: Callable[..., Any]) -> Callable[..., Any]:
 def _check(values: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
     for name, value in values.items():
         for path in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(path, Path) and _URL.match(str(path)):
+            if name not in WORKSPACES and isinstance(path, Path) and _URL.match(str(path)):
                 optional = parameters[name].default is not inspect.Parameter.empty
                 shown = f"--{name.replace('_', '-')}" if optional else name
+                url = str(path).replace(":/", "://", 1)
                 raise UsageError(
-                    f"`{shown}` must be a path of this machine; got `{str(path).replace(':/', '://', 1)}`. Object "
-                    "stores and web addresses are not supported: mount it, or copy it here."
+                    f"`{shown}` must be a path of this machine; got `{url}`. Mount it, or copy it here: on the command "
+                    "line only a workspace may be a URL."
                 )

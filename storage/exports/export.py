@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from evenly.storage.errors import DamagedError
 from evenly.storage.exports.content import Content, ReadBytes, sorted_rows
 from evenly.storage.exports.errors import ExistingExportError, ExportError
 from evenly.storage.records import content_hash, create_record, read_record, sync_folder
+from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.hashing import table_hash
 
 MANIFEST = "export.json"
@@ -167,7 +169,15 @@ def partial_folder(folder: Path) -> Iterator[Path]:
 
     Removed if the block fails. What killed writers left beside `folder` is removed first; a living writer holds a lock
     on its own. Raises FileExistsError if `folder` got content meanwhile (an empty one is replaced).
+
+    For a `folder` in an object store it is a folder of this machine, whose files become objects at the end of the
+    block, MANIFEST last.
     """
+    if isinstance(folder, ObjectPath):
+        with TemporaryDirectory(prefix="evenly-export-") as local:
+            yield Path(local)
+            _upload(Path(local), folder)
+        return
     folder = folder.resolve()
     parent = folder.parent
     parent.mkdir(parents=True, exist_ok=True)
@@ -186,6 +196,17 @@ def partial_folder(folder: Path) -> Iterator[Path]:
             sync_folder(parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _upload(local: Path, folder: ObjectPath) -> None:
+    if (folder / MANIFEST).is_file():
+        raise FileExistsError(folder)
+    names = sorted(file.relative_to(local).as_posix() for file in local.rglob("*") if file.is_file())
+    for name in (name for name in names if name != MANIFEST):
+        with (local / name).open("rb") as stream:
+            folder.joinpath(*name.split("/")).write_stream(stream)
+    if MANIFEST in names and not (folder / MANIFEST).create((local / MANIFEST).read_bytes()):
+        raise FileExistsError(folder)
 
 
 def _sweep(folder: Path) -> None:

@@ -19,7 +19,7 @@ from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.shards import PARTIAL, clean_folder
 from evenly.storage.web.worker import WORKERS_LOCK
 
-_RUN_LOCK, _STORE_LOCK = ".lock", "lock.json"
+_RUN_LOCK = ".lock"
 _WORK_PREFIX = "evenly-downloads-"
 _ORPHANS_WAIT_S = 30.0
 
@@ -37,7 +37,7 @@ def hold_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _held_store(folder: ObjectPath) -> Iterator[Path]:
-    with lock_holder(folder / _STORE_LOCK) as holder, TemporaryDirectory(prefix=_WORK_PREFIX) as work:
+    with lock_holder(folder / _RUN_LOCK) as holder, TemporaryDirectory(prefix=_WORK_PREFIX) as work:
         if holder is not None:
             raise _in_use(folder, f" by process {holder.get('pid')} on `{holder.get('host')}`")
         _remove_abandoned(Path(work))

@@ -124,13 +124,11 @@ def test_facts_as_json_are_exact_and_harmless(value):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("builds", "--root", "s3://bucket/x"),
         ("init", "s3://bucket/recipe.yaml"),
         ("extract", "--images", "photos", "--out", "gs://bucket/f.npz"),
         ("fit", "--arrays", "https://example.org/a.npz", "--adapter", "gda"),
         ("export", "latest", "--to", "parquet", "--out", "s3://bucket/x"),
         ("metadata", "build", "--out", "s3://bucket/x.parquet"),
-        ("rebuild", "recipe.yaml", "--replay-from", "s3://bucket/w"),
         ("retrieve", "classes.txt", "--out", "s3://b/x"),
     ],
 )
@@ -162,12 +160,16 @@ def test_a_url_as_a_path_of_a_recipe_is_refused_before_anything_runs(evenly, tmp
     assert f"`{field}`: must be a path of this machine" in err
 
 
-def test_a_url_as_evenly_root_is_refused(evenly, tmp_path, monkeypatch):
+@pytest.mark.parametrize("url", ["ftp://host/x", "s3://bucket/../x", "s3://key:secret@bucket/x"])
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_a_workspace_at_a_url_that_is_none_is_refused(evenly, tmp_path, monkeypatch, url, way):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EVENLY_ROOT", "s3://bucket/x")
-    status, _, err = evenly("builds")
+    if way == "environment":
+        monkeypatch.setenv("EVENLY_ROOT", url)
+    status, _, err = evenly("builds", *(["--root", url] if way == "option" else []))
     assert (status, err.count("\n")) == (2, 1)
-    assert "`root` must be a local folder" in err
+    assert "`url` must" in err
+    assert "secret" not in err
     assert not list(tmp_path.iterdir())
 
 

@@ -37,3 +37,19 @@ def test_a_workspace_without_observations_is_refused(tmp_path):
     origin = workspace_with(tmp_path / "origin", {"steps/s.json": "{}"})
     with pytest.raises(NotFoundError, match=r"`replay_from` must hold recorded downloads or replies; `.*origin` holds"):
         adopt_observations(Workspace.at(tmp_path / "new"), origin)
+
+
+def test_observations_go_from_a_folder_into_a_store_and_on_to_another(tmp_path, stored_workspace):
+    files = {
+        "downloads/0.parquet": "records",
+        "downloads/0.tar": "shard",
+        "downloads/.lock": "",
+        "requests/r.json": "r",
+    }
+    origin = workspace_with(tmp_path / "origin", files)
+    assert adopt_observations(stored_workspace, origin) == 3
+    assert adopt_observations(stored_workspace, origin) == 0
+    back = Workspace.at(tmp_path / "back")
+    assert adopt_observations(back, stored_workspace) == 3
+    assert (back.downloads / "0.tar").read_text() == "shard"
+    assert sorted(path.name for path in back.root.rglob("*.*")) == ["0.parquet", "0.tar", "r.json"]
