@@ -2,22 +2,49 @@
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from evenly.storage.stores.object_path import ObjectPath
 
-_WHOLE = 8 << 20  # an object of at most this is fetched by one request; a request costs as much as some MB
+_WHOLE = 8 << 20  # an object of at most this is fetched by one request: a request costs as much as some MB
+_STRETCH = 4 << 20
 
 
-class FileRanges:
-    """A file of this machine, open for reading. `size`: its bytes."""
+class Ranges(Protocol):
+    """A file or object open for reading at any place. `size`: its bytes."""
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-        self.size = os.fstat(self._descriptor).st_size
+    size: int
+
+    def pread(self, length: int, start: int) -> bytes:
+        """`length` bytes from `start` on, fewer at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class DescriptorRanges:
+    """A file that somebody else holds open, by its descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
 
     def pread(self, length: int, start: int) -> bytes:
         """`length` bytes from `start` on, fewer at the end."""
         return os.pread(self._descriptor, length, start)
+
+    def close(self) -> None:
+        """Nothing: it is not ours to close."""
+
+
+class FileRanges(DescriptorRanges):
+    """A file of this machine, open for reading."""
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        super().__init__(descriptor)
 
     def close(self) -> None:
         """Close the file."""
@@ -25,24 +52,29 @@ class FileRanges:
 
 
 class ObjectRanges:
-    """An object: a small one is held whole, of a large one the end, where Arrow and Parquet say what they hold."""
+    """An object: its end, where Arrow and Parquet files say what they hold, then whole stretches, the last one held."""
 
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
-        self._held, self.size = path.read_end(_WHOLE)
-        self._held_from = self.size - len(self._held)
+        self._end, self.size = path.read_end(_WHOLE)
+        self._end_at = self.size - len(self._end)
+        self._stretch, self._stretch_at = b"", 0
 
     def pread(self, length: int, start: int) -> bytes:
         """`length` bytes from `start` on, fewer at the end."""
-        if start >= self._held_from:
-            return self._held[start - self._held_from : start - self._held_from + length]
-        return self._path.read_range(start, min(length, self.size - start))
+        if start >= self._end_at:
+            return self._end[start - self._end_at : start - self._end_at + length]
+        length = min(length, self.size - start)
+        if not self._stretch_at <= start <= start + length <= self._stretch_at + len(self._stretch):
+            self._stretch = self._path.read_range(start, min(max(length, _STRETCH), self.size - start))
+            self._stretch_at = start
+        return self._stretch[start - self._stretch_at : start - self._stretch_at + length]
 
     def close(self) -> None:
         """Let go of what is held."""
-        self._held = b""
+        self._end = self._stretch = b""
 
 
-def open_ranges(path: Path) -> FileRanges | ObjectRanges:
+def open_ranges(path: Path) -> Ranges:
     """Open a file or an object. Raises FileNotFoundError where there is none."""
     return ObjectRanges(path) if isinstance(path, ObjectPath) else FileRanges(path)

@@ -19,6 +19,7 @@ import pyarrow as pa
 from xxhash import xxh3_128_digest
 
 from evenly.storage.errors import DamagedError, NotFoundError
+from evenly.storage.stores.byte_ranges import DescriptorRanges, Ranges, open_ranges
 
 BLOCK = 1 << 16
 MARK = b"evenly.sums"
@@ -36,9 +37,14 @@ _HELD = 1 << 20
 
 def block_sums(descriptor: int, size: int) -> bytes:
     """The sums of the first `size` bytes of an open file, 16 bytes for each BLOCK of them."""
+    return sums_of(DescriptorRanges(descriptor), size)
+
+
+def sums_of(ranges: Ranges, size: int) -> bytes:
+    """The sums of the first `size` bytes of a file or object, 16 bytes for each BLOCK of them."""
     sums = bytearray()
     for at in range(0, size, BLOCK * 64):
-        piece = memoryview(os.pread(descriptor, min(BLOCK * 64, size - at), at))
+        piece = memoryview(ranges.pread(min(BLOCK * 64, size - at), at))
         sums += b"".join(xxh3_128_digest(piece[start : start + BLOCK]) for start in range(0, len(piece), BLOCK))
     return bytes(sums)
 
@@ -49,12 +55,12 @@ def append_sums(stream: BinaryIO) -> None:
     A Parquet file must hold PARQUET_MARK in its metadata.
     """
     stream.flush()
-    size = stream.seek(0, os.SEEK_END)
-    body = size - _footer_length(stream.fileno(), size)
-    footer = os.pread(stream.fileno(), size - body, body)
+    file = DescriptorRanges(stream.fileno())
+    body = file.size - _footer_length(file)
+    footer = file.pread(file.size - body, body)
     if footer.endswith(_PARQUET) and MARK not in footer:
         raise ValueError(f"metadata of a Parquet file with sums must hold {MARK!r}; it does not. Add PARQUET_MARK.")
-    sums = block_sums(stream.fileno(), body)
+    sums = sums_of(file, body)
     seal = _SEAL.pack(_MAGIC, body, _seal_sum(sums, body, footer), _MAGIC)
     stream.seek(body)
     stream.write(sums + seal + footer)
@@ -106,9 +112,9 @@ class CheckedFile:
         self._at, self._held = 0, (0, b"")
         self.closed = False
         self.damage: DamagedError | None = None
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._ranges = open_ranges(path)
+        self._size = self._ranges.size
         try:
-            self._size = os.fstat(self._descriptor).st_size
             self.body, self._sums, self._end = self._read_seal(required=required)
         except BaseException:
             self.close()
@@ -155,7 +161,7 @@ class CheckedFile:
         """Close the file; nothing the second time."""
         if not self.closed:
             self.closed = True
-            os.close(self._descriptor)
+            self._ranges.close()
 
     def readable(self) -> bool:
         """True."""
@@ -180,7 +186,7 @@ class CheckedFile:
 
     def _read_seal(self, *, required: bool) -> tuple[int, bytes, bytes]:
         """Bytes of the body, their sums, and all that stands behind the body; of a file without sums, all is body."""
-        footer_at = self._size - _footer_length(self._descriptor, self._size)
+        footer_at = self._size - _footer_length(self._ranges)
         if footer_at < 0:
             raise self._damaged("its footer is longer than the file")
         footer = self._pread(footer_at, self._size - footer_at)
@@ -209,8 +215,8 @@ class CheckedFile:
             raise self._damaged("its checksums are gone or have changed")
 
     def _pread(self, start: int, length: int) -> bytes:
-        data = os.pread(self._descriptor, length, start)
-        while len(data) < length and (more := os.pread(self._descriptor, length - len(data), start + len(data))):
+        data = self._ranges.pread(length, start)
+        while len(data) < length and (more := self._ranges.pread(length - len(data), start + len(data))):
             data += more
         if len(data) < length:
             raise self._damaged(f"it ends at byte {start + len(data)}")
@@ -232,9 +238,9 @@ def first_wrong(data: bytes, sums: bytes, block: int) -> int | None:
     return None
 
 
-def _footer_length(descriptor: int, size: int) -> int:
+def _footer_length(ranges: Ranges) -> int:
     """Bytes of a file's footer with its length and its last word; 0 where it has none."""
-    end = os.pread(descriptor, _LENGTH.size + len(_ARROW), max(size - _LENGTH.size - len(_ARROW), 0))
+    end = ranges.pread(_LENGTH.size + len(_ARROW), max(ranges.size - _LENGTH.size - len(_ARROW), 0))
     for word in (_ARROW, _PARQUET):
         if end.endswith(word) and len(end) >= _LENGTH.size + len(word):
             length = int(_LENGTH.unpack(end[-_LENGTH.size - len(word) : -len(word)])[0])

@@ -7,11 +7,11 @@ object store it is a temporary folder of this machine, removed by the next downl
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder
@@ -37,7 +37,7 @@ def hold_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _held_store(folder: ObjectPath) -> Iterator[Path]:
-    with lock_holder(folder / _RUN_LOCK) as holder, TemporaryDirectory(prefix=_WORK_PREFIX) as work:
+    with lock_holder(folder / _RUN_LOCK) as holder, tempfile.TemporaryDirectory(prefix=_WORK_PREFIX) as work:
         if holder is not None:
             raise _in_use(folder, f" by process {holder.get('pid')} on `{holder.get('host')}`")
         _remove_abandoned(Path(work))
