@@ -1,6 +1,6 @@
 """Merge pairs that are the same: by bytes, by looks, by features, by features and text, by captions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -32,7 +32,8 @@ from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step
 
 TEXT_COLUMNS = ("url", "caption")
-COLUMNS = ("url", "caption", "image_id", "width", "height", "phash", "colour")
+COLUMNS = (*TEXT_COLUMNS, "image_id", "width", "height")
+"""What every search reads of a pair; looks are read where they are compared."""
 
 
 def _output(
@@ -40,12 +41,14 @@ def _output(
     upstream: Records,
     merge: Callable[[pa.Table, PreviousSearch | None], Duplicates],
     reusable: Reusable | None = None,
+    *,
+    looks: Sequence[str] = (),
 ) -> StepOutput:
     """What `merge` decides of the pairs, knowing what an earlier run found.
 
     Tables: `edges`; `captions`, those that survivors take over from merged pairs; `compared`, where recall is measured.
     """
-    batch = _batch(run, upstream)
+    batch = _batch(run, upstream, looks)
     duplicates = merge(batch, None if reusable is None else _earlier(run, reusable))
     earlier_captions = [run.ledger.table(record, "captions") for record in upstream if "captions" in record.hashes]
     captions = captions_taken_over(
@@ -59,10 +62,10 @@ def _output(
     )
 
 
-def _batch(run: Run, upstream: Records) -> pa.Table:
+def _batch(run: Run, upstream: Records, looks: Sequence[str]) -> pa.Table:
     """The pairs and what is known of their pictures: nulls where a rebuild has none."""
     if any("image_id" in record.columns for record in upstream):
-        return run.ledger.alive(upstream, COLUMNS)
+        return run.ledger.alive(upstream, (*COLUMNS, *looks))
     pairs = run.ledger.alive(upstream, TEXT_COLUMNS)
     for name, kind in (("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32())):
         pairs = pairs.append_column(name, pa.nulls(pairs.num_rows, kind))
@@ -82,7 +85,7 @@ def merge_exact(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
 
 def merge_perceptual(run: Run, upstream: Records, rule: Perceptual) -> StepOutput:
     """Merge pairs whose pictures look alike."""
-    return _output(run, upstream, lambda batch, _: deduplicate_perceptual(batch, rule))
+    return _output(run, upstream, lambda batch, _: deduplicate_perceptual(batch, rule), looks=("phash", "colour"))
 
 
 def merge_semantic(run: Run, upstream: Records, rule: Semantic, reusable: Reusable | None = None) -> StepOutput:
@@ -95,7 +98,7 @@ def merge_semantic(run: Run, upstream: Records, rule: Semantic, reusable: Reusab
         sketch = partial(_stored_codes, run, ids, rows)
         return deduplicate_semantic(batch, rows, rule, seed=run.seed, earlier=earlier, sketch=sketch)
 
-    return _output(run, upstream, merge, reusable)
+    return _output(run, upstream, merge, reusable, looks=() if rule.max_colour is None else ("colour",))
 
 
 def _stored_codes(run: Run, image_ids: pa.Array, rows: npt.NDArray[np.float16], places: Ints, key: str) -> Words:

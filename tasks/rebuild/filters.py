@@ -16,6 +16,7 @@ from evenly.curation.filters.caption_entities import CaptionEntities, FirstSense
 from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
+from evenly.storage.tables.null_rows import null_rows
 from evenly.tasks.decoding import fingerprints_of
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, plain_rule
@@ -91,15 +92,20 @@ def check_images(run: Run, upstream: Records, rule: FilterRules) -> StepOutput:
     """Judge pictures by the image filters of the recipe, and measure the fingerprint of each."""
     images = run.ledger.alive(upstream, ["image_id"])["image_id"].combine_chunks()
     fingerprints, reasons = fingerprints_of(run, images.unique())
-    too_costly = Decisions.of(reason=[reasons.get(image_id, "") for image_id in images.to_pylist()])
+    names = pa.array(list(reasons), pa.string())
+    words = pa.array(list(reasons.values()), pa.string()).take(pc.index_in(images, names))
+    too_costly = Decisions.of(reason=pc.fill_null(words, ""))
     output = _judge(run, upstream, rule, IMAGE_FILTERS, first=(too_costly,))
     if output.decisions is None:
         return output
-    rows = fingerprints.take(pc.index_in(images, fingerprints["image_id"].combine_chunks()))
+    places = pc.index_in(images, fingerprints["image_id"].combine_chunks())
     table = output.decisions
-    for name in rows.column_names:
+    for name in fingerprints.column_names:
         if name != "image_id":
-            table = table.append_column(name, rows[name])
+            values = fingerprints[name].combine_chunks()
+            without_any = places.null_count == len(places)
+            column = null_rows(len(places), values.type) if without_any else values.take(places)
+            table = table.append_column(name, column)
     return StepOutput(decisions=table, notes=output.notes)
 
 
