@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evenly.storage.errors import StorageError
@@ -20,7 +21,16 @@ from evenly.storage.web.download import SHARD_SIZE
 from evenly.storage.web.errors import FetchError, verdict_of
 from evenly.storage.web.measured import write_measured
 from evenly.storage.web.rule import DownloadRule
-from evenly.storage.web.shards import RECORDS, URLS, publish_shard, read_downloads, shard_name, tar_name, url_key
+from evenly.storage.web.shards import (
+    RECORDS,
+    URLS,
+    publish_shard,
+    read_downloads,
+    shard_name,
+    tar_name,
+    url_key,
+    url_keys,
+)
 from evenly.storage.web.working_folder import hold_folder
 
 _WITHOUT_BYTES = 100_000  # records of a shard that holds no picture
@@ -46,7 +56,8 @@ def take_pictures(
     finished shards count. Raises StorageError where a picture is no longer there, or has other bytes.
     """
     with hold_folder(folder) as work:
-        missing = set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist())
+        distinct = pa.array(set(wanted), pa.string())
+        missing = set(wanted) - set(read_downloads(folder, ["url"], urls=distinct)["url"].to_pylist())
         count = len(missing)
         progress(len(set(wanted)) - count)
         if missing:
@@ -72,16 +83,29 @@ def take_pictures(
     return count
 
 
-def take_features(wanted: Collection[str], *, folder: Path) -> int:
+def take_features(wanted: pa.Array, *, folder: Path) -> int:
     """Record each of `wanted`, addresses FEATURES + hash, as there without bytes; how many were new."""
     with hold_folder(folder) as work:
-        missing = sorted(set(wanted) - set(read_downloads(folder, ["url"])["url"].to_pylist()))
+        recorded = read_downloads(folder, ["url"], urls=wanted)["url"].combine_chunks()
+        missing = wanted.filter(pc.invert(pc.is_in(wanted, recorded))).unique().sort()
+        work.mkdir(exist_ok=True)
         for start in range(0, len(missing), _WITHOUT_BYTES):
-            urls = missing[start : start + _WITHOUT_BYTES]
-            kept = {"outcome": "success", "verdict": "kept"}
-            recorded = ((_blank(url) | kept | {"image_id": url.removeprefix(FEATURES)}, b"", None) for url in urls)
-            _write((folder, work), urls, recorded)
+            urls = missing.slice(start, _WITHOUT_BYTES)
+            keys = url_keys(urls)
+            name = _name(urls, keys)
+            pq.write_table(_records_without_bytes(urls, keys), work / f"{name}.parquet")
+            publish_shard(folder, name, tar=None, records=work / f"{name}.parquet")
     return len(missing)
+
+
+def _records_without_bytes(urls: pa.Array, keys: pa.Array) -> pa.Table:
+    """Records of pictures, addresses FEATURES + hash, of which only features are there."""
+    n = len(urls)
+    values = {"attempt": 1, "outcome": "success", "verdict": "kept", "fetched_at": datetime.now(UTC)}
+    columns = {name: pa.repeat(pa.scalar(value, RECORDS.field(name).type), n) for name, value in values.items()}
+    columns |= {"url": urls, "key": keys, "image_id": pc.utf8_slice_codeunits(urls, len(FEATURES))}
+    empty = {field.name: pa.nulls(n, field.type) for field in RECORDS}
+    return pa.table(empty | columns, schema=RECORDS)
 
 
 def _blank(url: str) -> dict[str, Any]:
@@ -134,8 +158,8 @@ def _write(
     places: the folder of finished shards, and the one to work in.
     """
     folder, work = places
-    keys = [url_key(url) for url in urls]
-    name = shard_name(pa.table([urls, keys, [1] * len(urls)], schema=URLS))
+    addresses = pa.array(urls, pa.string())
+    name = _name(addresses, url_keys(addresses))
     tar_as = tar_name(folder, name)
     work.mkdir(exist_ok=True)
     tar, records, values = work / f"{name}.tar", list[dict[str, Any]](), dict[str, bytes | None]()
@@ -160,3 +184,7 @@ def _write(
         measured=measured_file,
         tar_as=tar_as,
     )
+
+
+def _name(urls: pa.Array, keys: pa.Array) -> str:
+    return shard_name(pa.table([urls, keys, pa.repeat(pa.scalar(1, pa.int32()), len(urls))], schema=URLS))

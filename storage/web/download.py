@@ -19,7 +19,7 @@ from evenly.storage.web.errors import DownloadError, may_pass
 from evenly.storage.web.guard import Connect, parse_connect
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.shard_run import ALARM_AFTER, PROGRESS_FILE, URLS_FILE, ShardTask
-from evenly.storage.web.shards import URLS, clean_folder, read_downloads, shard_name, tar_name, url_key
+from evenly.storage.web.shards import URLS, clean_folder, read_downloads, shard_name, tar_name, url_keys
 from evenly.storage.web.worker import WORKERS_LOCK, run_shard, start_worker
 from evenly.storage.web.working_folder import hold_folder
 from evenly.storage.worker_pool import worker_pool
@@ -124,16 +124,16 @@ def download_images(
 
 def _pending(urls: pa.Array, folder: Path, *, retry_failed: bool) -> pa.Table:
     """What is still to be fetched, as URLS, in the order of the keys: hashes, so that no shard is all of one host."""
-    recorded = read_downloads(folder, ["url", "attempt", "outcome"]).combine_chunks()
+    recorded = read_downloads(folder, ["url", "attempt", "outcome"], urls=urls).combine_chunks()
     previous = recorded.take(pc.index_in(urls, value_set=recorded["url"].combine_chunks()))
     wanted = pc.is_null(previous["outcome"])
     if retry_failed:
         passing = [outcome for outcome in previous["outcome"].unique().to_pylist() if outcome and may_pass(outcome)]
         wanted = pc.or_(wanted, pc.is_in(previous["outcome"], value_set=pa.array(passing, pa.string())))
     first_attempt = pc.add(pc.fill_null(previous["attempt"], 0), pa.scalar(1, pa.int32()))
-    keys = pa.array([url_key(url) for url in urls.to_pylist()], pa.string())
-    table = pa.Table.from_arrays([urls, keys, first_attempt], schema=URLS)
-    return table.filter(wanted).sort_by("key").combine_chunks()
+    table = pa.table({"url": urls, "first_attempt": first_attempt}).filter(wanted).combine_chunks()
+    keys = url_keys(table["url"].combine_chunks())
+    return table.append_column("key", keys).select(URLS.names).cast(URLS).sort_by("key").combine_chunks()
 
 
 def _cut(pending: pa.Table, size: int, processes: int) -> list[pa.Table]:

@@ -125,6 +125,6 @@ def _places(folder: Path, _shards: tuple[str, ...]) -> tuple[pa.Table, npt.NDArr
     """Where each picture lies (tar, offset, size) and, in the same order, its id; read anew when shards were added."""
     records = read_downloads(folder, ["image_id", "tar", "offset", "size", "verdict"])
     kept = records.filter(pc.and_(pc.equal(records["verdict"], "kept"), pc.is_valid(records["tar"])))
-    ids = np.asarray(kept["image_id"].to_pylist(), dtype="S64")
+    ids = np.frombuffer(b"".join(kept["image_id"].cast(pa.binary()).to_pylist()), dtype="S64")
     unique_ids, first = np.unique(ids, return_index=True)
     return kept.select(["tar", "offset", "size"]).take(pa.array(first)), unique_ids

@@ -66,12 +66,16 @@ def url_key(url: str) -> str:
     return hashlib.blake2b(url.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+def url_keys(urls: pa.Array) -> pa.Array:
+    """The `url_key` of each URL."""
+    return pa.array([url_key(url) for url in urls.to_pylist()], pa.string())
+
+
 def shard_name(urls: pa.Table) -> str:
     """32 hex digits that stand for a shard: its URLs and the number of their first attempt."""
-    digest = hashlib.sha256()
-    for key, attempt in zip(urls["key"].to_pylist(), urls["first_attempt"].to_pylist(), strict=True):
-        digest.update(f"{key} {attempt}\n".encode())
-    return digest.hexdigest()[:32]
+    attempts = pc.binary_join_element_wise(" ", urls["first_attempt"].cast(pa.string()), "\n", "")
+    lines = pc.binary_join_element_wise(urls["key"], attempts, "").to_pylist()
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
 
 
 def tar_name(folder: Path, shard: str) -> str:
@@ -140,8 +144,11 @@ def shard_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.parquet") if _SHARD.fullmatch(path.stem))
 
 
-def read_downloads(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The latest observation of each URL, sorted by url; columns as in RECORDS, or the named ones."""
+def read_downloads(folder: Path, columns: Sequence[str] | None = None, *, urls: pa.Array | None = None) -> pa.Table:
+    """The latest observation of each URL, sorted by url; columns as in RECORDS, or the named ones.
+
+    Of `urls` alone, where these are given: others are not sorted, nor held once they are read.
+    """
     wanted = list(columns) if columns is not None else RECORDS.names
     needed = list(dict.fromkeys(["url", "attempt", *wanted]))
     schema = pa.schema([RECORDS.field(name) for name in needed])
@@ -152,12 +159,20 @@ def read_downloads(folder: Path, columns: Sequence[str] | None = None) -> pa.Tab
     else:
         shards = [_read_records(path, needed) for path in paths]
     table = pa.concat_tables([schema.empty_table(), *shards])
-    table = table.sort_by([("url", "ascending"), ("attempt", "ascending")]).combine_chunks()
-    if table.num_rows > 1:
-        url = table["url"].combine_chunks()
-        is_last = pc.not_equal(url.slice(0, len(url) - 1), url.slice(1))
-        table = table.filter(pa.concat_arrays([*_chunks(is_last), pa.array([True])]))
-    return table.select(wanted)
+    if urls is not None:
+        table = table.filter(pc.is_in(table["url"], urls))
+    return table.select(wanted).combine_chunks().take(_latest(table["url"], table["attempt"]))
+
+
+def _latest(urls: pa.ChunkedArray, attempts: pa.ChunkedArray) -> pa.Array:
+    """The places of the last attempt on each URL, sorted by URL."""
+    keys = pa.table({"url": urls, "attempt": attempts}).combine_chunks()
+    order = pc.sort_indices(keys, sort_keys=[("url", "ascending"), ("attempt", "ascending")])
+    if len(order) < 2:
+        return order
+    in_order = keys["url"].take(order)
+    is_last = pc.not_equal(in_order.slice(0, len(order) - 1), in_order.slice(1))
+    return order.filter(pa.concat_arrays([*_chunks(is_last), pa.array([True])]))
 
 
 def check_records(path: Path) -> None:

@@ -24,14 +24,16 @@ OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "
 def fetch_images(run: Run, upstream: Records, rule: PoolDownload) -> None:
     """Fetch or take what is not recorded yet; records are durable shard by shard."""
     urls = run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()
-    local, features = (urls.filter(pc.starts_with(urls, kind)).to_pylist() for kind in (LOCAL, FEATURES))
+    local, features = (urls.filter(pc.starts_with(urls, kind)) for kind in (LOCAL, FEATURES))
     web = urls.filter(pc.invert(pc.match_substring_regex(urls, LOCAL_ADDRESS))).to_pylist()
-    if local:
+    if len(local):
         with run.progress.bar("taking pictures", len(local)) as advance:
             folder = run.workspace.downloads
             pictures, threads = partial(_held, run), run.processes
-            take_pictures(local, pictures, rule, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance)
-    if features:
+            take_pictures(
+                local.to_pylist(), pictures, rule, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance
+            )
+    if len(features):
         take_features(features, folder=run.workspace.downloads)
     if not web:
         return
@@ -59,15 +61,16 @@ def _held(run: Run) -> Iterator[LocatedPicture]:
 def hash_observations(run: Run, upstream: Records, _rule: PoolDownload) -> dict[str, str]:
     """The content of what was observed of the URLs of this step's pairs."""
     urls = run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()
-    table = read_downloads(run.workspace.downloads, ["url", "outcome", "verdict", *OBSERVED])
-    return {"observations": table_hash(table.filter(pc.is_in(table["url"], urls)))}
+    columns = ["url", "outcome", "verdict", *OBSERVED]
+    return {"observations": table_hash(read_downloads(run.workspace.downloads, columns, urls=urls))}
 
 
 def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload) -> StepOutput:
     """The recorded outcome of each pair's URL; the reason says why a picture is not there."""
     pairs = run.ledger.alive(upstream, ["url"])
-    table = read_downloads(run.workspace.downloads).combine_chunks()
-    rows = table.take(pc.index_in(pairs["url"].combine_chunks(), table["url"].combine_chunks()))
+    urls, columns = pairs["url"].combine_chunks(), ["url", "outcome", "verdict", *OBSERVED, "evidence"]
+    table = read_downloads(run.workspace.downloads, columns, urls=urls)
+    rows = table.take(pc.index_in(urls, table["url"].combine_chunks()))
     kept = pc.equal(rows["verdict"], "kept")
     decisions = Decisions.of(
         reason=pc.if_else(kept, "", rows["outcome"]).combine_chunks(),

@@ -260,7 +260,7 @@ def test_flipped_features_replies_download_records_and_samples_are_findings(buil
     store = FeatureStore(workspace, "encoder-a", "images")
     store.append(["a", "b"], np.ones((2, 8), np.float16), np.ones(2, np.float32))
     Requests(workspace).put("ab12", {"reply": "a fox"})
-    take_features([FEATURES + "0" * 64], folder=workspace.downloads)
+    take_features(pa.array([FEATURES + "0" * 64]), folder=workspace.downloads)
     assert verify_build(workspace, manifest) == []
     damaged = {
         "features": next((store.path / "data").iterdir()),

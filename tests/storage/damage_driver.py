@@ -80,9 +80,8 @@ def make(workspace: Workspace) -> None:
     store.append([f"picture{row}" for row in range(200)], vectors[:200], np.ones(200, np.float32))
     store.append([f"picture{row}" for row in range(200, 400)], vectors[200:], np.ones(200, np.float32))
     RowStore(workspace, "c" * 64, "codes").append(pa.array(["a", "b"]), RNG.integers(0, 255, (2, 64), np.uint8))
-    take_features(
-        [FEATURES + hashlib.sha256(str(row).encode()).hexdigest() for row in range(500)], folder=workspace.downloads
-    )
+    addresses = [FEATURES + hashlib.sha256(str(row).encode()).hexdigest() for row in range(500)]
+    take_features(pa.array(addresses), folder=workspace.downloads)
     (name,) = shard_names(workspace.downloads)
     values = {hashlib.sha256(bytes([row])).hexdigest(): bytes([row]) * 8 for row in range(200)}
     write_measured(workspace.downloads / f"{name}.measured.parquet", "sizes", values)
