@@ -1,5 +1,7 @@
 """Rebuild a dataset by its recipe: on a schedule, by hand, or as part of the demo."""
 
+from dataclasses import replace
+
 from prefect import flow
 
 from evenly.flows.describe_classes import describe_classes
@@ -8,14 +10,15 @@ from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
-from evenly.storage.ledger import StepRecord
 from evenly.storage.stores.writer_lock import writing
 from evenly.storage.workspace import Workspace
+from evenly.tasks.partitioning import cut_bits, open_engine
 from evenly.tasks.rebuild.features import extract_features
 from evenly.tasks.rebuild.publish import publish_build
+from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
 from evenly.tasks.splits import describe_split
-from evenly.tasks.step import check_ready, run_step
+from evenly.tasks.step import check_ready
 
 
 @flow(name="rebuild-dataset", flow_run_name="rebuild {recipe}", persist_result=False)
@@ -62,21 +65,21 @@ def rebuild_dataset(
 
 def build_by(run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True) -> str:
     """Run the steps of a recipe, publish the build and extract its features, if it has pictures; its id."""
-    records: tuple[StepRecord, ...] = ()
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
-    for step, rule in steps:
-        records = (*records, run_step(run, step, records, rule))
-    manifest = publish_build(
-        run,
-        records,
-        name=recipe.name,
-        recipe=content_of(recipe),
-        limit=limit,
-        max_change=recipe.guard.max_change if promote else None,
-        split=split,
-    )
+    with open_engine(cut := replace(run, bits=cut_bits(run, limit))) as each:
+        records = run_steps(cut, steps, each)
+        manifest = publish_build(
+            cut,
+            records,
+            name=recipe.name,
+            recipe=content_of(recipe),
+            limit=limit,
+            max_change=recipe.guard.max_change if promote else None,
+            split=split,
+            each=each,
+        )
     if recipe.curate.download is not None:
         extract_features(run, manifest)
     return str(manifest["build"])

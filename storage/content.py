@@ -1,22 +1,20 @@
-"""The content hash of a build: what it covers, and what it leaves out. This is the one place that says so.
+"""What of a table is content: which columns the content hash of a build covers, and in which order rows enter.
 
 Two builds have the same content hash if the same recipe, run by the same step versions and models, decided the same of
 the same pairs. When, where, by which run and out of which files does not enter: a rebuild in another folder, with
-another number of workers, gives the same hash.
+another number of workers or partitions, gives the same hash.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.records import content_hash
 from evenly.storage.tables.hashing import is_text_or_bytes, table_hash
+from evenly.storage.tables.partitions import Partition, in_key_order, key_of
+from evenly.storage.tables.tree import Node, nodes_of
 
 # Column -> why it is no part of the content, in the sample table and in child tables alike.
 LEFT_OUT: Mapping[str, str] = {
@@ -85,57 +83,27 @@ def content_table_hash(table: pa.Table) -> str:
     return table_hash(content_table(table))
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildInputs:
-    """The inputs of a build beside its steps.
-
-    `recipe` comes without paths, endpoints and schedules; `split` enters the content hash by the hash of its rows,
-    where there is one; `forget` holds keyed hashes in any order.
-    """
-
-    recipe: Mapping[str, Any]
-    seed: int
-    limit: int | None
-    encoder: Mapping[str, Any] | None = None
-    split: Mapping[str, str] | None = None
-    forget: Sequence[str] = ()
+def content_rows(table: pa.Table) -> pa.Table:
+    """The rows of `content_table`, in key order where the table has a key."""
+    content = content_table(table)
+    key = key_of(content.column_names)
+    return content if key is None else in_key_order(content, key)
 
 
-def content_hash_of(ledger: Ledger, records: Sequence[StepRecord], wide: pa.Table, inputs: BuildInputs) -> str:
-    """SHA-256, in hex, of all that makes a build what it is.
+def content_nodes(table: pa.Table, partition: Partition) -> Sequence[Node]:
+    """The nodes of what is content in the rows of a partition; none where it is the table itself."""
+    key = key_of(table.column_names)
+    endings = tuple(LEFT_OUT_ENDINGS)
+    is_whole = not any(name in LEFT_OUT or name.endswith(endings) for name in table.column_names)
+    if is_whole and (key is None or _is_unique(table[key].combine_chunks())):
+        return ()
+    return nodes_of(content_rows(table), partition)
 
-    `records` are the steps in order and `wide` is the sample table made from them. Of each step enter name, version,
-    rule, model, seed, counts, reasons and the content of its child tables; its decisions enter through the sample
-    table.
-    """
-    steps = [
-        {
-            "name": record.name,
-            "version": record.version,
-            "rule": record.rule,
-            "model": record.model,
-            "seed": record.seed,
-            "rows_in": record.rows_in,
-            "counts": record.counts,
-            "reasons": record.reasons,
-            "tables": {
-                name: content_table_hash(ledger.table(record, name)) for name in record.hashes if name != "decisions"
-            },
-        }
-        for record in records
-    ]
-    return content_hash(
-        {
-            "recipe": inputs.recipe,
-            "seed": inputs.seed,
-            "limit": inputs.limit,
-            "forget": sorted(inputs.forget),
-            "encoder": inputs.encoder,
-            "steps": steps,
-            "samples": content_table_hash(wide),
-            **({} if inputs.split is None else {"split": inputs.split["sha256"]}),
-        }
-    )
+
+def _is_unique(keys: pa.Array) -> bool:
+    """Whether no two of the keys, in order, are equal, and none is null."""
+    repeated = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1)) if len(keys) > 1 else pa.array([], pa.bool_())
+    return not keys.null_count and not pc.any(repeated).as_py()
 
 
 def _is_sortable(kind: pa.DataType) -> bool:

@@ -2,108 +2,65 @@
 
 A step writes its decisions and child tables first and its record last. The record's name is the step's key: a hash of
 step name and version, rule, seed, model or prompt identity and the content of its inputs. So a step that would give
-the same result is found instead of run, whoever ran it and whenever. A table's name holds the hash of its content, so
-a table that several runs of a step share, a concept list say, is stored once.
+the same result is found instead of run, whoever ran it and whenever. Tables of a large pool are cut into partitions by
+the leading bits of the uid; the name of a partition's file holds the hash of its rows, so rows that several runs of a
+step share are stored once. A partition that a step has finished has a record of its own, which outlives a kill.
 """
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.code_version import code_version
-from evenly.storage.errors import ConservationError, NotFoundError
+from evenly.storage.content import content_nodes, content_rows
+from evenly.storage.errors import NotFoundError
 from evenly.storage.records import content_hash, create_record, read_record, replace_record
+from evenly.storage.step_records import (
+    DECISION_COLUMNS,
+    VERDICTS,
+    StepOutput,
+    StepRecord,
+    StepSpec,
+    StoredPart,
+    StoredTable,
+    TableLayout,
+    Tally,
+    check_covers,
+)
 from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
-from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.partitions import ALL, Partition, cut, key_of, rows_of
 from evenly.storage.tables.recent import RecentTables
+from evenly.storage.tables.tree import nodes_of, part_digest, root_of
 from evenly.storage.workspace import Workspace
 
-FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
-VERDICTS = ("kept", "dropped", "failed", "merged")
-DECISION_COLUMNS = ("uid", "verdict", "reason", "value", "into")
+__all__ = ["DECISION_COLUMNS", "VERDICTS", "Ledger", "StepOutput", "StepRecord", "StepSpec"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class StepSpec:
-    """The identity of a step: everything that its result depends on."""
-
-    name: str
-    version: int
-    rule: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    model: str | None = None
-    seed: int | None = None
-
-    @property
-    def key(self) -> str:
-        """SHA-256, in hex, of all fields and FORMAT."""
-        return content_hash(asdict(self) | {"format": FORMAT})
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepOutput:
-    """The result of a step.
-
-    `decisions` holds DECISION_COLUMNS and any further columns, sorted by uid, one row per input row; None for a step
-    that judges no rows. `judged` replaces it for the count where input rows have no uid yet (collect).
-    """
-
-    decisions: pa.Table | None = None
-    tables: Mapping[str, pa.Table] = field(default_factory=dict)
-    judged: pa.Table | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
-    """One finished step run, as recorded.
-
-    work: rows `computed` and `reused` where an earlier run's were taken over, else empty; no part of any hash.
-    """
-
-    key: str
-    name: str
-    version: int
-    rule: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    model: str | None
-    seed: int | None
-    output_hash: str
-    hashes: Mapping[str, str]
-    columns: Sequence[str]
-    rows_in: int
-    counts: Mapping[str, int]
-    reasons: Mapping[str, int]
-    notes: Mapping[str, Any]
-    code: Mapping[str, Any]
-    started: str
-    ended: str
-    flow_run_id: str | None
-    work: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "StepRecord":
-        """Read back what `asdict` gave; records from before there was `work` have none."""
-        return cls(**{item.name: value[item.name] for item in fields(cls) if item.name != "work" or "work" in value})
+PARTIAL = "partial"
+"""The name of tables that partitions give to a sum over all."""
 
 
 class Ledger:
     """Step records and their tables in one workspace.
 
-    only: no pairs but these uids are `alive`. recent: holds tables that this process has just written, to be read from
-    there; without it, all are read from the disk.
+    part: read rows of this partition alone, of tables that are cut. only: no pairs but these uids are `alive`. recent:
+    holds tables that this process has just written, to be read from there; without it, all are read from the disk.
     """
 
-    def __init__(self, workspace: Workspace, only: pa.Array | None = None, recent: RecentTables | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        only: pa.Array | None = None,
+        recent: RecentTables | None = None,
+        part: Partition = ALL,
+    ) -> None:
         self.workspace = workspace
         self.only = only
+        self.part = part
         self._recent = RecentTables(max_bytes=0) if recent is None else recent
 
     def find(self, key: str) -> StepRecord | None:
@@ -130,44 +87,83 @@ class Ledger:
         *,
         uids: pa.Array | None,
         started: datetime,
+        bits: int = 0,
         flow_run_id: str | None = None,
         work: Mapping[str, int] | None = None,
     ) -> StepRecord:
-        """Store `output` and acknowledge it; the record that is then in force (another writer's, if it was first).
+        """Store `output`, cut into 2**bits partitions, and acknowledge it.
 
-        Raises ConservationError unless the decisions name each of `uids` exactly once with a known verdict.
+        Returns the record that is then in force: another writer's, if it was first. Raises ConservationError unless the
+        decisions name each of `uids` exactly once with a known verdict.
         """
-        tables = dict(output.tables)
-        if output.decisions is not None:
-            tables["decisions"] = output.decisions
-        judged = output.judged if output.judged is not None else output.decisions
         if uids is not None:
-            _check_covers(spec.name, output.decisions, uids)
-        counts, reasons = _count(spec.name, judged)
+            check_covers(spec.name, output.decisions, uids)
+        tally = Tally.of(spec.name, output, work)
+        jobs = [
+            (name, rows, partition)
+            for name, table in output.all_tables.items()
+            for rows, partition in _pieces(table, bits)
+        ]
         with ThreadPoolExecutor() as pool:
-            hashes = dict(zip(tables, pool.map(partial(self._store, spec.name), tables, tables.values()), strict=True))
-        for name, table in tables.items():
-            self._recent.add(self._table_path(spec.name, name, hashes[name]), table)
-        record = StepRecord(
-            key=spec.key,
-            **asdict(spec),
-            output_hash=content_hash({"tables": hashes}),
-            hashes=hashes,
-            columns=_extra_columns(output.decisions),
-            rows_in=0 if judged is None else judged.num_rows,
-            counts=counts,
-            reasons=reasons,
-            notes=output.notes,
-            code=code_version(),
-            started=started.isoformat(),
-            ended=datetime.now(UTC).isoformat(),
-            flow_run_id=flow_run_id,
-            work=work or {},
-        )
-        path = self._record_path(spec.key)
-        if not create_record(path, asdict(record)) and self._finished(path) is None:
-            replace_record(path, asdict(record))
-        return StepRecord.from_json(read_record(path))
+            stored = list(pool.map(lambda job: self._store(spec.name, *job), jobs))
+        pieces: dict[str, list[StoredTable]] = {}
+        for (name, rows, _), table in zip(jobs, stored, strict=True):
+            pieces.setdefault(name, []).append(table)
+            self._recent.add(self._table_path(spec.name, name, table.digest), rows)
+        return self._acknowledge(spec, pieces, tally, started=started, flow_run_id=flow_run_id)
+
+    def store_part(
+        self, key: str, step: str, output: StepOutput, *, uids: pa.Array | None, work: Mapping[str, int] | None = None
+    ) -> StoredPart:
+        """Store what a step gave for this ledger's partition under `key`, and acknowledge it.
+
+        Raises ConservationError as `commit` does.
+        """
+        if uids is not None:
+            check_covers(step, output.decisions, uids)
+        tally = Tally.of(step, output, work)
+        tables = {}
+        for name, table in output.all_tables.items():
+            ordered = cut(table, 0)[0]
+            tables[name] = self._store(step, name, ordered, self.part if key_of(table.column_names) else ALL)
+            self._recent.add(self._table_path(step, name, tables[name].digest), ordered)
+        summand = None if output.partial is None else self._store(step, PARTIAL, output.partial, ALL).digest
+        part = StoredPart(tables=tables, tally=tally, partial=summand)
+        path = self._part_path(key)
+        if not create_record(path, asdict(part)):
+            replace_record(path, asdict(part))
+        return part
+
+    def find_part(self, key: str, step: str) -> StoredPart | None:
+        """What a step gave for a partition under this key; None unless all of its tables are there."""
+        path = self._part_path(key)
+        if not path.exists():
+            return None
+        part = StoredPart.from_json(read_record(path))
+        files = [(name, table.digest) for name, table in part.tables.items()]
+        files += [] if part.partial is None else [(PARTIAL, part.partial)]
+        return part if all(self._table_path(step, name, digest).exists() for name, digest in files) else None
+
+    def partials(self, step: str, parts: Sequence[StoredPart]) -> list[pa.Table]:
+        """What the partitions of a step gave to the sums over all."""
+        digests = [part.partial for part in parts if part.partial is not None]
+        return [read_table(self._table_path(step, PARTIAL, digest)) for digest in digests]
+
+    def commit_parts(
+        self,
+        spec: StepSpec,
+        parts: Sequence[StoredPart],
+        shared: StepOutput,
+        *,
+        started: datetime,
+        flow_run_id: str | None = None,
+    ) -> StepRecord:
+        """Acknowledge a step whose partitions are all stored; `shared` holds what it gives beside them."""
+        pieces = {name: [part.tables[name] for part in parts] for name in parts[0].tables}
+        for name, table in shared.all_tables.items():
+            pieces[name] = [self._store(spec.name, name, table, ALL)]
+        tally = Tally.together([part.tally for part in parts], shared.notes)
+        return self._acknowledge(spec, pieces, tally, started=started, flow_run_id=flow_run_id)
 
     def decisions(
         self, record: StepRecord, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -179,13 +175,28 @@ class Ledger:
         self, record: StepRecord, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> pa.Table:
         """A child table of a step, in its stored order; with `where`, only its rows of which that is true."""
-        path = self._path(record, name)
-        recent = None if where is not None else self._recent.get(path, columns)
-        return read_table(path, columns, where) if recent is None else recent
+        layout = record.layout_of(name)
+        if self.part.bits <= layout.bits:
+            numbers = self.part.numbers_at(layout.bits) if layout.bits else range(1)
+            return self._rows(record, name, numbers, columns, where)
+        key = key_of(self.schema(record, name).names)
+        wanted = columns if columns is None or key is None or key in columns else [*columns, key]
+        table = self._rows(record, name, self.part.numbers_at(layout.bits), wanted, where)
+        table = rows_of(table, self.part) if key is not None else table
+        return table if columns is None else table.select(list(columns))
 
     def schema(self, record: StepRecord, name: str) -> pa.Schema:
         """The columns of a step's table, without reading rows."""
-        return read_schema(self._path(record, name))
+        digest = next(iter(record.layout_of(name).parts.values()))
+        return read_schema(self._table_path(record.name, name, digest))
+
+    def files(self, record: StepRecord) -> list[Path]:
+        """The files that hold a step's tables."""
+        return [
+            self._table_path(record.name, name, digest)
+            for name in record.hashes
+            for digest in record.layout_of(name).parts.values()
+        ]
 
     def alive(self, records: Sequence[StepRecord], columns: Sequence[str]) -> pa.Table:
         """The pairs that every step in `records` kept, sorted by uid, with `columns`.
@@ -210,57 +221,107 @@ class Ledger:
             raise KeyError(f"no step before gave the columns {missing}")
         return pa.table({name: arrays[name] for name in ["uid", *wanted]})
 
+    def content_of(self, record: StepRecord, name: str) -> str:
+        """The hash of what is content in a table of a step."""
+        layout = record.layout.get(name)
+        if layout is not None:
+            return layout.content or record.hashes[name]
+        table = self.table(record, name)
+        nodes = nodes_of(table, ALL)
+        return part_digest(content_nodes(table, ALL) or nodes)
+
+    def _rows(
+        self,
+        record: StepRecord,
+        name: str,
+        numbers: range,
+        columns: Sequence[str] | None,
+        where: pc.Expression | None,
+    ) -> pa.Table:
+        digests = (record.layout_of(name).digest(number) for number in numbers)
+        paths = [self._table_path(record.name, name, digest) for digest in digests if digest is not None]
+        if not paths:
+            raise NotFoundError(f"step `{record.name}` must hold `{name}` of partition {numbers.start}; it does not.")
+        tables = [self._read(path, columns, where) for path in paths]
+        return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
+
+    def _read(self, path: Path, columns: Sequence[str] | None, where: pc.Expression | None) -> pa.Table:
+        recent = None if where is not None else self._recent.get(path, columns)
+        return read_table(path, columns, where) if recent is None else recent
+
+    def _acknowledge(
+        self,
+        spec: StepSpec,
+        pieces: Mapping[str, Sequence[StoredTable]],
+        tally: Tally,
+        *,
+        started: datetime,
+        flow_run_id: str | None,
+    ) -> StepRecord:
+        hashes, layout = {}, {}
+        for name, tables in pieces.items():
+            hashes[name], layout[name] = self._whole(spec.name, name, tables)
+        record = StepRecord(
+            key=spec.key,
+            **asdict(spec),
+            output_hash=content_hash({"tables": hashes}),
+            hashes=hashes,
+            layout=layout,
+            **vars(tally),
+            code=code_version(),
+            started=started.isoformat(),
+            ended=datetime.now(UTC).isoformat(),
+            flow_run_id=flow_run_id,
+        )
+        path = self._record_path(spec.key)
+        if not create_record(path, asdict(record)) and self._finished(path) is None:
+            replace_record(path, asdict(record))
+        return StepRecord.from_json(read_record(path))
+
+    def _whole(self, step: str, name: str, tables: Sequence[StoredTable]) -> tuple[str, TableLayout]:
+        """The hash of a table from those of its partitions, and where these lie."""
+        bits = len(tables).bit_length() - 1
+
+        def read(numbers: range) -> pa.Table:
+            return pa.concat_tables([read_table(self._table_path(step, name, tables[n].digest)) for n in numbers])
+
+        def read_content(numbers: range) -> pa.Table:
+            return content_rows(read(numbers))
+
+        root = root_of([node for table in tables for node in table.nodes], bits, read)
+        content = ""
+        if any(table.content for table in tables):
+            content = root_of([node for table in tables for node in table.content or table.nodes], bits, read_content)
+        parts = {str(number): table.digest for number, table in enumerate(tables)}
+        return root, TableLayout(bits=bits, parts=parts, content=content)
+
     def _finished(self, path: Path) -> StepRecord | None:
         """The record at `path`, unless a table of its is gone, or was written in another FORMAT."""
         record = StepRecord.from_json(read_record(path))
-        return record if all(self._path(record, name).exists() for name in record.hashes) else None
+        return record if all(file.exists() for file in self.files(record)) else None
 
-    def _store(self, step: str, name: str, table: pa.Table) -> str:
-        """Write a table unless it is there; its hash."""
-        digest = table_hash(table)
+    def _store(self, step: str, name: str, table: pa.Table, partition: Partition) -> StoredTable:
+        """Write rows of a partition, in key order, unless they are there; their hashes."""
+        nodes = nodes_of(table, partition)
+        digest = part_digest(nodes)
         path = self._table_path(step, name, digest)
         if not path.exists():
             write_table(path, table)
-        return digest
+        content = () if name == PARTIAL else content_nodes(table, partition)
+        return StoredTable(digest=digest, nodes=nodes, content=content)
 
     def _record_path(self, key: str) -> Path:
         return self.workspace.steps / f"{key}.json"
 
-    def _path(self, record: StepRecord, name: str) -> Path:
-        return self._table_path(record.name, name, record.hashes[name])
+    def _part_path(self, key: str) -> Path:
+        return self.workspace.steps / "parts" / key[:2] / f"{key}.json"
 
     def _table_path(self, step: str, name: str, digest: str) -> Path:
         return self.workspace.ledger / step / f"{name}-{digest[:32]}.arrow"
 
 
-def _extra_columns(decisions: pa.Table | None) -> list[str]:
-    """The columns that a step gives beside its verdicts."""
-    return [] if decisions is None else [name for name in decisions.column_names if name not in DECISION_COLUMNS]
-
-
-def _check_covers(step: str, decisions: pa.Table | None, uids: pa.Array) -> None:
-    """Refuse decisions that skip, repeat or invent a row, or are not in uid order."""
-    if decisions is None or not decisions["uid"].combine_chunks().equals(uids):
-        actual = "no decisions" if decisions is None else f"{decisions.num_rows} rows"
-        raise ConservationError(
-            f"step `{step}` must give one verdict for each of its {len(uids)} input rows, in uid order; got {actual}. "
-            "Nothing was committed."
-        )
-
-
-def _count(step: str, judged: pa.Table | None) -> tuple[dict[str, int], dict[str, int]]:
-    """Rows per verdict and per reason; refuses verdicts outside VERDICTS and reasons that do not fit them."""
-    if judged is None:
-        return {}, {}
-    verdicts = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(judged["verdict"]).to_pylist()}
-    unknown = set(verdicts) - set(VERDICTS)
-    kept = pc.equal(judged["verdict"], "kept")
-    silent = pc.sum(pc.and_(pc.invert(kept), pc.equal(pc.fill_null(judged["reason"], ""), ""))).as_py() or 0
-    if unknown or silent:
-        raise ConservationError(
-            f"step `{step}` must give each row one of {VERDICTS}, with a reason unless kept; "
-            f"got {sorted(unknown)} and {silent} rows without a reason. Nothing was committed."
-        )
-    removed = judged.filter(pc.invert(kept))
-    reasons = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(removed["reason"]).to_pylist()}
-    return {name: verdicts.get(name, 0) for name in VERDICTS}, dict(sorted(reasons.items()))
+def _pieces(table: pa.Table, bits: int) -> list[tuple[pa.Table, Partition]]:
+    """The rows of each partition in key order; a table without a key is one piece."""
+    if key_of(table.column_names) is None:
+        return [(table, ALL)]
+    return list(zip(cut(table, bits), Partition.all(bits), strict=True))

@@ -4,6 +4,7 @@ Each published build is one version of the dataset, named in its manifest, so th
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,16 @@ import pyarrow.compute as pc
 
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.tables.lance_rows import check_rows, commit_rows, read_rows
+from evenly.storage.tables.lance_rows import check_rows, commit_fragments, commit_rows, read_rows, write_fragments
 from evenly.storage.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplePart:
+    """Rows of one partition, as they were written."""
+
+    schema: pa.Schema
+    fragments: Sequence[str]
 
 
 class Samples:
@@ -30,6 +39,14 @@ class Samples:
     def write(self, table: pa.Table) -> int:
         """Commit `table` as a new version, with an index on uid; the version's number."""
         return commit_rows(self.path, table, mode="overwrite", index="uid")
+
+    def write_part(self, table: pa.Table) -> SamplePart:
+        """Write the rows of a partition, which are no part of the table until all are given to `commit`."""
+        return SamplePart(schema=table.schema, fragments=write_fragments(self.path, table))
+
+    def commit(self, parts: Sequence[SamplePart]) -> int:
+        """Make the partitions, in this order, a new version; its number."""
+        return commit_fragments(self.path, parts[0].schema, [text for part in parts for text in part.fragments])
 
     def read(self, version: int, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """Rows of a version, sorted by uid; `where` is an SQL filter.

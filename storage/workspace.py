@@ -35,6 +35,11 @@ class Workspace:
         return self.root / "ledger"
 
     @property
+    def exchange(self) -> Path:
+        """Rows on their way to another cut, while a step runs."""
+        return self.root / "exchange"
+
+    @property
     def builds(self) -> Path:
         """Build manifests and the aliases that point at them."""
         return self.root / "builds"

@@ -30,22 +30,38 @@ class Reusable:
         return {"computed": len(self.left), "reused": len(self.same)}
 
 
-def find_reusable(
-    ledger: Ledger, spec: StepSpec, upstream: Sequence[StepRecord], reads: Sequence[str]
-) -> Reusable | None:
-    """The newest run of the same step by the same rule after the same steps, with at least one row in common."""
-    rows, records = None, ledger.records()
+@dataclass(frozen=True, kw_only=True)
+class EarlierRun:
+    """A run of the same step by the same rule, and the records that it came after, in order."""
+
+    record: StepRecord
+    upstream: Sequence[StepRecord]
+
+
+def earlier_runs(ledger: Ledger, spec: StepSpec, upstream: Sequence[str]) -> list[EarlierRun]:
+    """The runs of a step by the same rule after the same steps, named `upstream`, the newest first."""
+    records = ledger.records()
     outputs = {(record.name, record.output_hash): record for record in records}
     runs = [record for record in records if record.name == spec.name]
+    found = []
     for record in sorted(runs, key=lambda run_record: run_record.ended, reverse=True):
         earlier = _upstream(record, spec, upstream, outputs)
-        if earlier is None:
-            continue
+        if earlier is not None:
+            found.append(EarlierRun(record=record, upstream=earlier))
+    return found
+
+
+def find_reusable(
+    ledger: Ledger, runs: Sequence[EarlierRun], upstream: Sequence[StepRecord], reads: Sequence[str]
+) -> Reusable | None:
+    """The first of the earlier runs with at least one row in common."""
+    rows = None
+    for run in runs:
         rows = ledger.alive(upstream, reads) if rows is None else rows
-        is_same = _same_rows(rows, ledger.alive(earlier, reads), reads)
+        is_same = _same_rows(rows, ledger.alive(run.upstream, reads), reads)
         if pc.any(is_same).as_py():
             uids = rows["uid"].combine_chunks()
-            return Reusable(record=record, same=uids.filter(is_same), left=uids.filter(pc.invert(is_same)))
+            return Reusable(record=run.record, same=uids.filter(is_same), left=uids.filter(pc.invert(is_same)))
     return None
 
 
@@ -65,22 +81,20 @@ def joined_output(ledger: Ledger, reusable: Reusable, fresh: StepOutput | None) 
 
 
 def _upstream(
-    record: StepRecord, spec: StepSpec, upstream: Sequence[StepRecord], outputs: Mapping[tuple[str, str], StepRecord]
+    record: StepRecord, spec: StepSpec, upstream: Sequence[str], outputs: Mapping[tuple[str, str], StepRecord]
 ) -> list[StepRecord] | None:
     """The records that `record` came after, in order; None where it is no run of `spec` but for the rows.
 
     outputs: a run of each step and output; equal hashes are equal tables, so any will do.
     """
     fields = ("name", "version", "rule", "model", "seed")
-    steps = {record_before.name for record_before in upstream}
-    if any(getattr(record, name) != getattr(spec, name) for name in fields) or set(record.inputs) != set(spec.inputs):
+    if any(getattr(record, name) != getattr(spec, name) for name in fields):
         return None
-    if any(record.inputs[name] != value for name, value in spec.inputs.items() if name not in steps):
+    others = {name: value for name, value in spec.inputs.items() if name not in upstream}
+    if set(record.inputs) != {*upstream, *others} or any(record.inputs[name] != others[name] for name in others):
         return None
-    outputs_before = [outputs.get((step_record.name, record.inputs[step_record.name])) for step_record in upstream]
-    return (
-        None if None in outputs_before else [step_record for step_record in outputs_before if step_record is not None]
-    )
+    before = [outputs.get((name, record.inputs[name])) for name in upstream]
+    return None if None in before else [step_record for step_record in before if step_record is not None]
 
 
 def _same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.BooleanArray:

@@ -16,6 +16,7 @@ from evenly.bounds import FINITE
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
 from evenly.storage.pools.source import LabelFile, PoolSource
+from evenly.storage.tables.partitions import ALL, Partition
 from evenly.storage.tables.recent import RecentTables
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
@@ -107,6 +108,8 @@ class LabelColumns:
 class Run:
     """One run in one workspace.
 
+    memory: bytes that workers may use together; None: as they need. bits: the number of bits by which tables of pairs
+    are cut into partitions. part: the partition whose rows are read.
     only: the uids that a step judges where an earlier run judged the others. recent: what the ledger need not read.
     """
 
@@ -123,13 +126,16 @@ class Run:
     sources: tuple[PoolSource, ...] = ()
     labels: LabelFile | LabelColumns | None = None
     progress: Progress = field(default_factory=Progress)
+    memory: int | None = None
+    bits: int = 0
+    part: Partition = ALL
     only: pa.Array | None = None
     recent: RecentTables = field(default_factory=RecentTables)
 
     @property
     def ledger(self) -> Ledger:
         """The ledger of the workspace."""
-        return Ledger(self.workspace, only=self.only, recent=self.recent)
+        return Ledger(self.workspace, only=self.only, recent=self.recent, part=self.part)
 
     def locate(self, path: str) -> str:
         """A path on this machine, as `expand` gives it. Raises InputError for a URL."""

@@ -4,15 +4,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Generic, TypeVar
-
-import pyarrow as pa
 
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
-from evenly.tasks.row_reuse import Reusable, find_reusable, joined_output
+from evenly.tasks.engine import InProcess
+from evenly.tasks.moves import Moves, together
+from evenly.tasks.row_reuse import Reusable, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Run
+from evenly.tasks.stage import compute_whole, judged_output, stage_step, uids_before
 
 
 class NothingLeftError(RuntimeError):
@@ -61,6 +62,14 @@ def _nothing_to_observe(_run: Run, _upstream: Records, _rule: object) -> None:
     return None
 
 
+def _always(_rule: object) -> bool:
+    return True
+
+
+def _nothing(_run: Run, _upstream: Records, _rule: object) -> StepOutput:
+    return StepOutput()
+
+
 @cache
 def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a class
     """A function that reads stored rules of a dataclass, and refuses fields that it does not have."""
@@ -76,7 +85,8 @@ class Step(Generic[RuleT]):
 
     stored: the rule as the ledger stores it; the step's key hangs on it.
     load: the rule out of what is stored; None: its fields are those of the rule.
-    compute: from the run, the records before it and its rule, what it found.
+    compute: from the run, the records before it and its rule, what it found, of all pairs at once.
+    moves: for a step that works on each partition of the pairs alone, by the rules of which `in_moves` is true.
     observe: records what can only be observed (downloads), before the key is made; the result is a pure function of
         what was recorded.
     inputs: content hashes of what it reads besides the steps before it (files, observations).
@@ -92,7 +102,9 @@ class Step(Generic[RuleT]):
 
     name: str
     rule: type[RuleT]
-    compute: Callable[[Run, Records, RuleT], StepOutput]
+    compute: Callable[[Run, Records, RuleT], StepOutput] = _nothing
+    moves: Moves[RuleT] | None = None
+    in_moves: Callable[[RuleT], bool] = _always
     stored: Callable[[RuleT], dict[str, Any]] = plain_rule
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
@@ -103,6 +115,10 @@ class Step(Generic[RuleT]):
     seeded: bool = False
     reads: Callable[[Records, RuleT], Sequence[str]] | None = None
     resume: Callable[[Run, Records, RuleT, Reusable], StepOutput] | None = None
+
+    def __post_init__(self) -> None:
+        if self.moves is not None and self.compute is _nothing:
+            object.__setattr__(self, "compute", partial(compute_whole, self.moves))
 
     def spec(self, run: Run, upstream: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""
@@ -151,36 +167,66 @@ def _prefect_task() -> Callable[[Run, Step[Any], Records, Any], StepRecord]:
 
 def record_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
     """The record of a step: the stored one if its key is known, else a new one."""
-    from prefect.runtime import flow_run
-
     started = datetime.now(UTC)
     step.observe(run, upstream, rule)
     spec = step.spec(run, upstream, rule)
-    stored = run.ledger.find(spec.key)
-    if stored is not None:
-        run.progress.say(f"{step.name:<24} reused    {summarise_record(stored)}")
-        return _some_left(stored)
+    if (stored := stored_record(run, spec)) is not None:
+        return stored
     output, work = _computed(run, step, spec, upstream, rule)
+    uids = uids_before(run.ledger, upstream, output)
     record = run.ledger.commit(
-        spec, output, uids=_uids_before(run, upstream, output), started=started, flow_run_id=flow_run.id, work=work
+        spec, output, uids=uids, bits=run.bits, started=started, flow_run_id=flow_run_id(), work=work
     )
+    return announced(run, record, started)
+
+
+def stored_record(run: Run, spec: StepSpec) -> StepRecord | None:
+    """The record of a step that need not run, when it has been reported."""
+    stored = run.ledger.find(spec.key)
+    if stored is None:
+        return None
+    run.progress.say(f"{spec.name:<24} reused    {summarise_record(stored)}")
+    return _some_left(stored)
+
+
+def announced(run: Run, record: StepRecord, started: datetime) -> StepRecord:
+    """The record of a step that has just run, when it has been reported."""
     seconds = (datetime.now(UTC) - started).total_seconds()
+    work = record.work
     reuse = f" [{work['computed']:,} rows computed, {work['reused']:,} reused]" if work else ""
-    run.progress.say(f"{step.name:<24} {seconds:7.1f} s {summarise_record(record)}{reuse}")
+    run.progress.say(f"{record.name:<24} {seconds:7.1f} s {summarise_record(record)}{reuse}")
     return _some_left(record)
+
+
+def flow_run_id() -> str | None:
+    """The id of the Prefect flow run that this runs in."""
+    from prefect.runtime import flow_run
+
+    identity: str | None = flow_run.id
+    return identity
 
 
 def _computed(
     run: Run, step: Step[RuleT], spec: StepSpec, upstream: Records, rule: RuleT
 ) -> tuple[StepOutput, dict[str, int]]:
     """The output of a step for all its rows, and how many were computed and taken over, where some were."""
-    reusable = None if step.reads is None else find_reusable(run.ledger, spec, upstream, step.reads(upstream, rule))
+    if step.moves is not None and step.in_moves(rule):
+        each = InProcess(run=run)
+        names = [record.name for record in upstream]
+        stage = stage_step(run, step, rule, spec, upstream=upstream, names=names, each=each)
+        output, work = judged_output(run, stage, upstream)
+        partials = [] if output.partial is None else [output.partial]
+        finished = step.moves.finish(run, upstream, rule, stage.facts, partials)
+        return together(output, stage.shared, finished), work
+    reusable = None
+    if step.reads is not None:
+        runs = earlier_runs(run.ledger, spec, [record.name for record in upstream])
+        reusable = find_reusable(run.ledger, runs, upstream, step.reads(upstream, rule))
     if reusable is None:
         return step.compute(run, upstream, rule), {}
     if step.resume is not None:
         return step.resume(run, upstream, rule, reusable), reusable.work
-    some_left = len(reusable.left) > 0
-    fresh = step.compute(replace(run, only=reusable.left), upstream, rule) if some_left else None
+    fresh = step.compute(replace(run, only=reusable.left), upstream, rule) if len(reusable.left) else None
     return joined_output(run.ledger, reusable, fresh), reusable.work
 
 
@@ -202,10 +248,3 @@ def _some_left(record: StepRecord) -> StepRecord:
             "pool."
         )
     return record
-
-
-def _uids_before(run: Run, upstream: Records, output: StepOutput) -> pa.Array | None:
-    """The rows that the step had to judge; None where it judges none, or is the first to give uids."""
-    if not upstream or output.decisions is None:
-        return None
-    return run.ledger.alive(upstream, [])["uid"].combine_chunks()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -10,11 +11,12 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
 from evenly.curation.balance.balancing import Balanced, balance, earlier_limits
-from evenly.curation.balance.keep_probability import PreselectionLimits
+from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.picked_texts import PickedTexts, pick_texts
+from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.tables import count_table, threshold_table
-from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds
+from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds, entry_probabilities
 from evenly.curation.errors import MissingStepError, RuleError
 
 REASONS = {"preselect": "preselect_draw", "balance": "balance_draw"}
@@ -54,6 +56,39 @@ class StepTables(Protocol[S_contra]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class PairsToBalance:
+    """The pairs that a balancing step judges, all of them or a part.
+
+    picked: where one text per picture is judged. earlier: the preselection that the pairs survived, where there was
+    one; weights (n,): the inverse of each one's P(stay) there.
+    """
+
+    pairs: MatchedPairs
+    picked: PickedTexts | None
+    earlier: PreselectionLimits | None
+    weights: Floats | None
+
+    @property
+    def counts(self) -> Floats:
+        """The matches per language and entry (L, E), each weighed."""
+        return count_matches(self.pairs, self.weights)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BalanceFacts:
+    """What is known of all pairs.
+
+    languages; counts (L, E); thresholds (L,), before headroom; picks, a table PICKS, where one text per picture is
+    judged.
+    """
+
+    languages: tuple[str, ...]
+    counts: Floats
+    thresholds: Floats
+    picks: pa.Table | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class BalanceInputs:
     """The pairs that a balancing step judges, and the global results that it judges them by.
 
@@ -70,6 +105,22 @@ class BalanceInputs:
     counts: Floats
     thresholds: Floats
 
+    @classmethod
+    def of(
+        cls, step: str, rule: BalanceRule, part: PairsToBalance, facts: BalanceFacts, *, seed: int
+    ) -> "BalanceInputs":
+        """Pairs, and what is known of all."""
+        return cls(
+            step=step,
+            seed=seed,
+            rule=rule,
+            pairs=part.pairs,
+            picked=part.picked,
+            earlier=part.earlier,
+            counts=facts.counts,
+            thresholds=facts.thresholds,
+        )
+
     def decide(self) -> Balanced:
         """Decide all pairs."""
         return balance(
@@ -82,18 +133,29 @@ class BalanceInputs:
             earlier=self.earlier,
         )
 
-    def tables(self, balanced: Balanced) -> dict[str, pa.Table]:
-        """What the step leaves beside its verdicts: draws; counts, per language and concept; thresholds, per language.
+    def pair_tables(self, balanced: Balanced) -> dict[str, pa.Table]:
+        """What the step says of pairs beside its verdicts: draws, and where one text per picture is judged, `texts`."""
+        return {"draws": balanced.draws} | ({} if self.picked is None else {"texts": self.picked.to_table()})
 
-        Where one text per picture is judged, also the `texts` that were picked from.
-        """
+    def sums(self, balanced: Balanced) -> BalanceSums:
+        """What is counted of the pairs that were decided."""
         kept = balanced.decisions.kept.to_numpy(zero_copy_only=False)
-        tables = {
-            "draws": balanced.draws,
-            "counts": count_table(self.pairs, self.counts, kept, balanced.probabilities),
-            "thresholds": threshold_table(self.pairs, self.counts, self.thresholds, kept, balanced.expected),
-        }
-        return tables if self.picked is None else tables | {"texts": self.picked.to_table()}
+        return BalanceSums.of(self.pairs, kept, np.rint(balanced.expected / UNIT).astype(np.int64))
+
+    def tables(self, balanced: Balanced) -> dict[str, pa.Table]:
+        """All that the step leaves beside its verdicts, where these pairs are all: `pair_tables`, and `sum_tables`."""
+        facts = BalanceFacts(languages=self.pairs.languages, counts=self.counts, thresholds=self.thresholds)
+        sums = self.sums(balanced)
+        return self.pair_tables(balanced) | sum_tables(self.rule, facts, self.pairs.concepts, sums)
+
+
+def sum_tables(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums: BalanceSums) -> dict[str, pa.Table]:
+    """What the step leaves of the whole: counts, per language and concept; thresholds, per language."""
+    probabilities = entry_probabilities(facts.counts, facts.thresholds * rule.headroom)
+    return {
+        "counts": count_table(sums, facts.languages, concepts, facts.counts, probabilities),
+        "thresholds": threshold_table(sums, facts.languages, facts.counts, facts.thresholds),
+    }
 
 
 def read_inputs(
@@ -105,36 +167,58 @@ def read_inputs(
     were not matched.
     """
     chosen = _rule(rule)
-    columns = [chosen.language] if chosen.language else []
+    part = read_pairs(ledger, upstream, step, chosen, seed=seed)
+    counts = part.counts
+    thresholds = choose_thresholds(chosen, part.pairs, counts, part.earlier)
+    facts = BalanceFacts(languages=part.pairs.languages, counts=counts, thresholds=thresholds)
+    return BalanceInputs.of(step, chosen, part, facts, seed=seed)
+
+
+def pick_of_all(ledger: StepTables[S], upstream: Sequence[S], rule: BalanceRule, *, seed: int) -> pa.Table | None:
+    """The table PICKS of all pairs that a ledger shows; None where each text is judged."""
+    if rule.texts == "each":
+        return None
+    alive = ledger.alive(upstream, ["url"])
+    return pick_texts(alive["uid"].combine_chunks(), alive["url"].combine_chunks(), seed=seed).to_table()
+
+
+def read_pairs(
+    ledger: StepTables[S],
+    upstream: Sequence[S],
+    step: str,
+    rule: BalanceRule,
+    *,
+    seed: int,
+    languages: tuple[str, ...] | None = None,
+    picks: pa.Table | None = None,
+) -> PairsToBalance:
+    """Read the pairs that a ledger shows. Raises as `read_inputs` does.
+
+    languages and picks (a table PICKS): those of the whole, where the pairs are a part of it.
+    """
+    columns = [rule.language] if rule.language else []
     available = {name for record in upstream for name in record.columns}
     if missing := [name for name in columns if name not in available]:
         raise RuleError(
             f"`language` must be a column of the pool or of a step before `{step}`; got {missing[0]!r}. "
             f"There are {', '.join(sorted(available))}."
         )
-    alive = ledger.alive(upstream, [*columns, "url"] if chosen.texts == "one_per_image" else columns)
-    language = alive[chosen.language].combine_chunks() if chosen.language else None
-    pairs = _pairs(ledger, upstream, _matched_by(upstream, step), alive["uid"].combine_chunks(), language)
+    alive = ledger.alive(upstream, [*columns, "url"] if rule.texts == "one_per_image" else columns)
+    language = alive[rule.language].combine_chunks() if rule.language else None
+    read = partial(_pairs, ledger, upstream, language=language, languages=languages)
+    pairs = read(_matched_by(upstream, step), alive["uid"].combine_chunks())
     picked = None
-    if chosen.texts == "one_per_image":
-        picked = pick_texts(pairs.uids, alive["url"].combine_chunks(), seed=seed)
+    if rule.texts == "one_per_image":
+        picked = (
+            pick_texts(pairs.uids, alive["url"].combine_chunks(), seed=seed)
+            if picks is None
+            else PickedTexts.of_table(pairs.uids, picks)
+        )
         pairs = picked.applied_to(pairs)
     earlier, weights = None, None
     if preselect := next((record for record in upstream if record.name == "preselect"), None):
-        earlier, weights = _earlier(
-            ledger, preselect, pairs, _pairs(ledger, upstream, "match_concepts", pairs.uids, language)
-        )
-    counts = count_matches(pairs, weights)
-    return BalanceInputs(
-        step=step,
-        seed=seed,
-        rule=chosen,
-        pairs=pairs,
-        picked=picked,
-        earlier=earlier,
-        counts=counts,
-        thresholds=choose_thresholds(chosen, pairs, counts, earlier),
-    )
+        earlier, weights = _earlier(ledger, preselect, pairs, read("match_concepts", pairs.uids))
+    return PairsToBalance(pairs=pairs, picked=picked, earlier=earlier, weights=weights)
 
 
 def _rule(rule: Mapping[str, Any]) -> BalanceRule:
@@ -151,13 +235,19 @@ def _matched_by(upstream: Sequence[S], step: str) -> str:
 
 
 def _pairs(
-    ledger: StepTables[S], upstream: Sequence[S], step: str, uids: pa.Array, language: pa.Array | None
+    ledger: StepTables[S],
+    upstream: Sequence[S],
+    step: str,
+    uids: pa.Array,
+    *,
+    language: pa.Array | None,
+    languages: tuple[str, ...] | None,
 ) -> MatchedPairs:
     """The pairs `uids` with the entries that they matched at `step`."""
     table = ledger.table(_named(upstream, step), "matches")
     matches = table["entries"].combine_chunks().take(pc.index_in(uids, table["uid"].combine_chunks()))
     concepts = ledger.table(_named(upstream, "match_concepts"), "concepts", ["entry"])["entry"].combine_chunks()
-    return MatchedPairs.of(uids, matches, concepts, language=language)
+    return MatchedPairs.of(uids, matches, concepts, language=language, languages=languages)
 
 
 def _earlier(

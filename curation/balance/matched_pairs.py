@@ -45,17 +45,21 @@ class MatchedPairs:
         concepts: Sequence[str] | pa.Array,
         *,
         language: pa.Array | None = None,
+        languages: tuple[str, ...] | None = None,
     ) -> "MatchedPairs":
-        """Return pairs from a list of entry numbers per pair; a null list is empty, a null language is ""."""
+        """Return pairs from a list of entry numbers per pair; a null list is empty, a null language is "".
+
+        languages: those of the whole, of which these pairs are a part; without them, those of the pairs, sorted.
+        """
         n = len(matches)
         if len(uids) != n or (language is not None and len(language) != n):
             raise ColumnsError(
                 f"`uids`, `matches` and `language` must be equally long; got {len(uids)} uids, {n} lists."
             )
-        codes, names = np.zeros(n, dtype=np.int32), ("",)
+        codes, names = np.zeros(n, dtype=np.int32), languages or ("",)
         if language is not None:
             texts = pc.fill_null(language.cast(pa.string()), "")
-            names = tuple(sorted(texts.unique().to_pylist()))
+            names = languages or tuple(sorted(texts.unique().to_pylist()))
             codes = pc.index_in(texts, pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
         lengths = matches.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         return cls(

@@ -42,6 +42,18 @@ class PickedTexts:
             [pa.array(part).cast(kind) for part, kind in zip(columns, PICKS.types, strict=True)], schema=PICKS
         )
 
+    @classmethod
+    def of_table(cls, uids: pa.Array, picks: pa.Table) -> "PickedTexts":
+        """What `to_table` says of the texts `uids`, which may be a part of those that were picked from."""
+        places = pc.index_in(uids, picks["uid"].combine_chunks())
+        texts, drawn, chosen = (picks[name].combine_chunks().take(places) for name in ("texts", "draw", "chosen"))
+        return cls(
+            uids=uids,
+            texts=texts.fill_null(1).to_numpy().astype(np.int64),
+            draws=drawn.fill_null(np.nan).to_numpy(),
+            chosen=chosen.fill_null(True).to_numpy(zero_copy_only=False),
+        )
+
     def applied_to(self, pairs: MatchedPairs) -> MatchedPairs:
         """The same pairs, of which only the chosen may stay, each with a share of 1 / texts."""
         return replace(pairs, shares=1.0 / self.texts, chosen=self.chosen)

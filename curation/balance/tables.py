@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.arrays import Flags, Floats
-from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
+from evenly.curation.arrays import Floats
+from evenly.curation.balance.keep_probability import UNIT
+from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import tail_share
 
 
@@ -49,41 +50,41 @@ THRESHOLDS = pa.schema(
 )
 
 
-def count_table(pairs: MatchedPairs, counts: Floats, kept: Flags, probabilities: Floats) -> pa.Table:
+def count_table(
+    sums: BalanceSums, languages: Sequence[str], concepts: pa.Array, counts: Floats, probabilities: Floats
+) -> pa.Table:
     """Return the table COUNTS: matches per language and concept that occurs, before balancing and after.
 
     weighted: the counts (L, E) that the thresholds were held against, an estimate of the pool's after a preselection;
     p (L, E) before caps.
     """
-    matches_before, matches_after = count_matches(pairs), count_matches(pairs, kept.astype(np.float64))
-    languages, entries = np.nonzero(matches_before)
+    numbers, entries = np.nonzero(sums.before)
     columns = [
         entries,
-        pairs.concepts.take(pa.array(entries)),
-        pa.array(pairs.languages, pa.string()).take(pa.array(languages)),
-        matches_before[languages, entries].astype(np.int64),
-        np.round(counts[languages, entries], 6),
-        matches_after[languages, entries].astype(np.int64),
-        probabilities[languages, entries],
+        concepts.take(pa.array(entries)),
+        pa.array(languages, pa.string()).take(pa.array(numbers)),
+        sums.before[numbers, entries],
+        np.round(counts[numbers, entries], 6),
+        sums.after[numbers, entries],
+        probabilities[numbers, entries],
     ]
     return pa.table([pa.array(column).cast(field.type) for column, field in zip(columns, COUNTS, strict=True)], COUNTS)
 
 
-def threshold_table(pairs: MatchedPairs, counts: Floats, thresholds: Floats, kept: Flags, expected: Floats) -> pa.Table:
+def threshold_table(sums: BalanceSums, languages: Sequence[str], counts: Floats, thresholds: Floats) -> pa.Table:
     """Return the table THRESHOLDS, one row per language.
 
     t before headroom, and the share of all matches that concepts with fewer hold; pairs and matches that came; how
     many pairs were expected to stay (6 digits), and how many did.
     """
-    n = len(pairs.languages)
     columns = [
-        list(pairs.languages),
+        list(languages),
         thresholds,
         [tail_share(row, t) for row, t in zip(counts, thresholds, strict=True)],
-        np.bincount(pairs.language, minlength=n),
-        np.bincount(pairs.language, weights=pairs.lengths, minlength=n),
-        np.round(expected, 6),
-        np.bincount(pairs.language, weights=kept, minlength=n),
+        sums.pairs,
+        sums.before.sum(axis=1),
+        np.round(sums.units.astype(np.float64) * UNIT, 6),
+        sums.kept,
     ]
     return pa.table(
         [pa.array(column).cast(field.type) for column, field in zip(columns, THRESHOLDS, strict=True)], THRESHOLDS

@@ -5,7 +5,7 @@ Differs: a language without matches has t = 1 and a tail share of 0, where their
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -85,17 +85,37 @@ def choose_thresholds(
     With `language`, `t` is the threshold of the reference language, and its tail share gives that of every other
     (MetaCLIP 2); a target moves the former. What is expected then moves in steps: the smallest that reaches the target.
     """
+
+    def expected(tried: Sequence[Floats]) -> list[int]:
+        return [int(expected_units(pairs, entry_probabilities(counts, t), earlier).sum()) for t in tried]
+
+    return thresholds_by(rule, pairs.languages, counts, expected)
+
+
+def thresholds_by(
+    rule: BalanceRule,
+    languages: tuple[str, ...],
+    counts: Floats,
+    expected: Callable[[Sequence[Floats]], Sequence[int]],
+    *,
+    ahead: int = 1,
+) -> Floats:
+    """Return what `choose_thresholds` does, where pairs are known by what they give for thresholds (L,).
+
+    expected: for each of several thresholds, how many pairs stay, in units of 2**-30. ahead: so many halvings of the
+    range are tried at once, which costs 2**ahead - 1 thresholds each time.
+    """
     if rule.tail_share is not None:
         return np.array([threshold_for_tail(row, rule.tail_share) for row in counts])
-    thresholds_at = _tied(rule, pairs.languages, counts)
+    thresholds_at = _tied(rule, languages, counts)
     if rule.t is not None:
         return thresholds_at(rule.t)
-
-    def expected(t: float) -> int:
-        return int(expected_units(pairs, entry_probabilities(counts, thresholds_at(t)), earlier).sum())
-
     highest = float(max(counts.max(initial=1.0), 1.0))
-    return thresholds_at(_smallest_reaching(expected, round((rule.target or 0) / UNIT), highest))
+
+    def reached(tried: Sequence[float]) -> Sequence[int]:
+        return expected([thresholds_at(t) for t in tried])
+
+    return thresholds_at(_smallest_reaching(reached, round((rule.target or 0) / UNIT), highest, ahead))
 
 
 def _tied(rule: BalanceRule, languages: tuple[str, ...], counts: Floats) -> Callable[[float], Floats]:
@@ -117,15 +137,29 @@ def _tied(rule: BalanceRule, languages: tuple[str, ...], counts: Floats) -> Call
     return at
 
 
-def _smallest_reaching(expected: Callable[[float], int], target: int, highest: float) -> float:
+def _smallest_reaching(
+    expected: Callable[[Sequence[float]], Sequence[int]], target: int, highest: float, ahead: int
+) -> float:
     """Return the smallest t in (0, highest], to 2**-40 of it, at which `expected` reaches `target`; else highest."""
     low, high = 0.0, highest
-    if expected(high) <= target:
+    if expected([high])[0] <= target:
         return high
+    known = dict[float, int]()
     while high - low > _STEPS * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if expected(middle) < target else (low, middle)
+        if middle not in known:
+            tried = _middles(low, high, ahead)
+            known = dict(zip(tried, expected(tried), strict=True))
+        low, high = (middle, high) if known[middle] < target else (low, middle)
     return high
+
+
+def _middles(low: float, high: float, depth: int) -> list[float]:
+    """All middles that so many halvings of the range may come to."""
+    if depth == 0:
+        return []
+    middle = (low + high) / 2
+    return [middle, *_middles(low, middle, depth - 1), *_middles(middle, high, depth - 1)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -10,7 +10,7 @@ import glob
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -50,9 +50,11 @@ __all__ = [
     "PoolSource",
     "local_features",
     "local_pictures",
+    "pool_pieces",
     "read_captions",
     "read_labels",
     "read_pool",
+    "require_rows",
     "source_hash",
 ]
 
@@ -92,23 +94,29 @@ class LabelFile:
     group: str | None = "group"
 
 
-def read_pool(source: PoolSource) -> Iterator[pa.Table]:
+def pool_pieces(source: PoolSource) -> list[list[Path]]:
+    """The files of a pool, in pieces that `read_pool` can read alone, in order."""
+    files = _files(source)
+    return [[file] for file in files] if source.kind in {*READERS, FEATURES_KIND} else [files]
+
+
+def read_pool(source: PoolSource, piece: Sequence[Path] | None = None) -> Iterator[pa.Table]:
     """Read a pool in stretches of bounded size, files sorted by path.
 
     Columns: url, caption, source_id, source (strings), file_hash (sha256 of the file, hex), row (int64, from 0 in its
     file), reject (null, or why no pair can be made), then the pool's other columns. Values of url and caption are
     as in the file, null where they are no text; url is null where the source names none. Raises PoolError now for a
-    file or column that is not there, and at the end for a pool without rows. For pictures at hand, url is as
-    evenly.storage.pools.local_rows says.
+    file or column that is not there, and at the end for a pool without rows. `piece`, of `pool_pieces`, reads those
+    files alone, and may be empty. For pictures at hand, url is as evenly.storage.pools.local_rows says.
     """
-    files = _files(source)
+    files = _files(source) if piece is None else list(piece)
     if source.kind in LOCAL_READERS:
-        return _read_local(files, source)
+        return _read_local(files, source, some_rows=piece is None)
     reader = _reader(source.kind)
     named = {"url": source.url, "caption": source.caption_column, "id": source.id, "source": source.source}
     for file in files:
         _require_columns(file, reader.columns(file), named)
-    return _read_files(reader, files, source)
+    return _read_files(reader, files, source, some_rows=piece is None)
 
 
 def read_captions(source: PoolSource) -> Iterator[pa.Array]:
@@ -201,7 +209,7 @@ def _label_rows(table: pa.Table, names: list[str]) -> pa.Table:
     return pa.table([empty if column is None else column for column in columns], names=["key", "label", "group"])
 
 
-def _read_files(reader: PoolReader, files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
+def _read_files(reader: PoolReader, files: list[Path], source: PoolSource, *, some_rows: bool) -> Iterator[pa.Table]:
     total = 0
     for file in files:
         row = 0
@@ -210,10 +218,12 @@ def _read_files(reader: PoolReader, files: list[Path], source: PoolSource) -> It
                 yield _standard(raw, source, file, row)
                 row += raw.table.num_rows
         total += row
-    _require_rows(total, source)
+    if some_rows:
+        require_rows(total, source)
 
 
-def _require_rows(total: int, source: PoolSource) -> None:
+def require_rows(total: int, source: PoolSource) -> None:
+    """Raise PoolError for a pool of no rows."""
     if total == 0:
         raise PoolError(f"`path` must hold at least one row; got none in `{source.path}`. Fill it or leave it out.")
 
@@ -226,7 +236,7 @@ def _local_rows(path: Path, source: PoolSource) -> Iterator[LocalRows]:
         yield from in_columns(LOCAL_READERS[source.kind].rows(path, source.caption))
 
 
-def _read_local(files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
+def _read_local(files: list[Path], source: PoolSource, *, some_rows: bool) -> Iterator[pa.Table]:
     total, columns = 0, set[str]()
     for file in files:
         row, content = 0, _pool_hash(file, source)
@@ -240,7 +250,8 @@ def _read_local(files: list[Path], source: PoolSource) -> Iterator[pa.Table]:
                     f"a pool must have at most {_COLUMNS:,} columns; got {len(columns):,} by `{file}`. Use less."
                 )
         total += row
-    _require_rows(total, source)
+    if some_rows:
+        require_rows(total, source)
     _require_columns(files[0], sorted(columns), {"id": source.id, "source": source.source})
 
 

@@ -9,6 +9,7 @@ A dataset without SUMS is from before there were checksums: it is read as it is,
 
 import base64
 import fcntl
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,18 +38,50 @@ def commit_rows(path: Path, table: pa.Table, *, mode: Literal["append", "overwri
     """
     import lance
 
+    with _writing(path), _alone(path):
+        if _is_dataset(path):
+            _drop_unfinished(path)
+        else:
+            (path / SUMS).mkdir(parents=True, exist_ok=True)  # what is begun and not finished is not an old dataset
+        dataset = lance.write_dataset(table, str(path), mode=_mode(path, mode), max_rows_per_file=ROWS_PER_FILE)
+        if index is not None:
+            dataset.create_scalar_index(index, "BTREE")
+        version = int(dataset.version)
+        _seal(path, path / SUMS)
+    return version
+
+
+def write_fragments(path: Path, table: pa.Table) -> list[str]:
+    """Write rows beside a dataset, of which they are no part until `commit_fragments` is given what comes back."""
+    from lance.fragment import write_fragments as write
+
+    with _writing(path):
+        (path / SUMS).mkdir(parents=True, exist_ok=True)
+        fragments: Any = write(table, str(path), max_rows_per_file=ROWS_PER_FILE)
+        for file in (file for fragment in fragments for file in fragment.files):
+            _seal_file(path, path / "data" / file.path, path / SUMS)
+    return [json.dumps(fragment.to_json()) for fragment in fragments]
+
+
+def commit_fragments(path: Path, schema: pa.Schema, fragments: Iterable[str]) -> int:
+    """Make a new version of these rows, in place of those of the last; its number. Raises as `commit_rows` does."""
+    import lance
+    from lance.fragment import FragmentMetadata
+
+    with _writing(path), _alone(path):
+        if _is_dataset(path):
+            _drop_unfinished(path)
+        operation = lance.LanceOperation.Overwrite(schema, [FragmentMetadata.from_json(text) for text in fragments])
+        version = int(lance.LanceDataset.commit(str(path), operation).version)
+        _seal(path, path / SUMS)
+    return version
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
-            if _is_dataset(path):
-                _drop_unfinished(path)
-            else:
-                (path / SUMS).mkdir(parents=True, exist_ok=True)  # what is begun and not finished is not an old dataset
-            dataset = lance.write_dataset(table, str(path), mode=_mode(path, mode), max_rows_per_file=ROWS_PER_FILE)
-            if index is not None:
-                dataset.create_scalar_index(index, "BTREE")
-            version = int(dataset.version)
-            _seal(path, path / SUMS)
+        yield
     except (OSError, RuntimeError) as error:
         if isinstance(error, StorageError):
             raise
@@ -56,7 +89,6 @@ def commit_rows(path: Path, table: pa.Table, *, mode: Literal["append", "overwri
             f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
             "another --root."
         ) from error
-    return version
 
 
 def read_rows(
@@ -153,22 +185,27 @@ def _drop_unfinished(path: Path) -> None:
 
 def _seal(path: Path, target: Path) -> None:
     """Write down the sums of all files of a dataset that have none yet."""
-    from lance.file import LanceFileReader
-
     for part in _PARTS:
         for file in sorted((path / part).rglob("*")):
-            record = target / f"{file.relative_to(path)}.json"
-            if not file.is_file() or record.exists() or file.suffix not in (".lance", ".manifest"):
-                continue
-            described = LanceFileReader(str(file)).metadata().num_data_bytes if file.suffix == ".lance" else 0
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-                size = os.fstat(descriptor).st_size
-                sums = base64.b85encode(block_sums(descriptor, size)).decode()
-            finally:
-                os.close(descriptor)
-            create_record(record, {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums})
+            if file.is_file() and file.suffix in (".lance", ".manifest"):
+                _seal_file(path, file, target)
+
+
+def _seal_file(path: Path, file: Path, target: Path) -> None:
+    from lance.file import LanceFileReader
+
+    record = target / f"{file.relative_to(path)}.json"
+    if record.exists():
+        return
+    described = LanceFileReader(str(file)).metadata().num_data_bytes if file.suffix == ".lance" else 0
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        size = os.fstat(descriptor).st_size
+        sums = base64.b85encode(block_sums(descriptor, size)).decode()
+    finally:
+        os.close(descriptor)
+    create_record(record, {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums})
 
 
 def _open(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN401 - Lance's

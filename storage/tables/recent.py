@@ -16,6 +16,10 @@ class RecentTables:
         self._max_bytes = max_bytes
         self._tables = OrderedDict[Path, pa.Table]()
 
+    def __reduce__(self) -> tuple[type["RecentTables"], tuple[int]]:
+        """Another process gets none of the tables: it reads them from the disk."""
+        return RecentTables, (self._max_bytes,)
+
     def add(self, path: Path, table: pa.Table) -> None:
         """Hold a table that was written at `path`."""
         if table.nbytes > self._max_bytes:

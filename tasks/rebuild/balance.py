@@ -1,37 +1,109 @@
 """Preselection before the download and balancing at the end, by the same draws."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from evenly.curation.balance.inputs import BalanceInputs, read_inputs
-from evenly.curation.balance.thresholds import BalanceRule
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.arrays import Floats, Ints
+from evenly.curation.balance.inputs import BalanceFacts, BalanceInputs, pick_of_all, read_pairs, sum_tables
+from evenly.curation.balance.keep_probability import UNIT, expected_units
+from evenly.curation.balance.sums import BalanceSums
+from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities, thresholds_by
 from evenly.storage.ledger import StepOutput
+from evenly.tasks.moves import Each, Moves
+from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, without_defaults
 
+AHEAD = 3
+"""Halvings of the range of thresholds that one pass over several partitions tries."""
 
-def balance_pairs(step: str, run: Run, upstream: Records, rule: BalanceRule) -> StepOutput:
+
+def balance_facts(step: str, run: Run, upstream: Records, rule: BalanceRule, each: Each) -> BalanceFacts:
+    """Count the matches of all pairs, and choose thresholds by them."""
+    picks = pick_of_all(run.ledger, upstream, rule, seed=run.seed)
+    parts = each.partitions(f"counting for {step}", partial(_counted, step, upstream, rule, picks))
+    languages = tuple(sorted({name for names, _ in parts for name in names})) or ("",)
+    counts = np.zeros((len(languages), len(_concepts(run, upstream))))
+    for names, cells in parts:
+        rows = np.array([languages.index(name) for name in names], np.int64)
+        counts[rows[cells["language"].to_numpy()], cells["entry"].to_numpy()] += cells["count"].to_numpy()
+
+    untried = BalanceFacts(languages=languages, counts=counts, thresholds=np.empty(0), picks=picks)
+
+    def expected(tried: Sequence[Floats]) -> list[int]:
+        facts = [replace(untried, thresholds=thresholds) for thresholds in tried]
+        units = each.partitions(f"thresholds of {step}", partial(_expected, step, upstream, rule, facts))
+        return [int(total) for total in np.sum(units, axis=0)]
+
+    thresholds = thresholds_by(rule, languages, counts, expected, ahead=AHEAD if run.bits else 1)
+    return replace(untried, thresholds=thresholds)
+
+
+def balance_pairs(step: str, run: Run, upstream: Records, rule: BalanceRule, facts: BalanceFacts) -> StepOutput:
     """Thin out the head: preselect drops what the balance would drop anyway, with headroom for losses on the way.
 
-    Decisions hold P(stay); `BalanceInputs.tables` says which tables come with them.
+    Decisions hold P(stay); `BalanceInputs.pair_tables` says which tables come with them, and `sum_tables` which with
+    the whole.
     """
-    inputs = read_inputs(run.ledger, upstream, step, stored_balance(rule), seed=run.seed)
+    part = read_pairs(run.ledger, upstream, step, rule, seed=run.seed, languages=facts.languages, picks=facts.picks)
+    inputs = BalanceInputs.of(step, rule, part, facts, seed=run.seed)
     balanced = inputs.decide()
     return StepOutput(
         decisions=balanced.decisions.to_table(inputs.pairs.uids),
-        tables=inputs.tables(balanced),
-        notes=_notes(inputs) | {"expected": round(float(balanced.expected.sum()), 3)},
+        tables=inputs.pair_tables(balanced),
+        partial=inputs.sums(balanced).to_table(facts.languages),
     )
 
 
-def _notes(inputs: BalanceInputs) -> dict[str, Any]:
+def balance_sums(
+    run: Run, upstream: Records, rule: BalanceRule, facts: BalanceFacts, partials: Sequence[pa.Table]
+) -> StepOutput:
+    """The tables of counts and thresholds, and how many pairs were expected to stay."""
+    concepts = _concepts(run, upstream)
+    sums = BalanceSums.summed(partials, facts.languages, len(concepts))
+    notes = _notes(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
+    return StepOutput(tables=sum_tables(rule, facts, concepts, sums), notes=notes)
+
+
+def _counted(
+    step: str, upstream: Records, rule: BalanceRule, picks: pa.Table | None, run: Run
+) -> tuple[tuple[str, ...], pa.Table]:
+    """The languages of a partition, and its counts above 0: language by its number, entry, count."""
+    part = read_pairs(run.ledger, upstream, step, rule, seed=run.seed, picks=picks)
+    counts = part.counts
+    languages, entries = np.nonzero(counts)
+    names = part.pairs.languages if len(part.pairs) or rule.language is None else ()
+    return names, pa.table({"language": languages, "entry": entries, "count": counts[languages, entries]})
+
+
+def _expected(step: str, upstream: Records, rule: BalanceRule, facts: Sequence[BalanceFacts], run: Run) -> Ints:
+    """How many pairs of a partition are expected to stay by each of several thresholds, in units of 2**-30."""
+    languages, picks = facts[0].languages, facts[0].picks
+    part = read_pairs(run.ledger, upstream, step, rule, seed=run.seed, languages=languages, picks=picks)
+    units = [
+        expected_units(part.pairs, entry_probabilities(tried.counts, tried.thresholds), part.earlier).sum()
+        for tried in facts
+    ]
+    return np.array(units, np.int64)
+
+
+def _concepts(run: Run, upstream: Records) -> pa.Array:
+    matched = record_named(upstream, "match_concepts")
+    return run.ledger.table(matched, "concepts", ["entry"])["entry"].combine_chunks()
+
+
+def _notes(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:
     """The threshold that the others follow from, where there is one; the table has all."""
-    rule, languages = inputs.rule, inputs.pairs.languages
     if rule.language is None:
-        return {"t": float(inputs.thresholds[0])}
+        return {"t": float(facts.thresholds[0])}
     if rule.tail_share is None:
-        return {"t": float(inputs.thresholds[languages.index(rule.reference)]), "language": rule.reference}
-    return {"languages": len(languages)}
+        return {"t": float(facts.thresholds[facts.languages.index(rule.reference)]), "language": rule.reference}
+    return {"languages": len(facts.languages)}
 
 
 def stored_balance(rule: BalanceRule) -> dict[str, Any]:
@@ -44,19 +116,13 @@ def _stored_without_headroom(rule: BalanceRule) -> dict[str, Any]:
     return {name: value for name, value in stored_balance(rule).items() if name != "headroom"}
 
 
+def _moves(step: str) -> Moves[BalanceRule]:
+    return Moves(resolve=partial(balance_facts, step), judge=partial(balance_pairs, step), finish=balance_sums)
+
+
 PRESELECT = Step(
-    name="preselect",
-    rule=BalanceRule,
-    stored=stored_balance,
-    compute=partial(balance_pairs, "preselect"),
-    version=2,
-    seeded=True,
+    name="preselect", rule=BalanceRule, stored=stored_balance, moves=_moves("preselect"), version=2, seeded=True
 )
 BALANCE = Step(
-    name="balance",
-    rule=BalanceRule,
-    stored=_stored_without_headroom,
-    compute=partial(balance_pairs, "balance"),
-    version=2,
-    seeded=True,
+    name="balance", rule=BalanceRule, stored=_stored_without_headroom, moves=_moves("balance"), version=2, seeded=True
 )

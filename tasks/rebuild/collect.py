@@ -1,6 +1,9 @@
 """Collect the rows of the pools as pairs with a uid; table `arrivals` names rows without one and repeated pairs."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +12,21 @@ import pyarrow.compute as pc
 
 from evenly.curation.decisions import Decisions
 from evenly.curation.uids import file_uids, pair_uids, text_uids
+from evenly.storage.exchange import exchange_folder, received_rows, remove_exchange, send_rows
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL_ADDRESS
-from evenly.storage.pools.source import LOCAL_READERS, PoolError, read_labels, read_pool, source_hash
+from evenly.storage.pools.source import (
+    LOCAL_READERS,
+    PoolError,
+    PoolSource,
+    pool_pieces,
+    read_labels,
+    read_pool,
+    require_rows,
+    source_hash,
+)
 from evenly.storage.pools.texts import as_label, joined_pools
+from evenly.tasks.moves import Each, Moves
 from evenly.tasks.run import LabelColumns, Run
 from evenly.tasks.step import Records, Step
 
@@ -36,7 +50,45 @@ def hash_sources(run: Run, _upstream: Records, _rule: object) -> dict[str, str]:
     return inputs | {"labels": source_hash(run.labels)}
 
 
-def collect_pairs(run: Run, _upstream: Records, rule: CollectRule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class PoolRows:
+    """Where the rows of all pools lie, cut into partitions.
+
+    empty: a table without rows, of the columns that all pools have together. limits: how many pairs each partition may
+    take, by its number; None: all.
+    """
+
+    folder: Path
+    empty: pa.Table
+    limits: Sequence[int] | None
+
+
+def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> PoolRows | None:
+    """Part the rows of all pools by uid; nothing for a run in one partition, which reads them itself."""
+    if not run.bits:
+        return None
+    folder = exchange_folder(run.workspace.exchange, "collect")
+    pieces = [
+        (f"{number:04d}-{place:06d}", source, piece)
+        for number, source in enumerate(run.sources)
+        for place, piece in enumerate(pool_pieces(source))
+    ]
+    sent = list(each.items("reading pools", partial(_send, folder), pieces))
+    for source in run.sources:
+        rows = sum(
+            n_rows for (_, piece_source, _), (n_rows, _) in zip(pieces, sent, strict=True) if piece_source == source
+        )
+        require_rows(rows, source)
+    empty = joined_pools([schema.empty_table() for _, schemas in sent for schema in schemas])
+    limits = None
+    if rule.limit is not None:
+        counts = each.partitions("counting pairs", partial(_count_pairs, folder))
+        before = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        limits = np.clip(rule.limit - before, 0, None).tolist()
+    return PoolRows(folder=folder, empty=empty, limits=limits)
+
+
+def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRows | None) -> StepOutput:
     """All pairs of all sources, each once, sorted by uid.
 
     Table `arrivals`: every row of the pools, where it stood and what became of it; its URL and caption where it is no
@@ -44,11 +96,14 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule) -> StepOutput
     Where a pair stands more than once the first by (source, file hash, row) is kept and the others are merged into it.
     With `limit` in the rule, the pairs with the smallest uids are taken: a draw, since uids are hashes.
     """
-    rows = _read(run)
+    if sent is None:
+        rows, limit = _read(run), rule.limit
+    else:
+        rows = joined_pools([sent.empty, *received_rows(sent.folder, run.part.number)])
+        limit = None if sent.limits is None else sent.limits[run.part.number]
     rows = rows.sort_by(ARRIVAL_ORDER)
     uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
     is_first = _first_of_each(uids)
-    limit = rule.limit
     is_over = np.zeros(len(uids), np.bool_) if limit is None else np.cumsum(is_first) > limit
     stays = pc.if_else(pa.array(is_over), "limit", pc.if_else(pa.array(is_first), "", "same_pair"))
     reasons = pc.coalesce(rejects, stays)
@@ -69,6 +124,34 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule) -> StepOutput
         if name not in {"uid", "file_hash", "row", "reject"}:
             pairs = pairs.append_column(name, rows[name].filter(kept))
     return StepOutput(decisions=_with_labels(run, pairs), tables={"arrivals": arrivals}, judged=arrivals)
+
+
+def remove_sent(
+    _run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRows | None, _partials: Sequence[pa.Table]
+) -> StepOutput:
+    """Remove the rows that were parted: every partition has them."""
+    if sent is not None:
+        remove_exchange(sent.folder)
+    return StepOutput()
+
+
+def _send(folder: Path, run: Run, piece: tuple[str, PoolSource, list[Path]]) -> tuple[int, list[pa.Schema]]:
+    """Part the rows of some files; how many there are, and their schemas."""
+    name, source, files = piece
+    counted: list[int] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for table in read_pool(source, files):
+            counted.append(table.num_rows)
+            yield _with_uids(table)
+
+    schemas = send_rows(folder, name, run.bits, "uid", tables())
+    return sum(counted), schemas
+
+
+def _count_pairs(folder: Path, run: Run) -> int:
+    tables = [table.select(["uid"]) for table in received_rows(folder, run.part.number)]
+    return len(pa.concat_tables(tables)["uid"].drop_null().unique()) if tables else 0
 
 
 def _read(run: Run) -> pa.Table:
@@ -129,4 +212,10 @@ def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-COLLECT = Step(name="collect", rule=CollectRule, compute=collect_pairs, version=2, inputs=hash_sources)
+COLLECT = Step(
+    name="collect",
+    rule=CollectRule,
+    moves=Moves(resolve=send_pools, judge=collect_pairs, finish=remove_sent),
+    version=2,
+    inputs=hash_sources,
+)

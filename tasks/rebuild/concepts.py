@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,7 @@ from evenly.curation.errors import RuleError
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.tasks.moves import Moves
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step, without_defaults
 
@@ -77,17 +79,23 @@ def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
     return folded_concepts(concept_file.table, left_out=concept_file.left_out, identity=concept_file.identity)
 
 
-def match_concepts(run: Run, upstream: Records, rule: MatchRule) -> StepOutput:
+def match_concepts(run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
     """Which concepts each caption names; a pair that names none is dropped (no_concept).
 
     Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
-    without one, or in none, is dropped (no_list_of_language).
+    without one, or in none, is dropped (no_list_of_language). Table `matches`: uid, entries.
+    """
+    decisions, matches = _match(run, upstream, "caption", rule)
+    return StepOutput(decisions=decisions, tables={"matches": matches})
 
-    Tables: `matches` (uid, entries), `concepts` (entry, sources, synsets, maybe languages), and the entries that are
-    `left_out` of it or `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
+
+def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
+    """The list that captions are matched against.
+
+    Tables: `concepts` (entry, sources, synsets, maybe languages), and the entries that are `left_out` of it or
+    `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
     """
     concepts = recipe_concepts(run.locate(rule.metadata))
-    decisions, matches = _match(run, upstream, "caption", rule)
     table = concepts.table
     if rule.language is None:
         never = unmatchable(concepts, rule.mode, plurals=rule.plurals)
@@ -96,24 +104,34 @@ def match_concepts(run: Run, upstream: Records, rule: MatchRule) -> StepOutput:
         never = unmatchable_by_language(lists, rule.mode)
         if "languages" not in table.column_names:
             table = table.append_column("languages", pa.array([list(lists)] * len(table), pa.list_(pa.string())))
-    tables = {"matches": matches, "concepts": table, "left_out": concepts.left_out, "unmatchable": never}
-    return StepOutput(
-        decisions=decisions, tables=tables, notes={"concepts": _identity(run, upstream, rule)["metadata"]}
-    )
+    tables = {"concepts": table, "left_out": concepts.left_out, "unmatchable": never}
+    return StepOutput(tables=tables, notes={"concepts": _identity(run, upstream, rule)["metadata"]})
 
 
-def match_again(run: Run, upstream: Records, rule: MatchRule) -> StepOutput:
+def match_again(run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
     """Match the captions that were chosen; pairs whose caption did not change match as before."""
     decisions, matches = _match(run, upstream, _chosen(upstream), rule)
     return StepOutput(decisions=decisions, tables={"matches": matches})
 
 
-def count_concepts(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
-    """Pairs per concept over the whole pool, before any draw: table `counts` (entry, concept, count)."""
+def count_matches_of(run: Run, upstream: Records, _rule: NoRule, _facts: object) -> StepOutput:
+    """Pairs per concept, before any draw: entry, count."""
+    lists = run.ledger.table(record_named(upstream, "match_concepts"), "matches", ["entries"])["entries"]
+    counts = count_entries(lists.combine_chunks(), 0)
+    entries = np.flatnonzero(counts)
+    return StepOutput(partial=pa.table({"entry": pa.array(entries, pa.int32()), "count": counts[entries]}))
+
+
+def count_concepts(
+    run: Run, upstream: Records, _rule: NoRule, _facts: object, partials: Sequence[pa.Table]
+) -> StepOutput:
+    """Pairs per concept over the whole pool: table `counts` (entry, concept, count)."""
     matched = record_named(upstream, "match_concepts")
-    matches = run.ledger.table(matched, "matches", ["entries"])["entries"].combine_chunks()
     concepts = run.ledger.table(matched, "concepts", ["entry"])["entry"]
-    counts = pa.array(count_entries(matches, len(concepts)))
+    totals = np.zeros(len(concepts), np.int64)
+    for table in partials:
+        totals[table["entry"].to_numpy()] += table["count"].to_numpy()
+    counts = pa.array(totals)
     table = pa.table({"entry": pa.array(range(len(concepts)), pa.int32()), "concept": concepts, "count": counts})
     return StepOutput(tables={"counts": table.filter(pc.greater(counts, 0))})
 
@@ -184,16 +202,16 @@ MATCH_CONCEPTS = Step(
     name="match_concepts",
     rule=MatchRule,
     stored=_stored,
-    compute=match_concepts,
+    moves=Moves(judge=match_concepts, shared=concept_tables),
     inputs=_identity,
     reads=lambda upstream, rule: _columns(upstream, "caption", rule),
 )
-COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, compute=count_concepts)
+COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, moves=Moves(judge=count_matches_of, finish=count_concepts))
 MATCH_AGAIN = Step(
     name="match_again",
     rule=MatchRule,
     stored=_stored,
-    compute=match_again,
+    moves=Moves(judge=match_again),
     inputs=_identity,
     reads=lambda upstream, rule: _columns(upstream, _chosen(upstream), rule),
 )

@@ -18,6 +18,7 @@ from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.null_rows import null_rows
 from evenly.tasks.decoding import fingerprints_of
+from evenly.tasks.moves import Moves
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, plain_rule
 
@@ -83,7 +84,7 @@ def lookup_hashes(run: Run, _upstream: Records, rule: FilterRules) -> dict[str, 
     return {name: LOOKUPS[name](run, rule.rules[name]).sha256 for name in LOOKUPS if name in rule.rules}
 
 
-def check_texts(run: Run, upstream: Records, rule: FilterRules) -> StepOutput:
+def check_texts(run: Run, upstream: Records, rule: FilterRules, _facts: object) -> StepOutput:
     """Judge captions by the text filters of the recipe, in the order of TEXT_FILTERS."""
     return _judge(run, upstream, rule, TEXT_FILTERS)
 
@@ -147,7 +148,7 @@ CHECK_TEXTS = Step(
     rule=FilterRules,
     stored=FilterRules.stored,
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
-    compute=check_texts,
+    moves=Moves(judge=check_texts),
     version=2,
     inputs=lookup_hashes,
     reads=_text_columns,

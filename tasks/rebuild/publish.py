@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -9,12 +10,14 @@ import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from evenly.storage.build_content import CONTENT_VERSION, BuildInputs, content_hash_of
 from evenly.storage.builds import Builds
 from evenly.storage.code_version import code_version
-from evenly.storage.content import BuildInputs, content_hash_of, content_table_hash
-from evenly.storage.samples import Samples, wide_table
+from evenly.storage.samples import SamplePart, Samples, wide_table
 from evenly.storage.web import read_downloads
 from evenly.tasks.encoders import encoder_identity
+from evenly.tasks.engine import InProcess
+from evenly.tasks.moves import Each
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records
 
@@ -44,17 +47,17 @@ def publish_build(
     limit: int | None,
     max_change: float | None,
     split: Mapping[str, str] | None = None,
+    each: Each | None = None,
 ) -> dict[str, Any]:
     """Make the build of `records` visible; its manifest. A build of this content that exists already stays as it is.
 
     `latest` moves to it, unless it was limited, or its share of kept pairs differs from the last by over `max_change`;
-    with None it stays. `split` is what `evenly.tasks.splits` says of the recipe's split file. The manifest's
-    `encoder` is null for a build without pictures.
+    with None it stays. `split`: what `evenly.tasks.splits` says of the recipe's split file. `each` works on partitions
+    where the run has several. The manifest's `encoder` is null for a build without pictures.
     """
-    wide = wide_table(run.ledger, records)
-    encoder = _encoder(run) if "image_id" in wide.column_names else None
+    encoder = _encoder(run) if _has_pictures(records) else None
     inputs = BuildInputs(recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split)
-    content = content_hash_of(run.ledger, records, wide, inputs)
+    content = content_hash_of(run.ledger, records, inputs)
     builds = Builds(run.workspace)
     build = f"{name}-{content[:12]}"
     if build not in builds.names():
@@ -66,8 +69,9 @@ def publish_build(
             "limit": limit,
             "created": datetime.now(UTC).isoformat(),
             "content_hash": content,
+            "content_version": CONTENT_VERSION,
             "steps": [{field: getattr(record, field) for field in RECORDED} for record in records],
-            "samples": _write_samples(run, name, wide, records),
+            "samples": _write_samples(run, name, records, each or InProcess(run=run)),
             "encoder": encoder,
             "split": split,
             "forget": [],
@@ -83,12 +87,28 @@ def _encoder(run: Run) -> dict[str, str | None]:
     return {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": encoder_identity(run)}
 
 
-def _write_samples(run: Run, name: str, wide: pa.Table, records: Records) -> dict[str, Any]:
-    wide = _with_places(run, wide) if "image_id" in wide.column_names else wide
-    last = next(record.name for record in reversed(records) if "decisions" in record.hashes)
-    kept = pc.sum(pc.equal(pc.fill_null(wide[f"{last}_verdict"], ""), "kept")).as_py() or 0
-    version = Samples(run.workspace, name).write(wide)
-    return {"version": version, "rows": wide.num_rows, "kept": kept, "last": last, "hash": content_table_hash(wide)}
+def _has_pictures(records: Records) -> bool:
+    return any("image_id" in record.columns for record in records)
+
+
+def _write_samples(run: Run, name: str, records: Records, each: Each) -> dict[str, Any]:
+    samples, deciding = Samples(run.workspace, name), [record for record in records if "decisions" in record.hashes]
+    if run.bits:
+        parts = each.partitions("publish", partial(_write_part, samples, records))
+        version = samples.commit(parts)
+    else:
+        version = samples.write(_wide(run, records))
+    first, last = deciding[0].counts, deciding[-1]
+    return {"version": version, "rows": first["kept"], "kept": last.counts["kept"], "last": last.name}
+
+
+def _write_part(samples: Samples, records: Records, run: Run) -> SamplePart:
+    return samples.write_part(_wide(run, records))
+
+
+def _wide(run: Run, records: Records) -> pa.Table:
+    wide = wide_table(run.ledger, records)
+    return _with_places(run, wide) if _has_pictures(records) else wide
 
 
 def _with_places(run: Run, wide: pa.Table) -> pa.Table:

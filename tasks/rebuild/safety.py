@@ -19,6 +19,7 @@ from evenly.storage.files.blocklists import Blocklist, host_of, read_domains, re
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web import read_images, without_bytes
+from evenly.tasks.moves import Moves
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step
 
@@ -33,7 +34,7 @@ class BlockedDomains:
     domains: tuple[str, ...]
 
 
-def block_domains(run: Run, upstream: Records, rule: BlockedDomains) -> StepOutput:
+def block_domains(run: Run, upstream: Records, rule: BlockedDomains, _facts: object) -> StepOutput:
     """Drop pairs whose URL is on a blocked domain, before anything is asked of it."""
     pairs = run.ledger.alive(upstream, ["url"])
     lists = [_read(run, read_domains, file) for file in rule.domains]
@@ -184,5 +185,5 @@ def _check_ready(run: Run, rule: SafetyRule) -> None:
     _hashes(run, (), rule)
 
 
-BLOCK_DOMAINS = Step(name="block_domains", rule=BlockedDomains, compute=block_domains, inputs=_hashes)
+BLOCK_DOMAINS = Step(name="block_domains", rule=BlockedDomains, moves=Moves(judge=block_domains), inputs=_hashes)
 SAFETY = Step(name="safety", rule=SafetyRule, compute=check_safety, inputs=_hashes, model=_model, ready=_check_ready)

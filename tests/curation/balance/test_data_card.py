@@ -6,7 +6,9 @@ import pytest
 
 from evenly.curation.balance.balancing import balance
 from evenly.curation.balance.data_card import DataCard, describe_balancing
+from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
+from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.tables import count_table, threshold_table
 from evenly.curation.balance.thresholds import tail_share
 from evenly.curation.errors import ColumnsError
@@ -20,10 +22,11 @@ def balanced(rows, t, *, language=None, n_entries=4):
     counts, thresholds = count_matches(pairs), np.array(t, dtype=np.float64)
     found = balance(pairs, counts=counts, thresholds=thresholds, law="v1", seed=2)
     kept = found.decisions.kept.to_numpy(zero_copy_only=False)
+    sums = BalanceSums.of(pairs, kept, np.rint(found.expected / UNIT).astype(np.int64))
     card = describe_balancing(
         "balance",
-        counts=count_table(pairs, counts, kept, found.probabilities),
-        thresholds=threshold_table(pairs, counts, thresholds, kept, found.expected),
+        counts=count_table(sums, pairs.languages, pairs.concepts, counts, found.probabilities),
+        thresholds=threshold_table(sums, pairs.languages, counts, thresholds),
         chances=found.decisions.value.to_numpy(),
         kept=kept,
     )

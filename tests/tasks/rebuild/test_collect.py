@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evenly.curation.uids import pair_uid
 from evenly.storage.pools.source import LabelFile, PoolError, PoolSource
 from evenly.storage.workspace import Workspace
-from evenly.tasks.rebuild.collect import CollectRule, collect_pairs, hash_sources
+from evenly.tasks.rebuild.collect import COLLECT, CollectRule, hash_sources
 from evenly.tasks.run import LabelColumns, Run
 
 POOL = """url,caption,species,photographer
@@ -35,7 +35,7 @@ def run(tmp_path):
 
 
 def collected(run):
-    rows = collect_pairs(run, (), CollectRule()).decisions
+    rows = COLLECT.compute(run, (), CollectRule()).decisions
     return {row["url"][-5]: (row["label"], row["group"] == row["uid"] or row["group"]) for row in rows.to_pylist()}
 
 
@@ -104,7 +104,7 @@ def test_every_row_is_kept_merged_or_refused_as_a_loop_over_rows_would(tmp_path,
     source = PoolSource(kind="parquet", path=str(tmp_path / "*.parquet"))
     run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, sources=(source,))
     try:
-        found = collect_pairs(run, (), CollectRule(limit=limit))
+        found = COLLECT.compute(run, (), CollectRule(limit=limit))
     except PoolError:
         return
     arrivals = found.tables["arrivals"].to_pylist()

@@ -1,0 +1,113 @@
+"""Rows on their way to another cut: written to a file per writer and partition, read back by partition."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import ipc
+
+from evenly.storage.errors import DamagedError, StorageError
+from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.partitions import first_words
+
+ROWS = 1 << 18
+"""Rows that a writer holds before it parts them."""
+_WORD = 32
+_held: dict[Path, int | None] = {}
+
+
+def exchange_folder(exchange: Path, name: str) -> Path:
+    """A new folder below `exchange`, held by this process; those that a process left behind are removed.
+
+    Raises StorageError where it cannot be made.
+    """
+    try:
+        exchange.mkdir(parents=True, exist_ok=True)
+        for left in exchange.iterdir():
+            if (held := _hold(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(held)
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=exchange))
+    except OSError as error:
+        raise StorageError(
+            f"`{exchange}` must be writable; {first_line(error)}. Free space, or choose another --root."
+        ) from error
+    _held[folder] = _hold(folder)
+    return folder
+
+
+def remove_exchange(folder: Path) -> None:
+    """Remove what was exchanged."""
+    shutil.rmtree(folder, ignore_errors=True)
+    held = _held.pop(folder, None)
+    if held is not None:
+        os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """A lock on a folder, which ends with the process; None where another process has it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def send_rows(folder: Path, writer: str, bits: int, key: str, tables: Iterable[pa.Table]) -> list[pa.Schema]:
+    """Write rows below `folder`, cut by the leading bits of `key`; the schemas of the tables, in order, each once.
+
+    writer: a name of its own for each of several writers at once. Rows keep their order. Nothing is durable: what is
+    exchanged is written again after a failure. Raises StorageError where it cannot be written.
+    """
+    schemas: list[pa.Schema] = []
+    held: list[pa.Table] = []
+    number = 0
+    for table in tables:
+        if table.schema not in schemas:
+            schemas.append(table.schema)
+        if held and (sum(part.num_rows for part in held) >= ROWS or held[-1].schema != table.schema):
+            _write(folder, f"{writer}-{number:06d}", bits, key, pa.concat_tables(held))
+            held, number = [], number + 1
+        held.append(table)
+    if held:
+        _write(folder, f"{writer}-{number:06d}", bits, key, pa.concat_tables(held))
+    return schemas
+
+
+def received_rows(folder: Path, number: int) -> list[pa.Table]:
+    """The tables that were sent to a partition, those of a writer in the order that it sent them."""
+    tables = []
+    for path in sorted((folder / f"{number:05d}").glob("*.arrow")):
+        try:
+            with pa.memory_map(str(path)) as source:
+                tables.append(ipc.open_file(source).read_all())
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedError(f"`{path}` must be readable; {first_line(error)}. Run the rebuild again.") from error
+    return tables
+
+
+def _write(folder: Path, name: str, bits: int, key: str, table: pa.Table) -> None:
+    numbers = first_words(table, key) >> np.uint32(_WORD - bits) if bits else np.zeros(table.num_rows, np.uint32)
+    order = np.argsort(numbers, kind="stable")
+    bounds: Sequence[int] = np.searchsorted(numbers[order], np.arange((1 << bits) + 1)).tolist()
+    ordered = table.take(pa.array(order))
+    options = ipc.IpcWriteOptions(compression="lz4")
+    try:
+        for number, (start, stop) in enumerate(pairwise(bounds)):
+            if start < stop:
+                path = folder / f"{number:05d}" / f"{name}.arrow"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with ipc.new_file(str(path), table.schema, options=options) as writer:
+                    writer.write_table(ordered.slice(start, stop - start))
+    except OSError as error:
+        raise StorageError(
+            f"`{folder}` must be writable; {first_line(error)}. Free space, or choose another --root."
+        ) from error

@@ -1,0 +1,157 @@
+"""Partitions of a table with rows of pairs: the rows whose key begins with the same bits.
+
+A key is a hash in hex (a uid, an image_id), so its leading bits cut any pool into parts of nearly equal size. Tables of
+all steps are cut alike, and the rows of one pair lie in the same partition of each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest
+
+from evenly.storage.errors import StorageError
+from evenly.storage.tables.hashing import is_text_type
+
+KEYS = ("uid", "uid_a", "image_id")
+"""Columns that cut a table, the first that it has; a table with none of them is whole in every partition."""
+MAX_BITS = 16
+_WORD = 32
+_DIGITS = 8
+_NIBBLES = np.full(256, 255, np.uint8)
+_NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
+Words = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """The keys whose first `bits` bits are `number`; all keys for 0 bits."""
+
+    bits: int = 0
+    number: int = 0
+
+    @property
+    def first(self) -> int:
+        """The smallest first word of a key in it."""
+        return self.number << (_WORD - self.bits)
+
+    @property
+    def end(self) -> int:
+        """The smallest first word after it."""
+        return (self.number + 1) << (_WORD - self.bits)
+
+    @classmethod
+    def all(cls, bits: int) -> "list[Partition]":
+        """The 2**bits partitions, in the order of their keys."""
+        return [cls(bits=bits, number=number) for number in range(1 << bits)]
+
+    def numbers_at(self, bits: int) -> range:
+        """The numbers of the partitions of so many bits that hold keys of this one."""
+        if bits <= self.bits:
+            number = self.number >> (self.bits - bits)
+            return range(number, number + 1)
+        shift = bits - self.bits
+        return range(self.number << shift, (self.number + 1) << shift)
+
+
+ALL = Partition()
+
+
+def key_of(names: Sequence[str]) -> str | None:
+    """The column by which a table with these columns is cut; None where it has none."""
+    return next((name for name in KEYS if name in names), None)
+
+
+def partition_of(key: str, bits: int) -> int:
+    """The number of the partition of so many bits in which the rows of a key lie."""
+    return int(key[:_DIGITS], 16) >> (_WORD - bits) if bits else 0
+
+
+def first_words(table: pa.Table, key: str) -> Words:
+    """The first 32 bits (n,) of each row's key; of a row without one, those of a hash of its texts.
+
+    Raises StorageError for keys that are not in hex.
+    """
+    keys = _one(table[key])
+    if not keys.null_count:
+        return _leading(keys)
+    words = np.empty(len(keys), np.uint32)
+    valid = keys.is_valid().to_numpy(zero_copy_only=False)
+    words[valid] = _leading(keys.drop_null())
+    words[~valid] = _hashed(table.filter(pa.array(~valid)))
+    return words
+
+
+def in_key_order(table: pa.Table, key: str) -> pa.Table:
+    """The rows in the order of their keys, those of one key as they stood; without a key, by a hash of their texts."""
+    keys = _one(table[key])
+    if keys.null_count:
+        return table.take(pa.array(np.argsort(first_words(table, key), kind="stable")))
+    if len(keys) < 2 or pc.all(pc.less_equal(keys.slice(0, len(keys) - 1), keys.slice(1))).as_py():
+        return table
+    return table.take(pc.sort_indices(keys))
+
+
+def cut(table: pa.Table, bits: int) -> list[pa.Table]:
+    """The rows of each of 2**bits partitions, in key order; a table without a key stands in each."""
+    key = key_of(table.column_names)
+    if key is None:
+        return [table] * (1 << bits)
+    table = in_key_order(table, key)
+    if bits == 0:
+        return [table]
+    numbers = first_words(table, key) >> np.uint32(_WORD - bits)
+    bounds = np.searchsorted(numbers, np.arange((1 << bits) + 1, dtype=np.uint32))
+    return [table.slice(start, stop - start) for start, stop in pairwise(bounds)]
+
+
+def rows_of(table: pa.Table, partition: Partition) -> pa.Table:
+    """The rows of a table that are in a partition, in key order; all of a table without a key."""
+    key = key_of(table.column_names)
+    if key is None or partition.bits == 0:
+        return table
+    table = in_key_order(table, key)
+    words = first_words(table, key)
+    start, stop = np.searchsorted(words, np.array([partition.first, partition.end], np.uint64))
+    return table.slice(start, stop - start)
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
+
+
+def _leading(keys: pa.Array) -> Words:
+    text = keys.cast(pa.large_string())
+    _, ends, data = text.buffers()
+    if not len(keys):
+        return np.empty(0, np.uint32)
+    starts = np.frombuffer(ends, np.int64)[text.offset : text.offset + len(text) + 1]
+    letters = np.frombuffer(data if data is not None else b"", np.uint8)
+    short = np.diff(starts) < _DIGITS
+    places = np.minimum(starts[:-1, None] + np.arange(_DIGITS), max(len(letters) - 1, 0))
+    nibbles = _NIBBLES[letters[places]] if len(letters) else np.full((len(keys), _DIGITS), 255, np.uint8)
+    if (wrong := short | (nibbles == 255).any(axis=1)).any():
+        raise StorageError(
+            f"keys of a table that is cut must begin with {_DIGITS} hex digits; got "
+            f"`{keys[int(np.argmax(wrong))].as_py()}`. Remove the workspace's ledger and run the rebuild again."
+        )
+    pairs = (nibbles[:, 0::2] << 4) | nibbles[:, 1::2]
+    return pairs.copy().view(">u4").ravel().astype(np.uint32)
+
+
+def _hashed(table: pa.Table) -> Words:
+    """The first 32 bits of a hash of each row's texts, but for those that say in which file it stood."""
+    names = [
+        name
+        for name in sorted(table.column_names)
+        if is_text_type(table.schema.field(name).type) and name not in ("file_hash", "source_file")
+    ]
+    rows = zip(*(table[name].to_pylist() for name in names), strict=True) if names else [()] * table.num_rows
+    return np.fromiter(
+        (xxh3_64_intdigest(repr(row).encode()) >> _WORD for row in rows), np.uint32, count=table.num_rows
+    )

@@ -1,0 +1,131 @@
+"""Where partitions are worked on: in this process, or in worker processes by a Prefect task runner."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Self, TypeVar
+
+import pyarrow as pa
+
+from evenly.storage.tables.partitions import Partition
+from evenly.tasks.run import Run
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+CHUNKS = 4
+"""Tasks for each worker and stage: enough to share the work evenly, and few, since a task run costs 0.1 s."""
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class InProcess:
+    """Works on one partition after the other, here."""
+
+    run: Run
+
+    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
+        """See evenly.tasks.moves.Each."""
+        runs = [replace(self.run, part=part) for part in Partition.all(self.run.bits)]
+        return list(self._each(title, function, runs))
+
+    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        """See evenly.tasks.moves.Each."""
+        yield from self._each(title, lambda item: function(self.run, item), items)
+
+    def _each(self, title: str, function: Callable[[ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        if len(items) == 1:
+            yield function(items[0])
+            return
+        with self.run.progress.bar(title, len(items)) as advance:
+            for item in items:
+                yield function(item)
+                advance(1)
+
+
+class Workers:
+    """Works on chunks of partitions in worker processes, which start when there is something to do.
+
+    Leave it at the end. A worker that is killed breaks the pool: its unfinished chunks are given to a new one.
+    """
+
+    def __init__(self, run: Run, n_workers: int) -> None:
+        self.run = run
+        self._n_workers = n_workers
+        self._stack = ExitStack()
+        self._runner: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
+        """See evenly.tasks.moves.Each."""
+        return list(self.items(title, _in_partition(function), Partition.all(self.run.bits)))
+
+    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        """See evenly.tasks.moves.Each."""
+        n_chunks = min(len(items), CHUNKS * self._n_workers)
+        chunks = [items[len(items) * n // n_chunks : len(items) * (n + 1) // n_chunks] for n in range(n_chunks)]
+        with self.run.progress.bar(title, len(items)) as advance:
+            for results in self._chunks(title, function, chunks):
+                advance(len(results))
+                yield from results
+
+    def _chunks(self, title: str, function: Any, chunks: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:  # noqa: ANN401 - any function
+        done = 0
+        for attempt in range(_ATTEMPTS):
+            futures = [self._submit(title, function, chunk) for chunk in chunks[done:]]
+            try:
+                for future in futures:
+                    yield future.result()
+                    done += 1
+            except BrokenProcessPool:
+                self._stop()
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                self.run.progress.say(f"{title}: a worker process ended; its partitions are given to a new one")
+            else:
+                return
+
+    def _submit(self, title: str, function: Any, chunk: Sequence[Any]) -> Any:  # noqa: ANN401 - any function
+        if self._runner is None:
+            from prefect.task_runners import ProcessPoolTaskRunner
+
+            self._runner = self._stack.enter_context(ProcessPoolTaskRunner(max_workers=self._n_workers))
+        parameters = {"title": title, "function": function, "run": self.run, "chunk": list(chunk)}
+        return self._runner.submit(_chunk_task(), parameters)
+
+    def _stop(self) -> None:
+        self._runner = None
+        self._stack.close()
+
+
+@dataclass(frozen=True)
+class _in_partition:  # noqa: N801 - a function that other processes can be given
+    """`function` for the run of a partition."""
+
+    function: Callable[[Run], Any]
+
+    def __call__(self, run: Run, partition: Partition) -> Any:  # noqa: ANN401 - what the function gives
+        return self.function(replace(run, part=partition))
+
+
+@cache
+def _chunk_task() -> Any:  # noqa: ANN401 - Prefect's
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    named = task(name="partitions", task_run_name="{title}", cache_policy=NO_CACHE, persist_result=False)
+    return named(_work)
+
+
+def _work(title: str, function: Callable[[Run, Any], Any], run: Run, chunk: Sequence[Any]) -> list[Any]:  # noqa: ARG001 - names the task run
+    results = []
+    for item in chunk:
+        results.append(function(run, item))
+        pa.default_memory_pool().release_unused()
+    return results

@@ -1,0 +1,71 @@
+"""The moves of a step over partitions: what it does for all pairs at once, and what for each partition alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import pyarrow as pa
+
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.tasks.run import Run
+
+Records = Sequence[StepRecord]
+RuleT = TypeVar("RuleT")
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class Each(Protocol):
+    """Runs a function for every partition, where workers are."""
+
+    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
+        """What `function` gives for the run of each partition, in their order."""
+
+    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        """What `function` gives for each of `items`, with the run of all pairs, in their order."""
+
+
+def _no_facts(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
+    return None
+
+
+def _nothing_shared(_run: Run, _upstream: Records, _rule: object, _facts: object) -> StepOutput:
+    return StepOutput()
+
+
+def _nothing_summed(
+    _run: Run, _upstream: Records, _rule: object, _facts: object, _partials: Sequence[pa.Table]
+) -> StepOutput:
+    return StepOutput()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moves(Generic[RuleT]):
+    """A step in moves.
+
+    resolve: facts about all pairs that each partition is judged by (sums, thresholds, where rows were exchanged to).
+    judge: decides the pairs of one partition, by these facts. shared: tables and notes that do not depend on what is
+    judged. finish: tables and notes made of the `partial` of each partition's output.
+    """
+
+    judge: Callable[[Run, Records, RuleT, Any], StepOutput]
+    resolve: Callable[[Run, Records, RuleT, Each], Any] = _no_facts
+    shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _nothing_shared
+    finish: Callable[[Run, Records, RuleT, Any, Sequence[pa.Table]], StepOutput] = _nothing_summed
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether a partition's result depends on all pairs."""
+        return self.resolve is not _no_facts
+
+
+def together(*outputs: StepOutput) -> StepOutput:
+    """One output of several that give different tables; later notes go over earlier ones."""
+    tables, notes = dict[str, pa.Table](), dict[str, Any]()
+    decisions = judged = None
+    for output in outputs:
+        tables |= dict(output.tables)
+        notes |= dict(output.notes)
+        decisions = output.decisions if decisions is None else decisions
+        judged = output.judged if judged is None else judged
+    return StepOutput(decisions=decisions, tables=tables, judged=judged, notes=notes)

@@ -1,0 +1,36 @@
+"""How finely a run is cut, and by what its partitions are worked on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from evenly.storage.pools.size import estimate_rows
+from evenly.storage.tables.partitions import MAX_BITS
+from evenly.tasks.engine import InProcess, Workers
+from evenly.tasks.moves import Each
+from evenly.tasks.run import Run
+
+MOST_ROWS = 250_000
+"""Pairs of a partition where memory does not ask for fewer; a pool of no more is not cut."""
+FEWEST_ROWS = 100_000
+ROW_BYTES = 4_096
+"""What a worker needs at most for one pair of a partition, in bytes."""
+
+
+def cut_bits(run: Run, limit: int | None = None) -> int:
+    """The bits by which the run's pools are cut: 2**bits partitions of so many pairs as fit into its memory."""
+    rows = sum(estimate_rows(source) for source in run.sources)
+    rows = rows if limit is None else min(rows, limit)
+    most = MOST_ROWS
+    if run.memory is not None:
+        most = min(max(run.memory // (2 * run.processes * ROW_BYTES), FEWEST_ROWS), MOST_ROWS)
+    return min(max(-(-rows // most) - 1, 0).bit_length(), MAX_BITS)
+
+
+@contextmanager
+def open_engine(run: Run) -> Iterator[Each]:
+    """What works on the partitions of a run: worker processes where there are several, else this process."""
+    if not run.bits or run.processes == 1:
+        yield InProcess(run=run)
+        return
+    with Workers(run, run.processes) as workers:
+        yield workers

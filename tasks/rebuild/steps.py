@@ -1,0 +1,50 @@
+"""The steps of a rebuild, one after the other: each whole, or in stages over partitions."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from evenly.storage.ledger import StepRecord
+from evenly.tasks.moves import Each, Records
+from evenly.tasks.run import Run
+from evenly.tasks.stage import run_stage, stage_step
+from evenly.tasks.step import Step, announced, flow_run_id, run_step, stored_record
+
+Steps = Sequence[tuple[Step[Any], Any]]
+
+
+def run_steps(
+    run: Run, steps: Steps, each: Each, record: Callable[[Run, Step[Any], Records, Any], StepRecord] = run_step
+) -> tuple[StepRecord, ...]:
+    """The records of the steps; `each` works on partitions where the run has several, `record` on whole steps."""
+    records: tuple[StepRecord, ...] = ()
+    while len(records) < len(steps):
+        left = steps[len(records) :]
+        if run.bits and _in_moves(*left[0]):
+            records = (*records, *_staged(run, left, records, each))
+        else:
+            step, rule = left[0]
+            records = (*records, record(run, step, records, rule))
+    return records
+
+
+def _staged(run: Run, left: Steps, upstream: Records, each: Each) -> Sequence[StepRecord]:
+    """The records of the first steps of those that are left: of one that is stored, or of a stage."""
+    started, (step, rule) = datetime.now(UTC), left[0]
+    spec = step.spec(run, upstream, rule)
+    if (stored := stored_record(run, spec)) is not None:
+        return [stored]
+    names = [record.name for record in upstream]
+    stage = [stage_step(run, step, rule, spec, upstream=upstream, names=names, each=each)]
+    for further, further_rule in left[1:]:
+        if not _in_moves(further, further_rule) or (further.moves is not None and further.moves.has_facts):
+            break
+        names = [*names, stage[-1].name]
+        spec = further.spec(run, upstream, further_rule)
+        stage.append(stage_step(run, further, further_rule, spec, upstream=upstream, names=names, each=each))
+    records = run_stage(run, each, stage, upstream, started=started, flow_run_id=flow_run_id())
+    return [announced(run, record, started) for record in records]
+
+
+def _in_moves(step: Step[Any], rule: Any) -> bool:  # noqa: ANN401 - of any step
+    return step.moves is not None and step.in_moves(rule)
