@@ -135,6 +135,7 @@ def _check_tables(build: PublishedBuild, record: StepRecord) -> Iterator[Finding
 def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded: str) -> Iterator[Finding]:
     """The hash of each partition's rows, and that of the table, which follows from them."""
     place, layout, nodes = f"{record.name}/{name}", record.layout_of(name), list[Node]()
+    damaged = False
     for partition in Partition.all(layout.bits):
         table = _rows_of(build, record, name, partition)
         table.validate(full=True)
@@ -142,13 +143,14 @@ def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded:
         nodes += nodes_here
         stored, digest = layout.digest(partition.number), part_digest(nodes_here)
         if digest != stored:
+            damaged = True
             yield Finding.of("table", place, _differs("hash", stored, digest))
 
     def read(numbers: range) -> pa.Table:
         parts = [Partition(bits=layout.bits, number=number) for number in numbers]
         return pa.concat_tables([_rows_of(build, record, name, part) for part in parts])
 
-    if (root := root_of(nodes, layout.bits, read)) != recorded and layout.bits:
+    if not damaged and (root := root_of(nodes, layout.bits, read)) != recorded:
         yield Finding.of("table", place, _differs("hash", recorded, root))
 
 

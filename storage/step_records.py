@@ -13,6 +13,7 @@ from evenly.storage.tables.tree import Node
 
 FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
 VERDICTS = ("kept", "dropped", "failed", "merged")
+_ADDED = ("work", "layout")  # fields that older records lack
 DECISION_COLUMNS = ("uid", "verdict", "reason", "value", "into")
 
 
@@ -194,7 +195,7 @@ class StepRecord:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StepRecord":
         """Read back what `asdict` gave; records from before there were `work` and `layout` have none."""
-        present = {item.name: value[item.name] for item in fields(cls) if item.name in value}
+        present = {item.name: value[item.name] for item in fields(cls) if item.name not in _ADDED or item.name in value}
         layout = {name: TableLayout(**item) for name, item in present.pop("layout", {}).items()}
         return cls(**present, layout=layout)
 
