@@ -15,12 +15,8 @@ class _Worker(SpawnProcess):
     """A spawned process in which SIGINT is blocked from its first instruction on: Ctrl-C is its parent's to handle."""
 
     def start(self) -> None:
-        resource_tracker.ensure_running()  # where it must start first, it unblocks the signal in this thread
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with no_interrupts():
             super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 class _WorkerContext(SpawnContext):
@@ -57,7 +53,29 @@ def _start_worker(
         initializer(*initargs)
 
 
+@contextmanager
+def no_interrupts() -> Iterator[None]:
+    """Threads and processes that start in this context are not reached by Ctrl-C."""
+    resource_tracker.ensure_running()  # where it must start first, it unblocks the signal in this thread
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, however that ends."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=([parent.sentinel],), daemon=True).start()
+
+
+def _exit_after(waited_for: list[Any]) -> None:
+    connection.wait(waited_for)
+    os._exit(1)
+
+
 def _end_with_parent(stop: connection.Connection) -> None:
     parent = parent_process()
-    connection.wait([stop, *([parent.sentinel] if parent is not None else [])])
-    os._exit(1)
+    _exit_after([stop, *([parent.sentinel] if parent is not None else [])])

@@ -1,15 +1,18 @@
 """Where partitions are worked on: in this process, or in worker processes by a Prefect task runner."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
 from evenly.storage.tables.partitions import Partition
+from evenly.storage.worker_pool import end_with_parent, no_interrupts
 from evenly.tasks.run import Run
 
 ItemT = TypeVar("ItemT")
@@ -62,6 +65,10 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
+    def __reduce__(self) -> tuple[Callable[[], "InProcess"], tuple[()]]:
+        """Other processes have no workers of their own: a task's parameters are given to those that it starts."""
+        return partial(InProcess, run=self.run), ()
+
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.moves.Each."""
         return list(self.items(title, _in_partition(function), Partition.all(self.run.bits)))
@@ -93,11 +100,10 @@ class Workers:
 
     def _submit(self, title: str, function: Any, chunk: Sequence[Any]) -> Any:  # noqa: ANN401 - any function
         if self._runner is None:
-            from prefect.task_runners import ProcessPoolTaskRunner
-
-            self._runner = self._stack.enter_context(ProcessPoolTaskRunner(max_workers=self._n_workers))
+            self._runner = self._stack.enter_context(_task_runner(self._n_workers))
         parameters = {"title": title, "function": function, "run": self.run, "chunk": list(chunk)}
-        return self._runner.submit(_chunk_task(), parameters)
+        with no_interrupts():
+            return self._runner.submit(_chunk_task(), parameters)
 
     def _stop(self) -> None:
         self._runner = None
@@ -114,6 +120,20 @@ class _in_partition:  # noqa: N801 - a function that other processes can be give
         return self.function(replace(run, part=partition))
 
 
+def _task_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's
+    """A runner whose thread and processes report to the API of this context; else they would start one of their own."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.task_runners import ProcessPoolTaskRunner
+
+    context = copy_context()
+
+    class PartitionRunner(ProcessPoolTaskRunner):
+        def _forward_subprocess_messages(self) -> None:
+            context.run(super()._forward_subprocess_messages)
+
+    return PartitionRunner(max_workers=n_workers, initializer=_start_worker, initargs=(PREFECT_API_URL.value(),))
+
+
 @cache
 def _chunk_task() -> Any:  # noqa: ANN401 - Prefect's
     from prefect import task
@@ -121,6 +141,13 @@ def _chunk_task() -> Any:  # noqa: ANN401 - Prefect's
 
     named = task(name="partitions", task_run_name="{title}", cache_policy=NO_CACHE, persist_result=False)
     return named(_work)
+
+
+def _start_worker(api_url: str | None) -> None:
+    """Have a worker end with its parent, and report to the parent's Prefect API: else it would start one of its own."""
+    end_with_parent()
+    if api_url is not None:
+        os.environ["PREFECT_API_URL"] = api_url
 
 
 def _work(title: str, function: Callable[[Run, Any], Any], run: Run, chunk: Sequence[Any]) -> list[Any]:  # noqa: ARG001 - names the task run
