@@ -33,7 +33,7 @@ from evenly.storage.step_records import (
     check_covers,
 )
 from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
-from evenly.storage.tables.partitions import ALL, Partition, cut, key_of, rows_of
+from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, rows_of
 from evenly.storage.tables.recent import RecentTables
 from evenly.storage.tables.tree import nodes_of, part_digest, root_of
 from evenly.storage.workspace import Workspace
@@ -124,7 +124,7 @@ class Ledger:
         tally = Tally.of(step, output, work)
         tables = {}
         for name, table in output.all_tables.items():
-            ordered = cut(table, 0)[0]
+            ordered = cut_rows(table, 0)[0]
             tables[name] = self._store(step, name, ordered, self.part if key_of(table.column_names) else ALL)
             self._recent.add(self._table_path(step, name, tables[name].digest), ordered)
         summand = None if output.partial is None else self._store(step, PARTIAL, output.partial, ALL).digest
@@ -324,4 +324,4 @@ def _pieces(table: pa.Table, bits: int) -> list[tuple[pa.Table, Partition]]:
     """The rows of each partition in key order; a table without a key is one piece."""
     if key_of(table.column_names) is None:
         return [(table, ALL)]
-    return list(zip(cut(table, bits), Partition.all(bits), strict=True))
+    return list(zip(cut_rows(table, bits), Partition.all(bits), strict=True))

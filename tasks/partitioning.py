@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evenly.storage.pools.size import estimate_rows
+from evenly.storage.pool_size import estimate_rows
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.engine import InProcess, Workers
 from evenly.tasks.moves import Each

@@ -167,7 +167,7 @@ def read_inputs(
     were not matched.
     """
     chosen = _rule(rule)
-    part = read_pairs(ledger, upstream, step, chosen, seed=seed)
+    part = pairs_to_balance(ledger, upstream, step, chosen, seed=seed)
     counts = part.counts
     thresholds = choose_thresholds(chosen, part.pairs, counts, part.earlier)
     facts = BalanceFacts(languages=part.pairs.languages, counts=counts, thresholds=thresholds)
@@ -182,7 +182,7 @@ def pick_of_all(ledger: StepTables[S], upstream: Sequence[S], rule: BalanceRule,
     return pick_texts(alive["uid"].combine_chunks(), alive["url"].combine_chunks(), seed=seed).to_table()
 
 
-def read_pairs(
+def pairs_to_balance(
     ledger: StepTables[S],
     upstream: Sequence[S],
     step: str,

@@ -96,7 +96,7 @@ def in_key_order(table: pa.Table, key: str) -> pa.Table:
     return table.take(pc.sort_indices(keys))
 
 
-def cut(table: pa.Table, bits: int) -> list[pa.Table]:
+def cut_rows(table: pa.Table, bits: int) -> list[pa.Table]:
     """The rows of each of 2**bits partitions, in key order; a table without a key stands in each."""
     key = key_of(table.column_names)
     if key is None:

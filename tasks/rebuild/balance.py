@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Ints
-from evenly.curation.balance.inputs import BalanceFacts, BalanceInputs, pick_of_all, read_pairs, sum_tables
+from evenly.curation.balance.inputs import BalanceFacts, BalanceInputs, pairs_to_balance, pick_of_all, sum_tables
 from evenly.curation.balance.keep_probability import UNIT, expected_units
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities, thresholds_by
@@ -50,7 +50,9 @@ def balance_pairs(step: str, run: Run, upstream: Records, rule: BalanceRule, fac
     Decisions hold P(stay); `BalanceInputs.pair_tables` says which tables come with them, and `sum_tables` which with
     the whole.
     """
-    part = read_pairs(run.ledger, upstream, step, rule, seed=run.seed, languages=facts.languages, picks=facts.picks)
+    part = pairs_to_balance(
+        run.ledger, upstream, step, rule, seed=run.seed, languages=facts.languages, picks=facts.picks
+    )
     inputs = BalanceInputs.of(step, rule, part, facts, seed=run.seed)
     balanced = inputs.decide()
     return StepOutput(
@@ -74,7 +76,7 @@ def _counted(
     step: str, upstream: Records, rule: BalanceRule, picks: pa.Table | None, run: Run
 ) -> tuple[tuple[str, ...], pa.Table]:
     """The languages of a partition, and its counts above 0: language by its number, entry, count."""
-    part = read_pairs(run.ledger, upstream, step, rule, seed=run.seed, picks=picks)
+    part = pairs_to_balance(run.ledger, upstream, step, rule, seed=run.seed, picks=picks)
     counts = part.counts
     languages, entries = np.nonzero(counts)
     names = part.pairs.languages if len(part.pairs) or rule.language is None else ()
@@ -84,7 +86,7 @@ def _counted(
 def _expected(step: str, upstream: Records, rule: BalanceRule, facts: Sequence[BalanceFacts], run: Run) -> Ints:
     """How many pairs of a partition are expected to stay by each of several thresholds, in units of 2**-30."""
     languages, picks = facts[0].languages, facts[0].picks
-    part = read_pairs(run.ledger, upstream, step, rule, seed=run.seed, languages=languages, picks=picks)
+    part = pairs_to_balance(run.ledger, upstream, step, rule, seed=run.seed, languages=languages, picks=picks)
     units = [
         expected_units(part.pairs, entry_probabilities(tried.counts, tried.thresholds), part.earlier).sum()
         for tried in facts
