@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from evenly.curation.decisions import Decisions
 from evenly.curation.uids import file_uids, pair_uids, text_uids
-from evenly.storage.exchange import exchange_folder, received_rows, remove_exchange, send_rows
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL_ADDRESS
 from evenly.storage.pools.source import (
@@ -26,6 +25,7 @@ from evenly.storage.pools.source import (
     source_hash,
 )
 from evenly.storage.pools.texts import as_label, joined_pools
+from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.run import LabelColumns, Run
 from evenly.tasks.step import Records, Step
