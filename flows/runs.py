@@ -76,7 +76,7 @@ def run_in(
 
 def pool_of(run: Run, source: Source) -> PoolSource:
     """Where a source of a recipe is read from."""
-    return replace(source.pool, path=run.locate(source.path))
+    return replace(source.pool, path=run.expand(source.path))
 
 
 def _labels(run: Run, labels: Labels | None) -> LabelFile | LabelColumns | None:

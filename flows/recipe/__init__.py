@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from evenly.bounds import LocalPath, Share
+from evenly.bounds import LocalPath, PoolPath, Share
 from evenly.curation.balance.source_mixing import SourceRule
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.curation import Curate
@@ -37,7 +37,7 @@ class Source(PoolSource, SourceRule):
     """
 
     kind: Literal["parquet", "csv", "jsonl", "wat", "webdataset", "folder", "features"]
-    path: LocalPath
+    path: PoolPath
     name: SourceName | None = None
     encoder: EncoderName | None = None
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, AllowInfNan
 
+STORES = ("s3", "gs", "az", "file")
+"""The schemes of URLs at which a workspace or a pool may lie."""
 FINITE = AllowInfNan(False)
 
 
@@ -37,7 +39,20 @@ def local_path(path: str) -> str:
     return path
 
 
+def pool_path(path: str) -> str:
+    """The path, if it is of this machine or of an object store; ValueError for another URL, or one with a password."""
+    scheme, is_url, rest = path.partition("://")
+    if is_url and (scheme.lower() not in STORES or "@" in rest.partition("/")[0]):
+        schemes = ", ".join(f"{name}://" for name in STORES)
+        raise ValueError(
+            f"must be of this machine, or begin with one of {schemes} and hold no password; got `{scheme}://`: mount "
+            "it, or copy it here"
+        )
+    return path
+
+
 LocalPath = Annotated[str, AfterValidator(local_path)]  # of recipes: a run looks again, and says where
+PoolPath = Annotated[str, AfterValidator(pool_path)]
 
 
 def check_bounds(

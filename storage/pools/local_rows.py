@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from evenly.storage.pools.rows import text_array
 from evenly.storage.pools.texts import is_utf8_text
+from evenly.storage.stores.object_path import ObjectPath
 
 LOCAL, FEATURES = "sha256:", "features:"
 LOCAL_ADDRESS = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
@@ -32,6 +33,8 @@ class Place(NamedTuple):
 
     def read(self) -> bytes:
         """The bytes; fewer where the file has become shorter."""
+        if isinstance(self.path, ObjectPath):
+            return self.path.read_range(self.offset, self.size)
         with self.path.open("rb") as stream:
             stream.seek(self.offset)
             return stream.read(self.size)

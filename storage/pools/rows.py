@@ -4,7 +4,6 @@ CSV and JSON lines are read by Python's own readers: they are slower than Arrow'
 not the end of the file. Their columns are text; what is no text in JSON is kept as JSON text.
 """
 
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from evenly.storage.errors import StorageError
 from evenly.storage.pools.csv_records import CsvRecords
+from evenly.storage.stores.matching_files import open_unpacked, seekable
 from evenly.storage.tables.arrow_files import first_line
 
 _PARQUET_ROWS = 65_536
@@ -65,26 +65,26 @@ def file_kind(file: Path) -> str:
 
 def parquet_columns(path: Path) -> list[str]:
     """Names of the top-level columns."""
-    with readable(path, "Parquet"), pq.ParquetFile(path) as file:
+    with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
         return list(file.schema_arrow.names)
 
 
 def parquet_rows(path: Path, _text: Sequence[str]) -> Iterator[RawRows]:
     """The file's tables, types as they are."""
-    with readable(path, "Parquet"), pq.ParquetFile(path) as file:
+    with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
         for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
             yield RawRows(pa.Table.from_batches([batch]))
 
 
 def csv_columns(path: Path) -> list[str]:
     """The header."""
-    with readable(path, "CSV"), _open(path) as stream:
+    with readable(path, "CSV"), open_unpacked(path) as stream:
         return CsvRecords(_lines(stream)).header
 
 
 def csv_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
     """Rows below the header; broken is one with another number of fields, a field above 128 kB or an open quote."""
-    with readable(path, "CSV"), _open(path) as stream:
+    with readable(path, "CSV"), open_unpacked(path) as stream:
         records = CsvRecords(_lines(stream))
         header = records.header
         rows = ((line, None if fields is None else _named(header, fields)) for line, fields in records)
@@ -97,14 +97,14 @@ def _named(header: list[str], fields: list[str]) -> Row:
 
 def jsonl_columns(path: Path) -> list[str]:
     """The keys of the first thousand rows, in order of appearance."""
-    with readable(path, "JSON lines"), _open(path) as stream:
+    with readable(path, "JSON lines"), open_unpacked(path) as stream:
         return list(dict.fromkeys(key for _, row in islice(_json_rows(stream), _KEYS_FROM_ROWS) for key in row or ()))
 
 
 def jsonl_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
     """One row per line that is not blank; a line that is no JSON object is broken."""
     header = jsonl_columns(path)
-    with readable(path, "JSON lines"), _open(path) as stream:
+    with readable(path, "JSON lines"), open_unpacked(path) as stream:
         yield from _tables(_json_rows(stream), header, text)
 
 
@@ -153,10 +153,6 @@ def _raw_bytes(text: str) -> bytes:
 def _lines(stream: BinaryIO) -> Iterator[str]:
     for number, line in enumerate(stream):
         yield line.decode("utf-8-sig" if number == 0 else "utf-8", "surrogateescape")
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 @contextmanager

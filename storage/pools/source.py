@@ -6,7 +6,6 @@ without pictures. Every row of a pool comes out, in order. One from which no pai
 bad_row (no row at all); for the others docs/sources.md lists them. Tables of captions alone have no URLs to miss.
 """
 
-import glob
 import hashlib
 import json
 from collections import Counter
@@ -39,6 +38,8 @@ from evenly.storage.pools.rows import (
 from evenly.storage.pools.texts import as_label, as_text
 from evenly.storage.pools.wat import wat_columns, wat_rows
 from evenly.storage.pools.webdataset import webdataset_rows
+from evenly.storage.stores.matching_files import matching_files
+from evenly.storage.stores.object_path import ObjectPath
 
 __all__ = [
     "LOCAL_READERS",
@@ -283,8 +284,12 @@ def _reader(kind: str) -> PoolReader:
 def _files(source: PoolSource) -> list[Path]:
     """The files of a pool, or its folders, sorted by path."""
     of_folders = source.kind in LOCAL_READERS and LOCAL_READERS[source.kind].of_folders
-    pattern = str(Path(source.path).expanduser())
-    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute patterns too
+    files = matching_files(source.path)
+    if source.kind in ("folder", FEATURES_KIND) and any(isinstance(file, ObjectPath) for file in files):
+        raise PoolError(
+            f"`path` of kind {source.kind} must be of this machine; got `{source.path}`. Copy it here, or make it "
+            "shards of kind webdataset."
+        )
     files = [file for file in files if (file.is_dir() if of_folders else file.is_file())]
     if not files:
         noun = "folder" if of_folders else "file"

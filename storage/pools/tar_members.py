@@ -41,7 +41,8 @@ def read_members(stream: BinaryIO, path: Path) -> Iterator[Member]:
 
     Raises PoolError where it is no plain tar, ends within a member, or holds something behind its end.
     """
-    end = os.fstat(stream.fileno()).st_size
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     at, known = 0, dict[str, bytes]()
     while at < end:
         header = _read(stream, at, _BLOCK, end, path)

@@ -5,18 +5,18 @@ many are relative. Records are read one by one and within a limit, so a file of 
 than it looks, takes no more memory.
 """
 
-import gzip
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 from urllib.parse import urljoin
 
 import pyarrow as pa
 
 from evenly.storage.pools.rows import PoolError, RawRows, readable, text_array
+from evenly.storage.stores.matching_files import open_unpacked
 
 COLUMNS = ("url", "caption", "text_of", "page", "uuid")
 TEXTS = ("alt", "title", "data-image-title")
@@ -36,7 +36,7 @@ def wat_columns(_path: Path) -> list[str]:
 
 def wat_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
     """One row per link and text; a link without a text has a null caption, a record that cannot be read is broken."""
-    with readable(path, "WAT"), _open(path) as stream:
+    with readable(path, "WAT"), open_unpacked(path) as stream:
         rows = _rows(stream, path)
         while stretch := list(islice(rows, _ROWS)):
             columns, not_text = {}, {}
@@ -133,10 +133,6 @@ def _joined(base: object, url: object) -> object:
         return urljoin(base, url.strip())
     except ValueError:
         return url
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 def _broken(path: Path, trouble: str) -> PoolError:

@@ -17,13 +17,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from evenly.bounds import STORES
 from evenly.storage.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-SCHEMES = ("s3", "gs", "az")
-"""S3 and what speaks its language, Google Cloud Storage, Azure (a container in place of the bucket)."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # as a Path shows it too, which makes one slash of two
 _CREDENTIALS = re.compile(r"(AWS|AZURE|GOOGLE)_.*(KEY|SECRET|TOKEN|PASSWORD|SIGNATURE|SAS)", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s`'\")]*")
@@ -46,10 +45,10 @@ def parsed_url(url: str) -> tuple[str, str, str]:
     match = _URL.match(url)
     scheme = match[1].lower() if match else ""
     rest = url[match.end() - 1 :].lstrip("/") if match else url
-    if scheme not in (*SCHEMES, "file"):
+    if scheme not in STORES:
         raise InputError(
-            f"`url` must begin with {', '.join(f'{name}://' for name in SCHEMES)} or file://; got `{scheme}://`. "
-            "Use one of these, or a folder."
+            f"`url` must begin with one of {', '.join(f'{name}://' for name in STORES)}; got `{scheme}://`. Use one of "
+            "these, or a folder."
         )
     bucket, _, key = rest.partition("/")
     if "@" in bucket:

@@ -119,16 +119,13 @@ class ObjectPath(PosixPath):
         yield from (self / name for name in (*folders, *files))
 
     def glob(self, pattern: str, **_: Any) -> Generator["ObjectPath", None, None]:  # noqa: ANN401
-        """Objects and folders below that match; `**` is `rglob`'s."""
+        """Objects and folders below that match; `**` stands for any number of folders."""
         places: list[ObjectPath] = [self]
         names = PurePosixPath(pattern).parts
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for depth, name in enumerate(names, 1):
-                places = [
-                    place
-                    for matching in pool.map(partial(_matching, name=name, is_last=depth == len(names)), places)
-                    for place in matching
-                ]
+                matching = pool.map(partial(_matching, name=name, is_last=depth == len(names)), places)
+                places = list(dict.fromkeys(place for match in matching for place in match))
         yield from places
 
     def rglob(self, pattern: str, **_: Any) -> Generator["ObjectPath", None, None]:  # noqa: ANN401
@@ -328,6 +325,9 @@ class ObjectPath(PosixPath):
 
 def _matching(place: ObjectPath, *, name: str, is_last: bool) -> list[ObjectPath]:
     """What lies directly below `place` under a name or pattern: folders alone unless it `is_last`."""
+    if name == "**":
+        parents = {parent for key, _ in place.objects() for parent in PurePosixPath(key).parents}
+        return [place.joinpath(*parent.parts) for parent in sorted({PurePosixPath(), *parents})]
     if not any(letter in name for letter in "*?["):
         return [place / name] if not is_last or (place / name).exists() else []
     folders, files = place._children()  # noqa: SLF001 - of this module's own class

@@ -71,7 +71,7 @@ def test_no_workspace_is_said_at_once(tmp_path, bucket):
         evenly.open(tmp_path / "nowhere")
     with pytest.raises(NotFoundError, match=f"`root` must be a workspace; got `{bucket}/w`, where nothing lies"):
         evenly.open(f"{bucket}/w")
-    with pytest.raises(InputError, match="`url` must begin with s3://"):
+    with pytest.raises(InputError, match="`url` must begin with one of s3://"):
         evenly.open("ftp://host/w")
 
 

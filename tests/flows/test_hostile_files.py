@@ -144,7 +144,7 @@ def test_a_url_in_place_of_a_path_is_refused_in_one_line_and_makes_no_folder(eve
 @pytest.mark.parametrize(
     ("field", "old", "new"),
     [
-        ("sources.0.path", 'path: "pool/*.parquet"', "path: s3://b/p.parquet"),
+        ("sources.0.path", 'path: "pool/*.parquet"', "path: https://b.test/p.parquet"),
         ("curate.match.metadata", "metadata: wordnet", "metadata: https://x.test/m.json"),
         ("labels.file", "features: {", "labels: {file: s3://b/l.csv}\nfeatures: {"),
         ("classes.0.list", "features: {", "classes: [{list: s3://b/c.txt}]\nfeatures: {"),
@@ -157,7 +157,10 @@ def test_a_url_as_a_path_of_a_recipe_is_refused_before_anything_runs(evenly, tmp
     path.write_text("\n".join(lines).replace(old, new, 1), encoding="utf-8")
     status, _, err = evenly("check", str(path))
     assert (status, err.count("\n")) == (2, 1)
-    assert f"`{field}`: must be a path of this machine" in err
+    rule = (
+        "be of this machine, or begin with one of s3://" if field == "sources.0.path" else "be a path of this machine"
+    )
+    assert f"`{field}`: must {rule}" in err
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "s3://bucket/../x", "s3://key:secret@bucket/x"])

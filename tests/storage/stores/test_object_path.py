@@ -34,7 +34,7 @@ def test_a_file_url_is_a_folder_of_this_machine(url):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://host/x", "must begin with s3://, gs://, az:// or file://; got `http://`"),
+        ("http://host/x", "must begin with one of s3://, gs://, az://, file://; got `http://`"),
         ("s3://", "must be s3://, a bucket, names"),
         ("s3://bucket/../other", "names without `.` and `..`"),
         ("s3://bucket/a\nb", "must be s3://, a bucket"),
