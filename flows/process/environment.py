@@ -15,6 +15,7 @@ _PRIVATE = {
 _PREFECT = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # evenly.flows.process.prefect_api starts the temporary server
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # of its threads that deliver events, where a server is gone
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 OF_A_COMMAND = {

@@ -3,10 +3,11 @@
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from sysconfig import get_path
 
 import httpx
@@ -39,15 +40,17 @@ def prefect_api() -> Iterator[None]:
     the standard library, so that a backport of one of its modules breaks it. Raises PrefectServerError where it does
     not start.
     """
-    if PREFECT_API_URL.value():
-        yield
+    if url := PREFECT_API_URL.value():
+        with _needed(url):
+            yield
         return
     for last in (*[False] * (_STARTS - 1), True):
         port = _free_port()
-        with tethered_process(*_server(port), environment=_QUIET | os.environ | _AS_PREFECT) as server:
+        with _start_server(port) as server:
             if not _answers(server, port, last=last):
                 continue
-            with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            url = f"http://127.0.0.1:{port}/api"
+            with _needed(url), _started_again(server, port), temporary_settings({PREFECT_API_URL: url}):
                 try:
                     yield
                 except BaseException:
@@ -55,6 +58,49 @@ def prefect_api() -> Iterator[None]:
                     raise
                 _deliver(_DELIVERY_S)
             return
+
+
+@contextmanager
+def _needed(url: str) -> Iterator[None]:
+    """Say in one line that the server is gone, where a flow can no longer report to it."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise PrefectServerError(
+            f"the Prefect server at `{url}` must answer until the end; {error or type(error).__name__}. "
+            "Run again: what is finished is kept and reused."
+        ) from None
+
+
+@contextmanager
+def _started_again(server: subprocess.Popen[bytes], port: int) -> Iterator[None]:
+    """Start the temporary server again, on its port and database, whenever it ends while the context lasts.
+
+    Prefect's clients ask again for a minute, so that a run goes on.
+    """
+    ended = threading.Event()
+    with ExitStack() as servers:
+
+        def watch(current: subprocess.Popen[bytes]) -> None:
+            for _ in range(_STARTS):
+                while current.poll() is None:
+                    if ended.wait(_POLL_S):
+                        return
+                if ended.is_set():
+                    return
+                current = servers.enter_context(_start_server(port))
+
+        thread = threading.Thread(target=watch, args=(server,), name="temporary Prefect server", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _start_server(port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return tethered_process(*_server(port), environment=_QUIET | os.environ | _AS_PREFECT)
 
 
 def _server(port: int) -> list[str]:

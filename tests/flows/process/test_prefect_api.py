@@ -1,0 +1,67 @@
+"""The Prefect API of a command: a temporary server that is killed comes back; one that stays away is told in a line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from evenly.flows.cli.errors import PrefectServerError
+from evenly.flows.process.prefect_api import prefect_api
+from tests.interrupted import MARK, processes
+
+ROOT = Path(__file__).resolve().parents[3]
+KILLED = """
+import os, signal
+from prefect import flow, task
+from evenly.flows.process.prefect_api import prefect_api
+from tests.interrupted import MARK, processes
+
+@task
+def work(number):
+    return number + 1
+
+@flow
+def count():
+    before = work(0)
+    for entry in processes(os.environ[MARK]):
+        if "prefect.server.api" in entry:
+            os.kill(int(entry.split()[0]), signal.SIGKILL)
+    return work(before)
+
+if __name__ == "__main__":
+    with prefect_api():
+        print("counted", count())
+"""
+
+
+@pytest.mark.slow  # two servers start
+def test_a_run_goes_on_when_its_temporary_server_is_killed(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment |= {"PREFECT_HOME": str(tmp_path), "PREFECT_LOGGING_LEVEL": "CRITICAL", MARK: str(tmp_path)}
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert "counted 2" in done.stdout, done.stderr
+    assert processes(str(tmp_path)) == []
+
+
+def test_a_server_of_the_users_that_goes_away_is_told_in_one_line():
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    url = "http://127.0.0.1:9/api"
+    with (
+        temporary_settings({PREFECT_API_URL: url}),
+        pytest.raises(PrefectServerError, match="must answer until the end; refused"),
+        prefect_api(),
+    ):
+        raise httpx.ConnectError("refused")
