@@ -4,6 +4,7 @@ Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error, 130 after Ctrl-
 """
 
 import os
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -77,6 +78,7 @@ def run() -> int:
     """Run the command; its exit status. Errors that a user can mend are one line on stderr."""
     for name, value in OF_A_COMMAND.items():
         os.environ.setdefault(name, value)
+    sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]  # timm would import it: temporary folders, 0.4 s
     return report_errors(app)
 
 

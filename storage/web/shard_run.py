@@ -228,11 +228,14 @@ def _storable(text: str | None) -> str | None:
 def _import_img2dataset() -> tuple[ModuleType, Any]:
     """Its downloader module and its tar writer, imported without its call home and, in a worker, without torch.
 
-    webdataset imports torch where it can, for loaders that are not used here: 1 to 2 s and 180 MB per process.
+    webdataset imports torch where it can, for loaders that are not used here: 1 to 2 s and 180 MB per process. Its
+    logger, not used either, imports wandb, which makes temporary folders that stay when a worker ends.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     if parent_process() is not None and "torch" not in sys.modules:
         sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` an ImportError
+    if parent_process() is not None:
+        sys.modules.setdefault("wandb", ModuleType("wandb"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports imghdr
         from img2dataset import downloader

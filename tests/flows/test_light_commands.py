@@ -61,3 +61,14 @@ def test_texts_are_matched_and_balanced_without_models_flows_and_lance(files):
 def test_a_card_is_read_without_models_and_flows(undisturbed):
     names, _ = imported("card", "latest", "--root", undisturbed[0])
     assert not names & MODELS_AND_FLOWS
+
+
+def test_a_command_that_encodes_does_without_wandb():
+    """timm imports it where it can: it makes temporary folders, which a command that is killed leaves behind."""
+    script = (
+        "import sys; from evenly.flows.cli import run; sys.argv = ['evenly', '--version']; run(); import timm.utils; "
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}print(sys.modules['wandb'])"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[-1] == "None"

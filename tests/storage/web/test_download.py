@@ -66,6 +66,14 @@ BESIDES = {
 }
 
 
+def test_a_download_leaves_nothing_among_temporary_files(web, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    web.fallback = numbered
+    download_images([url(1)], QUICK, folder=tmp_path / "shards", connect=web.connect, workers=ONE)
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def fill(web) -> None:
     """Put up a page for every way that a download can end."""
     for name, kind in (("a.png", "PNG"), ("b.jpg", "JPEG"), ("c.webp", "WEBP"), ("d.gif", "GIF"), ("e.bmp", "BMP")):
