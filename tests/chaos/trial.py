@@ -7,7 +7,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +92,12 @@ class Trial:
             self.problems.append(f"exit status {end.status} must come with one line; got {end.err[-400:]!r}")
         if end.status:
             self.notes.append(f"said {end.lines[-1][8:98]!r}" if end.lines else "said nothing")
+
+    def expect_end(self, end: End) -> None:
+        """The command must have ended in whatever way, and left no process."""
+        self.note_end(replace(end, err=end.err.replace("Traceback", "traceback")))
+        if end.status == 0:
+            self._compare(end)
 
     def expect_plain_or_other(self, end: End) -> None:
         """As `expect_plain`; but a build that was made from failing answers may be another one."""

@@ -201,3 +201,22 @@ def test_a_recipe_without_class_lists_has_nothing_to_fit(evenly, tmp_path, comma
     status, _, err = evenly(command, str(tmp_path / "none.yaml"), "--root", str(tmp_path / "w"))
     assert status == 2
     assert "`classes` must name a class list" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(5, "Input/output error", "a.lance"), "evenly: Input/output error at `a.lance`. "),
+        (OSError(24, "Too many open files"), "evenly: Too many open files. "),
+        (OSError(27, "File too large"), "evenly: File too large. "),
+        (MemoryError(), "evenly: Cannot allocate memory. "),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(capsys, error, line):
+    def refused() -> None:
+        raise error
+
+    assert report_errors(refused) == 1
+    written = capsys.readouterr().err
+    assert written.startswith(f"{line}Nothing was half-published, and what is finished is kept: ")
+    assert written.count("\n") == 1

@@ -51,6 +51,7 @@ FAULTS: dict[str, Fault] = {
     "few_handles": Fault(machine.few_handles),
     "few_handles_from_start": Fault(machine.few_handles_from_start),
     "little_memory": Fault(machine.little_memory),
+    "memory_group": Fault(machine.memory_group, needs=machine.needs_memory_groups),
     "two_rebuilds": Fault(machine.two_rebuilds),
     "two_rebuilds_one_killed": Fault(machine.two_rebuilds_one_killed, kill=True),
     "endpoint_gone": Fault(services.endpoint_gone),

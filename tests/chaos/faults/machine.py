@@ -1,5 +1,6 @@
 """The machine: its clock, its limits, and another run of the same recipe on it."""
 
+import os
 import resource
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ from tests.chaos.trial import Trial
 
 _LIBRARIES = ("libfaketimeMT.so.1", "libfaketime.so.1")
 _FOLDERS = ("/usr/lib/*/faketime", "/usr/lib/faketime", "/usr/local/lib/faketime")
+_GROUPS = Path("/sys/fs/cgroup/memory")
 _MB = 2**20
 
 
@@ -67,7 +69,10 @@ def few_handles_from_start(trial: Trial) -> None:
 
 
 def little_memory(trial: Trial) -> None:
-    """The command may take no more memory than a little beyond what it has at a moment."""
+    """The command may take no more memory than a little beyond what it has at a moment.
+
+    Libraries may end it in any way then, by not being loaded or by aborting.
+    """
     command = trial.start()
     if trial.reach(command, trial.point()):
         pid = command.process.pid
@@ -75,7 +80,24 @@ def little_memory(trial: Trial) -> None:
         limit = pages * resource.getpagesize() + trial.luck.randrange(1, 64) * _MB
         trial.notes.append(f"{limit // _MB} MB")
         resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
-        trial.expect_plain(command.end())
+        trial.expect_end(command.end())
+
+
+def needs_memory_groups() -> str:
+    """Why the memory of a group of processes cannot be limited here; "" where it can."""
+    return "" if os.geteuid() == 0 and (_GROUPS / "memory.limit_in_bytes").exists() else "needs cgroup v1, as root"
+
+
+def memory_group(trial: Trial) -> None:
+    """All processes of the command together may take a drawn amount of memory, as in a container; the kernel kills."""
+    group = _GROUPS / f"evenly-chaos-{os.getpid()}"
+    group.mkdir()
+    trial.cleanup.callback(group.rmdir)
+    limit = trial.luck.randrange(150, 900)
+    trial.notes.append(f"{limit} MB")
+    (group / "memory.limit_in_bytes").write_text(str(limit * _MB))
+    join = f'echo $$ > {group / "cgroup.procs"} && exec "$@"'
+    trial.expect_end(trial.start(prefix=["bash", "-c", join, "bash"]).end())
 
 
 def two_rebuilds(trial: Trial) -> None:
