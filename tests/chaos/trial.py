@@ -23,7 +23,9 @@ _REMEDIES = 4  # files that may have to be removed as told, one after the other
 class Trial:
     """What a fault works with. `luck` is its own, by the seed; `notes` stand in its line, `problems` make it fail.
 
-    number, times: which of how many trials of the same fault this is.
+    number, times: which of how many trials of the same fault this is. may_ask_again: what was recorded is damaged, and
+    is removed where a command says so. failures_recorded: failing answers are recorded as such, so that it is asked
+    again for these alone, by --retry-failed.
     """
 
     world: World
@@ -38,6 +40,7 @@ class Trial:
     problems: list[str] = field(default_factory=list)
     cleanup: ExitStack = field(default_factory=ExitStack)
     may_ask_again: bool = False
+    failures_recorded: bool = False
     met: bool = True
 
     def __post_init__(self) -> None:
@@ -55,11 +58,10 @@ class Trial:
         points = self.timeline.points(self.times, f"{self.seed} {self.fault}", role)
         return points[self.number]
 
-    def start(self, *, prefix: Sequence[str] = (), **environment: str) -> Command:
+    def start(self, *, prefix: Sequence[str] = (), retry_failed: bool = False, **environment: str) -> Command:
         """Start the command that is to be disturbed."""
-        return Command.start(
-            self.world.arguments(self.root), self.environment | environment, self.folder, prefix=prefix
-        )
+        arguments = [*self.world.arguments(self.root), *(["--retry-failed"] if retry_failed else [])]
+        return Command.start(arguments, self.environment | environment, self.folder, prefix=prefix)
 
     def reach(self, command: Command, point: Point) -> bool:
         """Wait for the moment. Where the command ended before it, the trial is done again with a shorter delay."""
@@ -104,7 +106,8 @@ class Trial:
         kept, self.problems = self.problems, []
         self.expect_plain(end)
         other = [problem for problem in self.problems if problem.startswith(("content hash", "facts"))]
-        self.notes += other
+        self.notes += ["another build"] if other else []
+        self.failures_recorded = end.status == 0
         self.problems = kept + [problem for problem in self.problems if problem not in other]
 
     def finish(self) -> None:
@@ -112,7 +115,7 @@ class Trial:
         self.world.mend()
         urls, replies = held_urls(self.root), held_replies(self.root)
         self.world.forget()
-        end = self._until_not_refused(lambda: self.start().end())
+        end = self._until_not_refused(lambda: self.start(retry_failed=self.failures_recorded).end())
         self.notes.append(f"again {end.seconds:.1f} s, {len(urls)} answers and {replies} replies kept")
         self.problems += [f"a process was left running: {entry[:160]}" for entry in end.left]
         if end.status != 0:
@@ -168,7 +171,7 @@ class Trial:
             self.problems.append(f"facts must be those of an undisturbed run; others are {', '.join(names)}")
 
     def _nothing_twice(self, urls: set[str], replies: int) -> None:
-        if self.may_ask_again:
+        if self.may_ask_again or self.failures_recorded:
             return
         asked = Counter(self.world.web.urls)
         twice = [url for url in urls if asked[url] and url not in self._reached_by_redirects]
@@ -185,8 +188,10 @@ class Trial:
         return {url for url, count in self.reference.urls.items() if count > 1}
 
     def _nothing_left(self) -> None:
-        differences = list(self.reference.names.differences(Names.of(self.root)))
-        self.problems += differences[:5]
+        expected = self.reference.names
+        if self.failures_recorded:  # their steps and replies stay
+            expected = replace(expected, stable=frozenset())
+        self.problems += list(expected.differences(Names.of(self.root)))[:5]
         self.problems += [f"nothing refers to {name}" for name in unreferenced(self.root)[:5]]
         self.problems += [f"locked: {name}" for name in held_locks(self.root)]
         temporary = Names.of(self.folder / "tmp").shapes - self.reference.temporary
