@@ -7,8 +7,8 @@ arXiv:2208.05516), so the parts are chosen here and every table keeps the source
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -24,6 +24,8 @@ from evenly.curation.errors import RuleError
 
 STEP = "mix_sources"
 _ROUNDING = 1e-9
+BINS = 1 << 16
+"""Bins of draws, by which the draw of a rank is sought."""
 SOURCES = pa.schema(
     [
         ("source", pa.string()),
@@ -69,34 +71,145 @@ class Mixed:
     limiting: str | None
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SourceCounts:
+    """Pairs of a source, of all or of a part; counts of parts add up.
+
+    open_to: of `bins` (BINS,) int64 the sum, how many pairs have a draw below the weight, by the draw's leading bits.
+    """
+
+    pairs: int
+    bins: Ints
+
+    @property
+    def open_to(self) -> int:
+        """Pairs whose draw is below the weight."""
+        return int(self.bins.sum())
+
+    def __add__(self, other: "SourceCounts") -> "SourceCounts":
+        return SourceCounts(pairs=self.pairs + other.pairs, bins=self.bins + other.bins)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceCut:
+    """Where the kept pairs of a source end: at the draw `threshold`, and there before the uid `first_out`.
+
+    limit: pairs that quota or share leave; by_share: whether it is the share that does. kept: how many are.
+    """
+
+    pairs: int
+    limit: int | None
+    by_share: bool
+    kept: int
+    open_to: int
+    threshold: float
+    first_out: str = ""
+
+
+def count_sources(
+    uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRule], *, seed: int
+) -> dict[str, SourceCounts]:
+    """Count the pairs of each source that has a rule, by their draws."""
+    counts = {}
+    for name in sorted(rules):
+        drawn = _draws(uids, np.flatnonzero(_equal(sources, name)), seed)
+        below = drawn[drawn < rules[name].probability]
+        counts[name] = SourceCounts(pairs=len(drawn), bins=np.bincount((below * BINS).astype(np.int64), minlength=BINS))
+    return counts
+
+
+def draws_in_bins(
+    uids: pa.Array, sources: pa.Array, bins: Mapping[str, int], *, seed: int
+) -> dict[str, list[tuple[float, str]]]:
+    """The draws, each with its uid, of the pairs of some sources that fall in one bin of each."""
+    rows = {}
+    for name, number in bins.items():
+        places = np.flatnonzero(_equal(sources, name))
+        drawn = _draws(uids, places, seed)
+        inside = (drawn * BINS).astype(np.int64) == number
+        rows[name] = list(zip(drawn[inside].tolist(), uids.take(pa.array(places[inside])).to_pylist(), strict=True))
+    return rows
+
+
+def cut_sources(
+    rules: Mapping[str, SourceRule],
+    counts: Mapping[str, SourceCounts],
+    draws_of: Callable[[Mapping[str, int]], Mapping[str, Sequence[tuple[float, str]]]],
+) -> tuple[dict[str, SourceCut], str | None]:
+    """Where the kept pairs of each source end, from the counts of all; and the source that bounds a mix of shares.
+
+    draws_of: what `draws_in_bins` gives for all pairs. Raises RuleError where a source with a share has no pair.
+    """
+    shares, limiting = _shares(rules, {name: count.open_to for name, count in counts.items()})
+    cuts, bins = {}, {}
+    for name, count in counts.items():
+        rule, limit = rules[name], shares.get(name, rules[name].quota)
+        kept = count.open_to if limit is None else min(count.open_to, limit)
+        if kept < count.open_to:
+            bins[name] = int(np.searchsorted(np.cumsum(count.bins), kept, side="right"))
+        cuts[name] = SourceCut(
+            pairs=count.pairs,
+            limit=limit,
+            by_share=name in shares and limit != rule.quota,
+            kept=kept,
+            open_to=count.open_to,
+            threshold=rule.probability,
+        )
+    for name, drawn in (draws_of(bins) if bins else {}).items():
+        before = int(counts[name].bins[: bins[name]].sum())
+        threshold, first_out = sorted(drawn)[cuts[name].kept - before]
+        cuts[name] = replace(cuts[name], threshold=threshold, first_out=first_out)
+    return cuts, limiting
+
+
+def mix_by(
+    uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRule], cuts: Mapping[str, SourceCut], *, seed: int
+) -> tuple[Decisions, pa.Array]:
+    """Decide each pair by where its source is cut: the decisions and thresholds of `Mixed`."""
+    reasons = np.full(len(uids), "", dtype=object)
+    values, thresholds = (np.full(len(uids), np.nan) for _ in range(2))
+    for name, cut in cuts.items():
+        places = np.flatnonzero(_equal(sources, name))
+        drawn = _draws(uids, places, seed)
+        goes = drawn >= cut.threshold
+        if cut.first_out:
+            at_end = np.flatnonzero(drawn == cut.threshold)
+            goes[at_end] = [uid >= cut.first_out for uid in uids.take(pa.array(places[at_end])).to_pylist()]
+        reasons[places[goes]] = "share" if cut.by_share else "quota"
+        reasons[places[drawn >= rules[name].probability]] = "weight"
+        values[places], thresholds[places] = drawn, cut.threshold
+    decisions = Decisions.of(reason=pa.array(reasons, pa.string()), value=pa.array(values, from_pandas=True))
+    return decisions, pa.array(thresholds, from_pandas=True)
+
+
+def source_table(rules: Mapping[str, SourceRule], cuts: Mapping[str, SourceCut]) -> pa.Table:
+    """The table SOURCES."""
+    rows = [
+        (
+            name,
+            cut.pairs,
+            rules[name].probability,
+            rules[name].quota,
+            rules[name].share,
+            cut.limit,
+            cut.threshold,
+            cut.kept,
+        )
+        for name, cut in cuts.items()
+    ]
+    return pa.Table.from_pylist([dict(zip(SOURCES.names, row, strict=True)) for row in rows], SOURCES)
+
+
 def mix_sources(uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRule], *, seed: int) -> Mixed:
     """Decide each pair of `uids` (n,), sorted, which comes from `sources` (n,); reasons are weight, quota and share.
 
     A pair is kept where its draw is below the threshold of its source; of equal draws, the smaller uid comes first. A
     source without a rule is kept whole. Raises RuleError where a source with a share has no pair.
     """
-    rows = {name: np.flatnonzero(_equal(sources, name)) for name in sorted(rules)}
-    drawn = {name: _draws(uids, places, seed) for name, places in rows.items()}
-    open_to = {name: int((drawn[name] < rules[name].probability).sum()) for name in rows}
-    shares, limiting = _shares(rules, open_to)
-    reasons = np.full(len(uids), "", dtype=object)
-    values, thresholds = (np.full(len(uids), np.nan) for _ in range(2))
-    table = []
-    for name, places in rows.items():
-        rule, limit = rules[name], shares.get(name, rules[name].quota)
-        order = np.argsort(drawn[name], kind="stable")  # rows are in uid order: of equal draws the smaller uid is first
-        kept = min(open_to[name], open_to[name] if limit is None else limit)
-        threshold = float(drawn[name][order[kept]]) if kept < open_to[name] else rule.probability
-        reasons[places[order[kept:]]] = "share" if name in shares and limit != rule.quota else "quota"
-        reasons[places[order[open_to[name] :]]] = "weight"
-        values[places], thresholds[places] = drawn[name], threshold
-        table.append((name, len(places), rule.probability, rule.quota, rule.share, limit, threshold, kept))
-    return Mixed(
-        decisions=Decisions.of(reason=pa.array(reasons, pa.string()), value=pa.array(values, from_pandas=True)),
-        thresholds=pa.array(thresholds, from_pandas=True),
-        sources=pa.Table.from_pylist([dict(zip(SOURCES.names, row, strict=True)) for row in table], SOURCES),
-        limiting=limiting,
-    )
+    counts = count_sources(uids, sources, rules, seed=seed)
+    cuts, limiting = cut_sources(rules, counts, lambda bins: draws_in_bins(uids, sources, bins, seed=seed))
+    decisions, thresholds = mix_by(uids, sources, rules, cuts, seed=seed)
+    return Mixed(decisions=decisions, thresholds=thresholds, sources=source_table(rules, cuts), limiting=limiting)
 
 
 def _shares(rules: Mapping[str, SourceRule], open_to: Mapping[str, int]) -> tuple[dict[str, int], str | None]:
