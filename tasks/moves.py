@@ -39,19 +39,25 @@ def _nothing_summed(
     return StepOutput()
 
 
+def _nothing_held(_facts: object) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Moves(Generic[RuleT]):
     """A step in moves.
 
     resolve: facts about all pairs that each partition is judged by (sums, thresholds, where rows were exchanged to).
     judge: decides the pairs of one partition, by these facts. shared: tables and notes that do not depend on what is
-    judged. finish: tables and notes made of the `partial` of each partition's output.
+    judged. finish: tables and notes made of the `partial` of each partition's output. release: gives up what the facts
+    hold, however the step ended.
     """
 
     judge: Callable[[Run, Records, RuleT, Any], StepOutput]
     resolve: Callable[[Run, Records, RuleT, Each], Any] = _no_facts
     shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _nothing_shared
     finish: Callable[[Run, Records, RuleT, Any, Sequence[pa.Table]], StepOutput] = _nothing_summed
+    release: Callable[[Any], None] = _nothing_held
 
     @property
     def has_facts(self) -> bool:

@@ -180,9 +180,12 @@ def stage_step(
 def compute_whole(moves: Moves[Any], run: Run, upstream: Records, rule: Any) -> StepOutput:  # noqa: ANN401 - of any step
     """What a step in moves gives for all pairs of a run in one partition."""
     facts = moves.resolve(run, upstream, rule, InProcess(run=run))
-    output = moves.judge(run, upstream, rule, facts)
-    partials = [] if output.partial is None else [output.partial]
-    shared, finished = moves.shared(run, upstream, rule, facts), moves.finish(run, upstream, rule, facts, partials)
+    try:
+        output = moves.judge(run, upstream, rule, facts)
+        partials = [] if output.partial is None else [output.partial]
+        shared, finished = moves.shared(run, upstream, rule, facts), moves.finish(run, upstream, rule, facts, partials)
+    finally:
+        moves.release(facts)
     return together(output, shared, finished)
 
 

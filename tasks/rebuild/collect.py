@@ -68,6 +68,14 @@ def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> P
     if not run.bits:
         return None
     folder = exchange_folder(run.workspace.exchange, "collect")
+    try:
+        return _sent(run, folder, rule, each)
+    except BaseException:
+        remove_exchange(folder)
+        raise
+
+
+def _sent(run: Run, folder: Path, rule: CollectRule, each: Each) -> PoolRows:
     pieces = [
         (f"{number:04d}-{place:06d}", source, piece)
         for number, source in enumerate(run.sources)
@@ -126,13 +134,10 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRow
     return StepOutput(decisions=_with_labels(run, pairs), tables={"arrivals": arrivals}, judged=arrivals)
 
 
-def remove_sent(
-    _run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRows | None, _partials: Sequence[pa.Table]
-) -> StepOutput:
-    """Remove the rows that were parted: every partition has them."""
+def remove_sent(sent: PoolRows | None) -> None:
+    """Remove the rows that were parted: every partition has them, or will be sent them again."""
     if sent is not None:
         remove_exchange(sent.folder)
-    return StepOutput()
 
 
 def _send(folder: Path, run: Run, piece: tuple[str, PoolSource, list[Path]]) -> tuple[int, list[pa.Schema]]:
@@ -215,7 +220,7 @@ def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
 COLLECT = Step(
     name="collect",
     rule=CollectRule,
-    moves=Moves(resolve=send_pools, judge=collect_pairs, finish=remove_sent),
+    moves=Moves(resolve=send_pools, judge=collect_pairs, release=remove_sent),
     version=2,
     inputs=hash_sources,
 )

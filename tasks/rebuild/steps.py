@@ -7,7 +7,7 @@ from typing import Any
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.moves import Each, Records
 from evenly.tasks.run import Run
-from evenly.tasks.stage import run_stage, stage_step
+from evenly.tasks.stage import StageStep, run_stage, stage_step
 from evenly.tasks.step import Step, announced, flow_run_id, run_step, stored_record
 
 Steps = Sequence[tuple[Step[Any], Any]]
@@ -36,14 +36,24 @@ def _staged(run: Run, left: Steps, upstream: Records, each: Each) -> Sequence[St
         return [stored]
     names = [record.name for record in upstream]
     stage = [stage_step(run, step, rule, spec, upstream=upstream, names=names, each=each)]
+    try:
+        _extend(run, stage, left, upstream, each)
+        records = run_stage(run, each, stage, upstream, started=started, flow_run_id=flow_run_id())
+    finally:
+        for done in stage:
+            done.moves.release(done.facts)
+    return [announced(run, record, started) for record in records]
+
+
+def _extend(run: Run, stage: list[StageStep], left: Steps, upstream: Records, each: Each) -> None:
+    """Add the steps to a stage that need no facts about all pairs."""
+    names = [*(record.name for record in upstream), stage[0].name]
     for further, further_rule in left[1:]:
         if not _in_moves(further, further_rule) or (further.moves is not None and further.moves.has_facts):
-            break
-        names = [*names, stage[-1].name]
+            return
         spec = further.spec(run, upstream, further_rule)
         stage.append(stage_step(run, further, further_rule, spec, upstream=upstream, names=names, each=each))
-    records = run_stage(run, each, stage, upstream, started=started, flow_run_id=flow_run_id())
-    return [announced(run, record, started) for record in records]
+        names.append(stage[-1].name)
 
 
 def _in_moves(step: Step[Any], rule: Any) -> bool:  # noqa: ANN401 - of any step

@@ -1,0 +1,120 @@
+"""A rebuild in any number of partitions, by any number of workers, gives the same build."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evenly.audit.verify import verify_build
+from evenly.storage.tables import tree
+from evenly.tasks.engine import InProcess
+from evenly.tasks.rebuild import steps as rebuild_steps
+from evenly.tasks.step import record_step
+from tests.tasks.whole_rebuild import RULES, STEPS, open_run, publish, rows
+
+
+def rebuild(run, bits, *, steps=STEPS, rules=RULES, each=InProcess):
+    """The records of the steps in 2**bits partitions, and the manifest of the build."""
+    cut = replace(run, bits=bits)
+    chosen = [(step, step.read(rules[step.name])) for step in steps]
+    workers = each(run=cut)
+    records = rebuild_steps.run_steps(cut, chosen, workers, record=record_step)
+    return records, publish(cut, records, each=workers)
+
+
+def content(records) -> list[tuple]:
+    return [(record.name, record.output_hash, record.counts, record.reasons) for record in records]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 6])
+@pytest.mark.usefixtures("colour_words")
+def test_every_step_gives_the_same_in_any_number_of_partitions(rebuilt_once, tmp_path, bits):
+    records, manifest = rebuild(open_run(tmp_path / "w", rows()), bits)
+    assert content(records) == content(rebuilt_once.records)
+    assert manifest["content_hash"] == rebuilt_once.manifest["content_hash"]
+    assert [record.bits for record in records if "decisions" in record.hashes] == [bits] * (len(records) - 1)
+
+
+@pytest.mark.usefixtures("colour_words")
+def test_a_build_in_partitions_has_no_findings(tmp_path, monkeypatch):
+    monkeypatch.setattr(tree, "LEAF", 5)
+    run = open_run(tmp_path / "w", rows())
+    _, manifest = rebuild(run, 3)
+    assert verify_build(run.workspace, manifest) == []
+
+
+@pytest.mark.usefixtures("colour_words")
+def test_a_run_that_died_between_partitions_takes_over_those_that_were_done(tmp_path, rebuilt_once):
+    run = replace(open_run(tmp_path / "w", rows()), bits=2)
+    judged = []
+
+    class Dying(InProcess):
+        def partitions(self, title, function):
+            def counted(part_run):
+                if title.startswith("collect") and part_run.part.number == 3 and not judged:
+                    judged.append(title)
+                    raise KeyboardInterrupt
+                return function(part_run)
+
+            return super().partitions(title, counted)
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(run, 2, each=Dying)
+    stored = {path.name: path.stat().st_mtime_ns for path in (run.workspace.steps / "parts").rglob("*.json")}
+    assert stored
+    records, manifest = rebuild(run, 2)
+    assert content(records) == content(rebuilt_once.records)
+    assert manifest["content_hash"] == rebuilt_once.manifest["content_hash"]
+    parts = {path.name: path.stat().st_mtime_ns for path in (run.workspace.steps / "parts").rglob("*.json")}
+    assert {name: parts[name] for name in stored} == stored
+    assert not list(run.workspace.exchange.iterdir())
+
+
+@pytest.mark.usefixtures("colour_words")
+def test_rows_that_did_not_change_are_taken_over_in_every_partition(tmp_path, rebuilt_once):
+    run = open_run(tmp_path / "w", rows()[1:])
+    rebuild(run, 2)
+    (tmp_path / "more").mkdir()
+    more = open_run(tmp_path / "more" / "w", rows())
+    wider = replace(more, workspace=run.workspace)
+    for name in ("concepts.txt", "domains.txt"):
+        assert (run.workspace.root / name).exists()
+    records, manifest = rebuild(wider, 2)
+    work = {record.name: record.work for record in records if record.work}
+    assert work["check_texts"] == {"computed": 1, "reused": 22}
+    assert work["match_concepts"]["computed"] == 1
+    assert content(records) == content(rebuilt_once.records)
+    assert manifest["content_hash"] == rebuilt_once.manifest["content_hash"]
+
+
+RULES_OF_SHARES = {"pool": {"quota": 11}}
+
+
+@pytest.mark.parametrize("rule", [{"t": 2.0}, {"tail_share": 0.3}, {"target": 9}, {"t": 2.0, "law": "v2"}])
+def test_every_way_to_choose_a_threshold_is_the_same_in_partitions(tmp_path, rule):
+    rules = RULES | {"preselect": rule | {"headroom": 1.5}, "mix_sources": {"sources": RULES_OF_SHARES}}
+    steps, kept = STEPS[:6], []
+    for number, bits in enumerate((0, 1, 4)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        run = open_run(folder / "w", rows())
+        chosen = [(step, step.read(rules[step.name])) for step in steps]
+        cut = replace(run, bits=bits)
+        kept.append(content(rebuild_steps.run_steps(cut, chosen, InProcess(run=cut), record=record_step)))
+    assert kept[0] == kept[1] == kept[2]
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(24)), bits=st.integers(1, 6), limit=st.sampled_from([None, 5, 17]))
+def test_order_of_rows_cut_and_limit_change_nothing_but_what_they_say(tmp_path_factory, order, bits, limit):
+    pool, results = rows(), []
+    for chosen_bits, chosen in ((0, pool), (bits, [pool[place] for place in order])):
+        run = replace(open_run(tmp_path_factory.mktemp("order") / "w", chosen), bits=chosen_bits)
+        steps = [
+            (step, step.read(RULES[step.name] | ({"limit": limit} if step.name == "collect" else {})))
+            for step in STEPS[:6]
+        ]
+        records = rebuild_steps.run_steps(run, steps, InProcess(run=run), record=record_step)
+        results.append(content(records[1:]))
+    assert results[0] == results[1]
