@@ -1,14 +1,14 @@
 """Feature rows of images and texts: one Lance dataset per encoder and kind, appended to, never rewritten."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.storage.errors import NotFoundError
-from evenly.storage.tables.lance_rows import MADE_AGAIN, commit_rows, has_rows, read_rows
+from evenly.storage.tables.lance_keys import rows_by_key, rows_schema, stored_keys
+from evenly.storage.tables.lance_rows import MADE_AGAIN, commit_rows, has_rows
 from evenly.storage.workspace import Workspace
 
 
@@ -18,10 +18,13 @@ class FeatureStore:
     def __init__(self, workspace: Workspace, encoder: str, kind: str) -> None:
         self.path: Path = workspace.features / encoder[:32] / f"{kind}.lance"
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Those of `ids` that have no row yet, in the order given, each once."""
-        stored = set(self._stored_ids())
-        return [item for item in dict.fromkeys(ids) if item not in stored]
+    def missing(self, ids: Sequence[str] | pa.Array) -> list[str]:
+        """Those of `ids` that have no row yet, in the order given, each once; of what is stored only ids are read."""
+        distinct = _texts(ids).unique()
+        if not has_rows(self.path):
+            return _listed(distinct)
+        stored = stored_keys(self.path, MADE_AGAIN, "id", distinct)
+        return _listed(distinct.filter(pa.array(~stored)))
 
     def append(self, ids: Sequence[str], vectors: np.ndarray, norms: np.ndarray) -> None:
         """Add rows in one commit: `vectors` (n, d) float16 of unit length, `norms` (n,) float32."""
@@ -37,28 +40,48 @@ class FeatureStore:
         if n:
             commit_rows(self.path, table, mode="append")
 
-    def read(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, ids: Sequence[str] | pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """The vectors (n, d) float16 and norms (n,) float32 of `ids`, in that order.
 
-        Raises NotFoundError if one is missing, DamagedError if what is stored has changed.
+        Beside them some 8,192 stored rows are held. Raises NotFoundError if one is missing, DamagedError if what is
+        read has changed.
         """
+        names = _texts(ids)
+        self._require()
+        d = rows_schema(self.path, MADE_AGAIN).field("vector").type.list_size
+        vectors, norms = np.empty((len(names), d), np.float16), np.empty(len(names), np.float32)
+        for places, some_vectors, some_norms in self.batches(names):
+            vectors[places], norms[places] = some_vectors, some_norms
+        return vectors, norms
+
+    def batches(self, ids: Sequence[str] | pa.Array) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The rows of `ids` as they are stored, at most 8,192 at a time: places (m,) in `ids`, vectors and norms.
+
+        Raises as `read` does: NotFoundError after the last rows that are there.
+        """
+        names = _texts(ids)
+        self._require()
+        count = 0
+        for places, table in rows_by_key(self.path, MADE_AGAIN, "id", names, ["vector", "norm"]):
+            column = table["vector"].combine_chunks()
+            count += len(places)
+            yield places, column.flatten().to_numpy().reshape(len(column), -1), table["norm"].to_numpy()
+        if count < len(names):
+            raise NotFoundError(
+                f"{len(names) - count} of {len(names)} ids have no features. Extract them: `evenly extract`."
+            )
+
+    def _require(self) -> None:
         if not has_rows(self.path):
             raise NotFoundError(
                 f"features `{self.path}` must exist; they do not. Extract them first: `evenly extract`."
             )
-        table = read_rows(self.path, MADE_AGAIN)
-        places = pc.index_in(pa.array(list(ids), pa.string()), table["id"])
-        if places.null_count:
-            raise NotFoundError(
-                f"{places.null_count} of {len(ids)} ids have no features. Extract them: `evenly extract`."
-            )
-        column = table["vector"].combine_chunks()
-        vectors = column.flatten().to_numpy().reshape(len(column), -1)
-        rows = places.to_numpy()
-        return vectors[rows], table["norm"].to_numpy()[rows]
 
-    def _stored_ids(self) -> list[str]:
-        if not has_rows(self.path):
-            return []
-        ids: list[str] = read_rows(self.path, MADE_AGAIN, columns=["id"])["id"].to_pylist()
-        return ids
+
+def _texts(ids: Sequence[str] | pa.Array) -> pa.Array:
+    return ids if isinstance(ids, pa.Array) else pa.array(list(ids), pa.string())
+
+
+def _listed(ids: pa.Array) -> list[str]:
+    names: list[str] = ids.to_pylist()
+    return names

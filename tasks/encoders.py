@@ -33,9 +33,14 @@ def step_encoder(run: Run, _rule: object) -> str:
 
 
 def text_rows(run: Run, texts: Sequence[str]) -> np.ndarray:
-    """Unit rows (n, d) float16 of texts, in the order given; those that are stored are not encoded again.
+    """Unit rows (n, d) float16 of texts, in the order given; those that are stored are not encoded again."""
+    return store_texts(run, texts).read([text_id(text) for text in texts])[0]
 
-    How many of the others are longer than the model reads is told: it sees their beginnings alone.
+
+def store_texts(run: Run, texts: Sequence[str]) -> FeatureStore:
+    """The store of text features, after those of `texts` that it lacks were encoded.
+
+    How many of these are longer than the model reads is told: it sees their beginnings alone.
     """
     encoder = open_encoder(run)
     store = FeatureStore(run.workspace, encoder.identity, "texts")
@@ -52,7 +57,7 @@ def text_rows(run: Run, texts: Sequence[str]) -> np.ndarray:
     if longer:
         message = f"{longer:,} of {len(missing):,} are longer than the model reads and cut"
         run.progress.say(f"{'encoding texts':<24} {message}")
-    return store.read([text_id(text) for text in texts])[0]
+    return store
 
 
 def open_second(run: Run) -> SecondBackbone:

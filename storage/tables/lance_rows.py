@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
@@ -103,21 +104,21 @@ def read_rows(
 
     Raises DamagedError, which ends with the `remedy`, where what is to be read has changed or cannot be read.
     """
-    with _readable(path, remedy):
-        dataset = _open(path, remedy, version)
+    with readable_rows(path, remedy):
+        dataset = open_rows(path, remedy, version)
         wanted = dataset.schema.names if columns is None else list(columns)
         fragments = dataset.get_fragments()
         named = set() if where is None else {name for name in dataset.schema.names if name in where}
         if where is not None:
             _check_indices(path, remedy, dataset, named)
         if where is not None and len(fragments) > 1:
-            _check(path, remedy, dataset, named, fragments)
+            check_pages(path, remedy, dataset, named, fragments)
             hits = dataset.scanner(columns=[], filter=where, with_row_address=True).to_table()["_rowaddr"]
-            numbers = {address >> 32 for address in hits.to_pylist()}
+            numbers = set(np.unique(hits.to_numpy() >> 32).tolist())
             fragments = [fragment for fragment in fragments if fragment.fragment_id in numbers]
         if not fragments:
             return pa.schema([dataset.schema.field(name) for name in wanted]).empty_table()
-        _check(path, remedy, dataset, {*wanted, *named}, fragments)
+        check_pages(path, remedy, dataset, {*wanted, *named}, fragments)
         table = dataset.scanner(columns=wanted, filter=where, fragments=fragments, scan_in_order=True).to_table()
         table.validate(full=True)
         return table
@@ -128,8 +129,8 @@ def check_rows(path: Path, remedy: str, *, version: int | None = None) -> bool:
 
     Raises DamagedError, which ends with the `remedy`.
     """
-    with _readable(path, remedy):
-        dataset = _open(path, remedy, version)
+    with readable_rows(path, remedy):
+        dataset = open_rows(path, remedy, version)
         if not (path / SUMS).is_dir():
             dataset.to_table().validate(full=True)
             return False
@@ -178,7 +179,7 @@ def _drop_unfinished(path: Path) -> None:
         unfinished.rename(path / SUMS)
     newest = newest_version(path)
     if newest is not None:
-        dataset = _open(path, MADE_AGAIN, newest)
+        dataset = open_rows(path, MADE_AGAIN, newest)
         if lance.dataset(str(path)).version != newest:
             dataset.restore()
 
@@ -208,7 +209,7 @@ def _seal_file(path: Path, file: Path, target: Path) -> None:
     create_record(record, {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums})
 
 
-def _open(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN401 - Lance's
+def open_rows(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN401 - Lance's
     """The dataset at a version, its manifest compared with its sums."""
     import lance
 
@@ -222,7 +223,7 @@ def _open(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN401 
     return lance.dataset(str(path), version=wanted)
 
 
-def _check(path: Path, remedy: str, dataset: Any, columns: set[str], fragments: Iterable[Any]) -> None:  # noqa: ANN401
+def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragments: Iterable[Any]) -> None:  # noqa: ANN401
     """Compare what the files of `fragments` say of themselves, and the pages of some columns, with their sums."""
     from lance.file import LanceFileReader
 
@@ -298,7 +299,7 @@ class _CheckedBlocks:
 
 
 @contextmanager
-def _readable(path: Path, remedy: str) -> Iterator[None]:
+def readable_rows(path: Path, remedy: str) -> Iterator[None]:
     """Turn what Lance says of a file that it cannot read into one line."""
     try:
         yield

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.storage.errors import NotFoundError
-from evenly.storage.tables.lance_rows import MADE_AGAIN, commit_rows, has_rows, read_rows
+from evenly.storage.tables.lance_keys import rows_by_key, rows_schema, stored_keys
+from evenly.storage.tables.lance_rows import MADE_AGAIN, commit_rows, has_rows
 from evenly.storage.workspace import Workspace
 
 
@@ -20,7 +20,10 @@ class RowStore:
 
     def missing(self, ids: pa.Array) -> pa.Array:
         """Those of `ids` that have no row yet, in the order given, each once."""
-        return ids.filter(pc.invert(pc.is_in(ids, self._stored(["id"])["id"].combine_chunks()))).unique()
+        distinct = ids.unique()
+        if not has_rows(self.path):
+            return distinct
+        return distinct.filter(pa.array(~stored_keys(self.path, MADE_AGAIN, "id", distinct)))
 
     def append(self, ids: pa.Array, rows: npt.NDArray[np.number]) -> None:
         """Add `rows` (n, d), one for each of `ids`, in one commit."""
@@ -30,18 +33,16 @@ class RowStore:
             commit_rows(self.path, table, mode="append")
 
     def read(self, ids: pa.Array) -> npt.NDArray[np.number]:
-        """The rows (n, d) of `ids`, in that order; NotFoundError if one is missing, or if none was ever stored."""
-        table = self._stored(["id", "row"])
-        places = pc.index_in(ids, table["id"].combine_chunks())
-        if places.null_count or "row" not in table.column_names:
-            raise NotFoundError(
-                f"{places.null_count} of {len(ids)} ids have no row in `{self.path}`. Run the step again."
-            )
-        column = table["row"].combine_chunks()
-        rows: npt.NDArray[np.number] = column.flatten().to_numpy().reshape(-1, column.type.list_size)[places.to_numpy()]
-        return rows
+        """The rows (n, d) of `ids`, in that order; NotFoundError if one is missing, or if none was ever stored.
 
-    def _stored(self, columns: list[str]) -> pa.Table:
-        if not has_rows(self.path):
-            return pa.table({"id": pa.array([], pa.string())})
-        return read_rows(self.path, MADE_AGAIN, columns=columns)
+        Beside them some 8,192 stored rows are held.
+        """
+        count, kind = 0, rows_schema(self.path, MADE_AGAIN).field("row").type if has_rows(self.path) else None
+        if kind is not None:
+            rows = np.empty((len(ids), kind.list_size), kind.value_type.to_pandas_dtype())
+            for places, table in rows_by_key(self.path, MADE_AGAIN, "id", ids, ["row"]):
+                rows[places] = table["row"].combine_chunks().flatten().to_numpy().reshape(len(places), -1)
+                count += len(places)
+            if count == len(ids):
+                return rows
+        raise NotFoundError(f"{len(ids) - count} of {len(ids)} ids have no row in `{self.path}`. Run the step again.")

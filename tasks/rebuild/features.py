@@ -1,7 +1,7 @@
 """Extract features: each picture and caption is encoded once per encoder, and stored."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from evenly.curation.decisions import Decisions
 from evenly.features import to_unit_rows
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.storage.pools.source import PoolError, local_features
+from evenly.storage.pools.source import FEATURES_KIND, PoolError, local_features
 from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
-from evenly.tasks.encoders import CHUNK, encoder_identity, open_encoder, step_encoder, text_rows
+from evenly.tasks.encoders import CHUNK, encoder_identity, open_encoder, step_encoder, store_texts
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step
 
@@ -25,21 +25,26 @@ from evenly.tasks.step import NoRule, Records, Step
 def embed_images(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
     """Encode the pictures of the pairs; table `features` holds a digest of each vector, for the steps that use it."""
     pairs = run.ledger.alive(upstream, ["image_id"])
-    ids = sorted(set(pairs["image_id"].to_pylist()))
+    ids = pairs["image_id"].combine_chunks().unique().sort()
     store_images(run, ids)
-    vectors, norms = FeatureStore(run.workspace, encoder_identity(run), "images").read(ids)
-    digests = [hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in vectors]
-    table = pa.table({"image_id": pa.array(ids, pa.string()), "digest": pa.array(digests, pa.string()), "norm": norms})
+    digests, norms = np.zeros(len(ids), "S32"), np.empty(len(ids), np.float32)
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    for places, vectors, part_norms in store.batches(ids):
+        digests[places] = [hashlib.blake2b(row, digest_size=16).hexdigest().encode() for row in vectors]
+        norms[places] = part_norms
+    table = pa.table({"image_id": ids, "digest": pa.array(digests).cast(pa.string()), "norm": norms})
     decisions = Decisions.keep_all(pairs.num_rows).to_table(pairs["uid"])
     return StepOutput(decisions=decisions, tables={"features": table})
 
 
-def store_images(run: Run, image_ids: list[str]) -> int:
+def store_images(run: Run, image_ids: Sequence[str] | pa.Array) -> int:
     """Encode and store the pictures that have no features yet; how many there were."""
     encoder = open_encoder(run)
     store = FeatureStore(run.workspace, encoder.identity, "images")
-    _take_features(run, store, encoder.dimension, set(store.missing(image_ids)))
     missing = store.missing(image_ids)
+    if missing and any(source.kind == FEATURES_KIND for source in run.sources):
+        _take_features(run, store, encoder.dimension, set(missing))
+        missing = store.missing(missing)
     with run.progress.bar("encoding pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]
@@ -77,9 +82,9 @@ def extract_features(run: Run, manifest: Mapping[str, Any]) -> dict[str, Any]:
     rows = samples.read(manifest["samples"]["version"], where=condition)
     caption = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
     texts = pc.unique(rows[caption]).to_pylist()
-    ids = sorted(set(rows["image_id"].to_pylist()))
+    ids = rows["image_id"].combine_chunks().unique().sort()
     n_new = store_images(run, ids)
-    text_rows(run, texts)
+    store_texts(run, texts)
     return {"encoder": encoder_identity(run), "images": len(ids), "images_new": n_new, "texts": len(texts)}
 
 

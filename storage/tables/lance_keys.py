@@ -1,0 +1,109 @@
+"""Rows of Lance datasets by a key: only files that hold what is looked for are read, and compared with their sums."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.tables.lance_rows import ROWS_PER_FILE, check_pages, open_rows, readable_rows
+
+_KEYS_AT_ONCE = 1 << 20
+_BATCH_ROWS = 1 << 13
+
+
+def stored_keys(path: Path, remedy: str, key: str, values: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether each of `values` (n,) stands in column `key` of the newest version; raises as `read_rows` does.
+
+    Nothing but that column is read, 2**20 rows of it at a time.
+    """
+    stored = np.zeros(len(values), np.bool_)
+    with readable_rows(path, remedy):
+        dataset = open_rows(path, remedy, None)
+        for _, places, _ in _keyed(path, remedy, dataset, key, values):
+            stored[places] = True
+    return stored
+
+
+def rows_by_key(
+    path: Path, remedy: str, key: str, values: pa.Array, columns: Sequence[str]
+) -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
+    """Rows of the newest version by their `key`: places in `values`, and `columns` of the rows that these name.
+
+    Each value that is stored comes once, of several rows with it the first. Held are the keys of 2**20 rows and the
+    columns of some 8,192; files with none of the values are not read but for their keys. Raises as `read_rows` does.
+    """
+    with readable_rows(path, remedy):
+        dataset = open_rows(path, remedy, None)
+        for fragments, places, rows in _keyed(path, remedy, dataset, key, values):
+            start = 0
+            for files, length in _together(fragments, ROWS_PER_FILE):
+                if ((rows >= start) & (rows < start + length)).any():
+                    check_pages(path, remedy, dataset, set(columns), files)
+                    for within, batch in _batches_with(rows - start, dataset, files, columns):
+                        yield places[within], batch
+                start += length
+
+
+def _batches_with(
+    rows: npt.NDArray[np.int64],
+    dataset: Any,  # noqa: ANN401 - Lance's
+    files: list[Any],
+    columns: Sequence[str],
+) -> Iterator[tuple[npt.NDArray[np.bool_], pa.Table]]:
+    """The `rows` of some files, those that are decoded together at a time: which these are, and their columns."""
+    scanner = dataset.scanner(
+        columns=list(columns), fragments=files, scan_in_order=True, batch_size=_BATCH_ROWS, batch_readahead=1
+    )
+    start = 0
+    for batch in scanner.to_batches():
+        within = (rows >= start) & (rows < start + batch.num_rows)
+        if within.any():
+            batch.validate(full=True)
+            yield within, pa.Table.from_batches([batch.take(pa.array(rows[within] - start))])
+        start += batch.num_rows
+
+
+def rows_schema(path: Path, remedy: str) -> pa.Schema:
+    """The columns of the newest version and their types; raises as `read_rows` does."""
+    with readable_rows(path, remedy):
+        schema: pa.Schema = open_rows(path, remedy, None).schema
+        return schema
+
+
+def _keyed(
+    path: Path,
+    remedy: str,
+    dataset: Any,  # noqa: ANN401 - Lance's
+    key: str,
+    values: pa.Array,
+) -> Iterator[tuple[list[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Stretches of a dataset's files, the places of the values that stand in each, and their rows there."""
+    left = np.arange(len(values))
+    for fragments, _ in _together(dataset.get_fragments(), _KEYS_AT_ONCE):
+        if not len(left):
+            return
+        check_pages(path, remedy, dataset, {key}, fragments)
+        keys = dataset.scanner(columns=[key], fragments=fragments, scan_in_order=True).to_table()[key]
+        keys.validate(full=True)
+        found = pc.index_in(values.take(pa.array(left)), keys.combine_chunks())
+        is_here = found.is_valid().to_numpy(zero_copy_only=False)
+        yield fragments, left[is_here], found.drop_null().to_numpy().astype(np.int64)
+        left = left[~is_here]
+
+
+def _together(fragments: Iterable[Any], most: int) -> Iterator[tuple[list[Any], int]]:
+    """Fragments in order, as many together as have at most so many rows, and how many these are."""
+    together, rows = list[Any](), 0
+    for fragment in fragments:
+        length = fragment.count_rows()
+        if together and rows + length > most:
+            yield together, rows
+            together, rows = [], 0
+        together.append(fragment)
+        rows += length
+    if together:
+        yield together, rows

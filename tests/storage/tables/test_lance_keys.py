@@ -1,0 +1,60 @@
+"""Rows by a key: every value once, only files that hold some of them read and compared with their sums."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evenly.storage.errors import DamagedError
+from evenly.storage.tables import lance_keys
+from evenly.storage.tables.lance_keys import rows_by_key, stored_keys
+from evenly.storage.tables.lance_rows import commit_rows
+
+
+def stored(path: Path, *stretches: range) -> Path:
+    for rows in stretches:
+        names = [f"name {row}" for row in rows]
+        value = pa.array(np.repeat(np.array(rows, np.float64), 40))
+        table = pa.table({"id": names, "value": pa.FixedSizeListArray.from_arrays(value, 40)})
+        commit_rows(path, table, mode="append")
+    return path
+
+
+def values(path: Path, names: list[str]) -> dict[int, float]:
+    """The first number of each row by its place in `names`."""
+    return {
+        place: row["value"][0]
+        for places, table in rows_by_key(path, "Make it again.", "id", pa.array(names), ["value"])
+        for place, row in zip(places.tolist(), table.to_pylist(), strict=True)
+    }
+
+
+def flip_values(path: Path, commit: int) -> None:
+    """Change a bit of the values of a commit, which lie behind its ids."""
+    file = sorted((path / "data").iterdir(), key=lambda data: data.stat().st_mtime_ns)[commit]
+    data = bytearray(file.read_bytes())
+    at = data.index(np.float64(commit * 5_000 + 4_000).tobytes() * 20)
+    data[at] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def test_values_come_once_each_from_whatever_file_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(tmp_path / "t.lance", range(10), range(10, 25), range(20, 40))
+    for keys_at_once, rows in ((1 << 20, 1 << 16), (12, 7)):
+        monkeypatch.setattr(lance_keys, "_KEYS_AT_ONCE", keys_at_once)
+        monkeypatch.setattr(lance_keys, "ROWS_PER_FILE", rows)
+        assert values(path, ["name 39", "name 3", "none", "name 22", "name 3"]) == {0: 39, 1: 3, 3: 22, 4: 3}
+        assert values(path, ["none"]) == {}
+        assert stored_keys(path, "", "id", pa.array(["none", "name 24"])).tolist() == [False, True]
+        assert stored_keys(path, "", "id", pa.array([], pa.string())).tolist() == []
+
+
+def test_damage_is_seen_by_those_alone_who_read_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(tmp_path / "t.lance", range(5_000), range(5_000, 10_000))
+    flip_values(path, 1)
+    monkeypatch.setattr(lance_keys, "ROWS_PER_FILE", 5_000)
+    assert values(path, ["name 7"]) == {0: 7}
+    assert stored_keys(path, "", "id", pa.array(["name 9999"])).all()
+    with pytest.raises(DamagedError, match=r"another checksum\. Make it again\."):
+        values(path, ["name 9999"])
