@@ -1,6 +1,8 @@
 """Bytes of a file or object by range, by one interface: what is read with checksums is read through it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +21,10 @@ class Ranges(Protocol):
         """`length` bytes from `start` on, fewer at the end."""
         ...
 
+    def sync(self) -> None:
+        """Return when what was written to it outlives a power cut."""
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...
@@ -34,6 +40,10 @@ class DescriptorRanges:
     def pread(self, length: int, start: int) -> bytes:
         """`length` bytes from `start` on, fewer at the end."""
         return os.pread(self._descriptor, length, start)
+
+    def sync(self) -> None:
+        """Flush the file to disk."""
+        os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Nothing: it is not ours to close."""
@@ -70,6 +80,9 @@ class ObjectRanges:
             self._stretch_at = start
         return self._stretch[start - self._stretch_at : start - self._stretch_at + length]
 
+    def sync(self) -> None:
+        """Nothing: what a store has acknowledged is durable."""
+
     def close(self) -> None:
         """Let go of what is held."""
         self._end = self._stretch = b""
@@ -78,3 +91,13 @@ class ObjectRanges:
 def open_ranges(path: Path) -> Ranges:
     """Open a file or an object. Raises FileNotFoundError where there is none."""
     return ObjectRanges(path) if isinstance(path, ObjectPath) else FileRanges(path)
+
+
+@contextmanager
+def opened_ranges(path: Path) -> Iterator[Ranges]:
+    """A file or object that is open for the length of the block. Raises FileNotFoundError where there is none."""
+    ranges = open_ranges(path)
+    try:
+        yield ranges
+    finally:
+        ranges.close()

@@ -28,6 +28,8 @@ _CREDENTIALS = re.compile(r"(AWS|AZURE|GOOGLE)_.*(KEY|SECRET|TOKEN|PASSWORD|SIGN
 _QUERY = re.compile(r"\?[^\s`'\")]*")
 RETRIES: dict[str, Any] = {"max_retries": 6}
 """What the library does about answers that may pass: a few more tries, with growing pauses."""
+_REFUSED = re.compile(r"PermissionDenied|Unauthenticated|40[13] ")
+_NO_ANSWER = re.compile(r"Generic \w+ error|error sending request|40[13] (Forbidden|Unauthorized)|50\d [A-Z]")
 _METADATA_SERVICE = "169.254.169.254"  # where clouds give their machines credentials
 _probed: set[tuple[int, str]] = set()
 
@@ -110,22 +112,31 @@ def readable_errors(place: str) -> Iterator[None]:
 
     FileNotFoundError passes, and so does AlreadyExistsError, which its callers look for.
     """
-    from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+    from obstore.exceptions import AlreadyExistsError, BaseError
 
     try:
         yield
     except AlreadyExistsError:
         raise
     except (BaseError, NotImplementedError) as error:
-        text = _without_secrets(error)
-        if _METADATA_SERVICE in text:
-            text = "no credentials are in the environment, and this machine has no role"
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
-            text = f"it refused: {text}"
-        raise StoreError(
-            f"store `{place}` must answer; {text}. Check the network, the bucket's name, and the store's settings and "
-            "credentials in the environment."
-        ) from None
+        raise _trouble(error, place) from None
+
+
+def trouble_of(error: BaseException, place: str) -> StoreError | None:
+    """The same of an error of another library that speaks to the store `place`; None where it is about what it read."""
+    return _trouble(error, place) if _NO_ANSWER.search(str(error)) else None
+
+
+def _trouble(error: BaseException, place: str) -> StoreError:
+    text = _without_secrets(error)
+    if _METADATA_SERVICE in text:
+        text = "no credentials are in the environment, and this machine has no role"
+    elif _REFUSED.search(f"{type(error).__name__} {text}"):
+        text = f"it refused: {text}"
+    return StoreError(
+        f"store `{place}` must answer; {text}. Check the network, the bucket's name, and the store's settings and "
+        "credentials in the environment."
+    )
 
 
 def _local_path(url: str) -> str:
@@ -137,7 +148,7 @@ def _local_path(url: str) -> str:
     return unquote(parts.path)
 
 
-def _without_secrets(error: Exception) -> str:
+def _without_secrets(error: BaseException) -> str:
     text = _QUERY.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
     text = re.sub(r"\s*<\?xml.*", "", text)
     for name, value in os.environ.items():

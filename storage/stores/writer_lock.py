@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from evenly.storage.workspace import Workspace
 
 HEARTBEAT_S = 10.0
 TAKEN_OVER_AFTER_S = 60.0
+_POLL_S = 0.2
 
 
 @contextmanager
@@ -44,6 +46,17 @@ def lock_holder(path: Path) -> Iterator[Mapping[str, Any] | None]:
     """Hold the lock at `path` for the block and yield None; where another holds it, who: host, pid, since."""
     with _held_object(path) if isinstance(path, ObjectPath) else _held_file(path) as holder:
         yield holder
+
+
+@contextmanager
+def waited_lock(path: ObjectPath) -> Iterator[None]:
+    """Hold the lock at `path` for the block, once whoever holds it has let it go or shows no sign of life."""
+    while True:
+        with lock_holder(path) as holder:
+            if holder is None:
+                yield
+                return
+        time.sleep(_POLL_S)
 
 
 def _who(holder: Mapping[str, Any]) -> str:

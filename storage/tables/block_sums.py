@@ -35,12 +35,7 @@ _SEARCHED = 1 << 20  # bytes at the end of a Parquet file in which MARK stands, 
 _HELD = 1 << 20
 
 
-def block_sums(descriptor: int, size: int) -> bytes:
-    """The sums of the first `size` bytes of an open file, 16 bytes for each BLOCK of them."""
-    return sums_of(DescriptorRanges(descriptor), size)
-
-
-def sums_of(ranges: Ranges, size: int) -> bytes:
+def block_sums(ranges: Ranges, size: int) -> bytes:
     """The sums of the first `size` bytes of a file or object, 16 bytes for each BLOCK of them."""
     sums = bytearray()
     for at in range(0, size, BLOCK * 64):
@@ -60,7 +55,7 @@ def append_sums(stream: BinaryIO) -> None:
     footer = file.pread(file.size - body, body)
     if footer.endswith(_PARQUET) and MARK not in footer:
         raise ValueError(f"metadata of a Parquet file with sums must hold {MARK!r}; it does not. Add PARQUET_MARK.")
-    sums = sums_of(file, body)
+    sums = block_sums(file, body)
     seal = _SEAL.pack(_MAGIC, body, _seal_sum(sums, body, footer), _MAGIC)
     stream.seek(body)
     stream.write(sums + seal + footer)

@@ -10,7 +10,6 @@ A dataset without SUMS is from before there were checksums: it is read as it is,
 import base64
 import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,10 @@ import pyarrow as pa
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.records import create_record, read_record
+from evenly.storage.stores.byte_ranges import Ranges, open_ranges, opened_ranges
+from evenly.storage.stores.connection import trouble_of
+from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.stores.writer_lock import waited_lock
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import BLOCK, block_sums, first_wrong
 
@@ -131,7 +134,7 @@ def check_rows(path: Path, remedy: str, *, version: int | None = None) -> bool:
     """
     with readable_rows(path, remedy):
         dataset = open_rows(path, remedy, version)
-        if not (path / SUMS).is_dir():
+        if not _has_sums(path):
             dataset.to_table().validate(full=True)
             return False
         for fragment in dataset.get_fragments():
@@ -148,10 +151,14 @@ def has_rows(path: Path) -> bool:
 
 def newest_version(path: Path) -> int | None:
     """The newest version that was written to its end; None where none was."""
-    sealed = path / SUMS
-    manifests = (sealed if sealed.is_dir() else path) / "_versions"
+    manifests = (path / SUMS if _has_sums(path) else path) / "_versions"
     names = (file.name.partition(".")[0] for file in manifests.glob("*.manifest*"))
     return max((_version(name) for name in names if name.isdigit()), default=None)
+
+
+def _has_sums(path: Path) -> bool:
+    """Whether a dataset is from after there were checksums, as all in object stores are."""
+    return isinstance(path, ObjectPath) or (path / SUMS).is_dir()
 
 
 def _mode(path: Path, mode: str) -> str:
@@ -173,7 +180,7 @@ def _drop_unfinished(path: Path) -> None:
     """Give a dataset from before there were checksums its own; undo a version that a killed writer left unfinished."""
     import lance
 
-    if not (path / SUMS).is_dir():
+    if not _has_sums(path):
         unfinished = path / f"{SUMS}.unfinished"
         _seal(path, unfinished)
         unfinished.rename(path / SUMS)
@@ -199,13 +206,9 @@ def _seal_file(path: Path, file: Path, target: Path) -> None:
     if record.exists():
         return
     described = LanceFileReader(str(file)).metadata().num_data_bytes if file.suffix == ".lance" else 0
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        size = os.fstat(descriptor).st_size
-        sums = base64.b85encode(block_sums(descriptor, size)).decode()
-    finally:
-        os.close(descriptor)
+    with opened_ranges(file) as ranges:
+        ranges.sync()
+        size, sums = ranges.size, base64.b85encode(block_sums(ranges, ranges.size)).decode()
     create_record(record, {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums})
 
 
@@ -216,10 +219,10 @@ def open_rows(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN
     wanted = newest_version(path) if version is None else version
     if wanted is None:
         raise NotFoundError(f"table `{path}` must exist; it does not. {remedy}")
-    if (path / SUMS).is_dir():
+    if _has_sums(path):
         name = f"{_NEWEST - wanted}.manifest"
         old = f"_versions/{wanted}.manifest"
-        _CheckedBlocks(path, old if (path / old).exists() else f"_versions/{name}", remedy).check_all()
+        _CheckedBlocks(path, old if (path / old).is_file() else f"_versions/{name}", remedy).check_all()
     return lance.dataset(str(path), version=wanted)
 
 
@@ -227,7 +230,7 @@ def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragme
     """Compare what the files of `fragments` say of themselves, and the pages of some columns, with their sums."""
     from lance.file import LanceFileReader
 
-    if not (path / SUMS).is_dir():
+    if not _has_sums(path):
         return
     fields = {
         number for field in dataset.lance_schema.fields() if field.name() in columns for number in _numbers(field)
@@ -235,16 +238,19 @@ def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragme
     for fragment in fragments:
         for file in fragment.data_files():
             blocks = _CheckedBlocks(path, f"data/{file.path}", remedy)
-            blocks.check(blocks.described_from, blocks.size)
+            blocks.check([(blocks.described_from, blocks.size)])
             metadata = LanceFileReader(str(path / "data" / file.path)).metadata()
-            for field, column in zip(file.fields, file.column_indices, strict=True):
-                if field in fields and column >= 0:
-                    column_metadata = metadata.columns[column]
-                    for buffer in [
-                        *column_metadata.column_buffers,
-                        *(page_buffer for page in column_metadata.pages for page_buffer in page.buffers),
-                    ]:
-                        blocks.check(buffer.position, buffer.position + buffer.size)
+            described = [
+                metadata.columns[column]
+                for field, column in zip(file.fields, file.column_indices, strict=True)
+                if field in fields and column >= 0
+            ]
+            buffers = [
+                buffer
+                for column in described
+                for buffer in (*column.column_buffers, *(part for page in column.pages for part in page.buffers))
+            ]
+            blocks.check([(buffer.position, buffer.position + buffer.size) for buffer in buffers])
 
 
 def _numbers(field: Any) -> Iterator[int]:  # noqa: ANN401 - Lance's
@@ -255,7 +261,7 @@ def _numbers(field: Any) -> Iterator[int]:  # noqa: ANN401 - Lance's
 
 
 def _check_indices(path: Path, remedy: str, dataset: Any, columns: set[str]) -> None:  # noqa: ANN401 - Lance's
-    if (path / SUMS).is_dir():
+    if _has_sums(path):
         segments = (
             segment
             for index in dataset.describe_indices()
@@ -272,30 +278,57 @@ class _CheckedBlocks:
 
     def __init__(self, path: Path, name: str, remedy: str) -> None:
         self._file, self._remedy = path / name, remedy
-        record = path / SUMS / f"{name}.json"
-        if not record.exists():
-            raise self._damaged("its checksums are gone")
-        facts = read_record(record)
+        try:
+            facts = read_record(path / SUMS / f"{name}.json")
+        except NotFoundError:
+            raise self._damaged("its checksums are gone") from None
         self.size, self.described_from = int(facts["bytes"]), int(facts["described_from"])
         self._sums = base64.b85decode(facts["xxh3_128"])
-        if not self._file.is_file() or self._file.stat().st_size != self.size:
-            raise self._damaged("its length is not the one that was written")
+        self._object: Ranges | None = None
 
     def check_all(self) -> None:
         """Compare the whole file."""
-        self.check(0, self.size)
+        self.check([(0, self.size)])
 
-    def check(self, start: int, end: int) -> None:
-        """Compare the blocks that hold the bytes from `start` to `end`."""
-        with self._file.open("rb", buffering=0) as stream:
-            for offset in range(start // BLOCK * BLOCK, end, BLOCK * 64):
-                stop = min(-(-end // BLOCK) * BLOCK, self.size)
-                data = os.pread(stream.fileno(), min(BLOCK * 64, stop - offset), offset)
-                if (wrong := first_wrong(data, self._sums, offset // BLOCK)) is not None:
-                    raise self._damaged(f"the block at byte {wrong * BLOCK} has another checksum")
+    def check(self, spans: Iterable[tuple[int, int]]) -> None:
+        """Compare the length of the file, and the blocks that hold the bytes of `spans`, each from start to end."""
+        try:
+            with self._opened() as ranges:
+                if ranges.size != self.size:
+                    raise self._damaged("its length is not the one that was written")
+                for start, end in _joined(spans):
+                    self._check(ranges, start, min(end, self.size))
+        except FileNotFoundError:
+            raise self._damaged("it is gone") from None
+
+    @contextmanager
+    def _opened(self) -> Iterator[Ranges]:
+        """The file; of an object, what was fetched of it serves all that is compared."""
+        if isinstance(self._file, ObjectPath):
+            self._object = self._object or open_ranges(self._file)
+            yield self._object
+            return
+        with opened_ranges(self._file) as ranges:
+            yield ranges
+
+    def _check(self, ranges: Ranges, start: int, end: int) -> None:
+        for offset in range(start, end, BLOCK * 64):
+            data = ranges.pread(min(BLOCK * 64, end - offset), offset)
+            if (wrong := first_wrong(data, self._sums, offset // BLOCK)) is not None:
+                raise self._damaged(f"the block at byte {wrong * BLOCK} has another checksum")
 
     def _damaged(self, trouble: str) -> DamagedError:
         return DamagedError(f"`{self._file}` must hold the bytes that were written to it; {trouble}. {self._remedy}")
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The blocks that hold the bytes of `spans`, as few stretches from start to end, in order."""
+    blocks = sorted((start // BLOCK * BLOCK, -(-end // BLOCK) * BLOCK) for start, end in spans if end > start)
+    while blocks:
+        start, end = blocks.pop(0)
+        while blocks and blocks[0][0] <= end:
+            end = max(end, blocks.pop(0)[1])
+        yield start, end
 
 
 @contextmanager
@@ -306,6 +339,8 @@ def readable_rows(path: Path, remedy: str) -> Iterator[None]:
     except StorageError:
         raise
     except (OSError, ValueError, RuntimeError, LookupError, pa.ArrowException) as error:
+        if isinstance(path, ObjectPath) and (trouble := trouble_of(error, path.bucket)) is not None:
+            raise trouble from None
         raise DamagedError(f"table `{path}` must be readable; {first_line(error)}. {remedy}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of Lance's Rust; its class cannot be imported
@@ -315,7 +350,16 @@ def readable_rows(path: Path, remedy: str) -> Iterator[None]:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Whether a version has been written to its end is for one process at a time to say."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
+    """Whether a version has been written to its end is for one process at a time to say.
+
+    Should two write to an object store all the same, one may undo what the other has not finished: its rows are then
+    not there, and are made again.
+    """
+    lock_file = path.with_name(f".{path.name}.lock")
+    if isinstance(lock_file, ObjectPath):
+        with waited_lock(lock_file):
+            yield
+        return
+    with lock_file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
