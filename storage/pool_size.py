@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 
 from evenly.storage.pools.columns import PoolSource
 from evenly.storage.pools.source import pool_pieces
+from evenly.storage.stores.matching_files import seekable
 
 _SAMPLE = 1 << 20
 _BYTES_PER_PAIR = {"webdataset": 10_000, "wat": 2_000}
@@ -20,7 +21,7 @@ def estimate_rows(source: PoolSource) -> int:
 def _rows(file: Path, kind: str) -> int:
     if kind in ("parquet", "features"):
         try:
-            return int(pq.read_metadata(file).num_rows)
+            return int(pq.read_metadata(seekable(file)).num_rows)
         except (OSError, ValueError):  # reading the pool says what is wrong with it
             return 0
     if file.is_dir():

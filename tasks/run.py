@@ -16,6 +16,7 @@ from evenly.bounds import FINITE
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
 from evenly.storage.pools.source import LabelFile, PoolSource
+from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.partitions import ALL, Partition
 from evenly.storage.tables.recent import RecentTables
 from evenly.storage.workspace import Workspace
@@ -136,6 +137,12 @@ class Run:
     def ledger(self) -> Ledger:
         """The ledger of the workspace."""
         return Ledger(self.workspace, only=self.only, recent=self.recent, part=self.part)
+
+    @property
+    def exchange(self) -> Path:
+        """Rows on their way to another cut: in the workspace, or in the cache where that is in an object store."""
+        is_stored = isinstance(self.workspace.root, ObjectPath)
+        return self.cache / "exchange" if is_stored else self.workspace.exchange
 
     def locate(self, path: str) -> str:
         """A path on this machine, as `expand` gives it. Raises InputError for a URL."""

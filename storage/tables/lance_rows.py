@@ -19,15 +19,15 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
-from evenly.storage.records import create_record, read_record
-from evenly.storage.stores.byte_ranges import Ranges, open_ranges, opened_ranges
+from evenly.storage.records import create_record
+from evenly.storage.stores.byte_ranges import opened_ranges
 from evenly.storage.stores.connection import trouble_of
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import waited_lock
 from evenly.storage.tables.arrow_files import first_line
-from evenly.storage.tables.block_sums import BLOCK, block_sums, first_wrong
+from evenly.storage.tables.block_sums import BLOCK, block_sums
+from evenly.storage.tables.checked_blocks import SUMS, CheckedBlocks
 
-SUMS = "_sums"
 MADE_AGAIN = "Remove this `.lance` folder and run again what needs its rows: they are made again."
 """What to do about damaged rows that follow from what is stored elsewhere."""
 ROWS_PER_FILE = 1 << 16  # what is compared when one row is looked for
@@ -139,7 +139,7 @@ def check_rows(path: Path, remedy: str, *, version: int | None = None) -> bool:
             return False
         for fragment in dataset.get_fragments():
             for file in fragment.data_files():
-                _CheckedBlocks(path, f"data/{file.path}", remedy).check_all()
+                CheckedBlocks(path, f"data/{file.path}", remedy).check_all()
         _check_indices(path, remedy, dataset, set(dataset.schema.names))
     return True
 
@@ -222,7 +222,7 @@ def open_rows(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN
     if _has_sums(path):
         name = f"{_NEWEST - wanted}.manifest"
         old = f"_versions/{wanted}.manifest"
-        _CheckedBlocks(path, old if (path / old).is_file() else f"_versions/{name}", remedy).check_all()
+        CheckedBlocks(path, old if (path / old).is_file() else f"_versions/{name}", remedy).check_all()
     return lance.dataset(str(path), version=wanted)
 
 
@@ -237,7 +237,7 @@ def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragme
     }
     for fragment in fragments:
         for file in fragment.data_files():
-            blocks = _CheckedBlocks(path, f"data/{file.path}", remedy)
+            blocks = CheckedBlocks(path, f"data/{file.path}", remedy)
             blocks.check([(blocks.described_from, blocks.size)])
             metadata = LanceFileReader(str(path / "data" / file.path)).metadata()
             described = [
@@ -270,65 +270,7 @@ def _check_indices(path: Path, remedy: str, dataset: Any, columns: set[str]) -> 
         )
         for segment in segments:
             for file in sorted((path / "_indices" / str(segment.uuid)).rglob("*.lance")):
-                _CheckedBlocks(path, str(file.relative_to(path)), remedy).check_all()
-
-
-class _CheckedBlocks:
-    """The sums of one file of a dataset."""
-
-    def __init__(self, path: Path, name: str, remedy: str) -> None:
-        self._file, self._remedy = path / name, remedy
-        try:
-            facts = read_record(path / SUMS / f"{name}.json")
-        except NotFoundError:
-            raise self._damaged("its checksums are gone") from None
-        self.size, self.described_from = int(facts["bytes"]), int(facts["described_from"])
-        self._sums = base64.b85decode(facts["xxh3_128"])
-        self._object: Ranges | None = None
-
-    def check_all(self) -> None:
-        """Compare the whole file."""
-        self.check([(0, self.size)])
-
-    def check(self, spans: Iterable[tuple[int, int]]) -> None:
-        """Compare the length of the file, and the blocks that hold the bytes of `spans`, each from start to end."""
-        try:
-            with self._opened() as ranges:
-                if ranges.size != self.size:
-                    raise self._damaged("its length is not the one that was written")
-                for start, end in _joined(spans):
-                    self._check(ranges, start, min(end, self.size))
-        except FileNotFoundError:
-            raise self._damaged("it is gone") from None
-
-    @contextmanager
-    def _opened(self) -> Iterator[Ranges]:
-        """The file; of an object, what was fetched of it serves all that is compared."""
-        if isinstance(self._file, ObjectPath):
-            self._object = self._object or open_ranges(self._file)
-            yield self._object
-            return
-        with opened_ranges(self._file) as ranges:
-            yield ranges
-
-    def _check(self, ranges: Ranges, start: int, end: int) -> None:
-        for offset in range(start, end, BLOCK * 64):
-            data = ranges.pread(min(BLOCK * 64, end - offset), offset)
-            if (wrong := first_wrong(data, self._sums, offset // BLOCK)) is not None:
-                raise self._damaged(f"the block at byte {wrong * BLOCK} has another checksum")
-
-    def _damaged(self, trouble: str) -> DamagedError:
-        return DamagedError(f"`{self._file}` must hold the bytes that were written to it; {trouble}. {self._remedy}")
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The blocks that hold the bytes of `spans`, as few stretches from start to end, in order."""
-    blocks = sorted((start // BLOCK * BLOCK, -(-end // BLOCK) * BLOCK) for start, end in spans if end > start)
-    while blocks:
-        start, end = blocks.pop(0)
-        while blocks and blocks[0][0] <= end:
-            end = max(end, blocks.pop(0)[1])
-        yield start, end
+                CheckedBlocks(path, str(file.relative_to(path)), remedy).check_all()
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> P
     """Part the rows of all pools by uid; nothing for a run in one partition, which reads them itself."""
     if not run.bits:
         return None
-    folder = exchange_folder(run.workspace.exchange, "collect")
+    folder = exchange_folder(run.exchange, "collect")
     try:
         return _sent(run, folder, rule, each)
     except BaseException:

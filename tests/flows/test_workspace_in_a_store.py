@@ -1,0 +1,114 @@
+"""Rebuilds into an object store: the same build as in a folder, every command on it, nothing of the credentials."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from evenly.audit.published import PublishedBuild
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.steps import content_of, steps_of
+from evenly.flows.runs import open_run
+from evenly.storage.builds import Builds
+from evenly.storage.stores.object_path import path_at
+from evenly.storage.stores.writer_lock import writing
+from evenly.storage.workspace import Workspace
+from evenly.tasks.rebuild.publish import publish_build
+from evenly.tasks.step import record_step
+from tests.object_store_server import CREDENTIALS
+
+NOUNS = ("dog", "cat", "tree", "house", "car", "flower", "bird", "fish", "boat", "apple")
+PLACES = ("in a green garden", "near the old harbour", "under a bridge", "on the kitchen table")
+CAPTIONS = [f"a photograph of a {noun} {place}" for noun in NOUNS for place in PLACES]
+
+
+@pytest.fixture
+def recipe(bucket, tmp_path):
+    """A recipe of captions, whose pool lies in the bucket."""
+    rows = [{"id": str(number), "text": text} for number, text in enumerate([*CAPTIONS, "dog", CAPTIONS[0]])]
+    (path_at(bucket) / "pool" / "p.jsonl").write_bytes("".join(json.dumps(row) + "\n" for row in rows).encode())
+    (tmp_path / "concepts.txt").write_text("\n".join(NOUNS))
+    source = {"kind": "jsonl", "path": f"{bucket}/pool/*.jsonl", "caption": "text", "url": None, "id": "id"}
+    curate = {
+        "text": {"caption_length": {"min_words": 3}},
+        "match": {"metadata": str(tmp_path / "concepts.txt")},
+        "preselect": {"headroom": 2.0},
+        "download": None,
+        "balance": {"t": 3},
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"name": "captions", "seed": 7, "sources": [source], "curate": curate}))
+    return path
+
+
+def rebuild(path, root):
+    recipe = read_recipe(path)
+    with open_run(recipe, root=root, quiet=True) as run:
+        records = ()
+        for step, rule in steps_of(recipe):
+            records = (*records, record_step(run, step, records, rule))
+        return publish_build.fn(run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0)
+
+
+def facts(evenly, *arguments):
+    status, out, err = evenly(*arguments)
+    assert status == 0, err
+    assert not [value for value in CREDENTIALS.values() if value in out + err]
+    return json.loads(out[re.search(r"^[\[{]", out, re.MULTILINE).start() :])
+
+
+def test_every_command_works_on_a_workspace_in_a_store(evenly, recipe, bucket, tmp_path):
+    root = f"{bucket}/team/w"
+    at = ("--root", root, "--json")
+    result = facts(evenly, "rebuild", str(recipe), *at)
+    manifest = Builds(Workspace.at(root)).read(result["build"])
+    assert result["report"] == f"{root}/reports/{result['build']}.html"
+    assert {row["action"] for row in facts(evenly, "plan", str(recipe), *at)["steps"]} == {"reuse"}
+    assert facts(evenly, "rebuild", str(recipe), *at)["build"] == result["build"]
+    assert facts(evenly, "verify", "latest", *at)["findings"] == []
+    uid = PublishedBuild(Workspace.at(root), manifest).samples(["uid"], "balance_verdict = 'kept'")["uid"][0].as_py()
+    (pair,) = facts(evenly, "why", uid, "--replay", *at)["pairs"]
+    assert {step["replay"]["agrees"] for step in pair["steps"]} == {True}
+    facts(evenly, "diff", result["build"], "latest", *at)
+    assert path_at(facts(evenly, "report", "latest", *at)["report"]).is_file()
+    facts(evenly, "promote", result["build"], *at)
+    assert [row["latest"] for row in facts(evenly, "builds", *at)["builds"]] == [True]
+    facts(evenly, "export", "latest", "--to", "parquet", "--out", str(tmp_path / "out"), *at)
+    stored = facts(evenly, "export", "latest", "--to", "parquet", *at)
+    assert stored["folder"] == f"{root}/exports/{result['build']}/parquet"
+    assert pq.read_table(tmp_path / "out" / "samples.parquet").num_rows == manifest["samples"]["kept"]
+
+    assert rebuild(recipe, tmp_path / "w")["content_hash"] == manifest["content_hash"]
+    objects = [path_at(bucket).joinpath(*name.split("/")) for name, _ in path_at(bucket).objects()]
+    assert not [path for path in objects if any(value.encode() in path.read_bytes() for value in CREDENTIALS.values())]
+    assert not [path for path in objects if "locks" in path.parts or ".probe" in path.name or ".clock" in path.name]
+    assert not list(Path.cwd().glob("s3:*"))
+
+
+def test_a_recipe_that_another_process_rebuilds_is_refused_in_one_line(evenly, recipe, bucket):
+    with writing(Workspace.at(f"{bucket}/w"), "captions"):
+        status, _, err = evenly("rebuild", str(recipe), "--root", f"{bucket}/w")
+    assert (status, err.count("\n")) == (1, 1)
+    assert (
+        f"recipe `captions` must be written by one process at a time in `{bucket}/w`; process {os.getpid()} on" in err
+    )
+
+
+@pytest.mark.slow
+def test_a_rebuild_into_a_store_that_was_killed_at_any_step_gives_the_same_build(recipe, bucket, tmp_path):
+    driver = Path(__file__).with_name("pipeline_driver.py")
+    steps = [step.name for step, _ in steps_of(read_recipe(recipe))]
+    for point in (*steps, "samples-written", "before-manifest"):
+        command = [sys.executable, str(driver), str(recipe), f"{bucket}/w"]
+        killed = subprocess.run([*command, "--kill-at", point], capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert Builds(Workspace.at(f"{bucket}/w")).names() == []
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == rebuild(recipe, tmp_path / "w")["content_hash"]
