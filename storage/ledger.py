@@ -33,9 +33,10 @@ from evenly.storage.step_records import (
     check_covers,
 )
 from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
+from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, rows_of
 from evenly.storage.tables.recent import RecentTables
-from evenly.storage.tables.tree import nodes_of, part_digest, root_of
+from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
 from evenly.storage.workspace import Workspace
 
 __all__ = ["DECISION_COLUMNS", "VERDICTS", "Ledger", "StepOutput", "StepRecord", "StepSpec"]
@@ -102,7 +103,7 @@ class Ledger:
         jobs = [
             (name, rows, partition)
             for name, table in output.all_tables.items()
-            for rows, partition in _pieces(table, bits)
+            for rows, partition in _pieces(table, bits, is_cut=output.decisions is not None)
         ]
         with ThreadPoolExecutor() as pool:
             stored = list(pool.map(lambda job: self._store(spec.name, *job), jobs))
@@ -300,14 +301,14 @@ class Ledger:
         record = StepRecord.from_json(read_record(path))
         return record if all(file.exists() for file in self.files(record)) else None
 
-    def _store(self, step: str, name: str, table: pa.Table, partition: Partition) -> StoredTable:
-        """Write rows of a partition, in key order, unless they are there; their hashes."""
-        nodes = nodes_of(table, partition)
+    def _store(self, step: str, name: str, table: pa.Table, partition: Partition | None) -> StoredTable:
+        """Write rows of a partition, in key order, unless they are there; None: those of a table that is not cut."""
+        nodes = [Node(table.num_rows, table_hash(table))] if partition is None else nodes_of(table, partition)
         digest = part_digest(nodes)
         path = self._table_path(step, name, digest)
         if not path.exists():
             write_table(path, table)
-        content = () if name == PARTIAL else content_nodes(table, partition)
+        content = () if name == PARTIAL or partition is None else content_nodes(table, partition)
         return StoredTable(digest=digest, nodes=nodes, content=content)
 
     def _record_path(self, key: str) -> Path:
@@ -320,8 +321,13 @@ class Ledger:
         return self.workspace.ledger / step / f"{name}-{digest[:32]}.arrow"
 
 
-def _pieces(table: pa.Table, bits: int) -> list[tuple[pa.Table, Partition]]:
-    """The rows of each partition in key order; a table without a key is one piece."""
+def _pieces(table: pa.Table, bits: int, *, is_cut: bool) -> list[tuple[pa.Table, Partition | None]]:
+    """The rows of each partition in key order; a table without a key is one piece.
+
+    Tables of a step that judges no pairs are whole, and keep the order that they have: of a ranking, say.
+    """
+    if not is_cut:
+        return [(table, None)]
     if key_of(table.column_names) is None:
         return [(table, ALL)]
-    return list(zip(cut_rows(table, bits), Partition.all(bits), strict=True))
+    return [(rows, part) for rows, part in zip(cut_rows(table, bits), Partition.all(bits), strict=True)]

@@ -195,3 +195,9 @@ def test_a_ledger_whose_folder_is_a_file_says_so_and_commits_nothing(workspace):
 def test_a_step_that_is_not_in_the_ledger_is_named_with_what_to_do(workspace):
     with pytest.raises(NotFoundError, match=r"step `abc` must be in the ledger; it is not\. Run it again\."):
         Ledger(workspace).get("abc", remedy="Run it again.")
+
+
+def test_a_table_of_a_step_that_judges_no_pairs_keeps_its_order(workspace):
+    ledger, ranking = Ledger(workspace), pa.table({"uid": ["c", "a", "b"], "score": [0.9, 0.5, 0.1]})
+    record = ledger.commit(spec(), StepOutput(tables={"candidates": ranking}), uids=None, started=NOW)
+    assert ledger.table(record, "candidates").equals(ranking)
