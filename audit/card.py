@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from evenly.audit.errors import IncompleteBuildError
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
-from evenly.curation.arrays import Floats
+from evenly.curation.arrays import Flags, Floats
 from evenly.curation.balance.data_card import BalanceCard, DataCard, describe_balancing
 from evenly.curation.balance.matched_pairs import count_entries
-from evenly.storage.ledger import StepRecord
+from evenly.storage.ledger import Ledger, StepRecord
 
 STEPS = ("preselect", "balance")
 SHOWN = 12
@@ -26,10 +26,13 @@ def read_card(build: PublishedBuild) -> DataCard:
     """
     records = [record for name in STEPS if (record := build.step(name)) is not None]
     matched, concepts = build.step("match_concepts"), build.concepts
-    matches = build.table("match_concepts", "matches", ["entries"])
-    if not records or matched is None or concepts is None or matches is None:
+    if not records or matched is None or concepts is None or "matches" not in matched.hashes:
         raise IncompleteBuildError(f"build `{build.name}` must have matched and balanced its pairs; it did not.")
-    counts = count_entries(matches["entries"].combine_chunks(), len(concepts))
+    counts = np.zeros(len(concepts), np.int64)
+    for ledger in build.partitions():
+        counts += count_entries(
+            ledger.table(matched, "matches", ["entries"])["entries"].combine_chunks(), len(concepts)
+        )
     never = build.table("match_concepts", "unmatchable")
     last = records[-1]
     return DataCard(
@@ -87,22 +90,27 @@ def _shares(shares: Mapping[str, Any]) -> str:
 
 
 def _describe(build: PublishedBuild, record: StepRecord) -> BalanceCard:
-    decisions = build.ledger.decisions(record, ["uid", "verdict", "value"])
+    chances, kept = list[Floats](), list[Flags]()
+    for ledger in build.partitions():
+        decisions = ledger.decisions(record, ["uid", "verdict", "value"])
+        before = _chances_before(build, ledger, record, decisions["uid"].combine_chunks())
+        chances.append(decisions["value"].to_numpy() / before)
+        kept.append(pc.equal(decisions["verdict"], "kept").to_numpy())
     return describe_balancing(
         record.name,
         counts=build.ledger.table(record, "counts"),
         thresholds=build.ledger.table(record, "thresholds"),
-        chances=decisions["value"].to_numpy() / _chances_before(build, record, decisions["uid"].combine_chunks()),
-        kept=pc.equal(decisions["verdict"], "kept").to_numpy(),
+        chances=np.concatenate(chances),
+        kept=np.concatenate(kept),
         headroom=float(record.rule.get("headroom", 1.0)),
     )
 
 
-def _chances_before(build: PublishedBuild, record: StepRecord, uids: object) -> Floats | float:
+def _chances_before(build: PublishedBuild, ledger: Ledger, record: StepRecord, uids: object) -> Floats | float:
     """P(stay) of each pair in the preselection that came before a step; 1 where there was none."""
     earlier = build.step("preselect")
     if earlier is None or record.name == "preselect":
         return 1.0
-    decisions = build.ledger.decisions(earlier, ["uid", "value"])
+    decisions = ledger.decisions(earlier, ["uid", "value"])
     places = pc.index_in(uids, decisions["uid"].combine_chunks())
     return np.asarray(decisions["value"].combine_chunks().take(places).to_numpy(), dtype=np.float64)

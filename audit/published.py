@@ -1,6 +1,6 @@
 """A published build as the ledger holds it: manifest, step records in order, their tables, the sample table."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from evenly.audit.errors import IncompleteBuildError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.samples import Samples
+from evenly.storage.tables.partitions import Partition
 from evenly.storage.workspace import Workspace
 
 
@@ -81,6 +82,26 @@ class PublishedBuild:
         samples = Samples(self.workspace, str(self.manifest["recipe_name"]))
         wanted = None if columns is None else [name for name in columns if name in self.sample_columns]
         return samples.read(int(self.manifest["samples"]["version"]), wanted, where)
+
+    def batches(self, columns: Iterable[str] | None = None, where: str | None = None) -> Iterator[pa.Table]:
+        """What `samples` gives, in tables of bounded size, each read when it is asked for."""
+        samples = Samples(self.workspace, str(self.manifest["recipe_name"]))
+        wanted = None if columns is None else [name for name in columns if name in self.sample_columns]
+        return samples.batches(int(self.manifest["samples"]["version"]), wanted, where)
+
+    def first(self, columns: Iterable[str], where: str, limit: int) -> pa.Table:
+        """The first `limit` rows of what `samples` gives; no more is read."""
+        tables, rows = list[pa.Table](), 0
+        for table in self.batches(columns, where):
+            tables.append(table)
+            rows += table.num_rows
+            if rows >= limit:
+                break
+        return pa.concat_tables(tables).slice(0, limit)
+
+    def partitions(self) -> Iterator[Ledger]:
+        """The ledger for each partition in which the pairs of this build are cut."""
+        return (Ledger(self.workspace, part=part) for part in Partition.all(self.deciding[0].bits))
 
     @cached_property
     def concepts(self) -> list[str] | None:

@@ -23,14 +23,20 @@ def read_source_funnel(build: PublishedBuild) -> list[dict[str, Any]]:
         return []
     first, rows = build.deciding[0], list[dict[str, Any]]()
     names = [f"{record.name}_verdict" for record in build.deciding]
-    samples = build.samples(["source", *names])
-    for record, verdict in zip(build.deciding, names, strict=True):
-        if record is first and "arrivals" in record.hashes:
-            arrivals = build.ledger.table(record, "arrivals", ["source", "verdict"])
-            rows += _counted(record.name, arrivals["source"], arrivals["verdict"])
-        else:
-            judged = samples.filter(pc.is_valid(samples[verdict]))
-            rows += _counted(record.name, judged["source"], judged[verdict])
+    counts = {record.name: Counter[tuple[str, str]]() for record in build.deciding}
+    if "arrivals" in first.hashes:
+        for ledger in build.partitions():
+            arrivals = ledger.table(first, "arrivals", ["source", "verdict"])
+            counts[first.name] += _counted(arrivals["source"], arrivals["verdict"])
+    for samples in build.batches(["source", *names]):
+        for record, verdict in zip(build.deciding, names, strict=True):
+            if record is not first or "arrivals" not in first.hashes:
+                judged = samples.filter(pc.is_valid(samples[verdict]))
+                counts[record.name] += _counted(judged["source"], judged[verdict])
+    for step, totals in counts.items():
+        for source in sorted({source for source, _ in totals}):
+            by_verdict = {verdict: totals[source, verdict] for verdict in VERDICTS}
+            rows.append({"step": step, "source": source, "rows_in": sum(by_verdict.values()), **by_verdict})
     return rows
 
 
@@ -55,12 +61,8 @@ def kept_by_source(funnel: Sequence[Mapping[str, Any]], *, shown: int = SHOWN) -
     return [{"step": step, **{name: counts[name] for name in names}} for step, counts in rows.items()]
 
 
-def _counted(step: str, sources: pa.ChunkedArray, verdicts: pa.ChunkedArray) -> list[dict[str, Any]]:
+def _counted(sources: pa.ChunkedArray, verdicts: pa.ChunkedArray) -> Counter[tuple[str, str]]:
+    """Rows by source and verdict."""
     table = pa.table({"source": pc.fill_null(sources, ""), "verdict": verdicts})
     counted = table.group_by(["source", "verdict"]).aggregate([([], "count_all")]).to_pylist()
-    totals = {(row["source"], row["verdict"]): row["count_all"] for row in counted}
-    rows = []
-    for source in sorted({source for source, _ in totals}):
-        counts = {verdict: totals.get((source, verdict), 0) for verdict in VERDICTS}
-        rows.append({"step": step, "source": source, "rows_in": sum(counts.values()), **counts})
-    return rows
+    return Counter({(row["source"], row["verdict"]): row["count_all"] for row in counted})

@@ -3,7 +3,7 @@
 Each published build is one version of the dataset, named in its manifest, so that older builds stay readable.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,14 @@ import pyarrow.compute as pc
 
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.tables.lance_rows import check_rows, commit_fragments, commit_rows, read_rows, write_fragments
+from evenly.storage.tables.lance_rows import (
+    check_rows,
+    commit_fragments,
+    commit_rows,
+    each_fragment,
+    read_rows,
+    write_fragments,
+)
 from evenly.storage.workspace import Workspace
 
 
@@ -56,6 +63,14 @@ class Samples:
         if not self.path.exists():
             raise NotFoundError(f"sample table `{self.path}` must exist; it does not. Was the workspace moved in part?")
         return read_rows(self.path, self.remedy, version=version, columns=columns, where=where)
+
+    def batches(
+        self, version: int, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> Iterator[pa.Table]:
+        """What `read` gives, in tables of bounded size, each read when it is asked for. Raises as `read` does."""
+        if not self.path.exists():
+            raise NotFoundError(f"sample table `{self.path}` must exist; it does not. Was the workspace moved in part?")
+        yield from each_fragment(self.path, self.remedy, version=version, columns=columns, where=where)
 
     def check(self, version: int) -> bool:
         """Compare all bytes of a version with their checksums; False where it is from before there were any.

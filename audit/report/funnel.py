@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from evenly.audit.published import PublishedBuild
 from evenly.storage.ledger import VERDICTS, StepRecord
 
@@ -38,19 +41,23 @@ def read_funnel(build: PublishedBuild) -> list[dict[str, Any]]:
 def read_key_figures(build: PublishedBuild) -> dict[str, Any]:
     """rows_in (of the first step), kept, share kept, pictures of kept pairs, captions rewritten among kept pairs."""
     last = f"{build.deciding[-1].name}_verdict"
-    rows = build.samples(["caption", "chosen_caption", "image_id"], f"{last} = 'kept'")
-    rewritten = None
-    if "chosen_caption" in rows.column_names:
-        captions = zip(rows["caption"].to_pylist(), rows["chosen_caption"].to_pylist(), strict=True)
-        rewritten = sum(chosen is not None and chosen != caption for caption, chosen in captions)
-    pictures = len(rows["image_id"].unique()) if "image_id" in rows.column_names else None
-    rows_in = build.deciding[0].rows_in
+    rewritten, images = 0, list[pa.Array]()
+    names = {"caption", "chosen_caption", "image_id"} & build.sample_columns
+    for rows in build.batches(sorted(names), f"{last} = 'kept'") if names - {"caption"} else ():
+        if "chosen_caption" in names:
+            differs = pc.fill_null(pc.not_equal(rows["chosen_caption"], rows["caption"]), False)
+            named = pc.and_(pc.is_valid(rows["chosen_caption"]), pc.is_null(rows["caption"]))
+            rewritten += pc.sum(pc.or_(differs, named)).as_py() or 0
+        if "image_id" in names:
+            images.append(rows["image_id"].combine_chunks())
+    pictures = len(pa.chunked_array(images, pa.string()).unique()) if "image_id" in names else None
+    rows_in, kept = build.deciding[0].rows_in, build.deciding[-1].counts["kept"]
     return {
         "rows_in": rows_in,
-        "kept": rows.num_rows,
-        "share": rows.num_rows / rows_in if rows_in else 0.0,
+        "kept": kept,
+        "share": kept / rows_in if rows_in else 0.0,
         "pictures": pictures,
-        "rewritten": rewritten,
+        "rewritten": rewritten if "chosen_caption" in names else None,
     }
 
 

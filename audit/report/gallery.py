@@ -64,7 +64,7 @@ def read_gallery(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any]
 
 def _kept(build: PublishedBuild) -> list[Card]:
     last = build.deciding[-1]
-    rows = build.samples(_COLUMNS, f"{last.name}_verdict = 'kept'").slice(0, KEPT * _LOOK_AT).to_pylist()
+    rows = build.first(_COLUMNS, f"{last.name}_verdict = 'kept'", KEPT * _LOOK_AT).to_pylist()
     return [_card(row) for row in _varied(rows, KEPT)]
 
 
@@ -73,7 +73,7 @@ def _rewritten(build: PublishedBuild) -> list[Card]:
     if not {"chosen_caption", "caption_origin"} <= build.sample_columns:
         return []
     where = f"{build.deciding[-1].name}_verdict = 'kept' AND chosen_caption <> caption"
-    rows = build.samples(_COLUMNS, where).slice(0, REWRITTEN * _LOOK_AT).to_pylist()
+    rows = build.first(_COLUMNS, where, REWRITTEN * _LOOK_AT).to_pylist()
     chosen = _varied(rows, REWRITTEN)
     uids = pa.array([row["uid"] for row in chosen], pa.string())
     original = (pc.field("origin") == "original") & pc.field("uid").isin(uids)
@@ -89,7 +89,7 @@ def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
         value = f"{record.name}_value"
         for name in record.reasons:
             where = f"{sql_equals(reason, name)} AND {verdict} {'=' if merged else '<>'} 'merged'"
-            rows = build.samples((*_COLUMNS, verdict, value, into), where).slice(0, PER_REASON * _LOOK_AT).to_pylist()
+            rows = build.first((*_COLUMNS, verdict, value, into), where, PER_REASON * _LOOK_AT).to_pylist()
             for row in _varied(rows, PER_REASON):
                 judged = {"verdict": row[verdict], "step": record.name, "reason": name, "value": row[value]}
                 twin = {"twin": _twin(build, row[into])} if merged else {}

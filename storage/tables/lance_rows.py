@@ -127,6 +127,31 @@ def read_rows(
         return table
 
 
+def each_fragment(
+    path: Path,
+    remedy: str,
+    *,
+    version: int,
+    columns: Sequence[str] | None = None,
+    where: str | None = None,
+) -> Iterator[pa.Table]:
+    """What `read_rows` gives, in tables of up to ROWS_PER_FILE rows, each read when it is asked for."""
+    with readable_rows(path, remedy):
+        dataset = open_rows(path, remedy, version)
+        wanted = dataset.schema.names if columns is None else list(columns)
+        named = set() if where is None else {name for name in dataset.schema.names if name in where}
+        fragments = dataset.get_fragments()
+    for fragment in fragments:
+        with readable_rows(path, remedy):
+            check_pages(path, remedy, dataset, {*wanted, *named}, [fragment])
+            scanner = dataset.scanner(
+                columns=wanted, filter=where, fragments=[fragment], scan_in_order=True, use_scalar_index=False
+            )
+            table = scanner.to_table()
+            table.validate(full=True)
+        yield table
+
+
 def check_rows(path: Path, remedy: str, *, version: int | None = None) -> bool:
     """Compare all bytes of a version with their checksums; False where it is from before there were any.
 
