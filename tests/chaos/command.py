@@ -128,6 +128,12 @@ class Command:
             except ProcessLookupError:
                 continue
 
+    def close(self) -> None:
+        """Kill what still runs of it, where the harness itself was interrupted."""
+        if self.process.poll() is None:
+            self.send(signal.SIGKILL, [self.process.pid, *self.roles()])
+            self.process.wait()
+
     def end(self, within_s: float = LONGEST_S) -> End:
         """Wait for the end of the command and of all its processes; those that do not end are killed and told."""
         asked = time.monotonic()

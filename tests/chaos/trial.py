@@ -61,7 +61,9 @@ class Trial:
     def start(self, *, prefix: Sequence[str] = (), retry_failed: bool = False, **environment: str) -> Command:
         """Start the command that is to be disturbed."""
         arguments = [*self.world.arguments(self.root), *(["--retry-failed"] if retry_failed else [])]
-        return Command.start(arguments, self.environment | environment, self.folder, prefix=prefix)
+        command = Command.start(arguments, self.environment | environment, self.folder, prefix=prefix)
+        self.cleanup.callback(command.close)
+        return command
 
     def reach(self, command: Command, point: Point) -> bool:
         """Wait for the moment. Where the command ended before it, the trial is done again with a shorter delay."""
@@ -189,7 +191,7 @@ class Trial:
 
     def _nothing_left(self) -> None:
         expected = self.reference.names
-        if self.failures_recorded:  # their steps and replies stay
+        if self.failures_recorded or self.may_ask_again:  # steps and replies of failures stay; the rest is made anew
             expected = replace(expected, stable=frozenset())
         self.problems += list(expected.differences(Names.of(self.root)))[:5]
         self.problems += [f"nothing refers to {name}" for name in unreferenced(self.root)[:5]]
@@ -203,11 +205,18 @@ class Trial:
         _mount("-t", "tmpfs", "-o", f"size={size},mode=755", "evenly-chaos", str(self.root))
         self.cleanup.callback(partial(_run, "umount", "--lazy", str(self.root)))
 
-    def remount(self, options: str) -> bool:
-        """Change options of that file system; False where it is busy."""
-        return subprocess.run(
-            ["mount", "-o", f"remount,{options}", str(self.root)], capture_output=True, check=False
-        ).returncode == 0  # fmt: skip
+    def grow(self, size: int) -> None:
+        """Give that file system more room."""
+        _mount("-o", f"remount,size={size}", str(self.root))
+
+    def cover(self) -> None:
+        """Let the workspace be read-only for all that is opened from now on, until `uncover`."""
+        _mount("-o", "bind,ro", str(self.root), str(self.root))
+        self.cleanup.callback(self.uncover)
+
+    def uncover(self) -> None:
+        """Let the workspace be written to again."""
+        subprocess.run(["umount", "--lazy", str(self.root)], capture_output=True, check=False)
 
 
 def _mount(*arguments: str) -> None:

@@ -24,6 +24,7 @@ from tests.flows.conftest import recipe_for
 
 _CLASSES = ("person", "flag", "mammal", "motor vehicle", "electronic device", "musical instrument")
 _THINGS = 20  # classes without pictures, which are described only
+_PATIENCE_S = 120  # with our own web, so that no download fails for a machine that is busy
 _REPLY_S = 0.15  # so that a kill meets requests in flight
 _PRICES = {"prompt_usd_per_million": 1.0, "completion_usd_per_million": 4.0, "budget_usd": 5.0}
 
@@ -116,7 +117,9 @@ def _recipe(folder: Path, port: int) -> dict[str, Any]:
         {"list": "things.txt", "methods": ["description"], "adapters": []},
     ]
     endpoint = {"base_url": f"http://127.0.0.1:{port}/v1", "model": "tiny", **_PRICES}
-    return recipe_for(folder / "web") | {"name": "chaos", "classes": listings, "llm": endpoint}
+    recipe = recipe_for(folder / "web") | {"name": "chaos", "classes": listings, "llm": endpoint}
+    recipe["curate"]["download"]["timeout_s"] = _PATIENCE_S
+    return recipe
 
 
 def make_reference(world: World) -> Reference:
