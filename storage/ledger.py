@@ -114,7 +114,14 @@ class Ledger:
         return self._acknowledge(spec, pieces, tally, started=started, flow_run_id=flow_run_id)
 
     def store_part(
-        self, key: str, step: str, output: StepOutput, *, uids: pa.Array | None, work: Mapping[str, int] | None = None
+        self,
+        key: str,
+        step: str,
+        output: StepOutput,
+        *,
+        uids: pa.Array | None,
+        started: datetime,
+        work: Mapping[str, int] | None = None,
     ) -> StoredPart:
         """Store what a step gave for this ledger's partition under `key`, and acknowledge it.
 
@@ -129,7 +136,8 @@ class Ledger:
             tables[name] = self._store(step, name, ordered, self.part if key_of(table.column_names) else ALL)
             self._recent.add(self._table_path(step, name, tables[name].digest), ordered)
         summand = None if output.partial is None else self._store(step, PARTIAL, output.partial, ALL).digest
-        part = StoredPart(tables=tables, tally=tally, partial=summand)
+        seconds = round((datetime.now(UTC) - started).total_seconds(), 3)
+        part = StoredPart(tables=tables, tally=tally, partial=summand, seconds=seconds)
         path = self._part_path(key)
         if not create_record(path, asdict(part)):
             replace_record(path, asdict(part))

@@ -133,11 +133,15 @@ class StoredTable:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPart:
-    """The result of a step for one partition; `partial` names the file of what it gives to a sum over all."""
+    """The result of a step for one partition.
+
+    partial: names the file of what it gives to a sum over all. seconds: how long it took to make.
+    """
 
     tables: Mapping[str, StoredTable]
     tally: Tally
     partial: str | None = None
+    seconds: float = 0.0
 
     @property
     def output_hash(self) -> str:
@@ -148,7 +152,9 @@ class StoredPart:
     def from_json(cls, value: Mapping[str, Any]) -> "StoredPart":
         """Read back what `asdict` gave."""
         tables = {name: StoredTable.from_json(table) for name, table in value["tables"].items()}
-        return cls(tables=tables, tally=Tally(**value["tally"]), partial=value["partial"])
+        return cls(
+            tables=tables, tally=Tally(**value["tally"]), partial=value["partial"], seconds=float(value["seconds"])
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ whose pool has changed in part, takes over the partitions that are the same.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -83,13 +83,13 @@ def judged_output(run: Run, step: StageStep, upstream: Records) -> tuple[StepOut
 
 def run_stage(
     run: Run, each: Each, steps: Sequence[StageStep], upstream: Records, *, started: datetime, flow_run_id: str | None
-) -> list[StepRecord]:
-    """The records of the steps, when all partitions are done."""
+) -> list[tuple[StepRecord, float]]:
+    """The records of the steps, when all partitions are done, and the seconds of work in them, over all workers."""
     title = ", ".join(step.name for step in steps)
     done = each.partitions(
         title, JudgePartition(steps=[replace(step, shared=StepOutput()) for step in steps], upstream=upstream)
     )
-    records: list[StepRecord] = []
+    records, seconds = list[StepRecord](), list[float]()
     for number, step in enumerate(steps):
         parts = [of_partition[number] for of_partition in done]
         partials = run.ledger.partials(step.name, parts)
@@ -100,7 +100,8 @@ def run_stage(
             started=started, flow_run_id=flow_run_id,
         )  # fmt: skip
         records.append(record)
-    return records
+        seconds.append(sum(part.seconds for part in parts))
+    return list(zip(records, seconds, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +126,11 @@ def _judged_part(run: Run, step: StageStep, upstream: Records) -> StoredPart:
     key = step.key(upstream, run.part)
     stored = ledger.find_part(key, step.name)
     if stored is not None:
-        return stored
+        return replace(stored, seconds=0.0)
+    started = datetime.now(UTC)
     output, work = judged_output(run, step, upstream)
-    return ledger.store_part(key, step.name, output, uids=uids_before(ledger, upstream, output), work=work)
+    uids = uids_before(ledger, upstream, output)
+    return ledger.store_part(key, step.name, output, uids=uids, started=started, work=work)
 
 
 def uids_before(ledger: Ledger, upstream: Records, output: StepOutput) -> pa.Array | None:

@@ -177,7 +177,7 @@ def record_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> 
     record = run.ledger.commit(
         spec, output, uids=uids, bits=run.bits, started=started, flow_run_id=flow_run_id(), work=work
     )
-    return announced(run, record, started)
+    return announced(run, record, (datetime.now(UTC) - started).total_seconds())
 
 
 def stored_record(run: Run, spec: StepSpec) -> StepRecord | None:
@@ -189,9 +189,8 @@ def stored_record(run: Run, spec: StepSpec) -> StepRecord | None:
     return _some_left(stored)
 
 
-def announced(run: Run, record: StepRecord, started: datetime) -> StepRecord:
-    """The record of a step that has just run, when it has been reported."""
-    seconds = (datetime.now(UTC) - started).total_seconds()
+def announced(run: Run, record: StepRecord, seconds: float) -> StepRecord:
+    """The record of a step that has just run, when it has been reported with its seconds of work."""
     work = record.work
     reuse = f" [{work['computed']:,} rows computed, {work['reused']:,} reused]" if work else ""
     run.progress.say(f"{record.name:<24} {seconds:7.1f} s {summarise_record(record)}{reuse}")

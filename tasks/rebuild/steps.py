@@ -38,11 +38,15 @@ def _staged(run: Run, left: Steps, upstream: Records, each: Each) -> Sequence[St
     stage = [stage_step(run, step, rule, spec, upstream=upstream, names=names, each=each)]
     try:
         _extend(run, stage, left, upstream, each)
-        records = run_stage(run, each, stage, upstream, started=started, flow_run_id=flow_run_id())
+        before = (datetime.now(UTC) - started).total_seconds()
+        done = run_stage(run, each, stage, upstream, started=started, flow_run_id=flow_run_id())
     finally:
-        for done in stage:
-            done.moves.release(done.facts)
-    return [announced(run, record, started) for record in records]
+        for member in stage:
+            member.moves.release(member.facts)
+    wall = (datetime.now(UTC) - started).total_seconds()
+    title = ", ".join(member.name for member in stage)
+    run.progress.say(f"{1 << run.bits} partitions in {wall:.1f} s of wall time: {title}; below, seconds of work")
+    return [announced(run, record, seconds + (0 if n else before)) for n, (record, seconds) in enumerate(done)]
 
 
 def _extend(run: Run, stage: list[StageStep], left: Steps, upstream: Records, each: Each) -> None:
