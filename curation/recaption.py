@@ -7,10 +7,11 @@ encoder and of captions as they stand, so they compare captions of one build onl
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from annotated_types import Ge, Le
 
 from evenly.bounds import check_bounds
@@ -89,27 +90,47 @@ def choose_captions(uids: pa.Array, candidates: pa.Table, *, margin: float) -> R
         raise RuleError(f"`margin` must be at least 0; got {margin}. Correct the recipe.")
     if candidates["score"].null_count:
         raise ColumnsError(f"`score` must not be null; got {candidates['score'].null_count} nulls. Score all captions.")
-    best: dict[str, tuple[tuple[float, int, str], dict[str, Any]]] = {}
-    originals: dict[str, float] = {}
-    for row in candidates.to_pylist():
-        # Rounded, so that 0.8 - 0.1 does not beat 0.7; scores have 4 digits.
-        handicapped = round(row["score"] - margin, 9) if row["origin"] == "retrieved" else row["score"]
-        rank = (-handicapped, ORIGINS.index(row["origin"]), row["caption"])
-        if row["origin"] == "original":
-            originals[row["uid"]] = row["score"]
-        if row["uid"] not in best or rank < best[row["uid"]][0]:
-            best[row["uid"]] = (rank, row)
-    names = uids.to_pylist()
-    if missing := [uid for uid in names if uid not in originals]:
-        text = f"`candidates` must hold the original caption of each pair; {len(missing)} lack it, as {missing[0]!r}."
+    places = pc.index_in(candidates["uid"], uids)
+    offered = candidates.append_column("pair", places).filter(pc.is_valid(places)).combine_chunks()
+    origins, pairs = offered["origin"], offered["pair"].to_numpy()
+    scores = offered["score"].to_numpy()
+    is_original = pc.equal(origins, "original").to_numpy()
+    original_scores = np.full(len(uids), np.nan)
+    original_scores[pairs[is_original]] = scores[is_original]
+    has_original = np.zeros(len(uids), np.bool_)
+    has_original[pairs[is_original]] = True
+    if not has_original.all():
+        missing = uids.filter(pa.array(~has_original))
+        first = missing[0].as_py()
+        text = f"`candidates` must hold the original caption of each pair; {len(missing)} lack it, as {first!r}."
         raise ColumnsError(f"{text} Add it with its score.")
-    rows = [best[uid][1] for uid in names]
-    columns = {"uid": names, "chosen_caption": [row["caption"] for row in rows]}
-    columns |= {"caption_origin": [row["origin"] for row in rows], "caption_score": [row["score"] for row in rows]}
-    gain = [round(row["score"] - originals[uid], 4) for uid, row in zip(names, rows, strict=True)]
-    return Recaptioned(
-        decisions=Decisions.of(reason=[""] * len(names), value=gain), chosen=pa.table(columns, schema=CHOSEN)
+    # Rounded, so that 0.8 - 0.1 does not beat 0.7; scores have 4 digits.
+    is_retrieved = pc.equal(origins, "retrieved").to_numpy()
+    handicapped = np.where(is_retrieved, _rounded(scores - margin, 9), scores)
+    ranks = {"pair": pairs, "handicapped": handicapped, "origin": pc.index_in(origins, pa.array(ORIGINS))}
+    order = pc.sort_indices(
+        pa.table(ranks | {"caption": offered["caption"]}),
+        sort_keys=[
+            ("pair", "ascending"),
+            ("handicapped", "descending"),
+            ("origin", "ascending"),
+            ("caption", "ascending"),
+        ],
     )
+    is_first = np.diff(pairs[order.to_numpy()], prepend=-1) != 0
+    best = offered.take(order.filter(pa.array(is_first)))
+    gain = _rounded(best["score"].to_numpy() - original_scores, 4)
+    columns = [uids, best["caption"], best["origin"], best["score"]]
+    return Recaptioned(
+        decisions=Decisions.of(reason=pa.repeat(pa.scalar(""), len(uids)), value=gain),
+        chosen=pa.table(columns, schema=CHOSEN).combine_chunks(),
+    )
+
+
+def _rounded(values: Floats, digits: int) -> Floats:
+    """Values rounded as Python rounds, which numpy does not do to the last bit; each different one once."""
+    different, places = np.unique(values, return_inverse=True)
+    return np.array([round(value, digits) for value in different.tolist()], dtype=np.float64)[places]
 
 
 def clip_scores(cosines: Floats) -> Floats:
@@ -124,7 +145,7 @@ def compare_captions(recaptioned: Recaptioned) -> dict[str, float | int | None]:
     """
     chosen = recaptioned.chosen["caption_score"].to_numpy()
     original = chosen - recaptioned.decisions.value.to_numpy(zero_copy_only=False)
-    is_rewritten = np.asarray(recaptioned.chosen["caption_origin"].to_pylist(), dtype=np.str_) != "original"
+    is_rewritten = pc.not_equal(recaptioned.chosen["caption_origin"], "original").to_numpy()
     means = [
         round(float(clip_scores(scores[is_rewritten]).mean()), 4) if is_rewritten.any() else None
         for scores in (original, chosen)

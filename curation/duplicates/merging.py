@@ -178,6 +178,17 @@ def captions_taken_over(pairs: pa.Table, decisions: Decisions, taken_over: pa.Ta
     return rows.select(CAPTIONS.names).sort_by([("uid", "ascending"), ("from_uid", "ascending")])
 
 
+def last_survivors(merged: pa.Table) -> pa.Array:
+    """Return the uid (n,) that each of `merged` [uid, into] ends in, where what it was merged into was merged again."""
+    uids, survivors = (column(merged, name, pa.string()) for name in ("uid", "into"))
+    onward = pc.index_in(survivors, uids).fill_null(-1).to_numpy().astype(np.int64)
+    last = np.arange(len(uids))
+    while (goes_on := onward >= 0).any():
+        last[goes_on] = last[onward[goes_on]]
+        onward[goes_on] = onward[onward[goes_on]]
+    return survivors.take(pa.array(last))
+
+
 def _survivors(batch: pa.Table, component: Ints) -> Ints:
     """Return the row (n,) that survives in the component of each row; itself where it is that one."""
     sides = [column(batch, name, pa.float64()).fill_null(0).to_numpy() for name in ("width", "height")]

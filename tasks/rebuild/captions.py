@@ -12,6 +12,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder, text_rows
 from evenly.tasks.rebuild.concepts import record_named
+from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, without_defaults
@@ -64,24 +65,27 @@ def align_pairs(run: Run, upstream: Records, rule: Align) -> StepOutput:
 
 def _given_captions(run: Run, upstream: Records, pairs: pa.Table) -> pa.Table:
     """uid, caption, origin: each pair's own caption, and those of all pairs merged into it, each caption once."""
-    survivors: dict[str, str] = {}
-    for record in upstream:
-        if record.counts.get("merged") and record.name != "collect":
-            table = run.ledger.decisions(record, ["uid", "into"], pc.field("verdict") == "merged")
-            survivors |= dict(zip(table["uid"].to_pylist(), table["into"].to_pylist(), strict=True))
     first = run.ledger.decisions(record_named(upstream, "collect"), ["uid", "caption"])
-    captions = dict(zip(first["uid"].to_pylist(), first["caption"].to_pylist(), strict=True))
-    alive = set(pairs["uid"].to_pylist())
-    rows = [(uid, captions[uid], "original") for uid in sorted(alive)]
-    for uid in sorted(survivors):
-        survivor = uid
-        while survivor in survivors:
-            survivor = survivors[survivor]
-        if survivor in alive and captions[uid] != captions[survivor]:
-            rows.append((survivor, captions[uid], "twin"))
-    names = ("uid", "caption", "origin")
-    unique = dict.fromkeys(rows)
-    return pa.table({name: [row[place] for row in unique] for place, name in enumerate(names)})
+    uids, captions = first["uid"].combine_chunks(), first["caption"].combine_chunks()
+    alive = pairs["uid"].combine_chunks().unique().sort()
+    merged = merged_pairs(run, [record for record in upstream if record.name != "collect"])
+    merged = merged.filter(pc.is_in(merged["survivor"], alive)).sort_by("uid")
+    survivors = merged["survivor"].combine_chunks()
+    own_captions, twins = (captions.take(pc.index_in(names, uids)) for names in (survivors, merged["uid"]))
+    differs = pc.or_(
+        pc.fill_null(pc.not_equal(twins, own_captions), False),
+        pc.not_equal(pc.is_null(twins), pc.is_null(own_captions)),
+    )
+    parts = (
+        (alive, captions.take(pc.index_in(alive, uids)), "original"),
+        (survivors.filter(differs), twins.filter(differs), "twin"),
+    )
+    tables = [
+        pa.table({"uid": names, "caption": texts, "origin": pa.repeat(pa.scalar(origin), len(names))})
+        for names, texts, origin in parts
+    ]
+    rows = pa.concat_tables(tables)
+    return rows.group_by(rows.column_names, use_threads=False).aggregate([])
 
 
 def _retrieve(run: Run, upstream: Records, pairs: pa.Table, images: "np.ndarray", rule: RecaptionRule) -> pa.Table:

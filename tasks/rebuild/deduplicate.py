@@ -18,7 +18,7 @@ from evenly.curation.duplicates.image_duplicates import (
     deduplicate_semantic,
 )
 from evenly.curation.duplicates.incremental import PreviousSearch
-from evenly.curation.duplicates.merging import CAPTIONS, Duplicates, captions_taken_over
+from evenly.curation.duplicates.merging import CAPTIONS, Duplicates, captions_taken_over, last_survivors
 from evenly.curation.duplicates.record_linkage import Linked, deduplicate_linked
 from evenly.curation.duplicates.sketches import VERSION, sign_codes
 from evenly.storage.feature_store import FeatureStore
@@ -70,6 +70,15 @@ def _batch(run: Run, upstream: Records, looks: Sequence[str]) -> pa.Table:
     for name, kind in (("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32())):
         pairs = pairs.append_column(name, pa.nulls(pairs.num_rows, kind))
     return pairs
+
+
+def merged_pairs(run: Run, records: Records) -> pa.Table:
+    """The pairs that these steps merged [uid, survivor]: which pair each ended in, after all of them."""
+    where = pc.field("verdict") == "merged"
+    tables = [run.ledger.decisions(record, ["uid", "into"], where) for record in records if record.counts.get("merged")]
+    empty = pa.table({name: pa.array([], pa.string()) for name in ("uid", "into")})
+    merged = pa.concat_tables([empty, *tables])
+    return pa.table({"uid": merged["uid"], "survivor": last_survivors(merged)})
 
 
 def _earlier(run: Run, reusable: Reusable) -> PreviousSearch:

@@ -15,11 +15,12 @@ from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.exclusions.blocking import judge_files, judge_hashes, judge_hosts
 from evenly.curation.exclusions.safety import SafetyRule, Unsafe, judge_unsafe, measure_unsafe
 from evenly.features.safety_detector import SafetyDetector
-from evenly.storage.files.blocklists import Blocklist, host_of, read_domains, read_file_hashes, read_look_hashes
+from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, read_file_hashes, read_look_hashes
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web import read_images, without_bytes
 from evenly.tasks.moves import Moves
+from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step
 
@@ -84,26 +85,16 @@ def _by_lists(run: Run, upstream: Records, rule: SafetyRule, pairs: pa.Table) ->
 
 def _members(run: Run, upstream: Records, pairs: pa.Table) -> pa.Table:
     """uid, image_id and phash of each pair, and with its uid those of all pairs merged into it since the download."""
-    survivor_of: dict[str, str] = {}
     rows = [pairs.select(["uid", "image_id", "phash"])]
     looked = next(record for record in upstream if record.name == "check_images")
-    for record in upstream[list(upstream).index(looked) :]:
-        if record.counts.get("merged"):
-            merged = run.ledger.decisions(record, ["uid", "into"], pc.field("verdict") == "merged")
-            survivor_of |= dict(zip(merged["uid"].to_pylist(), merged["into"].to_pylist(), strict=True))
-    if survivor_of:
+    merged = merged_pairs(run, upstream[list(upstream).index(looked) :])
+    if merged.num_rows:
         earlier_pairs = run.ledger.alive(upstream[: list(upstream).index(looked) + 1], ["image_id", "phash"])
-        merged_pairs = earlier_pairs.filter(pc.is_in(earlier_pairs["uid"], pa.array(sorted(survivor_of), pa.string())))
-        survivors = [_end(survivor_of, uid) for uid in merged_pairs["uid"].to_pylist()]
-        rows.append(merged_pairs.set_column(0, "uid", pa.array(survivors, pa.string())))
+        places = pc.index_in(earlier_pairs["uid"].combine_chunks(), merged["uid"].combine_chunks())
+        gone = earlier_pairs.filter(pc.is_valid(places))
+        rows.append(gone.set_column(0, "uid", merged["survivor"].combine_chunks().take(places.drop_null())))
     members = pa.concat_tables(rows)
     return members.filter(pc.is_in(members["uid"], pairs["uid"].combine_chunks()))
-
-
-def _end(survivors: dict[str, str], uid: str) -> str:
-    while uid in survivors:
-        uid = survivors[uid]
-    return uid
 
 
 def _of_pairs(pairs: pa.Table, table: pa.Table, decisions: Decisions) -> Decisions:
@@ -124,8 +115,7 @@ def _judge_hashes(max_distance: int, table: pa.Table, blocklist: Blocklist) -> D
 
 
 def _judge_urls(name: str, table: pa.Table, blocklist: Blocklist) -> Decisions:
-    hosts = pa.array([host_of(url) for url in table[name].to_pylist()], pa.string())
-    return judge_hosts(hosts, blocklist.entries, blocklist.sha256)
+    return judge_hosts(hosts_of(column(table, name, pa.string())), blocklist.entries, blocklist.sha256)
 
 
 def _detect(run: Run, image_ids: pa.Array, rule: Unsafe) -> tuple[pa.Array, pa.Array]:

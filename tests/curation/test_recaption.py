@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from evenly.curation import CAPTIONERS
 from evenly.curation.errors import ColumnsError, RuleError
-from evenly.curation.recaption import CANDIDATES, choose_captions, retrieved_concepts
+from evenly.curation.recaption import CANDIDATES, ORIGINS, choose_captions, retrieved_concepts
 
 
 def candidates_of(*rows: tuple[str, str, str, float | None]):
@@ -69,6 +69,41 @@ def test_order_of_the_candidates_changes_nothing_and_the_choice_is_never_worse(o
     chance.shuffle(mixed)
     assert chosen(*rows).chosen == chosen(*mixed).chosen
     assert chosen(*rows).decisions.value.to_pylist()[0] >= 0
+
+
+def best_by_hand(rows: list[tuple[str, str, str, float]], margin: float) -> tuple[str, str, str, float, float]:
+    """The choice for one pair as its rule reads: uid, caption, origin, score, and what it won over the original."""
+
+    def rank(row):
+        _, caption, origin, score = row
+        handicapped = round(score - margin, 9) if origin == "retrieved" else score
+        return (-handicapped, ORIGINS.index(origin), caption)
+
+    best = min(rows, key=rank)
+    original = next(score for _, _, origin, score in rows if origin == "original")
+    return (*best, round(best[3] - original, 4))
+
+
+OFFERED = st.tuples(
+    st.sampled_from(["\u00e9", "Z", "a", "\U0001f98a"]), st.sampled_from(ORIGINS[1:]), st.integers(-99, 99)
+)
+
+
+@given(st.lists(st.tuples(st.integers(-99, 99), st.lists(OFFERED, max_size=5)), max_size=5), st.integers(0, 9))
+def test_choices_are_those_of_the_rule_pair_by_pair(pairs, tenths):
+    groups = [
+        [(f"uid {pair}", "own", "original", own / 7), *((f"uid {pair}", *row, score / 7) for *row, score in offered)]
+        for pair, (own, offered) in enumerate(pairs)
+    ]
+    choice = choose_captions(
+        pa.array([rows[0][0] for rows in groups], pa.string()),
+        candidates_of(*(row for rows in groups for row in rows)),
+        margin=tenths / 10,
+    )
+    values = zip(
+        *(column.to_pylist() for column in choice.chosen.columns), choice.decisions.value.to_pylist(), strict=True
+    )
+    assert list(values) == [best_by_hand(rows, tenths / 10) for rows in groups]
 
 
 @pytest.mark.parametrize(

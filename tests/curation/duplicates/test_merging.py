@@ -1,7 +1,9 @@
 import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evenly.curation.decisions import Decisions
-from evenly.curation.duplicates.merging import CAPTIONS, captions_taken_over
+from evenly.curation.duplicates.merging import CAPTIONS, captions_taken_over, last_survivors
 
 
 def taken_over(pairs, held=()):
@@ -31,3 +33,15 @@ def test_captions_taken_over_before_move_on_with_a_pair_that_is_merged():
 
 def test_without_merges_nothing_is_taken_over():
     assert taken_over([("a", "x", "a fox", None)], [("a", "x", "old", "k")]) == []
+
+
+@given(st.lists(st.integers(0, 30), unique=True, max_size=20), st.data())
+def test_a_merged_pair_ends_where_its_chain_ends(uids, data):
+    into = {uid: data.draw(st.integers(uid + 1, 40)) for uid in uids}  # upwards, so that no chain runs in a circle
+
+    def end(uid):
+        return end(into[uid]) if uid in into else uid
+
+    sides = {"uid": into.keys(), "into": into.values()}
+    merged = pa.table({name: pa.array([str(uid) for uid in side], pa.string()) for name, side in sides.items()})
+    assert last_survivors(merged).to_pylist() == [str(end(uid)) for uid in uids]
