@@ -58,3 +58,14 @@ def test_damage_is_seen_by_those_alone_who_read_the_file(tmp_path: Path, monkeyp
     assert stored_keys(path, "", "id", pa.array(["name 9999"])).all()
     with pytest.raises(DamagedError, match=r"another checksum\. Make it again\."):
         values(path, ["name 9999"])
+
+
+def test_of_rows_with_one_key_the_first_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.lance"
+    for number in (1.0, 2.0):
+        value = pa.FixedSizeListArray.from_arrays(pa.array([number] * 3), 3)
+        commit_rows(path, pa.table({"id": ["a"], "value": value}), mode="append")
+    for keys_at_once in (1 << 20, 1):
+        monkeypatch.setattr(lance_keys, "_KEYS_AT_ONCE", keys_at_once)
+        assert [table.num_rows for _, table in rows_by_key(path, "", "id", pa.array(["a"]), ["value"])] == [1]
+        assert values(path, ["a"]) == {0: 1}
