@@ -19,6 +19,7 @@ from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.records import replacing
 from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.hashing import is_text_or_bytes
+from evenly.storage.tables.null_rows import null_rows
 
 _BATCH_ROWS = 1 << 16  # what is read for one row
 _REMEDY = "Remove the file and run the rebuild again."
@@ -108,7 +109,7 @@ def _bare(array: pa.Array) -> pa.Array:
     if not array.null_count or not (is_text_or_bytes(array.type) or pa.types.is_nested(array.type)):
         return array
     if array.null_count == len(array):
-        return pa.nulls(len(array), array.type)
+        return null_rows(len(array), array.type)
     try:
         return array.take(pc.if_else(array.is_valid(), pa.array(np.arange(len(array))), None))
     except pa.ArrowNotImplementedError:  # views: no table of ours has them
