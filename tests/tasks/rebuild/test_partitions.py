@@ -27,7 +27,7 @@ def content(records) -> list[tuple]:
     return [(record.name, record.output_hash, record.counts, record.reasons) for record in records]
 
 
-@pytest.mark.parametrize("bits", [1, 2, 6])
+@pytest.mark.parametrize("bits", [1, 3, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("colour_words")
 def test_every_step_gives_the_same_in_any_number_of_partitions(rebuilt_once, tmp_path, bits):
     records, manifest = rebuild(open_run(tmp_path / "w", rows()), bits)
@@ -105,7 +105,7 @@ def test_every_way_to_choose_a_threshold_is_the_same_in_partitions(tmp_path, rul
     assert kept[0] == kept[1] == kept[2]
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(24)), bits=st.integers(1, 6), limit=st.sampled_from([None, 5, 17]))
 def test_order_of_rows_cut_and_limit_change_nothing_but_what_they_say(tmp_path_factory, order, bits, limit):
     pool, results = rows(), []
