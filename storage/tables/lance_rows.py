@@ -61,7 +61,7 @@ def write_fragments(path: Path, table: pa.Table) -> list[str]:
 
     with _writing(path):
         (path / SUMS).mkdir(parents=True, exist_ok=True)
-        fragments: Any = write(table, str(path), max_rows_per_file=ROWS_PER_FILE)
+        fragments: Any = write(table, str(path), mode="overwrite", max_rows_per_file=ROWS_PER_FILE)
         for file in (file for fragment in fragments for file in fragment.files):
             _seal_file(path, path / "data" / file.path, path / SUMS)
     return [json.dumps(fragment.to_json()) for fragment in fragments]

@@ -74,3 +74,22 @@ def test_a_build_without_a_pair_has_a_table_too(workspace):
     assert samples.read(version).schema.names == table.schema.names
     assert samples.read(version, where="collect_verdict = 'kept'").num_rows == 0
     assert samples.check(version)
+
+
+def rows_from(first: int, **values: str) -> pa.Table:
+    uids = [f"{first + number:032x}" for number in range(3)]
+    return pa.table({"uid": uids} | {name: [value] * len(uids) for name, value in values.items()})
+
+
+@pytest.mark.parametrize("first_is_cut", [True, False])
+def test_partitions_of_a_build_with_other_columns_than_the_last_keep_their_values(workspace, first_is_cut):
+    samples = Samples(workspace, "little")
+    old = [rows_from(0, gone="x", caption="a fox", label="old"), rows_from(16, gone="x", caption="a fox", label="old")]
+    if first_is_cut:
+        before = samples.commit([samples.write_part(table) for table in old])
+    else:
+        before = samples.write(pa.concat_tables(old))
+    new = [rows_from(0, caption="a cat", label="new"), rows_from(16, caption="a cat", label="new")]
+    after = samples.commit([samples.write_part(table) for table in new])
+    assert samples.read(after).to_pylist() == pa.concat_tables(new).to_pylist()
+    assert samples.read(before).to_pylist() == pa.concat_tables(old).to_pylist()
