@@ -22,6 +22,7 @@ KEYS = ("uid", "uid_a", "image_id")
 MAX_BITS = 16
 _WORD = 32
 _DIGITS = 8
+_KEYLESS = ("source", "url", "caption")  # of rows without a key
 _NIBBLES = np.full(256, 255, np.uint8)
 _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
 Words = npt.NDArray[np.uint32]
@@ -72,7 +73,7 @@ def partition_of(key: str, bits: int) -> int:
 
 
 def first_words(table: pa.Table, key: str) -> Words:
-    """The first 32 bits (n,) of each row's key; of a row without one, those of a hash of its texts.
+    """The first 32 bits (n,) of each row's key; of a row without one, those of a hash of what it says.
 
     Raises StorageError for keys that are not in hex.
     """
@@ -145,13 +146,18 @@ def _leading(keys: pa.Array) -> Words:
 
 
 def _hashed(table: pa.Table) -> Words:
-    """The first 32 bits of a hash of each row's texts, but for those that say in which file it stood."""
-    names = [
-        name
-        for name in sorted(table.column_names)
-        if is_text_type(table.schema.field(name).type) and name not in ("file_hash", "source_file")
+    """The first 32 bits of a hash of each row's source, URL and caption.
+
+    Of no other column, so that a row has the same hash in every table that it stands in.
+    """
+    columns = [
+        table[name].to_pylist()
+        if name in table.column_names and is_text_type(table.schema.field(name).type)
+        else [None] * table.num_rows
+        for name in _KEYLESS
     ]
-    rows = zip(*(table[name].to_pylist() for name in names), strict=True) if names else [()] * table.num_rows
     return np.fromiter(
-        (xxh3_64_intdigest(repr(row).encode()) >> _WORD for row in rows), np.uint32, count=table.num_rows
+        (xxh3_64_intdigest(repr(row).encode()) >> _WORD for row in zip(*columns, strict=True)),
+        np.uint32,
+        count=table.num_rows,
     )

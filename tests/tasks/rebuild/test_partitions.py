@@ -118,3 +118,24 @@ def test_order_of_rows_cut_and_limit_change_nothing_but_what_they_say(tmp_path_f
         records = rebuild_steps.run_steps(run, steps, InProcess(run=run), record=record_step)
         results.append(content(records[1:]))
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+@pytest.mark.usefixtures("colour_words")
+def test_rows_without_a_uid_enter_the_hash_of_a_table_that_is_larger_than_a_leaf(tmp_path, monkeypatch, bits):
+    """They are sent by what they say, and must be looked for by the same."""
+    monkeypatch.setattr(tree, "LEAF", 3)
+    arrivals = []
+    for cut in (0, bits):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        run = replace(
+            open_run(folder / "w", [*rows(), *(replace(rows()[0], name=f"n{n}", caption=None) for n in range(9))]),
+            bits=cut,
+        )
+        (record,) = rebuild_steps.run_steps(
+            run, [(STEPS[0], STEPS[0].read(RULES["collect"]))], InProcess(run=run), record=record_step
+        )
+        assert run.ledger.table(record, "arrivals")["uid"].null_count >= 9
+        arrivals.append((record.hashes["arrivals"], run.ledger.content_of(record, "arrivals")))
+    assert arrivals[0] == arrivals[1]
