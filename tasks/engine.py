@@ -95,6 +95,9 @@ class Workers:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 self.run.progress.say(f"{title}: a worker process ended; its partitions are given to a new one")
+            except BaseException:
+                self._stop()  # first: nobody may write any more when the caller tidies up
+                raise
             else:
                 return
 

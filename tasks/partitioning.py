@@ -10,20 +10,14 @@ from evenly.tasks.moves import Each
 from evenly.tasks.run import Run
 
 MOST_ROWS = 250_000
-"""Pairs of a partition where memory does not ask for fewer; a pool of no more is not cut."""
-FEWEST_ROWS = 100_000
-ROW_BYTES = 4_096
-"""What a worker needs at most for one pair of a partition, in bytes."""
+"""Pairs of a partition, at most, as far as the estimate is right; a pool of no more is not cut."""
 
 
 def cut_bits(run: Run, limit: int | None = None) -> int:
-    """The bits by which the run's pools are cut: 2**bits partitions of so many pairs as fit into its memory."""
+    """The bits by which the run's pools are cut: 2**bits partitions of up to MOST_ROWS pairs each."""
     rows = sum(estimate_rows(source) for source in run.sources)
     rows = rows if limit is None else min(rows, limit)
-    most = MOST_ROWS
-    if run.memory is not None:
-        most = min(max(run.memory // (2 * run.processes * ROW_BYTES), FEWEST_ROWS), MOST_ROWS)
-    return min(max(-(-rows // most) - 1, 0).bit_length(), MAX_BITS)
+    return min(max(-(-rows // MOST_ROWS) - 1, 0).bit_length(), MAX_BITS)
 
 
 @contextmanager

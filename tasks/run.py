@@ -109,8 +109,7 @@ class LabelColumns:
 class Run:
     """One run in one workspace.
 
-    memory: bytes that workers may use together; None: as they need. bits: the number of bits by which tables of pairs
-    are cut into partitions. part: the partition whose rows are read.
+    bits: the number of bits by which tables of pairs are cut into partitions. part: the partition whose rows are read.
     only: the uids that a step judges where an earlier run judged the others. recent: what the ledger need not read.
     """
 
@@ -127,7 +126,6 @@ class Run:
     sources: tuple[PoolSource, ...] = ()
     labels: LabelFile | LabelColumns | None = None
     progress: Progress = field(default_factory=Progress)
-    memory: int | None = None
     bits: int = 0
     part: Partition = ALL
     only: pa.Array | None = None

@@ -62,10 +62,6 @@ def _nothing_to_observe(_run: Run, _upstream: Records, _rule: object) -> None:
     return None
 
 
-def _always(_rule: object) -> bool:
-    return True
-
-
 def _nothing(_run: Run, _upstream: Records, _rule: object) -> StepOutput:
     return StepOutput()
 
@@ -86,7 +82,7 @@ class Step(Generic[RuleT]):
     stored: the rule as the ledger stores it; the step's key hangs on it.
     load: the rule out of what is stored; None: its fields are those of the rule.
     compute: from the run, the records before it and its rule, what it found, of all pairs at once.
-    moves: for a step that works on each partition of the pairs alone, by the rules of which `in_moves` is true.
+    moves: in place of `compute`, for a step that works on each partition of the pairs alone.
     observe: records what can only be observed (downloads), before the key is made; the result is a pure function of
         what was recorded.
     inputs: content hashes of what it reads besides the steps before it (files, observations).
@@ -104,7 +100,6 @@ class Step(Generic[RuleT]):
     rule: type[RuleT]
     compute: Callable[[Run, Records, RuleT], StepOutput] = _nothing
     moves: Moves[RuleT] | None = None
-    in_moves: Callable[[RuleT], bool] = _always
     stored: Callable[[RuleT], dict[str, Any]] = plain_rule
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
@@ -209,7 +204,7 @@ def _computed(
     run: Run, step: Step[RuleT], spec: StepSpec, upstream: Records, rule: RuleT
 ) -> tuple[StepOutput, dict[str, int]]:
     """The output of a step for all its rows, and how many were computed and taken over, where some were."""
-    if step.moves is not None and step.in_moves(rule):
+    if step.moves is not None:
         each = InProcess(run=run)
         names = [record.name for record in upstream]
         stage = stage_step(run, step, rule, spec, upstream=upstream, names=names, each=each)

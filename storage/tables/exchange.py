@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from pyarrow import ipc
 
 from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.partitions import first_words
 
 ROWS = 1 << 18
 """Rows that a writer holds before it parts them."""
 _WORD = 32
-_held: dict[Path, int | None] = {}
+_REMEDY = "Run the rebuild again: it is written anew."
+_held: dict[Path, int] = {}
 
 
 def exchange_folder(exchange: Path, name: str) -> Path:
@@ -33,13 +36,23 @@ def exchange_folder(exchange: Path, name: str) -> Path:
             if (held := _hold(left)) is not None:
                 shutil.rmtree(left, ignore_errors=True)
                 os.close(held)
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=exchange))
+        folder = _new_folder(exchange, name)
     except OSError as error:
         raise StorageError(
             f"`{exchange}` must be writable; {first_line(error)}. Free space, or choose another --root."
         ) from error
-    _held[folder] = _hold(folder)
     return folder
+
+
+def _new_folder(exchange: Path, name: str) -> Path:
+    """A folder that is held; made again where another process came between its making and the lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=exchange))
+        with suppress(FileNotFoundError):
+            held = _hold(folder)
+            if held is not None and folder.exists():
+                _held[folder] = held
+                return folder
 
 
 def remove_exchange(folder: Path) -> None:
@@ -65,7 +78,8 @@ def send_rows(folder: Path, writer: str, bits: int, key: str, tables: Iterable[p
     """Write rows below `folder`, cut by the leading bits of `key`; the schemas of the tables, in order, each once.
 
     writer: a name of its own for each of several writers at once. Rows keep their order. Nothing is durable: what is
-    exchanged is written again after a failure. Raises StorageError where it cannot be written.
+    exchanged is written again after a failure; what is read is compared with checksums. Raises StorageError where it
+    cannot be written.
     """
     schemas: list[pa.Schema] = []
     held: list[pa.Table] = []
@@ -87,10 +101,10 @@ def received_rows(folder: Path, number: int) -> list[pa.Table]:
     tables = []
     for path in sorted((folder / f"{number:05d}").glob("*.arrow")):
         try:
-            with pa.memory_map(str(path)) as source:
+            with open_checked(path, _REMEDY, required=True) as source:
                 tables.append(ipc.open_file(source).read_all())
         except (OSError, pa.ArrowException) as error:
-            raise DamagedError(f"`{path}` must be readable; {first_line(error)}. Run the rebuild again.") from error
+            raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {_REMEDY}") from error
     return tables
 
 
@@ -105,8 +119,10 @@ def _write(folder: Path, name: str, bits: int, key: str, table: pa.Table) -> Non
             if start < stop:
                 path = folder / f"{number:05d}" / f"{name}.arrow"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with ipc.new_file(str(path), table.schema, options=options) as writer:
-                    writer.write_table(ordered.slice(start, stop - start))
+                with path.open("w+b") as stream:
+                    with ipc.new_file(stream, table.schema, options=options) as writer:
+                        writer.write_table(ordered.slice(start, stop - start))
+                    append_sums(stream)
     except OSError as error:
         raise StorageError(
             f"`{folder}` must be writable; {first_line(error)}. Free space, or choose another --root."

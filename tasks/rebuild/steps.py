@@ -20,10 +20,10 @@ def run_steps(
     records: tuple[StepRecord, ...] = ()
     while len(records) < len(steps):
         left = steps[len(records) :]
-        if run.bits and _in_moves(*left[0]):
+        step, rule = left[0]
+        if run.bits and step.moves is not None:
             records = (*records, *_staged(run, left, records, each))
         else:
-            step, rule = left[0]
             records = (*records, record(run, step, records, rule))
     return records
 
@@ -53,12 +53,8 @@ def _extend(run: Run, stage: list[StageStep], left: Steps, upstream: Records, ea
     """Add the steps to a stage that need no facts about all pairs."""
     names = [*(record.name for record in upstream), stage[0].name]
     for further, further_rule in left[1:]:
-        if not _in_moves(further, further_rule) or (further.moves is not None and further.moves.has_facts):
+        if further.moves is None or further.moves.has_facts:
             return
         spec = further.spec(run, upstream, further_rule)
         stage.append(stage_step(run, further, further_rule, spec, upstream=upstream, names=names, each=each))
         names.append(stage[-1].name)
-
-
-def _in_moves(step: Step[Any], rule: Any) -> bool:  # noqa: ANN401 - of any step
-    return step.moves is not None and step.in_moves(rule)
