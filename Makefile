@@ -14,6 +14,8 @@ SEED     ?= 1
 # How many processes run the tests.
 WORKERS  ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without what Python compiles, each of the commands that tests start would compile all libraries anew: 6 s each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-all fuzz chaos lint format bench clean
 

@@ -43,12 +43,12 @@ class OpenedModel:
 
 def check_model_name(model: str, pretrained: str | None) -> None:
     """Raise UnknownModelError, naming near ones, unless open_clip knows the model and the weights; loads nothing."""
-    import open_clip
-
     if model == EMBEDDED or model.startswith(_SCHEMAS):
         if pretrained is not None:
             raise UnknownModelError(f"`pretrained` must be empty for `{model}`; got `{pretrained}`. Leave it out.")
         return
+    import open_clip
+
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
         suggestions = near_names(name, [EMBEDDED, *open_clip.list_models()])

@@ -1,7 +1,9 @@
 """Verify builds and write their reports."""
 
+import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,12 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from evenly.audit.report import render_report
+from evenly.audit.report import read_sources, render_report, report_code
 from evenly.audit.verify import verify_build
 from evenly.storage.builds import Builds
+from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.records import read_record, replace_record, replace_text
+from evenly.storage.records import content_hash, read_record, replace_record, replace_text
 from evenly.storage.web import read_images
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run
@@ -57,23 +60,64 @@ def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Seque
 
     `truth`, how well known faults were found, is kept beside the report, for the reports of this build that follow.
     """
+    return _write_page(workspace, manifest, _shown_records(workspace, manifest), _truth(workspace, manifest, truth))
+
+
+def report_of(workspace: Workspace, manifest: Mapping[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
+    """The path of a build's report, and its funnel by source (see read_source_funnel).
+
+    Both are made anew only if anything that they show, the report's code or the page itself has changed: a rebuild that
+    reuses all of its steps reads no pairs.
+    """
+    records, truth = _shown_records(workspace, manifest), _truth(workspace, manifest, ())
+    inputs = content_hash(
+        {
+            "manifest": dict(manifest),
+            "records": {kind: [record.key for record in shown] for kind, shown in records.items()},
+            "truth": list(truth),
+            "code": report_code(),
+        }
+    )
+    path, kept = _page_path(workspace, manifest), workspace.reports / f"{manifest['build']}-inputs.json"
+    if kept.is_file() and path.is_file():
+        with suppress(DamagedError):
+            stored = read_record(kept)
+            if stored["inputs"] == inputs and stored["page"] == hashlib.sha256(path.read_bytes()).hexdigest():
+                return path, stored["sources"]
+    _write_page(workspace, manifest, records, truth)
+    sources = read_sources(workspace, manifest)
+    page = hashlib.sha256(path.read_bytes()).hexdigest()
+    replace_record(kept, {"inputs": inputs, "page": page, "sources": sources})
+    return path, sources
+
+
+def _write_page(
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    records: Mapping[str, Sequence[StepRecord]],
+    truth: Sequence[Mapping[str, Any]],
+) -> Path:
+    page = render_report(workspace, manifest, **records, truth=truth, read_bytes=reader(workspace))
+    path = _page_path(workspace, manifest)
+    replace_text(path, page)
+    return path
+
+
+def _page_path(workspace: Workspace, manifest: Mapping[str, Any]) -> Path:
+    return workspace.reports / f"{manifest['build']}.html"
+
+
+def _shown_records(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, list[StepRecord]]:
+    """The steps made for a build that its report shows, by kind."""
     ledger = Ledger(workspace)
     evaluations = latest_of(ledger, "evaluate_adapters", build=str(manifest["build"]))
     keys = {record.rule["describe"] for record in evaluations if record.rule.get("describe")}
     keys |= {record.rule["given"]["step"] for record in evaluations if record.rule.get("given")}
-    descriptions = [record for key in sorted(keys) if (record := ledger.find(key)) is not None]
-    page = render_report(
-        workspace,
-        manifest,
-        evaluations=evaluations,
-        descriptions=descriptions,
-        probes=_probes(ledger, str(manifest["build"])),
-        truth=_truth(workspace.reports / f"{manifest['build']}-faults.json", truth),
-        read_bytes=reader(workspace),
-    )
-    path = workspace.reports / f"{manifest['build']}.html"
-    replace_text(path, page)
-    return path
+    return {
+        "evaluations": evaluations,
+        "descriptions": [record for key in sorted(keys) if (record := ledger.find(key)) is not None],
+        "probes": _probes(ledger, str(manifest["build"])),
+    }
 
 
 def _probes(ledger: Ledger, build: str) -> list[StepRecord]:
@@ -83,8 +127,11 @@ def _probes(ledger: Ledger, build: str) -> list[StepRecord]:
     return [*newest, *latest_of(ledger, "corrupt_pictures", build=build)]
 
 
-def _truth(kept: Path, truth: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """What is known of the faults of a build: `truth`, or without any what was `kept` of an earlier one."""
+def _truth(
+    workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    """What is known of the faults of a build: `truth`, or without any what was kept of an earlier one."""
+    kept = workspace.reports / f"{manifest['build']}-faults.json"
     if truth:
         replace_record(kept, {"faults": [dict(row) for row in truth]})
     return read_record(kept)["faults"] if kept.is_file() else ()

@@ -4,6 +4,6 @@
 `descriptions` read one section each from the ledger; `figures` draws, `thumbnails` makes small pictures.
 """
 
-from evenly.audit.report.page import render_report
+from evenly.audit.report.page import read_sources, render_report, report_code
 
-__all__ = ["render_report"]
+__all__ = ["read_sources", "render_report", "report_code"]

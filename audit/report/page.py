@@ -20,6 +20,7 @@ from evenly.audit.report.scores import read_scores
 from evenly.audit.safe_text import visible
 from evenly.audit.source_funnel import kept_by_source, read_source_funnel
 from evenly.storage.ledger import StepRecord
+from evenly.storage.records import content_hash
 from evenly.storage.workspace import Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,6 +62,17 @@ def render_report(
         records=build.records,
         recipe=json.dumps(manifest["recipe"], indent=2, ensure_ascii=False, sort_keys=False).splitlines(),
     )  # fmt: skip
+
+
+def read_sources(workspace: Workspace, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The funnel of each source of a build: see read_source_funnel."""
+    return read_source_funnel(PublishedBuild(workspace, manifest))
+
+
+def report_code() -> str:
+    """The hash, in hex, of the code and templates that reports are made by."""
+    files = [file for file in TEMPLATES.parent.rglob("*.*") if file.suffix in {".py", ".j2", ".css"}]
+    return content_hash({str(file.relative_to(TEMPLATES.parent)): file.read_text("utf-8") for file in files})
 
 
 def _environment() -> Environment:

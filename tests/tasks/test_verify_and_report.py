@@ -10,7 +10,16 @@ import pytest
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
-from evenly.tasks.verify_and_report import latest_of, new_seed, reader, verify_latest_builds, verify_one, write_report
+from evenly.tasks import verify_and_report
+from evenly.tasks.verify_and_report import (
+    latest_of,
+    new_seed,
+    reader,
+    report_of,
+    verify_latest_builds,
+    verify_one,
+    write_report,
+)
 from tests.tasks.whole_rebuild import publish
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -130,3 +139,24 @@ def test_a_truth_that_was_damaged_is_said(copied):
     kept.write_bytes(kept.read_bytes()[:20])
     with pytest.raises(DamagedError, match=r"faults\.json"):
         write_report(copy.run.workspace, copy.manifest)
+
+
+def test_a_report_is_made_anew_only_where_what_it_shows_or_the_page_has_changed(copied, monkeypatch):
+    copy = copied()
+    workspace, manifest = copy.run.workspace, copy.manifest
+    made = []
+    render = verify_and_report.render_report
+    monkeypatch.setattr(verify_and_report, "render_report", lambda *a, **k: made.append(1) or render(*a, **k))
+    path, sources = report_of(workspace, manifest)
+    page = path.read_bytes()
+    assert report_of(workspace, manifest) == (path, sources)
+    assert len(made) == 1
+    path.write_bytes(page[:-9])
+    assert report_of(workspace, manifest) == (path, sources)
+    assert (len(made), path.read_bytes()) == (2, page)
+    path.with_name(f"{manifest['build']}-inputs.json").write_bytes(b"{")
+    assert report_of(workspace, manifest) == (path, sources)
+    commit(copy.run.ledger, "evaluate_adapters", {"build": manifest["build"], "list": "b"}, results=[result("gda")])
+    report_of(workspace, manifest)
+    assert len(made) == 4
+    assert "gda" in path.read_text()

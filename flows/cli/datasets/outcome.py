@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evenly.audit.published import PublishedBuild
-from evenly.audit.source_funnel import read_source_funnel
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import prefect_api
@@ -59,16 +57,17 @@ def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
 
 
 def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
-    """Build id, content hash, report, funnel and confusable pairs per class list of a build; writes the report."""
+    """Build id, content hash, report, funnel and confusable pairs per class list of a build."""
     workspace, manifest = open_build(build, root=root)
     confusable = audit.latest_of(Ledger(workspace), "find_confusable", build=str(manifest["build"]))
+    report, sources = audit.report_of(workspace, manifest)
     return {
         "build": manifest["build"],
         "content_hash": manifest["content_hash"],
         "kept": manifest["samples"]["kept"],
-        "report": str(audit.write_report(workspace, manifest)),
+        "report": str(report),
         "funnel": funnel_of(manifest),
-        "sources": read_source_funnel(PublishedBuild(workspace, manifest)),
+        "sources": sources,
         "pairs": [{"list": record.rule["list"], **record.notes} for record in confusable],
     }
 
