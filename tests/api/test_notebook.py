@@ -32,6 +32,7 @@ def test_the_notebook_is_small_and_holds_its_outputs_and_no_error(stored):
     assert all(cell.outputs for cell in cells(stored))
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_notebook_runs_and_shows_what_is_stored(stored, tmp_path):
     from nbclient import NotebookClient

@@ -150,6 +150,7 @@ def test_a_submitted_class_list_is_described_by_the_deployment(served, tmp_path)
     assert set(ledger.table(record, "descriptions")["class"].to_pylist()) == {"robin", "eagle"}
 
 
+@pytest.mark.slow
 def test_a_list_in_a_watched_folder_is_described_by_the_deployment(served, tmp_path):
     (tmp_path / "fish.txt").write_text("salmon\ntrout\n")
     (tmp_path / "broken.txt").write_text("cat\n\ncat\n")
