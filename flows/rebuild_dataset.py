@@ -1,6 +1,7 @@
 """Rebuild a dataset by its recipe: on a schedule, by hand, or as part of the demo."""
 
 from dataclasses import replace
+from functools import partial
 
 from prefect import flow
 
@@ -13,6 +14,7 @@ from evenly.flows.runs import open_run
 from evenly.storage.stores.writer_lock import writing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.partitioning import cut_bits, open_engine
+from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.features import extract_features
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.steps import run_steps
@@ -29,17 +31,19 @@ def rebuild_dataset(
     processes: int | None = None,
     retry_failed: bool = False,
     replay_from: str | None = None,
+    wait_s: int = 0,
     quiet: bool = False,
 ) -> str:
     """Rebuild by the recipe file; the id of the published build.
 
     limit: take this many pairs, drawn by hash; such a build is a trial, without descriptions and adapters. processes:
     download workers. retry_failed: download again what failed for a passing reason. replay_from: a workspace whose
-    recorded downloads and replies are used. Raises WriterError where another process rebuilds this recipe there.
+    recorded downloads and replies are used. wait_s: wait so many seconds for another process that rebuilds this recipe
+    there. Raises WriterError where it does so still.
     """
     chosen = read_recipe(recipe)
     with (
-        writing(Workspace.at(root), chosen.name),
+        writing(Workspace.at(root), chosen.name, wait_s=wait_s, say=partial(_say_waiting, Progress(quiet=quiet))),
         open_run(
             chosen, root=root, processes=processes, retry_failed=retry_failed, replay_from=replay_from, quiet=quiet
         ) as run,
@@ -61,6 +65,10 @@ def rebuild_dataset(
         if chosen.classes and not limit:
             fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
         return build
+
+
+def _say_waiting(progress: Progress, text: str) -> None:
+    progress.say(f"{'waiting':<24} {text}")
 
 
 def build_by(run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True) -> str:

@@ -37,7 +37,7 @@ def object_store(folder: Path) -> Iterator[str]:
 
 
 def make_bucket(address: str, name: str) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{address}/{name}", method="PUT"), timeout=10).close()  # noqa: S310
+    urllib.request.urlopen(urllib.request.Request(f"{address}/{name}", method="PUT"), timeout=60).close()  # noqa: S310
 
 
 def environment_of(address: str) -> dict[str, str]:

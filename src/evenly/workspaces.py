@@ -21,6 +21,7 @@ def rebuild_recipe(
     processes: int | None = None,
     retry_failed: bool = False,
     replay_from: Root = None,
+    wait_s: int = 0,
     quiet: bool = False,
 ) -> Build:
     """Rebuild a dataset by its recipe's file, as `evenly rebuild` does; the published build.
@@ -28,7 +29,8 @@ def rebuild_recipe(
     Finished steps are reused: to call it again costs little. root: the workspace; default: EVENLY_ROOT, else `.evenly`.
     limit: take this many pairs, drawn by hash; such a build is never promoted. processes: workers for downloads.
     retry_failed: download again what failed for a passing reason. replay_from: a workspace whose recorded downloads
-    and replies are used. quiet: show no progress.
+    and replies are used. wait_s: seconds to wait for another process that rebuilds this recipe there. quiet: show no
+    progress.
 
     Works in a notebook. Nothing that it starts outlives the call. Raises RecipeError with a line per problem.
     """
@@ -46,6 +48,7 @@ def rebuild_recipe(
             processes=processes,
             retry_failed=retry_failed,
             replay_from=None if replay_from is None else os.fspath(replay_from),
+            wait_s=wait_s,
             quiet=quiet,
         )
     return Build(*open_build(name, root=None if root is None else os.fspath(root)))

@@ -13,7 +13,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,18 +27,35 @@ from evenly.storage.workspace import Workspace
 HEARTBEAT_S = 10.0
 TAKEN_OVER_AFTER_S = 60.0
 _POLL_S = 0.2
+_WAIT_POLL_S = 1.0
 
 
 @contextmanager
-def writing(workspace: Workspace, recipe: str) -> Iterator[None]:
-    """Write a recipe's builds alone for the length of the block. Raises WriterError, which says who writes it."""
-    with lock_holder(workspace.locks / f"{recipe}.json") as holder:
-        if holder is not None:
+def writing(
+    workspace: Workspace, recipe: str, *, wait_s: float = 0.0, say: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Write a recipe's builds alone for the length of the block, once whoever writes it has ended, in `wait_s` or less.
+
+    say: is told once who is waited for, and once that the waiting is over. Raises WriterError, which says who writes.
+    """
+    path, begun, waits = workspace.locks / f"{recipe}.json", time.monotonic(), False
+    while True:
+        with lock_holder(path) as holder:
+            if holder is None:
+                if waits and say is not None:
+                    say(f"`{recipe}` is free after {time.monotonic() - begun:.0f} s")
+                yield
+                return
+        left = begun + wait_s - time.monotonic()
+        if left <= 0:
             raise WriterError(
                 f"recipe `{recipe}` must be written by one process at a time in `{workspace.root}`; {_who(holder)}. "
-                f"Wait for it, or end it: {_release(workspace.root)}"
+                f"Wait for it (`--wait SECONDS`), or end it: {_release(workspace.root)}"
             )
-        yield
+        if not waits and say is not None:
+            say(f"for `{recipe}`, at most {wait_s:.0f} s: {_who(holder)}")
+        waits = True
+        time.sleep(min(left, _WAIT_POLL_S))
 
 
 @contextmanager

@@ -95,7 +95,11 @@ def test_every_command_works_on_a_workspace_in_a_store(evenly, recipe, bucket, t
 def test_a_recipe_that_another_process_rebuilds_is_refused_in_one_line(evenly, recipe, bucket):
     with writing(Workspace.at(f"{bucket}/w"), "captions"):
         status, _, err = evenly("rebuild", str(recipe), "--root", f"{bucket}/w")
+        late, _, waited = evenly("rebuild", str(recipe), "--root", f"{bucket}/w", "--wait", "1")
     assert (status, err.count("\n")) == (1, 1)
+    assert (late, waited.count("\n")) == (1, 2)
+    assert waited.startswith("waiting ")
+    assert f"for `captions`, at most 1 s: process {os.getpid()} on" in waited
     assert (
         f"recipe `captions` must be written by one process at a time in `{bucket}/w`; process {os.getpid()} on" in err
     )

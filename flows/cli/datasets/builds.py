@@ -16,6 +16,9 @@ Limit = Annotated[
     int | None, typer.Option(min=1, help="Take this many pairs, drawn by hash; such a build is not promoted.")
 ]
 ReplayFrom = Annotated[Path | None, typer.Option(help="Take downloads and replies recorded in this other workspace.")]
+Wait = Annotated[
+    int, typer.Option(min=0, metavar="SECONDS", help="Wait so long for another process that rebuilds this recipe.")
+]
 
 
 def demo_command(root: Root = None, as_json: AsJson = False, processes: Processes = None) -> None:
@@ -103,6 +106,7 @@ def rebuild_command(
     replay_from: ReplayFrom = None,
     *,
     retry_failed: Annotated[bool, typer.Option(help="Try downloads again that failed for a passing reason.")] = False,
+    wait: Wait = 0,
 ) -> None:
     """Rebuild a dataset by its recipe; finished steps are reused.
 
@@ -116,7 +120,13 @@ def rebuild_command(
     from evenly.tasks.classes.confusable import said
 
     build = rebuild_by_file(
-        recipe, root=root, limit=limit, processes=processes, retry_failed=retry_failed, replay_from=replay_from
+        recipe,
+        root=root,
+        limit=limit,
+        processes=processes,
+        retry_failed=retry_failed,
+        replay_from=replay_from,
+        wait_s=wait,
     )
     result = outcome_of(build, root=root)
 

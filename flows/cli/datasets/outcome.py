@@ -29,6 +29,7 @@ def rebuild_by_file(
     processes: int | None = None,
     retry_failed: bool = False,
     replay_from: Root = None,
+    wait_s: int = 0,
     quiet: bool = False,
 ) -> str:
     """Rebuild by a recipe's file, with a Prefect API while it runs; the id of the published build."""
@@ -40,6 +41,7 @@ def rebuild_by_file(
             processes=processes,
             retry_failed=retry_failed,
             replay_from=None if replay_from is None else str(replay_from),
+            wait_s=wait_s,
             quiet=quiet,
         )
 

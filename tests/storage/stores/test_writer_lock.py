@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,42 @@ def test_a_second_writer_is_told_who_writes(place):
         pass
     with writing(place, "birds"):
         pass
+
+
+def test_a_second_writer_that_may_wait_writes_once_the_first_has_ended(place):
+    holder, said = holder_of(place), []
+
+    def say(text):
+        said.append(text)
+        if len(said) == 1:
+            holder.communicate("")
+
+    with writing(place, "birds", wait_s=600, say=say):
+        assert holder.returncode == 0
+    assert re.fullmatch(rf"for `birds`, at most 600 s: process {holder.pid} on `.+` has written it since .+", said[0])
+    assert re.fullmatch(r"`birds` is free after \d+ s", said[1])
+    assert len(said) == 2
+
+
+def test_a_second_writer_waits_no_longer_than_it_may(place):
+    holder, said = holder_of(place), []
+    with (
+        pytest.raises(WriterError, match=rf"process {holder.pid} on"),
+        writing(place, "birds", wait_s=0.5, say=said.append),
+    ):
+        pytest.fail("two writers")
+    assert len(said) == 1
+    holder.communicate("")
+
+
+def test_who_waits_takes_over_the_lock_of_a_dead_writer_of_another_machine(stored_workspace, monkeypatch):
+    path = of_another_machine(stored_workspace)
+
+    def say(_text):
+        monkeypatch.setattr(writer_lock, "TAKEN_OVER_AFTER_S", -1.0)
+
+    with writing(stored_workspace, "birds", wait_s=600, say=say):
+        assert f'"pid":{os.getpid()}'.encode() in path.read_bytes()
 
 
 def test_the_lock_of_a_killed_writer_of_this_machine_is_free_at_once(place):
