@@ -14,7 +14,7 @@ _BYTES_PER_PAIR = {"webdataset": 10_000, "wat": 2_000}
 
 def estimate_rows(source: PoolSource) -> int:
     """The rows of Parquet files by what they say; of others by their bytes, or how many files there are."""
-    files = [file for piece in pool_pieces(source) for file in piece]
+    files = list(dict.fromkeys(file for piece in pool_pieces(source) for file in piece.files))
     return sum(_rows(file, source.kind) for file in files)
 
 

@@ -21,6 +21,8 @@ from evenly.storage.pools.csv_records import CsvRecords
 from evenly.storage.stores.matching_files import open_unpacked, seekable
 from evenly.storage.tables.arrow_files import first_line
 
+PIECE_ROWS = 250_000
+"""Rows of a Parquet file that are read as one piece, at least, where its row groups allow it."""
 _PARQUET_ROWS = 65_536
 _TEXT_ROWS = 8_192
 _KEYS_FROM_ROWS = 1_000
@@ -29,6 +31,15 @@ Row = dict[str, object]
 
 class PoolError(StorageError, ValueError):
     """A pool or label file that cannot be read as it is described."""
+
+
+@dataclass(frozen=True)
+class PoolPiece:
+    """What of a pool is read at once: files, or the row groups [start, stop) of one file of Parquet."""
+
+    files: tuple[Path, ...]
+    groups: range | None = None
+    first_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,10 +80,24 @@ def parquet_columns(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def parquet_rows(path: Path, _text: Sequence[str]) -> Iterator[RawRows]:
-    """The file's tables, types as they are."""
+def parquet_pieces(path: Path) -> list[PoolPiece]:
+    """The pieces of a file: of a large one, stretches of row groups with PIECE_ROWS rows or more."""
+    with readable(path, "Parquet"):
+        metadata = pq.read_metadata(seekable(path))
+    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    pieces, start, first = list[PoolPiece](), 0, 0
+    for stop in range(1, len(rows) + 1):
+        n_rows = sum(rows[start:stop])
+        if n_rows >= PIECE_ROWS or stop == len(rows):
+            pieces.append(PoolPiece((path,), range(start, stop), first))
+            start, first = stop, first + n_rows
+    return pieces if len(pieces) > 1 else [PoolPiece((path,))]
+
+
+def parquet_rows(path: Path, _text: Sequence[str], groups: range | None = None) -> Iterator[RawRows]:
+    """The file's tables, types as they are; of its row groups `groups`, without them of all."""
     with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
-        for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS, row_groups=None if groups is None else list(groups)):
             yield RawRows(pa.Table.from_batches([batch]))
 
 

@@ -9,7 +9,7 @@ bad_row (no row at all); for the others docs/sources.md lists them. Tables of ca
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from evenly.storage.pools.folders import folder_hash, folder_rows
 from evenly.storage.pools.local_rows import LocalRow, LocalRows, in_columns
 from evenly.storage.pools.rows import (
     PoolError,
+    PoolPiece,
     PoolReader,
     RawRows,
     csv_columns,
@@ -32,6 +33,7 @@ from evenly.storage.pools.rows import (
     jsonl_columns,
     jsonl_rows,
     parquet_columns,
+    parquet_pieces,
     parquet_rows,
     readable,
 )
@@ -95,29 +97,32 @@ class LabelFile:
     group: str | None = "group"
 
 
-def pool_pieces(source: PoolSource) -> list[list[Path]]:
-    """The files of a pool, in pieces that `read_pool` can read alone, in order."""
+def pool_pieces(source: PoolSource) -> list[PoolPiece]:
+    """The pieces of a pool that `read_pool` can read alone, in order: files, and parts of large Parquet files."""
     files = _files(source)
-    return [[file] for file in files] if source.kind in {*READERS, FEATURES_KIND} else [files]
+    if source.kind == "parquet":
+        return [piece for file in files for piece in parquet_pieces(file)]
+    pieces = [(file,) for file in files] if source.kind in {*READERS, FEATURES_KIND} else [tuple(files)]
+    return [PoolPiece(piece) for piece in pieces]
 
 
-def read_pool(source: PoolSource, piece: Sequence[Path] | None = None) -> Iterator[pa.Table]:
+def read_pool(source: PoolSource, piece: PoolPiece | None = None) -> Iterator[pa.Table]:
     """Read a pool in stretches of bounded size, files sorted by path.
 
     Columns: url, caption, source_id, source (strings), file_hash (sha256 of the file, hex), row (int64, from 0 in its
     file), reject (null, or why no pair can be made), then the pool's other columns. Values of url and caption are
     as in the file, null where they are no text; url is null where the source names none. Raises PoolError now for a
-    file or column that is not there, and at the end for a pool without rows. `piece`, of `pool_pieces`, reads those
-    files alone, and may be empty. For pictures at hand, url is as evenly.storage.pools.local_rows says.
+    file or column that is not there, and at the end for a pool without rows. `piece`, of `pool_pieces`, is read alone,
+    and may be empty. For pictures at hand, url is as evenly.storage.pools.local_rows says.
     """
-    files = _files(source) if piece is None else list(piece)
+    files = _files(source) if piece is None else list(piece.files)
     if source.kind in LOCAL_READERS:
         return _read_local(files, source, some_rows=piece is None)
     reader = _reader(source.kind)
     named = {"url": source.url, "caption": source.caption_column, "id": source.id, "source": source.source}
     for file in files:
         _require_columns(file, reader.columns(file), named)
-    return _read_files(reader, files, source, some_rows=piece is None)
+    return _rows_of(reader, files, source, piece)
 
 
 def read_captions(source: PoolSource) -> Iterator[pa.Array]:
@@ -210,16 +215,17 @@ def _label_rows(table: pa.Table, names: list[str]) -> pa.Table:
     return pa.table([empty if column is None else column for column in columns], names=["key", "label", "group"])
 
 
-def _read_files(reader: PoolReader, files: list[Path], source: PoolSource, *, some_rows: bool) -> Iterator[pa.Table]:
-    total = 0
+def _rows_of(reader: PoolReader, files: list[Path], source: PoolSource, piece: PoolPiece | None) -> Iterator[pa.Table]:
+    total, text = 0, _text_columns(source)
     for file in files:
-        row = 0
-        for raw in reader.rows(file, _text_columns(source)):
+        row = 0 if piece is None else piece.first_row
+        groups = None if piece is None else piece.groups
+        for raw in reader.rows(file, text) if groups is None else parquet_rows(file, text, groups):
             if raw.table.num_rows:
                 yield _standard(raw, source, file, row)
                 row += raw.table.num_rows
         total += row
-    if some_rows:
+    if piece is None:
         require_rows(total, source)
 
 

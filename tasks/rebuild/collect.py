@@ -14,6 +14,7 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.uids import file_uids, pair_uids, text_uids
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL_ADDRESS
+from evenly.storage.pools.rows import PoolPiece
 from evenly.storage.pools.source import (
     LOCAL_READERS,
     PoolError,
@@ -140,13 +141,13 @@ def remove_sent(sent: PoolRows | None) -> None:
         remove_exchange(sent.folder)
 
 
-def _send(folder: Path, run: Run, piece: tuple[str, PoolSource, list[Path]]) -> tuple[int, list[pa.Schema]]:
-    """Part the rows of some files; how many there are, and their schemas."""
-    name, source, files = piece
+def _send(folder: Path, run: Run, piece: tuple[str, PoolSource, PoolPiece]) -> tuple[int, list[pa.Schema]]:
+    """Part the rows of a piece; how many there are, and their schemas."""
+    name, source, part = piece
     counted: list[int] = []
 
     def tables() -> Iterator[pa.Table]:
-        for table in read_pool(source, files):
+        for table in read_pool(source, part):
             counted.append(table.num_rows)
             yield _with_uids(table)
 

@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.errors import StorageError
+from evenly.storage.pools import rows
 from evenly.storage.pools.source import (
     POOL_COLUMNS,
     LabelFile,
     PoolSource,
+    pool_pieces,
     read_captions,
     read_labels,
     read_pool,
@@ -50,6 +52,21 @@ def test_every_row_of_a_parquet_pool_comes_out_with_its_place(tmp_path):
     content = (tmp_path / "a.parquet").read_bytes()
     assert set(table["file_hash"].to_pylist()) == {hashlib.sha256(content).hexdigest()}
     assert table["similarity"].type == pa.float64()
+
+
+def test_a_large_parquet_file_is_read_in_pieces_of_its_row_groups(tmp_path, monkeypatch):
+    table = pa.table({"url": [f"http://a.test/{number}" for number in range(57)], "caption": ["a"] * 57})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=5)
+    pq.write_table(table.slice(0, 0), tmp_path / "b.parquet")
+    source = PoolSource(kind="parquet", path=str(tmp_path / "*.parquet"))
+    assert len(pool_pieces(source)) == 2
+    monkeypatch.setattr(rows, "PIECE_ROWS", 12)
+    pieces = pool_pieces(source)
+    read_rows = [[table.num_rows for table in read_pool(source, piece)] for piece in pieces]
+    assert [sum(counts) for counts in read_rows] == [15, 15, 15, 12, 0]
+    assert pa.concat_tables(table for piece in pieces for table in read_pool(source, piece)).equals(
+        pa.concat_tables(read_pool(source)).combine_chunks()
+    )
 
 
 def test_captions_alone_need_no_other_column_and_what_is_no_text_is_null(tmp_path):
