@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import ipc
 
@@ -18,8 +19,8 @@ from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.partitions import first_words
 
-ROWS = 1 << 18
-"""Rows that a writer holds before it parts them."""
+HELD_BYTES = 1 << 26
+"""What a writer holds before it parts it: many rows that are narrow, fewer that are wide."""
 _WORD = 32
 _REMEDY = "Run the rebuild again: it is written anew."
 _held: dict[Path, int] = {}
@@ -77,9 +78,9 @@ def _hold(folder: Path) -> int | None:
 def send_rows(folder: Path, writer: str, bits: int, key: str, tables: Iterable[pa.Table]) -> list[pa.Schema]:
     """Write rows below `folder`, cut by the leading bits of `key`; the schemas of the tables, in order, each once.
 
-    writer: a name of its own for each of several writers at once. Rows keep their order. Nothing is durable: what is
-    exchanged is written again after a failure; what is read is compared with checksums. Raises StorageError where it
-    cannot be written.
+    key: a column of hashes, in hex or as 64-bit numbers. writer: a name of its own for each of several writers at once.
+    Rows keep their order. Nothing is durable: what is exchanged is written again after a failure; what is read is
+    compared with checksums. Raises StorageError where it cannot be written.
     """
     schemas: list[pa.Schema] = []
     held: list[pa.Table] = []
@@ -87,7 +88,7 @@ def send_rows(folder: Path, writer: str, bits: int, key: str, tables: Iterable[p
     for table in tables:
         if table.schema not in schemas:
             schemas.append(table.schema)
-        if held and (sum(part.num_rows for part in held) >= ROWS or held[-1].schema != table.schema):
+        if held and (sum(part.nbytes for part in held) >= HELD_BYTES or held[-1].schema != table.schema):
             _write(folder, f"{writer}-{number:06d}", bits, key, pa.concat_tables(held))
             held, number = [], number + 1
         held.append(table)
@@ -108,9 +109,18 @@ def received_rows(folder: Path, number: int) -> list[pa.Table]:
     return tables
 
 
+def _partition_numbers(table: pa.Table, key: str, bits: int) -> npt.NDArray[np.uint16]:
+    """The number (n,) of the partition that each row goes to."""
+    if not bits:
+        return np.zeros(table.num_rows, np.uint16)
+    if pa.types.is_uint64(table.schema.field(key).type):
+        return (table[key].to_numpy() >> np.uint64(64 - bits)).astype(np.uint16)
+    return (first_words(table, key) >> np.uint32(_WORD - bits)).astype(np.uint16)
+
+
 def _write(folder: Path, name: str, bits: int, key: str, table: pa.Table) -> None:
-    numbers = first_words(table, key) >> np.uint32(_WORD - bits) if bits else np.zeros(table.num_rows, np.uint32)
-    order = np.argsort(numbers, kind="stable")
+    numbers = _partition_numbers(table, key, bits)
+    order = np.argsort(numbers, kind="stable")  # of 16 bits: by counting, not by comparing
     bounds: Sequence[int] = np.searchsorted(numbers[order], np.arange((1 << bits) + 1)).tolist()
     ordered = table.take(pa.array(order))
     options = ipc.IpcWriteOptions(compression="lz4")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -30,6 +31,24 @@ def test_each_row_arrives_once_in_its_partition_in_the_order_sent(tmp_path):
         assert uids == [uid for uid in UIDS if uid in set(uids)]
         arrived += uids
     assert sorted(arrived) == sorted(UIDS)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 5, 16])
+def test_rows_are_cut_by_the_leading_bits_of_numbers_too(tmp_path, monkeypatch, bits):
+    monkeypatch.setattr("evenly.storage.tables.exchange.HELD_BYTES", 400)
+    keys = np.random.default_rng(1).integers(0, 2**64, 300, dtype=np.uint64)
+    keys[:2] = 0, 2**64 - 1
+    sent = pa.table({"key": keys, "n": range(300)})
+    send_rows(tmp_path, "a", bits, "key", [sent.slice(start, 20) for start in range(0, 300, 20)])
+    arrived = []
+    for number in range(1 << bits):
+        for table in received_rows(tmp_path, number):
+            arrived += [(key, n, number) for key, n in zip(*table.to_pydict().values(), strict=True)]
+    assert sorted((key, n) for key, n, _ in arrived) == sorted(zip(keys.tolist(), range(300), strict=True))
+    assert all(key >> (64 - bits) == number for key, _, number in arrived)
+    for number in range(1 << bits):
+        places = [n for _, n, here in arrived if here == number]
+        assert places == sorted(places)
 
 
 def test_rows_that_changed_on_the_way_are_refused(tmp_path):

@@ -1,0 +1,43 @@
+"""Single rows of all partitions, by number."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evenly.storage.errors import DamagedError
+from evenly.storage.tables.row_files import RowFiles, row_numbers, row_places
+
+
+@pytest.mark.parametrize("bits", [0, 1, 4])
+def test_rows_of_several_partitions_are_read_in_the_order_of_their_numbers(tmp_path, bits):
+    files, numbers, expected = RowFiles(folder=tmp_path / "rows", bits=bits), [], []
+    for partition in range(1 << bits):
+        n = 0 if partition == 1 else 5 + partition
+        texts = [None if place == 2 else f"{partition} {place}" for place in range(n)]
+        grids = np.full((n, 3), partition, np.uint8) + np.arange(n, dtype=np.uint8)[:, None]
+        files.write(partition, {"text": pa.array(texts, pa.large_string()), "grid": grids})
+        numbers.append(row_numbers(bits, partition, np.arange(n)))
+        expected += list(zip(texts, grids.tolist(), strict=True))
+    rows = np.concatenate(numbers)
+    assert (np.diff(rows.astype(object)) > 0).all()
+    chosen = np.arange(0, len(rows), 2)
+    assert files.column("text", rows[chosen]).to_pylist() == [expected[place][0] for place in chosen]
+    assert files.numbers("grid", rows[chosen]).tolist() == [expected[place][1] for place in chosen]
+    assert row_places(bits, numbers[-1]).tolist() == list(range(len(numbers[-1])))
+
+
+def test_no_rows_are_no_rows_of_the_right_kind(tmp_path):
+    files, none = RowFiles(folder=tmp_path, bits=1), np.empty(0, np.uint64)
+    files.write(0, {"text": pa.array([], pa.large_string()), "grid": np.empty((0, 3), np.uint8)})
+    assert files.column("text", none).type == pa.large_string()
+    assert files.numbers("grid", none).shape == (0, 3)
+
+
+def test_a_file_that_was_cut_off_is_named(tmp_path):
+    files = RowFiles(folder=tmp_path, bits=0)
+    files.write(0, {"text": pa.array(["a", "b"]), "grid": np.zeros((2, 30), np.uint8)})
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:140])
+    for read, name in ((files.column, "text-00000.arrow"), (files.numbers, "grid-00000.npy")):
+        with pytest.raises(DamagedError, match=name):
+            read(name.partition("-")[0], np.array([1], np.uint64))
