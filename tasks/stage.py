@@ -151,6 +151,10 @@ class StepInMoves(Protocol):
     def reads(self) -> Callable[[Records, Any], Sequence[str]] | None:
         """The columns that a verdict depends on."""
 
+    @property
+    def resume(self) -> Callable[..., StepOutput] | None:
+        """Set where rows depend on each other, so that none is taken over alone."""
+
 
 def stage_step(
     run: Run,
@@ -169,14 +173,15 @@ def stage_step(
     if step.moves is None:
         raise TypeError(f"step `{spec.name}` must work in moves")
     facts = step.moves.resolve(run, upstream, rule, each)
+    reads = None if step.resume is not None else step.reads
     return StageStep(
         moves=step.moves,
         rule=rule,
         facts=facts,
         spec=spec,
         shared=step.moves.shared(run, upstream, rule, facts),
-        reads=step.reads,
-        earlier=[] if step.reads is None else earlier_runs(run.ledger, spec, names),
+        reads=reads,
+        earlier=[] if reads is None else earlier_runs(run.ledger, spec, names),
     )
 
 

@@ -82,7 +82,8 @@ class Step(Generic[RuleT]):
     stored: the rule as the ledger stores it; the step's key hangs on it.
     load: the rule out of what is stored; None: its fields are those of the rule.
     compute: from the run, the records before it and its rule, what it found, of all pairs at once.
-    moves: in place of `compute`, for a step that works on each partition of the pairs alone.
+    moves: in place of `compute`, for a step that works on each partition of the pairs alone; beside it, for a step that
+        works on a single partition as `compute` says, with an equal result.
     observe: records what can only be observed (downloads), before the key is made; the result is a pure function of
         what was recorded.
     inputs: content hashes of what it reads besides the steps before it (files, observations).
@@ -114,6 +115,12 @@ class Step(Generic[RuleT]):
     def __post_init__(self) -> None:
         if self.moves is not None and self.compute is _nothing:
             object.__setattr__(self, "compute", partial(compute_whole, self.moves))
+
+    @property
+    def single(self) -> Moves[RuleT] | None:
+        """What it does with the pairs of a single partition: its moves, unless `compute` says how."""
+        is_moved = isinstance(self.compute, partial) and self.compute.func is compute_whole
+        return self.moves if is_moved else None
 
     def spec(self, run: Run, upstream: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""
@@ -204,13 +211,13 @@ def _computed(
     run: Run, step: Step[RuleT], spec: StepSpec, upstream: Records, rule: RuleT
 ) -> tuple[StepOutput, dict[str, int]]:
     """The output of a step for all its rows, and how many were computed and taken over, where some were."""
-    if step.moves is not None:
+    if step.single is not None:
         each = InProcess(run=run)
         names = [record.name for record in upstream]
         stage = stage_step(run, step, rule, spec, upstream=upstream, names=names, each=each)
         output, work = judged_output(run, stage, upstream)
         partials = [] if output.partial is None else [output.partial]
-        finished = step.moves.finish(run, upstream, rule, stage.facts, partials)
+        finished = step.single.finish(run, upstream, rule, stage.facts, partials)
         return together(output, stage.shared, finished), work
     reusable = None
     if step.reads is not None:

@@ -6,9 +6,7 @@ runs of three letters that stand for themselves and not for their hashes, and th
 """
 
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -25,10 +23,10 @@ from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Fores
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.errors import RuleError
 
-_STEP = "deduplicate_captions"
+STEP = "deduplicate_captions"
 _HASHES = 128
 _RECALL = 0.995
-_COMPARISONS = 1 << 25
+COMPARISONS = 1 << 25
 _ROUNDED = 1e-4
 
 
@@ -131,50 +129,99 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     seed: int,
     earlier: PreviousSearch | None,
 ) -> DuplicatePairs:
-    sets = ShingleSets.of(texts)
-    numbers: dict[str, int] = {}
-    equal = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
-    equal_pairs, firsts = equal_runs([equal, images], usable)
+    captions = ComparedCaptions.of(texts, images, rule)
+    sets = captions.sets
+    equal_pairs, firsts = captions.equal_runs(usable)
     forest = Forest(len(uids))
-    forest.add(*equal_pairs, -np.ones(len(equal_pairs[0])))
+    forest.add(*equal_pairs, captions.equal_weights(*equal_pairs))
     still_true = None if earlier is None else earlier.among(uids, equal_pairs)
     if still_true is not None:
         forest.add(*still_true.edges, -sets.jaccard(*still_true.edges))
     fresh = None if still_true is None else still_true.fresh[firsts]
-    accept = partial(_accepted, sets, rule.min_jaccard)
-    if rule.scope == "image":
-        codes, notes = images[firsts].astype(np.uint64).reshape(-1, 1), dict[str, Any](search="exact")
-    else:
-        b, r, expected = plan_bands(rule.min_jaccard)
-        codes = sets.bands((b, r), key=f"{seed}|{_STEP}")[firsts]
-        notes = {"search": {"bands": b, "hashes": r, "expected_recall_at_threshold": round(expected, 4)}}
+    codes = (captions.bands(seed) if rule.scope == "pool" else images.astype(np.uint64).reshape(-1, 1))[firsts]
     candidates = 0
     for left, right in candidate_pairs(codes, word_masks(codes.shape[1]), fresh=fresh):
         candidates += len(left)
-        forest.add(*accept(firsts[left], firsts[right]))
+        forest.add(*captions.accepted(firsts[left], firsts[right]))
     edges = forest.edges()
+    notes = search_notes(rule, candidates)
     if rule.scope == "image":
         return DuplicatePairs(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
-    notes["search"]["candidates"] = candidates
-    compare = partial(_all_duplicates, accept)
     recall = measure_recall(
-        uids, firsts, edges, compare, seed=seed, step=_STEP, comparisons=_COMPARISONS, still_true=still_true
+        uids,
+        firsts,
+        edges,
+        captions.all_duplicates,
+        seed=seed,
+        step=STEP,
+        comparisons=COMPARISONS,
+        still_true=still_true,
     )
-    notes |= recall.notes
-    return DuplicatePairs(left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes)
+    return DuplicatePairs(
+        left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes | recall.notes
+    )
 
 
-def _accepted(sets: ShingleSets, min_jaccard: float, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
-    index = sets.jaccard(left, right, least=min_jaccard)
-    is_near = index >= min_jaccard
-    return left[is_near], right[is_near], -index[is_near]
+def search_notes(rule: CaptionTwins, candidates: int) -> dict[str, Any]:
+    """How captions were looked for, `candidates` of the pool in number."""
+    if rule.scope == "image":
+        return {"search": "exact"}
+    b, r, expected = plan_bands(rule.min_jaccard)
+    return {
+        "search": {
+            "bands": b,
+            "hashes": r,
+            "expected_recall_at_threshold": round(expected, 4),
+            "candidates": candidates,
+        }
+    }
 
 
-def _all_duplicates(accept: Callable[[Ints, Ints], tuple[Ints, Ints, Floats]], drawn: Ints, candidates: Ints) -> Pairs:
-    parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-    for row in drawn:
-        compared = candidates[candidates != row]
-        left, right, _ = accept(np.minimum(row, compared), np.maximum(row, compared))
-        parts.append((left, right))
-    left, right = (np.concatenate(sides) for sides in zip(*parts, strict=True))
-    return left, right
+@dataclass(frozen=True, kw_only=True)
+class ComparedCaptions:
+    """n captions, compared two by two: their shingles, a number for each text and, where it counts, each picture."""
+
+    sets: ShingleSets
+    texts: Ints
+    images: Ints
+    rule: CaptionTwins
+
+    @classmethod
+    def of(cls, texts: list[str], images: Ints, rule: CaptionTwins) -> "ComparedCaptions":
+        """The captions `texts`, folded, of the pictures with the numbers `images` (n,)."""
+        numbers: dict[str, int] = {}
+        coded = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+        return cls(sets=ShingleSets.of(texts), texts=coded, images=images, rule=rule)
+
+    def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
+        """See equal_rows.equal_runs."""
+        return equal_runs([self.texts, self.images], usable)
+
+    def equal_weights(self, left: Ints, _right: Ints) -> Floats:
+        """The weights (m,) of pairs of equal captions: of the strongest link."""
+        return -np.ones(len(left))
+
+    def bands(self, seed: int) -> Words:
+        """The keys (n, b) of the bands of all captions."""
+        b, r, _ = plan_bands(self.rule.min_jaccard)
+        return self.sets.bands((b, r), key=f"{seed}|{STEP}")
+
+    def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+        """Those of the pairs that are duplicates, and their weights: a larger index is a stronger link."""
+        index = self.sets.jaccard(left, right, least=self.rule.min_jaccard)
+        is_near = (index >= self.rule.min_jaccard) & (self.images[left] == self.images[right])
+        return left[is_near], right[is_near], -index[is_near]
+
+    def all_duplicates(self, drawn: Ints, candidates: Ints) -> Pairs:
+        """All duplicates (i, j), i < j, of `drawn` captions among `candidates`, by comparing all with all."""
+        parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        for row in drawn:
+            compared = candidates[candidates != row]
+            left, right, _ = self.accepted(np.minimum(row, compared), np.maximum(row, compared))
+            parts.append((left, right))
+        left, right = (np.concatenate(sides) for sides in zip(*parts, strict=True))
+        return left, right
+
+    def measure(self, left: Ints, right: Ints) -> Floats:
+        """The Jaccard index (m,) of pairs, 4 digits."""
+        return self.sets.jaccard(left, right)

@@ -17,7 +17,7 @@ from itertools import combinations
 
 import numpy as np
 
-from evenly.curation.arrays import Bytes, Ints, Words
+from evenly.curation.arrays import Bytes, Flags, Ints, Words
 from evenly.curation.duplicates.distances import colour_distances
 from evenly.curation.duplicates.lsh import CHUNK, candidate_pairs
 
@@ -105,16 +105,27 @@ def shifted_pairs(
     a change by at most `max_shifted`. Rows whose values span fewer than 64 levels have no such duplicates. Hashes (n,)
     within `max_distance` bits agree in two of `max_distance` + 2 blocks of bits, so none is missed.
     """
-    telling = np.flatnonzero(np.ptp(colours, axis=1) >= _PLAIN) if len(colours) else np.empty(0, np.int64)
+    telling = telling_rows(colours)
     for first_places, second_places in candidate_pairs(
-        hashes[telling].reshape(-1, 1), _pairs_of_blocks(max_distance + 2), max_distance=max_distance
+        hashes[telling].reshape(-1, 1), pairs_of_blocks(max_distance + 2), max_distance=max_distance
     ):
         left, right = telling[first_places], telling[second_places]
-        is_apart = colour_distances(colours, left, right) > max_colour
-        left, right = left[is_apart], right[is_apart]
-        is_shifted = find_shifts(colours, left, right, max_shifted)[0] > 0
+        is_shifted = differ_by_shift(colours, left, right, max_colour, max_shifted)
         if is_shifted.any():
             yield left[is_shifted], right[is_shifted]
+
+
+def telling_rows(colours: Bytes) -> Ints:
+    """Return the rows (m,) of grids that span enough levels to be told from others whose colours are shifted."""
+    return np.flatnonzero(np.ptp(colours, axis=1) >= _PLAIN) if len(colours) else np.empty(0, np.int64)
+
+
+def differ_by_shift(colours: Bytes, left: Ints, right: Ints, max_colour: float, max_shifted: float) -> Flags:
+    """Return whether the grids of pairs (m,) differ by more than `max_colour`, and after a change by `max_shifted`."""
+    is_shifted = colour_distances(colours, left, right) > max_colour
+    apart = np.flatnonzero(is_shifted)
+    is_shifted[apart] = find_shifts(colours, left[apart], right[apart], max_shifted)[0] > 0
+    return is_shifted
 
 
 def find_shifts(colours: Bytes, left: Ints, right: Ints, limit: float) -> tuple[Ints, Ints]:
@@ -129,7 +140,72 @@ def find_shifts(colours: Bytes, left: Ints, right: Ints, limit: float) -> tuple[
     return family, levels
 
 
-def _pairs_of_blocks(count: int) -> Words:
+def pairs_of_blocks(count: int) -> Words:
     """Return masks (t, 1) for all pairs of `count` blocks, each of every so many-th bit of 64."""
     blocks = [sum(1 << bit for bit in range(first, 64, count)) for first in range(count)]
     return np.array([[first | second] for first, second in combinations(blocks, 2)], dtype=np.uint64)
+
+
+_CELL_SAMPLE = 64  # rows by which a cell is still halved
+
+
+@dataclass(frozen=True)
+class ColourCells:
+    """Colour grids cut into 2**depth cells: node k sends a grid whose `values[k]` is over `levels[k]` to the right.
+
+    The children of node k are 2 k + 1 and 2 k + 2. Which grids taught it changes the time of a search and no result.
+    """
+
+    values: Ints
+    levels: Ints
+
+    @classmethod
+    def learn(cls, colours: Bytes, depth: int, limit: float) -> "ColourCells":
+        """Cells that halve `colours` (n, 768), with few grids within `limit` of a border."""
+        n_nodes = 2**depth - 1
+        values, levels = np.zeros(n_nodes, np.int64), np.full(n_nodes, 127, np.int64)
+        rows = {0: np.arange(len(colours))}
+        for node in range(n_nodes):
+            held = rows.pop(node)
+            if len(held) >= _CELL_SAMPLE:
+                values[node], levels[node] = _halving(colours[held], limit)
+            is_over = colours[held, values[node]] > levels[node]
+            rows |= {2 * node + 1: held[~is_over], 2 * node + 2: held[is_over]}
+        return cls(values, levels)
+
+    def assign(self, colours: Bytes, limit: float) -> tuple[Ints, Ints]:
+        """Return (row, cell), sorted: the cell that each grid lies in, and those before it that it is near to.
+
+        Of any two grids that differ by at most `limit` in every value, one lies in a cell that both are given.
+        """
+        if not len(self.values):
+            return np.arange(len(colours)), np.zeros(len(colours), np.int64)
+        rows, nodes, homes = np.arange(len(colours)), np.zeros(len(colours), np.int64), np.ones(len(colours), np.bool_)
+        while nodes[:1].size and nodes[0] < len(self.values):
+            level = colours[rows, self.values[nodes]].astype(np.int64)
+            is_over, steps = level > self.levels[nodes], int(limit)
+            goes_left = level - steps <= self.levels[nodes]
+            goes_right = level + steps > self.levels[nodes]
+            parts = [
+                (rows[goes], 2 * nodes[goes] + side, homes[goes] & (is_over[goes] == (side == 2)))
+                for goes, side in ((goes_left, 1), (goes_right, 2))
+            ]
+            rows, nodes, homes = (np.concatenate(sides) for sides in zip(*parts, strict=True))
+        cells = nodes - len(self.values)
+        home = np.empty(len(colours), np.int64)
+        home[rows[homes]] = cells[homes]
+        chosen = cells <= home[rows]
+        order = np.lexsort((cells[chosen], rows[chosen]))
+        return rows[chosen][order], cells[chosen][order]
+
+
+def _halving(colours: Bytes, limit: float) -> tuple[int, int]:
+    """Return the value, and the level of it, that leave the fewest grids on either side, those near to it included."""
+    best = (len(colours) + 1, 0, 127)
+    middle = np.sort(colours, axis=0)[[len(colours) // 3, len(colours) // 2, 2 * len(colours) // 3]].astype(np.int64)
+    wide = colours.astype(np.int64)
+    for levels in middle:
+        most = np.maximum((wide - int(limit) <= levels).sum(axis=0), (wide + int(limit) > levels).sum(axis=0))
+        value = int(np.argmin(most))
+        best = min(best, (int(most[value]), value, int(levels[value])))
+    return best[1], best[2]

@@ -16,13 +16,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.bounds import Bits, Levels, Share, Tables, check_bounds
-from evenly.curation.arrays import Bytes, Flags, Ints
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
 from evenly.curation.columns import column, fixed_rows
-from evenly.curation.duplicates.colours import FAMILIES, SHIFTED_BITS, colour_pairs, find_shifts, shifted_pairs
+from evenly.curation.duplicates.colours import (
+    FAMILIES,
+    SHIFTED_BITS,
+    colour_pairs,
+    differ_by_shift,
+    find_shifts,
+    pairs_of_blocks,
+    shifted_pairs,
+)
 from evenly.curation.duplicates.distances import colour_distances, hash_distances
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
-from evenly.curation.duplicates.incremental import PreviousSearch
+from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
 from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows, Sketch
 from evenly.curation.errors import ColumnsError, RuleError
@@ -50,6 +58,16 @@ class Perceptual:
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)
 
+    @property
+    def shift_distance(self) -> int:
+        """Bits in which hashes of pictures of shifted colours may differ."""
+        return min(SHIFTED_BITS, self.max_distance)
+
+    @property
+    def shift_masks(self) -> Words:
+        """The masks (t, 1) under one of which the hashes of such pictures agree."""
+        return pairs_of_blocks(self.shift_distance + 2)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Semantic:
@@ -64,6 +82,38 @@ class Semantic:
 
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedLooks:
+    """The looks of n pictures, compared two by two: perceptual hashes `bits` (n,) and `colours` (n, 768)."""
+
+    bits: Words
+    colours: Bytes
+    rule: Perceptual
+
+    def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
+        """See equal_rows.equal_runs."""
+        return equal_runs([self.bits, self.colours], usable)
+
+    def equal_weights(self, left: Ints, _right: Ints) -> Floats:
+        """The weights (m,) of pairs of equal looks."""
+        return np.zeros(len(left))
+
+    def shifted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+        """Those of the pairs that are duplicates after one change of colour, and their weights."""
+        limit = np.inf if self.rule.max_shifted is None else self.rule.max_shifted
+        is_shifted = differ_by_shift(self.colours, left, right, self.rule.max_colour, limit)
+        left, right = left[is_shifted], right[is_shifted]
+        return left, right, self.measure(left, right) + _AFTER_UNSHIFTED
+
+    def measure(self, left: Ints, right: Ints) -> Floats:
+        """The differing bits (m,) of the hashes of pairs: the smaller, the stronger the link."""
+        return hash_distances(self.bits, left, right)
+
+    def colour_of(self, left: Ints, right: Ints) -> Floats:
+        """The colour distance (m,) of pairs."""
+        return colour_distances(self.colours, left, right)
 
 
 def deduplicate_exact(batch: pa.Table) -> Duplicates:
@@ -93,27 +143,26 @@ def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
     def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
         hashes = column(batch, "phash", pa.uint64())
         bits = hashes.fill_null(0).to_numpy()
-        colours, usable = _colours(batch)
+        colours, usable = picture_colours(batch)
         usable &= hashes.is_valid().to_numpy(zero_copy_only=False)
-        equal_pairs, firsts = equal_runs([bits, colours], usable)
+        looks = ComparedLooks(bits=bits, colours=colours, rule=rule)
+        equal_pairs, firsts = looks.equal_runs(usable)
         forest = Forest(batch.num_rows)
-        forest.add(*equal_pairs, np.zeros(len(equal_pairs[0])))
+        forest.add(*equal_pairs, looks.equal_weights(*equal_pairs))
         grids = colours if len(firsts) == len(colours) else colours[firsts]
-        for first_places, second_places in colour_pairs(grids, rule.max_colour, bits[firsts], rule.max_distance):
-            left, right = firsts[first_places], firsts[second_places]
-            forest.add(left, right, hash_distances(bits, left, right))
+        for left, right in colour_pairs(grids, rule.max_colour, bits[firsts], rule.max_distance):
+            forest.add(firsts[left], firsts[right], looks.measure(firsts[left], firsts[right]))
         if rule.max_shifted is not None:
-            for first_places, second_places in shifted_pairs(
-                grids, rule.max_colour, rule.max_shifted, bits[firsts], min(SHIFTED_BITS, rule.max_distance)
-            ):
-                left, right = firsts[first_places], firsts[second_places]
-                forest.add(left, right, hash_distances(bits, left, right) + _AFTER_UNSHIFTED)
+            shifted = shifted_pairs(grids, rule.max_colour, rule.max_shifted, bits[firsts], rule.shift_distance)
+            for left, right in shifted:
+                weight = looks.measure(firsts[left], firsts[right]) + _AFTER_UNSHIFTED
+                forest.add(firsts[left], firsts[right], weight)
         left, right = forest.edges()
-        colour = partial(colour_distances, colours)
-        measure = partial(hash_distances, bits)
-        duplicates = DuplicatePairs(left=left, right=right, measure=measure, colour=colour, notes={"search": "exact"})
+        duplicates = DuplicatePairs(
+            left=left, right=right, measure=looks.measure, colour=looks.colour_of, notes={"search": "exact"}
+        )
         merged = merge(batch, duplicates, kind="perceptual", reason="near_duplicate")
-        return replace(merged, edges=_with_shifts(merged.edges, colours, left, right, rule))
+        return replace(merged, edges=edges_with_shifts(merged.edges, colours, left, right, rule))
 
     return in_uid_order(batch, search)
 
@@ -138,7 +187,9 @@ def deduplicate_semantic(
         raise ColumnsError(text)
 
     def search(batch: pa.Table, places: Ints | slice) -> Duplicates:
-        colours, usable = (None, np.ones(batch.num_rows, np.bool_)) if rule.max_colour is None else _colours(batch)
+        colours, usable = (
+            (None, np.ones(batch.num_rows, np.bool_)) if rule.max_colour is None else picture_colours(batch)
+        )
         near_rows = NearRows(
             rows=rows[places],
             usable=usable,
@@ -154,8 +205,8 @@ def deduplicate_semantic(
     return in_uid_order(batch, search)
 
 
-def _with_shifts(edges: pa.Table, colours: Bytes, left: Ints, right: Ints, rule: Perceptual) -> pa.Table:
-    """`edges`, of the rows `left` and `right`, with the change by which those beyond the limit are duplicates."""
+def edges_with_shifts(edges: pa.Table, colours: Bytes, left: Ints, right: Ints, rule: Perceptual) -> pa.Table:
+    """Return `edges`, of the rows `left` and `right`, with the change of those that are beyond the limit."""
     kinds, levels = edges["kind"].to_pylist(), edges["colour"].to_numpy().copy()
     shifted = np.flatnonzero(levels > rule.max_colour)
     if rule.max_shifted is None or not len(shifted):
@@ -168,12 +219,17 @@ def _with_shifts(edges: pa.Table, colours: Bytes, left: Ints, right: Ints, rule:
     return edges
 
 
-def _colours(batch: pa.Table) -> tuple[Bytes, Flags]:
+def picture_colours(batch: pa.Table) -> tuple[Bytes, Flags]:
     """Return colour grids (n, 768) and which rows have one."""
     valid = batch["colour"].is_valid().to_numpy() if "colour" in batch.column_names else np.empty(0, np.bool_)
     return fixed_rows(batch, "colour", pa.uint8(), COLOUR_BYTES), np.array(valid, dtype=np.bool_)
 
 
 def _exact_reasons(urls: pa.Array, survivors: Ints) -> pa.Array:
-    equal = pc.fill_null(pc.equal(urls, urls.take(pa.array(survivors))), False)
+    return exact_reasons(urls, urls.take(pa.array(survivors)))
+
+
+def exact_reasons(urls: pa.Array, survivor_urls: pa.Array) -> pa.Array:
+    """Return why pairs with the bytes of their survivors go (n,): same_url, or exact_duplicate."""
+    equal = pc.fill_null(pc.equal(urls, survivor_urls), False)
     return pc.if_else(equal, "same_url", "exact_duplicate")

@@ -25,22 +25,54 @@ def candidate_pairs(
     With `max_distance`, only those that differ in at most that many bits of the code; with `fresh` (n,), only those of
     which at least one row is. Pairs come in parts of at most CHUNK, in no order that means anything.
     """
-    from evenly.curation.duplicates.kernels import bucket_keys, emit_pairs
+    for table in range(len(masks)):
+        keys = table_keys(codes, masks[table])
+        order = np.argsort(keys) if fresh is None else _shared_with(keys, fresh)
+        yield from pairs_of_table(order, keys[order], codes, masks[: table + 1], max_distance=max_distance, fresh=fresh)
+
+
+def table_keys(codes: Words, mask: Words) -> Words:
+    """Return a number (n,) for each of `codes` (n, w): rows that agree under `mask` (w,) share it."""
+    from evenly.curation.duplicates.kernels import bucket_keys
+
+    keys = np.empty(len(codes), dtype=np.uint64)
+    bucket_keys(codes, mask, keys)
+    return keys
+
+
+def pairs_of_table(
+    order: Ints,
+    keys: Words,
+    codes: Words,
+    masks: Words,
+    *,
+    max_distance: int | None = None,
+    fresh: Flags | None = None,
+) -> Iterator[tuple[Ints, Ints]]:
+    """Yield the `candidate_pairs` that agree under the last of `masks` and none before it.
+
+    `keys` (m,) are sorted and those of the rows `order`; of equal keys, those of fresh rows come first.
+    """
+    from evenly.curation.duplicates.kernels import emit_pairs
 
     n, width = codes.shape
     limit = 64 * width if max_distance is None else max_distance
     wanted = np.ones(n, dtype=np.bool_) if fresh is None else fresh
     left, right = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
-    keys = np.empty(n, dtype=np.uint64)
-    for table in range(len(masks)):
-        bucket_keys(codes, masks[table], keys)
-        order = np.argsort(keys) if fresh is None else _shared_with(keys, fresh)
-        ordered_keys = keys[order]
-        place = np.array([0, 1], dtype=np.int64)
-        while place[0] < len(order):
-            count = emit_pairs(order, ordered_keys, codes, wanted, masks[:table], limit, place, left, right)
-            if count:
-                yield left[:count].copy(), right[:count].copy()
+    place = np.array([0, 1], dtype=np.int64)
+    while place[0] < len(order):
+        count = emit_pairs(order, keys, codes, wanted, masks[:-1], limit, place, left, right)
+        if count:
+            yield left[:count].copy(), right[:count].copy()
+
+
+def shared_keys(keys: Words) -> Flags:
+    """Whether each of sorted `keys` (n,) is that of a neighbour too."""
+    is_shared = np.zeros(len(keys), dtype=np.bool_)
+    equal = keys[1:] == keys[:-1]
+    is_shared[1:] |= equal
+    is_shared[:-1] |= equal
+    return is_shared
 
 
 def bit_masks(tables: int, bits: int, *, width: int, key: str) -> Words:

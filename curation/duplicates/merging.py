@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Floats, Ints
+from evenly.curation.arrays import Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 
@@ -49,9 +49,14 @@ class Forest:
 
     def edges(self) -> tuple[Ints, Ints]:
         """The edges (i, j) of the forest, sorted."""
+        left, right, _ = self.strongest()
+        return left, right
+
+    def strongest(self) -> tuple[Ints, Ints, Floats]:
+        """The edges (i, j) of the forest, sorted, and their weights."""
         self._thin()
         order = np.lexsort((self.right, self.left))
-        return self.left[order], self.right[order]
+        return self.left[order], self.right[order], self.weight[order]
 
     def _thin(self) -> None:
         from scipy.sparse import coo_array
@@ -70,6 +75,33 @@ class Forest:
         self._worst = np.zeros(self.n, dtype=np.int64)
         order = np.lexsort((self.right, self.left, self.weight))
         self._worst[self._component[self.left[order]]] = order  # the last one stays
+
+
+@dataclass
+class NumberedForest:
+    """A minimum spanning forest over rows that have numbers of 64 bits: what it holds grows with those in an edge."""
+
+    left: Words = field(default_factory=lambda: np.empty(0, np.uint64))
+    right: Words = field(default_factory=lambda: np.empty(0, np.uint64))
+    weight: Floats = field(default_factory=lambda: np.empty(0))
+    _thinned: int = 0
+
+    def add(self, left: Words, right: Words, weight: Floats) -> None:
+        """Add edges (i, j), i < j."""
+        self.left, self.right = np.concatenate([self.left, left]), np.concatenate([self.right, right])
+        self.weight = np.concatenate([self.weight, weight])
+        if len(self.left) > _HELD + 2 * self._thinned:
+            self.edges()
+
+    def edges(self) -> tuple[Words, Words, Floats]:
+        """The edges (i, j) of the forest, sorted, and their weights."""
+        rows, places = np.unique(np.concatenate([self.left, self.right]), return_inverse=True)
+        forest = Forest(len(rows))
+        first, second = np.split(places.astype(np.int64), 2)
+        forest.add(first, second, self.weight)
+        left, right, self.weight = forest.strongest()
+        self.left, self.right, self._thinned = rows[left], rows[right], len(left)
+        return self.left, self.right, self.weight
 
 
 def components(n: int, left: Ints, right: Ints) -> Ints:
@@ -110,7 +142,7 @@ class DuplicatePairs:
     left: Ints
     right: Ints
     measure: Callable[[Ints, Ints], Floats]
-    colour: Callable[[Ints, Ints], Floats] | None = None
+    colour: Callable[[Ints, Ints], Floats | None] | None = None
     compared: pa.Table | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -189,12 +221,22 @@ def last_survivors(merged: pa.Table) -> pa.Array:
     return survivors.take(pa.array(last))
 
 
+def picture_areas(batch: pa.Table) -> Floats:
+    """Return width times height (n,) in pixels of the pictures of pairs; 0 where one is null."""
+    sides = [column(batch, name, pa.float64()).fill_null(0).to_numpy() for name in ("width", "height")]
+    return np.asarray(sides[0] * sides[1], dtype=np.float64)
+
+
 def _survivors(batch: pa.Table, component: Ints) -> Ints:
     """Return the row (n,) that survives in the component of each row; itself where it is that one."""
-    sides = [column(batch, name, pa.float64()).fill_null(0).to_numpy() for name in ("width", "height")]
-    area = sides[0] * sides[1]
+    area = picture_areas(batch)
     has_score = "score" in batch.column_names
     score = column(batch, "score", pa.float64()).fill_null(-np.inf).to_numpy() if has_score else np.zeros(len(area))
+    return choose_survivors(component, area, score)
+
+
+def choose_survivors(component: Ints, area: Floats, score: Floats) -> Ints:
+    """Return the row (n,) of the largest area, then score, in the component of each row; of equal ones the first."""
     order = np.lexsort((-score, -area, component))  # stable: rows are in uid order
     starts = np.flatnonzero(np.diff(component[order], prepend=-1))
     best = np.empty(len(area), dtype=np.int64)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from evenly.curation.duplicates.sketches import plan_search, sign_codes
 
 Sketch = Callable[[Ints, str], Words]  # the codes of some rows, by the key that draws the planes
 _BLOCK = 8192
-_COMPARISONS = 1 << 28
+COMPARISONS = 1 << 28
 _ALL_BUT_SIGN, _INFINITE = np.uint16(0x7FFF), np.uint16(0x7C00)  # of float16
 _PRECISION = 2e-3  # of products in single precision, generously
 
@@ -47,12 +46,12 @@ class NearRows:
 
         What an `earlier` search found is taken over where it still holds.
         """
-        usable = self.usable & _has_direction(self.rows)
-        equal_pairs, firsts = equal_runs([array for array in (self.rows, self.colours) if array is not None], usable)
+        usable = self.usable & has_direction(self.rows)
+        equal_pairs, firsts = self.equal_runs(usable)
         search, key = plan_search(self.min_cosine, tables), f"{seed}|{step}"
         codes = sign_codes(self.rows, firsts, key=key) if self.sketch is None else self.sketch(firsts, key)
         forest = Forest(len(self.rows))
-        forest.add(*equal_pairs, -cosines(self.rows, *equal_pairs))
+        forest.add(*equal_pairs, self.equal_weights(*equal_pairs))
         still_true = None if earlier is None else earlier.among(uids, equal_pairs)
         if still_true is not None:
             forest.add(*still_true.edges, -cosines(self.rows, *still_true.edges))
@@ -60,34 +59,49 @@ class NearRows:
         candidates = 0
         for left, right in candidate_pairs(codes, search.masks(key), max_distance=search.max_distance, fresh=fresh):
             candidates += len(left)
-            forest.add(*self._accepted(firsts[left], firsts[right]))
+            forest.add(*self.accepted(firsts[left], firsts[right]))
         edges = forest.edges()
         recall = measure_recall(
             uids,
             firsts,
             edges,
-            self._all_duplicates,
+            self.all_duplicates,
             seed=seed,
             step=step,
-            comparisons=_COMPARISONS,
+            comparisons=COMPARISONS,
             still_true=still_true,
         )
-        facts: dict[str, Any] = {
-            "tables": search.tables,
-            "bits": search.bits,
-            "candidates": candidates,
-            "expected_recall_at_threshold": round(search.recall, 4),
-        }
         return DuplicatePairs(
             left=edges[0],
             right=edges[1],
             measure=partial(cosines, self.rows),
             colour=None if self.colours is None else partial(colour_distances, self.colours),
             compared=recall.compared,
-            notes=recall.notes | {"search": facts},
+            notes=recall.notes | search.notes(candidates),
         )
 
-    def _accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+    @property
+    def arrays(self) -> list[npt.NDArray[np.generic]]:
+        """What equal rows have in common."""
+        return [array for array in (self.rows, self.colours) if array is not None]
+
+    def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
+        """See equal_rows.equal_runs."""
+        return equal_runs(self.arrays, usable)
+
+    def equal_weights(self, left: Ints, right: Ints) -> Floats:
+        """The weights (m,) of pairs of equal rows."""
+        return -cosines(self.rows, left, right)
+
+    def measure(self, left: Ints, right: Ints) -> Floats:
+        """The cosine (m,) of pairs, 4 digits."""
+        return cosines(self.rows, left, right)
+
+    def colour_of(self, left: Ints, right: Ints) -> Floats | None:
+        """The colour distance (m,) of pairs; None where it does not count."""
+        return None if self.colours is None else colour_distances(self.colours, left, right)
+
+    def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
         """Those of the pairs that are duplicates, and their weights: a larger cosine is a stronger link."""
         if self.colours is not None:
             is_near = colour_distances(self.colours, left, right) <= self.max_colour
@@ -96,7 +110,7 @@ class NearRows:
         is_near = cosine >= self.min_cosine
         return left[is_near], right[is_near], -cosine[is_near]
 
-    def _all_duplicates(self, drawn: Ints, candidates: Ints) -> Pairs:
+    def all_duplicates(self, drawn: Ints, candidates: Ints) -> Pairs:
         """All duplicates (i, j), i < j, of `drawn` rows among `candidates`, by comparing all with all."""
         wide = self.rows[drawn].astype(np.float32)
         parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
@@ -105,13 +119,14 @@ class NearRows:
             close = wide @ self.rows[block].astype(np.float32).T >= self.min_cosine - _PRECISION
             i, j = np.nonzero(close)
             first, second = drawn[i], block[j]
-            left, right, _ = self._accepted(np.minimum(first, second), np.maximum(first, second))
+            left, right, _ = self.accepted(np.minimum(first, second), np.maximum(first, second))
             parts.append((left[left != right], right[left != right]))
         left, right = (np.concatenate(sides) for sides in zip(*parts, strict=True))
         return left, right
 
 
-def _has_direction(rows: npt.NDArray[np.float16]) -> Flags:
+def has_direction(rows: npt.NDArray[np.float16]) -> Flags:
+    """Whether each of `rows` (n, d) is finite and not all zeros."""
     finite = np.empty(len(rows), dtype=np.bool_)
     for begin in range(0, len(rows), _BLOCK):
         most = (rows[begin : begin + _BLOCK].view(np.uint16) & _ALL_BUT_SIGN).max(axis=1, initial=0)

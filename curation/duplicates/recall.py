@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.arrays import Flags, Ints
+from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.draws import draws
 from evenly.curation.duplicates.incremental import Pairs, StillTrue
 from evenly.curation.duplicates.merging import components
@@ -46,12 +46,27 @@ def measure_recall(
     allow, at most 1,000. `all_duplicates` compares rows with others, here these with all that were searched; those that
     are `still_true` to have been compared before, with fresh ones.
     """
-    n = len(searched)
-    names = uids.take(pa.array(searched)).to_pylist()
-    order = np.argsort(draws(seed=seed, step=step, uids=names, entries=["recall"] * n), kind="stable")
-    rows = np.sort(searched[order[: min(_MOST_ROWS, max(1, comparisons // max(n, 1)))]])
+    drawn, _ = smallest_draws(uids.take(pa.array(searched)), seed=seed, step=step)
+    rows = np.sort(searched[drawn[: drawn_count(len(searched), comparisons)]])
     duplicates = np.unique(np.concatenate(_duplicates(rows, searched, all_duplicates, still_true)), axis=0)
     component = components(len(uids), *edges)
+    return recall_among(uids, rows, duplicates, component)
+
+
+def smallest_draws(uids: pa.Array, *, seed: int, step: str) -> tuple[Ints, Floats]:
+    """Return the 1,000 rows of `uids` with the smallest draws, in their order, and these draws."""
+    drawn = draws(seed=seed, step=step, uids=uids.to_pylist(), entries=["recall"] * len(uids))
+    order = np.argsort(drawn, kind="stable")[:_MOST_ROWS]
+    return order.astype(np.int64), drawn[order]
+
+
+def drawn_count(n: int, comparisons: int) -> int:
+    """How many of `n` searched rows are compared with all of them."""
+    return min(_MOST_ROWS, max(1, comparisons // max(n, 1)))
+
+
+def recall_among(uids: pa.Array, rows: Ints, duplicates: Ints, component: Ints) -> Recall:
+    """The recall over all `duplicates` (k, 2), sorted, of the drawn `rows`; `component` (n,) joins some."""
     joined = component[duplicates[:, 0]] == component[duplicates[:, 1]]
     n_found = int(joined.sum())
     sample = {

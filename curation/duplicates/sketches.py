@@ -7,6 +7,7 @@ the order of summation: the code of a row is the same in every batch, on every m
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,11 @@ class Search:
     def masks(self, key: str) -> Words:
         """The masks of the tables, drawn by a hash of `key`."""
         return bit_masks(self.tables, self.bits, width=WIDTH, key=key)
+
+    def notes(self, candidates: int) -> dict[str, Any]:
+        """What was searched, `candidates` in number."""
+        facts = {"tables": self.tables, "bits": self.bits, "candidates": candidates}
+        return {"search": facts | {"expected_recall_at_threshold": round(self.recall, 4)}}
 
 
 @cache

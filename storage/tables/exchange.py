@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -99,14 +99,18 @@ def send_rows(folder: Path, writer: str, bits: int, key: str, tables: Iterable[p
 
 def received_rows(folder: Path, number: int) -> list[pa.Table]:
     """The tables that were sent to a partition, those of a writer in the order that it sent them."""
-    tables = []
+    return list(each_received(folder, number))
+
+
+def each_received(folder: Path, number: int) -> Iterator[pa.Table]:
+    """The tables of `received_rows`, one after the other."""
     for path in sorted((folder / f"{number:05d}").glob("*.arrow")):
         try:
             with open_checked(path, _REMEDY, required=True) as source:
-                tables.append(ipc.open_file(source).read_all())
+                table = ipc.open_file(source).read_all()
         except (OSError, pa.ArrowException) as error:
             raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {_REMEDY}") from error
-    return tables
+        yield table
 
 
 def _partition_numbers(table: pa.Table, key: str, bits: int) -> npt.NDArray[np.uint16]:
@@ -114,7 +118,8 @@ def _partition_numbers(table: pa.Table, key: str, bits: int) -> npt.NDArray[np.u
     if not bits:
         return np.zeros(table.num_rows, np.uint16)
     if pa.types.is_uint64(table.schema.field(key).type):
-        return (table[key].to_numpy() >> np.uint64(64 - bits)).astype(np.uint16)
+        words: npt.NDArray[np.uint64] = table[key].to_numpy()
+        return (words >> np.uint64(64 - bits)).astype(np.uint16)
     return (first_words(table, key) >> np.uint32(_WORD - bits)).astype(np.uint16)
 
 

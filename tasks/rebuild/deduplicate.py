@@ -26,14 +26,16 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.storage.tables.row_store import RowStore
 from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
+from evenly.tasks.rebuild.duplicates.answers import duplicate_moves
+from evenly.tasks.rebuild.duplicates.captions import Captions
+from evenly.tasks.rebuild.duplicates.exact import Exact
+from evenly.tasks.rebuild.duplicates.feature_rows import PictureFeatures, RecordFeatures
+from evenly.tasks.rebuild.duplicates.kinds import pairs_to_compare
+from evenly.tasks.rebuild.duplicates.looks import Looks
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.row_reuse import Reusable
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step
-
-TEXT_COLUMNS = ("url", "caption")
-COLUMNS = (*TEXT_COLUMNS, "image_id", "width", "height")
-"""What every search reads of a pair; looks are read where they are compared."""
 
 
 def _output(
@@ -48,7 +50,7 @@ def _output(
 
     Tables: `edges`; `captions`, those that survivors take over from merged pairs; `compared`, where recall is measured.
     """
-    batch = _batch(run, upstream, looks)
+    batch = pairs_to_compare(run, upstream, looks)
     duplicates = merge(batch, None if reusable is None else _earlier(run, reusable))
     earlier_captions = [run.ledger.table(record, "captions") for record in upstream if "captions" in record.hashes]
     captions = captions_taken_over(
@@ -60,16 +62,6 @@ def _output(
         | ({} if duplicates.compared is None else {"compared": duplicates.compared}),
         notes=duplicates.notes,
     )
-
-
-def _batch(run: Run, upstream: Records, looks: Sequence[str]) -> pa.Table:
-    """The pairs and what is known of their pictures: nulls where a rebuild has none."""
-    if any("image_id" in record.columns for record in upstream):
-        return run.ledger.alive(upstream, (*COLUMNS, *looks))
-    pairs = run.ledger.alive(upstream, TEXT_COLUMNS)
-    for name, kind in (("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32())):
-        pairs = pairs.append_column(name, pa.nulls(pairs.num_rows, kind))
-    return pairs
 
 
 def merged_pairs(run: Run, records: Records) -> pa.Table:
@@ -142,12 +134,41 @@ def merge_captions(run: Run, upstream: Records, rule: CaptionTwins, reusable: Re
     return _output(run, upstream, merge, reusable)
 
 
-DEDUPLICATE_EXACT = Step(name="deduplicate_exact", rule=NoRule, compute=merge_exact, version=2)
-DEDUPLICATE_PERCEPTUAL = Step(name="deduplicate_perceptual", rule=Perceptual, compute=merge_perceptual, version=3)
+def _exact(_run: Run, _rule: NoRule) -> Exact:
+    return Exact()
+
+
+def _looks(_run: Run, rule: Perceptual) -> Looks:
+    return Looks(rule=rule)
+
+
+def _semantic(run: Run, rule: Semantic) -> PictureFeatures:
+    return PictureFeatures(rule=rule, seed=run.seed)
+
+
+def _linked(run: Run, rule: Linked) -> RecordFeatures:
+    return RecordFeatures(rule=rule, seed=run.seed)
+
+
+def _captions(run: Run, rule: CaptionTwins) -> Captions:
+    return Captions(rule=rule, seed=run.seed)
+
+
+DEDUPLICATE_EXACT = Step(
+    name="deduplicate_exact", rule=NoRule, compute=merge_exact, moves=duplicate_moves(_exact), version=2
+)
+DEDUPLICATE_PERCEPTUAL = Step(
+    name="deduplicate_perceptual",
+    rule=Perceptual,
+    compute=merge_perceptual,
+    moves=duplicate_moves(_looks),
+    version=3,
+)
 DEDUPLICATE_SEMANTIC = Step(
     name="deduplicate_semantic",
     rule=Semantic,
     compute=merge_semantic,
+    moves=duplicate_moves(_semantic),
     version=3,
     model=step_encoder,
     seeded=True,
@@ -158,6 +179,7 @@ DEDUPLICATE_LINKED = Step(
     name="deduplicate_linked",
     rule=Linked,
     compute=merge_linked,
+    moves=duplicate_moves(_linked),
     version=2,
     model=step_encoder,
     seeded=True,
@@ -168,6 +190,7 @@ DEDUPLICATE_CAPTIONS = Step(
     name="deduplicate_captions",
     rule=CaptionTwins,
     compute=merge_captions,
+    moves=duplicate_moves(_captions),
     version=2,
     seeded=True,
     reads=lambda _, rule: ["caption"] if rule.scope == "pool" else ["caption", "image_id"],

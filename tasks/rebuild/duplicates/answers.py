@@ -1,0 +1,180 @@
+"""What comes back from a search: survivors and edges by uid, captions of merged pairs, and verdicts by partition."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.arrays import Words
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
+from evenly.curation.duplicates.merging import CAPTIONS, choose_survivors, components
+from evenly.storage.errors import StorageError
+from evenly.storage.ledger import StepOutput
+from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
+from evenly.storage.tables.partitions import rows_of
+from evenly.storage.tables.row_files import row_numbers, row_places
+from evenly.tasks.moves import Each, Moves, Records
+from evenly.tasks.rebuild.duplicates.cells import link_cells
+from evenly.tasks.rebuild.duplicates.kinds import Kind
+from evenly.tasks.rebuild.duplicates.measured_recall import measured_recall
+from evenly.tasks.rebuild.duplicates.search import ROWS_AT_ONCE, PairSearch, compare_pairs, find_edges
+from evenly.tasks.run import Run
+
+MOST_EDGES = 100_000_000
+"""Edges of all clusters together, which one process holds."""
+RuleT = TypeVar("RuleT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Where the answers of a search lie, by partition, and what it says of itself. counts: the pairs of each."""
+
+    search: PairSearch
+    counts: Sequence[int]
+    notes: Mapping[str, Any]
+    compared: pa.Table | None = field(compare=False)
+
+
+def duplicate_moves(kind_of: Callable[[Run, RuleT], Kind]) -> Moves[RuleT]:
+    """The moves of a step that merges duplicates of the kind that its rule gives."""
+    return Moves(resolve=partial(_search, kind_of), judge=_judge, shared=_shared, release=_release)
+
+
+def _search(kind_of: Callable[[Run, RuleT], Kind], run: Run, upstream: Records, rule: RuleT, each: Each) -> Answers:
+    """Find the duplicates among all pairs, and send each partition what it must know of them."""
+    kind = kind_of(run, rule)
+    folder = exchange_folder(run.exchange, kind.step)
+    try:
+        return _answers(PairSearch(kind=kind, folder=folder, bits=run.bits), run, upstream, each)
+    except BaseException:
+        remove_exchange(folder)
+        raise
+
+
+def _answers(search: PairSearch, run: Run, upstream: Records, each: Each) -> Answers:
+    firsts, candidates = find_edges(search, run, upstream, each)
+    link_cells(search, firsts, each)
+    left, right, _ = search.forest().edges()
+    if len(left) > MOST_EDGES:
+        raise StorageError(
+            f"duplicates must have at most {MOST_EDGES:,} edges; step `{search.kind.step}` has {len(left):,}. Merge "
+            "less at a time: make the rule stricter, or run an exact step before."
+        )
+    rows, places = np.unique(np.concatenate([left, right]), return_inverse=True)
+    component = components(len(rows), *np.split(places.astype(np.int64), 2))
+    area = search.files.numbers("area", rows)
+    survivors = rows[choose_survivors(component, area, np.zeros(len(rows)))]
+    is_merged = survivors != rows
+    search.send("merged", "all", row=rows[is_merged], survivor=survivors[is_merged])
+    search.send("uid_edges", "all", left=left, right=right)
+    recall, compared = measured_recall(search, firsts, rows, component, each)
+    counts = [first.n for first in firsts]
+    each.partitions(f"{search.kind.step}: captions", partial(_send_captions, search, upstream))
+    return Answers(search=search, counts=counts, notes=search.kind.notes(candidates) | recall, compared=compared)
+
+
+def _send_captions(search: PairSearch, upstream: Records, run: Run) -> None:
+    """Send the captions of merged pairs, and those that these had taken over, to the partitions of their survivors."""
+    rows, survivors = search.received("merged", run.part.number, ["row", "survivor"])
+    if not len(rows):
+        return
+    pairs = run.ledger.alive(upstream, ["caption"]).take(pa.array(row_places(search.bits, rows)))
+    into = _uids(search, survivors)
+    own = pa.table({"uid": into, "caption": column(pairs, "caption", pa.string()), "from_uid": pairs["uid"]})
+    tables = [run.ledger.table(record, "captions") for record in upstream if "captions" in record.hashes]
+    earlier = pa.concat_tables([CAPTIONS.empty_table(), *tables])
+    moves = pc.index_in(earlier["uid"].combine_chunks(), column(pairs, "uid", pa.string()))
+    moved = pa.table({"uid": into.take(moves), "caption": earlier["caption"], "from_uid": earlier["from_uid"]})
+    sent = [own, moved.filter(pc.is_valid(moves)).cast(own.schema)]
+    send_rows(search.folder / "captions", f"{run.part.number:05d}", search.bits, "uid", sent)
+
+
+def _judge(run: Run, upstream: Records, _rule: object, answers: Answers) -> StepOutput:
+    """The verdicts on the pairs of a partition, the edges that begin with them, and what survivors take over."""
+    search, partition = answers.search, run.part.number
+    uids = search.files.column("uid", row_numbers(search.bits, partition, np.arange(answers.counts[partition])))
+    tables = {"edges": _edges(search, partition), "captions": _captions(run, upstream, search, uids)}
+    if answers.compared is not None:
+        tables["compared"] = rows_of(answers.compared, run.part)
+    return StepOutput(decisions=_decisions(search, partition, uids).to_table(uids), tables=tables)
+
+
+def _decisions(search: PairSearch, partition: int, uids: pa.Array) -> Decisions:
+    rows, survivors = search.received("merged", partition, ["row", "survivor"])
+    measured, reasons = [np.empty(0)], [pa.array([], pa.string())]
+    for part in _in_parts(len(rows)):
+        compared, _, sides = compare_pairs(search, rows[part], survivors[part])
+        measured.append(compared.measure(*sides))
+        reasons.append(search.kind.reasons(search.files, rows[part], survivors[part]))
+    places = np.full(len(uids), len(rows))
+    places[row_places(search.bits, rows)] = np.arange(len(rows))
+    goes = places < len(rows)
+    value = np.full(len(uids), np.nan)
+    value[goes] = np.concatenate(measured)[places[goes]]
+    return Decisions.of(
+        reason=pa.concat_arrays([*reasons, pa.array([""])]).take(pa.array(places)),
+        value=pa.array(value, mask=~goes),
+        into=_uids(search, survivors).take(pa.array(places, mask=~goes)),
+    )
+
+
+def _edges(search: PairSearch, partition: int) -> pa.Table:
+    left, right = search.received("uid_edges", partition, ["left", "right"])
+    tables = [_edge_table(search, left[:0], right[:0])]
+    tables += [_edge_table(search, left[part], right[part]) for part in _in_parts(len(left))]
+    return pa.concat_tables(tables)
+
+
+def _edge_table(search: PairSearch, left: Words, right: Words) -> pa.Table:
+    compared, _, sides = compare_pairs(search, left, right)
+    colour = compared.colour_of(*sides) if hasattr(compared, "colour_of") else None
+    table = pa.table(
+        {
+            "uid_a": _uids(search, left),
+            "uid_b": _uids(search, right),
+            "kind": pa.repeat(pa.scalar(search.kind.edge), len(left)),
+            "distance": pa.array(compared.measure(*sides), pa.float64()),
+            "colour": pa.nulls(len(left), pa.float64()) if colour is None else pa.array(colour, pa.float64()),
+        }
+    )
+    return search.kind.edges(table, compared, *sides)
+
+
+def _captions(run: Run, upstream: Records, search: PairSearch, uids: pa.Array) -> pa.Table:
+    """What the survivors among `uids` take over, as `merging.captions_taken_over` says."""
+    tables = received_rows(search.folder / "captions", run.part.number)
+    if not tables:
+        return CAPTIONS.empty_table()
+    rows = pa.concat_tables(tables)
+    images = pa.nulls(len(uids), pa.string())
+    if any("image_id" in record.columns for record in upstream):
+        images = column(run.ledger.alive(upstream, ["image_id"]), "image_id", pa.string())
+    image_ids = images.take(pc.index_in(rows["uid"].combine_chunks(), uids))
+    rows = rows.append_column("image_id", image_ids).select(CAPTIONS.names)
+    return rows.sort_by([("uid", "ascending"), ("from_uid", "ascending")])
+
+
+def _shared(_run: Run, _upstream: Records, _rule: object, answers: Answers) -> StepOutput:
+    """How duplicates were looked for."""
+    return StepOutput(notes=answers.notes)
+
+
+def _release(answers: Answers) -> None:
+    """Remove what was exchanged: every partition has its verdicts, or the search is run again."""
+    remove_exchange(answers.search.folder)
+
+
+def _uids(search: PairSearch, rows: Words) -> pa.Array:
+    """The uids (n,) of rows in any order."""
+    numbers, places = np.unique(rows, return_inverse=True)
+    return search.files.column("uid", numbers).take(pa.array(places))
+
+
+def _in_parts(n: int) -> Iterator[slice]:
+    """Slices of n pairs that are compared together."""
+    yield from (slice(start, start + ROWS_AT_ONCE // 4) for start in range(0, n, ROWS_AT_ONCE // 4))

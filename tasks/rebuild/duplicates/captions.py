@@ -1,0 +1,83 @@
+"""Duplicates of nearly equal captions, of one picture or of the whole pool."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.arrays import Ints, Words
+from evenly.curation.columns import column
+from evenly.curation.duplicates.caption_duplicates import (
+    COMPARISONS,
+    STEP,
+    CaptionTwins,
+    ComparedCaptions,
+    folded_caption,
+    plan_bands,
+    search_notes,
+)
+from evenly.curation.duplicates.equal_rows import array_keys, text_keys
+from evenly.curation.duplicates.lsh import word_masks
+from evenly.storage.tables.row_files import RowFiles
+from evenly.tasks.moves import Records
+from evenly.tasks.rebuild.duplicates.exact import image_numbers
+from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, pairs_to_compare, uid_columns
+from evenly.tasks.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions(Kind):
+    """Captions by a rule; those of the pool meet in the bands of their signatures, which `seed` draws."""
+
+    rule: CaptionTwins
+    seed: int
+    step, edge = STEP, "caption"
+
+    @property
+    def masks(self) -> Words:  # type: ignore[override]
+        """See Kind."""
+        return word_masks(1 if self.rule.scope == "image" else plan_bands(self.rule.min_jaccard)[0])
+
+    @property
+    def comparisons(self) -> int | None:  # type: ignore[override]
+        """See Kind."""
+        return None if self.rule.scope == "image" else COMPARISONS
+
+    def contents(self, run: Run, upstream: Records) -> Contents:
+        """See Kind."""
+        pairs = pairs_to_compare(run, upstream)
+        texts = [folded_caption(text) for text in column(pairs, "caption", pa.string()).to_pylist()]
+        usable = np.array([text != "" for text in texts], dtype=np.bool_)
+        columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string())}
+        keys = text_keys(texts)
+        if self.rule.scope == "image":
+            images = column(pairs, "image_id", pa.string())
+            image_keys = text_keys(images.fill_null("").to_pylist())
+            columns |= {"image": images, "image_key": image_keys}
+            keys = array_keys([keys, image_keys])
+            usable &= images.is_valid().to_numpy(zero_copy_only=False)
+        return Contents(columns=columns, keys=keys, usable=usable)
+
+    def compared(self, files: RowFiles, rows: Words) -> ComparedCaptions:
+        """See Kind."""
+        images = image_numbers(files, rows) if self.rule.scope == "image" else np.zeros(len(rows), np.int64)
+        return ComparedCaptions.of(files.column("text", rows).to_pylist(), images, self.rule)
+
+    def codes(self, files: RowFiles, rows: Words) -> Words:
+        """See Kind: of one picture, a hash of it."""
+        if self.rule.scope == "image":
+            return np.asarray(files.numbers("image_key", rows), dtype=np.uint64).reshape(-1, 1)
+        return self.compared(files, rows).bands(self.seed)
+
+    def in_table(self, compared: ComparedCaptions, left: Ints, right: Ints) -> Accepted:
+        """See Kind."""
+        return compared.accepted(left, right)
+
+    def reasons(self, _files: RowFiles, merged: Words, _survivors: Words) -> pa.Array:
+        """See Kind."""
+        return pa.repeat(pa.scalar("near_caption"), len(merged))
+
+    def notes(self, candidates: int) -> dict[str, Any]:
+        """See Kind."""
+        return search_notes(self.rule, candidates)

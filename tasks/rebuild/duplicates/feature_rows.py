@@ -1,0 +1,151 @@
+"""Duplicates by features: of pictures alone, or of pictures and captions together."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.arrays import Ints, Words
+from evenly.curation.columns import column
+from evenly.curation.duplicates.equal_rows import array_keys
+from evenly.curation.duplicates.image_duplicates import Semantic, picture_colours
+from evenly.curation.duplicates.near_rows import COMPARISONS, NearRows, has_direction
+from evenly.curation.duplicates.record_linkage import Linked, mix
+from evenly.curation.duplicates.sketches import plan_search, sign_codes
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.tables.row_files import RowFiles
+from evenly.tasks.encoders import encoder_identity, store_texts, text_rows
+from evenly.tasks.engine import InProcess
+from evenly.tasks.moves import Records
+from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, pairs_to_compare, uid_columns
+from evenly.tasks.rebuild.features import image_rows
+from evenly.tasks.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearFeatures(Kind):
+    """Unit rows of a cosine: they meet in tables of sign sketches, which `seed` draws."""
+
+    rule: Semantic | Linked
+    seed: int
+    reason = ""
+
+    @property
+    def masks(self) -> Words:  # type: ignore[override]
+        """See Kind."""
+        return _masks(self.rule.min_cosine, self.rule.tables, self._key)
+
+    @property
+    def max_distance(self) -> int:  # type: ignore[override]
+        """See Kind."""
+        return plan_search(self.rule.min_cosine, self.rule.tables).max_distance
+
+    @property
+    def comparisons(self) -> int:  # type: ignore[override]
+        """See Kind."""
+        return COMPARISONS
+
+    @property
+    def _key(self) -> str:
+        return f"{self.seed}|{self.step}"
+
+    @property
+    def max_colour(self) -> float | None:
+        """How far colours may differ; None where they do not count."""
+        return None
+
+    @abstractmethod
+    def vectors(self, run: Run, pairs: pa.Table) -> np.ndarray:
+        """The rows (n, d) float16 of pairs."""
+
+    def contents(self, run: Run, upstream: Records) -> Contents:
+        """See Kind."""
+        pairs = pairs_to_compare(run, upstream, () if self.max_colour is None else ("colour",))
+        rows = self.vectors(run, pairs)
+        columns, usable, compared = uid_columns(pairs) | {"vector": rows}, has_direction(rows), [rows]
+        if self.max_colour is not None:
+            columns["colour"], has_colours = picture_colours(pairs)
+            usable, compared = usable & has_colours, [rows, columns["colour"]]
+        return Contents(columns=columns, keys=array_keys(compared), usable=usable)
+
+    def compared(self, files: RowFiles, rows: Words) -> NearRows:
+        """See Kind."""
+        return NearRows(
+            rows=files.numbers("vector", rows),
+            usable=np.ones(len(rows), np.bool_),
+            min_cosine=self.rule.min_cosine,
+            colours=None if self.max_colour is None else files.numbers("colour", rows),
+            max_colour=255.0 if self.max_colour is None else self.max_colour,
+        )
+
+    def codes(self, files: RowFiles, rows: Words) -> Words:
+        """See Kind."""
+        return sign_codes(files.numbers("vector", rows), np.arange(len(rows)), key=self._key)
+
+    def in_table(self, compared: NearRows, left: Ints, right: Ints) -> Accepted:
+        """See Kind."""
+        return compared.accepted(left, right)
+
+    def reasons(self, _files: RowFiles, merged: Words, _survivors: Words) -> pa.Array:
+        """See Kind."""
+        return pa.repeat(pa.scalar(self.reason), len(merged))
+
+    def notes(self, candidates: int) -> dict[str, Any]:
+        """See Kind."""
+        return plan_search(self.rule.min_cosine, self.rule.tables).notes(candidates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFeatures(NearFeatures):
+    """Features of pictures and, where they count, their colours."""
+
+    rule: Semantic
+    step, edge, reason = "deduplicate_semantic", "semantic", "semantic_duplicate"
+
+    @property
+    def max_colour(self) -> float | None:
+        """See NearFeatures."""
+        return self.rule.max_colour
+
+    def vectors(self, run: Run, pairs: pa.Table) -> np.ndarray:
+        """See NearFeatures."""
+        return image_rows(run, FeatureStore(run.workspace, encoder_identity(run), "images"), _ids(pairs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFeatures(NearFeatures):
+    """Features of pictures and captions, mixed."""
+
+    rule: Linked
+    step, edge, reason = "deduplicate_linked", "linked", "linked_record"
+
+    def prepare(self, run: Run, upstream: Records) -> None:
+        """Encode the captions that have no features yet, one partition after the other: the store has one writer."""
+
+        def encode(part_run: Run) -> None:
+            store_texts(part_run, _captions(part_run.ledger.alive(upstream, ["caption"])))
+
+        InProcess(run=run).partitions("encoding captions", encode)
+
+    def vectors(self, run: Run, pairs: pa.Table) -> np.ndarray:
+        """See NearFeatures."""
+        images = image_rows(run, FeatureStore(run.workspace, encoder_identity(run), "images"), _ids(pairs))
+        return mix(images, text_rows(run, _captions(pairs)), weight=self.rule.weight)
+
+
+def _ids(pairs: pa.Table) -> list[str]:
+    ids: list[str] = column(pairs, "image_id", pa.string()).to_pylist()
+    return ids
+
+
+def _captions(pairs: pa.Table) -> list[str]:
+    captions: list[str] = column(pairs, "caption", pa.string()).to_pylist()
+    return captions
+
+
+@lru_cache(maxsize=4)
+def _masks(min_cosine: float, tables: int, key: str) -> Words:
+    return plan_search(min_cosine, tables).masks(key)

@@ -1,0 +1,122 @@
+"""Kinds of duplicates: what is written of each pair, what sends two of them to one place, and how they are compared."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.arrays import Flags, Floats, Ints, Words
+from evenly.curation.columns import column
+from evenly.curation.duplicates.incremental import Pairs
+from evenly.curation.duplicates.merging import NumberedForest, picture_areas
+from evenly.storage.tables.row_files import RowFiles
+from evenly.tasks.moves import Records
+from evenly.tasks.run import Run
+
+TEXT_COLUMNS = ("url", "caption")
+COLUMNS = (*TEXT_COLUMNS, "image_id", "width", "height")
+"""What every search reads of a pair; looks are read where they are compared."""
+Accepted = tuple[Ints, Ints, Floats]
+
+
+def pairs_to_compare(run: Run, upstream: Records, looks: Sequence[str] = ()) -> pa.Table:
+    """The pairs and what is known of their pictures: nulls where a rebuild has none."""
+    if any("image_id" in record.columns for record in upstream):
+        return run.ledger.alive(upstream, (*COLUMNS, *looks))
+    pairs = run.ledger.alive(upstream, TEXT_COLUMNS)
+    for name, kind in (("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32())):
+        pairs = pairs.append_column(name, pa.nulls(pairs.num_rows, kind))
+    return pairs
+
+
+def uid_columns(pairs: pa.Table) -> dict[str, pa.Array | np.ndarray]:
+    """What every kind writes of pairs: their uids, and how large their pictures are."""
+    return {"uid": column(pairs, "uid", pa.string()), "area": picture_areas(pairs)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contents:
+    """What is written of the pairs of a partition.
+
+    columns: of `RowFiles`. keys: a hash (n,) that equal pairs share. usable: False for pairs without duplicates.
+    """
+
+    columns: Mapping[str, pa.Array | np.ndarray]
+    keys: Words
+    usable: Flags
+
+
+class ComparedRows(Protocol):
+    """Rows in memory, compared two by two; places in them rise as uids do."""
+
+    def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
+        """Each row with the next one that is equal, and the rows that are no such next one."""
+
+    def equal_weights(self, left: Ints, right: Ints) -> Floats:
+        """How weak the links (m,) of equal rows are."""
+
+    def measure(self, left: Ints, right: Ints) -> Floats:
+        """The distances (m,) as they are stored."""
+
+
+class Kind(ABC):
+    """A kind of duplicates.
+
+    step: whose search it is. edge: the kind of its edges, as stored. masks (t, w): the tables in which rows whose codes
+    agree under a mask are candidates, where codes differ in at most `max_distance` bits (None: in any number); None: no
+    tables are searched. cell_limit: how far values of colour grids may differ where cells are searched, else None.
+    comparisons: how many the measured recall may take; None: nothing is missed.
+    """
+
+    step: ClassVar[str]
+    edge: ClassVar[str]
+    masks: Words | None = None
+    max_distance: int | None = None
+    cell_limit: float | None = None
+    comparisons: int | None = None
+
+    def prepare(self, run: Run, upstream: Records) -> None:  # noqa: B027 - of kinds that need anything
+        """Make what all partitions need, before they are read."""
+
+    @abstractmethod
+    def contents(self, run: Run, upstream: Records) -> Contents:
+        """What is written of the pairs of a run's partition, in the order of uids."""
+
+    @abstractmethod
+    def compared(self, files: RowFiles, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows, and what the kind adds
+        """The rows of these numbers, which rise."""
+
+    @abstractmethod
+    def reasons(self, files: RowFiles, merged: Words, survivors: Words) -> pa.Array:
+        """Why pairs that rise (m,) are merged into these survivors."""
+
+    def codes(self, files: RowFiles, rows: Words) -> Words:
+        """The codes (n, w) of rows, which rise."""
+        raise NotImplementedError
+
+    def coded(self, files: RowFiles, rows: Words) -> Ints:  # noqa: ARG002 - of kinds that leave rows out
+        """The places of those of `rows`, which rise, that are looked for in tables."""
+        return np.arange(len(rows))
+
+    def in_table(self, compared: Any, left: Ints, right: Ints) -> Accepted:  # noqa: ANN401 - as `compared`
+        """Those candidates of the tables that are duplicates, and how weak their links are."""
+        raise NotImplementedError
+
+    def in_cell(self, files: RowFiles, rows: Words, forest: NumberedForest, lies: Flags) -> None:
+        """Add all duplicates among the rows of a cell, which rise, of which one `lies` in it, to a forest."""
+        raise NotImplementedError
+
+    def sketches(self, files: RowFiles, rows: Words) -> np.ndarray:
+        """The colour grids (n, 768) of rows, which rise."""
+        raise NotImplementedError
+
+    def notes(self, candidates: int) -> dict[str, Any]:  # noqa: ARG002 - of kinds with tables
+        """How duplicates were looked for."""
+        return {}
+
+    def edges(self, table: pa.Table, compared: Any, left: Ints, right: Ints) -> pa.Table:  # noqa: ANN401, ARG002 - as `compared`
+        """The edges of pairs of rows, as stored; `table` has them with the kind's one name."""
+        return table

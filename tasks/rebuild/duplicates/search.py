@@ -1,0 +1,219 @@
+"""A search for duplicates over partitions: rows meet where their hashes send them, and leave edges.
+
+A row is written once, in files of its partition, and travels as a number of 64 bits. Equal rows meet by a hash of what
+is compared and become chains; the first of each chain goes on. Those meet in tables, by the bits of their codes, or in
+cells of colours. What meets is read by number and compared there, and of all duplicates a place gives the minimum
+spanning forest: the forest of all is that of these, whatever the cut.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.arrays import Floats, Ints, Words
+from evenly.curation.duplicates.lsh import pairs_of_table, shared_keys, table_keys
+from evenly.curation.duplicates.merging import NumberedForest
+from evenly.curation.duplicates.recall import smallest_draws
+from evenly.storage.tables.exchange import each_received, received_rows, send_rows
+from evenly.storage.tables.row_files import RowFiles, row_numbers, row_places
+from evenly.tasks.moves import Each, Records
+from evenly.tasks.rebuild.duplicates.kinds import Kind
+from evenly.tasks.run import Run
+
+ROWS_AT_ONCE = 1 << 18
+"""Rows of a place that are compared at a time; those of one key more."""
+TABLES_AT_ONCE = 24
+"""Tables whose keys are on the disk at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSearch:
+    """What is compared, and the folder in which rows are exchanged between 2**bits partitions."""
+
+    kind: Kind
+    folder: Path
+    bits: int
+
+    @property
+    def files(self) -> RowFiles:
+        """Columns of each row."""
+        return RowFiles(folder=self.folder / "rows", bits=self.bits)
+
+    def send(self, name: str, writer: str, **columns: np.ndarray) -> None:
+        """Send rows to the partitions that their first column names."""
+        send_rows(self.folder / name, writer, self.bits, next(iter(columns)), [pa.table(columns)])
+
+    def received(self, name: str, partition: int, columns: Sequence[str]) -> list[np.ndarray]:
+        """The columns that were sent to a partition, in the order of writers; empty ones of numbers for none."""
+        tables = received_rows(self.folder / name, partition)
+        if not tables:
+            return [np.empty(0, np.uint64) for _ in columns]
+        table = pa.concat_tables(tables)
+        return [table[column_name].to_numpy() for column_name in columns]
+
+    def send_edges(self, writer: str, forest: NumberedForest) -> None:
+        """Leave the edges of a place."""
+        left, right, weight = forest.edges()
+        if len(left):
+            table = pa.table({"left": left, "right": right, "weight": weight})
+            send_rows(self.folder / "edges", writer, 0, "left", [table])
+
+    def forest(self) -> NumberedForest:
+        """The forest of all edges that were left."""
+        forest = NumberedForest()
+        for table in each_received(self.folder / "edges", 0):
+            forest.add(*(table[name].to_numpy() for name in ("left", "right", "weight")))
+        return forest
+
+    def rows_where(self, partition: int, flags: str, n: int) -> tuple[Words, Ints]:
+        """The rows of a partition of n whose flag is set, and their places."""
+        places = np.flatnonzero(self.files.numbers(flags, row_numbers(self.bits, partition, np.arange(n))))
+        return row_numbers(self.bits, partition, places), places
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FirstRows:
+    """Of a partition: how many rows it has and how many are searched, and those with the smallest draws, and these."""
+
+    n: int
+    searched: int
+    drawn: Words
+    draws: Floats
+
+
+def find_edges(search: PairSearch, run: Run, upstream: Records, each: Each) -> tuple[list[FirstRows], int]:
+    """Leave the edges of all duplicates; the rows of each partition, and how many candidates tables gave."""
+    name, masks = search.kind.step, search.kind.masks
+    n_tables = 0 if masks is None else len(masks)
+    search.kind.prepare(run, upstream)
+    counts = each.partitions(f"{name}: reading", partial(write_rows, search, upstream))
+    each.partitions(f"{name}: equal rows", partial(link_equal, search))
+    firsts = each.partitions(f"{name}: codes", partial(write_firsts, search, counts, run.seed))
+    candidates = 0
+    for start in range(0, n_tables, TABLES_AT_ONCE):
+        tables = range(start, min(start + TABLES_AT_ONCE, n_tables))
+        each.partitions(f"{name}: keys", partial(send_keys, search, counts, tables))
+        candidates += sum(each.partitions(f"{name}: tables", partial(link_tables, search, tables)))
+        shutil.rmtree(search.folder / "keys", ignore_errors=True)
+    return firsts, candidates
+
+
+def write_rows(search: PairSearch, upstream: Records, run: Run) -> int:
+    """Write what is compared of the pairs of a partition, and send their hashes; how many pairs there are."""
+    partition = run.part.number
+    contents = search.kind.contents(run, upstream)
+    search.files.write(partition, {**contents.columns, "usable": contents.usable})
+    places = np.flatnonzero(contents.usable)
+    rows = row_numbers(search.bits, partition, places)
+    search.send("equal", f"{partition:05d}", key=contents.keys[places], row=rows)
+    return len(contents.usable)
+
+
+def link_equal(search: PairSearch, run: Run) -> None:
+    """Leave a chain of each run of equal rows, and tell their partitions which are not the first."""
+    partition = run.part.number
+    keys, rows = search.received("equal", partition, ["key", "row"])
+    order = np.argsort(keys, kind="stable")  # rows of one key stay in their order: writers are read by number
+    order = order[shared_keys(keys[order])]
+    keys, rows = keys[order], rows[order]
+    forest, later = NumberedForest(), list[Words]()
+    for start in range(0, max(len(rows) - 1, 0), ROWS_AT_ONCE):
+        part = np.sort(rows[start : start + ROWS_AT_ONCE + 1])  # the last is the first of the next: chains go on
+        compared = search.kind.compared(search.files, part)
+        (left, right), _ = compared.equal_runs(np.ones(len(part), np.bool_))
+        forest.add(part[left], part[right], compared.equal_weights(left, right))
+        later.append(part[right])
+    search.send_edges(f"equal-{partition:05d}", forest)
+    search.send("later", f"{partition:05d}", row=np.unique(np.concatenate([np.empty(0, np.uint64), *later])))
+
+
+def write_firsts(search: PairSearch, counts: Sequence[int], seed: int, run: Run) -> FirstRows:
+    """Write which rows of a partition are searched, and their codes."""
+    partition, kind, files = run.part.number, search.kind, search.files
+    n = counts[partition]
+    (later,) = search.received("later", partition, ["row"])
+    everything = row_numbers(search.bits, partition, np.arange(n))
+    is_first = files.numbers("usable", everything).copy()
+    is_first[row_places(search.bits, later)] = False
+    places = np.flatnonzero(is_first)
+    columns = {"first": is_first}
+    if kind.masks is not None:
+        codes = kind.codes(files, everything[places])
+        coded = places[kind.coded(files, everything[places])]
+        columns |= {"codes": np.zeros((n, codes.shape[1]), np.uint64), "coded": np.zeros(n, np.bool_)}
+        columns["codes"][places], columns["coded"][coded] = codes, True
+    files.write(partition, columns)
+    drawn, draws = np.empty(0, np.int64), np.empty(0)
+    if kind.comparisons is not None:
+        drawn, draws = smallest_draws(files.column("uid", everything[places]), seed=seed, step=kind.step)
+    return FirstRows(n=n, searched=len(places), drawn=everything[places[drawn]], draws=draws)
+
+
+def send_keys(search: PairSearch, counts: Sequence[int], tables: range, run: Run) -> None:
+    """Send the rows of a partition to where those meet that agree with them in a table."""
+    partition, masks = run.part.number, search.kind.masks
+    if masks is None:
+        return
+    rows, _ = search.rows_where(partition, "coded", counts[partition])
+    codes = search.files.numbers("codes", rows)
+    parts = (
+        pa.table({"key": table_keys(codes, masks[table]), "row": rows, "table": np.full(len(rows), table, np.uint16)})
+        for table in tables
+    )
+    send_rows(search.folder / "keys", f"{partition:05d}", search.bits, "key", parts)
+
+
+def link_tables(search: PairSearch, tables: range, run: Run) -> int:
+    """Leave the forest of duplicates that agree in one of the tables and none before; how many candidates there were.
+
+    A row that is alone in its place is not looked at.
+    """
+    partition, forest, candidates = run.part.number, NumberedForest(), 0
+    keys, rows, numbers = search.received("keys", partition, ["key", "row", "table"])
+    masks = search.kind.masks
+    if masks is None:
+        return 0
+    for table in tables:
+        places = np.flatnonzero(numbers == table)
+        places = places[np.argsort(keys[places])]
+        places = places[shared_keys(keys[places])]
+        for part in _at_key_borders(keys[places]):
+            candidates += _link_table(search, masks[: table + 1], rows[places[part]], keys[places[part]], forest)
+    search.send_edges(f"table-{tables.start:03d}-{partition:05d}", forest)
+    return candidates
+
+
+def _link_table(search: PairSearch, masks: Words, rows: Words, keys: Words, forest: NumberedForest) -> int:
+    kind, candidates = search.kind, 0
+    numbers, order = np.unique(rows, return_inverse=True)
+    codes = search.files.numbers("codes", numbers)
+    for left, right in pairs_of_table(order.astype(np.int64), keys, codes, masks, max_distance=kind.max_distance):
+        candidates += len(left)
+        compared, met, sides = compare_pairs(search, numbers[left], numbers[right])
+        near_left, near_right, weight = kind.in_table(compared, *sides)
+        forest.add(met[near_left], met[near_right], weight)
+    return candidates
+
+
+def compare_pairs(search: PairSearch, left: Words, right: Words) -> tuple[Any, Words, tuple[Ints, Ints]]:
+    """Rows to compare, their numbers, and the places in these of `left` and `right`."""
+    numbers, places = np.unique(np.concatenate([left, right]), return_inverse=True)
+    first, second = np.split(places.astype(np.int64), 2)
+    return search.kind.compared(search.files, numbers), numbers, (first, second)
+
+
+def _at_key_borders(keys: Words) -> Iterator[slice]:
+    """Slices of sorted keys, of at most ROWS_AT_ONCE, or of one key."""
+    ends = np.append(np.flatnonzero(keys[1:] != keys[:-1]) + 1, len(keys))
+    start = 0
+    while start < len(keys):
+        place = int(np.searchsorted(ends, start + ROWS_AT_ONCE, side="right"))
+        stop = int(ends[place - 1] if place and ends[place - 1] > start else ends[place])
+        yield slice(start, stop)
+        start = stop
