@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.chaos.command import Command, End, Point
+from tests.chaos.store import Store
 from tests.chaos.timeline import Timeline
 from tests.chaos.workspace import Names, held_locks, held_replies, held_urls, unreferenced
 from tests.chaos.world import Reference, World, facts_of
@@ -23,7 +24,8 @@ _REMEDIES = 4  # files that may have to be removed as told, one after the other
 class Trial:
     """What a fault works with. `luck` is its own, by the seed; `notes` stand in its line, `problems` make it fail.
 
-    number, times: which of how many trials of the same fault this is. may_ask_again: what was recorded is damaged, and
+    root: the workspace, or the copy of one in a store, which is at `url` then. number, times: which of how many trials
+    of the same fault this is. may_ask_again: what was recorded is damaged, and
     is removed where a command says so. failures_recorded: failing answers are recorded as such, so that it is asked
     again for these alone, by --retry-failed.
     """
@@ -42,11 +44,37 @@ class Trial:
     may_ask_again: bool = False
     failures_recorded: bool = False
     met: bool = True
+    url: str = ""
 
     def __post_init__(self) -> None:
         self.luck = random.Random(f"{self.seed} {self.fault} {self.number}")  # noqa: S311 - the same for each seed
         self.root = self.folder / "root"
         self.environment = self.world.home(self.folder)
+
+    @property
+    def place(self) -> str:
+        """What the command is given as its workspace."""
+        return self.url or str(self.root)
+
+    @property
+    def store(self) -> Store:
+        """The object store, started with the first trial that asks for it."""
+        return self.world.store
+
+    def into_store(self) -> "Trial":
+        """Let the workspace be in the store, and this trial measure itself by a run into it."""
+        self.reference = self.world.reference_in_store(self.reference)
+        self.url = self.store.url(self.folder.name)
+        self.environment |= self.store.environment
+        self.cleanup.callback(partial(self.store.remove, self.folder.name))
+        return self
+
+    def look(self) -> list[str]:
+        """Copy what lies in the store; the names of all objects."""
+        if self.url:
+            shutil.rmtree(self.root, ignore_errors=True)
+            self.store.copy(self.folder.name, self.root)
+        return sorted(Names.of(self.root).paths)
 
     @property
     def timeline(self) -> Timeline:
@@ -58,9 +86,12 @@ class Trial:
         points = self.timeline.points(self.times, f"{self.seed} {self.fault}", role)
         return points[self.number]
 
-    def start(self, *, prefix: Sequence[str] = (), retry_failed: bool = False, **environment: str) -> Command:
+    def start(
+        self, *, prefix: Sequence[str] = (), retry_failed: bool = False, wait_s: int = 0, **environment: str
+    ) -> Command:
         """Start the command that is to be disturbed."""
-        arguments = [*self.world.arguments(self.root), *(["--retry-failed"] if retry_failed else [])]
+        options = [*(["--retry-failed"] if retry_failed else []), *(["--wait", str(wait_s)] if wait_s else [])]
+        arguments = [*self.world.arguments(self.place), *options]
         command = Command.start(arguments, self.environment | environment, self.folder, prefix=prefix)
         self.cleanup.callback(command.close)
         return command
@@ -115,6 +146,7 @@ class Trial:
     def finish(self) -> None:
         """Run the same command again, undisturbed, and check what must hold then."""
         self.world.mend()
+        self.look()
         urls, replies = held_urls(self.root), held_replies(self.root)
         self.world.forget()
         end = self._until_not_refused(lambda: self.start(retry_failed=self.failures_recorded).end())
@@ -126,6 +158,7 @@ class Trial:
         self._compare(end)
         self._nothing_twice(urls, replies)
         self.verify()
+        self.look()
         self._nothing_left()
 
     def verify(self) -> None:
@@ -141,7 +174,7 @@ class Trial:
             self.problems.append(f"verify must be clean; got {end.status}: {(end.out + end.err)[-600:]!r}")
 
     def _verified(self) -> End:
-        arguments = ["verify", "latest", "--root", str(self.root), "--every-image"]
+        arguments = ["verify", "latest", "--root", self.place, "--every-image"]
         return Command.start(arguments, self.environment, self.folder).end()
 
     def _until_not_refused(self, run: Callable[[], End]) -> End:
@@ -163,7 +196,7 @@ class Trial:
         return ""
 
     def _compare(self, end: End) -> None:
-        facts = facts_of(end.out, self.root)
+        facts = facts_of(end.out, self.place)
         wanted = self.reference.facts
         hashes = [one["content_hash"][:12] for one in (facts, wanted)]
         if hashes[0] != hashes[1]:

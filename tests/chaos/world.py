@@ -17,6 +17,7 @@ from evenly.demo.pictures.openmoji import list_codes
 from evenly.demo.web import loopback_web
 from tests.chaos.command import Command
 from tests.chaos.relay import Relay, relay
+from tests.chaos.store import Store, chaos_store
 from tests.chaos.timeline import Timeline, watch
 from tests.chaos.workspace import Names
 from tests.chat_server import TinyServer, tiny_server
@@ -52,6 +53,28 @@ class World:
     chat: Relay
     tiny: TinyServer
     environment: dict[str, str]
+    stack: ExitStack
+    _store: Store | None = None
+    _stored: Reference | None = None
+
+    @property
+    def store(self) -> Store:
+        """An object store, started when it is first asked for."""
+        if self._store is None:
+            self._store = self.stack.enter_context(chaos_store(self.folder / "store"))
+        return self._store
+
+    def reference_in_store(self, reference: "Reference") -> "Reference":
+        """What an undisturbed run into the store makes, made once: the facts of one into a folder, other files."""
+        if self._stored is None:
+            folder = self.folder / "stored-reference"
+            self.store.relay.mend()
+            made = _undisturbed(self, folder, self.store.url(folder.name), self.store.environment)
+            self.store.copy(folder.name, folder / "root")
+            if made.facts != reference.facts:
+                raise RuntimeError(f"a build in a store must be that in a folder; got {made.facts}, {reference.facts}")
+            self._stored = replace(made, names=Names.of(folder / "root"))
+        return self._stored
 
     def good(self, request: Mapping[str, Any], before: int) -> Any:  # noqa: ANN401 - an Answer
         """What the chat server says on a good day."""
@@ -63,6 +86,8 @@ class World:
         for server in (self.web, self.chat):
             server.come()
             server.delay_s = 0.0
+        if self._store is not None:
+            self._store.relay.mend()
         self.tiny.answer = self.good
 
     def forget(self) -> None:
@@ -71,9 +96,9 @@ class World:
         self.tiny.requests.clear()
         self.tiny.seen.clear()
 
-    def arguments(self, root: Path) -> list[str]:
+    def arguments(self, root: str) -> list[str]:
         """The command that is disturbed: all steps of a rebuild, descriptions and adapters."""
-        return ["rebuild", str(self.recipe), "--root", str(root), "--json"]
+        return ["rebuild", str(self.recipe), "--root", root, "--json"]
 
     def home(self, folder: Path) -> dict[str, str]:
         """The environment of the commands of one trial: temporary files and Prefect's database are its own."""
@@ -103,6 +128,7 @@ def open_world(folder: Path) -> Iterator[World]:
             chat=chat,
             tiny=tiny,
             environment=kept | {"EVENLY_CONNECT": ",".join(f"{host}={place}" for host, place in places.items())},
+            stack=stack,
         )
         world.recipe.write_text(yaml.safe_dump(_recipe(folder, chat.port)))
         world.mend()
@@ -124,23 +150,26 @@ def _recipe(folder: Path, port: int) -> dict[str, Any]:
 
 def make_reference(world: World) -> Reference:
     """Run undisturbed twice, so that models and compiled code are there and it is known which names differ."""
-    names = []
-    for place in ("warm-up", "reference"):
-        folder = world.folder / place
-        environment = world.home(folder)
-        world.forget()
-        command = Command.start(world.arguments(folder / "root"), environment, folder)
-        timeline = watch(command)
-        end = command.end()
-        if end.status != 0 or end.left:
-            raise RuntimeError(f"an undisturbed run must end well; got {end.status}, {end.left}:\n{end.err}")
-        names.append(Names.of(folder / "root"))
-        if place == "warm-up":
-            shutil.copytree(folder / "prefect", world.folder / "prefect")
+    first = _undisturbed(world, world.folder / "warm-up")
+    shutil.copytree(world.folder / "warm-up" / "prefect", world.folder / "prefect")
+    second = _undisturbed(world, world.folder / "reference")
+    return replace(second, names=second.names.with_stable(first.names))
+
+
+def _undisturbed(world: World, folder: Path, url: str = "", environment: Mapping[str, str] | None = None) -> Reference:
+    """What a run makes in `folder`, or at a URL."""
+    place = url or str(folder / "root")
+    home = world.home(folder) | dict(environment or {})
+    world.forget()
+    command = Command.start(world.arguments(place), home, folder)
+    timeline = watch(command)
+    end = command.end()
+    if end.status != 0 or end.left:
+        raise RuntimeError(f"an undisturbed run must end well; got {end.status}, {end.left}:\n{end.err}")
     sizes = (path.stat().st_size for path in (folder / "root").rglob("*") if path.is_file())
     return Reference(
-        facts=facts_of(end.out, folder / "root"),
-        names=names[1].with_stable(names[0]),
+        facts=facts_of(end.out, place),
+        names=Names.of(folder / "root"),
         temporary=frozenset(Names.of(folder / "tmp").shapes),
         size=sum(-(-size // 4096) * 4096 for size in sizes),
         urls=Counter(world.web.urls),
@@ -149,7 +178,7 @@ def make_reference(world: World) -> Reference:
     )
 
 
-def facts_of(out: str, root: Path) -> dict[str, Any]:
+def facts_of(out: str, place: str) -> dict[str, Any]:
     """The facts that a command printed, wherever its workspace lies."""
-    facts: dict[str, Any] = json.loads(out.replace(str(root), "ROOT"))
+    facts: dict[str, Any] = json.loads(out.replace(place, "ROOT"))
     return facts

@@ -9,7 +9,7 @@ where the undisturbed command had a process of that role.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.chaos.faults import disks, kills, machine, services
+from tests.chaos.faults import disks, kills, machine, services, stores
 from tests.chaos.trial import Trial
 
 
@@ -59,4 +59,15 @@ FAULTS: dict[str, Fault] = {
     "endpoint_slow": Fault(services.endpoint_slow, times=1),
     "web_gone": Fault(services.web_gone),
     "web_flickers": Fault(services.web_flickers, times=1),
+    "store_kill_parent": Fault(stores.kill_parent, times=8, kill=True),
+    "store_kill_all": Fault(stores.kill_all, times=4, kill=True),
+    "store_slow": Fault(stores.slow, times=1),
+    "store_errors": Fault(stores.errors, times=1),
+    "store_resets": Fault(stores.resets, times=1),
+    "store_answers_lost": Fault(stores.answers_lost, times=1),
+    "store_gone": Fault(stores.gone),
+    "store_flickers": Fault(stores.flickers, times=1),
+    "store_denies": Fault(stores.denies, times=1),
+    "store_ignores_conditions": Fault(stores.ignores_conditions, times=1),
+    "store_two_rebuilds": Fault(stores.two_rebuilds, times=1),
 }

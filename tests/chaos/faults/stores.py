@@ -1,5 +1,121 @@
-"""Object stores: slow, failing, ignoring conditions. The place for faults of workspaces that are URLs.
+"""Object stores: slow, failing, hanging up, gone, denying, ignoring conditions; and kills of who writes to one.
 
-Such a fault starts a store's server in front of which a `Relay` stands (relay.py), sets `trial.root` to its URL before
-`trial.start()`, and disturbs the relay. What workspace.py reads of a folder needs its counterpart for a URL then.
+Such a trial's workspace is a URL (`Trial.into_store`), and what the harness looks at is a copy of it.
 """
+
+import signal
+import time
+from collections.abc import Callable
+
+from tests.chaos.store import Trouble
+from tests.chaos.trial import Trial
+
+_SLOW_S = 0.25
+_OUTAGE_S = 3.0
+
+
+def kill_parent(trial: Trial) -> None:
+    """The command alone is killed while it writes to a store."""
+    command = trial.into_store().start()
+    if trial.reach(command, trial.point()):
+        command.send(signal.SIGKILL)
+        trial.expect_status(command.end(), -signal.SIGKILL)
+
+
+def kill_all(trial: Trial) -> None:
+    """All processes of a command that writes to a store are killed at once."""
+    command = trial.into_store().start()
+    if trial.reach(command, trial.point()):
+        command.send(signal.SIGKILL, [command.process.pid, *command.roles()])
+        trial.expect_status(command.end(), -signal.SIGKILL)
+
+
+def slow(trial: Trial) -> None:
+    """The store takes a while for each answer."""
+    trial.notes.append(f"{_SLOW_S:.2f} s an answer")
+    _disturb(trial, lambda _method, _path: Trouble(delay_s=_SLOW_S))
+
+
+def errors(trial: Trial) -> None:
+    """The store answers a share of all requests with 503."""
+    share = trial.luck.uniform(0.05, 0.3)
+    trial.notes.append(f"{share:.0%} of answers")
+    _disturb(trial, lambda _method, _path: Trouble(status=503) if trial.luck.random() < share else None)
+
+
+def resets(trial: Trial) -> None:
+    """The store hangs up, on a share of all requests, before or after it did what was asked."""
+    share = trial.luck.uniform(0.05, 0.2)
+    trial.notes.append(f"{share:.0%} of answers")
+
+    def trouble(_method: str, _path: str) -> Trouble | None:
+        return Trouble(reset=trial.luck.choice(["before", "after"])) if trial.luck.random() < share else None
+
+    _disturb(trial, trouble)
+
+
+def answers_lost(trial: Trial) -> None:
+    """Of each object that is written for the first time the store says nothing, though it has it: it is asked again."""
+    met = set[str]()
+
+    def trouble(method: str, path: str) -> Trouble | None:
+        is_first = method == "PUT" and path not in met
+        met.add(path)
+        return Trouble(reset="after") if is_first else None
+
+    _disturb(trial, trouble)
+
+
+def gone(trial: Trial) -> None:
+    """The store refuses connections in mid-run, and does not come back while the command runs."""
+    command = trial.into_store().start()
+    if trial.reach(command, trial.point()):
+        trial.store.relay.go()
+        trial.expect_plain(command.end())
+
+
+def flickers(trial: Trial) -> None:
+    """The store refuses connections for a few seconds in mid-run."""
+    command = trial.into_store().start()
+    if trial.reach(command, trial.point()):
+        trial.store.relay.go()
+        time.sleep(_OUTAGE_S)
+        trial.store.relay.come()
+        trial.expect_plain(command.end())
+
+
+def denies(trial: Trial) -> None:
+    """From a moment on the store lets nobody write."""
+    command = trial.into_store().start()
+    if trial.reach(command, trial.point()):
+        trial.store.relay.trouble = lambda method, _path: None if method in ("GET", "HEAD") else Trouble(status=403)
+        trial.expect_plain(command.end())
+
+
+def ignores_conditions(trial: Trial) -> None:
+    """The store writes over what exists when it is told not to: it is refused, and nothing is kept in it."""
+    trial.into_store()
+    trial.store.relay.ignores_conditions = True
+    end = trial.start().end()
+    trial.expect_plain(end)
+    if end.status == 0 or "If-None-Match" not in end.err:
+        trial.problems.append("a store that ignores conditions must be refused")
+    if objects := trial.look():
+        trial.problems.append(f"nothing may be kept in it; {min(objects)} is")
+
+
+def two_rebuilds(trial: Trial) -> None:
+    """The same command twice at the same time into a store, the second of which may wait: both do their work."""
+    first = trial.into_store().start()
+    if not trial.reach(first, trial.point()):
+        return
+    second = trial.start(wait_s=600)
+    for end in (first.end(), second.end()):
+        trial.expect_status(end, 0)
+
+
+def _disturb(trial: Trial, trouble: Callable[[str, str], Trouble | None]) -> None:
+    trial.into_store()
+    trial.store.relay.trouble = trouble
+    trial.expect_plain(trial.start().end())
+    trial.notes.append(f"{trial.store.relay.troubled} requests disturbed")
