@@ -11,10 +11,11 @@ one object twice, and nothing more is written where the second is not refused.
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from evenly.bounds import STORES
@@ -28,10 +29,14 @@ _CREDENTIALS = re.compile(r"(AWS|AZURE|GOOGLE)_.*(KEY|SECRET|TOKEN|PASSWORD|SIGN
 _QUERY = re.compile(r"\?[^\s`'\")]*")
 RETRIES: dict[str, Any] = {"max_retries": 6}
 """What the library does about answers that may pass: a few more tries, with growing pauses."""
+_PAUSES_S = (0.1, 0.4, 1.6)
+_LOST = re.compile(r"error sending request|connection closed|timed? ?out|5\d\d [A-Z]", re.IGNORECASE)
+_TRIED_AGAIN = re.compile(r"after \d+ retries")
 _REFUSED = re.compile(r"PermissionDenied|Unauthenticated|40[13] ")
 _NO_ANSWER = re.compile(r"Generic \w+ error|error sending request|40[13] (Forbidden|Unauthorized)|50\d [A-Z]")
 _METADATA_SERVICE = "169.254.169.254"  # where clouds give their machines credentials
 _probed: set[tuple[int, str]] = set()
+_Answer = TypeVar("_Answer")
 
 
 def is_url(place: str) -> bool:
@@ -87,23 +92,44 @@ def require_conditions(store: "ObjectStore", place: str, folder: str) -> None:
     key = "/".join(filter(None, (folder, f".probe-{secrets.token_hex(8)}")))
     with readable_errors(place):
         try:
-            obstore.put(store, key, b"first", mode="create", use_multipart=False)
+            until_answered(lambda: obstore.put(store, key, b"first", mode="create", use_multipart=False))
         except FileNotFoundError:
             raise StoreError(f"bucket `{place}` must exist; it does not. Make it, or correct the URL.") from None
+        except AlreadyExistsError:  # it did what was asked, and its answer was lost
+            pass
         try:
-            obstore.put(store, key, b"second", mode="create", use_multipart=False)
+            until_answered(lambda: obstore.put(store, key, b"second", mode="create", use_multipart=False))
         except AlreadyExistsError:
             refused = True
         else:
             refused = False
         finally:
-            obstore.delete(store, key)
+            until_answered(lambda: obstore.delete(store, key))
     if not refused:
         raise StoreError(
             f"store `{place}` must refuse to create an object that exists (If-None-Match: *); it wrote over one. "
             "Nothing was stored. Use a store with conditional writes, or a folder."
         )
     _probed.add((os.getpid(), place))
+
+
+def until_answered(request: Callable[[], _Answer]) -> _Answer:
+    """Make a request, and make it again a few times where no answer came.
+
+    For what the library does not ask twice for itself: it cannot know whether the store did it. Who creates an object
+    by this must look, where one exists, whether it is its own.
+    """
+    from obstore.exceptions import GenericError
+
+    for pause_s in _PAUSES_S:
+        try:
+            return request()
+        except GenericError as error:
+            text = str(error).partition("\n")[0]
+            if _TRIED_AGAIN.search(text) or not _LOST.search(text):
+                raise
+        time.sleep(pause_s)
+    return request()
 
 
 @contextmanager

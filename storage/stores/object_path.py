@@ -10,6 +10,7 @@ Stores have no folders. One is there while an object lies below it, and `mkdir` 
 import fnmatch
 import io
 import os
+import secrets
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,14 @@ from pathlib import Path, PosixPath, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from evenly.storage.errors import StoreError
-from evenly.storage.stores.connection import connected, is_url, parsed_url, readable_errors, require_conditions
+from evenly.storage.stores.connection import (
+    connected,
+    is_url,
+    parsed_url,
+    readable_errors,
+    require_conditions,
+    until_answered,
+)
 from evenly.storage.stores.range_stream import RangeStream
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 """Requests to one store that this process has under way when it needs many answers."""
 _PIECE = 8 << 20  # bytes of a large object that are sent in one request
+_WRITER = "evenlywriter"  # names in an object's metadata the request that wrote it; letters alone, as Azure wants it
 
 
 def path_at(place: str | os.PathLike[str]) -> Path:
@@ -205,17 +214,11 @@ class ObjectPath(PosixPath):
     # Writing.
 
     def create(self, content: bytes) -> bool:
-        """Store an object where there is none; False, and nothing changed, where there is one."""
-        import obstore
+        """Store an object where there is none; False, and nothing changed, where there is one of another writer."""
         from obstore.exceptions import AlreadyExistsError
 
         require_conditions(self.store, self.bucket, self.parent.key)
-        with readable_errors(self.bucket):
-            try:
-                obstore.put(self.store, self.key, content, mode="create", use_multipart=False)
-            except AlreadyExistsError:
-                return False
-        return True
+        return self._put_if("create", content, (AlreadyExistsError,))
 
     def write_bytes(self, data: Any) -> int:  # noqa: ANN401 - any buffer, as pathlib has it
         """Store an object, whatever stood there before; the bytes written."""
@@ -233,15 +236,9 @@ class ObjectPath(PosixPath):
 
     def replace_version(self, version: ObjectVersion, content: bytes) -> bool:
         """Store an object in the place of a `version` of it; False, and nothing changed, where it is another now."""
-        import obstore
         from obstore.exceptions import PreconditionError
 
-        with readable_errors(self.bucket):
-            try:
-                obstore.put(self.store, self.key, content, mode=version.mark, use_multipart=False)  # type: ignore[arg-type]
-            except (PreconditionError, FileNotFoundError):
-                return False
-        return True
+        return self._put_if(version.mark, content, (PreconditionError, FileNotFoundError))
 
     def unlink(self, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - pathlib's
         """Remove the object."""
@@ -251,7 +248,7 @@ class ObjectPath(PosixPath):
             raise self._absent()
         with readable_errors(self.bucket):
             try:
-                obstore.delete(self.store, self.key)
+                until_answered(lambda: obstore.delete(self.store, self.key))
             except FileNotFoundError:
                 return
 
@@ -262,7 +259,7 @@ class ObjectPath(PosixPath):
         keys = [f"{self._prefix or ''}{key}" for key, _ in self.objects()]
         with readable_errors(self.bucket):
             for start in range(0, len(keys), 1000):
-                obstore.delete(self.store, keys[start : start + 1000])
+                until_answered(partial(obstore.delete, self.store, keys[start : start + 1000]))
 
     def mkdir(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """Nothing: a folder is there once something lies in it."""
@@ -302,6 +299,22 @@ class ObjectPath(PosixPath):
         raise self._refusal("renaming")
 
     rename = replace
+
+    def _put_if(self, mode: Any, content: bytes, refusals: tuple[type[Exception], ...]) -> bool:  # noqa: ANN401 - of obstore
+        """Store an object on a condition; whether it was stored, also where the answer that said so was lost."""
+        import obstore
+
+        writer = secrets.token_hex(8)
+        put = partial(obstore.put, self.store, self.key, content, mode=mode, use_multipart=False)
+        with readable_errors(self.bucket):
+            try:
+                until_answered(lambda: put(attributes={_WRITER: writer}))
+            except refusals:
+                try:
+                    return obstore.get(self.store, self.key).attributes.get(_WRITER) == writer
+                except FileNotFoundError:
+                    return False
+        return True
 
     @property
     def _prefix(self) -> str | None:

@@ -1,11 +1,10 @@
 """An object store for `make chaos`: a real S3 server, a relay in front of it that disturbs, and a copy to look at."""
 
+import http.client
 import socket
 import struct
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,12 +27,13 @@ _BUSY = b'<?xml version="1.0"?><Error><Code>%s</Code><Message>Please reduce your
 class Trouble:
     """What happens to one request: it waits, is answered with a status, or its connection is reset.
 
-    reset: "before" the server has seen it, or "after" it did what was asked, so that only the answer is lost.
+    late: the server does what was asked all the same, so that only its answer is lost.
     """
 
     delay_s: float = 0.0
     status: int = 0
-    reset: str = ""
+    reset: bool = False
+    late: bool = False
 
 
 class StoreRelay:
@@ -86,12 +86,13 @@ class StoreRelay:
         """What the server answers: status, headers, content."""
         left_out = {"host", "connection", "expect", *(_CONDITIONS if self.ignores_conditions else ())}
         kept = {name: value for name, value in headers.items() if name.lower() not in left_out}
-        request = urllib.request.Request(self.upstream + path, body or None, kept, method=method)  # noqa: S310
+        upstream = http.client.HTTPConnection(self.upstream.removeprefix("http://"), timeout=_ANSWER_WITHIN_S)
         try:
-            with urllib.request.urlopen(request, timeout=_ANSWER_WITHIN_S) as answer:  # noqa: S310
-                return answer.status, list(answer.headers.items()), answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, list(error.headers.items()), error.read()
+            upstream.request(method, path, body, kept)
+            answer = upstream.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            upstream.close()
 
 
 def no_trouble(_method: str, _path: str) -> None:
@@ -194,16 +195,15 @@ class _Request(BaseHTTPRequestHandler):
         relay = self.server.relay
         trouble = relay.meet(self.command, self.path)
         time.sleep(trouble.delay_s)
-        if trouble.reset == "before":
+        is_lost = trouble.reset or trouble.status
+        if trouble.late or not is_lost:
+            status, headers, content = relay.hand_on(self.command, self.path, self.headers, body)
+        if trouble.reset:
             self._reset()
         elif trouble.status:
             self._answer(trouble.status, [], _BUSY % (b"SlowDown" if trouble.status == 503 else b"AccessDenied"))
         else:
-            status, headers, content = relay.hand_on(self.command, self.path, self.headers, body)
-            if trouble.reset == "after":
-                self._reset()
-            else:
-                self._answer(status, headers, content)
+            self._answer(status, headers, content)
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = hand_on  # noqa: N815 - as http.server names them
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from tests.chaos.store import Trouble
 from tests.chaos.trial import Trial
 
+LOST = (Trouble(reset=True, late=True), Trouble(status=503, late=True))
 _SLOW_S = 0.25
 _OUTAGE_S = 3.0
 
@@ -49,7 +50,7 @@ def resets(trial: Trial) -> None:
     trial.notes.append(f"{share:.0%} of answers")
 
     def trouble(_method: str, _path: str) -> Trouble | None:
-        return Trouble(reset=trial.luck.choice(["before", "after"])) if trial.luck.random() < share else None
+        return Trouble(reset=True, late=trial.luck.random() < 0.5) if trial.luck.random() < share else None
 
     _disturb(trial, trouble)
 
@@ -61,7 +62,7 @@ def answers_lost(trial: Trial) -> None:
     def trouble(method: str, path: str) -> Trouble | None:
         is_first = method == "PUT" and path not in met
         met.add(path)
-        return Trouble(reset="after") if is_first else None
+        return trial.luck.choice(LOST) if is_first else None
 
     _disturb(trial, trouble)
 
