@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from evenly.audit.causes import Cause, Causes
+from evenly.audit.causes import Causes
 from evenly.audit.html_text import as_html
-from evenly.audit.published import PublishedBuild, sql_in
+from evenly.audit.comparison import ALTERED, NOT_IN_POOL, Group, compare_builds
+from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
 from evenly.storage.workspace import Workspace
 
@@ -115,10 +113,7 @@ def _step_line(step: Mapping[str, Any]) -> str:
 
 
 EXAMPLES = 10
-NOT_IN_POOL = "not_in_pool"
 _OF_A_BUILD = ("recipe", "seed", "limit", "encoder", "split", "forget")
-# What makes a kept pair read differently: column -> steps that may give it, the last first.
-CHANGING = {"image": ("image_id", ("download",)), "caption": ("caption", ("recaption", "collect"))}
 
 
 def diff_builds(
@@ -128,24 +123,22 @@ def diff_builds(
 
     A pair that is in one build and out of the other is counted under the step and reason by which it is out, and under
     the cause: what differs between that step's two runs, or, if nothing does, the earlier steps that do ("upstream").
+    Builds are compared partition by partition, by the coarser cut of the two; what has equal digests is not read.
     """
     older, newer = PublishedBuild(workspace, a), PublishedBuild(workspace, b)
-    outcomes = _joined_outcomes(older, newer)
-    in_a, in_b = pc.equal(outcomes["step_a"], ""), pc.equal(outcomes["step_b"], "")
     causes = Causes(older, newer)
-    entered = _moves(outcomes.filter(pc.and_(pc.invert(in_a), in_b)), "a", causes, newer, examples)
-    left = _moves(outcomes.filter(pc.and_(in_a, pc.invert(in_b))), "b", causes, older, examples)
-    in_both = outcomes.filter(pc.and_(in_a, in_b))["uid"].combine_chunks()
-    changed, altered = _changes(older, newer, in_both, causes, examples)
+    groups = compare_builds(older, newer, examples=examples)
+    changes = {kind: _changes(groups, kind, older, newer, causes) for kind in ("entered", "left", "changed")}
+    kept_before, kept_after = (build.deciding[-1].counts["kept"] for build in (older, newer))
     return Difference(
         before=older.name,
         after=newer.name,
-        kept_before=pc.sum(in_a).as_py() or 0,
-        kept_after=pc.sum(in_b).as_py() or 0,
-        unchanged=len(in_both) - altered,
-        entered=entered,
-        left=left,
-        changed=changed,
+        kept_before=kept_before,
+        kept_after=kept_after,
+        unchanged=kept_before - _total(changes["left"]) - sum(group.count for group in groups if group.kind == ALTERED),
+        entered=changes["entered"],
+        left=changes["left"],
+        changed=changes["changed"],
         steps=causes.steps(),
         differs=[name for name in _OF_A_BUILD if _content(a, name) != _content(b, name)],
     )
@@ -157,76 +150,16 @@ def _content(manifest: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - a
     return value["sha256"] if name == "split" and value else value
 
 
-def _joined_outcomes(older: PublishedBuild, newer: PublishedBuild) -> pa.Table:
-    """Per uid of either build: step and reason where it ended in each; reason NOT_IN_POOL where it never arrived."""
-    a, b = older.outcomes(), newer.outcomes()
-    uids = pa.concat_arrays([a["uid"].combine_chunks(), b["uid"].combine_chunks()]).unique().sort()
-    columns: dict[str, pa.Array] = {"uid": uids}
-    for side, build, outcomes in (("a", older, a), ("b", newer, b)):
-        places = pc.index_in(uids, outcomes["uid"])
-        absent = uids.filter(pc.is_null(places))
-        absent_reasons = _why_absent(build, absent)
-        reasons = pa.array([absent_reasons.get(uid, NOT_IN_POOL) for uid in absent.to_pylist()], pa.string())
-        missing = pc.is_null(places)
-        step = pc.if_else(missing, build.deciding[0].name, outcomes["step"].combine_chunks().take(places))
-        reason = pc.replace_with_mask(outcomes["reason"].combine_chunks().take(places), missing, reasons)
-        columns |= {f"step_{side}": step, f"reason_{side}": reason}
-    return pa.table(columns)
-
-
-def _why_absent(build: PublishedBuild, uids: pa.Array) -> dict[str, str]:
-    """The reason of those `uids` that arrived in the pool and yet became no pair, a limit for instance."""
-    table = build.table(build.deciding[0].name, "arrivals", ["uid", "reason"]) if len(uids) else None
-    if table is None:
-        return {}
-    rows = table.filter(pc.is_in(table["uid"], uids))
-    return dict(zip(rows["uid"].to_pylist(), rows["reason"].to_pylist(), strict=True))
-
-
-def _moves(rows: pa.Table, out: str, causes: Causes, build: PublishedBuild, examples: int) -> list[Change]:
-    """Group pairs by the step and reason that keep them out of build `out`, with the cause of each group."""
-    groups = rows.group_by([f"step_{out}", f"reason_{out}"]).aggregate([("uid", "list")])
-    changes = []
-    for group in groups.to_pylist():
-        step, reason, uids = group[f"step_{out}"], group[f"reason_{out}"], sorted(group["uid_list"])
-        cause = causes.of_absence() if reason == NOT_IN_POOL else causes.of(step)
-        changes.append(_change(step, reason, cause, uids, build=build, examples=examples))
-    return sorted(changes, key=lambda change: (-change.count, change.step, change.reason))
-
-
 def _changes(
-    older: PublishedBuild, newer: PublishedBuild, uids: pa.Array, causes: Causes, examples: int
-) -> tuple[list[Change], int]:
-    """The pairs in both builds whose picture or caption differs, and how many pairs differ in any of them."""
-    changes, any_differs = [], pa.repeat(pa.scalar(False), len(uids))
-    for kind, (column, steps) in CHANGING.items():
-        differs = pc.invert(_same(_values(older, column, uids), _values(newer, column, uids)))
-        any_differs = pc.or_(any_differs, differs)
-        altered = uids.filter(differs).to_pylist()
-        if altered:
-            step = next(name for name in (*steps, "collect") if older.step(name) or newer.step(name))
-            changes.append(_change(step, f"other_{kind}", causes.of(step), altered, build=newer, examples=examples))
-    return changes, pc.sum(any_differs).as_py() or 0
-
-
-def _values(build: PublishedBuild, column: str, uids: pa.Array) -> pa.Array:
-    """A column for `uids`; the caption is the chosen one where there is one."""
-    names = ["uid", "chosen_caption", "caption"] if column == "caption" else ["uid", column]
-    table = build.samples(names)
-    columns = [table[name].combine_chunks() for name in names[1:] if name in table.column_names]
-    values = pc.coalesce(*columns) if columns else pa.nulls(table.num_rows, pa.string())
-    return values.take(pc.index_in(uids, table["uid"]))
-
-
-def _same(first: pa.Array, second: pa.Array) -> pa.BooleanArray:
-    """Equal, where two nulls are."""
-    both_null = pc.and_(pc.is_null(first), pc.is_null(second))
-    return pc.or_(pc.fill_null(pc.equal(first, second), False), both_null)
-
-
-def _change(
-    step: str, reason: str, cause: Cause, uids: Sequence[str], *, build: PublishedBuild, examples: int
-) -> Change:
-    listed = list(uids[:examples])
-    shown = build.samples(["uid", "url", "caption"], sql_in("uid", listed)).to_pylist()
-    return Change(step=step, reason=reason, cause=cause.name, detail=cause.detail, count=len(uids), examples=shown)
+    groups: Sequence[Group], kind: str, older: PublishedBuild, newer: PublishedBuild, causes: Causes
+) -> list[Change]:
+    """The groups of a kind with their causes and what is shown of their examples."""
+    chosen = [group for group in groups if group.kind == kind]
+    shown = (older if kind == "left" else newer).shown([uid for group in chosen for uid in group.uids])
+    changes = []
+    for group in chosen:
+        cause = causes.of_absence() if group.reason == NOT_IN_POOL else causes.of(group.step)
+        rows = [shown[uid] for uid in group.uids]
+        named = {"step": group.step, "reason": group.reason, "cause": cause.name, "detail": cause.detail}
+        changes.append(Change(**named, count=group.count, examples=rows))
+    return changes

@@ -1,5 +1,6 @@
 """A published build as the ledger holds it: manifest, step records in order, their tables, the sample table."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -10,8 +11,11 @@ import pyarrow.compute as pc
 from evenly.audit.errors import IncompleteBuildError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.samples import Samples
-from evenly.storage.tables.partitions import Partition
+from evenly.storage.tables.partitions import Partition, partition_of
 from evenly.storage.workspace import Workspace
+
+_UID = re.compile("[0-9a-f]{32}")
+_JUDGED = ("verdict", "reason", "value", "into")
 
 
 class PublishedBuild:
@@ -99,6 +103,52 @@ class PublishedBuild:
                 break
         return pa.concat_tables(tables).slice(0, limit)
 
+    def giver(self, column: str) -> StepRecord | None:
+        """The step whose values of a column count, the last that gives it; None where none does."""
+        return next((record for record in reversed(self.deciding) if column in record.columns), None)
+
+    def around(self, uid: str) -> Ledger:
+        """The ledger for the partition in which the rows of a pair lie; all of it for what is no uid."""
+        bits = max((record.bits for record in self.deciding), default=0) if is_uid(uid) else 0
+        return Ledger(self.workspace, part=Partition(bits=bits, number=partition_of(uid, bits)))
+
+    def pair(self, uid: str, columns: Iterable[str] | None = None) -> dict[str, Any] | None:
+        """What the steps say of a pair, under the names of the sample table; None for one that the build never saw.
+
+        Read from the tables of the steps, of each that says something the file that the pair lies in; `columns`: only
+        these, those that a pair of this build has.
+        """
+        wanted = None if columns is None else set(columns)
+        ledger, row, is_alive = self.around(uid), dict[str, Any](uid=uid), True
+        for record in self.deciding:
+            names = {f"{record.name}_{name}": name for name in _JUDGED} | {name: name for name in record.columns}
+            names = names if wanted is None else {wide: name for wide, name in names.items() if wide in wanted}
+            if is_alive and (names or record is self.deciding[0]):
+                read = list(dict.fromkeys(["verdict", *names.values()]))
+                judged = ledger.decisions(record, read, pc.field("uid") == uid).to_pylist()
+                if not judged and record is self.deciding[0]:
+                    return None
+                is_alive = bool(judged) and judged[0]["verdict"] == "kept"
+                row |= {wide: judged[0][name] if judged else None for wide, name in names.items()}
+            else:
+                row |= dict.fromkeys(names)
+        return row
+
+    def shown(self, uids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What people know pairs by, of each of `uids`: uid, url and caption; those that a pair of this build has."""
+        ledgers = {ledger.part: ledger for ledger in map(self.around, sorted(set(uids)))}
+        rows: dict[str, dict[str, Any]] = {uid: {"uid": uid} for uid in uids}
+        for column in ("url", "caption"):
+            if (record := self.giver(column)) is None:
+                continue
+            for part, ledger in ledgers.items():
+                asked = [uid for uid in rows if self.around(uid).part == part]
+                table = ledger.decisions(record, ["uid", column], pc.field("uid").isin(asked))
+                values = dict(zip(table["uid"].to_pylist(), table[column].to_pylist(), strict=True))
+                for uid in asked:
+                    rows[uid][column] = values.get(uid)
+        return rows
+
     def partitions(self) -> Iterator[Ledger]:
         """The ledger for each partition in which the pairs of this build are cut."""
         return (Ledger(self.workspace, part=part) for part in Partition.all(self.deciding[0].bits))
@@ -120,6 +170,11 @@ class PublishedBuild:
             step = pc.if_else(goes, name, step)
             reason = pc.if_else(goes, wide[f"{name}_reason"].combine_chunks(), reason)
         return pa.table({"uid": wide["uid"].combine_chunks(), "step": step, "reason": reason})
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is written as uids are."""
+    return _UID.fullmatch(text) is not None
 
 
 def sql_equals(column: str, value: str) -> str:

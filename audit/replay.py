@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from evenly.audit.checks.mixing import replay_mix
 from evenly.audit.explanation import PairHistory, Replay, StepSight
 from evenly.audit.published import PublishedBuild
-from evenly.audit.published import sql_equals as equals
 from evenly.audit.replay_balance import replay_draws
 from evenly.curation.concepts.matching import Matcher
 from evenly.curation.concepts.multilingual import MultilingualMatcher
@@ -152,9 +151,8 @@ def _recheck_edges(build: PublishedBuild, pair: PairHistory, sight: StepSight) -
 
 
 def _of_twin(build: PublishedBuild, sight: StepSight, column: str) -> Any:  # noqa: ANN401 - any column
-    if sight.twin is None or column not in build.sample_columns:
-        return None
-    return next(iter(build.samples([column], equals("uid", sight.twin["uid"]))[column].to_pylist()), None)
+    row = None if sight.twin is None else build.pair(sight.twin["uid"], [column])
+    return None if row is None else row.get(column)
 
 
 def _is_within(measured: float | None, rule: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation, PairHistory, StepSight
-from evenly.audit.published import PublishedBuild, sql_equals
+from evenly.audit.published import PublishedBuild, is_uid
 from evenly.audit.replay import replay_step
 from evenly.audit.safe_text import visible
 from evenly.curation.balance.tables import draw_rows
@@ -65,10 +65,10 @@ def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, 
     """
     build = PublishedBuild(workspace, manifest)
     query = uid_or_url.strip()
-    uids = _uids(build, query) if query else []
+    uids, without_uid = _uids(build, query) if query else ([], [])
     if not uids:
         raise never_saw(build.name, query)
-    pairs = [_history(build, uid, query) for uid in uids]
+    pairs = [_history(build, uid, without_uid) for uid in uids]
     if replay:
         pairs = [replace(pair, steps=[_replayed(build, pair, sight) for sight in pair.steps]) for pair in pairs]
     return Explanation(build=build.name, asked=query, pairs=pairs)
@@ -86,23 +86,31 @@ def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Ste
     return replace(sight, replay=replay_step(build, pair, sight))
 
 
-def _uids(build: PublishedBuild, query: str) -> list[str]:
-    """The uids of a uid or URL, those of rows that never became a pair included; "" for rows without a uid."""
-    where = " OR ".join(sql_equals(key, query) for key in KEYS if key in build.sample_columns)
-    uids = build.samples(["uid"], where)["uid"].to_pylist()
-    arrived = _arrivals(build, query)
-    return list(dict.fromkeys([*uids, *(row.get("uid") or "" for row in arrived)]))
+def _uids(build: PublishedBuild, query: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """The uids of a uid or URL, those of rows that never became a pair included; "" for rows without a uid.
+
+    With them the rows without a uid that have this URL. All files are searched only for what is no uid of the build.
+    """
+    if is_uid(query) and (build.pair(query, ()) is not None or _arrivals(build, query)):
+        return [query], []
+    uids: list[str] = []
+    for record in {record.key: record for key in KEYS if (record := build.giver(key)) is not None}.values():
+        where = _any_is([key for key in KEYS if build.giver(key) is record], query)
+        uids += build.ledger.decisions(record, ["uid"], where)["uid"].to_pylist()
+    arrivals = _all_arrivals(build, query)
+    uids = list(dict.fromkeys([*sorted(uids), *(row.get("uid") or "" for row in arrivals)]))
+    return uids, [row for row in arrivals if not row.get("uid")]
 
 
-def _history(build: PublishedBuild, uid: str, query: str) -> PairHistory:
-    row = next(iter(build.samples(where=sql_equals("uid", uid)).to_pylist()), None)
-    arrivals = [item for item in _arrivals(build, uid or query) if (item.get("uid") or "") == uid]
+def _history(build: PublishedBuild, uid: str, without_uid: list[dict[str, Any]]) -> PairHistory:
+    row = build.pair(uid) if uid else None
+    arrivals = _arrivals(build, uid) if uid else without_uid
     if row is None:
         first = arrivals[0]
         identity = {name: first[name] for name in IDENTITY if first.get(name) is not None}
         ended = (first["verdict"], build.deciding[0].name, first["reason"])
         return _pair(uid, ended, identity, arrivals)
-    sights = [_sight(build, record, row) for record in build.deciding if row.get(f"{record.name}_verdict") is not None]
+    sights = [_sight(build, record, row) for record in build.deciding if row[f"{record.name}_verdict"] is not None]
     end = next((sight for sight in sights if sight.verdict != "kept"), None)
     ended = (end.verdict, end.step, end.reason) if end else ("kept", "", "")
     identity = _plain({name: row[name] for name in _identity_names(build) if row.get(name) is not None})
@@ -145,8 +153,16 @@ def _identity_names(build: PublishedBuild) -> list[str]:
     return list(dict.fromkeys([*IDENTITY, *build.deciding[0].columns]))
 
 
-def _arrivals(build: PublishedBuild, query: str) -> list[dict[str, Any]]:
-    """The pool rows that had this uid or URL, in the order stored."""
+def _arrivals(build: PublishedBuild, uid: str) -> list[dict[str, Any]]:
+    """The pool rows that had this uid, in the order stored."""
+    first = build.deciding[0]
+    if "arrivals" not in first.hashes:
+        return []
+    return _plain_rows(build.around(uid).table(first, "arrivals", where=pc.field("uid") == uid))
+
+
+def _all_arrivals(build: PublishedBuild, query: str) -> list[dict[str, Any]]:
+    """The pool rows that had this URL or file name, in the order stored."""
     first = build.deciding[0]
     if "arrivals" not in first.hashes:
         return []
@@ -194,10 +210,11 @@ def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str
         if not keys:
             continue
         where = _any_is(keys, uid)
+        ledger = build.around(uid) if keys == ["uid"] else build.ledger
         if name == "draws":
-            rows = build.ledger.table(record, name, where=where).to_pylist()
+            rows = ledger.table(record, name, where=where).to_pylist()
             rows_by_table[name] = [drawn for row in rows for drawn in draw_rows(row, build.concepts or ())]
-        elif rows := _plain_rows(build.ledger.table(record, name, columns, where)):
+        elif rows := _plain_rows(ledger.table(record, name, columns, where)):
             rows_by_table[name] = [_with_concepts(build, row) for row in rows]
     return {name: rows for name, rows in rows_by_table.items() if rows}
 
@@ -212,13 +229,31 @@ def _with_concepts(build: PublishedBuild, row: dict[str, Any]) -> dict[str, Any]
 
 def _twin(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> dict[str, Any]:
     """The pair that stands for a merged one: who it is, how it ended, and the edges that lead to it."""
-    where = sql_equals("uid", into)
-    rows = build.samples(["uid", "url", "caption"], where).to_pylist()
-    twin: dict[str, Any] = rows[0] if rows else {"uid": into, "url": None, "caption": None}
-    ended = next((row for row in build.outcomes(where).to_pylist()), {"step": "", "reason": ""})
-    edges = build.ledger.table(record, "edges") if "edges" in record.hashes else None
-    path = [] if edges is None else path_between(edges, uid, into)
-    return twin | {"ended": {"step": ended["step"], "reason": ended["reason"]}, "path": path}
+    row = build.pair(into) or {"uid": into, "url": None, "caption": None}
+    twin = {name: row[name] for name in ("uid", "url", "caption") if name in row}
+    gone = (step.name for step in build.deciding if row.get(f"{step.name}_verdict") not in (None, "kept"))
+    name = next(gone, "")
+    ended = {"step": name, "reason": row[f"{name}_reason"] if name else ""}
+    path = _path(build, record, uid, into) if "edges" in record.hashes else []
+    return twin | {"ended": ended, "path": path}
+
+
+def _path(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> list[dict[str, Any]]:
+    """The fewest recorded edges from a pair to the one that stands for it.
+
+    An edge between the two is looked for first: it lies with one of them, and no way is shorter. Else those around the
+    pairs reached so far are read again and again, one edge further each time.
+    """
+    between = pc.field("uid_a").isin([uid, into]) & pc.field("uid_b").isin([uid, into])
+    sides = {side.part: side for side in map(build.around, sorted((uid, into)))}
+    direct = pa.concat_tables([side.table(record, "edges", where=between) for side in sides.values()])
+    path, reached, before = path_between(direct, uid, into), {uid}, set[str]()
+    while not path and reached != before:
+        near = pc.field("uid_a").isin([*reached]) | pc.field("uid_b").isin([*reached])
+        edges = build.ledger.table(record, "edges", where=near)
+        path = path_between(edges, uid, into)
+        before, reached = reached, {uid, *edges["uid_a"].to_pylist(), *edges["uid_b"].to_pylist()}
+    return path
 
 
 def _merged_into(build: PublishedBuild, uid: str) -> tuple[int, list[dict[str, Any]]]:
@@ -226,11 +261,11 @@ def _merged_into(build: PublishedBuild, uid: str) -> tuple[int, list[dict[str, A
     count, examples = 0, list[dict[str, Any]]()
     for record in build.deciding:
         if record.counts.get("merged"):
-            column = f"{record.name}_into"
-            merged = build.samples(["uid", "url", f"{record.name}_reason"], sql_equals(column, uid))
+            merged = build.ledger.decisions(record, ["uid", "reason"], pc.field("into") == uid)
             count += merged.num_rows
             for row in merged.slice(0, MERGED_EXAMPLES - len(examples)).to_pylist():
-                examples.append({"uid": row["uid"], "url": row["url"], "reason": row[f"{record.name}_reason"]})
+                pair = build.pair(row["uid"], ["url"]) or {}
+                examples.append({"uid": row["uid"], "url": pair.get("url"), "reason": row["reason"]})
     return count, examples
 
 

@@ -251,7 +251,11 @@ class Ledger:
         paths = [self._table_path(record.name, name, digest) for digest in digests if digest is not None]
         if not paths:
             raise NotFoundError(f"step `{record.name}` must hold `{name}` of partition {numbers.start}; it does not.")
-        tables = [self._read(path, columns, where) for path in paths]
+        if where is None or len(paths) == 1:
+            tables = [self._read(path, columns, where) for path in paths]
+        else:
+            with ThreadPoolExecutor() as pool:
+                tables = list(pool.map(lambda path: self._read(path, columns, where), paths))
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
     def _read(self, path: Path, columns: Sequence[str] | None, where: pc.Expression | None) -> pa.Table:

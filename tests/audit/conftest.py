@@ -95,6 +95,7 @@ class Little:
     versions: Mapping[str, int] = field(default_factory=dict)
     off: tuple[str, ...] = ()
     name: str = "little"
+    bits: int = 0
 
     def but(self, **changes: object) -> "Little":
         return replace(self, **changes)
@@ -161,7 +162,8 @@ class Rebuild:
             return
         uids = self.alive()["uid"].combine_chunks() if self.records and output.decisions is not None else None
         run = "11111111-2222-3333-4444-555555555555"
-        self.records.append(self.ledger.commit(spec, output, uids=uids, started=self.started, flow_run_id=run))
+        options = {"started": self.started, "bits": self.little.bits, "flow_run_id": run}
+        self.records.append(self.ledger.commit(spec, output, uids=uids, **options))
 
     def judge(
         self,

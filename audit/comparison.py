@@ -1,0 +1,252 @@
+"""Two builds compared pair by pair, a partition at a time: groups of pairs that entered, left or read differently."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.audit.published import PublishedBuild
+from evenly.curation.arrays import Flags, Ints
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.tables.partitions import Partition
+
+NOT_IN_POOL = "not_in_pool"
+ALTERED: Literal["altered"] = "altered"
+# What makes a kept pair read differently: columns, the first that is not null counts; steps that may give it.
+CHANGING = {
+    "image": (("image_id",), ("download",)),
+    "caption": (("chosen_caption", "caption"), ("recaption", "collect")),
+}
+_AT_ONCE = 4  # partitions in memory
+
+Kind = Literal["entered", "left", "changed", "altered"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Pairs that moved in one way.
+
+    step and reason: by which they are out, or what reads differently. uids: the first of them. Of kind ALTERED is one
+    group, of all pairs that read differently in anything.
+    """
+
+    kind: Kind
+    step: str
+    reason: str
+    count: int
+    uids: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endings:
+    """Where pairs (n,) ended: 0 for those of the build, else 1 and the number of the step, with the reason's number."""
+
+    uids: pa.Array
+    steps: Ints
+    reasons: Ints
+
+
+class Reasons:
+    """Reasons by number."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {"": 0}
+
+    def number(self, reason: str) -> int:
+        """The number of a reason."""
+        return self._numbers.setdefault(reason, len(self._numbers))
+
+    def numbers(self, reasons: pa.ChunkedArray) -> Ints:
+        """The numbers (n,) of reasons."""
+        encoded = reasons.combine_chunks().dictionary_encode()
+        table = [self.number(str(reason)) for reason in encoded.dictionary.to_pylist()]
+        return np.array(table, np.int64)[encoded.indices.to_numpy()] if table else np.empty(0, np.int64)
+
+    def name(self, number: int) -> str:
+        """The reason of a number."""
+        return list(self._numbers)[number]
+
+
+def compare_builds(older: PublishedBuild, newer: PublishedBuild, *, examples: int) -> list[Group]:
+    """The groups of pairs that moved, of each kind the largest first, with the first `examples` uids of each."""
+    bits = min(build.deciding[0].bits for build in (older, newer))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        parts = pool.map(partial(_compare, older, newer, examples), Partition.all(bits))
+        summed: dict[tuple[str, str, str], Group] = {}
+        for group in (group for part in parts for group in part):
+            key = (group.kind, group.step, group.reason)
+            before = summed.get(key, replace(group, count=0, uids=()))
+            uids = [*before.uids, *group.uids][:examples]
+            summed[key] = replace(group, count=before.count + group.count, uids=uids)
+    kinds = list(CHANGING)
+    return sorted(
+        summed.values(),
+        key=lambda group: (
+            (kinds.index(group.reason.removeprefix("other_")), "", "")
+            if group.kind == "changed"
+            else (-group.count, group.step, group.reason)
+        ),
+    )
+
+
+def _compare(older: PublishedBuild, newer: PublishedBuild, examples: int, part: Partition) -> list[Group]:
+    """The groups of one partition."""
+    first = _first_difference(older, newer, part)
+    if first is None:
+        return []
+    names = Reasons()
+    ledger = Ledger(older.workspace, part=part)
+    before, after = _aligned(older, newer, ledger, first, names)
+    groups = [
+        *_moves("entered", before, after, older, names, examples),
+        *_moves("left", after, before, newer, names, examples),
+    ]
+    in_both = before.uids.filter(pa.array((before.steps == 0) & (after.steps == 0)))
+    return groups + _altered(older, newer, ledger, in_both, examples)
+
+
+def _first_difference(older: PublishedBuild, newer: PublishedBuild, part: Partition) -> int | None:
+    """The number of the first step that decided otherwise in a partition, as far as digests say; None for no step."""
+    for number, (a, b) in enumerate(zip(older.deciding, newer.deciding, strict=False)):
+        if a.name != b.name or not _is_same(a, b, part):
+            return number
+    count = min(len(older.deciding), len(newer.deciding))
+    return None if len(older.deciding) == len(newer.deciding) else count
+
+
+def _is_same(a: StepRecord, b: StepRecord, part: Partition) -> bool:
+    """Whether two runs of a step decided the same of a partition."""
+    if a.hashes["decisions"] == b.hashes["decisions"]:
+        return True
+    one, other = a.layout_of("decisions"), b.layout_of("decisions")
+    return one.bits == other.bits and all(
+        one.digest(number) == other.digest(number) for number in part.numbers_at(one.bits)
+    )
+
+
+def _aligned(
+    older: PublishedBuild, newer: PublishedBuild, ledger: Ledger, first: int, names: Reasons
+) -> tuple[Endings, Endings]:
+    """Where the pairs of either build ended in each, from step `first` on: rows of both are of the same pairs."""
+    if first:
+        uids = _judged(ledger, older.deciding[first - 1], kept=True)
+        return _endings(older, ledger, first, uids, names), _endings(newer, ledger, first, uids, names)
+    a, b = (
+        _endings(build, ledger, 0, _judged(ledger, build.deciding[0]), names) for build in (older, newer)
+    )
+    if a.uids.equals(b.uids):
+        return a, b
+    places = pc.index_in(b.uids, a.uids)
+    is_new = places.is_null().to_numpy(zero_copy_only=False)
+    places = places.drop_null().to_numpy()
+    is_gone = np.ones(len(a.uids), np.bool_)
+    is_gone[places] = False
+    uids = pa.concat_arrays([a.uids, b.uids.filter(pa.array(is_new))])
+    before = Endings(
+        uids=uids,
+        steps=np.concatenate([a.steps, np.ones(is_new.sum(), np.int64)]),
+        reasons=np.concatenate([a.reasons, _why_absent(older, ledger, b.uids.filter(pa.array(is_new)), names)]),
+    )
+    steps, reasons = np.ones(len(uids), np.int64), np.zeros(len(uids), np.int64)
+    for target, values in ((steps, b.steps), (reasons, b.reasons)):
+        target[places], target[len(a.uids) :] = values[~is_new], values[is_new]
+    reasons[: len(a.uids)][is_gone] = _why_absent(newer, ledger, a.uids.filter(pa.array(is_gone)), names)
+    return before, Endings(uids=uids, steps=steps, reasons=reasons)
+
+
+def _judged(ledger: Ledger, record: StepRecord, *, kept: bool = False) -> pa.Array:
+    """The uids that a step judged, or those that it kept."""
+    where = pc.field("verdict") == "kept" if kept else None
+    return ledger.decisions(record, ["uid"], where)["uid"].combine_chunks()
+
+
+def _endings(build: PublishedBuild, ledger: Ledger, first: int, uids: pa.Array, names: Reasons) -> Endings:
+    steps, reasons, places = np.zeros(len(uids), np.int64), np.zeros(len(uids), np.int64), np.arange(len(uids))
+    for number, record in enumerate(build.deciding[first:], first + 1):
+        judged = ledger.decisions(record, ["verdict", "reason"])
+        if judged.num_rows != len(places):  # not the pairs that were kept before: `verify` says more
+            places = pc.index_in(_judged(ledger, record), uids).to_numpy()
+        goes = pc.fill_null(pc.not_equal(judged["verdict"], "kept"), False)
+        gone = goes.combine_chunks().to_numpy(zero_copy_only=False)
+        steps[places[gone]] = number
+        reasons[places[gone]] = names.numbers(judged["reason"].filter(goes))
+        places = places[~gone]
+    return Endings(uids=uids, steps=steps, reasons=reasons)
+
+
+def _why_absent(build: PublishedBuild, ledger: Ledger, uids: pa.Array, names: Reasons) -> Ints:
+    """The reasons of `uids` that are no pairs: NOT_IN_POOL but of those that arrived, beyond a limit for instance."""
+    reasons = dict[str, str]()
+    if len(uids) and "arrivals" in build.deciding[0].hashes:
+        table = ledger.table(build.deciding[0], "arrivals", ["uid", "reason"])
+        rows = table.filter(pc.is_in(table["uid"], uids))
+        reasons = dict(zip(rows["uid"].to_pylist(), rows["reason"].to_pylist(), strict=True))
+    return np.array([names.number(reasons.get(uid, NOT_IN_POOL)) for uid in uids.to_pylist()], np.int64)
+
+
+def _moves(
+    kind: Kind, out: Endings, within: Endings, build: PublishedBuild, names: Reasons, examples: int
+) -> Iterator[Group]:
+    """The pairs that are out of `build`, where they ended as `out` says, and in the other one."""
+    moved = (out.steps > 0) & (within.steps == 0)
+    for step in np.unique(out.steps[moved]).tolist():
+        for reason in np.unique(out.reasons[moved & (out.steps == step)]).tolist():
+            rows = moved & (out.steps == step) & (out.reasons == reason)
+            named = (build.deciding[step - 1].name, names.name(reason))
+            yield _group(kind, *named, out.uids, rows, examples)
+
+
+def _group(kind: Kind, step: str, reason: str, uids: pa.Array, rows: Flags, examples: int) -> Group:
+    chosen = pa.table({"uid": uids.filter(pa.array(rows))})
+    order = pc.select_k_unstable(chosen, k=min(examples, chosen.num_rows), sort_keys=[("uid", "ascending")])
+    firsts = chosen["uid"].take(order).to_pylist()
+    return Group(kind=kind, step=step, reason=reason, count=chosen.num_rows, uids=firsts)
+
+
+def _altered(
+    older: PublishedBuild, newer: PublishedBuild, ledger: Ledger, uids: pa.Array, examples: int
+) -> list[Group]:
+    """The pairs in both builds whose picture or caption differs."""
+    groups, any_differs = list[Group](), np.zeros(len(uids), np.bool_)
+    for name, (columns, steps) in CHANGING.items():
+        if all(_gives_same(older.giver(column), newer.giver(column), ledger.part) for column in columns):
+            continue
+        before, after = _values(older, ledger, columns, uids), _values(newer, ledger, columns, uids)
+        differs = ~_same(before, after).to_numpy(zero_copy_only=False)
+        any_differs |= differs
+        if differs.any():
+            step = next(step for step in (*steps, "collect") if older.step(step) or newer.step(step))
+            groups.append(_group("changed", step, f"other_{name}", uids, differs, examples))
+    return [*groups, *([_group(ALTERED, "", "", uids, any_differs, 0)] if any_differs.any() else [])]
+
+
+def _gives_same(a: StepRecord | None, b: StepRecord | None, part: Partition) -> bool:
+    """Whether the values of a column in a partition are the same, as far as digests say."""
+    if a is None or b is None:
+        return a is b
+    return a.name == b.name and _is_same(a, b, part)
+
+
+def _values(build: PublishedBuild, ledger: Ledger, columns: Iterable[str], uids: pa.Array) -> pa.Array:
+    """The first of `columns` that is not null, for each uid."""
+    values = pa.nulls(len(uids), pa.string())
+    for column in columns:
+        if (record := build.giver(column)) is not None:
+            table = ledger.decisions(record, ["uid", column])
+            values = pc.coalesce(values, table[column].combine_chunks().take(_places(uids, table["uid"])))
+    return values
+
+
+def _places(uids: pa.Array, rows: pa.ChunkedArray) -> pa.Array:
+    return pc.index_in(uids, rows.combine_chunks())
+
+
+def _same(first: pa.Array, second: pa.Array) -> pa.BooleanArray:
+    """Equal, where two nulls are."""
+    both_null = pc.and_(pc.is_null(first), pc.is_null(second))
+    return pc.or_(pc.fill_null(pc.equal(first, second), False), both_null)

@@ -1,0 +1,149 @@
+"""Builds in partitions: the same answers as of a build in one piece, and no more of it read than they take."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evenly.audit.diff import diff_builds
+from evenly.audit.published import PublishedBuild
+from evenly.audit.why import explain
+from evenly.storage import ledger, samples
+from evenly.storage.tables.partitions import partition_of
+from evenly.storage.workspace import Workspace
+from tests.audit.conftest import STARTED, Little, publish
+
+BITS = 2
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory):
+    """A build in four partitions, in a workspace of its own."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("cut"))
+    return workspace, publish(workspace, Little(bits=BITS), STARTED)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files of the ledger that were read; the sample table must not be."""
+    paths: list[Path] = []
+    read = ledger.read_table
+
+    def noted(path: Path, *arguments: object):
+        paths.append(path)
+        return read(path, *arguments)
+
+    def refused(*_: object, **__: object):
+        pytest.fail("the sample table was read")
+
+    monkeypatch.setattr(ledger, "read_table", noted)
+    monkeypatch.setattr(samples, "read_rows", refused)
+    monkeypatch.setattr(samples, "each_fragment", refused)
+    return paths
+
+
+def partitions_of(build: PublishedBuild, paths: list[Path], *, leave_out: tuple[str, ...] = ()) -> set[int]:
+    """The partitions whose files of tables that are cut are among `paths`."""
+    numbers = set[int]()
+    for record in build.records:
+        for name, layout in record.layout.items():
+            files = {f"{name}-{digest[:32]}.arrow": int(number) for number, digest in layout.parts.items()}
+            if layout.bits and name not in leave_out:
+                seen = {path.name for path in paths if path.parent.name == record.name}
+                numbers |= {number for file, number in files.items() if file in seen}
+    return numbers
+
+
+def plain(workspace, manifest, asked, **options) -> list[dict]:
+    """An explanation without what differs between runs: when, by which step key."""
+    pairs = explain(workspace, manifest, asked, **options).to_dict()["pairs"]
+    for pair in pairs:
+        for sight in pair["steps"]:
+            del sight["run"]
+    return pairs
+
+
+def test_a_build_in_partitions_is_explained_as_one_in_one_piece(cut, published):
+    assert cut[1]["content_hash"] == published[1]["content_hash"]
+    assert {record.bits for record in PublishedBuild(*cut).deciding} == {BITS}
+    whole = PublishedBuild(*published)
+    arrivals = whole.ledger.table(whole.deciding[0], "arrivals").to_pylist()
+    asked = {row[name] for row in arrivals for name in ("uid", "url") if row[name]}
+    for one in sorted(asked):
+        assert plain(*cut, one, replay=True) == plain(*published, one, replay=True), one
+
+
+def test_why_reads_files_of_the_partition_of_its_pair_alone(cut, opened):
+    build = PublishedBuild(*cut)
+    uids = build.ledger.decisions(build.deciding[-1], ["uid"])["uid"].to_pylist()
+    del opened[:]
+    for uid in uids[:3]:
+        explain(*cut, uid)
+        shared = ("edges", "decisions")  # whatever was merged into the pair may lie anywhere
+        assert partitions_of(build, opened, leave_out=shared) == {partition_of(uid, BITS)}
+        steps = {path.parent.name for path in opened if path.name.startswith("decisions-")}
+        assert steps == {record.name for record in build.deciding}
+        once = [record for record in build.deciding if not record.counts["merged"]]
+        decisions = [path for path in opened if path.parent.name in {record.name for record in once}]
+        assert partitions_of(build, decisions) == {partition_of(uid, BITS)}
+        del opened[:]
+
+
+def test_the_way_to_a_twin_over_several_edges_is_the_same_in_partitions(cut, published):
+    build = PublishedBuild(*cut)
+    merged = [
+        uid
+        for record in build.deciding
+        for uid, verdict in zip(*build.ledger.decisions(record, ["uid", "verdict"]).to_pydict().values(), strict=True)
+        if verdict == "merged"
+    ]
+    assert merged
+    for uid in merged:
+        ours, others = (plain(*one, uid)[0]["steps"][-1]["twin"] for one in (cut, published))
+        assert ours == others
+        assert ours["path"]
+
+
+CHANGES = {
+    "later": {"keep_top": 0.5},
+    "earlier": {"min_words": 4},
+    "step off": {"off": ("align",)},
+    "captions off": {"off": ("recaption",)},
+    "limit": {"limit": 15},
+    "seed": {"seed": 8},
+    "captions": {"encoder": "encoder-b"},
+    "pool": {"pool": Little().pool[10:]},
+    "code": {"versions": {"collect": 2}, "t": 2.0},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_builds_in_partitions_differ_as_those_in_one_piece(cut, shared, shared_build, change):
+    workspace, before = cut
+    expected = diff_builds(shared, shared_build(), shared_build(**change), examples=2).to_dict()
+    for bits in (BITS, 1):  # a build may be cut otherwise, or a step that it takes over from another
+        after = publish(workspace, replace(Little(bits=bits), **change), STARTED)
+        assert diff_builds(workspace, before, after, examples=2).to_dict() == expected
+        back = diff_builds(workspace, after, before, examples=2)
+        assert back.to_dict() == diff_builds(shared, shared_build(**change), shared_build(), examples=2).to_dict()
+
+
+def test_builds_of_two_cuts_are_compared_by_the_coarser(tmp_path, shared, shared_build):
+    workspace, change = Workspace.at(tmp_path), {"pool": Little().pool[10:], "min_words": 3}
+    fine = publish(workspace, Little(bits=3), STARTED)
+    coarse = publish(workspace, replace(Little(bits=1), **change), STARTED)
+    assert {record.bits for record in PublishedBuild(workspace, coarse).deciding} == {1}
+    expected = diff_builds(shared, shared_build(), shared_build(**change), examples=2).to_dict()
+    assert diff_builds(workspace, fine, coarse, examples=2).to_dict() == expected
+
+
+def test_what_has_the_same_digest_in_both_builds_is_not_read(cut, opened):
+    workspace, before = cut
+    del opened[:]
+    assert diff_builds(workspace, before, before).unchanged == before["samples"]["kept"]
+    assert opened == []
+    after = publish(workspace, Little(bits=BITS, keep_top=0.5), STARTED)
+    del opened[:]
+    diff_builds(workspace, before, after)
+    read = {path.parent.name for path in opened if path.name.startswith("decisions-")}
+    assert read == {"recaption", "align", "match_again", "balance", "collect"}  # URLs stand with `collect`
