@@ -103,8 +103,8 @@ def _compare(older: PublishedBuild, newer: PublishedBuild, examples: int, part: 
     ledger = Ledger(older.workspace, part=part)
     before, after = _aligned(older, newer, ledger, first, names)
     groups = [
-        *_moves("entered", before, after, older, names, examples),
-        *_moves("left", after, before, newer, names, examples),
+        *_moves("entered", before, after, older, names, examples=examples),
+        *_moves("left", after, before, newer, names, examples=examples),
     ]
     in_both = before.uids.filter(pa.array((before.steps == 0) & (after.steps == 0)))
     return groups + _altered(older, newer, ledger, in_both, examples)
@@ -136,9 +136,7 @@ def _aligned(
     if first:
         uids = _judged(ledger, older.deciding[first - 1], kept=True)
         return _endings(older, ledger, first, uids, names), _endings(newer, ledger, first, uids, names)
-    a, b = (
-        _endings(build, ledger, 0, _judged(ledger, build.deciding[0]), names) for build in (older, newer)
-    )
+    a, b = (_endings(build, ledger, 0, _judged(ledger, build.deciding[0]), names) for build in (older, newer))
     if a.uids.equals(b.uids):
         return a, b
     places = pc.index_in(b.uids, a.uids)
@@ -190,7 +188,7 @@ def _why_absent(build: PublishedBuild, ledger: Ledger, uids: pa.Array, names: Re
 
 
 def _moves(
-    kind: Kind, out: Endings, within: Endings, build: PublishedBuild, names: Reasons, examples: int
+    kind: Kind, out: Endings, within: Endings, build: PublishedBuild, names: Reasons, *, examples: int
 ) -> Iterator[Group]:
     """The pairs that are out of `build`, where they ended as `out` says, and in the other one."""
     moved = (out.steps > 0) & (within.steps == 0)
@@ -198,10 +196,10 @@ def _moves(
         for reason in np.unique(out.reasons[moved & (out.steps == step)]).tolist():
             rows = moved & (out.steps == step) & (out.reasons == reason)
             named = (build.deciding[step - 1].name, names.name(reason))
-            yield _group(kind, *named, out.uids, rows, examples)
+            yield _group(kind, *named, out.uids, rows, examples=examples)
 
 
-def _group(kind: Kind, step: str, reason: str, uids: pa.Array, rows: Flags, examples: int) -> Group:
+def _group(kind: Kind, step: str, reason: str, uids: pa.Array, rows: Flags, *, examples: int) -> Group:
     chosen = pa.table({"uid": uids.filter(pa.array(rows))})
     order = pc.select_k_unstable(chosen, k=min(examples, chosen.num_rows), sort_keys=[("uid", "ascending")])
     firsts = chosen["uid"].take(order).to_pylist()
@@ -221,8 +219,8 @@ def _altered(
         any_differs |= differs
         if differs.any():
             step = next(step for step in (*steps, "collect") if older.step(step) or newer.step(step))
-            groups.append(_group("changed", step, f"other_{name}", uids, differs, examples))
-    return [*groups, *([_group(ALTERED, "", "", uids, any_differs, 0)] if any_differs.any() else [])]
+            groups.append(_group("changed", step, f"other_{name}", uids, differs, examples=examples))
+    return [*groups, *([_group(ALTERED, "", "", uids, any_differs, examples=0)] if any_differs.any() else [])]
 
 
 def _gives_same(a: StepRecord | None, b: StepRecord | None, part: Partition) -> bool:

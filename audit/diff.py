@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from evenly.audit.causes import Causes
-from evenly.audit.html_text import as_html
 from evenly.audit.comparison import ALTERED, NOT_IN_POOL, Group, compare_builds
+from evenly.audit.html_text import as_html
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
 from evenly.storage.workspace import Workspace
