@@ -36,6 +36,10 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[embedded,dev]'
 	@touch $@
 
+$(VENV)/.ray: $(VENV)/.dev
+	@$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[ray]' && touch $@ || \
+	    echo "test-all: could not install Ray; its tests are skipped"
+
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[bench]'
 	@touch $@
@@ -46,7 +50,7 @@ demo: $(VENV)/.demo ## install what is needed and run the whole job on the embed
 test: $(VENV)/.dev ## run the tests that need nothing but Python packages
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-all: $(VENV)/.dev ## run every test; installs PostgreSQL and Chromium where apt-get may, says what it skips
+test-all: $(VENV)/.ray ## run every test; installs PostgreSQL and Chromium where apt-get may, says what it skips
 	@bash tests/install_services.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'slow or not slow' -rs
 

@@ -10,7 +10,7 @@ from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, steps_of
-from evenly.flows.runs import open_run
+from evenly.flows.runs import open_run, with_engine
 from evenly.storage.stores.writer_lock import writing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.partitioning import cut_bits, open_engine
@@ -29,6 +29,7 @@ def rebuild_dataset(
     root: str | None = None,
     limit: int | None = None,
     processes: int | None = None,
+    engine: str | None = None,
     retry_failed: bool = False,
     replay_from: str | None = None,
     wait_s: int = 0,
@@ -37,15 +38,20 @@ def rebuild_dataset(
     """Rebuild by the recipe file; the id of the published build.
 
     limit: take this many pairs, drawn by hash; such a build is a trial, without descriptions and adapters. processes:
-    download workers. retry_failed: download again what failed for a passing reason. replay_from: a workspace whose
-    recorded downloads and replies are used. wait_s: wait so many seconds for another process that rebuilds this recipe
-    there. Raises WriterError where it does so still.
+    workers. engine: what works on partitions, in place of what the recipe says. retry_failed: download again what
+    failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s: wait so
+    many seconds for another process that rebuilds this recipe there. Raises WriterError where it does so still.
     """
     chosen = read_recipe(recipe)
     with (
         writing(Workspace.at(root), chosen.name, wait_s=wait_s, say=partial(_say_waiting, Progress(quiet=quiet))),
         open_run(
-            chosen, root=root, processes=processes, retry_failed=retry_failed, replay_from=replay_from, quiet=quiet
+            with_engine(chosen, engine),
+            root=root,
+            processes=processes,
+            retry_failed=retry_failed,
+            replay_from=replay_from,
+            quiet=quiet,
         ) as run,
     ):
         build, root_of_run = build_by(run, chosen, limit=limit), str(run.workspace.root)

@@ -11,11 +11,12 @@ from evenly.demo import loopback_web, make_demo
 from evenly.features.open_clip_models import check_model_name
 from evenly.flows.recipe import Labels, Recipe, Source
 from evenly.storage.builds import Builds
+from evenly.storage.errors import InputError
 from evenly.storage.observations import adopt_observations
 from evenly.storage.pools.source import LabelFile, PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
-from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice
+from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice, read_engine
 
 # The demo's own web, made once and served on a loopback address while a run lasts.
 
@@ -65,6 +66,7 @@ def run_in(
         workspace=Workspace.at(root),
         seed=recipe.seed,
         processes=processes or os.cpu_count() or 1,
+        engine=recipe.engine,
         retry_failed=retry_failed,
         encoder=recipe.features.encoder,
         second=recipe.features.second,
@@ -72,6 +74,16 @@ def run_in(
     )
     sources = tuple(pool_of(run, source) for source in recipe.sources)
     return replace(run, sources=sources, labels=_labels(run, recipe.labels))
+
+
+def with_engine(recipe: Recipe, engine: str | None) -> Recipe:
+    """The recipe with another engine, where one is named. Raises InputError for one that cannot be."""
+    if engine is None:
+        return recipe
+    try:
+        return recipe.model_copy(update={"engine": read_engine(engine)})
+    except ValueError as error:
+        raise InputError(f"`engine` {error}. Correct --engine.") from None
 
 
 def pool_of(run: Run, source: Source) -> PoolSource:

@@ -19,7 +19,12 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 CHUNKS = 4
 """Tasks for each worker and stage: enough to share the work evenly, and few, since a task run costs 0.1 s."""
-_ATTEMPTS = 3
+ATTEMPTS = 3
+"""How often a chunk is given out whose worker ends before it is done."""
+
+
+class EngineError(RuntimeError):
+    """What works on partitions cannot be reached, or ends again and again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +80,20 @@ class Workers:
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """See evenly.tasks.moves.Each."""
-        n_chunks = min(len(items), CHUNKS * self._n_workers)
+        n_chunks = min(len(items), CHUNKS * self._n_at_once(function))
         chunks = [items[len(items) * n // n_chunks : len(items) * (n + 1) // n_chunks] for n in range(n_chunks)]
         with self.run.progress.bar(title, len(items)) as advance:
             for results in self._chunks(title, function, chunks):
                 advance(len(results))
                 yield from results
 
+    def _n_at_once(self, _function: object) -> int:
+        """How many chunks are worked on at once."""
+        return self._n_workers
+
     def _chunks(self, title: str, function: Any, chunks: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:  # noqa: ANN401 - any function
         done = 0
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             futures = [self._submit(title, function, chunk) for chunk in chunks[done:]]
             try:
                 for future in futures:
@@ -92,8 +101,8 @@ class Workers:
                     done += 1
             except BrokenProcessPool:
                 self._stop()
-                if attempt == _ATTEMPTS - 1:
-                    raise
+                if attempt == ATTEMPTS - 1:
+                    raise EngineError(lost_again(title)) from None
                 self.run.progress.say(f"{title}: a worker process ended; its partitions are given to a new one")
             except BaseException:
                 self._stop()  # first: nobody may write any more when the caller tidies up
@@ -102,15 +111,34 @@ class Workers:
                 return
 
     def _submit(self, title: str, function: Any, chunk: Sequence[Any]) -> Any:  # noqa: ANN401 - any function
-        if self._runner is None:
-            self._runner = self._stack.enter_context(_task_runner(self._n_workers))
+        self._open()
         parameters = {"title": title, "function": function, "run": self.run, "chunk": list(chunk)}
         with no_interrupts():
             return self._runner.submit(_chunk_task(), parameters)
 
+    def _open(self) -> None:
+        if self._runner is None:
+            self._runner = self._stack.enter_context(self._task_runner())
+
+    def _task_runner(self) -> Any:  # noqa: ANN401 - Prefect's
+        return _process_runner(self._n_workers)
+
     def _stop(self) -> None:
         self._runner = None
         self._stack.close()
+
+
+def lost_again(title: str) -> str:
+    """What to say of chunks whose workers end again and again."""
+    return (
+        f"{title}: the worker of a partition must live until it is done; it ended {ATTEMPTS} times. Give workers more "
+        "memory, or take fewer (--processes); what is finished is kept and reused."
+    )
+
+
+def uses_model(function: object) -> bool:
+    """Whether a function, or the one that it wraps, says that it uses a model: it is then given a GPU, if any is."""
+    return bool(getattr(function, "uses_model", False))
 
 
 @dataclass(frozen=True)
@@ -119,11 +147,15 @@ class _in_partition:  # noqa: N801 - a function that other processes can be give
 
     function: Callable[[Run], Any]
 
+    @property
+    def uses_model(self) -> bool:
+        return uses_model(self.function)
+
     def __call__(self, run: Run, partition: Partition) -> Any:  # noqa: ANN401 - what the function gives
         return self.function(replace(run, part=partition))
 
 
-def _task_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's
+def _process_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's
     """A runner whose thread and processes report to the API of this context; else they would start one of their own."""
     from prefect.settings import PREFECT_API_URL
     from prefect.task_runners import ProcessPoolTaskRunner

@@ -7,6 +7,7 @@ from evenly.storage.pool_size import estimate_rows
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.engine import InProcess, Workers
 from evenly.tasks.moves import Each
+from evenly.tasks.ray_workers import RayWorkers, check_ray
 from evenly.tasks.run import Run
 
 MOST_ROWS = 250_000
@@ -22,7 +23,16 @@ def cut_bits(run: Run, limit: int | None = None) -> int:
 
 @contextmanager
 def open_engine(run: Run) -> Iterator[Each]:
-    """What works on the partitions of a run: worker processes where there are several, else this process."""
+    """What works on the partitions of a run: worker processes or a Ray cluster where there are several, else this one.
+
+    Raises InputError where Ray is asked for and not installed.
+    """
+    if run.engine.name == "ray":
+        check_ray()
+        if run.bits:
+            with RayWorkers(run) as ray_workers:
+                yield ray_workers
+            return
     if not run.bits or run.processes == 1:
         yield InProcess(run=run)
         return

@@ -4,10 +4,11 @@ Nothing in here but the seed enters a key: the same recipe gives the same build 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pyarrow as pa
 from annotated_types import Ge, Gt, Le
@@ -24,6 +25,8 @@ from evenly.tasks.progress import Progress
 
 CACHE_VARIABLE = "EVENLY_CACHE"
 CONNECT_VARIABLE = "EVENLY_CONNECT"
+EXCHANGE_VARIABLE = "EVENLY_EXCHANGE"
+_RAY_ADDRESS = re.compile(r"auto|(ray://)?([\w.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 
 
 def default_cache() -> Path:
@@ -39,6 +42,44 @@ def default_connect() -> dict[str, str]:
     """
     pairs = (pair.partition("=") for pair in os.environ.get(CONNECT_VARIABLE, "").split(",") if pair.strip())
     return {host.strip(): address.strip() for host, _, address in pairs}
+
+
+def default_exchange() -> Path | None:
+    """The folder of EVENLY_EXCHANGE, for rows on their way to another cut: one that all machines of a run share."""
+    folder = os.environ.get(EXCHANGE_VARIABLE)
+    return Path(folder).expanduser() if folder else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineChoice:
+    """What works on partitions: worker processes of this machine (`local`), or the workers of a Ray cluster (`ray`).
+
+    address: where the cluster is; None for one that is started here and ends with the run.
+    """
+
+    name: Literal["local", "ray"] = "local"
+    address: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.address is None else f"{self.name} at {self.address}"
+
+
+def read_engine(value: object) -> EngineChoice:
+    """The engine that a recipe or an option names, such as `local`, `ray`, `ray://host:port` or `{ray: host:port}`.
+
+    Raises ValueError, whose text begins with what it must be.
+    """
+    given = value.get("ray") if isinstance(value, Mapping) and set(value) == {"ray"} else value
+    if value == "local" or isinstance(value, EngineChoice):
+        return value if isinstance(value, EngineChoice) else EngineChoice()
+    if given == "ray":
+        return EngineChoice(name="ray")
+    if isinstance(given, str) and _RAY_ADDRESS.fullmatch(given):
+        return EngineChoice(name="ray", address=given)
+    raise ValueError(
+        f"must be local, ray (a cluster of this machine) or the address of a Ray cluster: auto, HOST:PORT or "
+        f"ray://HOST:PORT; got `{given}`"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +152,7 @@ class Run:
 
     bits: the number of bits by which tables of pairs are cut into partitions. part: the partition whose rows are read.
     only: the uids that a step judges where an earlier run judged the others. recent: what the ledger need not read.
+    shared: the folder of rows on their way to another cut, where the machines of a run share no workspace folder.
     """
 
     workspace: Workspace
@@ -118,6 +160,8 @@ class Run:
     cache: Path = field(default_factory=default_cache)
     connect: Mapping[str, str] = field(default_factory=default_connect)
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
+    engine: EngineChoice = EngineChoice()
+    shared: Path | None = field(default_factory=default_exchange)
     threads: int = 32
     retry_failed: bool = False
     encoder: EncoderChoice = EncoderChoice()
@@ -138,7 +182,12 @@ class Run:
 
     @property
     def exchange(self) -> Path:
-        """Rows on their way to another cut: in the workspace, or in the cache where that is in an object store."""
+        """Rows on their way to another cut: in the workspace, or in the cache where that is in an object store.
+
+        In the folder of EVENLY_EXCHANGE, where that is set.
+        """
+        if self.shared is not None:
+            return self.shared
         is_stored = isinstance(self.workspace.root, ObjectPath)
         return self.cache / "exchange" if is_stored else self.workspace.exchange
 

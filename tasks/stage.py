@@ -111,6 +111,11 @@ class JudgePartition:
     steps: Sequence[StageStep]
     upstream: Records
 
+    @property
+    def uses_model(self) -> bool:
+        """Whether an encoder or another model is part of the work."""
+        return any(step.spec.model is not None for step in self.steps)
+
     def __call__(self, run: Run) -> list[StoredPart]:
         """What each step gave for the partition of the run."""
         records, parts = list(self.upstream), []

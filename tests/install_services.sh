@@ -15,4 +15,3 @@ elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 else
   echo "test-all: not installed, and not mine to install: ${missing[*]}; their tests are skipped"
 fi
-echo "test-all: Ray is not used yet: nothing to install or to skip"

@@ -73,12 +73,13 @@ def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception],
     from evenly.flows.recipe.problems import RecipeError
     from evenly.storage.errors import InputError, StorageError
     from evenly.storage.pools.source import PoolError
+    from evenly.tasks.engine import EngineError
     from evenly.tasks.step import NothingLeftError
 
     usage = (RecipeError, UsageError, ClassListError, ListingFileError, PoolError, RuleError, AdaptersError)
     failures = (StorageError, CurationError, DescriptionsError, FeaturesError, AuditError, DemoError)
     asked_for = (*usage, InputError, UnknownModelError, UnknownMethodError, EditedTextsError)
-    return asked_for, (*failures, NothingLeftError, PrefectServerError)
+    return asked_for, (*failures, NothingLeftError, EngineError, PrefectServerError)
 
 
 def _say(error: object, status: int) -> int:

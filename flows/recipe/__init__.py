@@ -18,7 +18,7 @@ from evenly.flows.recipe.problems import RecipeError, describe_problems
 from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
 from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
-from evenly.tasks.run import EncoderChoice, EncoderName, LanguageModel, SecondChoice
+from evenly.tasks.run import EncoderChoice, EncoderName, EngineChoice, LanguageModel, SecondChoice, read_engine
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 _SHARES_WITHIN = 1e-6
@@ -124,6 +124,7 @@ class Recipe(Section):
     features: RecipeFeatures = RecipeFeatures()
     classes: tuple[ClassListing, ...] = ()
     llm: LanguageModel = LanguageModel()
+    engine: Annotated[EngineChoice, BeforeValidator(read_engine)] = EngineChoice()
     schedule: RebuildSchedule | None = None
     guard: Guard = Guard()
 

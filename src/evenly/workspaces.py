@@ -19,6 +19,7 @@ def rebuild_recipe(
     root: Root = None,
     limit: int | None = None,
     processes: int | None = None,
+    engine: str | None = None,
     retry_failed: bool = False,
     replay_from: Root = None,
     wait_s: int = 0,
@@ -27,10 +28,10 @@ def rebuild_recipe(
     """Rebuild a dataset by its recipe's file, as `evenly rebuild` does; the published build.
 
     Finished steps are reused: to call it again costs little. root: the workspace; default: EVENLY_ROOT, else `.evenly`.
-    limit: take this many pairs, drawn by hash; such a build is never promoted. processes: workers for downloads.
-    retry_failed: download again what failed for a passing reason. replay_from: a workspace whose recorded downloads
-    and replies are used. wait_s: seconds to wait for another process that rebuilds this recipe there. quiet: show no
-    progress.
+    limit: take this many pairs, drawn by hash; such a build is never promoted. processes: how many work.
+    engine: `local`, `ray` or the address of a Ray cluster; default: what the recipe says. retry_failed: download again
+    what failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s:
+    seconds to wait for another process that rebuilds this recipe there. quiet: show no progress.
 
     Works in a notebook. Nothing that it starts outlives the call. Raises RecipeError with a line per problem.
     """
@@ -46,6 +47,7 @@ def rebuild_recipe(
             root=None if root is None else os.fspath(root),
             limit=limit,
             processes=processes,
+            engine=engine,
             retry_failed=retry_failed,
             replay_from=None if replay_from is None else os.fspath(replay_from),
             wait_s=wait_s,

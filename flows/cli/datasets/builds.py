@@ -12,6 +12,10 @@ from evenly.flows.cli.output import AsJson, Root, print_estimates, print_funnel,
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
 Processes = Annotated[int | None, typer.Option(min=1, help="Worker processes for downloads; default: one per core.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="What works on partitions: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."),
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Take this many pairs, drawn by hash; such a build is not promoted.")
 ]
@@ -103,6 +107,7 @@ def rebuild_command(
     as_json: AsJson = False,
     limit: Limit = None,
     processes: Processes = None,
+    engine: Engine = None,
     replay_from: ReplayFrom = None,
     *,
     retry_failed: Annotated[bool, typer.Option(help="Try downloads again that failed for a passing reason.")] = False,
@@ -124,6 +129,7 @@ def rebuild_command(
         root=root,
         limit=limit,
         processes=processes,
+        engine=engine,
         retry_failed=retry_failed,
         replay_from=replay_from,
         wait_s=wait,

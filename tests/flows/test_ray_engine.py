@@ -1,0 +1,98 @@
+"""Rebuilds in a Ray cluster of two nodes give the build that one process gives."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from evenly.flows.rebuild_dataset import rebuild_dataset
+from evenly.flows.recipe import RecipeError, read_recipe
+from evenly.flows.recipe.steps import content_of
+from evenly.flows.runs import with_engine
+from evenly.storage.builds import Builds
+from evenly.storage.errors import InputError
+from evenly.storage.ledger import Ledger
+from evenly.storage.workspace import Workspace
+from evenly.tasks import partitioning
+from evenly.tasks.run import EngineChoice
+from tests.ray_nodes import ray_nodes
+
+NOUNS = ("dog", "cat", "ship", "tree", "river", "bridge", "horse")
+
+
+def write_recipe(folder: Path, source: dict, **curate) -> Path:
+    content = {"name": "pairs", "seed": 5, "sources": [source], "curate": curate}
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """A recipe of captions alone over 400 rows in three files."""
+    for number in range(3):
+        rows = range(number, 400, 3)
+        captions = [None if row % 50 == 49 else f"a {NOUNS[row % 7]} of number {row}" for row in rows]
+        table = pa.table({"url": [f"http://a.test/{row}" for row in rows], "text": captions})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    source = {"kind": "parquet", "path": str(tmp_path / "*.parquet"), "url": "url", "caption": "text"}
+    rules = {"text": {"caption_length": {"min_words": 2}}, "download": None, "balance": {"t": 20}}
+    return write_recipe(tmp_path, source, **rules)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A recipe of 60 pictures in a folder, some of them the same."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(60):
+        colour = (number % 20 * 12, number % 7 * 30, 200)
+        Image.new("RGB", (64 + number % 20, 64), colour).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"a {NOUNS[number % 7]} of number {number}")
+    rules = {"image": {"image_size": {"min_side": 8}}, "deduplicate": {"perceptual": None}, "balance": {"t": 20}}
+    return write_recipe(tmp_path, {"kind": "folder", "path": str(folder)}, **rules)
+
+
+@pytest.mark.parametrize(("value", "address"), [("ray", None), ({"ray": "head:6379"}, "head:6379"), ("auto", "auto")])
+def test_a_recipe_names_its_engine_which_is_no_part_of_the_content(texts, value, address):
+    plain = read_recipe(texts)
+    assert plain.engine == EngineChoice()
+    texts.write_text(yaml.safe_dump(yaml.safe_load(texts.read_text()) | {"engine": value}))
+    named = read_recipe(texts)
+    assert named.engine == EngineChoice(name="ray", address=address)
+    assert content_of(named) == content_of(plain)
+    assert with_engine(named, None) is named
+    assert with_engine(named, "local").engine == EngineChoice()
+
+
+def test_an_engine_that_cannot_be_is_refused_in_a_recipe_and_as_an_option(texts):
+    with pytest.raises(InputError, match=r"`engine` must be local, ray .*; got `dask`\. Correct --engine\."):
+        with_engine(read_recipe(texts), "dask")
+    texts.write_text(yaml.safe_dump(yaml.safe_load(texts.read_text()) | {"engine": {"ray": "head"}}))
+    with pytest.raises(RecipeError, match=r"`engine`: must be local, ray .*; got `head`\. Change it and run"):
+        read_recipe(texts)
+
+
+@pytest.fixture(scope="module")
+def cluster(prefect_server):  # noqa: ARG001 - workers report to it
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    with ray_nodes(2) as nodes:
+        yield nodes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["texts", "pictures"])
+def test_a_cluster_of_two_nodes_gives_the_build_that_one_process_gives(kind, tmp_path, cluster, request, monkeypatch):
+    recipe = str(request.getfixturevalue(kind))
+    whole = rebuild_dataset(recipe=recipe, root=str(tmp_path / "whole"), quiet=True)
+    monkeypatch.setattr(partitioning, "MOST_ROWS", 15)
+    cut = rebuild_dataset(recipe=recipe, root=str(tmp_path / "cut"), engine=cluster.address, quiet=True)
+    assert cut == whole
+    workspace = Workspace.at(tmp_path / "cut")
+    record = Ledger(workspace).find(Builds(workspace).read(cut)["steps"][0]["key"])
+    assert record is not None
+    assert record.bits > 1
+    assert not list(workspace.exchange.iterdir())
