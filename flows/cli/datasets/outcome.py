@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
@@ -21,30 +21,27 @@ from evenly.tasks.rebuild.features import extract_features
 Root = str | Path | None
 
 
+class RebuildOptions(TypedDict, total=False):
+    """Options of the flow `rebuild_dataset`, by their names there."""
+
+    limit: int | None
+    processes: int | None
+    engine: str | None
+    retry_failed: bool
+    wait_s: int
+    quiet: bool
+
+
 def rebuild_by_file(
-    recipe: str | Path,
-    *,
-    root: Root = None,
-    limit: int | None = None,
-    processes: int | None = None,
-    engine: str | None = None,
-    retry_failed: bool = False,
-    replay_from: Root = None,
-    wait_s: int = 0,
-    quiet: bool = False,
+    recipe: str | Path, *, root: Root = None, replay_from: Root = None, **options: Unpack[RebuildOptions]
 ) -> str:
     """Rebuild by a recipe's file, with a Prefect API while it runs; the id of the published build."""
     with prefect_api():
         return rebuild_dataset(
             recipe=str(recipe),
             root=None if root is None else str(root),
-            limit=limit,
-            processes=processes,
-            engine=engine,
-            retry_failed=retry_failed,
             replay_from=None if replay_from is None else str(replay_from),
-            wait_s=wait_s,
-            quiet=quiet,
+            **options,
         )
 
 
