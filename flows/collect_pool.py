@@ -10,6 +10,8 @@ from evenly.flows.recipe import Recipe, RecipeFeatures, Source
 from evenly.flows.recipe.curation import Curate, Deduplicate
 from evenly.flows.runs import open_run
 from evenly.storage.pools.rows import file_kind
+from evenly.storage.stores.writer_lock import writing
+from evenly.storage.workspace import Workspace
 from evenly.tasks.run import EncoderName
 
 AS_IT_IS = Curate(deduplicate=Deduplicate(exact=False, perceptual=None, semantic=None), balance=None)
@@ -24,10 +26,10 @@ def collect_pool(
 ) -> str:
     """Rebuild by a recipe that only collects and decodes, and encodes with `features`; the id of the build.
 
-    `latest` stays where it is.
+    `latest` stays where it is. Raises WriterError where another process does the same there.
     """
     recipe = Recipe(name="pool", seed=0, sources=(source,), curate=AS_IT_IS, features=features)
-    with open_run(recipe, root=root, quiet=quiet) as run:
+    with writing(Workspace.at(root), recipe.name), open_run(recipe, root=root, quiet=quiet) as run:
         return build_by(run, recipe, promote=False)
 
 

@@ -31,7 +31,7 @@ from evenly.storage.stores.object_path import ObjectPath
 CHECKSUM = "checksum"
 """The key of a record's own checksum: XXH3-128 in hex of the canonical JSON of all other keys."""
 _REMEDY = "Restore it from a backup, or remove it and run again what made it."
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+TEMPORARY_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 _swept: set[Path] = set()
 
 
@@ -164,7 +164,7 @@ def temporary_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
 def sweep(folder: Path) -> None:
     """Remove the temporary files in `folder` that no writer holds."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+        names = [entry.name for entry in entries if TEMPORARY_NAME.fullmatch(entry.name)]
     for name in names:
         with suppress(OSError):  # it is gone, held, or not ours
             descriptor = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW)

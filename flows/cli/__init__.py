@@ -14,6 +14,7 @@ from evenly.flows.cli.adapters import evaluate as cli_evaluation
 from evenly.flows.cli.adapters import fit as cli_adapters
 from evenly.flows.cli.adapters import protocols as cli_protocols
 from evenly.flows.cli.audit import audit as cli_audit
+from evenly.flows.cli.audit import upkeep as cli_upkeep
 from evenly.flows.cli.classes import batches as cli_batches
 from evenly.flows.cli.classes import describe as cli_classes
 from evenly.flows.cli.classes import descriptions as cli_descriptions
@@ -46,6 +47,7 @@ for commands in (
     cli_pools.COMMANDS,
     cli_protocols.COMMANDS,
     cli_audit.COMMANDS,
+    cli_upkeep.COMMANDS,
     cli_serve.COMMANDS,
 ):
     for name, command in commands.items():

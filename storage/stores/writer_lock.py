@@ -21,13 +21,17 @@ from typing import Any
 
 from evenly.storage.errors import StoreError, WriterError
 from evenly.storage.records import canonical_json
-from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.stores.object_path import ObjectPath, ObjectVersion
 from evenly.storage.workspace import Workspace
 
 HEARTBEAT_S = 10.0
 TAKEN_OVER_AFTER_S = 60.0
 _POLL_S = 0.2
 _WAIT_POLL_S = 1.0
+_LOOKED_AT_S, _TRIES = 0.05, 6
+"""Who only asks whether a lock is held holds it for a moment: so it is tried again."""
+CLEANING = ".cleaning.json"
+"""The name of the lock of whoever removes what no build refers to."""
 
 
 @contextmanager
@@ -44,6 +48,7 @@ def writing(
             if holder is None:
                 if waits and say is not None:
                     say(f"`{recipe}` is free after {time.monotonic() - begun:.0f} s")
+                refuse_while_cleaned(workspace)
                 yield
                 return
         left = begun + wait_s - time.monotonic()
@@ -56,6 +61,39 @@ def writing(
             say(f"for `{recipe}`, at most {wait_s:.0f} s: {_who(holder)}")
         waits = True
         time.sleep(min(left, _WAIT_POLL_S))
+
+
+def refuse_while_cleaned(workspace: Workspace) -> None:
+    """Raise WriterError while another process removes what no build refers to. Ask when the recipe's lock is held."""
+    cleaner = holder_of(workspace.locks / CLEANING)
+    if cleaner is not None:
+        raise WriterError(
+            f"workspace `{workspace.root}` must not be cleaned while a recipe is rebuilt; process {cleaner.get('pid')} "
+            f"on `{cleaner.get('host')}` cleans it since {cleaner.get('since')}. Run again when it has ended."
+        )
+
+
+def holder_of(path: Path) -> Mapping[str, Any] | None:
+    """Who holds the lock at `path`: host, pid, since; None where nobody does, or a process that is dead."""
+    if isinstance(path, ObjectPath):
+        try:
+            found = path.read_version()
+        except FileNotFoundError:
+            return None
+        return None if _is_dead(path, found) else _facts(found.content)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _facts(os.pread(descriptor, 1 << 12, 0))
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(descriptor)
+    return None
 
 
 @contextmanager
@@ -102,18 +140,31 @@ def _held_file(path: Path) -> Iterator[Mapping[str, Any] | None]:
         return
     with os.fdopen(descriptor, "r+b") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield _facts(file.read())
-            return
+            is_held = _take_file(file.fileno())
         except OSError:  # a file system without locks
             yield None
+            return
+        if not is_held:
+            yield _facts(file.read())
             return
         with suppress(OSError):  # a full disk: the lock is held all the same
             file.truncate()
             file.write(canonical_json(_this_process()))
             file.flush()
         yield None
+
+
+def _take_file(descriptor: int) -> bool:
+    """Whether the lock of an open file is now ours."""
+    for attempt in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt < _TRIES - 1:
+                time.sleep(_LOOKED_AT_S)
+        else:
+            return True
+    return False
 
 
 @contextmanager
@@ -141,9 +192,15 @@ def _take_over(path: ObjectPath, own: Mapping[str, Any]) -> Mapping[str, Any] | 
         found = path.read_version()
     except FileNotFoundError:
         return None if path.create(canonical_json(own)) else {}
-    holder = _facts(found.content)
-    is_dead = _is_gone(holder) or (_store_time(path) - found.changed).total_seconds() > TAKEN_OVER_AFTER_S
-    return None if is_dead and path.replace_version(found, canonical_json(own)) else holder
+    is_taken = _is_dead(path, found) and path.replace_version(found, canonical_json(own))
+    return None if is_taken else _facts(found.content)
+
+
+def _is_dead(path: ObjectPath, version: ObjectVersion) -> bool:
+    """Whether the lock's holder is gone, or has shown no sign of life for too long."""
+    return _is_gone(_facts(version.content)) or (
+        (store_time(path) - version.changed).total_seconds() > TAKEN_OVER_AFTER_S
+    )
 
 
 def _renew(path: ObjectPath, own: Mapping[str, Any], ended: threading.Event) -> None:
@@ -161,7 +218,7 @@ def _renew(path: ObjectPath, own: Mapping[str, Any], ended: threading.Event) -> 
             path.replace_version(found, canonical_json({**own, "beats": beats}))
 
 
-def _store_time(path: ObjectPath) -> datetime:
+def store_time(path: ObjectPath) -> datetime:
     """The time by the store's clock, which also says when the lock was renewed."""
     clock = path.with_name(f".clock-{secrets.token_hex(8)}")
     clock.write_bytes(b"")

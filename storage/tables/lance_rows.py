@@ -178,7 +178,7 @@ def newest_version(path: Path) -> int | None:
     """The newest version that was written to its end; None where none was."""
     manifests = (path / SUMS if _has_sums(path) else path) / "_versions"
     names = (file.name.partition(".")[0] for file in manifests.glob("*.manifest*"))
-    return max((_version(name) for name in names if name.isdigit()), default=None)
+    return max((version_of(name) for name in names if name.isdigit()), default=None)
 
 
 def _has_sums(path: Path) -> bool:
@@ -192,7 +192,8 @@ def _mode(path: Path, mode: str) -> str:
     return mode if has_rows(path) else "overwrite"  # what a killed writer began
 
 
-def _version(name: str) -> int:
+def version_of(name: str) -> int:
+    """The version whose manifest has the name `name`, a number."""
     number = int(name)
     return _NEWEST - number if number > _NEWEST // 2 else number
 

@@ -57,7 +57,7 @@ URLS = pa.schema([("url", pa.string()), ("key", pa.string()), ("first_attempt", 
 
 PARTIAL = ".partial"
 REMEDY = "Restore the file, or remove it to fetch its URLs again."
-_ABANDONED_AFTER_S = 24 * 3600.0
+ABANDONED_AFTER_S = 24 * 3600.0
 _SHARD = re.compile(r"[0-9a-f]{32}")
 
 
@@ -122,7 +122,7 @@ def clean_folder(folder: Path) -> None:
     In an object store only what is older than a day: there a writer may live that nobody knows of.
     """
     if isinstance(folder, ObjectPath):
-        oldest = time.time() - _ABANDONED_AFTER_S
+        oldest = time.time() - ABANDONED_AFTER_S
         recorded = set(shard_names(folder))
         for path in _beside_records(folder):
             if path.name.partition(".")[0] not in recorded and path.stat().st_mtime < oldest:

@@ -22,6 +22,7 @@ from evenly.storage.web.worker import WORKERS_LOCK
 _RUN_LOCK = ".lock"
 _WORK_PREFIX = "evenly-downloads-"
 _ORPHANS_WAIT_S = 30.0
+_LOOKED_AT_S = 0.3  # who only asks whether a lock is held holds it for a moment
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def _held_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise DownloadError(f"`folder` must be writable; got `{error}`. Make room or choose another.") from None
     try:
-        if not _take(run, wait_s=0):
+        if not _take(run, wait_s=_LOOKED_AT_S):
             raise _in_use(folder)
         if not _take(workers, wait_s=_ORPHANS_WAIT_S):
             raise DownloadError(f"`folder` must be free of workers; `{folder}` still has some. End those processes.")

@@ -1,0 +1,95 @@
+"""The examination of a workspace and of this machine, for `evenly doctor`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evenly.flows.process.machine import check_machine, describe_machine
+from evenly.flows.process.orphans import orphaned_servers
+from evenly.storage.builds import Builds
+from evenly.storage.errors import StorageError
+from evenly.storage.removal.clean import look_through, stored_in
+from evenly.storage.removal.leftovers import Leftover
+from evenly.storage.removal.references import broken_builds, read_recorded
+from evenly.storage.removal.stored_files import KINDS, StoredFile
+from evenly.storage.workspace import Workspace
+from evenly.tasks.run import Run
+
+_CLEAN = "Free it: `evenly clean --yes`."
+
+
+def exchange_of(workspace: Workspace) -> Path:
+    """Where rows of runs in this workspace are on their way to another cut."""
+    return Run(workspace=workspace, seed=0).exchange
+
+
+def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
+    """What lies in a workspace by kind, what the machine has, and what needs attention; `ok` where nothing does."""
+    machine = describe_machine(workspace.root)
+    findings = check_machine(workspace.root, machine["free_bytes"])
+    exchange = exchange_of(workspace)
+    try:
+        files, leftovers = stored_in(workspace, exchange), list[Leftover]()
+        leftovers += look_through(workspace, exchange, older_than_s=older_than_s).leftovers
+        findings += _broken(workspace, files)
+    except StorageError as error:
+        what, _, remedy = str(error).partition(". ")
+        findings.append({"where": str(workspace.root), "what": what, "remedy": remedy})
+    findings += [
+        {"where": row["kind"], "what": f"{row['objects']:,} of {row['of']}, {row['bytes']:,} bytes", "remedy": _CLEAN}
+        for row in grouped([leftover for leftover in leftovers if leftover.is_wrong])
+    ]
+    findings += [
+        {"where": f"process {pid}", "what": "a temporary Prefect server without its command", "remedy": _CLEAN}
+        for pid in orphaned_servers()
+    ]
+    return {
+        "workspace": str(workspace.root),
+        "ok": not findings,
+        "kinds": _kinds(files, leftovers),
+        "machine": machine,
+        "findings": findings,
+    }
+
+
+def grouped(leftovers: Sequence[Leftover]) -> list[dict[str, Any]]:
+    """A row for each kind and reason: objects and bytes."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for leftover in leftovers:
+        row = rows.setdefault(
+            (leftover.kind, leftover.why), {"kind": leftover.kind, "of": leftover.why, "objects": 0, "bytes": 0}
+        )
+        row["objects"] += len(leftover.files)
+        row["bytes"] += leftover.size
+    return [rows[place] for place in sorted(rows)]
+
+
+def _broken(workspace: Workspace, files: Sequence[StoredFile]) -> list[dict[str, str]]:
+    """Builds that lack something, and aliases of builds that are not there."""
+    recorded = read_recorded(workspace, files)
+    findings = [
+        {"where": f"build {build}", "what": what, "remedy": f"Run its rebuild again, then `evenly verify {build}`."}
+        for build, what in broken_builds(workspace, files, recorded)
+    ]
+    builds = Builds(workspace)
+    for recipe in {str(manifest["recipe_name"]) for manifest in recorded.manifests}:
+        latest = builds.latest_of(recipe)
+        if latest is not None and latest not in builds.names():
+            what, remedy = f"its latest build `{latest}` is gone", "Choose another: `evenly promote BUILD`."
+            findings.append({"where": f"recipe {recipe}", "what": what, "remedy": remedy})
+    return findings
+
+
+def _kinds(files: Sequence[StoredFile], leftovers: Sequence[Leftover]) -> list[dict[str, Any]]:
+    """A row for each kind: objects, bytes, and those of them that are of no use."""
+    idle = {file.name: leftover.kind for leftover in leftovers for file in leftover.files}
+    counts = {"objects": 0, "bytes": 0, "idle_objects": 0, "idle_bytes": 0}
+    rows: dict[str, dict[str, Any]] = {kind: {"kind": kind, **counts} for kind in KINDS}
+    for file in files:
+        row = rows[idle.get(file.name, file.kind)]
+        row["objects"] += 1
+        row["bytes"] += file.size
+        if file.name in idle:
+            row["idle_objects"] += 1
+            row["idle_bytes"] += file.size
+    return [row for row in rows.values() if row["objects"]]

@@ -1,0 +1,121 @@
+"""Commands that look after a workspace: doctor, clean."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evenly.flows.cli.errors import FindingExit, UsageError
+from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+
+if TYPE_CHECKING:
+    from evenly.storage.removal.clean import Contents
+    from evenly.storage.workspace import Workspace
+
+OlderThan = Annotated[
+    str, typer.Option("--older-than", help="The age of what no build refers to: 7d, 12h, 30m; 0d takes all of it.")
+]
+_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0}
+
+
+def doctor_command(root: Root = None, as_json: AsJson = False, older_than: OlderThan = "7d") -> None:
+    """Look through a workspace and this machine: what lies there, what is of no use, what is wrong. Then exit status 1.
+
+    Example: evenly doctor
+    """
+    from evenly.flows.cli.audit.doctor import examine
+
+    result = examine(_workspace(root), older_than_s=seconds_of(older_than))
+
+    def table() -> None:
+        print_rows(f"workspace {result['workspace']}", result["kinds"])
+        print_rows("this machine", [{"what": name, "is": value} for name, value in _lines(result["machine"])])
+        for finding in result["findings"]:
+            print_text(f"{finding['where']}: {finding['what']}. {finding['remedy']}")
+        print_text("nothing is wrong" if result["ok"] else f"{len(result['findings'])} findings")
+
+    print_result(result, table, as_json=as_json)
+    if not result["ok"]:
+        raise FindingExit
+
+
+def clean_command(
+    root: Root = None,
+    as_json: AsJson = False,
+    older_than: OlderThan = "7d",
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Free it; without, only show what would be freed.")] = False,
+) -> None:
+    """Free what was broken off, and what no build refers to and is older than --older-than. Builds stay as they are.
+
+    Downloads, features and replies stay. Example: evenly clean --older-than 30d --yes
+    """
+    from evenly.flows.cli.audit.doctor import exchange_of
+    from evenly.flows.process.orphans import end_servers, orphaned_servers
+    from evenly.storage.removal.clean import clean_workspace, look_through
+
+    workspace, older_than_s = _workspace(root), seconds_of(older_than)
+    exchange, servers = exchange_of(workspace), orphaned_servers()
+    work = clean_workspace if yes else look_through
+    contents = work(workspace, exchange, older_than_s=older_than_s)
+    if yes:
+        end_servers(servers)
+    result = _freed(workspace, contents, servers, yes=yes)
+
+    def table() -> None:
+        title = "freed" if yes else "to be freed"
+        if result["freed"]:
+            print_rows(f"{title} in {result['workspace']}", result["freed"])
+        for row in result["in_use"]:
+            print_text(f"left, since a process holds it: {row['kind']} of {row['of']}")
+        print_text(f"{title}: {result['bytes']:,} bytes in {result['objects']:,} objects")
+        if not yes and (result["freed"] or servers):
+            print_text("nothing was changed; run it with --yes to free this")
+
+    print_result(result, table, as_json=as_json)
+
+
+def seconds_of(age: str) -> float:
+    """The seconds of an age such as `7d`, `12h` or `30m`. Raises UsageError."""
+    match = re.fullmatch(r"(\d{1,6})([dhm])", age)
+    if match is None:
+        raise UsageError(f"`--older-than` must be a number and d, h or m; got `{age}`. Write 7d for seven days.")
+    return int(match[1]) * _UNITS_S[match[2]]
+
+
+def _freed(workspace: "Workspace", contents: "Contents", servers: Sequence[int], *, yes: bool) -> dict[str, Any]:
+    from evenly.flows.cli.audit.doctor import grouped
+
+    rows = grouped(contents.leftovers)
+    return {
+        "workspace": str(workspace.root),
+        "done": yes,
+        "freed": rows,
+        "objects": sum(row["objects"] for row in rows),
+        "bytes": sum(row["bytes"] for row in rows),
+        "in_use": grouped(contents.in_use),
+        "servers": list(servers),
+    }
+
+
+def _workspace(root: Path | None) -> "Workspace":
+    from evenly.storage.workspace import Workspace
+
+    return Workspace.at(root)
+
+
+def _lines(machine: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The facts of a machine in one level."""
+    lines: list[tuple[str, Any]] = []
+    for name, value in machine.items():
+        if isinstance(value, dict):
+            prefix = f"{name.replace('_', ' ')}: " if name != "packages" else ""
+            lines += [(f"{prefix}{inner}", "not installed" if fact is None else fact) for inner, fact in value.items()]
+        else:
+            lines.append((name, value))
+    return lines
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"doctor": doctor_command, "clean": clean_command}

@@ -1,0 +1,149 @@
+"""Remove from a workspace what refers to nothing and what was broken off, while nobody writes a recipe in it."""
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evenly.storage.errors import WriterError
+from evenly.storage.removal.dataset_files import datasets, unneeded_files
+from evenly.storage.removal.leftovers import Leftover, broken_off, dead_locks
+from evenly.storage.removal.references import read_recorded, unneeded
+from evenly.storage.removal.stored_files import StoredFile, free_to_take, list_files
+from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
+from evenly.storage.stores.writer_lock import CLEANING, lock_holder
+from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.working_folder import hold_folder
+from evenly.storage.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What lies in a workspace, and what of it is of no use; `in_use`: leftovers that another process holds."""
+
+    files: Sequence[StoredFile]
+    leftovers: Sequence[Leftover]
+    in_use: Sequence[Leftover] = field(default=())
+
+
+def look_through(workspace: Workspace, exchange: Path, *, older_than_s: float) -> Contents:
+    """List a workspace, and what of it may go: what was broken off, and what no build refers to and is `older_than_s`.
+
+    exchange: where rows are on their way to another cut. Raises DamagedError where a record cannot be read.
+    """
+    now = time.time()
+    files = stored_in(workspace, exchange)
+    leftovers = list(broken_off(files, exchange))
+    temporary = {file.name for leftover in leftovers for file in leftover.files}
+    others = [file for file in files if file.name not in temporary]
+    recorded = read_recorded(workspace, others)
+    leftovers += unneeded(workspace, others, recorded, older_than_s=older_than_s, now=now)
+    for dataset in datasets(others, recorded.versions):
+        leftovers += unneeded_files(dataset, older_than_s=older_than_s, now=now)
+    return Contents(files=files, leftovers=leftovers)
+
+
+def stored_in(workspace: Workspace, exchange: Path) -> list[StoredFile]:
+    """All files of a workspace, and those on their way to another cut, which may lie elsewhere."""
+    files = list_files(workspace.root)
+    return files if exchange == workspace.exchange else [*files, *list_files(exchange, "exchange/")]
+
+
+def clean_workspace(workspace: Workspace, exchange: Path, *, older_than_s: float) -> Contents:
+    """Remove what `look_through` lists; what was there, and what is gone.
+
+    Raises WriterError, which names the recipe, while a process writes one; then nothing is removed.
+    """
+    dead = list(dead_locks(list_files(workspace.locks, "locks/")))
+    with nobody_writing(workspace):  # it takes over the locks of the dead, and gives them up at the end
+        contents = look_through(workspace, exchange, older_than_s=older_than_s)
+        in_use = [leftover for leftover in contents.leftovers if not _remove(workspace, leftover)]
+        if not isinstance(workspace.root, ObjectPath):
+            _remove_empty(contents.leftovers, workspace.root)
+    gone = [*dead, *(leftover for leftover in contents.leftovers if leftover not in in_use)]
+    return Contents(files=contents.files, leftovers=gone, in_use=in_use)
+
+
+@contextmanager
+def nobody_writing(workspace: Workspace) -> Iterator[None]:
+    """Hold the locks of all recipes for the block, those of recipes that are yet to come included.
+
+    Raises WriterError, which names the recipe that a process writes.
+    """
+    with ExitStack() as locks:
+        cleaner = locks.enter_context(lock_holder(workspace.locks / CLEANING))
+        if cleaner is not None:
+            raise WriterError(
+                f"workspace `{workspace.root}` must be cleaned by one process at a time; process {cleaner.get('pid')} "
+                f"on `{cleaner.get('host')}` does so since {cleaner.get('since')}. Wait for it."
+            )
+        for recipe in _recipes(workspace):
+            holder = locks.enter_context(lock_holder(workspace.locks / f"{recipe}.json"))
+            if holder is not None:
+                raise WriterError(
+                    f"recipe `{recipe}` must not be written while `{workspace.root}` is cleaned; process "
+                    f"{holder.get('pid')} on `{holder.get('host')}` writes it since {holder.get('since')}. Wait for "
+                    "it, or end it. Nothing was removed."
+                )
+        yield
+
+
+def _recipes(workspace: Workspace) -> list[str]:
+    """The recipes that somebody may write: each has a lock since it was first written, a table since it was built."""
+    paths = (*workspace.locks.glob("*.json"), *workspace.samples.glob("*.lance"))
+    return sorted({path.stem for path in paths if not path.name.startswith(".")})
+
+
+def _remove(workspace: Workspace, leftover: Leftover) -> bool:
+    """Whether the files are gone; False, with nothing removed, where a process holds them."""
+    if leftover.kind == "downloads":
+        return _remove_downloads(workspace, leftover.files)
+    if leftover.lock is None:
+        _unlink(leftover.files)
+        return True
+    if isinstance(leftover.lock, ObjectPath):
+        with lock_holder(leftover.lock) as holder:  # of a writer that is dead, this takes it over and gives it up
+            if holder is None:
+                _unlink(file for file in leftover.files if file.path != leftover.lock)
+            return holder is None
+    if leftover.lock.suffix == ".lock":
+        leftover.lock.touch()
+    with free_to_take(leftover.lock) as is_ours:
+        if is_ours:
+            _unlink(leftover.files)
+            if leftover.lock.is_dir():
+                shutil.rmtree(leftover.lock, ignore_errors=True)
+        return is_ours
+
+
+def _remove_downloads(workspace: Workspace, files: Sequence[StoredFile]) -> bool:
+    try:
+        with hold_folder(workspace.downloads):  # it removes them itself
+            return not any(file.path.exists() for file in files)
+    except DownloadError:
+        return False
+
+
+def _unlink(files: Iterable[StoredFile]) -> None:
+    """Remove files in their order; in an object store several at once of what is no part of a dataset."""
+    single, parallel = list[StoredFile](), list[StoredFile]()
+    for file in files:
+        is_of_dataset = file.kind in ("sample tables", "features")
+        (single if is_of_dataset or not isinstance(file.path, ObjectPath) else parallel).append(file)
+    for file in single:
+        file.path.unlink(missing_ok=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(lambda file: file.path.unlink(missing_ok=True), parallel):
+            pass  # taking the results raises what went wrong
+
+
+def _remove_empty(leftovers: Sequence[Leftover], root: Path) -> None:
+    """Remove the folders that are empty now, but for those of the workspace's own."""
+    folders = {folder for leftover in leftovers for file in leftover.files for folder in file.path.parents}
+    below = [folder for folder in folders if root in folder.parents and folder.parent != root]
+    for folder in sorted(below, key=lambda path: len(path.parts), reverse=True):
+        with suppress(OSError):  # it is not empty, or gone
+            folder.rmdir()
