@@ -6,11 +6,12 @@ from typing import Any
 
 from evenly.audit.published import PublishedBuild
 from evenly.storage.ledger import StepRecord
+from evenly.storage.removal.forget import FORGOTTEN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """name: one of data, rule, model, seed and code, several joined by " and ", or upstream; detail: in words."""
+    """name: data, rule, model, seed, code or forgotten, several joined by " and ", or upstream; detail: in words."""
 
     name: str
     detail: str
@@ -42,6 +43,10 @@ class Causes:
         """The cause of a pair that never arrived: the pool."""
         return Cause(name="data", detail="the pair is not in the pool of that build")
 
+    def of_forgetting(self) -> Cause:
+        """The cause of a pair that is on the forget list of that build."""
+        return Cause(name=FORGOTTEN, detail="the pair is on the forget list")
+
     def steps(self) -> list[dict[str, Any]]:
         """Per step of either build: rows kept before and after (None where it did not run), and what differs."""
         return [
@@ -71,13 +76,15 @@ class Causes:
             differences["model"] = f"{_short(a.model)} -> {_short(b.model)}"
         if a.seed != b.seed:
             differences["seed"] = f"{a.seed} -> {b.seed}"
+        if a.inputs.get(FORGOTTEN) != b.inputs.get(FORGOTTEN):
+            differences[FORGOTTEN] = "other forget list"
         if self._own_inputs(a) != self._own_inputs(b):
             differences["data"] = f"other input of {step}"
         return differences
 
     def _own_inputs(self, record: StepRecord) -> dict[str, str]:
-        """What a step read besides the steps before it."""
-        return {name: value for name, value in record.inputs.items() if name not in self._order}
+        """What a step read besides the steps before it and the forget list."""
+        return {name: value for name, value in record.inputs.items() if name not in {*self._order, FORGOTTEN}}
 
 
 def _describe_rule(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> str:

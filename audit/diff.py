@@ -9,6 +9,7 @@ from evenly.audit.comparison import ALTERED, NOT_IN_POOL, Group, compare_builds
 from evenly.audit.html_text import as_html
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
+from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.workspace import Workspace
 
 
@@ -16,8 +17,9 @@ from evenly.storage.workspace import Workspace
 class Change:
     """A group of pairs that moved for one reason.
 
-    step and reason: where they are out, or what reads differently. cause: data, rule, model, seed, code, several of
-    them joined by " and ", or upstream; detail says it in words. count is of all; examples are the first by uid.
+    step and reason: where they are out, or what reads differently. cause: data, rule, model, seed, code, forgotten,
+    several of them joined by " and ", or upstream; detail says it in words. count is of all; examples are the first by
+    uid.
     """
 
     step: str
@@ -158,7 +160,8 @@ def _changes(
     shown = (older if kind == "left" else newer).shown([uid for group in chosen for uid in group.uids])
     changes = []
     for group in chosen:
-        cause = causes.of_absence() if group.reason == NOT_IN_POOL else causes.of(group.step)
+        plain = {NOT_IN_POOL: causes.of_absence, FORGOTTEN: causes.of_forgetting}.get(group.reason)
+        cause = causes.of(group.step) if plain is None else plain()
         rows = [shown[uid] for uid in group.uids]
         named = {"step": group.step, "reason": group.reason, "cause": cause.name, "detail": cause.detail}
         changes.append(Change(**named, count=group.count, examples=rows))

@@ -80,6 +80,11 @@ class Workspace:
         return self.root / "locks"
 
     @property
+    def forget(self) -> Path:
+        """The forget list: keyed hashes of what new builds must not hold, and the key."""
+        return self.root / "forget"
+
+    @property
     def samples(self) -> Path:
         """The wide sample table, one Lance dataset per recipe."""
         return self.root / "samples"

@@ -21,7 +21,7 @@ from evenly.storage.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contents:
+class WorkspaceContents:
     """What lies in a workspace, and what of it is of no use; `in_use`: leftovers that another process holds."""
 
     files: Sequence[StoredFile]
@@ -29,7 +29,7 @@ class Contents:
     in_use: Sequence[Leftover] = field(default=())
 
 
-def look_through(workspace: Workspace, exchange: Path, *, older_than_s: float) -> Contents:
+def look_through(workspace: Workspace, exchange: Path, *, older_than_s: float) -> WorkspaceContents:
     """List a workspace, and what of it may go: what was broken off, and what no build refers to and is `older_than_s`.
 
     exchange: where rows are on their way to another cut. Raises DamagedError where a record cannot be read.
@@ -43,7 +43,7 @@ def look_through(workspace: Workspace, exchange: Path, *, older_than_s: float) -
     leftovers += unneeded(workspace, others, recorded, older_than_s=older_than_s, now=now)
     for dataset in datasets(others, recorded.versions):
         leftovers += unneeded_files(dataset, older_than_s=older_than_s, now=now)
-    return Contents(files=files, leftovers=leftovers)
+    return WorkspaceContents(files=files, leftovers=leftovers)
 
 
 def stored_in(workspace: Workspace, exchange: Path) -> list[StoredFile]:
@@ -52,7 +52,7 @@ def stored_in(workspace: Workspace, exchange: Path) -> list[StoredFile]:
     return files if exchange == workspace.exchange else [*files, *list_files(exchange, "exchange/")]
 
 
-def clean_workspace(workspace: Workspace, exchange: Path, *, older_than_s: float) -> Contents:
+def clean_workspace(workspace: Workspace, exchange: Path, *, older_than_s: float) -> WorkspaceContents:
     """Remove what `look_through` lists; what was there, and what is gone.
 
     Raises WriterError, which names the recipe, while a process writes one; then nothing is removed.
@@ -64,7 +64,7 @@ def clean_workspace(workspace: Workspace, exchange: Path, *, older_than_s: float
         if not isinstance(workspace.root, ObjectPath):
             _remove_empty(contents.leftovers, workspace.root)
     gone = [*dead, *(leftover for leftover in contents.leftovers if leftover not in in_use)]
-    return Contents(files=contents.files, leftovers=gone, in_use=in_use)
+    return WorkspaceContents(files=contents.files, leftovers=gone, in_use=in_use)
 
 
 @contextmanager

@@ -26,11 +26,14 @@ from evenly.storage.pools.source import (
     source_hash,
 )
 from evenly.storage.pools.texts import as_label, joined_pools
+from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.run import LabelColumns, Run
 from evenly.tasks.step import Records, Step
 
+_PLACE_COLUMNS = frozenset({"uid", "source", "file_hash", "row"})
+"""What is stored of a pair that is on the forget list."""
 ARRIVAL_ORDER = [("uid", "ascending"), ("source", "ascending"), ("file_hash", "ascending"), ("row", "ascending")]
 
 
@@ -42,8 +45,10 @@ class CollectRule:
 
 
 def hash_sources(run: Run, _upstream: Records, _rule: object) -> dict[str, str]:
-    """Content hashes of the pool files and of the label file."""
+    """Content hashes of the pool files, of the label file, and of the forget list where it has entries."""
     inputs = {f"source {number}": source_hash(source) for number, source in enumerate(run.sources)}
+    if digest := read_forgotten(run.workspace).digest:
+        inputs[FORGOTTEN] = digest
     if run.labels is None:
         return inputs
     if isinstance(run.labels, LabelColumns):
@@ -103,7 +108,8 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRow
     Table `arrivals`: every row of the pools, where it stood and what became of it; its URL and caption where it is no
     pair, for those of pairs stand with the pairs.
     Where a pair stands more than once the first by (source, file hash, row) is kept and the others are merged into it.
-    With `limit` in the rule, the pairs with the smallest uids are taken: a draw, since uids are hashes.
+    With `limit` in the rule, the pairs with the smallest uids are taken: a draw, since uids are hashes. Of pairs on the
+    forget list the uid alone is stored.
     """
     if sent is None:
         rows, limit = _read(run), rule.limit
@@ -112,12 +118,14 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRow
         limit = None if sent.limits is None else sent.limits[run.part.number]
     rows = rows.sort_by(ARRIVAL_ORDER)
     uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
-    is_first = _first_of_each(uids)
+    is_forgotten = pc.fill_null(pc.equal(rejects, FORGOTTEN), False)
+    is_first = _first_of_each(uids) & ~is_forgotten.to_numpy(zero_copy_only=False)
     is_over = np.zeros(len(uids), np.bool_) if limit is None else np.cumsum(is_first) > limit
     stays = pc.if_else(pa.array(is_over), "limit", pc.if_else(pa.array(is_first), "", "same_pair"))
     reasons = pc.coalesce(rejects, stays)
     survivors = pc.if_else(pc.equal(reasons, "same_pair"), uids, pa.scalar(None, pa.string()))
-    decided = Decisions.of(reason=reasons, into=survivors, failed=pc.is_valid(rejects)).to_table(uids)
+    has_failed = pc.and_not(pc.is_valid(rejects), is_forgotten)
+    decided = Decisions.of(reason=reasons, into=survivors, failed=has_failed).to_table(uids)
     named = ["file_name"] if any(source.kind in LOCAL_READERS for source in run.sources) else []
     shown = ["source", "file_hash", "row", "url", "caption", *named]
     arrivals = rows.select([name for name in shown if name in rows.column_names])
@@ -145,28 +153,32 @@ def _send(folder: Path, run: Run, piece: tuple[str, PoolSource, PoolPiece]) -> t
     """Part the rows of a piece; how many there are, and their schemas."""
     name, source, part = piece
     counted: list[int] = []
+    forget = read_forgotten(run.workspace)
 
     def tables() -> Iterator[pa.Table]:
         for table in read_pool(source, part):
             counted.append(table.num_rows)
-            yield _with_uids(table)
+            yield _without_forgotten(_with_uids(table), forget)
 
     schemas = send_rows(folder, name, run.bits, "uid", tables())
     return sum(counted), schemas
 
 
 def _count_pairs(folder: Path, run: Run) -> int:
-    tables = [table.select(["uid"]) for table in received_rows(folder, run.part.number)]
-    return len(pa.concat_tables(tables)["uid"].drop_null().unique()) if tables else 0
+    tables = [table.select(["uid", "reject"]) for table in received_rows(folder, run.part.number)]
+    if not tables:
+        return 0
+    rows = pa.concat_tables(tables)
+    return len(rows.filter(pc.is_null(rows["reject"]))["uid"].unique())
 
 
 def _read(run: Run) -> pa.Table:
     """Every row of every source with its uid; `reject` says why a row has none."""
-    tables = []
+    tables, forget = [], read_forgotten(run.workspace)
     for source in run.sources:
         with run.progress.bar(f"reading {source.kind}", None) as advance:
             for table in read_pool(source):
-                tables.append(_with_uids(table))
+                tables.append(_without_forgotten(_with_uids(table), forget))
                 advance(table.num_rows)
     return joined_pools(tables)
 
@@ -182,6 +194,22 @@ def _with_uids(table: pa.Table) -> pa.Table:
     rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
     place = table.column_names.index("reject")
     return table.set_column(place, "reject", rejects).append_column("uid", uids)
+
+
+def _without_forgotten(table: pa.Table, forget: ForgetList) -> pa.Table:
+    """Of rows that are on the forget list, by uid, URL or the hash of a file, nothing but uid and place, and a mark."""
+    if not forget.hashes:
+        return table
+    uids, urls = (table[name].combine_chunks() for name in ("uid", "url"))
+    file_hashes = pc.struct_field(pc.extract_regex(urls, LOCAL_ADDRESS), "hash")
+    by_name = pc.or_(forget.holds("uid", uids), forget.holds("url", urls))
+    is_forgotten = pc.or_(by_name, forget.holds("image_id", file_hashes))
+    for place, name in enumerate(table.column_names):
+        if name not in _PLACE_COLUMNS:
+            column = table[name].combine_chunks()
+            replaced = pa.scalar(FORGOTTEN if name == "reject" else None, column.type)
+            table = table.set_column(place, name, pc.if_else(is_forgotten, replaced, column))
+    return table
 
 
 def _first_of_each(uids: pa.Array) -> npt.NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from evenly.storage.build_content import CONTENT_VERSION, BuildInputs, content_hash_of
 from evenly.storage.builds import Builds
 from evenly.storage.code_version import code_version
+from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.samples import SamplePart, Samples, wide_table
 from evenly.storage.web import read_downloads
 from evenly.tasks.encoders import encoder_identity
@@ -56,7 +57,8 @@ def publish_build(
     where the run has several. The manifest's `encoder` is null for a build without pictures.
     """
     encoder = _encoder(run) if _has_pictures(records) else None
-    inputs = BuildInputs(recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split)
+    forget = [record.inputs[FORGOTTEN] for record in records if FORGOTTEN in record.inputs]
+    inputs = BuildInputs(recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split, forget=forget)
     content = content_hash_of(run.ledger, records, inputs)
     builds = Builds(run.workspace)
     build = f"{name}-{content[:12]}"
@@ -74,7 +76,7 @@ def publish_build(
             "samples": _write_samples(run, name, records, each or InProcess(run=run)),
             "encoder": encoder,
             "split": split,
-            "forget": [],
+            "forget": forget,
             "code": code_version(),
         }
         builds.publish(manifest)

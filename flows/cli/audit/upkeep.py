@@ -11,7 +11,7 @@ from evenly.flows.cli.errors import FindingExit, UsageError
 from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
 
 if TYPE_CHECKING:
-    from evenly.storage.removal.clean import Contents
+    from evenly.storage.removal.clean import WorkspaceContents
     from evenly.storage.workspace import Workspace
 
 OlderThan = Annotated[
@@ -85,7 +85,9 @@ def seconds_of(age: str) -> float:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
-def _freed(workspace: "Workspace", contents: "Contents", servers: Sequence[int], *, yes: bool) -> dict[str, Any]:
+def _freed(
+    workspace: "Workspace", contents: "WorkspaceContents", servers: Sequence[int], *, yes: bool
+) -> dict[str, Any]:
     from evenly.flows.cli.audit.doctor import grouped
 
     rows = grouped(contents.leftovers)

@@ -1,0 +1,108 @@
+"""The forget list of a workspace: hashes, by a secret key of its own, of what new builds must not hold.
+
+An entry is a record whose name is the hash of a uid, a URL or an image id. Without the key nobody can find out from
+the list what was taken down, nor try what might be on it. The key lies in a folder that only its owner may enter; it is
+written into no other record, and shown nowhere.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.errors import DamagedError, InputError, NotFoundError, StorageError
+from evenly.storage.records import create_record, read_record
+from evenly.storage.removal.clean import nobody_writing
+from evenly.storage.workspace import Workspace
+
+FORGOTTEN = "forgotten"
+"""The reason of pairs that are on the list, the name of the input of `collect` that stands for it, and the cause."""
+Naming = Literal["uid", "url", "image_id"]
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class ForgetList:
+    """What is on the list, as hashes by the key; `digest` stands for all of it, "" for a list without entries."""
+
+    hashes: frozenset[str] = frozenset()
+    key: bytes = field(default=b"", repr=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of all hashes in their order."""
+        return hashlib.sha256("\n".join(sorted(self.hashes)).encode()).hexdigest() if self.hashes else ""
+
+    def holds(self, naming: Naming, values: pa.Array) -> pa.BooleanArray:
+        """Whether each of `values` (n,), texts, is on the list; a null is not."""
+        if not self.hashes:
+            return pa.array(np.zeros(len(values), np.bool_))
+        distinct = values.unique()
+        held = [text is not None and self.hash_of(naming, text) in self.hashes for text in distinct.to_pylist()]
+        return pc.fill_null(pc.is_in(values, distinct.filter(pa.array(held, pa.bool_()))), False)
+
+    def hash_of(self, naming: Naming, value: str) -> str:
+        """BLAKE2b by the key, 64 hex digits; a uid never has the hash of a URL."""
+        content = value.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(content, digest_size=32, key=self.key, person=naming.encode()).hexdigest()
+
+
+def read_forgotten(workspace: Workspace) -> ForgetList:
+    """The list as it stands. Raises StorageError where it has entries and its key cannot be read."""
+    hashes = frozenset(path.stem for path in (workspace.forget / "entries").glob("*.json"))
+    return ForgetList(hashes, _read_key(workspace)) if hashes else ForgetList()
+
+
+def add_forgotten(workspace: Workspace, values: Iterable[tuple[Naming, str]]) -> int:
+    """Put uids, URLs (as the pool has them) and image ids on the list, durably; how many were not on it.
+
+    Published builds keep what they hold; builds from now on do not. Raises WriterError, which names the recipe, while
+    one is rebuilt: so that every row of a build is judged by the same list.
+    """
+    wanted = list(values)
+    for naming, value in wanted:
+        if not value or naming not in ("uid", "url", "image_id"):
+            raise InputError(f"`values` must be a naming and a text; got {naming!r} and {value!r}. Leave it out.")
+    with nobody_writing(workspace):
+        forget = ForgetList(key=_made_key(workspace))
+        added = datetime.now(UTC).isoformat(timespec="seconds")
+        hashes = dict.fromkeys(forget.hash_of(naming, value) for naming, value in wanted)
+        folder = workspace.forget / "entries"
+        return sum(create_record(folder / f"{digest}.json", {"added": added}) for digest in hashes)
+
+
+def _key_path(workspace: Workspace) -> Path:
+    return workspace.forget / "secret" / "key.json"
+
+
+def _made_key(workspace: Workspace) -> bytes:
+    """The key of the workspace, made where there is none."""
+    path = _key_path(workspace)
+    if not path.exists() and not any((workspace.forget / "entries").glob("*.json")):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_record(path, {"key": secrets.token_hex(_KEY_BYTES)})
+        with suppress(NotImplementedError, StorageError):  # an object has no mode
+            path.chmod(0o600)
+    return _read_key(workspace)
+
+
+def _read_key(workspace: Workspace) -> bytes:
+    path = _key_path(workspace)
+    try:
+        key = bytes.fromhex(str(read_record(path)["key"]))
+    except (NotFoundError, DamagedError, KeyError, ValueError):
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise StorageError(
+            f"`{path}` must be there and readable by this user, for the forget list has entries; it is not. Restore it "
+            "from a backup, or rebuild as the user who owns it."
+        )
+    return key
