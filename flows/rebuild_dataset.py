@@ -13,7 +13,7 @@ from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run, with_engine
 from evenly.storage.stores.writer_lock import writing
 from evenly.storage.workspace import Workspace
-from evenly.tasks.partitioning import cut_bits, open_engine
+from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.features import extract_features
 from evenly.tasks.rebuild.publish import publish_build
@@ -33,14 +33,16 @@ def rebuild_dataset(
     retry_failed: bool = False,
     replay_from: str | None = None,
     wait_s: int = 0,
+    memory: str | None = None,
     quiet: bool = False,
 ) -> str:
     """Rebuild by the recipe file; the id of the published build.
 
     limit: take this many pairs, drawn by hash; such a build is a trial, without descriptions and adapters. processes:
-    workers. engine: what works on partitions, in place of what the recipe says. retry_failed: download again what
-    failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s: wait so
-    many seconds for another process that rebuilds this recipe there. Raises WriterError where it does so still.
+    workers, at most. engine: what works on partitions, in place of what the recipe says. retry_failed: download again
+    what failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s:
+    wait so many seconds for another process that rebuilds this recipe there. memory: what all processes may take
+    together (`6GB`, `50%`), in place of the recipe's. Raises WriterError where another process rebuilds it still.
     """
     chosen = read_recipe(recipe)
     with (
@@ -54,7 +56,7 @@ def rebuild_dataset(
             quiet=quiet,
         ) as run,
     ):
-        build, root_of_run = build_by(run, chosen, limit=limit), str(run.workspace.root)
+        build, root_of_run = build_by(run, chosen, limit=limit, memory=memory), str(run.workspace.root)
         for listing in () if limit else chosen.classes:
             classes = read_listing(recipe, listing)
             describe_classes(
@@ -77,12 +79,16 @@ def _say_waiting(progress: Progress, text: str) -> None:
     progress.say(f"{'waiting':<24} {text}")
 
 
-def build_by(run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True) -> str:
+def build_by(
+    run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True, memory: str | None = None
+) -> str:
     """Run the steps of a recipe, publish the build and extract its features, if it has pictures; its id."""
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
-    with open_engine(cut := replace(run, bits=cut_bits(run, limit))) as each:
+    chosen = cut_run(run, memory=memory or recipe.memory, limit=limit)
+    cut = replace(run, bits=chosen.bits)
+    with open_engine(cut, chosen.workers) as each:
         records = run_steps(cut, steps, each)
         manifest = publish_build(
             cut,

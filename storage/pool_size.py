@@ -1,5 +1,9 @@
 """How many rows a pool has, roughly: enough to choose how finely it is cut."""
 
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,17 +13,40 @@ from evenly.storage.pools.source import pool_pieces
 from evenly.storage.stores.matching_files import seekable
 
 _SAMPLE = 1 << 20
+_MOST_UNPACKED = 64 << 20
+_GZIP = 31  # wbits: a gzip header is expected
 _BYTES_PER_PAIR = {"webdataset": 10_000, "wat": 2_000}
+_COUNTED = ("parquet", "features")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSize:
+    """How many rows a pool has, and whether its files say so themselves."""
+
+    rows: int
+    is_counted: bool
+
+    @classmethod
+    def of(cls, sources: Sequence[PoolSource], limit: int | None = None) -> "PoolSize":
+        """The rows of all sources together, `limit` at most."""
+        rows = sum(estimate_rows(source) for source in sources)
+        return cls(
+            rows=rows if limit is None else min(rows, limit),
+            is_counted=all(source.kind in _COUNTED for source in sources),
+        )
 
 
 def estimate_rows(source: PoolSource) -> int:
-    """The rows of Parquet files by what they say; of others by their bytes, or how many files there are."""
+    """The rows of Parquet files by what they say; of others by their bytes, or how many files there are.
+
+    Of tables of lines by the lines that the first MiB of each file holds, unpacked where it is compressed.
+    """
     files = list(dict.fromkeys(file for piece in pool_pieces(source) for file in piece.files))
     return sum(_rows(file, source.kind) for file in files)
 
 
 def _rows(file: Path, kind: str) -> int:
-    if kind in ("parquet", "features"):
+    if kind in _COUNTED:
         try:
             return int(pq.read_metadata(seekable(file)).num_rows)
         except (OSError, ValueError):  # reading the pool says what is wrong with it
@@ -31,4 +58,21 @@ def _rows(file: Path, kind: str) -> int:
         return size // _BYTES_PER_PAIR[kind]
     with file.open("rb") as stream:
         sample = stream.read(_SAMPLE)
+    if file.suffix == ".gz":
+        lines, used = _packed_lines(sample)
+        return size * lines // max(used, 1)
     return size * sample.count(b"\n") // max(len(sample), 1)
+
+
+def _packed_lines(sample: bytes) -> tuple[int, int]:
+    """The lines that the beginning of a gzip file holds, and how many of its bytes hold them."""
+    lines, left, room = 0, sample, _MOST_UNPACKED
+    with suppress(zlib.error):  # reading the pool says what is wrong with it
+        while left and room > 0:  # a file may be several gzip files one after the other
+            unpacker = zlib.decompressobj(_GZIP)
+            text = unpacker.decompress(left, room)
+            lines, room = lines + text.count(b"\n"), room - len(text)
+            left = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+            if not unpacker.eof:
+                break
+    return lines, len(sample) - len(left)

@@ -1,40 +1,143 @@
-"""How finely a run is cut, and by what its partitions are worked on."""
+"""How finely a run is cut, and by how many processes its partitions are worked on: by the memory that it may take."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from evenly.storage.pool_size import estimate_rows
+from evenly.bounds import memory_bytes
+from evenly.storage.errors import InputError
+from evenly.storage.pool_size import PoolSize
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.engine import InProcess, Workers
 from evenly.tasks.moves import Each
 from evenly.tasks.ray_workers import RayWorkers, check_ray
 from evenly.tasks.run import Run
 
-MOST_ROWS = 250_000
-"""Pairs of a partition, at most, as far as the estimate is right; a pool of no more is not cut."""
+MOST_ROWS, LEAST_ROWS = 250_000, 100_000
+"""Pairs of a partition, as far as the estimate is right; a pool of no more than the first need not be cut."""
+DEFAULT_MEMORY = "50%"
+BASE_BYTES, WORKER_BYTES, ALONE_BYTES, PAIR_BYTES = 800_000_000, 500_000_000, 350_000_000, 1_500
+"""Measured: the command with Prefect's server, each worker, the command where it works itself, and a pair at work."""
+_GB = 1e9
 
 
-def cut_bits(run: Run, limit: int | None = None) -> int:
-    """The bits by which the run's pools are cut: 2**bits partitions of up to MOST_ROWS pairs each."""
-    rows = sum(estimate_rows(source) for source in run.sources)
-    rows = rows if limit is None else min(rows, limit)
-    return min(max(-(-rows // MOST_ROWS) - 1, 0).bit_length(), MAX_BITS)
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How the pairs of a run are worked on.
+
+    rows: all of them, as far as they can be estimated. bits: there are 2**bits partitions. workers: processes that work
+    on them; with 1 it is the command's own. memory: bytes that all processes may take together.
+    """
+
+    rows: int
+    bits: int
+    workers: int
+    memory: int
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        return 1 << self.bits
+
+    @property
+    def expected(self) -> int:
+        """Bytes that all processes are expected to take."""
+        return _expected(self.rows, self.bits, self.workers)
+
+
+def machine_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """The bytes of memory that this process may take: of the machine, or of its control group (v2 or v1) if less."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with suppress(OSError):
+        for line in (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":
+                limits += _limits(groups, path, "memory.max")
+                limits += _limits(groups / "unified", path, "memory.max")
+            elif "memory" in controllers.split(","):
+                limits += _limits(groups / "memory", path, "memory.limit_in_bytes")
+    return min(limits)
+
+
+def allowed_memory(size: str | None) -> int:
+    """The bytes of a `memory` such as `6GB` or `50%`, by default DEFAULT_MEMORY. Raises InputError for another."""
+    try:
+        return memory_bytes(DEFAULT_MEMORY if size is None else size, machine_memory())
+    except ValueError as error:
+        raise InputError(f"`memory` {error}. Correct it in the recipe, or at --memory.") from None
+
+
+def choose_cut(rows: int, memory: int, processes: int) -> Cut:
+    """The cut that lets most workers work, at most `processes`, of such cuts the coarsest; a small pool is not cut.
+
+    Where not even one process fits into `memory`, the cut that takes least.
+    """
+    coarsest = min(max(-(-rows // MOST_ROWS) - 1, 0).bit_length(), MAX_BITS)
+    finer = coarsest + 1
+    choices = [coarsest, finer] if finer <= MAX_BITS and rows >> finer >= LEAST_ROWS else [coarsest]
+    most = processes if coarsest else 1
+    cuts = [
+        Cut(rows=rows, bits=bits, workers=workers, memory=memory)
+        for bits in choices
+        for workers in range(1, min(most, 1 << bits) + 1)
+    ]
+    fitting = [cut for cut in cuts if cut.expected <= memory]
+    if not fitting:
+        return min(cuts, key=lambda cut: cut.expected)
+    return max(fitting, key=lambda cut: (cut.workers, -cut.bits))
+
+
+def cut_run(run: Run, *, memory: str | None = None, limit: int | None = None) -> Cut:
+    """How the pools of a run are cut and worked on within `memory`, None: DEFAULT_MEMORY, as well as can be.
+
+    Raises InputError where a memory that is given is too small.
+    """
+    size = PoolSize.of(run.sources, limit)
+    cut = choose_cut(size.rows, allowed_memory(memory), run.processes)
+    if memory is not None and cut.expected > cut.memory:
+        raise InputError(
+            f"`memory` must be at least {-(-cut.expected // 10**7) / 100:.2f}GB for about {cut.rows:,} pairs; got "
+            f"`{memory}`, which is {cut.memory / _GB:.2f}GB here. Raise it in the recipe or at --memory, or take fewer "
+            "pairs with --limit."
+        )
+    return cut
 
 
 @contextmanager
-def open_engine(run: Run) -> Iterator[Each]:
+def open_engine(run: Run, workers: int | None = None) -> Iterator[Each]:
     """What works on the partitions of a run: worker processes or a Ray cluster where there are several, else this one.
 
-    Raises InputError where Ray is asked for and not installed.
+    workers: of this machine; None: as many as the run's processes. Raises InputError where Ray is asked for and not
+    installed.
     """
+    workers = run.processes if workers is None else workers
     if run.engine.name == "ray":
         check_ray()
         if run.bits:
-            with RayWorkers(run) as ray_workers:
+            own = run.engine.address is None
+            with RayWorkers(replace(run, processes=workers) if own else run) as ray_workers:
                 yield ray_workers
             return
-    if not run.bits or run.processes == 1:
+    if not run.bits or workers == 1:
         yield InProcess(run=run)
         return
-    with Workers(run, run.processes) as workers:
-        yield workers
+    with Workers(run, workers) as engine:
+        yield engine
+
+
+def _expected(rows: int, bits: int, workers: int) -> int:
+    """Bytes of the command with Prefect's server, and of the workers beside it, each with a partition."""
+    of_partition = PAIR_BYTES * -(-rows >> bits)
+    return BASE_BYTES + workers * (of_partition + (ALONE_BYTES if workers == 1 else WORKER_BYTES))
+
+
+def _limits(groups: Path, path: str, name: str) -> Iterator[int]:
+    """What a control group and those that it is in allow; a group's folder may be mounted as the root."""
+    folder = groups / path.strip("/")
+    for group in (folder, *folder.parents):
+        with suppress(OSError, ValueError):  # no file, or `max`
+            yield int((group / name).read_text(encoding="utf-8"))
+        if group == groups:
+            return

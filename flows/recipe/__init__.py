@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from evenly.bounds import LocalPath, PoolPath, Share
+from evenly.bounds import LocalPath, MemorySize, PoolPath, Share
 from evenly.curation.balance.source_mixing import SourceRule
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.curation import Curate
@@ -113,7 +113,10 @@ class RebuildSchedule(Section):
 
 
 class Recipe(Section):
-    """Everything that a build is made from."""
+    """Everything that a build is made from, and where and when.
+
+    `memory` is what a rebuild may take, all its processes together; it changes no build: docs/scale.md.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     seed: Annotated[int, Field(ge=0)]
@@ -127,6 +130,7 @@ class Recipe(Section):
     engine: Annotated[EngineChoice, BeforeValidator(read_engine)] = EngineChoice()
     schedule: RebuildSchedule | None = None
     guard: Guard = Guard()
+    memory: MemorySize | None = None
 
     @model_validator(mode="after")
     def _features_fit(self) -> "Recipe":

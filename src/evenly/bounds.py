@@ -4,17 +4,20 @@ A frozen dataclass writes `timeout_s: Annotated[float, Gt(0)] = 10.0` and calls 
 """
 
 import math
+import re
 from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import AfterValidator, AllowInfNan
+from pydantic import AfterValidator, AllowInfNan, BeforeValidator
 
 STORES = ("s3", "gs", "az", "file")
 """The schemes of URLs at which a workspace or a pool may lie."""
 FINITE = AllowInfNan(False)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(%|[kMGT]i?B)")
+_UNITS = {"k": 1, "M": 2, "G": 3, "T": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,24 @@ def pool_path(path: str) -> str:
     return path
 
 
+def memory_bytes(size: str, total: int) -> int:
+    """The bytes of a size such as `6GB` or `8GiB`, or of a share of `total` such as `50%`; ValueError for another."""
+    match = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
+    number, unit = (0.0, "") if match is None else (float(match[1]), match[2])
+    if not number or (unit == "%" and number > 100):
+        raise ValueError(f"must be a size such as 6GB or 8GiB, or a share of the machine's such as 50%; got `{size}`")
+    if unit == "%":
+        return int(total * number / 100)
+    return int(number * (1024 if "i" in unit else 1000) ** _UNITS[unit[0]])
+
+
+def memory_size(size: str) -> str:
+    """The size, if `memory_bytes` can read it."""
+    memory_bytes(size, 1)
+    return size
+
+
+MemorySize = Annotated[str, BeforeValidator(memory_size)]
 LocalPath = Annotated[str, AfterValidator(local_path)]  # of recipes: a run looks again, and says where
 PoolPath = Annotated[str, AfterValidator(pool_path)]
 

@@ -23,15 +23,17 @@ def rebuild_recipe(
     retry_failed: bool = False,
     replay_from: Root = None,
     wait_s: int = 0,
+    memory: str | None = None,
     quiet: bool = False,
 ) -> Build:
     """Rebuild a dataset by its recipe's file, as `evenly rebuild` does; the published build.
 
     Finished steps are reused: to call it again costs little. root: the workspace; default: EVENLY_ROOT, else `.evenly`.
-    limit: take this many pairs, drawn by hash; such a build is never promoted. processes: how many work.
+    limit: take this many pairs, drawn by hash; such a build is never promoted. processes: how many work, at most.
     engine: `local`, `ray` or the address of a Ray cluster; default: what the recipe says. retry_failed: download again
     what failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s:
-    seconds to wait for another process that rebuilds this recipe there. quiet: show no progress.
+    seconds to wait for another process that rebuilds this recipe there. memory: what all processes may take, such as
+    "6GB" or "50%" of the machine's; default: the recipe's. quiet: show no progress.
 
     Works in a notebook. Nothing that it starts outlives the call. Raises RecipeError with a line per problem.
     """
@@ -51,6 +53,7 @@ def rebuild_recipe(
             retry_failed=retry_failed,
             replay_from=None if replay_from is None else os.fspath(replay_from),
             wait_s=wait_s,
+            memory=memory,
             quiet=quiet,
         )
     return Build(*open_build(name, root=None if root is None else os.fspath(root)))

@@ -1,7 +1,6 @@
 """A pool in partitions, by worker processes under a Prefect server: the build that one process makes of it."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,14 +10,11 @@ import yaml
 
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.storage.builds import Builds
-from evenly.storage.errors import StorageError
+from evenly.storage.errors import InputError, StorageError
 from evenly.storage.ledger import Ledger
-from evenly.storage.pool_size import estimate_rows
-from evenly.storage.pools.source import PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks import partitioning
 from evenly.tasks.engine import Workers
-from evenly.tasks.partitioning import cut_bits
 from evenly.tasks.run import Run
 
 NOUNS = ("dog", "cat", "ship", "tree", "river", "bridge", "horse")
@@ -57,6 +53,22 @@ def test_workers_give_the_build_that_one_process_gives(recipe, tmp_path, monkeyp
     assert not list(workspace.exchange.iterdir())
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_a_memory_that_is_given_decides_how_the_pool_is_cut_and_refuses_too_little(recipe, tmp_path, monkeypatch):
+    for name, value in (("MOST_ROWS", 400), ("LEAST_ROWS", 50), ("PAIR_BYTES", 10**7)):  # 4 GB the whole pool
+        monkeypatch.setattr(partitioning, name, value)
+    builds = {}
+    for memory in ("6GB", "3.2GB"):
+        root = tmp_path / memory
+        builds[memory] = rebuild_dataset(recipe=str(recipe), root=str(root), processes=1, memory=memory, quiet=True)
+        step = Builds(Workspace.at(root)).read(builds[memory])["steps"][0]
+        assert Ledger(Workspace.at(root)).get(step["key"]).bits == (0 if memory == "6GB" else 1)
+    assert builds["6GB"] == builds["3.2GB"]
+    recipe.write_text(recipe.read_text() + "memory: 1GB\n")
+    with pytest.raises(InputError, match=r"^`memory` must be at least 3.15GB for about 400 pairs; got `1GB`"):
+        rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "little"), processes=1, quiet=True)
+
+
 def fail_or_write(_run: Run, path: str) -> None:
     """Fail at once for no path; else write the file, late."""
     if not path:
@@ -77,20 +89,3 @@ def test_no_worker_writes_any_more_once_an_error_is_seen(tmp_path):
             seen = late.exists()
     assert seen is not None
     assert seen == late.exists()
-
-
-@pytest.mark.parametrize(("rows", "bits"), [(0, 0), (1, 0), (250_000, 0), (250_001, 1), (500_001, 2), (10_000_000, 6)])
-def test_a_pool_is_cut_into_partitions_of_up_to_250000_pairs(tmp_path, monkeypatch, rows, bits):
-    source = PoolSource(kind="parquet", path="any")
-    run = Run(workspace=Workspace.at(tmp_path), seed=1, sources=(source,))
-    monkeypatch.setattr(partitioning, "estimate_rows", lambda _: rows)
-    assert cut_bits(run) == bits
-    assert cut_bits(run, limit=100) == 0
-    assert cut_bits(replace(run, sources=())) == 0
-
-
-def test_rows_are_estimated_from_what_files_say_or_weigh(tmp_path):
-    pq.write_table(pa.table({"url": ["u"] * 70, "text": ["t"] * 70}), tmp_path / "a.parquet")
-    assert estimate_rows(PoolSource(kind="parquet", path=str(tmp_path / "a.parquet"))) == 70
-    (tmp_path / "b.csv").write_text("url,text\n" + "http://a.test/1,a dog\n" * 500)
-    assert 450 <= estimate_rows(PoolSource(kind="csv", path=str(tmp_path / "b.csv"))) <= 550

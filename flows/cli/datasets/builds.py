@@ -11,10 +11,13 @@ from evenly.flows.cli.output import AsJson, Root, print_estimates, print_funnel,
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
-Processes = Annotated[int | None, typer.Option(min=1, help="Worker processes for downloads; default: one per core.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="Worker processes, at most; default: one per core.")]
 Engine = Annotated[
     str | None,
     typer.Option(help="What works on partitions: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."),
+]
+Memory = Annotated[
+    str | None, typer.Option(help="What all processes may take, as 6GB or 50%; default: the recipe's, else 50%.")
 ]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Take this many pairs, drawn by hash; such a build is not promoted.")
@@ -109,6 +112,7 @@ def rebuild_command(
     processes: Processes = None,
     engine: Engine = None,
     replay_from: ReplayFrom = None,
+    memory: Memory = None,
     *,
     retry_failed: Annotated[bool, typer.Option(help="Try downloads again that failed for a passing reason.")] = False,
     wait: Wait = 0,
@@ -120,6 +124,9 @@ def rebuild_command(
     from evenly.flows.recipe import read_recipe
 
     read_recipe(recipe)
+    from evenly.tasks.partitioning import allowed_memory
+
+    allowed_memory(memory)
     from evenly.audit.source_funnel import kept_by_source
     from evenly.flows.cli.datasets.outcome import outcome_of, rebuild_by_file
     from evenly.tasks.classes.confusable import said
@@ -133,6 +140,7 @@ def rebuild_command(
         retry_failed=retry_failed,
         replay_from=replay_from,
         wait_s=wait,
+        memory=memory,
     )
     result = outcome_of(build, root=root)
 

@@ -29,6 +29,7 @@ class RebuildOptions(TypedDict, total=False):
     engine: str | None
     retry_failed: bool
     wait_s: int
+    memory: str | None
     quiet: bool
 
 

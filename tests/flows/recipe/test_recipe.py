@@ -273,3 +273,15 @@ def test_where_a_recipe_runs_is_no_part_of_its_content(tmp_path):
     moved = minimal() | {"sources": [{"kind": "csv", "path": "/elsewhere/q.csv"}], "schedule": {"cron": "0 0 * * *"}}
     second.write_text(yaml.safe_dump(moved))
     assert content_of(read_recipe(first)) == content_of(read_recipe(second))
+
+
+def test_memory_is_a_size_or_a_share_and_no_part_of_the_content(tmp_path):
+    path = tmp_path / "r.yaml"
+    contents = []
+    for memory in ({}, {"memory": "6GB"}, {"memory": "50%"}):
+        path.write_text(yaml.safe_dump(minimal() | memory))
+        contents.append(content_of(read_recipe(path)))
+    assert contents[0] == contents[1] == contents[2]
+    for wrong in ("much", "120%", 6_000_000_000):
+        (problem,) = problems(tmp_path, minimal() | {"memory": wrong})
+        assert problem.startswith("`memory`: must be a size such as 6GB or 8GiB, or a share of the machine's such as")
