@@ -9,13 +9,12 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interrupted import MARK, ROOT, processes
 
 _POLL_S = 0.01
 _GONE_WITHIN_S = 10.0
-LONGEST_S = 300.0
-"""A command that takes longer hangs: on a quiet machine it takes some 20 s."""
 
 # Roles of processes by what stands in their command lines; the first that fits.
 ROLES = {
@@ -72,6 +71,8 @@ class Command:
     mark: str
     out: Path
     err: Path
+    longest_s: ClassVar[float] = 300.0
+    """A command that takes longer hangs: on a quiet machine it takes some 20 s, on a busy one it is set to more."""
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -101,11 +102,11 @@ class Command:
     def reach(self, point: Point) -> bool:
         """Wait for a moment; False where the command ended before."""
         while point.after and point.after not in self.steps():
-            if self.process.poll() is not None or time.monotonic() > self.started + LONGEST_S:
+            if self.process.poll() is not None or time.monotonic() > self.started + self.longest_s:
                 return False
             time.sleep(_POLL_S)
         while point.role and not self.found(point.role):
-            if self.process.poll() is not None or time.monotonic() > self.started + LONGEST_S:
+            if self.process.poll() is not None or time.monotonic() > self.started + self.longest_s:
                 return False
             time.sleep(_POLL_S)
         time.sleep(point.delay_s)
@@ -134,11 +135,11 @@ class Command:
             self.send(signal.SIGKILL, [self.process.pid, *self.roles()])
             self.process.wait()
 
-    def end(self, within_s: float = LONGEST_S) -> End:
+    def end(self, within_s: float | None = None) -> End:
         """Wait for the end of the command and of all its processes; those that do not end are killed and told."""
         asked = time.monotonic()
         try:
-            status: int | None = self.process.wait(within_s)
+            status: int | None = self.process.wait(within_s or self.longest_s)
         except subprocess.TimeoutExpired:
             status = None
             self.send(signal.SIGKILL)

@@ -26,6 +26,7 @@ from tests.flows.conftest import recipe_for
 _CLASSES = ("person", "flag", "mammal", "motor vehicle", "electronic device", "musical instrument")
 _THINGS = 20  # classes without pictures, which are described only
 _PATIENCE_S = 120  # with our own web, so that no download fails for a machine that is busy
+_HANGS_AFTER = 5  # times what an undisturbed run takes
 _REPLY_S = 0.15  # so that a kill meets requests in flight
 _PRICES = {"prompt_usd_per_million": 1.0, "completion_usd_per_million": 4.0, "budget_usd": 5.0}
 
@@ -150,9 +151,12 @@ def _recipe(folder: Path, port: int) -> dict[str, Any]:
 
 def make_reference(world: World) -> Reference:
     """Run undisturbed twice, so that models and compiled code are there and it is known which names differ."""
+    Command.longest_s = 1800.0  # the first also downloads models and compiles, maybe on a busy machine
     first = _undisturbed(world, world.folder / "warm-up")
     shutil.copytree(world.folder / "warm-up" / "prefect", world.folder / "prefect")
     second = _undisturbed(world, world.folder / "reference")
+    whole_s = sum(phase.seconds for phase in second.timeline.phases)
+    Command.longest_s = max(300.0, _HANGS_AFTER * whole_s)
     return replace(second, names=second.names.with_stable(first.names))
 
 

@@ -41,7 +41,8 @@ def _set_clock(trial: Trial, offset: str) -> None:
     command = trial.start(**fake)
     if trial.reach(command, trial.point()):
         trial.notes.append(f"by {offset}")
-        clock.write_text(f"{offset}\n")
+        (trial.folder / "set").write_text(f"{offset}\n")
+        (trial.folder / "set").replace(clock)  # at once: half a line is no time
         trial.expect_plain(command.end())
 
 
