@@ -72,13 +72,23 @@ def signalled(
 
 
 def processes(mark: str) -> list[str]:
-    """Id and command line of each process that has the mark in its environment and has not ended."""
-    found = []
+    """Id and command line of each process that has the mark in its environment and has not ended, and of its children.
+
+    A child may have written its title over its environment, as Ray's workers do.
+    """
+    lines, parents, marked = dict[int, str](), dict[int, int](), set[int]()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
+            pid = int(folder.name)
+            state, parent, *_ = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if state == "Z":
+                continue
+            lines[pid] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            parents[pid] = int(parent)
             if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                found.append(f"{folder.name} {command}")
+                marked.add(pid)
         except OSError:  # it ended meanwhile, or is not ours
             continue
-    return found
+    while more := {pid for pid, parent in parents.items() if parent in marked and pid not in marked}:
+        marked |= more
+    return [f"{pid} {lines[pid]}" for pid in sorted(marked & set(lines))]

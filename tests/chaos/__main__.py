@@ -33,7 +33,7 @@ class Totals:
         self.outcomes[outcome] += 1
         if outcome != "skipped":
             self.kinds.add(name)
-            self.kills += FAULTS[name].kill
+            self.kills += FAULTS[name].kills
 
 
 def main() -> int:

@@ -15,6 +15,12 @@ from tests.interrupted import MARK, ROOT, processes
 
 _POLL_S = 0.01
 _GONE_WITHIN_S = 10.0
+_CUT = """
+from evenly.tasks import partitioning
+partitioning.MOST_ROWS = {}
+from evenly.flows.__main__ import main
+main()
+"""
 
 # Roles of processes by what stands in their command lines; the first that fits.
 ROLES = {
@@ -77,14 +83,24 @@ class Command:
 
     @classmethod
     def start(
-        cls, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, prefix: Sequence[str] = ()
+        cls,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        prefix: Sequence[str] = (),
+        most_rows: int = 0,
     ) -> "Command":
-        """Start `evenly ARGUMENTS`, behind `prefix` where another program is to start it; output goes to `folder`."""
+        """Start `evenly ARGUMENTS`, behind `prefix` where another program is to start it; output goes to `folder`.
+
+        most_rows: cut pools into partitions of so many pairs at most, if it is not 0.
+        """
+        program = ["-c", _CUT.format(most_rows)] if most_rows else ["-m", "evenly.flows"]
         mark = uuid.uuid4().hex
         out, err = folder / f"{mark[:8]}.out", folder / f"{mark[:8]}.err"
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "evenly.flows", *arguments],
+                [*prefix, sys.executable, *program, *arguments],
                 env={**environment, MARK: mark},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ from tests.chaos.command import Command, End, Point
 from tests.chaos.store import Store
 from tests.chaos.timeline import Timeline
 from tests.chaos.workspace import Names, held_locks, held_replies, held_urls, unreferenced
-from tests.chaos.world import Reference, World, facts_of
+from tests.chaos.world import PLAIN, Reference, Way, World, facts_of
 
 _REMEDIES = 4  # files that may have to be removed as told, one after the other
 
@@ -24,7 +24,7 @@ _REMEDIES = 4  # files that may have to be removed as told, one after the other
 class Trial:
     """What a fault works with. `luck` is its own, by the seed; `notes` stand in its line, `problems` make it fail.
 
-    root: the workspace, or the copy of one in a store, which is at `url` then. number, times: which of how many trials
+    root: the workspace, or the copy of one in the store. number, times: which of how many trials
     of the same fault this is. may_ask_again: what was recorded is damaged, and
     is removed where a command says so. failures_recorded: failing answers are recorded as such, so that it is asked
     again for these alone, by --retry-failed.
@@ -44,7 +44,7 @@ class Trial:
     may_ask_again: bool = False
     failures_recorded: bool = False
     met: bool = True
-    url: str = ""
+    way: Way = PLAIN
 
     def __post_init__(self) -> None:
         self.luck = random.Random(f"{self.seed} {self.fault} {self.number}")  # noqa: S311 - the same for each seed
@@ -54,24 +54,26 @@ class Trial:
     @property
     def place(self) -> str:
         """What the command is given as its workspace."""
-        return self.url or str(self.root)
+        return self.store.url(self.folder.name) if self.way.in_store else str(self.root)
 
     @property
     def store(self) -> Store:
         """The object store, started with the first trial that asks for it."""
         return self.world.store
 
-    def into_store(self) -> "Trial":
-        """Let the workspace be in the store, and this trial measure itself by a run into it."""
-        self.reference = self.world.reference_in_store(self.reference)
-        self.url = self.store.url(self.folder.name)
-        self.environment |= self.store.environment
-        self.cleanup.callback(partial(self.store.remove, self.folder.name))
+    def go(self, way: Way) -> "Trial":
+        """Run the command in another way, and measure this trial by an undisturbed run of that kind."""
+        self.reference = self.world.reference_of(way, self.reference)
+        self.world.forget()
+        self.way = way
+        if way.in_store:
+            self.environment |= self.store.environment
+            self.cleanup.callback(partial(self.store.remove, self.folder.name))
         return self
 
     def look(self) -> list[str]:
         """Copy what lies in the store; the names of all objects."""
-        if self.url:
+        if self.way.in_store:
             shutil.rmtree(self.root, ignore_errors=True)
             self.store.copy(self.folder.name, self.root)
         return sorted(Names.of(self.root).paths)
@@ -91,8 +93,10 @@ class Trial:
     ) -> Command:
         """Start the command that is to be disturbed."""
         options = [*(["--retry-failed"] if retry_failed else []), *(["--wait", str(wait_s)] if wait_s else [])]
-        arguments = [*self.world.arguments(self.place), *options]
-        command = Command.start(arguments, self.environment | environment, self.folder, prefix=prefix)
+        arguments = [*self.world.arguments(self.place), *self.way.options, *options]
+        command = Command.start(
+            arguments, self.environment | environment, self.folder, prefix=prefix, most_rows=self.way.most_rows
+        )
         self.cleanup.callback(command.close)
         return command
 
@@ -146,9 +150,7 @@ class Trial:
     def finish(self) -> None:
         """Run the same command again, undisturbed, and check what must hold then."""
         self.world.mend()
-        self.look()
-        urls, replies = held_urls(self.root), held_replies(self.root)
-        self.world.forget()
+        urls, replies = self.recorded()
         end = self._until_not_refused(lambda: self.start(retry_failed=self.failures_recorded).end())
         self.notes.append(f"again {end.seconds:.1f} s, {len(urls)} answers and {replies} replies kept")
         self.problems += [f"a process was left running: {entry[:160]}" for entry in end.left]
@@ -156,7 +158,7 @@ class Trial:
             self.problems.append(f"the same command again must work; got {end.status}: {end.err[-600:]!r}")
             return
         self._compare(end)
-        self._nothing_twice(urls, replies)
+        self.nothing_twice(urls, replies)
         self.verify()
         self.look()
         self._nothing_left()
@@ -205,7 +207,14 @@ class Trial:
             names = [name for name in wanted if facts.get(name) != wanted[name]]
             self.problems.append(f"facts must be those of an undisturbed run; others are {', '.join(names)}")
 
-    def _nothing_twice(self, urls: set[str], replies: int) -> None:
+    def recorded(self) -> tuple[set[str], int]:
+        """URLs and number of replies that the next run must not ask for; it is counted from nothing again."""
+        self.look()
+        self.world.forget()
+        return held_urls(self.root), held_replies(self.root)
+
+    def nothing_twice(self, urls: set[str], replies: int) -> None:
+        """What was recorded before a run must not have been asked for in it."""
         if self.may_ask_again or self.failures_recorded:
             return
         asked = Counter(self.world.web.urls)

@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,19 @@ class Reference:
     timeline: Timeline
 
 
+@dataclass(frozen=True)
+class Way:
+    """How the command is run: into the store, cut into partitions of so many pairs, with more options."""
+
+    name: str
+    in_store: bool = False
+    most_rows: int = 0
+    options: tuple[str, ...] = ()
+
+
+PLAIN = Way("plain")
+
+
 @dataclass
 class World:
     """The recipe, servers and environment that all trials share; one command runs in it at a time."""
@@ -56,7 +69,7 @@ class World:
     environment: dict[str, str]
     stack: ExitStack
     _store: Store | None = None
-    _stored: Reference | None = None
+    _references: dict[str, Reference] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -65,17 +78,16 @@ class World:
             self._store = self.stack.enter_context(chaos_store(self.folder / "store"))
         return self._store
 
-    def reference_in_store(self, reference: "Reference") -> "Reference":
-        """What an undisturbed run into the store makes, made once: the facts of one into a folder, other files."""
-        if self._stored is None:
-            folder = self.folder / "stored-reference"
-            self.store.relay.mend()
-            made = _undisturbed(self, folder, self.store.url(folder.name), self.store.environment)
-            self.store.copy(folder.name, folder / "root")
+    def reference_of(self, way: Way, reference: Reference) -> Reference:
+        """What an undisturbed run in another way makes, made once: the facts of `reference`, other files."""
+        if way.name not in self._references:
+            folder = self.folder / f"reference-{way.name}"
+            self.mend()
+            made = _undisturbed(self, folder, way)
             if made.facts != reference.facts:
-                raise RuntimeError(f"a build in a store must be that in a folder; got {made.facts}, {reference.facts}")
-            self._stored = replace(made, names=Names.of(folder / "root"))
-        return self._stored
+                raise RuntimeError(f"a build of {way.name} must be the plain one; got {made.facts}, {reference.facts}")
+            self._references[way.name] = made
+        return self._references[way.name]
 
     def good(self, request: Mapping[str, Any], before: int) -> Any:  # noqa: ANN401 - an Answer
         """What the chat server says on a good day."""
@@ -160,16 +172,18 @@ def make_reference(world: World) -> Reference:
     return replace(second, names=second.names.with_stable(first.names))
 
 
-def _undisturbed(world: World, folder: Path, url: str = "", environment: Mapping[str, str] | None = None) -> Reference:
-    """What a run makes in `folder`, or at a URL."""
-    place = url or str(folder / "root")
-    home = world.home(folder) | dict(environment or {})
+def _undisturbed(world: World, folder: Path, way: Way = PLAIN) -> Reference:
+    """What a run makes in `folder`."""
+    place = world.store.url(folder.name) if way.in_store else str(folder / "root")
+    home = world.home(folder) | (world.store.environment if way.in_store else {})
     world.forget()
-    command = Command.start(world.arguments(place), home, folder)
+    command = Command.start([*world.arguments(place), *way.options], home, folder, most_rows=way.most_rows)
     timeline = watch(command)
     end = command.end()
     if end.status != 0 or end.left:
         raise RuntimeError(f"an undisturbed run must end well; got {end.status}, {end.left}:\n{end.err}")
+    if way.in_store:
+        world.store.copy(folder.name, folder / "root")
     sizes = (path.stat().st_size for path in (folder / "root").rglob("*") if path.is_file())
     return Reference(
         facts=facts_of(end.out, place),

@@ -1,8 +1,8 @@
 """All faults. A new one: a function that disturbs a command, taking a `Trial`, and a line in FAULTS.
 
 The function starts the command, disturbs it, and hands its end to `expect_status` or `expect_plain`; the harness then
-runs the same command again and checks what must hold (trial.py). `times` is how often, at as many moments; `kill` has
-it counted among the kills; `needs` says why it cannot be on this machine, "" where it can; with a `role` it is only
+runs the same command again and checks what must hold (trial.py). `times` is how often, at as many moments; `kills` is
+how many kills each makes; `needs` says why it cannot be on this machine, "" where it can; with a `role` it is only
 where the undisturbed command had a process of that role.
 """
 
@@ -23,19 +23,24 @@ class Fault:
 
     disturb: Callable[[Trial], None]
     times: int = 2
-    kill: bool = False
+    kills: int = 0
     role: str = ""
     needs: Callable[[], str] = _nothing
 
 
 FAULTS: dict[str, Fault] = {
-    "kill_parent": Fault(kills.kill_parent, times=24, kill=True),
-    "kill_all": Fault(kills.kill_all, times=10, kill=True),
-    "kill_server": Fault(kills.kill_server, times=12, kill=True, role="server"),
-    "kill_worker": Fault(kills.kill_worker, times=10, kill=True, role="worker"),
-    "kill_decoder": Fault(kills.kill_decoder, times=4, kill=True, role="decoder"),
-    "kill_ray_worker": Fault(kills.kill_ray_worker, times=6, kill=True, role="ray worker"),
-    "kill_ray_node": Fault(kills.kill_ray_node, times=2, kill=True, role="ray node"),
+    "kill_parent": Fault(kills.kill_parent, times=18, kills=1),
+    "kill_all": Fault(kills.kill_all, times=6, kills=1),
+    "kill_server": Fault(kills.kill_server, times=8, kills=1, role="server"),
+    "kill_worker": Fault(kills.kill_worker, times=6, kills=1, role="worker"),
+    "kill_decoder": Fault(kills.kill_decoder, times=4, kills=1, role="decoder"),
+    "kill_repeatedly": Fault(kills.kill_repeatedly, times=2, kills=kills.IN_A_ROW),
+    "cut_kill_parent": Fault(kills.kill_parent_of_partitions, times=4, kills=1),
+    "cut_kill_all": Fault(kills.kill_all_of_partitions, times=2, kills=1),
+    "cut_kill_worker": Fault(kills.kill_worker_of_partitions, times=4, kills=1),
+    "ray_kill_parent": Fault(kills.kill_parent_of_ray, times=2, kills=1, needs=kills.needs_ray),
+    "ray_kill_worker": Fault(kills.kill_ray_worker, times=4, kills=1, needs=kills.needs_ray),
+    "ray_kill_node": Fault(kills.kill_ray_node, times=2, kills=1, needs=kills.needs_ray),
     "sigterm": Fault(kills.sigterm),
     "sigint_twice": Fault(kills.sigint_twice),
     "paused": Fault(kills.paused, times=1),
@@ -53,14 +58,15 @@ FAULTS: dict[str, Fault] = {
     "little_memory": Fault(machine.little_memory),
     "memory_group": Fault(machine.memory_group, times=1, needs=machine.needs_memory_groups),
     "two_rebuilds": Fault(machine.two_rebuilds, times=1),
-    "two_rebuilds_one_killed": Fault(machine.two_rebuilds_one_killed, kill=True),
+    "two_rebuilds_one_killed": Fault(machine.two_rebuilds_one_killed, kills=1),
     "endpoint_gone": Fault(services.endpoint_gone, times=1),
     "endpoint_errors": Fault(services.endpoint_errors),
     "endpoint_slow": Fault(services.endpoint_slow, times=1),
     "web_gone": Fault(services.web_gone),
     "web_flickers": Fault(services.web_flickers, times=1),
-    "store_kill_parent": Fault(stores.kill_parent, times=8, kill=True),
-    "store_kill_all": Fault(stores.kill_all, times=4, kill=True),
+    "store_kill_parent": Fault(stores.kill_parent, times=6, kills=1),
+    "store_kill_all": Fault(stores.kill_all, times=2, kills=1),
+    "store_kill_repeatedly": Fault(stores.kill_repeatedly, times=1, kills=kills.IN_A_ROW),
     "store_slow": Fault(stores.slow, times=1),
     "store_errors": Fault(stores.errors, times=1),
     "store_resets": Fault(stores.resets, times=1),

@@ -1,34 +1,35 @@
 """Object stores: slow, failing, hanging up, gone, denying, ignoring conditions; and kills of who writes to one.
 
-Such a trial's workspace is a URL (`Trial.into_store`), and what the harness looks at is a copy of it.
+Such a trial's workspace is a URL (the way STORE), and what the harness looks at is a copy of it.
 """
 
-import signal
 import time
 from collections.abc import Callable
 
+from tests.chaos.faults import kills
 from tests.chaos.store import Trouble
 from tests.chaos.trial import Trial
+from tests.chaos.world import Way
 
 LOST = (Trouble(reset=True, late=True), Trouble(status=503, late=True))
+STORE = Way("store", in_store=True)
 _SLOW_S = 0.25
 _OUTAGE_S = 3.0
 
 
 def kill_parent(trial: Trial) -> None:
     """The command alone is killed while it writes to a store."""
-    command = trial.into_store().start()
-    if trial.reach(command, trial.point()):
-        command.send(signal.SIGKILL)
-        trial.expect_status(command.end(), -signal.SIGKILL)
+    kills.kill_parent(trial, STORE)
 
 
 def kill_all(trial: Trial) -> None:
     """All processes of a command that writes to a store are killed at once."""
-    command = trial.into_store().start()
-    if trial.reach(command, trial.point()):
-        command.send(signal.SIGKILL, [command.process.pid, *command.roles()])
-        trial.expect_status(command.end(), -signal.SIGKILL)
+    kills.kill_all(trial, STORE)
+
+
+def kill_repeatedly(trial: Trial) -> None:
+    """A command that writes to a store is killed, run again and killed at a later moment, several times in a row."""
+    kills.kill_repeatedly(trial, STORE)
 
 
 def slow(trial: Trial) -> None:
@@ -69,7 +70,7 @@ def answers_lost(trial: Trial) -> None:
 
 def gone(trial: Trial) -> None:
     """The store refuses connections in mid-run, and does not come back while the command runs."""
-    command = trial.into_store().start()
+    command = trial.go(STORE).start()
     if trial.reach(command, trial.point()):
         trial.store.relay.go()
         trial.expect_plain(command.end())
@@ -77,7 +78,7 @@ def gone(trial: Trial) -> None:
 
 def flickers(trial: Trial) -> None:
     """The store refuses connections for a few seconds in mid-run."""
-    command = trial.into_store().start()
+    command = trial.go(STORE).start()
     if trial.reach(command, trial.point()):
         trial.store.relay.go()
         time.sleep(_OUTAGE_S)
@@ -87,7 +88,7 @@ def flickers(trial: Trial) -> None:
 
 def denies(trial: Trial) -> None:
     """From a moment on the store lets nobody write."""
-    command = trial.into_store().start()
+    command = trial.go(STORE).start()
     if trial.reach(command, trial.point()):
         trial.store.relay.trouble = lambda method, _path: None if method in ("GET", "HEAD") else Trouble(status=403)
         trial.expect_plain(command.end())
@@ -95,7 +96,7 @@ def denies(trial: Trial) -> None:
 
 def ignores_conditions(trial: Trial) -> None:
     """The store writes over what exists when it is told not to: it is refused, and nothing is kept in it."""
-    trial.into_store()
+    trial.go(STORE)
     trial.store.relay.ignores_conditions = True
     end = trial.start().end()
     trial.expect_plain(end)
@@ -107,7 +108,7 @@ def ignores_conditions(trial: Trial) -> None:
 
 def two_rebuilds(trial: Trial) -> None:
     """The same command twice at the same time into a store, the second of which may wait: both do their work."""
-    first = trial.into_store().start()
+    first = trial.go(STORE).start()
     if not trial.reach(first, trial.point()):
         return
     second = trial.start(wait_s=600)
@@ -116,7 +117,7 @@ def two_rebuilds(trial: Trial) -> None:
 
 
 def _disturb(trial: Trial, trouble: Callable[[str, str], Trouble | None]) -> None:
-    trial.into_store()
+    trial.go(STORE)
     trial.store.relay.trouble = trouble
     trial.expect_plain(trial.start().end())
     trial.notes.append(f"{trial.store.relay.troubled} requests disturbed")
