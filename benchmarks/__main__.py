@@ -15,6 +15,8 @@ BENCHMARKS = {
     "text_curation": ["--rows", "200000", "1000000"],
     "table_formats": [],
     "checking_cost": ["--texts", "50000"],
+    "whole_rebuild": ["--pairs", "200000"],
+    "downloads": [],
     "ledger_overhead": ["--rows", "200000", "--pairs", "20000"],
     "gda_fit": [],
     "tip_grid": [],
