@@ -20,7 +20,7 @@ from evenly.features.errors import UnreadableImageError
 from evenly.features.rgb import open_rgb
 from evenly.storage.decoders import TROUBLES, DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.structure import excess
-from evenly.storage.web import Measure, PictureChecks, read_images, read_measured, without_bytes
+from evenly.storage.web import Measure, PictureChecks, read_images
 from evenly.storage.web.decoding import CheckedPicture, sniff_format
 from evenly.tasks.run import Run
 
@@ -78,14 +78,14 @@ def read_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
     return {"error": "", "fingerprint": None if value is None else base64.b64encode(value).decode("ascii")}
 
 
-def fingerprints_of(run: Run, image_ids: pa.Array) -> tuple[pa.Table, dict[str, str]]:
-    """A row per picture whose bytes are there: image_id, and what measure_fingerprints gives; and reasons by image_id.
+def fingerprints_of(
+    run: Run, ids: pa.Array, stored: pa.Table, places: pa.Table | None = None
+) -> tuple[pa.Table, dict[str, str]]:
+    """A row per picture, whose bytes are there: image_id, and what measure_fingerprints gives; and reasons by image_id.
 
-    Most were measured when they were checked. Those that were not are decoded now; one that exceeds its budget has
-    nulls and a reason.
+    stored: [image_id, value] of those that were measured when they were checked, as most were. Those that were not are
+    decoded now; one that exceeds its budget has nulls and a reason. places: as in `read_images`.
     """
-    ids = image_ids.filter(pc.invert(pc.is_in(image_ids, without_bytes(run.workspace.downloads))))
-    stored = read_measured(run.workspace.downloads, FINGERPRINT.name)
     known_ids = stored["image_id"].combine_chunks()
     tables = [fingerprint_table([]).append_column("image_id", pa.array([], pa.string()))]
     reasons: dict[str, str] = {}
@@ -97,7 +97,7 @@ def fingerprints_of(run: Run, image_ids: pa.Array) -> tuple[pa.Table, dict[str, 
             values = stored["value"].take(pc.index_in(batch, known_ids)).to_pylist()
             new = [place for place, is_known in enumerate(pc.is_in(batch, known_ids).to_pylist()) if not is_known]
             names = [batch[place].as_py() for place in new]
-            pictures = list(read_images(run.workspace.downloads, names)) if names else []
+            pictures = list(read_images(run.workspace.downloads, names, places)) if names else []
             for place, name, checked in zip(new, names, checks.check_all(pictures), strict=True):
                 if isinstance(checked, CheckedPicture):
                     values[place] = checked.measured

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import Moves, together
+from evenly.tasks.moves import Each, Moves, together
 from evenly.tasks.row_reuse import Reusable, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Run
 from evenly.tasks.stage import compute_whole, judged_output, stage_step, uids_before
@@ -58,7 +58,7 @@ def _nothing_to_check(_run: Run, _rule: object) -> None:
     return None
 
 
-def _nothing_to_observe(_run: Run, _upstream: Records, _rule: object) -> None:
+def _nothing_to_observe(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
     return None
 
 
@@ -104,7 +104,7 @@ class Step(Generic[RuleT]):
     stored: Callable[[RuleT], dict[str, Any]] = plain_rule
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
-    observe: Callable[[Run, Records, RuleT], None] = _nothing_to_observe
+    observe: Callable[[Run, Records, RuleT, Each], None] = _nothing_to_observe
     inputs: Callable[[Run, Records, RuleT], dict[str, str]] = _no_inputs
     model: Callable[[Run, RuleT], str | None] = _no_model
     ready: Callable[[Run, RuleT], None] = _nothing_to_check
@@ -121,6 +121,11 @@ class Step(Generic[RuleT]):
         """What it does with the pairs of a single partition: its moves, unless `compute` says how."""
         is_moved = isinstance(self.compute, partial) and self.compute.func is compute_whole
         return self.moves if is_moved else None
+
+    @property
+    def observes(self) -> bool:
+        """Whether there is anything to be observed before the key is made."""
+        return self.observe is not _nothing_to_observe
 
     def spec(self, run: Run, upstream: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""
@@ -170,7 +175,7 @@ def _prefect_task() -> Callable[[Run, Step[Any], Records, Any], StepRecord]:
 def record_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
     """The record of a step: the stored one if its key is known, else a new one."""
     started = datetime.now(UTC)
-    step.observe(run, upstream, rule)
+    step.observe(run, upstream, rule, InProcess(run=run))
     spec = step.spec(run, upstream, rule)
     if (stored := stored_record(run, spec)) is not None:
         return stored

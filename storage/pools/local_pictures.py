@@ -10,6 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -55,15 +57,62 @@ def take_pictures(
     `read_held` gives the pictures at hand. What has a record is not looked at again. May be interrupted at any time:
     finished shards count. Raises StorageError where a picture is no longer there, or has other bytes.
     """
+    distinct = pa.array(list(wanted), pa.string()).unique()
+    missing = _unrecorded(distinct, folder)
+    progress(len(distinct) - len(missing))
+    pictures = WantedPictures([missing])
+    take_missing_pictures(pictures, read_held, rule, folder=folder, threads=threads, measure=measure, progress=progress)
+    return len(missing)
+
+
+class WantedPictures:
+    """Pictures that are to be taken, each once; of an id 17 bytes are held.
+
+    wanted: distinct addresses, LOCAL + image_id, in one array or more.
+    """
+
+    def __init__(self, wanted: Iterable[pa.Array]) -> None:
+        parts = [_words(pc.utf8_slice_codeunits(urls, len(LOCAL))) for urls in wanted]
+        words = np.concatenate([np.empty((0, 2), np.uint64), *parts])
+        self._words = words[np.lexsort((words[:, 1], words[:, 0]))]
+        self._left = np.ones(len(words), np.bool_)
+
+    def __len__(self) -> int:
+        return int(self._left.sum())
+
+    def take(self, image_id: str) -> bool:
+        """Whether a picture is wanted; from now on it is not."""
+        first, second = (np.uint64(int(image_id[start : start + 16], 16)) for start in (0, 16))
+        place = int(np.searchsorted(self._words[:, 0], first))
+        while place < len(self._words) and self._words[place, 0] == first:
+            if self._words[place, 1] == second:
+                is_left, self._left[place] = bool(self._left[place]), False
+                return is_left
+            place += 1
+        return False
+
+    def first(self) -> str:
+        """The beginning of the address of the first picture that was not taken."""
+        high, low = self._words[int(np.argmax(self._left))].tolist()
+        return f"{LOCAL}{high:016x}{low:016x}"
+
+
+def take_missing_pictures(
+    wanted: WantedPictures,
+    read_held: Callable[[], Iterable[LocatedPicture]],
+    rule: DownloadRule,
+    *,
+    folder: Path,
+    threads: int = 1,
+    measure: Measure | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Store and record each of the pictures, of which there is no record yet. Otherwise as `take_pictures`."""
     with hold_folder(folder) as work:
-        distinct = pa.array(set(wanted), pa.string())
-        missing = set(wanted) - set(read_downloads(folder, ["url"], urls=distinct)["url"].to_pylist())
-        count = len(missing)
-        progress(len(set(wanted)) - count)
-        if missing:
+        if len(wanted):
             checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure, processes=threads)
             with checks, ThreadPoolExecutor(max_workers=threads) as pool:
-                for shard in _shards(read_held(), missing):
+                for shard in _shards(read_held(), wanted):
                     pieces = (shard[start : start + threads] for start in range(0, len(shard), threads))
                     recorded = (
                         pool.map(lambda pair: _record(pair[0], pair[1], rule, checks), piece) for piece in pieces
@@ -75,27 +124,45 @@ def take_pictures(
                         measure,
                     )
                     progress(len(shard))
-        if missing:
+        if len(wanted):
             raise StorageError(
-                f"pictures of the sources must stay as they are while a rebuild runs; {len(missing)} are gone, first "
-                f"`{min(missing)}`. Run again."
+                f"pictures of the sources must stay as they are while a rebuild runs; {len(wanted)} are gone, first "
+                f"`{wanted.first()}...`. Run again."
             )
-    return count
 
 
 def take_features(wanted: pa.Array, *, folder: Path) -> int:
     """Record each of `wanted`, addresses FEATURES + hash, as there without bytes; how many were new."""
-    with hold_folder(folder) as work:
-        recorded = read_downloads(folder, ["url"], urls=wanted)["url"].combine_chunks()
-        missing = wanted.filter(pc.invert(pc.is_in(wanted, recorded))).unique().sort()
-        work.mkdir(exist_ok=True)
-        for start in range(0, len(missing), _WITHOUT_BYTES):
-            urls = missing.slice(start, _WITHOUT_BYTES)
-            keys = url_keys(urls)
-            name = _name(urls, keys)
-            pq.write_table(_records_without_bytes(urls, keys), work / f"{name}.parquet")
-            publish_shard(folder, name, tar=None, records=work / f"{name}.parquet")
+    missing = _unrecorded(wanted.unique(), folder)
+    record_features([missing], folder=folder)
     return len(missing)
+
+
+def record_features(parts: Iterable[pa.Array], *, folder: Path) -> None:
+    """Record addresses, FEATURES + hash, of which there is no record yet, as there without bytes."""
+    with hold_folder(folder) as work:
+        work.mkdir(exist_ok=True)
+        for part in parts:
+            ordered = part.sort()
+            for start in range(0, len(ordered), _WITHOUT_BYTES):
+                urls = ordered.slice(start, _WITHOUT_BYTES)
+                keys = url_keys(urls)
+                name = _name(urls, keys)
+                pq.write_table(_records_without_bytes(urls, keys), work / f"{name}.parquet")
+                publish_shard(folder, name, tar=None, records=work / f"{name}.parquet")
+
+
+def _unrecorded(urls: pa.Array, folder: Path) -> pa.Array:
+    """Those of distinct `urls` that have no record."""
+    recorded = read_downloads(folder, ["url"], urls=urls)["url"].combine_chunks()
+    return urls.filter(pc.invert(pc.is_in(urls, recorded)))
+
+
+def _words(image_ids: pa.Array) -> npt.NDArray[np.uint64]:
+    """The first 16 bytes of each id (n, 2), which is hex."""
+    raw = np.frombuffer(bytes.fromhex("".join(image_ids.to_pylist())), np.uint8).reshape(-1, 32)
+    words: npt.NDArray[np.uint64] = np.ascontiguousarray(raw[:, :16]).view(">u8").astype(np.uint64)
+    return words
 
 
 def _records_without_bytes(urls: pa.Array, keys: pa.Array) -> pa.Table:
@@ -113,12 +180,11 @@ def _blank(url: str) -> dict[str, Any]:
     return dict.fromkeys(RECORDS.names) | {"url": url, "attempt": 1, "key": url_key(url), "fetched_at": fetched_at}
 
 
-def _shards(pictures: Iterable[LocatedPicture], missing: set[str]) -> Iterator[list[LocatedPicture]]:
-    """What is missing, in lists of SHARD_SIZE; taken from `missing` as it is found."""
+def _shards(pictures: Iterable[LocatedPicture], wanted: WantedPictures) -> Iterator[list[LocatedPicture]]:
+    """What is wanted, in lists of SHARD_SIZE; taken from `wanted` as it comes."""
     shard: list[LocatedPicture] = []
     for image_id, place in pictures:
-        if LOCAL + image_id in missing:
-            missing.remove(LOCAL + image_id)
+        if wanted.take(image_id):
             shard.append((image_id, place))
             if len(shard) == SHARD_SIZE:
                 yield shard

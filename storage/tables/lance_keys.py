@@ -1,6 +1,11 @@
-"""Rows of Lance datasets by a key: only files that hold what is looked for are read, and compared with their sums."""
+"""Rows of Lance datasets by a key: only files that hold what is looked for are read, and compared with their sums.
+
+Beside the sums of a file stand the least and the greatest key of the commit that wrote it. Where rows were committed
+partition by partition, those of one partition are so looked for in its own files.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.tables.lance_rows import ROWS_PER_FILE, check_pages, open_rows, readable_rows
+from evenly.storage.errors import NotFoundError
+from evenly.storage.records import read_record
+from evenly.storage.tables.checked_blocks import SUMS
+from evenly.storage.tables.lance_rows import KEY, ROWS_PER_FILE, check_pages, open_rows, readable_rows
 
 _KEYS_AT_ONCE = 1 << 20
 _BATCH_ROWS = 1 << 13
@@ -83,7 +91,7 @@ def _keyed(
 ) -> Iterator[tuple[list[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Stretches of a dataset's files, the places of the values that stand in each, and their rows there."""
     left = np.arange(len(values))
-    for fragments, _ in _together(dataset.get_fragments(), _KEYS_AT_ONCE):
+    for fragments, _ in _together(_may_hold(path, dataset.get_fragments(), key, values), _KEYS_AT_ONCE):
         if not len(left):
             return
         check_pages(path, remedy, dataset, {key}, fragments)
@@ -93,6 +101,25 @@ def _keyed(
         is_here = found.is_valid().to_numpy(zero_copy_only=False)
         yield fragments, left[is_here], found.drop_null().to_numpy().astype(np.int64)
         left = left[~is_here]
+
+
+def _may_hold(path: Path, fragments: Iterable[Any], key: str, values: pa.Array) -> Iterator[Any]:
+    """The fragments with keys between the least and the greatest of the values, and those that do not say."""
+    wanted = pc.min_max(values).as_py()
+    for fragment in fragments if len(values) else ():
+        ranges = [_key_range(path, file.path) for file in fragment.data_files()] if key == KEY else [None]
+        if any(keys is None or (keys[0] <= wanted["max"] and wanted["min"] <= keys[1]) for keys in ranges):
+            yield fragment
+
+
+@lru_cache(maxsize=1 << 14)
+def _key_range(path: Path, file: str) -> tuple[str, str] | None:
+    """The least and the greatest key of a data file, which never changes; None where its record has none."""
+    try:
+        keys = read_record(path / SUMS / "data" / f"{file}.json").get("keys")
+    except NotFoundError:
+        return None
+    return None if keys is None or keys["min"] is None else (str(keys["min"]), str(keys["max"]))
 
 
 def _together(fragments: Iterable[Any], most: int) -> Iterator[tuple[list[Any], int]]:

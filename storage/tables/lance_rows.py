@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.records import create_record
@@ -31,6 +32,8 @@ from evenly.storage.tables.checked_blocks import SUMS, CheckedBlocks
 MADE_AGAIN = "Remove this `.lance` folder and run again what needs its rows: they are made again."
 """What to do about damaged rows that follow from what is stored elsewhere."""
 ROWS_PER_FILE = 1 << 16  # what is compared when one row is looked for
+KEY = "id"
+"""The column by whose least and greatest value in a file rows are looked for."""
 _PARTS = ("data", "_indices", "_versions")  # in this order: a version counts once its manifest has sums
 _NEWEST = (1 << 64) - 1  # Lance names the manifest of version v by this less v
 
@@ -51,7 +54,7 @@ def commit_rows(path: Path, table: pa.Table, *, mode: Literal["append", "overwri
         if index is not None:
             dataset.create_scalar_index(index, "BTREE")
         version = int(dataset.version)
-        _seal(path, path / SUMS)
+        _seal(path, path / SUMS, table)
     return version
 
 
@@ -217,15 +220,16 @@ def _drop_unfinished(path: Path) -> None:
             dataset.restore()
 
 
-def _seal(path: Path, target: Path) -> None:
-    """Write down the sums of all files of a dataset that have none yet."""
+def _seal(path: Path, target: Path, table: pa.Table | None = None) -> None:
+    """Write down the sums of all files of a dataset that have none yet: new ones hold keys of `table` alone."""
+    keys = {} if table is None or KEY not in table.column_names else pc.min_max(table[KEY]).as_py()
     for part in _PARTS:
         for file in sorted((path / part).rglob("*")):
             if file.is_file() and file.suffix in (".lance", ".manifest"):
-                _seal_file(path, file, target)
+                _seal_file(path, file, target, keys)
 
 
-def _seal_file(path: Path, file: Path, target: Path) -> None:
+def _seal_file(path: Path, file: Path, target: Path, keys: dict[str, Any] | None = None) -> None:
     from lance.file import LanceFileReader
 
     record = target / f"{file.relative_to(path)}.json"
@@ -235,7 +239,8 @@ def _seal_file(path: Path, file: Path, target: Path) -> None:
     with opened_ranges(file) as ranges:
         ranges.sync()
         size, sums = ranges.size, base64.b85encode(block_sums(ranges, ranges.size)).decode()
-    create_record(record, {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums})
+    facts = {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums}
+    create_record(record, facts | ({"keys": keys} if keys else {}))
 
 
 def open_rows(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN401 - Lance's

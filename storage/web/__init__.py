@@ -6,13 +6,23 @@ makes observations durable, `worker` runs img2dataset's downloader in a process,
 """
 
 from evenly.storage.web.decoding import Measure, PictureChecks
-from evenly.storage.web.download import DownloadSummary, DownloadWorkers, FailureRule, download_images
-from evenly.storage.web.images import read_image_bytes, read_images, without_bytes
+from evenly.storage.web.download import (
+    PENDING_BY,
+    DownloadSummary,
+    DownloadWorkers,
+    FailureRule,
+    download_images,
+    download_pending,
+    pending_urls,
+)
+from evenly.storage.web.images import PLACES, read_image_bytes, read_images, with_bytes, without_bytes
 from evenly.storage.web.measured import read_measured
 from evenly.storage.web.rule import DownloadRule, PoolDownload
-from evenly.storage.web.shards import read_downloads
+from evenly.storage.web.shards import latest_records, read_downloads, read_records, records_hash, shard_names, url_keys
 
 __all__ = [
+    "PENDING_BY",
+    "PLACES",
     "DownloadRule",
     "DownloadSummary",
     "DownloadWorkers",
@@ -21,9 +31,17 @@ __all__ = [
     "PictureChecks",
     "PoolDownload",
     "download_images",
+    "download_pending",
+    "latest_records",
+    "pending_urls",
     "read_downloads",
     "read_image_bytes",
     "read_images",
     "read_measured",
+    "read_records",
+    "records_hash",
+    "shard_names",
+    "url_keys",
+    "with_bytes",
     "without_bytes",
 ]

@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ from evenly.storage.worker_pool import worker_pool
 SHARD_SIZE = 1000
 _WORTH_A_PROCESS = ALARM_AFTER  # URLs; a shard of fewer would not be watched for trouble of all
 _POLL_S = 0.2
+PENDING_BY = ("url", "attempt", "outcome")
+"""The columns of records that decide whether a URL is still to be fetched."""
 
 Progress = Callable[[int], None]
 
@@ -93,38 +95,65 @@ def download_images(
     `read_measured`. May be interrupted at any time: what is not in a finished shard is fetched by the next call.
     """
     started = time.monotonic()
-    workers, failures = workers or DownloadWorkers(), failures or FailureRule()
-    targets = parse_connect(connect)
-    user_agent(rule)  # refuses a contact that no header can hold, before any process starts
-    tick = progress or (lambda _: None)
+    failures = failures or FailureRule()
     distinct = pa.array(urls, pa.string()).unique()
-    with hold_folder(folder) as work:
-        pending = _pending(distinct, folder, retry_failed=failures.retry_failed)
-        recorded_before = len(distinct) - pending.num_rows
-        tick(recorded_before)
-        shards = _cut(pending, workers.shard_size, workers.count)
-        pool = WorkerPool(
-            rule,
-            targets,
-            (folder, work),
-            processes=min(workers.count, len(shards)),
-            threads=workers.threads,
-            measure=measure,
-        )
-        outcomes = pool.fetch(shards, tolerate=frozenset(failures.tolerate), progress=tick)
-        clean_folder(folder)
+    counts = Counter[str]()
+
+    def pending() -> Iterator[pa.Table]:
+        recorded = read_downloads(folder, list(PENDING_BY), urls=distinct)
+        table = pending_urls(distinct, recorded, retry_failed=failures.retry_failed)
+        counts.update(before=len(distinct) - table.num_rows, fetched=table.num_rows)
+        if progress is not None:
+            progress(counts["before"])
+        yield table
+
+    outcomes = download_pending(
+        pending(), rule, folder=folder, connect=connect, workers=workers, failures=failures, measure=measure,
+        progress=progress,
+    )  # fmt: skip
     return DownloadSummary(
         urls=len(distinct),
-        recorded_before=recorded_before,
-        fetched=pending.num_rows,
+        recorded_before=counts["before"],
+        fetched=counts["fetched"],
         outcomes=dict(sorted(outcomes.items())),
         seconds=time.monotonic() - started,
     )
 
 
-def _pending(urls: pa.Array, folder: Path, *, retry_failed: bool) -> pa.Table:
-    """What is still to be fetched, as URLS, in the order of the keys: hashes, so that no shard is all of one host."""
-    recorded = read_downloads(folder, ["url", "attempt", "outcome"], urls=urls).combine_chunks()
+def download_pending(
+    pending: Iterable[pa.Table],
+    rule: DownloadRule,
+    *,
+    folder: Path,
+    connect: Mapping[str, str] | None = None,
+    workers: DownloadWorkers | None = None,
+    failures: FailureRule | None = None,
+    measure: Measure | None = None,
+    progress: Progress | None = None,
+) -> Counter[str]:
+    """Fetch what `pending_urls` gave, in one or more tables, each asked for when it is needed; the URLs per outcome.
+
+    What has a record by then is asked for all the same. Otherwise as `download_images`.
+    """
+    workers, failures = workers or DownloadWorkers(), failures or FailureRule()
+    targets = parse_connect(connect)
+    user_agent(rule)  # refuses a contact that no header can hold, before any process starts
+    with hold_folder(folder) as work:
+        pool = WorkerPool(
+            rule, targets, (folder, work), processes=workers.count, threads=workers.threads, measure=measure
+        )
+        shards = (shard for table in pending for shard in _cut(table, workers.shard_size, workers.count))
+        outcomes = pool.fetch(shards, tolerate=frozenset(failures.tolerate), progress=progress or (lambda _: None))
+        clean_folder(folder)
+    return outcomes
+
+
+def pending_urls(urls: pa.Array, recorded: pa.Table, *, retry_failed: bool) -> pa.Table:
+    """What of distinct `urls` is still to be fetched, as URLS, where the latest observations are `recorded`.
+
+    In the order of the keys: hashes, so that no shard is all of one host.
+    """
+    recorded = recorded.combine_chunks()
     previous = recorded.take(pc.index_in(urls, value_set=recorded["url"].combine_chunks()))
     wanted = pc.is_null(previous["outcome"])
     if retry_failed:
@@ -164,14 +193,16 @@ class WorkerPool:
         self._folder, self._work = places
         self._processes, self._threads = processes, threads
 
-    def fetch(self, shards: Sequence[pa.Table], *, tolerate: frozenset[str], progress: Progress) -> Counter[str]:
+    def fetch(self, shards: Iterable[pa.Table], *, tolerate: frozenset[str], progress: Progress) -> Counter[str]:
         """Fetch all shards (tables as URLS); returns the URLs per outcome. Raises DownloadError, finished ones kept."""
-        if not shards:
+        waiting = iter(shards)
+        first = list(itertools.islice(waiting, self._processes))
+        if not first:
             return Counter()
         initargs = (self._rule, self._connect, self._work.parent / WORKERS_LOCK, self._measure)
         try:
-            with worker_pool(self._processes, initializer=start_worker, initargs=initargs) as executor:
-                return self._hand_out(executor, shards, tolerate, progress)
+            with worker_pool(len(first), initializer=start_worker, initargs=initargs) as executor:
+                return self._hand_out(executor, itertools.chain(first, waiting), tolerate, progress)
         except BrokenProcessPool:
             raise DownloadError(
                 "a download worker must not end by itself; one was killed, ran out of memory or crashed. "
@@ -181,11 +212,10 @@ class WorkerPool:
             raise DownloadError(f"`folder` must be writable; got `{error}`. Make room and run again.") from None
 
     def _hand_out(
-        self, executor: ProcessPoolExecutor, shards: Sequence[pa.Table], tolerate: frozenset[str], progress: Progress
+        self, executor: ProcessPoolExecutor, waiting: Iterator[pa.Table], tolerate: frozenset[str], progress: Progress
     ) -> Counter[str]:
         outcomes: Counter[str] = Counter()
         running: dict[Future[dict[str, int]], _Running] = {}
-        waiting = iter(shards)
         while True:
             while len(running) < 2 * self._processes and (shard := next(waiting, None)) is not None:
                 task = self._prepare(shard, tolerate)

@@ -17,15 +17,21 @@ from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.shards import read_downloads, shard_names
 
+PLACES = ["image_id", "tar", "offset", "size"]
+"""Columns of a table that says where the bytes of pictures lie."""
 _OPEN_TARS = 16
 
 
-def read_images(folder: Path, image_ids: Sequence[str]) -> Iterator[bytes]:
+def read_images(folder: Path, image_ids: Sequence[str], places: pa.Table | None = None) -> Iterator[bytes]:
     """Yield the original bytes of each picture, in the order given; a picture is named by the sha256 of its bytes.
 
+    `places` says where they lie (PLACES), and may say so of others; None: this is looked up for all pictures there are.
     Raises DownloadError where one is not there, or is not what its name says.
     """
-    places, known_ids = _places(folder, tuple(shard_names(folder)))
+    if places is None:
+        places, known_ids = _places(folder, tuple(shard_names(folder)))
+    else:
+        places, known_ids = _distinct(places)
     wanted = np.asarray(list(image_ids), dtype="S64")
     indices = np.minimum(np.searchsorted(known_ids, wanted), max(len(known_ids) - 1, 0))
     absent = wanted[known_ids[indices] != wanted] if len(known_ids) else wanted
@@ -123,8 +129,16 @@ def _unreadable(path: Path, error: OSError) -> DownloadError:
 @lru_cache(maxsize=1)
 def _places(folder: Path, _shards: tuple[str, ...]) -> tuple[pa.Table, npt.NDArray[np.bytes_]]:
     """Where each picture lies (tar, offset, size) and, in the same order, its id; read anew when shards were added."""
-    records = read_downloads(folder, ["image_id", "tar", "offset", "size", "verdict"])
-    kept = records.filter(pc.and_(pc.equal(records["verdict"], "kept"), pc.is_valid(records["tar"])))
-    ids = np.frombuffer(b"".join(kept["image_id"].cast(pa.binary()).to_pylist()), dtype="S64")
+    return _distinct(with_bytes(read_downloads(folder, [*PLACES, "verdict"])))
+
+
+def with_bytes(records: pa.Table) -> pa.Table:
+    """Of records (PLACES and verdict), where the bytes of kept pictures lie (PLACES)."""
+    return records.filter(pc.and_(pc.equal(records["verdict"], "kept"), pc.is_valid(records["tar"]))).select(PLACES)
+
+
+def _distinct(places: pa.Table) -> tuple[pa.Table, npt.NDArray[np.bytes_]]:
+    """Where each picture lies first (tar, offset, size), and its id, in the order of these."""
+    ids = np.frombuffer(b"".join(places["image_id"].cast(pa.binary()).to_pylist()), dtype="S64")
     unique_ids, first = np.unique(ids, return_index=True)
-    return kept.select(["tar", "offset", "size"]).take(pa.array(first)), unique_ids
+    return places.select(["tar", "offset", "size"]).take(pa.array(first)), unique_ids

@@ -3,7 +3,7 @@
 These are stored results, not observations: a file that is missing, older or damaged is measured anew from the bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,10 +27,14 @@ def write_measured(path: Path, measure: str, values: Mapping[str, bytes | None])
         append_sums(stream)
 
 
-def read_measured(folder: Path, measure: str) -> pa.Table:
-    """[image_id, value] of all pictures for which a value of `measure` is stored; null where it had none."""
-    shards = [_read(folder / f"{name}.measured.parquet", measure) for name in shard_names(folder)]
-    return pa.concat_tables([MEASURED.empty_table().select(["image_id", "value"]), *shards]).combine_chunks()
+def read_measured(folder: Path, measure: str, shards: Sequence[str] | None = None) -> pa.Table:
+    """[image_id, value] of all pictures of some shards, or of all, for which a value of `measure` is stored.
+
+    Null where it had none.
+    """
+    names = shard_names(folder) if shards is None else shards
+    tables = [_read(folder / f"{name}.measured.parquet", measure) for name in names]
+    return pa.concat_tables([MEASURED.empty_table().select(["image_id", "value"]), *tables]).combine_chunks()
 
 
 def check_measured(path: Path) -> None:

@@ -58,6 +58,7 @@ URLS = pa.schema([("url", pa.string()), ("key", pa.string()), ("first_attempt", 
 PARTIAL = ".partial"
 REMEDY = "Restore the file, or remove it to fetch its URLs again."
 ABANDONED_AFTER_S = 24 * 3600.0
+_END_BYTES = 1 << 10  # of records: their seal, or the end of the Parquet footer
 _SHARD = re.compile(r"[0-9a-f]{32}")
 
 
@@ -150,18 +151,50 @@ def read_downloads(folder: Path, columns: Sequence[str] | None = None, *, urls: 
     Of `urls` alone, where these are given: others are not sorted, nor held once they are read.
     """
     wanted = list(columns) if columns is not None else RECORDS.names
-    needed = list(dict.fromkeys(["url", "attempt", *wanted]))
-    schema = pa.schema([RECORDS.field(name) for name in needed])
-    paths = [folder / f"{name}.parquet" for name in shard_names(folder)]
-    if isinstance(folder, ObjectPath):
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            shards = list(pool.map(partial(_read_records, columns=needed), paths))
-    else:
-        shards = [_read_records(path, needed) for path in paths]
-    table = pa.concat_tables([schema.empty_table(), *shards])
+    table = read_records(folder, shard_names(folder), list(dict.fromkeys(["url", "attempt", *wanted])))
     if urls is not None:
         table = table.filter(pc.is_in(table["url"], urls))
-    return table.select(wanted).combine_chunks().take(_latest(table["url"], table["attempt"]))
+    return latest_records(table).select(wanted)
+
+
+def read_records(folder: Path, shards: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """Every observation in some shards, in their order, with columns of RECORDS."""
+    schema = pa.schema([RECORDS.field(name) for name in columns])
+    paths = [folder / f"{name}.parquet" for name in shards]
+    if isinstance(folder, ObjectPath):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            tables = list(pool.map(partial(_read_records, columns=list(columns)), paths))
+    else:
+        tables = [_read_records(path, list(columns)) for path in paths]
+    return pa.concat_tables([schema.empty_table(), *tables])
+
+
+def latest_records(table: pa.Table) -> pa.Table:
+    """The observation of the last attempt on each URL, of those in `table`, sorted by URL."""
+    return table.combine_chunks().take(_latest(table["url"], table["attempt"]))
+
+
+def records_hash(folder: Path) -> str:
+    """SHA-256, in hex, over which shards there are and how the records of each end: with a sum of their bytes."""
+    names = shard_names(folder)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        ends = pool.map(lambda name: _end(folder / f"{name}.parquet"), names)
+        digest = hashlib.sha256()
+        for name, end in zip(names, ends, strict=True):
+            digest.update(name.encode() + end)
+    return digest.hexdigest()
+
+
+def _end(path: Path) -> bytes:
+    size = path.stat().st_size
+    offset = max(0, size - _END_BYTES)
+    if isinstance(path, ObjectPath):
+        end: bytes = path.read_range(offset, size - offset)
+    else:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            end = stream.read()
+    return size.to_bytes(8, "little") + end
 
 
 def _latest(urls: pa.ChunkedArray, attempts: pa.ChunkedArray) -> pa.Array:

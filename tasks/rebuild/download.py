@@ -1,7 +1,9 @@
 """Download: fetch each URL once, take pictures at hand, then say of each pair what was observed of its URL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,45 +11,118 @@ import pyarrow.compute as pc
 from evenly.curation.decisions import Decisions
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.features import SIZES, as_size
-from evenly.storage.pools.local_pictures import LocatedPicture, take_features, take_pictures
+from evenly.storage.pools.local_pictures import (
+    LocatedPicture,
+    WantedPictures,
+    record_features,
+    take_missing_pictures,
+)
 from evenly.storage.pools.local_rows import FEATURES, LOCAL, LOCAL_ADDRESS
 from evenly.storage.pools.source import local_pictures
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.web import DownloadWorkers, FailureRule, PoolDownload, download_images, read_downloads
+from evenly.storage.tables.partitions import Partition
+from evenly.storage.web import (
+    PENDING_BY,
+    DownloadWorkers,
+    FailureRule,
+    PoolDownload,
+    download_pending,
+    latest_records,
+    pending_urls,
+    read_downloads,
+    records_hash,
+)
 from evenly.tasks.decoding import FINGERPRINT
+from evenly.tasks.moves import Each, Moves
+from evenly.tasks.pictures.observed import URL_KEY, in_order, send_observed, send_records, with_url_keys
 from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.step import Records, Step
 
 OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
+JUDGED = ("outcome", "verdict", *OBSERVED, "evidence")
 
 
-def fetch_images(run: Run, upstream: Records, rule: PoolDownload) -> None:
+def fetch_images(run: Run, upstream: Records, rule: PoolDownload, each: Each) -> None:
     """Fetch or take what is not recorded yet; records are durable shard by shard."""
-    urls = run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()
-    local, features = (urls.filter(pc.starts_with(urls, kind)) for kind in (LOCAL, FEATURES))
-    web = urls.filter(pc.invert(pc.match_substring_regex(urls, LOCAL_ADDRESS))).to_pylist()
-    if len(local):
-        with run.progress.bar("taking pictures", len(local)) as advance:
-            folder = run.workspace.downloads
-            pictures, threads = partial(_held, run), run.processes
-            take_pictures(
-                local.to_pylist(), pictures, rule, folder=folder, threads=threads, measure=FINGERPRINT, progress=advance
-            )
-    if len(features):
-        take_features(features, folder=run.workspace.downloads)
-    if not web:
-        return
-    with run.progress.bar("downloading", len(web)) as advance:
-        download_images(
-            web,
-            rule,
-            folder=run.workspace.downloads,
-            connect=run.connect,
-            workers=DownloadWorkers(processes=run.processes, threads=run.threads),
-            failures=FailureRule(retry_failed=run.retry_failed, tolerate=rule.tolerate),
-            measure=FINGERPRINT,
-            progress=advance,
-        )
+    with run.progress.bar("looking up URLs", None), _pending(run, upstream, each) as pending:
+        counts = _Counts.summed(each.partitions("counting URLs", partial(_counts, pending)))
+        of_kind = partial(_parts, run, pending)
+        if counts.local:
+            with run.progress.bar("taking pictures", counts.local) as advance:
+                take_missing_pictures(
+                    WantedPictures(part["url"].combine_chunks() for part in of_kind(LOCAL)),
+                    partial(_held, run),
+                    rule,
+                    folder=run.workspace.downloads,
+                    threads=run.processes,
+                    measure=FINGERPRINT,
+                    progress=advance,
+                )
+        if counts.features:
+            parts = (part["url"].combine_chunks() for part in of_kind(FEATURES))
+            record_features(parts, folder=run.workspace.downloads)
+        if counts.web:
+            with run.progress.bar("downloading", counts.web) as advance:
+                download_pending(
+                    of_kind(""),
+                    rule,
+                    folder=run.workspace.downloads,
+                    connect=run.connect,
+                    workers=DownloadWorkers(processes=run.processes, threads=run.threads),
+                    failures=FailureRule(retry_failed=run.retry_failed, tolerate=rule.tolerate),
+                    measure=FINGERPRINT,
+                    progress=advance,
+                )
+
+
+class _Counts(NamedTuple):
+    """How many addresses of each kind are not recorded yet."""
+
+    local: int
+    features: int
+    web: int
+
+    @classmethod
+    def summed(cls, counts: "Sequence[_Counts]") -> "_Counts":
+        return cls(*(sum(numbers) for numbers in zip(*counts, strict=True)))
+
+
+def _pending(run: Run, upstream: Records, each: Each) -> SentRows:
+    """What is not recorded yet, as `pending_urls` gives it, by the keys of URLs."""
+    with (
+        send_partitions(run, each, "sorting URLs", URL_KEY, partial(_distinct_urls, upstream)) as asked,
+        send_records(run, each, PENDING_BY) as records,
+    ):
+        return send_partitions(run, each, "looking up URLs", "key", partial(_pending_of, asked, records))
+
+
+def _distinct_urls(upstream: Records, run: Run) -> pa.Table:
+    return with_url_keys(run, pa.table({"url": run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()}))
+
+
+def _pending_of(asked: SentRows, records: SentRows, run: Run) -> pa.Table:
+    urls = asked.of(run)["url"].combine_chunks().unique()
+    recorded = records.of(run)
+    recorded = latest_records(recorded.filter(pc.is_in(recorded["url"], urls)))
+    pending = pending_urls(urls, recorded, retry_failed=run.retry_failed)
+    is_new = pc.invert(pc.is_in(pending["url"], recorded["url"].combine_chunks()))
+    is_web = pc.invert(pc.match_substring_regex(pending["url"], LOCAL_ADDRESS))
+    return pending.filter(pc.or_(is_new, is_web))  # what is at hand is never asked for again
+
+
+def _counts(pending: SentRows, run: Run) -> _Counts:
+    urls = pending.of(run)["url"]
+    local, features = (pc.sum(pc.starts_with(urls, kind)).as_py() or 0 for kind in (LOCAL, FEATURES))
+    return _Counts(local=local, features=features, web=len(urls) - local - features)
+
+
+def _parts(run: Run, pending: SentRows, kind: str) -> Iterator[pa.Table]:
+    """What is pending of a kind, LOCAL, FEATURES or "" for the web's, one partition after the other."""
+    for part in Partition.all(run.bits):
+        table = pending.of(replace(run, part=part))
+        is_local = pc.match_substring_regex(table["url"], LOCAL_ADDRESS)
+        yield table.filter(pc.starts_with(table["url"], kind) if kind else pc.invert(is_local))
 
 
 def _held(run: Run) -> Iterator[LocatedPicture]:
@@ -59,18 +134,30 @@ def _held(run: Run) -> Iterator[LocatedPicture]:
 
 
 def hash_observations(run: Run, upstream: Records, _rule: PoolDownload) -> dict[str, str]:
-    """The content of what was observed of the URLs of this step's pairs."""
+    """The content of what was observed of the URLs of this step's pairs; of all, where the run has partitions."""
+    if run.bits:
+        return {"observations": f"all: {records_hash(run.workspace.downloads)}"}
     urls = run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()
     columns = ["url", "outcome", "verdict", *OBSERVED]
     return {"observations": table_hash(read_downloads(run.workspace.downloads, columns, urls=urls))}
 
 
-def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload) -> StepOutput:
+def find_observations(run: Run, upstream: Records, _rule: PoolDownload, each: Each) -> SentRows | None:
+    """What was observed of the URL of each pair, by uid, where the run has partitions."""
+    if not run.bits:
+        return None
+    return send_observed(run, each, "looking up records", partial(_urls, upstream), JUDGED)
+
+
+def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload, observed: SentRows | None) -> StepOutput:
     """The recorded outcome of each pair's URL; the reason says why a picture is not there."""
-    pairs = run.ledger.alive(upstream, ["url"])
-    urls, columns = pairs["url"].combine_chunks(), ["url", "outcome", "verdict", *OBSERVED, "evidence"]
-    table = read_downloads(run.workspace.downloads, columns, urls=urls)
-    rows = table.take(pc.index_in(urls, table["url"].combine_chunks()))
+    pairs = _urls(upstream, run)
+    urls = pairs["url"].combine_chunks()
+    if observed is None:
+        table = read_downloads(run.workspace.downloads, ["url", *JUDGED], urls=urls)
+        rows = table.take(pc.index_in(urls, table["url"].combine_chunks()))
+    else:
+        rows = in_order(observed.of(run), pairs["uid"].combine_chunks())
     kept = pc.equal(rows["verdict"], "kept")
     decisions = Decisions.of(
         reason=pc.if_else(kept, "", rows["outcome"]).combine_chunks(),
@@ -81,6 +168,10 @@ def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload) -> StepOut
         decisions = decisions.append_column(name, rows[name])
     decisions = _with_told_sizes(run, upstream, pairs["url"], decisions)
     return StepOutput(decisions=decisions)
+
+
+def _urls(upstream: Records, run: Run) -> pa.Table:
+    return run.ledger.alive(upstream, ["url"])
 
 
 def _with_told_sizes(run: Run, upstream: Records, urls: pa.ChunkedArray, decisions: pa.Table) -> pa.Table:
@@ -97,5 +188,9 @@ def _with_told_sizes(run: Run, upstream: Records, urls: pa.ChunkedArray, decisio
 
 
 DOWNLOAD = Step(
-    name="download", rule=PoolDownload, observe=fetch_images, inputs=hash_observations, compute=judge_downloads
+    name="download",
+    rule=PoolDownload,
+    observe=fetch_images,
+    inputs=hash_observations,
+    moves=Moves(resolve=find_observations, judge=judge_downloads, release=release_rows),
 )

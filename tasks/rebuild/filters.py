@@ -17,9 +17,10 @@ from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.null_rows import null_rows
-from evenly.tasks.decoding import fingerprints_of
-from evenly.tasks.moves import Moves
+from evenly.tasks.moves import Each, Moves
+from evenly.tasks.pictures.fingerprints import TROUBLE, read_fingerprints, send_fingerprints
 from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows, release_rows
 from evenly.tasks.step import Records, Step, plain_rule
 
 # What filters look up, read from files: lists of words, WordNet.
@@ -89,20 +90,24 @@ def check_texts(run: Run, upstream: Records, rule: FilterRules, _facts: object) 
     return _judge(run, upstream, rule, TEXT_FILTERS)
 
 
-def check_images(run: Run, upstream: Records, rule: FilterRules) -> StepOutput:
+def measure_images(run: Run, upstream: Records, _rule: FilterRules, each: Each) -> SentRows | None:
+    """The fingerprint of each pair's picture, by uid, where the run has partitions."""
+    return send_fingerprints(run, each, upstream) if run.bits else None
+
+
+def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows | None) -> StepOutput:
     """Judge pictures by the image filters of the recipe, and measure the fingerprint of each."""
-    images = run.ledger.alive(upstream, ["image_id"])["image_id"].combine_chunks()
-    fingerprints, reasons = fingerprints_of(run, images.unique())
-    names = pa.array(list(reasons), pa.string())
-    words = pa.array(list(reasons.values()), pa.string()).take(pc.index_in(images, names))
+    pairs = run.ledger.alive(upstream, ["image_id"])
+    fingerprints = read_fingerprints(run, pairs) if sent is None else sent.of(run)
+    places = pc.index_in(pairs["uid"].combine_chunks(), fingerprints["uid"].combine_chunks())
+    words = fingerprints[TROUBLE].combine_chunks().take(places)
     too_costly = Decisions.of(reason=pc.fill_null(words, ""))
     output = _judge(run, upstream, rule, IMAGE_FILTERS, first=(too_costly,))
     if output.decisions is None:
         return output
-    places = pc.index_in(images, fingerprints["image_id"].combine_chunks())
     table = output.decisions
     for name in fingerprints.column_names:
-        if name != "image_id":
+        if name not in ("uid", TROUBLE):
             values = fingerprints[name].combine_chunks()
             without_any = places.null_count == len(places)
             column = null_rows(len(places), values.type) if without_any else values.take(places)
@@ -158,6 +163,6 @@ CHECK_IMAGES = Step(
     rule=FilterRules,
     stored=FilterRules.stored,
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),
-    compute=check_images,
+    moves=Moves(resolve=measure_images, judge=check_images, release=release_rows),
     reads=_image_columns,
 )

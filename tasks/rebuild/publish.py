@@ -19,9 +19,12 @@ from evenly.storage.web import read_downloads
 from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.engine import InProcess
 from evenly.tasks.moves import Each
+from evenly.tasks.pictures.observed import send_observed
 from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows
 from evenly.tasks.step import Records
 
+PLACE_COLUMNS = ("tar", "offset", "size")
 RECORDED = (
     "name",
     "key",
@@ -96,29 +99,49 @@ def _has_pictures(records: Records) -> bool:
 def _write_samples(run: Run, name: str, records: Records, each: Each) -> dict[str, Any]:
     samples, deciding = Samples(run.workspace, name), [record for record in records if "decisions" in record.hashes]
     if run.bits:
-        parts = each.partitions("publish", partial(_write_part, samples, records))
-        version = samples.commit(parts)
+        version = samples.commit(_write_parts(run, samples, records, each))
     else:
         version = samples.write(_wide(run, records))
     first, last = deciding[0].counts, deciding[-1]
     return {"version": version, "rows": first["kept"], "kept": last.counts["kept"], "last": last.name}
 
 
-def _write_part(samples: Samples, records: Records, run: Run) -> SamplePart:
-    return samples.write_part(_wide(run, records))
+def _write_parts(run: Run, samples: Samples, records: Records, each: Each) -> list[SamplePart]:
+    if not _has_pictures(records):
+        return each.partitions("publish", partial(_write_part, samples, records, None))
+    title, pictures = "looking up places", partial(_urls_of_pictures, records)
+    with send_observed(run, each, title, pictures, PLACE_COLUMNS) as places:
+        return each.partitions("publish", partial(_write_part, samples, records, places))
 
 
-def _wide(run: Run, records: Records) -> pa.Table:
+def _write_part(samples: Samples, records: Records, places: SentRows | None, run: Run) -> SamplePart:
+    return samples.write_part(_wide(run, records, places))
+
+
+def _urls_of_pictures(records: Records, run: Run) -> pa.Table:
+    """Pairs with a picture [uid, url]."""
+    observed = next(record for record in records if "image_id" in record.columns)
+    uids = run.ledger.decisions(observed, ["uid"], pc.is_valid(pc.field("image_id")))["uid"].combine_chunks()
+    first = next(record for record in records if "url" in record.columns)
+    pairs = run.ledger.decisions(first, ["uid", "url"])
+    return pairs.take(pc.index_in(uids, pairs["uid"].combine_chunks()))
+
+
+def _wide(run: Run, records: Records, places: SentRows | None = None) -> pa.Table:
     wide = wide_table(run.ledger, records)
-    return _with_places(run, wide) if _has_pictures(records) else wide
+    return _with_places(run, wide, places) if _has_pictures(records) else wide
 
 
-def _with_places(run: Run, wide: pa.Table) -> pa.Table:
+def _with_places(run: Run, wide: pa.Table, sent: SentRows | None) -> pa.Table:
     """Add where each picture's original bytes lie: tar (below downloads/), offset and size."""
-    places = read_downloads(run.workspace.downloads, ["url", "tar", "offset", "size"]).combine_chunks()
-    index = pc.index_in(wide["url"].combine_chunks(), places["url"].combine_chunks())
+    key = "url" if sent is None else "uid"
+    if sent is None:
+        places = read_downloads(run.workspace.downloads, ["url", *PLACE_COLUMNS]).combine_chunks()
+    else:
+        places = sent.of(run)
+    index = pc.index_in(wide[key].combine_chunks(), places[key].combine_chunks())
     has_place = pc.and_(pc.is_valid(wide["image_id"]), pc.is_valid(index)).combine_chunks()
-    for name in ("tar", "offset", "size"):
+    for name in PLACE_COLUMNS:
         column = places[name].combine_chunks().take(index)
         wide = wide.append_column(name, pc.if_else(has_place, column, pa.scalar(None, column.type)))
     return wide

@@ -32,6 +32,9 @@ def _staged(run: Run, left: Steps, upstream: Records, each: Each) -> Sequence[St
     """The records of the first steps of those that are left: of one that is stored, or of a stage."""
     started, (step, rule) = datetime.now(UTC), left[0]
     spec = step.spec(run, upstream, rule)
+    if step.observes and (run.retry_failed or run.ledger.find(spec.key) is None):
+        step.observe(run, upstream, rule, each)
+        spec = step.spec(run, upstream, rule)
     if (stored := stored_record(run, spec)) is not None:
         return [stored]
     names = [record.name for record in upstream]

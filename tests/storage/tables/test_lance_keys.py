@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.storage.errors import DamagedError
+from evenly.storage.records import read_record
 from evenly.storage.tables import lance_keys
 from evenly.storage.tables.lance_keys import rows_by_key, stored_keys
 from evenly.storage.tables.lance_rows import commit_rows
@@ -69,3 +70,15 @@ def test_of_rows_with_one_key_the_first_counts(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(lance_keys, "_KEYS_AT_ONCE", keys_at_once)
         assert [table.num_rows for _, table in rows_by_key(path, "", "id", pa.array(["a"]), ["value"])] == [1]
         assert values(path, ["a"]) == {0: 1}
+
+
+def test_files_whose_keys_end_before_or_begin_after_what_is_looked_for_are_not_read(tmp_path: Path) -> None:
+    path = stored(tmp_path / "t.lance", range(5_000), range(5_000, 10_000))
+    for file in (path / "data").iterdir():
+        keys = read_record(path / "_sums" / "data" / f"{file.name}.json")["keys"]
+        if keys["min"] == "name 5000":
+            file.write_bytes(b"nothing of a dataset")
+    assert values(path, ["name 1001", "name 17"]) == {0: 1001, 1: 17}
+    assert stored_keys(path, "", "id", pa.array(["name 1", "name 4999"])).all()
+    with pytest.raises(DamagedError):
+        stored_keys(path, "", "id", pa.array(["name 1", "name 7000"]))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from evenly.storage.files.image_folders import Picture
-from evenly.tasks import decoding
 from evenly.tasks.adapters import pictures as module
 from evenly.tasks.adapters.pictures import encode_pictures
 from evenly.tasks.decoding import PictureReader, read_in_process
@@ -86,25 +85,3 @@ def test_a_reader_says_what_is_wrong_and_measures_what_is_right(run):
 def test_the_job_of_a_reader_answers_in_plain_values():
     assert read_in_process(CONTENTS[0], {"fingerprints": False}) == {"error": "", "fingerprint": None}
     assert read_in_process(b"no picture", {"fingerprints": True})["error"].startswith("undecodable (")
-
-
-def test_fingerprints_of_a_build_are_found_or_measured_and_bytes_that_are_gone_have_none(rebuilt):
-    import pyarrow as pa
-
-    record = rebuilt.record("check_images")
-    ids = rebuilt.run.ledger.alive(rebuilt.records[:7], ["image_id"])["image_id"].combine_chunks().unique()
-    table, reasons = decoding.fingerprints_of(rebuilt.run, ids)
-    stored = rebuilt.run.ledger.decisions(record, ["phash"])["phash"].to_pylist()
-    assert reasons == {}
-    assert set(table["phash"].to_pylist()) == set(stored)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            decoding,
-            "read_measured",
-            lambda *_: pa.table({"image_id": pa.array([], pa.string()), "value": pa.array([], pa.binary())}),
-        )
-        again, _ = decoding.fingerprints_of(rebuilt.run, ids)
-    assert again.equals(table)
-    nothing, _ = decoding.fingerprints_of(rebuilt.run, pa.array([], pa.string()))
-    assert nothing.num_rows == 0
-    assert nothing.schema == table.schema

@@ -16,6 +16,7 @@ from evenly.storage.pools.source import PoolSource
 from evenly.storage.records import content_hash
 from evenly.storage.web import DownloadRule
 from evenly.storage.web.shards import RECORDS, URLS, publish_shard, shard_name, url_key
+from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
@@ -158,7 +159,7 @@ def test_a_picture_that_changes_while_a_run_goes_on_is_refused(tmp_path):
     path = tmp_path / "w" / "pool" / "fox1.png"
     path.write_bytes(fox(3).content)
     with pytest.raises(StorageError, match="must stay as they are while a rebuild runs; 1 are gone"):
-        DOWNLOAD.observe(run, (first,), DOWNLOAD.read(RULE))
+        DOWNLOAD.observe(run, (first,), DOWNLOAD.read(RULE), InProcess(run=run))
     path.write_bytes(fox(1).content)
     assert taken(run).counts["kept"] == 2
 

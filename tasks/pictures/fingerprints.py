@@ -1,0 +1,63 @@
+"""Fingerprints of the pictures of pairs: made of each picture where its pairs meet, returned to each of them."""
+
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.pools.local_rows import FEATURES
+from evenly.storage.web import read_measured, without_bytes
+from evenly.tasks.decoding import FINGERPRINT, fingerprints_of
+from evenly.tasks.moves import Each
+from evenly.tasks.pictures.observed import send_measured, send_places
+from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows, release_rows, send_partitions
+from evenly.tasks.step import Records
+
+TROUBLE = "trouble"
+"""The column with the reason why a picture has no fingerprint, null where it has one."""
+
+
+def send_fingerprints(run: Run, each: Each, upstream: Records) -> SentRows:
+    """Of each pair whose picture has bytes: uid, fingerprint and TROUBLE, by uid."""
+    with (
+        send_partitions(run, each, "sorting pictures", "image_id", partial(pictures_with_bytes, upstream)) as shown,
+        send_measured(run, each, FINGERPRINT.name) as measured,
+    ):
+        unmeasured = sum(each.partitions("looking for fingerprints", partial(_count_unmeasured, shown, measured)))
+        places = send_places(run, each) if unmeasured else None
+        try:
+            return send_partitions(run, each, "fingerprints", "uid", partial(_of_pairs, shown, measured, places))
+        finally:
+            release_rows(places)
+
+
+def read_fingerprints(run: Run, pairs: pa.Table) -> pa.Table:
+    """What `send_fingerprints` gives, of pairs [uid, image_id], where nothing is sent."""
+    folder = run.workspace.downloads
+    shown = pairs.filter(pc.invert(pc.is_in(pairs["image_id"], without_bytes(folder))))
+    return _fingerprinted(run, shown, read_measured(folder, FINGERPRINT.name), None)
+
+
+def pictures_with_bytes(upstream: Records, run: Run) -> pa.Table:
+    """Pairs [uid, image_id] whose picture is there, not its features alone."""
+    pairs = run.ledger.alive(upstream, ["image_id", "url"])
+    return pairs.filter(pc.invert(pc.starts_with(pairs["url"], FEATURES))).select(["uid", "image_id"])
+
+
+def _count_unmeasured(shown: SentRows, measured: SentRows, run: Run) -> int:
+    is_measured = pc.is_in(shown.of(run)["image_id"], measured.of(run)["image_id"].combine_chunks())
+    return len(is_measured) - (pc.sum(is_measured).as_py() or 0)
+
+
+def _of_pairs(shown: SentRows, measured: SentRows, places: SentRows | None, run: Run) -> pa.Table:
+    return _fingerprinted(run, shown.of(run), measured.of(run), None if places is None else places.of(run))
+
+
+def _fingerprinted(run: Run, shown: pa.Table, measured: pa.Table, places: pa.Table | None) -> pa.Table:
+    ids = shown["image_id"].combine_chunks()
+    prints, reasons = fingerprints_of(run, ids.unique(), measured, places)
+    rows = prints.take(pc.index_in(ids, prints["image_id"].combine_chunks())).drop(["image_id"])
+    words = pa.array(list(reasons.values()), pa.string())
+    troubles = words.take(pc.index_in(ids, pa.array(list(reasons), pa.string())))
+    return rows.append_column("uid", shown["uid"]).append_column(TROUBLE, troubles)
