@@ -100,6 +100,6 @@ def build_by(
             split=split,
             each=each,
         )
-    if recipe.curate.download is not None:
-        extract_features(run, manifest)
+        if recipe.curate.download is not None:
+            extract_features(cut, manifest, each)
     return str(manifest["build"])

@@ -42,6 +42,16 @@ def store_texts(run: Run, texts: Sequence[str]) -> FeatureStore:
 
     How many of these are longer than the model reads is told: it sees their beginnings alone.
     """
+    new, longer = encode_texts(run, texts)
+    say_longer(run, longer, new)
+    return FeatureStore(run.workspace, encoder_identity(run), "texts")
+
+
+def encode_texts(run: Run, texts: Sequence[str]) -> tuple[int, int]:
+    """Encode and store those of `texts` that have no features yet.
+
+    How many there were, and how many of these are longer than the model reads.
+    """
     encoder = open_encoder(run)
     store = FeatureStore(run.workspace, encoder.identity, "texts")
     by_id = {text_id(text): text for text in texts}
@@ -54,10 +64,13 @@ def store_texts(run: Run, texts: Sequence[str]) -> FeatureStore:
             store.append(batch, *to_unit_rows(encoder.encode_texts(new)))
             longer += sum(encoder.truncated(new))
             advance(len(batch))
+    return len(missing), longer
+
+
+def say_longer(run: Run, longer: int, new: int) -> None:
+    """Report how many of the new texts are longer than the model reads, where any are."""
     if longer:
-        message = f"{longer:,} of {len(missing):,} are longer than the model reads and cut"
-        run.progress.say(f"{'encoding texts':<24} {message}")
-    return store
+        run.progress.say(f"{'encoding texts':<24} {longer:,} of {new:,} are longer than the model reads and cut")
 
 
 def open_second(run: Run) -> SecondBackbone:

@@ -60,6 +60,7 @@ class Workers:
 
     def __init__(self, run: Run, n_workers: int) -> None:
         self.run = run
+        self._worker_run = _shared_out(run, n_workers)
         self._n_workers = n_workers
         self._stack = ExitStack()
         self._runner: Any = None
@@ -112,7 +113,7 @@ class Workers:
 
     def _submit(self, title: str, function: Any, chunk: Sequence[Any]) -> Any:  # noqa: ANN401 - any function
         self._open()
-        parameters = {"title": title, "function": function, "run": self.run, "chunk": list(chunk)}
+        parameters = {"title": title, "function": function, "run": self._worker_run, "chunk": list(chunk)}
         with no_interrupts():
             return self._runner.submit(_chunk_task(), parameters)
 
@@ -139,6 +140,13 @@ def lost_again(title: str) -> str:
 def uses_model(function: object) -> bool:
     """Whether a function, or the one that it wraps, says that it uses a model: it is then given a GPU, if any is."""
     return bool(getattr(function, "uses_model", False))
+
+
+def _shared_out(run: Run, n_workers: int) -> Run:
+    """The run of each of several workers, which all have to do: together they have the threads of one process."""
+    threads = (run.encoder.threads or run.processes) // n_workers
+    encoder = replace(run.encoder, threads=max(1, threads))
+    return replace(run, processes=max(1, run.processes // n_workers), encoder=encoder)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,22 +16,69 @@ from evenly.curation.decisions import Decisions
 from evenly.features import to_unit_rows
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.storage.pools.source import FEATURES_KIND, PoolError, local_features
+from evenly.storage.pools.source import FEATURES_KIND, local_features
 from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
-from evenly.tasks.encoders import CHUNK, encoder_identity, open_encoder, step_encoder, store_texts
+from evenly.tasks.encoders import (
+    CHUNK,
+    encode_texts,
+    encoder_identity,
+    open_encoder,
+    say_longer,
+    step_encoder,
+    store_texts,
+    text_id,
+)
+from evenly.tasks.engine import InProcess
+from evenly.tasks.moves import Each, Moves
+from evenly.tasks.pictures.vectors import PictureSources, check_dimension, send_sources, take_vectors
 from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows, send_partitions
 from evenly.tasks.step import NoRule, Records, Step
 
 
-def embed_images(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
-    """Encode the pictures of the pairs; table `features` holds a digest of each vector, for the steps that use it."""
-    pairs = run.ledger.alive(upstream, ["image_id"])
-    ids = pairs["image_id"].combine_chunks().unique().sort()
-    store_images(run, ids)
+@dataclass(frozen=True, kw_only=True)
+class ShownPictures:
+    """The pictures of the pairs by image_id, and what features are made of where some are still to be made."""
+
+    pictures: SentRows
+    sources: PictureSources
+
+
+def send_pictures(run: Run, upstream: Records, _rule: NoRule, each: Each) -> ShownPictures | None:
+    """The pictures of the pairs, where the run has partitions."""
+    return _send_shown(run, upstream, each) if run.bits else None
+
+
+def _send_shown(run: Run, upstream: Records, each: Each) -> ShownPictures:
+    pictures = send_partitions(run, each, "sorting pictures", "image_id", partial(_distinct_pictures, upstream))
+    try:
+        missing = sum(each.partitions("looking up features", partial(_count_missing, pictures)))
+        return ShownPictures(pictures=pictures, sources=send_sources(run, each) if missing else PictureSources())
+    except BaseException:
+        pictures.release()
+        raise
+
+
+def release_pictures(shown: ShownPictures | None) -> None:
+    """Remove what was sent."""
+    if shown is not None:
+        shown.pictures.release()
+        shown.sources.release()
+
+
+def embed_images(run: Run, upstream: Records, _rule: NoRule, shown: ShownPictures | None) -> StepOutput:
+    """Encode the pictures of the pairs; table `features` holds a digest of each vector, for the steps that use it.
+
+    In partitions, a pair's decision and the digest of its picture lie each in that of its own id.
+    """
+    pairs = run.ledger.alive(upstream, [])
+    ids = _distinct_pictures(upstream, run)["image_id"] if shown is None else shown.pictures.of(run)["image_id"]
+    ids = ids.combine_chunks().unique().sort()
+    store_images(run, ids, PictureSources() if shown is None else shown.sources)
     digests, norms = np.zeros(len(ids), "S32"), np.empty(len(ids), np.float32)
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    for places, vectors, part_norms in store.batches(ids):
+    for places, vectors, part_norms in store.batches(ids) if len(ids) else ():
         digests[places] = [hashlib.blake2b(row, digest_size=16).hexdigest().encode() for row in vectors]
         norms[places] = part_norms
     table = pa.table({"image_id": ids, "digest": pa.array(digests).cast(pa.string()), "norm": norms})
@@ -37,20 +86,37 @@ def embed_images(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
     return StepOutput(decisions=decisions, tables={"features": table})
 
 
-def store_images(run: Run, image_ids: Sequence[str] | pa.Array) -> int:
-    """Encode and store the pictures that have no features yet; how many there were."""
+def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: PictureSources = PictureSources()) -> int:  # noqa: B008 - frozen
+    """Encode and store the pictures that have no features yet; how many there were.
+
+    `sources` has what they are made of, in the run's partition; without, it is looked for among all there is.
+    """
     encoder = open_encoder(run)
     store = FeatureStore(run.workspace, encoder.identity, "images")
     missing = store.missing(image_ids)
-    if missing and any(source.kind == FEATURES_KIND for source in run.sources):
-        _take_features(run, store, encoder.dimension, set(missing))
+    count = len(missing)
+    if missing and sources.vectors is not None:
+        take_vectors(store, missing, sources.vectors.of(run))
         missing = store.missing(missing)
+    elif missing and any(source.kind == FEATURES_KIND for source in run.sources):
+        _take_features(run, store, set(missing))
+        missing = store.missing(missing)
+    places = sources.places.of(run) if missing and sources.places is not None else None
     with run.progress.bar("encoding pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]
-            images = list(read_images(run.workspace.downloads, batch))
+            images = list(read_images(run.workspace.downloads, batch, places))
             store.append(batch, *to_unit_rows(encoder.encode_images(images, progress=advance)))
-    return len(missing)
+    return count
+
+
+def _distinct_pictures(upstream: Records, run: Run) -> pa.Table:
+    return pa.table({"image_id": run.ledger.alive(upstream, ["image_id"])["image_id"].combine_chunks().unique()})
+
+
+def _count_missing(pictures: SentRows, run: Run) -> int:
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    return len(store.missing(pictures.of(run)["image_id"].combine_chunks()))
 
 
 def image_rows(run: Run, store: FeatureStore, image_ids: list[str]) -> np.ndarray:
@@ -60,23 +126,24 @@ def image_rows(run: Run, store: FeatureStore, image_ids: list[str]) -> np.ndarra
     return store.read(image_ids)[0]
 
 
-def _take_features(run: Run, store: FeatureStore, dimension: int, wanted: set[str]) -> None:
+def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
     """Store what pools of features hold of the pictures `wanted`, whose ids are hashes of these features."""
     for source in run.sources:
         for rows in local_features(source) if wanted else ():
-            if rows.vectors.shape[1] != dimension:
-                raise PoolError(
-                    f"`vector` must be features of the recipe's encoder, of {dimension} numbers; got "
-                    f"{rows.vectors.shape[1]} in `{source.path}`. Name the encoder that made them in `features`."
-                )
+            check_dimension(run, rows.vectors, source.path)
             places = {image_id: place for place, image_id in enumerate(rows.ids.to_pylist()) if image_id in wanted}
             store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]))
             wanted -= set(places)
 
 
 @task(task_run_name="extract features", cache_policy=NO_CACHE, persist_result=False)
-def extract_features(run: Run, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def extract_features(run: Run, manifest: Mapping[str, Any], each: Each | None = None) -> dict[str, Any]:
     """Make sure that every kept pair of a build has image and caption features; how many there are and were new."""
+    counts = _extract_parts(run, manifest, each or InProcess(run=run)) if run.bits else _extract(run, manifest)
+    return {"encoder": encoder_identity(run), **counts}
+
+
+def _extract(run: Run, manifest: Mapping[str, Any]) -> dict[str, int]:
     samples = Samples(run.workspace, manifest["recipe_name"])
     condition = f"{manifest['samples']['last']}_verdict = 'kept'"
     rows = samples.read(manifest["samples"]["version"], where=condition)
@@ -85,7 +152,47 @@ def extract_features(run: Run, manifest: Mapping[str, Any]) -> dict[str, Any]:
     ids = rows["image_id"].combine_chunks().unique().sort()
     n_new = store_images(run, ids)
     store_texts(run, texts)
-    return {"encoder": encoder_identity(run), "images": len(ids), "images_new": n_new, "texts": len(texts)}
+    return {"images": len(ids), "images_new": n_new, "texts": len(texts)}
 
 
-EMBED_IMAGES = Step(name="embed_images", rule=NoRule, compute=embed_images, model=step_encoder)
+def _extract_parts(run: Run, manifest: Mapping[str, Any], each: Each) -> dict[str, int]:
+    records = [run.ledger.get(step["key"]) for step in manifest["steps"]]
+    shown = _send_shown(run, records, each)
+    try:
+        images = each.partitions("extracting features", partial(_store_pictures, shown))
+    finally:
+        release_pictures(shown)
+    with send_partitions(run, each, "sorting captions", "text_id", partial(_captions, records)) as captions:
+        texts = each.partitions("encoding captions", partial(_store_captions, captions))
+    say_longer(run, sum(longer for _, _, longer in texts), sum(new for _, new, _ in texts))
+    return {
+        "images": sum(count for count, _ in images),
+        "images_new": sum(new for _, new in images),
+        "texts": sum(count for count, _, _ in texts),
+    }
+
+
+def _store_pictures(shown: ShownPictures, run: Run) -> tuple[int, int]:
+    """How many pictures a partition has, and how many of them had no features."""
+    ids = shown.pictures.of(run)["image_id"].combine_chunks().unique().sort()
+    return len(ids), store_images(run, ids, shown.sources)
+
+
+def _captions(records: Records, run: Run) -> pa.Table:
+    caption = "chosen_caption" if any("chosen_caption" in record.columns for record in records) else "caption"
+    texts = run.ledger.alive(records, [caption])[caption].combine_chunks().unique()
+    return pa.table({"text_id": pa.array([text_id(text) for text in texts.to_pylist()], pa.string()), "text": texts})
+
+
+def _store_captions(captions: SentRows, run: Run) -> tuple[int, int, int]:
+    """How many texts a partition has, how many had no features, and how many of these are longer than is read."""
+    texts = captions.of(run)["text"].combine_chunks().unique().to_pylist()
+    return (len(texts), *encode_texts(run, texts))
+
+
+EMBED_IMAGES = Step(
+    name="embed_images",
+    rule=NoRule,
+    moves=Moves(resolve=send_pictures, judge=embed_images, release=release_pictures),
+    model=step_encoder,
+)

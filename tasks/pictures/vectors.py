@@ -1,0 +1,85 @@
+"""What features of pictures are made of, sent to where the pictures are encoded: vectors of pools, places of bytes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.features import to_unit_rows
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.pools.source import FEATURES_KIND, PoolError, PoolSource, local_features, pool_pieces
+from evenly.tasks.encoders import open_encoder
+from evenly.tasks.moves import Each
+from evenly.tasks.pictures.observed import send_places
+from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows, release_rows, send_items
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSources:
+    """Where features of pictures come from, by image_id; None: nothing was sent, or none is needed.
+
+    vectors: those of pools of features [image_id, vector, norm], of unit length. places: of bytes, as PLACES.
+    """
+
+    vectors: SentRows | None = None
+    places: SentRows | None = None
+
+    def release(self) -> None:
+        """Remove what was sent."""
+        release_rows(self.vectors)
+        release_rows(self.places)
+
+
+def send_sources(run: Run, each: Each) -> PictureSources:
+    """Send what features are made of, where the run has partitions."""
+    pieces = [
+        (source, piece) for source in run.sources if source.kind == FEATURES_KIND for piece in pool_pieces(source)
+    ]
+    if not run.bits:
+        return PictureSources()
+    vectors = send_items(run, each, "reading features", "image_id", give=_vectors, items=pieces) if pieces else None
+    try:
+        return PictureSources(vectors=vectors, places=send_places(run, each))
+    except BaseException:
+        release_rows(vectors)
+        raise
+
+
+def take_vectors(store: FeatureStore, wanted: list[str], vectors: pa.Table) -> None:
+    """Store those of the vectors whose pictures are wanted, each once."""
+    names = vectors["image_id"].combine_chunks()
+    places = pc.index_in(pa.array(wanted, pa.string()), names)
+    rows = vectors.take(places.drop_null()).combine_chunks()
+    column = rows["vector"].combine_chunks()
+    matrix = column.flatten().to_numpy().reshape(len(column), -1)
+    store.append(rows["image_id"].to_pylist(), matrix, rows["norm"].to_numpy())
+
+
+def check_dimension(run: Run, vectors: np.ndarray, path: str | Path) -> None:
+    """Raise PoolError unless vectors (n, d) of a pool are as long as those of the run's encoder."""
+    dimension = open_encoder(run).dimension
+    if vectors.shape[1] != dimension:
+        raise PoolError(
+            f"`vector` must be features of the recipe's encoder, of {dimension} numbers; got {vectors.shape[1]} in "
+            f"`{path}`. Name the encoder that made them in `features`."
+        )
+
+
+def _vectors(run: Run, piece: tuple[PoolSource, list[Path]]) -> Iterator[pa.Table]:
+    source, files = piece
+    for rows in local_features(source, files):
+        check_dimension(run, rows.vectors, source.path)
+        usable = rows.ids.is_valid()
+        unit, norms = to_unit_rows(rows.vectors[usable.to_numpy(zero_copy_only=False)])
+        flat = pa.array(np.ascontiguousarray(unit, dtype=np.float16).reshape(-1))
+        yield pa.table(
+            {
+                "image_id": rows.ids.filter(usable),
+                "vector": pa.FixedSizeListArray.from_arrays(flat, unit.shape[1]),
+                "norm": pa.array(np.asarray(norms, dtype=np.float32)),
+            }
+        )
