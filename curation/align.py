@@ -1,5 +1,6 @@
 """Keep pairs whose picture and caption agree, by their image-text score (DataComp's clip_score filter)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,18 +27,28 @@ class Align:
         check_bounds(self, RuleError)
 
 
-def resolve_threshold(scores: pa.Array, rule: Align | Rank) -> float:
+def threshold_of_counts(counts: Sequence[pa.Table], rule: Align | Rank) -> float:
     """Return the score that a pair must reach: the rule's, or the one at index int(n * keep_top) in falling order.
 
-    As in DataComp, pairs equal to that score stay, so at least one pair more than the share does. keep_top = 1 keeps
-    all, where the public code fails. Nulls do not count in n. Minus infinity where there are no scores.
+    `counts` say how often each score occurs in a part of the pairs [values, counts], nulls left out; n is their sum. As
+    in DataComp, pairs equal to that score stay, so at least one pair more than the share does. keep_top = 1 keeps all,
+    where the public code fails. Minus infinity where there are no scores.
     """
     if rule.min_score is not None:
         return rule.min_score
-    values = np.sort(scores.drop_null().to_numpy(zero_copy_only=False))[::-1]
-    if not len(values) or rule.keep_top is None:
+    values, numbers = (np.concatenate([part[name].to_numpy() for part in counts]) for name in ("values", "counts"))
+    n = int(numbers.sum())
+    if not n or rule.keep_top is None:
         return float("-inf")
-    return float(values[min(int(len(values) * rule.keep_top), len(values) - 1)])
+    order = np.argsort(values)[::-1]
+    index = min(int(n * rule.keep_top), n - 1)
+    return float(values[order][np.searchsorted(np.cumsum(numbers[order]), index, side="right")])
+
+
+def resolve_threshold(scores: pa.Array, rule: Align | Rank) -> float:
+    """Return `threshold_of_counts` of scores; nulls do not count."""
+    values, numbers = np.unique(scores.drop_null().to_numpy(zero_copy_only=False), return_counts=True)
+    return threshold_of_counts([pa.table({"values": values, "counts": numbers})], rule)
 
 
 def judge_alignment(scores: pa.Array, threshold: float) -> Decisions:

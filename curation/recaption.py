@@ -20,6 +20,7 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.errors import ColumnsError, RuleError
 
 Origin = Literal["original", "twin", "retrieved"]
+_COSINE_UNITS = 10_000
 ORIGINS: tuple[Origin, ...] = ("original", "twin", "retrieved")
 CANDIDATES = pa.schema(
     [("uid", pa.string()), ("caption", pa.string()), ("origin", pa.string()), ("score", pa.float64())]
@@ -138,16 +139,29 @@ def clip_scores(cosines: Floats) -> Floats:
     return np.asarray(2.5 * np.maximum(cosines, 0.0))
 
 
-def compare_captions(recaptioned: Recaptioned) -> dict[str, float | int | None]:
-    """Return mean CLIPScores of the original and of the chosen captions, over pairs with another caption than before.
+def count_rewritten(recaptioned: Recaptioned) -> pa.Table:
+    """Return one row on the pairs with another caption than before: how many, and sums of their cosines above 0.
 
-    rewritten counts these pairs; the means are None where there are none. 4 digits.
+    original and chosen: in units of 1e-4, to which cosines are stored.
     """
     chosen = recaptioned.chosen["caption_score"].to_numpy()
     original = chosen - recaptioned.decisions.value.to_numpy(zero_copy_only=False)
     is_rewritten = pc.not_equal(recaptioned.chosen["caption_origin"], "original").to_numpy()
-    means = [
-        round(float(clip_scores(scores[is_rewritten]).mean()), 4) if is_rewritten.any() else None
-        for scores in (original, chosen)
-    ]
-    return {"rewritten": int(is_rewritten.sum()), "clipscore_before": means[0], "clipscore_after": means[1]}
+    sums = {
+        name: [int(np.maximum(np.rint(scores[is_rewritten] * _COSINE_UNITS), 0).sum())]
+        for name, scores in (("original", original), ("chosen", chosen))
+    }
+    return pa.table({"rewritten": [int(is_rewritten.sum())], **sums})
+
+
+def compare_captions(parts: Sequence[pa.Table]) -> dict[str, float | int | None]:
+    """Return mean CLIPScores of the original and of the chosen captions, over pairs with another caption than before.
+
+    `parts` are of `count_rewritten`; rewritten is the number of these pairs; the means are None where there are none.
+    4 digits.
+    """
+    rewritten, *sums = (
+        sum(pc.sum(part[name]).as_py() for part in parts) for name in ("rewritten", "original", "chosen")
+    )
+    means = [round(2.5 * total / _COSINE_UNITS / rewritten, 4) if rewritten else None for total in sums]
+    return {"rewritten": rewritten, "clipscore_before": means[0], "clipscore_after": means[1]}

@@ -5,7 +5,8 @@ target picture (Gadre et al. 2023, arXiv:2304.14108, which takes the training pi
 It needs features that tell things apart: published experience is that those of ViT-B/32 are of no use here.
 
 The clustering is ours, not faiss's: centroids start at pictures drawn by hash and sums have a fixed order, so that the
-same pool gives the same clusters to the bit.
+same pool gives the same clusters to the bit. Of a large pool they are fitted to pictures drawn by hash; every picture
+belongs to the nearest.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from evenly.curation.draws import draws
 from evenly.curation.errors import ColumnsError, RuleError
 
 PER_CLUSTER = 128
+FIT_PICTURES = 1 << 18
+"""Pictures that centroids are fitted to at most, drawn by hash."""
 _BLOCK = 8192
 
 
@@ -45,19 +48,30 @@ class TargetClusters(ImageBased):
     target: LocalPath
 
 
-def fit_centroids(names: Sequence[str], rows: Rows, rule: ImageBased, *, seed: int) -> Singles:
+def draw_order(names: Sequence[str], *, seed: int) -> Ints:
+    """Return the places of the pictures `names` in the order in which they are drawn, whatever their order."""
+    drawn = draws(seed=seed, step="image_based", uids=list(names), entries=[""] * len(names))
+    return np.lexsort((np.asarray(names, dtype=np.str_), drawn))
+
+
+def number_of_clusters(n: int, fitted: int, rule: ImageBased) -> int:
+    """Return how many clusters `n` pictures make, of which as many as `fitted` are fitted to."""
+    return min(fitted, max(1, n // PER_CLUSTER) if rule.clusters is None else rule.clusters)
+
+
+def fit_centroids(names: Sequence[str], rows: Rows, rule: ImageBased, *, seed: int, k: int | None = None) -> Singles:
     """Return unit centroids (k, d) of unit `rows` (n, d), the features of the pictures `names`, in any order.
 
-    k is the rule's, at most n. A cluster that becomes empty keeps its centroid.
+    k is the rule's for n pictures, unless it is given; at most n. A cluster that becomes empty keeps its centroid.
     """
     n = len(rows)
     if not n or len(names) != n:
         raise ColumnsError(f"`rows` must be the features of the {len(names)} pictures, at least one; got {n}.")
-    k = min(n, max(1, n // PER_CLUSTER) if rule.clusters is None else rule.clusters)
+    k = number_of_clusters(n, n, rule) if k is None else k
     order = np.argsort(np.asarray(names, dtype=np.str_), kind="stable")
     rows = rows[order]
-    drawn = draws(seed=seed, step="image_based", uids=[names[place] for place in order], entries=[""] * n)
-    centroids = _unit(rows[np.argsort(drawn, kind="stable")[:k]].astype(np.float32))
+    first = draw_order([names[place] for place in order], seed=seed)[:k]
+    centroids = _unit(rows[first].astype(np.float32))
     for _ in range(rule.iterations):
         sums = _sums(rows, nearest_centroids(rows, centroids)[0], k)
         moved = np.linalg.norm(sums, axis=1) > 0

@@ -149,13 +149,13 @@ def local_pictures(source: PoolSource) -> Iterator[LocalRow]:
             yield from (row for row in LOCAL_READERS[source.kind].rows(path, source.caption) if not row.reject)
 
 
-def local_features(source: PoolSource, piece: Sequence[Path] | None = None) -> Iterator[PooledFeatures]:
+def local_features(source: PoolSource, piece: PoolPiece | None = None) -> Iterator[PooledFeatures]:
     """The rows of a pool of features, with these, in stretches of bounded size; of other pools, none.
 
-    `piece`, of `pool_pieces`: of those files alone.
+    `piece`, of `pool_pieces`: of its files alone.
     """
     if source.kind == FEATURES_KIND:
-        for path in _files(source) if piece is None else piece:
+        for path in _files(source) if piece is None else piece.files:
             yield from feature_rows(path, source.caption, source.vector or "vector")
 
 

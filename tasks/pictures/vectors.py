@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from evenly.features import to_unit_rows
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.pools.rows import PoolPiece
 from evenly.storage.pools.source import FEATURES_KIND, PoolError, PoolSource, local_features, pool_pieces
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.moves import Each
@@ -69,7 +70,7 @@ def check_dimension(run: Run, vectors: np.ndarray, path: str | Path) -> None:
         )
 
 
-def _vectors(run: Run, piece: tuple[PoolSource, list[Path]]) -> Iterator[pa.Table]:
+def _vectors(run: Run, piece: tuple[PoolSource, PoolPiece]) -> Iterator[pa.Table]:
     source, files = piece
     for rows in local_features(source, files):
         check_dimension(run, rows.vectors, source.path)

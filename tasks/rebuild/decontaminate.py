@@ -1,5 +1,8 @@
 """Leave out pairs whose picture is one of an evaluation set."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +21,13 @@ from evenly.curation.exclusions.decontaminate import (
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, step_encoder
+from evenly.tasks.moves import Each, Moves
+from evenly.tasks.pictures.observed import in_order
+from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
 from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows, release_rows
 from evenly.tasks.step import Records, Step
 
 CONTAMINATION = pa.schema(
@@ -29,43 +36,92 @@ CONTAMINATION = pa.schema(
         ("distance", pa.float64()),
     ]
 )
+NEAREST = pa.schema([("uid", pa.string()), ("number", pa.int64()), ("distance", pa.float64())])
+"""Of each pair the nearest picture of the evaluation sets by its number, -1 for none, and the cosine."""
 
 
-def decontaminate(run: Run, upstream: Records, rule: Decontamination) -> StepOutput:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOut:
+    """The evaluation sets, and what features say of each pair, by uid: NEAREST; None: they are not compared."""
+
+    sets: Mapping[str, References]
+    nearest: SentRows | None
+
+    @property
+    def pictures(self) -> Pictures:
+        """The pictures of all sets."""
+        return _together([references.pictures for references in self.sets.values()])
+
+
+def compare_features(run: Run, upstream: Records, rule: Decontamination, each: Each) -> HeldOut:
+    """Read the evaluation sets; compare features with theirs where the pool's lie."""
+    sets = {name: read_references(run, path, features=rule.semantic is not None) for name, path in _sets(rule).items()}
+    held_out = HeldOut(sets=sets, nearest=None)
+    if rule.semantic is None:
+        return held_out
+    compare = partial(_compared, rule, held_out.pictures)
+    nearest = send_by_picture(run, each, "comparing features", partial(_seen, upstream), compare)
+    return replace(held_out, nearest=nearest)
+
+
+def decontaminate(run: Run, upstream: Records, rule: Decontamination, held_out: HeldOut) -> StepOutput:
     """Drop pairs whose picture looks like, or has features near those of, a picture of the evaluation sets.
 
     Table `contamination`: per pair and kind the nearest such picture, by the set's name, its own and its sha256, with
     the distance: differing bits, or the cosine.
     """
-    pairs = run.ledger.alive(upstream, ["image_id", "phash", "colour"])
-    pool = _pictures(run, pairs, features=rule.semantic is not None)
-    sets = {name: read_references(run, path, features=rule.semantic is not None) for name, path in _sets(rule).items()}
-    held_out = _together([references.pictures for references in sets.values()])
-    nearest = {"perceptual": nearest_hashes(pool, held_out, rule), "semantic": nearest_features(pool, held_out, rule)}
+    pairs = _seen(upstream, run)
+    uids, pool = pairs["uid"].combine_chunks(), _pictures(pairs)
+    by_features: Nearest = (np.full(len(pool), -1), np.full(len(pool), np.nan))
+    if held_out.nearest is not None:
+        rows = in_order(held_out.nearest.of(run), uids)
+        by_features = (rows["number"].to_numpy(), rows["distance"].to_numpy())
+    nearest = {"perceptual": nearest_hashes(pool, held_out.pictures, rule), "semantic": by_features}
     decisions = judge_contamination(nearest["perceptual"], nearest["semantic"])
+    return StepOutput(
+        decisions=decisions.to_table(uids),
+        tables={"contamination": _rows(uids.to_pylist(), nearest, held_out.sets)},
+    )
+
+
+def describe_sets(_run: Run, _upstream: Records, _rule: Decontamination, held_out: HeldOut) -> StepOutput:
+    """Notes: how many pictures each evaluation set has."""
     notes = {
         name: {"pictures": len(references.names), "unreadable": references.unreadable}
-        for name, references in sets.items()
+        for name, references in held_out.sets.items()
     }
-    return StepOutput(
-        decisions=decisions.to_table(pairs["uid"]),
-        tables={"contamination": _rows(pairs["uid"].to_pylist(), nearest, sets)},
-        notes={"evaluation_sets": notes},
-    )
+    return StepOutput(notes={"evaluation_sets": notes})
+
+
+def release_nearest(held_out: HeldOut) -> None:
+    """Remove what was sent."""
+    release_rows(held_out.nearest)
+
+
+def _seen(upstream: Records, run: Run) -> pa.Table:
+    return run.ledger.alive(upstream, ["image_id", "phash", "colour"])
+
+
+def _compared(rule: Decontamination, held_out: Pictures, run: Run, pairs: pa.Table) -> pa.Table:
+    """NEAREST of the pairs that show the pictures of a partition."""
+    if not pairs.num_rows:
+        return NEAREST.empty_table()
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    pool = replace(_pictures(pairs), rows=image_rows(run, store, pairs["image_id"].combine_chunks()))
+    number, distance = nearest_features(pool, held_out, rule)
+    return pa.table([pairs["uid"], number, distance], schema=NEAREST)
 
 
 def _sets(rule: Decontamination) -> dict[str, str]:
     return dict(sorted(rule.sets.items()))
 
 
-def _pictures(run: Run, pairs: pa.Table, *, features: bool) -> Pictures:
+def _pictures(pairs: pa.Table) -> Pictures:
     hashes = column(pairs, "phash", pa.uint64())
-    store = FeatureStore(run.workspace, encoder_identity(run), "images") if features else None
     return Pictures(
         hashes=hashes.fill_null(0).to_numpy(),
         colours=fixed_rows(pairs, "colour", pa.uint8(), COLOUR_BYTES),
         decoded=hashes.is_valid().to_numpy(zero_copy_only=False),
-        rows=None if store is None else image_rows(run, store, pairs["image_id"].to_pylist()),
     )
 
 
@@ -79,7 +135,7 @@ def _together(parts: list[Pictures]) -> Pictures:
     )
 
 
-def _rows(uids: list[str], nearest: dict[str, Nearest], sets: dict[str, References]) -> pa.Table:
+def _rows(uids: list[str], nearest: dict[str, Nearest], sets: Mapping[str, References]) -> pa.Table:
     names = [
         (name, *picture)
         for name, references in sets.items()
@@ -110,7 +166,7 @@ def _check_ready(run: Run, rule: Decontamination) -> None:
 DECONTAMINATE = Step(
     name="decontaminate",
     rule=Decontamination,
-    compute=decontaminate,
+    moves=Moves(resolve=compare_features, judge=decontaminate, shared=describe_sets, release=release_nearest),
     inputs=_hashes,
     model=_model,
     ready=_check_ready,

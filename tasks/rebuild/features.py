@@ -119,10 +119,11 @@ def _count_missing(pictures: SentRows, run: Run) -> int:
     return len(store.missing(pictures.of(run)["image_id"].combine_chunks()))
 
 
-def image_rows(run: Run, store: FeatureStore, image_ids: list[str]) -> np.ndarray:
+def image_rows(run: Run, store: FeatureStore, image_ids: Sequence[str] | pa.Array) -> np.ndarray:
     """The unit rows (n, d) float16 of pictures, in the order given; those that are stored no more are encoded again."""
-    if store.missing(image_ids):
-        store_images(run, sorted(set(image_ids)))
+    missing = store.missing(image_ids) if len(image_ids) else []
+    if missing:
+        store_images(run, sorted(missing))
     return store.read(image_ids)[0]
 
 

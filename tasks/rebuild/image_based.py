@@ -1,54 +1,161 @@
 """Keep the pairs whose picture is in a cluster with a picture of a target set (DataComp's image-based filter)."""
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.exclusions.clusters import TargetClusters, fit_centroids, judge_clusters, nearest_centroids
+from evenly.curation.arrays import Ints, Singles
+from evenly.curation.draws import draws
+from evenly.curation.exclusions.clusters import (
+    FIT_PICTURES,
+    TargetClusters,
+    draw_order,
+    fit_centroids,
+    judge_clusters,
+    nearest_centroids,
+    number_of_clusters,
+)
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, step_encoder
+from evenly.tasks.moves import Each, Moves
+from evenly.tasks.pictures.observed import in_order
+from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.reference_sets import check_references, read_references, references_hash
 from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows
 from evenly.tasks.step import Records, Step
 
+_BINS = 1 << 16
 
-def keep_target_clusters(run: Run, upstream: Records, rule: TargetClusters) -> StepOutput:
-    """Cluster all pictures that were encoded, and keep pairs in a cluster that a target picture is in.
 
-    Column `cluster`: the picture's. Table `clusters`: each one's centroid and how many pictures of the pool and of the
-    target are in it.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clusters:
+    """Centroids (k, d), how many pictures of the pool are in each (k,), those of the target's pictures (m,).
+
+    labels: the cluster of each pair's picture and the cosine [uid, cluster, cosine], by uid.
     """
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    pool = run.ledger.table(record_named(upstream, "embed_images"), "features", ["image_id"])["image_id"].to_pylist()
-    rows = image_rows(run, store, pool)
+
+    centroids: Singles
+    pool: Ints
+    target: Ints
+    unreadable: int
+    labels: SentRows
+
+
+def find_clusters(run: Run, upstream: Records, rule: TargetClusters, each: Each) -> Clusters:
+    """Cluster the pictures that were encoded: centroids are fitted to all, or to FIT_PICTURES drawn of more."""
     target = read_references(run, rule.target, features=True)
     if target.pictures.rows is None:
         raise InputError(f"`target` must have features; got none at `{rule.target}`. Correct the path.")
+    bins = np.sum(each.partitions("drawing pictures", partial(_count_draws, upstream)), axis=0)
+    n = int(bins.sum())
+    last = int(np.searchsorted(np.cumsum(bins), min(n, FIT_PICTURES)))
+    parts = each.partitions("reading pictures", partial(_drawn, upstream, last))
+    names = np.concatenate([names for names, _ in parts])
+    order = draw_order(names.tolist(), seed=run.seed)[: min(n, FIT_PICTURES)]
+    rows = np.concatenate([rows for _, rows in parts if len(rows)])[order]
+    k = number_of_clusters(n, len(order), rule)
     with run.progress.bar("clustering pictures", None):
-        centroids = fit_centroids(pool, rows, rule, seed=run.seed)
-    in_pool, cosines = nearest_centroids(rows, centroids)
-    in_target, _ = nearest_centroids(target.pictures.rows, centroids)
-    pairs = run.ledger.alive(upstream, ["image_id"])
-    index = pc.index_in(pairs["image_id"].combine_chunks(), pa.array(pool, pa.string())).to_numpy()
-    decisions = judge_clusters(in_pool[index], cosines[index], in_target).to_table(pairs["uid"])
-    decisions = decisions.append_column("cluster", pa.array(in_pool[index]))
-    k, d = centroids.shape
-    clusters = pa.table(
+        centroids = fit_centroids(names[order].tolist(), rows, rule, seed=run.seed, k=k)
+    counts = each.partitions("counting clusters", partial(_count_members, upstream, centroids))
+    shown = partial(_shown, upstream)
+    return Clusters(
+        centroids=centroids,
+        pool=np.sum(counts, axis=0),
+        target=nearest_centroids(target.pictures.rows, centroids)[0],
+        unreadable=target.unreadable,
+        labels=send_by_picture(run, each, "labelling pictures", shown, partial(_labelled, centroids)),
+    )
+
+
+def keep_target_clusters(run: Run, upstream: Records, _rule: TargetClusters, clusters: Clusters) -> StepOutput:
+    """Keep pairs in a cluster that a target picture is in. Column `cluster`: the picture's."""
+    uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
+    rows = in_order(clusters.labels.of(run), uids)
+    labels, cosines = rows["cluster"].to_numpy(), rows["cosine"].to_numpy()
+    decisions = judge_clusters(labels, cosines, clusters.target).to_table(uids)
+    return StepOutput(decisions=decisions.append_column("cluster", pa.array(labels)))
+
+
+def describe_clusters(_run: Run, _upstream: Records, _rule: TargetClusters, clusters: Clusters) -> StepOutput:
+    """Table `clusters`: each one's centroid and how many pictures of the pool and of the target are in it."""
+    k, d = clusters.centroids.shape
+    table = pa.table(
         {
             "cluster": pa.array(range(k), pa.int64()),
-            "pool": np.bincount(in_pool, minlength=k),
-            "target": np.bincount(in_target, minlength=k),
-            "centroid": pa.FixedSizeListArray.from_arrays(pa.array(centroids.reshape(-1)), d),
+            "pool": clusters.pool,
+            "target": np.bincount(clusters.target, minlength=k),
+            "centroid": pa.FixedSizeListArray.from_arrays(pa.array(clusters.centroids.reshape(-1)), d),
         }
     )
-    notes = {"clusters": k, "target_clusters": len(np.unique(in_target)), "target_pictures": len(in_target)}
-    return StepOutput(
-        decisions=decisions, tables={"clusters": clusters}, notes=notes | {"target_unreadable": target.unreadable}
-    )
+    notes = {
+        "clusters": k,
+        "target_clusters": len(np.unique(clusters.target)),
+        "target_pictures": len(clusters.target),
+        "target_unreadable": clusters.unreadable,
+    }
+    return StepOutput(tables={"clusters": table}, notes=notes)
+
+
+def release_clusters(clusters: Clusters) -> None:
+    """Remove what was sent."""
+    clusters.labels.release()
+
+
+def _encoded(upstream: Records, run: Run) -> pa.Array:
+    """The ids of the pictures of the run's partition that were encoded."""
+    table = run.ledger.table(record_named(upstream, "embed_images"), "features", ["image_id"])
+    return table["image_id"].combine_chunks()
+
+
+def _rows(run: Run, ids: pa.Array) -> np.ndarray:
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    return image_rows(run, store, ids) if len(ids) else np.empty((0, 0), np.float16)
+
+
+def _bins_of(run: Run, ids: pa.Array) -> Ints:
+    drawn = draws(seed=run.seed, step="image_based", uids=ids.to_pylist(), entries=[""] * len(ids))
+    return (drawn * _BINS).astype(np.int64)
+
+
+def _count_draws(upstream: Records, run: Run) -> Ints:
+    return np.bincount(_bins_of(run, _encoded(upstream, run)), minlength=_BINS)
+
+
+def _drawn(upstream: Records, last: int, run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """The pictures whose draw is in a bin up to the last, and their features."""
+    ids = _encoded(upstream, run)
+    ids = ids.filter(pa.array(_bins_of(run, ids) <= last))
+    return np.asarray(ids.to_pylist(), dtype=np.str_), _rows(run, ids)
+
+
+def _count_members(upstream: Records, centroids: Singles, run: Run) -> Ints:
+    ids = _encoded(upstream, run)
+    if not len(ids):
+        return np.zeros(len(centroids), np.int64)
+    return np.bincount(nearest_centroids(_rows(run, ids), centroids)[0], minlength=len(centroids))
+
+
+def _shown(upstream: Records, run: Run) -> pa.Table:
+    return run.ledger.alive(upstream, ["image_id"])
+
+
+def _labelled(centroids: Singles, run: Run, pairs: pa.Table) -> pa.Table:
+    ids = pairs["image_id"].combine_chunks()
+    different = ids.unique()
+    labels, cosines = np.empty(0, np.int64), np.empty(0)
+    if len(ids):
+        labels, cosines = nearest_centroids(_rows(run, different), centroids)
+    places = pc.index_in(ids, different)
+    columns = {"cluster": pa.array(labels).take(places), "cosine": pa.array(cosines).take(places)}
+    return pa.table({"uid": pairs["uid"], **columns})
 
 
 def _target(run: Run, _upstream: Records, rule: TargetClusters) -> dict[str, str]:
@@ -62,7 +169,7 @@ def _check_ready(run: Run, rule: TargetClusters) -> None:
 IMAGE_BASED = Step(
     name="image_based",
     rule=TargetClusters,
-    compute=keep_target_clusters,
+    moves=Moves(resolve=find_clusters, judge=keep_target_clusters, shared=describe_clusters, release=release_clusters),
     inputs=_target,
     model=step_encoder,
     ready=_check_ready,

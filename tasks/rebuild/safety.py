@@ -1,5 +1,6 @@
 """Drop unsafe pictures: those that a detector finds, and those that a list of files, hashes or domains names."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,13 +18,18 @@ from evenly.curation.exclusions.safety import SafetyRule, Unsafe, judge_unsafe, 
 from evenly.features.safety_detector import SafetyDetector
 from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, read_file_hashes, read_look_hashes
 from evenly.storage.ledger import StepOutput
+from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.tables.row_store import RowStore
-from evenly.storage.web import read_images, without_bytes
-from evenly.tasks.moves import Moves
+from evenly.storage.web import read_images
+from evenly.tasks.moves import Each, Moves
+from evenly.tasks.pictures.observed import in_order, send_places
+from evenly.tasks.pictures.pairs import send_by_picture, send_merged
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import SentRows, release_rows
 from evenly.tasks.step import Records, Step
 
+LOOKS = ["uid", "image_id", "phash"]
 CHUNK = 2048  # pictures whose scores are stored at once
 Judge = Callable[[pa.Table, Blocklist], Decisions]
 
@@ -43,32 +49,76 @@ def block_domains(run: Run, upstream: Records, rule: BlockedDomains, _facts: obj
     return StepOutput(decisions=first_of(*decided).to_table(pairs["uid"]))
 
 
-def check_safety(run: Run, upstream: Records, rule: SafetyRule) -> StepOutput:
+@dataclass(frozen=True, kw_only=True)
+class SafetyFacts:
+    """What is known of pairs from elsewhere, by uid; None: the rule does not ask for it.
+
+    merged: [uid, image_id, phash] of pairs that were merged into others, by the uids of these. detected: the detector's
+    [uid, unsafe_score, unsafe_class].
+    """
+
+    merged: SentRows | None
+    detected: SentRows | None
+
+
+def detect_unsafe(run: Run, upstream: Records, rule: SafetyRule, each: Each) -> SafetyFacts:
+    """Look at the pictures of all pairs, and at which pairs were merged into others since the download."""
+    merged = detected = None
+    try:
+        if rule.files or rule.looks:
+            merged = send_merged(run, each, partial(_merged, upstream), partial(_looked_at, upstream))
+        if rule.detector is not None:
+            detected = _send_detected(run, upstream, rule.detector, each)
+    except BaseException:
+        release_rows(merged)
+        raise
+    return SafetyFacts(merged=merged, detected=detected)
+
+
+def release_facts(facts: SafetyFacts) -> None:
+    """Remove what was sent."""
+    release_rows(facts.merged)
+    release_rows(facts.detected)
+
+
+def check_safety(run: Run, upstream: Records, rule: SafetyRule, facts: SafetyFacts) -> StepOutput:
     """Drop pictures by lists of files, looks and domains, then by the detector.
 
     A pair also goes for the file or the looks of a pair that was merged into it, and for a domain that its URL was
-    redirected to. Columns `unsafe_score` and `unsafe_class`: the detector's, where it is asked. Notes: how many
-    pictures reach its threshold in each class.
+    redirected to. Columns `unsafe_score` and `unsafe_class`: the detector's, where it is asked.
     """
     pairs = run.ledger.alive(upstream, ["image_id", "phash", "final_url"])
-    decided = [Decisions.keep_all(pairs.num_rows), *_by_lists(run, upstream, rule, pairs)]
+    uids = pairs["uid"].combine_chunks()
+    decided = [Decisions.keep_all(pairs.num_rows), *_by_lists(run, rule, pairs, facts.merged)]
     columns: dict[str, pa.Array] = {}
-    if rule.detector is not None:
-        ids = pairs["image_id"].combine_chunks()
-        values, names = _detect(run, ids.unique(), rule.detector)
-        index = pc.index_in(ids, ids.unique())
-        columns = {"unsafe_score": values.take(index), "unsafe_class": names.take(index)}
+    if facts.detected is not None and rule.detector is not None:
+        rows = in_order(facts.detected.of(run), uids)
+        columns = {name: rows[name].combine_chunks() for name in ("unsafe_score", "unsafe_class")}
         decided.append(judge_unsafe(columns["unsafe_score"], rule.detector))
     decisions = first_of(*decided)
-    table = decisions.to_table(pairs["uid"])
+    table = decisions.to_table(uids)
     for name, values in columns.items():
         table = table.append_column(name, values)
-    return StepOutput(decisions=table, notes={"unsafe_classes": _counts(decisions, columns)})
+    return StepOutput(decisions=table, partial=_counts(decisions, columns))
 
 
-def _by_lists(run: Run, upstream: Records, rule: SafetyRule, pairs: pa.Table) -> list[Decisions]:
+def count_classes(
+    _run: Run, _upstream: Records, _rule: SafetyRule, _facts: SafetyFacts, partials: Sequence[pa.Table]
+) -> StepOutput:
+    """Notes: how many pictures reach the detector's threshold in each class."""
+    counts = Counter[str]()
+    for part in partials:
+        counts.update(dict(zip(part["class"].to_pylist(), part["count"].to_pylist(), strict=True)))
+    return StepOutput(notes={"unsafe_classes": dict(sorted(counts.items()))})
+
+
+def _by_lists(run: Run, rule: SafetyRule, pairs: pa.Table, merged: SentRows | None) -> list[Decisions]:
     """What each list says of each pair and of the pairs merged into it."""
-    members = _members(run, upstream, pairs)
+    members = pairs.select(LOOKS)
+    if merged is not None:
+        further = merged.of(run).select(LOOKS)
+        of_pairs = pc.is_in(further["uid"], pairs["uid"].combine_chunks())
+        members = pa.concat_tables([members, further.filter(of_pairs)])
     looks = partial(_judge_hashes, rule.max_distance)
     kinds: Sequence[tuple[str, Callable[..., Blocklist], Judge, pa.Table]] = (
         ("files", read_file_hashes, _judge_files, members),
@@ -83,18 +133,17 @@ def _by_lists(run: Run, upstream: Records, rule: SafetyRule, pairs: pa.Table) ->
     return judgements
 
 
-def _members(run: Run, upstream: Records, pairs: pa.Table) -> pa.Table:
-    """uid, image_id and phash of each pair, and with its uid those of all pairs merged into it since the download."""
-    rows = [pairs.select(["uid", "image_id", "phash"])]
-    looked = next(record for record in upstream if record.name == "check_images")
-    merged = merged_pairs(run, upstream[list(upstream).index(looked) :])
-    if merged.num_rows:
-        earlier_pairs = run.ledger.alive(upstream[: list(upstream).index(looked) + 1], ["image_id", "phash"])
-        places = pc.index_in(earlier_pairs["uid"].combine_chunks(), merged["uid"].combine_chunks())
-        gone = earlier_pairs.filter(pc.is_valid(places))
-        rows.append(gone.set_column(0, "uid", merged["survivor"].combine_chunks().take(places.drop_null())))
-    members = pa.concat_tables(rows)
-    return members.filter(pc.is_in(members["uid"], pairs["uid"].combine_chunks()))
+def _until_looked_at(upstream: Records) -> int:
+    return [record.name for record in upstream].index("check_images")
+
+
+def _merged(upstream: Records, run: Run) -> pa.Table:
+    return merged_pairs(run, upstream[_until_looked_at(upstream) :])
+
+
+def _looked_at(upstream: Records, run: Run) -> pa.Table:
+    """LOOKS of the pairs whose pictures were checked."""
+    return run.ledger.alive(upstream[: _until_looked_at(upstream) + 1], LOOKS[1:])
 
 
 def _of_pairs(pairs: pa.Table, table: pa.Table, decisions: Decisions) -> Decisions:
@@ -118,33 +167,52 @@ def _judge_urls(name: str, table: pa.Table, blocklist: Blocklist) -> Decisions:
     return judge_hosts(hosts_of(column(table, name, pa.string())), blocklist.entries, blocklist.sha256)
 
 
-def _detect(run: Run, image_ids: pa.Array, rule: Unsafe) -> tuple[pa.Array, pa.Array]:
-    """Scores and classes of pictures; null for those of which only features are there."""
-    detector = _detector()
-    bare = pc.is_in(image_ids, without_bytes(run.workspace.downloads)).to_numpy(zero_copy_only=False)
-    scores = np.full((len(image_ids), len(detector.classes)), np.nan, np.float32)
+def _send_detected(run: Run, upstream: Records, rule: Unsafe, each: Each) -> SentRows:
+    """[uid, unsafe_score, unsafe_class] of every pair, by uid; null where only features are there."""
+    pairs = partial(_shown, upstream)
+    places = send_places(run, each) if run.bits else None
+    try:
+        return send_by_picture(run, each, "looking for unsafe pictures", pairs, partial(_detected, rule, places))
+    finally:
+        release_rows(places)
+
+
+def _shown(upstream: Records, run: Run) -> pa.Table:
+    """[uid, image_id, is_bare] of pairs; bare are those of which only features are there."""
+    pairs = run.ledger.alive(upstream, ["image_id", "url"])
+    return pairs.append_column("is_bare", pc.starts_with(pairs["url"], FEATURES)).drop(["url"])
+
+
+def _detected(rule: Unsafe, places: SentRows | None, run: Run, pairs: pa.Table) -> pa.Table:
+    detector, ids = _detector(), pairs["image_id"].combine_chunks()
+    bare = pairs["is_bare"].to_numpy()
+    scores = np.full((len(ids), len(detector.classes)), np.nan, np.float32)
     if not bare.all():
-        scores[~bare] = _scores(run, detector, image_ids.filter(pa.array(~bare)))
-    return measure_unsafe(scores, detector.classes, rule)
+        seen = ids.filter(pa.array(~bare))
+        different = seen.unique()
+        known = _scores(run, detector, different, None if places is None else places.of(run))
+        scores[~bare] = known[pc.index_in(seen, different).to_numpy()]
+    values, names = measure_unsafe(scores, detector.classes, rule)
+    return pa.table({"uid": pairs["uid"], "unsafe_score": values, "unsafe_class": names})
 
 
-def _scores(run: Run, detector: SafetyDetector, image_ids: pa.Array) -> npt.NDArray[np.number]:
+def _scores(run: Run, detector: SafetyDetector, image_ids: pa.Array, places: pa.Table | None) -> npt.NDArray[np.number]:
     """The detector's scores (n, c) of pictures; it looks at those alone that it has not looked at before."""
     store = RowStore(run.workspace, detector.identity, "scores")
     missing = store.missing(image_ids)
     with run.progress.bar("looking for unsafe pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing.slice(start, CHUNK)
-            images = read_images(run.workspace.downloads, batch.to_pylist())
+            images = read_images(run.workspace.downloads, batch.to_pylist(), places)
             store.append(batch, detector.scores(images, progress=advance))
     return store.read(image_ids)
 
 
-def _counts(decisions: Decisions, columns: dict[str, pa.Array]) -> dict[str, int]:
-    if not columns:
-        return {}
-    counted = pc.value_counts(columns["unsafe_class"].filter(pc.equal(decisions.reason, "unsafe"))).to_pylist()
-    return {item["values"]: item["counts"] for item in sorted(counted, key=lambda item: str(item["values"]))}
+def _counts(decisions: Decisions, columns: dict[str, pa.Array]) -> pa.Table:
+    """[class, count] of the pictures that go for the detector."""
+    classes = columns.get("unsafe_class", pa.nulls(len(decisions.reason), pa.string()))
+    counted = pc.value_counts(classes.filter(pc.equal(decisions.reason, "unsafe")))
+    return pa.table({"class": counted.field("values").cast(pa.string()), "count": counted.field("counts")})
 
 
 @lru_cache(maxsize=1)
@@ -176,4 +244,11 @@ def _check_ready(run: Run, rule: SafetyRule) -> None:
 
 
 BLOCK_DOMAINS = Step(name="block_domains", rule=BlockedDomains, moves=Moves(judge=block_domains), inputs=_hashes)
-SAFETY = Step(name="safety", rule=SafetyRule, compute=check_safety, inputs=_hashes, model=_model, ready=_check_ready)
+SAFETY = Step(
+    name="safety",
+    rule=SafetyRule,
+    moves=Moves(resolve=detect_unsafe, judge=check_safety, finish=count_classes, release=release_facts),
+    inputs=_hashes,
+    model=_model,
+    ready=_check_ready,
+)

@@ -3,7 +3,6 @@
 import hashlib
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -24,6 +23,7 @@ PICTURES = {
     "c": picture(BLUE, pattern=1),
     "d": picture(BLUE, pattern=2),
 }
+URLS = {uid: f"http://x.test/{uid}" for uid in "abcd"} | {"b": "features:" + "0" * 64}
 NOTHING = {"detector": None, "files": [], "looks": [], "domains": [], "max_distance": 4}
 
 
@@ -101,10 +101,9 @@ def asked(monkeypatch):
             )
 
     by_id = {hashlib.sha256(content).hexdigest(): content for content in PICTURES.values()}
-    monkeypatch.setattr("evenly.tasks.rebuild.safety.read_images", lambda _folder, ids: (by_id[one] for one in ids))
-    bare = pa.array([hashlib.sha256(PICTURES["b"]).hexdigest()])
-    monkeypatch.setattr("evenly.tasks.rebuild.safety.without_bytes", lambda _folder: bare)
-    monkeypatch.setattr("evenly.tasks.rebuild.safety._detector", Detector)
+    monkeypatch.setattr(
+        "evenly.tasks.rebuild.safety.read_images", lambda _folder, ids, _places: (by_id[one] for one in ids)
+    )
     return asked
 
 
@@ -112,7 +111,9 @@ DETECTOR = NOTHING | {"detector": {"threshold": 0.7, "classes": ["BLUE"]}}
 
 
 @pytest.mark.usefixtures("asked")
-def test_what_the_detector_says_is_stored_with_its_class_and_counted(run, records):
+def test_what_the_detector_says_is_stored_with_its_class_and_counted(run):
+    columns = {"final_url": ["x"] * 4, "url": list(URLS.values())}
+    records = [pool_record(run, PICTURES, step="check_images", **columns)]
     step = commit(run, SAFETY, records, DETECTOR)
     assert reasons(run, step) == {"a": "", "b": "not_measured", "c": "unsafe", "d": "unsafe"}
     assert step.counts["failed"] == 1
@@ -125,11 +126,12 @@ def test_what_the_detector_says_is_stored_with_its_class_and_counted(run, record
 
 def test_the_detector_looks_at_no_picture_twice(run, asked):
     some = {uid: PICTURES[uid] for uid in "abc"}
-    columns = {"final_url": ["x"] * 3}
+    columns = {"final_url": ["x"] * 3, "url": list(URLS.values())[:3]}
     before = [pool_record(run, some, step="check_images", **columns)]
     commit(run, SAFETY, before, DETECTOR)
     assert sorted(asked) == sorted([PICTURES["a"], PICTURES["c"]])
     asked.clear()
+    columns = {"final_url": ["x"] * 3, "url": [URLS["a"], URLS["c"], URLS["d"]]}
     after = [pool_record(run, {uid: PICTURES[uid] for uid in "acd"}, step="check_images", **columns)]
     step = commit(run, SAFETY, after, DETECTOR)
     assert asked == [PICTURES["d"]]

@@ -1,0 +1,104 @@
+"""Pairs sent to the partition of their picture, where its features lie, and what is made of them returned by uid.
+
+Features of pictures stay where they are stored. Those of captions are made, and read, where the captions are, and go
+along with the pairs.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.feature_store import FeatureStore
+from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer, text_id
+from evenly.tasks.moves import Each
+from evenly.tasks.run import Run
+from evenly.tasks.sent_rows import Give, SentRows, send_items, send_partitions
+
+Work = Callable[[Run, pa.Table], pa.Table]
+"""What is made of the pairs [uid, image_id, ...] of a partition of image_id: a table with their uids."""
+VECTOR = "text_vector"
+
+
+def send_by_picture(run: Run, each: Each, title: str, pairs: Give, work: Work) -> SentRows:
+    """What `work` makes of all pairs, by uid; `pairs` gives those of a partition of uids."""
+    with send_partitions(run, each, "sorting pairs", "image_id", pairs) as sent:
+        return send_partitions(run, each, title, "uid", partial(_worked, sent, work))
+
+
+def send_with_captions(run: Run, each: Each, title: str, pairs: Give, work: Work) -> SentRows:
+    """The same of pairs [uid, image_id, caption, ...], to which the features of each one's caption, VECTOR, are added.
+
+    Captions that have none yet are encoded, each once, where all pairs with it meet.
+    """
+    with send_partitions(run, each, "sorting captions", "text_id", partial(_with_text_ids, pairs)) as captions:
+        counts = each.partitions("encoding captions", partial(_encode, captions))
+        say_longer(run, sum(longer for _, longer in counts), sum(new for new, _ in counts))
+        shown = send_partitions(run, each, "reading captions", "image_id", partial(_with_vectors, captions))
+    with shown:
+        return send_partitions(run, each, title, "uid", partial(_worked, shown, work))
+
+
+def send_merged(run: Run, each: Each, merged: Give, columns: Give) -> SentRows:
+    """What `columns` gives of the pairs that were merged into others, by the uids of these, which are then their `uid`.
+
+    merged: gives [uid, survivor] of all pairs that were merged. columns: gives uid and further columns of the pairs of
+    a partition.
+    """
+    with send_items(run, each, "following merged pairs", "uid", give=partial(_listed, merged), items=[0]) as gone:
+        return send_partitions(run, each, "reading merged pairs", "uid", partial(_of_survivors, gone, columns))
+
+
+def count_scores(scores: SentRows, run: Run) -> pa.Table:
+    """How often each score occurs in a partition [values, counts]; nulls left out."""
+    values, counts = np.unique(scores.of(run)["score"].drop_null().to_numpy(), return_counts=True)
+    return pa.table({"values": values, "counts": counts})
+
+
+def vectors_of(rows: pa.Table) -> npt.NDArray[np.float16]:
+    """The features (n, d) of captions in the column VECTOR."""
+    column = rows[VECTOR].combine_chunks()
+    matrix: npt.NDArray[np.float16] = column.flatten().to_numpy().reshape(len(column), -1)
+    return matrix
+
+
+def _worked(sent: SentRows, work: Work, run: Run) -> pa.Table:
+    return work(run, sent.of(run))
+
+
+def _with_text_ids(pairs: Give, run: Run) -> pa.Table:
+    rows = pairs(run)
+    captions = rows["caption"].combine_chunks()
+    different = captions.unique()
+    ids = pa.array([text_id(text) for text in different.to_pylist()], pa.string())
+    return rows.append_column("text_id", ids.take(pc.index_in(captions, different)))
+
+
+def _encode(captions: SentRows, run: Run) -> tuple[int, int]:
+    return encode_texts(run, captions.of(run)["caption"].combine_chunks().unique().to_pylist())
+
+
+def _with_vectors(captions: SentRows, run: Run) -> pa.Table:
+    rows = captions.of(run)
+    names = rows["text_id"].combine_chunks()
+    different = names.unique()
+    store = FeatureStore(run.workspace, encoder_identity(run), "texts")
+    vectors = store.read(different)[0] if len(names) else np.empty((0, 1), np.float16)
+    kind = pa.list_(pa.float16(), vectors.shape[1])
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
+    return rows.drop(["text_id"]).append_column(VECTOR, lists.take(pc.index_in(names, different)))
+
+
+def _listed(merged: Give, run: Run, _item: int) -> Iterator[pa.Table]:
+    yield merged(run)
+
+
+def _of_survivors(gone: SentRows, columns: Give, run: Run) -> pa.Table:
+    merged, rows = gone.of(run), columns(run)
+    places = pc.index_in(merged["uid"].combine_chunks(), rows["uid"].combine_chunks())
+    present = pc.is_valid(places)
+    taken = rows.take(places.filter(present))
+    return taken.set_column(taken.column_names.index("uid"), "uid", merged["survivor"].filter(present))
