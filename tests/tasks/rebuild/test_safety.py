@@ -104,6 +104,7 @@ def asked(monkeypatch):
     monkeypatch.setattr(
         "evenly.tasks.rebuild.safety.read_images", lambda _folder, ids, _places: (by_id[one] for one in ids)
     )
+    monkeypatch.setattr("evenly.tasks.rebuild.safety._detector", Detector)
     return asked
 
 
