@@ -5,10 +5,12 @@ few 32-bit floats. One in fifty has the vector of the row before, so that the tw
 zeros or not finite. A pool is a function of its seed, and a smaller one is the beginning of a larger one.
 
 Vectors are shorter than those of any encoder: the steps of a rebuild up to the build are measured on them, not the
-encoding of captions after it. `--rebuild` runs these steps in the workspace ROOT and prints, for each, seconds by the
-processor and by the clock, and the peak of memory so far; the second time, where all is reused, the same.
+encoding of captions after it. `--rebuild` runs these steps in the workspace ROOT, partition by partition where the pool
+is large, and prints of each the seconds of work in it, and the peak of this process's memory; the second time, where
+all is reused, the same.
 
 Run: python -m benchmarks.feature_pool --pairs N --out FOLDER [--seed S] [--t T] [--dimension D] [--rebuild ROOT]
+     [--processes N]
 """
 
 import argparse
@@ -17,19 +19,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from prefect import flow
 
 from benchmarks.text_pool import FILE_ROWS, Phrases, captions, urls
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import run_in
-from evenly.storage.ledger import StepRecord
+from evenly.tasks.partitioning import cut_bits, open_engine
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.step import record_step
+from evenly.tasks.rebuild.steps import run_steps
 
 RECIPE = """\
 name: feature-pool
@@ -92,18 +96,17 @@ def measured(name: str) -> Iterator[None]:
     print(f"{name:<20} {spent[0]:8.2f} s processor {spent[1]:8.2f} s clock, peak {peak:,} MiB", flush=True)
 
 
-def rebuild(recipe: Path, root: Path) -> str:
+@flow(name="measured-rebuild", persist_result=False, log_prints=False)
+def rebuild(recipe: Path, root: Path, processes: int) -> str:
     """Run the steps of a recipe and publish the build; its content hash. The encoding of captions is left out."""
     chosen = read_recipe(str(recipe))
-    run = run_in(chosen, root=root, quiet=True)
-    records: tuple[StepRecord, ...] = ()
-    for step, rule in steps_of(chosen):
-        with measured(step.name):
-            records = (*records, record_step(run, step, records, rule))
-    with measured("publish"):
-        manifest = publish_build.fn(
-            run, records, name=chosen.name, recipe=content_of(chosen), limit=None, max_change=None
-        )
+    run = run_in(chosen, root=root, processes=processes)
+    with open_engine(cut := replace(run, bits=cut_bits(run))) as each:
+        records = run_steps(cut, steps_of(chosen), each)
+        with measured("publish"):
+            manifest = publish_build(
+                cut, records, name=chosen.name, recipe=content_of(chosen), limit=None, max_change=None, each=each
+            )
     return str(manifest["content_hash"])
 
 
@@ -115,6 +118,7 @@ def main() -> None:
     parser.add_argument("--t", type=int, default=20_000, help="the threshold of balancing in the recipe")
     parser.add_argument("--dimension", type=int, default=8, help="numbers of a vector")
     parser.add_argument("--rebuild", type=Path, help="an empty workspace: rebuild in it, and once more")
+    parser.add_argument("--processes", type=int, default=1, help="worker processes of a rebuild")
     options = parser.parse_args()
     recipe = options.out / "recipe.yaml"
     if options.rebuild is None or not recipe.exists():
@@ -122,7 +126,7 @@ def main() -> None:
             write_pool(options.out, options.pairs, seed=options.seed, t=options.t, dimension=options.dimension)
     for title in ("computed", "reused") if options.rebuild else ():
         with measured(f"{title}: all"):
-            content = rebuild(recipe, options.rebuild)
+            content = rebuild(recipe, options.rebuild, options.processes)
         print(f"{title}: content hash {content}\n")
 
 
