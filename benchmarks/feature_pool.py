@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from prefect import flow
 
 from benchmarks.text_pool import FILE_ROWS, Phrases, captions, urls
+from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import run_in
@@ -125,7 +126,7 @@ def main() -> None:
         with measured("write the pool"):
             write_pool(options.out, options.pairs, seed=options.seed, t=options.t, dimension=options.dimension)
     for title in ("computed", "reused") if options.rebuild else ():
-        with measured(f"{title}: all"):
+        with prefect_api(), measured(f"{title}: all"):
             content = rebuild(recipe, options.rebuild, options.processes)
         print(f"{title}: content hash {content}\n")
 

@@ -18,7 +18,7 @@ from evenly.storage.web.download import (
 from evenly.storage.web.images import PLACES, read_image_bytes, read_images, with_bytes, without_bytes
 from evenly.storage.web.measured import read_measured
 from evenly.storage.web.rule import DownloadRule, PoolDownload
-from evenly.storage.web.shards import latest_records, read_downloads, read_records, records_hash, shard_names, url_keys
+from evenly.storage.web.shards import latest_records, read_downloads, read_shards, records_hash, shard_names, url_keys
 
 __all__ = [
     "PENDING_BY",
@@ -38,7 +38,7 @@ __all__ = [
     "read_image_bytes",
     "read_images",
     "read_measured",
-    "read_records",
+    "read_shards",
     "records_hash",
     "shard_names",
     "url_keys",

@@ -151,13 +151,13 @@ def read_downloads(folder: Path, columns: Sequence[str] | None = None, *, urls: 
     Of `urls` alone, where these are given: others are not sorted, nor held once they are read.
     """
     wanted = list(columns) if columns is not None else RECORDS.names
-    table = read_records(folder, shard_names(folder), list(dict.fromkeys(["url", "attempt", *wanted])))
+    table = read_shards(folder, shard_names(folder), list(dict.fromkeys(["url", "attempt", *wanted])))
     if urls is not None:
         table = table.filter(pc.is_in(table["url"], urls))
     return latest_records(table).select(wanted)
 
 
-def read_records(folder: Path, shards: Sequence[str], columns: Sequence[str]) -> pa.Table:
+def read_shards(folder: Path, shards: Sequence[str], columns: Sequence[str]) -> pa.Table:
     """Every observation in some shards, in their order, with columns of RECORDS."""
     schema = pa.schema([RECORDS.field(name) for name in columns])
     paths = [folder / f"{name}.parquet" for name in shards]

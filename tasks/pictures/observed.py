@@ -11,7 +11,7 @@ from evenly.storage.web import (
     PLACES,
     latest_records,
     read_measured,
-    read_records,
+    read_shards,
     shard_names,
     url_keys,
     with_bytes,
@@ -63,7 +63,7 @@ def send_observed(run: Run, each: Each, title: str, pairs: Give, columns: Sequen
         return send_partitions(run, each, title, "uid", partial(_observed, asked, records, list(columns)))
 
 
-def in_order(rows: pa.Table, uids: pa.Array) -> pa.Table:
+def rows_of_uids(rows: pa.Table, uids: pa.Array) -> pa.Table:
     """The row of each of `uids`, which are all there, in their order."""
     return rows.take(pc.index_in(uids, rows["uid"].combine_chunks()))
 
@@ -80,12 +80,12 @@ def _observed(asked: SentRows, records: SentRows, columns: list[str], run: Run) 
 
 def _records(columns: list[str], run: Run, shards: Sequence[str]) -> Iterator[pa.Table]:
     for names in _together(run, shards):
-        yield with_url_keys(run, read_records(run.workspace.downloads, names, columns))
+        yield with_url_keys(run, read_shards(run.workspace.downloads, names, columns))
 
 
 def _places(run: Run, shards: Sequence[str]) -> Iterator[pa.Table]:
     for names in _together(run, shards):
-        yield with_bytes(read_records(run.workspace.downloads, names, [*PLACES, "verdict"]))
+        yield with_bytes(read_shards(run.workspace.downloads, names, [*PLACES, "verdict"]))
 
 
 def _measured(measure: str, run: Run, shards: Sequence[str]) -> Iterator[pa.Table]:

@@ -30,7 +30,7 @@ GIVEN = ["uid", "image_id", "caption", "origin"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Concepts:
+class ConceptRows:
     """The concepts that occur in the pool, and their features (n, d)."""
 
     names: Sequence[str]
@@ -43,7 +43,7 @@ def offer_captions(run: Run, upstream: Records, rule: RecaptionRule, each: Each)
     These are its own, those of the pairs that were merged into it, and concepts that the picture's features retrieve.
     """
     counted = run.ledger.table(record_named(upstream, "count_concepts"), "counts", ["concept"])["concept"].to_pylist()
-    concepts = Concepts(names=counted, rows=text_rows(run, counted))
+    concepts = ConceptRows(names=counted, rows=text_rows(run, counted))
     with send_merged(run, each, partial(_merged, upstream), partial(_collected, upstream)) as merged:
         given = partial(_given_captions, upstream, merged)
         return send_with_captions(run, each, "retrieving concepts", given, partial(_candidates, rule, concepts))
@@ -52,7 +52,7 @@ def offer_captions(run: Run, upstream: Records, rule: RecaptionRule, each: Each)
 def recaption_pairs(run: Run, upstream: Records, rule: RecaptionRule, offered: SentRows) -> StepOutput:
     """Choose a caption per pair: its own, a merged twin's, or a concept that the picture's features retrieve.
 
-    Concepts are those that occur in the pool. Table `candidates`: every caption that was offered, with its score.
+    ConceptRows are those that occur in the pool. Table `candidates`: every caption that was offered, with its score.
     """
     uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
     candidates = offered.of(run).sort_by(
@@ -108,7 +108,7 @@ def _given_captions(upstream: Records, merged: SentRows, run: Run) -> pa.Table:
     return rows.append_column("image_id", images).select(GIVEN)
 
 
-def _candidates(rule: RecaptionRule, concepts: Concepts, run: Run, rows: pa.Table) -> pa.Table:
+def _candidates(rule: RecaptionRule, concepts: ConceptRows, run: Run, rows: pa.Table) -> pa.Table:
     """CANDIDATES of the pairs that show the pictures of a partition: those that are given, and concepts."""
     if not rows.num_rows:
         return CANDIDATES.empty_table()

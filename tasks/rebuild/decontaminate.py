@@ -22,7 +22,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
-from evenly.tasks.pictures.observed import in_order
+from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
@@ -74,7 +74,7 @@ def decontaminate(run: Run, upstream: Records, rule: Decontamination, held_out: 
     uids, pool = pairs["uid"].combine_chunks(), _pictures(pairs)
     by_features: Nearest = (np.full(len(pool), -1), np.full(len(pool), np.nan))
     if held_out.nearest is not None:
-        rows = in_order(held_out.nearest.of(run), uids)
+        rows = rows_of_uids(held_out.nearest.of(run), uids)
         by_features = (rows["number"].to_numpy(), rows["distance"].to_numpy())
     nearest = {"perceptual": nearest_hashes(pool, held_out.pictures, rule), "semantic": by_features}
     decisions = judge_contamination(nearest["perceptual"], nearest["semantic"])

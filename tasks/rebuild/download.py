@@ -34,7 +34,7 @@ from evenly.storage.web import (
 )
 from evenly.tasks.decoding import FINGERPRINT
 from evenly.tasks.moves import Each, Moves
-from evenly.tasks.pictures.observed import URL_KEY, in_order, send_observed, send_records, with_url_keys
+from evenly.tasks.pictures.observed import URL_KEY, rows_of_uids, send_observed, send_records, with_url_keys
 from evenly.tasks.run import Run
 from evenly.tasks.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.step import Records, Step
@@ -157,7 +157,7 @@ def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload, observed: 
         table = read_downloads(run.workspace.downloads, ["url", *JUDGED], urls=urls)
         rows = table.take(pc.index_in(urls, table["url"].combine_chunks()))
     else:
-        rows = in_order(observed.of(run), pairs["uid"].combine_chunks())
+        rows = rows_of_uids(observed.of(run), pairs["uid"].combine_chunks())
     kept = pc.equal(rows["verdict"], "kept")
     decisions = Decisions.of(
         reason=pc.if_else(kept, "", rows["outcome"]).combine_chunks(),

@@ -75,7 +75,7 @@ class FilterRules:
         """The whole rule of each filter, defaults included: what a step records it judged by."""
         return {name: plain_rule(rule) for name, rule in self.rules.items()}
 
-    def in_order(self, filters: Mapping[str, Filter]) -> dict[str, Any]:
+    def rows_of_uids(self, filters: Mapping[str, Filter]) -> dict[str, Any]:
         """The rules in the order of `known`."""
         return {name: self.rules[name] for name in filters if name in self.rules}
 
@@ -118,7 +118,7 @@ def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows 
 def _judge(
     run: Run, upstream: Records, rule: FilterRules, filters: Mapping[str, Filter], *, first: Sequence[Decisions] = ()
 ) -> StepOutput:
-    rules = rule.in_order(filters)
+    rules = rule.rows_of_uids(filters)
     lookups = {name: LOOKUPS[name](run, filter_rule) for name, filter_rule in rules.items() if filters[name].lookup}
     batch = run.ledger.alive(upstream, _columns(rule, filters))
     decided: list[Decisions] = [Decisions.keep_all(batch.num_rows), *first]
@@ -145,7 +145,7 @@ def _image_columns(_upstream: Records, rule: FilterRules) -> list[str]:
 
 
 def _columns(rule: FilterRules, filters: Mapping[str, Filter]) -> list[str]:
-    return sorted({column for name in rule.in_order(filters) for column in filters[name].columns})
+    return sorted({column for name in rule.rows_of_uids(filters) for column in filters[name].columns})
 
 
 CHECK_TEXTS = Step(

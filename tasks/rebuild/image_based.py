@@ -23,7 +23,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
-from evenly.tasks.pictures.observed import in_order
+from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.features import image_rows
@@ -78,7 +78,7 @@ def find_clusters(run: Run, upstream: Records, rule: TargetClusters, each: Each)
 def keep_target_clusters(run: Run, upstream: Records, _rule: TargetClusters, clusters: Clusters) -> StepOutput:
     """Keep pairs in a cluster that a target picture is in. Column `cluster`: the picture's."""
     uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
-    rows = in_order(clusters.labels.of(run), uids)
+    rows = rows_of_uids(clusters.labels.of(run), uids)
     labels, cosines = rows["cluster"].to_numpy(), rows["cosine"].to_numpy()
     decisions = judge_clusters(labels, cosines, clusters.target).to_table(uids)
     return StepOutput(decisions=decisions.append_column("cluster", pa.array(labels)))

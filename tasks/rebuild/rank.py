@@ -22,7 +22,7 @@ from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
-from evenly.tasks.pictures.observed import in_order
+from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import count_scores, send_by_picture
 from evenly.tasks.run import Run
 from evenly.tasks.sent_rows import SentRows
@@ -57,7 +57,7 @@ def rank_pairs(run: Run, upstream: Records, _rule: HeadRank, facts: RankFacts) -
     Each picture's score depends on it alone; with `keep_top` the threshold depends on all.
     """
     uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
-    scores = in_order(facts.scores.of(run), uids)["score"].combine_chunks()
+    scores = rows_of_uids(facts.scores.of(run), uids)["score"].combine_chunks()
     return StepOutput(decisions=judge_rank(scores, facts.threshold).to_table(uids))
 
 
@@ -68,7 +68,7 @@ def describe_head(run: Run, _upstream: Records, rule: HeadRank, facts: RankFacts
     return StepOutput(notes={"threshold": threshold, "fallback": head.fallback_, "why": card["why"]})
 
 
-def release_scores(facts: RankFacts) -> None:
+def release_ranking(facts: RankFacts) -> None:
     """Remove the scores that were sent."""
     facts.scores.release()
 
@@ -125,7 +125,7 @@ RANK = Step(
     name="rank",
     rule=HeadRank,
     stored=without_defaults("keep_top", "min_score"),
-    moves=Moves(resolve=score_pictures, judge=rank_pairs, shared=describe_head, release=release_scores),
+    moves=Moves(resolve=score_pictures, judge=rank_pairs, shared=describe_head, release=release_ranking),
     inputs=_head,
     model=step_encoder,
     ready=_check_ready,

@@ -22,7 +22,7 @@ from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web import read_images
 from evenly.tasks.moves import Each, Moves
-from evenly.tasks.pictures.observed import in_order, send_places
+from evenly.tasks.pictures.observed import rows_of_uids, send_places
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Run
@@ -92,7 +92,7 @@ def check_safety(run: Run, upstream: Records, rule: SafetyRule, facts: SafetyFac
     decided = [Decisions.keep_all(pairs.num_rows), *_by_lists(run, rule, pairs, facts.merged)]
     columns: dict[str, pa.Array] = {}
     if facts.detected is not None and rule.detector is not None:
-        rows = in_order(facts.detected.of(run), uids)
+        rows = rows_of_uids(facts.detected.of(run), uids)
         columns = {name: rows[name].combine_chunks() for name in ("unsafe_score", "unsafe_class")}
         decided.append(judge_unsafe(columns["unsafe_score"], rule.detector))
     decisions = first_of(*decided)
