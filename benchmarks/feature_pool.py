@@ -32,7 +32,7 @@ from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import run_in
-from evenly.tasks.partitioning import cut_bits, open_engine
+from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.steps import run_steps
 
@@ -102,7 +102,8 @@ def rebuild(recipe: Path, root: Path, processes: int) -> str:
     """Run the steps of a recipe and publish the build; its content hash. The encoding of captions is left out."""
     chosen = read_recipe(str(recipe))
     run = run_in(chosen, root=root, processes=processes)
-    with open_engine(cut := replace(run, bits=cut_bits(run))) as each:
+    chosen_cut = cut_run(run)
+    with open_engine(cut := replace(run, bits=chosen_cut.bits), chosen_cut.workers) as each:
         records = run_steps(cut, steps_of(chosen), each)
         with measured("publish"):
             manifest = publish_build(
