@@ -10,8 +10,8 @@ from evenly.storage.web import read_measured, without_bytes
 from evenly.tasks.decoding import FINGERPRINT, fingerprints_of
 from evenly.tasks.moves import Each
 from evenly.tasks.pictures.observed import send_measured, send_places
+from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.step import Records
 
 TROUBLE = "trouble"

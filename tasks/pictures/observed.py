@@ -18,8 +18,8 @@ from evenly.storage.web import (
 )
 from evenly.tasks.engine import CHUNKS
 from evenly.tasks.moves import Each
+from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import Give, SentRows, send_items, send_partitions
 
 SHARDS = 64  # whose records one worker reads after another, at most
 FETCHED = 4  # of these, how many are asked of an object store at once

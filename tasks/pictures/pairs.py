@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer, text_id
 from evenly.tasks.moves import Each
+from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import Give, SentRows, send_items, send_partitions
 
 Work = Callable[[Run, pa.Table], pa.Table]
 """What is made of the pairs [uid, image_id, ...] of a partition of image_id: a table with their uids."""

@@ -15,8 +15,8 @@ from evenly.storage.pools.source import FEATURES_KIND, PoolError, PoolSource, lo
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.moves import Each
 from evenly.tasks.pictures.observed import send_places
+from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_items
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows, release_rows, send_items
 
 
 @dataclass(frozen=True, kw_only=True)

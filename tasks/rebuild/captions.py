@@ -19,11 +19,11 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder, text_rows
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.pairs import count_scores, send_merged, send_with_captions, vectors_of
+from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.step import Records, Step, without_defaults
 
 GIVEN = ["uid", "image_id", "caption", "origin"]

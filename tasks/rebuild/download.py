@@ -35,8 +35,8 @@ from evenly.storage.web import (
 from evenly.tasks.decoding import FINGERPRINT
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.observed import URL_KEY, rows_of_uids, send_observed, send_records, with_url_keys
+from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.step import Records, Step
 
 OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")

@@ -31,9 +31,9 @@ from evenly.tasks.encoders import (
 )
 from evenly.tasks.engine import InProcess
 from evenly.tasks.moves import Each, Moves
+from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.pictures.vectors import PictureSources, check_dimension, send_sources, take_vectors
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows, send_partitions
 from evenly.tasks.step import NoRule, Records, Step
 
 

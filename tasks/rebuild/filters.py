@@ -19,8 +19,8 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.null_rows import null_rows
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.fingerprints import TROUBLE, read_fingerprints, send_fingerprints
+from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows, release_rows
 from evenly.tasks.step import Records, Step, plain_rule
 
 # What filters look up, read from files: lists of words, WordNet.

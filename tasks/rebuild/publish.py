@@ -20,8 +20,8 @@ from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.engine import InProcess
 from evenly.tasks.moves import Each
 from evenly.tasks.pictures.observed import send_observed
+from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows
 from evenly.tasks.step import Records
 
 PLACE_COLUMNS = ("tar", "offset", "size")

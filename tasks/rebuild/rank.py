@@ -24,8 +24,8 @@ from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import count_scores, send_by_picture
+from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows
 from evenly.tasks.step import Records, Step, without_defaults
 
 DIGITS = 6

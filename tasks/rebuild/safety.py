@@ -24,9 +24,9 @@ from evenly.storage.web import read_images
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.observed import rows_of_uids, send_places
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
+from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.sent_rows import SentRows, release_rows
 from evenly.tasks.step import Records, Step
 
 LOOKS = ["uid", "image_id", "phash"]
