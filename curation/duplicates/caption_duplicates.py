@@ -92,6 +92,17 @@ class ShingleSets:
         shingle(letters, np.cumsum([len(text) for text in padded], dtype=np.int64), shingles, ends)
         return cls(shingles[: ends[-1] if len(ends) else 0].copy(), ends)
 
+    @classmethod
+    def of_lists(cls, lists: pa.LargeListArray) -> "ShingleSets":
+        """The sets that `to_lists` gave, or some of them."""
+        offsets = lists.offsets.to_numpy()
+        return cls(lists.flatten().to_numpy(), (offsets[1:] - offsets[0]).astype(np.int64))
+
+    def to_lists(self) -> pa.LargeListArray:
+        """The sets (n,) as lists."""
+        offsets = np.concatenate([np.zeros(1, np.int64), self.ends])
+        return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(self.shingles))
+
     def jaccard(self, left: Ints, right: Ints, *, least: float = 0.0) -> Floats:
         """The Jaccard index (m,) of pairs of texts, rounded to 4 digits; 0 where it is below `least`."""
         from evenly.curation.duplicates.kernels import intersect

@@ -13,6 +13,7 @@ from evenly.curation.duplicates.caption_duplicates import (
     STEP,
     CaptionTwins,
     ComparedCaptions,
+    ShingleSets,
     folded_caption,
     plan_bands,
     search_notes,
@@ -21,7 +22,7 @@ from evenly.curation.duplicates.equal_rows import array_keys, text_keys
 from evenly.curation.duplicates.lsh import word_masks
 from evenly.storage.tables.row_files import RowFiles
 from evenly.tasks.moves import Records
-from evenly.tasks.rebuild.duplicates.exact import image_numbers
+from evenly.tasks.rebuild.duplicates.exact import value_numbers
 from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, pairs_to_compare, uid_columns
 from evenly.tasks.run import Run
 
@@ -49,7 +50,8 @@ class Captions(Kind):
         pairs = pairs_to_compare(run, upstream)
         texts = [folded_caption(text) for text in column(pairs, "caption", pa.string()).to_pylist()]
         usable = np.array([text != "" for text in texts], dtype=np.bool_)
-        columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string())}
+        sets = ShingleSets.of(texts).to_lists()
+        columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string()), "shingles": sets}
         keys = text_keys(texts)
         if self.rule.scope == "image":
             images = column(pairs, "image_id", pa.string())
@@ -61,8 +63,13 @@ class Captions(Kind):
 
     def compared(self, files: RowFiles, rows: Words) -> ComparedCaptions:
         """See Kind."""
-        images = image_numbers(files, rows) if self.rule.scope == "image" else np.zeros(len(rows), np.int64)
-        return ComparedCaptions.of(files.column("text", rows).to_pylist(), images, self.rule)
+        of_one = self.rule.scope == "image"
+        return ComparedCaptions(
+            sets=ShingleSets.of_lists(files.column("shingles", rows)),
+            texts=value_numbers(files.column("text", rows)),
+            images=value_numbers(files.column("image", rows)) if of_one else np.zeros(len(rows), np.int64),
+            rule=self.rule,
+        )
 
     def codes(self, files: RowFiles, rows: Words) -> Words:
         """See Kind: of one picture, a hash of it."""

@@ -51,7 +51,7 @@ class Exact(Kind):
 
     def compared(self, files: RowFiles, rows: Words) -> EqualPictures:
         """See Kind."""
-        return EqualPictures(numbers=image_numbers(files, rows))
+        return EqualPictures(numbers=value_numbers(files.column("image", rows)))
 
     def reasons(self, files: RowFiles, merged: Words, survivors: Words) -> pa.Array:
         """See Kind."""
@@ -60,7 +60,7 @@ class Exact(Kind):
         return exact_reasons(files.column("url", merged), survivor_urls).cast(pa.string())
 
 
-def image_numbers(files: RowFiles, rows: Words) -> Ints:
-    """A number (m,) for the picture of each row, one for equal pictures; -1 for none."""
-    coded = files.column("image", rows).dictionary_encode().indices.fill_null(-1)
+def value_numbers(values: pa.Array) -> Ints:
+    """A number (n,) for each value, one for equal values; -1 for null."""
+    coded = values.dictionary_encode().indices.fill_null(-1)
     return np.asarray(coded.to_numpy(zero_copy_only=False), dtype=np.int64)

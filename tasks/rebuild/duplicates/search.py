@@ -193,9 +193,15 @@ def _link_table(search: PairSearch, masks: Words, rows: Words, keys: Words, fore
     kind, candidates = search.kind, 0
     numbers, order = np.unique(rows, return_inverse=True)
     codes = search.files.numbers("codes", numbers)
+    whole = None  # all rows of the place, read once where they are in many pairs
     for left, right in pairs_of_table(order.astype(np.int64), keys, codes, masks, max_distance=kind.max_distance):
         candidates += len(left)
-        compared, met, sides = compare_pairs(search, numbers[left], numbers[right])
+        if whole is None and len(left) > len(numbers):
+            whole = kind.compared(search.files, numbers)
+        if whole is None:
+            compared, met, sides = compare_pairs(search, numbers[left], numbers[right])
+        else:
+            compared, met, sides = whole, numbers, (left, right)
         near_left, near_right, weight = kind.in_table(compared, *sides)
         forest.add(met[near_left], met[near_right], weight)
     return candidates
