@@ -17,6 +17,7 @@ from evenly.tasks import partitioning
 from evenly.tasks.engine import Workers
 from evenly.tasks.run import Run
 
+CAPTIONS = {"min_jaccard": 0.8, "scope": "pool"}
 NOUNS = ("dog", "cat", "ship", "tree", "river", "bridge", "horse")
 
 
@@ -32,7 +33,12 @@ def recipe(tmp_path):
         "name": "captions",
         "seed": 5,
         "sources": [{"kind": "parquet", "path": str(tmp_path / "*.parquet"), "url": "url", "caption": "text"}],
-        "curate": {"text": {"caption_length": {"min_words": 2}}, "download": None, "balance": {"t": 20}},
+        "curate": {
+            "text": {"caption_length": {"min_words": 2}},
+            "download": None,
+            "deduplicate": {"exact": False, "perceptual": None, "semantic": None, "captions": CAPTIONS},
+            "balance": {"t": 20},
+        },
     }
     path = tmp_path / "captions.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -46,10 +52,9 @@ def test_workers_give_the_build_that_one_process_gives(recipe, tmp_path, monkeyp
     cut = rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "cut"), processes=2, quiet=True)
     assert cut == whole
     workspace = Workspace.at(tmp_path / "cut")
-    step = Builds(workspace).read(cut)["steps"][0]
-    record = Ledger(workspace).find(step["key"])
-    assert record is not None
-    assert record.bits == 2
+    steps = {step["name"]: Ledger(workspace).get(step["key"]) for step in Builds(workspace).read(cut)["steps"]}
+    assert {record.bits for record in steps.values() if record.counts} == {2}
+    assert steps["deduplicate_captions"].counts["merged"] > 20
     assert not list(workspace.exchange.iterdir())
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.duplicates.colours import colour_pairs
+from evenly.curation.duplicates.colours import ColourCells, colour_pairs
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -70,3 +70,29 @@ def test_many_pairs_come_in_parts_and_none_is_cut_off(monkeypatch):
     monkeypatch.setattr("evenly.curation.duplicates.colours.CHUNK", 32)
     colours, hashes = np.full((300, 768), 7, np.uint8), np.zeros(300, np.uint64)
     assert len(pairs_of(colours, 0, hashes, 0)) == 300 * 299 // 2
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 150), st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 60), st.integers(0, 5))
+def test_near_grids_meet_in_the_cell_of_one_of_them_whatever_the_cells_were_learnt_from(n, seed, kinds, spread, depth):
+    rng, limit = np.random.default_rng(seed), 22.5
+    colours, hashes = pictures(n, rng, spread=spread, kinds=kinds)
+    cells = ColourCells.learn(colours[: n // 2], depth, limit)
+    rows, numbers = cells.assign(colours, limit)
+    assert len(set(zip(rows.tolist(), numbers.tolist(), strict=True))) == len(rows)
+    home = {row: max(numbers[rows == row]) for row in range(n)}
+    near = all_with_all(colours, limit, hashes, 64)
+    met = []
+    for cell in range(2**depth):
+        here = rows[numbers == cell].tolist()
+        met += [(i, j) for i, j in near if i in here and j in here and cell in {home[i], home[j]}]
+    assert sorted(met) == sorted(near)
+
+
+def test_cells_halve_a_pool_of_many_colours():
+    colours = np.random.default_rng(1).integers(0, 256, (4000, 768)).astype(np.uint8)
+    rows, numbers = ColourCells.learn(colours, 4, 22).assign(colours, 22)
+    home = np.zeros(4000, np.int64)
+    np.maximum.at(home, rows, numbers)
+    assert np.bincount(home, minlength=16).min() > 100
+    assert len(rows) < 3 * 4000
