@@ -88,20 +88,25 @@ def test_rows_that_did_not_change_are_taken_over_in_every_partition(tmp_path, re
     assert manifest["content_hash"] == rebuilt_once.manifest["content_hash"]
 
 
+ONE_TEXT = {"target": 6, "texts": "one_per_image"}
 RULES_OF_SHARES = {"pool": {"quota": 11}}
 
 
-@pytest.mark.parametrize("rule", [{"t": 2.0}, {"tail_share": 0.3}, {"target": 9}, {"t": 2.0, "law": "v2"}])
+@pytest.mark.parametrize("rule", [{"t": 2.0}, {"tail_share": 0.3}, {"target": 9}, {"t": 2.0, "law": "v2"}, ONE_TEXT])
 def test_every_way_to_choose_a_threshold_is_the_same_in_partitions(tmp_path, rule):
     rules = RULES | {"preselect": rule | {"headroom": 1.5}, "mix_sources": {"sources": RULES_OF_SHARES}}
     steps, kept = STEPS[:6], []
+    pool = [*rows(), *(replace(rows()[place], caption=f"a red and blue owl {place}") for place in (0, 9, 11))]
     for number, bits in enumerate((0, 1, 4)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        run = open_run(folder / "w", rows())
+        run = open_run(folder / "w", pool)
         chosen = [(step, step.read(rules[step.name])) for step in steps]
         cut = replace(run, bits=bits)
-        kept.append(content(rebuild_steps.run_steps(cut, chosen, InProcess(run=cut), record=record_step)))
+        records = rebuild_steps.run_steps(cut, chosen, InProcess(run=cut), record=record_step)
+        kept.append(content(records))
+        assert "texts" not in rule or run.ledger.table(records[-1], "texts").num_rows > 1
+        assert not bits or not list(run.exchange.iterdir())
     assert kept[0] == kept[1] == kept[2]
 
 
