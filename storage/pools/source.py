@@ -150,10 +150,7 @@ def local_pictures(source: PoolSource) -> Iterator[LocalRow]:
 
 
 def local_features(source: PoolSource, piece: PoolPiece | None = None) -> Iterator[PooledFeatures]:
-    """The rows of a pool of features, with these, in stretches of bounded size; of other pools, none.
-
-    `piece`, of `pool_pieces`: of its files alone.
-    """
+    """The rows of a pool of features, or of a piece, with these, in stretches of bounded size; of other pools, none."""
     if source.kind == FEATURES_KIND:
         for path in _files(source) if piece is None else piece.files:
             yield from feature_rows(path, source.caption, source.vector or "vector")
