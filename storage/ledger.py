@@ -111,7 +111,8 @@ class Ledger:
         for (name, rows, _), table in zip(jobs, stored, strict=True):
             pieces.setdefault(name, []).append(table)
             self._recent.add(self._table_path(spec.name, name, table.digest), rows)
-        return self._acknowledge(spec, pieces, tally, started=started, flow_run_id=flow_run_id)
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        return self._acknowledge(spec, pieces, tally, started=started, seconds=seconds, flow_run_id=flow_run_id)
 
     def store_part(
         self,
@@ -165,6 +166,7 @@ class Ledger:
         shared: StepOutput,
         *,
         started: datetime,
+        seconds: float | None = None,
         flow_run_id: str | None = None,
     ) -> StepRecord:
         """Acknowledge a step whose partitions are all stored; `shared` holds what it gives beside them."""
@@ -172,7 +174,7 @@ class Ledger:
         for name, table in shared.all_tables.items():
             pieces[name] = [self._store(spec.name, name, table, ALL)]
         tally = Tally.together([part.tally for part in parts], shared.notes)
-        return self._acknowledge(spec, pieces, tally, started=started, flow_run_id=flow_run_id)
+        return self._acknowledge(spec, pieces, tally, started=started, seconds=seconds, flow_run_id=flow_run_id)
 
     def decisions(
         self, record: StepRecord, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -269,6 +271,7 @@ class Ledger:
         tally: Tally,
         *,
         started: datetime,
+        seconds: float | None,
         flow_run_id: str | None,
     ) -> StepRecord:
         hashes, layout = {}, {}
@@ -285,6 +288,7 @@ class Ledger:
             started=started.isoformat(),
             ended=datetime.now(UTC).isoformat(),
             flow_run_id=flow_run_id,
+            seconds=None if seconds is None else round(seconds, 3),
         )
         path = self._record_path(spec.key)
         if not create_record(path, asdict(record)) and self._finished(path) is None:

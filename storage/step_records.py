@@ -13,7 +13,7 @@ from evenly.storage.tables.tree import Node
 
 FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
 VERDICTS = ("kept", "dropped", "failed", "merged")
-_ADDED = ("work", "layout")  # fields that older records lack
+_ADDED = ("work", "layout", "seconds")  # fields that older records lack
 DECISION_COLUMNS = ("uid", "verdict", "reason", "value", "into")
 
 
@@ -162,8 +162,8 @@ class StepRecord:
     """One finished step run, as recorded.
 
     hashes: of each table, over all partitions. layout: where its rows lie; of a table that is not in it, in one file of
-    that hash. work: rows `computed` and `reused` where an earlier run's were taken over, else empty; no part of any
-    hash.
+    that hash. work: rows `computed` and `reused` where an earlier run's were taken over, else empty. seconds: of work
+    on all its rows over all processes, as far as this run shows; None: not known. Both are no part of any hash.
     """
 
     key: str
@@ -186,6 +186,7 @@ class StepRecord:
     flow_run_id: str | None
     work: Mapping[str, int] = field(default_factory=dict)
     layout: Mapping[str, TableLayout] = field(default_factory=dict)
+    seconds: float | None = None
 
     @property
     def bits(self) -> int:

@@ -33,6 +33,11 @@ class InProcess:
 
     run: Run
 
+    @property
+    def n_workers(self) -> int:
+        """One."""
+        return 1
+
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.moves.Each."""
         runs = [replace(self.run, part=part) for part in Partition.all(self.run.bits)]
@@ -64,6 +69,11 @@ class Workers:
         self._n_workers = n_workers
         self._stack = ExitStack()
         self._runner: Any = None
+
+    @property
+    def n_workers(self) -> int:
+        """How many work at a time."""
+        return self._n_workers
 
     def __enter__(self) -> Self:
         return self

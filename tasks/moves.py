@@ -18,6 +18,10 @@ ResultT = TypeVar("ResultT")
 class Each(Protocol):
     """Runs a function for every partition, where workers are."""
 
+    @property
+    def n_workers(self) -> int:
+        """How many work at a time."""
+
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """What `function` gives for the run of each partition, in their order."""
 

@@ -86,6 +86,7 @@ def run_stage(
 ) -> list[tuple[StepRecord, float]]:
     """The records of the steps, when all partitions are done, and the seconds of work in them, over all workers."""
     title = ", ".join(step.name for step in steps)
+    prepared_s = (datetime.now(UTC) - started).total_seconds() * each.n_workers
     done = each.partitions(
         title, JudgePartition(steps=[replace(step, shared=StepOutput()) for step in steps], upstream=upstream)
     )
@@ -97,7 +98,7 @@ def run_stage(
         inputs = dict(step.spec.inputs) | {record.name: record.output_hash for record in (*upstream, *records)}
         record = run.ledger.commit_parts(
             replace(step.spec, inputs=inputs), parts, together(step.shared, finished),
-            started=started, flow_run_id=flow_run_id,
+            started=started, seconds=_seconds_of_all(parts, 0.0 if number else prepared_s), flow_run_id=flow_run_id,
         )  # fmt: skip
         records.append(record)
         seconds.append(sum(part.seconds for part in parts))
@@ -200,6 +201,14 @@ def compute_whole(moves: Moves[Any], run: Run, upstream: Records, rule: Any) -> 
     finally:
         moves.release(facts)
     return together(output, shared, finished)
+
+
+def _seconds_of_all(parts: Sequence[StoredPart], prepared_s: float) -> float | None:
+    """Seconds of work on all partitions, by those that this run worked on and their rows; None where it did on none."""
+    fresh = [part for part in parts if part.seconds]
+    rows, fresh_rows = (sum(part.tally.rows_in for part in chosen) for chosen in (parts, fresh))
+    share = fresh_rows / rows if rows else len(fresh) / len(parts)
+    return sum(part.seconds for part in fresh) / share + prepared_s if share else None
 
 
 def _of_rows(output: StepOutput) -> StepOutput:

@@ -151,3 +151,5 @@ def test_plan_says_what_changed(evenly, small_web, tmp_path):
     assert rows["preselect"]["action"] == "compute"
     assert "rule" in rows["preselect"]["why"]
     assert rows["balance"]["action"] == "unknown"
+    assert rows["preselect"]["basis"] == rows["balance"]["basis"] == "from the last run"
+    assert rows["balance"]["rows"] <= rows["preselect"]["rows"]

@@ -85,23 +85,33 @@ def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
     )
 
 
-def plan_command(recipe: Recipe, root: Root = None, as_json: AsJson = False, limit: Limit = None) -> None:
+def plan_command(
+    recipe: Recipe,
+    root: Root = None,
+    as_json: AsJson = False,
+    limit: Limit = None,
+    processes: Processes = None,
+    memory: Memory = None,
+) -> None:
     """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
 
-    And for each class list what describing it would ask and cost.
+    Also in how many partitions and by how many processes, what it would take in time, memory and bytes on disk, and for
+    each class list what describing it would ask and cost.
 
     Example: evenly plan recipes/demo.yaml
     """
+    from evenly.flows.cli.datasets.estimates import described, shown_row
     from evenly.flows.cli.datasets.planning import plan_descriptions, plan_recipe
 
-    rows = plan_recipe(recipe, root=root, limit=limit)
+    plan = plan_recipe(recipe, root=root, limit=limit, processes=processes, memory=memory)
     estimates = plan_descriptions(recipe, root=root, limit=limit)
 
     def table() -> None:
-        print_rows("plan", rows)
+        print_rows("plan", [shown_row(row) for row in plan["steps"]])
+        print_text("\n".join(described(plan["run"])))
         print_estimates(estimates)
 
-    print_result({"steps": rows, "descriptions": estimates}, table, as_json=as_json)
+    print_result(plan | {"descriptions": estimates}, table, as_json=as_json)
 
 
 def rebuild_command(

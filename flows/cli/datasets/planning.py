@@ -1,12 +1,22 @@
-"""The plan of a rebuild: for each step whether it would be reused or computed, and why, without running it."""
+"""The plan of a rebuild: for each step whether it would be reused or computed, why, and what it would take."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from evenly.flows.cli.classes.class_list import estimate_listing
+from evenly.flows.cli.datasets.estimates import (
+    TYPICAL,
+    Figures,
+    best_figures,
+    estimate_step,
+    figures_of,
+    sum_estimates,
+)
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.describing import ListContext
 from evenly.flows.recipe.files import read_listing
@@ -14,35 +24,52 @@ from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import run_in
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
+from evenly.storage.pool_size import PoolSize
 from evenly.storage.web import read_downloads
 from evenly.storage.workspace import Workspace
+from evenly.tasks.partitioning import Cut, cut_run
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, summarise_record
 
+_SAMPLE = 4  # files of a table that are weighed: its partitions are nearly equal
 
-def plan_recipe(recipe: Path, *, root: Path | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """One row per step: step, `reuse` or `compute`, why, rows in, and what is known to be missing.
+
+def plan_recipe(
+    recipe: Path,
+    *,
+    root: Path | None = None,
+    limit: int | None = None,
+    processes: int | None = None,
+    memory: str | None = None,
+) -> dict[str, Any]:
+    """The sum of what would run as `run`, and as `steps` one row per step: action, why, rows, and estimates.
 
     A step after one that must be computed may turn out to be reusable, if that one gives what it gave before: the plan
-    then says `unknown`.
+    then says `unknown`, and estimates what it would take for the rows that it would have at most. Raises InputError for
+    a memory that is too small.
     """
     chosen = read_recipe(recipe)
-    run = run_in(chosen, root=root, quiet=True)
+    run = run_in(chosen, root=root, processes=processes, quiet=True)
+    size = PoolSize.of(run.sources, limit)
+    cut = cut_run(run, memory=memory or chosen.memory, limit=limit)
+    plan = _Plan(run=replace(run, bits=cut.bits), cut=cut, rows=size.rows, is_counted=size.is_counted)
     records: list[StepRecord] = []
     rows: list[dict[str, Any]] = []
     blocked: str | None = None
     for step, rule in steps_of(chosen, limit=limit):
         if blocked is not None:
-            rows.append(_row(step, "unknown", f"depends on what `{blocked}` gives"))
+            rows.append(plan.running(step, "unknown", f"depends on what `{blocked}` gives"))
             continue
         record = run.ledger.find(step.spec(run, records, rule).key)
         if record is None:
-            rows.append(_row(step, "compute", _why(run, step, records, rule), **_work(run, step, records)))
+            rows.append(plan.running(step, "compute", _why(run, step, records, rule)) | _to_fetch(run, step, records))
             blocked = step.name
         else:
-            rows.append(_row(step, "reuse", summarise_record(record), rows=record.rows_in))
+            rows.append(plan.reused(step, record))
             records.append(record)
-    return rows
+    if blocked is not None:
+        rows.append(plan.published(blocked))
+    return {"run": sum_estimates(cut, rows, is_counted=size.is_counted), "steps": rows}
 
 
 def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | None = None) -> list[dict[str, Any]]:
@@ -67,8 +94,43 @@ def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | No
     ]
 
 
-def _row(step: Step[Any], action: str, reason: str, **facts: float | None) -> dict[str, Any]:
-    return {"step": step.name, "action": action, "why": reason, "rows": None, "estimated_s": None} | facts
+@dataclass(kw_only=True)
+class _Plan:
+    """Rows of a plan, step after step; rows: those that the next step has, at most where they are not counted."""
+
+    run: Run
+    cut: Cut
+    rows: int
+    is_counted: bool
+
+    def reused(self, step: Step[Any], record: StepRecord) -> dict[str, Any]:
+        """The row of a step that is there."""
+        if record.counts:
+            self.rows, self.is_counted = record.counts["kept"], True
+        nothing = estimate_step(None, 0, self.cut, is_cut=False)
+        row = {"step": step.name, "action": "reuse", "why": summarise_record(record), "rows": record.rows_in}
+        return row | {"rows_are": "counted"} | nothing
+
+    def running(self, step: Step[Any], action: str, why: str) -> dict[str, Any]:
+        """The row of a step that would run, or may."""
+        earlier = [figures_of(record, _size_of(self.run, record)) for record in self.run.ledger.records(step.name)]
+        figures = best_figures(step.name, earlier)
+        row = self._row(step.name, action, why) | self._estimate(figures, is_cut=step.moves is not None)
+        if figures is not None and figures.kept < 1:
+            self.rows, self.is_counted = round(self.rows * figures.kept), False
+        return row
+
+    def published(self, blocked: str) -> dict[str, Any]:
+        """The row of publishing what the steps give."""
+        row = self._row("publish", "unknown", f"depends on what `{blocked}` gives")
+        return row | self._estimate(TYPICAL["publish"], is_cut=True)
+
+    def _row(self, step: str, action: str, why: str) -> dict[str, Any]:
+        rows_are = "counted" if self.is_counted else "estimated"
+        return {"step": step, "action": action, "why": why, "rows": self.rows, "rows_are": rows_are}
+
+    def _estimate(self, figures: Figures | None, *, is_cut: bool) -> dict[str, Any]:
+        return estimate_step(figures, self.rows, self.cut, is_cut=is_cut)
 
 
 def _why(run: Run, step: Step[Any], records: list[StepRecord], rule: object) -> str:
@@ -83,24 +145,21 @@ def _why(run: Run, step: Step[Any], records: list[StepRecord], rule: object) -> 
     return f"changed since the last run: {', '.join(changed)}" if changed else "its record is gone"
 
 
-def _estimate(run: Run, step: Step[Any], rows: int) -> float | None:
-    """Seconds that the step would take, by the time per row of its longest run here; None where it never ran."""
-    rates = [
-        (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds() / record.rows_in
-        for record in run.ledger.records(step.name)
-        if record.rows_in
-    ]
-    return round(max(rates) * rows, 1) if rates else None
+def _size_of(run: Run, record: StepRecord) -> float:
+    """About how many bytes the tables of a step take on disk: a few files of each table, and how many it has."""
+    files = iter(run.ledger.files(record))
+    size = 0.0
+    for name in record.hashes:
+        of_table = list(islice(files, len(record.layout_of(name).parts)))
+        sample = of_table[:_SAMPLE]
+        size += sum(file.stat().st_size for file in sample) / max(len(sample), 1) * len(of_table)
+    return size
 
 
-def _work(run: Run, step: Step[Any], records: list[StepRecord]) -> dict[str, float | None]:
-    """Rows that the step would judge and how long that may take; for downloads, the URLs not observed yet."""
-    if not records:
-        return {"rows": None}
-    rows = run.ledger.alive(records, ["url"])
-    facts: dict[str, float | None] = {"rows": rows.num_rows, "estimated_s": _estimate(run, step, rows.num_rows)}
-    if step.name == "download":
-        urls = rows["url"].combine_chunks().unique()
-        urls_seen = read_downloads(run.workspace.downloads, ["url"])["url"].combine_chunks()
-        facts["to_fetch"] = len(urls) - (pc.sum(pc.is_in(urls, urls_seen)).as_py() or 0)
-    return facts
+def _to_fetch(run: Run, step: Step[Any], records: Sequence[StepRecord]) -> dict[str, int]:
+    """For downloads, how many URLs were not observed yet."""
+    if step.name != "download":
+        return {}
+    urls = run.ledger.alive(records, ["url"])["url"].combine_chunks().unique()
+    urls_seen = read_downloads(run.workspace.downloads, ["url"])["url"].combine_chunks()
+    return {"to_fetch": len(urls) - (pc.sum(pc.is_in(urls, urls_seen)).as_py() or 0)}
