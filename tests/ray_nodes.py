@@ -20,10 +20,23 @@ def ray_nodes(count: int, *, gpus: int = 0) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
-        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        cluster = Cluster()
         try:
+            add_node(cluster, include_dashboard=False)
             for number in range(1, count):
-                cluster.add_node(**NODE, num_gpus=gpus if number == count - 1 else 0)
+                add_node(cluster, num_gpus=gpus if number == count - 1 else 0)
             yield cluster
         finally:
             cluster.shutdown()
+
+
+def add_node(cluster: Any, **options: Any) -> None:  # noqa: ANN401 - Ray's
+    """Start a node; again where it is not up within the 30 s that Ray gives it, on a busy machine."""
+    for last in (*[False] * 4, True):
+        try:
+            cluster.add_node(**NODE, **options)
+        except Exception:
+            if last:
+                raise
+        else:
+            return

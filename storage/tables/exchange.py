@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -134,10 +135,12 @@ def _write(folder: Path, name: str, bits: int, key: str, table: pa.Table) -> Non
             if start < stop:
                 path = folder / f"{number:05d}" / f"{name}.arrow"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("w+b") as stream:
+                part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+                with part.open("w+b") as stream:
                     with ipc.new_file(stream, table.schema, options=options) as writer:
                         writer.write_table(ordered.slice(start, stop - start))
                     append_sums(stream)
+                part.replace(path)
     except OSError as error:
         raise StorageError(
             f"`{folder}` must be writable; {first_line(error)}. Free space, or choose another --root."

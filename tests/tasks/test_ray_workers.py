@@ -16,7 +16,7 @@ from evenly.tasks.partitioning import open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.ray_workers import RayWorkers
 from evenly.tasks.run import EngineChoice, Run, read_engine
-from tests.ray_nodes import ray_nodes
+from tests.ray_nodes import add_node, ray_nodes
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_the_partitions_of_a_killed_node_are_given_to_another(run, tmp_path, clu
     finally:
         for node in [node for node in cluster.list_all_nodes() if node is not cluster.head_node]:
             cluster.remove_node(node, allow_graceful=False)
-        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+        add_node(cluster)
     assert capfd.readouterr().out == ""
     assert Said.lines
     assert {line.partition(": ")[2] for line in Said.lines} <= {

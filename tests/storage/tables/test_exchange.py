@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.storage.errors import DamagedError
+from evenly.storage.tables import exchange
 from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
 from evenly.storage.tables.partitions import partition_of
 
@@ -75,3 +76,18 @@ def test_a_folder_that_a_process_left_behind_is_removed_and_one_in_use_is_not(tm
     remove_exchange(first)
     remove_exchange(second)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_writer_that_stops_on_the_way_leaves_what_another_of_its_name_has_sent(tmp_path, monkeypatch):
+    """A worker whose node is taken for dead may still write what another was given to do."""
+    folder = exchange_folder(tmp_path / "exchange", "rows")
+    table = pa.table({"uid": [f"{row:032x}" for row in range(100)]})
+    send_rows(folder, "one", 0, "uid", [table])
+
+    def cut_off(_stream):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exchange, "append_sums", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        send_rows(folder, "one", 0, "uid", [table])
+    assert [rows.num_rows for rows in received_rows(folder, 0)] == [100]
