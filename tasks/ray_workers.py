@@ -9,9 +9,13 @@ import logging
 import os
 import platform
 import signal
+import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import gettempdir
@@ -28,7 +32,7 @@ from evenly.tasks.run import EXCHANGE_VARIABLE, Run
 OBJECT_STORE = 200_000_000
 """Bytes of memory that a node of a cluster of ours keeps for objects."""
 _CANCEL_S, _LOOK_S, _ANSWER_S = 10.0, 300.0, 10.0
-_STARTS = 3
+_STARTS, _POLL_S = 3, 0.2
 _FOR_WORKERS = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE")
 """What of this process's environment workers elsewhere are given; nothing secret: Ray logs it."""
 
@@ -97,7 +101,7 @@ class RayWorkers(Workers):
 
         gpus = {"num_gpus": 1} if self._n_gpus and uses_model(function) else {}
         with remote_options(max_retries=0, **gpus):
-            return super()._submit(title, function, chunk)
+            return super()._submit(title, _tethered(function), chunk)
 
     @contextmanager
     def _task_runner(self) -> Iterator[Any]:
@@ -123,6 +127,30 @@ class RayWorkers(Workers):
         if self._waiting:
             ray.wait(list(self._waiting), num_returns=len(self._waiting), timeout=_CANCEL_S, fetch_local=False)
         self._waiting.clear()
+
+
+@dataclass(frozen=True)
+class _tethered:  # noqa: N801 - a function that other processes can be given
+    """`function`, in a worker that ends with its node, which Ray would let finish its task."""
+
+    function: Callable[[Run, Any], Any]
+
+    def __call__(self, run: Run, item: Any) -> Any:  # noqa: ANN401 - what the function takes and gives
+        _end_with_node()
+        return self.function(run, item)
+
+
+@cache
+def _end_with_node() -> None:
+    """End this process when the one that started it has ended, within _POLL_S."""
+    node = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == node:
+            time.sleep(_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with the node", daemon=True).start()
 
 
 @contextmanager
@@ -164,7 +192,7 @@ def _local_cluster(processes: int) -> Iterator[None]:
 
     folder = exchange_folder(Path(gettempdir(), f"evenly-ray-{os.getuid()}"), "s")  # short: paths of sockets lie below
     try:
-        with _connecting("the Ray cluster of this machine must start"), _in_environment(_for_workers()):
+        with _connecting("the Ray cluster of this machine must start"):
             for last in (*[False] * (_STARTS - 1), True):
                 try:
                     ray.init(
@@ -173,6 +201,7 @@ def _local_cluster(processes: int) -> Iterator[None]:
                         include_dashboard=False,
                         object_store_memory=OBJECT_STORE,
                         _temp_dir=str(folder),
+                        runtime_env={"env_vars": _for_workers()},
                         **_QUIET,
                     )
                     break
@@ -192,6 +221,9 @@ def _remote_cluster(address: str) -> Iterator[None]:
 
     try:
         with _connecting(f"a Ray cluster must answer at `{address}`"):
+            if (place := address.removeprefix("ray://")) != "auto":  # Ray would ask for minutes
+                host, _, port = place.rpartition(":")
+                socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
             ray.init(address, runtime_env={"env_vars": _for_workers()}, **_QUIET)
         yield
     finally:
@@ -208,7 +240,8 @@ _QUIET: dict[str, Any] = {
 
 @contextmanager
 def _connecting(demand: str) -> Iterator[None]:
-    """Connect: SIGTERM is left to the handler that it has. Raises EngineError where that fails."""
+    """Connect in silence; SIGTERM keeps its handler. Raises EngineError where that fails."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -231,33 +264,12 @@ def _for_workers() -> dict[str, str]:
     return values if url is None else values | {"PREFECT_API_URL": url}
 
 
-@contextmanager
-def _in_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """This process's environment, with `values` while the context lasts. Ray reports its use to nobody."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _lost() -> tuple[type[Exception], ...]:
     """What Ray raises where a worker, its node or its result is gone."""
     from ray import exceptions
 
-    return (
-        exceptions.WorkerCrashedError,
-        exceptions.NodeDiedError,
-        exceptions.ObjectLostError,
-        exceptions.OutOfMemoryError,
-        exceptions.LocalRayletDiedError,
-    )
+    gone = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError)
+    return (*gone, exceptions.ObjectLostError, exceptions.OutOfMemoryError)
 
 
 def _cause(error: Exception) -> str:
@@ -266,8 +278,7 @@ def _cause(error: Exception) -> str:
 
     if isinstance(error, exceptions.OutOfMemoryError):
         return "Ray ended a worker, as its machine had no more memory"
-    is_worker = isinstance(error, exceptions.WorkerCrashedError)
-    return "a Ray worker ended" if is_worker else "a Ray node ended"
+    return "a Ray worker ended" if isinstance(error, exceptions.WorkerCrashedError) else "a Ray node ended"
 
 
 def _check_nodes(run: Run) -> None:

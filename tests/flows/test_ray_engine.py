@@ -1,7 +1,13 @@
 """Rebuilds in a Ray cluster of two nodes give the build that one process gives."""
 
+import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -96,3 +102,58 @@ def test_a_cluster_of_two_nodes_gives_the_build_that_one_process_gives(kind, tmp
     assert record is not None
     assert record.bits > 1
     assert not list(workspace.exchange.iterdir())
+
+
+COMMAND = """
+import sys
+from evenly.tasks import partitioning
+partitioning.MOST_ROWS = 15
+from evenly.flows.__main__ import main
+if __name__ == "__main__":
+    main()
+"""
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether a process is a worker of Ray that has been given something to do."""
+    try:
+        return process.cmdline()[:1] == ["ray::partitions"]
+    except psutil.Error:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_is_ended_leaves_no_process_of_its_cluster(texts, tmp_path, number):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    arguments = ["rebuild", str(texts), "--engine", "ray", "--processes", "2", "--root", str(tmp_path / "w"), "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        started = psutil.Process(command.pid)
+        while command.poll() is None and not any(map(is_worker, started.children(recursive=True))):
+            time.sleep(0.05)
+        processes = started.children(recursive=True)
+        assert any("raylet" in process.name() for process in processes)
+        command.send_signal(number)
+        out, error = command.communicate(timeout=60)
+    assert out == ""
+    if number == signal.SIGINT:
+        assert command.returncode == 130
+        assert error.splitlines()[-1].startswith("evenly: interrupted. Run the same command again")
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert not alive
+
+
+@pytest.mark.slow
+def test_a_cluster_of_the_command_gives_the_build_of_one_process_and_nothing_but_that_on_stdout(texts, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    builds = []
+    for engine in ("local", "ray"):
+        arguments = ["rebuild", str(texts), "--engine", engine, "--root", str(tmp_path / engine), "--json"]
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, check=True, timeout=280
+        )
+        builds.append(json.loads(done.stdout)["build"])
+        assert "Ray" not in done.stderr
+    assert builds[0] == builds[1]
