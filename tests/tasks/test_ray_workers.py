@@ -67,7 +67,7 @@ def test_one_partition_starts_no_ray(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def cluster(prefect_server):  # noqa: ARG001 - workers report to it
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
-    with ray_nodes(2) as nodes:
+    with ray_nodes(2, gpus=1) as nodes:
         yield nodes
 
 
@@ -104,6 +104,25 @@ def test_items_come_back_in_order_from_both_nodes_which_report_to_our_server(run
     assert len({node for node, _, _ in given}) == 2
     assert {url for _, url, _ in given} == {PREFECT_API_URL.value()}
     assert not list(run.workspace.exchange.iterdir())
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """The GPUs that a worker was given, by a function that uses a model or not."""
+
+    uses_model: bool
+
+    def __call__(self, _run: Run, _item: int) -> list[int]:
+        import ray
+
+        return list(ray.get_gpu_ids())
+
+
+@pytest.mark.slow
+def test_only_what_uses_a_model_is_given_a_gpu(run):
+    with RayWorkers(run) as workers:
+        assert list(workers.items("encoding", Gpus(uses_model=True), range(9))) == [[0]] * 9
+        assert list(workers.items("matching", Gpus(uses_model=False), range(9))) == [[]] * 9
 
 
 def part_number(run: Run) -> int:
@@ -160,7 +179,7 @@ def test_the_partitions_of_a_killed_node_are_given_to_another(run, tmp_path, clu
     finally:
         for node in [node for node in cluster.list_all_nodes() if node is not cluster.head_node]:
             cluster.remove_node(node, allow_graceful=False)
-        add_node(cluster)
+        add_node(cluster, num_gpus=1)
     assert capfd.readouterr().out == ""
     assert Said.lines
     assert {line.partition(": ")[2] for line in Said.lines} <= {
