@@ -5,14 +5,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from evenly.storage.builds import Builds
 from evenly.storage.errors import WriterError
 from evenly.storage.removal.dataset_files import datasets, unneeded_files
 from evenly.storage.removal.leftovers import Leftover, broken_off, dead_locks
 from evenly.storage.removal.references import read_recorded, unneeded
 from evenly.storage.removal.stored_files import StoredFile, free_to_take, list_files
+from evenly.storage.removal.unshown import IdleRows, drop_rows, idle_downloads, idle_rows, shown
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.stores.writer_lock import CLEANING, lock_holder
 from evenly.storage.web.errors import DownloadError
@@ -22,19 +24,32 @@ from evenly.storage.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class WorkspaceContents:
-    """What lies in a workspace, and what of it is of no use; `in_use`: leftovers that another process holds."""
+    """What lies in a workspace, and what of it is of no use.
+
+    in_use: leftovers that another process holds. rows: those of feature tables that are to go, where that was asked.
+    """
 
     files: Sequence[StoredFile]
     leftovers: Sequence[Leftover]
     in_use: Sequence[Leftover] = field(default=())
+    rows: Sequence[IdleRows] = field(default=())
 
 
-def look_through(workspace: Workspace, exchange: Path, *, older_than_s: float) -> WorkspaceContents:
-    """List a workspace, and what of it may go: what was broken off, and what no build refers to and is `older_than_s`.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to go: what no build refers to once it is so old; downloads and features that no build shows if asked."""
+
+    older_than_s: float
+    downloads: bool = False
+    features: bool = False
+
+
+def look_through(workspace: Workspace, exchange: Path, wanted: Wanted) -> WorkspaceContents:
+    """List a workspace, and what of it may go: what was broken off, at once, and what is `wanted`.
 
     exchange: where rows are on their way to another cut. Raises DamagedError where a record cannot be read.
     """
-    now = time.time()
+    now, older_than_s = time.time(), wanted.older_than_s
     files = stored_in(workspace, exchange)
     leftovers = list(broken_off(files, exchange))
     temporary = {file.name for leftover in leftovers for file in leftover.files}
@@ -43,7 +58,13 @@ def look_through(workspace: Workspace, exchange: Path, *, older_than_s: float) -
     leftovers += unneeded(workspace, others, recorded, older_than_s=older_than_s, now=now)
     for dataset in datasets(others, recorded.versions):
         leftovers += unneeded_files(dataset, older_than_s=older_than_s, now=now)
-    return WorkspaceContents(files=files, leftovers=leftovers)
+    rows = list[IdleRows]()
+    if wanted.downloads:
+        urls = shown(workspace, recorded.manifests, "url")
+        leftovers += idle_downloads(workspace, others, urls, older_than_s=older_than_s, now=now)
+    if wanted.features:
+        rows += idle_rows(datasets(others, recorded.versions), shown(workspace, recorded.manifests, "image_id"))
+    return WorkspaceContents(files=files, leftovers=leftovers, rows=rows)
 
 
 def stored_in(workspace: Workspace, exchange: Path) -> list[StoredFile]:
@@ -52,19 +73,30 @@ def stored_in(workspace: Workspace, exchange: Path) -> list[StoredFile]:
     return files if exchange == workspace.exchange else [*files, *list_files(exchange, "exchange/")]
 
 
-def clean_workspace(workspace: Workspace, exchange: Path, *, older_than_s: float) -> WorkspaceContents:
+def clean_workspace(workspace: Workspace, exchange: Path, wanted: Wanted) -> WorkspaceContents:
     """Remove what `look_through` lists; what was there, and what is gone.
 
     Raises WriterError, which names the recipe, while a process writes one; then nothing is removed.
     """
     dead = list(dead_locks(list_files(workspace.locks, "locks/")))
+    rows: Sequence[IdleRows] = ()
     with nobody_writing(workspace):  # it takes over the locks of the dead, and gives them up at the end
-        contents = look_through(workspace, exchange, older_than_s=older_than_s)
+        if wanted.features:  # first: the files that hold these rows are then of an older version
+            rows = _drop_idle_rows(workspace, exchange, wanted)
+        contents = look_through(workspace, exchange, replace(wanted, features=False))
         in_use = [leftover for leftover in contents.leftovers if not _remove(workspace, leftover)]
         if not isinstance(workspace.root, ObjectPath):
             _remove_empty(contents.leftovers, workspace.root)
     gone = [*dead, *(leftover for leftover in contents.leftovers if leftover not in in_use)]
-    return WorkspaceContents(files=contents.files, leftovers=gone, in_use=in_use)
+    return WorkspaceContents(files=contents.files, leftovers=gone, in_use=in_use, rows=rows)
+
+
+def _drop_idle_rows(workspace: Workspace, exchange: Path, wanted: Wanted) -> Sequence[IdleRows]:
+    contents = look_through(workspace, exchange, replace(wanted, downloads=False))
+    images = shown(workspace, Builds(workspace).manifests(), "image_id")
+    for idle in contents.rows:
+        drop_rows(idle, images)
+    return contents.rows
 
 
 @contextmanager
@@ -121,7 +153,8 @@ def _remove(workspace: Workspace, leftover: Leftover) -> bool:
 
 def _remove_downloads(workspace: Workspace, files: Sequence[StoredFile]) -> bool:
     try:
-        with hold_folder(workspace.downloads):  # it removes them itself
+        with hold_folder(workspace.downloads):  # it removes what was broken off itself
+            _unlink(files)
             return not any(file.path.exists() for file in files)
     except DownloadError:
         return False

@@ -208,6 +208,11 @@ def _latest(urls: pa.ChunkedArray, attempts: pa.ChunkedArray) -> pa.Array:
     return order.filter(pa.concat_arrays([*_chunks(is_last), pa.array([True])]))
 
 
+def read_urls(records: Path) -> pa.ChunkedArray:
+    """The URLs that a shard's records are of. Raises DownloadError where these cannot be read."""
+    return _read_records(records, ["url"])["url"]
+
+
 def check_records(path: Path) -> None:
     """Compare all bytes of a shard's records with their checksums, and read them. Raises StorageError."""
     check_file(path, REMEDY)

@@ -263,7 +263,7 @@ def test_a_clean_that_is_broken_off_anywhere_leaves_a_workspace_that_verifies(re
         shutil.copytree(tmp_path / "w", root)
         workspace = Workspace.at(root)
         with stopping_at(number) as left, suppress(KeyboardInterrupt):
-            clean.clean_workspace(workspace, workspace.exchange, older_than_s=0)
+            clean.clean_workspace(workspace, workspace.exchange, clean.Wanted(older_than_s=0))
         check_build(root, first["build"])
         assert rebuild(recipe(1), root)["content_hash"] == expected
         assert verify_build(workspace, Builds(workspace).manifests()[-1]) == []

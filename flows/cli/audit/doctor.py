@@ -8,7 +8,7 @@ from evenly.flows.process.machine import check_machine, describe_machine
 from evenly.flows.process.orphans import orphaned_servers
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
-from evenly.storage.removal.clean import look_through, stored_in
+from evenly.storage.removal.clean import Wanted, look_through, stored_in
 from evenly.storage.removal.leftovers import Leftover
 from evenly.storage.removal.references import broken_builds, read_recorded
 from evenly.storage.removal.stored_files import KINDS, StoredFile
@@ -30,7 +30,7 @@ def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
     exchange = exchange_of(workspace)
     try:
         files, leftovers = stored_in(workspace, exchange), list[Leftover]()
-        leftovers += look_through(workspace, exchange, older_than_s=older_than_s).leftovers
+        leftovers += look_through(workspace, exchange, Wanted(older_than_s=older_than_s)).leftovers
         findings += _broken(workspace, files)
     except StorageError as error:
         what, _, remedy = str(error).partition(". ")

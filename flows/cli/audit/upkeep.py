@@ -46,20 +46,23 @@ def clean_command(
     as_json: AsJson = False,
     older_than: OlderThan = "7d",
     *,
+    downloads: Annotated[bool, typer.Option("--downloads", help="Also shards of which no build shows a URL.")] = False,
+    features: Annotated[bool, typer.Option("--features", help="Also features of pictures no build shows.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Free it; without, only show what would be freed.")] = False,
 ) -> None:
     """Free what was broken off, and what no build refers to and is older than --older-than. Builds stay as they are.
 
-    Downloads, features and replies stay. Example: evenly clean --older-than 30d --yes
+    Replies stay, and downloads and features unless they are named. Example: evenly clean --older-than 30d --yes
     """
     from evenly.flows.cli.audit.doctor import exchange_of
     from evenly.flows.process.orphans import end_servers, orphaned_servers
-    from evenly.storage.removal.clean import clean_workspace, look_through
+    from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
 
-    workspace, older_than_s = _workspace(root), seconds_of(older_than)
+    workspace = _workspace(root)
+    wanted = Wanted(older_than_s=seconds_of(older_than), downloads=downloads, features=features)
     exchange, servers = exchange_of(workspace), orphaned_servers()
     work = clean_workspace if yes else look_through
-    contents = work(workspace, exchange, older_than_s=older_than_s)
+    contents = work(workspace, exchange, wanted)
     if yes:
         end_servers(servers)
     result = _freed(workspace, contents, servers, yes=yes)
@@ -68,10 +71,12 @@ def clean_command(
         title = "freed" if yes else "to be freed"
         if result["freed"]:
             print_rows(f"{title} in {result['workspace']}", result["freed"])
+        if result["rows"]:
+            print_rows("rows of pictures that no build shows; their bytes go with the version before", result["rows"])
         for row in result["in_use"]:
             print_text(f"left, since a process holds it: {row['kind']} of {row['of']}")
         print_text(f"{title}: {result['bytes']:,} bytes in {result['objects']:,} objects")
-        if not yes and (result["freed"] or servers):
+        if not yes and (result["freed"] or result["rows"] or servers):
             print_text("nothing was changed; run it with --yes to free this")
 
     print_result(result, table, as_json=as_json)
@@ -98,6 +103,10 @@ def _freed(
         "objects": sum(row["objects"] for row in rows),
         "bytes": sum(row["bytes"] for row in rows),
         "in_use": grouped(contents.in_use),
+        "rows": [
+            {"features": str(idle.path.relative_to(workspace.root)), "rows": idle.rows, "bytes": idle.size}
+            for idle in contents.rows
+        ],
         "servers": list(servers),
     }
 
