@@ -14,7 +14,7 @@ from evenly.storage.removal.dataset_files import datasets, unneeded_files
 from evenly.storage.removal.leftovers import Leftover, broken_off, dead_locks
 from evenly.storage.removal.references import read_recorded, unneeded
 from evenly.storage.removal.stored_files import StoredFile, free_to_take, list_files
-from evenly.storage.removal.unshown import IdleRows, drop_rows, idle_downloads, idle_rows, shown
+from evenly.storage.removal.unshown import IdleRows, drop_rows, idle_downloads, idle_rows, values_shown
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.stores.writer_lock import CLEANING, lock_holder
 from evenly.storage.web.errors import DownloadError
@@ -60,10 +60,10 @@ def look_through(workspace: Workspace, exchange: Path, wanted: Wanted) -> Worksp
         leftovers += unneeded_files(dataset, older_than_s=older_than_s, now=now)
     rows = list[IdleRows]()
     if wanted.downloads:
-        urls = shown(workspace, recorded.manifests, "url")
+        urls = values_shown(workspace, recorded.manifests, "url")
         leftovers += idle_downloads(workspace, others, urls, older_than_s=older_than_s, now=now)
     if wanted.features:
-        rows += idle_rows(datasets(others, recorded.versions), shown(workspace, recorded.manifests, "image_id"))
+        rows += idle_rows(datasets(others, recorded.versions), values_shown(workspace, recorded.manifests, "image_id"))
     return WorkspaceContents(files=files, leftovers=leftovers, rows=rows)
 
 
@@ -93,7 +93,7 @@ def clean_workspace(workspace: Workspace, exchange: Path, wanted: Wanted) -> Wor
 
 def _drop_idle_rows(workspace: Workspace, exchange: Path, wanted: Wanted) -> Sequence[IdleRows]:
     contents = look_through(workspace, exchange, replace(wanted, downloads=False))
-    images = shown(workspace, Builds(workspace).manifests(), "image_id")
+    images = values_shown(workspace, Builds(workspace).manifests(), "image_id")
     for idle in contents.rows:
         drop_rows(idle, images)
     return contents.rows

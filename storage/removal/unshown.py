@@ -42,7 +42,7 @@ class IdleRows:
     size: int
 
 
-def shown(workspace: Workspace, manifests: Iterable[Mapping[str, Any]], column: str) -> Hashes:
+def values_shown(workspace: Workspace, manifests: Iterable[Mapping[str, Any]], column: str) -> Hashes:
     """The hashes of all values in a column of the sample tables of builds, sorted, each once."""
     hashes = [np.zeros(0, np.uint64)]
     for manifest in manifests:

@@ -4,6 +4,9 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -341,3 +344,42 @@ def test_a_temporary_server_is_orphaned_when_its_parent_is_no_command(tmp_path):
 def test_an_age_that_is_none_is_refused(evenly, tmp_path, age):
     status, _, err = evenly("clean", "--root", tmp_path, f"--older-than={age}")
     assert (status, "`--older-than` must be a number and d, h or m" in err) == (2, True)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import PosixPath
+from evenly.storage.stores.object_path import ObjectPath
+left = int(sys.argv.pop(1))
+def counted(unlink):
+    def counting(path, missing_ok=False):
+        global left
+        left -= not path.name.startswith(".")
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return unlink(path, missing_ok)
+    return counting
+PosixPath.unlink, ObjectPath.unlink = counted(PosixPath.unlink), counted(ObjectPath.unlink)
+from evenly.flows.cli import run
+sys.exit(run())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_clean_that_is_killed_is_finished_by_the_next_and_breaks_no_build(recipe, root, tmp_path):
+    first = rebuild(recipe(3), root)
+    break_off(recipe(1), root)
+    kills = 0
+    for number in (0, 5, 12):
+        command = [sys.executable, "-c", KILLED, str(number), "clean", "--root", root, "--older-than", "0d", "--yes"]
+        kills += subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+        check_build(root, first["build"])
+    assert kills == 3
+    workspace = Workspace.at(root)
+    clean.clean_workspace(workspace, exchange_of(workspace), clean.Wanted(older_than_s=0))
+    contents = clean.look_through(workspace, exchange_of(workspace), clean.Wanted(older_than_s=0))
+    assert contents.leftovers == []
+    check_build(root, first["build"])
+    expected = rebuild(recipe(1), tmp_path / "fresh")["content_hash"]
+    assert rebuild(recipe(1), root)["content_hash"] == expected

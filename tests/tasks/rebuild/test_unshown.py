@@ -9,10 +9,11 @@ from evenly.audit.verify import verify_build
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
 from evenly.storage.removal.stored_files import list_files
+from evenly.storage.tables.recent import RecentTables
 from evenly.storage.web import read_images
 from evenly.tasks.encoders import encoder_identity
 from tests.picture_pool import picture
-from tests.tasks.whole_rebuild import BLUE, RULES, STEPS, Row, open_run, publish, run_steps
+from tests.tasks.whole_rebuild import BLUE, RULES, STEPS, Row, open_run, publish, rows, run_steps
 
 OTHERS = [Row(f"new{n}", f"one blue cat number {n}", picture(BLUE, pattern=100 + n)) for n in range(6)]
 NO_AGE = Wanted(older_than_s=0)
@@ -75,3 +76,23 @@ def test_what_is_young_stays_though_it_was_asked_for(crowded):
     before = downloads(workspace)
     clean_workspace(workspace, workspace.exchange, Wanted(older_than_s=3600, downloads=True))
     assert downloads(workspace) == before
+
+
+@pytest.mark.usefixtures("colour_words")
+def test_a_rebuild_takes_over_downloads_and_features_when_all_its_records_were_freed(tmp_path, rebuilt_once):
+    run = open_run(tmp_path / "w", rows())
+    workspace = run.workspace
+    run_steps(run)  # and no more: it ends before it publishes
+    kept = {
+        file.name: file.changed
+        for file in list_files(workspace.root)
+        if file.path.suffix in (".tar", ".parquet") or (file.name.startswith("features/") and "/data/" in file.name)
+    }
+    freed = clean_workspace(workspace, workspace.exchange, NO_AGE)
+    assert {leftover.kind for leftover in freed.leftovers} >= {"step records", "ledger tables"}
+    assert not list(workspace.steps.rglob("*.json"))
+    again = replace(run, recent=RecentTables())
+    assert publish(again, run_steps(again))["content_hash"] == rebuilt_once.manifest["content_hash"]
+    after = {file.name: file.changed for file in list_files(workspace.root)}
+    assert {name: after.get(name) for name in kept} == kept
+    assert len(downloads(workspace)) == len([name for name in kept if name.startswith("downloads/")])
