@@ -87,7 +87,7 @@ def build_by(
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
     chosen = cut_run(run, memory=memory or recipe.memory, limit=limit)
-    cut = replace(run, bits=chosen.bits)
+    cut = replace(run, bits=chosen.bits, pairs=chosen.rows)
     with open_engine(cut, chosen.workers) as each:
         records = run_steps(cut, steps, each)
         manifest = publish_build(

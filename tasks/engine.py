@@ -41,17 +41,19 @@ class InProcess:
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.moves.Each."""
         runs = [replace(self.run, part=part) for part in Partition.all(self.run.bits)]
-        return list(self._each(title, function, runs))
+        return list(self._each(title, function, runs, self.run.pairs))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """See evenly.tasks.moves.Each."""
         yield from self._each(title, lambda item: function(self.run, item), items)
 
-    def _each(self, title: str, function: Callable[[ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+    def _each(
+        self, title: str, function: Callable[[ItemT], ResultT], items: Sequence[ItemT], pairs: int | None = None
+    ) -> Iterator[ResultT]:
         if len(items) == 1:
             yield function(items[0])
             return
-        with self.run.progress.bar(title, len(items)) as advance:
+        with self.run.progress.bar(title, len(items), pairs) as advance:
             for item in items:
                 yield function(item)
                 advance(1)
@@ -93,7 +95,8 @@ class Workers:
         """See evenly.tasks.moves.Each."""
         n_chunks = min(len(items), CHUNKS * self._n_at_once(function))
         chunks = [items[len(items) * n // n_chunks : len(items) * (n + 1) // n_chunks] for n in range(n_chunks)]
-        with self.run.progress.bar(title, len(items)) as advance:
+        pairs = self.run.pairs if items and isinstance(items[0], Partition) else None
+        with self.run.progress.bar(title, len(items), pairs) as advance:
             for results in self._chunks(title, function, chunks):
                 advance(len(results))
                 yield from results

@@ -150,7 +150,8 @@ class LabelColumns:
 class Run:
     """One run in one workspace.
 
-    bits: the number of bits by which tables of pairs are cut into partitions. part: the partition whose rows are read.
+    bits: the number of bits by which tables of pairs are cut into partitions. pairs: about how many all of them hold;
+    None: not known. part: the partition whose rows are read.
     only: the uids that a step judges where an earlier run judged the others. recent: what the ledger need not read.
     shared: the folder of rows on their way to another cut, where the machines of a run share no workspace folder.
     """
@@ -171,6 +172,7 @@ class Run:
     labels: LabelFile | LabelColumns | None = None
     progress: Progress = field(default_factory=Progress)
     bits: int = 0
+    pairs: int | None = None
     part: Partition = ALL
     only: pa.Array | None = None
     recent: RecentTables = field(default_factory=RecentTables)
