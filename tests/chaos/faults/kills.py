@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from importlib.util import find_spec
 
-from tests.chaos.command import Command
+from tests.chaos.command import Command, Point
 from tests.chaos.trial import Trial
 from tests.chaos.world import PLAIN, Way
 
@@ -52,6 +52,16 @@ def kill_repeatedly(trial: Trial, way: Way = PLAIN) -> None:
         command.send(signal.SIGKILL)
         trial.expect_status(command.end(), -signal.SIGKILL)
         trial.nothing_twice(urls, replies)
+
+
+def kill_at_publish(trial: Trial) -> None:
+    """The command is killed while it publishes: of the sample table a version may be there, and no build of it."""
+    phase = next(phase for phase in trial.timeline.phases if phase.step == "publish")
+    delay_s = phase.seconds * (trial.number + trial.luck.random()) / trial.times
+    command = trial.start()
+    if trial.reach(command, Point(phase.step, phase.after, delay_s)):
+        command.send(signal.SIGKILL)
+        trial.expect_status(command.end(), -signal.SIGKILL)
 
 
 def kill_parent_of_partitions(trial: Trial) -> None:

@@ -114,6 +114,16 @@ def two_rebuilds(trial: Trial) -> None:
         trial.problems.append("one of two must do its work; both were refused")
 
 
+def two_rebuilds_waiting(trial: Trial) -> None:
+    """The same command twice at the same time, the second of which may wait: both do their work."""
+    first = trial.start()
+    if not trial.reach(first, trial.point()):
+        return
+    second = trial.start(wait_s=1800)
+    for end in (first.end(), second.end()):
+        trial.expect_status(end, 0)
+
+
 def two_rebuilds_one_killed(trial: Trial) -> None:
     """The same command twice at the same time; the one that came first is killed."""
     first = trial.start()

@@ -111,7 +111,7 @@ def two_rebuilds(trial: Trial) -> None:
     first = trial.go(STORE).start()
     if not trial.reach(first, trial.point()):
         return
-    second = trial.start(wait_s=600)
+    second = trial.start(wait_s=1800)
     for end in (first.end(), second.end()):
         trial.expect_status(end, 0)
 
