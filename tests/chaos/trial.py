@@ -18,7 +18,7 @@ from tests.chaos.workspace import Names, held_locks, held_replies, held_urls, un
 from tests.chaos.world import PLAIN, Reference, Way, World, facts_of
 
 SAMPLES = "samples/"
-"""The sample tables: of a publish that was killed versions stay that no build names, until `evenly clean` frees them."""
+"""Sample tables: of a publish that was killed versions stay that no build names, until `evenly clean` frees them."""
 _REMEDIES = 4  # files that may have to be removed as told, one after the other
 
 
