@@ -18,6 +18,8 @@ BENCHMARKS = {
     "whole_rebuild": ["--pairs", "200000"],
     "downloads": [],
     "ledger_overhead": ["--rows", "200000", "--pairs", "20000"],
+    "exchange": ["--keys", "5000000", "--bits", "6"],
+    "partitioned_duplicates": ["captions", "--rows", "50000", "--bits", "2", "--compare"],
     "gda_fit": [],
     "tip_grid": [],
     "describe_throughput": [],
