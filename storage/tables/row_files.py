@@ -4,6 +4,7 @@ A row's number holds that of its partition in its leading bits and its place the
 do, and rows that are exchanged by their number go to their own partition.
 """
 
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -42,18 +43,21 @@ class RowFiles:
     def write(self, partition: int, columns: Mapping[str, pa.Array | np.ndarray]) -> None:
         """Write columns of all rows of a partition: numbers (n,) or (n, d), or Arrow arrays, all of them of one length.
 
-        Raises StorageError where they cannot be written.
+        A file has its name when it is whole. Raises StorageError where they cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, column in columns.items():
-                if isinstance(column, np.ndarray):
-                    np.save(self._path(partition, name, "npy"), column)
-                    continue
-                batch = pa.record_batch([column], names=[name])
-                path = self._path(partition, name, "arrow")
-                with path.open("wb") as stream, ipc.new_file(stream, batch.schema) as writer:
-                    writer.write_batch(batch)
+                path = self._path(partition, name, "npy" if isinstance(column, np.ndarray) else "arrow")
+                part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+                with part.open("wb") as stream:
+                    if isinstance(column, np.ndarray):
+                        np.save(stream, column)
+                    else:
+                        batch = pa.record_batch([column], names=[name])
+                        with ipc.new_file(stream, batch.schema) as writer:
+                            writer.write_batch(batch)
+                part.replace(path)
         except OSError as error:
             raise StorageError(
                 f"`{self.folder}` must be writable; {first_line(error)}. Free space, or choose another --root."

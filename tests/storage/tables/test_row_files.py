@@ -1,5 +1,7 @@
 """Single rows of all partitions, by number."""
 
+from os import fstat
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -31,6 +33,17 @@ def test_no_rows_are_no_rows_of_the_right_kind(tmp_path):
     files.write(0, {"text": pa.array([], pa.large_string()), "grid": np.empty((0, 3), np.uint8)})
     assert files.column("text", none).type == pa.large_string()
     assert files.numbers("grid", none).shape == (0, 3)
+
+
+def test_rows_that_are_written_again_leave_what_others_read(tmp_path):
+    """A worker that was given up may still write what another one writes for it."""
+    files = RowFiles(folder=tmp_path, bits=0)
+    files.write(0, {"text": pa.array(["a", "b"]), "grid": np.ones((2, 3), np.uint8)})
+    with (tmp_path / "grid-00000.npy").open("rb") as stream:
+        files.write(0, {"text": pa.array(["a", "b"]), "grid": np.ones((2, 3), np.uint8)})
+        assert np.load(stream).tolist() == np.ones((2, 3)).tolist()
+        assert (tmp_path / "grid-00000.npy").stat().st_ino != fstat(stream.fileno()).st_ino
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grid-00000.npy", "text-00000.arrow"]
 
 
 def test_a_file_that_was_cut_off_is_named(tmp_path):
