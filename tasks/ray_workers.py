@@ -122,10 +122,11 @@ class RayWorkers(Workers):
         """End what is still at work: in a cluster that goes on it would write after this run has ended."""
         import ray
 
-        for reference in self._waiting:
-            ray.cancel(reference, force=True)
-        if self._waiting:
-            ray.wait(list(self._waiting), num_returns=len(self._waiting), timeout=_CANCEL_S, fetch_local=False)
+        with suppress(Exception):  # where the cluster is gone, so is the work, and there is an error already
+            for reference in self._waiting:
+                ray.cancel(reference, force=True)
+            if self._waiting:
+                ray.wait(list(self._waiting), num_returns=len(self._waiting), timeout=_CANCEL_S, fetch_local=False)
         self._waiting.clear()
 
 

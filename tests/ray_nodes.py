@@ -30,13 +30,12 @@ def ray_nodes(count: int, *, gpus: int = 0) -> Iterator[Any]:
             cluster.shutdown()
 
 
-def add_node(cluster: Any, **options: Any) -> None:  # noqa: ANN401 - Ray's
+def add_node(cluster: Any, **options: Any) -> Any:  # noqa: ANN401 - Ray's
     """Start a node; again where it is not up within the 30 s that Ray gives it, on a busy machine."""
     for last in (*[False] * 4, True):
         try:
-            cluster.add_node(**NODE, **options)
+            return cluster.add_node(**NODE, **options)
         except Exception:
             if last:
                 raise
-        else:
-            return
+    return None

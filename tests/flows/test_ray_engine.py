@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from evenly.storage.ledger import Ledger
 from evenly.storage.workspace import Workspace
 from evenly.tasks import partitioning
 from evenly.tasks.run import EngineChoice
-from tests.ray_nodes import ray_nodes
+from tests.ray_nodes import add_node, ray_nodes
 
 NOUNS = ("dog", "cat", "ship", "tree", "river", "bridge", "horse")
 
@@ -83,8 +84,9 @@ def test_an_engine_that_cannot_be_is_refused_in_a_recipe_and_as_an_option(texts)
 
 
 @pytest.fixture(scope="module")
-def cluster(prefect_server):  # noqa: ARG001 - workers report to it
+def cluster(request):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    request.getfixturevalue("prefect_server")  # workers report to it
     with ray_nodes(2) as nodes:
         yield nodes
 
@@ -104,6 +106,45 @@ def test_a_cluster_of_two_nodes_gives_the_build_that_one_process_gives(kind, tmp
     assert not list(workspace.exchange.iterdir())
 
 
+def is_worker(process: psutil.Process) -> bool:
+    """Whether a process is a worker of Ray that has been given something to do."""
+    try:
+        return process.cmdline()[:1] == ["ray::partitions"]
+    except psutil.Error:
+        return False
+
+
+def kill_first(node, *, whole: bool, killed: list[int]) -> None:
+    """Kill the first worker of a node that has been given something to do; with its node, where that is lost whole."""
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    deadline = time.monotonic() + 200
+    while not killed and time.monotonic() < deadline:
+        workers = [process for process in raylet.children() if is_worker(process)]
+        for process in (*([raylet, *raylet.children()] if whole else workers),) if workers else ():
+            killed.append(process.pid)
+            process.kill()
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", [False, True], ids=["worker", "node"])
+def test_a_rebuild_that_loses_a_worker_or_a_node_gives_the_same_build(texts, tmp_path, cluster, monkeypatch, whole):
+    expected = rebuild_dataset(recipe=str(texts), root=str(tmp_path / "whole"), quiet=True)
+    monkeypatch.setattr(partitioning, "MOST_ROWS", 15)
+    node = add_node(cluster)
+    killed = list[int]()
+    thread = threading.Thread(target=kill_first, args=(node,), kwargs={"whole": whole, "killed": killed})
+    thread.start()
+    try:
+        build = rebuild_dataset(recipe=str(texts), root=str(tmp_path / "w"), engine=cluster.address, quiet=True)
+    finally:
+        thread.join()
+        cluster.remove_node(node, allow_graceful=False)
+    assert killed
+    assert build == expected
+    assert not list(Workspace.at(tmp_path / "w").exchange.iterdir())
+
+
 COMMAND = """
 import sys
 from evenly.tasks import partitioning
@@ -112,14 +153,6 @@ from evenly.flows.__main__ import main
 if __name__ == "__main__":
     main()
 """
-
-
-def is_worker(process: psutil.Process) -> bool:
-    """Whether a process is a worker of Ray that has been given something to do."""
-    try:
-        return process.cmdline()[:1] == ["ray::partitions"]
-    except psutil.Error:
-        return False
 
 
 @pytest.mark.slow

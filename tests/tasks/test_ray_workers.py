@@ -65,8 +65,9 @@ def test_one_partition_starts_no_ray(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def cluster(prefect_server):  # noqa: ARG001 - workers report to it
+def cluster(request):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    request.getfixturevalue("prefect_server")  # workers report to it
     with ray_nodes(2, gpus=1) as nodes:
         yield nodes
 
