@@ -33,6 +33,8 @@ OBJECT_STORE = 200_000_000
 """Bytes of memory that a node of a cluster of ours keeps for objects."""
 _CANCEL_S, _LOOK_S, _ANSWER_S = 10.0, 300.0, 10.0
 _STARTS, _POLL_S = 3, 0.2
+_FOR_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+"""It calls nobody home, and workers that it starts here get as much of the processor as those of engine local."""
 _FOR_WORKERS = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE")
 """What of this process's environment workers elsewhere are given; nothing secret: Ray logs it."""
 
@@ -242,7 +244,8 @@ _QUIET: dict[str, Any] = {
 @contextmanager
 def _connecting(demand: str) -> Iterator[None]:
     """Connect in silence; SIGTERM keeps its handler. Raises EngineError where that fails."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _FOR_RAY.items():
+        os.environ.setdefault(name, value)
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:

@@ -27,6 +27,7 @@ from evenly.tasks import partitioning
 from evenly.tasks.run import EngineChoice
 from tests.ray_nodes import add_node, ray_nodes
 
+pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine
 NOUNS = ("dog", "cat", "ship", "tree", "river", "bridge", "horse")
 
 
@@ -188,7 +189,7 @@ def test_a_cluster_of_the_command_gives_the_build_of_one_process_and_nothing_but
     for engine in ("local", "ray"):
         arguments = ["rebuild", str(texts), "--engine", engine, "--root", str(tmp_path / engine), "--json"]
         done = subprocess.run(
-            [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, check=True, timeout=280
+            [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, check=True, timeout=800
         )
         builds.append(json.loads(done.stdout)["build"])
         assert "Ray" not in done.stderr

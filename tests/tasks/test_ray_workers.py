@@ -18,6 +18,8 @@ from evenly.tasks.ray_workers import RayWorkers
 from evenly.tasks.run import EngineChoice, Run, read_engine
 from tests.ray_nodes import add_node, ray_nodes
 
+pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine
+
 
 @pytest.mark.parametrize(
     ("value", "engine"),
