@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,18 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
 from evenly.curation.balance.balancing import balance
-from evenly.curation.balance.keep_probability import UNIT
+from evenly.curation.balance.keep_probability import UNIT, expected_units
 from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.balance.row_decisions import decide_rows
 from evenly.curation.balance.tables import draw_rows
-from evenly.curation.balance.thresholds import BalanceRule, Law, choose_thresholds, entry_probabilities, tail_share
+from evenly.curation.balance.thresholds import (
+    BalanceRule,
+    Law,
+    choose_thresholds,
+    entry_probabilities,
+    tail_share,
+    thresholds_by,
+)
 from evenly.curation.concepts.matching import in_order
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
@@ -27,6 +34,9 @@ from evenly.tasks.progress import Progress
 
 VERSION = 1
 _COLUMNS = ["uid", "language", "entries", "reason"]
+_AHEAD = 3  # halvings of the range of thresholds that one pass over the matches tries
+HELD_BYTES = 256 << 20
+"""Of matches that are held to find the threshold of a target; more are read again and again."""
 
 
 def balance_pool(
@@ -42,8 +52,8 @@ def balance_pool(
 ) -> dict[str, Any]:
     """Decide each row of `matches` and write `out`; return the rule, thresholds, and rows kept and expected.
 
-    entries: the concept list, where its texts do not lie beside the matches. A target holds all matches in memory,
-    4 bytes each; else memory is bounded by the row groups that are held, `workers` + 1.
+    entries: the concept list, where its texts do not lie beside the matches. Memory is bounded by the row groups that
+    are held, `workers` + 1, and for a target by HELD_BYTES.
     """
     if out.suffix != ".parquet":
         raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
@@ -53,9 +63,7 @@ def balance_pool(
         return {"out": str(out), "reused": True, **facts}
     if out.exists() and not overwrite:
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
-    pairs = pool.pairs(progress) if rule.target is not None else pool.part(_NO_ROWS)
-    thresholds = choose_thresholds(rule, pairs, pool.counts) * rule.headroom
-    del pairs
+    thresholds = _chosen_thresholds(pool, rule, workers=workers, progress=progress) * rule.headroom
     report, judge = _Told(pool, thresholds), _Judge(pool=pool, thresholds=thresholds, law=rule.law, seed=seed)
     with progress.bar("balancing", pool.rows) as advance:
         decided: Iterator[_Decided] = in_order(judge.decide, pool.groups(_COLUMNS), workers)
@@ -89,6 +97,39 @@ def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | 
 
 
 _NO_ROWS = pa.table([[], [], []], schema=pa.schema([MATCHES.field(name) for name in ("uid", "language", "entries")]))
+
+
+def _chosen_thresholds(pool: MatchedPool, rule: BalanceRule, *, workers: int, progress: Progress) -> Floats:
+    """Thresholds per language (L,), before headroom.
+
+    For a target, pairs are held where they are few, else read again for every three halvings of the range: the sums are
+    of integers, and so the same.
+    """
+    if rule.target is None:
+        return choose_thresholds(rule, pool.part(_NO_ROWS), pool.counts)
+    if pool.held_bytes <= HELD_BYTES:
+        return choose_thresholds(rule, pool.pairs(progress), pool.counts)
+
+    def expected(tried: Sequence[Floats]) -> list[int]:
+        chances = [entry_probabilities(pool.counts, thresholds) for thresholds in tried]
+        total = np.zeros(len(tried), dtype=np.int64)
+        with progress.bar(f"trying {len(tried)} thresholds", pool.rows) as advance:
+            sums: Iterator[tuple[npt.NDArray[np.int64], int]] = in_order(
+                partial(_expected_of, pool, chances), pool.groups(_COLUMNS[:3]), workers
+            )
+            for units, rows in sums:
+                total += units
+                advance(rows)
+        return [int(units) for units in total]
+
+    return thresholds_by(rule, pool.languages, pool.counts, expected, ahead=_AHEAD)
+
+
+def _expected_of(pool: MatchedPool, chances: Sequence[Floats], group: pa.Table) -> tuple[npt.NDArray[np.int64], int]:
+    """How many rows of a group are expected to stay by each of several `chances` (L, E), in units; and its rows."""
+    pairs = pool.part(group)
+    units = [expected_units(pairs, probabilities).sum() for probabilities in chances]
+    return np.array(units, dtype=np.int64), group.num_rows
 
 
 class _Told:

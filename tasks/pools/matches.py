@@ -64,6 +64,11 @@ class MatchedPool:
         """How many rows there are."""
         return sum(int(file.facts["rows"]) for file in self.files)
 
+    @property
+    def held_bytes(self) -> int:
+        """What `pairs` takes, at most."""
+        return 25 * self.rows + 4 * int(self.counts.sum())
+
     def groups(self, columns: list[str]) -> Iterator[pa.Table]:
         """The row groups of all files in order."""
         for file in self.files:
@@ -76,7 +81,7 @@ class MatchedPool:
         return replace(pairs, language=self._codes(group), languages=self.languages)
 
     def pairs(self, progress: Progress) -> MatchedPairs:
-        """Return all rows that match, without their names: about 25 bytes each, and 4 per match."""
+        """Return all rows that match, without their names: about 25 bytes each, and 4 per match (`held_bytes`)."""
         lengths, numbers, codes = [], [], []
         with progress.bar("reading matches", self.rows) as advance:
             for group in self.groups(["language", "entries"]):

@@ -23,8 +23,10 @@ from evenly.storage.matches.balanced import BalancedFile
 from evenly.storage.matches.matches import entries_path
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.storage.pools.source import PoolSource
+from evenly.tasks.pools import balance as pool_balance
 from evenly.tasks.pools.balance import balance_pool, explain_row
 from evenly.tasks.pools.match import PoolMatching, match_pool
+from evenly.tasks.pools.matches import MatchedPool
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE
 from evenly.tasks.rebuild.collect import COLLECT
@@ -171,6 +173,17 @@ def test_every_row_has_a_fate_and_the_numbers_add_up(matched, tmp_path):
             assert row["deciding"] in fired
             assert row["draw"] == drawn[row["deciding"]] == min(drawn[e] for e in fired)
     assert facts["expected"] == pytest.approx(sum(row["p_keep"] for row in rows), abs=1e-5)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_target_of_more_matches_than_are_held_is_met_by_reading_them_again(matched, tmp_path, monkeypatch, workers):
+    rule = BalanceRule(target=150)
+    balance([matched], tmp_path / "held.parquet", rule)
+    monkeypatch.setattr(pool_balance, "HELD_BYTES", 0)
+    monkeypatch.setattr(MatchedPool, "pairs", None)
+    facts = balance([matched], tmp_path / "read.parquet", rule, workers=workers)
+    assert facts["expected"] == pytest.approx(150, abs=0.5)
+    assert (tmp_path / "read.parquet").read_bytes() == (tmp_path / "held.parquet").read_bytes()
 
 
 def test_a_target_is_met_in_expectation_and_a_second_run_keeps_what_is_there(matched, tmp_path):
