@@ -35,7 +35,7 @@ from evenly.tasks.progress import Progress
 VERSION = 1
 _COLUMNS = ["uid", "language", "entries", "reason"]
 _AHEAD = 3  # halvings of the range of thresholds that one pass over the matches tries
-HELD_BYTES = 256 << 20
+HELD_BYTES = 512 << 20
 """Of matches that are held to find the threshold of a target; more are read again and again."""
 
 
