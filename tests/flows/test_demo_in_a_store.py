@@ -69,7 +69,7 @@ def test_the_demo_in_a_store_that_is_killed_ten_times_is_the_build_of_a_folder(
         assert {step["replay"]["agrees"] for step in pair["steps"]} <= {True, None}
     changes = read("diff", result["build"], "latest")
     assert changes["entered"] == changes["left"] == changes["changed"] == []
-    assert changes["unchanged"] == changes["kept_before"] == changes["kept_after"]
+    assert changes["kept_before"] == changes["kept_after"] > 0
     assert read("report", "latest")["report"].startswith(bucket)
     exported = read("export", "latest", "--to", "parquet", "--out", str(tmp_path / "out"))
     assert exported["folder"] == str(tmp_path / "out")
