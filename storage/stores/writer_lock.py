@@ -30,6 +30,7 @@ _POLL_S = 0.2
 _WAIT_POLL_S = 1.0
 _LOOKED_AT_S, _TRIES = 0.05, 6
 """Who only asks whether a lock is held holds it for a moment: so it is tried again."""
+_own_tokens: set[str] = set()
 CLEANING = ".cleaning.json"
 """The name of the lock of whoever removes what no build refers to."""
 
@@ -170,6 +171,16 @@ def _take_file(descriptor: int) -> bool:
 @contextmanager
 def _held_object(path: ObjectPath) -> Iterator[Mapping[str, Any] | None]:
     own = _this_process()
+    _own_tokens.add(own["token"])
+    try:
+        with _held_by(path, own) as holder:
+            yield holder
+    finally:
+        _own_tokens.discard(own["token"])
+
+
+@contextmanager
+def _held_by(path: ObjectPath, own: Mapping[str, Any]) -> Iterator[Mapping[str, Any] | None]:
     if not path.create(canonical_json(own)) and (holder := _take_over(path, own)) is not None:
         yield holder
         return
@@ -238,10 +249,12 @@ def _facts(content: bytes) -> dict[str, Any]:
 
 
 def _is_gone(holder: Mapping[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that has ended; False where that cannot be known."""
+    """Whether the holder was of this machine and has ended, it or this process; False where that cannot be known."""
     machine, started = holder.get("machine"), holder.get("started")
     if machine is None or started is None or machine != _machine():
         return False
+    if holder.get("pid") == os.getpid():  # it could not let go of it: the store did not answer then
+        return holder.get("token") not in _own_tokens
     return _started(int(holder.get("pid", 0))) != str(started)
 
 

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evenly.storage.errors import WriterError
+from evenly.storage.errors import StoreError, WriterError
 from evenly.storage.records import canonical_json
 from evenly.storage.stores import writer_lock
+from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder, writing
 from evenly.storage.workspace import Workspace
 
@@ -156,6 +157,22 @@ def test_a_writer_renews_its_lock_until_it_is_anothers(stored_workspace, monkeyp
             pass
         path.write_bytes(b'{"token":"another"}')
     assert path.read_bytes() == b'{"token":"another"}'
+
+
+def test_a_lock_that_the_store_would_not_let_go_of_is_free_to_its_own_process(stored_workspace, monkeypatch):
+    path = stored_workspace.locks / "birds.json"
+    with monkeypatch.context() as patch, writing(stored_workspace, "birds"):
+        with pytest.raises(WriterError, match=f"process {os.getpid()} on"), writing(stored_workspace, "birds"):
+            pytest.fail("two writers")
+        patch.setattr(ObjectPath, "unlink", raise_store_error)
+    assert path.is_file()
+    with writing(stored_workspace, "birds"):
+        pass
+    assert not path.exists()
+
+
+def raise_store_error(*_arguments, **_options):
+    raise StoreError("it does not answer")
 
 
 def test_a_lock_that_is_damaged_is_held_by_nobody_known(stored_workspace):
