@@ -102,7 +102,7 @@ def rebuild(recipe: Path, root: Path, processes: int) -> str:
     """Run the steps of a recipe and publish the build; its content hash. The encoding of captions is left out."""
     chosen = read_recipe(str(recipe))
     run = run_in(chosen, root=root, processes=processes)
-    chosen_cut = cut_run(run)
+    chosen_cut = cut_run(run, pictured=True)
     with open_engine(cut := replace(run, bits=chosen_cut.bits), chosen_cut.workers) as each:
         records = run_steps(cut, steps_of(chosen), each)
         with measured("publish"):

@@ -86,7 +86,7 @@ def build_by(
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
-    chosen = cut_run(run, memory=memory or recipe.memory, limit=limit)
+    chosen = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
     cut = replace(run, bits=chosen.bits, pairs=chosen.rows)
     with open_engine(cut, chosen.workers) as each:
         records = run_steps(cut, steps, each)
@@ -100,6 +100,6 @@ def build_by(
             split=split,
             each=each,
         )
-        if recipe.curate.download is not None:
+        if recipe.has_pictures:
             extract_features(cut, manifest, each)
     return str(manifest["build"])

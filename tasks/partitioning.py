@@ -18,8 +18,9 @@ from evenly.tasks.run import Run
 MOST_ROWS, LEAST_ROWS = 250_000, 100_000
 """Pairs of a partition, as far as the estimate is right; a pool of no more than the first need not be cut."""
 DEFAULT_MEMORY = "50%"
-BASE_BYTES, WORKER_BYTES, ALONE_BYTES, PAIR_BYTES = 800_000_000, 500_000_000, 350_000_000, 1_500
-"""Measured: the command with Prefect's server, each worker, the command where it works itself, and a pair at work."""
+BASE_BYTES, WORKER_BYTES, ALONE_BYTES, PAIR_BYTES, PICTURED_BYTES = 800_000_000, 500_000_000, 350_000_000, 1_500, 3_100
+"""Measured: the command with Prefect's server, each worker, the command where it works itself, and a pair at work:
+a caption alone, and one with a picture or its features."""
 _GB = 1e9
 
 
@@ -28,13 +29,15 @@ class Cut:
     """How the pairs of a run are worked on.
 
     rows: all of them, as far as they can be estimated. bits: there are 2**bits partitions. workers: processes that work
-    on them; with 1 it is the command's own. memory: bytes that all processes may take together.
+    on them; with 1 it is the command's own. memory: bytes that all processes may take together. pictured: whether pairs
+    have pictures, or features of these.
     """
 
     rows: int
     bits: int
     workers: int
     memory: int
+    pictured: bool = False
 
     @property
     def partitions(self) -> int:
@@ -44,7 +47,8 @@ class Cut:
     @property
     def expected(self) -> int:
         """Bytes that all processes are expected to take."""
-        return _expected(self.rows, self.bits, self.workers)
+        of_partition = (PICTURED_BYTES if self.pictured else PAIR_BYTES) * -(-self.rows >> self.bits)
+        return BASE_BYTES + self.workers * (of_partition + (ALONE_BYTES if self.workers == 1 else WORKER_BYTES))
 
 
 def machine_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -69,7 +73,7 @@ def allowed_memory(size: str | None) -> int:
         raise InputError(f"`memory` {error}. Correct it in the recipe, or at --memory.") from None
 
 
-def choose_cut(rows: int, memory: int, processes: int) -> Cut:
+def choose_cut(rows: int, memory: int, processes: int, *, pictured: bool = False) -> Cut:
     """The cut that lets most workers work, at most `processes`, of such cuts the coarsest; a small pool is not cut.
 
     Where not even one process fits into `memory`, the cut that takes least.
@@ -79,7 +83,7 @@ def choose_cut(rows: int, memory: int, processes: int) -> Cut:
     choices = [coarsest, finer] if finer <= MAX_BITS and rows >> finer >= LEAST_ROWS else [coarsest]
     most = processes if coarsest else 1
     cuts = [
-        Cut(rows=rows, bits=bits, workers=workers, memory=memory)
+        Cut(rows=rows, bits=bits, workers=workers, memory=memory, pictured=pictured)
         for bits in choices
         for workers in range(1, min(most, 1 << bits) + 1)
     ]
@@ -89,13 +93,15 @@ def choose_cut(rows: int, memory: int, processes: int) -> Cut:
     return max(fitting, key=lambda cut: (cut.workers, -cut.bits))
 
 
-def cut_run(run: Run, *, memory: str | None = None, limit: int | None = None) -> Cut:
+def cut_run(run: Run, *, pictured: bool, memory: str | None = None, limit: int | None = None) -> Cut:
     """How the pools of a run are cut and worked on within `memory`, None: DEFAULT_MEMORY, as well as can be.
+
+    pictured: whether pairs have pictures, or features of these.
 
     Raises InputError where a memory that is given is too small.
     """
     size = PoolSize.of(run.sources, limit)
-    cut = choose_cut(size.rows, allowed_memory(memory), run.processes)
+    cut = choose_cut(size.rows, allowed_memory(memory), run.processes, pictured=pictured)
     if memory is not None and cut.expected > cut.memory:
         raise InputError(
             f"`memory` must be at least {-(-cut.expected // 10**7) / 100:.2f}GB for about {cut.rows:,} pairs; got "
@@ -125,12 +131,6 @@ def open_engine(run: Run, workers: int | None = None) -> Iterator[Each]:
         return
     with Workers(run, workers) as engine:
         yield engine
-
-
-def _expected(rows: int, bits: int, workers: int) -> int:
-    """Bytes of the command with Prefect's server, and of the workers beside it, each with a partition."""
-    of_partition = PAIR_BYTES * -(-rows >> bits)
-    return BASE_BYTES + workers * (of_partition + (ALONE_BYTES if workers == 1 else WORKER_BYTES))
 
 
 def _limits(groups: Path, path: str, name: str) -> Iterator[int]:

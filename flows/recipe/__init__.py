@@ -132,6 +132,11 @@ class Recipe(Section):
     guard: Guard = Guard()
     memory: MemorySize | None = None
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether its pairs have pictures, or features of these."""
+        return self.curate.download is not None
+
     @model_validator(mode="after")
     def _features_fit(self) -> "Recipe":
         encoders = [source.encoder for source in self.sources if source.encoder is not None]

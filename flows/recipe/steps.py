@@ -40,7 +40,6 @@ OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:
     """The steps that the recipe switches on, in order, each with its rule."""
     curate = recipe.curate
-    has_pictures = curate.download is not None
     merging = curate.deduplicate
     counting = None if curate.balance is None else NoRule()
     matching = None if curate.balance is None else curate.match
@@ -53,20 +52,20 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any
         (COUNT_CONCEPTS, counting),
         (PRESELECT, _preselect_rule(recipe)),
         (DOWNLOAD, curate.download),
-        (CHECK_IMAGES, FilterRules.of(curate.image, IMAGE_FILTERS) if has_pictures else None),
+        (CHECK_IMAGES, FilterRules.of(curate.image, IMAGE_FILTERS) if recipe.has_pictures else None),
         (DEDUPLICATE_EXACT, NoRule() if merging.exact else None),
         (DEDUPLICATE_PERCEPTUAL, _perceptual_rule(merging)),
         (EMBED_IMAGES, NoRule() if _uses_features(recipe) else None),
         (DEDUPLICATE_SEMANTIC, _semantic_rule(merging)),
         (DEDUPLICATE_LINKED, _linked_rule(merging)),
         (DEDUPLICATE_CAPTIONS, merging.captions),
-        (SAFETY, curate.safety if has_pictures else None),
+        (SAFETY, curate.safety if recipe.has_pictures else None),
         (DECONTAMINATE, curate.decontaminate),
         (RANK, curate.rank),
         (RECAPTION, curate.recaption),
         (ALIGN, curate.align),
         (IMAGE_BASED, curate.image_based),
-        (MATCH_AGAIN, matching if has_pictures else None),
+        (MATCH_AGAIN, matching if recipe.has_pictures else None),
         (BALANCE, curate.balance),
     ]
     return [(step, rule) for step, rule in steps if rule is not None]

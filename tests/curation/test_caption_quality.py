@@ -1,12 +1,18 @@
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.recaption import CANDIDATES, choose_captions, clip_scores, compare_captions
+from evenly.curation.recaption import CANDIDATES, choose_captions, clip_scores, compare_captions, count_rewritten
 
 
 def compared(*rows):
+    """Of all pairs at once; in two parts it must be the same."""
     table = pa.table([pa.array(column) for column in zip(*rows, strict=True)], schema=CANDIDATES)
-    return compare_captions(choose_captions(pa.array(sorted({row[0] for row in rows})), table, margin=0.1))
+    uids = pa.array(sorted({row[0] for row in rows}))
+    whole, *parts = (
+        count_rewritten(choose_captions(some, table, margin=0.1)) for some in (uids, uids.slice(0, 1), uids.slice(1))
+    )
+    assert compare_captions(parts) == compare_captions([whole])
+    return compare_captions([whole])
 
 
 def test_clipscore_is_two_and_a_half_times_the_cosine_and_never_negative():

@@ -36,6 +36,13 @@ def test_less_memory_is_met_by_fewer_workers_and_finer_partitions(memory, bits, 
     assert cut.expected <= memory
 
 
+def test_pairs_with_pictures_take_more_memory():
+    cut = choose_cut(10**6, 3 * GB, 2, pictured=True)
+    assert (cut.bits, cut.workers) == (3, 2)
+    assert choose_cut(10**6, 3 * GB, 2).bits == 2
+    assert cut.expected <= 3 * GB < choose_cut(10**6, PLENTY, 2, pictured=True).expected
+
+
 @pytest.mark.parametrize("rows", [130_000 << 4, 199_999 << 4])
 def test_no_partition_is_made_smaller_than_100000_pairs(rows):
     for memory in (1, GB, 2 * GB):
@@ -58,26 +65,26 @@ def run(tmp_path, monkeypatch):
 
 
 def test_the_default_is_half_of_the_machine(run):
-    assert cut_run(run).memory == 4 * GB
-    assert cut_run(run).workers == 4
-    assert cut_run(run, memory="30%").workers == 2
-    assert cut_run(run, limit=1000).bits == 0
+    assert cut_run(run, pictured=False).memory == 4 * GB
+    assert cut_run(run, pictured=False).workers == 4
+    assert cut_run(run, pictured=False, memory="30%").workers == 2
+    assert cut_run(run, pictured=False, limit=1000).bits == 0
 
 
 def test_too_little_memory_is_refused_with_the_least_that_does(run):
     with pytest.raises(InputError) as error:
-        cut_run(run, memory="900MB")
+        cut_run(run, pictured=False, memory="900MB")
     assert str(error.value) == (
         "`memory` must be at least 1.34GB for about 1,000,000 pairs; got `900MB`, which is 0.90GB here. Raise it in "
         "the recipe or at --memory, or take fewer pairs with --limit."
     )
-    cut = cut_run(run, memory="1.34GB")
+    cut = cut_run(run, pictured=False, memory="1.34GB")
     assert (cut.bits, cut.workers) == (3, 1)
 
 
 def test_a_small_machine_works_by_default_as_well_as_it_can(run, monkeypatch):
     monkeypatch.setattr(partitioning, "machine_memory", lambda: GB)
-    assert cut_run(run).workers == 1
+    assert cut_run(run, pictured=False).workers == 1
 
 
 @pytest.mark.parametrize("size", ["6", "GB", "0GB", "0%", "101%", "-1GB", "six GB", "6gb", "1e3GB"])

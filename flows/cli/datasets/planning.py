@@ -51,7 +51,7 @@ def plan_recipe(
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root, processes=processes, quiet=True)
     size = PoolSize.of(run.sources, limit)
-    cut = cut_run(run, memory=memory or chosen.memory, limit=limit)
+    cut = cut_run(run, pictured=chosen.has_pictures, memory=memory or chosen.memory, limit=limit)
     plan = _Plan(run=replace(run, bits=cut.bits), cut=cut, rows=size.rows, is_counted=size.is_counted)
     records: list[StepRecord] = []
     rows: list[dict[str, Any]] = []
