@@ -3,9 +3,10 @@
 Captions are frames around lemmas and glosses of WordNet's nouns, some lemmas far more frequent than others (by Zipf's
 law), as in pools of the web. One in eight is in another language (names of emoji in up to 13), a few are too short, too
 long, empty or null. Every URL is there once. A pool is a function of its seed, and a smaller one is the beginning of a
-larger one.
+larger one. A later version of a pool, in a folder of its own, has other captions in a random share of its rows, and a
+recipe of the same name: rebuild both in one workspace to measure what a change costs, and `evenly diff`.
 
-Run: python -m benchmarks.text_pool --pairs N --out FOLDER [--seed S] [--t T]
+Run: python -m benchmarks.text_pool --pairs N --out FOLDER [--seed S] [--t T] [--changed SHARE] [--seed-of-change S]
 """
 
 import argparse
@@ -146,7 +147,20 @@ def digits(numbers: Ints, width: int) -> npt.NDArray[np.uint8]:
     return (numbers[:, None] // powers % 10 + ord("0")).astype(np.uint8)
 
 
-def write_pool(folder: Path, pairs: int, *, seed: int, t: int = 20_000) -> Path:
+@dataclass(frozen=True)
+class Change:
+    """Other captions in a share of the rows, drawn by a seed of their own."""
+
+    share: float
+    seed: int
+
+    def applied(self, texts: pa.Array, phrases: Phrases, number: int) -> pa.Array:
+        """The captions of file `number`, of which a share is exchanged."""
+        rng = np.random.default_rng([self.seed, 2, number])
+        return pc.if_else(pa.array(rng.random(len(texts)) < self.share), captions(phrases, rng, len(texts)), texts)
+
+
+def write_pool(folder: Path, pairs: int, *, seed: int, t: int = 20_000, change: Change | None = None) -> Path:
     """Write `pairs` rows of url and text to `folder`, and a recipe, whose path comes back. Holds one file at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     if pairs < 1 or any(folder.glob("*.parquet")):
@@ -154,6 +168,7 @@ def write_pool(folder: Path, pairs: int, *, seed: int, t: int = 20_000) -> Path:
     phrases = Phrases(seed)
     for number, start in enumerate(range(0, pairs, FILE_ROWS)):
         texts = captions(phrases, np.random.default_rng([seed, 1, number]), FILE_ROWS)
+        texts = texts if change is None else change.applied(texts, phrases, number)
         table = pa.table({"url": urls(seed, start, FILE_ROWS), "text": texts}).slice(0, pairs - start)
         pq.write_table(table, folder / f"{number:06}.parquet", compression="zstd", use_dictionary=False)
     recipe = folder / "recipe.yaml"
@@ -167,9 +182,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder without Parquet files")
     parser.add_argument("--seed", type=int, default=1, help="another seed, another pool")
     parser.add_argument("--t", type=int, default=20_000, help="the threshold of balancing in the recipe")
+    parser.add_argument("--changed", type=float, default=0.0, help="share of rows with other captions, 0 to 1")
+    parser.add_argument("--seed-of-change", type=int, default=2, help="another seed, other rows with other captions")
     options = parser.parse_args()
     started = time.perf_counter()
-    recipe = write_pool(options.out, options.pairs, seed=options.seed, t=options.t)
+    change = Change(options.changed, options.seed_of_change) if options.changed else None
+    recipe = write_pool(options.out, options.pairs, seed=options.seed, t=options.t, change=change)
     seconds = time.perf_counter() - started
     size = sum(file.stat().st_size for file in options.out.glob("*.parquet"))
     print(
