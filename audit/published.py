@@ -1,9 +1,11 @@
 """A published build as the ledger holds it: manifest, step records in order, their tables, the sample table."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,13 +18,24 @@ from evenly.storage.workspace import Workspace
 
 _UID = re.compile("[0-9a-f]{32}")
 _JUDGED = ("verdict", "reason", "value", "into")
+_AT_ONCE = 4  # partitions in memory
+Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+"""A bar with a title for so many pieces of work, as `Progress.bar` of the tasks is."""
+T = TypeVar("T")
+
+
+@contextmanager
+def no_bar(_title: str, _total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar that nobody sees."""
+    yield lambda _: None
 
 
 class PublishedBuild:
     """Reads what one manifest names; steps that the recipe switched off are simply not there."""
 
-    def __init__(self, workspace: Workspace, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, workspace: Workspace, manifest: Mapping[str, Any], bar: Bar = no_bar) -> None:
         self.workspace = workspace
+        self.bar = bar
         self.manifest = manifest
         self.ledger = Ledger(workspace)
 
@@ -152,6 +165,20 @@ class PublishedBuild:
     def partitions(self) -> Iterator[Ledger]:
         """The ledger for each partition in which the pairs of this build are cut."""
         return (Ledger(self.workspace, part=part) for part in Partition.all(self.deciding[0].bits))
+
+    def each(self, title: str, function: Callable[[Ledger], T]) -> list[T]:
+        """What `function` gives of each partition, in their order; a few are worked on at once, in threads."""
+        return list(self.each_partition(title, Partition.all(self.deciding[0].bits), function))
+
+    def each_partition(
+        self, title: str, partitions: Sequence[Partition], function: Callable[[Ledger], T]
+    ) -> Iterator[T]:
+        """What `function` gives of these partitions, in their order, each as soon as it is there."""
+        ledgers = [Ledger(self.workspace, part=part) for part in partitions]
+        with self.bar(title, len(ledgers)) as advance, ThreadPoolExecutor(_AT_ONCE) as pool:
+            for result in pool.map(function, ledgers):
+                advance(1)
+                yield result
 
     @cached_property
     def concepts(self) -> list[str] | None:

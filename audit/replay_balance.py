@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 from evenly.audit.explanation import PairHistory, Replay, StepSight
 from evenly.audit.published import PublishedBuild
 from evenly.curation.balance.balancing import Balanced
-from evenly.curation.balance.inputs import BalanceInputs, read_inputs
+from evenly.curation.balance.inputs import BalanceInputs, stored_rule
+from evenly.curation.balance.parts import Balancing
 from evenly.curation.balance.tables import draw_rows
 
 _CLOSE = 1e-9
@@ -21,8 +22,9 @@ def replay_draws(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> 
     if sight.seed is None or record is None or concepts is None:
         return Replay(label="not replayed", agrees=None, detail="no seed or concepts are stored")
     upstream = build.records[: build.records.index(record)]
-    inputs = read_inputs(build.ledger, upstream, sight.step, sight.rule, seed=sight.seed)
-    balanced, picked = _decided_alone(inputs, pair.uid)
+    balancing = Balancing(step=sight.step, upstream=upstream, rule=stored_rule(sight.rule), seed=sight.seed)
+    facts = balancing.facts(build.each, build.ledger)
+    balanced, picked = _decided_alone(balancing.inputs(facts, build.around(pair.uid)), pair.uid)
     stored = sight.rows.get("draws", ())
     computed = [drawn for row in balanced.draws.to_pylist() for drawn in draw_rows(row, concepts)]
     agreed = _compare(computed, stored) or _compare_pick(picked, sight.rows.get("texts", ()))
@@ -33,7 +35,7 @@ def replay_draws(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> 
     agrees = same_verdict and sight.value is not None and abs(value - sight.value) <= _CLOSE
     n_draws = len({row["draw"] for row in computed} - {None})
     draws = {0: "no draw needed", 1: "1 draw made again"}.get(n_draws, f"{n_draws} draws made again")
-    detail = f"{draws}, probabilities from {len(inputs.pairs):,} pairs counted again"
+    detail = f"{draws}, probabilities from {record.rows_in:,} pairs counted again"
     if not agrees:
         detail = f"gives {reason or 'kept'}, P(keep) {value:.6f}"
     return Replay(label="recomputed", agrees=agrees, detail=detail)

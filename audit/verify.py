@@ -11,11 +11,12 @@ from evenly.audit.checks.draws import check_draws
 from evenly.audit.checks.findings import Finding, guarded
 from evenly.audit.checks.mixing import check_mix
 from evenly.audit.checks.rows import check_conservation
+from evenly.audit.checks.samples import compare_samples
 from evenly.audit.checks.stored import check_image_bytes, check_stored
 from evenly.audit.image_bytes import ReadBytes
-from evenly.audit.published import PublishedBuild
+from evenly.audit.published import Bar, PublishedBuild, no_bar
 from evenly.storage.build_content import BuildInputs, content_hash_of, sampled_content_hash
-from evenly.storage.content import LEFT_OUT, content_table_hash
+from evenly.storage.content import content_table_hash
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import Ledger, StepRecord, StepSpec
 from evenly.storage.records import content_hash
@@ -52,14 +53,16 @@ def verify_build(
     images: int = IMAGES_SAMPLED,
     seed: int = 0,
     every_image: bool = False,
+    bar: Bar = no_bar,
 ) -> list[Finding]:
     """Return what is wrong with a build, [] if nothing is; CHECKS says what is looked at.
 
     `read_bytes` gives the original bytes of image ids, in their order; None leaves pictures out. `images` is how many
     of the kept pairs' pictures are hashed, drawn by `seed`, unless `every_image` is. A step that is missing or
-    unreadable ends the checks that need it, and is a finding.
+    unreadable ends the checks that need it, and is a finding. `bar` shows how far each check has come: a few partitions
+    are in memory at once, never a whole table.
     """
-    build = PublishedBuild(workspace, manifest)
+    build = PublishedBuild(workspace, manifest, bar)
     findings = list(_check_records(build))
     if any(finding.unreadable for finding in findings):
         return findings
@@ -136,10 +139,15 @@ def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded:
     """The hash of each partition's rows, and that of the table, which follows from them."""
     place, layout, nodes = f"{record.name}/{name}", record.layout_of(name), list[Node]()
     damaged = False
-    for partition in Partition.all(layout.bits):
-        table = _rows_of(build, record, name, partition)
+
+    def hashed(ledger: Ledger) -> list[Node]:
+        table = ledger.table(record, name)
         table.validate(full=True)
-        nodes_here = nodes_of(table, partition) if record.layout else [Node(table.num_rows, table_hash(table))]
+        return nodes_of(table, ledger.part) if record.layout else [Node(table.num_rows, table_hash(table))]
+
+    partitions = Partition.all(layout.bits)
+    hashes = build.each_partition(place, partitions, hashed)
+    for partition, nodes_here in zip(partitions, hashes, strict=True):
         nodes += nodes_here
         stored, digest = layout.digest(partition.number), part_digest(nodes_here)
         if digest != stored:
@@ -162,29 +170,25 @@ def _check_samples(build: PublishedBuild) -> Iterator[Finding]:
     """The sample table against the ledger, the manifest's numbers against the sample table, and the content hash."""
     recorded, name = build.manifest["samples"], str(build.manifest["recipe_name"])
     place = f"{name} version {recorded['version']}"
-    wide = wide_table(build.ledger, build.records)
-    samples = Samples(build.workspace, name)
-    samples.check(int(recorded["version"]))
-    stored = samples.read(int(recorded["version"]))
-    stored.validate(full=True)
-    placed = set(LEFT_OUT) - set(wide.column_names)  # where bytes lie is added at publishing; the pictures are checked
-    for column in sorted({*wide.column_names, *stored.column_names} - placed):
-        if column not in stored.column_names or column not in wide.column_names:
-            holder = "the ledger" if column in wide.column_names else "the sample table"
+    Samples(build.workspace, name).check(int(recorded["version"]))
+    compared = compare_samples(build)
+    for column in sorted({*compared.of_steps, *compared.stored} - compared.added):
+        if column not in compared.stored or column not in compared.of_steps:
+            holder = "the ledger" if column in compared.of_steps else "the sample table"
             yield Finding.of("samples", f"{place}, column {column}", f"only {holder} has it")
-        elif table_hash(stored.select([column])) != table_hash(wide.select([column])):
+        elif column in compared.differing:
             yield Finding.of("samples", f"{place}, column {column}", "holds other values than the steps gave")
     last = build.deciding[-1].counts.get("kept", 0)
-    counted: dict[str, Any] = {"rows": stored.num_rows, "kept": last}
+    counted: dict[str, Any] = {"rows": compared.rows, "kept": last}
     if "hash" in recorded:  # of builds whose content was hashed over it
-        counted["hash"] = content_table_hash(stored)
+        counted["hash"] = content_table_hash(build.samples())
     for key, value in counted.items():
         if recorded[key] != value:
             yield Finding.of("samples", f"manifest samples.{key}", _differs("manifest", recorded[key], value))
-    yield from _check_content(build, wide)
+    yield from _check_content(build)
 
 
-def _check_content(build: PublishedBuild, wide: pa.Table) -> Iterator[Finding]:
+def _check_content(build: PublishedBuild) -> Iterator[Finding]:
     manifest = build.manifest
     inputs = BuildInputs(
         recipe=manifest["recipe"],
@@ -197,6 +201,7 @@ def _check_content(build: PublishedBuild, wide: pa.Table) -> Iterator[Finding]:
     if "content_version" in manifest:
         computed = content_hash_of(build.ledger, build.records, inputs)
     else:
+        wide = wide_table(build.ledger, build.records)
         computed = sampled_content_hash(build.ledger, build.records, wide, inputs)
     if computed != manifest["content_hash"]:
         yield Finding.of("content", "manifest content_hash", _differs("manifest", manifest["content_hash"], computed))

@@ -1,85 +1,137 @@
-"""Conservation: every step judged exactly what the steps before kept, and its numbers add up."""
+"""Conservation: every step judged exactly what the steps before kept, and its numbers add up.
 
-from collections.abc import Iterator
+Partitions are looked at one by one, and what is counted of them is added up.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.checks.findings import Finding
 from evenly.audit.published import PublishedBuild
-from evenly.storage.ledger import VERDICTS, StepRecord
+from evenly.storage.ledger import VERDICTS, Ledger, StepRecord
+from evenly.storage.tables.partitions import Partition, cut_rows, first_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What is counted of the pairs of a partition that a step judged.
+
+    before: pairs that the steps before kept; of the first step, arrivals that were kept. lost: of these not judged;
+    invented: judged and not of these. is_other: whether they are others. odd: rows merged without a twin, or not merged
+    with one. survivors: what pairs were merged into.
+    """
+
+    disorder: int
+    rows: int
+    kept: int
+    before: int
+    is_other: bool
+    lost: int
+    invented: int
+    verdicts: Counter[str]
+    reasons: Counter[str]
+    odd: int
+    survivors: pa.Array
 
 
 def check_conservation(build: PublishedBuild) -> Iterator[Finding]:
     """Yield a finding for each step whose rows, verdicts or counts do not fit those before it or its own record."""
-    alive: pa.Array | None = None
-    for record in build.deciding:
-        decisions = build.ledger.decisions(record, ["uid", "verdict", "reason", "into"])
-        uids = decisions["uid"].combine_chunks()
-        kept = uids.filter(pc.equal(decisions["verdict"], "kept").combine_chunks())
-        yield from _check_order(record, uids)
-        if alive is None:
-            judged = build.ledger.table(record, "arrivals") if "arrivals" in record.hashes else decisions
-            yield from _check_arrivals(record, judged, kept)
-        else:
-            judged = decisions
-            yield from _check_input(record, uids, alive)
-        yield from _check_counts(record, judged)
-        yield from _check_twins(record, decisions, kept)
-        alive = kept
-
-
-def _check_order(record: StepRecord, uids: pa.Array) -> Iterator[Finding]:
-    if len(uids) > 1:
-        disorder = pc.sum(pc.greater_equal(uids.slice(0, len(uids) - 1), uids.slice(1))).as_py()
-        if disorder:
+    parts = build.each("conservation", partial(_judged, build))
+    for number, record in enumerate(build.deciding):
+        judged = [steps[number] for steps in parts]
+        if disorder := sum(part.disorder for part in judged):
             yield Finding.of("conservation", record.name, f"{disorder} uids are doubled or out of order")
+        if any(part.is_other for part in judged):
+            yield Finding.of("conservation", record.name, _others(judged, is_first=number == 0))
+        yield from _check_counts(record, judged)
+        yield from _check_twins(build, record, judged)
 
 
-def _check_arrivals(record: StepRecord, arrivals: pa.Table, kept: pa.Array) -> Iterator[Finding]:
-    """Each pair is one arrival that was kept, and each kept arrival is a pair."""
-    arrived = arrivals.filter(pc.equal(arrivals["verdict"], "kept"))["uid"].combine_chunks()
-    if not arrived.sort().equals(kept.sort()):
-        text = f"{len(kept)} pairs, but {len(arrived)} arrivals were kept, or others"
-        yield Finding.of("conservation", record.name, text)
+def _judged(build: PublishedBuild, ledger: Ledger) -> list[_Judged]:
+    """What is counted of a partition, of each step."""
+    judged, alive = list[_Judged](), pa.array([], pa.string())
+    for record in build.deciding:
+        decisions = ledger.decisions(record, ["uid", "verdict", "reason", "into"])
+        uids = decisions["uid"].combine_chunks()
+        is_merged = pc.equal(decisions["verdict"], "merged")
+        kept = uids.filter(pc.equal(decisions["verdict"], "kept").combine_chunks())
+        rows = decisions
+        if not judged:
+            rows = ledger.table(record, "arrivals") if "arrivals" in record.hashes else decisions
+            alive = rows.filter(pc.equal(rows["verdict"], "kept"))["uid"].combine_chunks()
+        is_other = not (uids.equals(alive) if judged else alive.sort().equals(kept.sort()))
+        judged.append(
+            _Judged(
+                disorder=_disorder(uids, ledger.part),
+                rows=rows.num_rows,
+                kept=len(uids if judged else kept),
+                before=len(alive),
+                is_other=is_other,
+                lost=len(alive.filter(pc.invert(pc.is_in(alive, uids)))) if is_other else 0,
+                invented=len(uids.filter(pc.invert(pc.is_in(uids, alive)))) if is_other else 0,
+                verdicts=_counted(rows["verdict"]),
+                reasons=_counted(rows.filter(pc.not_equal(rows["verdict"], "kept"))["reason"]),
+                odd=pc.sum(pc.not_equal(is_merged, pc.is_valid(decisions["into"]))).as_py() or 0,
+                survivors=decisions.filter(is_merged)["into"].drop_null().combine_chunks(),
+            )
+        )
+        alive = kept
+    return judged
 
 
-def _check_input(record: StepRecord, uids: pa.Array, alive: pa.Array) -> Iterator[Finding]:
-    if uids.equals(alive):
-        return
-    lost = len(alive.filter(pc.invert(pc.is_in(alive, uids))))
-    invented = len(uids.filter(pc.invert(pc.is_in(uids, alive))))
-    text = f"judged {len(uids)} rows where the steps before kept {len(alive)}: {lost} lost, {invented} invented"
-    yield Finding.of("conservation", record.name, text)
+def _disorder(uids: pa.Array, part: Partition) -> int:
+    """Uids that are doubled, out of order or in the wrong partition."""
+    disorder = pc.sum(pc.greater_equal(uids.slice(0, len(uids) - 1), uids.slice(1))).as_py() if len(uids) > 1 else 0
+    if not part.bits:
+        return disorder or 0
+    words = first_words(pa.table({"uid": uids}), "uid")
+    return (disorder or 0) + int(((words < part.first) | (words >= part.end)).sum())
 
 
-def _check_counts(record: StepRecord, judged: pa.Table) -> Iterator[Finding]:
-    verdicts = _counted(judged["verdict"])
-    dropped = judged.filter(pc.not_equal(judged["verdict"], "kept"))
+def _others(judged: Sequence[_Judged], *, is_first: bool) -> str:
+    kept, before = sum(part.kept for part in judged), sum(part.before for part in judged)
+    if is_first:  # each pair is one arrival that was kept, and each kept arrival is a pair
+        return f"{kept} pairs, but {before} arrivals were kept, or others"
+    lost, invented = sum(part.lost for part in judged), sum(part.invented for part in judged)
+    return f"judged {kept} rows where the steps before kept {before}: {lost} lost, {invented} invented"
+
+
+def _check_counts(record: StepRecord, judged: Sequence[_Judged]) -> Iterator[Finding]:
+    verdicts = sum((part.verdicts for part in judged), Counter[str]())
+    reasons = dict(sum((part.reasons for part in judged), Counter[str]()))
     counts = {
-        "rows_in": (record.rows_in, judged.num_rows),
+        "rows_in": (record.rows_in, sum(part.rows for part in judged)),
         "sum of counts": (record.rows_in, sum(record.counts.values())),
         "counts": ({name: record.counts.get(name, 0) for name in VERDICTS}, {n: verdicts.get(n, 0) for n in VERDICTS}),
-        "reasons": (dict(record.reasons), _counted(dropped["reason"])),
+        "reasons": (dict(record.reasons), reasons),
     }
     for name, (recorded, counted) in counts.items():
         if recorded != counted:
             yield Finding.of("conservation", f"{record.name}.{name}", f"record says {recorded}; counted {counted}")
 
 
-def _check_twins(record: StepRecord, decisions: pa.Table, kept: pa.Array) -> Iterator[Finding]:
+def _check_twins(build: PublishedBuild, record: StepRecord, judged: Sequence[_Judged]) -> Iterator[Finding]:
     """A merged pair names a twin that the step kept; no other pair names one."""
-    merged = pc.equal(decisions["verdict"], "merged")
-    odd = pc.not_equal(merged, pc.is_valid(decisions["into"]))
-    if count := pc.sum(odd).as_py():
-        yield Finding.of("conservation", record.name, f"{count} rows are merged without a twin, or not merged with one")
-    survivors = decisions.filter(merged)["into"].drop_null()
-    orphans = len(survivors.filter(pc.invert(pc.is_in(survivors, kept))))
-    if orphans:
-        yield Finding.of(
-            "conservation", record.name, f"{orphans} rows are merged into pairs that the step did not keep"
-        )
+    if odd := sum(part.odd for part in judged):
+        yield Finding.of("conservation", record.name, f"{odd} rows are merged without a twin, or not merged with one")
+    survivors = pa.chunked_array([part.survivors for part in judged], pa.string())
+    if not len(survivors):
+        return
+    by_partition = cut_rows(pa.table({"uid": survivors}), build.deciding[0].bits)
+
+    def orphans(ledger: Ledger) -> int:
+        twins = by_partition[ledger.part.number]["uid"]
+        kept = ledger.decisions(record, ["uid"], pc.field("verdict") == "kept")["uid"].combine_chunks()
+        return len(twins.filter(pc.invert(pc.is_in(twins, kept))))
+
+    if count := sum(build.each(f"twins of {record.name}", orphans)):
+        yield Finding.of("conservation", record.name, f"{count} rows are merged into pairs that the step did not keep")
 
 
-def _counted(column: pa.ChunkedArray) -> dict[str, int]:
-    return {str(item["values"]): int(item["counts"]) for item in pc.value_counts(column).to_pylist()}
+def _counted(column: pa.ChunkedArray) -> Counter[str]:
+    return Counter({str(item["values"]): int(item["counts"]) for item in pc.value_counts(column).to_pylist()})

@@ -12,8 +12,10 @@ from evenly.audit.image_bytes import ReadBytes, each_image
 from evenly.audit.published import PublishedBuild
 from evenly.curation.draws import draw
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record
 from evenly.storage.tables.lance_rows import MADE_AGAIN, check_rows
+from evenly.storage.tables.partitions import Partition
 from evenly.storage.web.measured import check_measured
 from evenly.storage.web.shards import check_records, shard_names
 from evenly.storage.workspace import Workspace
@@ -46,14 +48,18 @@ def _guarded(check: str, path: Path, workspace: Workspace, look: Callable[[Path]
 
 def _check_digests(build: PublishedBuild) -> Iterator[Finding]:
     """The digests that the step kept of its vectors, against the vectors: for features from before checksums, too."""
-    table = build.table("embed_images", "features", ["image_id", "digest"])
-    if table is None:
+    record = build.step("embed_images")
+    if record is None or "features" not in record.hashes:
         return
-    ids = table["image_id"].to_pylist()
-    vectors, _ = FeatureStore(build.workspace, str(build.manifest["encoder"]["identity"]), "images").read(ids)
-    for image_id, digest, row in zip(ids, table["digest"].to_pylist(), vectors, strict=True):
-        if hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() != digest:
-            yield Finding.of("features", image_id, "its vector is not the one that the steps used")
+    store = FeatureStore(build.workspace, str(build.manifest["encoder"]["identity"]), "images")
+    parts = Partition.all(record.layout_of("features").bits)
+    for part in parts:
+        table = Ledger(build.workspace, part=part).table(record, "features", ["image_id", "digest"])
+        ids = table["image_id"].to_pylist()
+        vectors, _ = store.read(ids)
+        for image_id, digest, row in zip(ids, table["digest"].to_pylist(), vectors, strict=True):
+            if hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() != digest:
+                yield Finding.of("features", image_id, "its vector is not the one that the steps used")
 
 
 def check_image_bytes(
@@ -63,23 +69,32 @@ def check_image_bytes(
 
     A number of `images` takes a sample, another one for each `seed`; None takes all.
     """
-    ids = _image_ids(build)
-    if images is not None:
-        ids = sorted(sorted(ids, key=lambda image_id: draw(seed=seed, step="verify", uid=image_id, entry=""))[:images])
-    for image_id, data in each_image(read_bytes, ids):
+    chosen = dict[str, float]()
+    for ids in _image_ids(build):
+        new = {
+            image_id: 0.0 if images is None else _drawn(seed, image_id) for image_id in ids if image_id not in chosen
+        }
+        chosen |= {image_id: 0.0 if images is None else _drawn(seed, image_id) for image_id in new}
+        if images is not None:  # those with the smallest draws of all that came so far
+            chosen = dict(sorted(chosen.items(), key=lambda item: (item[1], item[0]))[:images])
+    for image_id, data in each_image(read_bytes, sorted(chosen)):
         if isinstance(data, str):
             yield Finding.of("image", image_id, f"its bytes are not readable: {data}")
         elif (digest := hashlib.sha256(data).hexdigest()) != image_id:
             yield Finding.of("image", image_id, f"its bytes hash to {digest}")
 
 
-def _image_ids(build: PublishedBuild) -> list[str]:
+def _drawn(seed: int, image_id: str) -> float:
+    return draw(seed=seed, step="verify", uid=image_id, entry="")
+
+
+def _image_ids(build: PublishedBuild) -> Iterator[list[str]]:
+    """The pictures of kept pairs, some at a time, those of several pairs again and again."""
     if "image_id" not in build.sample_columns:
-        return []
+        return
     last = f"{build.deciding[-1].name}_verdict"
-    rows = build.samples(["image_id", "n_bytes", last])
-    rows = rows.filter(pc.equal(rows[last], "kept"))
-    if "n_bytes" in rows.column_names:  # without a size, only features are there
-        rows = rows.filter(pc.is_valid(rows["n_bytes"]))
-    kept = rows["image_id"].drop_null()
-    return sorted(set(kept.to_pylist()))
+    for table in build.batches(["image_id", "n_bytes", last]):
+        rows = table.filter(pc.equal(table[last], "kept"))
+        if "n_bytes" in rows.column_names:  # without a size, only features are there
+            rows = rows.filter(pc.is_valid(rows["n_bytes"]))
+        yield rows["image_id"].drop_null().unique().to_pylist()

@@ -166,12 +166,17 @@ def read_inputs(
     Raises RuleError where the rule names a column of languages that no such step gave, MissingStepError where captions
     were not matched.
     """
-    chosen = _rule(rule)
+    chosen = stored_rule(rule)
     part = pairs_to_balance(ledger, upstream, step, chosen, seed=seed)
     counts = part.counts
     thresholds = choose_thresholds(chosen, part.pairs, counts, part.earlier)
     facts = BalanceFacts(languages=part.pairs.languages, counts=counts, thresholds=thresholds)
     return BalanceInputs.of(step, chosen, part, facts, seed=seed)
+
+
+def concepts_of(ledger: StepTables[S], upstream: Sequence[S]) -> pa.Array:
+    """The entries that captions were matched with, by number."""
+    return ledger.table(_named(upstream, "match_concepts"), "concepts", ["entry"])["entry"].combine_chunks()
 
 
 def pick_of_all(ledger: StepTables[S], upstream: Sequence[S], rule: BalanceRule, *, seed: int) -> pa.Table | None:
@@ -221,7 +226,8 @@ def pairs_to_balance(
     return PairsToBalance(pairs=pairs, picked=picked, earlier=earlier, weights=weights)
 
 
-def _rule(rule: Mapping[str, Any]) -> BalanceRule:
+def stored_rule(rule: Mapping[str, Any]) -> BalanceRule:
+    """The rule of a balancing as the ledger has it. Raises RuleError for fields that are none of it."""
     names = {field.name for field in fields(BalanceRule)}
     if unknown := sorted(rule.keys() - names):
         raise RuleError(f"the rule of a balancing must hold only {', '.join(sorted(names))}; got {', '.join(unknown)}.")
@@ -246,7 +252,7 @@ def _pairs(
     """The pairs `uids` with the entries that they matched at `step`."""
     table = ledger.table(_named(upstream, step), "matches")
     matches = table["entries"].combine_chunks().take(pc.index_in(uids, table["uid"].combine_chunks()))
-    concepts = ledger.table(_named(upstream, "match_concepts"), "concepts", ["entry"])["entry"].combine_chunks()
+    concepts = concepts_of(ledger, upstream)
     return MatchedPairs.of(uids, matches, concepts, language=language, languages=languages)
 
 
