@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.checks.findings import Finding
 from evenly.audit.published import PublishedBuild
-from evenly.curation.balance.inputs import REASONS, BalanceFacts, concepts_of, stored_rule, sum_tables
+from evenly.curation.balance.inputs import REASONS, BalanceFacts, matched_entries, stored_rule, sum_tables
 from evenly.curation.balance.parts import Balancing
 from evenly.curation.balance.sums import BalanceSums
 from evenly.storage.ledger import Ledger, StepRecord
@@ -43,7 +43,7 @@ def check_draws(build: PublishedBuild) -> Iterator[Finding]:
         balancing = Balancing(step=record.name, upstream=upstream, rule=stored_rule(record.rule), seed=record.seed)
         facts = balancing.facts(build.each, build.ledger)
         parts = build.each(f"balancing again: {record.name}", partial(_balanced_again, balancing, facts, record))
-        concepts = concepts_of(build.ledger, upstream)
+        concepts = matched_entries(build.ledger, upstream)
         sums = BalanceSums.summed([part.sums for part in parts], facts.languages, len(concepts))
         whole = sum_tables(balancing.rule, facts, concepts, sums)
         names = {*whole, *(name for part in parts for name in part.tables)}

@@ -174,7 +174,7 @@ def read_inputs(
     return BalanceInputs.of(step, chosen, part, facts, seed=seed)
 
 
-def concepts_of(ledger: StepTables[S], upstream: Sequence[S]) -> pa.Array:
+def matched_entries(ledger: StepTables[S], upstream: Sequence[S]) -> pa.Array:
     """The entries that captions were matched with, by number."""
     return ledger.table(_named(upstream, "match_concepts"), "concepts", ["entry"])["entry"].combine_chunks()
 
@@ -252,7 +252,7 @@ def _pairs(
     """The pairs `uids` with the entries that they matched at `step`."""
     table = ledger.table(_named(upstream, step), "matches")
     matches = table["entries"].combine_chunks().take(pc.index_in(uids, table["uid"].combine_chunks()))
-    concepts = concepts_of(ledger, upstream)
+    concepts = matched_entries(ledger, upstream)
     return MatchedPairs.of(uids, matches, concepts, language=language, languages=languages)
 
 

@@ -13,7 +13,7 @@ from evenly.curation.balance.inputs import (
     BalanceFacts,
     BalanceInputs,
     StepTables,
-    concepts_of,
+    matched_entries,
     pairs_to_balance,
     pick_of_all,
 )
@@ -48,7 +48,7 @@ class Balancing:
         picks = pick_of_all(whole, self.upstream, self.rule, seed=self.seed)
         parts = each(f"counting for {self.step}", partial(self._counted, picks))
         languages = tuple(sorted({name for names, _ in parts for name in names})) or ("",)
-        counts = np.zeros((len(languages), len(concepts_of(whole, self.upstream))))
+        counts = np.zeros((len(languages), len(matched_entries(whole, self.upstream))))
         for names, cells in parts:
             rows = np.array([languages.index(name) for name in names], np.int64)
             counts[rows[cells["language"].to_numpy()], cells["entry"].to_numpy()] += cells["count"].to_numpy()

@@ -32,7 +32,8 @@ def mixed_build(workspace, *, change=lambda table: table, change_sources=lambda 
     output = StepOutput(decisions=change(decisions), tables={"sources": change_sources(found.sources)})
     mix = ledger.commit(spec, output, uids=uids, started=NOW)
     records = (collect, mix)
-    return SimpleNamespace(ledger=ledger, records=records, step={"mix_sources": mix}.get)
+    whole = {"each": lambda _, function: [function(ledger)], "around": lambda _: ledger}
+    return SimpleNamespace(ledger=ledger, records=records, step={"mix_sources": mix}.get, **whole)
 
 
 def with_first(table: pa.Table, column: str, value: object) -> pa.Table:
