@@ -11,7 +11,6 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from evenly.audit.published import Bar, no_bar
 from evenly.audit.report import read_sources, render_report, report_code
 from evenly.audit.verify import verify_build
 from evenly.storage.builds import Builds
@@ -20,6 +19,7 @@ from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, read_record, replace_record, replace_text
 from evenly.storage.web import read_images
 from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
 
 
@@ -33,17 +33,23 @@ def verify_latest_builds(run: Run) -> dict[str, int]:
         name = builds.alias(f"{recipe}-latest")
         if name is not None:
             seed = new_seed()
-            counts[name] = len(verify_one(run.workspace, builds.read(name), seed=seed, bar=run.progress.bar))
+            counts[name] = len(verify_one(run.workspace, builds.read(name), seed=seed, progress=run.progress))
             run.progress.say(f"{'verify':<24} {name}: {counts[name]} findings; pictures drawn with seed {seed}")
     return counts
 
 
 def verify_one(
-    workspace: Workspace, manifest: Mapping[str, Any], *, seed: int, every_image: bool = False, bar: Bar = no_bar
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    *,
+    seed: int,
+    every_image: bool = False,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """What is wrong with a build, as plain values; `seed` draws the pictures whose bytes are hashed."""
-    options: dict[str, Any] = {"read_bytes": reader(workspace), "seed": seed, "every_image": every_image, "bar": bar}
-    findings = verify_build(workspace, manifest, **options)
+    options: dict[str, Any] = {"read_bytes": reader(workspace), "seed": seed, "every_image": every_image}
+    bar = (progress or Progress(quiet=True)).bar
+    findings = verify_build(workspace, manifest, bar=bar, **options)
     return [finding.to_dict() for finding in findings]
 
 

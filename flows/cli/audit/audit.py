@@ -90,7 +90,7 @@ def verify_command(
 
     workspace, manifest = open_build(build, root=root)
     drawn = new_seed() if seed is None else seed
-    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image, bar=Progress(quiet=as_json).bar)
+    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image, progress=Progress(quiet=as_json))
     if as_json:
         print_json({"build": manifest["build"], "ok": not findings, "seed": drawn, "findings": findings})
     else:
