@@ -16,6 +16,7 @@ BENCHMARKS = {
     "table_formats": [],
     "checking_cost": ["--texts", "50000"],
     "whole_rebuild": ["--pairs", "200000"],
+    "audit_commands": ["--pairs", "200000"],
     "downloads": [],
     "ledger_overhead": ["--rows", "200000", "--pairs", "20000"],
     "exchange": ["--keys", "5000000", "--bits", "6"],
