@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 # What differs from run to run in the name of a file: UUIDs, what tempfile draws, hashes, numbers.
 _VOLATILE = re.compile(
-    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=^tmp)[a-z0-9_]{8}|(?<=\.)[a-z0-9_]{8}(?=\.tmp$)|[0-9a-f]{8,}|\d+"
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=^tmp)[a-z0-9_]{8}|(?<=\.)[a-z0-9_]{8}(?=\.tmp$)|[0-9a-f]{8,}|^[0-9a-f]{2}$|\d+"
 )
 
 
