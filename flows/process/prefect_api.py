@@ -27,8 +27,6 @@ _AS_PREFECT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PRE
 _QUIET = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
 """A server that is ended while it stores what it was told logs that as errors, with tracebacks."""
 _STARTS = 3
-_LEAST_START_S = 120.0
-"""Prefect's 20 s are too few where the machine is busy; a server that has ended is seen at once."""
 _POLL_S = 0.1
 _DELIVERY_S, _DELIVERY_AFTER_ERROR_S = 5.0, 1.0
 
@@ -113,7 +111,7 @@ def _server(port: int) -> list[str]:
 
 def _answers(server: subprocess.Popen[bytes], port: int, *, last: bool) -> bool:
     """Whether the server came up; False where it ended, perhaps since another took its port, and may be tried again."""
-    limit_s = max(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value(), _LEAST_START_S)
+    limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
     deadline = time.monotonic() + limit_s
     with httpx.Client(trust_env=False) as client:
         while time.monotonic() < deadline and server.poll() is None:
