@@ -1,6 +1,7 @@
 """Where partitions are worked on: in this process, or in worker processes by a Prefect task runner."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -202,6 +203,7 @@ def _chunk_task() -> Any:  # noqa: ANN401 - Prefect's
 def _start_worker(api_url: str | None) -> None:
     """Have a worker end with its parent, and report to the parent's Prefect API: else it would start one of its own."""
     end_with_parent()
+    sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]  # timm would import it: folders that stay at a kill
     if api_url is not None:
         os.environ["PREFECT_API_URL"] = api_url
 

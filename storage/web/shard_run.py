@@ -234,8 +234,8 @@ def _import_img2dataset() -> tuple[ModuleType, Any]:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     if parent_process() is not None and "torch" not in sys.modules:
         sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` an ImportError
-    if parent_process() is not None:
-        sys.modules.setdefault("wandb", ModuleType("wandb"))
+    if parent_process() is not None and sys.modules.get("wandb") is None:
+        sys.modules["wandb"] = ModuleType("wandb")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports imghdr
         from img2dataset import downloader

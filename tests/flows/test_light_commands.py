@@ -63,11 +63,17 @@ def test_a_card_is_read_without_models_and_flows(undisturbed):
     assert not names & MODELS_AND_FLOWS
 
 
-def test_a_command_that_encodes_does_without_wandb():
-    """timm imports it where it can: it makes temporary folders, which a command that is killed leaves behind."""
-    script = (
-        "import sys; from evenly.flows.cli import run; sys.argv = ['evenly', '--version']; run(); import timm.utils; "
-    )
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from evenly.flows.cli import run; sys.argv = ['evenly', '--version']; run()",
+        "from evenly.tasks.engine import _start_worker; _start_worker(None)",
+    ],
+    ids=["command", "worker"],
+)
+def test_what_encodes_does_without_wandb(start):
+    """timm imports it where it can: it makes temporary folders, which a process that is killed leaves behind."""
+    script = f"import sys; {start}; import timm.utils; "
     done = subprocess.run(
         [sys.executable, "-c", f"{script}print(sys.modules['wandb'])"], capture_output=True, text=True, check=True
     )
