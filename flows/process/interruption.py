@@ -31,6 +31,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._stderr = _duplicate_stderr()
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
         self._status: int | None = None
         self._finished: int | None = None
         self._raised = False
@@ -72,10 +73,9 @@ class Interruption:
             raise KeyboardInterrupt
 
     def _note(self, number: int) -> None:
+        os.dup2(self._nowhere, 2)  # ahead of the status, by whoever comes here: the other thread may already unwind
         if self._status is None:
             self._status = STATUSES[signal.Signals(number)]
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 2)
 
     def _watch(self) -> None:
         while (number := os.read(self._signals, 1)[0]) not in STATUSES:
