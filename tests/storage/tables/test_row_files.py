@@ -1,5 +1,6 @@
 """Single rows of all partitions, by number."""
 
+from contextlib import suppress
 from os import fstat
 
 import numpy as np
@@ -54,3 +55,37 @@ def test_a_file_that_was_cut_off_is_named(tmp_path):
     for read, name in ((files.column, "text-00000.arrow"), (files.numbers, "grid-00000.npy")):
         with pytest.raises(DamagedError, match=name):
             read(name.partition("-")[0], np.array([1], np.uint64))
+
+
+LISTS = pa.array([[1, 2], [], None, [3] * 900] * 50, pa.large_list(pa.int64()))
+TEXTS = pa.array(["", None, "a", "b" * 50] * 50)
+
+
+@pytest.mark.parametrize("values", [np.arange(1200, dtype=np.int64).reshape(200, 6), TEXTS, LISTS], ids=["n", "t", "l"])
+def test_a_flipped_bit_is_seen_before_its_row_is_used(tmp_path, values):
+    files, rows = RowFiles(folder=tmp_path, bits=0), np.arange(200, dtype=np.uint64)
+    read = files.numbers if isinstance(values, np.ndarray) else files.column
+    files.write(0, {"x": values})
+    (path,) = tmp_path.iterdir()
+    whole, few = path.read_bytes(), [0, 1, 2, 150]
+    expected = values[few] if isinstance(values, np.ndarray) else values.take(pa.array(few))
+    for place in range(0, len(whole), 7 if len(whole) < 20_000 else 401):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with suppress(DamagedError):
+            assert read("x", rows[few]).tolist() == expected.tolist()
+        with pytest.raises(DamagedError, match=rf"^[^\n]*{path.name}[^\n]*$"):
+            read("x", rows)
+
+
+def test_rows_that_are_not_asked_for_are_not_read(tmp_path):
+    """A search reads few rows of many: it must not read the whole file for them."""
+    files = RowFiles(folder=tmp_path, bits=0)
+    files.write(0, {"vector": np.zeros((5000, 512), np.float16)})
+    path = tmp_path / "vector-00000.npy"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    rows = np.array([0, 4999], np.uint64)
+    assert files.numbers("vector", rows).tolist() == np.zeros((2, 512)).tolist()
+    with pytest.raises(DamagedError, match="has another checksum"):
+        files.numbers("vector", np.arange(5000, dtype=np.uint64))
