@@ -1,7 +1,9 @@
 """The encoder of a run, loaded once, and text features through the store."""
 
 import hashlib
+import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,22 +11,39 @@ import numpy as np
 
 from evenly.features import Encoder, load_encoder, to_unit_rows
 from evenly.features.second_backbone import SecondBackbone, load_second
-from evenly.storage.errors import NotFoundError
+from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.web import read_images
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
+_identities: dict[tuple[EncoderChoice, Path], str] = {}
 
 
 def open_encoder(run: Run) -> Encoder:
-    """The encoder that the recipe chose; loaded on first use, then kept for the process."""
-    return _load(run.encoder, run.cache)
+    """The encoder that the recipe chose; loaded on first use, then kept for the process.
+
+    Raises InputError where its features are not those of the run's encoder_identity.
+    """
+    encoder = _load(run.encoder, run.cache)
+    if run.encoder_identity not in {None, encoder.identity}:
+        raise InputError(
+            f"the encoder must be the same on all machines of a run, {str(run.encoder_identity)[:12]} where it was "
+            f"started; got {encoder.identity[:12]} on `{platform.node()}`. Let all of them have GPUs, or none, and the "
+            "same versions of torch and open_clip: docs/ray.md."
+        )
+    _identities[_chosen(run)] = encoder.identity
+    return encoder
 
 
 def encoder_identity(run: Run) -> str:
     """Architecture, weights, preprocessing, precision and batch shape of the run's encoder, hashed."""
-    return open_encoder(run).identity
+    return run.encoder_identity or open_encoder(run).identity
+
+
+def known_identity(run: Run) -> str | None:
+    """The identity of the run's encoder, where this process has loaded it; None where it has not."""
+    return run.encoder_identity or _identities.get(_chosen(run))
 
 
 def step_encoder(run: Run, _rule: object) -> str:
@@ -106,6 +125,11 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
 def text_id(text: str) -> str:
     """The name of a text in the feature store: SHA-256 of its UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _chosen(run: Run) -> tuple[EncoderChoice, Path]:
+    """What an identity depends on that is the run's."""
+    return replace(run.encoder, threads=None), run.cache
 
 
 @lru_cache(maxsize=1)

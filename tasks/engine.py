@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.worker_pool import end_with_parent, no_interrupts
+from evenly.tasks.encoders import known_identity
+from evenly.tasks.moves import uses_model
 from evenly.tasks.run import Run
 
 ItemT = TypeVar("ItemT")
@@ -127,9 +129,14 @@ class Workers:
 
     def _submit(self, title: str, function: Any, chunk: Sequence[Any]) -> Any:  # noqa: ANN401 - any function
         self._open()
-        parameters = {"title": title, "function": function, "run": self._worker_run, "chunk": list(chunk)}
+        run = replace(self._run_of(function), encoder_identity=known_identity(self.run))
+        parameters = {"title": title, "function": function, "run": run, "chunk": list(chunk)}
         with no_interrupts():
             return self._runner.submit(_chunk_task(), parameters)
+
+    def _run_of(self, _function: object) -> Run:
+        """The run that a worker of a function is given."""
+        return self._worker_run
 
     def _open(self) -> None:
         if self._runner is None:
@@ -149,11 +156,6 @@ def lost_again(title: str) -> str:
         f"{title}: the worker of a partition must live until it is done; it ended {ATTEMPTS} times. Give workers more "
         "memory, or take fewer (--processes); what is finished is kept and reused."
     )
-
-
-def uses_model(function: object) -> bool:
-    """Whether a function, or the one that it wraps, says that it uses a model: it is then given a GPU, if any is."""
-    return bool(getattr(function, "uses_model", False))
 
 
 def _shared_out(run: Run, n_workers: int) -> Run:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
@@ -13,6 +14,20 @@ Records = Sequence[StepRecord]
 RuleT = TypeVar("RuleT")
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+WorkT = TypeVar("WorkT", bound=Callable[..., Any])
+
+
+def with_model(function: WorkT) -> WorkT:
+    """`function`, marked as one that loads an encoder: where workers have GPUs, it is given one."""
+    function.uses_model = True  # type: ignore[attr-defined] # read by uses_model
+    return function
+
+
+def uses_model(function: object) -> bool:
+    """Whether a function is marked by `with_model`, or is made by `partial` of one that is, or with one."""
+    if isinstance(function, partial):
+        return any(map(uses_model, (function.func, *function.args, *function.keywords.values())))
+    return bool(getattr(function, "uses_model", False))
 
 
 class Each(Protocol):

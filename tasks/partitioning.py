@@ -12,7 +12,8 @@ from evenly.storage.pool_size import PoolSize
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.engine import InProcess, Workers
 from evenly.tasks.moves import Each
-from evenly.tasks.ray_workers import RayWorkers, check_ray
+from evenly.tasks.ray.cluster import check_ray
+from evenly.tasks.ray.workers import RayWorkers
 from evenly.tasks.run import Run
 
 MOST_ROWS, LEAST_ROWS = 250_000, 100_000

@@ -152,7 +152,8 @@ class Run:
 
     bits: the number of bits by which tables of pairs are cut into partitions. pairs: about how many all of them hold;
     None: not known. part: the partition whose rows are read.
-    only: the uids that a step judges where an earlier run judged the others. recent: what the ledger need not read.
+    encoder_identity: of the encoder, where who gives out the work knows it: features are then looked up without loading
+    it. only: the uids that a step judges where an earlier run judged the others. recent: what the ledger need not read.
     shared: the folder of rows on their way to another cut, where the machines of a run share no workspace folder.
     """
 
@@ -166,6 +167,7 @@ class Run:
     threads: int = 32
     retry_failed: bool = False
     encoder: EncoderChoice = EncoderChoice()
+    encoder_identity: str | None = None
     second: SecondChoice | None = None
     payment: Payment = Payment()
     sources: tuple[PoolSource, ...] = ()

@@ -16,7 +16,7 @@ from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart, TableLayout
 from evenly.storage.tables.partitions import Partition, key_of
 from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import Each, Moves, Records, together
+from evenly.tasks.moves import Each, Moves, Records, together, uses_model
 from evenly.tasks.row_reuse import EarlierRun, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Run
 
@@ -114,8 +114,8 @@ class JudgePartition:
 
     @property
     def uses_model(self) -> bool:
-        """Whether an encoder or another model is part of the work."""
-        return any(step.spec.model is not None for step in self.steps)
+        """Whether an encoder is loaded for the work; others of a step with a model only read what it gave."""
+        return any(uses_model(step.moves.judge) for step in self.steps)
 
     def __call__(self, run: Run) -> list[StoredPart]:
         """What each step gave for the partition of the run."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer, text_id
-from evenly.tasks.moves import Each
+from evenly.tasks.moves import Each, with_model
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions
 from evenly.tasks.run import Run
 
@@ -77,6 +77,7 @@ def _with_text_ids(pairs: Give, run: Run) -> pa.Table:
     return rows.append_column("text_id", ids.take(pc.index_in(captions, different)))
 
 
+@with_model
 def _encode(captions: SentRows, run: Run) -> tuple[int, int]:
     return encode_texts(run, captions.of(run)["caption"].combine_chunks().unique().to_pylist())
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,10 @@ def send_sources(run: Run, each: Each) -> PictureSources:
     ]
     if not run.bits:
         return PictureSources()
-    vectors = send_items(run, each, "reading features", "image_id", give=_vectors, items=pieces) if pieces else None
+    vectors = None
+    if pieces:
+        give = partial(_vectors, open_encoder(run).dimension)
+        vectors = send_items(run, each, "reading features", "image_id", give=give, items=pieces)
     try:
         return PictureSources(vectors=vectors, places=send_places(run, each))
     except BaseException:
@@ -60,9 +64,8 @@ def take_vectors(store: FeatureStore, wanted: list[str], vectors: pa.Table) -> N
     store.append(rows["image_id"].to_pylist(), matrix, rows["norm"].to_numpy())
 
 
-def check_dimension(run: Run, vectors: np.ndarray, path: str | Path) -> None:
+def check_dimension(dimension: int, vectors: np.ndarray, path: str | Path) -> None:
     """Raise PoolError unless vectors (n, d) of a pool are as long as those of the run's encoder."""
-    dimension = open_encoder(run).dimension
     if vectors.shape[1] != dimension:
         raise PoolError(
             f"`vector` must be features of the recipe's encoder, of {dimension} numbers; got {vectors.shape[1]} in "
@@ -70,10 +73,10 @@ def check_dimension(run: Run, vectors: np.ndarray, path: str | Path) -> None:
         )
 
 
-def _vectors(run: Run, piece: tuple[PoolSource, PoolPiece]) -> Iterator[pa.Table]:
+def _vectors(dimension: int, _run: Run, piece: tuple[PoolSource, PoolPiece]) -> Iterator[pa.Table]:
     source, files = piece
     for rows in local_features(source, files):
-        check_dimension(run, rows.vectors, source.path)
+        check_dimension(dimension, rows.vectors, source.path)
         usable = rows.ids.is_valid()
         unit, norms = to_unit_rows(rows.vectors[usable.to_numpy(zero_copy_only=False)])
         flat = pa.array(np.ascontiguousarray(unit, dtype=np.float16).reshape(-1))

@@ -17,7 +17,7 @@ from evenly.features import cosine_scores, top_concepts
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder, text_rows
-from evenly.tasks.moves import Each, Moves
+from evenly.tasks.moves import Each, Moves, with_model
 from evenly.tasks.pictures.pairs import count_scores, send_merged, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.rebuild.concepts import record_named
@@ -148,6 +148,7 @@ def score_pairs(run: Run, upstream: Records, rule: Align, each: Each) -> AlignFa
     return AlignFacts(scores=scores, threshold=threshold)
 
 
+@with_model
 def align_pairs(run: Run, upstream: Records, _rule: Align, facts: AlignFacts) -> StepOutput:
     """Keep pairs by the image-text score of their chosen caption."""
     caption = "chosen_caption" if _is_recaptioned(upstream) else "caption"

@@ -30,7 +30,7 @@ from evenly.tasks.encoders import (
     text_id,
 )
 from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import Each, Moves
+from evenly.tasks.moves import Each, Moves, with_model
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.pictures.vectors import PictureSources, check_dimension, send_sources, take_vectors
 from evenly.tasks.run import Run
@@ -67,6 +67,7 @@ def release_pictures(shown: ShownPictures | None) -> None:
         shown.sources.release()
 
 
+@with_model
 def embed_images(run: Run, upstream: Records, _rule: NoRule, shown: ShownPictures | None) -> StepOutput:
     """Encode the pictures of the pairs; table `features` holds a digest of each vector, for the steps that use it.
 
@@ -131,7 +132,7 @@ def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
     """Store what pools of features hold of the pictures `wanted`, whose ids are hashes of these features."""
     for source in run.sources:
         for rows in local_features(source) if wanted else ():
-            check_dimension(run, rows.vectors, source.path)
+            check_dimension(open_encoder(run).dimension, rows.vectors, source.path)
             places = {image_id: place for place, image_id in enumerate(rows.ids.to_pylist()) if image_id in wanted}
             store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]))
             wanted -= set(places)
@@ -140,8 +141,9 @@ def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
 @task(task_run_name="extract features", cache_policy=NO_CACHE, persist_result=False)
 def extract_features(run: Run, manifest: Mapping[str, Any], each: Each | None = None) -> dict[str, Any]:
     """Make sure that every kept pair of a build has image and caption features; how many there are and were new."""
+    encoder = encoder_identity(run)  # first: workers are told it
     counts = _extract_parts(run, manifest, each or InProcess(run=run)) if run.bits else _extract(run, manifest)
-    return {"encoder": encoder_identity(run), **counts}
+    return {"encoder": encoder, **counts}
 
 
 def _extract(run: Run, manifest: Mapping[str, Any]) -> dict[str, int]:
@@ -173,6 +175,7 @@ def _extract_parts(run: Run, manifest: Mapping[str, Any], each: Each) -> dict[st
     }
 
 
+@with_model
 def _store_pictures(shown: ShownPictures, run: Run) -> tuple[int, int]:
     """How many pictures a partition has, and how many of them had no features."""
     ids = shown.pictures.of(run)["image_id"].combine_chunks().unique().sort()
@@ -185,6 +188,7 @@ def _captions(records: Records, run: Run) -> pa.Table:
     return pa.table({"text_id": pa.array([text_id(text) for text in texts.to_pylist()], pa.string()), "text": texts})
 
 
+@with_model
 def _store_captions(captions: SentRows, run: Run) -> tuple[int, int, int]:
     """How many texts a partition has, how many had no features, and how many of these are longer than is read."""
     texts = captions.of(run)["text"].combine_chunks().unique().to_pylist()

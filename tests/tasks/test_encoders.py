@@ -1,5 +1,6 @@
 """Texts and pictures are encoded once per encoder, in any order; what the model cuts is told."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evenly.storage.errors import NotFoundError
+from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks import encoders as module
 from evenly.tasks.encoders import (
     encoder_identity,
+    known_identity,
+    open_encoder,
     open_second,
     second_backbone_rows,
     second_identity,
@@ -154,3 +157,16 @@ def test_rows_of_the_second_backbone_are_made_once_from_the_bytes(workspace, mon
     assert np.array_equal(second_backbone_rows(run, ["fox"]), rows[[1]])
     assert len(asked) == 1
     assert FeatureStore(workspace, "2" * 64, "images").missing(["owl", "elk"]) == ["elk"]
+
+
+def test_where_the_identity_is_given_the_encoder_is_not_loaded_to_name_it_and_must_have_it(run, encoder, monkeypatch):
+    named = replace(run, encoder_identity="1" * 64)
+    with pytest.raises(
+        InputError, match=r"must be the same on all machines of a run, 111111111111 .* have GPUs, or no"
+    ):
+        open_encoder(named)
+    assert known_identity(named) == "1" * 64
+    assert open_encoder(replace(run, encoder_identity=encoder.identity)) is encoder
+    monkeypatch.setattr(module, "_load", None)
+    assert encoder_identity(named) == "1" * 64
+    assert known_identity(run) == encoder.identity

@@ -3,18 +3,24 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from evenly.storage.errors import StorageError
 from evenly.storage.workspace import Workspace
-from evenly.tasks import ray_workers
 from evenly.tasks.engine import EngineError
+from evenly.tasks.moves import with_model
 from evenly.tasks.partitioning import open_engine
 from evenly.tasks.progress import Progress
-from evenly.tasks.ray_workers import RayWorkers
+from evenly.tasks.ray import cluster as clusters
+from evenly.tasks.ray import nodes
+from evenly.tasks.ray.cluster import connecting
+from evenly.tasks.ray.nodes import Capacity, capacity, has_gpu
+from evenly.tasks.ray.workers import RayWorkers
 from evenly.tasks.run import EngineChoice, Run, read_engine
 from tests.ray_nodes import add_node, ray_nodes
 
@@ -49,7 +55,7 @@ def test_another_engine_is_refused(value):
 
 @pytest.mark.parametrize("bits", [0, 2])
 def test_ray_must_be_installed_where_it_is_asked_for(tmp_path, monkeypatch, bits):
-    monkeypatch.setattr(ray_workers, "find_spec", lambda name: None if name == "prefect_ray" else name)
+    monkeypatch.setattr(clusters, "find_spec", lambda name: None if name == "prefect_ray" else name)
     run = Run(workspace=Workspace.at(tmp_path), seed=1, bits=bits, engine=EngineChoice(name="ray"))
     with (
         pytest.raises(StorageError, match=r"`engine: ray` needs prefect_ray, .* Run `pip install 'evenly\[ray\]'`"),
@@ -59,7 +65,7 @@ def test_ray_must_be_installed_where_it_is_asked_for(tmp_path, monkeypatch, bits
 
 
 def test_one_partition_starts_no_ray(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_workers, "find_spec", lambda name: name)
+    monkeypatch.setattr(clusters, "find_spec", lambda name: name)
     run = Run(workspace=Workspace.at(tmp_path), seed=1, engine=EngineChoice(name="ray"))
     with open_engine(run) as each:
         assert each.partitions("counting", lambda part_run: part_run.part.number) == [0]
@@ -109,23 +115,81 @@ def test_items_come_back_in_order_from_both_nodes_which_report_to_our_server(run
     assert not list(run.workspace.exchange.iterdir())
 
 
-@dataclass(frozen=True)
-class Gpus:
-    """The GPUs that a worker was given, by a function that uses a model or not."""
+def gpus_of(_work: object, _run: Run, _item: int) -> list[int]:
+    """The GPUs that a worker was given."""
+    import ray
 
-    uses_model: bool
+    return list(ray.get_gpu_ids())
 
-    def __call__(self, _run: Run, _item: int) -> list[int]:
-        import ray
 
-        return list(ray.get_gpu_ids())
+def sending(work: object, run: Run) -> list[int]:
+    """The same, of a function that is handed another, as what sends rows is."""
+    return gpus_of(work, run, 0)
+
+
+@with_model
+def encoding(_run: Run) -> None:
+    """Stands for what encodes."""
 
 
 @pytest.mark.slow
-def test_only_what_uses_a_model_is_given_a_gpu(run):
+def test_what_loads_an_encoder_is_given_a_gpu_and_gives_it_back(run):
+    import ray
+
     with RayWorkers(run) as workers:
-        assert list(workers.items("encoding", Gpus(uses_model=True), range(9))) == [[0]] * 9
-        assert list(workers.items("matching", Gpus(uses_model=False), range(9))) == [[]] * 9
+        assert workers.partitions("encoding", partial(sending, encoding)) == [[0]] * 8
+        assert workers.partitions("matching", partial(sending, part_number)) == [[]] * 8
+        assert list(workers.items("encoding", partial(gpus_of, encoding), range(9))) == [[0]] * 9
+        until(lambda: ray.available_resources().get("GPU") == 1, "the GPU is free again")
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds, which it must in the end."""
+    deadline = time.monotonic() + 300
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("nodes_have", "expected"),
+    [
+        ([(4, 0), (8, 0)], Capacity(processors=12)),
+        ([(16, 1), (12, 1), (4, 0)], Capacity(processors=32, gpus=2, share=8)),
+        ([(4, 2), (6, 1)], Capacity(processors=10, gpus=3, share=2)),
+        ([(0, 4), (1, 2), (0, 0)], Capacity(processors=1, gpus=1)),
+    ],
+)
+def test_a_cluster_has_the_processors_of_its_nodes_and_the_gpus_that_have_one(monkeypatch, nodes_have, expected):
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    living = [{"Alive": True, "Resources": {"CPU": float(cpus), "GPU": float(gpus)}} for cpus, gpus in nodes_have]
+    dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [*living, dead])
+    assert capacity() == expected
+    assert has_gpu(8) == any(cpus >= 8 and gpus for cpus, gpus in nodes_have)
+
+
+VERSIONS = """Version mismatch: The cluster was started with:
+    Ray: 2.40.0
+    Python: 3.12.1
+This process on 10.0.0.7 was started with:
+    Ray: 2.60.0
+    Python: 3.11.7
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (VERSIONS, r"with: Ray: 2.40.0 Python: 3.12.1 This .* Python: 3.11.7. Install the same Python and Ray on all"),
+        ("Ray Client needs grpc.\n\nlong words", r"at `head:1`; Ray Client needs grpc. Start it, or correct `engine`"),
+        ("", r"; TimeoutError. Start it"),
+    ],
+)
+def test_why_a_cluster_cannot_be_used_is_one_line(text, line):
+    with pytest.raises(EngineError, match=line) as refusal, connecting("a Ray cluster must answer at `head:1`"):
+        raise TimeoutError(text)
+    assert "\n" not in str(refusal.value)
 
 
 def part_number(run: Run) -> int:
@@ -216,7 +280,7 @@ def test_no_ray_worker_writes_any_more_once_an_error_is_seen(run, tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_that_a_node_does_not_see_is_named(run, monkeypatch):
-    monkeypatch.setattr(ray_workers, "look_from_node", blind)
+    monkeypatch.setattr(nodes, "look_from_node", blind)
     with (
         RayWorkers(run) as workers,
         pytest.raises(EngineError, match=r"must see `.*exchange`; it does not\. Move --root"),

@@ -1,7 +1,7 @@
 """Steps that need pictures or their features give the same in any number of partitions, whatever the pool has."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +11,10 @@ import pytest
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.workspace import Workspace
-from evenly.tasks.encoders import encoder_identity
+from evenly.tasks import encoders
+from evenly.tasks.encoders import encoder_identity, known_identity
 from evenly.tasks.engine import InProcess
+from evenly.tasks.moves import uses_model
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild import features as feature_steps
 from evenly.tasks.rebuild import steps as rebuild_steps
@@ -47,13 +49,13 @@ PICTURE_STEPS = {
 TARGET = {"target": "{root}/val", "clusters": 3, "iterations": 5}
 
 
-def rebuild(run, steps, bits):
+def rebuild(run, steps, bits, each=None):
     """What each step gave in 2**bits partitions."""
     cut = replace(run, bits=bits)
     chosen = [
         (step, step.read(TARGET if changes is None else RULES[step.name] | changes)) for step, changes in steps.items()
     ]
-    records = rebuild_steps.run_steps(cut, chosen, InProcess(run=cut), record=record_step)
+    records = rebuild_steps.run_steps(cut, chosen, each or InProcess(run=cut), record=record_step)
     return records, [(record.name, record.output_hash, record.counts, record.reasons) for record in records]
 
 
@@ -102,6 +104,46 @@ def test_a_pool_of_features_gives_the_same_build_and_features_in_any_number_of_p
         stored = FeatureStore(run.workspace, encoder_identity(run), "images").read(ids)
         results.append((content, manifest["content_hash"], counts, *(values.tobytes() for values in stored)))
     assert results[0] == results[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpusForSome(InProcess):
+    """Runs functions as workers do: they know the encoder's identity, and only those that are marked can load it."""
+
+    titles: set[str] = field(default_factory=set)
+
+    def partitions(self, title, function):
+        return self._work(title, function, lambda each: each.partitions(title, function))
+
+    def items(self, title, function, items):
+        yield from self._work(title, function, lambda each: list(each.items(title, function, items)))
+
+    def _work(self, title, function, work):
+        identity = known_identity(self.run)
+        with pytest.MonkeyPatch.context() as patch:
+            if uses_model(function):
+                self.titles.add(title)
+            else:
+                patch.setattr(encoders, "_load", refuse)
+            return work(InProcess(run=replace(self.run, encoder_identity=identity)))
+
+
+def refuse(*_):
+    raise AssertionError("it loads an encoder and is not marked")
+
+
+@pytest.mark.parametrize("kind", ["pictures", "features"])
+def test_what_loads_an_encoder_is_marked_and_nothing_else_is(tmp_path, kind):
+    pool = pictures if kind == "pictures" else features_of
+    steps = PICTURE_STEPS if kind == "pictures" else {COLLECT: {}, DOWNLOAD: {}, EMBED_IMAGES: {}, ALIGN: {}}
+    run = replace(pool(tmp_path / "pool"), bits=2)
+    each = GpusForSome(run=run)
+    records, _ = rebuild(run, steps, 2, each)
+    assert each.titles == {"embed_images", "encoding captions", "align"}
+    each.titles.clear()
+    counts = feature_steps.extract_features.fn(run, publish(run, records, each=each), each)
+    assert counts["texts"]
+    assert each.titles == {"extracting features", "encoding captions"}
 
 
 def test_what_was_downloaded_and_encoded_in_one_partition_is_taken_over_by_several(tmp_path):

@@ -1,0 +1,1 @@
+"""Partitions worked on in a Ray cluster: docs/ray.md."""
