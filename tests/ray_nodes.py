@@ -13,8 +13,11 @@ NODE = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
 
 @contextmanager
-def ray_nodes(count: int, *, gpus: int = 0) -> Iterator[Any]:
-    """A cluster of `count` nodes, the last of which has `gpus`, if only by name. Its workers find the tests."""
+def ray_nodes(count: int, *, gpus: int = 0, client_port: int | None = None) -> Iterator[Any]:
+    """A cluster of `count` nodes, the last of which has `gpus`, if only by name. Its workers find the tests.
+
+    client_port: where the first is reached by `ray://127.0.0.1:PORT`.
+    """
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
@@ -23,7 +26,7 @@ def ray_nodes(count: int, *, gpus: int = 0) -> Iterator[Any]:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
         cluster = Cluster()
         try:
-            add_node(cluster, include_dashboard=False)
+            add_node(cluster, include_dashboard=False, ray_client_server_port=client_port)
             for number in range(1, count):
                 add_node(cluster, num_gpus=gpus if number == count - 1 else 0)
             yield cluster

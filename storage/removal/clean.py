@@ -142,12 +142,14 @@ def _remove(workspace: Workspace, leftover: Leftover) -> bool:
                 _unlink(file for file in leftover.files if file.path != leftover.lock)
             return holder is None
     if leftover.lock.suffix == ".lock":
-        leftover.lock.touch()
+        with suppress(FileNotFoundError):  # its folder is gone
+            leftover.lock.touch()
     with free_to_take(leftover.lock) as is_ours:
         if is_ours:
             _unlink(leftover.files)
-            if leftover.lock.is_dir():
-                shutil.rmtree(leftover.lock, ignore_errors=True)
+            folder = leftover.lock.parent if leftover.kind == "exchange" else leftover.lock
+            if folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
         return is_ours
 
 

@@ -11,6 +11,7 @@ from evenly.storage.records import TEMPORARY_NAME
 from evenly.storage.removal.stored_files import TEMPORARY, StoredFile, is_free
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import holder_of
+from evenly.storage.tables.exchange import LOCK_FILE
 from evenly.storage.web.shards import ABANDONED_AFTER_S, PARTIAL
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -71,9 +72,10 @@ def _temporary_files(files: Iterable[StoredFile]) -> Iterator[Leftover]:
 
 def _exchanged(files: Iterable[StoredFile], exchange: Path) -> Iterator[Leftover]:
     for folder in sorted(exchange.iterdir()) if exchange.is_dir() else ():
-        if folder.is_dir() and is_free(folder):
+        lock = folder / LOCK_FILE
+        if folder.is_dir() and (is_free(lock) or not lock.exists()):
             members = [file for file in files if folder in file.path.parents]
-            yield Leftover(kind="exchange", why="steps that are gone", files=members, lock=folder)
+            yield Leftover(kind="exchange", why="steps that are gone", files=members, lock=lock)
 
 
 def _exports(files: Iterable[StoredFile]) -> Iterator[Leftover]:

@@ -102,7 +102,8 @@ def free_to_take(path: Path) -> Iterator[bool]:
         yield True
         return
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        access = os.O_RDONLY if path.is_dir() else os.O_RDWR  # NFS locks only what is open for writing
+        descriptor = os.open(path, access | os.O_NOFOLLOW)
     except OSError:
         yield False
         return

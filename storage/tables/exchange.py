@@ -20,6 +20,8 @@ from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.partitions import first_words
 
+LOCK_FILE = "held.lock"
+"""The file of a folder that is locked while the folder is in use."""
 HELD_BYTES = 1 << 26
 """What a writer holds before it parts it: many rows that are narrow, fewer that are wide."""
 _WORD = 32
@@ -35,13 +37,15 @@ def exchange_folder(exchange: Path, name: str) -> Path:
     try:
         exchange.mkdir(parents=True, exist_ok=True)
         for left in exchange.iterdir():
-            if (held := _hold(left)) is not None:
-                shutil.rmtree(left, ignore_errors=True)
-                os.close(held)
+            with suppress(FileNotFoundError, NotADirectoryError):  # another process came first; it is none of ours
+                if (held := _hold(left)) is not None:
+                    gone = left.rename(left.with_name(f".{uuid.uuid4().hex}"))  # who has just made it makes another
+                    _remove(gone, held)
         folder = _new_folder(exchange, name)
     except OSError as error:
         raise StorageError(
-            f"`{exchange}` must be writable; {first_line(error)}. Free space, or choose another --root."
+            f"`{exchange}` must be writable, and files in it lockable; {first_line(error)}. Free space, or choose "
+            "another --root."
         ) from error
     return folder
 
@@ -59,20 +63,30 @@ def _new_folder(exchange: Path, name: str) -> Path:
 
 def remove_exchange(folder: Path) -> None:
     """Remove what was exchanged."""
+    _remove(folder, _held.pop(folder, None))
+
+
+def _remove(folder: Path, held: int | None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    held = _held.pop(folder, None)
     if held is not None:
         os.close(held)
+        shutil.rmtree(folder, ignore_errors=True)  # NFS keeps the file of an open lock, and so its folder
 
 
 def _hold(folder: Path) -> int | None:
-    """A lock on a folder, which ends with the process; None where another process has it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """A lock on a folder, which ends with the process; None where another process has it.
+
+    It is of a file in the folder that is open for writing: NFS locks no folder.
+    """
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

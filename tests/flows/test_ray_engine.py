@@ -28,6 +28,7 @@ from evenly.tasks.run import EngineChoice
 from tests.ray_nodes import add_node, ray_nodes
 
 pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine
+CLIENT_PORT = 10_077
 NOUNS = ("dog", "cat", "ship", "tree", "river", "bridge", "horse")
 
 
@@ -88,17 +89,18 @@ def test_an_engine_that_cannot_be_is_refused_in_a_recipe_and_as_an_option(texts)
 def cluster(request):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
     request.getfixturevalue("prefect_server")  # workers report to it
-    with ray_nodes(2) as nodes:
+    with ray_nodes(2, client_port=CLIENT_PORT) as nodes:
         yield nodes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["texts", "pictures"])
+@pytest.mark.parametrize("kind", ["texts", "pictures", "by the port of clients"])
 def test_a_cluster_of_two_nodes_gives_the_build_that_one_process_gives(kind, tmp_path, cluster, request, monkeypatch):
-    recipe = str(request.getfixturevalue(kind))
+    address = f"ray://127.0.0.1:{CLIENT_PORT}" if "port" in kind else cluster.address
+    recipe = str(request.getfixturevalue("texts" if "port" in kind else kind))
     whole = rebuild_dataset(recipe=recipe, root=str(tmp_path / "whole"), quiet=True)
     monkeypatch.setattr(partitioning, "MOST_ROWS", 15)
-    cut = rebuild_dataset(recipe=recipe, root=str(tmp_path / "cut"), engine=cluster.address, quiet=True)
+    cut = rebuild_dataset(recipe=recipe, root=str(tmp_path / "cut"), engine=address, quiet=True)
     assert cut == whole
     workspace = Workspace.at(tmp_path / "cut")
     record = Ledger(workspace).find(Builds(workspace).read(cut)["steps"][0]["key"])

@@ -1,5 +1,8 @@
 """Rows on their way to another cut: all arrive, in order and unchanged, and nothing stays behind."""
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 
@@ -7,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evenly.storage.errors import DamagedError
+from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.tables import exchange
 from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
 from evenly.storage.tables.partitions import partition_of
@@ -76,6 +79,32 @@ def test_a_folder_that_a_process_left_behind_is_removed_and_one_in_use_is_not(tm
     remove_exchange(first)
     remove_exchange(second)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_on_nfs_which_locks_only_files_open_for_writing_is_held_and_removed(tmp_path, monkeypatch):
+    lock = fcntl.flock
+
+    def as_nfs(descriptor, kind):
+        if kind & fcntl.LOCK_EX and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        lock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", as_nfs)
+    (tmp_path / "left-behind" / "00001").mkdir(parents=True)
+    (tmp_path / "a file").touch()
+    folder = exchange_folder(tmp_path, "collect")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", folder.name]
+    remove_exchange(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["a file"]
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"and files in it lockable; .* No locks available\. Free space, or choose"):
+        exchange_folder(tmp_path, "collect")
 
 
 def test_a_writer_that_stops_on_the_way_leaves_what_another_of_its_name_has_sent(tmp_path, monkeypatch):
