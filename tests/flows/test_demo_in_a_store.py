@@ -25,6 +25,15 @@ def ended(command: Command) -> End:
     return end
 
 
+def without_described(adapters: Sequence[dict]) -> list[dict]:
+    """Those that read no descriptions: what a language model answers depends on what it is asked at the same time."""
+    return [
+        row | {"path": ""}
+        for row in adapters
+        if row["name"] in {"zero_shot", "linear", "gda", "tip", "cooked"} and row["texts"] in {"names", "none"}
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(4 * LONGEST_S)
 def test_the_demo_in_a_store_that_is_killed_ten_times_is_the_build_of_a_folder(
@@ -61,7 +70,8 @@ def test_the_demo_in_a_store_that_is_killed_ten_times_is_the_build_of_a_folder(
     assert len(kills) == KILLS
     for name in ("build", "content_hash", "funnel", "truth", "examples"):
         assert result[name] == local[name], name
-    assert [row | {"path": ""} for row in result["adapters"]] == [row | {"path": ""} for row in local["adapters"]]
+    assert without_described(result["adapters"]) == without_described(local["adapters"]) != []
+    assert len(result["adapters"]) == len(local["adapters"])
 
     assert read("verify", "latest", "--every-image")["findings"] == []
     for uid in result["examples"].values():
