@@ -103,7 +103,10 @@ def run_trial(  # noqa: PLR0917 - all of them make one trial
         trial = Trial(world, reference, name, number, times, tried, folder)
         started = time.monotonic()
         with trial.cleanup:
-            fault.disturb(trial)
+            try:
+                fault.disturb(trial)
+            except RuntimeError as error:  # the undisturbed run to compare with did not end well
+                trial.problems.append(str(error))
             if trial.met:
                 trial.finish()
         if trial.met or trial.problems:
