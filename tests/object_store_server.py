@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +29,7 @@ def object_store(folder: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
-        _wait_for(port, server)
+        wait_for(port, server)
         yield f"http://127.0.0.1:{port}"
     finally:
         server.kill()
@@ -48,17 +48,38 @@ def environment_of(address: str) -> dict[str, str]:
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
     """This process and those that it starts find the server at `address`, with no connection from before."""
+    with reaching_by(environment_of(address)):
+        yield
+
+
+@contextmanager
+def reaching_by(environment: Mapping[str, str]) -> Iterator[None]:
+    """The same by what must be in the environment, which holds nothing else about stores."""
     from evenly.storage.stores import connection
 
     connection._connected.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if re.match("AWS_", name)]:
+        for name in [name for name in os.environ if re.match("(AWS|AZURE|GOOGLE)_", name)]:
             patch.delenv(name)
-        for name, value in environment_of(address).items():
+        for name, value in environment.items():
             patch.setenv(name, value)
         yield
     connection._connected.cache_clear()
     connection._probed.clear()
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Return once the server answers at its port. Raises RuntimeError where it ends first, or after a minute."""
+    for _ in range(1200):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if server.poll() is not None:
+                break
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"the server did not start: {server.args!r}")
 
 
 @contextmanager
@@ -94,16 +115,3 @@ def without_conditions(address: str) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("the S3 server did not start")

@@ -12,9 +12,9 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -33,7 +33,9 @@ _PAUSES_S = (0.1, 0.4, 1.6)
 _LOST = re.compile(r"error sending request|connection closed|timed? ?out|5\d\d [A-Z]", re.IGNORECASE)
 _TRIED_AGAIN = re.compile(r"after \d+ retries")
 _REFUSED = re.compile(r"PermissionDenied|Unauthenticated|40[13] ")
+_NO_RANGE = re.compile(r"\b416 |CONTENT_RANGE|non-partial")  # where there are no bytes, no range of them can be had
 _NO_ANSWER = re.compile(r"Generic \w+ error|error sending request|40[13] (Forbidden|Unauthorized)|50\d [A-Z]")
+_CONDITION = {"s3": "If-None-Match: *", "gs": "x-goog-if-generation-match: 0", "az": "If-None-Match: *"}
 _METADATA_SERVICE = "169.254.169.254"  # where clouds give their machines credentials
 _probed: set[tuple[int, str]] = set()
 _Answer = TypeVar("_Answer")
@@ -104,13 +106,49 @@ def require_conditions(store: "ObjectStore", place: str, folder: str) -> None:
         else:
             refused = False
         finally:
-            until_answered(lambda: obstore.delete(store, key))
+            delete_objects(store, [key])
     if not refused:
         raise StoreError(
-            f"store `{place}` must refuse to create an object that exists (If-None-Match: *); it wrote over one. "
-            "Nothing was stored. Use a store with conditional writes, or a folder."
+            f"store `{place}` must refuse to create an object that exists ({_CONDITION[place.partition(':')[0]]}); it "
+            "wrote over one. Nothing was stored. Use a store with conditional writes, or a folder."
         )
     _probed.add((os.getpid(), place))
+
+
+def delete_objects(store: "ObjectStore", keys: Sequence[str]) -> None:
+    """Remove objects, at most 1,000; those that are gone already too, of which Google's and Azure's stores complain."""
+    import obstore
+
+    try:
+        until_answered(partial(obstore.delete, store, keys if len(keys) > 1 else keys[0]))
+    except FileNotFoundError:  # and of the others it is not known
+        for key in keys:
+            with suppress(FileNotFoundError):
+                until_answered(partial(obstore.delete, store, key))
+
+
+def end_of(store: "ObjectStore", key: str, length: int) -> tuple[bytes, int]:
+    """The last `length` bytes of an object, all where there are fewer, and how many it has.
+
+    One request; of an object of more in an Azure store two, since these know no ranges that count from the end.
+    """
+    import obstore
+    from obstore.exceptions import GenericError
+    from obstore.store import AzureStore
+
+    if not isinstance(store, AzureStore):
+        try:
+            found = obstore.get(store, key, options={"range": {"suffix": length}})
+        except GenericError as error:
+            if not _NO_RANGE.search(str(error)) or obstore.head(store, key)["size"]:
+                raise
+            return b"", 0
+        return bytes(found.bytes()), int(found.meta["size"])
+    found = obstore.get(store, key)  # its bytes come when they are asked for
+    size = int(found.meta["size"])
+    return bytes(
+        found.bytes() if size <= length else obstore.get_range(store, key, start=size - length, end=size)
+    ), size
 
 
 def until_answered(request: Callable[[], _Answer]) -> _Answer:

@@ -22,6 +22,8 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 from evenly.storage.errors import StoreError
 from evenly.storage.stores.connection import (
     connected,
+    delete_objects,
+    end_of,
     is_url,
     parsed_url,
     readable_errors,
@@ -189,13 +191,10 @@ class ObjectPath(PosixPath):
                 raise self._absent() from None
 
     def read_end(self, length: int) -> tuple[bytes, int]:
-        """The last `length` bytes, all where there are fewer, and how many the object has; one request."""
-        import obstore
-
+        """The last `length` bytes, all where there are fewer, and how many the object has, as `end_of` does."""
         with readable_errors(self.bucket):
             try:
-                found = obstore.get(self.store, self.key, options={"range": {"suffix": length}})
-                return bytes(found.bytes()), int(found.meta["size"])
+                return end_of(self.store, self.key, length)
             except FileNotFoundError:
                 raise self._absent() from None
 
@@ -242,24 +241,17 @@ class ObjectPath(PosixPath):
 
     def unlink(self, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - pathlib's
         """Remove the object."""
-        import obstore
-
         if not missing_ok and not self.is_file():
             raise self._absent()
         with readable_errors(self.bucket):
-            try:
-                until_answered(lambda: obstore.delete(self.store, self.key))
-            except FileNotFoundError:
-                return
+            delete_objects(self.store, [self.key])
 
     def remove_below(self) -> None:
         """Remove every object below this place."""
-        import obstore
-
         keys = [f"{self._prefix or ''}{key}" for key, _ in self.objects()]
         with readable_errors(self.bucket):
             for start in range(0, len(keys), 1000):
-                until_answered(partial(obstore.delete, self.store, keys[start : start + 1000]))
+                delete_objects(self.store, keys[start : start + 1000])
 
     def mkdir(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """Nothing: a folder is there once something lies in it."""

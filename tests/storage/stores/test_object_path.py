@@ -2,6 +2,7 @@ import io
 import os
 import pickle
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,15 @@ import pytest
 from evenly.storage.errors import InputError, StoreError
 from evenly.storage.stores import connection
 from evenly.storage.stores.object_path import ObjectPath, path_at
-from tests.object_store_server import CREDENTIALS, make_bucket, reaching, without_conditions
+from tests.google_store_server import google_environment, google_store, make_google_bucket
+from tests.object_store_server import (
+    CREDENTIALS,
+    environment_of,
+    make_bucket,
+    reaching,
+    reaching_by,
+    without_conditions,
+)
 
 
 def test_a_path_in_a_store_is_built_and_taken_apart_as_any_path():
@@ -113,16 +122,49 @@ def test_a_large_object_arrives_whole_and_is_read_by_range(bucket):
     assert path.read_bytes() == content
 
 
-def test_a_store_that_ignores_conditions_is_refused_at_the_first_write(bucket, s3_server):
-    path = path_at(bucket) / "w" / "record.json"
-    with without_conditions(s3_server) as address, reaching(address):
+@pytest.mark.parametrize("length", [1, 5, 9 << 20])
+def test_the_end_of_an_object_comes_with_its_size(bucket, length):
+    for content in (b"", b"12345", os.urandom(1 << 20) * 10):
+        path = path_at(bucket) / f"{len(content)}"
+        path.write_bytes(content)
+        assert path.read_end(length) == (content[-length:], len(content))
+    with pytest.raises(FileNotFoundError, match="none"):
+        (path_at(bucket) / "none").read_end(length)
+
+
+def test_what_another_has_removed_is_no_fault(bucket, monkeypatch):
+    folder = path_at(bucket) / "w"
+    for name in "abcd":
+        (folder / name).write_bytes(b"")
+    (folder / "e").unlink(missing_ok=True)
+    monkeypatch.setattr(type(folder), "objects", lambda _: iter([(name, 0) for name in "agbcd"]))
+    folder.remove_below()
+    monkeypatch.undo()
+    assert list(folder.objects()) == []
+
+
+@pytest.mark.parametrize(("kind", "condition"), [("s3", "If-None-Match: *"), ("gs", "x-goog-if-generation-match: 0")])
+def test_a_store_that_ignores_conditions_is_refused_at_the_first_write(request, tmp_path, kind, condition):
+    with ExitStack() as stack:
+        if kind == "s3":
+            server = request.getfixturevalue("s3_server")
+            make_bucket(server, "ignoring")
+            environment = environment_of(stack.enter_context(without_conditions(server)))
+        else:
+            server = stack.enter_context(google_store(tmp_path, keeps_conditions=False))
+            make_google_bucket(server, "ignoring")
+            environment = google_environment(server, tmp_path)
+        stack.enter_context(reaching_by(environment))
+        path = path_at(f"{kind}://ignoring/w/record.json")
         assert not path.exists()
         for write in (path.create, path.write_bytes):
-            with pytest.raises(StoreError, match=rf"store `{bucket}` must refuse to create an object that exists"):
+            with pytest.raises(StoreError, match="must refuse to create an object that exists") as error:
                 write(b"x")
-    with reaching(s3_server):
-        assert list(path_at(bucket).objects()) == []
-        assert path.create(b"x")
+            assert str(error.value) == (
+                f"store `{kind}://ignoring` must refuse to create an object that exists ({condition}); it wrote over "
+                "one. Nothing was stored. Use a store with conditional writes, or a folder."
+            )
+        assert list(path_at(f"{kind}://ignoring").objects()) == []
 
 
 def test_a_store_is_tried_once_in_a_process(bucket, monkeypatch):
@@ -144,11 +186,20 @@ def test_an_error_of_the_store_is_one_line_without_credentials(s3_server, name, 
     assert not [value for value in CREDENTIALS.values() if value in shown]
 
 
-def test_two_buckets_are_two_stores(bucket, s3_server):
-    make_bucket(s3_server, "another-bucket")
-    path_at(bucket).joinpath("a").write_bytes(b"1")
-    path_at("s3://another-bucket").joinpath("a").write_bytes(b"2")
-    assert path_at(bucket).joinpath("a").read_bytes() == b"1"
+def test_a_bucket_that_is_not_there_is_named(bucket):
+    with pytest.raises(
+        StoreError, match=rf"^bucket `{bucket}x` must exist; it does not\. Make it, or correct the URL\.$"
+    ):
+        (path_at(f"{bucket}x") / "w" / "record.json").create(b"")
+
+
+def test_two_buckets_are_two_stores(s3_server):
+    for name in ("one-bucket", "another-bucket"):
+        make_bucket(s3_server, name)
+    with reaching(s3_server):
+        path_at("s3://one-bucket/a").write_bytes(b"1")
+        path_at("s3://another-bucket/a").write_bytes(b"2")
+        assert path_at("s3://one-bucket/a").read_bytes() == b"1"
 
 
 def test_without_credentials_it_says_so(s3_server, monkeypatch):

@@ -10,6 +10,8 @@ from evenly.storage.tables.arrow_files import read_schema, read_table, write_tab
 from evenly.storage.tables.block_sums import check_file
 from evenly.storage.tables.lance_rows import check_rows, has_rows, newest_version
 from evenly.storage.workspace import Workspace
+from tests.azure_store_server import ACCOUNT
+from tests.google_store_server import google_environment
 
 ROWS = pa.table({"uid": [f"{number:032x}" for number in range(1000)], "value": np.arange(1000.0)})
 
@@ -91,11 +93,14 @@ def test_a_version_that_a_killed_writer_left_unfinished_is_undone(stored_workspa
     assert check_rows(features.path, "")
 
 
-def test_a_store_that_is_gone_is_no_damage(stored_workspace, monkeypatch):
+def test_a_store_that_is_gone_is_no_damage(stored_workspace, monkeypatch, tmp_path):
     samples = Samples(stored_workspace, "birds")
     version = samples.write(ROWS)
     write_table(stored_workspace.ledger / "t.arrow", ROWS)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    nobody = "http://127.0.0.1:9"
+    gone = {"AWS_ENDPOINT_URL": nobody, "AZURE_STORAGE_ENDPOINT": f"{nobody}/{ACCOUNT}"}
+    for name, value in {**gone, **google_environment(nobody, tmp_path)}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(connection, "RETRIES", {"max_retries": 0})
     connection._connected.cache_clear()
     place = Workspace.at(stored_workspace.root)
@@ -104,5 +109,5 @@ def test_a_store_that_is_gone_is_no_damage(stored_workspace, monkeypatch):
         lambda: read_table(place.ledger / "t.arrow"),
         lambda: samples.write(ROWS),
     ):
-        with pytest.raises(StoreError, match=r"store `s3://.*` must answer"):
+        with pytest.raises(StoreError, match=rf"store `{stored_workspace.root.bucket}.*` must answer"):
             reading()

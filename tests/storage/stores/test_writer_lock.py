@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,6 +14,7 @@ from evenly.storage.stores import writer_lock
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder, writing
 from evenly.storage.workspace import Workspace
+from tests.buckets import KINDS, new_bucket
 
 HOLD = """
 import sys
@@ -24,10 +26,14 @@ with writing(Workspace.at(sys.argv[1]), "birds"):
 """
 
 
-@pytest.fixture(params=["folder", "store"])
-def place(request: pytest.FixtureRequest) -> Workspace:
-    """A workspace in a folder and one in a store."""
-    return request.getfixturevalue("workspace" if request.param == "folder" else "stored_workspace")
+@pytest.fixture(params=["folder", *KINDS])
+def place(request: pytest.FixtureRequest) -> Iterator[Workspace]:
+    """A workspace in a folder, and one in a store of each kind."""
+    if request.param == "folder":
+        yield request.getfixturevalue("workspace")
+        return
+    with new_bucket(request.param, request) as url:
+        yield Workspace.at(f"{url}/team/workspace")
 
 
 def holder_of(place):
@@ -76,7 +82,7 @@ def test_a_second_writer_waits_no_longer_than_it_may(place):
     holder, said = holder_of(place), []
     with (
         pytest.raises(WriterError, match=rf"process {holder.pid} on"),
-        writing(place, "birds", wait_s=0.5, say=said.append),
+        writing(place, "birds", wait_s=2, say=said.append),
     ):
         pytest.fail("two writers")
     assert len(said) == 1
