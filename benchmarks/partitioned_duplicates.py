@@ -1,11 +1,12 @@
 """Search for duplicates by partition: seconds, processor time and peak memory, and that the whole gives the same.
 
-Pairs are made partition by partition and stored as a step would: captions of benchmarks/text_pool, looks (16 x 16 grids
-of 4 x 4 random colours with some noise, and random hashes) or features of 64 dimensions. One in twenty looks and
-features is a near copy of one in the next partition. The search runs in this process, one partition after the other.
-With `--compare` the same pairs are then searched at once, and edges, decisions and notes must be equal.
+Pairs are made partition by partition and stored as a step would: captions of benchmarks/web_captions, those of
+benchmarks/text_pool, which are much alike (`alike`), looks (16 x 16 grids of 4 x 4 random colours with some noise, and
+random hashes) or features of 64 dimensions. One in twenty captions, looks and features is a near copy of one in the
+next partition. The search runs in this process, one partition after the other. With `--compare` the same pairs are then
+searched at once, and edges, decisions and notes must be equal.
 
-Run: python -m benchmarks.partitioned_duplicates captions|looks|features [--rows N] [--bits B] [--compare]
+Run: python -m benchmarks.partitioned_duplicates captions|alike|looks|features [--rows N] [--bits B] [--compare]
 """
 
 import argparse
@@ -21,10 +22,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.text_pool import Phrases, captions
+from benchmarks.web_captions import sources, web_captions
 from evenly.curation.decisions import Decisions
-from evenly.curation.duplicates.caption_duplicates import CaptionTwins
+from evenly.curation.duplicates.caption_duplicates import CaptionTwins, ShingleSets
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
 from evenly.storage.feature_store import FeatureStore
@@ -57,8 +60,18 @@ def uids_of(part: Partition, n: int) -> list[str]:
 
 
 def made_captions(_run: Run, part: Partition, n: int) -> dict[str, Any]:
+    """Captions (n,) that repeat as those of the web."""
+    return {"caption": web_captions(1, part.number, following(part), n)}
+
+
+def made_alike(_run: Run, part: Partition, n: int) -> dict[str, Any]:
     """Captions (n,) of the text pool."""
     return {"caption": captions(PHRASES[0], np.random.default_rng([1, 1, part.number]), n)}
+
+
+def following(part: Partition) -> int:
+    """The number of the next partition, the first after the last."""
+    return (part.number + 1) % (1 << part.bits)
 
 
 def grids_and_hashes(key: list[int], n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,10 +84,10 @@ def grids_and_hashes(key: list[int], n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def made_looks(_run: Run, part: Partition, n: int) -> dict[str, Any]:
     """Grids and hashes (n,): those that are copied, others, and copies of the next partition's."""
-    following, copies = (part.number + 1) % (1 << part.bits), n // COPIES
-    sources = grids_and_hashes([2, part.number, 0], copies), grids_and_hashes([2, part.number, 1], n - copies)
-    grids, hashes = (np.concatenate(columns) for columns in zip(*sources, strict=True))
-    near, codes = grids_and_hashes([2, following, 0], copies)
+    copies = n // COPIES
+    made = grids_and_hashes([2, part.number, 0], copies), grids_and_hashes([2, part.number, 1], n - copies)
+    grids, hashes = (np.concatenate(columns) for columns in zip(*made, strict=True))
+    near, codes = grids_and_hashes([2, following(part), 0], copies)
     random = np.random.default_rng([3, part.number])
     moved = near.astype(np.int16) + random.integers(-COPY_NOISE, COPY_NOISE + 1, near.shape, dtype=np.int16)
     grids[n - len(near) :] = np.clip(moved, 0, 255)
@@ -91,9 +104,9 @@ def directions(key: list[int], n: int) -> np.ndarray:
 
 def made_features(run: Run, part: Partition, n: int) -> dict[str, Any]:
     """Pictures (n,) with features: those that are copied, others, and copies of the next partition's."""
-    following, copies = (part.number + 1) % (1 << part.bits), n // COPIES
+    copies = n // COPIES
     rows = np.concatenate([directions([4, part.number, 0], copies), directions([4, part.number, 1], n - copies)])
-    near = directions([4, following, 0], copies)
+    near = directions([4, following(part), 0], copies)
     other = np.random.default_rng([5, part.number]).normal(size=near.shape)
     other -= (other * near).sum(axis=1, keepdims=True) * near
     other /= np.linalg.norm(other, axis=1, keepdims=True)
@@ -107,6 +120,7 @@ PHRASES: list[Phrases] = []
 Make = Callable[[Run, Partition, int], dict[str, Any]]
 KINDS: dict[str, tuple[Make, Step[Any], Any]] = {
     "captions": (made_captions, DEDUPLICATE_CAPTIONS, CaptionTwins(min_jaccard=0.8, scope="pool")),
+    "alike": (made_alike, DEDUPLICATE_CAPTIONS, CaptionTwins(min_jaccard=0.8, scope="pool")),
     "looks": (made_looks, DEDUPLICATE_PERCEPTUAL, Perceptual()),
     "features": (made_features, DEDUPLICATE_SEMANTIC, Semantic(min_cosine=0.95, max_colour=None)),
 }
@@ -149,9 +163,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     encoders.open_encoder = lambda _run: NoEncoder()  # type: ignore[assignment,return-value]
-    PHRASES.append(Phrases(1))
     make, step, rule = KINDS[options.kind]
-    if options.kind == "captions":
+    if options.kind == "alike":
+        PHRASES.append(Phrases(1))
+    if isinstance(rule, CaptionTwins):
         rule = replace(rule, min_jaccard=options.min_jaccard)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         run = Run(workspace=Workspace.at(folder), seed=1, bits=options.bits)
@@ -165,8 +180,33 @@ def main() -> None:
             f"processor time, peak {peak_gb():.2f} GB ({before:.2f} GB before); {dict(cut.counts)}, {dict(cut.notes)}",
             flush=True,
         )
+        if options.kind == "captions":
+            print(planted(run, cut, options.min_jaccard), flush=True)
         if options.compare:
             compare(run, make, options.rows, (step, rule, cut))
+
+
+def planted(run: Run, record: StepRecord, min_jaccard: float) -> str:
+    """How many planted copies are duplicates by their index, and how many of these the search joined."""
+    share, total, near, joined = record.rows_in >> run.bits, 0, 0, 0
+    for part in Partition.all(run.bits):
+        other = Partition(bits=part.bits, number=following(part))
+        copied = sources(1, other.number, share).texts()
+        count, copies = len(copied), made_captions(run, part, share)["caption"][-len(copied) :]
+        index = ShingleSets.of([*copied.to_pylist(), *copies.to_pylist()]).jaccard(
+            np.arange(count), np.arange(count) + count
+        )
+        is_near = index >= min_jaccard
+        into = survivors(run, record, other)[:count], survivors(run, record, part)[-count:]
+        total, near = total + count, near + int(is_near.sum())
+        joined += pc.sum(pc.equal(*into).filter(pa.array(is_near))).as_py() or 0
+    return f"planted: {total:,} copies, {near:,} of an index of {min_jaccard} or more, {joined:,} of these joined"
+
+
+def survivors(run: Run, record: StepRecord, part: Partition) -> pa.Array:
+    """The pair (n,) that each of a partition is merged into, or itself."""
+    table = replace(run, part=part).ledger.decisions(record, ["uid", "into"])
+    return pc.coalesce(table["into"], table["uid"]).combine_chunks()
 
 
 def compare(run: Run, make: Make, rows: int, searched_parts: tuple[Step[Any], Any, StepRecord]) -> None:

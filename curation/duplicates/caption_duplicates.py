@@ -2,7 +2,9 @@
 
 Sources: Broder 1997, "On the resemblance and containment of documents", for MinHash; Leskovec, Rajaraman and Ullman,
 "Mining of Massive Datasets", chapter 3, for bands. Differs in that the index of every candidate is computed exactly, on
-runs of three letters that stand for themselves and not for their hashes, and that components are merged.
+runs of three letters that stand for themselves and not for their hashes, and that components are merged. Sandes,
+Teodoro and Melo 2020, "Bitmap filter: speeding up exact set similarity joins with bitwise operations", for candidates
+that are too far apart by a few words of bits; none that is near enough is lost.
 """
 
 import unicodedata
@@ -18,7 +20,7 @@ from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
-from evenly.curation.duplicates.lsh import candidate_pairs, seeded_words, word_masks
+from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, seeded_words, word_masks
 from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.errors import RuleError
@@ -28,6 +30,7 @@ _HASHES = 128
 _RECALL = 0.995
 COMPARISONS = 1 << 25
 _ROUNDED = 1e-4
+_FOLDED = 4  # words of a set's fold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +110,22 @@ class ShingleSets:
         """The Jaccard index (m,) of pairs of texts, rounded to 4 digits; 0 where it is below `least`."""
         from evenly.curation.duplicates.kernels import intersect
 
-        sizes, common = np.diff(self.ends, prepend=0), np.empty(len(left), dtype=np.int64)
+        sizes, common = self.sizes, np.empty(len(left), dtype=np.int64)
         intersect(self.shingles, self.ends, left, right, least - _ROUNDED, common)
         return np.asarray(np.round(common / np.maximum(sizes[left] + sizes[right] - common, 1), 4))
+
+    @property
+    def sizes(self) -> Ints:
+        """How many trigrams (n,) each text has."""
+        return np.diff(self.ends, prepend=0)
+
+    def folds(self) -> Words:
+        """The sets (n, 4) in 256 bits each: two differ in at most as many as trigrams are in one set alone."""
+        from evenly.curation.duplicates.kernels import fold_shingles
+
+        folds = np.empty((len(self.ends), _FOLDED), dtype=np.uint64)
+        fold_shingles(self.shingles, self.ends, folds)
+        return folds
 
     def bands(self, shape: tuple[int, int], *, key: str) -> Words:
         """The keys (n, b) of b bands of r hashes each of the MinHash signatures; `key` draws the hashes."""
@@ -149,13 +165,13 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     if still_true is not None:
         forest.add(*still_true.edges, -sets.jaccard(*still_true.edges))
     fresh = None if still_true is None else still_true.fresh[firsts]
-    codes = (captions.bands(seed) if rule.scope == "pool" else images.astype(np.uint64).reshape(-1, 1))[firsts]
-    candidates = 0
-    for left, right in candidate_pairs(codes, word_masks(codes.shape[1]), fresh=fresh):
-        candidates += len(left)
+    codes = (bands_of(sets, rule, seed) if rule.scope == "pool" else images.astype(np.uint64).reshape(-1, 1))[firsts]
+    near = near_sets(sets.folds()[firsts], sets.sizes[firsts], rule.min_jaccard)
+    for left, right in candidate_pairs(codes, word_masks(codes.shape[1]), near=near, fresh=fresh):
         forest.add(*captions.accepted(firsts[left], firsts[right]))
+        near.skip_weaker(forest, firsts)
     edges = forest.edges()
-    notes = search_notes(rule, candidates)
+    notes = search_notes(rule, near.candidates)
     if rule.scope == "image":
         return DuplicatePairs(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
     recall = measure_recall(
@@ -171,6 +187,29 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     return DuplicatePairs(
         left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes | recall.notes
     )
+
+
+def bands_of(sets: ShingleSets, rule: CaptionTwins, seed: int) -> Words:
+    """The keys (n, b) of the bands of captions with these sets."""
+    b, r, _ = plan_bands(rule.min_jaccard)
+    return sets.bands((b, r), key=f"{seed}|{STEP}")
+
+
+def near_sets(folds: Words, sizes: Ints, min_jaccard: float) -> Signatures:
+    """What sets of `sizes` (n,) with `folds` (n, 4) are near in if their Jaccard index is at least `min_jaccard`.
+
+    Of sets of index s, as many trigrams as (1 - s) / (1 + s) of both sizes together are in one of the two alone.
+    """
+    share = _alone(np.array([min_jaccard]))[0]
+    return Signatures(
+        words=folds, allowed=sizes * share, allowed_share=lambda weight: np.minimum(_alone(-weight) / share, 1.0)
+    )
+
+
+def _alone(index: Floats) -> Floats:
+    """The share (m,) of both sizes together that may be in one of two sets alone, at a rounded index."""
+    least = index - _ROUNDED
+    return np.asarray((1 - least) / (1 + least))
 
 
 def search_notes(rule: CaptionTwins, candidates: int) -> dict[str, Any]:
@@ -211,11 +250,6 @@ class ComparedCaptions:
     def equal_weights(self, left: Ints, _right: Ints) -> Floats:
         """The weights (m,) of pairs of equal captions: of the strongest link."""
         return -np.ones(len(left))
-
-    def bands(self, seed: int) -> Words:
-        """The keys (n, b) of the bands of all captions."""
-        b, r, _ = plan_bands(self.rule.min_jaccard)
-        return self.sets.bands((b, r), key=f"{seed}|{STEP}")
 
     def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
         """Those of the pairs that are duplicates, and their weights: a larger index is a stronger link."""

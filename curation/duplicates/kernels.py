@@ -14,7 +14,7 @@ slight.
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.arrays import Bytes, Flags, Ints, Words
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
 from evenly.curation.compiled import compiled
 
 WIDTH = 64  # values of a sketch of a grid: one cache line, one vector
@@ -24,6 +24,8 @@ _ODD, _PAIRS, _NIBBLES, _ONES = (
     np.uint64(number) for number in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101)
 )
 _BY = tuple(np.uint64(bits) for bits in (1, 2, 4, 56))
+_SLACK = 1e-6  # of sums of allowances, which are rounded
+_ONE, _WORD, _IN_WORD = np.uint64(1), np.uint64(6), np.uint64(63)
 
 
 @compiled
@@ -87,32 +89,65 @@ def emit_pairs(  # noqa: PLR0917 - compiled code takes no keywords
     codes: Words,
     fresh: Flags,
     earlier: Words,
-    limit: int,
+    signatures: Words,
+    allowed: Floats,
+    component: Ints,
+    factors: Floats,
     place: Ints,
     left: Ints,
     right: Ints,
 ) -> int:
-    """Write pairs with equal `keys` and a `fresh` row that agree under no `earlier` mask, at most `limit` bits apart.
+    """Write pairs with equal `keys` and a `fresh` row that agree under no `earlier` mask and whose signatures are near.
 
-    `keys` are sorted and belong to the rows `order`; of equal keys, those of fresh rows come first. `place` is where to
-    go on. Returns how many pairs were written.
+    `keys` (m,) are sorted and belong to the rows `order`; of equal keys, those of fresh rows come first. `signatures`
+    (m, s) and `allowed` (m,), in the order of keys: the two of a pair differ in at most the sum of their allowances in
+    bits. Pairs within a `component` (n,) are written only where that holds with allowances times its one of `factors`.
+    `place` is where to go on, and how many pairs there were, written or not. Returns how many were written.
     """
-    count = 0
+    count, passed = 0, 0
     i, j = place[0], place[1]
     while i < len(order):
-        while fresh[order[i]] and j < len(order) and keys[j] == keys[i]:
-            if count == len(left):
-                place[0], place[1] = i, j
-                return count
-            a, b = min(order[i], order[j]), max(order[i], order[j])
-            if differing_bits(codes[a], codes[b]) <= limit and not agree_under_any(codes[a], codes[b], earlier):
-                left[count], right[count] = a, b
-                count += 1
+        while fresh[i] and j < len(order) and keys[j] == keys[i]:
+            limit = allowed[i] + allowed[j] + _SLACK
+            differing = 0
+            for word in range(signatures.shape[1]):
+                differing += word_bits(signatures[i, word], signatures[j, word])
+                if differing > limit:
+                    break
+            if differing <= limit:
+                if count == len(left):
+                    place[0], place[1] = i, j
+                    place[2] += passed
+                    return count
+                a, b = min(order[i], order[j]), max(order[i], order[j])
+                if not agree_under_any(codes[a], codes[b], earlier):
+                    passed += 1
+                    within = component[a]
+                    if within != component[b] or differing <= (limit - _SLACK) * factors[within] + _SLACK:
+                        left[count], right[count] = a, b
+                        count += 1
             j += 1
         i += 1
         j = i + 1
     place[0], place[1] = i, j
+    place[2] += passed
     return count
+
+
+@compiled
+def fold_shingles(shingles: Words, ends: Ints, folds: Words) -> None:
+    """Write `folds` (n, w) of sets: each bit is whether an odd number of a set's shingles has it.
+
+    A shingle has one bit. So two folds differ in at most as many bits as shingles are in only one of the two sets.
+    """
+    bits = np.uint64(64 * folds.shape[1])
+    begin = 0
+    for row in range(len(ends)):
+        folds[row] = 0
+        for element in range(begin, ends[row]):
+            bit = spread(shingles[element]) % bits
+            folds[row, np.int64(bit >> _WORD)] ^= _ONE << (bit & _IN_WORD)
+        begin = ends[row]
 
 
 _SHIFTS = tuple(np.uint64(bits) for bits in (42, 21, 33))
@@ -142,15 +177,20 @@ def shingle(letters: npt.NDArray[np.uint32], ends: Ints, shingles: Words, shingl
 @compiled
 def band(shingles: Words, ends: Ints, factors: Words, offsets: Words, bands: Words) -> None:
     """Write the keys (n, b) of the bands of each set's MinHash signature; `factors` (b, r) are odd, as `offsets`."""
+    count, per_band = factors.size, factors.shape[1]
+    flat_factors, flat_offsets = factors.ravel(), offsets.ravel()
+    least = np.empty(count, dtype=np.uint64)
     begin = 0
     for row in range(len(ends)):
+        least[:] = _MOST
+        for element in range(begin, ends[row]):
+            word = spread(shingles[element])
+            for number in range(count):  # without a branch, so that it becomes a few vectors
+                least[number] = min(least[number], word * flat_factors[number] + flat_offsets[number])
         for number in range(factors.shape[0]):
             key = np.uint64(0)
-            for place in range(factors.shape[1]):
-                least = _MOST
-                for element in range(begin, ends[row]):
-                    least = min(least, spread(shingles[element]) * factors[number, place] + offsets[number, place])
-                key = spread(key ^ least)
+            for place in range(per_band):
+                key = spread(key ^ least[number * per_band + place])
             bands[row, number] = key
         begin = ends[row]
 

@@ -3,32 +3,74 @@
 Locality-sensitive hashing (Indyk and Motwani 1998) over packed codes. A table looks at some bits of the code, and rows
 that agree in all of them fall in one bucket. Whether two rows are candidates follows from their two codes and the seed
 alone: an added row never takes a candidate away from others, and no bucket, however large, is cut off or sampled. A
-large bucket costs the square of its size.
+large bucket costs the square of its size, but most of its pairs no more than comparing two signatures of a few words.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from evenly.curation.arrays import Flags, Ints, Words
+from evenly.curation.arrays import Flags, Floats, Ints, Words
+from evenly.curation.duplicates.merging import Forest
 
 CHUNK = 1 << 20  # pairs held at once
 _HELD_BITS = 20
 
 
+@dataclass(kw_only=True, eq=False)
+class Signatures:
+    """What candidates must be near in besides: cheap to compare, and true of all that are looked for.
+
+    words (n, s): the signatures of two candidates differ in at most the sum of their two `allowed` (n,) bits.
+    allowed_share: the share of these allowances that is left to a link as weak as weights (m,) say; without it links
+    that are already there save nothing. candidates: how many pairs there were, counted where they are yielded.
+    """
+
+    words: Words
+    allowed: Floats
+    allowed_share: Callable[[Floats], Floats] | None = None
+    candidates: int = 0
+    _component: Ints | None = None
+    _shares: Floats | None = None
+
+    @classmethod
+    def within(cls, codes: Words, max_distance: int | None) -> "Signatures":
+        """Of codes (n, w) themselves, which differ in at most `max_distance` bits; None: in any number."""
+        words = codes[:, :0] if max_distance is None else codes
+        return cls(words=words, allowed=np.full(len(codes), (max_distance or 0) / 2))
+
+    def skip_weaker(self, forest: Forest, rows: Ints | None = None) -> None:
+        """Yield no more pairs that would be weaker than all links that join them in a forest: they are not in it.
+
+        rows (n,): where the signatures stand among the forest's rows; None: they are those.
+        """
+        if self.allowed_share is not None and (joined := forest.joined()) is not None:
+            component, weakest = joined
+            self._component = component if rows is None else component[rows]
+            self._shares = self.allowed_share(weakest)
+
+    def known(self) -> tuple[Ints, Floats]:
+        """The component (n,) of each row, and the share of allowances in each component; each alone as yet."""
+        if self._component is None or self._shares is None:
+            return np.arange(len(self.allowed)), np.ones(1)
+        return self._component, self._shares
+
+
 def candidate_pairs(
-    codes: Words, masks: Words, *, max_distance: int | None = None, fresh: Flags | None = None
+    codes: Words, masks: Words, *, near: Signatures | None = None, fresh: Flags | None = None
 ) -> Iterator[tuple[Ints, Ints]]:
     """Yield all pairs (i, j), i < j, of `codes` (n, w) that agree under one of `masks` (t, w), each pair once.
 
-    With `max_distance`, only those that differ in at most that many bits of the code; with `fresh` (n,), only those of
-    which at least one row is. Pairs come in parts of at most CHUNK, in no order that means anything.
+    Where given, only those that are `near`, and those of which at least one row is `fresh` (n,). Pairs come in parts of
+    at most CHUNK, in no order that means anything.
     """
     for table in range(len(masks)):
         keys = table_keys(codes, masks[table])
         order = np.argsort(keys) if fresh is None else _shared_with(keys, fresh)
-        yield from pairs_of_table(order, keys[order], codes, masks[: table + 1], max_distance=max_distance, fresh=fresh)
+        yield from pairs_of_table(order, keys[order], codes, masks[: table + 1], near=near, fresh=fresh)
 
 
 def table_keys(codes: Words, mask: Words) -> Words:
@@ -46,7 +88,7 @@ def pairs_of_table(
     codes: Words,
     masks: Words,
     *,
-    max_distance: int | None = None,
+    near: Signatures | None = None,
     fresh: Flags | None = None,
 ) -> Iterator[tuple[Ints, Ints]]:
     """Yield the `candidate_pairs` that agree under the last of `masks` and none before it.
@@ -55,13 +97,15 @@ def pairs_of_table(
     """
     from evenly.curation.duplicates.kernels import emit_pairs
 
-    n, width = codes.shape
-    limit = 64 * width if max_distance is None else max_distance
-    wanted = np.ones(n, dtype=np.bool_) if fresh is None else fresh
+    near = Signatures.within(codes, None) if near is None else near
+    wanted = np.ones(len(order), dtype=np.bool_) if fresh is None else fresh[order]
     left, right = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
-    place = np.array([0, 1], dtype=np.int64)
+    place = np.array([0, 1, 0], dtype=np.int64)
+    emit = partial(emit_pairs, order, keys, codes, wanted, masks[:-1], near.words[order], near.allowed[order])
     while place[0] < len(order):
-        count = emit_pairs(order, keys, codes, wanted, masks[:-1], limit, place, left, right)
+        place[2] = 0
+        count = emit(*near.known(), place, left, right)
+        near.candidates += int(place[2])
         if count:
             yield left[:count].copy(), right[:count].copy()
 

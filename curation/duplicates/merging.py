@@ -47,6 +47,15 @@ class Forest:
         if len(self.left) > _HELD + self.n:
             self._thin()
 
+    def joined(self) -> tuple[Ints, Floats] | None:
+        """The component (n,) of each row as far as is known, and the weight of the weakest edge of each; None at first.
+
+        A pair in one component that is weaker than that edge is not in the forest, whatever is added.
+        """
+        if self._component is None or self._worst is None or not len(self.weight):
+            return None
+        return self._component, self.weight[self._worst]
+
     def edges(self) -> tuple[Ints, Ints]:
         """The edges (i, j) of the forest, sorted."""
         left, right, _ = self.strongest()

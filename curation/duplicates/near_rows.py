@@ -12,7 +12,7 @@ from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
 from evenly.curation.duplicates.distances import colour_distances, cosines
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
-from evenly.curation.duplicates.lsh import candidate_pairs
+from evenly.curation.duplicates.lsh import Signatures, candidate_pairs
 from evenly.curation.duplicates.merging import DuplicatePairs, Forest
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.duplicates.sketches import plan_search, sign_codes
@@ -56,9 +56,8 @@ class NearRows:
         if still_true is not None:
             forest.add(*still_true.edges, -cosines(self.rows, *still_true.edges))
         fresh = None if still_true is None else still_true.fresh[firsts]
-        candidates = 0
-        for left, right in candidate_pairs(codes, search.masks(key), max_distance=search.max_distance, fresh=fresh):
-            candidates += len(left)
+        near = Signatures.within(codes, search.max_distance)
+        for left, right in candidate_pairs(codes, search.masks(key), near=near, fresh=fresh):
             forest.add(*self.accepted(firsts[left], firsts[right]))
         edges = forest.edges()
         recall = measure_recall(
@@ -77,7 +76,7 @@ class NearRows:
             measure=partial(cosines, self.rows),
             colour=None if self.colours is None else partial(colour_distances, self.colours),
             compared=recall.compared,
-            notes=recall.notes | search.notes(candidates),
+            notes=recall.notes | search.notes(near.candidates),
         )
 
     @property

@@ -14,12 +14,14 @@ from evenly.curation.duplicates.caption_duplicates import (
     CaptionTwins,
     ComparedCaptions,
     ShingleSets,
+    bands_of,
     folded_caption,
+    near_sets,
     plan_bands,
     search_notes,
 )
 from evenly.curation.duplicates.equal_rows import array_keys, text_keys
-from evenly.curation.duplicates.lsh import word_masks
+from evenly.curation.duplicates.lsh import Signatures, word_masks
 from evenly.storage.tables.row_files import RowFiles
 from evenly.tasks.moves import Records
 from evenly.tasks.rebuild.duplicates.exact import value_numbers
@@ -50,8 +52,9 @@ class Captions(Kind):
         pairs = pairs_to_compare(run, upstream)
         texts = [folded_caption(text) for text in column(pairs, "caption", pa.string()).to_pylist()]
         usable = np.array([text != "" for text in texts], dtype=np.bool_)
-        sets = ShingleSets.of(texts).to_lists()
-        columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string()), "shingles": sets}
+        sets = ShingleSets.of(texts)
+        columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string()), "shingles": sets.to_lists()}
+        columns |= {"fold": sets.folds(), "size": sets.sizes}
         keys = text_keys(texts)
         if self.rule.scope == "image":
             images = column(pairs, "image_id", pa.string())
@@ -62,20 +65,30 @@ class Captions(Kind):
         return Contents(columns=columns, keys=keys, usable=usable)
 
     def compared(self, files: RowFiles, rows: Words) -> ComparedCaptions:
-        """See Kind."""
+        """See Kind: all captions as if they were different, since equal ones have met before."""
+        return self._compared(files, rows, self._sets(files, rows), np.arange(len(rows)))
+
+    def compared_for_equality(self, files: RowFiles, rows: Words) -> ComparedCaptions:
+        """See Kind: without their trigrams."""
+        return self._compared(files, rows, ShingleSets.of([]), value_numbers(files.column("text", rows)))
+
+    def _compared(self, files: RowFiles, rows: Words, sets: ShingleSets, texts: Ints) -> ComparedCaptions:
         of_one = self.rule.scope == "image"
-        return ComparedCaptions(
-            sets=ShingleSets.of_lists(files.column("shingles", rows)),
-            texts=value_numbers(files.column("text", rows)),
-            images=value_numbers(files.column("image", rows)) if of_one else np.zeros(len(rows), np.int64),
-            rule=self.rule,
-        )
+        images = value_numbers(files.column("image", rows)) if of_one else np.zeros(len(rows), np.int64)
+        return ComparedCaptions(sets=sets, texts=texts, images=images, rule=self.rule)
+
+    def _sets(self, files: RowFiles, rows: Words) -> ShingleSets:
+        return ShingleSets.of_lists(files.column("shingles", rows))
 
     def codes(self, files: RowFiles, rows: Words) -> Words:
         """See Kind: of one picture, a hash of it."""
         if self.rule.scope == "image":
             return np.asarray(files.numbers("image_key", rows), dtype=np.uint64).reshape(-1, 1)
-        return self.compared(files, rows).bands(self.seed)
+        return bands_of(self._sets(files, rows), self.rule, self.seed)
+
+    def near(self, files: RowFiles, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - no code tells it
+        """See Kind."""
+        return near_sets(files.numbers("fold", rows), files.numbers("size", rows), self.rule.min_jaccard)
 
     def in_table(self, compared: ComparedCaptions, left: Ints, right: Ints) -> Accepted:
         """See Kind."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.incremental import Pairs
+from evenly.curation.duplicates.lsh import Signatures
 from evenly.curation.duplicates.merging import NumberedForest, picture_areas
 from evenly.storage.tables.row_files import RowFiles
 from evenly.tasks.moves import Records
@@ -89,6 +90,10 @@ class Kind(ABC):
     def compared(self, files: RowFiles, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows, and what the kind adds
         """The rows of these numbers, which rise."""
 
+    def compared_for_equality(self, files: RowFiles, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows
+        """The rows of these numbers, which rise, as far as it takes to see which are equal."""
+        return self.compared(files, rows)
+
     @abstractmethod
     def reasons(self, files: RowFiles, merged: Words, survivors: Words) -> pa.Array:
         """Why pairs that rise (m,) are merged into these survivors."""
@@ -96,6 +101,10 @@ class Kind(ABC):
     def codes(self, files: RowFiles, rows: Words) -> Words:
         """The codes (n, w) of rows, which rise."""
         raise NotImplementedError
+
+    def near(self, files: RowFiles, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - of kinds with their own
+        """What candidates among rows, which rise and have these codes, are near in."""
+        return Signatures.within(codes, self.max_distance)
 
     def coded(self, files: RowFiles, rows: Words) -> Ints:  # noqa: ARG002 - of kinds that leave rows out
         """The places of those of `rows`, which rise, that are looked for in tables."""

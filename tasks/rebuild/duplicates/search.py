@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Ints, Words
 from evenly.curation.duplicates.lsh import pairs_of_table, shared_keys, table_keys
-from evenly.curation.duplicates.merging import NumberedForest
+from evenly.curation.duplicates.merging import Forest, NumberedForest
 from evenly.curation.duplicates.recall import smallest_draws
 from evenly.storage.tables.exchange import each_received, received_rows, send_rows
 from evenly.storage.tables.row_files import RowFiles, row_numbers, row_places
@@ -125,7 +125,7 @@ def link_equal(search: PairSearch, run: Run) -> None:
     forest, later = NumberedForest(), list[Words]()
     for start in range(0, max(len(rows) - 1, 0), ROWS_AT_ONCE):
         part = np.sort(rows[start : start + ROWS_AT_ONCE + 1])  # the last is the first of the next: chains go on
-        compared = search.kind.compared(search.files, part)
+        compared = search.kind.compared_for_equality(search.files, part)
         (left, right), _ = compared.equal_runs(np.ones(len(part), np.bool_))
         forest.add(part[left], part[right], compared.equal_weights(left, right))
         later.append(part[right])
@@ -190,21 +190,25 @@ def link_tables(search: PairSearch, tables: range, run: Run) -> int:
 
 
 def _link_table(search: PairSearch, masks: Words, rows: Words, keys: Words, forest: NumberedForest) -> int:
-    kind, candidates = search.kind, 0
     numbers, order = np.unique(rows, return_inverse=True)
     codes = search.files.numbers("codes", numbers)
+    near = search.kind.near(search.files, numbers, codes)
+    here = Forest(len(numbers))
     whole = None  # all rows of the place, read once where they are in many pairs
-    for left, right in pairs_of_table(order.astype(np.int64), keys, codes, masks, max_distance=kind.max_distance):
-        candidates += len(left)
+    for left, right in pairs_of_table(order.astype(np.int64), keys, codes, masks, near=near):
         if whole is None and len(left) > len(numbers):
-            whole = kind.compared(search.files, numbers)
+            whole = search.kind.compared(search.files, numbers)
         if whole is None:
             compared, met, sides = compare_pairs(search, numbers[left], numbers[right])
+            places = np.searchsorted(numbers, met)
         else:
-            compared, met, sides = whole, numbers, (left, right)
-        near_left, near_right, weight = kind.in_table(compared, *sides)
-        forest.add(met[near_left], met[near_right], weight)
-    return candidates
+            compared, places, sides = whole, np.arange(len(numbers)), (left, right)
+        near_left, near_right, weight = search.kind.in_table(compared, *sides)
+        here.add(places[near_left], places[near_right], weight)
+        near.skip_weaker(here)
+    left, right, weight = here.strongest()
+    forest.add(numbers[left], numbers[right], weight)
+    return near.candidates
 
 
 def compare_pairs(search: PairSearch, left: Words, right: Words) -> tuple[Any, Words, tuple[Ints, Ints]]:

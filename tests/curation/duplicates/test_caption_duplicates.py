@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evenly.curation.duplicates import lsh, merging
 from evenly.curation.duplicates.caption_duplicates import (
     CaptionTwins,
+    ComparedCaptions,
     ShingleSets,
     deduplicate_captions,
     folded_caption,
+    near_sets,
     plan_bands,
 )
+from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, word_masks
 from evenly.curation.errors import RuleError
 
 POOL = CaptionTwins(min_jaccard=0.7, scope="pool")
@@ -105,6 +109,51 @@ def test_ten_thousand_equal_captions_are_one_component_of_as_many_edges():
     found = deduplicate_captions(batch_of(["photo"] * 10_000), POOL)
     assert found.edges.num_rows == 9_999
     assert found.decisions.kept.to_pylist().count(True) == 1
+
+
+@given(st.lists(LETTERS, max_size=8), st.sampled_from([0.3, 0.5, 0.8, 1.0]))
+def test_sets_that_are_near_enough_are_candidates(texts, min_jaccard):
+    sets = ShingleSets.of(texts)
+    near = near_sets(sets.folds(), sets.sizes, min_jaccard)
+    all_agree = np.zeros((len(texts), 1), np.uint64)
+    pairs = [pair for part in candidate_pairs(all_agree, word_masks(1), near=near) for pair in zip(*part, strict=True)]
+    for i, j in itertools.combinations(range(len(texts)), 2):
+        index = sets.jaccard(np.array([i]), np.array([j]))[0]
+        assert (i, j) in pairs or index < min_jaccard
+
+
+def templates(n):
+    """Captions of which most are duplicates of most: long templates with one gap or two."""
+    rng = np.random.default_rng(3)
+    words = ["".join(rng.choice(list("abcdefghij"), rng.integers(2, 9))) for _ in range(40)]
+    frames = [" ".join(rng.choice(words, 9)) for _ in range(3)]
+    return [f"{rng.choice(words)} {rng.choice(frames)} {rng.choice(words[:9])}" for _ in range(n)]
+
+
+def test_pairs_that_are_skipped_change_no_edge(monkeypatch):
+    batch, measured = batch_of(templates(400)), []
+    accepted = ComparedCaptions.accepted
+
+    def counted(captions, left, right):
+        measured[-1] += len(left)
+        return accepted(captions, left, right)
+
+    def searched():
+        measured.append(0)
+        return deduplicate_captions(batch, POOL)
+
+    none = np.empty(0, np.int64)
+    monkeypatch.setattr(ComparedCaptions, "all_duplicates", lambda *_: (none, none))  # of the recall
+    monkeypatch.setattr(ComparedCaptions, "accepted", counted)
+    monkeypatch.setattr(lsh, "CHUNK", 500)
+    monkeypatch.setattr(merging, "_HELD", 100)
+    skipping = searched()
+    monkeypatch.setattr(Signatures, "skip_weaker", lambda *_: None)
+    wanted = searched()
+    assert skipping.edges.equals(wanted.edges)
+    assert skipping.edges.num_rows > 300
+    assert skipping.notes == wanted.notes
+    assert measured[0] < 0.7 * measured[1]
 
 
 @pytest.mark.parametrize(

@@ -36,30 +36,55 @@ def test_differing_bits_are_those_of_the_exclusive_or(pairs):
 
 
 @a_few
-@given(st.lists(st.tuples(st.integers(0, 7), st.booleans()), max_size=12), st.integers(1, 5), st.integers(0, 3))
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.booleans(), st.integers(0, 2)), max_size=12),
+    st.integers(1, 5),
+    st.integers(0, 3),
+)
 def test_pairs_of_a_bucket_are_written_in_parts_of_any_size(rows, room, limit):
-    codes, mask = words([[code] for code, _ in rows]).reshape(-1, 1), words([6])
+    codes, mask = words([[code] for code, _, _ in rows]).reshape(-1, 1), words([6])
+    component, shares = [place for _, _, place in rows], [1.0, 0.5, 0.0]
     keys = agreed(BOTH, "bucket_keys", codes, mask, np.zeros(len(rows), np.uint64))[-1]
-    fresh = np.array([is_fresh for _, is_fresh in rows], np.bool_)
+    fresh = np.array([is_fresh for _, is_fresh, _ in rows], np.bool_)
     order = np.lexsort((~fresh, keys))
-    place, pairs = np.array([0, 1]), []
+    place, pairs = np.array([0, 1, 0]), []
     while True:
         sides = np.zeros(room, np.int64), np.zeros(room, np.int64)
         result = agreed(
-            BOTH, "emit_pairs", order, keys[order], codes, fresh, np.zeros((0, 1), np.uint64), limit, place, *sides
+            *(BOTH, "emit_pairs", order, keys[order], codes, fresh[order], np.zeros((0, 1), np.uint64)),
+            *(codes[order], np.full(len(rows), limit / 2), np.array(component, np.int64), np.array(shares)),
+            *(place, *sides),
         )
         pairs += zip(result[-2][: result[0]].tolist(), result[-1][: result[0]].tolist(), strict=True)
         place = result[-3]
         if result[0] < room:
             break
-    assert sorted(pairs) == [
-        (i, j)
+    near = {
+        (i, j): (rows[i][0] ^ rows[j][0]).bit_count()
         for i in range(len(rows))
         for j in range(i + 1, len(rows))
-        if (fresh[i] or fresh[j])
-        and rows[i][0] & 6 == rows[j][0] & 6
-        and (rows[i][0] ^ rows[j][0]).bit_count() <= limit
+        if (fresh[i] or fresh[j]) and rows[i][0] & 6 == rows[j][0] & 6
+    }
+    assert place[2] == sum(differing <= limit for differing in near.values())
+    assert sorted(pairs) == [
+        (i, j)
+        for (i, j), differing in near.items()
+        if differing <= limit * (shares[component[i]] if component[i] == component[j] else 1)
     ]
+
+
+@a_few
+@given(TEXTS)
+def test_folds_differ_in_no_more_bits_than_sets_in_shingles(texts):
+    sets = ShingleSets.of(texts)
+    folds = agreed(BOTH, "fold_shingles", sets.shingles, sets.ends, np.ones((len(texts), 1), np.uint64))[-1]
+    parts = [set(part.tolist()) for part in np.split(sets.shingles, sets.ends)[:-1]]
+    for one, shingles in zip(folds[:, 0].tolist(), parts, strict=True):
+        for other, other_shingles in zip(folds[:, 0].tolist(), parts, strict=True):
+            apart, alone = (one ^ other).bit_count(), len(shingles ^ other_shingles)
+            assert apart <= alone
+            assert (alone - apart) % 2 == 0
+            assert apart or len(shingles ^ other_shingles) != 1
 
 
 @a_few

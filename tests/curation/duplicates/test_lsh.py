@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.curation.duplicates.kernels import bucket_keys
-from evenly.curation.duplicates.lsh import bit_masks, candidate_pairs, mixed, seeded_words, word_masks
+from evenly.curation.duplicates.lsh import Signatures, bit_masks, candidate_pairs, mixed, seeded_words, word_masks
 
 CODES = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3)), max_size=12)
 MASKS = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3)), min_size=1, max_size=4)
@@ -15,9 +15,10 @@ def codes_of(rows):
 
 
 def pairs_of(codes, masks, max_distance=None, fresh=None):
-    parts = candidate_pairs(codes, masks, max_distance=max_distance, fresh=fresh)
+    near = Signatures.within(codes, max_distance)
+    parts = candidate_pairs(codes, masks, near=near, fresh=fresh)
     found = [pair for part in parts for pair in zip(*part, strict=True)]
-    assert len(found) == len(set(found))
+    assert len(found) == len(set(found)) == near.candidates
     return set(found)
 
 
