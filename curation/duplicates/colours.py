@@ -19,7 +19,7 @@ import numpy as np
 
 from evenly.curation.arrays import Bytes, Flags, Ints, Words
 from evenly.curation.duplicates.distances import colour_distances
-from evenly.curation.duplicates.lsh import CHUNK, candidate_pairs
+from evenly.curation.duplicates.lsh import CHUNK, Signatures, candidate_pairs
 
 _LEAF = 256
 _NARROW = 200.0  # a variance; a box of this spread is about as wide as the usual limit
@@ -106,9 +106,9 @@ def shifted_pairs(
     within `max_distance` bits agree in two of `max_distance` + 2 blocks of bits, so none is missed.
     """
     telling = telling_rows(colours)
-    for first_places, second_places in candidate_pairs(
-        hashes[telling].reshape(-1, 1), pairs_of_blocks(max_distance + 2), max_distance=max_distance
-    ):
+    codes = hashes[telling].reshape(-1, 1)
+    near = Signatures.within(codes, max_distance)
+    for first_places, second_places in candidate_pairs(codes, pairs_of_blocks(max_distance + 2), near=near):
         left, right = telling[first_places], telling[second_places]
         is_shifted = differ_by_shift(colours, left, right, max_colour, max_shifted)
         if is_shifted.any():
