@@ -7,7 +7,7 @@ large bucket costs the square of its size, but most of its pairs no more than co
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -108,6 +108,20 @@ def pairs_of_table(
         near.candidates += int(place[2])
         if count:
             yield left[:count].copy(), right[:count].copy()
+
+
+def in_batches(pairs: Iterable[tuple[Ints, Ints]], n: int) -> Iterator[tuple[Ints, Ints]]:
+    """Yield the same pairs in parts of n to 2 n, the last one smaller."""
+    held, count = list[tuple[Ints, Ints]](), 0
+    for left, right in pairs:
+        for start in range(0, len(left), n):
+            held.append((left[start : start + n], right[start : start + n]))
+            count += len(held[-1][0])
+            if count >= n:
+                yield np.concatenate([side for side, _ in held]), np.concatenate([side for _, side in held])
+                held, count = [], 0
+    if held:
+        yield np.concatenate([side for side, _ in held]), np.concatenate([side for _, side in held])
 
 
 def shared_keys(keys: Words) -> Flags:

@@ -7,9 +7,10 @@ spanning forest: the forest of all is that of these, whatever the cut.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Ints, Words
-from evenly.curation.duplicates.lsh import pairs_of_table, shared_keys, table_keys
+from evenly.curation.duplicates.lsh import in_batches, pairs_of_table, shared_keys, table_keys
 from evenly.curation.duplicates.merging import Forest, NumberedForest
 from evenly.curation.duplicates.recall import smallest_draws
 from evenly.storage.tables.exchange import each_received, received_rows, send_rows
@@ -28,6 +29,8 @@ from evenly.tasks.run import Run
 
 ROWS_AT_ONCE = 1 << 18
 """Rows of a place that are compared at a time; those of one key more."""
+ROWS_HELD = 1 << 20
+"""Rows, with their codes, that are read together for several tables; those of a place more."""
 TABLES_AT_ONCE = 24
 """Tables whose keys are on the disk at a time."""
 
@@ -175,36 +178,65 @@ def link_tables(search: PairSearch, tables: range, run: Run) -> int:
     A row that is alone in its place is not looked at.
     """
     partition, forest, candidates = run.part.number, NumberedForest(), 0
-    keys, rows, numbers = search.received("keys", partition, ["key", "row", "table"])
     masks = search.kind.masks
     if masks is None:
         return 0
-    for table in tables:
-        places = np.flatnonzero(numbers == table)
-        places = places[np.argsort(keys[places])]
-        places = places[shared_keys(keys[places])]
-        for part in _at_key_borders(keys[places]):
-            candidates += _link_table(search, masks[: table + 1], rows[places[part]], keys[places[part]], forest)
+    for places in _in_groups(_places(search, tables, partition)):
+        candidates += _link_places(search, masks, places, forest)
     search.send_edges(f"table-{tables.start:03d}-{partition:05d}", forest)
     return candidates
 
 
-def _link_table(search: PairSearch, masks: Words, rows: Words, keys: Words, forest: NumberedForest) -> int:
-    numbers, order = np.unique(rows, return_inverse=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Meeting:
+    """Rows (m,) that share their keys (m,), which are sorted, with others in a table."""
+
+    table: int
+    rows: Words
+    keys: Words
+
+
+def _places(search: PairSearch, tables: range, partition: int) -> Iterator[Meeting]:
+    """The places of a partition in some tables: each of at most ROWS_AT_ONCE rows, or of one key."""
+    keys, rows, numbers = search.received("keys", partition, ["key", "row", "table"])
+    for table in tables:
+        meet = np.flatnonzero(numbers == table)
+        meet = meet[np.argsort(keys[meet])]
+        meet = meet[shared_keys(keys[meet])]
+        for part in _at_key_borders(keys[meet]):
+            yield Meeting(table=table, rows=rows[meet[part]], keys=keys[meet[part]])
+
+
+def _in_groups(places: Iterable[Meeting]) -> Iterator[list[Meeting]]:
+    """Places whose rows are read together: as many as have ROWS_HELD rows, since a row is in many places."""
+    held: list[Meeting] = []
+    for place in places:
+        held.append(place)
+        if sum(len(part.rows) for part in held) >= ROWS_HELD:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _link_places(search: PairSearch, masks: Words, places: Sequence[Meeting], forest: NumberedForest) -> int:
+    numbers = np.unique(np.concatenate([place.rows for place in places]))
     codes = search.files.numbers("codes", numbers)
     near = search.kind.near(search.files, numbers, codes)
     here = Forest(len(numbers))
-    whole = None  # all rows of the place, read once where they are in many pairs
-    for left, right in pairs_of_table(order.astype(np.int64), keys, codes, masks, near=near):
-        if whole is None and len(left) > len(numbers):
-            whole = search.kind.compared(search.files, numbers)
-        if whole is None:
-            compared, met, sides = compare_pairs(search, numbers[left], numbers[right])
-            places = np.searchsorted(numbers, met)
-        else:
-            compared, places, sides = whole, np.arange(len(numbers)), (left, right)
-        near_left, near_right, weight = search.kind.in_table(compared, *sides)
-        here.add(places[near_left], places[near_right], weight)
+    pairs = chain.from_iterable(
+        pairs_of_table(np.searchsorted(numbers, place.rows), place.keys, codes, masks[: place.table + 1], near=near)
+        for place in places
+    )
+    read, compared = np.zeros(len(numbers), np.bool_), None
+    for left, right in in_batches(pairs, ROWS_AT_ONCE // 4):
+        if compared is None or not (read[left].all() and read[right].all()):
+            read[:] = False
+            read[left] = read[right] = True
+            compared, met = search.kind.compared(search.files, numbers[read]), np.flatnonzero(read)
+            place_of = np.cumsum(read) - 1
+        near_left, near_right, weight = search.kind.in_table(compared, place_of[left], place_of[right])
+        here.add(met[near_left], met[near_right], weight)
         near.skip_weaker(here)
     left, right, weight = here.strongest()
     forest.add(numbers[left], numbers[right], weight)

@@ -1,10 +1,20 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.curation.duplicates.kernels import bucket_keys
-from evenly.curation.duplicates.lsh import Signatures, bit_masks, candidate_pairs, mixed, seeded_words, word_masks
+from evenly.curation.duplicates.lsh import (
+    Signatures,
+    bit_masks,
+    candidate_pairs,
+    in_batches,
+    mixed,
+    seeded_words,
+    word_masks,
+)
 
 CODES = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3)), max_size=12)
 MASKS = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3)), min_size=1, max_size=4)
@@ -69,6 +79,16 @@ def test_a_bucket_larger_than_a_part_is_searched_whole(monkeypatch):
     parts = list(candidate_pairs(np.zeros((40, 1), np.uint64), word_masks(1)))
     assert {len(left) for left, _ in parts[:-1]} == {7}
     assert len({pair for part in parts for pair in zip(*part, strict=True)}) == 40 * 39 // 2
+
+
+@given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 4))
+def test_batches_hold_all_pairs_in_their_order(sizes, n):
+    ends = np.cumsum([0, *sizes])
+    parts = [(np.arange(start, stop), np.arange(start, stop) + 1) for start, stop in pairwise(ends.tolist())]
+    batches = list(in_batches(parts, n))
+    assert [row for left, _ in batches for row in left.tolist()] == list(range(ends[-1]))
+    assert all((right == left + 1).all() for left, right in batches)
+    assert all(n <= len(left) < 2 * n for left, _ in batches[:-1])
 
 
 def test_masks_look_at_so_many_bits_and_follow_from_the_key_alone():

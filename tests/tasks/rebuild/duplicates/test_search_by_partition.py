@@ -141,6 +141,7 @@ SEARCHES = {
 @pytest.mark.parametrize("steps", SEARCHES.values(), ids=SEARCHES)
 def test_partitions_find_what_the_whole_finds(workspace, tmp_path, monkeypatch, steps, bits):
     monkeypatch.setattr(search, "ROWS_AT_ONCE", 16)
+    monkeypatch.setattr(search, "ROWS_HELD", 100)
     monkeypatch.setattr(search, "TABLES_AT_ONCE", 4)
     monkeypatch.setattr(cells, "CELL_ROWS", 40)
     monkeypatch.setattr("evenly.tasks.encoders.open_encoder", lambda _run: Encoder())
