@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from evenly.audit.checks.picked_texts import open_balancing
 from evenly.audit.explanation import PairHistory, Replay, StepSight
 from evenly.audit.published import PublishedBuild
 from evenly.curation.balance.balancing import Balanced
-from evenly.curation.balance.inputs import BalanceInputs, stored_rule
-from evenly.curation.balance.parts import Balancing
+from evenly.curation.balance.inputs import BalanceInputs
 from evenly.curation.balance.tables import draw_rows
 
 _CLOSE = 1e-9
@@ -21,10 +21,10 @@ def replay_draws(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> 
     record, concepts = build.step(sight.step), build.concepts
     if sight.seed is None or record is None or concepts is None:
         return Replay(label="not replayed", agrees=None, detail="no seed or concepts are stored")
-    upstream = build.records[: build.records.index(record)]
-    balancing = Balancing(step=sight.step, upstream=upstream, rule=stored_rule(sight.rule), seed=sight.seed)
-    facts = balancing.facts(build.each, build.ledger)
-    balanced, picked = _decided_alone(balancing.inputs(facts, build.around(pair.uid)), pair.uid)
+    with open_balancing(build, replace(record, rule=sight.rule, seed=sight.seed)) as balancing:
+        facts = balancing.facts(build.each, build.ledger)
+        inputs = balancing.inputs(facts, build.around(pair.uid))
+    balanced, picked = _decided_alone(inputs, pair.uid)
     stored = sight.rows.get("draws", ())
     computed = [drawn for row in balanced.draws.to_pylist() for drawn in draw_rows(row, concepts)]
     agreed = _compare(computed, stored) or _compare_pick(picked, sight.rows.get("texts", ()))

@@ -3,8 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, read_record, replace_record, replace_text
-from evenly.storage.web import read_images
+from evenly.storage.web import find_places, open_pictures, read_images
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
@@ -47,9 +46,10 @@ def verify_one(
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """What is wrong with a build, as plain values; `seed` draws the pictures whose bytes are hashed."""
-    options: dict[str, Any] = {"read_bytes": reader(workspace), "seed": seed, "every_image": every_image}
     bar = (progress or Progress(quiet=True)).bar
-    findings = verify_build(workspace, manifest, bar=bar, **options)
+    pictures = open_pictures(workspace.downloads, workspace.exchange) if every_image else nullcontext(reader(workspace))
+    with pictures as read:
+        findings = verify_build(workspace, manifest, read_bytes=read, seed=seed, every_image=every_image, bar=bar)
     return [finding.to_dict() for finding in findings]
 
 
@@ -59,8 +59,12 @@ def new_seed() -> int:
 
 
 def reader(workspace: Workspace) -> Callable[[Sequence[str]], Iterator[bytes]]:
-    """A function from image ids to their original bytes, in order."""
-    return partial(read_images, workspace.downloads)
+    """A function from a few image ids to their original bytes, in order."""
+
+    def read(image_ids: Sequence[str]) -> Iterator[bytes]:
+        return read_images(workspace.downloads, image_ids, find_places(workspace.downloads, image_ids))
+
+    return read
 
 
 def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.checks.findings import Finding
+from evenly.audit.checks.picked_texts import open_balancing
 from evenly.audit.published import PublishedBuild
-from evenly.curation.balance.inputs import REASONS, BalanceFacts, matched_entries, stored_rule, sum_tables
+from evenly.curation.balance.inputs import REASONS, BalanceFacts, matched_entries, sum_tables
 from evenly.curation.balance.parts import Balancing
 from evenly.curation.balance.sums import BalanceSums
 from evenly.storage.ledger import Ledger, StepRecord
@@ -36,32 +37,34 @@ class _Again:
 
 def check_draws(build: PublishedBuild) -> Iterator[Finding]:
     """Yield a finding for each table of a balancing step, and for its verdicts, where they come out otherwise."""
-    for number, record in enumerate(build.records):
-        if record.name not in REASONS or record.seed is None:
-            continue
-        upstream = build.records[:number]
-        balancing = Balancing(step=record.name, upstream=upstream, rule=stored_rule(record.rule), seed=record.seed)
-        facts = balancing.facts(build.each, build.ledger)
-        parts = build.each(f"balancing again: {record.name}", partial(_balanced_again, balancing, facts, record))
-        concepts = matched_entries(build.ledger, upstream)
-        sums = BalanceSums.summed([part.sums for part in parts], facts.languages, len(concepts))
-        whole = sum_tables(balancing.rule, facts, concepts, sums)
-        names = {*whole, *(name for part in parts for name in part.tables)}
-        if names != record.hashes.keys() - {"decisions"}:
-            yield Finding.of("draws", record.name, f"gives the tables {', '.join(sorted(names))}; others are stored")
-        for name in sorted(names & record.hashes.keys()):
-            if name in whole:
-                differing = _differing(whole[name], build.ledger.table(record, name))
-            else:
-                differing = _together([part.differing[name] for part in parts if name in part.differing])
-            if differing is not None:
-                text = f"differs in {', '.join(differing)}" if differing else "holds other rows or columns"
-                yield Finding.of("draws", f"{record.name}/{name}", f"{text} when made again from seed and matches")
-        pairs = sum(part.pairs for part in parts)
-        for column, counts in zip(_COLUMNS, zip(*(part.wrong for part in parts), strict=True), strict=True):
-            if wrong := sum(counts):
-                text = f"{wrong:,} of {pairs:,} pairs have another {column} when decided again"
-                yield Finding.of("draws", record.name, text)
+    for record in build.records:
+        if record.name in REASONS and record.seed is not None:
+            with open_balancing(build, record) as balancing:
+                yield from _check_balancing(build, record, balancing)
+
+
+def _check_balancing(build: PublishedBuild, record: StepRecord, balancing: Balancing) -> Iterator[Finding]:
+    facts = balancing.facts(build.each, build.ledger)
+    parts = build.each(f"balancing again: {record.name}", partial(_balanced_again, balancing, facts, record))
+    concepts = matched_entries(build.ledger, balancing.upstream)
+    sums = BalanceSums.summed([part.sums for part in parts], facts.languages, len(concepts))
+    whole = sum_tables(balancing.rule, facts, concepts, sums)
+    names = {*whole, *(name for part in parts for name in part.tables)}
+    if names != record.hashes.keys() - {"decisions"}:
+        yield Finding.of("draws", record.name, f"gives the tables {', '.join(sorted(names))}; others are stored")
+    for name in sorted(names & record.hashes.keys()):
+        if name in whole:
+            differing = _differing(whole[name], build.ledger.table(record, name))
+        else:
+            differing = _together([part.differing[name] for part in parts if name in part.differing])
+        if differing is not None:
+            text = f"differs in {', '.join(differing)}" if differing else "holds other rows or columns"
+            yield Finding.of("draws", f"{record.name}/{name}", f"{text} when made again from seed and matches")
+    pairs = sum(part.pairs for part in parts)
+    for column, counts in zip(_COLUMNS, zip(*(part.wrong for part in parts), strict=True), strict=True):
+        if wrong := sum(counts):
+            text = f"{wrong:,} of {pairs:,} pairs have another {column} when decided again"
+            yield Finding.of("draws", record.name, text)
 
 
 def _balanced_again(balancing: Balancing, facts: BalanceFacts, record: StepRecord, ledger: Ledger) -> _Again:

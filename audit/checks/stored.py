@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.checks.findings import Finding, guarded
@@ -14,6 +15,7 @@ from evenly.curation.draws import draw
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record
+from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
 from evenly.storage.tables.lance_rows import MADE_AGAIN, check_rows
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.web.measured import check_measured
@@ -69,19 +71,35 @@ def check_image_bytes(
 
     A number of `images` takes a sample, another one for each `seed`; None takes all.
     """
+    parts = _all_ids(build) if images is None else [_drawn_ids(build, images, seed)]
+    for ids in parts:
+        for image_id, data in each_image(read_bytes, ids):
+            if isinstance(data, str):
+                yield Finding.of("image", image_id, f"its bytes are not readable: {data}")
+            elif (digest := hashlib.sha256(data).hexdigest()) != image_id:
+                yield Finding.of("image", image_id, f"its bytes hash to {digest}")
+
+
+def _drawn_ids(build: PublishedBuild, images: int, seed: int) -> list[str]:
+    """The ids with the smallest draws, sorted."""
     chosen = dict[str, float]()
     for ids in _image_ids(build):
-        new = {
-            image_id: 0.0 if images is None else _drawn(seed, image_id) for image_id in ids if image_id not in chosen
-        }
-        chosen |= {image_id: 0.0 if images is None else _drawn(seed, image_id) for image_id in new}
-        if images is not None:  # those with the smallest draws of all that came so far
-            chosen = dict(sorted(chosen.items(), key=lambda item: (item[1], item[0]))[:images])
-    for image_id, data in each_image(read_bytes, sorted(chosen)):
-        if isinstance(data, str):
-            yield Finding.of("image", image_id, f"its bytes are not readable: {data}")
-        elif (digest := hashlib.sha256(data).hexdigest()) != image_id:
-            yield Finding.of("image", image_id, f"its bytes hash to {digest}")
+        chosen |= {image_id: _drawn(seed, image_id) for image_id in ids if image_id not in chosen}
+        chosen = dict(sorted(chosen.items(), key=lambda item: (item[1], item[0]))[:images])
+    return sorted(chosen)
+
+
+def _all_ids(build: PublishedBuild) -> Iterator[list[str]]:
+    """The ids of all pictures, each once and sorted, those of a partition at a time."""
+    bits = build.deciding[0].bits
+    with open_exchange(build.workspace.exchange, "pictures") as folder:
+        tables = (pa.table({"image_id": pa.array(ids, pa.string())}) for ids in _image_ids(build))
+        send_rows(folder, "all", bits, "image_id", tables)
+        with build.bar("pictures", 1 << bits) as advance:
+            for number in range(1 << bits):
+                if received := received_rows(folder, number):
+                    yield pa.concat_tables(received)["image_id"].unique().sort().to_pylist()
+                advance(1)
 
 
 def _drawn(seed: int, image_id: str) -> float:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.draws import draws_at
+from evenly.curation.duplicates.equal_rows import text_keys
 from evenly.curation.errors import ColumnsError
 
 STEP = "pick_text"
@@ -57,6 +58,17 @@ class PickedTexts:
     def applied_to(self, pairs: MatchedPairs) -> MatchedPairs:
         """The same pairs, of which only the chosen may stay, each with a share of 1 / texts."""
         return replace(pairs, shares=1.0 / self.texts, chosen=self.chosen)
+
+
+def keyed_urls(pairs: pa.Table) -> pa.Table:
+    """Those of pairs [uid, url] that have a URL, with `key`: a hash by which the pairs of one URL meet."""
+    pairs = pairs.filter(pc.is_valid(pairs["url"]))
+    return pairs.append_column("key", pa.array(text_keys(pairs["url"].to_pylist())))
+
+
+def picks_of_urls(pairs: pa.Table, *, seed: int) -> pa.Table:
+    """The table PICKS of pairs [uid, url], where all pairs of each of their URLs are."""
+    return pick_texts(pairs["uid"].combine_chunks(), pairs["url"].combine_chunks(), seed=seed).to_table()
 
 
 def pick_texts(uids: pa.Array, images: pa.Array, *, seed: int) -> PickedTexts:

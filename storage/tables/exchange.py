@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from evenly.storage.errors import DamagedError, StorageError
+from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.partitions import first_words
@@ -48,6 +49,23 @@ def exchange_folder(exchange: Path, name: str) -> Path:
             "another --root."
         ) from error
     return folder
+
+
+@contextmanager
+def open_exchange(exchange: Path, name: str) -> Iterator[Path]:
+    """A new folder below `exchange`, removed at the end; where nothing can be written there, one for temporary files.
+
+    Raises StorageError where neither can be made.
+    """
+    temporary = Path(tempfile.gettempdir(), f"evenly-{os.getuid()}")
+    try:
+        folder = exchange_folder(temporary if isinstance(exchange, ObjectPath) else exchange, name)
+    except StorageError:  # a workspace that may only be read
+        folder = exchange_folder(temporary, name)
+    try:
+        yield folder
+    finally:
+        remove_exchange(folder)
 
 
 def _new_folder(exchange: Path, name: str) -> Path:

@@ -15,7 +15,15 @@ from evenly.storage.web.download import (
     download_pending,
     pending_urls,
 )
-from evenly.storage.web.images import PLACES, read_image_bytes, read_images, with_bytes, without_bytes
+from evenly.storage.web.images import (
+    PLACES,
+    find_places,
+    open_pictures,
+    read_image_bytes,
+    read_images,
+    with_bytes,
+    without_bytes,
+)
 from evenly.storage.web.measured import read_measured
 from evenly.storage.web.rule import DownloadRule, PoolDownload
 from evenly.storage.web.shards import latest_records, read_downloads, read_shards, records_hash, shard_names, url_keys
@@ -32,7 +40,9 @@ __all__ = [
     "PoolDownload",
     "download_images",
     "download_pending",
+    "find_places",
     "latest_records",
+    "open_pictures",
     "pending_urls",
     "read_downloads",
     "read_image_bytes",

@@ -1,7 +1,8 @@
 """The original bytes of downloaded pictures, read straight from where they lie in the tars."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,12 +15,16 @@ import pyarrow.compute as pc
 
 from evenly.storage.stores.byte_ranges import FileRanges
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
+from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
+from evenly.storage.tables.partitions import MAX_BITS, partition_of
 from evenly.storage.web.errors import DownloadError
-from evenly.storage.web.shards import read_downloads, shard_names
+from evenly.storage.web.shards import RECORDS, read_downloads, read_shards, shard_names
 
 PLACES = ["image_id", "tar", "offset", "size"]
 """Columns of a table that says where the bytes of pictures lie."""
 _OPEN_TARS = 16
+_SHARDS = 64  # whose records are in memory at once
+_SHARDS_OF_PART = 250  # whose places are: of a quarter of a million pictures or so
 
 
 def read_images(folder: Path, image_ids: Sequence[str], places: pa.Table | None = None) -> Iterator[bytes]:
@@ -36,13 +41,47 @@ def read_images(folder: Path, image_ids: Sequence[str], places: pa.Table | None 
     indices = np.minimum(np.searchsorted(known_ids, wanted), max(len(known_ids) - 1, 0))
     absent = wanted[known_ids[indices] != wanted] if len(known_ids) else wanted
     if len(absent):
-        bare = {image_id.encode() for image_id in without_bytes(folder).to_pylist()}
+        bare = {image_id.encode() for image_id in _bare_among(folder, absent).to_pylist()}
         remedy = "They came as features alone: choose what needs no pictures, such as the export parquet."
         raise DownloadError(
             f"`image_ids` must be of pictures in `{folder}`; got `{absent[0].decode()}` ({len(absent)} are missing). "
             f"{remedy if bare.issuperset(absent.tolist()) else 'Download them first.'}"
         )
     return _as_named(folder, image_ids, places.take(pa.array(indices)))
+
+
+def find_places(folder: Path, image_ids: Sequence[str]) -> pa.Table:
+    """Where the bytes of these pictures lie (PLACES); records of all are read, a few shards' at a time."""
+    wanted, names = pa.array(image_ids, pa.string()), shard_names(folder)
+    tables = []
+    for start in range(0, max(len(names), 1), _SHARDS):
+        places = with_bytes(read_shards(folder, names[start : start + _SHARDS], [*PLACES, "verdict"]))
+        tables.append(places.filter(pc.is_in(places["image_id"], wanted)))
+    return pa.concat_tables(tables)
+
+
+@contextmanager
+def open_pictures(folder: Path, exchange: Path) -> Iterator[Callable[[Sequence[str]], Iterator[bytes]]]:
+    """A function as `read_images`, of ids that begin alike: it looks where these lie among those that begin so.
+
+    What is needed for that lies below `exchange` until the end.
+    """
+    names = shard_names(folder)
+    bits = min(int(len(names) / _SHARDS_OF_PART).bit_length(), MAX_BITS)
+    with open_exchange(exchange, "places") as sent:
+        shards = (read_shards(folder, [name], [*PLACES, "verdict"]) for name in names)
+        send_rows(sent, "all", bits, "image_id", map(with_bytes, shards))
+
+        @lru_cache(maxsize=1)
+        def places_of(part: int) -> pa.Table:
+            empty = pa.schema([RECORDS.field(name) for name in PLACES]).empty_table()
+            return pa.concat_tables([empty, *received_rows(sent, part)])
+
+        def read(image_ids: Sequence[str]) -> Iterator[bytes]:
+            parts = sorted({partition_of(image_id, bits) for image_id in image_ids})
+            return read_images(folder, image_ids, pa.concat_tables([places_of(part) for part in parts]))
+
+        yield read
 
 
 def _as_named(folder: Path, image_ids: Sequence[str], places: pa.Table) -> Iterator[bytes]:
@@ -54,6 +93,17 @@ def _as_named(folder: Path, image_ids: Sequence[str], places: pa.Table) -> Itera
                 f"backup, or remove it and `{tar.partition('.')[0]}.parquet` beside it to fetch its URLs again."
             )
         yield data
+
+
+def _bare_among(folder: Path, image_ids: npt.NDArray[np.bytes_]) -> pa.Array:
+    """Those of these ids of which only features are there."""
+    wanted, tables = pa.array(image_ids.astype(str)), list[pa.Table]()
+    names = shard_names(folder)
+    for start in range(0, max(len(names), 1), _SHARDS):
+        table = read_shards(folder, names[start : start + _SHARDS], ["image_id", "tar", "verdict"])
+        tables.append(table.filter(pc.is_in(table["image_id"], wanted)))
+    records = pa.concat_tables(tables)
+    return records.filter(pc.and_(pc.equal(records["verdict"], "kept"), pc.is_null(records["tar"])))["image_id"]
 
 
 def without_bytes(folder: Path) -> pa.Array:

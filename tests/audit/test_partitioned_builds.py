@@ -7,8 +7,10 @@ import pytest
 
 from evenly.audit.diff import diff_builds
 from evenly.audit.published import PublishedBuild
+from evenly.audit.replay import replay_step
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
+from evenly.curation.balance import inputs, picked_texts
 from evenly.storage import ledger, samples
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.arrow_files import read_table, write_table
@@ -75,6 +77,56 @@ def test_a_build_in_partitions_is_explained_as_one_in_one_piece(cut, published):
     for number, one in enumerate(sorted(asked)):
         replay = number % 9 == 0
         assert plain(*cut, one, replay=replay) == plain(*published, one, replay=replay), one
+
+
+@pytest.fixture(scope="module")
+def picked(tmp_path_factory: pytest.TempPathFactory):
+    """A build in four partitions of which one text per picture was chosen."""
+    workspace = Workspace.at(tmp_path_factory.mktemp("picked"))
+    return workspace, publish(workspace, Little(bits=BITS).but(balance={"texts": "one_per_image"}), STARTED)
+
+
+def test_one_text_per_picture_is_picked_again_without_all_pairs_at_once(picked, monkeypatch):
+    build = PublishedBuild(*picked)
+    pairs = build.deciding[0].counts["kept"]
+    sizes = []
+    pick = picked_texts.pick_texts
+
+    def noted(uids, images, **options):
+        sizes.append(len(uids))
+        return pick(uids, images, **options)
+
+    for module in (picked_texts, inputs):
+        monkeypatch.setattr(module, "pick_texts", noted)
+    assert verify_build(*picked) == []
+    for uid in build.ledger.decisions(build.deciding[0], ["uid"])["uid"].to_pylist()[:4]:
+        assert explain(*picked, uid, replay=True).agrees
+    assert max(sizes) < pairs / 2
+    assert list(picked[0].exchange.iterdir()) == []
+
+
+def test_a_pick_that_was_changed_is_seen_in_partitions(picked):
+    build = PublishedBuild(*picked)
+    pairs = explain(*picked, "http://p.test/fox0.png", replay=True).pairs
+    assert {pair.uid[0] for pair in pairs} != {pairs[0].uid[0]}
+    sight = next(sight for sight in pairs[0].steps if sight.step == "preselect")
+    other = replace(sight, rows=sight.rows | {"texts": [sight.rows["texts"][0] | {"draw": 0.5}]})
+    assert replay_step(build, pairs[0], other).agrees is False
+
+
+def test_all_pictures_are_hashed_partition_by_partition(cut, read_all):
+    build, asked = PublishedBuild(*cut), []
+
+    def noted(ids):
+        asked.append(list(ids))
+        return read_all(ids)
+
+    assert verify_build(*cut, read_bytes=noted, every_image=True) == []
+    ids = sorted(image_id for batch in asked for image_id in batch)
+    kept = build.samples(["image_id", f"{build.deciding[-1].name}_verdict"]).to_pylist()
+    assert ids == sorted({row["image_id"] for row in kept if row[f"{build.deciding[-1].name}_verdict"] == "kept"})
+    assert len(asked) > 1
+    assert all(len({partition_of(image_id, BITS) for image_id in batch}) == 1 for batch in asked)
 
 
 def test_why_reads_files_of_the_partition_of_its_pair_alone(cut, opened):

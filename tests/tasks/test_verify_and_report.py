@@ -1,5 +1,6 @@
 """What is verified and shown of a build: the newest evaluation of each list, and what earlier reports knew."""
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import pytest
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.storage.web import images
 from evenly.tasks import verify_and_report
 from evenly.tasks.verify_and_report import (
     latest_of,
@@ -60,6 +62,27 @@ def test_a_build_is_verified_with_its_pictures_and_damage_is_counted_per_recipe(
     assert len(findings) == copy.manifest["samples"]["kept"]
     assert json.loads(json.dumps(findings)) == findings
     assert verify_latest_builds.fn(run)[build] > 0
+
+
+def test_pictures_are_looked_up_among_those_that_begin_alike(rebuilt, monkeypatch):
+    """Where there are many shards, the places of all pictures are never in memory at once."""
+    monkeypatch.setattr(images, "_SHARDS_OF_PART", 0.125)
+    workspace, sizes = rebuilt.run.workspace, []
+    distinct = images._distinct
+
+    def noted(places):
+        sizes.append(places.num_rows)
+        return distinct(places)
+
+    monkeypatch.setattr(images, "_distinct", noted)
+    ids = images.read_downloads(workspace.downloads, ["image_id"])["image_id"].drop_null().to_pylist()
+    with images.open_pictures(workspace.downloads, workspace.exchange) as read:
+        for image_id in ids:
+            (content,) = read([image_id])
+            assert hashlib.sha256(content).hexdigest() == image_id
+        assert len(list(read(ids))) == len(ids)
+    assert max(sizes[:-1]) < len(ids) <= sizes[-1]
+    assert verify_one(workspace, rebuilt.manifest, seed=1, every_image=True) == []
 
 
 def test_only_the_latest_build_of_each_recipe_is_verified(copied):

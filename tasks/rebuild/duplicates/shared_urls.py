@@ -5,10 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from evenly.curation.balance.picked_texts import PICKS, pick_texts
-from evenly.curation.duplicates.equal_rows import text_keys
+from evenly.curation.balance.picked_texts import PICKS, keyed_urls, picks_of_urls
 from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
 from evenly.tasks.moves import Each, Records
 from evenly.tasks.run import Run
@@ -42,16 +40,13 @@ def exchange_urls(run: Run, upstream: Records, each: Each) -> SharedUrls:
 
 
 def _send_urls(folder: Path, upstream: Records, run: Run) -> None:
-    pairs = run.ledger.alive(upstream, ["url"])
-    pairs = pairs.filter(pc.is_valid(pairs["url"]))
-    table = pairs.append_column("key", pa.array(text_keys(pairs["url"].to_pylist())))
-    send_rows(folder / "urls", f"{run.part.number:05d}", run.bits, "key", [table])
+    urls = keyed_urls(run.ledger.alive(upstream, ["url"]))
+    send_rows(folder / "urls", f"{run.part.number:05d}", run.bits, "key", [urls])
 
 
 def _send_picks(folder: Path, run: Run) -> None:
     tables = received_rows(folder / "urls", run.part.number)
     if not tables:
         return
-    pairs = pa.concat_tables(tables)
-    picks = pick_texts(pairs["uid"].combine_chunks(), pairs["url"].combine_chunks(), seed=run.seed).to_table()
+    picks = picks_of_urls(pa.concat_tables(tables), seed=run.seed)
     send_rows(folder / "picks", f"{run.part.number:05d}", run.bits, "uid", [picks])
