@@ -29,11 +29,12 @@ from benchmarks.concept_matching import debian, peak, real_entries, real_texts, 
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.tasks.pools.balance import balance_pool
-from evenly.tasks.pools.match import PoolMatching, match_pool
-from evenly.tasks.progress import Progress
+from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
+from evenly.tasks.pools.matches import MatchPlace
+from evenly.tasks.pools.work import PoolWork
 
 TEXTS, FILE_ROWS, START_ROWS = 1_000_000, 250_000, 20_000
-WORKERS, QUIET = 2, Progress(quiet=True)
+WORK = PoolWork(threads=2, quiet=True)
 
 
 def given_or_real(folder: Path, texts: Path | None, entries: Path | None, count: int) -> tuple[Path, list[str]]:
@@ -75,11 +76,12 @@ def uids(first: int, n: int) -> pa.Array:
 
 def match(pool: str, metadata: str, out: str) -> dict[str, Any]:
     matching = PoolMatching(metadata=metadata, columns=CaptionColumns(uid="uid"))
-    return match_pool(pool, matching, Path(out), workers=WORKERS, progress=QUIET)
+    return match_pool(MatchOfPool.at(pool, matching), Path(out), work=WORK)
 
 
 def balance(matches: str, out: str, rule: BalanceRule) -> dict[str, Any]:
-    return balance_pool([Path(matches)], rule, Path(out), seed=1, workers=WORKERS, progress=QUIET)
+    place = MatchPlace.of([Path(matches)], None, per_language=False)
+    return balance_pool(place, rule, Path(out), seed=1, work=WORK)
 
 
 def measured(task: Callable[..., dict[str, Any]], *arguments: object) -> tuple[dict[str, Any], float, float, int]:

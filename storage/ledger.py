@@ -22,6 +22,7 @@ from evenly.storage.errors import NotFoundError
 from evenly.storage.records import content_hash, create_record, read_record, replace_record
 from evenly.storage.step_records import (
     DECISION_COLUMNS,
+    PARTIAL,
     VERDICTS,
     StepOutput,
     StepRecord,
@@ -40,9 +41,6 @@ from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
 from evenly.storage.workspace import Workspace
 
 __all__ = ["DECISION_COLUMNS", "VERDICTS", "Ledger", "StepOutput", "StepRecord", "StepSpec"]
-
-PARTIAL = "partial"
-"""The name of tables that partitions give to a sum over all."""
 
 
 class Ledger:
@@ -150,9 +148,11 @@ class Ledger:
         if not path.exists():
             return None
         part = StoredPart.from_json(read_record(path))
-        files = [(name, table.digest) for name, table in part.tables.items()]
-        files += [] if part.partial is None else [(PARTIAL, part.partial)]
-        return part if all(self._table_path(step, name, digest).exists() for name, digest in files) else None
+        return part if all(self._table_path(step, *file).exists() for file in part.files) else None
+
+    def part_table(self, part: StoredPart, step: str, name: str) -> pa.Table:
+        """A table that a step gave for a partition."""
+        return read_table(self._table_path(step, name, part.tables[name].digest))
 
     def partials(self, step: str, parts: Sequence[StoredPart]) -> list[pa.Table]:
         """What the partitions of a step gave to the sums over all."""

@@ -14,6 +14,8 @@ from evenly.storage.tables.tree import Node
 FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
 VERDICTS = ("kept", "dropped", "failed", "merged")
 _ADDED = ("work", "layout", "seconds")  # fields that older records lack
+PARTIAL = "partial"
+"""The name of tables that partitions give to a sum over all."""
 DECISION_COLUMNS = ("uid", "verdict", "reason", "value", "into")
 
 
@@ -142,6 +144,12 @@ class StoredPart:
     tally: Tally
     partial: str | None = None
     seconds: float = 0.0
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """The name of each table, and the digest that names its file; of the partial too."""
+        partials = [] if self.partial is None else [(PARTIAL, self.partial)]
+        return [(name, table.digest) for name, table in self.tables.items()] + partials
 
     @property
     def output_hash(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
+from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.worker_pool import end_with_parent, no_interrupts
 from evenly.tasks.encoders import known_identity
@@ -59,6 +60,25 @@ class InProcess:
         with self.run.progress.bar(title, len(items), pairs) as advance:
             for item in items:
                 yield function(item)
+                advance(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InThreads:
+    """Works on several items at once, here, each in a thread: for functions that release the interpreter's lock."""
+
+    run: Run
+    n_workers: int
+
+    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
+        """See evenly.tasks.moves.Each."""
+        return list(self.items(title, _in_partition(function), Partition.all(self.run.bits)))
+
+    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        """See evenly.tasks.moves.Each. At most n_workers + 1 items are begun and not yet taken."""
+        with self.run.progress.bar(title, len(items), self.run.pairs) as advance:
+            for result in in_order(partial(function, self.run), items, self.n_workers):
+                yield result
                 advance(1)
 
 

@@ -120,18 +120,21 @@ def open_engine(run: Run, workers: int | None = None) -> Iterator[Each]:
     installed.
     """
     workers = run.processes if workers is None else workers
-    if run.engine.name == "ray":
+    is_ray = run.engine.name == "ray"
+    if is_ray:
         check_ray()
-        if run.bits:
-            own = run.engine.address is None
-            with RayWorkers(replace(run, processes=workers) if own else run) as ray_workers:
-                yield ray_workers
-            return
-    if not run.bits or workers == 1:
+    if not run.bits or (workers == 1 and not is_ray):
         yield InProcess(run=run)
         return
-    with Workers(run, workers) as engine:
+    with open_workers(run, workers) as engine:
         yield engine
+
+
+def open_workers(run: Run, workers: int) -> Workers:
+    """Worker processes of this machine, or a Ray cluster: its own, or so many workers of one that is started here."""
+    if run.engine.name == "local":
+        return Workers(run, workers)
+    return RayWorkers(replace(run, processes=workers) if run.engine.address is None else run)
 
 
 def _limits(groups: Path, path: str, name: str) -> Iterator[int]:

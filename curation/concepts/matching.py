@@ -34,6 +34,7 @@ __all__ = [
 
 Mode = Literal["faithful", "normalized"]
 Batch = TypeVar("Batch")
+Result = TypeVar("Result")
 WORDNET = "wordnet"
 
 _MARK = "[,.;:?!`]"
@@ -95,12 +96,12 @@ class Matcher:
         return in_order(self.match, batches, workers)
 
 
-def in_order(match: Callable[[Batch], pa.ListArray], batches: Iterable[Batch], workers: int) -> Iterator[pa.ListArray]:
-    """Yield what `match` returns for each batch, in order, by threads; a batch is taken when there is room for it."""
-    waiting: deque[Future[pa.ListArray]] = deque()
+def in_order(function: Callable[[Batch], Result], batches: Iterable[Batch], workers: int) -> Iterator[Result]:
+    """Yield what `function` returns for each batch, in order, by threads; one is taken when there is room for it."""
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="matching") as pool:
         for batch in batches:
-            waiting.append(pool.submit(match, batch))
+            waiting.append(pool.submit(function, batch))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:

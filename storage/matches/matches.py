@@ -1,12 +1,12 @@
-"""Matches of a pool's captions, as one Parquet file with its identities: written in parts that outlive a kill.
+"""Matches of a pool's captions, as one Parquet file with its identities.
 
 Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with the captions that name each, and
 `matches.counts.parquet`, the same per file of the pool: counts of files add up to those of the whole.
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +19,13 @@ import pyarrow.parquet as pq
 
 from evenly.storage.errors import DamagedError
 from evenly.storage.matches.counts import COUNTS, MatchCounts, counts_hash, summed_counts
+from evenly.storage.matches.parts import regrouped
 from evenly.storage.matches.stamped import read_stamp, stamped_writer
 from evenly.storage.records import canonical_json, replacing, sync_folder
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
 
 SCHEMA = 1
-ROWS = 1 << 18
-"""In a row group, whatever the files of the pool: what balancing holds at once, for each of its workers."""
 MATCHES = pa.schema(
     [
         ("uid", pa.string()),
@@ -45,40 +44,6 @@ ENCODED = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reaso
 """MATCHES on the way: words that repeat are held once."""
 
 
-class MatchParts:
-    """The matches of single files, kept in a folder beside `out` until the whole is assembled.
-
-    key: what the result depends on besides the file. A part stands under the file's hash once it is whole.
-    """
-
-    def __init__(self, out: Path, key: str) -> None:
-        self.folder = out.with_name(f".{out.name}.parts")
-        self._key = key[:16]
-
-    def path(self, file: str) -> Path:
-        """Where the part of the file with this hash lies."""
-        return self.folder / f"{self._key}-{file}.3.arrow"
-
-    def keep(self, file: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """Yield the batches of a file, tables of ENCODED, while they are written; the part appears whole at the end.
-
-        Nothing is compressed: parts are seldom read and soon gone.
-        """
-        with replacing(self.path(file)) as stream:
-            with pa.ipc.new_stream(stream, ENCODED) as writer:
-                for batch in batches:
-                    writer.write_table(batch)
-                    yield batch
-            append_sums(stream)
-
-    def read(self, file: str) -> Iterator[pa.Table]:
-        """The tables of a part. Raises DamagedError where it has changed since it was written."""
-        path = self.path(file)
-        with open_checked(path, _REMATCH, required=True) as source, pa.ipc.open_stream(source) as reader:
-            for batch in reader:
-                yield pa.Table.from_batches([batch])
-
-
 def assemble(
     out: Path,
     folder: Path,
@@ -89,7 +54,7 @@ def assemble(
 ) -> None:
     """Write the matches of `files` (name, hash, tables of ENCODED) to `out`, what lies beside it first.
 
-    folder: where the whole grows; it is removed at the end. Equal tables give equal bytes.
+    folder: where the whole grows; it must be on the same disk. Equal rows give equal bytes.
     """
     tally = MatchCounts(len(entries))
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +62,7 @@ def assemble(
     whole_file = folder / "whole.parquet"
     with replacing(whole_file) as stream:
         with stamped_writer(stream, ENCODED, _DICTIONARIES) as writer:
-            for group in _regrouped(tables):
+            for group in regrouped(tables, ENCODED.empty_table()):
                 writer.write_table(group)
             counts = tally.table
             stamp = {**facts, **tally.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
@@ -108,7 +73,6 @@ def assemble(
     _write_beside(entries_path(out), texts, {"texts": stamp["list"]["texts"]})
     whole_file.replace(out)
     sync_folder(out.parent)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -129,14 +93,28 @@ class MatchFile:
         """The number of entries of the list."""
         return int(self.facts["list"]["entries"])
 
-    def groups(self, columns: list[str]) -> Iterator[pa.Table]:
-        """The row groups in order, some columns of them. Raises DamagedError where entries are not of the list."""
+    @cached_property
+    def n_groups(self) -> int:
+        """The number of row groups."""
+        with self._opened() as file:
+            return int(file.num_row_groups)
+
+    def groups(self, columns: list[str], number: int | None = None) -> Iterator[pa.Table]:
+        """The row groups in order, or the one of this number, some columns of them.
+
+        Raises DamagedError where entries are not of the list.
+        """
+        with self._opened() as file:
+            for place in range(file.num_row_groups) if number is None else [number]:
+                table = file.read_row_group(place, columns=columns, use_threads=False)
+                self._check(table)
+                yield table
+
+    @contextmanager
+    def _opened(self) -> Iterator[pq.ParquetFile]:
         try:
             with open_checked(self.path, _REMATCH) as source, pq.ParquetFile(source) as file:
-                for number in range(file.num_row_groups):
-                    table = file.read_row_group(number, columns=columns, use_threads=False)
-                    self._check(table)
-                    yield table
+                yield file
         except (OSError, pa.ArrowException) as error:
             raise DamagedError(f"`{self.path}` must be readable; {first_line(error)}. Match again.") from None
 
@@ -193,22 +171,6 @@ def texts_hash(texts: pa.Array) -> str:
 def counts_path(matches: Path) -> Path:
     """Where the counts per file of the pool lie."""
     return matches.with_name(f"{matches.stem}.counts.parquet")
-
-
-def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of ROWS each, the last with what is left; one at least."""
-    pending: list[pa.Table] = []
-    size, first = 0, True
-    for table in tables:
-        pending.append(table)
-        size += table.num_rows
-        while size >= ROWS:
-            joined = pa.concat_tables(pending)
-            yield joined.slice(0, ROWS).unify_dictionaries()
-            pending, first = [joined.slice(ROWS)], False
-            size -= ROWS
-    if size or first:
-        yield pa.concat_tables([ENCODED.empty_table(), *pending]).unify_dictionaries()
 
 
 def _read_beside(path: Path, columns: list[str]) -> pa.Table:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evenly.storage.pools.columns import WEB_URL
-from evenly.storage.pools.rows import PoolError, RawRows, file_kind, readable
+from evenly.storage.pools.rows import PoolError, PoolPiece, RawRows, file_kind, parquet_pieces, readable
 from evenly.storage.pools.source import TABLE_READERS
 from evenly.storage.pools.texts import as_label, as_text
 
@@ -104,22 +104,29 @@ def count_rows(files: list[Path]) -> int | None:
     return rows
 
 
-def read_caption_rows(file: Path, columns: CaptionColumns) -> Iterator[CaptionRows]:
-    """The rows of one file. Raises PoolError where it cannot be read."""
-    first = 0
-    for raw in _raw_rows(file, columns):
+def file_pieces(file: Path) -> list[PoolPiece]:
+    """What of a file can be read alone, in order: row groups of a large Parquet file, else all of it."""
+    return parquet_pieces(file) if file_kind(file) == "parquet" else [PoolPiece((file,))]
+
+
+def read_caption_rows(file: Path, columns: CaptionColumns, piece: PoolPiece | None = None) -> Iterator[CaptionRows]:
+    """The rows of one file, or of a piece of it. Raises PoolError where it cannot be read."""
+    first = 0 if piece is None else piece.first_row
+    for raw in _raw_rows(file, columns, None if piece is None else piece.groups):
         if raw.table.num_rows:
             yield _rows(raw, columns, first)
             first += raw.table.num_rows
 
 
-def _raw_rows(file: Path, columns: CaptionColumns) -> Iterator[RawRows]:
+def _raw_rows(file: Path, columns: CaptionColumns, groups: range | None) -> Iterator[RawRows]:
     kind, names = file_kind(file), list(dict.fromkeys(columns.named.values()))
     if kind != "parquet":
         yield from TABLE_READERS[kind].rows(file, names)
         return
     with readable(file, "Parquet"), pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=_ROWS, columns=names):  # a pool may hold pictures and features
+        numbers = None if groups is None else list(groups)
+        # of these columns only: a pool may hold pictures and features
+        for batch in parquet.iter_batches(batch_size=_ROWS, row_groups=numbers, columns=names):
             yield RawRows(pa.Table.from_batches([batch]))
 
 

@@ -1,8 +1,8 @@
 """Balance matched pools in stretches: global counts first, then each row by itself, by a rebuild's draws."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Floats
+from evenly.curation.arrays import Floats, Ints
 from evenly.curation.balance.balancing import balance
 from evenly.curation.balance.keep_probability import UNIT, expected_units
 from evenly.curation.balance.matched_pairs import MatchedPairs
@@ -25,14 +25,21 @@ from evenly.curation.balance.thresholds import (
     tail_share,
     thresholds_by,
 )
-from evenly.curation.concepts.matching import in_order
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
 from evenly.storage.matches.matches import MATCHES
-from evenly.tasks.pools.matches import MatchedPool
+from evenly.storage.matches.parts import PoolParts
+from evenly.storage.records import content_hash
+from evenly.storage.step_records import StoredPart
+from evenly.tasks.moves import Each
+from evenly.tasks.pools.matches import MatchedPool, MatchGroup, MatchPlace
+from evenly.tasks.pools.work import PoolWork
 from evenly.tasks.progress import Progress
+from evenly.tasks.run import Run
 
 VERSION = 1
+STEP = "balance_pool"
+_SUMS = ("units", "kept", "matched")
 _COLUMNS = ["uid", "language", "entries", "reason"]
 _AHEAD = 3  # halvings of the range of thresholds that one pass over the matches tries
 HELD_BYTES = 512 << 20
@@ -40,35 +47,47 @@ HELD_BYTES = 512 << 20
 
 
 def balance_pool(
-    matches: Sequence[Path],
+    matches: MatchPlace,
     rule: BalanceRule,
     out: Path,
     *,
     seed: int,
-    workers: int,
-    progress: Progress,
-    entries: str | None = None,
+    work: PoolWork,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Decide each row of `matches` and write `out`; return the rule, thresholds, and rows kept and expected.
 
-    entries: the concept list, where its texts do not lie beside the matches. Memory is bounded by the row groups that
-    are held, `workers` + 1, and for a target by HELD_BYTES.
+    Memory is bounded by the row groups that are held, one or two for each thread, and for a target by HELD_BYTES.
     """
     if out.suffix != ".parquet":
         raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
-    pool = MatchedPool.at(matches, entries, per_language=rule.language is not None)
+    pool = matches.pool
     wanted = {"version": VERSION, "rule": asdict(rule), "seed": seed, **pool.identity}
     if out.exists() and (facts := _finished(out, wanted)) is not None:
         return {"out": str(out), "reused": True, **facts}
     if out.exists() and not overwrite:
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
-    thresholds = _chosen_thresholds(pool, rule, workers=workers, progress=progress) * rule.headroom
-    report, judge = _Told(pool, thresholds), _Judge(pool=pool, thresholds=thresholds, law=rule.law, seed=seed)
-    with progress.bar("balancing", pool.rows) as advance:
-        decided: Iterator[_Decided] = in_order(judge.decide, pool.groups(_COLUMNS), workers)
-        write_balanced(out, _watched(decided, report, advance), lambda: wanted | report.facts())
+    work = work.fitting(pool.n_cells, len(pool.places))
+    with work.run(out, pool.rows) as run, work.each(run, len(pool.places), run.processes) as each:
+        thresholds = _chosen_thresholds(matches, rule, each, run.progress) * rule.headroom
+        judge = Judge(matches=matches, thresholds=thresholds, law=rule.law, seed=seed)
+        report = _Report(pool, thresholds)
+        decided = _decided(judge, each, run, content_hash(wanted) if work.has_workers(len(pool.places)) else None)
+        write_balanced(out, _watched(decided, report), lambda: wanted | report.facts())
     return {"out": str(out), "reused": False, **BalancedFile.at(out).facts}
+
+
+def _decided(judge: "Judge", each: Each, run: Run, key: str | None) -> Iterator["_Decided"]:
+    """What is decided of each row group in order; where a `key` is given, other processes keep it as parts."""
+    places = judge.matches.pool.places
+    if key is None:
+        yield from each.items("balancing", judge, places)
+        return
+    parts = PoolParts(ledger=run.ledger, step=STEP, key=key)
+    for part in each.items("balancing", KeptDecisions(judge=judge, key=key), places):
+        sums = parts.sums(part)
+        units, kept, matched = (sums[name].to_numpy() for name in _SUMS)
+        yield _Decided(table=parts.read(part).cast(BALANCED), units=units, kept=kept, matched=matched)
 
 
 def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | None = None) -> list[dict[str, Any]]:
@@ -78,11 +97,12 @@ def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | 
     """
     balanced = BalancedFile.at(out)
     rule, seed = BalanceRule(**balanced.facts["rule"]), int(balanced.facts["seed"])
-    pool = MatchedPool.at(matches, entries, per_language=rule.language is not None)
+    opened = MatchPlace.of(matches, entries, per_language=rule.language is not None)
+    pool = opened.pool
     if any(balanced.facts.get(name) != value for name, value in pool.identity.items()):
         raise InputError(f"`matches` must be those that `{out}` was made of; they are others. Name the same files.")
     thresholds = np.array([row["t"] for row in balanced.facts["languages"]])
-    judge = _Judge(pool=pool, thresholds=thresholds, law=rule.law, seed=seed)
+    judge = Judge(matches=opened, thresholds=thresholds, law=rule.law, seed=seed)
     explanations = []
     columns = [*_COLUMNS, "file", "row"]
     for group, stored in zip(pool.groups(columns), balanced.groups(), strict=True):
@@ -99,40 +119,45 @@ def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | 
 _NO_ROWS = pa.table([[], [], []], schema=pa.schema([MATCHES.field(name) for name in ("uid", "language", "entries")]))
 
 
-def _chosen_thresholds(pool: MatchedPool, rule: BalanceRule, *, workers: int, progress: Progress) -> Floats:
+def _chosen_thresholds(matches: MatchPlace, rule: BalanceRule, each: Each, progress: Progress) -> Floats:
     """Thresholds per language (L,), before headroom.
 
     For a target, pairs are held where they are few, else read again for every three halvings of the range: the sums are
     of integers, and so the same.
     """
+    pool = matches.pool
     if rule.target is None:
         return choose_thresholds(rule, pool.part(_NO_ROWS), pool.counts)
     if pool.held_bytes <= HELD_BYTES:
         return choose_thresholds(rule, pool.pairs(progress), pool.counts)
 
     def expected(tried: Sequence[Floats]) -> list[int]:
-        chances = [entry_probabilities(pool.counts, thresholds) for thresholds in tried]
-        total = np.zeros(len(tried), dtype=np.int64)
-        with progress.bar(f"trying {len(tried)} thresholds", pool.rows) as advance:
-            sums: Iterator[tuple[npt.NDArray[np.int64], int]] = in_order(
-                partial(_expected_of, pool, chances), pool.groups(_COLUMNS[:3]), workers
-            )
-            for units, rows in sums:
-                total += units
-                advance(rows)
-        return [int(units) for units in total]
+        sums = each.items(f"trying {len(tried)} thresholds", TriedThresholds(matches, tried), pool.places)
+        return [int(units) for units in np.sum(list(sums), axis=0)]
 
     return thresholds_by(rule, pool.languages, pool.counts, expected, ahead=_AHEAD)
 
 
-def _expected_of(pool: MatchedPool, chances: Sequence[Floats], group: pa.Table) -> tuple[npt.NDArray[np.int64], int]:
-    """How many rows of a group are expected to stay by each of several `chances` (L, E), in units; and its rows."""
-    pairs = pool.part(group)
-    units = [expected_units(pairs, probabilities).sum() for probabilities in chances]
-    return np.array(units, dtype=np.int64), group.num_rows
+@dataclass(frozen=True, eq=False)
+class TriedThresholds:
+    """How many rows of a group are expected to stay by each of several thresholds (L,), in units of 2**-30."""
+
+    matches: MatchPlace
+    tried: Sequence[Floats]
+
+    @cached_property
+    def chances(self) -> list[Floats]:
+        """The chance of each entry (L, E) by each of them."""
+        return [entry_probabilities(self.matches.pool.counts, thresholds) for thresholds in self.tried]
+
+    def __call__(self, _run: Run, place: MatchGroup) -> Ints:
+        """The sum for each (T,)."""
+        pool = self.matches.pool
+        pairs = pool.part(pool.group(place, _COLUMNS[:3]))
+        return np.array([expected_units(pairs, chances).sum() for chances in self.chances], dtype=np.int64)
 
 
-class _Told:
+class _Report:
     """Adds up what goes by, per language."""
 
     def __init__(self, pool: MatchedPool, thresholds: Floats) -> None:
@@ -185,20 +210,29 @@ class _Decided:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Judge:
+class Judge:
     """Everything by which a row is decided alone; thresholds (L,) with headroom."""
 
-    pool: MatchedPool
+    matches: MatchPlace
     thresholds: Floats
     law: Law
     seed: int
+
+    @property
+    def pool(self) -> MatchedPool:
+        """The matches, opened in this process."""
+        return self.matches.pool
 
     @cached_property
     def probabilities(self) -> Floats:
         """The chance of each entry (L, E)."""
         return entry_probabilities(self.pool.counts, self.thresholds)
 
-    def decide(self, group: pa.Table) -> _Decided:
+    def __call__(self, _run: Run, place: MatchGroup) -> "_Decided":
+        """Decide the rows of a group that is named."""
+        return self.decide(self.pool.group(place, _COLUMNS))
+
+    def decide(self, group: pa.Table) -> "_Decided":
         """Decide the rows of a group."""
         pairs = self.pool.part(group)
         decided = decide_rows(pairs, self.probabilities, law=self.law, seed=self.seed)
@@ -225,14 +259,30 @@ class _Judge:
         return rows
 
 
-def _watched(decided: Iterable[_Decided], report: _Told, advance: Callable[[int], None]) -> Iterator[pa.Table]:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KeptDecisions:
+    """Decides row groups and keeps what is decided as parts; key: what that depends on besides the group."""
+
+    judge: Judge
+    key: str
+
+    def __call__(self, run: Run, place: MatchGroup) -> StoredPart:
+        """The part of a group."""
+        parts = PoolParts(ledger=run.ledger, step=STEP, key=self.key)
+        if (stored := parts.find(asdict(place))) is not None:
+            return stored[0]
+        decided = self.judge(run, place)
+        sums = pa.table({name: getattr(decided, name) for name in _SUMS})
+        return parts.keep(asdict(place), 0, decided.table, is_last=True, sums=sums)
+
+
+def _watched(decided: Iterable[_Decided], report: _Report) -> Iterator[pa.Table]:
     for decided_group in decided:
         report.add(decided_group)
         yield decided_group.table
-        advance(decided_group.table.num_rows)
 
 
-def _explained(judge: _Judge, row: pa.Table, decision: pa.Table) -> dict[str, Any]:
+def _explained(judge: Judge, row: pa.Table, decision: pa.Table) -> dict[str, Any]:
     pool = judge.pool
     pairs = pool.part(row)
     decided = judge.decide(row).table

@@ -1,7 +1,8 @@
 """Match a pool of captions in stretches, without a rebuild: the concepts of each caption, and how often each occurs."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,36 +11,41 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.concepts.matching import Matcher, Mode, check_mode, in_order
+from evenly.curation.concepts.matching import WORDNET, Matcher, Mode, check_mode, in_order
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.errors import RuleError
-from evenly.curation.uids import pair_uid
+from evenly.curation.uids import pair_uids
 from evenly.storage.errors import InputError
-from evenly.storage.matches.matches import (
-    ENCODED,
-    MatchFile,
-    MatchParts,
-    assemble,
-    counts_path,
-    entries_path,
-    texts_hash,
-)
+from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path, texts_hash
+from evenly.storage.matches.parts import PoolParts, regrouped, with_last
 from evenly.storage.pools.captions import (
     CaptionColumns,
     CaptionRows,
     check_columns,
     count_rows,
+    file_pieces,
     pool_files,
     read_caption_rows,
     short_file_hash,
 )
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
-from evenly.storage.pools.rows import file_kind
+from evenly.storage.pools.rows import PoolPiece, file_kind
 from evenly.storage.records import content_hash
-from evenly.tasks.progress import Progress
-from evenly.tasks.rebuild.concepts import how_matched, identity_of_lists, read_language_lists, recipe_concepts
+from evenly.storage.step_records import StoredPart
+from evenly.tasks.pools.work import PoolWork, parts_beside
+from evenly.tasks.rebuild.concepts import (
+    concept_version,
+    how_matched,
+    identity_of_lists,
+    read_language_lists,
+    recipe_concepts,
+)
+from evenly.tasks.run import Run
 
+STEP = "match_pool"
 VERSION = 1
+STORED = pa.schema([ENCODED.field(name) for name in ("uid", "language", "entries", "reason")])
+"""Of a part: where its rows lie is known by the stretch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +69,20 @@ class PoolMatching:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _List:
+class MatchList:
     """A concept list, its identity, and what matches against it."""
 
     texts: pa.Array
     identity: str
-    matcher: Matcher | MultilingualMatcher
+    matching: PoolMatching
+
+    @cached_property
+    def matcher(self) -> Matcher | MultilingualMatcher:
+        """Made when the first caption is matched."""
+        mode, metadata = self.matching.mode, self.matching.metadata
+        if self.matching.columns.language is not None:
+            return MultilingualMatcher(read_language_lists(metadata), mode)
+        return Matcher(recipe_concepts(metadata).entries, mode, plurals=self.matching.plurals)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -76,71 +90,146 @@ class _List:
         return {"identity": self.identity, "entries": len(self.texts), "texts": texts_hash(self.texts)}
 
 
-def match_pool(
-    pool: str, matching: PoolMatching, out: Path, *, workers: int, progress: Progress, overwrite: bool = False
-) -> dict[str, Any]:
-    """Match each caption of `pool` and write `out`; return what it holds.
+@dataclass(frozen=True, kw_only=True)
+class MatchStretch:
+    """Rows of a pool that are matched as one: a file, or row groups of one; hash: that of the file."""
 
-    A finished file of the same pool, list and mode is kept as it is; an interrupted run goes on after the files that
-    are done: each is kept as a part until the whole is there. Memory is bounded by the stretches that are held,
-    `workers` + 1, and a row group.
+    piece: PoolPiece
+    hash: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its rows depend on."""
+        groups = self.piece.groups
+        return {"file": self.hash, "groups": None if groups is None else [groups.start, groups.stop]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchOfPool:
+    """A pool and how it is matched, looked at before work begins; nothing is written.
+
+    files, with their hashes in `hashes`; facts: what its matches depend on besides these.
+    """
+
+    files: Sequence[Path]
+    hashes: Sequence[str]
+    matching: PoolMatching
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, pool: str, matching: PoolMatching) -> "MatchOfPool":
+        """Raises InputError for a pool or a list that cannot be read, or whose rows would have equal names."""
+        if matching.metadata != WORDNET:  # workers may be in other folders
+            matching = replace(matching, metadata=str(Path(matching.metadata).expanduser().absolute()))
+        files = [file.absolute() for file in pool_files(pool)]
+        check_columns(files, matching.columns)
+        concepts = read_match_list(matching)
+        hashes = [short_file_hash(file) for file in files]
+        if matching.columns.uid is None and matching.columns.url is None:
+            _check_differ(files, hashes)
+        facts = {
+            "version": VERSION,
+            "mode": matching.mode,
+            "plurals": matching.plurals,
+            "columns": asdict(matching.columns),
+            "list": concepts.facts,
+            **how_matched(matching.mode),
+            **(HOW_CSV_IS_READ if any(file_kind(file) == "csv" for file in files) else {}),
+        }
+        return cls(files=files, hashes=hashes, matching=matching, facts=facts)
+
+    @cached_property
+    def stretches(self) -> list[MatchStretch]:
+        """The stretches of all files, in order."""
+        return [
+            MatchStretch(piece=piece, hash=its_hash)
+            for file, its_hash in zip(self.files, self.hashes, strict=True)
+            for piece in file_pieces(file)
+        ]
+
+    def fitted(self, work: PoolWork) -> PoolWork:
+        """The work, with as many processes and threads as there is memory and work for."""
+        return work.fitting(self.facts["list"]["entries"], len(self.stretches))
+
+
+def match_pool(match: MatchOfPool, out: Path, *, work: PoolWork, overwrite: bool = False) -> dict[str, Any]:
+    """Match each caption of a pool and write `out`; return what it holds.
+
+    A finished file of the same pool, list and mode is kept as it is; an interrupted run goes on after the stretches
+    that are done. Memory is bounded by the rows that are held: some stretches for each thread, and a row group.
     """
     if out.suffix != ".parquet":
         raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
-    files = pool_files(pool)
-    check_columns(files, matching.columns)
-    concepts = _read_list(matching)
-    hashes = [short_file_hash(file) for file in files]
-    if matching.columns.uid is None and matching.columns.url is None:
-        _check_differ(files, hashes)
-    facts = {
-        "version": VERSION,
-        "mode": matching.mode,
-        "plurals": matching.plurals,
-        "columns": asdict(matching.columns),
-        "list": concepts.facts,
-        **how_matched(matching.mode),
-        **(HOW_CSV_IS_READ if any(file_kind(file) == "csv" for file in files) else {}),
-    }
-    wanted = {**facts, "pool": content_hash(hashes)}
+    wanted = {**match.facts, "pool": content_hash(list(match.hashes))}
     if out.exists() and (finished := _finished(out, wanted)) is not None:
         return {"out": str(out), "reused": True, "texts_per_second": None, **finished}
     if out.exists() and not overwrite:
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
+    work = match.fitted(work)
     out.parent.mkdir(parents=True, exist_ok=True)
-    parts, started = MatchParts(out, content_hash(facts)), perf_counter()
-    matched = 0
+    started, matched = perf_counter(), list[int]()
+    stretches, function = match.stretches, MatchedStretch(matching=match.matching, key=content_hash(dict(match.facts)))
+    with work.run(out, count_rows(list(match.files))) as run, work.each(run, len(stretches), 1) as each:
+        done = each.items("matching", function, stretches)
+        parts = PoolParts(ledger=run.ledger, step=STEP, key=function.key)
 
-    def tables(number: int) -> Iterator[pa.Table]:
-        nonlocal matched
-        its_hash = hashes[number]
-        is_done, is_last = parts.path(its_hash).exists(), number == len(files) - 1
-        tables_of_file = (
-            parts.read(its_hash) if is_done else _matched(files[number], its_hash, concepts, matching, workers)
-        )
-        for table in tables_of_file if is_done or is_last else parts.keep(its_hash, tables_of_file):
-            yield table
-            matched += 0 if is_done else table.num_rows
-            advance(table.num_rows)
+        def tables(number: int) -> Iterator[pa.Table]:
+            its_hash = match.hashes[number]
+            for stretch in file_pieces(match.files[number]):
+                stored, fresh = next(done)
+                matched.append(fresh)
+                first = stretch.first_row
+                for part in stored:
+                    table = _placed(parts.read(part), its_hash, first)
+                    first += table.num_rows
+                    yield table
 
-    with progress.bar("matching", count_rows(files)) as advance:
         named = (
             (file.name, its_hash, tables(number))
-            for number, (file, its_hash) in enumerate(zip(files, hashes, strict=True))
+            for number, (file, its_hash) in enumerate(zip(match.files, match.hashes, strict=True))
         )
-        assemble(out, parts.folder, named, entries=concepts.texts, facts=wanted)
-    speed = round(matched / (perf_counter() - started)) if matched else None
+        texts = read_match_list(match.matching).texts
+        assemble(out, parts_beside(out), named, entries=texts, facts=wanted)
+    speed = round(sum(matched) / (perf_counter() - started)) if sum(matched) else None
     return {"out": str(out), "reused": False, "texts_per_second": speed, **MatchFile.at(out).facts}
 
 
-def _matched(file: Path, its_hash: str, concepts: _List, matching: PoolMatching, workers: int) -> Iterator[pa.Table]:
-    """The table HELD of one file, stretch by stretch."""
-    tables: Iterator[pa.Table] = in_order(
-        lambda rows: _match_rows(rows, its_hash, concepts.matcher),
-        read_caption_rows(file, matching.columns),
-        workers,
-    )
-    return tables
+@dataclass(frozen=True, kw_only=True)
+class MatchedStretch:
+    """Matches a stretch and keeps its parts; key: what these depend on besides the stretch."""
+
+    matching: PoolMatching
+    key: str
+
+    def __call__(self, run: Run, stretch: MatchStretch) -> tuple[list[StoredPart], int]:
+        """Its parts, and how many of its rows were matched now."""
+        parts = PoolParts(ledger=run.ledger, step=STEP, key=self.key)
+        if (stored := parts.find(stretch.identity)) is not None:
+            return stored, 0
+        matcher, (file,) = read_match_list(self.matching).matcher, stretch.piece.files
+        tables = in_order(
+            lambda rows: _match_rows(rows, stretch.hash, matcher),
+            read_caption_rows(file, self.matching.columns, stretch.piece),
+            run.processes,
+        )
+        rows = list[int]()
+
+        def keep(numbered: tuple[int, pa.Table, bool]) -> StoredPart:
+            number, table, is_last = numbered
+            rows.append(table.num_rows)
+            return parts.keep(stretch.identity, number, table, is_last=is_last)
+
+        kept = list(in_order(keep, with_last(regrouped(tables, STORED.empty_table())), 1))
+        return kept, sum(rows)
+
+
+def _placed(table: pa.Table, its_hash: str, first_row: int) -> pa.Table:
+    """Rows of a part as ENCODED has them, with the places where they lie."""
+    n = table.num_rows
+    codes = pa.array(np.zeros(n, dtype=np.int32))
+    table = table.append_column("file", pa.DictionaryArray.from_arrays(codes, pa.array([its_hash])))
+    table = table.append_column("row", pa.array(np.arange(first_row, first_row + n)))
+    return table.select(ENCODED.names).cast(ENCODED)
 
 
 def _match_rows(rows: CaptionRows, its_hash: str, matcher: Matcher | MultilingualMatcher) -> pa.Table:
@@ -157,13 +246,11 @@ def _match_rows(rows: CaptionRows, its_hash: str, matcher: Matcher | Multilingua
     is_empty = pc.and_(is_right, pc.equal(pc.list_value_length(entries), 0))
     columns = [
         _uids(rows, its_hash, numbers, is_right),
-        pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, dtype=np.int32)), pa.array([its_hash])),
-        numbers,
         languages,
         entries,
         pc.if_else(is_empty, unmatched, rows.reject).dictionary_encode(),
     ]
-    return pa.table(columns, schema=ENCODED)
+    return pa.table(columns, schema=STORED)
 
 
 def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Array) -> pa.Array:
@@ -172,8 +259,7 @@ def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Arra
         names = rows.uid
         is_right = pc.not_equal(pc.fill_null(names, ""), "")
     elif rows.url is not None:
-        pairs = zip(is_right.to_pylist(), rows.url.to_pylist(), rows.caption.to_pylist(), strict=True)
-        names = pa.array([pair_uid(url, caption) if right else None for right, url, caption in pairs], pa.string())
+        names = pair_uids(rows.url, rows.caption)
     else:
         names, is_right = None, pa.scalar(False)
     if names is not None and pc.all(is_right).as_py() is not False:
@@ -182,17 +268,24 @@ def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Arra
     return places if names is None else pc.if_else(is_right, names, places)
 
 
-def _read_list(matching: PoolMatching) -> _List:
+def read_match_list(matching: PoolMatching) -> MatchList:
+    """The list that captions are matched against, held as long as it is asked for and does not change."""
+    version = None if matching.metadata == WORDNET else concept_version(matching.metadata)
+    return _match_list(matching, version)
+
+
+@lru_cache(maxsize=1)
+def _match_list(matching: PoolMatching, _version: object) -> MatchList:
     if matching.columns.language is None:
         concepts = recipe_concepts(matching.metadata)
-        matcher: Matcher | MultilingualMatcher = Matcher(concepts.entries, matching.mode, plurals=matching.plurals)
-        return _List(texts=concepts.table["entry"].combine_chunks(), identity=concepts.identity, matcher=matcher)
+        texts = concepts.table["entry"].combine_chunks()
+        return MatchList(texts=texts, identity=concepts.identity, matching=matching)
     lists = read_language_lists(matching.metadata)
-    matcher = MultilingualMatcher(lists, matching.mode)
-    return _List(texts=pa.array(matcher.entries, pa.string()), identity=identity_of_lists(lists), matcher=matcher)
+    entries = dict.fromkeys(entry for entries in lists.values() for entry in entries)
+    return MatchList(texts=pa.array(list(entries), pa.string()), identity=identity_of_lists(lists), matching=matching)
 
 
-def _check_differ(files: list[Path], hashes: list[str]) -> None:
+def _check_differ(files: Sequence[Path], hashes: Sequence[str]) -> None:
     first: dict[str, Path] = {}
     for file, its_hash in zip(files, hashes, strict=True):
         if its_hash in first:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,56 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
 from evenly.curation.balance.matched_pairs import MatchedPairs
+from evenly.curation.concepts.matching import WORDNET
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import DamagedError, InputError
-from evenly.storage.matches.matches import MatchFile, texts_hash
+from evenly.storage.matches.matches import MatchFile, counts_path, entries_path, texts_hash
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import recipe_concepts
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchPlace:
+    """Where files of matches of one list lie: what other processes are given of them.
+
+    entries: the list, where its texts do not lie beside the matches. per_language: whether languages are told apart.
+    versions: what changes with the content of what is read.
+    """
+
+    paths: tuple[Path, ...]
+    entries: str | None
+    per_language: bool
+    versions: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], entries: str | None, *, per_language: bool) -> "MatchPlace":
+        """The files as they are now."""
+        places = tuple(path.absolute() for path in paths)
+        if entries not in {None, WORDNET}:  # workers may be in other folders
+            entries = str(Path(str(entries)).expanduser().absolute())
+        read = [file for path in places for file in (path, counts_path(path), entries_path(path))]
+        read += [] if entries in {None, WORDNET} else [Path(str(entries))]
+        stats = [file.stat() if file.is_file() else None for file in read]
+        versions = tuple(() if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
+        return cls(paths=places, entries=entries, per_language=per_language, versions=versions)
+
+    @property
+    def pool(self) -> "MatchedPool":
+        """The files, opened and counted once in each process. Raises as `MatchedPool.at` does."""
+        return _opened(self)
+
+
+@lru_cache(maxsize=1)
+def _opened(place: MatchPlace) -> "MatchedPool":
+    return MatchedPool.at(place.paths, place.entries, per_language=place.per_language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchGroup:
+    """A row group of one of several files, both by number."""
+
+    file: int
+    group: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,9 +111,27 @@ class MatchedPool:
         return sum(int(file.facts["rows"]) for file in self.files)
 
     @property
+    def n_cells(self) -> int:
+        """How many counts there are, of all languages: each process holds them, and the chances by them."""
+        return int(self.counts.size)
+
+    @property
     def held_bytes(self) -> int:
         """What `pairs` takes, at most."""
         return 25 * self.rows + 4 * int(self.counts.sum())
+
+    @cached_property
+    def places(self) -> list[MatchGroup]:
+        """The row groups of all files in order."""
+        return [
+            MatchGroup(file=number, group=group)
+            for number, file in enumerate(self.files)
+            for group in range(file.n_groups)
+        ]
+
+    def group(self, place: MatchGroup, columns: list[str]) -> pa.Table:
+        """One row group, some columns of it."""
+        return next(self.files[place.file].groups(columns, place.group))
 
     def groups(self, columns: list[str]) -> Iterator[pa.Table]:
         """The row groups of all files in order."""

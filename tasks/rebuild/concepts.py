@@ -32,7 +32,7 @@ def recipe_concepts(metadata: str) -> Concepts:
     """
     if metadata == WORDNET:
         return _wordnet()
-    return _listed(*_file(metadata))
+    return _listed(*concept_version(metadata))
 
 
 def read_language_lists(metadata: str) -> dict[str, list[str]]:
@@ -40,7 +40,7 @@ def read_language_lists(metadata: str) -> dict[str, list[str]]:
 
     Over all languages, entries stand in the order of `read_concept_file`. Raises RuleError where no language is named.
     """
-    lists = {} if metadata == WORDNET else _read(*_file(metadata)).by_language
+    lists = {} if metadata == WORDNET else _read(*concept_version(metadata)).by_language
     if not lists:
         raise RuleError(
             f"`metadata` must hold a list per language where languages are matched; got `{metadata}`. Give a "
@@ -56,7 +56,7 @@ def identity_of_lists(lists: Mapping[str, Sequence[str]]) -> str:
     return identity_of([entry for entries in lists.values() for entry in entries], languages)
 
 
-def _file(metadata: str) -> tuple[Path, tuple[int, ...] | None]:
+def concept_version(metadata: str) -> tuple[Path, tuple[int, ...] | None]:
     """A concept list's path, and what changes with its content."""
     path = Path(metadata)
     stat = path.stat() if path.is_file() else None

@@ -16,8 +16,9 @@ from evenly.features.errors import UnknownModelError, UnreadableImageError
 from evenly.storage.errors import InputError
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.tasks.pools.balance import balance_pool
-from evenly.tasks.pools.match import PoolMatching, match_pool
-from evenly.tasks.progress import Progress
+from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
+from evenly.tasks.pools.matches import MatchPlace
+from evenly.tasks.pools.work import PoolWork
 from tests.api.conftest import picture
 
 CAPTIONS = ["a black dog", "a dog", "a cat", None, "nothing of these", "a black dog and a cat"] * 40
@@ -75,8 +76,8 @@ def test_texts_are_decided_as_the_command_decides_them(tmp_path, rule):
     pq.write_table(pa.table({"id": uids, "text": pa.array(CAPTIONS, pa.string())}), tmp_path / "pool.parquet")
     (tmp_path / "list.txt").write_text("\n".join(CONCEPTS) + "\n")
     matching = PoolMatching(metadata=str(tmp_path / "list.txt"), columns=CaptionColumns(uid="id"))
-    quiet = Progress(quiet=True)
-    match_pool(str(tmp_path / "pool.parquet"), matching, tmp_path / "matches.parquet", workers=1, progress=quiet)
+    pool = MatchOfPool.at(str(tmp_path / "pool.parquet"), matching)
+    match_pool(pool, tmp_path / "matches.parquet", work=PoolWork(threads=1, quiet=True))
     ours = evenly.balance(evenly.match(CAPTIONS, CONCEPTS), seed=5, uids=uids, **rule)
     facts = _balanced_by_command(tmp_path, rule)
     theirs = pq.read_table(tmp_path / "balanced.parquet").to_pandas()
@@ -95,9 +96,8 @@ def _balanced_by_command(folder, rule):
     from evenly.curation.balance.thresholds import BalanceRule
 
     out = folder / "balanced.parquet"
-    return balance_pool(
-        [folder / "matches.parquet"], BalanceRule(**rule), out, seed=5, workers=1, progress=Progress(quiet=True)
-    )
+    place = MatchPlace.of([folder / "matches.parquet"], None, per_language=False)
+    return balance_pool(place, BalanceRule(**rule), out, seed=5, work=PoolWork(threads=1, quiet=True))
 
 
 def test_a_text_is_decided_alike_in_any_order_by_its_uid():

@@ -27,7 +27,8 @@ from evenly.storage.files.concept_lists import read_concept_file, write_concepts
 from evenly.storage.leaderboards import LeaderboardRuns
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
-from evenly.storage.matches.matches import ENCODED, MatchFile, MatchParts, assemble, counts_path, entries_path
+from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path
+from evenly.storage.matches.parts import PoolParts
 from evenly.storage.pools.local_pictures import take_features
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.samples import Samples
@@ -109,15 +110,17 @@ def make(workspace: Workspace) -> None:
 
 def _make_matches(folder: Path) -> None:
     entries = pa.array([f"entry {number}" for number in range(11)])
-    parts = MatchParts(folder / "parts.parquet", "k" * 32)
-    for _ in parts.keep("f" * 64, [matches()]):
-        pass
+    kept_parts(Workspace.at(folder / "parts")).keep({"file": "f"}, 0, matches(), is_last=True)
     facts = {"list": {"entries": 11, "texts": "", "identity": "i"}}
     assemble(folder / "m.parquet", folder / "work", [("a", "f" * 64, [matches()])], entries=entries, facts=facts)
     rows = {"uid": UIDS, "p_keep": RNG.random(N), "kept": [True] * N, "reason": [""] * N, "deciding": [1] * N}
     table = pa.table({**rows, "draw": RNG.random(N)}).cast(BALANCED)
     write_balanced(folder / "b.parquet", [table], lambda: {"rows": N})
     _write_list(folder / "en.parquet")
+
+
+def kept_parts(workspace: Workspace) -> PoolParts:
+    return PoolParts(ledger=Ledger(workspace), step="match_pool", key="k")
 
 
 def _write_list(path: Path) -> None:
@@ -180,7 +183,7 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
     downloads = [workspace.downloads / f"{name}.parquet" for name in shard_names(workspace.downloads)]
     features_path, samples_path = FeatureStore(workspace, "e" * 64, "images").path, samples.path
     codes = RowStore(workspace, "c" * 64, "codes")
-    parts = MatchParts(root / "parts.parquet", "k" * 32)
+    parts = kept_parts(Workspace.at(root / "parts"))
     return {
         "ledger table": (_files(workspace.ledger, "*.arrow"), table),
         "step record": (_files(workspace.steps, "*.json"), table),
@@ -205,7 +208,10 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
         "matches": ([root / "m.parquet"], matched),
         "matches, counts": ([counts_path(root / "m.parquet")], lambda: table_hash(match().counts())),
         "matches, entries": ([entries_path(root / "m.parquet")], lambda: str(match().texts())),
-        "matches, part": ([parts.path("f" * 64)], lambda: [table_hash(one) for one in parts.read("f" * 64)]),
+        "matches, part": (
+            list((root / "parts" / "ledger").rglob("*.arrow")),
+            lambda: [table_hash(parts.read(part)) for part in parts.find({"file": "f"})],
+        ),
         "balanced": ([root / "b.parquet"], balanced),
         "concept list": ([root / "en.parquet"], lambda: list(read_concept_file(root / "en.parquet").entries)),
     }  # fmt: skip

@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from evenly.flows.cli.errors import FindingExit
+from evenly.flows.cli.errors import FindingExit, UsageError
 from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, printable
 
 if TYPE_CHECKING:
     from evenly.curation.balance.thresholds import Law
     from evenly.curation.concepts.matching import Mode
+    from evenly.tasks.pools.jobs import BalanceJob, MatchJob
+    from evenly.tasks.pools.work import PoolWork
 
 Force = Annotated[bool, typer.Option(help="Overwrite a file that is there.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads; default: one per core.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads of all processes; default: one per core.")]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes under Prefect, at most; default: none, this one works.")
+]
+Engine = Annotated[
+    str | None, typer.Option(help="What works: local, ray, or a cluster's address (auto, HOST:PORT, ray://…).")
+]
+Memory = Annotated[str | None, typer.Option(help="What all processes may take, as 6GB or 50%; default: 50%.")]
+KeptAt = Annotated[
+    Path | None, typer.Option("--root", help="Keep parts in this workspace, for a later run of a changed pool.")
+]
 
 
 def match_command(
@@ -30,6 +42,10 @@ def match_command(
         str | None, typer.Option(help="Match each caption against the list of its language (MetaCLIP 2).")
     ] = None,
     workers: Workers = None,
+    processes: Processes = None,
+    engine: Engine = None,
+    memory: Memory = None,
+    root: KeptAt = None,
     as_json: AsJson = False,
     *,
     plurals: Annotated[bool, typer.Option(help="In normalized mode also find plain plurals.")] = False,
@@ -40,14 +56,13 @@ def match_command(
     Example: evenly match "pool/*.parquet" --metadata en.parquet --uid uid --out matches.parquet
     """
     from evenly.storage.pools.captions import CaptionColumns
-    from evenly.tasks.pools.match import PoolMatching, match_pool
-    from evenly.tasks.progress import Progress
+    from evenly.tasks.pools.jobs import MatchJob
+    from evenly.tasks.pools.match import PoolMatching
 
     columns = CaptionColumns(caption=caption, uid=uid, url=url, language=language_column)
     matching = PoolMatching(metadata=metadata, mode=cast("Mode", mode), plurals=plurals, columns=columns)
-    facts = match_pool(
-        pool, matching, out, workers=workers or os.cpu_count() or 1, progress=Progress(), overwrite=force
-    )
+    work = _work(workers, processes, engine, memory, root)
+    facts = _done(MatchJob(pool=pool, matching=matching, out=out, overwrite=force, work=work))
     print_result(facts, lambda: _print_matched(facts), as_json=as_json)
 
 
@@ -65,6 +80,10 @@ def balance_command(
     ] = None,
     explain: Annotated[str | None, typer.Option("--explain", "--replay", help="Recompute the row of this uid.")] = None,
     workers: Workers = None,
+    processes: Processes = None,
+    engine: Engine = None,
+    memory: Memory = None,
+    root: KeptAt = None,
     as_json: AsJson = False,
     *,
     per_language: Annotated[bool, typer.Option(help="A threshold for each language (MetaCLIP 2).")] = False,
@@ -75,8 +94,8 @@ def balance_command(
     Example: evenly balance matches.parquet --t 20000 --seed 1 --out balanced.parquet
     """
     from evenly.curation.balance.thresholds import BalanceRule
-    from evenly.tasks.pools.balance import balance_pool, explain_row
-    from evenly.tasks.progress import Progress
+    from evenly.tasks.pools.balance import explain_row
+    from evenly.tasks.pools.jobs import BalanceJob
 
     if explain is not None:
         _explain(explain_row(explain, matches, out, entries=entries), as_json=as_json)
@@ -89,17 +108,43 @@ def balance_command(
         language="language" if per_language else None,
         reference=reference,
     )
-    facts = balance_pool(
-        matches,
-        rule,
-        out,
-        seed=seed,
-        workers=workers or os.cpu_count() or 1,
-        progress=Progress(),
-        entries=entries,
-        overwrite=force,
+    work = _work(workers, processes, engine, memory, root)
+    facts = _done(
+        BalanceJob(matches=matches, rule=rule, out=out, seed=seed, entries=entries, overwrite=force, work=work)
     )
     print_result(facts, lambda: _print_balanced(facts), as_json=as_json)
+
+
+def _work(
+    workers: int | None, processes: int | None, engine: str | None, memory: str | None, root: Path | None
+) -> "PoolWork":
+    from evenly.tasks.pools.work import PoolWork
+    from evenly.tasks.run import read_engine
+
+    try:
+        choice = read_engine(engine or "local")
+    except ValueError as error:
+        raise UsageError(f"`--engine` {error}. Correct it.") from None
+    cores = os.cpu_count() or 1
+    return PoolWork(
+        threads=workers or cores,
+        processes=processes or (cores if choice.name == "ray" else 1),
+        engine=choice,
+        memory=memory,
+        root=None if root is None else str(root),
+    )
+
+
+def _done(job: "MatchJob | BalanceJob") -> dict[str, Any]:
+    """What a job gives; Prefect starts only where other processes work on it."""
+    if not job.has_workers:
+        return job.run()
+    from evenly.flows.curate_texts import curate_texts
+    from evenly.flows.process.prefect_api import prefect_api
+
+    with prefect_api():
+        facts: dict[str, Any] = curate_texts(job)
+    return facts
 
 
 def _explain(rows: list[dict[str, Any]], *, as_json: bool) -> None:

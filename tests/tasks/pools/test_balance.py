@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +19,16 @@ from evenly.curation.draws import draw
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.files.concept_lists import write_concepts
-from evenly.storage.matches import matches as pool_matches
+from evenly.storage.matches import parts as pool_parts
 from evenly.storage.matches.balanced import BalancedFile
 from evenly.storage.matches.matches import entries_path
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.storage.pools.source import PoolSource
 from evenly.tasks.pools import balance as pool_balance
 from evenly.tasks.pools.balance import balance_pool, explain_row
-from evenly.tasks.pools.match import PoolMatching, match_pool
-from evenly.tasks.pools.matches import MatchedPool
+from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
+from evenly.tasks.pools.matches import MatchedPool, MatchPlace
+from evenly.tasks.pools.work import PoolWork
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE
 from evenly.tasks.rebuild.collect import COLLECT
@@ -35,7 +37,7 @@ from evenly.tasks.run import Run
 from evenly.tasks.step import record_step
 
 ENTRIES = ["a", "b", "c", "d", "e", "f g", "never"]
-QUIET = Progress(quiet=True)
+QUIET, WORK = Progress(quiet=True), PoolWork(threads=2, quiet=True)
 BY_UID, BY_URL = CaptionColumns(uid="uid"), CaptionColumns(url="url")
 RULES = [
     BalanceRule(t=30),
@@ -72,14 +74,13 @@ def match(table, metadata, out, columns=BY_UID, **rule):
     out.parent.mkdir(exist_ok=True, parents=True)
     pq.write_table(table, out.parent / f"{out.stem}.pool.parquet")
     matching = PoolMatching(metadata=metadata, columns=columns, **rule)
-    match_pool(str(out.parent / f"{out.stem}.pool.parquet"), matching, out, workers=2, progress=QUIET)
+    match_pool(MatchOfPool.at(str(out.parent / f"{out.stem}.pool.parquet"), matching), out, work=WORK)
     return out
 
 
 def balance(matches, out, rule, *, seed=1, workers=2, entries=None, overwrite=False):
-    return balance_pool(
-        matches, rule, out, seed=seed, workers=workers, progress=QUIET, entries=entries, overwrite=overwrite
-    )
+    place = MatchPlace.of(matches, entries, per_language=rule.language is not None)
+    return balance_pool(place, rule, out, seed=seed, work=replace(WORK, threads=workers), overwrite=overwrite)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_shards_their_order_and_workers_change_no_fate(  # noqa: PLR0917 - hypot
     balance([whole], folder / "b.parquet", rule)
     bounds = [0, *sorted(cuts), 100]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool_matches, "ROWS", size)
+        patch.setattr(pool_parts, "ROWS", size)
         shards = [
             match(table.slice(start, stop - start), metadata, folder / f"{number}.parquet")
             for number, (start, stop) in enumerate(itertools.pairwise(bounds))
@@ -204,7 +205,8 @@ import os, signal, sys
 from pathlib import Path
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.tasks.pools import balance as balance_pool
-from evenly.tasks.progress import Progress
+from evenly.tasks.pools.matches import MatchPlace
+from evenly.tasks.pools.work import PoolWork
 watched = balance_pool._watched
 def cut(*given):
     for table in watched(*given):
@@ -212,7 +214,8 @@ def cut(*given):
         os.kill(os.getpid(), signal.SIGKILL)
 balance_pool._watched = cut
 matches, out = map(Path, sys.argv[1:])
-balance_pool.balance_pool([matches], BalanceRule(t=30), out, seed=1, workers=2, progress=Progress(quiet=True))
+place = MatchPlace.of([matches], None, per_language=False)
+balance_pool.balance_pool(place, BalanceRule(t=30), out, seed=1, work=PoolWork(threads=2, quiet=True))
 """
 
 

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,16 @@ from evenly.curation.errors import RuleError
 from evenly.curation.uids import pair_uid
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.files.concept_lists import identity_of
-from evenly.storage.matches import matches as pool_matches
-from evenly.storage.matches.matches import MatchFile, MatchParts, counts_path, entries_path, texts_hash
+from evenly.storage.matches import parts as pool_parts
+from evenly.storage.matches.matches import MatchFile, counts_path, entries_path, texts_hash
+from evenly.storage.pools import rows as pool_rows
 from evenly.storage.pools.captions import CaptionColumns, short_file_hash
 from evenly.storage.tables.block_sums import append_sums
 from evenly.tasks.pools import match as module
-from evenly.tasks.pools.match import PoolMatching, match_pool
-from evenly.tasks.progress import Progress
+from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
+from evenly.tasks.pools.work import PoolWork, parts_beside
 
+QUIET = PoolWork(quiet=True)
 ENTRIES = ["dog", "black dog", "chat", "cat", "never"]
 BY_UID = CaptionColumns(uid="uid")
 WORDS = st.sampled_from(["a", "black", "dog", "cat", "chat", "Dog", "."])
@@ -50,9 +53,10 @@ def write_pool(folder: Path, captions, cuts=()) -> str:
     return str(folder)
 
 
-def match(pool, metadata, out, *, workers=2, overwrite=False, columns=BY_UID, **rule):
+def match(pool, metadata, out, *, workers=2, overwrite=False, columns=BY_UID, work=QUIET, **rule):
     matching = PoolMatching(metadata=metadata, columns=columns, **rule)
-    return match_pool(pool, matching, out, workers=workers, progress=Progress(quiet=True), overwrite=overwrite)
+    job = MatchOfPool.at(pool, matching)
+    return match_pool(job, out, work=replace(work, threads=workers), overwrite=overwrite)
 
 
 def test_every_row_is_there_with_what_it_names_and_the_counts_add_up(tmp_path, metadata):
@@ -93,7 +97,7 @@ def test_files_and_workers_change_nothing_but_where_a_row_lies(tmp_path_factory,
 
 
 def test_two_runs_give_the_same_bytes_and_a_finished_one_is_kept(tmp_path, metadata, monkeypatch):
-    monkeypatch.setattr(pool_matches, "ROWS", 7)
+    monkeypatch.setattr(pool_parts, "ROWS", 7)
     pool = write_pool(tmp_path / "pool", ["a dog", "black dog", "cat"] * 20, cuts=[1, 30, 31])
     assert not match(pool, metadata, tmp_path / "m.parquet")["reused"]
     assert pq.read_metadata(tmp_path / "m.parquet").num_row_groups == 9
@@ -112,44 +116,74 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from evenly.storage.matches import matches as pool_matches
-from evenly.tasks.pools.match import PoolMatching, match_pool
+from evenly.storage.matches.parts import PoolParts
+from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
+from evenly.tasks.pools.work import PoolWork
 from evenly.storage.pools.captions import CaptionColumns
-from evenly.tasks.progress import Progress
 pool, metadata, out, stage = sys.argv[1:]
-def stopping(batches):
-    yield next(iter(batches))
-    os.kill(os.getpid(), signal.SIGKILL)
-written, keep, assemble = [], pool_matches.MatchParts.keep, pool_matches._regrouped
-def once(self, file, batches):
-    yield from keep(self, file, stopping(batches) if written and stage == "parts" else batches)
-    written.append(file)
-def cut(tables):
-    for group in assemble(tables):
+kept, keep, regrouped = [], PoolParts.keep, pool_matches.regrouped
+def once(self, *given, **options):
+    if kept and stage == "parts":
+        os.kill(os.getpid(), signal.SIGKILL)
+    kept.append(keep(self, *given, **options))
+    return kept[-1]
+def cut(tables, empty):
+    for group in regrouped(tables, empty):
         yield group
         if stage == "whole":
             os.kill(os.getpid(), signal.SIGKILL)
-pool_matches.MatchParts.keep, pool_matches._regrouped = once, cut
+PoolParts.keep, pool_matches.regrouped = once, cut
 matching = PoolMatching(metadata=metadata, columns=CaptionColumns(uid="uid"))
-match_pool(pool, matching, Path(out), workers=2, progress=Progress(quiet=True))
+match_pool(MatchOfPool.at(pool, matching), Path(out), work=PoolWork(threads=2, quiet=True))
 """
 
 
-@pytest.mark.parametrize(("stage", "done"), [("parts", 1), ("whole", 2)])
+@pytest.mark.parametrize(("stage", "done"), [("parts", 1), ("whole", 3)])
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path, metadata, monkeypatch, stage, done):
     pool = write_pool(tmp_path / "pool", ["a dog", "black dog", "cat"] * 20, cuts=[20, 40])
     out = tmp_path / "m.parquet"
     killed = subprocess.run([sys.executable, "-c", KILLED, pool, metadata, str(out), stage], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not out.exists()
-    parts = MatchParts(out, "").folder
-    assert len(list(parts.glob("*.arrow"))) == done
-    again, matched = [], module._matched
-    monkeypatch.setattr(module, "_matched", lambda *given: again.append(given[1]) or matched(*given))
+    assert len(list(parts_beside(out).glob("ledger/match_pool/*.arrow"))) == done
+    again, matched = [], module._match_rows
+    monkeypatch.setattr(module, "_match_rows", lambda *given: again.append(given[1]) or matched(*given))
     match(pool, metadata, out)
     assert len(again) == 3 - done
-    assert not parts.exists()
+    assert not parts_beside(out).exists()
     match(pool, metadata, tmp_path / "again" / "m.parquet")
     assert out.read_bytes() == (tmp_path / "again" / "m.parquet").read_bytes()
+
+
+def test_of_a_changed_pool_the_files_that_are_the_same_are_taken_from_the_workspace(tmp_path, metadata, monkeypatch):
+    pool = write_pool(tmp_path / "pool", ["a dog", "black dog", "cat"] * 20, cuts=[20, 40])
+    work = replace(QUIET, root=str(tmp_path / "workspace"))
+    match(pool, metadata, tmp_path / "m.parquet", work=work)
+    write_pool(tmp_path / "pool", ["a dog", "black dog", "cat"] * 20 + ["chat"], cuts=[20, 40])
+    again, matched = [], module._match_rows
+    monkeypatch.setattr(module, "_match_rows", lambda *given: again.append(given[1]) or matched(*given))
+    match(pool, metadata, tmp_path / "n.parquet", work=work)
+    assert again == [short_file_hash(Path(pool) / "002.parquet")]
+    match(pool, metadata, tmp_path / "again.parquet")
+    assert (tmp_path / "n.parquet").read_bytes() == (tmp_path / "again.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("stretches", [1, 4, 16])
+def test_stretches_of_a_file_give_the_bytes_of_the_whole(tmp_path, metadata, monkeypatch, stretches):
+    captions = ["a dog", "black dog", None, "cat", "nothing"] * 32
+    whole = write_pool(tmp_path / "pool", captions)
+    monkeypatch.setattr(pool_parts, "ROWS", 30)
+    match(whole, metadata, tmp_path / "m.parquet")
+    path = tmp_path / "cut" / "000.parquet"
+    path.parent.mkdir()
+    pq.write_table(pq.read_table(Path(whole) / "000.parquet"), path, row_group_size=len(captions) // stretches)
+    monkeypatch.setattr(pool_rows, "PIECE_ROWS", len(captions) // stretches)
+    cut = MatchOfPool.at(str(path), PoolMatching(metadata=metadata, columns=BY_UID))
+    assert len(cut.stretches) == stretches
+    match_pool(cut, tmp_path / "n.parquet", work=QUIET)
+    one, other = (pq.read_table(tmp_path / name) for name in ("m.parquet", "n.parquet"))
+    assert one.drop(["file"]).equals(other.drop(["file"]))
+    assert pq.read_table(entries_path(tmp_path / "n.parquet")) == pq.read_table(entries_path(tmp_path / "m.parquet"))
 
 
 def test_rows_are_named_by_the_pool_by_url_and_caption_or_by_their_place(tmp_path, metadata):

@@ -1,0 +1,103 @@
+"""Parts of a matched or balanced pool: stretches of its rows, each a table of a ledger that outlives a kill.
+
+A rebuild cuts its tables by the leading bits of uids, which are hashes. Rows of a pool are named as people like, and
+their order is kept, so these tables are cut by row number: a stretch is a file of the pool, or row groups of one, and a
+part holds at most ROWS of its rows. How a pool is cut into stretches changes no row.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from evenly.storage.ledger import Ledger
+from evenly.storage.records import content_hash
+from evenly.storage.step_records import StepOutput, StoredPart
+
+ROWS = 1 << 18
+"""In a part, and in a row group of what is made of them: what balancing holds at once, for each of its workers."""
+_NAME = "name"  # for `uid`, by which a ledger would sort
+_TABLE = "rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolParts:
+    """The parts that one command keeps in a ledger.
+
+    step: the name that their tables stand under. key: what rows depend on besides the stretch that they are of.
+    """
+
+    ledger: Ledger
+    step: str
+    key: str
+
+    def find(self, stretch: Mapping[str, Any]) -> list[StoredPart] | None:
+        """The parts of a stretch in order; None unless all are there."""
+        parts = list[StoredPart]()
+        while not parts or not parts[-1].tally.notes["is_last"]:
+            part = self.ledger.find_part(self._part_key(stretch, len(parts)), self.step)
+            if part is None:
+                return None
+            parts.append(part)
+        return parts
+
+    def keep(
+        self, stretch: Mapping[str, Any], number: int, table: pa.Table, *, is_last: bool, sums: pa.Table | None = None
+    ) -> StoredPart:
+        """Store the part of this number of a stretch; sums: what it gives to sums over the pool."""
+        names = [_NAME if name == "uid" else name for name in table.column_names]
+        output = StepOutput(
+            tables={_TABLE: table.rename_columns(names).combine_chunks()}, partial=sums, notes={"is_last": is_last}
+        )
+        key = self._part_key(stretch, number)
+        return self.ledger.store_part(key, self.step, output, uids=None, started=datetime.now(UTC))
+
+    def read(self, part: StoredPart) -> pa.Table:
+        """The rows of a part. Raises DamagedError where they have changed since they were stored."""
+        table = self.ledger.part_table(part, self.step, _TABLE)
+        return table.rename_columns(["uid" if name == _NAME else name for name in table.column_names])
+
+    def sums(self, part: StoredPart) -> pa.Table:
+        """What a part gives to sums over the pool."""
+        return self.ledger.partials(self.step, [part])[0]
+
+    def _part_key(self, stretch: Mapping[str, Any], number: int) -> str:
+        return content_hash({"step": self.step, "key": self.key, "of": stretch, "rows": ROWS, "part": number})
+
+
+def regrouped(tables: Iterable[pa.Table], empty: pa.Table) -> Iterator[pa.Table]:
+    """The same rows in tables of ROWS each, the last with what is left; one at least, with the columns of `empty`."""
+    pending: Sequence[pa.Table] = []
+    size, is_first = 0, True
+    for table in tables:
+        pending = [*pending, table]
+        size += table.num_rows
+        while size >= ROWS:
+            joined = pa.concat_tables(pending)
+            yield _encoded(joined.slice(0, ROWS))
+            pending, is_first = [joined.slice(ROWS)], False
+            size -= ROWS
+    if size or is_first:
+        yield _encoded(pa.concat_tables([empty, *pending]))
+
+
+def _encoded(table: pa.Table) -> pa.Table:
+    """The same rows, words that are held once in the order in which they occur: they are written as they are held."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            words = table[field.name].cast(field.type.value_type).combine_chunks().dictionary_encode()
+            table = table.set_column(place, field, words)
+    return table
+
+
+def with_last(tables: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table, bool]]:
+    """Each table with its number, from 0, and whether it is the last."""
+    held: tuple[int, pa.Table] | None = None
+    for number, table in enumerate(tables):
+        if held is not None:
+            yield (*held, False)
+        held = number, table
+    if held is not None:
+        yield (*held, True)
