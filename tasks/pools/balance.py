@@ -34,7 +34,6 @@ from evenly.storage.step_records import StoredPart
 from evenly.tasks.moves import Each
 from evenly.tasks.pools.matches import MatchedPool, MatchGroup, MatchPlace
 from evenly.tasks.pools.work import PoolWork
-from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
 
 VERSION = 1
@@ -69,7 +68,7 @@ def balance_pool(
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
     work = work.fitting(pool.n_cells, len(pool.places))
     with work.run(out, pool.rows) as run, work.each(run, len(pool.places), run.processes) as each:
-        thresholds = _chosen_thresholds(matches, rule, each, run.progress) * rule.headroom
+        thresholds = _chosen_thresholds(matches, rule, each, min(HELD_BYTES, work.allowed // 4)) * rule.headroom
         judge = Judge(matches=matches, thresholds=thresholds, law=rule.law, seed=seed)
         report = _Report(pool, thresholds)
         decided = _decided(judge, each, run, content_hash(wanted) if work.has_workers(len(pool.places)) else None)
@@ -119,17 +118,17 @@ def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | 
 _NO_ROWS = pa.table([[], [], []], schema=pa.schema([MATCHES.field(name) for name in ("uid", "language", "entries")]))
 
 
-def _chosen_thresholds(matches: MatchPlace, rule: BalanceRule, each: Each, progress: Progress) -> Floats:
+def _chosen_thresholds(matches: MatchPlace, rule: BalanceRule, each: Each, most_bytes: int) -> Floats:
     """Thresholds per language (L,), before headroom.
 
-    For a target, pairs are held where they are few, else read again for every three halvings of the range: the sums are
-    of integers, and so the same.
+    For a target, pairs are held where they take at most `most_bytes`, else read again for every three halvings of the
+    range: the sums are of integers, and so the same.
     """
     pool = matches.pool
     if rule.target is None:
         return choose_thresholds(rule, pool.part(_NO_ROWS), pool.counts)
-    if pool.held_bytes <= HELD_BYTES:
-        return choose_thresholds(rule, pool.pairs(progress), pool.counts)
+    if pool.held_bytes <= most_bytes:
+        return choose_thresholds(rule, pool.pairs(), pool.counts)
 
     def expected(tried: Sequence[Floats]) -> list[int]:
         sums = each.items(f"trying {len(tried)} thresholds", TriedThresholds(matches, tried), pool.places)

@@ -18,7 +18,6 @@ from evenly.curation.concepts.matching import WORDNET
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.matches.matches import MatchFile, counts_path, entries_path, texts_hash
-from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import recipe_concepts
 
 
@@ -144,17 +143,15 @@ class MatchedPool:
         pairs = MatchedPairs.of(group["uid"].combine_chunks(), lists, self.concepts)
         return replace(pairs, language=self._codes(group), languages=self.languages)
 
-    def pairs(self, progress: Progress) -> MatchedPairs:
+    def pairs(self) -> MatchedPairs:
         """Return all rows that match, without their names: about 25 bytes each, and 4 per match (`held_bytes`)."""
         lengths, numbers, codes = [], [], []
-        with progress.bar("reading matches", self.rows) as advance:
-            for group in self.groups(["language", "entries"]):
-                lists = group["entries"].combine_chunks()
-                match_counts = pc.list_value_length(lists).to_numpy()
-                lengths.append(match_counts[match_counts > 0])
-                numbers.append(lists.flatten().to_numpy())
-                codes.append(self._codes(group)[match_counts > 0])
-                advance(group.num_rows)
+        for group in self.groups(["language", "entries"]):
+            lists = group["entries"].combine_chunks()
+            match_counts = pc.list_value_length(lists).to_numpy()
+            lengths.append(match_counts[match_counts > 0])
+            numbers.append(lists.flatten().to_numpy())
+            codes.append(self._codes(group)[match_counts > 0])
         ends = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
         n = len(ends) - 1
         return MatchedPairs(

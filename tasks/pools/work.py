@@ -22,7 +22,7 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.ray_workers import check_ray
 from evenly.tasks.run import EngineChoice, Run
 
-THREAD_BYTES, ENTRY_BYTES = 60_000_000, 500
+THREAD_BYTES, ENTRY_BYTES = 60_000_000, 600
 """Measured: the rows that a thread holds, and an entry of the list with its place in the index, for each process."""
 _GB = 1e9
 
@@ -48,6 +48,11 @@ class PoolWork:
         """Where it is reported how far the work is."""
         return Progress(quiet=self.quiet)
 
+    @property
+    def allowed(self) -> int:
+        """Bytes that all processes may take. Raises InputError for a `memory` that is none."""
+        return allowed_memory(self.memory)
+
     def expected(self, entries: int) -> int:
         """Bytes that all processes are expected to take, with a list of so many entries."""
         of_each = ENTRY_BYTES * entries
@@ -62,7 +67,7 @@ class PoolWork:
         stretches: of the pool, which are worked on one by one. Raises InputError where a memory that is given is too
         small for one thread.
         """
-        allowed = allowed_memory(self.memory)
+        allowed = self.allowed
         processes = min(self.processes, stretches)
         choices = [replace(self, processes=number) for number in range(processes, 0, -1)]
         choices += [replace(self, processes=1, threads=number) for number in range(self.threads - 1, 0, -1)]
