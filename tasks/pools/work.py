@@ -19,7 +19,7 @@ from evenly.tasks.engine import InThreads
 from evenly.tasks.moves import Each
 from evenly.tasks.partitioning import ALONE_BYTES, BASE_BYTES, WORKER_BYTES, allowed_memory, open_workers
 from evenly.tasks.progress import Progress
-from evenly.tasks.ray_workers import check_ray
+from evenly.tasks.ray.cluster import check_ray
 from evenly.tasks.run import EngineChoice, Run
 
 THREAD_BYTES, ENTRY_BYTES = 60_000_000, 600
