@@ -13,7 +13,6 @@ from evenly.features import Encoder, load_encoder, to_unit_rows
 from evenly.features.second_backbone import SecondBackbone, load_second
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.web import read_images
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
@@ -109,6 +108,8 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
 
     Raises NotFoundError where the run has none.
     """
+    from evenly.storage.web import read_images  # what downloads is of no use to commands that read texts
+
     backbone = open_second(run)
     store = FeatureStore(run.workspace, backbone.identity, "images")
     missing = store.missing(list(image_ids))
