@@ -22,6 +22,7 @@ from evenly.tasks.run import Run
 OBJECT_STORE = 200_000_000
 """Bytes of memory that a node of a cluster of ours keeps for objects."""
 _ANSWER_S, _STARTS = 10.0, 3
+_LONGEST_FOLDER = 16
 _FOR_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 """It calls nobody home, and workers that it starts here get as much of the processor as those of engine local."""
 
@@ -73,7 +74,7 @@ def _local_cluster(processes: int) -> Iterator[None]:
     """A cluster of one node on this machine, out of reach of Ctrl-C, without a dashboard."""
     import ray
 
-    folder = exchange_folder(Path(gettempdir(), f"evenly-ray-{os.getuid()}"), "s")  # short: paths of sockets lie below
+    folder = exchange_folder(_temporary_folder() / f"evenly-ray-{os.getuid()}", "s")
     try:
         with connecting("the Ray cluster of this machine must start"):
             for last in (*[False] * (_STARTS - 1), True):
@@ -96,6 +97,12 @@ def _local_cluster(processes: int) -> Iterator[None]:
     finally:
         ray.shutdown()
         remove_exchange(folder)
+
+
+def _temporary_folder() -> Path:
+    """Where temporary files go; /tmp where that path is so long that those of sockets below it pass 107 bytes."""
+    folder = gettempdir()
+    return Path(folder if len(os.fsencode(folder)) <= _LONGEST_FOLDER else "/tmp")  # noqa: S108 - a new folder in it
 
 
 @contextmanager

@@ -92,6 +92,8 @@ def check_nodes(run: Run) -> None:
         for reference, host in looks.items():
             try:
                 seen = ray.get(reference, timeout=_LOOK_S)
+            except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+                continue  # it has just been lost: no work is given to it
             except Exception as error:  # noqa: BLE001 - what a node lacks can raise anything
                 cause = str(error).strip().splitlines()[-1]
                 raise EngineError(
