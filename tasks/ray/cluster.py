@@ -125,7 +125,8 @@ def _cause(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Version mismatch"):  # what each side has follows in lines of its own
         return f"{' '.join(lines)}. Install the same Python and Ray on all machines"
-    return f"{lines[0].removesuffix('.')}. Start it, or correct `engine`"
+    cause = f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+    return f"{cause.removesuffix('.')}. Start it, or correct `engine`"
 
 
 _QUIET: dict[str, Any] = {

@@ -27,7 +27,12 @@ from evenly.tasks import partitioning
 from evenly.tasks.run import EngineChoice
 from tests.ray_nodes import add_node, ray_nodes
 
-pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine
+pytestmark = [
+    pytest.mark.timeout(900),  # Ray takes its time on a busy machine
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in.*ray_client_server:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 CLIENT_PORT = 10_077
 NOUNS = ("dog", "cat", "ship", "tree", "river", "bridge", "horse")
 

@@ -183,6 +183,7 @@ This process on 10.0.0.7 was started with:
     [
         (VERSIONS, r"with: Ray: 2.40.0 Python: 3.12.1 This .* Python: 3.11.7. Install the same Python and Ray on all"),
         ("Ray Client needs grpc.\n\nlong words", r"at `head:1`; Ray Client needs grpc. Start it, or correct `engine`"),
+        ("Failure from server:\nTraceback\nOSError: no port", r"; Failure from server: OSError: no port. Start it"),
         ("", r"; TimeoutError. Start it"),
     ],
 )
