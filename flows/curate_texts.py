@@ -1,4 +1,4 @@
-"""Match a pool of captions, or balance what was matched, by several processes: on a schedule, or for a command."""
+"""Match a pool of captions, or balance what was matched, by several processes of a command."""
 
 from typing import Any
 

@@ -60,9 +60,13 @@ def new_seed() -> int:
 
 def reader(workspace: Workspace) -> Callable[[Sequence[str]], Iterator[bytes]]:
     """A function from a few image ids to their original bytes, in order."""
+    asked, places = set[str](), None
 
     def read(image_ids: Sequence[str]) -> Iterator[bytes]:
-        return read_images(workspace.downloads, image_ids, find_places(workspace.downloads, image_ids))
+        nonlocal asked, places
+        if places is None or not asked.issuperset(image_ids):  # after a batch, single ones of it may be asked for
+            asked, places = set(image_ids), find_places(workspace.downloads, image_ids)
+        return read_images(workspace.downloads, image_ids, places)
 
     return read
 

@@ -24,8 +24,8 @@ from evenly.flows.process.tether import tethered_process
 
 _AS_PREFECT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """What Prefect sets for the temporary servers that it starts itself."""
-_QUIET = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
-"""A server that is ended while it stores what it was told logs that as errors, with tracebacks."""
+_QUIET = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL"}
+"""A server that is ended while it stores what it was told, and its database, log that as errors, with tracebacks."""
 _STARTS = 3
 _POLL_S = 0.1
 _DELIVERY_S, _DELIVERY_AFTER_ERROR_S = 5.0, 1.0

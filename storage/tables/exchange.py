@@ -36,8 +36,7 @@ def exchange_folder(exchange: Path, name: str) -> Path:
     Raises StorageError where it cannot be made.
     """
     try:
-        exchange.mkdir(parents=True, exist_ok=True)
-        for left in exchange.iterdir():
+        for left in list(exchange.iterdir()) if exchange.exists() else ():
             with suppress(FileNotFoundError, NotADirectoryError):  # another process came first; it is none of ours
                 if (held := _hold(left)) is not None:
                     gone = left.rename(left.with_name(f".{uuid.uuid4().hex}"))  # who has just made it makes another
@@ -53,7 +52,7 @@ def exchange_folder(exchange: Path, name: str) -> Path:
 
 @contextmanager
 def open_exchange(exchange: Path, name: str) -> Iterator[Path]:
-    """A new folder below `exchange`, removed at the end; where nothing can be written there, one for temporary files.
+    """A new folder below `exchange`, where nothing can be written there one for temporary files; both go at the end.
 
     Raises StorageError where neither can be made.
     """
@@ -66,13 +65,16 @@ def open_exchange(exchange: Path, name: str) -> Iterator[Path]:
         yield folder
     finally:
         remove_exchange(folder)
+        with suppress(OSError):  # others are at work there
+            folder.parent.rmdir()
 
 
 def _new_folder(exchange: Path, name: str) -> Path:
     """A folder that is held; made again where another process came between its making and the lock."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=exchange))
+        exchange.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
+            folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=exchange))
             held = _hold(folder)
             if held is not None and folder.exists():
                 _held[folder] = held

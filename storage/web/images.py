@@ -89,8 +89,7 @@ def _as_named(folder: Path, image_ids: Sequence[str], places: pa.Table) -> Itera
     for image_id, tar, data in zip(image_ids, tars, read_image_bytes(folder, places), strict=True):
         if sha256(data).hexdigest() != image_id:
             raise DownloadError(
-                f"shard `{folder / tar}` must hold the bytes of picture {image_id}; it holds others. Restore it from a "
-                f"backup, or remove it and `{tar.partition('.')[0]}.parquet` beside it to fetch its URLs again."
+                f"shard `{folder / tar}` must hold the bytes of picture {image_id}; it holds others. {_remedy(tar)}"
             )
         yield data
 
@@ -166,14 +165,17 @@ def _name_of_tar(tar: str | None) -> str:
 
 def _complete(path: Path, offset: int, size: int, data: bytes) -> bytes:
     if len(data) != size:
-        raise DownloadError(
-            f"shard `{path}` must hold {size} bytes at {offset}; got {len(data)}. Restore it from a backup."
-        )
+        raise DownloadError(f"shard `{path}` must hold {size} bytes at {offset}; got {len(data)}. {_remedy(path.name)}")
     return data
 
 
 def _unreadable(path: Path, error: OSError) -> DownloadError:
-    return DownloadError(f"shard `{path}` must be readable; {error}. Restore it from a backup.")
+    return DownloadError(f"shard `{path}` must be readable; {error}. {_remedy(path.name)}")
+
+
+def _remedy(tar: str) -> str:
+    records = f"{tar.partition('.')[0]}.parquet"
+    return f"Restore it from a backup, or remove it and `{records}` beside it to fetch its URLs again."
 
 
 @lru_cache(maxsize=1)

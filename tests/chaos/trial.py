@@ -192,11 +192,14 @@ class Trial:
         return end
 
     def _remove_as_told(self, end: End) -> str:
-        """Remove the file or folder of the workspace that is named; its name, or "" where none is."""
-        for named in re.findall(r"`([^`]+)`", end.err + end.out):
-            path = Path(named)
+        """Remove the file or folder of the workspace that is named, and what is named beside it; "" where none is."""
+        names = re.findall(r"`([^`]+)`", end.err + end.out)
+        for path in map(Path, names):
             if self.root in path.parents and path.exists():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+                for beside in names:
+                    if "/" not in beside:
+                        (path.parent / beside).unlink(missing_ok=True)
                 return path.relative_to(self.root).as_posix()[-60:]
         return ""
 

@@ -12,7 +12,7 @@ import pytest
 
 from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.tables import exchange
-from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
+from evenly.storage.tables.exchange import exchange_folder, open_exchange, received_rows, remove_exchange, send_rows
 from evenly.storage.tables.partitions import partition_of
 
 UIDS = [f"{7 * number % 256:02x}{number:030x}" for number in range(200)]
@@ -78,6 +78,14 @@ def test_a_folder_that_a_process_left_behind_is_removed_and_one_in_use_is_not(tm
     assert sorted(tmp_path.iterdir()) == sorted([first, second])
     remove_exchange(first)
     remove_exchange(second)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_only_reads_a_workspace_leaves_no_folder_in_it(tmp_path):
+    with open_exchange(tmp_path / "exchange", "a") as folder:
+        with open_exchange(tmp_path / "exchange", "b") as other:
+            assert folder.parent == other.parent == tmp_path / "exchange"
+        assert folder.is_dir()
     assert not list(tmp_path.iterdir())
 
 
