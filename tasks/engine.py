@@ -15,7 +15,6 @@ import pyarrow as pa
 from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.worker_pool import end_with_parent, no_interrupts
-from evenly.tasks.encoders import known_identity
 from evenly.tasks.moves import uses_model
 from evenly.tasks.run import Run
 
@@ -148,6 +147,8 @@ class Workers:
                 return
 
     def _submit(self, title: str, function: Any, chunk: Sequence[Any]) -> Any:  # noqa: ANN401 - any function
+        from evenly.tasks.encoders import known_identity  # pictures are of no use to what only works in threads
+
         self._open()
         run = replace(self._run_of(function), encoder_identity=known_identity(self.run))
         parameters = {"title": title, "function": function, "run": run, "chunk": list(chunk)}

@@ -26,7 +26,7 @@ main()
 ROLES = {
     "server": "prefect.server.api",
     "ray node": "raylet",
-    "ray worker": "ray::",
+    "ray worker": "ray::partitions",
     "decoder": "serve_decoder",
     "tracker": "multiprocessing.resource_tracker",
     "worker": "multiprocessing.spawn import spawn_main",
