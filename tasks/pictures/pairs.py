@@ -83,11 +83,12 @@ def _encode(captions: SentRows, run: Run) -> tuple[int, int]:
 
 
 def _with_vectors(captions: SentRows, run: Run) -> pa.Table:
+    """The pairs of a partition with their vectors, which are as long where there are no pairs: all are stored by now."""
     rows = captions.of(run)
     names = rows["text_id"].combine_chunks()
     different = names.unique()
     store = FeatureStore(run.workspace, encoder_identity(run), "texts")
-    vectors = store.read(different)[0] if len(names) else np.empty((0, 1), np.float16)
+    vectors, _ = store.read(different)
     kind = pa.list_(pa.float16(), vectors.shape[1])
     lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
     return rows.drop(["text_id"]).append_column(VECTOR, lists.take(pc.index_in(names, different)))

@@ -12,7 +12,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks import encoders
-from evenly.tasks.encoders import encoder_identity, known_identity
+from evenly.tasks.encoders import encoder_identity, known_identity, text_id
 from evenly.tasks.engine import InProcess
 from evenly.tasks.moves import uses_model
 from evenly.tasks.progress import Progress
@@ -80,13 +80,16 @@ def test_features_and_looks_judge_alike_in_any_number_of_partitions(tmp_path, bi
 
 def features_of(folder) -> Run:
     """A run over a pool of features, some of them twice and one unusable."""
+    return run_of_features(folder, [f"a fox of number {row}" for row in range(40)])
+
+
+def run_of_features(folder, captions) -> Run:
     folder.mkdir()
     vectors = np.random.default_rng(5).standard_normal((40, 3)).astype(np.float32)
     vectors[7], vectors[9] = vectors[6], 0
     for name, part in (("a", slice(0, 25)), ("b", slice(25, 40))):
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors[part].reshape(-1)), 3)
-        texts = [f"a fox of number {row}" for row in range(40)[part]]
-        pq.write_table(pa.table({"text": texts, "vector": column}), folder / f"{name}.parquet")
+        pq.write_table(pa.table({"text": captions[part], "vector": column}), folder / f"{name}.parquet")
     source = PoolSource(kind="features", path=str(folder / "*.parquet"), caption="text", name="pool")
     return Run(workspace=Workspace.at(folder / "w"), seed=3, sources=(source,), progress=Progress(quiet=True))
 
@@ -104,6 +107,13 @@ def test_a_pool_of_features_gives_the_same_build_and_features_in_any_number_of_p
         stored = FeatureStore(run.workspace, encoder_identity(run), "images").read(ids)
         results.append((content, manifest["content_hash"], counts, *(values.tobytes() for values in stored)))
     assert results[0] == results[1]
+
+
+def test_captions_of_which_none_falls_into_the_first_partition_are_scored(tmp_path):
+    captions = [text for text in map("a fox of number {}".format, range(200)) if text_id(text) > "8"][:40]
+    steps = {COLLECT: {}, DOWNLOAD: {}, EMBED_IMAGES: {}, ALIGN: {}}
+    whole, cut = (rebuild(run_of_features(tmp_path / str(n), captions), steps, n)[1] for n in (0, 1))
+    assert cut == whole
 
 
 @dataclass(frozen=True, kw_only=True)
