@@ -80,9 +80,9 @@ def compare_builds(older: PublishedBuild, newer: PublishedBuild, *, examples: in
         summed: dict[tuple[str, str, str], Group] = {}
         for group in (group for part in parts for group in part):
             key = (group.kind, group.step, group.reason)
-            before = summed.get(key, replace(group, count=0, uids=()))
-            uids = [*before.uids, *group.uids][:examples]
-            summed[key] = replace(group, count=before.count + group.count, uids=uids)
+            total = summed.get(key, replace(group, count=0, uids=()))
+            uids = [*total.uids, *group.uids][:examples]
+            summed[key] = replace(group, count=total.count + group.count, uids=uids)
     kinds = list(CHANGING)
     return sorted(
         summed.values(),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from evenly.audit.checks.picked_texts import open_balancing
+from evenly.audit.checks.draws import open_balancing
 from evenly.audit.explanation import PairHistory, Replay, StepSight
 from evenly.audit.published import PublishedBuild
 from evenly.curation.balance.balancing import Balanced

@@ -247,12 +247,12 @@ def _path(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> lis
     between = pc.field("uid_a").isin([uid, into]) & pc.field("uid_b").isin([uid, into])
     sides = {side.part: side for side in map(build.around, sorted((uid, into)))}
     direct = pa.concat_tables([side.table(record, "edges", where=between) for side in sides.values()])
-    path, reached, before = path_between(direct, uid, into), {uid}, set[str]()
-    while not path and reached != before:
+    path, reached, nearer = path_between(direct, uid, into), {uid}, set[str]()
+    while not path and reached != nearer:
         near = pc.field("uid_a").isin([*reached]) | pc.field("uid_b").isin([*reached])
         edges = build.ledger.table(record, "edges", where=near)
         path = path_between(edges, uid, into)
-        before, reached = reached, {uid, *edges["uid_a"].to_pylist(), *edges["uid_b"].to_pylist()}
+        nearer, reached = reached, {uid, *edges["uid_a"].to_pylist(), *edges["uid_b"].to_pylist()}
     return path
 
 

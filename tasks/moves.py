@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
-from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.ledger import Ledger, StepOutput, StepRecord
 from evenly.tasks.run import Run
 
 Records = Sequence[StepRecord]
@@ -42,6 +42,21 @@ class Each(Protocol):
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """What `function` gives for each of `items`, with the run of all pairs, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EachLedger:
+    """Runs a function of ledgers for every partition, where workers are."""
+
+    each: Each
+
+    def __call__(self, title: str, function: Callable[[Ledger], ResultT]) -> list[ResultT]:
+        """What `function` gives of the ledger of each partition, in their order."""
+        return self.each.partitions(title, partial(_of_ledger, function))
+
+
+def _of_ledger(function: Callable[[Ledger], ResultT], run: Run) -> ResultT:
+    return function(run.ledger)
 
 
 def _no_facts(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:

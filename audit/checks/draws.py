@@ -1,6 +1,7 @@
 """Balancing: counts, thresholds, draws and verdicts are made again from the ledger and compared with what is stored."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.checks.findings import Finding
-from evenly.audit.checks.picked_texts import open_balancing
 from evenly.audit.published import PublishedBuild
-from evenly.curation.balance.inputs import REASONS, BalanceFacts, matched_entries, sum_tables
-from evenly.curation.balance.parts import Balancing
+from evenly.curation.balance.inputs import REASONS, BalanceFacts, matched_entries, pick_of_all, stored_rule, sum_tables
+from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
 from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.tables.exchange import PartitionExchange, open_exchange
 from evenly.storage.tables.hashing import table_hash
 
 _COLUMNS = ("verdict", "reason", "value")
@@ -33,6 +34,21 @@ class _Again:
     pairs: int
     wrong: list[int]
     sums: pa.Table
+
+
+@contextmanager
+def open_balancing(build: PublishedBuild, record: StepRecord) -> Iterator[Balancing]:
+    """A balancing step of a build, to be made again; texts are picked partition by partition."""
+    names = [step.name for step in build.records]
+    upstream, seed = build.records[: names.index(record.name)], int(record.seed or 0)
+    rule, bits = stored_rule(record.rule), build.deciding[0].bits
+    balancing = partial(Balancing, step=record.name, upstream=upstream, rule=rule, seed=seed)
+    if rule.texts == "each" or not bits:
+        yield balancing(picks=pick_of_all(build.ledger, upstream, rule, seed=seed))
+        return
+    with open_exchange(build.workspace.exchange, "picks") as folder:
+        exchange = PartitionExchange(folder=folder, bits=bits)
+        yield balancing(picks=PicksByUrl.of(exchange, build.each, upstream, seed=seed))
 
 
 def check_draws(build: PublishedBuild) -> Iterator[Finding]:

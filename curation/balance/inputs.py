@@ -78,14 +78,12 @@ class PairsToBalance:
 class BalanceFacts:
     """What is known of all pairs.
 
-    languages; counts (L, E); thresholds (L,), before headroom; picks, a table PICKS, where one text per picture is
-    judged.
+    languages; counts (L, E); thresholds (L,), before headroom.
     """
 
     languages: tuple[str, ...]
     counts: Floats
     thresholds: Floats
-    picks: pa.Table | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

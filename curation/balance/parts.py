@@ -1,6 +1,6 @@
-"""A balancing step on a pool in parts: what is known of all pairs is counted part by part, and adds up exactly."""
+"""Balancing and mixing a pool in parts: what is known of all pairs is counted part by part, and adds up exactly."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -18,33 +18,97 @@ from evenly.curation.balance.inputs import (
     pairs_to_balance,
 )
 from evenly.curation.balance.keep_probability import expected_units
+from evenly.curation.balance.picked_texts import PICKS, keyed_urls, picks_of_urls
+from evenly.curation.balance.source_mixing import (
+    SourceCounts,
+    SourceCut,
+    SourceRule,
+    count_sources,
+    cut_sources,
+    draws_in_bins,
+    mix_by,
+)
 from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities, thresholds_by
 
 T = TypeVar("T")
-Tables = StepTables[Any]
+
+
+class Part(Protocol):
+    """A part of a pool."""
+
+    @property
+    def number(self) -> int:
+        """Its number, from 0."""
+
+
+class PartTables(StepTables[Any], Protocol):
+    """Reads what finished steps left behind of a part."""
+
+    @property
+    def part(self) -> Part:
+        """The part."""
 
 
 class EachPart(Protocol):
     """Work on all parts of a pool."""
 
-    def __call__(self, title: str, function: Callable[[Tables], T], /) -> list[T]:
+    def __call__(self, title: str, function: Callable[[PartTables], T], /) -> list[T]:
         """What `function` gives of the tables of each part, in their order."""
+
+
+class Exchange(Protocol):
+    """Rows on their way to another cut."""
+
+    def send(self, name: str, part: int, key: str, rows: pa.Table, /) -> None:
+        """Send rows of a part, each to the part of its `key`."""
+
+    def received(self, name: str, part: int, /) -> list[pa.Table]:
+        """The rows that were sent to a part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicksByUrl:
+    """One text per picture, picked where all pairs of its URL meet, by a hash of it; the picks return by uid."""
+
+    exchange: Exchange
+    upstream: Sequence[Any]
+    seed: int
+
+    @classmethod
+    def of(cls, exchange: Exchange, each: EachPart, upstream: Sequence[Any], *, seed: int) -> "PicksByUrl":
+        """Pick one of the texts of each URL that several pairs have, as `pick_texts` does of all pairs at once."""
+        picks = cls(exchange=exchange, upstream=upstream, seed=seed)
+        each("sending URLs", picks._send_urls)
+        each("picking texts", picks._send_picks)
+        return picks
+
+    def in_part(self, part: int) -> pa.Table:
+        """The picks, a table PICKS, among the pairs of a part."""
+        return pa.concat_tables([PICKS.empty_table(), *self.exchange.received("picks", part)])
+
+    def _send_urls(self, tables: PartTables) -> None:
+        self.exchange.send("urls", tables.part.number, "key", keyed_urls(tables.alive(self.upstream, ["url"])))
+
+    def _send_picks(self, tables: PartTables) -> None:
+        if urls := self.exchange.received("urls", tables.part.number):
+            picks = picks_of_urls(pa.concat_tables(urls), seed=self.seed)
+            self.exchange.send("picks", tables.part.number, "uid", picks)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Balancing:
     """A balancing step, preselect or balance, after the steps `upstream`.
 
-    picks: the table PICKS of the pairs of a part, or of more; None where each text is judged.
+    picks: where one text per picture is judged, the table PICKS of all pairs, or what gives that of a part.
     """
 
     step: str
     upstream: Sequence[Any]
     rule: BalanceRule
     seed: int
-    picks: Callable[[Tables], pa.Table | None]
+    picks: pa.Table | PicksByUrl | None
 
-    def facts(self, each: EachPart, whole: Tables, *, ahead: int = 1) -> BalanceFacts:
+    def facts(self, each: EachPart, whole: StepTables[Any], *, ahead: int = 1) -> BalanceFacts:
         """Count the matches of all pairs, and choose thresholds by them.
 
         whole: the tables of all parts. ahead: halvings of the range of thresholds that one pass over the parts tries.
@@ -64,18 +128,18 @@ class Balancing:
 
         return replace(untried, thresholds=thresholds_by(self.rule, languages, counts, expected, ahead=ahead))
 
-    def inputs(self, facts: BalanceFacts, ledger: Tables) -> BalanceInputs:
+    def inputs(self, facts: BalanceFacts, ledger: PartTables) -> BalanceInputs:
         """The pairs of a part, with what is known of all."""
         part = self._pairs(ledger, facts.languages)
         return BalanceInputs.of(self.step, self.rule, part, facts, seed=self.seed)
 
-    def _pairs(self, ledger: Tables, languages: tuple[str, ...] | None = None) -> PairsToBalance:
-        picks = self.picks(ledger)
+    def _pairs(self, ledger: PartTables, languages: tuple[str, ...] | None = None) -> PairsToBalance:
+        picks = self.picks.in_part(ledger.part.number) if isinstance(self.picks, PicksByUrl) else self.picks
         return pairs_to_balance(
             ledger, self.upstream, self.step, self.rule, seed=self.seed, languages=languages, picks=picks
         )
 
-    def _counted(self, ledger: Tables) -> tuple[tuple[str, ...], pa.Table]:
+    def _counted(self, ledger: PartTables) -> tuple[tuple[str, ...], pa.Table]:
         """The languages of a part, and its counts above 0: language by its number, entry, count."""
         part = self._pairs(ledger)
         counts = part.counts
@@ -83,7 +147,7 @@ class Balancing:
         names = part.pairs.languages if len(part.pairs) or self.rule.language is None else ()
         return names, pa.table({"language": languages, "entry": entries, "count": counts[languages, entries]})
 
-    def _expected(self, facts: Sequence[BalanceFacts], ledger: Tables) -> Ints:
+    def _expected(self, facts: Sequence[BalanceFacts], ledger: PartTables) -> Ints:
         """How many pairs of a part are expected to stay by each of several thresholds, in units of 2**-30."""
         part = self._pairs(ledger, facts[0].languages)
         units = [
@@ -91,3 +155,40 @@ class Balancing:
             for tried in facts
         ]
         return np.array(units, np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceMixing:
+    """The step that mixes sources, after the steps `upstream`."""
+
+    upstream: Sequence[Any]
+    rules: Mapping[str, SourceRule]
+    seed: int
+
+    def cuts(self, each: EachPart) -> tuple[dict[str, SourceCut], str | None]:
+        """Count all pairs by source and draw, and cut each source: what `cut_sources` gives."""
+        counts: dict[str, SourceCounts] = {}
+        for part in each("counting sources", self._counted):
+            counts = {name: counts[name] + part[name] if counts else part[name] for name in part}
+
+        def draws_of(bins: Mapping[str, int]) -> dict[str, list[tuple[float, str]]]:
+            parts = each("finding thresholds", partial(self._drawn, bins))
+            return {name: [drawn for part in parts for drawn in part[name]] for name in bins}
+
+        return cut_sources(self.rules, counts, draws_of)
+
+    def decided(self, cuts: Mapping[str, SourceCut], ledger: StepTables[Any]) -> pa.Table:
+        """The decisions of a part: the value of a pair is its draw, `mix_threshold` what that must be below."""
+        uids, sources = self._pairs(ledger)
+        decisions, thresholds = mix_by(uids, sources, self.rules, cuts, seed=self.seed)
+        return decisions.to_table(uids).append_column("mix_threshold", thresholds)
+
+    def _pairs(self, ledger: StepTables[Any]) -> tuple[pa.Array, pa.Array]:
+        pairs = ledger.alive(self.upstream, ["source"])
+        return pairs["uid"].combine_chunks(), pairs["source"].combine_chunks()
+
+    def _counted(self, ledger: StepTables[Any]) -> dict[str, SourceCounts]:
+        return count_sources(*self._pairs(ledger), self.rules, seed=self.seed)
+
+    def _drawn(self, bins: Mapping[str, int], ledger: StepTables[Any]) -> dict[str, list[tuple[float, str]]]:
+        return draws_in_bins(*self._pairs(ledger), bins, seed=self.seed)

@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -146,6 +147,22 @@ def each_received(folder: Path, number: int) -> Iterator[pa.Table]:
         except (OSError, pa.ArrowException) as error:
             raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {_REMEDY}") from error
         yield table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionExchange:
+    """Rows below a folder, sent by partitions to 2**bits partitions of another key."""
+
+    folder: Path
+    bits: int
+
+    def send(self, name: str, part: int, key: str, rows: pa.Table) -> None:
+        """Send rows of a partition, each to the partition of its `key`. Raises as `send_rows` does."""
+        send_rows(self.folder / name, f"{part:05d}", self.bits, key, [rows])
+
+    def received(self, name: str, part: int) -> list[pa.Table]:
+        """The rows that were sent to a partition by this name, those of a sender in their order."""
+        return received_rows(self.folder / name, part)
 
 
 def _partition_numbers(table: pa.Table, key: str, bits: int) -> npt.NDArray[np.uint16]:

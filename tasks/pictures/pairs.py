@@ -83,7 +83,7 @@ def _encode(captions: SentRows, run: Run) -> tuple[int, int]:
 
 
 def _with_vectors(captions: SentRows, run: Run) -> pa.Table:
-    """The pairs of a partition with their vectors, which are as long where there are no pairs: all are stored by now."""
+    """The pairs of a partition with their vectors; all are stored by now, so their length is known without pairs."""
     rows = captions.of(run)
     names = rows["text_id"].combine_chunks()
     different = names.unique()

@@ -1,22 +1,22 @@
 """Preselection before the download and balancing at the end, by the same draws."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats, Ints
-from evenly.curation.balance.inputs import BalanceFacts, BalanceInputs, pairs_to_balance, pick_of_all, sum_tables
-from evenly.curation.balance.keep_probability import UNIT, expected_units
+from evenly.curation.balance.inputs import BalanceFacts, matched_entries, pick_of_all, sum_tables
+from evenly.curation.balance.keep_probability import UNIT
+from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
-from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities, thresholds_by
+from evenly.curation.balance.thresholds import BalanceRule
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.moves import Each, Moves
-from evenly.tasks.rebuild.concepts import record_named
-from evenly.tasks.rebuild.duplicates.shared_urls import SharedUrls, exchange_urls
+from evenly.storage.tables.exchange import PartitionExchange, exchange_folder, remove_exchange
+from evenly.tasks.moves import Each, EachLedger, Moves
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, without_defaults
 
@@ -26,66 +26,47 @@ AHEAD = 3
 
 @dataclass(frozen=True, kw_only=True)
 class FactsOfAll:
-    """What is known of all pairs; `urls` in place of `balance.picks`, where there are several partitions."""
+    """What is known of all pairs; `folder` is where the texts of pictures were picked, over several partitions."""
 
+    balancing: Balancing
     balance: BalanceFacts
-    urls: SharedUrls | None
+    folder: Path | None
 
     def release(self) -> None:
         """Remove what was exchanged."""
-        if self.urls is not None:
-            self.urls.release()
+        _remove(self.folder)
 
 
 def balance_facts(step: str, run: Run, upstream: Records, rule: BalanceRule, each: Each) -> FactsOfAll:
     """Count the matches of all pairs, and choose thresholds by them."""
-    urls = exchange_urls(run, upstream, each) if run.bits and rule.texts == "one_per_image" else None
+    ledgers = EachLedger(each=each)
+    folder = exchange_folder(run.exchange, "urls") if run.bits and rule.texts == "one_per_image" else None
     try:
-        picks = pick_of_all(run.ledger, upstream, rule, seed=run.seed) if urls is None else urls
-        return FactsOfAll(balance=_summed_facts(step, run, upstream, rule, (each, picks)), urls=urls)
+        picks = (
+            pick_of_all(run.ledger, upstream, rule, seed=run.seed)
+            if folder is None
+            else PicksByUrl.of(PartitionExchange(folder=folder, bits=run.bits), ledgers, upstream, seed=run.seed)
+        )
+        balancing = Balancing(step=step, upstream=upstream, rule=rule, seed=run.seed, picks=picks)
+        facts = balancing.facts(ledgers, run.ledger, ahead=AHEAD if run.bits else 1)
     except BaseException:
-        if urls is not None:
-            urls.release()
+        _remove(folder)
         raise
+    return FactsOfAll(balancing=balancing, balance=facts, folder=folder)
 
 
-def _summed_facts(
-    step: str, run: Run, upstream: Records, rule: BalanceRule, by: tuple[Each, pa.Table | SharedUrls | None]
-) -> BalanceFacts:
-    each, picks = by
-    parts = each.partitions(f"counting for {step}", partial(_counted, step, upstream, rule, picks))
-    languages = tuple(sorted({name for names, _ in parts for name in names})) or ("",)
-    counts = np.zeros((len(languages), len(_concepts(run, upstream))))
-    for names, cells in parts:
-        rows = np.array([languages.index(name) for name in names], np.int64)
-        counts[rows[cells["language"].to_numpy()], cells["entry"].to_numpy()] += cells["count"].to_numpy()
-
-    table = None if isinstance(picks, SharedUrls) else picks
-    untried = BalanceFacts(languages=languages, counts=counts, thresholds=np.empty(0), picks=table)
-
-    def expected(tried: Sequence[Floats]) -> list[int]:
-        facts = [replace(untried, thresholds=thresholds) for thresholds in tried]
-        units = each.partitions(f"thresholds of {step}", partial(_expected, step, upstream, (rule, picks), facts))
-        return [int(total) for total in np.sum(units, axis=0)]
-
-    thresholds = thresholds_by(rule, languages, counts, expected, ahead=AHEAD if run.bits else 1)
-    return replace(untried, thresholds=thresholds)
-
-
-def balance_pairs(step: str, run: Run, upstream: Records, rule: BalanceRule, of_all: FactsOfAll) -> StepOutput:
+def balance_pairs(run: Run, _upstream: Records, _rule: BalanceRule, of_all: FactsOfAll) -> StepOutput:
     """Thin out the head: preselect drops what the balance would drop anyway, with headroom for losses on the way.
 
     Decisions hold P(stay); `BalanceInputs.pair_tables` says which tables come with them, and `sum_tables` which with
     the whole.
     """
-    facts, picks = of_all.balance, _picks(run, of_all.urls or of_all.balance.picks)
-    part = pairs_to_balance(run.ledger, upstream, step, rule, seed=run.seed, languages=facts.languages, picks=picks)
-    inputs = BalanceInputs.of(step, rule, part, facts, seed=run.seed)
+    inputs = of_all.balancing.inputs(of_all.balance, run.ledger)
     balanced = inputs.decide()
     return StepOutput(
         decisions=balanced.decisions.to_table(inputs.pairs.uids),
         tables=inputs.pair_tables(balanced),
-        partial=inputs.sums(balanced).to_table(facts.languages),
+        partial=inputs.sums(balanced).to_table(of_all.balance.languages),
     )
 
 
@@ -94,48 +75,15 @@ def balance_sums(
 ) -> StepOutput:
     """The tables of counts and thresholds, and how many pairs were expected to stay."""
     facts = of_all.balance
-    concepts = _concepts(run, upstream)
+    concepts = matched_entries(run.ledger, upstream)
     sums = BalanceSums.summed(partials, facts.languages, len(concepts))
     notes = _notes(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
     return StepOutput(tables=sum_tables(rule, facts, concepts, sums), notes=notes)
 
 
-def _counted(
-    step: str, upstream: Records, rule: BalanceRule, picks: pa.Table | SharedUrls | None, run: Run
-) -> tuple[tuple[str, ...], pa.Table]:
-    """The languages of a partition, and its counts above 0: language by its number, entry, count."""
-    part = pairs_to_balance(run.ledger, upstream, step, rule, seed=run.seed, picks=_picks(run, picks))
-    counts = part.counts
-    languages, entries = np.nonzero(counts)
-    names = part.pairs.languages if len(part.pairs) or rule.language is None else ()
-    return names, pa.table({"language": languages, "entry": entries, "count": counts[languages, entries]})
-
-
-def _expected(
-    step: str,
-    upstream: Records,
-    picked_by: tuple[BalanceRule, pa.Table | SharedUrls | None],
-    facts: Sequence[BalanceFacts],
-    run: Run,
-) -> Ints:
-    """How many pairs of a partition are expected to stay by each of several thresholds, in units of 2**-30."""
-    rule, languages, picks = picked_by[0], facts[0].languages, _picks(run, picked_by[1])
-    part = pairs_to_balance(run.ledger, upstream, step, rule, seed=run.seed, languages=languages, picks=picks)
-    units = [
-        expected_units(part.pairs, entry_probabilities(tried.counts, tried.thresholds), part.earlier).sum()
-        for tried in facts
-    ]
-    return np.array(units, np.int64)
-
-
-def _picks(run: Run, picks: pa.Table | SharedUrls | None) -> pa.Table | None:
-    """The table PICKS of the pairs of a run's partition, or of more; None where each text is judged."""
-    return picks.picks(run) if isinstance(picks, SharedUrls) else picks
-
-
-def _concepts(run: Run, upstream: Records) -> pa.Array:
-    matched = record_named(upstream, "match_concepts")
-    return run.ledger.table(matched, "concepts", ["entry"])["entry"].combine_chunks()
+def _remove(folder: Path | None) -> None:
+    if folder is not None:
+        remove_exchange(folder)
 
 
 def _notes(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:
@@ -160,7 +108,7 @@ def _stored_without_headroom(rule: BalanceRule) -> dict[str, Any]:
 def _moves(step: str) -> Moves[BalanceRule]:
     return Moves(
         resolve=partial(balance_facts, step),
-        judge=partial(balance_pairs, step),
+        judge=balance_pairs,
         finish=balance_sums,
         release=FactsOfAll.release,
     )
