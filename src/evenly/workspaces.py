@@ -41,22 +41,25 @@ def rebuild_recipe(
     from evenly.flows.recipe import read_recipe
 
     read_recipe(os.fspath(recipe))
+    place = None if root is None else os.fspath(root)
     with command_settings():
-        from evenly.flows.cli.datasets.outcome import rebuild_by_file
+        from evenly.flows.process.prefect_api import prefect_api
+        from evenly.flows.rebuild_dataset import rebuild_dataset
 
-        name = rebuild_by_file(
-            os.fspath(recipe),
-            root=None if root is None else os.fspath(root),
-            limit=limit,
-            processes=processes,
-            engine=engine,
-            retry_failed=retry_failed,
-            replay_from=None if replay_from is None else os.fspath(replay_from),
-            wait_s=wait_s,
-            memory=memory,
-            quiet=quiet,
-        )
-    return Build(*open_build(name, root=None if root is None else os.fspath(root)))
+        with prefect_api():
+            name = rebuild_dataset(
+                recipe=os.fspath(recipe),
+                root=place,
+                limit=limit,
+                processes=processes,
+                engine=engine,
+                retry_failed=retry_failed,
+                replay_from=None if replay_from is None else os.fspath(replay_from),
+                wait_s=wait_s,
+                memory=memory,
+                quiet=quiet,
+            )
+    return Build(*open_build(name, root=place))
 
 
 def open_workspace(root: Root = None) -> "OpenedWorkspace":

@@ -138,20 +138,23 @@ def rebuild_command(
 
     allowed_memory(memory)
     from evenly.audit.source_funnel import kept_by_source
-    from evenly.flows.cli.datasets.outcome import outcome_of, rebuild_by_file
+    from evenly.flows.cli.datasets.outcome import outcome_of
+    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.rebuild_dataset import rebuild_dataset
     from evenly.tasks.classes.confusable import said
 
-    build = rebuild_by_file(
-        recipe,
-        root=root,
-        limit=limit,
-        processes=processes,
-        engine=engine,
-        retry_failed=retry_failed,
-        replay_from=replay_from,
-        wait_s=wait,
-        memory=memory,
-    )
+    with prefect_api():
+        build = rebuild_dataset(
+            recipe=str(recipe),
+            root=None if root is None else str(root),
+            limit=limit,
+            processes=processes,
+            engine=engine,
+            retry_failed=retry_failed,
+            replay_from=None if replay_from is None else str(replay_from),
+            wait_s=wait,
+            memory=memory,
+        )
     result = outcome_of(build, root=root)
 
     def table() -> None:

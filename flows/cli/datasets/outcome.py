@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import prefect_api
-from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe import read_recipe
 from evenly.flows.runs import run_in
 from evenly.storage.builds import Builds, encoder_of, funnel_of, open_build
@@ -19,31 +18,6 @@ from evenly.tasks import verify_and_report as audit
 from evenly.tasks.rebuild.features import extract_features
 
 Root = str | Path | None
-
-
-class RebuildOptions(TypedDict, total=False):
-    """Options of the flow `rebuild_dataset`, by their names there."""
-
-    limit: int | None
-    processes: int | None
-    engine: str | None
-    retry_failed: bool
-    wait_s: int
-    memory: str | None
-    quiet: bool
-
-
-def rebuild_by_file(
-    recipe: str | Path, *, root: Root = None, replay_from: Root = None, **options: Unpack[RebuildOptions]
-) -> str:
-    """Rebuild by a recipe's file, with a Prefect API while it runs; the id of the published build."""
-    with prefect_api():
-        return rebuild_dataset(
-            recipe=str(recipe),
-            root=None if root is None else str(root),
-            replay_from=None if replay_from is None else str(replay_from),
-            **options,
-        )
 
 
 def list_builds(root: Root = None) -> list[dict[str, Any]]:
