@@ -80,14 +80,33 @@ def fit_centroids(names: Sequence[str], rows: Rows, rule: ImageBased, *, seed: i
 
 
 def nearest_centroids(rows: Rows, centroids: Singles) -> tuple[Ints, Floats]:
-    """Return for each of the unit `rows` (n, d) its nearest centroid (n,), the first of equals, and the cosine."""
+    """Return for each of the unit `rows` (n, d) its nearest centroid (n,), the first of equals, and the cosine.
+
+    Neither depends on the rows beside it: those that a product of matrices takes for nearest are compared again, each
+    by sums in double precision whose order depends on d alone.
+    """
     labels, cosines = np.empty(len(rows), np.int64), np.empty(len(rows))
+    different, first = np.unique(centroids, axis=0, return_index=True)
+    order = np.argsort(first)
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
-        products = rows[part].astype(np.float32) @ centroids.T
-        labels[part] = products.argmax(axis=1)
-        cosines[part] = products.max(axis=1)
-    return labels, np.round(cosines, 4)
+        nearest, cosines[part] = _nearest(rows[part], different[order])
+        labels[part] = first[order][nearest]
+    return labels, np.round(cosines, 4) + 0.0
+
+
+def _nearest(rows: Rows, centroids: Singles) -> tuple[Ints, Floats]:
+    rough = rows.astype(np.float32) @ centroids.T
+    # Sums of d products in single precision, in any order, are off by at most half of this: two differ by all of it.
+    margin = np.float32(1.01 * rows.shape[1] * np.finfo(np.float32).eps)
+    row, candidate = np.nonzero(~(rough < rough.max(axis=1, keepdims=True) - margin))
+    exact = np.empty(len(row))
+    for start in range(0, len(row), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        exact[part] = (rows[row[part]].astype(np.float64) * centroids[candidate[part]]).sum(axis=1)
+    ranked = np.lexsort((candidate, -exact, row))
+    best = ranked[np.searchsorted(row, np.arange(len(rows)))]
+    return candidate[best], exact[best]
 
 
 def judge_clusters(labels: Ints, cosines: Floats, targets: Ints) -> Decisions:

@@ -107,6 +107,7 @@ def _encoder(run: Run, rule: ClusteringRule) -> str:
 CLUSTER_PICTURES = Step(
     name="cluster_pictures",
     rule=ClusteringRule,
+    version=2,
     compute=label_pictures,
     inputs=_inputs,
     model=_encoder,

@@ -169,6 +169,7 @@ def _check_ready(run: Run, rule: TargetClusters) -> None:
 IMAGE_BASED = Step(
     name="image_based",
     rule=TargetClusters,
+    version=2,
     moves=Moves(resolve=find_clusters, judge=keep_target_clusters, shared=describe_clusters, release=release_clusters),
     inputs=_target,
     model=step_encoder,

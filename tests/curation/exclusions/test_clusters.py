@@ -42,6 +42,31 @@ def test_the_nearest_centroid_is_the_one_of_the_largest_cosine():
     assert np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 16, 50])
+def test_a_nearest_centroid_does_not_depend_on_the_rows_beside(size):
+    """Centroids that differ in their last bits alone, so that sums in another order take another one for nearest."""
+    generator = np.random.default_rng(5)
+    rows = unit(generator.standard_normal((200, 512)))
+    likes = np.repeat(rows[:40].astype(np.float32), 5, axis=0)
+    centroids = np.where(generator.random(likes.shape) < 0.5, likes, np.nextafter(likes, np.float32(1)))
+    labels, cosines = nearest_centroids(rows, centroids)
+    parts = [nearest_centroids(rows[start : start + size], centroids) for start in range(0, len(rows), size)]
+    assert np.array_equal(np.concatenate([part[0] for part in parts]), labels)
+    assert np.array_equal(np.concatenate([part[1] for part in parts]), cosines)
+    order = generator.permutation(len(rows))
+    assert np.array_equal(nearest_centroids(rows[order], centroids)[0], labels[order])
+    exact = rows.astype(np.float64) @ centroids.astype(np.float64).T
+    assert np.allclose(exact[np.arange(len(rows)), labels], exact.max(axis=1), rtol=0, atol=1e-14)
+
+
+def test_of_equal_centroids_the_first_is_nearest_and_a_row_without_direction_has_the_first():
+    centroids = np.repeat(np.eye(3, 16, dtype=np.float32)[[2, 0, 1]], 2, axis=0)
+    rows = np.vstack([np.eye(3, 16), np.zeros((1, 16)), np.full((1, 16), np.nan)]).astype(np.float16)
+    labels, cosines = nearest_centroids(rows, centroids)
+    assert labels.tolist() == [2, 4, 0, 0, 0]
+    assert cosines.tolist()[:4] == [1, 1, 1, 0]
+
+
 def test_k_means_comes_to_rest_at_the_means_of_its_clusters():
     centroids = fitted(clusters=4, iterations=50)
     labels, _ = nearest_centroids(ROWS, centroids)
