@@ -1,12 +1,14 @@
 """Conservation: every step judged exactly what the steps before kept, and its numbers add up.
 
-Partitions are looked at one by one, and what is counted of them is added up.
+Partitions are looked at one by one, and what is counted of them is added up. Twins of merged pairs may lie in any
+partition, and are sent there in files.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +16,8 @@ import pyarrow.compute as pc
 from evenly.audit.checks.findings import Finding
 from evenly.audit.published import PublishedBuild
 from evenly.storage.ledger import VERDICTS, Ledger, StepRecord
-from evenly.storage.tables.partitions import Partition, cut_rows, first_words
+from evenly.storage.tables.exchange import each_received, open_exchange, send_rows
+from evenly.storage.tables.partitions import Partition, first_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class _Judged:
 
     before: pairs that the steps before kept; of the first step, arrivals that were kept. lost: of these not judged;
     invented: judged and not of these. is_other: whether they are others. odd: rows merged without a twin, or not merged
-    with one. survivors: what pairs were merged into.
+    with one.
     """
 
     disorder: int
@@ -36,25 +39,28 @@ class _Judged:
     verdicts: Counter[str]
     reasons: Counter[str]
     odd: int
-    survivors: pa.Array
 
 
 def check_conservation(build: PublishedBuild) -> Iterator[Finding]:
     """Yield a finding for each step whose rows, verdicts or counts do not fit those before it or its own record."""
-    parts = build.each("conservation", partial(_judged, build))
-    for number, record in enumerate(build.deciding):
-        judged = [steps[number] for steps in parts]
-        if disorder := sum(part.disorder for part in judged):
-            yield Finding.of("conservation", record.name, f"{disorder} uids are doubled or out of order")
-        if any(part.is_other for part in judged):
-            yield Finding.of("conservation", record.name, _others(judged, is_first=number == 0))
-        yield from _check_counts(record, judged)
-        yield from _check_twins(build, record, judged)
+    with open_exchange(build.workspace.exchange, "twins") as twins:
+        parts = build.each("conservation", partial(_judged, build, twins))
+        for number, record in enumerate(build.deciding):
+            judged = [steps[number] for steps in parts]
+            if disorder := sum(part.disorder for part in judged):
+                yield Finding.of("conservation", record.name, f"{disorder} uids are doubled or out of order")
+            if any(part.is_other for part in judged):
+                yield Finding.of("conservation", record.name, _others(judged, is_first=number == 0))
+            yield from _check_counts(record, judged)
+            if odd := sum(part.odd for part in judged):
+                what = f"{odd} rows are merged without a twin, or not merged with one"
+                yield Finding.of("conservation", record.name, what)
+            yield from _check_twins(build, record, twins / record.name)
 
 
-def _judged(build: PublishedBuild, ledger: Ledger) -> list[_Judged]:
-    """What is counted of a partition, of each step."""
-    judged, alive = list[_Judged](), pa.array([], pa.string())
+def _judged(build: PublishedBuild, twins: Path, ledger: Ledger) -> list[_Judged]:
+    """What is counted of a partition, of each step; below `twins`, those that its pairs were merged into are sent."""
+    bits, judged, alive = build.deciding[0].bits, list[_Judged](), pa.array([], pa.string())
     for record in build.deciding:
         decisions = ledger.decisions(record, ["uid", "verdict", "reason", "into"])
         uids = decisions["uid"].combine_chunks()
@@ -77,9 +83,10 @@ def _judged(build: PublishedBuild, ledger: Ledger) -> list[_Judged]:
                 verdicts=_counted(rows["verdict"]),
                 reasons=_counted(rows.filter(pc.not_equal(rows["verdict"], "kept"))["reason"]),
                 odd=pc.sum(pc.not_equal(is_merged, pc.is_valid(decisions["into"]))).as_py() or 0,
-                survivors=decisions.filter(is_merged)["into"].drop_null().combine_chunks(),
             )
         )
+        if len(into := decisions.filter(is_merged)["into"].drop_null()):
+            send_rows(twins / record.name, f"{ledger.part.number:05d}", bits, "uid", [pa.table({"uid": into})])
         alive = kept
     return judged
 
@@ -115,19 +122,15 @@ def _check_counts(record: StepRecord, judged: Sequence[_Judged]) -> Iterator[Fin
             yield Finding.of("conservation", f"{record.name}.{name}", f"record says {recorded}; counted {counted}")
 
 
-def _check_twins(build: PublishedBuild, record: StepRecord, judged: Sequence[_Judged]) -> Iterator[Finding]:
-    """A merged pair names a twin that the step kept; no other pair names one."""
-    if odd := sum(part.odd for part in judged):
-        yield Finding.of("conservation", record.name, f"{odd} rows are merged without a twin, or not merged with one")
-    survivors = pa.chunked_array([part.survivors for part in judged], pa.string())
-    if not len(survivors):
+def _check_twins(build: PublishedBuild, record: StepRecord, twins: Path) -> Iterator[Finding]:
+    """A finding where pairs are merged into others than the step kept: what they were merged into lies in `twins`."""
+    if not twins.is_dir():
         return
-    by_partition = cut_rows(pa.table({"uid": survivors}), build.deciding[0].bits)
 
     def orphans(ledger: Ledger) -> int:
-        twins = by_partition[ledger.part.number]["uid"]
         kept = ledger.decisions(record, ["uid"], pc.field("verdict") == "kept")["uid"].combine_chunks()
-        return len(twins.filter(pc.invert(pc.is_in(twins, kept))))
+        received = each_received(twins, ledger.part.number)
+        return sum(pc.sum(pc.invert(pc.is_in(table["uid"], kept))).as_py() for table in received)
 
     if count := sum(build.each(f"twins of {record.name}", orphans)):
         yield Finding.of("conservation", record.name, f"{count} rows are merged into pairs that the step did not keep")

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from evenly.audit.checks import rows
+from evenly.audit.checks.rows import check_conservation
 from evenly.audit.diff import diff_builds
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import replay_step
@@ -14,6 +17,7 @@ from evenly.curation.balance import inputs, picked_texts
 from evenly.storage import ledger, samples
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.arrow_files import read_table, write_table
+from evenly.storage.tables.exchange import each_received
 from evenly.storage.tables.partitions import partition_of
 from evenly.storage.workspace import Workspace
 from tests.audit.conftest import STARTED, Little, publish
@@ -236,3 +240,34 @@ def test_what_was_changed_in_one_partition_is_found_with_the_counts_of_all(tmp_p
     assert findings["conservation", "preselect"] == lost
     assert ("samples", "manifest samples.rows") not in findings
     assert any(check == "samples" and "preselect_verdict" in where for check, where in findings)
+
+
+def test_twins_are_looked_for_where_they_lie_without_those_of_all_partitions(tmp_path, monkeypatch):
+    workspace, sizes = Workspace.at(tmp_path), []
+    build = PublishedBuild(workspace, publish(workspace, Little(bits=BITS), STARTED))
+    record = build.step("check_images")
+    uids = sorted(build.ledger.decisions(record, ["uid"])["uid"].to_pylist())
+    into = {uid: uids[-1 - number] for number, uid in enumerate(uids[:20])}  # half of these are merged themselves
+    for path in (workspace.ledger / "check_images").glob("decisions-*.arrow"):
+        table = read_table(path)
+        pairs = table.select(["uid", "verdict", "into"]).to_pylist()
+        merged = [
+            pair | {"verdict": "merged", "into": into[pair["uid"]]} if pair["uid"] in into else pair for pair in pairs
+        ]
+        changed = pa.Table.from_pylist(merged, table.select(["uid", "verdict", "into"]).schema)
+        for name in ("verdict", "into"):
+            table = table.set_column(table.column_names.index(name), table.schema.field(name), changed[name])
+        write_table(path, table)
+
+    def noted(*arguments):
+        for table in each_received(*arguments):
+            sizes.append(table.num_rows)
+            yield table
+
+    monkeypatch.setattr(rows, "each_received", noted)
+    findings = {finding.what for finding in check_conservation(build) if finding.where == "check_images"}
+    orphans = sum(twin in into for twin in into.values())
+    assert 0 < orphans < len(into)
+    assert f"{orphans} rows are merged into pairs that the step did not keep" in findings
+    assert max(sizes) < len(into) / 2
+    assert not workspace.exchange.exists()
