@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import or_
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from evenly.audit.replay import replay_step
 from evenly.audit.safe_text import visible
 from evenly.curation.balance.tables import draw_rows
 from evenly.storage.ledger import StepRecord
-from evenly.storage.web import read_downloads
+from evenly.storage.web import each_records
 from evenly.storage.workspace import Workspace
 
 
@@ -51,6 +52,7 @@ def path_between(edges: pa.Table, uid: str, into: str) -> list[dict[str, Any]]:
 
 MERGED_EXAMPLES = 20
 KEYS = ("uid", "url", "file_name")  # what a pair may be asked for by
+_DOWNLOAD = ("url", "image_id", "tar", "offset", "size", "attempt", "fetched_at")
 # What names a pair and where its bytes lie; the other columns stand with the step that gave them.
 IDENTITY = ("url", "caption", "source", "source_id", "group", "label")
 
@@ -138,14 +140,23 @@ def _image(build: PublishedBuild, row: Mapping[str, Any]) -> dict[str, Any] | No
         return None
     image: dict[str, Any] = {"image_id": row["image_id"], "file": None}
     folder = build.workspace.downloads
-    if not folder.is_dir():
-        return image
-    records = read_downloads(folder, ["url", "image_id", "tar", "offset", "size", "attempt", "fetched_at"])
-    downloads = records.filter(pc.equal(records["image_id"], row["image_id"])).to_pylist()
-    for download in sorted(downloads, key=lambda record: record["tar"] is None)[:1]:
-        image |= _plain({name: download[name] for name in ("offset", "size", "attempt", "fetched_at")})
-        image["file"] = None if download["tar"] is None else str(folder / download["tar"])
+    if folder.is_dir() and (record := _download(folder, row)) is not None:
+        image |= _plain({name: record[name] for name in ("offset", "size", "attempt", "fetched_at")})
+        image["file"] = None if record["tar"] is None else str(folder / record["tar"])
     return image
+
+
+def _download(folder: Path, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of a pair's picture, one with bytes before others, of these that of its own URL; None without any."""
+    best, rank = None, (True, True)
+    for records in each_records(folder, _DOWNLOAD):
+        for record in records.filter(pc.equal(records["image_id"], row["image_id"])).to_pylist():
+            record_rank = (record["tar"] is None, record["url"] != row["url"])
+            if best is None or record_rank < rank:
+                best, rank = record, record_rank
+        if best is not None and not any(rank):
+            break
+    return best
 
 
 def _identity_names(build: PublishedBuild) -> list[str]:

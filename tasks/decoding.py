@@ -20,7 +20,7 @@ from evenly.features.errors import UnreadableImageError
 from evenly.features.rgb import open_rgb
 from evenly.storage.decoders import TROUBLES, DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.structure import excess
-from evenly.storage.web import Measure, PictureChecks, read_images
+from evenly.storage.web import Measure, PictureChecks, find_places, read_images
 from evenly.storage.web.decoding import CheckedPicture, sniff_format
 from evenly.tasks.run import Run
 
@@ -89,9 +89,11 @@ def fingerprints_of(
     known_ids = stored["image_id"].combine_chunks()
     tables = [fingerprint_table([]).append_column("image_id", pa.array([], pa.string()))]
     reasons: dict[str, str] = {}
-    missing = len(ids.filter(pc.invert(pc.is_in(ids, known_ids))))
+    unmeasured = ids.filter(pc.invert(pc.is_in(ids, known_ids)))
+    if len(unmeasured) and places is None:
+        places = find_places(run.workspace.downloads, unmeasured)
     checks = PictureChecks(max_pixels=sys.maxsize, measure=FINGERPRINT, processes=run.processes)
-    with checks, run.progress.bar("fingerprints", missing) as advance:
+    with checks, run.progress.bar("fingerprints", len(unmeasured)) as advance:
         for start in range(0, len(ids), BATCH):
             batch = ids.slice(start, BATCH)
             values = stored["value"].take(pc.index_in(batch, known_ids)).to_pylist()

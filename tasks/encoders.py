@@ -108,15 +108,16 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
 
     Raises NotFoundError where the run has none.
     """
-    from evenly.storage.web import read_images  # what downloads is of no use to commands that read texts
+    from evenly.storage.web import find_places, read_images  # what downloads is of no use to commands that read texts
 
     backbone = open_second(run)
     store = FeatureStore(run.workspace, backbone.identity, "images")
     missing = store.missing(list(image_ids))
+    places = find_places(run.workspace.downloads, missing) if missing else None
     with run.progress.bar("encoding pictures once more", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]
-            images = list(read_images(run.workspace.downloads, batch))
+            images = list(read_images(run.workspace.downloads, batch, places))
             store.append(batch, *to_unit_rows(backbone.encode_images(images, progress=advance)))
     vectors = store.read(image_ids)[0].astype(np.float32)
     rows: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

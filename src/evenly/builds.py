@@ -114,10 +114,14 @@ class Build:
     def image_bytes(self, uids: str | Iterable[str]) -> bytes | list[bytes]:
         """The original bytes of the picture of a pair, or of several; checked against the hash that names them."""
         from evenly.storage.web import read_images
+        from evenly.storage.web.errors import DownloadError
 
-        one = isinstance(uids, str)
-        ids = self._image_ids([uids] if isinstance(uids, str) else list(uids))
-        contents = list(read_images(self._workspace.downloads, ids))
+        one, folder = isinstance(uids, str), self._workspace.downloads
+        ids, places = self._pictures([uids] if isinstance(uids, str) else list(uids))
+        try:
+            contents = list(read_images(folder, ids, places))
+        except DownloadError:  # they lay there when the build was published; the records of all say where they lie now
+            contents = list(read_images(folder, ids))
         return contents[0] if one else contents
 
     def features(self) -> "np.ndarray":
@@ -218,18 +222,23 @@ class Build:
                 f"`columns` must be columns of the build; got {unknown[0]!r}. Near it: {alike}; `columns` lists all."
             )
 
-    def _image_ids(self, uids: Sequence[str]) -> list[str]:
+    def _pictures(self, uids: Sequence[str]) -> "tuple[list[str], pa.Table | None]":
+        """The image ids of pairs, and where their bytes lay when the build was published; None: it does not say."""
         from evenly.audit.published import sql_in
         from evenly.audit.why import never_saw
+        from evenly.storage.web import PLACES
 
-        table = self._published.samples(["uid", "image_id"], sql_in("uid", uids)).to_pydict()
-        image_ids = dict(zip(table["uid"], table.get("image_id", [None] * len(table["uid"])), strict=True))
+        table = self._published.samples(["uid", *PLACES], sql_in("uid", uids))
+        has_pictures = "image_id" in table.column_names
+        values = table["image_id"].to_pylist() if has_pictures else [None] * table.num_rows
+        image_ids = dict(zip(table["uid"].to_pylist(), values, strict=True))
         for uid in uids:
             if uid not in image_ids:
                 raise never_saw(self.id, uid)
             if image_ids[uid] is None:
                 raise InputError(f"`uids` must be of pairs with a picture; `{visible(uid)}` has none. `why` says more.")
-        return [image_ids[uid] for uid in uids]
+        is_placed = set(PLACES).issubset(table.column_names)
+        return [image_ids[uid] for uid in uids], table.select(PLACES) if is_placed else None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -19,14 +19,22 @@ from evenly.storage.web.images import (
     PLACES,
     find_places,
     open_pictures,
+    places_of,
     read_image_bytes,
     read_images,
-    with_bytes,
-    without_bytes,
 )
-from evenly.storage.web.measured import read_measured
+from evenly.storage.web.measured import each_measured, read_measured
 from evenly.storage.web.rule import DownloadRule, PoolDownload
-from evenly.storage.web.shards import latest_records, read_downloads, read_shards, records_hash, shard_names, url_keys
+from evenly.storage.web.shards import (
+    count_unrecorded,
+    each_records,
+    latest_records,
+    read_downloads,
+    read_shards,
+    records_hash,
+    shard_names,
+    url_keys,
+)
 
 __all__ = [
     "PENDING_BY",
@@ -38,12 +46,16 @@ __all__ = [
     "Measure",
     "PictureChecks",
     "PoolDownload",
+    "count_unrecorded",
     "download_images",
     "download_pending",
+    "each_measured",
+    "each_records",
     "find_places",
     "latest_records",
     "open_pictures",
     "pending_urls",
+    "places_of",
     "read_downloads",
     "read_image_bytes",
     "read_images",
@@ -52,6 +64,4 @@ __all__ = [
     "records_hash",
     "shard_names",
     "url_keys",
-    "with_bytes",
-    "without_bytes",
 ]

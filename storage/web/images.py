@@ -16,48 +16,45 @@ import pyarrow.compute as pc
 from evenly.storage.stores.byte_ranges import FileRanges
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
-from evenly.storage.tables.partitions import MAX_BITS, partition_of
+from evenly.storage.tables.partitions import partition_of
 from evenly.storage.web.errors import DownloadError
-from evenly.storage.web.shards import RECORDS, read_downloads, read_shards, shard_names
+from evenly.storage.web.shards import RECORDS, each_records, record_bits
 
 PLACES = ["image_id", "tar", "offset", "size"]
-"""Columns of a table that says where the bytes of pictures lie."""
+"""Columns of a table that says where the bytes of pictures lie; tar is null where only features are there."""
 _OPEN_TARS = 16
-_SHARDS = 64  # whose records are in memory at once
-_SHARDS_OF_PART = 250  # whose places are: of a quarter of a million pictures or so
 
 
 def read_images(folder: Path, image_ids: Sequence[str], places: pa.Table | None = None) -> Iterator[bytes]:
     """Yield the original bytes of each picture, in the order given; a picture is named by the sha256 of its bytes.
 
-    `places` says where they lie (PLACES), and may say so of others; None: this is looked up for all pictures there are.
-    Raises DownloadError where one is not there, or is not what its name says.
+    `places` says where they lie (PLACES), and may say so of others; None: as `find_places` gives it, which reads the
+    records of all: ask once for several batches. Raises DownloadError where one is not there, or is not what its name
+    says.
     """
     if places is None:
-        places, known_ids = _places(folder, tuple(shard_names(folder)))
-    else:
-        places, known_ids = _distinct(places)
+        places = find_places(folder, image_ids)
+    places = places.filter(pc.is_in(places["image_id"], pa.array(image_ids, pa.string())))
+    has_bytes = pc.is_valid(places["tar"])
+    bare, (places, known_ids) = places.filter(pc.invert(has_bytes)), _distinct(places.filter(has_bytes))
     wanted = np.asarray(list(image_ids), dtype="S64")
     indices = np.minimum(np.searchsorted(known_ids, wanted), max(len(known_ids) - 1, 0))
     absent = wanted[known_ids[indices] != wanted] if len(known_ids) else wanted
     if len(absent):
-        bare = {image_id.encode() for image_id in _bare_among(folder, absent).to_pylist()}
+        is_bare = pc.all(pc.is_in(pa.array(absent.astype(str)), bare["image_id"].combine_chunks())).as_py()
         remedy = "They came as features alone: choose what needs no pictures, such as the export parquet."
         raise DownloadError(
             f"`image_ids` must be of pictures in `{folder}`; got `{absent[0].decode()}` ({len(absent)} are missing). "
-            f"{remedy if bare.issuperset(absent.tolist()) else 'Download them first.'}"
+            f"{remedy if is_bare else 'Download them first.'}"
         )
     return _as_named(folder, image_ids, places.take(pa.array(indices)))
 
 
-def find_places(folder: Path, image_ids: Sequence[str]) -> pa.Table:
+def find_places(folder: Path, image_ids: Sequence[str] | pa.Array) -> pa.Table:
     """Where the bytes of these pictures lie (PLACES); records of all are read, a few shards' at a time."""
-    wanted, names = pa.array(image_ids, pa.string()), shard_names(folder)
-    tables = []
-    for start in range(0, max(len(names), 1), _SHARDS):
-        places = with_bytes(read_shards(folder, names[start : start + _SHARDS], [*PLACES, "verdict"]))
-        tables.append(places.filter(pc.is_in(places["image_id"], wanted)))
-    return pa.concat_tables(tables)
+    wanted = pa.array(image_ids, pa.string())
+    tables = map(places_of, each_records(folder, [*PLACES, "verdict"]))
+    return pa.concat_tables([table.filter(pc.is_in(table["image_id"], wanted)) for table in tables])
 
 
 @contextmanager
@@ -66,20 +63,18 @@ def open_pictures(folder: Path, exchange: Path) -> Iterator[Callable[[Sequence[s
 
     What is needed for that lies below `exchange` until the end.
     """
-    names = shard_names(folder)
-    bits = min(int(len(names) / _SHARDS_OF_PART).bit_length(), MAX_BITS)
+    bits = record_bits(folder)
     with open_exchange(exchange, "places") as sent:
-        shards = (read_shards(folder, [name], [*PLACES, "verdict"]) for name in names)
-        send_rows(sent, "all", bits, "image_id", map(with_bytes, shards))
+        send_rows(sent, "all", bits, "image_id", map(places_of, each_records(folder, [*PLACES, "verdict"])))
 
         @lru_cache(maxsize=1)
-        def places_of(part: int) -> pa.Table:
+        def sent_to(part: int) -> pa.Table:
             empty = pa.schema([RECORDS.field(name) for name in PLACES]).empty_table()
             return pa.concat_tables([empty, *received_rows(sent, part)])
 
         def read(image_ids: Sequence[str]) -> Iterator[bytes]:
             parts = sorted({partition_of(image_id, bits) for image_id in image_ids})
-            return read_images(folder, image_ids, pa.concat_tables([places_of(part) for part in parts]))
+            return read_images(folder, image_ids, pa.concat_tables([sent_to(part) for part in parts]))
 
         yield read
 
@@ -92,24 +87,6 @@ def _as_named(folder: Path, image_ids: Sequence[str], places: pa.Table) -> Itera
                 f"shard `{folder / tar}` must hold the bytes of picture {image_id}; it holds others. {_remedy(tar)}"
             )
         yield data
-
-
-def _bare_among(folder: Path, image_ids: npt.NDArray[np.bytes_]) -> pa.Array:
-    """Those of these ids of which only features are there."""
-    wanted, tables = pa.array(image_ids.astype(str)), list[pa.Table]()
-    names = shard_names(folder)
-    for start in range(0, max(len(names), 1), _SHARDS):
-        table = read_shards(folder, names[start : start + _SHARDS], ["image_id", "tar", "verdict"])
-        tables.append(table.filter(pc.is_in(table["image_id"], wanted)))
-    records = pa.concat_tables(tables)
-    return records.filter(pc.and_(pc.equal(records["verdict"], "kept"), pc.is_null(records["tar"])))["image_id"]
-
-
-def without_bytes(folder: Path) -> pa.Array:
-    """The ids of kept pictures of which only features are there."""
-    records = read_downloads(folder, ["image_id", "tar", "verdict"])
-    bare = pc.and_(pc.equal(records["verdict"], "kept"), pc.is_null(records["tar"]))
-    return records["image_id"].filter(bare).combine_chunks()
 
 
 def read_image_bytes(folder: Path, records: pa.Table) -> Iterator[bytes]:
@@ -178,15 +155,9 @@ def _remedy(tar: str) -> str:
     return f"Restore it from a backup, or remove it and `{records}` beside it to fetch its URLs again."
 
 
-@lru_cache(maxsize=1)
-def _places(folder: Path, _shards: tuple[str, ...]) -> tuple[pa.Table, npt.NDArray[np.bytes_]]:
-    """Where each picture lies (tar, offset, size) and, in the same order, its id; read anew when shards were added."""
-    return _distinct(with_bytes(read_downloads(folder, [*PLACES, "verdict"])))
-
-
-def with_bytes(records: pa.Table) -> pa.Table:
+def places_of(records: pa.Table) -> pa.Table:
     """Of records (PLACES and verdict), where the bytes of kept pictures lie (PLACES)."""
-    return records.filter(pc.and_(pc.equal(records["verdict"], "kept"), pc.is_valid(records["tar"]))).select(PLACES)
+    return records.filter(pc.equal(records["verdict"], "kept")).select(PLACES)
 
 
 def _distinct(places: pa.Table) -> tuple[pa.Table, npt.NDArray[np.bytes_]]:

@@ -3,7 +3,7 @@
 These are stored results, not observations: a file that is missing, older or damaged is measured anew from the bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from evenly.storage.errors import DamagedError
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
-from evenly.storage.web.shards import shard_names
+from evenly.storage.web.shards import each_shards
 
 MEASURED = pa.schema(
     [("image_id", pa.string()), ("measure", pa.string()), ("value", pa.binary())], metadata=PARQUET_MARK
@@ -27,14 +27,16 @@ def write_measured(path: Path, measure: str, values: Mapping[str, bytes | None])
         append_sums(stream)
 
 
-def read_measured(folder: Path, measure: str, shards: Sequence[str] | None = None) -> pa.Table:
-    """[image_id, value] of all pictures of some shards, or of all, for which a value of `measure` is stored.
-
-    Null where it had none.
-    """
-    names = shard_names(folder) if shards is None else shards
-    tables = [_read(folder / f"{name}.measured.parquet", measure) for name in names]
+def read_measured(folder: Path, measure: str, shards: Sequence[str]) -> pa.Table:
+    """[image_id, value] of all pictures of some shards for which a value of `measure` is stored; null: it had none."""
+    tables = [_read(folder / f"{name}.measured.parquet", measure) for name in shards]
     return pa.concat_tables([MEASURED.empty_table().select(["image_id", "value"]), *tables]).combine_chunks()
+
+
+def each_measured(folder: Path, measure: str) -> Iterator[pa.Table]:
+    """What `read_measured` gives, of all shards, a few at a time; at least one table."""
+    for shards in each_shards(folder):
+        yield read_measured(folder, measure, shards)
 
 
 def check_measured(path: Path) -> None:

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,8 @@ from evenly.storage.records import sync_folder
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
+from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
+from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.web.errors import DownloadError
 
 RECORDS = pa.schema(
@@ -58,6 +60,8 @@ URLS = pa.schema([("url", pa.string()), ("key", pa.string()), ("first_attempt", 
 PARTIAL = ".partial"
 REMEDY = "Restore the file, or remove it to fetch its URLs again."
 ABANDONED_AFTER_S = 24 * 3600.0
+_TOGETHER = 64  # shards whose records are in memory at once
+_OF_PART = 250  # the same where records are cut by a key: those of a quarter of a million pictures or so
 _END_BYTES = 1 << 10  # of records: their seal, or the end of the Parquet footer
 _SHARD = re.compile(r"[0-9a-f]{32}")
 
@@ -148,13 +152,49 @@ def shard_names(folder: Path) -> list[str]:
 def read_downloads(folder: Path, columns: Sequence[str] | None = None, *, urls: pa.Array | None = None) -> pa.Table:
     """The latest observation of each URL, sorted by url; columns as in RECORDS, or the named ones.
 
-    Of `urls` alone, where these are given: others are not sorted, nor held once they are read.
+    Of `urls` alone, where these are given: of others, those of a few shards are in memory at once.
     """
     wanted = list(columns) if columns is not None else RECORDS.names
-    table = read_shards(folder, shard_names(folder), list(dict.fromkeys(["url", "attempt", *wanted])))
+    tables = each_records(folder, list(dict.fromkeys(["url", "attempt", *wanted])))
     if urls is not None:
-        table = table.filter(pc.is_in(table["url"], urls))
-    return latest_records(table).select(wanted)
+        tables = (table.filter(pc.is_in(table["url"], urls)) for table in tables)
+    return latest_records(pa.concat_tables(tables)).select(wanted)
+
+
+def each_records(folder: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Every observation, with columns of RECORDS, in the order of shards: tables of a few shards each, at least one."""
+    for shards in each_shards(folder):
+        yield read_shards(folder, shards, columns)
+
+
+def each_shards(folder: Path) -> Iterator[Sequence[str]]:
+    """The finished shards in lists, at least one, each of so many that their records may be in memory together."""
+    names = shard_names(folder)
+    for start in range(0, max(len(names), 1), _TOGETHER):
+        yield names[start : start + _TOGETHER]
+
+
+def record_bits(folder: Path) -> int:
+    """By how many leading bits of a key all records are cut, for those of one part to fit in memory."""
+    return min(int(len(shard_names(folder)) / _OF_PART).bit_length(), MAX_BITS)
+
+
+def count_unrecorded(urls: Iterable[pa.Array], folder: Path, exchange: Path, *, bits: int) -> int:
+    """How many different URLs among all these have no record.
+
+    They meet the records below `exchange`, in 2**bits parts or more: never are all of either in memory.
+    """
+    bits, count = max(bits, record_bits(folder)), 0
+    with open_exchange(exchange, "urls") as sent:
+        asked, recorded = sent / "asked", sent / "recorded"
+        send_rows(asked, "all", bits, "key", (pa.table({"key": url_keys(part.unique())}) for part in urls))
+        send_rows(recorded, "all", bits, "key", each_records(folder, ["key"]))
+        for number in range(1 << bits):
+            if tables := received_rows(asked, number):
+                keys = pa.concat_tables(tables)["key"].unique()
+                known = pa.concat_tables([URLS.empty_table().select(["key"]), *received_rows(recorded, number)])["key"]
+                count += len(keys) - (pc.sum(pc.is_in(keys, known.combine_chunks())).as_py() or 0)
+    return count
 
 
 def read_shards(folder: Path, shards: Sequence[str], columns: Sequence[str]) -> pa.Table:

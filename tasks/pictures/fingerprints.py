@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.pools.local_rows import FEATURES
-from evenly.storage.web import read_measured, without_bytes
+from evenly.storage.web import each_measured
 from evenly.tasks.decoding import FINGERPRINT, fingerprints_of
 from evenly.tasks.moves import Each
 from evenly.tasks.pictures.observed import send_measured, send_places
@@ -32,11 +32,12 @@ def send_fingerprints(run: Run, each: Each, upstream: Records) -> SentRows:
             release_rows(places)
 
 
-def read_fingerprints(run: Run, pairs: pa.Table) -> pa.Table:
-    """What `send_fingerprints` gives, of pairs [uid, image_id], where nothing is sent."""
-    folder = run.workspace.downloads
-    shown = pairs.filter(pc.invert(pc.is_in(pairs["image_id"], without_bytes(folder))))
-    return _fingerprinted(run, shown, read_measured(folder, FINGERPRINT.name), None)
+def read_fingerprints(run: Run, shown: pa.Table) -> pa.Table:
+    """What `send_fingerprints` gives, of pairs [uid, image_id] whose picture has bytes, where nothing is sent."""
+    ids = shown["image_id"].combine_chunks().unique()
+    tables = each_measured(run.workspace.downloads, FINGERPRINT.name)
+    measured = pa.concat_tables([table.filter(pc.is_in(table["image_id"], ids)) for table in tables])
+    return _fingerprinted(run, shown, measured, None)
 
 
 def pictures_with_bytes(upstream: Records, run: Run) -> pa.Table:

@@ -10,11 +10,11 @@ from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.web import (
     PLACES,
     latest_records,
+    places_of,
     read_measured,
     read_shards,
     shard_names,
     url_keys,
-    with_bytes,
 )
 from evenly.tasks.engine import CHUNKS
 from evenly.tasks.moves import Each
@@ -85,7 +85,7 @@ def _records(columns: list[str], run: Run, shards: Sequence[str]) -> Iterator[pa
 
 def _places(run: Run, shards: Sequence[str]) -> Iterator[pa.Table]:
     for names in _together(run, shards):
-        yield with_bytes(read_shards(run.workspace.downloads, names, [*PLACES, "verdict"]))
+        yield places_of(read_shards(run.workspace.downloads, names, [*PLACES, "verdict"]))
 
 
 def _measured(measure: str, run: Run, shards: Sequence[str]) -> Iterator[pa.Table]:

@@ -18,7 +18,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.source import FEATURES_KIND, local_features
 from evenly.storage.samples import Samples
-from evenly.storage.web import read_images
+from evenly.storage.web import find_places, read_images
 from evenly.tasks.encoders import (
     CHUNK,
     encode_texts,
@@ -102,7 +102,9 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
     elif missing and any(source.kind == FEATURES_KIND for source in run.sources):
         _take_features(run, store, set(missing))
         missing = store.missing(missing)
-    places = sources.places.of(run) if missing and sources.places is not None else None
+    places = None
+    if missing:
+        places = find_places(run.workspace.downloads, missing) if sources.places is None else sources.places.of(run)
     with run.progress.bar("encoding pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]

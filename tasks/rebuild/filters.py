@@ -18,7 +18,7 @@ from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.null_rows import null_rows
 from evenly.tasks.moves import Each, Moves
-from evenly.tasks.pictures.fingerprints import TROUBLE, read_fingerprints, send_fingerprints
+from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, plain_rule
@@ -98,7 +98,7 @@ def measure_images(run: Run, upstream: Records, _rule: FilterRules, each: Each) 
 def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows | None) -> StepOutput:
     """Judge pictures by the image filters of the recipe, and measure the fingerprint of each."""
     pairs = run.ledger.alive(upstream, ["image_id"])
-    fingerprints = read_fingerprints(run, pairs) if sent is None else sent.of(run)
+    fingerprints = read_fingerprints(run, pictures_with_bytes(upstream, run)) if sent is None else sent.of(run)
     places = pc.index_in(pairs["uid"].combine_chunks(), fingerprints["uid"].combine_chunks())
     words = fingerprints[TROUBLE].combine_chunks().take(places)
     too_costly = Decisions.of(reason=pc.fill_null(words, ""))

@@ -136,7 +136,8 @@ def _with_places(run: Run, wide: pa.Table, sent: SentRows | None) -> pa.Table:
     """Add where each picture's original bytes lie: tar (below downloads/), offset and size."""
     key = "url" if sent is None else "uid"
     if sent is None:
-        places = read_downloads(run.workspace.downloads, ["url", *PLACE_COLUMNS]).combine_chunks()
+        urls = wide["url"].combine_chunks().unique()
+        places = read_downloads(run.workspace.downloads, ["url", *PLACE_COLUMNS], urls=urls).combine_chunks()
     else:
         places = sent.of(run)
     index = pc.index_in(wide[key].combine_chunks(), places[key].combine_chunks())

@@ -20,7 +20,7 @@ from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, r
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.tables.row_store import RowStore
-from evenly.storage.web import read_images
+from evenly.storage.web import find_places, read_images
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.observed import rows_of_uids, send_places
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
@@ -200,6 +200,8 @@ def _scores(run: Run, detector: SafetyDetector, image_ids: pa.Array, places: pa.
     """The detector's scores (n, c) of pictures; it looks at those alone that it has not looked at before."""
     store = RowStore(run.workspace, detector.identity, "scores")
     missing = store.missing(image_ids)
+    if len(missing) and places is None:
+        places = find_places(run.workspace.downloads, missing)
     with run.progress.bar("looking for unsafe pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing.slice(start, CHUNK)

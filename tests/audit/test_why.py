@@ -1,4 +1,5 @@
 import json
+import shutil
 from io import StringIO
 
 import pytest
@@ -9,6 +10,8 @@ from rich.console import Console
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.published import PublishedBuild
 from evenly.audit.why import explain
+from evenly.storage.web import shards
+from tests.storage.web.recorded import record_shards
 
 
 def uid_that_ended_at(published, step: str) -> str:
@@ -44,6 +47,39 @@ def test_a_failed_download_shows_its_evidence(published):
     assert (pair.outcome, pair.reason) == ("failed", "http_404")
     assert pair.steps[-1].columns == {"http_status": 404, "evidence": "HTTP 404"}
     assert pair.image is None
+
+
+def test_a_picture_is_that_of_the_pairs_own_url_or_of_one_with_bytes(build, workspace, monkeypatch):
+    """Of several URLs with the same bytes, records are read until its own is there, few shards at a time."""
+    manifest, sizes = build(), []
+    pair = only(explain(workspace, manifest, "http://p.test/fox2.png"))
+    assert (pair.image["file"], pair.image.keys()) == (None, {"image_id", "file"})
+    seen = {"verdict": "kept", "image_id": pair.image["image_id"]}
+    others = [{"url": f"http://b.test/{number}", "verdict": "failed"} for number in range(5)]
+    mirror = {"url": "http://a.test/copy.png", "tar": "b.tar", "offset": 7, "size": 5, **seen}
+    features = {"url": f"features:{pair.image['image_id']}", **seen}
+    own = {"url": "http://p.test/fox2.png", "tar": "a.tar", "offset": 512, "size": 5, **seen}
+    monkeypatch.setattr(shards, "_TOGETHER", 1)
+    read_shards = shards.read_shards
+
+    def noted(*arguments):
+        sizes.append(read_shards(*arguments).num_rows)
+        return read_shards(*arguments)
+
+    monkeypatch.setattr(shards, "read_shards", noted)
+    downloads = workspace.downloads
+    for records, tar, n_read in [
+        ([[features], others], None, 2),
+        ([[features], [mirror, *others], others], "b.tar", 3),
+        ([[features], [mirror], [own], others, others], "a.tar", 3),
+    ]:
+        shutil.rmtree(downloads, ignore_errors=True)
+        record_shards(downloads, records)
+        sizes.clear()
+        image = only(explain(workspace, manifest, "http://p.test/fox2.png")).image
+        assert image["file"] == (None if tar is None else str(downloads / tar))
+        assert image["offset"] == {None: None, "a.tar": 512, "b.tar": 7}[tar]
+        assert (len(sizes), max(sizes) <= 6) == (n_read, True)
 
 
 def test_a_merged_pair_names_its_twin_with_url_distance_and_fate(published):

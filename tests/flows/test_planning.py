@@ -15,6 +15,7 @@ from evenly.storage.errors import InputError
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.step import record_step
+from tests.storage.web.recorded import record_shards
 
 TEXT_STEPS = ["collect", "check_texts", "match_concepts", "count_concepts", "balance", "publish"]
 
@@ -111,3 +112,23 @@ def test_the_command_says_what_is_estimated_and_by_which_figures(recipe, tmp_pat
     facts = json.loads(capsys.readouterr().out)
     assert [row["step"] for row in facts["steps"]] == TEXT_STEPS
     assert facts["run"]["basis"] == ["typical"]
+
+
+@pytest.mark.parametrize("bits", [0, 2])
+def test_urls_to_fetch_are_those_without_a_record(recipe, tmp_path, bits, monkeypatch):
+    content = yaml.safe_load(recipe.read_text())
+    content["curate"] |= {"download": {}}
+    recipe.write_text(yaml.safe_dump(content))
+    if bits:
+        monkeypatch.setattr("evenly.tasks.partitioning.MOST_ROWS", 100)
+        monkeypatch.setattr("evenly.tasks.partitioning.LEAST_ROWS", 100)
+    root = tmp_path / "w"
+    names = [step.name for step, _ in steps_of(read_recipe(recipe))]
+    collected(recipe, root, bits=bits, n_steps=names.index("download"))
+    rows = [[{"url": f"http://a.test/{number}"} for number in range(start, start + 20)] for start in (0, 20, 300)]
+    record_shards(root / "downloads", rows)
+    alive = {number for number in range(300) if number % 3}  # those of too few words are gone
+    plan = {row["step"]: row for row in plan_recipe(recipe, root=root)["steps"]}
+    assert plan["download"]["action"] == "compute"
+    assert plan["download"]["to_fetch"] == len(alive - {*range(40)})
+    assert not (root / "exchange").exists()

@@ -160,7 +160,7 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
         ]
 
     def measured() -> object:
-        values = read_measured(workspace.downloads, "sizes")
+        values = read_measured(workspace.downloads, "sizes", shard_names(workspace.downloads))
         return table_hash(values) if values.num_rows else MADE_AGAIN
 
     def journal() -> object:

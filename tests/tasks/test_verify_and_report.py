@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
+from evenly.audit.image_bytes import each_image
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
-from evenly.storage.web import images
+from evenly.storage.web import images, shards
 from evenly.tasks import verify_and_report
 from evenly.tasks.verify_and_report import (
     latest_of,
@@ -66,22 +67,23 @@ def test_a_build_is_verified_with_its_pictures_and_damage_is_counted_per_recipe(
 
 def test_pictures_are_looked_up_among_those_that_begin_alike(rebuilt, monkeypatch):
     """Where there are many shards, the places of all pictures are never in memory at once."""
-    monkeypatch.setattr(images, "_SHARDS_OF_PART", 0.125)
+    monkeypatch.setattr(shards, "_OF_PART", 0.125)
     workspace, sizes = rebuilt.run.workspace, []
-    distinct = images._distinct
+    received_rows = images.received_rows
 
-    def noted(places):
-        sizes.append(places.num_rows)
-        return distinct(places)
+    def noted(*arguments):
+        tables = received_rows(*arguments)
+        sizes.append(sum(table.num_rows for table in tables))
+        return tables
 
-    monkeypatch.setattr(images, "_distinct", noted)
-    ids = images.read_downloads(workspace.downloads, ["image_id"])["image_id"].drop_null().to_pylist()
+    monkeypatch.setattr(images, "received_rows", noted)
+    ids = shards.read_downloads(workspace.downloads, ["image_id"])["image_id"].drop_null().to_pylist()
     with images.open_pictures(workspace.downloads, workspace.exchange) as read:
         for image_id in ids:
             (content,) = read([image_id])
             assert hashlib.sha256(content).hexdigest() == image_id
         assert len(list(read(ids))) == len(ids)
-    assert max(sizes[:-1]) < len(ids) <= sizes[-1]
+    assert 0 < max(sizes) < len(ids) <= sum(sizes)
     assert verify_one(workspace, rebuilt.manifest, seed=1, every_image=True) == []
 
 
@@ -109,6 +111,18 @@ def test_pictures_are_read_by_id_in_order(rebuilt):
     read = reader(rebuilt.run.workspace)
     assert list(read(ids)) == list(read(ids[::-1]))[::-1]
     assert len({bytes(one) for one in read(ids)}) == len(ids)
+
+
+def test_records_are_read_once_for_all_pictures_that_are_missing(rebuilt, monkeypatch):
+    workspace, calls = rebuilt.run.workspace, []
+    ids = rebuilt.run.ledger.table(rebuilt.record("embed_images"), "features")["image_id"].to_pylist()
+    unknown = [f"{number:064x}" for number in range(20)]
+    read_shards = shards.read_shards
+    monkeypatch.setattr(shards, "read_shards", lambda *arguments: calls.append(1) or read_shards(*arguments))
+    pictures = dict(each_image(reader(workspace), [*ids, *unknown]))
+    assert len(calls) == 1
+    assert [hashlib.sha256(pictures[image_id]).hexdigest() for image_id in ids] == ids
+    assert {pictures[image_id].split("(")[1] for image_id in unknown} == {"1 are missing). Download them first."}
 
 
 def test_a_report_lies_beside_the_others_and_remembers_the_truth(copied):

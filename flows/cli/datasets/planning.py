@@ -6,8 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
 from evenly.flows.cli.classes.class_list import estimate_listing
 from evenly.flows.cli.datasets.estimates import (
     TYPICAL,
@@ -25,7 +23,8 @@ from evenly.flows.runs import run_in
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
 from evenly.storage.pool_size import PoolSize
-from evenly.storage.web import read_downloads
+from evenly.storage.tables.partitions import Partition
+from evenly.storage.web import count_unrecorded
 from evenly.storage.workspace import Workspace
 from evenly.tasks.partitioning import Cut, cut_run
 from evenly.tasks.run import Run
@@ -160,6 +159,7 @@ def _to_fetch(run: Run, step: Step[Any], records: Sequence[StepRecord]) -> dict[
     """For downloads, how many URLs were not observed yet."""
     if step.name != "download":
         return {}
-    urls = run.ledger.alive(records, ["url"])["url"].combine_chunks().unique()
-    urls_seen = read_downloads(run.workspace.downloads, ["url"])["url"].combine_chunks()
-    return {"to_fetch": len(urls) - (pc.sum(pc.is_in(urls, urls_seen)).as_py() or 0)}
+    ledgers = (replace(run, part=part).ledger for part in Partition.all(run.bits))
+    urls = (ledger.alive(records, ["url"])["url"].combine_chunks() for ledger in ledgers)
+    workspace = run.workspace
+    return {"to_fetch": count_unrecorded(urls, workspace.downloads, workspace.exchange, bits=run.bits)}

@@ -7,7 +7,7 @@ import pytest
 
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures import fingerprints, observed
-from evenly.tasks.pictures.fingerprints import TROUBLE, read_fingerprints, send_fingerprints
+from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 
 UNTIL = 7  # steps before check_images
 NOTHING = pa.table({"image_id": pa.array([], pa.string()), "value": pa.array([], pa.binary())})
@@ -22,16 +22,15 @@ def in_partitions(rebuilt, bits):
 
 
 def whole(rebuilt):
-    pairs = rebuilt.run.ledger.alive(rebuilt.records[:UNTIL], ["image_id"])
-    return read_fingerprints(rebuilt.run, pairs)
+    return read_fingerprints(rebuilt.run, pictures_with_bytes(rebuilt.records[:UNTIL], rebuilt.run))
 
 
 @pytest.mark.parametrize("is_measured", [True, False])
 def test_fingerprints_are_taken_over_or_made_alike_in_any_number_of_partitions(rebuilt, monkeypatch, is_measured):
     stored = rebuilt.run.ledger.decisions(rebuilt.record("check_images"), ["phash"])["phash"].to_pylist()
     if not is_measured:
-        for module in (fingerprints, observed):
-            monkeypatch.setattr(module, "read_measured", lambda *_: NOTHING)
+        monkeypatch.setattr(fingerprints, "each_measured", lambda *_: [NOTHING])
+        monkeypatch.setattr(observed, "read_measured", lambda *_: NOTHING)
     table = whole(rebuilt)
     assert table["phash"].to_pylist() == stored
     assert table[TROUBLE].null_count == len(stored)
