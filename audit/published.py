@@ -50,9 +50,8 @@ class PublishedBuild:
 
         Raises IncompleteBuildError if the ledger lacks one.
         """
-        records = []
-        for step in self.manifest["steps"]:
-            record = self.ledger.find(step["key"])
+        steps, records = self.manifest["steps"], list[StepRecord]()
+        for step, record in zip(steps, self.ledger.find_all([step["key"] for step in steps]), strict=True):
             if record is None:
                 raise IncompleteBuildError(
                     f"step `{step['name']}` of build `{self.name}` must be in the ledger; `{step['key']}` is not. "

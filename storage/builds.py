@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evenly.storage.errors import InputError, NotFoundError
-from evenly.storage.records import create_record, read_record, replace_record
+from evenly.storage.records import create_record, read_if_there, read_record, replace_record
+from evenly.storage.stores.many_paths import map_paths
 from evenly.storage.workspace import Workspace
 
 LATEST = "latest"
@@ -32,13 +33,14 @@ class Builds:
 
         Raises NotFoundError, which lists what there is.
         """
-        if _is_plain(name) and name not in self.names():
+        names = self.names()
+        if _is_plain(name) and name not in names:
             name = self.alias(name) or self.latest_of(name) or name
-        matches = [build for build in self.names() if build == name] or [
-            build for build in self.names() if name and build.startswith(name)
+        matches = [build for build in names if build == name] or [
+            build for build in names if name and build.startswith(name)
         ]
         if len(matches) != 1:
-            builds = ", ".join(self.names()) or "none"
+            builds = ", ".join(names) or "none"
             number = "no build" if not matches else "more than one build"
             raise NotFoundError(f"`build` must name one build; {number} matches `{name}`. Builds here: {builds}.")
         return read_record(self._path(matches[0]))
@@ -49,7 +51,8 @@ class Builds:
 
     def manifests(self) -> list[dict[str, Any]]:
         """All manifests, oldest first."""
-        return sorted((read_record(self._path(name)) for name in self.names()), key=lambda item: str(item["created"]))
+        manifests = map_paths(read_record, [self._path(name) for name in self.names()])
+        return sorted(manifests, key=lambda item: str(item["created"]))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per build, oldest first; `latest` marks the newest promoted one of each recipe."""
@@ -80,8 +83,8 @@ class Builds:
         """The build id that `latest` or `<recipe>-latest` stands for, or None."""
         if name == LATEST:
             return self._latest()
-        path = self._aliases / f"{name}.json"
-        return str(read_record(path)["build"]) if path.exists() else None
+        alias = read_if_there(self._aliases / f"{name}.json")
+        return None if alias is None else str(alias["build"])
 
     def latest_of(self, recipe: str) -> str | None:
         """The build of a recipe that was promoted last, or None."""
@@ -97,7 +100,7 @@ class Builds:
 
     def _promotions(self) -> list[tuple[str, str]]:
         """Time of promotion ("" if it was not recorded, as in old workspaces) and build of each recipe's alias."""
-        records = [read_record(path) for path in self._aliases.glob(f"*-{LATEST}.json")]
+        records = map_paths(read_record, list(self._aliases.glob(f"*-{LATEST}.json")))
         return [(str(record.get("promoted", "")), str(record["build"])) for record in records]
 
     @property

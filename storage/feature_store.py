@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.storage.errors import NotFoundError
-from evenly.storage.tables.lance_keys import rows_by_key, rows_schema, stored_keys
-from evenly.storage.tables.lance_rows import MADE_AGAIN, commit_rows, has_rows
+from evenly.storage.tables.lance_commits import commit_rows
+from evenly.storage.tables.lance_keys import KeyedRows
+from evenly.storage.tables.lance_rows import MADE_AGAIN
 from evenly.storage.workspace import Workspace
 
 
@@ -21,9 +22,10 @@ class FeatureStore:
     def missing(self, ids: Sequence[str] | pa.Array) -> list[str]:
         """Those of `ids` that have no row yet, in the order given, each once; of what is stored only ids are read."""
         distinct = _texts(ids).unique()
-        if not has_rows(self.path):
+        try:
+            stored = KeyedRows(self.path, MADE_AGAIN).stored(distinct)
+        except NotFoundError:
             return _listed(distinct)
-        stored = stored_keys(self.path, MADE_AGAIN, "id", distinct)
         return _listed(distinct.filter(pa.array(~stored)))
 
     def append(self, ids: Sequence[str], vectors: np.ndarray, norms: np.ndarray) -> None:
@@ -46,11 +48,10 @@ class FeatureStore:
         Beside them some 8,192 stored rows are held. Raises NotFoundError if one is missing, DamagedError if what is
         read has changed.
         """
-        names = _texts(ids)
-        self._require()
-        d = rows_schema(self.path, MADE_AGAIN).field("vector").type.list_size
+        names, rows = _texts(ids), self._rows()
+        d = rows.schema.field("vector").type.list_size
         vectors, norms = np.empty((len(names), d), np.float16), np.empty(len(names), np.float32)
-        for places, some_vectors, some_norms in self.batches(names):
+        for places, some_vectors, some_norms in _batches(rows, names):
             vectors[places], norms[places] = some_vectors, some_norms
         return vectors, norms
 
@@ -59,23 +60,27 @@ class FeatureStore:
 
         Raises as `read` does: NotFoundError after the last rows that are there.
         """
-        names = _texts(ids)
-        self._require()
-        count = 0
-        for places, table in rows_by_key(self.path, MADE_AGAIN, "id", names, ["vector", "norm"]):
-            column = table["vector"].combine_chunks()
-            count += len(places)
-            yield places, column.flatten().to_numpy().reshape(len(column), -1), table["norm"].to_numpy()
-        if count < len(names):
-            raise NotFoundError(
-                f"{len(names) - count} of {len(names)} ids have no features. Extract them: `evenly extract`."
-            )
+        yield from _batches(self._rows(), _texts(ids))
 
-    def _require(self) -> None:
-        if not has_rows(self.path):
+    def _rows(self) -> KeyedRows:
+        try:
+            return KeyedRows(self.path, MADE_AGAIN)
+        except NotFoundError:
             raise NotFoundError(
                 f"features `{self.path}` must exist; they do not. Extract them first: `evenly extract`."
-            )
+            ) from None
+
+
+def _batches(rows: KeyedRows, names: pa.Array) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    count = 0
+    for places, table in rows.rows(names, ["vector", "norm"]):
+        column = table["vector"].combine_chunks()
+        count += len(places)
+        yield places, column.flatten().to_numpy().reshape(len(column), -1), table["norm"].to_numpy()
+    if count < len(names):
+        raise NotFoundError(
+            f"{len(names) - count} of {len(names)} ids have no features. Extract them: `evenly extract`."
+        )
 
 
 def _texts(ids: Sequence[str] | pa.Array) -> pa.Array:

@@ -7,6 +7,7 @@ the leading bits of the uid; the name of a partition's file holds the hash of it
 step share are stored once. A partition that a step has finished has a record of its own, which outlives a kill.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 from evenly.storage.code_version import code_version
 from evenly.storage.content import content_nodes, content_rows
 from evenly.storage.errors import NotFoundError
-from evenly.storage.records import content_hash, create_record, read_record, replace_record
+from evenly.storage.records import canonical_json, content_hash, create_record, read_if_there, replace_record
 from evenly.storage.step_records import (
     DECISION_COLUMNS,
     PARTIAL,
@@ -33,9 +34,10 @@ from evenly.storage.step_records import (
     Tally,
     check_covers,
 )
+from evenly.storage.stores.many_paths import map_paths, missing_files
 from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, rows_of
+from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, pieces_of, rows_of
 from evenly.storage.tables.recent import RecentTables
 from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
 from evenly.storage.workspace import Workspace
@@ -64,8 +66,11 @@ class Ledger:
 
     def find(self, key: str) -> StepRecord | None:
         """The finished run with this key, or None; one whose tables are not all there is no finished run."""
-        path = self._record_path(key)
-        return self._finished(path) if path.exists() else None
+        return self.find_all([key])[0]
+
+    def find_all(self, keys: Sequence[str]) -> list[StepRecord | None]:
+        """What `find` gives of each key."""
+        return self._finished([self._record_path(key) for key in keys])
 
     def get(self, key: str, *, remedy: str = "Was the workspace removed meanwhile?") -> StepRecord:
         """The finished run with this key. Raises NotFoundError where there is none."""
@@ -76,8 +81,8 @@ class Ledger:
 
     def records(self, name: str | None = None) -> list[StepRecord]:
         """All finished runs, or those of one step, in no order that means anything."""
-        records = (self._finished(path) for path in sorted(self.workspace.steps.glob("*.json")))
-        return [record for record in records if record is not None and name in (None, record.name)]
+        records = self._finished(sorted(self.workspace.steps.glob("*.json")), name)
+        return [record for record in records if record is not None]
 
     def commit(
         self,
@@ -101,7 +106,7 @@ class Ledger:
         jobs = [
             (name, rows, partition)
             for name, table in output.all_tables.items()
-            for rows, partition in _pieces(table, bits, is_cut=output.decisions is not None)
+            for rows, partition in pieces_of(table, bits, is_cut=output.decisions is not None)
         ]
         with ThreadPoolExecutor() as pool:
             stored = list(pool.map(lambda job: self._store(spec.name, *job), jobs))
@@ -144,11 +149,9 @@ class Ledger:
 
     def find_part(self, key: str, step: str) -> StoredPart | None:
         """What a step gave for a partition under this key; None unless all of its tables are there."""
-        path = self._part_path(key)
-        if not path.exists():
-            return None
-        part = StoredPart.from_json(read_record(path))
-        return part if all(self._table_path(step, *file).exists() for file in part.files) else None
+        record = read_if_there(self._part_path(key))
+        part = None if record is None else StoredPart.from_json(record)
+        return part if part and not missing_files(self._table_path(step, *file) for file in part.files) else None
 
     def part_table(self, part: StoredPart, step: str, name: str) -> pa.Table:
         """A table that a step gave for a partition."""
@@ -157,7 +160,7 @@ class Ledger:
     def partials(self, step: str, parts: Sequence[StoredPart]) -> list[pa.Table]:
         """What the partitions of a step gave to the sums over all."""
         digests = [part.partial for part in parts if part.partial is not None]
-        return [read_table(self._table_path(step, PARTIAL, digest)) for digest in digests]
+        return map_paths(read_table, [self._table_path(step, PARTIAL, digest) for digest in digests])
 
     def commit_parts(
         self,
@@ -254,7 +257,7 @@ class Ledger:
         if not paths:
             raise NotFoundError(f"step `{record.name}` must hold `{name}` of partition {numbers.start}; it does not.")
         if where is None or len(paths) == 1:
-            tables = [self._read(path, columns, where) for path in paths]
+            tables = map_paths(lambda path: self._read(path, columns, where), paths)
         else:
             with ThreadPoolExecutor() as pool:
                 tables = list(pool.map(lambda path: self._read(path, columns, where), paths))
@@ -290,17 +293,20 @@ class Ledger:
             flow_run_id=flow_run_id,
             seconds=None if seconds is None else round(seconds, 3),
         )
-        path = self._record_path(spec.key)
-        if not create_record(path, asdict(record)) and self._finished(path) is None:
-            replace_record(path, asdict(record))
-        return StepRecord.from_json(read_record(path))
+        path, facts = self._record_path(spec.key), asdict(record)
+        if not create_record(path, facts):
+            if (first := self.find(spec.key)) is not None:
+                return first
+            replace_record(path, facts)
+        return StepRecord.from_json(json.loads(canonical_json(facts)))
 
     def _whole(self, step: str, name: str, tables: Sequence[StoredTable]) -> tuple[str, TableLayout]:
         """The hash of a table from those of its partitions, and where these lie."""
         bits = len(tables).bit_length() - 1
 
         def read(numbers: range) -> pa.Table:
-            return pa.concat_tables([read_table(self._table_path(step, name, tables[n].digest)) for n in numbers])
+            paths = [self._table_path(step, name, tables[number].digest) for number in numbers]
+            return pa.concat_tables(map_paths(read_table, paths))
 
         def read_content(numbers: range) -> pa.Table:
             return content_rows(read(numbers))
@@ -312,17 +318,22 @@ class Ledger:
         parts = {str(number): table.digest for number, table in enumerate(tables)}
         return root, TableLayout(bits=bits, parts=parts, content=content)
 
-    def _finished(self, path: Path) -> StepRecord | None:
-        """The record at `path`, unless a table of its is gone, or was written in another FORMAT."""
-        record = StepRecord.from_json(read_record(path))
-        return record if all(file.exists() for file in self.files(record)) else None
+    def _finished(self, paths: Sequence[Path], name: str | None = None) -> list[StepRecord | None]:
+        """The record at each path, of that step alone; None where there is none, or a table of its is gone."""
+        read = map_paths(read_if_there, paths)
+        records = [
+            None if facts is None or name not in (None, facts["name"]) else StepRecord.from_json(facts)
+            for facts in read
+        ]
+        missing = missing_files(file for record in records if record is not None for file in self.files(record))
+        return [record if record is not None and missing.isdisjoint(self.files(record)) else None for record in records]
 
     def _store(self, step: str, name: str, table: pa.Table, partition: Partition | None) -> StoredTable:
         """Write rows of a partition, in key order, unless they are there; None: those of a table that is not cut."""
         nodes = [Node(table.num_rows, table_hash(table))] if partition is None else nodes_of(table, partition)
         digest = part_digest(nodes)
         path = self._table_path(step, name, digest)
-        if not path.exists():
+        if not path.is_file():
             write_table(path, table)
         content = () if name == PARTIAL or partition is None else content_nodes(table, partition)
         return StoredTable(digest=digest, nodes=nodes, content=content)
@@ -335,15 +346,3 @@ class Ledger:
 
     def _table_path(self, step: str, name: str, digest: str) -> Path:
         return self.workspace.ledger / step / f"{name}-{digest[:32]}.arrow"
-
-
-def _pieces(table: pa.Table, bits: int, *, is_cut: bool) -> list[tuple[pa.Table, Partition | None]]:
-    """The rows of each partition in key order; a table without a key is one piece.
-
-    Tables of a step that judges no pairs are whole, and keep the order that they have: of a ranking, say.
-    """
-    if not is_cut:
-        return [(table, None)]
-    if key_of(table.column_names) is None:
-        return [(table, ALL)]
-    return [(rows, part) for rows, part in zip(cut_rows(table, bits), Partition.all(bits), strict=True)]

@@ -115,6 +115,14 @@ def read_record(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_if_there(path: Path) -> dict[str, Any] | None:
+    """The record at `path`, or None; raises DamagedError as `read_record` does."""
+    try:
+        return read_record(path)
+    except NotFoundError:
+        return None
+
+
 def _with_checksum(record: Mapping[str, Any]) -> str:
     if CHECKSUM in record:
         raise ValueError(f"keys of a record must not be `{CHECKSUM}`; got one. Choose another.")

@@ -4,6 +4,7 @@ Each published build is one version of the dataset, named in its manifest, so th
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.errors import NotFoundError
+from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.tables.lance_rows import (
-    check_rows,
-    commit_fragments,
-    commit_rows,
-    each_fragment,
-    read_rows,
-    write_fragments,
-)
+from evenly.storage.tables.lance_commits import commit_fragments, commit_rows, write_fragments
+from evenly.storage.tables.lance_rows import check_rows, each_fragment, read_rows
 from evenly.storage.workspace import Workspace
 
 
@@ -60,17 +55,15 @@ class Samples:
 
         Raises NotFoundError where there is no table, DamagedError where what is to be read has changed.
         """
-        if not self.path.exists():
-            raise NotFoundError(f"sample table `{self.path}` must exist; it does not. Was the workspace moved in part?")
-        return read_rows(self.path, self.remedy, version=version, columns=columns, where=where)
+        with self._required():
+            return read_rows(self.path, self.remedy, version=version, columns=columns, where=where)
 
     def batches(
         self, version: int, columns: Sequence[str] | None = None, where: str | None = None
     ) -> Iterator[pa.Table]:
         """What `read` gives, in tables of bounded size, each read when it is asked for. Raises as `read` does."""
-        if not self.path.exists():
-            raise NotFoundError(f"sample table `{self.path}` must exist; it does not. Was the workspace moved in part?")
-        yield from each_fragment(self.path, self.remedy, version=version, columns=columns, where=where)
+        with self._required():
+            yield from each_fragment(self.path, self.remedy, version=version, columns=columns, where=where)
 
     def check(self, version: int) -> bool:
         """Compare all bytes of a version with their checksums; False where it is from before there were any.
@@ -78,6 +71,18 @@ class Samples:
         Raises DamagedError.
         """
         return check_rows(self.path, self.remedy, version=version)
+
+    @contextmanager
+    def _required(self) -> Iterator[None]:
+        """Say of a table that is not there that it is not, whatever reading it says."""
+        try:
+            yield
+        except (DamagedError, NotFoundError):
+            if self.path.exists():
+                raise
+            raise NotFoundError(
+                f"sample table `{self.path}` must exist; it does not. Was the workspace moved in part?"
+            ) from None
 
 
 def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evenly.storage.records import create_record, read_record
+from evenly.storage.records import create_record, read_if_there
 from evenly.storage.workspace import Workspace
 
 
@@ -16,8 +16,7 @@ class Requests:
 
     def get(self, request_id: str) -> Mapping[str, Any] | None:
         """The stored record of a request, or None."""
-        path = self._path(request_id)
-        return read_record(path) if path.exists() else None
+        return read_if_there(self._path(request_id))
 
     def put(self, request_id: str, record: Mapping[str, Any]) -> None:
         """Store a reply durably; an existing record stays as it is."""

@@ -19,13 +19,8 @@ from evenly.storage.removal.dataset_files import Dataset
 from evenly.storage.removal.leftovers import Leftover
 from evenly.storage.removal.stored_files import StoredFile
 from evenly.storage.samples import Samples
-from evenly.storage.tables.lance_rows import (
-    MADE_AGAIN,
-    commit_fragments,
-    each_fragment,
-    newest_version,
-    write_fragments,
-)
+from evenly.storage.tables.lance_commits import commit_fragments, write_fragments
+from evenly.storage.tables.lance_rows import MADE_AGAIN, each_fragment, newest_version
 from evenly.storage.web.shards import read_urls, shard_names
 from evenly.storage.workspace import Workspace
 

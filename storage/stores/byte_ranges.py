@@ -13,9 +13,10 @@ _STRETCH = 4 << 20
 
 
 class Ranges(Protocol):
-    """A file or object open for reading at any place. `size`: its bytes."""
+    """A file or object open for reading at any place. `size`: its bytes; from `held_from` on they have been fetched."""
 
     size: int
+    held_from: int
 
     def pread(self, length: int, start: int) -> bytes:
         """`length` bytes from `start` on, fewer at the end."""
@@ -35,7 +36,7 @@ class DescriptorRanges:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self.size = os.fstat(descriptor).st_size
+        self.size = self.held_from = os.fstat(descriptor).st_size
 
     def pread(self, length: int, start: int) -> bytes:
         """`length` bytes from `start` on, fewer at the end."""
@@ -67,13 +68,13 @@ class ObjectRanges:
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
         self._end, self.size = path.read_end(_WHOLE)
-        self._end_at = self.size - len(self._end)
+        self.held_from = self.size - len(self._end)
         self._stretch, self._stretch_at = b"", 0
 
     def pread(self, length: int, start: int) -> bytes:
         """`length` bytes from `start` on, fewer at the end."""
-        if start >= self._end_at:
-            return self._end[start - self._end_at : start - self._end_at + length]
+        if start >= self.held_from:
+            return self._end[start - self.held_from : start - self.held_from + length]
         length = min(length, self.size - start)
         if not self._stretch_at <= start <= start + length <= self._stretch_at + len(self._stretch):
             self._stretch = self._path.read_range(start, min(max(length, _STRETCH), self.size - start))

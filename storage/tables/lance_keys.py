@@ -23,37 +23,42 @@ _KEYS_AT_ONCE = 1 << 20
 _BATCH_ROWS = 1 << 13
 
 
-def stored_keys(path: Path, remedy: str, key: str, values: pa.Array) -> npt.NDArray[np.bool_]:
-    """Whether each of `values` (n,) stands in column `key` of the newest version; raises as `read_rows` does.
+class KeyedRows:
+    """The newest version of a dataset, whose rows are looked for by the column `key`.
 
-    Nothing but that column is read, 2**20 rows of it at a time.
+    Raises NotFoundError where there is none, and as `read_rows` does, here and in its methods.
     """
-    stored = np.zeros(len(values), np.bool_)
-    with readable_rows(path, remedy):
-        dataset = open_rows(path, remedy, None)
-        for _, places, _ in _keyed(path, remedy, dataset, key, values):
-            stored[places] = True
-    return stored
 
+    def __init__(self, path: Path, remedy: str, key: str = KEY) -> None:
+        self._path, self._remedy, self._key = path, remedy, key
+        with readable_rows(path, remedy):
+            self._dataset = open_rows(path, remedy, None)
+            self.schema: pa.Schema = self._dataset.schema
 
-def rows_by_key(
-    path: Path, remedy: str, key: str, values: pa.Array, columns: Sequence[str]
-) -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
-    """Rows of the newest version by their `key`: places in `values`, and `columns` of the rows that these name.
+    def stored(self, values: pa.Array) -> npt.NDArray[np.bool_]:
+        """Whether each of `values` (n,) is a key; nothing but keys is read, 2**20 of them at a time."""
+        stored = np.zeros(len(values), np.bool_)
+        with readable_rows(self._path, self._remedy):
+            for _, places, _ in _keyed(self._path, self._remedy, self._dataset, self._key, values):
+                stored[places] = True
+        return stored
 
-    Each value that is stored comes once, of several rows with it the first. Held are the keys of 2**20 rows and the
-    columns of some 8,192; files with none of the values are not read but for their keys. Raises as `read_rows` does.
-    """
-    with readable_rows(path, remedy):
-        dataset = open_rows(path, remedy, None)
-        for fragments, places, rows in _keyed(path, remedy, dataset, key, values):
-            start = 0
-            for files, length in _together(fragments, ROWS_PER_FILE):
-                if ((rows >= start) & (rows < start + length)).any():
-                    check_pages(path, remedy, dataset, set(columns), files)
-                    for within, batch in _batches_with(rows - start, dataset, files, columns):
-                        yield places[within], batch
-                start += length
+    def rows(self, values: pa.Array, columns: Sequence[str]) -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
+        """Rows by their key: places in `values`, and `columns` of the rows that these name.
+
+        Each value that is stored comes once, of several rows with it the first. Held are the keys of 2**20 rows and the
+        columns of some 8,192; files with none of the values are not read but for their keys.
+        """
+        path, remedy, dataset = self._path, self._remedy, self._dataset
+        with readable_rows(path, remedy):
+            for fragments, places, rows in _keyed(path, remedy, dataset, self._key, values):
+                start = 0
+                for files, length in _together(fragments, ROWS_PER_FILE):
+                    if ((rows >= start) & (rows < start + length)).any():
+                        check_pages(path, remedy, dataset, set(columns), files)
+                        for within, batch in _batches_with(rows - start, dataset, files, columns):
+                            yield places[within], batch
+                    start += length
 
 
 def _batches_with(
@@ -73,13 +78,6 @@ def _batches_with(
             batch.validate(full=True)
             yield within, pa.Table.from_batches([batch.take(pa.array(rows[within] - start))])
         start += batch.num_rows
-
-
-def rows_schema(path: Path, remedy: str) -> pa.Schema:
-    """The columns of the newest version and their types; raises as `read_rows` does."""
-    with readable_rows(path, remedy):
-        schema: pa.Schema = open_rows(path, remedy, None).schema
-        return schema
 
 
 def _keyed(

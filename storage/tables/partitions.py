@@ -161,3 +161,15 @@ def _hashed(table: pa.Table) -> Words:
         np.uint32,
         count=table.num_rows,
     )
+
+
+def pieces_of(table: pa.Table, bits: int, *, is_cut: bool) -> list[tuple[pa.Table, Partition | None]]:
+    """The rows of each partition in key order; a table without a key is one piece.
+
+    Tables of a step that judges no pairs are whole, and keep the order that they have: of a ranking, say.
+    """
+    if not is_cut:
+        return [(table, None)]
+    if key_of(table.column_names) is None:
+        return [(table, ALL)]
+    return [(rows, part) for rows, part in zip(cut_rows(table, bits), Partition.all(bits), strict=True)]

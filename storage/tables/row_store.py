@@ -1,5 +1,6 @@
 """Rows of numbers by id, made once and kept: what a model or a hash gives of a picture's bytes, features apart."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.storage.errors import NotFoundError
-from evenly.storage.tables.lance_keys import rows_by_key, rows_schema, stored_keys
-from evenly.storage.tables.lance_rows import MADE_AGAIN, commit_rows, has_rows
+from evenly.storage.tables.lance_commits import commit_rows
+from evenly.storage.tables.lance_keys import KeyedRows
+from evenly.storage.tables.lance_rows import MADE_AGAIN
 from evenly.storage.workspace import Workspace
 
 
@@ -21,9 +23,11 @@ class RowStore:
     def missing(self, ids: pa.Array) -> pa.Array:
         """Those of `ids` that have no row yet, in the order given, each once."""
         distinct = ids.unique()
-        if not has_rows(self.path):
+        try:
+            stored = KeyedRows(self.path, MADE_AGAIN).stored(distinct)
+        except NotFoundError:
             return distinct
-        return distinct.filter(pa.array(~stored_keys(self.path, MADE_AGAIN, "id", distinct)))
+        return distinct.filter(pa.array(~stored))
 
     def append(self, ids: pa.Array, rows: npt.NDArray[np.number]) -> None:
         """Add `rows` (n, d), one for each of `ids`, in one commit."""
@@ -37,10 +41,12 @@ class RowStore:
 
         Beside them some 8,192 stored rows are held.
         """
-        count, kind = 0, rows_schema(self.path, MADE_AGAIN).field("row").type if has_rows(self.path) else None
-        if kind is not None:
+        count = 0
+        with suppress(NotFoundError):
+            stored = KeyedRows(self.path, MADE_AGAIN)
+            kind = stored.schema.field("row").type
             rows = np.empty((len(ids), kind.list_size), kind.value_type.to_pandas_dtype())
-            for places, table in rows_by_key(self.path, MADE_AGAIN, "id", ids, ["row"]):
+            for places, table in stored.rows(ids, ["row"]):
                 rows[places] = table["row"].combine_chunks().flatten().to_numpy().reshape(len(places), -1)
                 count += len(places)
             if count == len(ids):

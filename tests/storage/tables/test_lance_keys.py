@@ -9,8 +9,8 @@ import pytest
 from evenly.storage.errors import DamagedError
 from evenly.storage.records import read_record
 from evenly.storage.tables import lance_keys
-from evenly.storage.tables.lance_keys import rows_by_key, stored_keys
-from evenly.storage.tables.lance_rows import commit_rows
+from evenly.storage.tables.lance_commits import commit_rows
+from evenly.storage.tables.lance_keys import KeyedRows
 
 
 def stored(path: Path, *stretches: range) -> Path:
@@ -26,7 +26,7 @@ def values(path: Path, names: list[str]) -> dict[int, float]:
     """The first number of each row by its place in `names`."""
     return {
         place: row["value"][0]
-        for places, table in rows_by_key(path, "Make it again.", "id", pa.array(names), ["value"])
+        for places, table in KeyedRows(path, "Make it again.").rows(pa.array(names), ["value"])
         for place, row in zip(places.tolist(), table.to_pylist(), strict=True)
     }
 
@@ -47,8 +47,8 @@ def test_values_come_once_each_from_whatever_file_holds_them(tmp_path: Path, mon
         monkeypatch.setattr(lance_keys, "ROWS_PER_FILE", rows)
         assert values(path, ["name 39", "name 3", "none", "name 22", "name 3"]) == {0: 39, 1: 3, 3: 22, 4: 3}
         assert values(path, ["none"]) == {}
-        assert stored_keys(path, "", "id", pa.array(["none", "name 24"])).tolist() == [False, True]
-        assert stored_keys(path, "", "id", pa.array([], pa.string())).tolist() == []
+        assert KeyedRows(path, "").stored(pa.array(["none", "name 24"])).tolist() == [False, True]
+        assert KeyedRows(path, "").stored(pa.array([], pa.string())).tolist() == []
 
 
 def test_damage_is_seen_by_those_alone_who_read_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_damage_is_seen_by_those_alone_who_read_the_file(tmp_path: Path, monkeyp
     flip_values(path, 1)
     monkeypatch.setattr(lance_keys, "ROWS_PER_FILE", 5_000)
     assert values(path, ["name 7"]) == {0: 7}
-    assert stored_keys(path, "", "id", pa.array(["name 9999"])).all()
+    assert KeyedRows(path, "").stored(pa.array(["name 9999"])).all()
     with pytest.raises(DamagedError, match=r"another checksum\. Make it again\."):
         values(path, ["name 9999"])
 
@@ -68,7 +68,7 @@ def test_of_rows_with_one_key_the_first_counts(tmp_path: Path, monkeypatch: pyte
         commit_rows(path, pa.table({"id": ["a"], "value": value}), mode="append")
     for keys_at_once in (1 << 20, 1):
         monkeypatch.setattr(lance_keys, "_KEYS_AT_ONCE", keys_at_once)
-        assert [table.num_rows for _, table in rows_by_key(path, "", "id", pa.array(["a"]), ["value"])] == [1]
+        assert [table.num_rows for _, table in KeyedRows(path, "").rows(pa.array(["a"]), ["value"])] == [1]
         assert values(path, ["a"]) == {0: 1}
 
 
@@ -79,6 +79,6 @@ def test_files_whose_keys_end_before_or_begin_after_what_is_looked_for_are_not_r
         if keys["min"] == "name 5000":
             file.write_bytes(b"nothing of a dataset")
     assert values(path, ["name 1001", "name 17"]) == {0: 1001, 1: 17}
-    assert stored_keys(path, "", "id", pa.array(["name 1", "name 4999"])).all()
+    assert KeyedRows(path, "").stored(pa.array(["name 1", "name 4999"])).all()
     with pytest.raises(DamagedError):
-        stored_keys(path, "", "id", pa.array(["name 1", "name 7000"]))
+        KeyedRows(path, "").stored(pa.array(["name 1", "name 7000"]))

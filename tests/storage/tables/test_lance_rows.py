@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from evenly.storage.errors import DamagedError, StorageError
-from evenly.storage.tables.lance_rows import check_rows, commit_rows, has_rows, newest_version, read_rows
+from evenly.storage.tables.lance_commits import commit_fragments, commit_rows, write_fragments
+from evenly.storage.tables.lance_rows import check_rows, has_rows, newest_version, read_rows
 
 
 def test_what_lance_says_of_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch):
@@ -72,7 +73,7 @@ def killed_commit(path: Path, monkeypatch) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("evenly.storage.tables.lance_rows._seal", killed)
+        patched.setattr("evenly.storage.tables.lance_commits._seal", killed)
         with pytest.raises(KeyboardInterrupt):
             commit_rows(path, ROWS, mode="append")
 
@@ -91,4 +92,62 @@ def test_a_first_write_that_was_killed_is_no_obstacle(tmp_path: Path, monkeypatc
     killed_commit(path, monkeypatch)
     assert not has_rows(path)
     commit_rows(path, ROWS, mode="append")
+    assert read_rows(path, "").equals(ROWS)
+
+
+def failed_write(path: Path, monkeypatch) -> None:
+    """Write the data file of ROWS, and fail ahead of Lance's commit."""
+    import lance
+    from lance.fragment import write_fragments
+
+    def failing(table, uri, **_options):
+        write_fragments(table, uri, mode="append" if (path / "_versions").exists() else "create")
+        raise OSError("LanceError(IO): error sending request for url, object_store.rs:1:1")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lance, "write_dataset", failing)
+        with pytest.raises(StorageError, match="error sending request"):
+            commit_rows(path, ROWS, mode="append")
+
+
+def data_files(path: Path) -> set[str]:
+    return {file.name for file in (path / "data").iterdir()}
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_data_file_of_a_write_that_failed_goes_with_the_next_commit(tmp_path: Path, monkeypatch, is_new):
+    path = tmp_path / "t.lance"
+    if not is_new:
+        commit_rows(path, ROWS, mode="append")
+    before = data_files(path) if not is_new else set()
+    failed_write(path, monkeypatch)
+    (left,) = data_files(path) - before
+    commit_rows(path, ROWS, mode="append")
+    assert left not in data_files(path)
+    assert len(data_files(path)) == len(before) + 1
+    assert read_rows(path, "").num_rows == (5_000 if is_new else 10_000)
+    assert check_rows(path, "")
+
+
+def test_data_files_of_a_version_without_sums_and_of_rows_yet_to_be_committed_stay(tmp_path: Path, monkeypatch):
+    path = tmp_path / "t.lance"
+    commit_rows(path, ROWS, mode="append")
+    killed_commit(path, monkeypatch)
+    of_versions = data_files(path)
+    fragments = write_fragments(path, ROWS.slice(1_000))
+    commit_rows(path, ROWS, mode="append")
+    assert of_versions < data_files(path)
+    assert commit_fragments(path, ROWS.schema, fragments) == newest_version(path)
+    assert read_rows(path, "").equals(ROWS.slice(1_000))
+
+
+def test_rows_of_which_a_file_is_gone_are_not_committed(tmp_path: Path):
+    path = tmp_path / "t.lance"
+    commit_rows(path, ROWS, mode="append")
+    before = data_files(path)
+    fragments = write_fragments(path, ROWS)
+    (written,) = data_files(path) - before
+    (path / "data" / written).unlink()
+    with pytest.raises(StorageError, match=f"`{path}/data/{written}` must be there to be committed"):
+        commit_fragments(path, ROWS.schema, fragments)
     assert read_rows(path, "").equals(ROWS)

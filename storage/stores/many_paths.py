@@ -1,0 +1,37 @@
+"""Many files or objects at once: objects are asked for several at a time, since a request is mostly waiting."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
+
+ResultT = TypeVar("ResultT")
+_LISTED_FROM = 4  # objects of a folder that are looked for: a listing names up to 1,000 of them
+
+
+def map_paths(function: Callable[[Path], ResultT], paths: Sequence[Path]) -> list[ResultT]:
+    """What `function` gives of each path, in their order; of objects of several at once."""
+    if len(paths) < 2 or not isinstance(paths[0], ObjectPath):
+        return [function(path) for path in paths]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(function, paths))
+
+
+def missing_files(paths: Iterable[Path]) -> set[Path]:
+    """Those of `paths` at which there is no file."""
+    by_folder: dict[Path, set[Path]] = defaultdict(set)
+    for path in paths:
+        by_folder[path.parent].add(path)
+
+    def missing_in(folder: Path) -> set[Path]:
+        wanted = by_folder[folder]
+        if isinstance(folder, ObjectPath) and len(wanted) >= _LISTED_FROM:
+            return wanted - {folder / name for name, _ in folder.objects()}
+        return {
+            path for path, is_there in zip(wanted, map_paths(Path.is_file, list(wanted)), strict=True) if not is_there
+        }
+
+    return set[Path]().union(*map_paths(missing_in, list(by_folder)))

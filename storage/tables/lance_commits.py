@@ -1,0 +1,213 @@
+"""Commits to Lance datasets: a version counts once the sums of its files are written down, those of its manifest last.
+
+Under the lock of a dataset its files are listed once ahead of a commit. What a killed or failed writer left is then
+undone: a version without sums by one that is the same as the newest with sums, data files of no version by removal.
+"""
+
+import base64
+import fcntl
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.errors import StorageError
+from evenly.storage.records import create_record
+from evenly.storage.stores.byte_ranges import opened_ranges
+from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
+from evenly.storage.stores.writer_lock import waited_lock
+from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.block_sums import BLOCK, block_sums
+from evenly.storage.tables.checked_blocks import SUMS
+from evenly.storage.tables.lance_rows import (
+    KEY,
+    MADE_AGAIN,
+    ROWS_PER_FILE,
+    has_sums,
+    open_rows,
+    readable_rows,
+    version_of,
+)
+
+_PARTS = ("data", "_indices", "_versions")  # in this order: a version counts once its manifest has sums
+
+
+def commit_rows(path: Path, table: pa.Table, *, mode: Literal["append", "overwrite"], index: str | None = None) -> int:
+    """Write `table` to the Lance dataset at `path`, made where there is none, and an index of a column; the version.
+
+    Raises StorageError, with nothing committed, where it cannot be written: a full disk, a folder that is read-only.
+    """
+    import lance
+
+    with _writing(path), _alone(path):
+        files = _undo_unfinished(path)
+        _remove_loose(path, files)
+        how = "create" if not files.versions else mode if files.newest is not None else "overwrite"
+        dataset = lance.write_dataset(table, str(path), mode=how, max_rows_per_file=ROWS_PER_FILE)
+        if index is not None:
+            dataset.create_scalar_index(index, "BTREE")
+        version = int(dataset.version)
+        _seal(path, SUMS, table)
+    return version
+
+
+def write_fragments(path: Path, table: pa.Table) -> list[str]:
+    """Write rows beside a dataset, of which they are no part until `commit_fragments` is given what comes back."""
+    from lance.fragment import write_fragments as write
+
+    with _writing(path):
+        (path / SUMS).mkdir(parents=True, exist_ok=True)
+        fragments: Any = write(table, str(path), mode="overwrite", max_rows_per_file=ROWS_PER_FILE)
+        for file in (file for fragment in fragments for file in fragment.files):
+            _seal_file(path, f"data/{file.path}", SUMS)
+    return [json.dumps(fragment.to_json()) for fragment in fragments]
+
+
+def commit_fragments(path: Path, schema: pa.Schema, fragments: Iterable[str]) -> int:
+    """Make a new version of these rows, in place of those of the last; its number. Raises as `commit_rows` does.
+
+    Raises StorageError too where another writer has removed one of their files.
+    """
+    import lance
+    from lance.fragment import FragmentMetadata
+
+    with _writing(path), _alone(path):
+        files = _undo_unfinished(path)
+        parts = [FragmentMetadata.from_json(text) for text in fragments]
+        written = {f"data/{file.path}" for part in parts for file in part.files}
+        if lost := written - files.names:
+            raise StorageError(f"`{path / min(lost)}` must be there to be committed; it is gone. Run it again.")
+        operation = lance.LanceOperation.Overwrite(schema, parts)
+        version = int(lance.LanceDataset.commit(str(path), operation).version)
+        _seal(path, SUMS)
+    return version
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
+            "another --root."
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The names of all files of a dataset, within it."""
+
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, path: Path) -> "_Files":
+        """List a dataset: one request for 1,000 objects."""
+        if isinstance(path, ObjectPath):
+            return cls(frozenset(name for name, _ in path.objects()))
+        return cls(frozenset(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()))
+
+    @property
+    def versions(self) -> dict[int, str]:
+        """The versions that have a manifest, and its name."""
+        manifests = [name for name in self.names if name.startswith("_versions/") and name.endswith(".manifest")]
+        return {version_of(Path(name).stem): name for name in manifests if Path(name).stem.isdigit()}
+
+    @property
+    def newest(self) -> int | None:
+        """The newest version that was written to its end; None where none was."""
+        return max((number for number, name in self.versions.items() if self.is_sealed(name)), default=None)
+
+    def is_sealed(self, name: str, target: str = SUMS) -> bool:
+        """Whether the sums of a file are written down."""
+        return f"{target}/{name}.json" in self.names
+
+
+def _undo_unfinished(path: Path) -> _Files:
+    """The files of a dataset, when a version that a killed writer left unfinished has been undone.
+
+    A dataset from before there were checksums gets its own. What is begun and not finished is no such dataset.
+    """
+    files = _Files.of(path)
+    if files.versions and not has_sums(path):
+        unfinished = f"{SUMS}.unfinished"
+        _seal(path, unfinished)
+        (path / unfinished).rename(path / SUMS)
+        files = _Files.of(path)
+    (path / SUMS).mkdir(parents=True, exist_ok=True)
+    if files.newest is not None and files.newest != max(files.versions):
+        open_rows(path, MADE_AGAIN, files.newest).restore()
+    return files
+
+
+def _remove_loose(path: Path, files: _Files) -> None:
+    """Remove data files of writes that were killed or failed ahead of their commit: no sums, and of no version.
+
+    Files of `write_fragments` get their sums as soon as they are written; until then `commit_fragments` looks for them.
+    """
+    import lance
+
+    loose = {name for name in files.names if name.startswith("data/") and not files.is_sealed(name)}
+    try:
+        with readable_rows(path, MADE_AGAIN):
+            for version in files.versions if loose else ():
+                fragments = lance.dataset(str(path), version=version).get_fragments()
+                loose -= {f"data/{file.path}" for fragment in fragments for file in fragment.data_files()}
+    except StorageError:  # of a damaged version it is not known what it refers to: nothing goes
+        return
+    for name in loose:
+        (path / name).unlink(missing_ok=True)
+
+
+def _seal(path: Path, target: str, table: pa.Table | None = None) -> None:
+    """Write down the sums of all files of a dataset that have none yet: new ones hold keys of `table` alone."""
+    files = _Files.of(path)
+    keys = {} if table is None or KEY not in table.column_names else pc.min_max(table[KEY]).as_py()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for part in _PARTS:
+            names = [
+                name
+                for name in sorted(files.names)
+                if name.startswith(f"{part}/") and name.endswith((".lance", ".manifest"))
+            ]
+            unsealed = [name for name in names if not files.is_sealed(name, target)]
+            list(pool.map(partial(_seal_file, path, target=target, keys=keys), unsealed))
+
+
+def _seal_file(path: Path, name: str, target: str, keys: dict[str, Any] | None = None) -> None:
+    from lance.file import LanceFileReader
+
+    file = path / name
+    described = LanceFileReader(str(file)).metadata().num_data_bytes if file.suffix == ".lance" else 0
+    with opened_ranges(file) as ranges:
+        ranges.sync()
+        size, sums = ranges.size, base64.b85encode(block_sums(ranges, ranges.size)).decode()
+    facts = {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums}
+    create_record(path / target / f"{name}.json", facts | ({"keys": keys} if keys else {}))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Whether a version has been written to its end is for one process at a time to say.
+
+    Should two write to an object store all the same, one may undo what the other has not finished: its rows are then
+    not there, and are made again.
+    """
+    lock_file = path.with_name(f".{path.name}.lock")
+    if isinstance(lock_file, ObjectPath):
+        with waited_lock(lock_file):
+            yield
+        return
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
