@@ -5,21 +5,67 @@ their order is kept, so these tables are cut by row number: a stretch is a file 
 part holds at most ROWS of its rows. How a pool is cut into stretches changes no row.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from evenly.storage.errors import WriterError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StepOutput, StoredPart
+from evenly.storage.stores.writer_lock import described_holder, lock_holder
 
 ROWS = 1 << 18
 """In a part, and in a row group of what is made of them: what balancing holds at once, for each of its workers."""
+_LOCK = "held.lock"
 _NAME = "name"  # for `uid`, by which a ledger would sort
 _TABLE = "rows"
+
+
+def parts_beside(out: Path) -> Path:
+    """The folder in which `out` grows."""
+    return out.absolute().with_name(f".{out.name}.parts")
+
+
+@contextmanager
+def writing_alone(out: Path) -> Iterator[None]:
+    """Write `out` and the folder beside it alone for the block, which ends without the folder.
+
+    After an error what has been done stays there, for a later run to go on with. Raises WriterError, which says who
+    writes `out` just now.
+    """
+    folder = parts_beside(out)
+    lock = folder / _LOCK
+    try:
+        with lock_holder(lock) as holder:
+            if holder is not None:
+                raise WriterError(
+                    f"`out` must be written by one command at a time; got `{out}`: {described_holder(holder)}. Wait "
+                    "until it has ended, or choose another name."
+                )
+            try:
+                yield
+                _remove_others(folder, lock)
+            finally:
+                with suppress(OSError):
+                    lock.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):  # it holds parts, or another command has just begun there
+            folder.rmdir()
+
+
+def _remove_others(folder: Path, lock: Path) -> None:
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != lock:
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,11 +55,11 @@ def writing(
         left = begun + wait_s - time.monotonic()
         if left <= 0:
             raise WriterError(
-                f"recipe `{recipe}` must be written by one process at a time in `{workspace.root}`; {_who(holder)}. "
-                f"Wait for it (`--wait SECONDS`), or end it: {_release(workspace.root)}"
+                f"recipe `{recipe}` must be written by one process at a time in `{workspace.root}`; "
+                f"{described_holder(holder)}. Wait for it (`--wait SECONDS`), or end it: {_release(workspace.root)}"
             )
         if not waits and say is not None:
-            say(f"for `{recipe}`, at most {wait_s:.0f} s: {_who(holder)}")
+            say(f"for `{recipe}`, at most {wait_s:.0f} s: {described_holder(holder)}")
         waits = True
         time.sleep(min(left, _WAIT_POLL_S))
 
@@ -115,7 +115,8 @@ def waited_lock(path: ObjectPath) -> Iterator[None]:
         time.sleep(_POLL_S)
 
 
-def _who(holder: Mapping[str, Any]) -> str:
+def described_holder(holder: Mapping[str, Any]) -> str:
+    """Who holds a lock, and since when, in words."""
     return f"process {holder.get('pid')} on `{holder.get('host')}` has written it since {holder.get('since')}"
 
 
@@ -134,17 +135,11 @@ def _this_process() -> dict[str, Any]:
 @contextmanager
 def _held_file(path: Path) -> Iterator[Mapping[str, Any] | None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError:  # what cannot be written to needs no lock: the first table says why
+        descriptor, is_held = _open_file(path)
+    except OSError:  # what cannot be written to needs no lock, the first table says why; or a file system has no locks
         yield None
         return
     with os.fdopen(descriptor, "r+b") as file:
-        try:
-            is_held = _take_file(file.fileno())
-        except OSError:  # a file system without locks
-            yield None
-            return
         if not is_held:
             yield _facts(file.read())
             return
@@ -153,6 +148,33 @@ def _held_file(path: Path) -> Iterator[Mapping[str, Any] | None]:
             file.write(canonical_json(_this_process()))
             file.flush()
         yield None
+
+
+def _open_file(path: Path) -> tuple[int, bool]:
+    """The file of a lock, open, and whether the lock is now ours; another file where its last holder removed it."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            if path.is_symlink():
+                raise
+            continue  # the folder has just been removed
+        try:
+            is_held = _take_file(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        if not is_held or _lies_at(path, descriptor):
+            return descriptor, is_held
+        os.close(descriptor)
+
+
+def _lies_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _take_file(descriptor: int) -> bool:

@@ -28,7 +28,7 @@ from evenly.curation.balance.thresholds import (
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
 from evenly.storage.matches.matches import MATCHES
-from evenly.storage.matches.parts import PoolParts
+from evenly.storage.matches.parts import PoolParts, writing_alone
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart
 from evenly.tasks.moves import Each
@@ -57,9 +57,17 @@ def balance_pool(
     """Decide each row of `matches` and write `out`; return the rule, thresholds, and rows kept and expected.
 
     Memory is bounded by the row groups that are held, one or two for each thread, and for a target by HELD_BYTES.
+    Raises WriterError while another process writes `out`.
     """
     if out.suffix != ".parquet":
         raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
+    with writing_alone(out):
+        return _balance_alone(matches, rule, out, seed=seed, work=work, overwrite=overwrite)
+
+
+def _balance_alone(
+    matches: MatchPlace, rule: BalanceRule, out: Path, *, seed: int, work: PoolWork, overwrite: bool
+) -> dict[str, Any]:
     pool = matches.pool
     wanted = {"version": VERSION, "rule": asdict(rule), "seed": seed, **pool.identity}
     if out.exists() and (facts := _finished(out, wanted)) is not None:
@@ -67,7 +75,8 @@ def balance_pool(
     if out.exists() and not overwrite:
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
     work = work.fitting(pool.n_cells, len(pool.places))
-    with work.run(out, pool.rows) as run, work.each(run, len(pool.places), run.processes) as each:
+    run = work.run(out, pool.rows)
+    with work.each(run, len(pool.places), run.processes) as each:
         thresholds = _chosen_thresholds(matches, rule, each, min(HELD_BYTES, work.allowed // 4)) * rule.headroom
         judge = Judge(matches=matches, thresholds=thresholds, law=rule.law, seed=seed)
         report = _Report(pool, thresholds)

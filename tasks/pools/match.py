@@ -17,7 +17,7 @@ from evenly.curation.errors import RuleError
 from evenly.curation.uids import pair_uids
 from evenly.storage.errors import InputError
 from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path, texts_hash
-from evenly.storage.matches.parts import PoolParts, regrouped, with_last
+from evenly.storage.matches.parts import PoolParts, parts_beside, regrouped, with_last, writing_alone
 from evenly.storage.pools.captions import (
     CaptionColumns,
     CaptionRows,
@@ -32,7 +32,7 @@ from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.rows import PoolPiece, file_kind
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart
-from evenly.tasks.pools.work import PoolWork, parts_beside
+from evenly.tasks.pools.work import PoolWork
 from evenly.tasks.rebuild.concepts import (
     concept_version,
     how_matched,
@@ -156,20 +156,26 @@ def match_pool(match: MatchOfPool, out: Path, *, work: PoolWork, overwrite: bool
     """Match each caption of a pool and write `out`; return what it holds.
 
     A finished file of the same pool, list and mode is kept as it is; an interrupted run goes on after the stretches
-    that are done. Memory is bounded by the rows that are held: some stretches for each thread, and a row group.
+    that are done. Memory is bounded by the rows that are held: some stretches for each thread, and a row group. Raises
+    WriterError while another process writes `out`.
     """
     if out.suffix != ".parquet":
         raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
+    with writing_alone(out):
+        return _match_alone(match, out, work, overwrite=overwrite)
+
+
+def _match_alone(match: MatchOfPool, out: Path, work: PoolWork, *, overwrite: bool) -> dict[str, Any]:
     wanted = {**match.facts, "pool": content_hash(list(match.hashes))}
     if out.exists() and (finished := _finished(out, wanted)) is not None:
         return {"out": str(out), "reused": True, "texts_per_second": None, **finished}
     if out.exists() and not overwrite:
         raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
     work = match.fitted(work)
-    out.parent.mkdir(parents=True, exist_ok=True)
     started, matched = perf_counter(), list[int]()
     stretches, function = match.stretches, MatchedStretch(matching=match.matching, key=content_hash(dict(match.facts)))
-    with work.run(out, count_rows(list(match.files))) as run, work.each(run, len(stretches), 1) as each:
+    run = work.run(out, count_rows(list(match.files)))
+    with work.each(run, len(stretches), 1) as each:
         done = each.items("matching", function, stretches)
         parts = PoolParts(ledger=run.ledger, step=STEP, key=function.key)
 

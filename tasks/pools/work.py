@@ -6,13 +6,13 @@ pools whose rows take longer to write and read than one process has time for.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evenly.storage.errors import InputError
+from evenly.storage.matches.parts import parts_beside
 from evenly.storage.tables.recent import RecentTables
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InThreads
@@ -86,13 +86,10 @@ class PoolWork:
         """Whether other processes work, so that Prefect is needed."""
         return stretches > 1 and (self.processes > 1 or self.engine.name == "ray")
 
-    @contextmanager
-    def run(self, out: Path, rows: int | None) -> Iterator[Run]:
+    def run(self, out: Path, rows: int | None) -> Run:
         """A run whose ledger holds the parts of what is written at `out`; they stay where a `root` is given."""
-        beside = parts_beside(out)
-        workspace = Workspace.at(beside if self.root is None else self.root)
-        yield Run(
-            workspace=workspace,
+        return Run(
+            workspace=Workspace.at(parts_beside(out) if self.root is None else self.root),
             seed=0,
             processes=self.threads,
             engine=self.engine,
@@ -100,7 +97,6 @@ class PoolWork:
             pairs=rows,
             recent=RecentTables(max_bytes=0),
         )
-        shutil.rmtree(beside, ignore_errors=True)
 
     @contextmanager
     def each(self, run: Run, stretches: int, at_once: int) -> Iterator[Each]:
@@ -112,8 +108,3 @@ class PoolWork:
             check_ray()
         with open_workers(run, self.processes) as workers:
             yield workers
-
-
-def parts_beside(out: Path) -> Path:
-    """The folder in which `out` grows."""
-    return out.absolute().with_name(f".{out.name}.parts")

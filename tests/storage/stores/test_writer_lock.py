@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -191,3 +192,20 @@ def test_a_folder_that_cannot_be_written_to_needs_no_lock(tmp_path):
     (tmp_path / "file").touch()
     with writing(Workspace.at(tmp_path / "file"), "birds"):
         pass
+
+
+def test_a_lock_whose_file_its_holder_has_just_removed_is_taken_from_who_comes_next(tmp_path, monkeypatch):
+    path, take = tmp_path / "parts" / "held.lock", writer_lock._take_file
+    with lock_holder(path) as nobody, ExitStack() as others:
+        assert nobody is None
+
+        def removed_meanwhile(_descriptor):
+            monkeypatch.setattr(writer_lock, "_take_file", take)
+            path.unlink()
+            path.parent.rmdir()
+            others.enter_context(lock_holder(path))
+            return True
+
+        monkeypatch.setattr(writer_lock, "_take_file", removed_meanwhile)
+        with lock_holder(path) as holder:
+            assert holder["pid"] == os.getpid()

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,11 +18,12 @@ from hypothesis import strategies as st
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.draws import draw
 from evenly.curation.errors import RuleError
-from evenly.storage.errors import InputError, NotFoundError
+from evenly.storage.errors import InputError, NotFoundError, WriterError
 from evenly.storage.files.concept_lists import write_concepts
 from evenly.storage.matches import parts as pool_parts
 from evenly.storage.matches.balanced import BalancedFile
 from evenly.storage.matches.matches import entries_path
+from evenly.storage.matches.parts import writing_alone
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.storage.pools.source import PoolSource
 from evenly.tasks.pools import balance as pool_balance
@@ -86,6 +88,15 @@ def balance(matches, out, rule, *, seed=1, workers=2, entries=None, overwrite=Fa
 @pytest.fixture(scope="module")
 def matched(metadata, tmp_path_factory):
     return match(pool_of(captions()), metadata, tmp_path_factory.mktemp("matched") / "m.parquet")
+
+
+def test_while_another_writes_the_decisions_nobody_else_does(matched, tmp_path):
+    out = tmp_path / "b.parquet"
+    with writing_alone(out), pytest.raises(WriterError, match=rf"`out` must be .*: process {os.getpid()} on "):
+        balance([matched], out, BalanceRule(t=30))
+    assert not list(tmp_path.iterdir())
+    balance([matched], out, BalanceRule(t=30))
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @each_rule

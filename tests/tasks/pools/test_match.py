@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +23,13 @@ from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.files.concept_lists import identity_of
 from evenly.storage.matches import parts as pool_parts
 from evenly.storage.matches.matches import MatchFile, counts_path, entries_path, texts_hash
+from evenly.storage.matches.parts import parts_beside
 from evenly.storage.pools import rows as pool_rows
 from evenly.storage.pools.captions import CaptionColumns, short_file_hash
 from evenly.storage.tables.block_sums import append_sums
 from evenly.tasks.pools import match as module
 from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
-from evenly.tasks.pools.work import PoolWork, parts_beside
+from evenly.tasks.pools.work import PoolWork
 
 QUIET = PoolWork(quiet=True)
 ENTRIES = ["dog", "black dog", "chat", "cat", "never"]
@@ -153,6 +155,31 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path, metadata, monke
     assert not parts_beside(out).exists()
     match(pool, metadata, tmp_path / "again" / "m.parquet")
     assert out.read_bytes() == (tmp_path / "again" / "m.parquet").read_bytes()
+
+
+def start_match(pool, metadata, out) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "evenly.flows", "match", pool, "--metadata", metadata, "--out", str(out)]
+    return subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_second_command_that_writes_the_same_file_is_refused_and_disturbs_nothing(tmp_path, metadata):
+    pool = write_pool(tmp_path / "pool", ["a dog and a black dog", "black dog", "cat"] * 200_000)
+    out = tmp_path / "m.parquet"
+    first = start_match(pool, metadata, out)
+    while not parts_beside(out).exists():
+        assert first.poll() is None
+        time.sleep(0.001)
+    first.send_signal(signal.SIGSTOP)
+    second = start_match(pool, metadata, out)
+    _, said = second.communicate(timeout=120)
+    assert not out.exists()
+    first.send_signal(signal.SIGCONT)
+    _, output = first.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 1), output
+    assert f"`out` must be written by one command at a time; got `{out}`: process {first.pid} on `" in said
+    match(pool, metadata, tmp_path / "alone" / "m.parquet", columns=CaptionColumns())
+    assert out.read_bytes() == (tmp_path / "alone" / "m.parquet").read_bytes()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_of_a_changed_pool_the_files_that_are_the_same_are_taken_from_the_workspace(tmp_path, metadata, monkeypatch):
