@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ LOCK_FILE = "held.lock"
 """The file of a folder that is locked while the folder is in use."""
 HELD_BYTES = 1 << 26
 """What a writer holds before it parts it: many rows that are narrow, fewer that are wide."""
+TEMPORARY = "evenly-rows"
+"""What the names of folders for temporary files begin with."""
 _WORD = 32
 _REMEDY = "Run the rebuild again: it is written anew."
 _held: dict[Path, int] = {}
@@ -37,18 +40,32 @@ def exchange_folder(exchange: Path, name: str) -> Path:
     Raises StorageError where it cannot be made.
     """
     try:
-        for left in list(exchange.iterdir()) if exchange.exists() else ():
-            with suppress(FileNotFoundError, NotADirectoryError):  # another process came first; it is none of ours
-                if (held := _hold(left)) is not None:
-                    gone = left.rename(left.with_name(f".{uuid.uuid4().hex}"))  # who has just made it makes another
-                    _remove(gone, held)
-        folder = _new_folder(exchange, name)
+        _remove_left(list(exchange.iterdir()) if exchange.exists() else ())
+        return _new_folder(exchange, name)
     except OSError as error:
-        raise StorageError(
-            f"`{exchange}` must be writable, and files in it lockable; {first_line(error)}. Free space, or choose "
-            "another --root."
-        ) from error
-    return folder
+        raise _unusable(exchange, error, "choose another --root") from error
+
+
+def temporary_folder(parent: Path, name: str) -> Path:
+    """A new folder below `parent`, where others may have folders too, held by this process, and open to its user alone.
+
+    Its name is drawn, so that nobody can have made it; those of this name that the user's processes left behind are
+    removed. Raises StorageError where it cannot be made.
+    """
+    try:
+        _remove_left(path for path in parent.glob(f"{name}-*") if is_own_folder(path))
+        return _new_folder(parent, name)
+    except OSError as error:
+        raise _unusable(parent, error, "set TMPDIR to another folder") from error
+
+
+def is_own_folder(path: Path) -> bool:
+    """Whether a path is a folder of this user, and no link to one."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
 @contextmanager
@@ -57,17 +74,36 @@ def open_exchange(exchange: Path, name: str) -> Iterator[Path]:
 
     Raises StorageError where neither can be made.
     """
-    temporary = Path(tempfile.gettempdir(), f"evenly-{os.getuid()}")
+    temporary = Path(tempfile.gettempdir())
     try:
-        folder = exchange_folder(temporary if isinstance(exchange, ObjectPath) else exchange, name)
+        is_stored = isinstance(exchange, ObjectPath)
+        folder = temporary_folder(temporary, TEMPORARY) if is_stored else exchange_folder(exchange, name)
     except StorageError:  # a workspace that may only be read
-        folder = exchange_folder(temporary, name)
+        folder = temporary_folder(temporary, TEMPORARY)
     try:
         yield folder
     finally:
         remove_exchange(folder)
-        with suppress(OSError):  # others are at work there
-            folder.parent.rmdir()
+        if folder.parent == exchange:
+            with suppress(OSError):  # others are at work there
+                exchange.rmdir()
+
+
+def _remove_left(folders: Iterable[Path]) -> None:
+    """Remove those of the folders that no process holds."""
+    for left in folders:
+        with suppress(FileNotFoundError, NotADirectoryError):  # another process came first; it is none of ours
+            if (held := _hold(left)) is not None:
+                gone = left.rename(
+                    left.with_name(f"{left.name}.{uuid.uuid4().hex}")
+                )  # who made it just now makes another
+                _remove(gone, held)
+
+
+def _unusable(folder: Path, error: OSError, remedy: str) -> StorageError:
+    return StorageError(
+        f"`{folder}` must be writable, and files in it lockable; {first_line(error)}. Free space, or {remedy}."
+    )
 
 
 def _new_folder(exchange: Path, name: str) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder
+from evenly.storage.tables.exchange import is_own_folder
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.shards import PARTIAL, clean_folder
 from evenly.storage.web.worker import WORKERS_LOCK
@@ -50,7 +51,7 @@ def _remove_abandoned(work: Path) -> None:
     """Remove the working folders beside `work` that a killed process left: nobody holds them."""
     for left in work.parent.glob(f"{_WORK_PREFIX}*"):
         with suppress(DownloadError, OSError):
-            if left != work and left.is_dir() and not left.is_symlink() and left.stat().st_uid == os.getuid():
+            if left != work and is_own_folder(left):
                 with _held_folder(left):
                     shutil.rmtree(left, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from evenly.storage.errors import InputError
-from evenly.storage.tables.exchange import exchange_folder, remove_exchange
+from evenly.storage.tables.exchange import remove_exchange, temporary_folder
 from evenly.storage.worker_pool import no_interrupts
 from evenly.tasks.engine import EngineError
 from evenly.tasks.ray.nodes import check_nodes, environment
@@ -74,7 +74,7 @@ def _local_cluster(processes: int) -> Iterator[None]:
     """A cluster of one node on this machine, out of reach of Ctrl-C, without a dashboard."""
     import ray
 
-    folder = exchange_folder(_temporary_folder() / f"evenly-ray-{os.getuid()}", "s")
+    folder = temporary_folder(_place_of_sockets(), "evenly-ray")
     try:
         with connecting("the Ray cluster of this machine must start"):
             for last in (*[False] * (_STARTS - 1), True):
@@ -84,7 +84,7 @@ def _local_cluster(processes: int) -> Iterator[None]:
                         num_cpus=processes,
                         include_dashboard=False,
                         object_store_memory=OBJECT_STORE,
-                        _temp_dir=str(folder),
+                        _temp_dir=str(folder / "s"),  # which Ray opens to everybody: `folder` is closed to them
                         runtime_env={"env_vars": environment()},
                         **_QUIET,
                     )
@@ -99,7 +99,7 @@ def _local_cluster(processes: int) -> Iterator[None]:
         remove_exchange(folder)
 
 
-def _temporary_folder() -> Path:
+def _place_of_sockets() -> Path:
     """Where temporary files go; /tmp where that path is so long that those of sockets below it pass 107 bytes."""
     folder = gettempdir()
     return Path(folder if len(os.fsencode(folder)) <= _LONGEST_FOLDER else "/tmp")  # noqa: S108 - a new folder in it

@@ -201,3 +201,25 @@ def test_a_cluster_of_the_command_gives_the_build_of_one_process_and_nothing_but
         builds.append(json.loads(done.stdout)["build"])
         assert "Ray" not in done.stderr
     assert builds[0] == builds[1]
+
+
+SESSION = """
+import os
+from pathlib import Path
+import ray
+from evenly.storage.workspace import Workspace
+from evenly.tasks.ray.cluster import open_cluster
+from evenly.tasks.run import EngineChoice, Run
+with open_cluster(Run(workspace=Workspace.at("w"), seed=1, processes=1, engine=EngineChoice(name="ray"))):
+    session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    print(session, oct(session.parents[1].stat().st_mode & 0o777))
+"""
+
+
+@pytest.mark.slow
+def test_nobody_else_may_enter_the_folder_of_a_cluster_of_ours_which_goes_with_it():
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    done = subprocess.run([sys.executable, "-c", SESSION], capture_output=True, text=True, check=True, timeout=300)
+    session, mode = done.stdout.split()
+    assert mode == "0o700"
+    assert not Path(session).parents[1].exists()

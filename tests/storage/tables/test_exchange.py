@@ -5,6 +5,8 @@ import fcntl
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,14 @@ import pytest
 
 from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.tables import exchange
-from evenly.storage.tables.exchange import exchange_folder, open_exchange, received_rows, remove_exchange, send_rows
+from evenly.storage.tables.exchange import (
+    exchange_folder,
+    open_exchange,
+    received_rows,
+    remove_exchange,
+    send_rows,
+    temporary_folder,
+)
 from evenly.storage.tables.partitions import partition_of
 
 UIDS = [f"{7 * number % 256:02x}{number:030x}" for number in range(200)]
@@ -87,6 +96,42 @@ def test_what_only_reads_a_workspace_leaves_no_folder_in_it(tmp_path):
             assert folder.parent == other.parent == tmp_path / "exchange"
         assert folder.is_dir()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_temporary_folder_has_a_drawn_name_and_nobody_else_may_enter_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir(mode=0o777)
+    (tmp_path / "read-only").touch()  # no folder can be made there
+    names = set()
+    for _ in range(2):
+        with open_exchange(tmp_path / "read-only", "a") as folder:
+            assert folder.parent == tmp_path / "tmp"
+            assert folder.stat().st_mode & 0o777 == 0o700
+            names.add(folder.name)
+    assert len(names) == 2
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_of_temporary_folders_only_those_that_the_user_left_behind_are_removed(tmp_path, monkeypatch):
+    left = subprocess.run(
+        [sys.executable, "-c", LEAVE.replace("exchange_folder", "temporary_folder"), str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    (tmp_path / "somewhere").mkdir()
+    (tmp_path / "left-link").symlink_to(tmp_path / "somewhere")
+    (tmp_path / "left-file").touch()
+    others = {path.name for path in tmp_path.iterdir()} - {Path(left).name}
+    another = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: another)
+    folders = {temporary_folder(tmp_path, "left")}
+    assert Path(left).is_dir()  # another's
+    monkeypatch.undo()
+    folders.add(temporary_folder(tmp_path, "left"))
+    assert not Path(left).exists()
+    assert {path.name for path in tmp_path.iterdir()} == others | {folder.name for folder in folders}
+    assert not list((tmp_path / "somewhere").iterdir())
+    for folder in folders:
+        remove_exchange(folder)
 
 
 def test_a_folder_on_nfs_which_locks_only_files_open_for_writing_is_held_and_removed(tmp_path, monkeypatch):
