@@ -17,6 +17,7 @@ from evenly.storage.tables.partitions import Partition
 from evenly.storage.worker_pool import end_with_parent, no_interrupts
 from evenly.tasks.moves import uses_model
 from evenly.tasks.run import Run
+from evenly.tasks.server.logs import keep_off_terminal
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -202,7 +203,7 @@ class _in_partition:  # noqa: N801 - a function that other processes can be give
 
 def _process_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's
     """A runner whose thread and processes report to the API of this context; else they would start one of their own."""
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL
     from prefect.task_runners import ProcessPoolTaskRunner
 
     context = copy_context()
@@ -211,7 +212,8 @@ def _process_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's
         def _forward_subprocess_messages(self) -> None:
             context.run(super()._forward_subprocess_messages)
 
-    return PartitionRunner(max_workers=n_workers, initializer=_start_worker, initargs=(PREFECT_API_URL.value(),))
+    of_parent = (PREFECT_API_URL.value(), PREFECT_LOGGING_LEVEL.value())
+    return PartitionRunner(max_workers=n_workers, initializer=_start_worker, initargs=of_parent)
 
 
 @cache
@@ -223,9 +225,14 @@ def _chunk_task() -> Any:  # noqa: ANN401 - Prefect's
     return named(_work)
 
 
-def _start_worker(api_url: str | None) -> None:
-    """Have a worker end with its parent, and report to the parent's Prefect API: else it would start one of its own."""
+def _start_worker(api_url: str | None, logging_level: str) -> None:
+    """Have a worker end with its parent, and report to the parent's Prefect API: else it would start one of its own.
+
+    Where Prefect is to print nothing, what the worker logs goes to the API alone.
+    """
     end_with_parent()
+    if logging_level == "CRITICAL":
+        keep_off_terminal()
     sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]  # timm would import it: folders that stay at a kill
     if api_url is not None:
         os.environ["PREFECT_API_URL"] = api_url

@@ -1,5 +1,6 @@
 """Progress on the terminal: a bar per long piece of work, a line per finished step; elsewhere lines at intervals."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from evenly.audit.safe_text import visible
+from evenly.tasks.server.logs import log_line
 
 INTERVAL_S = 20.0
 """Between two lines about the same piece of work where there is no bar."""
@@ -30,9 +32,15 @@ class Progress:
         """Where progress goes: stderr, so that stdout stays for results."""
         return Console(stderr=True, quiet=self.quiet, highlight=False)
 
-    def say(self, text: str) -> None:
-        """Print one line; `text` is shown as it is, never as markup."""
-        self.console.print(escape(visible(text)), soft_wrap=True)
+    def say(self, text: str, level: int = logging.INFO) -> None:
+        """Print one line, and log it where this is part of a Prefect run; `text` is shown as it is, never as markup."""
+        shown = visible(text)
+        if not log_line(shown, level):
+            self.console.print(escape(shown), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Say what somebody should look at."""
+        self.say(text, logging.WARNING)
 
     @contextmanager
     def bar(self, title: str, total: int | None, pairs: int | None = None) -> Iterator[Callable[[int], None]]:

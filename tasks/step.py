@@ -1,6 +1,7 @@
 """One step, run as a Prefect task: taken from the ledger where its result is there, else computed and committed."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ class NothingLeftError(RuntimeError):
     """A step kept no pair, so there is nothing to go on with."""
 
 
+WORRYING_SHARE = 0.2
+"""A step that fails on more of its rows is logged as a warning."""
 Records = Sequence[StepRecord]
 RuleT = TypeVar("RuleT")
 
@@ -192,7 +195,7 @@ def stored_record(run: Run, spec: StepSpec) -> StepRecord | None:
     stored = run.ledger.find(spec.key)
     if stored is None:
         return None
-    run.progress.say(f"{spec.name:<24} reused    {summarise_record(stored)}")
+    run.progress.say(f"{spec.name:<24} reused    {summarise_record(stored)}", _level(stored))
     return _some_left(stored)
 
 
@@ -200,8 +203,14 @@ def announced(run: Run, record: StepRecord, seconds: float) -> StepRecord:
     """The record of a step that has just run, when it has been reported with its seconds of work."""
     work = record.work
     reuse = f" [{work['computed']:,} rows computed, {work['reused']:,} reused]" if work else ""
-    run.progress.say(f"{record.name:<24} {seconds:7.1f} s {summarise_record(record)}{reuse}")
+    run.progress.say(f"{record.name:<24} {seconds:7.1f} s {summarise_record(record)}{reuse}", _level(record))
     return _some_left(record)
+
+
+def _level(record: StepRecord) -> int:
+    """How a step is logged: as a warning where it failed on many rows, as downloads do from a site that is away."""
+    failed = record.counts.get("failed", 0)
+    return logging.WARNING if failed > WORRYING_SHARE * record.rows_in else logging.INFO
 
 
 def flow_run_id() -> str | None:

@@ -376,6 +376,7 @@ FOLDERS = {
     "forms", "own_features", "evaluation", "measures", "protocols",  # adapters
     "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo
     "ray",  # tasks: the engine of that name
+    "server",  # tasks: what a run leaves on a Prefect server
     "removal",  # storage: what is of no use in a workspace, and what is to be forgotten
 }  # fmt: skip
 PLUGIN_FOLDERS = {"adapters/methods"}

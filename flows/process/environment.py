@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from evenly.tasks.server.logs import RUN_LOGGERS
+
 _PRIVATE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -18,9 +20,14 @@ _PREFECT = {
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # of its threads that deliver events, where a server is gone
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
+_FOR_THE_SERVER = {
+    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",  # see evenly.tasks.server.logs
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
+}
 OF_A_COMMAND = {
     "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",  # it tidies up after workers that were ended at once
     **_PREFECT,
+    **_FOR_THE_SERVER,
     **_PRIVATE,
 }
 
@@ -55,8 +62,9 @@ def no_widgets() -> Iterator[None]:
 
 @contextmanager
 def _quiet_loggers() -> Iterator[None]:
-    """Let Prefect's loggers say nothing below CRITICAL."""
+    """Let Prefect's loggers say nothing below CRITICAL, but for those of runs, which a server keeps."""
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "prefect"]
+    names = [name for name in names if not name.startswith(RUN_LOGGERS)]
     levels = {logger: logger.level for logger in map(logging.getLogger, names)}
     try:
         for logger in levels:

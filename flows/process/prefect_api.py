@@ -15,12 +15,16 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_URL,
+    PREFECT_LOGGING_LEVEL,
+    PREFECT_LOGGING_TO_API_ENABLED,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
 )
 
 from evenly.flows.cli.errors import PrefectServerError
+from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.tether import tethered_process
+from evenly.tasks.server.logs import off_terminal
 
 _AS_PREFECT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """What Prefect sets for the temporary servers that it starts itself."""
@@ -40,17 +44,26 @@ def prefect_api() -> Iterator[None]:
     the standard library, so that a backport of one of its modules breaks it. Raises PrefectServerError where it does
     not start.
     """
-    if url := PREFECT_API_URL.value():
-        with _needed(url):
-            yield
-        return
+    with ExitStack() as stack:
+        if PREFECT_LOGGING_LEVEL.value() == OF_A_COMMAND["PREFECT_LOGGING_LEVEL"]:  # not as the user wants to see more
+            stack.enter_context(off_terminal())
+        if url := PREFECT_API_URL.value():
+            stack.enter_context(_needed(url))
+        else:
+            stack.enter_context(_temporary_server())
+        yield
+
+
+@contextmanager
+def _temporary_server() -> Iterator[None]:
     for last in (*[False] * (_STARTS - 1), True):
         port = _free_port()
         with _start_server(port) as server:
             if not _answers(server, port, last=last):
                 continue
             url = f"http://127.0.0.1:{port}/api"
-            with _needed(url), _started_again(server, port), temporary_settings({PREFECT_API_URL: url}):
+            unseen = {PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False}  # see evenly.tasks.server
+            with _needed(url), _started_again(server, port), temporary_settings(unseen):
                 try:
                     yield
                 except BaseException:

@@ -1,5 +1,7 @@
 """Describe a class list through a chat endpoint: the embedded one, started for the purpose, or any other."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -104,6 +106,15 @@ def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> Step
     about_pairs = dict(upstream[0].notes) if upstream else {}
     notes = descriptions.summary() | {"account": spent(budget)} | about_pairs
     return StepOutput(tables={"descriptions": descriptions.table}, notes=notes)
+
+
+def say_refused(run: Run, described: StepRecord) -> None:
+    """Say how many texts of a class list were refused, and why; a warning where any were."""
+    notes = described.notes
+    refused = Counter(notes["rejected"]) + Counter(notes["failed"])
+    reasons = ", ".join(f"{name} {count:,}" for name, count in refused.items())
+    line = f"{notes['class_list']}: {notes['accepted']:,} texts accepted, {refused.total():,} refused"
+    run.progress.say(f"{line} ({reasons})" if refused else line, logging.WARNING if refused else logging.INFO)
 
 
 def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:

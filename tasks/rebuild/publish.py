@@ -1,6 +1,8 @@
 """Publish: write the sample table, then the manifest, last and once; then move `latest` if the guard agrees."""
 
+import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -84,8 +86,43 @@ def publish_build(
         }
         builds.publish(manifest)
     manifest = builds.read(build)
-    run.progress.say(f"{'publish':<24} {build}: {_promote(builds, manifest, max_change=max_change)}")
+    promotion = judge_promotion(builds, manifest, max_change=max_change)
+    if promotion.is_latest:
+        builds.promote(build, recipe=name)
+    level = logging.WARNING if promotion.is_held else logging.INFO
+    run.progress.say(f"{'publish':<24} {build}: {promotion.reason or 'latest'}", level)
     return manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """Whether `latest` moves to a build; `reason` says why not, "" where it does. is_held: the guard keeps it back."""
+
+    reason: str = ""
+    is_held: bool = False
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether `latest` moves."""
+        return not self.reason
+
+
+def judge_promotion(builds: Builds, manifest: Mapping[str, Any], *, max_change: float | None) -> Promotion:
+    """Whether `latest` may move to a build, or stands there already."""
+    if max_change is None:
+        return Promotion(reason="not promoted, since it holds a pool as it is")
+    if manifest["limit"] is not None:
+        return Promotion(reason="not promoted, since --limit took a part of the pool")
+    latest = builds.latest_of(str(manifest["recipe_name"]))
+    if latest is not None and latest != manifest["build"]:
+        change = abs(_kept_share(manifest) - _kept_share(builds.read(latest)))
+        if change > max_change:
+            reason = (
+                f"not promoted, since its share of kept pairs differs by {change:.2f} from `{latest}` "
+                f"(guard.max_change is {max_change}). Look with `evenly diff`, then `evenly promote`"
+            )
+            return Promotion(reason=reason, is_held=True)
+    return Promotion()
 
 
 def _encoder(run: Run) -> dict[str, str | None]:
@@ -146,24 +183,6 @@ def _with_places(run: Run, wide: pa.Table, sent: SentRows | None) -> pa.Table:
         column = places[name].combine_chunks().take(index)
         wide = wide.append_column(name, pc.if_else(has_place, column, pa.scalar(None, column.type)))
     return wide
-
-
-def _promote(builds: Builds, manifest: Mapping[str, Any], *, max_change: float | None) -> str:
-    """Move `latest` to a build if it may be; what happened, in words."""
-    if max_change is None:
-        return "not promoted, since it holds a pool as it is"
-    if manifest["limit"] is not None:
-        return "not promoted, since --limit took a part of the pool"
-    latest = builds.alias(f"{manifest['recipe_name']}-latest")
-    if latest is not None and latest != manifest["build"]:
-        change = abs(_kept_share(manifest) - _kept_share(builds.read(latest)))
-        if change > max_change:
-            return (
-                f"not promoted, since its share of kept pairs differs by {change:.2f} from `{latest}` "
-                f"(guard.max_change is {max_change}). Look with `evenly diff`, then `evenly promote`"
-            )
-    builds.promote(str(manifest["build"]), recipe=str(manifest["recipe_name"]))
-    return "latest"
 
 
 def _kept_share(manifest: Mapping[str, Any]) -> float:

@@ -102,7 +102,7 @@ def test_settings_of_a_command_hold_for_the_call_alone(monkeypatch):
 
     monkeypatch.delenv("PREFECT_LOGGING_LEVEL", raising=False)
     monkeypatch.delenv("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", raising=False)
-    logger = logging.getLogger("prefect.flow_runs")
+    logger = logging.getLogger("prefect.client")
     before, level, ephemeral = dict(os.environ), logger.level, EPHEMERAL.value()
     with command_settings():
         assert logger.level == logging.CRITICAL
@@ -120,7 +120,7 @@ def test_settings_of_a_command_hold_for_the_call_alone(monkeypatch):
 def test_what_the_user_set_stays(monkeypatch):
     import prefect.main  # noqa: F401
 
-    logger = logging.getLogger("prefect.flow_runs")
+    logger = logging.getLogger("prefect.client")
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "INFO")
     before = logger.level
     with command_settings():
