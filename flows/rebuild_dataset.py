@@ -8,6 +8,7 @@ from prefect import flow
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.recipe import Recipe, read_recipe
+from evenly.flows.recipe.changes import say_changes
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run, with_engine
@@ -56,6 +57,7 @@ def rebuild_dataset(
             quiet=quiet,
         ) as run,
     ):
+        say_changes(run, chosen)
         build, root_of_run = build_by(run, chosen, limit=limit, memory=memory), str(run.workspace.root)
         for listing in () if limit else chosen.classes:
             classes = read_listing(recipe, listing)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
@@ -65,6 +66,7 @@ def run_in(
     run = Run(
         workspace=Workspace.at(root),
         seed=recipe.seed,
+        folder=recipe.folder,
         processes=processes or os.cpu_count() or 1,
         engine=recipe.engine,
         retry_failed=retry_failed,
@@ -104,7 +106,10 @@ def build_run(build: str, *, root: str | os.PathLike[str] | None = None, quiet: 
     workspace = Workspace.at(root)
     manifest = Builds(workspace).read(build)
     encoder = TypeAdapter(EncoderChoice).validate_python(manifest["recipe"]["features"])
-    return Run(workspace=workspace, seed=manifest["seed"], encoder=encoder, progress=Progress(quiet=quiet))
+    folder = Path((manifest.get("split") or {}).get("folder", ""))  # a split file is all that a build names by path
+    return Run(
+        workspace=workspace, seed=manifest["seed"], folder=folder, encoder=encoder, progress=Progress(quiet=quiet)
+    )
 
 
 def workspace_run(

@@ -150,6 +150,7 @@ class LabelColumns:
 class Run:
     """One run in one workspace.
 
+    folder: what relative paths are relative to, that of the recipe; the working folder where there is no recipe.
     bits: the number of bits by which tables of pairs are cut into partitions. pairs: about how many all of them hold;
     None: not known. part: the partition whose rows are read.
     encoder_identity: of the encoder, where who gives out the work knows it: features are then looked up without loading
@@ -159,6 +160,7 @@ class Run:
 
     workspace: Workspace
     seed: int
+    folder: Path = Path()
     cache: Path = field(default_factory=default_cache)
     connect: Mapping[str, str] = field(default_factory=default_connect)
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -205,5 +207,9 @@ class Run:
         return self.expand(path)
 
     def expand(self, path: str) -> str:
-        """`path`, which may be a URL, with the workspace's folder for `{root}` and the cache's for `{cache}`."""
-        return path.replace("{root}", str(self.workspace.root)).replace("{cache}", str(self.cache))
+        """`path`, which may be a URL, with the workspace's folder for `{root}` and the cache's for `{cache}`.
+
+        A relative path is one from `folder`.
+        """
+        place = path.replace("{root}", str(self.workspace.root)).replace("{cache}", str(self.cache.absolute()))
+        return place if "://" in place else str(self.folder / Path(place).expanduser())

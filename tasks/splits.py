@@ -11,8 +11,8 @@ from evenly.tasks.run import Run
 
 
 def describe_split(run: Run, path: str | None) -> dict[str, str] | None:
-    """The path as the recipe writes it and the SHA-256 of the file's rows; None where no file is named."""
-    return None if path is None else {"path": path, "sha256": split_hash(run, path)}
+    """The path as the recipe writes it, from which folder, and the SHA-256 of the file's rows; None without a file."""
+    return None if path is None else {"path": path, "folder": str(run.folder), "sha256": split_hash(run, path)}
 
 
 def split_of_build(run: Run, manifest: Mapping[str, Any]) -> str | None:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from evenly.bounds import LocalPath, MemorySize, PoolPath, Share
 from evenly.curation.balance.source_mixing import SourceRule
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError, describe_problems
+from evenly.flows.recipe.schedule import RebuildSchedule
 from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
 from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
@@ -105,13 +106,6 @@ class Guard(Section):
     max_change: Share = 0.2
 
 
-class RebuildSchedule(Section):
-    """When `evenly serve` rebuilds this recipe."""
-
-    cron: str
-    timezone: str = "UTC"
-
-
 class Recipe(Section):
     """Everything that a build is made from, and where and when.
 
@@ -131,6 +125,16 @@ class Recipe(Section):
     schedule: RebuildSchedule | None = None
     guard: Guard = Guard()
     memory: MemorySize | None = None
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the recipe file, which its paths are relative to; the working folder without a file."""
+        return self._folder
+
+    def model_post_init(self, context: Mapping[str, Path] | None, /) -> None:
+        """Take over the folder that `read_recipe` read it in."""
+        self._folder = Path() if context is None else context["folder"]
 
     @property
     def has_pictures(self) -> bool:
@@ -205,7 +209,7 @@ def read_recipe(path: str | Path) -> Recipe:
         kind = type(value).__name__
         raise RecipeError(f"recipe `{path}` must be a mapping of fields; got {kind}. See `evenly init`.")
     try:
-        return Recipe.model_validate(value)
+        return Recipe.model_validate(value, context={"folder": Path(path).resolve().parent})
     except ValidationError as error:
         raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
 

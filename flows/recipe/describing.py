@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
@@ -63,7 +64,7 @@ def describing(
         if context.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule.methods):
             context = replace(context, split=split_of_build(run, manifest))
     if context.pool is not None:
-        run = replace(run, sources=(pool_of(run, context.pool),))
+        run = replace(run, sources=(pool_of(replace(run, folder=Path()), context.pool),))
     counts = {*SYNONYMS} & {*rule.methods} and (build is not None or context.pool is not None)
     return Describing(
         run=replace(run, payment=llm),

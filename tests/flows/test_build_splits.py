@@ -99,6 +99,15 @@ def test_pictures_of_the_test_part_are_never_chosen_by_id_alias_or_recipe(
         assert (found["excluded"], found["kept"]) == ({"test_picture": N // 2}, N // 2)
 
 
+def test_a_split_is_found_from_another_folder_by_its_path_beside_the_recipe(rebuild, retrieve, split, monkeypatch):
+    build = rebuild(split.name)["build"]
+    (split.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(split.parent / "elsewhere")
+    status, found = retrieve(build)
+    assert status == 0, found
+    assert found["excluded"] == {"test_picture": N // 2}
+
+
 def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace, split):
     build = rebuild(split)["build"]
     listing, facts = ListingText(name="things", text="dog\ncat\n"), {"llm": LanguageModel(), "quiet": True}

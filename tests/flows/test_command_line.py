@@ -26,6 +26,7 @@ COMMANDS = [
         "report",
         "export",
         "serve",
+        "deploy",
     ),
 ]
 
@@ -50,7 +51,7 @@ def test_every_command_has_help_with_an_example(evenly, command):
 
 
 def test_every_command_that_prints_facts_has_json(evenly):
-    for command in set(COMMANDS) - {"init", "serve"}:
+    for command in set(COMMANDS) - {"init", "serve", "deploy"}:
         assert "--json" in evenly(command, "--help")[1]
 
 
@@ -187,9 +188,10 @@ def test_an_unknown_export_format_lists_the_known_ones(evenly, tmp_path):
     assert "webdataset" in err
 
 
-def test_serve_asks_for_a_server(evenly, monkeypatch):
+@pytest.mark.parametrize("command", ["serve", "deploy"])
+def test_a_deployment_needs_a_server(evenly, monkeypatch, command):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    status, _, err = evenly("serve")
+    status, _, err = evenly(command)
     assert status == 2
     assert "PREFECT_API_URL" in err
 

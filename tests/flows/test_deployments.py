@@ -1,8 +1,7 @@
-"""The deployments of prefect.yaml on a real Prefect server with a temporary database, run by a process worker."""
+"""The deployments of `evenly serve` on a real Prefect server with a temporary database, run by a process worker."""
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,13 +12,23 @@ from typing import TypeVar
 
 import httpx
 import pytest
+import yaml
 
-from evenly.flows.recipe.files import TEMPLATE
+from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger
 from evenly.storage.workspace import Workspace
 from tests.postgres_server import postgres, postgres_binaries
 
 pytestmark = pytest.mark.embedded
+SOURCE = {"kind": "jsonl", "path": "pool/*.jsonl", "url": None, "caption": "text"}
+NO_POOL = SOURCE | {"path": "nothing/*.jsonl"}
+RECIPE = {
+    "name": "captions",
+    "seed": 1,
+    "sources": [SOURCE],
+    "curate": {"text": {"caption_length": {"min_words": 3}}, "download": None, "balance": None},
+    "schedule": {"cron": "0 3 * * 1", "timezone": "Europe/Berlin"},
+}
 Answer = TypeVar("Answer")
 
 
@@ -52,6 +61,10 @@ class Served:
             return next((run for run in runs if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED")), None)
 
         return wait_for(ended, seconds, lambda: self.log.read_text()[-3000:])
+
+
+def line_of(number: int) -> str:
+    return json.dumps({"text": f"a photograph of bird {number} in a garden"}) + "\n"
 
 
 def wait_for(ask: Callable[[], Answer], seconds: float, explain: Callable[[], str]) -> Answer:
@@ -90,7 +103,11 @@ def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     log = folder / "log.txt"
-    shutil.copy(TEMPLATE, folder / "birds.yaml")
+    (folder / "recipes" / "pool").mkdir(parents=True)
+    (folder / "recipes" / "pool" / "captions.jsonl").write_text("".join(map(line_of, range(60))))
+    (folder / "recipes" / "captions.yaml").write_text(yaml.safe_dump(RECIPE))
+    (folder / "recipes" / "broken.yml").write_text(yaml.safe_dump(RECIPE | {"name": "broken", "sources": [NO_POOL]}))
+    (folder / "elsewhere").mkdir()
     with log.open("w") as stream:
         options = {"env": environment, "cwd": folder, "stdout": stream, "stderr": stream}
         server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--no-ui"], **options)
@@ -99,7 +116,9 @@ def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
             health = f"http://127.0.0.1:{port}/api/health"
             wait_for(lambda: answers(health), 90, log.read_text)
             worker = subprocess.Popen(
-                [sys.executable, "-m", "evenly.flows", "serve", "birds.yaml"], start_new_session=True, **options
+                [sys.executable, "-m", "evenly.flows", "serve", "../recipes"],
+                start_new_session=True,
+                **(options | {"cwd": folder / "elsewhere"}),
             )
             served = Served(environment, log, folder)
             wait_for(lambda: served.call("/work_pools/evenly/workers/filter"), 90, log.read_text)
@@ -119,18 +138,41 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_all_deployments_are_registered_with_their_triggers(served):
+def test_each_recipe_has_a_deployment_at_its_own_times(served):
     deployments = {item["name"]: item for item in served.call("/deployments/filter")}
-    assert set(deployments) == {"rebuild", "describe", "watch", "audit"}
-    for name in ("rebuild", "audit"):
-        assert deployments[name]["schedules"][0]["schedule"]["cron"]
+    assert set(deployments) == {"captions", "broken", "describe", "watch", "audit"}
+    captions = deployments["captions"]
+    assert captions["schedules"][0]["schedule"] == {"cron": "0 3 * * 1", "timezone": "Europe/Berlin", "day_or": True}
+    assert captions["global_concurrency_limit"]["limit"] == 1
+    assert captions["parameters"] == {
+        "recipe": str(served.folder / "recipes" / "captions.yaml"),
+        "root": served.environment["EVENLY_ROOT"],
+    }
+    assert {"evenly", "recipe:captions"} <= set(captions["tags"])
     (every_minute,) = deployments["watch"]["schedules"]
     assert (every_minute["schedule"]["interval"], every_minute["active"]) == (60, False)
-    assert deployments["rebuild"]["parameters"]["recipe"] == str(served.folder / "birds.yaml")
-    (pull,) = deployments["rebuild"]["pull_steps"]
-    assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": str(served.folder)}}
-    (automation,) = served.call("/automations/filter")
-    assert automation["trigger"]["expect"] == ["evenly.class-list.submitted"]
+
+
+def test_what_was_set_at_the_server_stays_when_it_is_registered_again(served):
+    (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["watch"]}}})
+    change = {"parameters": watch["parameters"] | {"folder": "/lists"}}
+    httpx.patch(f"{served.environment['PREFECT_API_URL']}/deployments/{watch['id']}", json=change).raise_for_status()
+    rows = json.loads(served.run(sys.executable, "-m", "evenly.flows", "deploy", "recipes/captions.yaml", "--json"))
+    assert rows[0]["deployment"] == "rebuild-dataset/captions"
+    (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["watch"]}}})
+    assert watch["parameters"]["folder"] == "/lists"
+    names = sorted(automation["name"] for automation in served.call("/automations/filter"))
+    assert names == ["evenly: describe submitted class lists", "evenly: end runs that stopped reporting"]
+
+
+def test_a_recipe_is_rebuilt_by_paths_beside_it_and_its_run_has_logs(served):
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "rebuild-dataset/captions")
+    run = served.finished("rebuild-dataset")
+    assert run["state_type"] == "COMPLETED"
+    logs = served.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert logs
+    (manifest,) = Builds(Workspace.at(served.environment["EVENLY_ROOT"])).manifests()
+    assert manifest["samples"]["rows"] == 60
 
 
 def test_a_deployment_that_is_run_by_hand_ends_well(served):

@@ -65,6 +65,16 @@ def facts(evenly, *arguments):
     return json.loads(out[re.search(r"^[\[{]", out, re.MULTILINE).start() :])
 
 
+def test_paths_are_relative_to_the_recipe_wherever_the_command_runs(evenly, tmp_path, monkeypatch):
+    path = recipe_file(tmp_path, [{"text": caption} for caption in CAPTIONS], source={"url": None})
+    path.write_text(path.read_text().replace(f"{tmp_path}/", ""))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    plan = facts(evenly, "plan", "../recipe.yaml", "--root", "w", "--json")
+    assert plan["steps"][0]["rows"] == len(CAPTIONS)
+    assert facts(evenly, "rebuild", "../recipe.yaml", "--root", "w", "--json")["funnel"][0]["kept"] == len(CAPTIONS)
+
+
 def test_a_recipe_of_captions_runs_and_every_command_reads_its_build(evenly, built, tmp_path):
     path, root = built
     at = ("--root", str(root), "--json")

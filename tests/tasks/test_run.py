@@ -33,3 +33,11 @@ def test_paths_of_a_recipe_may_name_workspace_and_cache(tmp_path):
     run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, cache=tmp_path / "c")
     assert run.locate("{cache}/demo/pool.parquet") == f"{tmp_path}/c/demo/pool.parquet"
     assert run.locate("{root}/x") == f"{tmp_path}/w/x"
+
+
+def test_relative_paths_are_from_the_folder_of_the_recipe(tmp_path):
+    run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, folder=tmp_path / "recipes")
+    assert run.locate("pool/*.parquet") == f"{tmp_path}/recipes/pool/*.parquet"
+    assert run.locate("/pool.csv") == "/pool.csv"
+    assert run.locate("~/pool.csv") == str(Path.home() / "pool.csv")
+    assert run.expand("s3://bucket/pool.csv") == "s3://bucket/pool.csv"

@@ -1,28 +1,78 @@
-"""The command that serves: register the deployments and run a worker."""
+"""The commands that deploy recipes: register them at a Prefect server, with a worker or without."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-Recipe = Annotated[Path | None, typer.Argument(help="What the deployment `rebuild` rebuilds; default: the demo.")]
+from evenly.flows.cli.datasets.builds import Engine, Memory, Processes
+from evenly.flows.cli.output import AsJson, Root, print_result, print_text
+
+if TYPE_CHECKING:
+    from evenly.flows.cli.start.deployments import RunOptions
+
+Recipes = Annotated[
+    list[Path] | None, typer.Argument(help="Recipes, or folders of recipes; without one: describe, watch and audit.")
+]
 Pool = Annotated[str, typer.Option(help="The work pool; made if it is not there.")]
+OwnPool = Annotated[str, typer.Option(help="A work pool of the server.")]
 
 
 def serve_command(
-    recipe: Recipe = None,
+    recipes: Recipes = None,
+    root: Root = None,
     pool: Pool = "evenly",
+    memory: Memory = None,
+    processes: Processes = None,
+    engine: Engine = None,
     *,
     once: Annotated[bool, typer.Option(help="Run what is due now, then stop.")] = False,
 ) -> None:
-    """Register the deployments of prefect.yaml at PREFECT_API_URL and run a worker for them in this folder.
+    """Deploy recipes at PREFECT_API_URL, each on its own schedule, and run a worker for them until Ctrl-C.
 
-    Example: PREFECT_API_URL=http://127.0.0.1:4200/api evenly serve birds.yaml
+    Example: PREFECT_API_URL=http://127.0.0.1:4200/api evenly serve birds.yaml fish.yaml
     """
-    from evenly.flows.cli.start.serving import serve_deployments
+    from evenly.flows.cli.start.serving import deploy_recipes, run_worker
 
-    serve_deployments(pool=pool, recipe=recipe, once=once)
+    options = _options(root, memory, processes, engine)
+    _show(deploy_recipes(recipes or [], pool=pool, options=options, make_pool=True))
+    run_worker(pool, once=once)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"serve": serve_command}
+def deploy_command(
+    recipes: Recipes = None,
+    root: Root = None,
+    as_json: AsJson = False,
+    pool: OwnPool = "evenly",
+    memory: Memory = None,
+    processes: Processes = None,
+    engine: Engine = None,
+) -> None:
+    """Deploy recipes at PREFECT_API_URL, each on its own schedule, for a worker of your own.
+
+    Example: evenly deploy recipes/ --pool nightly
+    """
+    from evenly.flows.cli.start.serving import deploy_recipes
+
+    rows = deploy_recipes(recipes or [], pool=pool, options=_options(root, memory, processes, engine))
+    print_result(rows, lambda: _show(rows), as_json=as_json)
+
+
+def _options(root: Path | None, memory: str | None, processes: int | None, engine: str | None) -> "RunOptions":
+    from evenly.flows.cli.start.deployments import RunOptions
+    from evenly.storage.workspace import Workspace
+    from evenly.tasks.partitioning import allowed_memory
+
+    allowed_memory(memory)
+    return RunOptions(root=str(Workspace.at(root).root), memory=memory, processes=processes, engine=engine)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        moved = f", before {row['earlier_recipe']}" if row["earlier_recipe"] else ""
+        times = row["schedule"] or "by hand or event"
+        print_text(f"{row['deployment']:<32} {times:<28} {row['recipe'] or ''}{moved}".rstrip())
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"serve": serve_command, "deploy": deploy_command}

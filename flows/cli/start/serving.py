@@ -1,40 +1,94 @@
-"""Register the deployments of prefect.yaml at a Prefect server and run a process worker for them."""
+"""Deploy recipes to a Prefect server, and run a process worker for them."""
 
 import os
-from collections.abc import Mapping
-from importlib.resources import files
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from prefect.workers.process import ProcessWorker
 
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.start.automations import HEARTBEAT_S, crashed_runs, put_automation, submitted_lists
+from evenly.flows.cli.start.deployments import RunOptions, recipe_deployment, register, workspace_deployments
+from evenly.flows.cli.start.recipe_files import read_recipes
+from evenly.flows.process.environment import OF_A_COMMAND
+from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.process.tether import tethered_process
-from evenly.flows.recipe.files import DEMO
+from evenly.flows.runs import with_engine
 
-PREFECT_YAML = Path(str(files("evenly"))) / "prefect.yaml"
-RECIPE_VARIABLE = "EVENLY_RECIPE"
+_PROCESS = "process"
+_QUIET = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL")
 
 
-def serve_deployments(*, pool: str, recipe: Path | None = None, once: bool = False) -> None:
-    """Make the work pool if it is not there, deploy everything, then run a worker until interrupted.
+def deploy_recipes(
+    recipes: Sequence[Path], *, pool: str, options: RunOptions, make_pool: bool = False
+) -> list[dict[str, Any]]:
+    """Register recipes, what a workspace has beside them, and automations; a row for each deployment.
 
-    Flows run in the folder in which this is called. recipe: what the deployment `rebuild` rebuilds; default: the demo.
-    Raises UsageError where PREFECT_API_URL names no server: deployments on an ephemeral one would end with it.
+    make_pool: make the work pool, of processes, where it is not there. Raises UsageError where no Prefect server is
+    named (deployments on a temporary one would end with it) and RecipeError, before anything is registered.
     """
-    if not os.environ.get("PREFECT_API_URL"):
+    if not PREFECT_API_URL.value():
         raise UsageError(
             "`PREFECT_API_URL` must name a Prefect server; it is not set. Start one with `prefect server start`, then "
-            "run: PREFECT_API_URL=http://127.0.0.1:4200/api evenly serve"
+            "run: PREFECT_API_URL=http://127.0.0.1:4200/api evenly serve birds.yaml"
         )
-    chosen = (DEMO if recipe is None else recipe).resolve()
-    if not chosen.is_file():
-        raise UsageError(f"`recipe` must be a file; got `{chosen}`. Correct the path, or run `evenly init`.")
-    environment = os.environ | {RECIPE_VARIABLE: str(chosen)}
-    _prefect(environment, "work-pool", "create", pool, "--type", "process", "--overwrite")
-    _prefect(environment, "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_YAML))
-    _prefect(environment, "worker", "start", "--pool", pool, *(["--run-once"] if once else []))
+    files = read_recipes(recipes)
+    for file in files:
+        with_engine(file.recipe, options.engine)  # raises for one that cannot be
+    wanted = [recipe_deployment(file, options) for file in files] + workspace_deployments(pool, options.root)
+    with prefect_api(), get_client(sync_client=True) as client:
+        _check_pool(client, pool, make_pool=make_pool)
+        registered = register(client, wanted, pool)
+        put_automation(client, crashed_runs())
+        describe = next(each.id for each in registered if each.deployment.name == "describe")
+        put_automation(client, submitted_lists(describe))
+    return [
+        {
+            "deployment": each.deployment.full_name,
+            "schedule": each.times or None,
+            "recipe": each.deployment.parameters.get("recipe"),
+            "earlier_recipe": each.earlier_recipe,
+        }
+        for each in registered
+    ]
 
 
-def _prefect(environment: Mapping[str, str], *arguments: str) -> None:
+def run_worker(pool: str, *, once: bool = False) -> None:
+    """Run a worker for a pool until it ends or this process is interrupted; once: what is due now.
+
+    Its flow runs report at all levels and often, whatever this command keeps quiet for itself.
+    """
+    environment = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)} | os.environ
+    for name in _QUIET:
+        if environment.get(name) == OF_A_COMMAND[name]:
+            del environment[name]
+    arguments = ["worker", "start", "--pool", pool, *(["--run-once"] if once else [])]
     with tethered_process("prefect", *arguments, environment=environment) as process:
         status = process.wait()
     if status:
         raise UsageError(f"`prefect {' '.join(arguments)}` must succeed; it ended with {status}. See above.")
+
+
+def _check_pool(client: SyncPrefectClient, pool: str, *, make_pool: bool) -> None:
+    """Make the pool if it may be made. Raises UsageError where it is not there, or its runs are no processes."""
+    try:
+        kind = client.read_work_pool(pool).type
+    except ObjectNotFound:
+        if not make_pool:
+            raise UsageError(
+                f"`--pool` must be a work pool of the server; got `{pool}`. Make it: "
+                f"`prefect work-pool create {pool} --type process`, or let `evenly serve` make it and work for it."
+            ) from None
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(WorkPoolCreate(name=pool, type=_PROCESS, base_job_template=template))
+        return
+    if make_pool and kind != _PROCESS:
+        raise UsageError(
+            f"`--pool` must be a work pool of type process; got `{pool}` of type {kind}. Choose another name, or use "
+            "`evenly deploy` and a worker of that type."
+        )

@@ -135,6 +135,10 @@ def test_the_recipes_that_ship_are_valid():
     ("change", "field", "words"),
     [
         ({"seeds": 1}, "seeds", "Did you mean `seed`"),
+        ({"schedule": {"cron": "61 * * * *"}}, "schedule.cron", "must be five fields of cron"),
+        ({"schedule": {"cron": "H * * * *"}}, "schedule.cron", "must be five fields of cron"),
+        ({"schedule": {"cron": "0 0 30 2 *"}}, "schedule.cron", "must name a day that comes"),
+        ({"schedule": {"cron": "0 3 * * 1", "timezone": "Mars"}}, "schedule.timezone", "Europe/Berlin; got `Mars`"),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"name": "Not a name"}, "name", "lower-case letters"),
         ({"sources": []}, "sources", "at least 1"),

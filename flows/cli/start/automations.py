@@ -1,0 +1,82 @@
+"""Automations at a Prefect server, by name: made where they are not there, else brought up to date."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+from evenly.flows.cli.classes.class_list import EVENT
+
+TAG = "evenly"
+"""Of all deployments of ours, and so of their runs."""
+HEARTBEAT_S = 30
+_SILENCE_S = 6 * HEARTBEAT_S
+_BEAT = "prefect.flow-run.heartbeat"
+_ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+_PAYLOAD = (
+    *("name", "text", "methods", "root", "base_url", "model"),
+    *("budget_usd", "prompt_usd_per_million", "completion_usd_per_million", "batch"),
+)
+"""What `evenly describe --submit` sends: parameters of the flow describe-classes."""
+
+
+def crashed_runs() -> AutomationCore:
+    """End the runs that have stopped to report: those of a machine that died, or of a worker that was killed."""
+    return AutomationCore(
+        name="evenly: end runs that stopped reporting",
+        description=f"A run of evenly that has not reported for {_SILENCE_S} s is crashed, and makes way for the next.",
+        trigger=EventTrigger(
+            after={_BEAT},
+            expect={_BEAT, *(f"prefect.flow-run.{state}" for state in _ENDS)},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=_SILENCE_S),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"It has not reported for {_SILENCE_S} s: its process or its machine has ended. What it "
+                "finished is kept, and the next run goes on from there.",
+            )
+        ],
+    )
+
+
+def submitted_lists(describe: UUID) -> AutomationCore:
+    """Run the deployment `describe` when a class list is submitted. It goes when that deployment goes."""
+    return AutomationCore(
+        name="evenly: describe submitted class lists",
+        description="What `evenly describe CLASSES --submit` has submitted.",
+        trigger=EventTrigger(
+            expect={EVENT},
+            match={"prefect.resource.id": "evenly.class-list.*"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[RunDeployment(deployment_id=describe, parameters={name: _of_payload(name) for name in _PAYLOAD})],
+        owner_resource=f"prefect.deployment.{describe}",
+    )
+
+
+def put_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Make an automation, or bring the one of its name up to date; one that was switched off stays so."""
+    stored = client.read_automations_by_name(automation.name)
+    if automation.owner_resource is not None:  # `prefect deploy` may have made another for the same deployment
+        client.delete_resource_owned_automations(automation.owner_resource)
+    wanted = automation.model_copy(update={"enabled": all(each.enabled for each in stored)})
+    if stored and automation.owner_resource is None:
+        client.update_automation(stored[0].id, AutomationCore(**wanted.model_dump(exclude={"owner_resource"})))
+    else:
+        client.create_automation(wanted)
+
+
+def _of_payload(name: str) -> dict[str, object]:
+    template = f"{{{{ event.payload.{name} | tojson }}}}"
+    return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}

@@ -1,0 +1,170 @@
+"""The deployments of recipes, and those of every workspace beside them, at a Prefect server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.exceptions import ObjectNotFound
+from prefect.utilities.callables import parameter_schema
+
+from evenly.flows.audit_builds import audit_builds
+from evenly.flows.cli.start.automations import HEARTBEAT_S, TAG
+from evenly.flows.cli.start.recipe_files import RecipeFile
+from evenly.flows.describe_classes import describe_classes
+from evenly.flows.rebuild_dataset import rebuild_dataset
+from evenly.flows.watch_classes import watch_classes
+
+DEFAULT_POOL = "evenly"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A flow with parameters and times. With `is_kept`, what was set on the server by hand stays when it is made anew.
+
+    The values of `parameters` that are None are left to the flow.
+    """
+
+    flow: Flow[..., Any]
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    schedule: DeploymentScheduleCreate | None = None
+    concurrency_limit: int | None = 1
+    tags: tuple[str, ...] = ()
+    is_kept: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """The name by which `prefect deployment` knows it."""
+        return f"{self.flow.name}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where and how deployed rebuilds run: parameters of the flow that no recipe decides."""
+
+    root: str
+    memory: str | None = None
+    processes: int | None = None
+    engine: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A deployment that the server has, and the recipe that it rebuilt before, if that was another file."""
+
+    id: UUID
+    deployment: Deployment
+    schedules: tuple[DeploymentScheduleCreate, ...] = ()
+    earlier_recipe: str | None = None
+
+    @property
+    def times(self) -> str:
+        """When it runs, in words; "" for a deployment that is run by hand or by an event."""
+        return "; ".join(map(_times, self.schedules))
+
+
+def recipe_deployment(file: RecipeFile, options: RunOptions) -> Deployment:
+    """The deployment of one recipe: `rebuild-dataset/<name>`, at the times of its `schedule`."""
+    schedule = file.recipe.schedule
+    cron = None if schedule is None else CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    return Deployment(
+        flow=rebuild_dataset,
+        name=file.recipe.name,
+        description=f"Rebuild by {file.path}, publish, and fit adapters on its class lists.",
+        parameters={"recipe": str(file.path), **vars(options)},
+        schedule=None if cron is None else DeploymentScheduleCreate(schedule=cron),
+        tags=(f"recipe:{file.recipe.name}",),
+    )
+
+
+def workspace_deployments(pool: str, root: str) -> list[Deployment]:
+    """What a workspace has beside its recipes: `describe`, one for a server; `watch` and `audit`, for each pool."""
+    suffix = "" if pool == DEFAULT_POOL else f"-{pool}"
+    every_minute = IntervalSchedule(interval=timedelta(minutes=1))
+    at_five = CronSchedule(cron="0 5 * * *", timezone="UTC")
+    return [
+        Deployment(
+            flow=describe_classes,
+            name="describe",
+            description="Describe a class list as soon as `evenly describe CLASSES --submit` has submitted it.",
+            parameters={"name": "", "text": ""},
+            concurrency_limit=None,
+        ),
+        Deployment(
+            flow=watch_classes,
+            name=f"watch{suffix}",
+            description="Describe the class lists that appear in `folder`, a path or a bucket prefix. Set it, then "
+            "switch the schedule on.",
+            parameters={"folder": "{root}/class-lists", "root": root},
+            schedule=DeploymentScheduleCreate(schedule=every_minute, active=False),
+            is_kept=True,
+        ),
+        Deployment(
+            flow=audit_builds,
+            name=f"audit{suffix}",
+            description="Verify the latest build of every recipe; the run fails if anything does not add up.",
+            parameters={"root": root},
+            schedule=DeploymentScheduleCreate(schedule=at_five),
+            is_kept=True,
+        ),
+    ]
+
+
+def register(client: SyncPrefectClient, deployments: Sequence[Deployment], pool: str) -> list[Registered]:
+    """Make or update deployments in a work pool that is there."""
+    return [_register(client, deployment, pool) for deployment in deployments]
+
+
+def _register(client: SyncPrefectClient, deployment: Deployment, pool: str) -> Registered:
+    given = {name: value for name, value in deployment.parameters.items() if value is not None}
+    schedules = [] if deployment.schedule is None else [deployment.schedule]
+    earlier: dict[str, Any] = {}
+    try:
+        stored = client.read_deployment_by_name(deployment.full_name)
+    except ObjectNotFound:
+        pass
+    else:
+        earlier = stored.parameters
+        if deployment.is_kept:
+            given = earlier | {"root": given["root"]}
+            schedules = [
+                DeploymentScheduleCreate(schedule=each.schedule, active=each.active) for each in stored.schedules
+            ]
+    identity = client.create_deployment(
+        flow_id=client.create_flow_from_name(deployment.flow.name),
+        name=deployment.name,
+        description=deployment.description,
+        entrypoint=f"{deployment.flow.__module__}.{deployment.flow.fn.__name__}",
+        work_pool_name=pool,
+        parameters=given,
+        parameter_openapi_schema=parameter_schema(deployment.flow).model_dump(exclude_unset=True),
+        enforce_parameter_schema=True,
+        schedules=schedules,
+        concurrency_limit=deployment.concurrency_limit,
+        tags=[TAG, *deployment.tags],
+        pull_steps=[],
+        job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}},
+    )
+    moved = earlier.get("recipe") not in (None, given.get("recipe"))
+    return Registered(
+        id=identity,
+        deployment=deployment,
+        schedules=tuple(schedules),
+        earlier_recipe=earlier["recipe"] if moved else None,
+    )
+
+
+def _times(each: DeploymentScheduleCreate) -> str:
+    schedule = each.schedule
+    if isinstance(schedule, CronSchedule):
+        times = f"{schedule.cron} {schedule.timezone or 'UTC'}"
+    else:
+        times = f"every {schedule.interval}" if isinstance(schedule, IntervalSchedule) else str(schedule)
+    return times if each.active else f"{times}, switched off"

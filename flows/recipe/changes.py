@@ -1,0 +1,36 @@
+"""What a recipe says otherwise than the build that its name stands for was made with."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evenly.flows.recipe import Recipe
+from evenly.flows.recipe.steps import content_of
+from evenly.storage.builds import Builds
+from evenly.tasks.run import Run
+
+
+def say_changes(run: Run, recipe: Recipe) -> None:
+    """Say which fields differ from those of the recipe's latest build, if it has one: a file may change unseen.
+
+    Fields that no build's content depends on (paths, class lists, schedules) are not among them.
+    """
+    builds = Builds(run.workspace)
+    latest = builds.latest_of(recipe.name)
+    if latest is None:
+        return
+    if names := changed_fields(builds.read(latest)["recipe"], content_of(recipe)):
+        run.progress.say(f"{'recipe':<24} changed since build {latest}: {', '.join(names)}")
+
+
+def changed_fields(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The fields, as `curate.balance.t`, that two contents of a recipe give different values; null as if left out."""
+    return list(_changed(earlier, now, ""))
+
+
+def _changed(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name in dict.fromkeys((*now, *earlier)):
+        before, after = earlier.get(name), now.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _changed(before, after, f"{prefix}{name}.")
+        elif before != after:
+            yield f"{prefix}{name}"

@@ -1,0 +1,42 @@
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.changes import changed_fields, say_changes
+from evenly.flows.recipe.steps import content_of
+from evenly.storage.builds import Builds
+from evenly.tasks.run import Run
+
+RECIPE = """
+name: captions
+seed: 1
+sources: [{kind: csv, path: pool.csv, url: null}]
+curate: {download: null, balance: {t: 5}}
+"""
+
+
+def written(folder, text):
+    (folder / "recipe.yaml").write_text(text)
+    return read_recipe(folder / "recipe.yaml")
+
+
+def test_fields_are_named_by_their_place(tmp_path):
+    earlier, now = written(tmp_path, RECIPE), RECIPE.replace("t: 5", "target: 9").replace("seed: 1", "seed: 2")
+    assert changed_fields(content_of(earlier), content_of(written(tmp_path, now))) == [
+        *("seed", "curate.balance.t", "curate.balance.target"),
+    ]
+
+
+def test_a_field_that_an_earlier_version_did_not_write_is_unchanged_while_it_is_null():
+    assert changed_fields({"curate": {"balance": None}}, {"curate": {"balance": None, "rank": None}}) == []
+    assert changed_fields({"curate": None}, {"curate": {"rank": 1}}) == ["curate"]
+
+
+def test_a_run_says_what_changed_since_the_latest_build(tmp_path, workspace, capsys):
+    recipe, run = written(tmp_path, RECIPE), Run(workspace=workspace, seed=1)
+    say_changes(run, recipe)
+    assert capsys.readouterr().err == ""
+    builds = Builds(workspace)
+    builds.publish({"build": "captions-1", "created": "2026", "recipe": content_of(recipe)})
+    builds.promote("captions-1", recipe="captions")
+    say_changes(run, recipe)
+    assert capsys.readouterr().err == ""
+    say_changes(run, written(tmp_path, RECIPE.replace("t: 5", "t: 6")))
+    assert "changed since build captions-1: curate.balance.t\n" in capsys.readouterr().err
