@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from evenly.audit.errors import IncompleteBuildError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.samples import Samples
+from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.tables.partitions import Partition, partition_of
 from evenly.storage.workspace import Workspace
 
@@ -38,6 +39,7 @@ class PublishedBuild:
         self.bar = bar
         self.manifest = manifest
         self.ledger = Ledger(workspace)
+        self._schemas = dict[tuple[str, str], pa.Schema]()
 
     @property
     def name(self) -> str:
@@ -80,7 +82,9 @@ class PublishedBuild:
 
     def schema(self, record: StepRecord, name: str) -> pa.Schema:
         """The columns of a step's table, without reading rows."""
-        return self.ledger.schema(record, name)
+        if (record.key, name) not in self._schemas:
+            self._schemas[record.key, name] = self.ledger.schema(record, name)
+        return self._schemas[record.key, name]
 
     def plain_columns(self, record: StepRecord, name: str = "decisions") -> list[str]:
         """The columns of a step's table that people can read: no verdicts, no vectors, no bytes."""
@@ -131,20 +135,28 @@ class PublishedBuild:
         these, those that a pair of this build has.
         """
         wanted = None if columns is None else set(columns)
-        ledger, row, is_alive = self.around(uid), dict[str, Any](uid=uid), True
+        ledger, row = self.around(uid), dict[str, Any](uid=uid)
+        steps = list[tuple[StepRecord, dict[str, str]]]()
         for record in self.deciding:
             names = {f"{record.name}_{name}": name for name in _JUDGED} | {name: name for name in record.columns}
             names = names if wanted is None else {wide: name for wide, name in names.items() if wide in wanted}
-            if is_alive and (names or record is self.deciding[0]):
-                read = list(dict.fromkeys(["verdict", *names.values()]))
-                judged = ledger.decisions(record, read, pc.field("uid") == uid).to_pylist()
-                if not judged and record is self.deciding[0]:
-                    return None
-                is_alive = bool(judged) and judged[0]["verdict"] == "kept"
-                row |= {wide: judged[0][name] if judged else None for wide, name in names.items()}
-            else:
-                row |= dict.fromkeys(names)
-        return row
+            if names or record is self.deciding[0]:
+                steps.append((record, names))
+
+        def judged_by(step: tuple[StepRecord, dict[str, str]]) -> list[dict[str, Any]]:
+            read = list(dict.fromkeys(["verdict", *step[1].values()]))
+            rows: list[dict[str, Any]] = ledger.decisions(step[0], read, pc.field("uid") == uid).to_pylist()
+            return rows
+
+        place = 0
+        for place, judged in enumerate(each_stored(judged_by, steps, self.workspace.root)):
+            record, names = steps[place]
+            if not judged and record is self.deciding[0]:
+                return None
+            row |= {wide: judged[0][name] if judged else None for wide, name in names.items()}
+            if not judged or judged[0]["verdict"] != "kept":
+                break
+        return row | {wide: None for _, names in steps[place + 1 :] for wide in names}
 
     def shown(self, uids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """What people know pairs by, of each of `uids`: uid, url and caption; those that a pair of this build has."""

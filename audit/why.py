@@ -22,6 +22,7 @@ from evenly.audit.replay import replay_step
 from evenly.audit.safe_text import visible
 from evenly.curation.balance.tables import draw_rows
 from evenly.storage.ledger import StepRecord
+from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.web import each_records
 from evenly.storage.workspace import Workspace
 
@@ -112,7 +113,8 @@ def _history(build: PublishedBuild, uid: str, without_uid: list[dict[str, Any]])
         identity = {name: first[name] for name in IDENTITY if first.get(name) is not None}
         ended = (first["verdict"], build.deciding[0].name, first["reason"])
         return _pair(uid, ended, identity, arrivals)
-    sights = [_sight(build, record, row) for record in build.deciding if row[f"{record.name}_verdict"] is not None]
+    seen_by = [record for record in build.deciding if row[f"{record.name}_verdict"] is not None]
+    sights = list(each_stored(lambda record: _sight(build, record, row), seen_by, build.workspace.root))
     end = next((sight for sight in sights if sight.verdict != "kept"), None)
     ended = (end.verdict, end.step, end.reason) if end else ("kept", "", "")
     identity = _plain({name: row[name] for name in _identity_names(build) if row.get(name) is not None})
@@ -140,7 +142,7 @@ def _image(build: PublishedBuild, row: Mapping[str, Any]) -> dict[str, Any] | No
         return None
     image: dict[str, Any] = {"image_id": row["image_id"], "file": None}
     folder = build.workspace.downloads
-    if folder.is_dir() and (record := _download(folder, row)) is not None:
+    if (record := _download(folder, row)) is not None:
         image |= _plain({name: record[name] for name in ("offset", "size", "attempt", "fetched_at")})
         image["file"] = None if record["tar"] is None else str(folder / record["tar"])
     return image
@@ -270,13 +272,16 @@ def _path(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> lis
 def _merged_into(build: PublishedBuild, uid: str) -> tuple[int, list[dict[str, Any]]]:
     """How many pairs are merged into this one, over all steps, and the first of them."""
     count, examples = 0, list[dict[str, Any]]()
-    for record in build.deciding:
-        if record.counts.get("merged"):
-            merged = build.ledger.decisions(record, ["uid", "reason"], pc.field("into") == uid)
-            count += merged.num_rows
-            for row in merged.slice(0, MERGED_EXAMPLES - len(examples)).to_pylist():
-                pair = build.pair(row["uid"], ["url"]) or {}
-                examples.append({"uid": row["uid"], "url": pair.get("url"), "reason": row["reason"]})
+    merging = [record for record in build.deciding if record.counts.get("merged")]
+
+    def merged_by(record: StepRecord) -> pa.Table:
+        return build.ledger.decisions(record, ["uid", "reason"], pc.field("into") == uid)
+
+    for merged in each_stored(merged_by, merging, build.workspace.root):
+        count += merged.num_rows
+        for row in merged.slice(0, MERGED_EXAMPLES - len(examples)).to_pylist():
+            pair = build.pair(row["uid"], ["url"]) or {}
+            examples.append({"uid": row["uid"], "url": pair.get("url"), "reason": row["reason"]})
     return count, examples
 
 

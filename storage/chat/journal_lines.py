@@ -23,6 +23,8 @@ from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 class FileLines:
     """The lines of a file. `read`: bytes taken in so far; `appended`: lines added by this process."""
 
+    says_when_behind = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.read = self.appended = self._durable = 0
@@ -91,6 +93,9 @@ class FileLines:
 
 class ObjectLines:
     """The lines of a journal in an object store. `read`: lines taken in so far; `appended`: those of this process."""
+
+    says_when_behind = True
+    """A line is not added after lines that were not read: they need not be looked for ahead of each."""
 
     def __init__(self, path: ObjectPath) -> None:
         self.path = path

@@ -48,7 +48,9 @@ class SpendingJournal:
                 if entry_id in self._settled:
                     raise ValueError(f"`entry_id` must be new; got {entry_id!r}, which is settled.")
                 if limit_usd is not None and self._total() + usd > limit_usd:
-                    return False
+                    if not self._catch_up():
+                        return False
+                    continue  # another process may have settled meanwhile
                 self._append({"reserve": entry_id, "usd": usd})
             number = self._lines.appended
         self._lines.flush(number)
@@ -62,7 +64,9 @@ class SpendingJournal:
         with self._locked():
             while entry_id not in self._settled:
                 if entry_id not in self._open:
-                    raise ValueError(f"`entry_id` must be reserved before it is settled; got {entry_id!r}.")
+                    if not self._catch_up():
+                        raise ValueError(f"`entry_id` must be reserved before it is settled; got {entry_id!r}.")
+                    continue
                 self._append({"settle": entry_id, "usd": usd})
 
     def total(self) -> float:
@@ -81,21 +85,25 @@ class SpendingJournal:
     def _look(self) -> None:
         if self.path.exists():
             with self._locked():
-                pass
+                self._catch_up()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """The journal, locked and read to its end; made where it is not there yet."""
+        """The journal, locked, and read as far as a line may be added; made where it is not there yet."""
         with self._reading, self._lines.held():
-            self._catch_up()
+            if not self._lines.says_when_behind or not self._lines.read:
+                self._catch_up()
             while not self._lines.read:
                 self._append({"account": self.account})
             yield
 
-    def _catch_up(self) -> None:
-        """Take in what was appended since."""
+    def _catch_up(self) -> bool:
+        """Take in what was appended since; whether there was anything."""
+        is_behind = False
         for line in self._lines.new_lines():
             self._take(line)
+            is_behind = True
+        return is_behind
 
     def _append(self, entry: dict[str, Any]) -> None:
         """Add a line, or take in those that another process has added meanwhile: the caller looks again."""

@@ -1,23 +1,33 @@
 """Many files or objects at once: objects are asked for several at a time, since a request is mostly waiting."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 _LISTED_FROM = 4  # objects of a folder that are looked for: a listing names up to 1,000 of them
 
 
+def each_stored(function: Callable[[ItemT], ResultT], items: Sequence[ItemT], place: Path) -> Iterator[ResultT]:
+    """What `function` gives of each item, in their order; of several at once where it asks the store of `place`.
+
+    Elsewhere it is called as its results are asked for.
+    """
+    if len(items) < 2 or not isinstance(place, ObjectPath):
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(function, items)
+
+
 def map_paths(function: Callable[[Path], ResultT], paths: Sequence[Path]) -> list[ResultT]:
     """What `function` gives of each path, in their order; of objects of several at once."""
-    if len(paths) < 2 or not isinstance(paths[0], ObjectPath):
-        return [function(path) for path in paths]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(function, paths))
+    return list(each_stored(function, paths, paths[0])) if paths else []
 
 
 def missing_files(paths: Iterable[Path]) -> set[Path]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.records import read_record
@@ -26,6 +27,7 @@ class CheckedBlocks:
         except NotFoundError:
             raise self._damaged("its checksums are gone") from None
         self.size, self.described_from = int(facts["bytes"]), int(facts["described_from"])
+        self.keys: dict[str, Any] = facts.get("keys") or {}
         self._sums = base64.b85decode(facts["xxh3_128"])
         self._right = set[int]()
 

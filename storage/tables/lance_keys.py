@@ -14,10 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.errors import NotFoundError
-from evenly.storage.records import read_record
-from evenly.storage.tables.checked_blocks import SUMS
-from evenly.storage.tables.lance_rows import KEY, ROWS_PER_FILE, check_pages, open_rows, readable_rows
+from evenly.storage.stores.many_paths import each_stored
+from evenly.storage.tables.checked_blocks import checked_blocks
+from evenly.storage.tables.lance_rows import KEY, ROWS_PER_FILE, check_pages, has_sums, open_rows, readable_rows
 
 _KEYS_AT_ONCE = 1 << 20
 _BATCH_ROWS = 1 << 13
@@ -89,7 +88,7 @@ def _keyed(
 ) -> Iterator[tuple[list[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Stretches of a dataset's files, the places of the values that stand in each, and their rows there."""
     left = np.arange(len(values))
-    for fragments, _ in _together(_may_hold(path, dataset.get_fragments(), key, values), _KEYS_AT_ONCE):
+    for fragments, _ in _together(_may_hold(path, remedy, dataset.get_fragments(), key, values), _KEYS_AT_ONCE):
         if not len(left):
             return
         check_pages(path, remedy, dataset, {key}, fragments)
@@ -101,23 +100,25 @@ def _keyed(
         left = left[~is_here]
 
 
-def _may_hold(path: Path, fragments: Iterable[Any], key: str, values: pa.Array) -> Iterator[Any]:
+def _may_hold(path: Path, remedy: str, fragments: Iterable[Any], key: str, values: pa.Array) -> Iterator[Any]:
     """The fragments with keys between the least and the greatest of the values, and those that do not say."""
-    wanted = pc.min_max(values).as_py()
-    for fragment in fragments if len(values) else ():
-        ranges = [_key_range(path, file.path) for file in fragment.data_files()] if key == KEY else [None]
+    wanted, fragments = pc.min_max(values).as_py(), list(fragments) if len(values) else []
+
+    def ranges_of(fragment: Any) -> list[tuple[str, str] | None]:  # noqa: ANN401 - Lance's
+        return [_key_range(path, remedy, file.path) for file in fragment.data_files()] if key == KEY else [None]
+
+    for fragment, ranges in zip(fragments, each_stored(ranges_of, fragments, path), strict=True):
         if any(keys is None or (keys[0] <= wanted["max"] and wanted["min"] <= keys[1]) for keys in ranges):
             yield fragment
 
 
 @lru_cache(maxsize=1 << 14)
-def _key_range(path: Path, file: str) -> tuple[str, str] | None:
-    """The least and the greatest key of a data file, which never changes; None where its record has none."""
-    try:
-        keys = read_record(path / SUMS / "data" / f"{file}.json").get("keys")
-    except NotFoundError:
+def _key_range(path: Path, remedy: str, file: str) -> tuple[str, str] | None:
+    """The least and the greatest key of a data file, which never changes; None where its sums do not say."""
+    if not has_sums(path):
         return None
-    return None if keys is None or keys["min"] is None else (str(keys["min"]), str(keys["max"]))
+    keys = checked_blocks(path, f"data/{file}", remedy).keys
+    return None if keys.get("min") is None else (str(keys["min"]), str(keys["max"]))
 
 
 def _together(fragments: Iterable[Any], most: int) -> Iterator[tuple[list[Any], int]]:

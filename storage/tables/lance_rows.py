@@ -8,7 +8,6 @@ A dataset without SUMS is from before there were checksums: it is read as it is,
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow as pa
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.stores.connection import trouble_of
+from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.checked_blocks import SUMS, CheckedBlocks, checked_blocks
@@ -29,8 +29,8 @@ ROWS_PER_FILE = 1 << 16  # what is compared when one row is looked for
 KEY = "id"
 """The column by whose least and greatest value in a file rows are looked for."""
 _NEWEST = (1 << 64) - 1  # Lance names the manifest of version v by this less v
-_FILES_AT_ONCE = 8
 _OPEN_VERSIONS = 16
+_KEPT_BYTES = 256 << 20
 
 
 def read_rows(
@@ -165,7 +165,16 @@ def _opened(path: ObjectPath, version: int, manifest: CheckedBlocks) -> Any:  # 
 def _dataset(path: Path, version: int) -> Any:  # noqa: ANN401 - Lance's
     import lance
 
-    return lance.dataset(str(path), version=version)
+    session = _session(path.bucket, id(path.store)) if isinstance(path, ObjectPath) else None
+    return lance.dataset(str(path), version=version, session=session)
+
+
+@lru_cache(maxsize=_OPEN_VERSIONS)
+def _session(_bucket: str, _store: int) -> Any:  # noqa: ANN401 - Lance's
+    """What Lance keeps of the files of a bucket, by their names: a later version of a dataset has most of them too."""
+    import lance
+
+    return lance.Session(index_cache_size_bytes=_KEPT_BYTES, metadata_cache_size_bytes=_KEPT_BYTES)
 
 
 def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragments: Iterable[Any]) -> None:  # noqa: ANN401
@@ -176,13 +185,8 @@ def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragme
         number for field in dataset.lance_schema.fields() if field.name() in columns for number in _numbers(field)
     }
     files = [file for fragment in fragments for file in fragment.data_files()]
-    check = partial(_check_file, path, remedy, fields)
-    if len(files) == 1 or not isinstance(path, ObjectPath):
-        for file in files:
-            check(file)
-        return
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        list(pool.map(check, files))
+    for _ in each_stored(partial(_check_file, path, remedy, fields), files, path):
+        pass  # taking the results raises what went wrong
 
 
 def _check_file(path: Path, remedy: str, fields: set[int], file: Any) -> None:  # noqa: ANN401 - Lance's
