@@ -10,11 +10,13 @@ from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild, sql_equals, sql_in
 from evenly.audit.report.thumbnails import read_thumbnails
 from evenly.storage.ledger import StepRecord
+from evenly.storage.stores.many_paths import each_stored
 
 KEPT = 10
 REWRITTEN = 10
 PER_REASON = 2
 _LOOK_AT = 40  # rows read per card wanted, to find some of different groups
+_AT_ONCE = 4  # files of the sample table whose rows may be in memory
 _COLUMNS = (
     "uid",
     "url",
@@ -84,16 +86,22 @@ def _rewritten(build: PublishedBuild) -> list[Card]:
 
 def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
     """Up to PER_REASON pairs for every step and reason; those merged come with the pair that stands for them."""
-    for record in build.deciding:
-        verdict, reason, into = (f"{record.name}_{column}" for column in ("verdict", "reason", "into"))
-        value = f"{record.name}_value"
-        for name in record.reasons:
-            where = f"{sql_equals(reason, name)} AND {verdict} {'=' if merged else '<>'} 'merged'"
-            rows = build.first((*_COLUMNS, verdict, value, into), where, PER_REASON * _LOOK_AT).to_pylist()
-            for row in _varied(rows, PER_REASON):
-                judged = {"verdict": row[verdict], "step": record.name, "reason": name, "value": row[value]}
-                twin = {"twin": _twin(build, row[into])} if merged else {}
-                yield _card(row) | judged | _meaning(record, row[value]) | twin
+
+    def gone_for(asked: tuple[StepRecord, str]) -> list[Card]:
+        record, name = asked
+        verdict, reason, value, into = (f"{record.name}_{column}" for column in ("verdict", "reason", "value", "into"))
+        where = f"{sql_equals(reason, name)} AND {verdict} {'=' if merged else '<>'} 'merged'"
+        rows = build.first((*_COLUMNS, verdict, value, into), where, PER_REASON * _LOOK_AT).to_pylist()
+        cards = []
+        for row in _varied(rows, PER_REASON):
+            judged = {"verdict": row[verdict], "step": record.name, "reason": name, "value": row[value]}
+            twin = {"twin": _twin(build, row[into])} if merged else {}
+            cards.append(_card(row) | judged | _meaning(record, row[value]) | twin)
+        return cards
+
+    asked = [(record, name) for record in build.deciding for name in record.reasons]
+    for cards in each_stored(gone_for, asked, build.workspace.root, at_once=_AT_ONCE):
+        yield from cards
 
 
 def _meaning(record: StepRecord, value: float | None) -> dict[str, Any]:

@@ -13,15 +13,17 @@ ResultT = TypeVar("ResultT")
 _LISTED_FROM = 4  # objects of a folder that are looked for: a listing names up to 1,000 of them
 
 
-def each_stored(function: Callable[[ItemT], ResultT], items: Sequence[ItemT], place: Path) -> Iterator[ResultT]:
-    """What `function` gives of each item, in their order; of several at once where it asks the store of `place`.
+def each_stored(
+    function: Callable[[ItemT], ResultT], items: Sequence[ItemT], place: Path, *, at_once: int = AT_ONCE
+) -> Iterator[ResultT]:
+    """What `function` gives of each item, in their order; of `at_once` together where it asks the store of `place`.
 
     Elsewhere it is called as its results are asked for.
     """
     if len(items) < 2 or not isinstance(place, ObjectPath):
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         yield from pool.map(function, items)
 
 

@@ -29,6 +29,7 @@ ROWS_PER_FILE = 1 << 16  # what is compared when one row is looked for
 KEY = "id"
 """The column by whose least and greatest value in a file rows are looked for."""
 _NEWEST = (1 << 64) - 1  # Lance names the manifest of version v by this less v
+_FILES_AT_ONCE = 8  # of each some 12 MB are in memory while it is checked
 _OPEN_VERSIONS = 16
 _KEPT_BYTES = 256 << 20
 
@@ -185,7 +186,7 @@ def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragme
         number for field in dataset.lance_schema.fields() if field.name() in columns for number in _numbers(field)
     }
     files = [file for fragment in fragments for file in fragment.data_files()]
-    for _ in each_stored(partial(_check_file, path, remedy, fields), files, path):
+    for _ in each_stored(partial(_check_file, path, remedy, fields), files, path, at_once=_FILES_AT_ONCE):
         pass  # taking the results raises what went wrong
 
 
