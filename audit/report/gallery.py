@@ -87,8 +87,8 @@ def _rewritten(build: PublishedBuild) -> list[Card]:
 def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
     """Up to PER_REASON pairs for every step and reason; those merged come with the pair that stands for them."""
 
-    def gone_for(asked: tuple[StepRecord, str]) -> list[Card]:
-        record, name = asked
+    def gone_for(step_and_reason: tuple[StepRecord, str]) -> list[Card]:
+        record, name = step_and_reason
         verdict, reason, value, into = (f"{record.name}_{column}" for column in ("verdict", "reason", "value", "into"))
         where = f"{sql_equals(reason, name)} AND {verdict} {'=' if merged else '<>'} 'merged'"
         rows = build.first((*_COLUMNS, verdict, value, into), where, PER_REASON * _LOOK_AT).to_pylist()
@@ -99,8 +99,8 @@ def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
             cards.append(_card(row) | judged | _meaning(record, row[value]) | twin)
         return cards
 
-    asked = [(record, name) for record in build.deciding for name in record.reasons]
-    for cards in each_stored(gone_for, asked, build.workspace.root, at_once=_AT_ONCE):
+    reasons = [(record, name) for record in build.deciding for name in record.reasons]
+    for cards in each_stored(gone_for, reasons, build.workspace.root, at_once=_AT_ONCE):
         yield from cards
 
 
