@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.concepts.equal_entries import unmatchable_normalized
+from evenly.curation.concepts.function_words import without_content
 from evenly.curation.concepts.matching import Mode, unmatchable_because
 from evenly.curation.concepts.sources import SOURCES, MetadataRule, Offer, Source, synset_names
 
@@ -28,6 +29,7 @@ _VALUES: dict[str, tuple[Source, str, pa.DataType]] = {  # source and column tha
     "title_views": ("title", "views", pa.int64()),
 }
 _MARK_OR_BLANK = r"[\t\n\r,.;:?!`]"  # only an entry that holds one can match nothing in faithful mode
+_ASKED_FOR = {"number", "list"}  # sources whose entries are taken though they are letters or words of grammar
 _JUDGED_BY = {"unigram": "count", "bigram": "pmi", "title": "views"}
 _LEFT_OUT = pa.schema({"entry": pa.string(), "source": pa.string(), "why": pa.string(), "value": pa.float64()})
 
@@ -54,15 +56,18 @@ class Concepts:
         return list(self.table["entry"].to_pylist())
 
 
-def build_concepts(synsets: pa.Table, *, numbers: bool = False) -> Concepts:
-    """Return the concepts of `synsets` [synset, lemmas list<string>, gloss], in order of first mention.
+def build_concepts(synsets: pa.Table, *, numbers: bool = False, nouns: bool = False) -> Concepts:
+    """Return the concepts of `synsets` [synset, lemmas list<string>], in order of first mention.
 
     Underscores become spaces and white space is trimmed. With `numbers`, "0" to "99" come first, as in MetaCLIP.
+    With `nouns` English words of grammar and single letters are left out, and what is all in lower case comes first:
+    in normalized mode "cat" then stands for "CAT", not the other way round.
     """
-    gathered = _Gathered()
+    gathered = _Gathered(function_words=not nouns)
     if numbers:
         gathered.add("number", _numbers())
-    gathered.add("wordnet", synset_names(synsets))
+    names = synset_names(synsets)
+    gathered.add("wordnet", sorted(names, key=_has_capitals) if nouns else names)
     left_out = {entry: reason for (entry, _), reason in gathered.left_out.items()}
     return Concepts(table=gathered.table(), left_out=_reasons(left_out), identity=_identity(gathered.sources))
 
@@ -76,7 +81,9 @@ def build_list(
     too long, what a source's own limits leave out, and what is new once there are `max_entries`. `counts`, per source:
     offered (distinct), kept (in the list with its tag), new (first named by it), left_out (by reason).
     """
-    gathered = _Gathered(max_entries=rule.max_entries, max_characters=rule.max_characters)
+    gathered = _Gathered(
+        max_entries=rule.max_entries, max_characters=rule.max_characters, function_words=rule.function_words
+    )
     offered = {offer.source: offer for offer in offers}
     if rule.numbers:
         gathered.add("number", _numbers())
@@ -132,17 +139,20 @@ def unmatchable(concepts: Concepts, mode: Mode = "faithful", *, plurals: bool = 
 class _Gathered:
     """Entries in the order of first mention with their sources, and what was refused: (entry, source) -> why."""
 
-    def __init__(self, *, max_entries: int | None = None, max_characters: int = MAX_CHARACTERS) -> None:
+    def __init__(
+        self, *, max_entries: int | None = None, max_characters: int = MAX_CHARACTERS, function_words: bool = True
+    ) -> None:
         self.sources: dict[str, list[str]] = {}
         self.left_out: dict[tuple[str, str], str] = {}
         self._synsets: dict[str, list[str]] = {}
         self._max_entries, self._max_characters = max_entries, max_characters
+        self._function_words = function_words
 
     def add(self, source: Source, named: Iterable[tuple[str, str]]) -> None:
         """Take (text, synset or "") from a source."""
         for text, synset in named:
             entry = text.strip()
-            if reason := self._unfit(entry):
+            if reason := self._unfit(entry, source):
                 self.left_out[entry, source] = reason
                 continue
             _add(self.sources, entry, source)
@@ -159,7 +169,7 @@ class _Gathered:
         }
         return pa.table(columns)
 
-    def _unfit(self, entry: str) -> str:
+    def _unfit(self, entry: str, source: Source) -> str:
         if not entry:
             return "empty"
         if len(entry) == 1 and not entry.isalnum():
@@ -168,8 +178,14 @@ class _Gathered:
             return "only_punctuation"
         if len(entry) > self._max_characters:
             return "too_long"
+        if not self._function_words and source not in _ASKED_FOR and (reason := without_content(entry)):
+            return reason
         full = self._max_entries is not None and len(self.sources) >= self._max_entries
         return "beyond_max_entries" if full and entry not in self.sources else ""
+
+
+def _has_capitals(named: tuple[str, str]) -> bool:
+    return named[0] != named[0].lower()
 
 
 def _numbers() -> Iterator[tuple[str, str]]:

@@ -19,13 +19,13 @@ def normalised_keys(entries: Sequence[str]) -> list[str]:
 def first_equal(keys: Sequence[str], *, plurals: bool = False) -> list[int]:
     """Return, per key, the position of the first that is the same: its own where there is none before it.
 
-    Keys are the same if they are equal or, with `plurals`, if one is the plain plural of the other. The plural of
+    Keys are the same if they are equal or, with `plurals`, if one is a plural of the other. The plural of
     several (axes: ax, axe) goes with the first of them, and these stay apart.
     """
     singulars: dict[str, str] = {}
     if plurals:
         for key in keys:
-            for plural in plain_plurals(key):
+            for plural in english_plurals(key):
                 singulars.setdefault(plural, key)
     first: dict[str, int] = {}
     return [first.setdefault(singulars.get(key, key), position) for position, key in enumerate(keys)]
@@ -41,6 +41,37 @@ def unmatchable_normalized(entries: Sequence[str], *, plurals: bool = False) -> 
         elif first != position:
             unmatchable.append((entries[position], SAME_AS_EARLIER, entries[first]))
     return unmatchable
+
+
+_IRREGULAR = {
+    "man": "men",
+    "woman": "women",
+    "child": "children",
+    "person": "people",
+    "foot": "feet",
+    "tooth": "teeth",
+    "goose": "geese",
+    "mouse": "mice",
+    "louse": "lice",
+    "ox": "oxen",
+    "die": "dice",
+    "cactus": "cacti",
+    **{word: word[:-1] + "ves" for word in ("leaf", "loaf", "thief", "sheaf", "calf", "half", "elf", "shelf", "wolf")},
+    **{word: word[:-1] + "ves" for word in ("scarf", "hoof", "wharf")},
+    **{word: word[:-2] + "ves" for word in ("knife", "wife", "life")},
+}
+
+
+def english_plurals(key: str) -> list[str]:
+    """Return the plurals of the last word of `key`: the plain one, and that of a common irregular noun.
+
+    None where the word is short, no plain word or a plural already.
+    """
+    before, blank, word = key.rpartition(" ")
+    irregular = _IRREGULAR.get(word, "")
+    if not irregular and re.search(r"[a-z]{3,}man$", word):
+        irregular = word[:-3] + "men"
+    return plain_plurals(key) + ([before + blank + irregular] if irregular else [])
 
 
 def plain_plurals(key: str) -> list[str]:

@@ -15,12 +15,13 @@ from typing import Literal, TypeVar, get_args
 import pyarrow as pa
 
 from evenly.bounds import LocalPath
-from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, plain_plurals
+from evenly.curation.concepts.equal_entries import NOTHING_LEFT, english_plurals, first_equal, normalised_keys
 from evenly.curation.concepts.index import ConceptIndex, entry_lists, word_index
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import RuleError
 
 __all__ = [
+    "BUNDLED",
     "WORDNET",
     "MatchRule",
     "Matcher",
@@ -36,6 +37,10 @@ Mode = Literal["faithful", "normalized"]
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 WORDNET = "wordnet"
+WORDNET_ALL = "wordnet_all"
+BUNDLED = (WORDNET, WORDNET_ALL)
+"""Lists that come with evenly: the nouns of WordNet, without words of grammar and single letters, and with them."""
+
 
 _MARK = "[,.;:?!`]"
 _TOUCHED = re.compile(f"{_MARK}[^ ]|[^ ]{_MARK}")
@@ -44,28 +49,32 @@ _CLOSE = re.compile(f"{_MARK} {_MARK}")
 
 @dataclass(frozen=True, kw_only=True)
 class MatchRule:
-    """Which concepts a caption names: `wordnet`, or a concept list.
+    """Which concepts a caption names: `wordnet`, the nouns of WordNet 3.0, or a concept list.
 
     A list is what `evenly metadata build` wrote (.parquet), a text file with one concept per line, or JSON: a list, or
     an object of language -> list, whose languages are taken together.
-    `plurals`, in normalized mode only, also finds a concept in the plain plural of its last word.
+    `plurals`, in normalized mode only, also finds a concept in the plural of its last word: on there, unless captions
+    are matched by language. `wordnet` holds no English words of grammar and no single letters ("a", "or", "it"), which
+    would take most draws; `wordnet_all` does, and a list of your own is taken as it stands.
     `language` names a column, the pool's or `detected_language` of the filter caption_language: a caption is then
     matched against the list of its language alone, by the rule of MetaCLIP 2.
     """
 
     metadata: LocalPath = WORDNET
     mode: Mode = "faithful"
-    plurals: bool = False
+    plurals: bool | None = None
     language: str | None = None
 
     def __post_init__(self) -> None:
         check_mode(self.mode)
+        if self.plurals is None:
+            object.__setattr__(self, "plurals", self.mode == "normalized" and self.language is None)
         if self.plurals and self.mode == "faithful":
             raise RuleError("plurals needs mode normalized; got faithful")
         if self.plurals and self.language is not None:
             raise RuleError("plurals are of English and cannot go with language; leave one out")
-        if self.metadata == WORDNET and self.language is not None:
-            raise RuleError("language needs metadata with a list per language; got wordnet, which names none")
+        if self.metadata in BUNDLED and self.language is not None:
+            raise RuleError(f"language needs metadata with a list per language; got {self.metadata}, which names none")
 
 
 class Matcher:
@@ -73,7 +82,7 @@ class Matcher:
 
     faithful: as MetaCLIP v1, which is case-sensitive and normalises nothing: "Black dog." names dog, not black dog.
     normalized: entries and captions both pass through `normalised` first; with `plurals`, an entry is also found
-    in the plain plural of its last word ("black dogs", "boxes", "cherries"; no irregular forms). Of entries that are
+    in the plural of its last word ("black dogs", "boxes", "women"; common irregular forms only). Of entries that are
     then the same ("China", "china"; with `plurals` also "dog", "dogs") the first is found for all of them, and the
     others never; with `separate` each is found as if it were alone.
     """
@@ -121,7 +130,7 @@ def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool, separate: boo
     owners = range(len(keys)) if separate else first_equal(keys, plurals=plurals)
     forms = dict.fromkeys((key, owner) for key, owner in zip(keys, owners, strict=True) if key)
     if plurals:
-        forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in plain_plurals(key))
+        forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in english_plurals(key))
     return word_index([form for form, _ in forms], [owner for _, owner in forms])
 
 

@@ -1,5 +1,9 @@
-"""WordNet's noun synsets as they lie in timm's package data: words and glosses from nothing but PyPI."""
+"""WordNet's noun synsets from nothing but PyPI: names of all, and those of ImageNet-21k with their glosses.
 
+The names of all were cut out of WordNet 3.0's data.noun and come with evenly, WordNet's notice above them.
+"""
+
+import gzip
 import importlib.util
 from pathlib import Path
 
@@ -8,8 +12,24 @@ import pyarrow as pa
 from evenly.storage.errors import StorageError
 
 NOUN_SYNSETS = 21_844
+WORDNET_NOUNS = Path(__file__).with_name("wordnet_nouns.tsv.gz")
 _LEMMAS = "imagenet_synset_to_lemma.txt"
 _GLOSSES = "imagenet_synset_to_definition.txt"
+
+
+def load_wordnet_nouns() -> pa.Table:
+    """Table of the 82,115 noun synsets of WordNet 3.0, in the order of their ids: synset string, lemmas list<string>.
+
+    `synset` is "n" and the eight-digit offset; `lemmas` are in WordNet's order and their own case, never empty.
+    """
+    with gzip.open(WORDNET_NOUNS, "rt", encoding="utf-8") as file:
+        rows = [line.rstrip("\n").partition("\t") for line in file if not line.startswith("#")]
+    return pa.table(
+        {
+            "synset": pa.array(["n" + offset for offset, _, _ in rows], pa.string()),
+            "lemmas": pa.array([lemmas.split(" ") for _, _, lemmas in rows], pa.list_(pa.string())),
+        }
+    )
 
 
 def load_noun_synsets() -> pa.Table:

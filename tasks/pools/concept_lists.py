@@ -210,10 +210,8 @@ def _remarks(
             f"no pair reaches PMI {rule.min_pmi:g}: the highest of these counts is {origins['bigram']['highest_pmi']}. "
             f"PMI grows with the corpus and with rare words; lower --min-pmi ({pairs or 'none at 0'})."
         )
-    if sources.wordnet == "auto" and origins["wordnet"]["origin"].startswith("WordNet nouns of timm"):
-        remarks.append(
-            "no whole WordNet was found: these are timm's nouns. apt-get install wordnet-base has all words."
-        )
+    if sources.wordnet == "auto" and origins["wordnet"]["origin"].startswith("WordNet 3.0, nouns"):
+        remarks.append("no whole WordNet was found: these are its nouns. apt-get install wordnet-base has all words.")
     full = sum(count["left_out"].get("beyond_max_entries", 0) for count in concepts.counts.values())
     if full:
         remarks.append(f"the list is full at {rule.max_entries:,} entries: {full:,} had no room (beyond_max_entries).")

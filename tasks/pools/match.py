@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.concepts.matching import WORDNET, Matcher, Mode, check_mode, in_order
+from evenly.curation.concepts.matching import BUNDLED, Matcher, Mode, check_mode, in_order
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.errors import RuleError
 from evenly.curation.uids import pair_uids
@@ -52,8 +52,8 @@ STORED = pa.schema([ENCODED.field(name) for name in ("uid", "language", "entries
 class PoolMatching:
     """How a pool is matched.
 
-    metadata: `wordnet`, or a concept list. With a column of languages it must say which language each entry is of, and
-    a caption is matched against the list of its language only (MetaCLIP 2).
+    metadata: `wordnet`, `wordnet_all`, or a concept list. With a column of languages it must say which language each
+    entry is of, and a caption is matched against the list of its language only (MetaCLIP 2).
     """
 
     metadata: str
@@ -119,7 +119,7 @@ class MatchOfPool:
     @classmethod
     def at(cls, pool: str, matching: PoolMatching) -> "MatchOfPool":
         """Raises InputError for a pool or a list that cannot be read, or whose rows would have equal names."""
-        if matching.metadata != WORDNET:  # workers may be in other folders
+        if matching.metadata not in BUNDLED:  # workers may be in other folders
             matching = replace(matching, metadata=str(Path(matching.metadata).expanduser().absolute()))
         files = [file.absolute() for file in pool_files(pool)]
         check_columns(files, matching.columns)
@@ -133,7 +133,7 @@ class MatchOfPool:
             "plurals": matching.plurals,
             "columns": asdict(matching.columns),
             "list": concepts.facts,
-            **how_matched(matching.mode),
+            **how_matched(matching.mode, plurals=matching.plurals),
             **(HOW_CSV_IS_READ if any(file_kind(file) == "csv" for file in files) else {}),
         }
         return cls(files=files, hashes=hashes, matching=matching, facts=facts)
@@ -276,7 +276,7 @@ def _uids(rows: CaptionRows, its_hash: str, numbers: pa.Array, is_right: pa.Arra
 
 def read_match_list(matching: PoolMatching) -> MatchList:
     """The list that captions are matched against, held as long as it is asked for and does not change."""
-    version = None if matching.metadata == WORDNET else concept_version(matching.metadata)
+    version = None if matching.metadata in BUNDLED else concept_version(matching.metadata)
     return _match_list(matching, version)
 
 

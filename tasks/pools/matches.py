@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
 from evenly.curation.balance.matched_pairs import MatchedPairs
-from evenly.curation.concepts.matching import WORDNET
+from evenly.curation.concepts.matching import BUNDLED
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.matches.matches import MatchFile, counts_path, entries_path, texts_hash
@@ -38,10 +38,10 @@ class MatchPlace:
     def of(cls, paths: Sequence[Path], entries: str | None, *, per_language: bool) -> "MatchPlace":
         """The files as they are now."""
         places = tuple(path.absolute() for path in paths)
-        if entries not in {None, WORDNET}:  # workers may be in other folders
+        if entries not in {None, *BUNDLED}:  # workers may be in other folders
             entries = str(Path(str(entries)).expanduser().absolute())
         read = [file for path in places for file in (path, counts_path(path), entries_path(path))]
-        read += [] if entries in {None, WORDNET} else [Path(str(entries))]
+        read += [] if entries in {None, *BUNDLED} else [Path(str(entries))]
         stats = [file.stat() if file.is_file() else None for file in read]
         versions = tuple(() if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
         return cls(paths=places, entries=entries, per_language=per_language, versions=versions)

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
-from evenly.curation.concepts.matching import WORDNET, Matcher, MatchRule, Mode
+from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnet import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.moves import Moves
 from evenly.tasks.run import Run
@@ -26,12 +26,12 @@ BATCH_ROWS = 1 << 16
 
 
 def recipe_concepts(metadata: str) -> Concepts:
-    """The concept list that a recipe names: `wordnet`, or a file as `read_concept_file` reads it.
+    """The concept list that a recipe names: one that comes with evenly, or a file as `read_concept_file` reads it.
 
     Entries of several languages are taken together, each once; captions are matched against all of them.
     """
-    if metadata == WORDNET:
-        return _wordnet()
+    if metadata in BUNDLED:
+        return _wordnet(metadata)
     return _listed(*concept_version(metadata))
 
 
@@ -40,7 +40,7 @@ def read_language_lists(metadata: str) -> dict[str, list[str]]:
 
     Over all languages, entries stand in the order of `read_concept_file`. Raises RuleError where no language is named.
     """
-    lists = {} if metadata == WORDNET else _read(*concept_version(metadata)).by_language
+    lists = {} if metadata in BUNDLED else _read(*concept_version(metadata)).by_language
     if not lists:
         raise RuleError(
             f"`metadata` must hold a list per language where languages are matched; got `{metadata}`. Give a "
@@ -64,8 +64,8 @@ def concept_version(metadata: str) -> tuple[Path, tuple[int, ...] | None]:
 
 
 @lru_cache(maxsize=1)
-def _wordnet() -> Concepts:
-    return build_concepts(load_noun_synsets())
+def _wordnet(name: str) -> Concepts:
+    return build_concepts(load_wordnet_nouns(), nouns=name == WORDNET)
 
 
 @lru_cache(maxsize=4)
@@ -98,7 +98,7 @@ def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object)
     concepts = recipe_concepts(run.locate(rule.metadata))
     table = concepts.table
     if rule.language is None:
-        never = unmatchable(concepts, rule.mode, plurals=rule.plurals)
+        never = unmatchable(concepts, rule.mode, plurals=bool(rule.plurals))
     else:
         lists = read_language_lists(run.locate(rule.metadata))
         never = unmatchable_by_language(lists, rule.mode)
@@ -149,7 +149,7 @@ def _match(run: Run, upstream: Records, column: str, rule: MatchRule) -> tuple[p
     metadata, unmatched = run.locate(rule.metadata), pa.scalar("no_concept")
     parts: Iterator[pa.ListArray]
     if len(columns) == 1:
-        matcher = Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=rule.plurals)
+        matcher = Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=bool(rule.plurals))
         parts = matcher.match_batches((batch[column] for batch in batches), workers=run.processes)
     else:
         by_language = MultilingualMatcher(read_language_lists(metadata), rule.mode)
@@ -180,14 +180,14 @@ def _columns(upstream: Records, caption: str, rule: MatchRule) -> list[str]:
     return [caption, language]
 
 
-def how_matched(mode: Mode) -> dict[str, str]:
+def how_matched(mode: Mode, *, plurals: bool) -> dict[str, str]:
     """What the results of a mode depend on besides list and rule: those of faithful mode never changed."""
     details = {"alike": "first stands for all", "normalising": "twice is once"}
-    return details if mode == "normalized" else {}
+    return details | ({"plurals": "irregular too"} if plurals else {}) if mode == "normalized" else {}
 
 
 def _identity(run: Run, _upstream: Records, rule: MatchRule) -> dict[str, str]:
-    metadata, details = run.locate(rule.metadata), how_matched(rule.mode)
+    metadata, details = run.locate(rule.metadata), how_matched(rule.mode, plurals=bool(rule.plurals))
     if rule.language is None:
         return {"metadata": recipe_concepts(metadata).identity, **details}
     return {"metadata": identity_of_lists(read_language_lists(metadata)), **details}

@@ -17,7 +17,8 @@ def build_command(
     language: Annotated[str, typer.Option(help="en: MetaCLIP's thresholds; any other code: MetaCLIP 2's.")] = "en",
     own: Annotated[Path | None, typer.Option("--list", help="Words of your own, as a concept list; first in.")] = None,
     wordnet: Annotated[
-        str | None, typer.Option(help="auto, timm, a folder of WordNet's database, an OMW .tab, or one lemma per line.")
+        str | None,
+        typer.Option(help="auto, nouns, timm, a folder of WordNet's database, an OMW .tab, or one lemma per line."),
     ] = None,
     lemmas: Annotated[str, typer.Option(help="all of a synset, or the first, as MetaCLIP takes it.")] = "all",
     unigrams: Annotated[
@@ -51,6 +52,13 @@ def build_command(
             "--pmi-above-least/--pmi-at-least", help="Whether a pair at --min-pmi stays out. Default: outside English."
         ),
     ] = None,
+    function_words: Annotated[
+        bool | None,
+        typer.Option(
+            "--function-words/--no-function-words",
+            help="Whether words of grammar and single letters stay in. Default: outside English.",
+        ),
+    ] = None,
     numbers: Annotated[bool, typer.Option(help="Begin with 0 to 99.")] = True,
     force: Annotated[bool, typer.Option(help="Overwrite a list that is there.")] = False,
 ) -> None:
@@ -75,6 +83,7 @@ def build_command(
     rule = MetadataRule.of_language(
         language,
         numbers=numbers,
+        function_words=function_words,
         lemmas=lemmas,
         min_unigram_count=min_unigram_count,
         top_unigram_share=top_unigram_share,

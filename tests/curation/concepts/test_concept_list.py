@@ -43,6 +43,31 @@ def test_numbers_come_first_and_keep_both_sources():
     assert concepts.table["sources"].to_pylist()[98:] == [["number"], ["number", "wordnet"], ["wordnet"]]
 
 
+def test_nouns_come_without_words_of_grammar_and_those_in_lower_case_first():
+    synsets = synsets_of(("n01", ["CAT", "A", "a", "U.S."]), ("n02", ["cat", "OR", "no.", "R_and_B", "here_and_now"]))
+    concepts = build_concepts(synsets, nouns=True)
+    assert concepts.entries == ["cat", "CAT", "U.S.", "R and B"]
+    assert sorted((row["entry"], row["why"]) for row in concepts.left_out.to_pylist()) == [
+        ("A", "single_letter"),
+        ("OR", "function_word"),
+        ("a", "single_letter"),
+        ("here and now", "function_word"),
+        ("no.", "function_word"),
+    ]
+
+
+def test_an_english_list_has_words_of_grammar_only_where_they_are_asked_for():
+    synsets = synsets_of(("n01", ["in", "eye"]))
+    words = pa.table({"entry": ["of", "eye", "x"], "count": [10**6] * 3})
+    rule = MetadataRule.of_language("en", numbers=False)
+    built = build_list(rule, own_words=["the"], synsets=synsets, offers=[offer_unigrams(words, rule)])
+    assert built.entries == ["the", "eye"]
+    assert built.counts["unigram"]["left_out"] == {"function_word": 1, "single_letter": 1}
+    asked = MetadataRule.of_language("en", numbers=False, function_words=True)
+    assert build_list(asked, synsets=synsets).entries == ["in", "eye"]
+    assert MetadataRule.of_language("fr").function_words
+
+
 def test_what_is_left_out_is_listed_with_its_reason():
     left_out = build_concepts(SYNSETS).left_out.to_pylist()
     assert left_out == [

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from evenly.storage.files.wordnet import NOUN_SYNSETS, load_noun_synsets
+from evenly.storage.files.wordnet import NOUN_SYNSETS, load_noun_synsets, load_wordnet_nouns
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,18 @@ def test_every_synset_has_lemmas_and_a_gloss(synsets):
     assert synsets["lemmas"].null_count == synsets["gloss"].null_count == 0
     assert all(lemmas and all(lemmas) for lemmas in synsets["lemmas"].to_pylist())
     assert all(synsets["gloss"].to_pylist())
+
+
+def test_the_names_of_all_nouns_agree_with_those_of_imagenet_21k(synsets):
+    nouns = load_wordnet_nouns()
+    assert len(nouns) == len(set(nouns["synset"].to_pylist())) == 82_115
+    named = dict(zip(nouns["synset"].to_pylist(), nouns["lemmas"].to_pylist(), strict=True))
+    differ = [
+        synset
+        for synset, lemmas in zip(synsets["synset"].to_pylist(), synsets["lemmas"].to_pylist(), strict=True)
+        if [lemma.replace("_", " ") for lemma in named[synset]] != lemmas
+    ]
+    assert len(differ) < 5
 
 
 @pytest.mark.parametrize(

@@ -43,13 +43,14 @@ def test_an_origin_is_the_content_and_not_the_place(database, tmp_path_factory):
     assert found.place == str(other)
 
 
-def test_auto_follows_the_environment_and_ends_at_timm(database, monkeypatch):
+def test_auto_follows_the_environment_and_ends_at_the_nouns_of_evenly(database, monkeypatch):
     monkeypatch.setattr("evenly.storage.files.wordnets.DEBIAN", "/nowhere")
     monkeypatch.setenv("WNSEARCHDIR", str(database))
     assert read_wordnet("auto").place == str(database)
     monkeypatch.delenv("WNSEARCHDIR")
     monkeypatch.delenv("WNHOME", raising=False)
-    assert read_wordnet("auto").origin.startswith("WordNet nouns of timm")
+    assert read_wordnet("auto").origin == read_wordnet("nouns").origin == "WordNet 3.0, nouns"
+    assert read_wordnet("timm").origin.startswith("WordNet nouns of timm")
 
 
 def test_a_multilingual_table_gives_its_lemmas_and_nothing_else(tmp_path):

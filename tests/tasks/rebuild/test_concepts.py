@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.concepts.concept_list import build_concepts
+from evenly.curation.concepts.matching import Matcher, MatchRule
 from evenly.curation.decisions import Decisions
 from evenly.storage.errors import InputError
 from evenly.storage.files.concept_lists import identity_of, write_concepts
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnet import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, recipe_concepts
@@ -71,7 +72,7 @@ def test_what_is_written_in_several_ways_counts_for_one_entry_and_only_normalize
     assert matched(run, path) == [["dog", "black dog"]]
     assert matched(run, path, mode="normalized", plurals=True) == [["Dog", "black dog"]]
     faithful, normalized = sorted(run.ledger.records("match_concepts"), key=lambda one: one.ended)
-    assert set(normalized.inputs) - set(faithful.inputs) == {"alike", "normalising"}
+    assert set(normalized.inputs) - set(faithful.inputs) == {"alike", "normalising", "plurals"}
     assert run.ledger.table(normalized, "unmatchable").to_pylist() == [
         {"entry": "dog", "why": "same_as_an_earlier_entry", "same_as": "Dog"},
         {"entry": "Black Dogs", "why": "same_as_an_earlier_entry", "same_as": "black dog"},
@@ -80,7 +81,31 @@ def test_what_is_written_in_several_ways_counts_for_one_entry_and_only_normalize
 
 
 def test_wordnet_has_the_identity_that_its_file_would_have():
-    assert recipe_concepts("wordnet").identity == identity_of(build_concepts(load_noun_synsets()).entries)
+    built = build_concepts(load_wordnet_nouns(), nouns=True)
+    assert recipe_concepts("wordnet").identity == built.identity == identity_of(built.entries)
+
+
+def test_wordnet_has_no_words_of_grammar_unless_asked_for_and_then_names_no_concept_by_them():
+    nouns, everything = recipe_concepts("wordnet"), recipe_concepts("wordnet_all")
+    assert {"eye", "smile", "sunset", "vitamin A", "Paris"} <= set(nouns.entries)
+    assert set(everything.entries) - set(nouns.entries) == set(nouns.left_out["entry"].to_pylist())
+    assert {"A", "OR", "IT", "a", "can"} <= set(nouns.left_out["entry"].to_pylist())
+    assert set(nouns.left_out["why"].to_pylist()) == {"function_word", "single_letter"}
+
+
+@pytest.mark.parametrize("caption", ["an eye", "the eye", "Eyes", "A pair OF EYES!"])
+def test_by_default_normalized_mode_finds_a_noun_with_any_article_and_in_the_plural(caption):
+    rule = MatchRule(mode="normalized")
+    entries = recipe_concepts(rule.metadata).entries
+    matches = Matcher(entries, rule.mode, plurals=bool(rule.plurals)).match(pa.array([caption]))
+    assert "eye" in [entries[one] for one in matches[0].as_py()]
+    assert not {"a", "an", "the", "of"} & {entries[one].lower() for one in matches[0].as_py()}
+
+
+def test_plurals_are_on_by_default_in_normalized_mode_alone():
+    assert [MatchRule(mode=mode).plurals for mode in ("faithful", "normalized")] == [False, True]
+    assert MatchRule(mode="normalized", plurals=False).plurals is False
+    assert MatchRule(mode="normalized", metadata="a.json", language="lang").plurals is False
 
 
 def test_a_list_that_was_changed_is_read_again(lists):
