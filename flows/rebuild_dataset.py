@@ -16,6 +16,7 @@ from evenly.storage.stores.writer_lock import writing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.balance import say_concepts
 from evenly.tasks.rebuild.features import extract_features
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.steps import run_steps
@@ -92,6 +93,7 @@ def build_by(
     cut = replace(run, bits=chosen.bits, pairs=chosen.rows)
     with open_engine(cut, chosen.workers) as each:
         records = run_steps(cut, steps, each)
+        say_concepts(cut, records)
         manifest = publish_build(
             cut,
             records,

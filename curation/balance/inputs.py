@@ -138,7 +138,7 @@ class BalanceInputs:
     def sums(self, balanced: Balanced) -> BalanceSums:
         """What is counted of the pairs that were decided."""
         kept = balanced.decisions.kept.to_numpy(zero_copy_only=False)
-        return BalanceSums.of(self.pairs, kept, np.rint(balanced.expected / UNIT).astype(np.int64))
+        return BalanceSums.of(self.pairs, kept, np.rint(balanced.expected / UNIT).astype(np.int64), balanced.draws)
 
     def tables(self, balanced: Balanced) -> dict[str, pa.Table]:
         """All that the step leaves beside its verdicts, where these pairs are all: `pair_tables`, and `sum_tables`."""

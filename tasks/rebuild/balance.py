@@ -14,12 +14,16 @@ from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import BalanceRule
-from evenly.storage.ledger import StepOutput
+from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.tables.exchange import PartitionExchange, exchange_folder, remove_exchange
 from evenly.tasks.moves import Each, EachLedger, Moves
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, without_defaults
 
+WARN_SHARE = 0.05
+"""A concept that decides more than this share of the pairs that are drawn for is named in a warning."""
+
+SHOWN = 10
 AHEAD = 3
 """Halvings of the range of thresholds that one pass over several partitions tries."""
 
@@ -78,6 +82,7 @@ def balance_sums(
     concepts = matched_entries(run.ledger, upstream)
     sums = BalanceSums.summed(partials, facts.languages, len(concepts))
     notes = _notes(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
+    notes |= _deciding(sums, concepts)
     return StepOutput(tables=sum_tables(rule, facts, concepts, sums), notes=notes)
 
 
@@ -93,6 +98,54 @@ def _notes(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:
     if rule.tail_share is None:
         return {"t": float(facts.thresholds[facts.languages.index(rule.reference)]), "language": rule.reference}
     return {"languages": len(facts.languages)}
+
+
+def _deciding(sums: BalanceSums, concepts: pa.Array) -> dict[str, Any]:
+    """How many pairs are drawn for, which concepts decide many of them, and which have pairs that name nothing else."""
+    drawn = int(sums.decides.sum())
+    many = np.flatnonzero(sums.decides > WARN_SHARE * drawn)
+    return {
+        "drawn": drawn,
+        "decide_many": _largest(sums.decides, many, concepts),
+        "alone": int(sums.alone.sum()),
+        "alone_most": _largest(sums.alone, np.flatnonzero(sums.alone), concepts)[:SHOWN],
+    }
+
+
+def _largest(counts: np.ndarray, entries: np.ndarray, concepts: pa.Array) -> list[list[Any]]:
+    """[concept, count] of `entries`, by falling count."""
+    order = entries[np.argsort(-counts[entries], kind="stable")]
+    return [[concepts[int(entry)].as_py(), int(counts[entry])] for entry in order]
+
+
+def say_concepts(run: Run, records: Records) -> None:
+    """Tell which list captions were matched with, its largest concepts, and which concepts decide much of a balancing.
+
+    A line each. Without a list, or without a balancing, there is nothing to tell of it.
+    """
+    for record in records:
+        for line in concept_lines(record):
+            run.progress.say(line)
+
+
+def concept_lines(record: StepRecord) -> list[str]:
+    """What a person should know of a step's concepts, a line each; none of other steps."""
+    notes = record.notes
+    if record.name == "count_concepts" and "largest" in notes:
+        largest = ", ".join(f"{concept} {count:,}" for concept, count in notes["largest"])
+        return [f"{'concepts':<24} list {notes['list'][:16]}, {notes['entries']:,} entries; largest: {largest}"]
+    if record.name != "balance" or not notes.get("drawn"):
+        return []
+    drawn, lines = notes["drawn"], []
+    if notes["decide_many"]:
+        many = ", ".join(f"{concept} {count / drawn:.1%}" for concept, count in notes["decide_many"][:SHOWN])
+        more = f" and {len(notes['decide_many']) - SHOWN} more" if len(notes["decide_many"]) > SHOWN else ""
+        pairs = f"over {WARN_SHARE:.0%} of the {drawn:,} pairs drawn for"
+        lines.append(f"{'warning':<24} concepts that each decide {pairs}: {many}{more}")
+    if notes["alone"]:
+        most = ", ".join(f"{concept} {count:,}" for concept, count in notes["alone_most"])
+        lines.append(f"{'warning':<24} {notes['alone']:,} pairs hang on a single head concept: {most}")
+    return lines
 
 
 def stored_balance(rule: BalanceRule) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from evenly.tasks.step import NoRule, Records, Step, without_defaults
 
 _stored = without_defaults("language")
 BATCH_ROWS = 1 << 16
+LARGEST = 10
 
 
 def recipe_concepts(metadata: str) -> Concepts:
@@ -133,7 +134,13 @@ def count_concepts(
         totals[table["entry"].to_numpy()] += table["count"].to_numpy()
     counts = pa.array(totals)
     table = pa.table({"entry": pa.array(range(len(concepts)), pa.int32()), "concept": concepts, "count": counts})
-    return StepOutput(tables={"counts": table.filter(pc.greater(counts, 0))})
+    largest = np.argsort(-totals, kind="stable")[:LARGEST]
+    notes = {
+        "list": matched.notes["concepts"],
+        "entries": len(concepts),
+        "largest": [[concepts[int(entry)].as_py(), int(totals[entry])] for entry in largest if totals[entry]],
+    }
+    return StepOutput(tables={"counts": table.filter(pc.greater(counts, 0))}, notes=notes)
 
 
 def record_named(records: Records, name: str) -> StepRecord:

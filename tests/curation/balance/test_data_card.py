@@ -22,7 +22,7 @@ def balanced(rows, t, *, language=None, n_entries=4):
     counts, thresholds = count_matches(pairs), np.array(t, dtype=np.float64)
     found = balance(pairs, counts=counts, thresholds=thresholds, law="v1", seed=2)
     kept = found.decisions.kept.to_numpy(zero_copy_only=False)
-    sums = BalanceSums.of(pairs, kept, np.rint(found.expected / UNIT).astype(np.int64))
+    sums = BalanceSums.of(pairs, kept, np.rint(found.expected / UNIT).astype(np.int64), found.draws)
     card = describe_balancing(
         "balance",
         counts=count_table(sums, pairs.languages, pairs.concepts, counts, found.probabilities),

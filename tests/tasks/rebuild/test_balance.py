@@ -1,6 +1,7 @@
 """Both balancing steps through the ledger: by each law, by language, by one text per picture, for each threshold."""
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from evenly.curation.errors import RuleError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
-from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
+from evenly.tasks.rebuild.balance import BALANCE, PRESELECT, concept_lines
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, record_step
@@ -145,3 +146,30 @@ def test_the_seed_decides_and_not_how_wide_the_run_works(tmp_path):
 def test_a_rule_that_does_not_fit_the_pool_says_so(run, tmp_path, rule, text):
     with pytest.raises(RuleError, match=text):
         balanced(run, tmp_path, rule)
+
+
+def test_a_balancing_tells_which_concepts_decide_its_draws_and_which_pairs_name_nothing_else(run, tmp_path):
+    records = balanced(run, tmp_path, {"t": 40}, headroom=None)
+    counts, balance = records["count_concepts"], records["balance"]
+    totals = run.ledger.table(counts, "counts").sort_by([("count", "descending"), ("entry", "ascending")])
+    assert counts.notes["largest"] == [[row["concept"], row["count"]] for row in totals.to_pylist()]
+    assert (counts.notes["list"], counts.notes["entries"]) == (
+        records["match_concepts"].notes["concepts"],
+        len(CONCEPTS),
+    )
+    decided, alone = Counter(), Counter()
+    for row in run.ledger.table(balance, "draws").to_pylist():
+        if row["draws"]:
+            rarest = CONCEPTS[max(zip(row["p"], row["entries"], strict=True), key=lambda one: (one[0], -one[1]))[1]]
+            decided[rarest] += 1
+            alone[rarest] += len(row["entries"]) == 1
+    drawn = decided.total()
+    assert balance.notes["drawn"] == drawn > 0
+    assert dict(balance.notes["decide_many"]) == {name: n for name, n in decided.items() if n > 0.05 * drawn}
+    assert balance.notes["alone"] == alone.total() > 0
+    assert dict(balance.notes["alone_most"]) == {name: n for name, n in alone.items() if n}
+    (list_line,), (many, lone) = concept_lines(counts), concept_lines(balance)
+    assert f"list {counts.notes['list'][:16]}, 4 entries; largest: {totals['concept'][0]}" in list_line
+    assert f"over 5% of the {drawn:,} pairs drawn for: " in many
+    assert f"{alone.total():,} pairs hang on a single head concept: " in lone
+    assert concept_lines(records["match_concepts"]) == []
