@@ -92,6 +92,7 @@ def test_the_wheel_holds_every_module_and_the_data_that_commands_read(wheel):
         "recipes/text_template.yaml",
         "recipes/demo.yaml",
         "recipes/demo_labels.csv",
+        "storage/files/wordnet_nouns.tsv.gz",
     }
     data |= {f"audit/report/templates/{path.name}" for path in (ROOT / "audit/report/templates").iterdir()}
     assert {f"evenly/{name}" for name in data} <= names

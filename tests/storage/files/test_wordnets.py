@@ -78,7 +78,7 @@ def test_any_other_file_is_one_lemma_per_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "match"),
     [
-        ("gone", None, "must be auto, timm, a folder or a file; got .*gone"),
+        ("gone", None, "must be auto, nouns, timm, a folder or a file; got .*gone"),
         ("a.tab", b"chien\n", r"must be a synset such as 00001740-n.*'chien'.*line 1"),
         ("a.txt", b"\xff", "it is not UTF-8"),
     ],
