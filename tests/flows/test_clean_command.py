@@ -107,7 +107,8 @@ def leave_behind(root):
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
     if isinstance(workspace.root, ObjectPath):
-        (workspace.locks / "other.json").write_bytes(json.dumps(dead_writer()).encode())
+        for lock in (workspace.locks / "other.json", workspace.features / "encoder" / ".codes-64.lance.lock"):
+            lock.write_bytes(json.dumps(dead_writer()).encode())
     else:
         (workspace.steps / ".x.json.abcd_123.tmp").write_bytes(b"half")
         partial = workspace.exports / "b" / ".parquet.0123456789abcdef.partial"
@@ -156,6 +157,7 @@ def test_what_no_build_needs_is_freed_and_builds_stay_as_they_are(evenly, recipe
     facts(evenly, "doctor", "--root", root, status=1)
     young = facts(evenly, "clean", "--root", root, "--yes")
     assert (young["freed"], young["in_use"]) == (shown["freed"], [])
+    assert not any("codes-64" in name for name in names(root))
     assert {name for name in names(root) if name.startswith(TABLES)} == {
         name for name in cluttered if name.startswith(TABLES) and not name.endswith(".tmp")
     }

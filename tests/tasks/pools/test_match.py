@@ -166,7 +166,8 @@ def test_a_second_command_that_writes_the_same_file_is_refused_and_disturbs_noth
     pool = write_pool(tmp_path / "pool", ["a dog and a black dog", "black dog", "cat"] * 200_000)
     out = tmp_path / "m.parquet"
     first = start_match(pool, metadata, out)
-    while not parts_beside(out).exists():
+    lock = parts_beside(out) / "held.lock"
+    while not (lock.is_file() and lock.stat().st_size):
         assert first.poll() is None
         time.sleep(0.001)
     first.send_signal(signal.SIGSTOP)
