@@ -36,6 +36,11 @@ def recipe_concepts(metadata: str) -> Concepts:
     return _listed(*concept_version(metadata))
 
 
+def _place(run: Run, rule: MatchRule) -> str:
+    """Where a recipe's concept list lies on this machine; the lists of packages lie nowhere."""
+    return rule.metadata if rule.metadata in BUNDLED else run.locate(rule.metadata)
+
+
 def read_language_lists(metadata: str) -> dict[str, list[str]]:
     """The concept list of each language: of a JSON object of them, or of a list that was built for one.
 
@@ -96,12 +101,12 @@ def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object)
     Tables: `concepts` (entry, sources, synsets, maybe languages), and the entries that are `left_out` of it or
     `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
     """
-    concepts = recipe_concepts(run.locate(rule.metadata))
+    concepts = recipe_concepts(_place(run, rule))
     table = concepts.table
     if rule.language is None:
         never = unmatchable(concepts, rule.mode, plurals=bool(rule.plurals))
     else:
-        lists = read_language_lists(run.locate(rule.metadata))
+        lists = read_language_lists(_place(run, rule))
         never = unmatchable_by_language(lists, rule.mode)
         if "languages" not in table.column_names:
             table = table.append_column("languages", pa.array([list(lists)] * len(table), pa.list_(pa.string())))
@@ -153,7 +158,7 @@ def _match(run: Run, upstream: Records, column: str, rule: MatchRule) -> tuple[p
     columns = _columns(upstream, column, rule)
     pairs = run.ledger.alive(upstream, columns)
     batches = pairs.select(columns).to_batches(max_chunksize=BATCH_ROWS)
-    metadata, unmatched = run.locate(rule.metadata), pa.scalar("no_concept")
+    metadata, unmatched = _place(run, rule), pa.scalar("no_concept")
     parts: Iterator[pa.ListArray]
     if len(columns) == 1:
         matcher = Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=bool(rule.plurals))
@@ -194,7 +199,7 @@ def how_matched(mode: Mode, *, plurals: bool) -> dict[str, str]:
 
 
 def _identity(run: Run, _upstream: Records, rule: MatchRule) -> dict[str, str]:
-    metadata, details = run.locate(rule.metadata), how_matched(rule.mode, plurals=bool(rule.plurals))
+    metadata, details = _place(run, rule), how_matched(rule.mode, plurals=bool(rule.plurals))
     if rule.language is None:
         return {"metadata": recipe_concepts(metadata).identity, **details}
     return {"metadata": identity_of_lists(read_language_lists(metadata)), **details}
