@@ -42,7 +42,7 @@ def blocked_words(run: Run, rule: CaptionBlocklist) -> Lookup:
 
 def first_senses(run: Run, rule: CaptionEntities) -> Lookup:
     """WordNet's first synsets and those of ImageNet-21k."""
-    lookup = _senses(run.locate(rule.wordnet))
+    lookup = _senses(rule.wordnet if rule.wordnet == "auto" else run.locate(rule.wordnet))
     check_hash(rule.wordnet, lookup.sha256, rule.sha256)
     return lookup
 

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.filters.caption_entities import CaptionEntities
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.rebuild.filters import CHECK_TEXTS
+from evenly.tasks.rebuild.filters import CHECK_TEXTS, first_senses
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
 from tests.picture_pool import commit
@@ -64,3 +65,14 @@ def test_a_list_whose_hash_the_recipe_names_must_have_it(run, records, words):
     words.write_text("foul\nred\n")
     with pytest.raises(InputError, match="sha256 that the recipe names"):
         CHECK_TEXTS.spec(run, records, CHECK_TEXTS.read(rule(sha256=sha256)))
+
+
+def test_the_installed_wordnet_is_not_looked_for_beside_the_recipe(workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr("evenly.storage.files.wordnets.DEBIAN", "/nowhere")
+    for name in ("WNSEARCHDIR", "WNHOME"):
+        monkeypatch.delenv(name, raising=False)
+    run = Run(workspace=workspace, seed=1, folder=tmp_path)
+    with pytest.raises(InputError, match=r"of WordNet 3\.0; got `auto`"):
+        first_senses(run, CaptionEntities())
+    with pytest.raises(InputError, match=f"of WordNet 3.0; got `{tmp_path}/words`"):
+        first_senses(run, CaptionEntities(wordnet="words"))
