@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from evenly.flows.cli import app
 from evenly.flows.cli.errors import report_errors
@@ -191,7 +192,8 @@ def test_an_unknown_export_format_lists_the_known_ones(evenly, tmp_path):
 @pytest.mark.parametrize("command", ["serve", "deploy"])
 def test_a_deployment_needs_a_server(evenly, monkeypatch, command):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    status, _, err = evenly(command)
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):  # other tests of this process may have a server
+        status, _, err = evenly(command)
     assert status == 2
     assert "PREFECT_API_URL" in err
 
