@@ -124,7 +124,7 @@ def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | 
     return explanations
 
 
-_NO_ROWS = pa.table([[], [], []], schema=pa.schema([MATCHES.field(name) for name in ("uid", "language", "entries")]))
+_NO_ROWS = pa.schema([MATCHES.field(name) for name in ("uid", "language", "entries")]).empty_table()
 
 
 def _chosen_thresholds(matches: MatchPlace, rule: BalanceRule, each: Each, most_bytes: int) -> Floats:
