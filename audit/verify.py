@@ -18,7 +18,7 @@ from evenly.audit.published import Bar, PublishedBuild, no_bar
 from evenly.storage.build_content import BuildInputs, content_hash_of, sampled_content_hash
 from evenly.storage.content import content_table_hash
 from evenly.storage.errors import StorageError
-from evenly.storage.ledger import Ledger, StepRecord, StepSpec
+from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.tables.hashing import table_hash
@@ -104,16 +104,8 @@ def _check_records(build: PublishedBuild) -> Iterator[Finding]:
 
 def _check_keys(records: Sequence[StepRecord]) -> Iterator[Finding]:
     for record in records:
-        spec = StepSpec(
-            name=record.name,
-            version=record.version,
-            rule=record.rule,
-            inputs=record.inputs,
-            model=record.model,
-            seed=record.seed,
-        )
-        if spec.key != record.key:
-            yield Finding.of("key", record.name, _differs("record", record.key, spec.key))
+        if (key := record.spec.key) != record.key:
+            yield Finding.of("key", record.name, _differs("record", record.key, key))
 
 
 def _check_chain(records: Sequence[StepRecord]) -> Iterator[Finding]:

@@ -197,6 +197,11 @@ class StepRecord:
     seconds: float | None = None
 
     @property
+    def spec(self) -> StepSpec:
+        """What the step was given, from which its key is made."""
+        return StepSpec(**{item.name: getattr(self, item.name) for item in fields(StepSpec)})
+
+    @property
     def bits(self) -> int:
         """The number of bits by which the decisions are cut into partitions."""
         layout = self.layout.get("decisions")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.files.splits import read_split
 from evenly.storage.tables.hashing import table_hash
@@ -36,6 +37,12 @@ def split_of_build(run: Run, manifest: Mapping[str, Any]) -> str | None:
             f"{sha256[:12]} at `{run.locate(path)}`. Restore the file, or rebuild with the new one."
         )
     return path
+
+
+def build_inputs(run: Run, build: str, split: str | None = None) -> dict[str, str]:
+    """What a step depends on that reads a build, and the parts of its rows in a split file where one is named."""
+    inputs = {"build": str(Builds(run.workspace).read(build)["content_hash"])}
+    return inputs | ({"split": split_hash(run, split)} if split else {})
 
 
 def split_hash(run: Run, path: str) -> str:

@@ -56,7 +56,7 @@ class StageStep:
         number = str(partition.number)
         return StepRecord(
             key="",
-            **{name: getattr(self.spec, name) for name in ("name", "version", "rule", "inputs", "model", "seed")},
+            **vars(self.spec),
             output_hash=part.output_hash,
             hashes=digests,
             layout={name: TableLayout(bits=partition.bits, parts={number: digests[name]}) for name in digests},

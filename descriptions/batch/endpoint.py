@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from openai import AsyncOpenAI, OpenAIError
 
 from evenly.descriptions.batch.files import URL, detail_line, reason_word
 from evenly.descriptions.batch.intents import METADATA_KEY
+from evenly.descriptions.chat.attempts import open_client
 from evenly.descriptions.chat.completion import MOST_TOKENS
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.retries import Failure, judge_failure, pause_s, retry_after
@@ -69,13 +70,7 @@ class BatchEndpoint:
     answered: bool = False
 
     async def __aenter__(self) -> Self:
-        self._client = AsyncOpenAI(
-            base_url=self.endpoint.base_url,
-            api_key=self.endpoint.api_key,
-            timeout=self.timeout_s,
-            max_retries=0,
-            http_client=DefaultAsyncHttpxClient(trust_env=not self.endpoint.loopback),
-        )
+        self._client = open_client(self.endpoint, timeout_s=self.timeout_s)
         return self
 
     async def __aexit__(

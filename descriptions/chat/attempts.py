@@ -29,15 +29,7 @@ class ChatEndpoint:
     _client: AsyncOpenAI | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = AsyncOpenAI(
-            base_url=self.endpoint.base_url,
-            api_key=self.endpoint.api_key,
-            timeout=self.timeout_s,
-            max_retries=0,
-            http_client=DefaultAsyncHttpxClient(
-                trust_env=not self.endpoint.loopback, event_hooks={"response": [_refuse_huge]}
-            ),
-        )
+        self._client = open_client(self.endpoint, timeout_s=self.timeout_s, event_hooks={"response": [_refuse_huge]})
         return self
 
     async def __aexit__(
@@ -68,6 +60,18 @@ class ChatEndpoint:
 
     def _judge(self, error: OpenAIError | TimeoutError | ValueError) -> Failure:
         return judge_failure(error, base_url=self.endpoint.base_url, model=self.endpoint.model)
+
+
+def open_client(endpoint: Endpoint, *, timeout_s: float, **options: Any) -> AsyncOpenAI:  # noqa: ANN401 - of httpx
+    """A client of the package that tries nothing again by itself, and asks no proxy for what is on this machine."""
+    http_client = DefaultAsyncHttpxClient(trust_env=not endpoint.loopback, **options)
+    return AsyncOpenAI(
+        base_url=endpoint.base_url,
+        api_key=endpoint.api_key,
+        timeout=timeout_s,
+        max_retries=0,
+        http_client=http_client,
+    )
 
 
 async def _refuse_huge(response: Any) -> None:  # noqa: ANN401 - a response of httpx, or of what openai uses in its place

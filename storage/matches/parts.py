@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from evenly.storage.errors import WriterError
 from evenly.storage.ledger import Ledger
+from evenly.storage.matches.stamped import check_name
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StepOutput, StoredPart
 from evenly.storage.stores.writer_lock import described_holder, lock_holder
@@ -37,9 +38,10 @@ def parts_beside(out: Path) -> Path:
 def writing_alone(out: Path) -> Iterator[None]:
     """Write `out` and the folder beside it alone for the block, which ends without the folder.
 
-    After an error what has been done stays there, for a later run to go on with. Raises WriterError, which says who
-    writes `out` just now.
+    After an error what has been done stays there, for a later run to go on with. Raises InputError for a name that is
+    none of a Parquet file, WriterError, which says who writes `out` just now.
     """
+    check_name(out)
     folder = parts_beside(out)
     lock = folder / _LOCK
     try:

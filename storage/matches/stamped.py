@@ -1,6 +1,8 @@
 """Parquet files with facts about themselves, written fast: what `evenly match` and `evenly balance` leave."""
 
 import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,34 @@ def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> p
         write_statistics=False,
         store_schema=False,
     )
+
+
+def check_name(out: Path) -> None:
+    """Raise InputError for a file to be written whose name does not say that it is Parquet."""
+    if out.suffix != ".parquet":
+        raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
+
+
+def check_unused(out: Path, *, overwrite: bool) -> None:
+    """Raise InputError for a file that is there, unless it may be overwritten."""
+    if out.exists() and not overwrite:
+        raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
+
+
+def finished_facts(
+    out: Path, wanted: Mapping[str, Any], facts_at: Callable[[Path], Mapping[str, Any]], *, overwrite: bool
+) -> dict[str, Any] | None:
+    """The facts of the file at `out` where they hold what is wanted; None where it is to be written.
+
+    facts_at: raises InputError for a file that is none of its kind, or not whole. Raises as `check_unused` does.
+    """
+    if out.exists():
+        with suppress(InputError):
+            facts = dict(facts_at(out))
+            if all(facts.get(name) == value for name, value in wanted.items()):
+                return facts
+    check_unused(out, overwrite=overwrite)
+    return None
 
 
 def read_stamp(path: Path, key: bytes, schema: int, *, field: str, command: str) -> dict[str, Any]:

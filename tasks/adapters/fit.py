@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,15 @@ from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.storage.builds import Builds
 from evenly.storage.files.adapters import write_adapter
-from evenly.storage.files.splits import read_split
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.adapters.tables import further_tables
 from evenly.tasks.classes.text_sources import SCHEMA, in_words, text_sources
 from evenly.tasks.classes.texts import ClassTexts, described_texts
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Records, Step, plain_rule, without_defaults
 
 NOT_DESCRIBED = (
@@ -177,9 +175,7 @@ def _plain(value: Any) -> float | None:  # noqa: ANN401 - a cell of a data frame
 
 
 def _hash_build(run: Run, _upstream: Records, rule: EvaluationRule) -> dict[str, str]:
-    inputs = {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
-    if rule.split:
-        inputs["split"] = table_hash(read_split(Path(run.locate(rule.split))).rows)
+    inputs = build_inputs(run, rule.build, rule.split)
     if run.second is not None and takes_second(rule, rule.adapters):
         inputs["second"] = second_identity(run)
     return inputs

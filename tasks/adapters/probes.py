@@ -17,6 +17,7 @@ from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import open_encoder, step_encoder, text_rows
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import NoRule, Records, Step
 
 
@@ -90,7 +91,7 @@ def probe_binding(run: Run, _upstream: Records, _rule: NoRule) -> StepOutput:
 
 
 def _hash_build(run: Run, _upstream: Records, rule: DiversityRule) -> dict[str, str]:
-    return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
+    return build_inputs(run, rule.build)
 
 
 MEASURE_DIVERSITY = Step(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,14 +27,13 @@ from evenly.descriptions.control_texts import DescribedText, random_texts, repea
 from evenly.descriptions.descriptions import ACCEPTED
 from evenly.descriptions.selection import Pool, description_pool
 from evenly.storage.builds import Builds
-from evenly.storage.files.splits import read_split
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.classes.texts import ClassTexts, ListSplit, single
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Records, Step
 
 CAPTION = "a photo of a {}"
@@ -202,13 +200,7 @@ def _random_words(classes: Sequence[str]) -> list[str]:
 
 
 def _inputs(run: Run, _upstream: Records, rule: DescriptionAuditRule) -> dict[str, str]:
-    inputs = {
-        "build": Builds(run.workspace).read(rule.build)["content_hash"],
-        "describe": _description(run, rule).output_hash,
-    }
-    if rule.split:
-        inputs["split"] = table_hash(read_split(Path(run.locate(rule.split))).rows)
-    return inputs
+    return build_inputs(run, rule.build, rule.split) | {"describe": _description(run, rule).output_hash}
 
 
 AUDIT_DESCRIPTIONS = Step(

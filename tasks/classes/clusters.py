@@ -18,6 +18,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Records, Step
 
 
@@ -96,7 +97,7 @@ def _rounded(value: float) -> float:
 
 
 def _inputs(run: Run, _upstream: Records, rule: ClusteringRule) -> dict[str, str]:
-    return {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}
+    return build_inputs(run, rule.build)
 
 
 def _encoder(run: Run, rule: ClusteringRule) -> str:

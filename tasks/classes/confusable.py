@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from evenly.adapters.methods.zero_shot import cosine_logits
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import NotFoundError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.files.splits import read_split
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.classes.texts import ListSplit, filled_templates, single
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.labelled_rows import check_encoder, labelled_pairs
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Records, Step, run_step
 
 CAPTION = "a photo of a {}"
@@ -115,12 +113,7 @@ def _named(table: pa.Table) -> list[tuple[str, str]]:
 
 
 def _inputs(run: Run, _upstream: Records, rule: ConfusableRule) -> dict[str, str]:
-    if rule.build is None:
-        return {}
-    inputs = {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}
-    if rule.split:
-        inputs["split"] = table_hash(read_split(Path(run.locate(rule.split))).rows)
-    return inputs
+    return {} if rule.build is None else build_inputs(run, rule.build, rule.split)
 
 
 FIND_CONFUSABLE = Step(

@@ -18,6 +18,7 @@ from evenly.tasks.classes.describe import accepted_texts
 from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.rebuild.collect import hash_sources
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Records, Step
 
 
@@ -84,7 +85,7 @@ def pool_hash(run: Run, upstream: Records, rule: PoolOfCaptions) -> dict[str, st
     """What `pool_captions` reads, by its content."""
     if rule.build is None:
         return hash_sources(run, upstream, rule)
-    return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
+    return build_inputs(run, rule.build)
 
 
 COUNT_NAMES = Step(name="count_names", rule=NamesRule, stored=NamesRule.stored, compute=count_names, inputs=pool_hash)

@@ -24,7 +24,7 @@ from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.reference_sets import read_references, references_hash
 from evenly.tasks.run import Run
-from evenly.tasks.splits import split_hash
+from evenly.tasks.splits import build_inputs, split_hash
 from evenly.tasks.step import Records, Step
 
 RANKINGS = ("t2t", "t2i", "swat", "reco")
@@ -273,7 +273,7 @@ def _output(rule: SupportRule, pool: PoolPictures, table: pa.Table, texts: npt.N
 
 
 def _inputs(run: Run, _upstream: Records, rule: SupportRule) -> dict[str, str]:
-    inputs = {"build": str(Builds(run.workspace).read(rule.build)["content_hash"])}
+    inputs = build_inputs(run, rule.build)
     for path in sorted({judged.split for judged in rule.lists if judged.split}):
         inputs[f"split {path}"] = split_hash(run, path)
     return inputs | {f"evaluation set {path}": references_hash(run, path) for path in rule.against}

@@ -29,6 +29,7 @@ from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
 from evenly.storage.matches.matches import MATCHES
 from evenly.storage.matches.parts import PoolParts, writing_alone
+from evenly.storage.matches.stamped import finished_facts
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart
 from evenly.tasks.moves import Each
@@ -59,8 +60,6 @@ def balance_pool(
     Memory is bounded by the row groups that are held, one or two for each thread, and for a target by HELD_BYTES.
     Raises WriterError while another process writes `out`.
     """
-    if out.suffix != ".parquet":
-        raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
     with writing_alone(out):
         return _balance_alone(matches, rule, out, seed=seed, work=work, overwrite=overwrite)
 
@@ -70,10 +69,9 @@ def _balance_alone(
 ) -> dict[str, Any]:
     pool = matches.pool
     wanted = {"version": VERSION, "rule": asdict(rule), "seed": seed, **pool.identity}
-    if out.exists() and (facts := _finished(out, wanted)) is not None:
+    facts = finished_facts(out, wanted, lambda path: BalancedFile.at(path).facts, overwrite=overwrite)
+    if facts is not None:
         return {"out": str(out), "reused": True, **facts}
-    if out.exists() and not overwrite:
-        raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
     work = work.fitting(pool.n_cells, len(pool.places))
     run = work.run(out, pool.rows)
     with work.each(run, len(pool.places), run.processes) as each:
@@ -322,12 +320,3 @@ class _Names(Sequence[str]):
 
     def __getitem__(self, number: Any) -> Any:  # noqa: ANN401 - as Sequence has it
         return self._texts[number].as_py()
-
-
-def _finished(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The facts of the file at `out` where it is what is asked for."""
-    try:
-        facts = dict(BalancedFile.at(out).facts)
-    except InputError:
-        return None
-    return facts if all(facts.get(name) == value for name, value in wanted.items()) else None

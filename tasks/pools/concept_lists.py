@@ -19,6 +19,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.files.concept_lists import left_out_path, read_concept_file, write_concepts
 from evenly.storage.files.word_counts import Counts, is_package, read_pairs, read_titles, read_words
 from evenly.storage.files.wordnets import read_wordnet
+from evenly.storage.matches.stamped import check_name, check_unused
 from evenly.storage.pools.corpora import caption_batches, corpus_hash
 
 EXAMPLES = 5
@@ -79,10 +80,8 @@ def build_concept_list(
     out: Path, sources: ListSources, rule: MetadataRule, *, overwrite: bool = False
 ) -> dict[str, Any]:
     """Build a list, write it to `out` (.parquet) and say what it holds, what was left out and what can never match."""
-    if out.suffix != ".parquet":
-        raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
-    if out.exists() and not overwrite:
-        raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
+    check_name(out)
+    check_unused(out, overwrite=overwrite)
     origins: dict[str, Any] = {}
     own_words = _own_words(sources, origins)
     wordnet = None if sources.wordnet is None else read_wordnet(sources.wordnet)

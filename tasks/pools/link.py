@@ -19,6 +19,7 @@ from evenly.storage.samples import Samples
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import check_encoder
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Records, Step
 
 CHOOSES, JUDGED = "chooses", "judged"
@@ -115,7 +116,7 @@ def _groups(pairs: pa.Table) -> list[str]:
 
 
 def _build_hash(run: Run, _upstream: Records, rule: LinkRule) -> dict[str, str]:
-    return {"build": Builds(run.workspace).read(rule.build)["content_hash"]}
+    return build_inputs(run, rule.build)
 
 
 LINK_RECORDS = Step(

@@ -18,6 +18,7 @@ from evenly.curation.uids import pair_uids
 from evenly.storage.errors import InputError
 from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path, texts_hash
 from evenly.storage.matches.parts import PoolParts, parts_beside, regrouped, with_last, writing_alone
+from evenly.storage.matches.stamped import finished_facts
 from evenly.storage.pools.captions import (
     CaptionColumns,
     CaptionRows,
@@ -159,18 +160,14 @@ def match_pool(match: MatchOfPool, out: Path, *, work: PoolWork, overwrite: bool
     that are done. Memory is bounded by the rows that are held: some stretches for each thread, and a row group. Raises
     WriterError while another process writes `out`.
     """
-    if out.suffix != ".parquet":
-        raise InputError(f"`out` must end in .parquet; got `{out}`. Rename it.")
     with writing_alone(out):
         return _match_alone(match, out, work, overwrite=overwrite)
 
 
 def _match_alone(match: MatchOfPool, out: Path, work: PoolWork, *, overwrite: bool) -> dict[str, Any]:
     wanted = {**match.facts, "pool": content_hash(list(match.hashes))}
-    if out.exists() and (finished := _finished(out, wanted)) is not None:
-        return {"out": str(out), "reused": True, "texts_per_second": None, **finished}
-    if out.exists() and not overwrite:
-        raise InputError(f"`out` must not exist; got `{out}`. Choose another name, or overwrite it with --force.")
+    if (facts := finished_facts(out, wanted, _facts_at, overwrite=overwrite)) is not None:
+        return {"out": str(out), "reused": True, "texts_per_second": None, **facts}
     work = match.fitted(work)
     started, matched = perf_counter(), list[int]()
     stretches, function = match.stretches, MatchedStretch(matching=match.matching, key=content_hash(dict(match.facts)))
@@ -302,12 +299,9 @@ def _check_differ(files: Sequence[Path], hashes: Sequence[str]) -> None:
         first[its_hash] = file
 
 
-def _finished(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The facts of the file at `out` where it is that of the same pool, list and mode."""
-    try:
-        facts = dict(MatchFile.at(out).facts)
-    except InputError:
-        return None
-    if not (counts_path(out).is_file() and entries_path(out).is_file()):
-        return None
-    return facts if all(facts.get(name) == value for name, value in wanted.items()) else None
+def _facts_at(out: Path) -> Mapping[str, Any]:
+    facts = MatchFile.at(out).facts
+    for beside in (counts_path(out), entries_path(out)):
+        if not beside.is_file():
+            raise InputError(f"`{beside}` must lie beside `{out}`; it does not. Match again.")
+    return facts

@@ -63,9 +63,12 @@ def test_a_cancellation_that_the_network_library_swallows_ends_the_wait_all_the_
         client = make()
         retrieve = client._work.api.retrieve
 
+        waiting = asyncio.Event()
+
         async def swallowing(batch_id):
             try:
-                await asyncio.sleep(0.2)
+                waiting.set()
+                await asyncio.sleep(0.2 if swallowed else 60)
             except asyncio.CancelledError:
                 swallowed.append(batch_id)
             return await retrieve(batch_id)
@@ -73,13 +76,11 @@ def test_a_cancellation_that_the_network_library_swallows_ends_the_wait_all_the_
         client._work.api.retrieve = swallowing
         async with client:
             asking = asyncio.create_task(client.ask(question()))
-            while "create" not in server.calls:  # noqa: ASYNC110 - the server runs in a thread
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.3)
+            await waiting.wait()
             asking.cancel()
 
     swallowed: list[str] = []
-    asyncio.run(asyncio.wait_for(stopped(), 15))
+    asyncio.run(asyncio.wait_for(stopped(), 60))
     assert swallowed
 
 
