@@ -30,7 +30,7 @@ def collect_pool(
     """
     recipe = Recipe(name="pool", seed=0, sources=(source,), curate=AS_IT_IS, features=features)
     with writing(Workspace.at(root), recipe.name), open_run(recipe, root=root, quiet=quiet) as run:
-        return build_by(run, recipe, promote=False)
+        return build_by(run, recipe, promote=False).build
 
 
 def pool_source(pool: str, features: RecipeFeatures, *, caption: str | None, vector: str | None) -> Source:

@@ -7,7 +7,7 @@ from evenly.flows.recipe import Source
 from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.tasks.classes.confusable import confusable_pairs
-from evenly.tasks.classes.describe import DESCRIBE, say_refused
+from evenly.tasks.classes.describe import DESCRIBE, announce_described
 from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import EncoderChoice, LanguageModel
 from evenly.tasks.step import run_step
@@ -58,7 +58,7 @@ def describe_classes(
     )
     confusable = () if todo.pairs is None else (confusable_pairs(todo.run, todo.pairs),)
     described = run_step(todo.run, DESCRIBE, confusable, todo.rule)
-    say_refused(todo.run, described)
+    announce_described(todo.run, described)
     if todo.names is not None:
         run_step(todo.run, COUNT_NAMES, (described,), todo.names)
     return described.key

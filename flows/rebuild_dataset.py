@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import cast
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.fit_adapters import fit_adapters
@@ -21,11 +24,17 @@ from evenly.tasks.rebuild.features import extract_features
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
+from evenly.tasks.server.builds import Published, ended, latest_build, published, show_build, show_results
 from evenly.tasks.splits import describe_split
 from evenly.tasks.step import check_ready
 
 
-@flow(name="rebuild-dataset", flow_run_name="rebuild {recipe}", persist_result=False)
+def _name_of_run() -> str:
+    """The recipe by its file; when the build is there, the run is named by that."""
+    return f"rebuild {Path(flow_run.parameters['recipe']).stem}"
+
+
+@flow(name="rebuild-dataset", flow_run_name=_name_of_run, persist_result=False)
 def rebuild_dataset(
     recipe: str,
     root: str | None = None,
@@ -59,7 +68,9 @@ def rebuild_dataset(
         ) as run,
     ):
         say_changes(run, chosen)
-        build, root_of_run = build_by(run, chosen, limit=limit, memory=memory), str(run.workspace.root)
+        result = build_by(run, chosen, limit=limit, memory=memory)
+        show_build(run, result)
+        build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:
             classes = read_listing(recipe, listing)
             describe_classes(
@@ -75,7 +86,8 @@ def rebuild_dataset(
             )
         if chosen.classes and not limit:
             fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
-        return build
+        show_results(run, result)
+        return cast("str", ended(result))
 
 
 def _say_waiting(progress: Progress, text: str) -> None:
@@ -84,8 +96,10 @@ def _say_waiting(progress: Progress, text: str) -> None:
 
 def build_by(
     run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True, memory: str | None = None
-) -> str:
-    """Run the steps of a recipe, publish the build and extract its features, if it has pictures; its id."""
+) -> Published:
+    """Run the steps of a recipe, publish the build and extract its features, if it has pictures."""
+    max_change = recipe.guard.max_change if promote else None
+    previous = latest_build(run, recipe.name)
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
@@ -100,10 +114,10 @@ def build_by(
             name=recipe.name,
             recipe=content_of(recipe),
             limit=limit,
-            max_change=recipe.guard.max_change if promote else None,
+            max_change=max_change,
             split=split,
             each=each,
         )
         if recipe.has_pictures:
             extract_features(cut, manifest, each)
-    return str(manifest["build"])
+    return published(run, manifest, previous=previous, max_change=max_change)

@@ -72,7 +72,7 @@ def run_in(
         retry_failed=retry_failed,
         encoder=recipe.features.encoder,
         second=recipe.features.second,
-        progress=Progress(quiet=quiet),
+        progress=Progress(quiet=quiet, recipe=recipe.name),
     )
     sources = tuple(pool_of(run, source) for source in recipe.sources)
     return replace(run, sources=sources, labels=_labels(run, recipe.labels))

@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from evenly.audit.safe_text import visible
+from evenly.tasks.server.artifacts import ProgressArtifact, artifact_key
 from evenly.tasks.server.logs import log_line
 
 INTERVAL_S = 20.0
@@ -22,9 +23,13 @@ _MINUTE_S = 60
 
 @dataclass(frozen=True)
 class Progress:
-    """Shows bars where a person watches (`stderr` is a terminal), plain lines elsewhere, and nothing if `quiet`."""
+    """Shows bars where a person watches (`stderr` is a terminal), plain lines elsewhere, and nothing if `quiet`.
+
+    A Prefect server that people look at has it all, whatever the terminal shows, under keys with the `recipe`'s name.
+    """
 
     quiet: bool = False
+    recipe: str = ""
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -50,12 +55,27 @@ class Progress:
         nobody watches, a line says so every INTERVAL_S seconds at most.
         """
         work = _Work(title=title, total=total, pairs=pairs, clock=self.clock, started=self.clock())
-        if self.quiet:
-            yield lambda _: None
-            return
-        if not sys.stderr.isatty():
-            yield lambda done: self._say_now_and_then(work, done)
-            return
+        artifact = ProgressArtifact(key=artifact_key(self.recipe, title), title=title, total=total, clock=self.clock)
+        has_bar = not self.quiet and sys.stderr.isatty()
+        with self._bar(work) if has_bar else nullcontext() as bar:
+
+            def advance(done: int) -> None:
+                work.add(done)
+                if bar is not None:
+                    bar(done)
+                if work.is_due:
+                    line = f"{title}: {work.state}"
+                    if has_bar:
+                        log_line(visible(line), logging.INFO)
+                    else:
+                        self.say(line)
+                artifact.update(work.done)
+
+            yield advance
+        artifact.finish(work.done)
+
+    @contextmanager
+    def _bar(self, work: "_Work") -> Iterator[Callable[[int], None]]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -65,18 +85,8 @@ class Progress:
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=self.console, transient=True) as bars:
-            task = bars.add_task(escape(visible(title)), total=total, rate="")
-
-            def advance(done: int) -> None:
-                work.add(done)
-                bars.update(task, advance=done, rate=work.rate)
-
-            yield advance
-
-    def _say_now_and_then(self, work: "_Work", done: int) -> None:
-        work.add(done)
-        if work.is_due:
-            self.say(f"{work.title}: {work.state}")
+            task = bars.add_task(escape(visible(work.title)), total=work.total, rate="")
+            yield lambda done: bars.update(task, advance=done, rate=work.rate)
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """Verify builds and write their reports."""
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -20,6 +21,7 @@ from evenly.storage.web import find_places, open_pictures, read_images
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
+from evenly.tasks.server.events import AuditFailed, emit
 
 
 @task(task_run_name="verify latest builds", cache_policy=NO_CACHE, persist_result=False)
@@ -33,7 +35,11 @@ def verify_latest_builds(run: Run) -> dict[str, int]:
         if name is not None:
             seed = new_seed()
             counts[name] = len(verify_one(run.workspace, builds.read(name), seed=seed, progress=run.progress))
-            run.progress.say(f"{'verify':<24} {name}: {counts[name]} findings; pictures drawn with seed {seed}")
+            level = logging.WARNING if counts[name] else logging.INFO
+            run.progress.say(f"{'verify':<24} {name}: {counts[name]} findings; pictures drawn with seed {seed}", level)
+            if counts[name]:
+                root = str(run.workspace.root)
+                emit(AuditFailed(build=name, recipe=recipe, findings=counts[name], root=root))
     return counts
 
 

@@ -36,6 +36,7 @@ from evenly.tasks.classes.confusable import named_pairs
 from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.run import Run
+from evenly.tasks.server.events import ClassesDescribed, emit
 from evenly.tasks.step import Records, Step
 
 CONCURRENCY = 4
@@ -108,13 +109,22 @@ def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> Step
     return StepOutput(tables={"descriptions": descriptions.table}, notes=notes)
 
 
-def say_refused(run: Run, described: StepRecord) -> None:
-    """Say how many texts of a class list were refused, and why; a warning where any were."""
+def announce_described(run: Run, described: StepRecord) -> None:
+    """Say how many texts of a class list were refused, and why (a warning where any were), and send the event."""
     notes = described.notes
     refused = Counter(notes["rejected"]) + Counter(notes["failed"])
     reasons = ", ".join(f"{name} {count:,}" for name, count in refused.items())
     line = f"{notes['class_list']}: {notes['accepted']:,} texts accepted, {refused.total():,} refused"
     run.progress.say(f"{line} ({reasons})" if refused else line, logging.WARNING if refused else logging.INFO)
+    emit(
+        ClassesDescribed(
+            class_list=notes["class_list"],
+            step=described.key,
+            accepted=notes["accepted"],
+            refused=dict(refused),
+            root=str(run.workspace.root),
+        )
+    )
 
 
 def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:

@@ -1,0 +1,182 @@
+"""A build as a Prefect server shows it: artifacts, the name, tags and final state of the run, and the event."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evenly.audit.diff import diff_builds
+from evenly.storage.builds import Builds
+from evenly.storage.ledger import Ledger
+from evenly.tasks.rebuild.publish import Promotion, judge_promotion
+from evenly.tasks.run import Run
+from evenly.tasks.server.artifacts import (
+    Artifact,
+    artifact_key,
+    is_watched,
+    leave_artifacts,
+    markdown_text,
+    name_run,
+    table_artifact,
+)
+from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
+from evenly.tasks.verify_and_report import latest_of, report_of
+
+_ADAPTER_COLUMNS = ("list", "name", "texts", "accuracy", "low", "high", "validation_accuracy", "n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A build that a run has published; `previous` was the latest of its recipe before, None where it has none."""
+
+    manifest: Mapping[str, Any]
+    previous: str | None
+    promotion: Promotion
+
+    @property
+    def build(self) -> str:
+        """Its id."""
+        return str(self.manifest["build"])
+
+    @property
+    def counts(self) -> str:
+        """How many pairs it keeps."""
+        samples = self.manifest["samples"]
+        return f"{samples['kept']:,} of {samples['rows']:,} pairs kept"
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in a line."""
+        if self.promotion.is_held:
+            return f"held: {self.build}, {self.counts}, {self.promotion.reason}"
+        if self.promotion.is_latest:
+            return f"published {self.build}: {self.counts}"
+        return f"built {self.build}: {self.counts}, {self.promotion.reason}"
+
+
+def latest_build(run: Run, recipe: str) -> str | None:
+    """The build that is the latest of a recipe now."""
+    return Builds(run.workspace).latest_of(recipe)
+
+
+def published(run: Run, manifest: Mapping[str, Any], *, previous: str | None, max_change: float | None) -> Published:
+    """A build with what became of it."""
+    promotion = judge_promotion(Builds(run.workspace), manifest, max_change=max_change)
+    return Published(manifest=manifest, previous=previous, promotion=promotion)
+
+
+def show_build(run: Run, build: Published) -> None:
+    """Leave the funnel and the difference to the last build, name the run by the build, and send the event."""
+    if not is_watched():
+        return
+    recipe = str(build.manifest["recipe_name"])
+    name_run(f"rebuild {build.build}", [recipe, build.build])
+    leave_artifacts(
+        [
+            table_artifact(artifact_key(recipe, "funnel"), funnel_rows(build.manifest), build.outcome),
+            Artifact(key=artifact_key(recipe, "diff"), kind="markdown", data=_difference(run, build)),
+        ]
+    )
+    if build.promotion.is_held:
+        emit(BuildHeld(**_facts(run, build), reason=build.promotion.reason))
+    elif build.promotion.is_latest and build.previous != build.build:
+        emit(BuildPublished(**_facts(run, build)))
+
+
+def show_results(run: Run, build: Published) -> None:
+    """Leave the report and, where adapters were evaluated, their accuracies with intervals."""
+    if not is_watched():
+        return
+    recipe = str(build.manifest["recipe_name"])
+    artifacts = [Artifact(key=artifact_key(recipe, "report"), kind="markdown", data=_summary(run, build))]
+    if rows := _adapter_rows(run, build.build):
+        description = f"{build.build}: accuracy on test pictures, with 95 % intervals"
+        artifacts.append(table_artifact(artifact_key(recipe, "adapters"), rows, description))
+    leave_artifacts(artifacts)
+
+
+def funnel_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row per step that judges pairs: how many came in, are dropped, merged or failed, by reason, and are kept."""
+    return [
+        {
+            "step": step["name"],
+            "in": step["rows_in"],
+            **{verdict: step["counts"][verdict] for verdict in ("dropped", "failed", "merged")},
+            "reasons": ", ".join(f"{reason} {count:,}" for reason, count in step["reasons"].items()),
+            "kept": step["counts"]["kept"],
+        }
+        for step in manifest["steps"]
+        if step["counts"]
+    ]
+
+
+def ended(build: Published) -> Any:  # noqa: ANN401 - a state, for which Prefect gives the caller the id of the build
+    """The state in which a run of a rebuild ends: `Held` where the guard keeps the build back."""
+    from prefect.states import Completed
+
+    name = "Held" if build.promotion.is_held else "Completed"
+    return Completed(name=name, message=build.outcome, data=build.build)
+
+
+def _facts(run: Run, build: Published) -> dict[str, Any]:
+    samples = build.manifest["samples"]
+    return {
+        "build": build.build,
+        "recipe": str(build.manifest["recipe_name"]),
+        "rows": samples["rows"],
+        "kept": samples["kept"],
+        "content_hash": build.manifest["content_hash"],
+        "previous": build.previous,
+        "root": str(run.workspace.root),
+    }
+
+
+def _difference(run: Run, build: Published) -> str:
+    return "\n".join(_difference_lines(run, build))
+
+
+def _difference_lines(run: Run, build: Published) -> Iterator[str]:
+    """The pairs that entered, left or read differently since the last build, by step, reason and cause."""
+    yield f"# {markdown_text(build.build)}"
+    if build.previous is None:
+        yield "\nThe first build of its recipe."
+        return
+    if build.previous == build.build:
+        yield "\nThe last build again: nothing has changed."
+        return
+    difference = diff_builds(run.workspace, Builds(run.workspace).read(build.previous), build.manifest, examples=0)
+    yield f"\nSince {markdown_text(build.previous)}: kept {difference.kept_before:,} → {difference.kept_after:,}"
+    yield f"({difference.kept_after - difference.kept_before:+,}), unchanged {difference.unchanged:,}."
+    changes = {"entered": difference.entered, "left": difference.left, "changed": difference.changed}
+    if any(changes.values()):
+        yield "\n| | pairs | step | reason | cause |\n|---|---:|---|---|---|"
+    for kind, rows in changes.items():
+        for change in rows:
+            cells = [change.step, change.reason, f"{change.cause}: {change.detail}"]
+            yield f"| {kind} | {change.count:,} | {' | '.join(map(markdown_text, cells))} |"
+    if difference.differs:
+        yield f"\nThe builds differ in {markdown_text(', '.join(difference.differs))}."
+
+
+def _summary(run: Run, build: Published) -> str:
+    path = report_of(run.workspace, build.manifest)[0]
+    manifest = build.manifest
+    return "\n".join(
+        [
+            f"# {markdown_text(build.build)}",
+            "",
+            markdown_text(build.outcome),
+            "",
+            f"[Report](<{path.resolve().as_uri()}>): {markdown_text(str(path))}",
+            "",
+            f"Seed {manifest['seed']}, content hash {manifest['content_hash']}.",
+        ]
+    )
+
+
+def _adapter_rows(run: Run, build: str) -> list[dict[str, Any]]:
+    rows = []
+    for record in latest_of(run.ledger, "evaluate_adapters", build=build):
+        for row in Ledger(run.workspace).table(record, "results").to_pylist():
+            of_list = {"list": record.rule["list"], **row}
+            rows.append({name: of_list.get(name) for name in _ADAPTER_COLUMNS})
+    return rows

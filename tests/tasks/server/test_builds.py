@@ -1,0 +1,173 @@
+"""What people see of a rebuild on a Prefect server: artifacts, names, tags, states and events, read back from it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
+
+from evenly.flows.rebuild_dataset import rebuild_dataset
+from evenly.tasks.progress import Progress
+from evenly.tasks.server.artifacts import (
+    Artifact,
+    ProgressArtifact,
+    artifact_key,
+    leave_artifacts,
+    markdown_text,
+    table_artifact,
+)
+from evenly.tasks.server.events import AuditFailed, BuildHeld, BuildPublished, ClassesDescribed, emit
+
+
+@pytest.fixture
+def watched() -> Iterator[None]:
+    """A server that keeps what it is told, as one of the user's does."""
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+        yield
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[[int], str]:
+    """Writes a recipe of 40 captions, which keeps those of so many words or more; its path."""
+    captions = [" ".join(["word"] * (1 + row % 4)) + f" {row}" for row in range(40)]
+    pq.write_table(pa.table({"text": captions}), tmp_path / "pool.parquet")
+    path = tmp_path / "tiny.yaml"
+
+    def write(min_words: int) -> str:
+        content: dict[str, Any] = {
+            "name": "tiny_words",
+            "seed": 5,
+            "guard": {"max_change": 0.1},
+            "sources": [{"kind": "parquet", "path": str(tmp_path / "pool.parquet"), "url": None, "caption": "text"}],
+            "curate": {
+                "text": {"caption_length": {"min_words": min_words}},
+                "download": None,
+                "deduplicate": {"exact": False, "perceptual": None, "semantic": None},
+                "balance": None,
+            },
+        }
+        path.write_text(yaml.safe_dump(content))
+        return str(path)
+
+    return write
+
+
+def artifacts(name: str) -> list[Any]:
+    """The data of the artifacts of a key, the oldest first."""
+    with get_client(sync_client=True) as client:
+        rows = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[name])))
+    return [row.data for row in sorted(rows, key=lambda row: row.created)]
+
+
+def events_of(build: str, name: str) -> list[dict[str, Any]]:
+    """The payloads of the events of a build, which a server stores a moment later."""
+    wanted = {"filter": {"event": {"name": [name]}, "resource": {"id": [f"evenly.build.{build}"]}}}
+    for _ in range(60):
+        answer = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=wanted, timeout=30).raise_for_status()
+        if rows := answer.json()["events"]:
+            assert rows[0]["related"][0]["prefect.resource.id"] == "evenly.recipe.tiny_words"
+            return [row["payload"] for row in rows]
+        time.sleep(0.5)
+    return []
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
+    root = str(tmp_path / "w")
+    first = rebuild_dataset(recipe=recipe(1), root=root, quiet=True, return_state=True)
+    assert (first.name, first.message) == ("Completed", f"published {first.result()}: 40 of 40 pairs kept")
+    again = rebuild_dataset(recipe=recipe(1), root=root, quiet=True)
+    assert again == first.result()
+    held = rebuild_dataset(recipe=recipe(4), root=root, quiet=True, return_state=True)
+    assert held.name == "Held"
+    assert held.is_completed()
+    assert held.message.startswith(f"held: {held.result()}, 20 of 40 pairs kept, not promoted, since its share")
+
+    (published,) = events_of(again, "evenly.build.published")
+    assert BuildPublished(**published).kept == 40
+    (kept_back,) = events_of(held.result(), "evenly.build.held")
+    assert BuildHeld(**kept_back).previous == again
+
+    funnel = json.loads(artifacts("tiny-words-funnel")[-1])
+    row = {"step": "check_texts", "in": 40, "dropped": 20, "failed": 0, "merged": 0, "reasons": "too_few_words 20"}
+    assert funnel[-1] == row | {"kept": 20}
+    differences = artifacts("tiny-words-diff")
+    assert "first build" in differences[0]
+    assert "nothing has changed" in differences[1]
+    assert "kept 40 → 20" in differences[2]
+    assert "| left | 20 | check\\_texts | too\\_few\\_words |" in differences[2]
+    assert f"{held.result()}.html" in artifacts("tiny-words-report")[-1]
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(held.state_details.flow_run_id)
+    assert run.name == f"rebuild {held.result()}"
+    assert set(run.tags) == {"tiny_words", held.result()}
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_a_failure_is_one_line_of_the_state(recipe, tmp_path):
+    state = rebuild_dataset(recipe=recipe(50), root=str(tmp_path / "w"), quiet=True, return_state=True)
+    assert state.is_failed()
+    assert "step `check_texts` must keep at least one pair; it kept none of 40" in state.message
+    assert len(state.message.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_long_work_has_a_progress_artifact_that_is_brought_up_to_date_now_and_then():
+    from prefect import flow
+
+    now = iter(range(0, 1000, 2))
+
+    @flow(persist_result=False)
+    def work() -> None:
+        with Progress(quiet=True, recipe="tiny_words", clock=lambda: float(next(now))).bar("encoding", 10) as advance:
+            for _ in range(10):
+                advance(1)
+
+    work()
+    assert artifacts("tiny-words-encoding") == [100.0]
+
+
+def test_a_server_that_is_away_fails_nothing():
+    away = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(away):
+        leave_artifacts([Artifact(key="a", kind="markdown", data="a")])
+        ProgressArtifact(key="a", title="a", total=1, clock=lambda: 0.0).finish(1)
+
+
+def test_text_of_the_web_does_nothing_in_markdown():
+    hostile = "[click](http://evil.test) <script>x</script> | `a` \x1b[31m\n# b"
+    assert markdown_text(hostile) == (
+        "\\[click\\]\\(http\\://evil\\.test\\) &lt;script&gt;x&lt;/script&gt; \\| \\`a\\` \\\\x1b\\[31m\\\\n\\# b"
+    )
+
+
+def test_a_table_holds_json_and_no_text_that_acts():
+    table = table_artifact("a", [{"name": "\x1b[31mred", "accuracy": float("nan"), "n": 3}], "rows")
+    assert json.loads(table.data) == [{"name": "\\x1b[31mred", "accuracy": None, "n": 3}]
+
+
+def test_a_key_is_made_of_what_prefect_takes():
+    assert artifact_key("birds_2", "looking up URLs") == "birds-2-looking-up-urls"
+
+
+def test_events_have_payloads_of_their_types_and_go_nowhere_outside_of_a_run():
+    described = ClassesDescribed(class_list="birds", step="a", accepted=3, refused={"too_long": 1}, root="/w")
+    failed = AuditFailed(build="tiny-1", recipe="tiny", findings=2, root="/w")
+    assert (described.resource, failed.resource) == ("evenly.class-list.birds", "evenly.build.tiny-1")
+    emit(failed)
+    with pytest.raises(ValueError, match="findings"):
+        AuditFailed(build="tiny-1", recipe="tiny", findings="many", root="/w")
