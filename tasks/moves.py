@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import pyarrow as pa
 
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord
+from evenly.tasks.row_reuse import EarlierRun
 from evenly.tasks.run import Run
 
 Records = Sequence[StepRecord]
@@ -77,11 +78,17 @@ def _nothing_held(_facts: object) -> None:
     return None
 
 
+def _nothing_taken_over(_run: Run, _facts: object) -> dict[str, int]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Moves(Generic[RuleT]):
     """A step in moves.
 
     resolve: facts about all pairs that each partition is judged by (sums, thresholds, where rows were exchanged to).
+    resume: the same facts, given an earlier run and the columns that they depend on, of which it takes over what still
+    holds. work: by these facts, how many rows of a partition were computed and how many taken over.
     judge: decides the pairs of one partition, by these facts. shared: tables and notes that do not depend on what is
     judged. finish: tables and notes made of the `partial` of each partition's output. release: gives up what the facts
     hold, however the step ended.
@@ -89,6 +96,8 @@ class Moves(Generic[RuleT]):
 
     judge: Callable[[Run, Records, RuleT, Any], StepOutput]
     resolve: Callable[[Run, Records, RuleT, Each], Any] = _no_facts
+    resume: Callable[[Run, Records, RuleT, Each, EarlierRun, Sequence[str]], Any] | None = None
+    work: Callable[[Run, Any], dict[str, int]] = _nothing_taken_over
     shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _nothing_shared
     finish: Callable[[Run, Records, RuleT, Any, Sequence[pa.Table]], StepOutput] = _nothing_summed
     release: Callable[[Any], None] = _nothing_held

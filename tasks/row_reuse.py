@@ -58,7 +58,7 @@ def find_reusable(
     rows = None
     for run in runs:
         rows = ledger.alive(upstream, reads) if rows is None else rows
-        is_same = _same_rows(rows, ledger.alive(run.upstream, reads), reads)
+        is_same = same_rows(rows, ledger.alive(run.upstream, reads), reads)
         if pc.any(is_same).as_py():
             uids = rows["uid"].combine_chunks()
             return Reusable(record=run.record, same=uids.filter(is_same), left=uids.filter(pc.invert(is_same)))
@@ -97,7 +97,7 @@ def _upstream(
     return None if None in before else [step_record for step_record in before if step_record is not None]
 
 
-def _same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.BooleanArray:
+def same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.BooleanArray:
     """True for each of `rows` that stands in `earlier` with equal columns; nulls equal nulls."""
     index = pc.index_in(rows["uid"].combine_chunks(), earlier["uid"].combine_chunks())
     is_same = pc.is_valid(index)

@@ -74,7 +74,7 @@ def judged_output(run: Run, step: StageStep, upstream: Records) -> tuple[StepOut
     if step.reads is not None:
         reusable = find_reusable(run.ledger, step.earlier, upstream, step.reads(upstream, step.rule))
     if reusable is None:
-        return step.moves.judge(run, upstream, step.rule, step.facts), {}
+        return step.moves.judge(run, upstream, step.rule, step.facts), step.moves.work(run, step.facts)
     fresh = None
     if len(reusable.left):
         fresh = step.moves.judge(replace(run, only=reusable.left), upstream, step.rule, step.facts)
@@ -178,7 +178,11 @@ def stage_step(
     """
     if step.moves is None:
         raise TypeError(f"step `{spec.name}` must work in moves")
-    facts = step.moves.resolve(run, upstream, rule, each)
+    earlier = [] if step.reads is None else earlier_runs(run.ledger, spec, names)
+    if step.reads is not None and step.moves.resume is not None and earlier:
+        facts = step.moves.resume(run, upstream, rule, each, earlier[0], step.reads(upstream, rule))
+    else:
+        facts = step.moves.resolve(run, upstream, rule, each)
     reads = None if step.resume is not None else step.reads
     return StageStep(
         moves=step.moves,
@@ -187,7 +191,7 @@ def stage_step(
         spec=spec,
         shared=step.moves.shared(run, upstream, rule, facts),
         reads=reads,
-        earlier=[] if reads is None else earlier_runs(run.ledger, spec, names),
+        earlier=[] if reads is None else earlier,
     )
 
 

@@ -73,13 +73,14 @@ class PreviousSearch:
 
 def _pairs(first: pa.ChunkedArray, second: pa.ChunkedArray, uids: pa.Array, fresh: Flags) -> tuple[Ints, Ints, Flags]:
     """The places of two columns of uids, -1 where a uid is not there, and where both are there and not fresh."""
-    left, right = (_places(side, uids) for side in (first, second))
+    left, right = (uid_places(side, uids) for side in (first, second))
     stands = (left >= 0) & (right >= 0)
     stands[stands] = ~fresh[left[stands]] & ~fresh[right[stands]]
     return left, right, stands
 
 
-def _places(column: pa.ChunkedArray, uids: pa.Array) -> Ints:
+def uid_places(column: pa.ChunkedArray, uids: pa.Array) -> Ints:
+    """The places (n,) of a column of uids among `uids`; -1 for those that are not there."""
     places = pc.fill_null(pc.index_in(column.combine_chunks(), uids), -1)
     return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
 

@@ -1,6 +1,6 @@
 """What comes back from a search: survivors and edges by uid, captions of merged pairs, and verdicts by partition."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,10 @@ from evenly.tasks.moves import Each, Moves, Records
 from evenly.tasks.rebuild.duplicates.cells import link_cells
 from evenly.tasks.rebuild.duplicates.kinds import Kind
 from evenly.tasks.rebuild.duplicates.measured_recall import measured_recall
-from evenly.tasks.rebuild.duplicates.search import ROWS_AT_ONCE, PairSearch, compare_pairs, find_edges
+from evenly.tasks.rebuild.duplicates.pair_search import PairSearch, compare_pairs, in_parts
+from evenly.tasks.rebuild.duplicates.previous_edges import PreviousEdges
+from evenly.tasks.rebuild.duplicates.search import find_edges
+from evenly.tasks.row_reuse import EarlierRun
 from evenly.tasks.run import Run
 
 MOST_EDGES = 100_000_000
@@ -32,32 +35,48 @@ RuleT = TypeVar("RuleT")
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Where the answers of a search lie, by partition, and what it says of itself. counts: the pairs of each."""
+    """Where the answers of a search lie, by partition, and what it says of itself.
+
+    counts: the pairs of each partition. changed: those that changed since the run of which edges were taken over.
+    """
 
     search: PairSearch
     counts: Sequence[int]
+    changed: Sequence[int] | None
     notes: Mapping[str, Any]
     compared: pa.Table | None = field(compare=False)
 
 
 def duplicate_moves(kind_of: Callable[[Run, RuleT], Kind]) -> Moves[RuleT]:
     """The moves of a step that merges duplicates of the kind that its rule gives."""
-    return Moves(resolve=partial(_search, kind_of), judge=_judge, shared=_shared, release=_release)
+    search = partial(_search, kind_of)
+    return Moves(resolve=search, resume=search, judge=_judge, shared=_shared, release=_release, work=_work)
 
 
-def _search(kind_of: Callable[[Run, RuleT], Kind], run: Run, upstream: Records, rule: RuleT, each: Each) -> Answers:
+def _search(  # noqa: PLR0917 - as Moves has it
+    kind_of: Callable[[Run, RuleT], Kind],
+    run: Run,
+    upstream: Records,
+    rule: RuleT,
+    each: Each,
+    earlier: EarlierRun | None = None,
+    reads: Sequence[str] = (),
+) -> Answers:
     """Find the duplicates among all pairs, and send each partition what it must know of them."""
     kind = kind_of(run, rule)
     folder = exchange_folder(run.exchange, kind.step)
+    search = PairSearch(kind=kind, folder=folder, bits=run.bits, resumes=earlier is not None)
+    previous = None if earlier is None else PreviousEdges(run=earlier, reads=reads)
     try:
-        return _answers(PairSearch(kind=kind, folder=folder, bits=run.bits), run, upstream, each)
+        return _answers(search, run, upstream, each, previous)
     except BaseException:
         remove_exchange(folder)
         raise
 
 
-def _answers(search: PairSearch, run: Run, upstream: Records, each: Each) -> Answers:
-    firsts, candidates = find_edges(search, run, upstream, each)
+def _answers(search: PairSearch, run: Run, upstream: Records, each: Each, previous: PreviousEdges | None) -> Answers:
+    searched = find_edges(search, run, upstream, each, previous)
+    firsts = searched.firsts
     link_cells(search, firsts, each)
     left, right, _ = search.forest().edges()
     if len(left) > MOST_EDGES:
@@ -75,7 +94,13 @@ def _answers(search: PairSearch, run: Run, upstream: Records, each: Each) -> Ans
     recall, compared = measured_recall(search, firsts, rows, component, each)
     counts = [first.n for first in firsts]
     each.partitions(f"{search.kind.step}: captions", partial(_send_captions, search, upstream))
-    return Answers(search=search, counts=counts, notes=search.kind.notes(candidates) | recall, compared=compared)
+    return Answers(
+        search=search,
+        counts=counts,
+        changed=searched.changed,
+        notes=search.kind.notes(searched.candidates) | recall,
+        compared=compared,
+    )
 
 
 def _send_captions(search: PairSearch, upstream: Records, run: Run) -> None:
@@ -107,7 +132,7 @@ def _judge(run: Run, upstream: Records, _rule: object, answers: Answers) -> Step
 def _decisions(search: PairSearch, partition: int, uids: pa.Array) -> Decisions:
     rows, survivors = search.received("merged", partition, ["row", "survivor"])
     measured, reasons = [np.empty(0)], [pa.array([], pa.string())]
-    for part in _in_parts(len(rows)):
+    for part in in_parts(len(rows)):
         compared, _, sides = compare_pairs(search, rows[part], survivors[part])
         measured.append(compared.measure(*sides))
         reasons.append(search.kind.reasons(search.files, rows[part], survivors[part]))
@@ -126,7 +151,7 @@ def _decisions(search: PairSearch, partition: int, uids: pa.Array) -> Decisions:
 def _edges(search: PairSearch, partition: int) -> pa.Table:
     left, right = search.received("uid_edges", partition, ["left", "right"])
     tables = [_edge_table(search, left[:0], right[:0])]
-    tables += [_edge_table(search, left[part], right[part]) for part in _in_parts(len(left))]
+    tables += [_edge_table(search, left[part], right[part]) for part in in_parts(len(left))]
     return pa.concat_tables(tables)
 
 
@@ -159,6 +184,14 @@ def _captions(run: Run, upstream: Records, search: PairSearch, uids: pa.Array) -
     return rows.sort_by([("uid", "ascending"), ("from_uid", "ascending")])
 
 
+def _work(run: Run, answers: Answers) -> dict[str, int]:
+    """How many pairs of a partition were searched anew, and how many were as before."""
+    if answers.changed is None:
+        return {}
+    n, changed = answers.counts[run.part.number], answers.changed[run.part.number]
+    return {"computed": changed, "reused": n - changed}
+
+
 def _shared(_run: Run, _upstream: Records, _rule: object, answers: Answers) -> StepOutput:
     """How duplicates were looked for."""
     return StepOutput(notes=answers.notes)
@@ -173,8 +206,3 @@ def _uids(search: PairSearch, rows: Words) -> pa.Array:
     """The uids (n,) of rows in any order."""
     numbers, places = np.unique(rows, return_inverse=True)
     return search.files.column("uid", numbers).take(pa.array(places))
-
-
-def _in_parts(n: int) -> Iterator[slice]:
-    """Slices of n pairs that are compared together."""
-    yield from (slice(start, start + ROWS_AT_ONCE // 4) for start in range(0, n, ROWS_AT_ONCE // 4))

@@ -13,7 +13,8 @@ from evenly.storage.tables.exchange import received_rows, send_rows
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.tables.row_files import row_numbers
 from evenly.tasks.moves import Each
-from evenly.tasks.rebuild.duplicates.search import FirstRows, PairSearch
+from evenly.tasks.rebuild.duplicates.pair_search import PairSearch
+from evenly.tasks.rebuild.duplicates.search import FirstRows
 from evenly.tasks.run import Run
 
 CELL_ROWS = 1 << 15

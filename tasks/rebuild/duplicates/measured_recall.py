@@ -10,7 +10,8 @@ import pyarrow as pa
 from evenly.curation.arrays import Ints, Words
 from evenly.curation.duplicates.recall import Recall, drawn_count, recall_among
 from evenly.tasks.moves import Each
-from evenly.tasks.rebuild.duplicates.search import FirstRows, PairSearch
+from evenly.tasks.rebuild.duplicates.pair_search import PairSearch
+from evenly.tasks.rebuild.duplicates.search import FirstRows
 from evenly.tasks.run import Run
 
 

@@ -11,73 +11,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats, Ints, Words
+from evenly.curation.arrays import Floats, Words
 from evenly.curation.duplicates.lsh import in_batches, pairs_of_table, shared_keys, table_keys
 from evenly.curation.duplicates.merging import Forest, NumberedForest
 from evenly.curation.duplicates.recall import smallest_draws
-from evenly.storage.tables.exchange import each_received, received_rows, send_rows
-from evenly.storage.tables.row_files import RowFiles, row_numbers, row_places
+from evenly.storage.tables.exchange import send_rows
+from evenly.storage.tables.row_files import row_numbers
 from evenly.tasks.moves import Each, Records
-from evenly.tasks.rebuild.duplicates.kinds import Kind
+from evenly.tasks.rebuild.duplicates.pair_search import ROWS_AT_ONCE, PairSearch
+from evenly.tasks.rebuild.duplicates.previous_edges import PreviousEdges, take_over
 from evenly.tasks.run import Run
 
-ROWS_AT_ONCE = 1 << 18
-"""Rows of a place that are compared at a time; those of one key more."""
 ROWS_HELD = 1 << 20
 """Rows, with their codes, that are read together for several tables; those of a place more."""
 TABLES_AT_ONCE = 24
 """Tables whose keys are on the disk at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairSearch:
-    """What is compared, and the folder in which rows are exchanged between 2**bits partitions."""
-
-    kind: Kind
-    folder: Path
-    bits: int
-
-    @property
-    def files(self) -> RowFiles:
-        """Columns of each row."""
-        return RowFiles(folder=self.folder / "rows", bits=self.bits)
-
-    def send(self, name: str, writer: str, **columns: np.ndarray) -> None:
-        """Send rows to the partitions that their first column names."""
-        send_rows(self.folder / name, writer, self.bits, next(iter(columns)), [pa.table(columns)])
-
-    def received(self, name: str, partition: int, columns: Sequence[str]) -> list[np.ndarray]:
-        """The columns that were sent to a partition, in the order of writers; empty ones of numbers for none."""
-        tables = received_rows(self.folder / name, partition)
-        if not tables:
-            return [np.empty(0, np.uint64) for _ in columns]
-        table = pa.concat_tables(tables)
-        return [table[column_name].to_numpy() for column_name in columns]
-
-    def send_edges(self, writer: str, forest: NumberedForest) -> None:
-        """Leave the edges of a place."""
-        left, right, weight = forest.edges()
-        if len(left):
-            table = pa.table({"left": left, "right": right, "weight": weight})
-            send_rows(self.folder / "edges", writer, 0, "left", [table])
-
-    def forest(self) -> NumberedForest:
-        """The forest of all edges that were left."""
-        forest = NumberedForest()
-        for table in each_received(self.folder / "edges", 0):
-            forest.add(*(table[name].to_numpy() for name in ("left", "right", "weight")))
-        return forest
-
-    def rows_where(self, partition: int, flags: str, n: int) -> tuple[Words, Ints]:
-        """The rows of a partition of n whose flag is set, and their places."""
-        places = np.flatnonzero(self.files.numbers(flags, row_numbers(self.bits, partition, np.arange(n))))
-        return row_numbers(self.bits, partition, places), places
+_COLUMNS = {False: ["key", "row", "table"], True: ["key", "row", "table", "fresh"]}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,13 +43,25 @@ class FirstRows:
     draws: Floats
 
 
-def find_edges(search: PairSearch, run: Run, upstream: Records, each: Each) -> tuple[list[FirstRows], int]:
-    """Leave the edges of all duplicates; the rows of each partition, and how many candidates tables gave."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchedRows:
+    """The rows of each partition, how many candidates tables gave, and how many pairs changed since a previous run."""
+
+    firsts: Sequence[FirstRows]
+    candidates: int
+    changed: Sequence[int] | None
+
+
+def find_edges(
+    search: PairSearch, run: Run, upstream: Records, each: Each, previous: PreviousEdges | None
+) -> SearchedRows:
+    """Leave the edges of all duplicates; what a `previous` run found is taken over where it still holds."""
     name, masks = search.kind.step, search.kind.masks
     n_tables = 0 if masks is None else len(masks)
     search.kind.prepare(run, upstream)
     counts = each.partitions(f"{name}: reading", partial(write_rows, search, upstream))
     each.partitions(f"{name}: equal rows", partial(link_equal, search))
+    changed = None if previous is None else take_over(search, previous, upstream, counts, each)
     firsts = each.partitions(f"{name}: codes", partial(write_firsts, search, counts, run.seed))
     candidates = 0
     for start in range(0, n_tables, TABLES_AT_ONCE):
@@ -104,7 +69,7 @@ def find_edges(search: PairSearch, run: Run, upstream: Records, each: Each) -> t
         each.partitions(f"{name}: keys", partial(send_keys, search, counts, tables))
         candidates += sum(each.partitions(f"{name}: tables", partial(link_tables, search, tables)))
         shutil.rmtree(search.folder / "keys", ignore_errors=True)
-    return firsts, candidates
+    return SearchedRows(firsts=firsts, candidates=candidates, changed=changed)
 
 
 def write_rows(search: PairSearch, upstream: Records, run: Run) -> int:
@@ -140,10 +105,7 @@ def write_firsts(search: PairSearch, counts: Sequence[int], seed: int, run: Run)
     """Write which rows of a partition are searched, and their codes."""
     partition, kind, files = run.part.number, search.kind, search.files
     n = counts[partition]
-    (later,) = search.received("later", partition, ["row"])
-    everything = row_numbers(search.bits, partition, np.arange(n))
-    is_first = files.numbers("usable", everything).copy()
-    is_first[row_places(search.bits, later)] = False
+    everything, is_first = row_numbers(search.bits, partition, np.arange(n)), search.is_first(partition, n)
     places = np.flatnonzero(is_first)
     columns = {"first": is_first}
     if kind.masks is not None:
@@ -165,8 +127,16 @@ def send_keys(search: PairSearch, counts: Sequence[int], tables: range, run: Run
         return
     rows, _ = search.rows_where(partition, "coded", counts[partition])
     codes = search.files.numbers("codes", rows)
+    fresh = {"fresh": search.files.numbers("fresh", rows)} if search.resumes else {}
     parts = (
-        pa.table({"key": table_keys(codes, masks[table]), "row": rows, "table": np.full(len(rows), table, np.uint16)})
+        pa.table(
+            {
+                "key": table_keys(codes, masks[table]),
+                "row": rows,
+                "table": np.full(len(rows), table, np.uint16),
+                **fresh,
+            }
+        )
         for table in tables
     )
     send_rows(search.folder / "keys", f"{partition:05d}", search.bits, "key", parts)
@@ -197,12 +167,18 @@ class Meeting:
 
 
 def _places(search: PairSearch, tables: range, partition: int) -> Iterator[Meeting]:
-    """The places of a partition in some tables: each of at most ROWS_AT_ONCE rows, or of one key."""
-    keys, rows, numbers = search.received("keys", partition, ["key", "row", "table"])
+    """The places of a partition in some tables: each of at most ROWS_AT_ONCE rows, or of one key.
+
+    Where a search resumes, those with a fresh row, which then come first of their key.
+    """
+    keys, rows, numbers, *fresh = search.received("keys", partition, _COLUMNS[search.resumes])
     for table in tables:
         meet = np.flatnonzero(numbers == table)
-        meet = meet[np.argsort(keys[meet])]
+        meet = meet[np.lexsort((~fresh[0][meet], keys[meet])) if fresh else np.argsort(keys[meet])]
         meet = meet[shared_keys(keys[meet])]
+        if fresh and len(meet):
+            first = np.append(True, keys[meet[1:]] != keys[meet[:-1]])
+            meet = meet[fresh[0][meet[first]][np.cumsum(first) - 1]]
         for part in _at_key_borders(keys[meet]):
             yield Meeting(table=table, rows=rows[meet[part]], keys=keys[meet[part]])
 
@@ -223,9 +199,12 @@ def _link_places(search: PairSearch, masks: Words, places: Sequence[Meeting], fo
     numbers = np.unique(np.concatenate([place.rows for place in places]))
     codes = search.files.numbers("codes", numbers)
     near = search.kind.near(search.files, numbers, codes)
+    fresh = search.files.numbers("fresh", numbers) if search.resumes else None
     here = Forest(len(numbers))
     pairs = chain.from_iterable(
-        pairs_of_table(np.searchsorted(numbers, place.rows), place.keys, codes, masks[: place.table + 1], near=near)
+        pairs_of_table(
+            np.searchsorted(numbers, place.rows), place.keys, codes, masks[: place.table + 1], near=near, fresh=fresh
+        )
         for place in places
     )
     read, compared = np.zeros(len(numbers), np.bool_), None
@@ -241,13 +220,6 @@ def _link_places(search: PairSearch, masks: Words, places: Sequence[Meeting], fo
     left, right, weight = here.strongest()
     forest.add(numbers[left], numbers[right], weight)
     return near.candidates
-
-
-def compare_pairs(search: PairSearch, left: Words, right: Words) -> tuple[Any, Words, tuple[Ints, Ints]]:
-    """Rows to compare, their numbers, and the places in these of `left` and `right`."""
-    numbers, places = np.unique(np.concatenate([left, right]), return_inverse=True)
-    first, second = np.split(places.astype(np.int64), 2)
-    return search.kind.compared(search.files, numbers), numbers, (first, second)
 
 
 def _at_key_borders(keys: Words) -> Iterator[slice]:

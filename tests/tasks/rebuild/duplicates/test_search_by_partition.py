@@ -11,7 +11,7 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.storage.records import content_hash
+from evenly.storage.tables.hashing import table_hash
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.deduplicate import (
@@ -21,7 +21,7 @@ from evenly.tasks.rebuild.deduplicate import (
     DEDUPLICATE_PERCEPTUAL,
     DEDUPLICATE_SEMANTIC,
 )
-from evenly.tasks.rebuild.duplicates import cells, search
+from evenly.tasks.rebuild.duplicates import cells, pair_search, search
 from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, record_step
@@ -101,7 +101,7 @@ def given_step(pairs: pa.Table) -> tuple[Step, dict]:
     for name in pairs.column_names[1:]:
         decisions = decisions.append_column(name, pairs[name])
     step = Step(name="given", rule=dict, stored=dict, load=dict, compute=lambda *_: StepOutput(decisions=decisions))
-    return step, {"pairs": content_hash([pairs["caption"].to_pylist()])}
+    return step, {"pairs": table_hash(pairs)}
 
 
 def searched(run: Run, bits: int, pairs: pa.Table, *steps: tuple[Step, dict]) -> list:
@@ -140,7 +140,8 @@ SEARCHES = {
 @pytest.mark.parametrize("bits", [1, 4])
 @pytest.mark.parametrize("steps", SEARCHES.values(), ids=SEARCHES)
 def test_partitions_find_what_the_whole_finds(workspace, tmp_path, monkeypatch, steps, bits):
-    monkeypatch.setattr(search, "ROWS_AT_ONCE", 16)
+    for module in (search, pair_search):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 16)
     monkeypatch.setattr(search, "ROWS_HELD", 100)
     monkeypatch.setattr(search, "TABLES_AT_ONCE", 4)
     monkeypatch.setattr(cells, "CELL_ROWS", 40)
