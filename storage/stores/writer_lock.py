@@ -117,8 +117,8 @@ def waited_lock(path: ObjectPath) -> Iterator[None]:
 
 def described_holder(holder: Mapping[str, Any]) -> str:
     """Who holds a lock, and since when, in words."""
-    if holder.get("pid") is None:  # it has the lock and has not yet written who it is
-        return "another process has just begun to write it"
+    if holder.get("pid") is None:  # it has just taken the lock, or what the lock said is damaged
+        return "a process that its lock does not name writes it"
     return f"process {holder.get('pid')} on `{holder.get('host')}` has written it since {holder.get('since')}"
 
 

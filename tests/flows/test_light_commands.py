@@ -67,7 +67,7 @@ def test_a_card_is_read_without_models_and_flows(undisturbed):
     "start",
     [
         "from evenly.flows.cli import run; sys.argv = ['evenly', '--version']; run()",
-        "from evenly.tasks.engine import _start_worker; _start_worker(None)",
+        'from evenly.tasks.engine import _start_worker; _start_worker(None, "INFO")',
     ],
     ids=["command", "worker"],
 )

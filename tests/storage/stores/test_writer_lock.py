@@ -184,7 +184,7 @@ def raise_store_error(*_arguments, **_options):
 
 def test_a_lock_that_is_damaged_is_held_by_nobody_known(stored_workspace):
     (stored_workspace.locks / "birds.json").write_bytes(b"{")
-    with pytest.raises(WriterError, match="process None"), writing(stored_workspace, "birds"):
+    with pytest.raises(WriterError, match="a process that its lock does not name"), writing(stored_workspace, "birds"):
         pytest.fail("two writers")
 
 
