@@ -35,6 +35,7 @@ from evenly.storage.step_records import (
     check_covers,
 )
 from evenly.storage.stores.many_paths import map_paths, missing_files
+from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, pieces_of, rows_of
@@ -43,6 +44,8 @@ from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
 from evenly.storage.workspace import Workspace
 
 __all__ = ["DECISION_COLUMNS", "VERDICTS", "Ledger", "StepOutput", "StepRecord", "StepSpec"]
+
+_SENT_UNASKED = 1 << 20  # bytes that a store has about as fast as it says whether it has them
 
 
 class Ledger:
@@ -320,10 +323,9 @@ class Ledger:
 
     def _finished(self, paths: Sequence[Path], name: str | None = None) -> list[StepRecord | None]:
         """The record at each path, of that step alone; None where there is none, or a table of its is gone."""
-        read = map_paths(read_if_there, paths)
         records = [
             None if facts is None or name not in (None, facts["name"]) else StepRecord.from_json(facts)
-            for facts in read
+            for facts in map_paths(read_if_there, paths)
         ]
         missing = missing_files(file for record in records if record is not None for file in self.files(record))
         return [record if record is not None and missing.isdisjoint(self.files(record)) else None for record in records]
@@ -333,7 +335,7 @@ class Ledger:
         nodes = [Node(table.num_rows, table_hash(table))] if partition is None else nodes_of(table, partition)
         digest = part_digest(nodes)
         path = self._table_path(step, name, digest)
-        if not path.is_file():
+        if (isinstance(path, ObjectPath) and table.nbytes < _SENT_UNASKED) or not path.is_file():
             write_table(path, table)
         content = () if name == PARTIAL or partition is None else content_nodes(table, partition)
         return StoredTable(digest=digest, nodes=nodes, content=content)

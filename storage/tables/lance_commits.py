@@ -7,7 +7,7 @@ undone: a version without sums by one that is the same as the newest with sums, 
 import base64
 import fcntl
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,8 +65,8 @@ def write_fragments(path: Path, table: pa.Table) -> list[str]:
     with _writing(path):
         (path / SUMS).mkdir(parents=True, exist_ok=True)
         fragments: Any = write(table, str(path), mode="overwrite", max_rows_per_file=ROWS_PER_FILE)
-        for file in (file for fragment in fragments for file in fragment.files):
-            _seal_file(path, f"data/{file.path}", SUMS)
+        for name in (f"data/{file.path}" for fragment in fragments for file in fragment.files):
+            create_record(path / SUMS / f"{name}.json", _facts_of(path, name, {}))
     return [json.dumps(fragment.to_json()) for fragment in fragments]
 
 
@@ -173,18 +173,25 @@ def _seal(path: Path, target: str, table: pa.Table | None = None) -> None:
     """Write down the sums of all files of a dataset that have none yet: new ones hold keys of `table` alone."""
     files = _Files.of(path)
     keys = {} if table is None or KEY not in table.column_names else pc.min_max(table[KEY]).as_py()
+    unsealed = [
+        [
+            name
+            for name in sorted(files.names)
+            if name.startswith(f"{part}/")
+            and name.endswith((".lance", ".manifest"))
+            and not files.is_sealed(name, target)
+        ]
+        for part in _PARTS
+    ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for part in _PARTS:
-            names = [
-                name
-                for name in sorted(files.names)
-                if name.startswith(f"{part}/") and name.endswith((".lance", ".manifest"))
-            ]
-            unsealed = [name for name in names if not files.is_sealed(name, target)]
-            list(pool.map(partial(_seal_file, path, target=target, keys=keys), unsealed))
+        facts = [pool.map(partial(_facts_of, path, keys=keys), names) for names in unsealed]
+        for names, facts_of_part in zip(unsealed, facts, strict=True):
+            records = [path / target / f"{name}.json" for name in names]
+            list(pool.map(create_record, records, list(facts_of_part)))
 
 
-def _seal_file(path: Path, name: str, target: str, keys: dict[str, Any] | None = None) -> None:
+def _facts_of(path: Path, name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The sums of a file, and what else is to be known of it before it is read."""
     from lance.file import LanceFileReader
 
     file = path / name
@@ -193,7 +200,7 @@ def _seal_file(path: Path, name: str, target: str, keys: dict[str, Any] | None =
         ranges.sync()
         size, sums = ranges.size, base64.b85encode(block_sums(ranges, ranges.size)).decode()
     facts = {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums}
-    create_record(path / target / f"{name}.json", facts | ({"keys": keys} if keys else {}))
+    return facts | ({"keys": keys} if keys else {})
 
 
 @contextmanager
