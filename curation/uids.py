@@ -58,6 +58,8 @@ def text_uids(captions: pa.Array, source_ids: pa.Array) -> pa.Array:
 
 
 def _digests(kind: bytes, names: pa.Array, captions: pa.Array) -> pa.Array:
+    if names.null_count == len(names):
+        return pa.nulls(len(names), pa.string())
     start, digests = hashlib.blake2b(digest_size=_BYTES, person=kind), list[str | None]()
     texts = (column.cast(pa.binary()).to_pylist() for column in (names, pc.fill_null(captions, "")))
     for name, caption in zip(*texts, strict=True):

@@ -222,17 +222,18 @@ class Ledger:
         """
         deciding = [record for record in records if "decisions" in record.hashes]
         last = self.decisions(deciding[-1], ["uid", "verdict"])
-        uids = last.filter(pc.equal(last["verdict"], "kept"))["uid"].combine_chunks()
+        judged, kept = last["uid"], pc.equal(last["verdict"], "kept").combine_chunks()
         if self.only is not None:
-            uids = uids.filter(pc.is_in(uids, self.only))
-        arrays: dict[str, pa.Array] = {"uid": uids}
+            kept = pc.and_(kept, pc.is_in(judged, self.only).combine_chunks())
+        arrays: dict[str, pa.Array] = {"uid": judged.combine_chunks().filter(kept)}
         wanted = [name for name in columns if name != "uid"]
         for record in reversed(deciding):
             step_columns = [name for name in wanted if name not in arrays and name in record.columns]
             if step_columns:
                 table = self.decisions(record, ["uid", *step_columns])
-                places = pc.index_in(uids, table["uid"])
-                arrays |= {name: table[name].combine_chunks().take(places) for name in step_columns}
+                judged_alike = table["uid"].equals(judged)  # then pairs need not be looked up
+                taken = table.filter(kept) if judged_alike else table.take(pc.index_in(arrays["uid"], table["uid"]))
+                arrays |= {name: taken[name].combine_chunks() for name in step_columns}
         missing = [name for name in wanted if name not in arrays]
         if missing:
             raise KeyError(f"no step before gave the columns {missing}")

@@ -134,8 +134,12 @@ def _leading(keys: pa.Array) -> Words:
     starts = np.frombuffer(ends, np.int64)[text.offset : text.offset + len(text) + 1]
     letters = np.frombuffer(data if data is not None else b"", np.uint8)
     short = np.diff(starts) < _DIGITS
-    places = np.minimum(starts[:-1, None] + np.arange(_DIGITS), max(len(letters) - 1, 0))
-    nibbles = _NIBBLES[letters[places]] if len(letters) else np.full((len(keys), _DIGITS), 255, np.uint8)
+    size = int(starts[1] - starts[0])
+    if not short.any() and starts[-1] - starts[0] == size * len(keys) and (np.diff(starts) == size).all():
+        nibbles = _NIBBLES[letters[starts[0] : starts[-1]].reshape(len(keys), size)[:, :_DIGITS]]
+    else:
+        places = np.minimum(starts[:-1, None] + np.arange(_DIGITS), max(len(letters) - 1, 0))
+        nibbles = _NIBBLES[letters[places]] if len(letters) else np.full((len(keys), _DIGITS), 255, np.uint8)
     if (wrong := short | (nibbles == 255).any(axis=1)).any():
         raise StorageError(
             f"keys of a table that is cut must begin with {_DIGITS} hex digits; got "

@@ -120,6 +120,23 @@ def test_alive_are_the_rows_that_every_step_kept_with_the_last_value_of_each_col
         {"uid": "a", "url": "u", "size": 1},
         {"uid": "d", "url": "x", "size": 3},
     ]
+    third = ledger.commit(
+        spec("third"),
+        StepOutput(decisions=decisions(["a", "d"], ["dropped", "kept"], name=pa.array(["y", "z"]))),
+        uids=pa.array(["a", "d"]),
+        started=NOW,
+    )
+    again = ledger.commit(  # judges the pairs that `third` judged
+        spec("again"),
+        StepOutput(decisions=decisions(["a", "d"], size=pa.array([4, 5]), verdicts=["kept", "kept"])),
+        uids=None,
+        started=NOW,
+    )
+    assert ledger.alive([first, second, third], ["name", "url"]).to_pylist() == [{"uid": "d", "name": "z", "url": "x"}]
+    rows = [{"uid": "a", "name": "y", "size": 4, "url": "u"}, {"uid": "d", "name": "z", "size": 5, "url": "x"}]
+    assert ledger.alive([first, second, third, again], ["name", "size", "url"]).to_pylist() == rows
+    only = Ledger(workspace, only=pa.array(["d", "e"]))
+    assert only.alive([first, second, third, again], ["name", "size", "url"]).to_pylist() == rows[1:]
     with pytest.raises(KeyError, match="absent"):
         ledger.alive([first, second], ["absent"])
 
