@@ -234,8 +234,7 @@ class Ledger:
                 judged_alike = table["uid"].equals(judged)  # then pairs need not be looked up
                 taken = table.filter(kept) if judged_alike else table.take(pc.index_in(arrays["uid"], table["uid"]))
                 arrays |= {name: taken[name].combine_chunks() for name in step_columns}
-        missing = [name for name in wanted if name not in arrays]
-        if missing:
+        if missing := [name for name in wanted if name not in arrays]:
             raise KeyError(f"no step before gave the columns {missing}")
         return pa.table({name: arrays[name] for name in ["uid", *wanted]})
 
