@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BUCKET = "chaos"
 _ANSWER_WITHIN_S = 120
+_ASKED_AGAIN, _PAUSE_S = 3, 0.1
 _CONDITIONS = frozenset({"if-none-match", "if-match"})
 _BUSY = b'<?xml version="1.0"?><Error><Code>%s</Code><Message>Please reduce your request rate.</Message></Error>'
 
@@ -83,7 +84,14 @@ class StoreRelay:
         return trouble
 
     def hand_on(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, list, bytes]:
-        """What the server answers: status, headers, content."""
+        """What the server answers: status, headers, content. A server that hangs up on who reads is asked again."""
+        for _ in range(_ASKED_AGAIN if method in ("GET", "HEAD") else 0):
+            with suppress(ConnectionError, http.client.HTTPException):
+                return self._answer_of(method, path, headers, body)
+            time.sleep(_PAUSE_S)
+        return self._answer_of(method, path, headers, body)
+
+    def _answer_of(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, list, bytes]:
         left_out = {"host", "connection", "expect", *(_CONDITIONS if self.ignores_conditions else ())}
         kept = {name: value for name, value in headers.items() if name.lower() not in left_out}
         upstream = http.client.HTTPConnection(self.upstream.removeprefix("http://"), timeout=_ANSWER_WITHIN_S)
