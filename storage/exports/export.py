@@ -25,9 +25,12 @@ from evenly.storage.exports.content import Content, ReadBytes, sorted_rows
 from evenly.storage.exports.errors import ExistingExportError, ExportError
 from evenly.storage.records import content_hash, create_record, read_record, sync_folder
 from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.tables.hashing import table_hash
 
 MANIFEST = "export.json"
+UPLOADING = ".export.lock"
+"""Held by who writes an export into an object store; one of a dead process, without MANIFEST, is of one broken off."""
 
 
 class Fill(Protocol):
@@ -91,6 +94,8 @@ class Export:
         rows = sorted_rows(rows)
         identity: dict[str, Any] = {"format": self.format, "version": self.version, "build": name, "seed": seed}
         wanted = content_hash({**identity, "rows": table_hash(rows)})
+        if isinstance(folder, ObjectPath):
+            _remove_broken_off(folder)
         if existing := _existing(folder, wanted):
             return existing
         content = Content(rows=rows, read_bytes=read_bytes, name=name, seed=seed, progress=progress)
@@ -199,14 +204,41 @@ def partial_folder(folder: Path) -> Iterator[Path]:
 
 
 def _upload(local: Path, folder: ObjectPath) -> None:
-    if (folder / MANIFEST).is_file():
-        raise FileExistsError(folder)
     names = sorted(file.relative_to(local).as_posix() for file in local.rglob("*") if file.is_file())
-    for name in (name for name in names if name != MANIFEST):
-        with (local / name).open("rb") as stream:
-            folder.joinpath(*name.split("/")).write_stream(stream)
-    if MANIFEST in names and not (folder / MANIFEST).create((local / MANIFEST).read_bytes()):
-        raise FileExistsError(folder)
+    places = {folder.joinpath(*name.split("/")): local / name for name in names if name != MANIFEST}
+    with _uploading(folder):
+        if {name for name, _ in folder.objects()} != {UPLOADING}:
+            raise FileExistsError(folder)
+        try:
+            for place, file in places.items():
+                with file.open("rb") as stream:
+                    place.write_stream(stream)
+            if MANIFEST in names:
+                (folder / MANIFEST).create((local / MANIFEST).read_bytes())
+        except BaseException:
+            for place in places:
+                place.unlink(missing_ok=True)
+            raise
+
+
+def _remove_broken_off(folder: ObjectPath) -> None:
+    """Remove what a killed process left of an export; ExportError where a living one writes it."""
+    if (folder / UPLOADING).is_file():
+        with _uploading(folder):
+            names = {name for name, _ in folder.objects()}
+            for name in names - {UPLOADING} if MANIFEST not in names else ():
+                folder.joinpath(*name.split("/")).unlink(missing_ok=True)
+
+
+@contextmanager
+def _uploading(folder: ObjectPath) -> Iterator[None]:
+    with lock_holder(folder / UPLOADING) as holder:
+        if holder is not None:
+            raise ExportError(
+                f"export `{folder}` must be written by one process at a time; process {holder.get('pid')} on "
+                f"`{holder.get('host')}` writes it since {holder.get('since')}. Wait for it."
+            )
+        yield
 
 
 def _sweep(folder: Path) -> None:

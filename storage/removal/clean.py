@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evenly.storage.builds import Builds
 from evenly.storage.errors import WriterError
+from evenly.storage.exports.export import MANIFEST
 from evenly.storage.removal.dataset_files import datasets, unneeded_files
 from evenly.storage.removal.leftovers import Leftover, broken_off, dead_locks
 from evenly.storage.removal.references import read_recorded, unneeded
@@ -138,9 +139,10 @@ def _remove(workspace: Workspace, leftover: Leftover) -> bool:
         return True
     if isinstance(leftover.lock, ObjectPath):
         with lock_holder(leftover.lock) as holder:  # of a writer that is dead, this takes it over and gives it up
-            if holder is None:
+            was_finished = leftover.kind == "exports" and leftover.lock.with_name(MANIFEST).is_file()
+            if holder is None and not was_finished:  # meanwhile
                 _unlink(file for file in leftover.files if file.path != leftover.lock)
-            return holder is None
+            return holder is None and not was_finished
     if leftover.lock.suffix == ".lock":
         with suppress(FileNotFoundError):  # its folder is gone
             leftover.lock.touch()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evenly.storage.exports.export import MANIFEST, UPLOADING
 from evenly.storage.records import TEMPORARY_NAME
 from evenly.storage.removal.stored_files import TEMPORARY, StoredFile, is_free
 from evenly.storage.stores.object_path import ObjectPath
@@ -84,9 +85,20 @@ def _exports(files: Iterable[StoredFile]) -> Iterator[Leftover]:
         partial = [folder for folder in file.path.parents if _PARTIAL_EXPORT.fullmatch(folder.name)]
         if partial and file.kind == "exports" and not isinstance(file.path, ObjectPath):
             groups[partial[-1]].append(file)
+    yield from _uploads(files)
     for folder, members in groups.items():
         if is_free(folder) and time.time() - folder.stat().st_mtime > HOUR_S:
             yield Leftover(kind="exports", why="exports that were broken off", files=members, lock=folder)
+
+
+def _uploads(files: Iterable[StoredFile]) -> Iterator[Leftover]:
+    """Exports into an object store without a manifest, whose writers are dead."""
+    stored = [file for file in files if file.name.startswith("exports/") and isinstance(file.path, ObjectPath)]
+    paths = {file.path for file in stored}
+    for lock in (path for path in paths if path.name == UPLOADING and path.with_name(MANIFEST) not in paths):
+        if holder_of(lock) is None:
+            members = [file for file in stored if lock.parent in file.path.parents and file.path != lock]
+            yield Leftover(kind="exports", why="exports that were broken off", files=members, lock=lock)
 
 
 def _downloads(files: Sequence[StoredFile]) -> Iterator[Leftover]:
