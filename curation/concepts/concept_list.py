@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.concepts.equal_entries import unmatchable_normalized
-from evenly.curation.concepts.function_words import without_content
+from evenly.curation.concepts.function_words import without_article, without_content
 from evenly.curation.concepts.matching import Mode, unmatchable_because
 from evenly.curation.concepts.sources import SOURCES, MetadataRule, Offer, Source, synset_names
 
@@ -60,14 +60,15 @@ def build_concepts(synsets: pa.Table, *, numbers: bool = False, nouns: bool = Fa
     """Return the concepts of `synsets` [synset, lemmas list<string>], in order of first mention.
 
     Underscores become spaces and white space is trimmed. With `numbers`, "0" to "99" come first, as in MetaCLIP.
-    With `nouns` English words of grammar and single letters are left out, and what is all in lower case comes first:
-    in normalized mode "cat" then stands for "CAT", not the other way round.
+    With `nouns` English words of grammar, single letters and other entries with an article are left out, and what is
+    all in lower case comes first: in normalized mode "cat" then stands for "CAT", not the other way round.
     """
     gathered = _Gathered(function_words=not nouns)
     if numbers:
         gathered.add("number", _numbers())
     names = synset_names(synsets)
     gathered.add("wordnet", sorted(names, key=_has_capitals) if nouns else names)
+    gathered.leave_out_articles()
     left_out = {entry: reason for (entry, _), reason in gathered.left_out.items()}
     return Concepts(table=gathered.table(), left_out=_reasons(left_out), identity=_identity(gathered.sources))
 
@@ -93,6 +94,7 @@ def build_list(
     for source in SOURCES:
         if source in offered:
             gathered.add(source, ((entry, "") for entry in offered[source].entries["entry"].to_pylist()))
+    gathered.leave_out_articles()
     table = gathered.table()
     for name, (source_name, value, kind) in _VALUES.items():
         table = table.append_column(name, _values(table["entry"], offered.get(source_name), value, kind))
@@ -158,6 +160,19 @@ class _Gathered:
             _add(self.sources, entry, source)
             if synset:
                 _add(self._synsets, entry, synset)
+
+    def leave_out_articles(self) -> None:
+        """Leave out, with words of grammar, what another entry is without its English article ("A'man", "the City").
+
+        A caption that holds it in normalized mode hardly ever means more than the other entry.
+        """
+        if self._function_words:
+            return
+        folded = {entry.casefold() for entry in self.sources}
+        for entry, sources in list(self.sources.items()):
+            if without_article(entry) in folded and _ASKED_FOR.isdisjoint(sources):
+                del self.sources[entry]
+                self.left_out |= {(entry, source): "article_and_entry" for source in sources}
 
     def table(self) -> pa.Table:
         """Return [entry, sources, synsets]."""

@@ -1,5 +1,7 @@
 """English words of grammar, and single letters: as concepts they would take draws and say nothing of a picture."""
 
+import re
+
 _WORDS = """
 a an the
 i me my myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it
@@ -16,6 +18,7 @@ will would
 here how not there then too very when where why just only also even ever never now
 """
 FUNCTION_WORDS = frozenset(_WORDS.split())
+_ARTICLE = re.compile(r"(?:an?|the)[\W_]+(?=\w)")
 
 
 def without_content(entry: str) -> str:
@@ -26,3 +29,10 @@ def without_content(entry: str) -> str:
         return "single_letter"
     is_one = first in FUNCTION_WORDS and FUNCTION_WORDS.issuperset(word.strip(".'") for word in others.split())
     return "function_word" if is_one else ""
+
+
+def without_article(entry: str) -> str:
+    """`entry` case-folded and without the English article at its beginning ("A'man" -> "man"), "" where it has none."""
+    folded = entry.casefold()
+    article = _ARTICLE.match(folded)
+    return folded[article.end() :] if article else ""

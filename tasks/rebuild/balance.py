@@ -13,7 +13,7 @@ from evenly.curation.balance.inputs import BalanceFacts, matched_entries, pick_o
 from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
-from evenly.curation.balance.thresholds import BalanceRule
+from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.tables.exchange import PartitionExchange, exchange_folder, remove_exchange
 from evenly.tasks.moves import Each, EachLedger, Moves
@@ -82,7 +82,7 @@ def balance_sums(
     concepts = matched_entries(run.ledger, upstream)
     sums = BalanceSums.summed(partials, facts.languages, len(concepts))
     notes = _notes(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
-    notes |= _deciding(sums, concepts)
+    notes |= _tail(rule, facts, sums) | _deciding(sums, concepts)
     return StepOutput(tables=sum_tables(rule, facts, concepts, sums), notes=notes)
 
 
@@ -98,6 +98,17 @@ def _notes(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:
     if rule.tail_share is None:
         return {"t": float(facts.thresholds[facts.languages.index(rule.reference)]), "language": rule.reference}
     return {"languages": len(facts.languages)}
+
+
+def _tail(rule: BalanceRule, facts: BalanceFacts, sums: BalanceSums) -> dict[str, Any]:
+    """How many concepts are left alone (p = 1), and the share of matches that they hold: of the pool, of what stays.
+
+    The pool's are estimated where the pairs survived a preselection.
+    """
+    tail = (entry_probabilities(facts.counts, facts.thresholds * rule.headroom) >= 1) & (sums.before > 0)
+    matches = {"pool": facts.counts, "kept": sums.after}
+    shares = {name: round(float(counts[tail].sum() / max(counts.sum(), 1)), 6) for name, counts in matches.items()}
+    return {"tail": {"concepts": int(tail.sum()), **shares}}
 
 
 def _deciding(sums: BalanceSums, concepts: pa.Array) -> dict[str, Any]:
@@ -137,6 +148,9 @@ def concept_lines(record: StepRecord) -> list[str]:
     if record.name != "balance" or not notes.get("drawn"):
         return []
     drawn, lines = notes["drawn"], []
+    if tail := notes.get("tail"):
+        moved = f"{tail['pool']:.1%} of all matches before any draw, {tail['kept']:.1%} of those kept"
+        lines.append(f"{'tail':<24} {tail['concepts']:,} concepts that are not thinned out: {moved}")
     if notes["decide_many"]:
         many = ", ".join(f"{concept} {count / drawn:.1%}" for concept, count in notes["decide_many"][:SHOWN])
         more = f" and {len(notes['decide_many']) - SHOWN} more" if len(notes["decide_many"]) > SHOWN else ""

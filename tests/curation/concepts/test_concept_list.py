@@ -56,6 +56,25 @@ def test_nouns_come_without_words_of_grammar_and_those_in_lower_case_first():
     ]
 
 
+def test_another_noun_with_its_article_is_no_noun_of_its_own():
+    lemmas = ["A'man", "an_eye", "the_City", "The_Hague", "A-team", "theory", "T'ai_Chi", "city", "man", "eye", "team"]
+    concepts = build_concepts(synsets_of(("n01", lemmas)), nouns=True)
+    assert concepts.entries == ["theory", "city", "man", "eye", "team", "The Hague", "T'ai Chi"]
+    with_article = ["A'man", "A-team", "an eye", "the City"]
+    assert sorted(concepts.left_out["entry"].to_pylist()) == with_article
+    assert set(concepts.left_out["why"].to_pylist()) == {"article_and_entry"}
+    assert set(with_article) < set(build_concepts(synsets_of(("n01", lemmas))).entries)
+
+
+def test_a_built_list_counts_entries_with_an_article_as_left_out_unless_they_are_words_of_your_own():
+    synsets = synsets_of(("n01", ["city", "the_City", "the_boot", "boot"]))
+    rule = MetadataRule.of_language("en", numbers=False)
+    built = build_list(rule, own_words=["the boot"], synsets=synsets)
+    assert built.entries == ["the boot", "city", "boot"]
+    assert built.counts["wordnet"] == {"offered": 4, "kept": 3, "new": 2, "left_out": {"article_and_entry": 1}}
+    assert "the City" in build_list(replace(rule, function_words=True), synsets=synsets).entries
+
+
 def test_an_english_list_has_words_of_grammar_only_where_they_are_asked_for():
     synsets = synsets_of(("n01", ["in", "eye"]))
     words = pa.table({"entry": ["of", "eye", "x"], "count": [10**6] * 3})

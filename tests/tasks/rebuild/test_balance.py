@@ -168,7 +168,18 @@ def test_a_balancing_tells_which_concepts_decide_its_draws_and_which_pairs_name_
     assert dict(balance.notes["decide_many"]) == {name: n for name, n in decided.items() if n > 0.05 * drawn}
     assert balance.notes["alone"] == alone.total() > 0
     assert dict(balance.notes["alone_most"]) == {name: n for name, n in alone.items() if n}
-    (list_line,), (many, lone) = concept_lines(counts), concept_lines(balance)
+    card = run.ledger.table(balance, "counts").to_pylist()
+    shares = [
+        sum(row[moment] for row in card if row["p"] >= 1) / sum(row[moment] for row in card)
+        for moment in ("weighted", "after")
+    ]
+    assert balance.notes["tail"] == {
+        "concepts": sum(row["p"] >= 1 for row in card),
+        "pool": pytest.approx(shares[0], abs=1e-6),
+        "kept": pytest.approx(shares[1], abs=1e-6),
+    }
+    (list_line,), (tail, many, lone) = concept_lines(counts), concept_lines(balance)
+    assert f"{shares[0]:.1%} of all matches before any draw, {shares[1]:.1%} of those kept" in tail
     assert f"list {counts.notes['list'][:16]}, 4 entries; largest: {totals['concept'][0]}" in list_line
     assert f"over 5% of the {drawn:,} pairs drawn for: " in many
     assert f"{alone.total():,} pairs hang on a single head concept: " in lone

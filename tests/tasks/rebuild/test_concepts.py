@@ -89,8 +89,8 @@ def test_wordnet_has_no_words_of_grammar_unless_asked_for_and_then_names_no_conc
     nouns, everything = recipe_concepts("wordnet"), recipe_concepts("wordnet_all")
     assert {"eye", "smile", "sunset", "vitamin A", "Paris"} <= set(nouns.entries)
     assert set(everything.entries) - set(nouns.entries) == set(nouns.left_out["entry"].to_pylist())
-    assert {"A", "OR", "IT", "a", "can"} <= set(nouns.left_out["entry"].to_pylist())
-    assert set(nouns.left_out["why"].to_pylist()) == {"function_word", "single_letter"}
+    assert {"A", "OR", "IT", "a", "can", "A'man", "the City"} <= set(nouns.left_out["entry"].to_pylist())
+    assert set(nouns.left_out["why"].to_pylist()) == {"function_word", "single_letter", "article_and_entry"}
 
 
 @pytest.mark.parametrize("caption", ["an eye", "the eye", "Eyes", "A pair OF EYES!"])
