@@ -1,6 +1,7 @@
 """Build manifests: a build exists when its manifest exists; an alias per recipe points at the one promoted last.
 
 `<recipe>-latest` is that alias. `latest` is no file: it is the alias that was moved last, so the two never disagree.
+A hold on a recipe keeps rebuilds from moving its alias until a person does.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ class Builds:
     def __init__(self, workspace: Workspace) -> None:
         self.folder = workspace.builds
         self._aliases = self.folder / "aliases"
+        self._holds = self.folder / "holds"
 
     def publish(self, manifest: Mapping[str, Any]) -> bool:
         """Create the manifest under its `build` id, atomically; False if that build exists already."""
@@ -78,6 +80,26 @@ class Builds:
         record = {"build": build, "promoted": promoted.isoformat(timespec="microseconds")}
         replace_record(self._aliases / f"{recipe}-{LATEST}.json", record)
         self._stored_latest.unlink(missing_ok=True)
+
+    def promote_by_hand(self, build: str, *, recipe: str) -> None:
+        """Promote as a person does who has looked: a hold on the recipe ends."""
+        self.promote(build, recipe=recipe)
+        (self._holds / f"{recipe}.json").unlink(missing_ok=True)
+
+    def hold(self, recipe: str, reason: str) -> None:
+        """Keep rebuilds of `recipe` from promoting what they build, until `promote_by_hand`."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        replace_record(self._holds / f"{recipe}.json", {"recipe": recipe, "reason": reason, "since": since})
+
+    def hold_on(self, recipe: str) -> str | None:
+        """Why promotions of a recipe are held, or None."""
+        record = read_if_there(self._holds / f"{recipe}.json")
+        return None if record is None else f"{record['reason']}, {record['since']}"
+
+    def holds(self) -> dict[str, str]:
+        """Why promotions are held, by recipe."""
+        recipes = sorted(path.stem for path in self._holds.glob("*.json"))
+        return {recipe: reason for recipe in recipes if (reason := self.hold_on(recipe)) is not None}
 
     def alias(self, name: str) -> str | None:
         """The build id that `latest` or `<recipe>-latest` stands for, or None."""

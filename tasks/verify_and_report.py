@@ -43,6 +43,25 @@ def verify_latest_builds(run: Run) -> dict[str, int]:
     return counts
 
 
+@task(task_run_name="hold promotion", cache_policy=NO_CACHE, persist_result=False)
+def hold_promotions(run: Run, build: str, findings: int) -> str:
+    """Hold promotions of the recipe of a build with findings, unless another is its latest by now; a line that says so.
+
+    Rebuilds of the recipe then publish without moving `latest`, until a person promotes a build.
+    """
+    builds = Builds(run.workspace)
+    manifest = builds.read(build)
+    recipe, build = str(manifest["recipe_name"]), str(manifest["build"])
+    latest = builds.latest_of(recipe)
+    if latest != build:
+        outcome, level = f"{recipe}: not held, since its latest is {latest} by now, not {build}", logging.INFO
+    else:
+        builds.hold(recipe, f"`{build}` did not verify ({findings} findings)")
+        outcome, level = f"{recipe}: promotions are held until `evenly promote BUILD`", logging.WARNING
+    run.progress.say(f"{'hold':<24} {outcome}", level)
+    return outcome
+
+
 def verify_one(
     workspace: Workspace,
     manifest: Mapping[str, Any],

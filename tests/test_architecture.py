@@ -379,7 +379,7 @@ FOLDERS = {
     "server",  # tasks: what a run leaves on a Prefect server
     "removal",  # storage: what is of no use in a workspace, and what is to be forgotten
 }  # fmt: skip
-PLUGIN_FOLDERS = {"adapters/methods"}
+PLUGIN_FOLDERS = {"adapters/methods", "flows"}  # of flows each stands in a file of its own
 MOST_LINES = 350
 LONG_KERNELS = {"match_kernel", "kernels"}
 TREE = Tree(ROOT)

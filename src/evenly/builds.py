@@ -190,8 +190,8 @@ class Build:
         return write_report(self._workspace, self.manifest)
 
     def promote(self) -> None:
-        """Make this build `latest`; also the way back to an older one."""
-        Builds(self._workspace).promote(self.id, recipe=self.recipe)
+        """Make this build `latest`; also the way back to an older one, and the end of a hold on its recipe."""
+        Builds(self._workspace).promote_by_hand(self.id, recipe=self.recipe)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Build) and (self.root, self.id) == (other.root, other.id)

@@ -57,9 +57,10 @@ def publish_build(
 ) -> dict[str, Any]:
     """Make the build of `records` visible; its manifest. A build of this content that exists already stays as it is.
 
-    `latest` moves to it, unless it was limited, or its share of kept pairs differs from the last by over `max_change`;
-    with None it stays. `split`: what `evenly.tasks.splits` says of the recipe's split file. `each` works on partitions
-    where the run has several. The manifest's `encoder` is null for a build without pictures.
+    `latest` moves to it, unless it was limited, its share of kept pairs differs from the last by over `max_change`, or
+    promotions of the recipe are held; with None it stays. `split`: what `evenly.tasks.splits` says of the recipe's
+    split file. `each` works on partitions where the run has several. The manifest's `encoder` is null for a build
+    without pictures.
     """
     encoder = _encoder(run) if _has_pictures(records) else None
     forget = [record.inputs[FORGOTTEN] for record in records if FORGOTTEN in record.inputs]
@@ -96,7 +97,7 @@ def publish_build(
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """Whether `latest` moves to a build; `reason` says why not, "" where it does. is_held: the guard keeps it back."""
+    """Whether `latest` moves to a build; `reason` says why not, "" where it does. is_held: a person must look."""
 
     reason: str = ""
     is_held: bool = False
@@ -115,6 +116,9 @@ def judge_promotion(builds: Builds, manifest: Mapping[str, Any], *, max_change: 
         return Promotion(reason="not promoted, since --limit took a part of the pool")
     latest = builds.latest_of(str(manifest["recipe_name"]))
     if latest is not None and latest != manifest["build"]:
+        if (hold := builds.hold_on(str(manifest["recipe_name"]))) is not None:
+            reason = f"not promoted, since {hold}. Look with `evenly verify {latest}`, then `evenly promote`"
+            return Promotion(reason=reason, is_held=True)
         change = abs(_kept_share(manifest) - _kept_share(builds.read(latest)))
         if change > max_change:
             reason = (

@@ -140,7 +140,7 @@ def answers(url: str) -> bool:
 
 def test_each_recipe_has_a_deployment_at_its_own_times(served):
     deployments = {item["name"]: item for item in served.call("/deployments/filter")}
-    assert set(deployments) == {"captions", "broken", "describe", "watch", "audit"}
+    assert set(deployments) == {"captions", "broken", "describe", "watch", "audit", "hold"}
     captions = deployments["captions"]
     assert captions["schedules"][0]["schedule"] == {"cron": "0 3 * * 1", "timezone": "Europe/Berlin", "day_or": True}
     assert captions["global_concurrency_limit"]["limit"] == 1
@@ -163,7 +163,11 @@ def test_what_was_set_at_the_server_stays_when_it_is_registered_again(served):
     (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["watch"]}}})
     assert watch["parameters"]["folder"] == "/lists"
     names = sorted(automation["name"] for automation in served.call("/automations/filter"))
-    assert names == ["evenly: describe submitted class lists", "evenly: end runs that stopped reporting"]
+    assert names == [
+        "evenly: describe submitted class lists",
+        "evenly: end runs that stopped reporting",
+        "evenly: hold promotions after a failed audit",
+    ]
 
 
 def test_a_recipe_is_rebuilt_by_paths_beside_it_and_its_run_has_logs(served):
@@ -191,6 +195,18 @@ def test_a_submitted_class_list_is_described_by_the_deployment(served, tmp_path)
     ledger = Ledger(Workspace.at(event["root"]))
     (record,) = (record for record in ledger.records("describe") if record.rule["list"] == "birds")
     assert set(ledger.table(record, "descriptions")["class"].to_pylist()) == {"robin", "eagle"}
+
+
+def test_after_a_failed_audit_promotions_are_held_by_the_automation(served):
+    workspace = Workspace.at(served.environment["EVENLY_ROOT"])
+    (manifest,) = Builds(workspace).manifests()
+    table = min((workspace.root / "ledger" / "check_texts").glob("*.arrow"))
+    table.write_bytes(table.read_bytes()[:-9] + b"something")
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "audit-builds/audit")
+    assert served.finished("hold-promotion")["state_type"] == "COMPLETED"
+    assert list(Builds(workspace).holds()) == ["captions"]
+    served.run(sys.executable, "-m", "evenly.flows", "promote", manifest["build"])
+    assert Builds(workspace).holds() == {}
 
 
 @pytest.mark.slow

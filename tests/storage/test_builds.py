@@ -137,6 +137,18 @@ def test_a_workspace_that_holds_the_word_as_a_file_stays_readable(workspace, dam
     assert not (aliases / "latest.json").exists()
 
 
+def test_a_hold_lasts_until_a_person_promotes(workspace):
+    builds = Builds(workspace)
+    publish(builds, "cats-1", "cats-2", "dogs-1")
+    builds.hold("cats", "`cats-1` did not verify (2 findings)")
+    builds.promote("cats-1", recipe="cats")
+    assert builds.hold_on("dogs") is None
+    assert builds.hold_on("cats").startswith("`cats-1` did not verify (2 findings), 20")
+    assert builds.holds() == {"cats": builds.hold_on("cats")}
+    builds.promote_by_hand("cats-2", recipe="cats")
+    assert (builds.alias("cats-latest"), builds.holds()) == ("cats-2", {})
+
+
 def test_nothing_is_the_latest_where_nothing_was_promoted(workspace):
     builds = Builds(workspace)
     publish(builds, "cats-1")

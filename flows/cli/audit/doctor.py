@@ -65,7 +65,7 @@ def grouped(leftovers: Sequence[Leftover]) -> list[dict[str, Any]]:
 
 
 def _broken(workspace: Workspace, files: Sequence[StoredFile]) -> list[dict[str, str]]:
-    """Builds that lack something, and aliases of builds that are not there."""
+    """Builds that lack something, aliases of builds that are not there, and recipes whose promotions are held."""
     recorded = read_recorded(workspace, files)
     findings = [
         {"where": f"build {build}", "what": what, "remedy": f"Run its rebuild again, then `evenly verify {build}`."}
@@ -77,6 +77,9 @@ def _broken(workspace: Workspace, files: Sequence[StoredFile]) -> list[dict[str,
         if latest is not None and latest not in builds.names():
             what, remedy = f"its latest build `{latest}` is gone", "Choose another: `evenly promote BUILD`."
             findings.append({"where": f"recipe {recipe}", "what": what, "remedy": remedy})
+    for recipe, reason in builds.holds().items():
+        what, remedy = f"rebuilds promote nothing, since {reason}", "Look, then `evenly promote BUILD`."
+        findings.append({"where": f"recipe {recipe}", "what": what, "remedy": remedy})
     return findings
 
 

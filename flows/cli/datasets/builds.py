@@ -169,18 +169,24 @@ def rebuild_command(
 
 
 def builds_command(root: Root = None, as_json: AsJson = False) -> None:
-    """List the builds, oldest first.
+    """List the builds, oldest first, and the recipes whose promotions are held.
 
     Example: evenly builds
     """
-    from evenly.flows.cli.datasets.outcome import list_builds
+    from evenly.flows.cli.datasets.outcome import list_builds, list_holds
 
-    rows = list_builds(root)
-    print_result({"builds": rows}, lambda: print_rows("builds", rows), as_json=as_json)
+    rows, holds = list_builds(root), list_holds(root)
+
+    def table() -> None:
+        print_rows("builds", rows)
+        for recipe, reason in holds.items():
+            print_text(f"{recipe}: not promoted by rebuilds, since {reason}. Look, then `evenly promote BUILD`")
+
+    print_result({"builds": rows, "holds": holds}, table, as_json=as_json)
 
 
 def promote_command(build: Build, root: Root = None, as_json: AsJson = False) -> None:
-    """Make a build `latest`; also the way back to an older one.
+    """Make a build `latest`; also the way back to an older one, and the end of a hold on its recipe.
 
     Example: evenly promote demo-3fa9c2d4e5f6
     """

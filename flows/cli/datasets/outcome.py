@@ -25,10 +25,15 @@ def list_builds(root: Root = None) -> list[dict[str, Any]]:
     return Builds(Workspace.at(root)).rows()
 
 
+def list_holds(root: Root = None) -> dict[str, str]:
+    """Why promotions are held, by recipe."""
+    return Builds(Workspace.at(root)).holds()
+
+
 def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
-    """Move `latest` to a build; its manifest."""
+    """Move `latest` to a build, and end a hold on its recipe; its manifest."""
     workspace, manifest = open_build(build, root=root)
-    Builds(workspace).promote(manifest["build"], recipe=manifest["recipe_name"])
+    Builds(workspace).promote_by_hand(manifest["build"], recipe=manifest["recipe_name"])
     return manifest
 
 

@@ -1,5 +1,6 @@
 """Automations at a Prefect server, by name: made where they are not there, else brought up to date."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from evenly.flows.cli.classes.class_list import EVENT
+from evenly.tasks.server.events import AuditFailed
 
 TAG = "evenly"
 """Of all deployments of ours, and so of their runs."""
@@ -49,19 +51,43 @@ def crashed_runs() -> AutomationCore:
 
 
 def submitted_lists(describe: UUID) -> AutomationCore:
-    """Run the deployment `describe` when a class list is submitted. It goes when that deployment goes."""
-    return AutomationCore(
-        name="evenly: describe submitted class lists",
+    """Run the deployment `describe` when a class list is submitted."""
+    return _run_at_event(
+        "evenly: describe submitted class lists",
         description="What `evenly describe CLASSES --submit` has submitted.",
+        event=(EVENT, "evenly.class-list.*"),
+        deployment=describe,
+        parameters=_PAYLOAD,
+    )
+
+
+def failed_audits(hold: UUID) -> AutomationCore:
+    """Run the deployment `hold` when a latest build does not verify."""
+    return _run_at_event(
+        "evenly: hold promotions after a failed audit",
+        description="Rebuilds of the recipe publish without moving `latest`, until `evenly promote BUILD`.",
+        event=(AuditFailed.event, "evenly.build.*"),
+        deployment=hold,
+        parameters=("build", "findings", "root"),
+    )
+
+
+def _run_at_event(
+    name: str, *, description: str, event: tuple[str, str], deployment: UUID, parameters: Sequence[str]
+) -> AutomationCore:
+    """Run a deployment with parameters of the payload of an event of resources. It goes when that deployment goes."""
+    return AutomationCore(
+        name=name,
+        description=description,
         trigger=EventTrigger(
-            expect={EVENT},
-            match={"prefect.resource.id": "evenly.class-list.*"},
+            expect={event[0]},
+            match={"prefect.resource.id": event[1]},
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[RunDeployment(deployment_id=describe, parameters={name: _of_payload(name) for name in _PAYLOAD})],
-        owner_resource=f"prefect.deployment.{describe}",
+        actions=[RunDeployment(deployment_id=deployment, parameters={each: _of_payload(each) for each in parameters})],
+        owner_resource=f"prefect.deployment.{deployment}",
     )
 
 

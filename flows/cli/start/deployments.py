@@ -17,6 +17,7 @@ from evenly.flows.audit_builds import audit_builds
 from evenly.flows.cli.start.automations import HEARTBEAT_S, TAG
 from evenly.flows.cli.start.recipe_files import RecipeFile
 from evenly.flows.describe_classes import describe_classes
+from evenly.flows.hold_promotion import hold_promotion
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.watch_classes import watch_classes
 
@@ -85,7 +86,7 @@ def recipe_deployment(file: RecipeFile, options: RunOptions) -> Deployment:
 
 
 def workspace_deployments(pool: str, root: str) -> list[Deployment]:
-    """What a workspace has beside its recipes: `describe`, one for a server; `watch` and `audit`, for each pool."""
+    """What a workspace has beside its recipes: `describe` and `hold`, one for a server; others for each pool."""
     suffix = "" if pool == DEFAULT_POOL else f"-{pool}"
     every_minute = IntervalSchedule(interval=timedelta(minutes=1))
     at_five = CronSchedule(cron="0 5 * * *", timezone="UTC")
@@ -113,6 +114,13 @@ def workspace_deployments(pool: str, root: str) -> list[Deployment]:
             parameters={"root": root},
             schedule=DeploymentScheduleCreate(schedule=at_five),
             is_kept=True,
+        ),
+        Deployment(
+            flow=hold_promotion,
+            name="hold",
+            description="Hold promotions of a recipe whose latest build did not verify, until `evenly promote BUILD`.",
+            parameters={"build": "", "findings": 0},
+            concurrency_limit=None,
         ),
     ]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evenly.flows.cli.start.deployments import RunOptions
 
 Recipes = Annotated[
-    list[Path] | None, typer.Argument(help="Recipes, or folders of recipes; without one: describe, watch and audit.")
+    list[Path] | None, typer.Argument(help="Recipes, or folders of recipes; without one: those of every workspace.")
 ]
 Pool = Annotated[str, typer.Option(help="The work pool; made if it is not there.")]
 OwnPool = Annotated[str, typer.Option(help="A work pool of the server.")]

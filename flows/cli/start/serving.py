@@ -12,7 +12,13 @@ from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.start.automations import HEARTBEAT_S, crashed_runs, put_automation, submitted_lists
+from evenly.flows.cli.start.automations import (
+    HEARTBEAT_S,
+    crashed_runs,
+    failed_audits,
+    put_automation,
+    submitted_lists,
+)
 from evenly.flows.cli.start.deployments import RunOptions, recipe_deployment, register, workspace_deployments
 from evenly.flows.cli.start.recipe_files import read_recipes
 from evenly.flows.process.environment import OF_A_COMMAND
@@ -45,8 +51,9 @@ def deploy_recipes(
         _check_pool(client, pool, make_pool=make_pool)
         registered = register(client, wanted, pool)
         put_automation(client, crashed_runs())
-        describe = next(each.id for each in registered if each.deployment.name == "describe")
-        put_automation(client, submitted_lists(describe))
+        ids = {each.deployment.name: each.id for each in registered}
+        put_automation(client, submitted_lists(ids["describe"]))
+        put_automation(client, failed_audits(ids["hold"]))
     return [
         {
             "deployment": each.deployment.full_name,

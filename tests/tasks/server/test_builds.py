@@ -20,7 +20,11 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from evenly.flows.cli.datasets.outcome import promote_build
+from evenly.flows.hold_promotion import hold_promotion
 from evenly.flows.rebuild_dataset import rebuild_dataset
+from evenly.storage.builds import Builds
+from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.server.artifacts import (
     Artifact,
@@ -115,6 +119,27 @@ def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
         run = client.read_flow_run(held.state_details.flow_run_id)
     assert run.name == f"rebuild {held.result()}"
     assert set(run.tags) == {"tiny_words", held.result()}
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_after_a_failed_audit_a_build_is_held_until_a_person_promotes_one(recipe, tmp_path):
+    root = str(tmp_path / "w")
+    builds = Builds(Workspace.at(root))
+    first = rebuild_dataset(recipe=recipe(1), root=root, quiet=True)
+    said = hold_promotion(build=first, findings=2, root=root)
+    assert said == "tiny_words: promotions are held until `evenly promote BUILD`"
+    again = rebuild_dataset(recipe=recipe(1), root=root, quiet=True, return_state=True)
+    assert again.name == "Completed"  # it is the latest already
+    held = rebuild_dataset(recipe=recipe(2), root=root, quiet=True, return_state=True)
+    assert held.name == "Held"
+    assert f"not promoted, since `{first}` did not verify (2 findings), 20" in held.message
+    assert BuildHeld(**events_of(held.result(), "evenly.build.held")[0]).previous == first
+    assert builds.latest_of("tiny_words") == first
+
+    promote_build(held.result(), root=root)
+    assert (builds.latest_of("tiny_words"), builds.holds()) == (held.result(), {})
+    assert "not held, since its latest is" in hold_promotion(build=first, findings=2, root=root)
+    assert builds.holds() == {}
 
 
 @pytest.mark.usefixtures("prefect_server", "watched")
