@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without what Python compiles, each of the commands that tests start would compile all libraries anew: 6 s each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-all fuzz chaos lint format bench clean
+.PHONY: help demo test test-all fuzz chaos lint format bench docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -44,13 +44,17 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[bench]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.dev
+	@$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[docs]' && touch $@ || \
+	    echo "docs: could not install MkDocs; tests of the site are skipped"
+
 demo: $(VENV)/.demo ## install what is needed and run the whole job on the embedded default
 	$(BIN)/evenly demo
 
 test: $(VENV)/.dev ## run the tests that need nothing but Python packages
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-all: $(VENV)/.ray ## run every test; installs PostgreSQL, Chromium and Azurite where it may, says what it skips
+test-all: $(VENV)/.ray $(VENV)/.docs ## run every test; installs PostgreSQL, Chromium and Azurite where it may, says what it skips
 	@bash tests/install_services.sh $(VENV)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'slow or not slow' -rs
 
@@ -75,5 +79,8 @@ format: $(VENV)/.dev ## put the code into its format
 bench: $(VENV)/.bench ## ratios of two things measured side by side in one run
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/.docs ## build the documentation as a site in site/; a broken link fails
+	$(BIN)/python -m mkdocs build --strict
+
 clean: ## remove the environment and what the demo made
-	rm -rf $(VENV) .evenly build src/*.egg-info
+	rm -rf $(VENV) .evenly build site src/*.egg-info

@@ -48,11 +48,12 @@ def rasterise(
     folder.mkdir(parents=True, exist_ok=True)
     done = {path.stem for path in folder.glob("*.png")}
     missing = [code for code in codes if code not in done]
-    work = functools.partial(_draw_into, folder=folder, seed=seed)
+    work = functools.partial(draw_into, folder=folder, seed=seed)
     return list(run_all(work, missing, progress=progress))
 
 
-def _draw_into(code: str, *, folder: Path, seed: int) -> str:
+def draw_into(code: str, *, folder: Path, seed: int) -> str:
+    """Draw a picture as `<folder>/<code>.png`, its size and background drawn by seed; the code."""
     size_px = pick(SIZES_PX, seed, "size", code)
     background = pick(BACKGROUNDS, seed, "background", code)
     write_bytes(folder / f"{code}.png", draw_picture(code, size_px=size_px, background=background))

@@ -28,11 +28,21 @@ Wait = Annotated[
 ]
 
 
-def demo_command(root: Root = None, as_json: AsJson = False, processes: Processes = None) -> None:
+def demo_command(
+    root: Root = None,
+    as_json: AsJson = False,
+    processes: Processes = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Only draw a folder of labelled pictures with captions, to try recipes on.")
+    ] = None,
+) -> None:
     """Run the whole job on the embedded default: a loopback web, a rebuild, descriptions, adapters, a report.
 
     Example: evenly demo
     """
+    if pictures is not None:
+        _draw_pictures(pictures, as_json=as_json)
+        return
     from evenly.flows.cli.start.demo_job import run_demo
     from evenly.flows.cli.start.demo_tables import adapter_tables, caption_line, fault_table
 
@@ -49,6 +59,16 @@ def demo_command(root: Root = None, as_json: AsJson = False, processes: Processe
         print_text(f"  evenly why {uid}\n  evenly diff {result['build']} latest\n  evenly plan recipes/demo.yaml")
 
     print_result(result, table, as_json=as_json)
+
+
+def _draw_pictures(folder: Path, *, as_json: bool) -> None:
+    from evenly.demo.pictures.folder import make_picture_folder
+    from evenly.tasks.progress import Progress
+
+    with Progress().bar("drawing pictures", None) as advance:
+        counts = make_picture_folder(folder, progress=advance)
+    line = f"{sum(counts.values())} pictures of {len(counts)} classes in {folder}, with metadata.csv and classes.txt"
+    print_result({"folder": str(folder), "pictures": counts}, lambda: print_text(line), as_json=as_json)
 
 
 def init_command(
