@@ -1,4 +1,4 @@
-"""The content of an export: checked rows in uid order, and their pictures one after another."""
+"""The content of an export: rows in uid order, and their pictures one after another."""
 
 import hashlib
 import json
@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from evenly.storage.errors import DamagedError
-from evenly.storage.exports.errors import ExportError
+from evenly.storage.exports.rows import Rows, need_columns
 
 ReadBytes = Callable[[Sequence[str]], Iterator[bytes]]
 
@@ -37,7 +34,8 @@ _MAGIC = {
     b"II*\0": "tiff",
     b"MM\0*": "tiff",
 }
-_AT_ONCE = 1000
+_PICTURES_AT_ONCE = 100_000  # where pictures lie is looked up for so many at a time
+_ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,65 +51,34 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """Rows sorted by uid, and a way to their pictures. `progress` is told how many rows were just done."""
+    """Rows in uid order, and a way to their pictures. `progress` is called with the number of rows just done."""
 
-    rows: pa.Table
+    rows: Rows
     read_bytes: ReadBytes
     name: str
     seed: int
     progress: Callable[[int], None]
 
-    def batches(self) -> Iterator[list[dict[str, Any]]]:
-        """The rows as dicts, in uid order, a few at a time."""
-        for batch in self.rows.to_batches(max_chunksize=_AT_ONCE):
-            yield batch.to_pylist()
-
     def samples(self) -> Iterator[Sample]:
         """All pairs in uid order. Raises DamagedError where a picture's bytes are not those that its id names."""
-        need_columns(self.rows, ("caption", "image_id"))
-        pictures = self.read_bytes(self.rows["image_id"].to_pylist())
-        for row in (row for batch in self.batches() for row in batch):
-            picture = next(pictures, b"")
-            if hashlib.sha256(picture).hexdigest() != row["image_id"]:
-                raise DamagedError(
-                    f"picture of `{row['uid']}` must have SHA-256 `{row['image_id']}`; got {len(picture)} bytes that "
-                    "do not. Restore the downloads from a backup, or rebuild from a new download."
+        need_columns(self.rows.schema, ("caption", "image_id"))
+        for table in self.rows.tables(_PICTURES_AT_ONCE):
+            pictures = self.read_bytes(table["image_id"].to_pylist())
+            for row in (row for batch in table.to_batches(_ROWS_AT_ONCE) for row in batch.to_pylist()):
+                picture = next(pictures, b"")
+                if hashlib.sha256(picture).hexdigest() != row["image_id"]:
+                    raise DamagedError(
+                        f"picture of `{row['uid']}` must have SHA-256 `{row['image_id']}`; got {len(picture)} bytes "
+                        "that do not. Restore the downloads from a backup, or rebuild from a new download."
+                    )
+                yield Sample(
+                    uid=row["uid"],
+                    row=row,
+                    caption=chosen_caption(row),
+                    extension=true_extension(picture),
+                    picture=picture,
                 )
-            yield Sample(
-                uid=row["uid"],
-                row=row,
-                caption=chosen_caption(row),
-                extension=true_extension(picture),
-                picture=picture,
-            )
-            self.progress(1)
-
-
-def sorted_rows(rows: pa.Table) -> pa.Table:
-    """`rows` sorted by uid, without schema metadata. Raises ExportError unless every uid is 32 hex digits, once."""
-    need_columns(rows, ("uid",))
-    rows = pa.Table.from_arrays(rows.columns, names=rows.column_names)
-    uids = rows["uid"].cast(pa.string())
-    plain = pc.fill_null(pc.match_substring_regex(uids, r"^[0-9a-f]{32}$"), False)
-    if not pc.all(plain, min_count=0).as_py():
-        wrong = uids.filter(pc.invert(plain))[0].as_py()
-        raise ExportError(f"`uid` must be 32 lower-case hex digits; got {wrong!r}. Export rows of a build.")
-    if not _ascends(uids):
-        rows = rows.sort_by("uid")
-        uids = rows["uid"]
-    if not _ascends(uids):
-        raise ExportError("`uid` must be unique; got one twice. Export the kept rows of one build only.")
-    return rows
-
-
-def need_columns(rows: pa.Table, names: Sequence[str]) -> None:
-    """Raise ExportError, naming all that is missing, unless `rows` has the columns `names`."""
-    missing = [name for name in names if name not in rows.column_names]
-    if missing:
-        raise ExportError(
-            f"`rows` must have the columns {', '.join(names)}; {', '.join(missing)} missing. "
-            "Export a build that downloaded its pictures, or choose a format without pictures."
-        )
+                self.progress(1)
 
 
 def chosen_caption(row: dict[str, Any]) -> str:
@@ -146,8 +113,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of an Arrow table
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value)
-
-
-def _ascends(uids: pa.ChunkedArray) -> bool:
-    """True if each uid is greater than the one before."""
-    return bool(pc.all(pc.less(uids[:-1], uids[1:]), min_count=0).as_py())

@@ -21,12 +21,12 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from evenly.storage.errors import DamagedError
-from evenly.storage.exports.content import Content, ReadBytes, sorted_rows
+from evenly.storage.exports.content import Content, ReadBytes
 from evenly.storage.exports.errors import ExistingExportError, ExportError
+from evenly.storage.exports.rows import ReadRows, check_rows, rows_of
 from evenly.storage.records import content_hash, create_record, read_record, sync_folder
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder
-from evenly.storage.tables.hashing import table_hash
 
 MANIFEST = "export.json"
 UPLOADING = ".export.lock"
@@ -76,7 +76,7 @@ class Export:
 
     def __call__(
         self,
-        rows: pa.Table,
+        rows: pa.Table | ReadRows,
         folder: Path,
         *,
         read_bytes: ReadBytes,
@@ -86,19 +86,20 @@ class Export:
     ) -> ExportSummary:
         """Export `rows`, the kept pairs of the build `name` made with `seed`, to `folder`; what is there afterwards.
 
+        `rows` is a table, or a function that gives tables in uid order at each call, of which one at a time is held.
         `read_bytes(image_ids)` yields the pictures' original bytes in the order asked. The same rows, in any order,
         give the same bytes. Readers see the whole export or none. Raises ExistingExportError if `folder` holds
         anything else, ExportError for rows or names that cannot be exported, DamagedError for wrong bytes.
         """
         _check_name(name)
-        rows = sorted_rows(rows)
+        checked = check_rows(rows_of(rows) if isinstance(rows, pa.Table) else rows)
         identity: dict[str, Any] = {"format": self.format, "version": self.version, "build": name, "seed": seed}
-        wanted = content_hash({**identity, "rows": table_hash(rows)})
+        wanted = content_hash({**identity, "rows": checked.digest})
         if isinstance(folder, ObjectPath):
             _remove_broken_off(folder)
         if existing := _existing(folder, wanted):
             return existing
-        content = Content(rows=rows, read_bytes=read_bytes, name=name, seed=seed, progress=progress)
+        content = Content(rows=checked, read_bytes=read_bytes, name=name, seed=seed, progress=progress)
         try:
             with partial_folder(folder) as partial:
                 counts = self.fill(content, partial)

@@ -45,7 +45,7 @@ def write_huggingface(content: Content, folder: Path) -> dict[str, int]:
     """
     train = folder / "train"
     train.mkdir()
-    fields = [name for name in _FIELDS if name in ("file_name", "text") or name in content.rows.column_names]
+    fields = [name for name in _FIELDS if name in ("file_name", "text") or name in content.rows.schema.names]
     extensions: Counter[str] = Counter()
     with (train / "metadata.jsonl").open("wb") as metadata:
         for sample in content.samples():
@@ -55,7 +55,7 @@ def write_huggingface(content: Content, folder: Path) -> dict[str, int]:
             values = {**sample.row, "file_name": place, "text": sample.caption}
             metadata.write(json_line({name: values[name] for name in fields}))
             extensions[f"pictures_{sample.extension}"] += 1
-    pairs = content.rows.num_rows
+    pairs = content.rows.count
     card = _CARD.format(
         name=content.name,
         seed=content.seed,

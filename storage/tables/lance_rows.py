@@ -74,12 +74,14 @@ def each_fragment(
     columns: Sequence[str] | None = None,
     where: str | None = None,
 ) -> Iterator[pa.Table]:
-    """What `read_rows` gives, in tables of up to ROWS_PER_FILE rows, each read when it is asked for."""
+    """What `read_rows` gives, in tables of up to ROWS_PER_FILE rows, each read when it is asked for; at least one."""
     with readable_rows(path, remedy):
         dataset = open_rows(path, remedy, version)
         wanted = dataset.schema.names if columns is None else list(columns)
         named = set() if where is None else {name for name in dataset.schema.names if name in where}
         fragments = dataset.get_fragments()
+    if not fragments:
+        yield pa.schema([dataset.schema.field(name) for name in wanted]).empty_table()
     for fragment in fragments:
         with readable_rows(path, remedy):
             check_pages(path, remedy, dataset, {*wanted, *named}, [fragment])

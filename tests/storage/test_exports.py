@@ -21,6 +21,7 @@ from evenly.storage.exports import EXPORTS
 from evenly.storage.exports.content import json_line, true_extension
 from evenly.storage.exports.errors import ExistingExportError, ExportError, MissingExtraError
 from evenly.storage.exports.export import partial_folder
+from evenly.storage.exports.rows import check_rows
 from evenly.storage.exports.webdataset import write_webdataset
 from evenly.storage.records import read_record
 
@@ -90,6 +91,44 @@ def test_the_same_rows_in_any_order_and_chunking_give_the_same_bytes(kind, tmp_p
     shuffled = pa.concat_tables([rows.slice(3), rows.slice(0, 1), rows.slice(1, 2)])
     export(kind, shuffled.replace_schema_metadata({"made": "elsewhere"}), tmp_path / "two")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@every_format
+@pytest.mark.parametrize("cut", [1, 2, 4, 9])
+def test_rows_that_come_in_several_tables_give_the_same_bytes(kind, cut, tmp_path, monkeypatch):
+    monkeypatch.setattr("evenly.storage.exports.content._PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr("evenly.storage.exports.datacomp._ROWS_AT_ONCE", 2)
+    rows = table().sort_by("uid")
+
+    def read():
+        yield rows.schema.empty_table()
+        yield from (rows.slice(start, cut) for start in range(0, len(rows), cut))
+
+    first, again = export(kind, rows, tmp_path / "one"), export(kind, read, tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert first.content_hash == again.content_hash
+
+
+def test_the_hash_of_many_rows_does_not_depend_on_how_they_are_cut(monkeypatch):
+    monkeypatch.setattr("evenly.storage.exports.rows._HASHED_AT_ONCE", 2)
+    rows = table().sort_by("uid")
+    whole = check_rows(lambda: iter([rows]))
+    parts = check_rows(lambda: iter([rows.slice(0, 3), rows.slice(3)]))
+    assert (whole.digest, whole.count) == (parts.digest, parts.count)
+    other = check_rows(lambda: iter([rows.slice(0, 4)]))
+    assert other.digest != whole.digest
+
+
+def test_tables_that_do_not_follow_each_other_are_refused(tmp_path):
+    rows = table().sort_by("uid")
+    with pytest.raises(ExportError, match="must be unique"):
+        export("parquet", lambda: iter([rows, rows.slice(4)]), tmp_path / "out")
+
+
+def test_a_build_without_rows_is_exported(tmp_path):
+    empty = table().schema.empty_table()
+    assert export("parquet", lambda: iter([empty]), tmp_path / "out").counts == {"rows": 0, "columns": 8}
+    assert pq.read_table(tmp_path / "out" / "samples.parquet").schema.names == empty.schema.names
 
 
 @every_format

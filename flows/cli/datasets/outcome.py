@@ -81,13 +81,15 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
             f"`--to` must be one of {', '.join(sorted(EXPORTS))}; got `{format_name}`. Choose one of these."
         )
     workspace, manifest = open_build(build, root=root)
-    samples = manifest["samples"]
-    rows = Samples(workspace, manifest["recipe_name"]).read(
-        samples["version"], where=f"{samples['last']}_verdict = 'kept'"
-    )
+    samples, recorded = Samples(workspace, manifest["recipe_name"]), manifest["samples"]
+    kept = f"{recorded['last']}_verdict = 'kept'"
     folder = out or workspace.exports / manifest["build"] / format_name
     summary = EXPORTS[format_name](
-        rows, folder, read_bytes=audit.reader(workspace), name=manifest["build"], seed=manifest["seed"]
+        lambda: samples.batches(recorded["version"], where=kept),
+        folder,
+        read_bytes=audit.reader(workspace),
+        name=manifest["build"],
+        seed=manifest["seed"],
     )
     return {"build": manifest["build"], "format": format_name, **summary.to_dict()}
 
