@@ -30,7 +30,7 @@ class Rows:
         return _cut(map(_plain, self.read()), rows)
 
 
-def check_rows(read: ReadRows) -> Rows:
+def checked_rows(read: ReadRows) -> Rows:
     """The rows that `read` gives. Raises ExportError unless every uid is 32 hex digits, greater than the one before."""
     schema = pa.schema([])
     digests: list[str] = []
@@ -44,7 +44,7 @@ def check_rows(read: ReadRows) -> Rows:
     return Rows(schema=schema, count=count, digest=digest, read=read)
 
 
-def rows_of(table: pa.Table) -> ReadRows:
+def reading_of(table: pa.Table) -> ReadRows:
     """How to read the rows of a table, in whatever order it has them."""
     if "uid" in table.column_names and not _ascends(table["uid"].cast(pa.string())):
         table = table.sort_by("uid")
