@@ -23,7 +23,7 @@ import pyarrow as pa
 from evenly.storage.errors import DamagedError
 from evenly.storage.exports.content import Content, ReadBytes
 from evenly.storage.exports.errors import ExistingExportError, ExportError
-from evenly.storage.exports.rows import ReadRows, checked_rows, reading_of
+from evenly.storage.exports.rows import ReadRows, check_exported, reading_of
 from evenly.storage.records import content_hash, create_record, read_record, sync_folder
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder
@@ -92,7 +92,7 @@ class Export:
         anything else, ExportError for rows or names that cannot be exported, DamagedError for wrong bytes.
         """
         _check_name(name)
-        checked = checked_rows(reading_of(rows) if isinstance(rows, pa.Table) else rows)
+        checked = check_exported(reading_of(rows) if isinstance(rows, pa.Table) else rows)
         identity: dict[str, Any] = {"format": self.format, "version": self.version, "build": name, "seed": seed}
         wanted = content_hash({**identity, "rows": checked.digest})
         if isinstance(folder, ObjectPath):

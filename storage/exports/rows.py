@@ -30,7 +30,7 @@ class Rows:
         return _cut(map(_plain, self.read()), rows)
 
 
-def checked_rows(read: ReadRows) -> Rows:
+def check_exported(read: ReadRows) -> Rows:
     """The rows that `read` gives. Raises ExportError unless every uid is 32 hex digits, greater than the one before."""
     schema = pa.schema([])
     digests: list[str] = []

@@ -21,7 +21,7 @@ from evenly.storage.exports import EXPORTS
 from evenly.storage.exports.content import json_line, true_extension
 from evenly.storage.exports.errors import ExistingExportError, ExportError, MissingExtraError
 from evenly.storage.exports.export import partial_folder
-from evenly.storage.exports.rows import checked_rows
+from evenly.storage.exports.rows import check_exported
 from evenly.storage.exports.webdataset import write_webdataset
 from evenly.storage.records import read_record
 
@@ -112,10 +112,10 @@ def test_rows_that_come_in_several_tables_give_the_same_bytes(kind, cut, tmp_pat
 def test_the_hash_of_many_rows_does_not_depend_on_how_they_are_cut(monkeypatch):
     monkeypatch.setattr("evenly.storage.exports.rows._HASHED_AT_ONCE", 2)
     rows = table().sort_by("uid")
-    whole = checked_rows(lambda: iter([rows]))
-    parts = checked_rows(lambda: iter([rows.slice(0, 3), rows.slice(3)]))
+    whole = check_exported(lambda: iter([rows]))
+    parts = check_exported(lambda: iter([rows.slice(0, 3), rows.slice(3)]))
     assert (whole.digest, whole.count) == (parts.digest, parts.count)
-    other = checked_rows(lambda: iter([rows.slice(0, 4)]))
+    other = check_exported(lambda: iter([rows.slice(0, 4)]))
     assert other.digest != whole.digest
 
 
