@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What `make test-all` needs beyond Python packages: Chromium (the report), PostgreSQL (Prefect's database), WordNet, and
-# Azurite (az://). Installs them where apt-get and npm may, and says what the tests will skip where they may not.
-# usage: install_services.sh [FOLDER]: Azurite is put below this one, by default .venv
+# What `make test-all` needs beyond Python packages: Chromium and axe-core (the report), PostgreSQL (Prefect's database),
+# WordNet, and Azurite (az://). Installs them where apt-get and npm may, and says what the tests will skip where they may not.
+# usage: install_services.sh [FOLDER]: Azurite and axe-core are put below this one, by default .venv
 set -u
-azurite="${1:-.venv}/azurite"
+below="${1:-.venv}"
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 [ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || missing+=(postgresql)
@@ -17,13 +17,19 @@ elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 else
   echo "test-all: not installed, and not mine to install: ${missing[*]}; their tests are skipped"
 fi
-if command -v azurite-blob >/dev/null || [ -x "$azurite/node_modules/.bin/azurite-blob" ]; then
-  echo "test-all: Azurite is installed"
-elif command -v npm >/dev/null; then
-  echo "test-all: installing Azurite"
-  mkdir -p "$azurite" && echo '{"private": true}' >"$azurite/package.json" &&
-    npm install --prefix "$azurite" --no-audit --no-fund --silent azurite@3.35.0 >/dev/null ||
-    echo "test-all: could not install Azurite; its tests are skipped"
-else
-  echo "test-all: npm is not installed: tests of az:// are skipped"
+if ! command -v npm >/dev/null; then
+  echo "test-all: npm is not installed: tests of az:// and of the report's accessibility are skipped where these are missing"
 fi
+# install NAME FOLDER FILE PACKAGE: a package of npm below FOLDER, unless its FILE is there
+install() {
+  if [ -e "$2/node_modules/$3" ]; then
+    echo "test-all: $1 is installed"
+  elif command -v npm >/dev/null; then
+    echo "test-all: installing $1"
+    mkdir -p "$2" && echo '{"private": true}' >"$2/package.json" &&
+      npm install --prefix "$2" --no-audit --no-fund --silent "$4" >/dev/null ||
+      echo "test-all: could not install $1; its tests are skipped"
+  fi
+}
+command -v azurite-blob >/dev/null || install Azurite "$below/azurite" .bin/azurite-blob azurite@3.35.0
+install axe-core "$below/axe" axe-core/axe.min.js axe-core@4.14.1

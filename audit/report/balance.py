@@ -9,7 +9,7 @@ from markupsafe import Markup
 from evenly.audit.card import read_card
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report.plots.drawing import COLOURS, MARKERS, SERIES, drawn
-from evenly.audit.report.plots.figures import rank_plot
+from evenly.audit.report.plots.figures import rank_plot, rank_rows
 from evenly.curation.balance.data_card import LARGEST
 
 
@@ -36,8 +36,8 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
 
     The tail are the concepts that balancing leaves alone (p = 1), the head those that it thins out; with thresholds by
     language, a concept counts in each language. Shares are of all matches: a pair that names several concepts counts
-    for each. `weighted` estimates the matches in the whole pool, from pairs that a preselection let through, each
-    counted by the inverse of its chance.
+    for each. `moments` are before any draw, maybe after the preselection, and after balancing; what there was before a
+    preselection is estimated from the pairs that it let through, each counted by the inverse of its chance.
     """
     if build.step("balance") is None:
         return None
@@ -45,9 +45,15 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
     last = card.balancings[-1]
     if not last.entries.num_rows:
         return None
-    matches_before, matches_after, weighted = (np.asarray(last.entries[name].to_numpy(), dtype=np.float64) for name in
-                               ("before", "after", "weighted"))  # fmt: skip
+    before, after, weighted, p = (
+        np.asarray(last.entries[name].to_numpy(), dtype=np.float64) for name in ("before", "after", "weighted", "p")
+    )
     threshold = float(last.languages[0]["t"]) if len(last.languages) == 1 else None
+    preselected = not np.allclose(weighted, before)
+    series = {"before any draw": weighted, "after the preselection": before, "kept": after}
+    if not preselected:
+        del series["after the preselection"]
+    moments = [_moment(name, counts, p >= 1) for name, counts in series.items()]
     return {
         "card": card,
         "concepts": last.concepts_before,
@@ -55,18 +61,24 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
         "head": last.head,
         "tail": last.tail,
         "t": threshold,
-        "tail_before": last.tail_share_before,
-        "tail_after": last.tail_share_after,
-        "top_before": _share(matches_before, LARGEST),
-        "top_after": _share(matches_after, LARGEST),
-        "largest_before": float(matches_before.max()),
+        "moments": moments,
+        "tail_before": moments[0]["tail"],
+        "tail_after": moments[-1]["tail"],
+        "most": float(weighted.max()),
         "rows": last.largest,
-        "weighted": bool(not np.allclose(weighted, matches_before)),
-        "plot": rank_plot(matches_before, matches_after, weighted, threshold),
+        "preselected": preselected,
+        "plot": rank_plot(series, head=last.head, threshold=threshold),
+        "ranks": rank_rows(series),
         "agreement": agreement_plot({balancing.step: balancing.agreement for balancing in card.balancings}),
     }
 
 
-def _share(counts: np.ndarray, first: int) -> float:
-    total = float(counts.sum())
-    return float(counts[:first].sum()) / total if total else 0.0
+def _moment(name: str, counts: np.ndarray, tail: np.ndarray) -> dict[str, Any]:
+    """The shares of all matches that head, tail and the largest concepts hold."""
+    total = float(counts.sum()) or 1.0
+    return {
+        "name": name,
+        "head": float(counts[~tail].sum()) / total,
+        "tail": float(counts[tail].sum()) / total,
+        "largest": float(np.sort(counts)[::-1][:LARGEST].sum()) / total,
+    }

@@ -1,7 +1,7 @@
-"""Descriptions: what was accepted and rejected, and why, and three classes in full."""
+"""Descriptions: what was accepted and rejected, and why, and three classes with each of their texts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from evenly.storage.ledger import Ledger, StepRecord
@@ -55,4 +55,29 @@ def _choose(classes: list[str], rows: list[dict[str, Any]]) -> list[str]:
 def _class(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     mine = [row for row in rows if row["class"] == name]
     methods = dict.fromkeys(row["method"] for row in mine)
-    return {"class": name, "methods": {method: [row for row in mine if row["method"] == method] for method in methods}}
+    accepted = sum(row["verdict"] == "accepted" for row in mine)
+    return {
+        "class": name,
+        "accepted": accepted,
+        "others": len(mine) - accepted,
+        "methods": {method: _different(row for row in mine if row["method"] == method) for method in methods},
+    }
+
+
+def _different(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each text with its fate once: how many `times`, and all that it is said of besides the class (`others`)."""
+    texts: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        texts.setdefault((row["text"], row["verdict"], row["reason"] or ""), []).append(row)
+    return [
+        {
+            "text": text,
+            "verdict": verdict,
+            "reason": reason,
+            "request_id": equal[0].get("request_id"),
+            "times": len(equal),
+            "others": list(dict.fromkeys(str(row["other"]) for row in equal if row.get("other"))),
+            "is_difference": equal[0]["method"] == "differential",
+        }
+        for (text, verdict, reason), equal in texts.items()
+    ]

@@ -86,8 +86,14 @@ def _environment() -> Environment:
     )
     environment.filters |= {"count": _count, "percent": _percent, "number": _number, "words": _words}
     environment.filters |= {"cell": _cell, "points": _points, "json": _json}
+    environment.globals["scroll"] = _scroll
     environment.globals["style"] = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our own
     return environment
+
+
+def _scroll(label: str) -> Markup:
+    """The attributes of an element that scrolls sideways, so that the keyboard reaches it and a reader names it."""
+    return Markup('class="scroll" tabindex="0" role="group" aria-label="{}"').format(visible(label).removesuffix(", "))
 
 
 def _seen(value: object) -> object:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -153,6 +154,36 @@ def test_descriptions_are_counted_by_reason_and_three_classes_shown_in_full(buil
     shown = [name for name in ("tiger", "violin", "teapot", "bicycle", "kite") if f"{name} accepted" in text]
     assert shown == ["tiger", "teapot", "kite"]
     assert "tiger rejected" in text
+    assert "tiger : 1 texts accepted, 2 not" in text
+
+
+def test_a_difference_names_the_classes_that_it_is_told_from_once(build, workspace, read_all):
+    rows = [
+        {"class": "owl", "method": "differential", "text": "owl, with round eyes", "request_id": None}
+        | {"verdict": verdict, "reason": "", "other": other}
+        for verdict, other in (("accepted", "fox"), ("accepted", EVIL), ("failed", "elk"))
+    ]
+    spec = StepSpec(name="describe", version=1, rule={"list": "birds", "model": "m"}, inputs={})
+    output = StepOutput(tables={"descriptions": pa.Table.from_pylist(rows)})
+    record = Ledger(workspace).commit(spec, output, uids=None, started=NOW)
+    page = render_report(workspace, build(), descriptions=[record], read_bytes=read_all)
+    text = Page(page).text
+    assert text.count("owl, with round eyes") == 2
+    assert "owl, with round eyes told from fox , <script>" in text
+    assert "owl, with round eyes failed told from elk" in text
+    assert SHOWN in page
+
+
+def test_tables_that_may_scroll_are_reached_by_the_keyboard_and_named(page):
+    scrolling = [tag for tag in re.findall("<[a-z][^>]*>", page) if 'class="scroll"' in tag or tag.startswith("<pre")]
+    assert len(scrolling) >= 8
+    labels = [re.search('tabindex="0" role="group" aria-label="([^"]+)"', tag)[1] for tag in scrolling]
+    assert len(set(labels)) == len(labels)
+
+
+def test_pictures_load_at_once_so_that_they_are_there_when_the_page_is_printed(page):
+    assert "<img" in page
+    assert "loading=" not in page
 
 
 def test_truth_is_shown_with_what_was_not_judged(published, read_all):

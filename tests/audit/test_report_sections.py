@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from evenly.audit.card import card_lines, read_card
 from evenly.audit.published import PublishedBuild
+from evenly.audit.report.balance import read_balance
 from evenly.audit.report.descriptions import read_descriptions
 from evenly.audit.report.funnel import largest_losses, read_funnel, read_key_figures
 from evenly.audit.report.gallery import KEPT, PER_REASON, read_gallery
 from evenly.audit.report.page import _cell, _count, _extra_columns, _number, _percent, _points, _seen
-from evenly.audit.report.plots.figures import _bin_edges, rank_plot, score_histogram
+from evenly.audit.report.plots.figures import _bin_edges, rank_plot, rank_rows, score_histogram
 from evenly.audit.report.scores import read_scores
 from evenly.audit.source_funnel import read_source_funnel
 from evenly.storage.ledger import VERDICTS
@@ -165,12 +166,47 @@ def test_few_or_no_scores_are_drawn(series):
         assert "<svg" in score_histogram(series, threshold=threshold, stacked=True, label="score")
 
 
+# Head and tail.
+
+
 def test_concepts_that_nothing_names_any_more_are_left_out_of_the_ranks():
-    counts = np.array([5.0, 3.0, 1.0])
-    assert "<svg" in rank_plot(counts, np.array([2.0, 0.0, 0.0]), counts, None)
-    weighted = rank_plot(counts, counts, counts * 2, 2.0)
-    assert "pool, estimated" in weighted
-    assert "t = 2" in weighted
+    counts = np.array([1.0, 5.0, 3.0])
+    series = {"before any draw": counts, "kept": np.array([2.0, 0.0, 0.0])}
+    assert "<svg" in rank_plot(series, head=2, threshold=None)
+    assert rank_rows(series) == [
+        {"rank": 1, "before any draw": 5.0, "kept": 2.0},
+        {"rank": 2, "before any draw": 3.0, "kept": None},
+    ]
+    assert [row["rank"] for row in rank_rows({"kept": np.ones(60)})] == [1, 2, 5, 10, 20, 50]
+
+
+def test_the_plot_of_ranks_names_head_tail_and_threshold_and_says_in_words_what_it_shows():
+    counts = np.array([50.0, 9.0, 1.0])
+    series = {"before any draw": counts, "after the preselection": counts / 2, "kept": np.minimum(counts, 4)}
+    drawn = str(rank_plot(series, head=2, threshold=4.0))
+    assert all(f">{text}<" in drawn for text in ("head", "tail", "t = 4", *series))
+    assert "has, before any draw 50, after the preselection 25, kept 4; the first 2 concepts are the head" in drawn
+    without_head = str(rank_plot(series, head=0, threshold=90.0))
+    assert ">head<" not in without_head
+
+
+def test_shares_of_head_and_tail_are_those_of_a_loop_over_concepts(published):
+    build = PublishedBuild(*published)
+    balance = read_balance(build)
+    counts = build.ledger.table(build.step("balance"), "counts").to_pylist()
+    assert [moment["name"] for moment in balance["moments"]] == ["before any draw", "after the preselection", "kept"]
+    for moment, column in zip(balance["moments"], ("weighted", "before", "after"), strict=True):
+        total = sum(row[column] for row in counts)
+        assert moment["tail"] == pytest.approx(sum(row[column] for row in counts if row["p"] >= 1) / total)
+        assert moment["head"] == pytest.approx(1 - moment["tail"])
+    assert balance["tail_after"] > balance["tail_before"]
+    assert len(balance["ranks"]) > 1
+
+
+def test_without_a_preselection_there_are_two_moments(shared_build, shared):
+    balance = read_balance(PublishedBuild(shared, shared_build(off=("preselect",))))
+    assert [moment["name"] for moment in balance["moments"]] == ["before any draw", "kept"]
+    assert not balance["preselected"]
 
 
 # Descriptions.
@@ -221,6 +257,15 @@ def test_up_to_three_classes_are_shown_in_full(n):
     shown = [one["class"] for one in section["shown"]]
     assert shown == (names if n <= 3 else ["class 0", "class 4", "class 9"])
     assert all(len(one["methods"]["description"]) == 2 for one in section["shown"])
+
+
+def test_equal_texts_are_shown_once_with_all_classes_that_they_are_told_from():
+    rows = [row("owl", "rejected", "unfinished", "differential") | {"other": other} for other in ("fox", "elk", "fox")]
+    (shown,) = described(rows)[0]["shown"][0]["methods"]["differential"]
+    assert (shown["text"], shown["times"], shown["others"]) == ("owl text", 3, ["fox", "elk"])
+    assert shown["is_difference"]
+    both = [row("owl"), row("owl", "rejected", "x")]
+    assert [one["times"] for one in described(both)[0]["shown"][0]["methods"]["description"]] == [1, 1]
 
 
 def test_classes_that_show_both_verdicts_are_preferred():

@@ -31,10 +31,10 @@ _ALONE = {
     "ink": "#1f1e1b",
     "muted": "#6a675f",
     "line": "#e3e0d8",
-    "kept": "#2c7a63",
-    "dropped": "#c4592f",
-    "failed": "#b8871b",
-    "merged": "#5767ad",
+    "kept": "#25705a",
+    "dropped": "#ad4720",
+    "failed": "#80600f",
+    "merged": "#4d5ca3",
     "sans": "system-ui, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif",
 }
 _SETTINGS: Any = {

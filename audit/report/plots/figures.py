@@ -12,31 +12,57 @@ from evenly.audit.safe_text import visible
 _BINS = 40
 
 
-def rank_plot(
-    matches_before: np.ndarray, matches_after: np.ndarray, weighted: np.ndarray, threshold: float | None
-) -> Markup:
-    """Matches per concept against its rank, both logarithmic, before balancing and after; a line at the threshold.
+def rank_plot(series: Mapping[str, np.ndarray], *, head: int, threshold: float | None) -> Markup:
+    """Matches per concept against its rank, both logarithmic, a line per moment: first before any draw, last kept.
 
-    Where preselection made them differ, a thin line shows the matches `weighted` to estimate those of the pool.
+    What was taken is shaded between the two; ranks up to `head`, of the first, are marked; a line at the threshold.
     """
-    with drawn("Matches per concept by rank, before and after balancing", height=3.6) as ((axes,), done):
-        for values, colour, label in ((matches_before, "dropped", "before"), (matches_after, "kept", "after")):
-            ordered = np.sort(values[values > 0])[::-1]
-            axes.loglog(np.arange(1, len(ordered) + 1), ordered, color=COLOURS[colour], linewidth=2, label=label)
-        if not np.allclose(weighted, matches_before):
-            ordered = np.sort(weighted[weighted > 0])[::-1]
-            ranks = np.arange(1, len(ordered) + 1)
-            axes.loglog(ranks, ordered, color=COLOURS["muted"], linewidth=1, label="pool, estimated", zorder=1)
+    curves = {name: np.sort(values[values > 0])[::-1] for name, values in series.items()}
+    first, last = (list(curves.values())[place] for place in (0, -1))
+    with drawn(_ranks_in_words(curves, head), height=3.7, width=5.6) as ((axes,), done):
+        colours = ["dropped", *["muted"] * (len(curves) - 2), "kept"]
+        for (name, values), colour in zip(curves.items(), colours, strict=True):
+            width, style = (1.0, (0, (2, 2))) if colour == "muted" else (2.2, "-")
+            ranks = np.arange(1, len(values) + 1)
+            axes.loglog(ranks, values, color=COLOURS[colour], linewidth=width, linestyle=style, label=name)
+        taken = np.arange(1, min(len(first), len(last)) + 1)
+        axes.fill_between(taken, last[: len(taken)], first[: len(taken)], color=COLOURS["dropped"], alpha=0.14, lw=0)
+        if 0 < head < len(first):
+            axes.axvline(head + 0.5, color=COLOURS["ink"], linewidth=1)
+            for text, side, shift in (("head", "right", -5), ("tail", "left", 5)):
+                axes.annotate(text, (head + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(shift, 3), ha=side,
+                              textcoords="offset points", color=COLOURS["ink"], fontsize=10)  # fmt: skip
         if threshold is not None and threshold > 0:
             axes.axhline(threshold, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
-            axes.annotate(f"t = {threshold:g}", (1, threshold), xytext=(2, 3), textcoords="offset points",
+            axes.annotate(f"t = {threshold:g}", (1, threshold), xytext=(2, -11), textcoords="offset points",
                           color=COLOURS["muted"], fontsize=9)  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter("{x:g}")
+            axis.set_major_formatter("{x:,g}")
             axis.set_minor_formatter("")
-        axes.set(xlabel="rank of the concept", ylabel="matches")
-        axes.legend(loc="upper right")
+        axes.set(xlabel="rank of the concept, the most frequent first", ylabel="matches")
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.07), ncols=3, borderaxespad=0, fontsize=9)
     return done()
+
+
+def rank_rows(series: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """What `rank_plot` shows, as rows: rank (1, 2, 5, 10, 20, ...) and per moment the matches of the concept there."""
+    curves = {name: np.sort(values[values > 0])[::-1] for name, values in series.items()}
+    last = max((len(values) for values in curves.values()), default=0)
+    ranks = [step * 10**power for power in range(len(str(last))) for step in (1, 2, 5) if step * 10**power <= last]
+    return [
+        {"rank": rank}
+        | {name: float(values[rank - 1]) if rank <= len(values) else None for name, values in curves.items()}
+        for rank in ranks
+    ]
+
+
+def _ranks_in_words(curves: Mapping[str, np.ndarray], head: int) -> str:
+    most = ", ".join(f"{name} {values[0] if len(values) else 0:,.0f}" for name, values in curves.items())
+    return (
+        "Matches per concept by rank, both axes logarithmic. The most frequent concept has, "
+        f"{most}; the first {head:,} concepts are the head, which balancing thins out. "
+        "A table beside the plot has the numbers"
+    )
 
 
 def score_histogram(series: Mapping[str, np.ndarray], *, threshold: float | None, stacked: bool, label: str) -> Markup:

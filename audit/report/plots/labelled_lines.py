@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evenly.audit.report.plots.drawing import MARKERS, SERIES
+from evenly.audit.report.plots.drawing import COLOURS, MARKERS, SERIES
 from evenly.audit.safe_text import visible
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def draw_line(panel: "Axes", line: Line, place: int) -> str:
 
 
 def label_ends(panel: "Axes", labels: Sequence[tuple[Line, str, str]]) -> None:
-    """Write (line, name, colour) beside each line's last point, moved up or down so that no two overlap."""
+    """Write (line, name, colour) beside each line's last point, moved up or down so that no two overlap.
+
+    The name is in ink, which can be read on any page, and a mark in the colour leads to it.
+    """
     low, high = panel.get_ylim()
     ends = np.array([(line.accuracy[-1] - low) / (high - low) for line, _, _ in labels])
     for (line, name, colour), place in zip(labels, _apart(ends), strict=True):
@@ -66,7 +69,7 @@ def label_ends(panel: "Axes", labels: Sequence[tuple[Line, str, str]]) -> None:
             (line.x[-1], line.accuracy[-1]),
             xytext=(1.05, place),
             textcoords="axes fraction",
-            color=colour,
+            color=COLOURS["ink"],
             fontsize=9,
             va="center",
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},

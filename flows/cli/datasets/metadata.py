@@ -56,7 +56,7 @@ def build_command(
         bool | None,
         typer.Option(
             "--function-words/--no-function-words",
-            help="Whether words of grammar and single letters stay in. Default: outside English.",
+            help="Whether words of grammar, letters, and nouns with an article stay in. Default: outside English.",
         ),
     ] = None,
     numbers: Annotated[bool, typer.Option(help="Begin with 0 to 99.")] = True,
