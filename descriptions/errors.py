@@ -39,7 +39,14 @@ class EmbeddedModelError(DescriptionsError):
 
 
 class EndpointError(DescriptionsError):
-    """The chat endpoint refuses the connection, the key or the model, or answers nothing but failures."""
+    """The chat endpoint refuses the connection, the key or the model, or answers nothing but failures.
+
+    `passing`: it was slow, busy or away, so that the same may go well another time.
+    """
+
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
 
 
 class BudgetExceededError(DescriptionsError):

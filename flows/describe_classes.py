@@ -10,10 +10,12 @@ from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE, announce_described
 from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import EncoderChoice, LanguageModel
+from evenly.tasks.server.retries import tried_again
 from evenly.tasks.step import run_step
 
 
 @flow(name="describe-classes", flow_run_name="describe {name}", persist_result=False)
+@tried_again()
 def describe_classes(
     name: str,
     text: str,

@@ -3,14 +3,15 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from prefect import flow
+from prefect import Flow, State, flow
+from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.fit_adapters import fit_adapters
-from evenly.flows.recipe import Recipe, read_recipe
+from evenly.flows.recipe import Recipe, read_notify, read_recipe
 from evenly.flows.recipe.changes import say_changes
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, steps_of
@@ -24,7 +25,9 @@ from evenly.tasks.rebuild.features import extract_features
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
-from evenly.tasks.server.builds import Published, ended, latest_build, published, show_build, show_results
+from evenly.tasks.server.builds import Published, ended, latest_build, published, show_build, show_results, tell_of
+from evenly.tasks.server.notices import Notice, log_to_run, send_notice
+from evenly.tasks.server.retries import tried_again
 from evenly.tasks.splits import describe_split
 from evenly.tasks.step import check_ready
 
@@ -34,7 +37,22 @@ def _name_of_run() -> str:
     return f"rebuild {Path(flow_run.parameters['recipe']).stem}"
 
 
-@flow(name="rebuild-dataset", flow_run_name=_name_of_run, persist_result=False)
+def _tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's
+    """Tell the recipe's blocks of a run that failed or crashed, but not of one by hand that was interrupted."""
+    recipe, notify = read_notify(flow_run.parameters["recipe"])
+    if notify is not None and (state.is_failed() or flow_run.deployment_id is not None):
+        notice = Notice(event="failed", recipe=recipe, text=state.message or str(state.name), run=str(flow_run.id))
+        send_notice(notice, notify.blocks_for(notice.event), log_to_run(flow_run))
+
+
+@flow(
+    name="rebuild-dataset",
+    flow_run_name=_name_of_run,
+    persist_result=False,
+    on_failure=[_tell_failure],
+    on_crashed=[_tell_failure],
+)
+@tried_again()
 def rebuild_dataset(
     recipe: str,
     root: str | None = None,
@@ -87,6 +105,8 @@ def rebuild_dataset(
         if chosen.classes and not limit:
             fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
         show_results(run, result)
+        if chosen.notify is not None:
+            tell_of(run, result, chosen.notify.blocks_for)
         return cast("str", ended(result))
 
 

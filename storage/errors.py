@@ -27,7 +27,14 @@ class DamagedError(StorageError):
 
 
 class StoreError(StorageError):
-    """An object store does not answer, refuses what was asked, or cannot do what evenly needs of it."""
+    """An object store does not answer, refuses what was asked, or cannot do what evenly needs of it.
+
+    `passing`: it was slow, busy or away, so that the same may go well another time.
+    """
+
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
 
 
 class WriterError(StorageError):

@@ -266,5 +266,6 @@ class BatchChatClient:
 def _given_up(failure: RequestFailure, number: int) -> EndpointError:
     return EndpointError(
         f"the endpoint must answer batches; {number:,} requests got no reply, by the last batch for {failure.reason}: "
-        f"{failure.detail}. Run again later, or without --batch: replies so far are stored."
+        f"{failure.detail}. Run again later, or without --batch: replies so far are stored.",
+        passing=failure.retriable,
     )

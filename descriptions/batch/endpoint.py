@@ -196,11 +196,12 @@ class BatchEndpoint:
             if failure.remedy != "retry":
                 raise RefusedError(failure)
             if failure.reason == "refused_connection" and not self.answered:
-                raise EndpointError(failure.detail)
+                raise EndpointError(failure.detail, passing=failure.passing)
             if attempt >= self.attempts or pause > self.longest_wait_s:
                 raise EndpointError(
                     f"the endpoint must answer; {attempt} attempts in a row brought nothing, the last: "
-                    f"{failure.detail}. Run again later: batches go on at the endpoint and are found again."
+                    f"{failure.detail}. Run again later: batches go on at the endpoint and are found again.",
+                    passing=failure.passing,
                 )
             await asyncio.sleep(pause)
             if look is not None and (existing := await look()) is not None:

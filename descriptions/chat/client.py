@@ -161,7 +161,7 @@ class ChatClient:
             if answer.remedy == "give_up_endpoint" or (
                 answer.reason == "refused_connection" and not connection.replied
             ):
-                await pacing.stop(EndpointError(answer.detail))
+                await pacing.stop(EndpointError(answer.detail, passing=answer.passing))
             pause = pause_s(attempt=failures, request_id=request_id, retry_after_s=answer.retry_after_s)
             exhausted = failures >= self.retries.attempts or pause > self.retries.longest_wait_s
             if answer.remedy == "give_up_request" or exhausted:
@@ -221,7 +221,8 @@ class ChatClient:
         await connection.pacing.stop(
             EndpointError(
                 f"the endpoint must answer; {connection.failures_in_a_row} requests in a row got no reply, the last: "
-                f"{failure.detail}. Run again later: replies so far are stored."
+                f"{failure.detail}. Run again later: replies so far are stored.",
+                passing=failure.passing,
             )
         )
 

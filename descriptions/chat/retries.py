@@ -3,6 +3,7 @@
 import datetime as dt
 import email.utils
 import hashlib
+import socket
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -35,6 +36,8 @@ class RetryRule:
 class Failure:
     """Why an attempt failed: `reason` is a snake_case word, `detail` one line; `retry_after_s` is the server's wish.
 
+    `unknown_host` says that its name stands for no address.
+
     `costs_nothing` is True where the request surely was not answered by a model: it never left, or was turned away.
     Whoever waits too long or gets a server's error or half a reply cannot know. `refused` names the parameters that the
     endpoint does not take.
@@ -46,6 +49,12 @@ class Failure:
     retry_after_s: float | None = None
     costs_nothing: bool = False
     refused: frozenset[str] = frozenset()
+    unknown_host: bool = False
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same attempt may go well another time."""
+        return self.remedy == "retry" and not self.unknown_host
 
 
 def judge_failure(error: OpenAIError | TimeoutError | ValueError, *, base_url: str, model: str) -> Failure:
@@ -69,6 +78,7 @@ def judge_failure(error: OpenAIError | TimeoutError | ValueError, *, base_url: s
             "Check `base_url` and that the server runs.",
             remedy="retry",
             costs_nothing=refused,
+            unknown_host=_names_no_host(error),
         )
     return Failure(
         reason="bad_body", detail=f"{base_url} answered with something else than a completion", remedy="retry"
@@ -109,6 +119,16 @@ def retry_after(value: str | None) -> float | None:
         seconds = (date - dt.datetime.now(dt.UTC)).total_seconds()
         return max(seconds, 0.0)
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def _names_no_host(error: BaseException) -> bool:
+    """Whether a name was looked up in vain, by what an exception came from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return cause.errno == socket.EAI_NONAME
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _judge_status(error: APIStatusError, *, base_url: str, model: str) -> Failure:

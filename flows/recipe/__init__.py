@@ -15,7 +15,7 @@ from evenly.curation.balance.source_mixing import SourceRule
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError, describe_problems
-from evenly.flows.recipe.schedule import RebuildSchedule
+from evenly.flows.recipe.schedule import Notify, RebuildSchedule
 from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
 from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
@@ -123,6 +123,7 @@ class Recipe(Section):
     llm: LanguageModel = LanguageModel()
     engine: Annotated[EngineChoice, BeforeValidator(read_engine)] = EngineChoice()
     schedule: RebuildSchedule | None = None
+    notify: Notify | None = None
     guard: Guard = Guard()
     memory: MemorySize | None = None
     _folder: Path = PrivateAttr(default=Path())
@@ -212,6 +213,20 @@ def read_recipe(path: str | Path) -> Recipe:
         return Recipe.model_validate(value, context={"folder": Path(path).resolve().parent})
     except ValidationError as error:
         raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
+
+
+def read_notify(path: str | Path) -> tuple[str, Notify | None]:
+    """The name and `notify` of a recipe file, of which nothing else need be valid; None where there is none to be had.
+
+    The name is the file's where the recipe has none.
+    """
+    try:
+        value = read_yaml(Path(path).read_text(encoding="utf-8"))
+        content = value if isinstance(value, dict) else {}
+        notify = None if content.get("notify") is None else Notify.model_validate(content["notify"])
+    except (OSError, ValueError):
+        return Path(path).stem, None
+    return str(content.get("name", Path(path).stem)), notify
 
 
 def _asks_for_bytes(curate: Curate) -> list[str]:

@@ -33,7 +33,7 @@ from evenly.tasks.step import NoRule, Step
 
 # Parts of a recipe that change where or when it runs, not what comes out.
 OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
-    ("sources", "labels", "classes", "llm", "engine", "schedule", "guard", "memory", "web"), True
+    ("sources", "labels", "classes", "llm", "engine", "schedule", "notify", "guard", "memory", "web"), True
 ) | {"features": {"second"}, "curate": {"balance": {"headroom"}}}
 
 

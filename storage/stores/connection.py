@@ -34,6 +34,10 @@ _LOST = re.compile(r"error sending request|connection closed|timed? ?out|5\d\d [
 _TRIED_AGAIN = re.compile(r"after \d+ retries")
 _REFUSED = re.compile(r"PermissionDenied|Unauthenticated|40[13] ")
 _NO_RANGE = re.compile(r"\b416 |CONTENT_RANGE|non-partial")  # where there are no bytes, no range of them can be had
+_MAY_PASS = re.compile(
+    r"status code: (408|425|429|50[02-9]|5[1-9]\d) |error sending request|connection closed|\btimed? ?out\b"
+)
+_NO_SUCH_HOST = re.compile(r"dns error(?!.*(Temporary failure|Try again))", re.DOTALL)
 _NO_ANSWER = re.compile(r"Generic \w+ error|error sending request|40[13] (Forbidden|Unauthorized)|50\d [A-Z]")
 _CONDITION = {"s3": "If-None-Match: *", "gs": "x-goog-if-generation-match: 0", "az": "If-None-Match: *"}
 _METADATA_SERVICE = "169.254.169.254"  # where clouds give their machines credentials
@@ -192,14 +196,19 @@ def trouble_of(error: BaseException, place: str) -> StoreError | None:
 
 
 def _trouble(error: BaseException, place: str) -> StoreError:
-    text = _without_secrets(error)
+    text, passing = _without_secrets(error), False
     if _METADATA_SERVICE in text:
         text = "no credentials are in the environment, and this machine has no role"
     elif _REFUSED.search(f"{type(error).__name__} {text}"):
         text = f"it refused: {text}"
+    elif _NO_SUCH_HOST.search(str(error)):
+        text = f"its host is not known: {text}"
+    else:
+        passing = _MAY_PASS.search(text) is not None
     return StoreError(
         f"store `{place}` must answer; {text}. Check the network, the bucket's name, and the store's settings and "
-        "credentials in the environment."
+        "credentials in the environment.",
+        passing=passing,
     )
 
 

@@ -14,7 +14,11 @@ _PASSING_OUTCOMES = frozenset({"dns", "connection", "timeout", "http_408", "http
 
 
 class DownloadError(StorageError):
-    """A download run that cannot go on."""
+    """A download run that cannot go on; `passing`: it may another time."""
+
+    def __init__(self, *texts: str, passing: bool = False) -> None:
+        super().__init__(*texts)
+        self.passing = passing
 
 
 class DownloadRuleError(DownloadError, ValueError):

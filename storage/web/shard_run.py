@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from evenly.storage.web.decoding import EXTENSIONS, Measure, PictureChecks
-from evenly.storage.web.errors import DownloadError, FetchError, verdict_of
+from evenly.storage.web.errors import DownloadError, FetchError, may_pass, verdict_of
 from evenly.storage.web.fetching import Fetched, WebClient
 from evenly.storage.web.measured import write_measured
 from evenly.storage.web.shards import RECORDS, publish_shard
@@ -211,7 +211,8 @@ class ShardRun:
             self._trouble = DownloadError(
                 f"`outcome` must not be the same failure for nearly all URLs; got `{outcome}` for {count} of the first "
                 f"{ALARM_AFTER} (last: {fetched.evidence or fetched.final_url}). Nothing of this shard was recorded. "
-                f"Mend the cause and run again, or tolerate `{outcome}`."
+                f"Mend the cause and run again, or tolerate `{outcome}`.",
+                passing=may_pass(outcome),
             )
 
 

@@ -26,10 +26,16 @@ def is_watched() -> bool:
     if "prefect.context" not in sys.modules:
         return False
     from prefect.context import FlowRunContext, TaskRunContext
-    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED
 
     in_run = FlowRunContext.get() is not None or TaskRunContext.get() is not None
-    return in_run and bool(PREFECT_API_URL.value()) and bool(PREFECT_LOGGING_TO_API_ENABLED.value())
+    return in_run and keeps_what_it_is_told()
+
+
+def keeps_what_it_is_told() -> bool:
+    """Whether there is a server of the user's, no temporary one, and it is to be told of runs."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED
+
+    return bool(PREFECT_API_URL.value()) and bool(PREFECT_LOGGING_TO_API_ENABLED.value())
 
 
 def artifact_key(recipe: str, name: str) -> str:

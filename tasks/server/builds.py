@@ -1,6 +1,6 @@
 """A build as a Prefect server shows it: artifacts, the name, tags and final state of the run, and the event."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from evenly.tasks.server.artifacts import (
     table_artifact,
 )
 from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
+from evenly.tasks.server.notices import Notice, send_notice
 from evenly.tasks.verify_and_report import latest_of, report_of
 
 _ADAPTER_COLUMNS = ("list", "name", "texts", "accuracy", "low", "high", "validation_accuracy", "n")
@@ -42,6 +43,13 @@ class Published:
         """How many pairs it keeps."""
         samples = self.manifest["samples"]
         return f"{samples['kept']:,} of {samples['rows']:,} pairs kept"
+
+    @property
+    def event(self) -> str:
+        """`held`, `published` where `latest` moved to it, else ""."""
+        if self.promotion.is_held:
+            return "held"
+        return "published" if self.promotion.is_latest and self.previous != self.build else ""
 
     @property
     def outcome(self) -> str:
@@ -76,9 +84,9 @@ def show_build(run: Run, build: Published) -> None:
             Artifact(key=artifact_key(recipe, "diff"), kind="markdown", data=_difference(run, build)),
         ]
     )
-    if build.promotion.is_held:
+    if build.event == "held":
         emit(BuildHeld(**_facts(run, build), reason=build.promotion.reason))
-    elif build.promotion.is_latest and build.previous != build.build:
+    elif build.event == "published":
         emit(BuildPublished(**_facts(run, build)))
 
 
@@ -92,6 +100,17 @@ def show_results(run: Run, build: Published) -> None:
         description = f"{build.build}: accuracy on test pictures, with 95 % intervals"
         artifacts.append(table_artifact(artifact_key(recipe, "adapters"), rows, description))
     leave_artifacts(artifacts)
+
+
+def tell_of(run: Run, build: Published, blocks_for: Callable[[str], Sequence[str]]) -> None:
+    """Send what became of a build through the notification blocks for that event."""
+    if not build.event or not is_watched():
+        return
+    from prefect.runtime import flow_run
+
+    recipe = str(build.manifest["recipe_name"])
+    notice = Notice(event=build.event, recipe=recipe, text=build.outcome, run=str(flow_run.id))
+    send_notice(notice, blocks_for(build.event), run.progress.warn)
 
 
 def funnel_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

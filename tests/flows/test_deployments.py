@@ -22,8 +22,10 @@ from tests.postgres_server import postgres, postgres_binaries
 pytestmark = pytest.mark.embedded
 SOURCE = {"kind": "jsonl", "path": "pool/*.jsonl", "url": None, "caption": "text"}
 NO_POOL = SOURCE | {"path": "nothing/*.jsonl"}
+NO_BLOCK = "slack-webhook/none"
 RECIPE = {
     "name": "captions",
+    "notify": {"blocks": [NO_BLOCK]},
     "seed": 1,
     "sources": [SOURCE],
     "curate": {"text": {"caption_length": {"min_words": 3}}, "download": None, "balance": None},
@@ -160,6 +162,8 @@ def test_what_was_set_at_the_server_stays_when_it_is_registered_again(served):
     wait_for(lambda: httpx.patch(url, json=change, timeout=30).is_success, 30, served.log.read_text)  # 503 while busy
     rows = json.loads(served.run(sys.executable, "-m", "evenly.flows", "deploy", "recipes/captions.yaml", "--json"))
     assert rows[0]["deployment"] == "rebuild-dataset/captions"
+    assert f"it has no `{NO_BLOCK}`" in rows[0]["problems"][0]
+    assert f"it has no `{NO_BLOCK}`" in served.run(sys.executable, "-m", "evenly.flows", "check", rows[0]["recipe"])
     (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["watch"]}}})
     assert watch["parameters"]["folder"] == "/lists"
     names = sorted(automation["name"] for automation in served.call("/automations/filter"))
@@ -207,6 +211,20 @@ def test_after_a_failed_audit_promotions_are_held_by_the_automation(served):
     assert list(Builds(workspace).holds()) == ["captions"]
     served.run(sys.executable, "-m", "evenly.flows", "promote", manifest["build"])
     assert Builds(workspace).holds() == {}
+
+
+def test_a_run_whose_endpoint_is_away_waits_for_another_try(served):
+    given = {"name": "cats", "text": "lynx\n", "methods": ["description"], "base_url": "http://127.0.0.1:9/v1"}
+    options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "describe-classes/describe", *options)
+
+    def waiting() -> dict | None:
+        runs = served.call("/flow_runs/filter", {"flow_runs": {"state": {"name": {"any_": ["AwaitingRetry"]}}}})
+        return next(iter(runs), None)
+
+    message = wait_for(waiting, 150, lambda: served.log.read_text()[-3000:])["state"]["message"]
+    assert "the endpoint must accept connections" in message
+    assert message.endswith("This may pass: the run is tried again in 60 s (1 of 3).")
 
 
 @pytest.mark.slow

@@ -93,16 +93,21 @@ def init_command(
 def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
     """Validate a recipe: every problem with its field, value, rule and remedy.
 
+    A notification block that PREFECT_API_URL's server lacks is named, too; runs work without it.
     Example: evenly check recipes/demo.yaml
     """
     from evenly.flows.recipe import read_recipe
 
-    read = read_recipe(recipe)
-    print_result(
-        {"recipe": read.name, "valid": True},
-        lambda: print_text(f"{recipe}: recipe `{read.name}` is valid"),
-        as_json=as_json,
-    )
+    read, lacking = read_recipe(recipe), list[str]()
+    if read.notify is not None:
+        from evenly.tasks.server.notices import block_problems
+
+        lacking = block_problems(read.notify.blocks)
+
+    def table() -> None:
+        print_text("\n".join([f"{recipe}: recipe `{read.name}` is valid", *lacking]))
+
+    print_result({"recipe": read.name, "valid": True, "server": lacking}, table, as_json=as_json)
 
 
 def plan_command(

@@ -73,6 +73,8 @@ def _show(rows: list[dict[str, Any]]) -> None:
         moved = f", before {row['earlier_recipe']}" if row["earlier_recipe"] else ""
         times = row["schedule"] or "by hand or event"
         print_text(f"{row['deployment']:<32} {times:<28} {row['recipe'] or ''}{moved}".rstrip())
+        for problem in row["problems"]:
+            print_text(f"  {problem}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"serve": serve_command, "deploy": deploy_command}

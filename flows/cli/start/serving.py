@@ -25,6 +25,7 @@ from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.process.tether import tethered_process
 from evenly.flows.runs import with_engine
+from evenly.tasks.server.notices import block_problems
 
 _PROCESS = "process"
 _QUIET = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL")
@@ -54,12 +55,15 @@ def deploy_recipes(
         ids = {each.deployment.name: each.id for each in registered}
         put_automation(client, submitted_lists(ids["describe"]))
         put_automation(client, failed_audits(ids["hold"]))
+    notified = {str(file.path): file.recipe.notify.blocks for file in files if file.recipe.notify is not None}
+    problems = {path: block_problems(blocks) for path, blocks in notified.items()}
     return [
         {
             "deployment": each.deployment.full_name,
             "schedule": each.times or None,
             "recipe": each.deployment.parameters.get("recipe"),
             "earlier_recipe": each.earlier_recipe,
+            "problems": problems.get(each.deployment.parameters.get("recipe", ""), []),
         }
         for each in registered
     ]

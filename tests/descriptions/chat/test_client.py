@@ -1,5 +1,7 @@
 import asyncio
+import socket
 import time
+from typing import NoReturn
 
 import pytest
 
@@ -152,6 +154,18 @@ def test_a_refused_connection_is_one_clear_line(replies):
     assert "http://127.0.0.1:9/v1" in str(outcome)
     assert "Check `base_url`" in str(outcome)
     assert "\n" not in str(outcome)
+    assert outcome.passing  # a server that starts
+
+
+def test_a_host_that_has_no_address_does_not_pass(replies, monkeypatch):
+    def look_up(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    client = ChatClient(Endpoint(base_url="http://no-such-host.invalid/v1", model="m"), store=replies)
+    (outcome,) = ask(client, question())
+    assert isinstance(outcome, EndpointError)
+    assert not outcome.passing
 
 
 def test_a_refused_key_is_one_clear_line_without_the_key(server, replies, monkeypatch):
@@ -174,14 +188,17 @@ def test_an_endpoint_of_no_use_is_given_up_at_once(server, client, status, code,
     (outcome,) = ask(client, question())
     assert isinstance(outcome, EndpointError)
     assert said in str(outcome)
+    assert not outcome.passing
     assert len(server.requests) == 1
 
 
-def test_an_endpoint_that_only_fails_is_given_up(server, replies):
-    server.answer = lambda _request, _before: server.failure(400, "unsupported parameter")
-    client = ChatClient(server.endpoint, store=replies, concurrency=1, retries=RetryRule(give_up_after=3))
+@pytest.mark.parametrize(("status", "passing"), [(400, False), (503, True)])
+def test_an_endpoint_that_only_fails_is_given_up(server, replies, status, passing):
+    server.answer = lambda _request, _before: server.failure(status, "unsupported parameter")
+    client = ChatClient(server.endpoint, store=replies, concurrency=1, retries=RetryRule(give_up_after=3, attempts=1))
     outcomes = ask(client, *(question(str(number)) for number in range(3)))
     assert [type(outcome) for outcome in outcomes] == [RequestFailedError, RequestFailedError, EndpointError]
+    assert outcomes[-1].passing == passing
     assert "unsupported parameter" in str(outcomes[-1])
 
 

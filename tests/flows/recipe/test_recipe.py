@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from evenly.curation.balance.thresholds import BalanceRule
-from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe import read_notify, read_recipe
 from evenly.flows.recipe.files import DEMO, TEMPLATE, TEXT_TEMPLATE
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.recipe.steps import content_of, steps_of
@@ -21,6 +21,32 @@ def problems(tmp_path: Path, recipe: object) -> list[str]:
     with pytest.raises(RecipeError) as error:
         read_recipe(path)
     return str(error.value).splitlines()
+
+
+def test_blocks_to_notify_are_types_and_names_and_change_no_content(tmp_path):
+    (line,) = problems(tmp_path, minimal() | {"notify": {"blocks": ["team"]}})
+    assert "`notify.blocks`: must be types and names of blocks, such as `slack-webhook/team`; got `team`" in line
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(minimal() | {"notify": {"blocks": ["slack-webhook/team"]}}))
+    recipe = read_recipe(tmp_path / "r.yaml")
+    assert recipe.notify.events == ("held", "failed")
+    assert "notify" not in content_of(recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: x\nnotify: {blocks: [a/b]}\nsurces: []", ("x", ("a/b",))),
+        ("notify: {blocks: [a/b]}", ("r", ("a/b",))),
+        ("notify: {blocks: 3}", ("r", None)),
+        ("name: x", ("x", None)),
+        ("{", ("r", None)),
+    ],
+)
+def test_whom_to_notify_is_read_of_a_recipe_that_is_not_valid(tmp_path, text, said):
+    (tmp_path / "r.yaml").write_text(text)
+    name, notify = read_notify(tmp_path / "r.yaml")
+    assert (name, notify and notify.blocks) == said
+    assert read_notify(tmp_path / "none.yaml") == ("none", None)
 
 
 def test_the_rule_of_balancing_says_law_and_texts_and_names_a_reference_only_among_languages(tmp_path):

@@ -2,21 +2,15 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
-    PREFECT_LOGGING_TO_API_ENABLED,
     temporary_settings,
 )
 
@@ -35,39 +29,6 @@ from evenly.tasks.server.artifacts import (
     table_artifact,
 )
 from evenly.tasks.server.events import AuditFailed, BuildHeld, BuildPublished, ClassesDescribed, emit
-
-
-@pytest.fixture
-def watched() -> Iterator[None]:
-    """A server that keeps what it is told, as one of the user's does."""
-    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
-        yield
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Callable[[int], str]:
-    """Writes a recipe of 40 captions, which keeps those of so many words or more; its path."""
-    captions = [" ".join(["word"] * (1 + row % 4)) + f" {row}" for row in range(40)]
-    pq.write_table(pa.table({"text": captions}), tmp_path / "pool.parquet")
-    path = tmp_path / "tiny.yaml"
-
-    def write(min_words: int) -> str:
-        content: dict[str, Any] = {
-            "name": "tiny_words",
-            "seed": 5,
-            "guard": {"max_change": 0.1},
-            "sources": [{"kind": "parquet", "path": str(tmp_path / "pool.parquet"), "url": None, "caption": "text"}],
-            "curate": {
-                "text": {"caption_length": {"min_words": min_words}},
-                "download": None,
-                "deduplicate": {"exact": False, "perceptual": None, "semantic": None},
-                "balance": None,
-            },
-        }
-        path.write_text(yaml.safe_dump(content))
-        return str(path)
-
-    return write
 
 
 def artifacts(name: str) -> list[Any]:

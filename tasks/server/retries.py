@@ -1,0 +1,50 @@
+"""Runs of deployments that are tried again after a fault that may pass, with growing pauses; their state says so.
+
+What may pass (a store or an endpoint that is slow, busy or away) carries `passing`. The server then has the same run
+begin anew, in its process, and finished steps are reused. Runs by hand are not tried again: a person is there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PAUSES_S = (60, 300, 1500)
+"""Between the tries of a run; requests were tried again for minutes before, where they were made."""
+
+
+@contextmanager
+def tried_again() -> Iterator[None]:
+    """Try the run of a deployment that this is part of again where the block fails for what may pass."""
+    try:
+        yield
+    except Exception as error:
+        _plan(error)
+        raise
+
+
+def _plan(error: Exception) -> None:
+    """Tell the server whether and when to try the run again, and say in the error which."""
+    from prefect.client.schemas.objects import FlowRunPolicy
+    from prefect.context import FlowRunContext
+
+    from evenly.tasks.server.artifacts import server_client
+
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if run is None or run.deployment_id is None:
+        return
+    if not getattr(error, "passing", False):
+        _say(error, "This does not pass by itself: the run is not tried again.")
+        return
+    with server_client() as client:
+        number = client.read_flow_run(run.id).run_count
+        if number > len(PAUSES_S):
+            _say(error, f"It was tried {number} times: the next run goes on from the last finished step.")
+            return
+        pause_s = PAUSES_S[number - 1]
+        client.update_flow_run(run.id, empirical_policy=FlowRunPolicy(retries=number, retry_delay=pause_s))
+    _say(error, f"This may pass: the run is tried again in {pause_s} s ({number} of {len(PAUSES_S)}).")
+
+
+def _say(error: Exception, text: str) -> None:
+    if len(error.args) == 1:
+        error.args = (f"{error} {text}",)
