@@ -38,7 +38,8 @@ class MetadataRule:
 
     lemmas: `all` of a synset, or the `first`, as MetaCLIP v1 reads it off the synset's id: in lower case and up to its
     first full stop. pmi_above_least: a pair at `min_pmi` itself stays out. numbers: "0" to "99" come first.
-    function_words: English words of grammar and single letters stay in, as in the papers; words of your own always do.
+    function_words: English words of grammar, single letters and entries that only add an article stay in, as in the papers;
+        words of your own always do.
     max_entries: where the list ends, whatever is still offered.
     """
 
@@ -75,7 +76,7 @@ class MetadataRule:
     def of_language(cls, language: str, **chosen: Any) -> "MetadataRule":  # noqa: ANN401 - the fields
         """The thresholds of MetaCLIP v1 for English, of MetaCLIP 2 for any other; `chosen` ones but None go first.
 
-        English words of grammar and single letters stay out of an English list unless they are chosen.
+        `function_words` stay out of an English list unless they are chosen.
         """
         paper = _METACLIP | {"function_words": False} if language == "en" else _METACLIP_2
         return cls(**{**paper, **{name: value for name, value in chosen.items() if value is not None}})
