@@ -67,7 +67,7 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
         "most": float(weighted.max()),
         "rows": last.largest,
         "preselected": preselected,
-        "plot": rank_plot(series, head=last.head, threshold=threshold),
+        "plot": rank_plot(series, head=0 if threshold is None else last.head, threshold=threshold),
         "ranks": rank_rows(series),
         "agreement": agreement_plot({balancing.step: balancing.agreement for balancing in card.balancings}),
     }

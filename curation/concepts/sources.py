@@ -38,8 +38,8 @@ class MetadataRule:
 
     lemmas: `all` of a synset, or the `first`, as MetaCLIP v1 reads it off the synset's id: in lower case and up to its
     first full stop. pmi_above_least: a pair at `min_pmi` itself stays out. numbers: "0" to "99" come first.
-    function_words: English words of grammar, single letters and entries that only add an article stay in, as in the papers;
-        words of your own always do.
+    function_words: English words of grammar, single letters and what is another entry with its article stay in, as in
+    the papers; words of your own always do.
     max_entries: where the list ends, whatever is still offered.
     """
 

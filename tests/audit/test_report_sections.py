@@ -185,9 +185,17 @@ def test_the_plot_of_ranks_names_head_tail_and_threshold_and_says_in_words_what_
     series = {"before any draw": counts, "after the preselection": counts / 2, "kept": np.minimum(counts, 4)}
     drawn = str(rank_plot(series, head=2, threshold=4.0))
     assert all(f">{text}<" in drawn for text in ("head", "tail", "t = 4", *series))
-    assert "has, before any draw 50, after the preselection 25, kept 4; the first 2 concepts are the head" in drawn
+    assert "has, before any draw 50, after the preselection 25, kept 4. The first 2 concepts are the head" in drawn
     without_head = str(rank_plot(series, head=0, threshold=90.0))
     assert ">head<" not in without_head
+    assert "are the head" not in without_head
+
+
+def test_with_thresholds_by_language_no_rank_parts_head_and_tail(shared_build, shared):
+    build = PublishedBuild(shared, shared_build(balance={"language": "group", "reference": "g0"}))
+    balance = read_balance(build)
+    assert balance["head"] > 0
+    assert "are the head" not in balance["plot"]
 
 
 def test_shares_of_head_and_tail_are_those_of_a_loop_over_concepts(published):

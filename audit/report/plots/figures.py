@@ -15,7 +15,8 @@ _BINS = 40
 def rank_plot(series: Mapping[str, np.ndarray], *, head: int, threshold: float | None) -> Markup:
     """Matches per concept against its rank, both logarithmic, a line per moment: first before any draw, last kept.
 
-    What was taken is shaded between the two; ranks up to `head`, of the first, are marked; a line at the threshold.
+    What was taken is shaded between the two; ranks up to `head`, of the first, are marked, unless it is 0; a
+    line at the threshold.
     """
     curves = {name: np.sort(values[values > 0])[::-1] for name, values in series.items()}
     first, last = (list(curves.values())[place] for place in (0, -1))
@@ -58,9 +59,9 @@ def rank_rows(series: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
 def _ranks_in_words(curves: Mapping[str, np.ndarray], head: int) -> str:
     most = ", ".join(f"{name} {values[0] if len(values) else 0:,.0f}" for name, values in curves.items())
+    thinned = f"The first {head:,} concepts are the head, which balancing thins out. " if head else ""
     return (
-        "Matches per concept by rank, both axes logarithmic. The most frequent concept has, "
-        f"{most}; the first {head:,} concepts are the head, which balancing thins out. "
+        f"Matches per concept by rank, both axes logarithmic. The most frequent concept has, {most}. {thinned}"
         "A table beside the plot has the numbers"
     )
 
