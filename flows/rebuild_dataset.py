@@ -37,7 +37,7 @@ def _name_of_run() -> str:
     return f"rebuild {Path(flow_run.parameters['recipe']).stem}"
 
 
-def _tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's
+def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's
     """Tell the recipe's blocks of a run that failed or crashed, but not of one by hand that was interrupted."""
     recipe, notify = read_notify(flow_run.parameters["recipe"])
     if notify is not None and (state.is_failed() or flow_run.deployment_id is not None):
@@ -49,8 +49,8 @@ def _tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     name="rebuild-dataset",
     flow_run_name=_name_of_run,
     persist_result=False,
-    on_failure=[_tell_failure],
-    on_crashed=[_tell_failure],
+    on_failure=[tell_of_failure],
+    on_crashed=[tell_of_failure],
 )
 @tried_again()
 def rebuild_dataset(

@@ -5,6 +5,7 @@ StorageError
 ├── NotFoundError       a step, build, sample or artifact that is not there
 ├── DamagedError        stored content that does not match its hash
 ├── StoreError          an object store that does not answer, or not as it must
+├── LimitError          a limit that several runs share, of which nobody answers whether there is room
 ├── WriterError         a recipe that another process is writing just now
 └── InputError          a file that a person handed in, or values to be written, break the rules of their kind
 """
@@ -35,6 +36,12 @@ class StoreError(StorageError):
     def __init__(self, text: str, *, passing: bool = False) -> None:
         super().__init__(text)
         self.passing = passing
+
+
+class LimitError(StorageError):
+    """Whether a limit that several runs share has room cannot be known now; another time it may."""
+
+    passing = True
 
 
 class WriterError(StorageError):

@@ -14,7 +14,7 @@ from evenly.descriptions.chat.budget import Budget, most_usd
 from evenly.descriptions.chat.completion import Completion, reply_record
 from evenly.descriptions.chat.dialect import Dialect, unpromised
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
-from evenly.descriptions.chat.pacing import Pacing
+from evenly.descriptions.chat.pacing import EndpointLimits, Pacing
 from evenly.descriptions.chat.request import ChatRequest, content_address
 from evenly.descriptions.chat.retries import Failure, RetryRule, pause_s
 from evenly.descriptions.errors import EndpointError, RequestFailedError
@@ -74,9 +74,10 @@ class ClientCounts:
 class ChatClient:
     """Asks one endpoint, `concurrency` requests at a time. Use it in `async with`; it may be entered again afterwards.
 
-    A pause that the server asks for holds back all requests. `progress` is called with the counts after each request.
-    `budget` sets aside what an attempt can cost at most before it is sent; its prices are then the client's. Parameters
-    that the endpoint refuses are left out, and a refused schema goes out as words; the record of each reply says so.
+    A pause that the server asks for holds back all requests; of `limits`, which other runs keep as well, a place is
+    waited for. `progress` is called with the counts after each request. `budget` sets aside what an attempt can cost at
+    most before it is sent; its prices are then the client's. Parameters that the endpoint refuses are left out, and a
+    refused schema goes out as words; the record of each reply says so.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ChatClient:
         retries: RetryRule | None = None,
         prices: Prices | None = None,
         budget: Budget | None = None,
+        limits: EndpointLimits | None = None,
         progress: Callable[[ClientCounts], None] | None = None,
     ) -> None:
         self.endpoint = endpoint
@@ -96,6 +98,7 @@ class ChatClient:
         self.retries = retries or RetryRule()
         self.prices = budget.prices if budget is not None else prices or Prices()
         self.budget = budget
+        self.limits = limits
         self.progress = progress
         self.counts = ClientCounts()
         self._open: Connection | None = None
@@ -180,7 +183,7 @@ class ChatClient:
         more booked than what had left.
         """
         async with AsyncExitStack() as until_stored:
-            async with connection.pacing.slots:
+            async with connection.pacing.slots, connection.pacing.place(self.limits, self.endpoint.host):
                 await until_stored.enter_async_context(connection.pacing.attempt(*self._purse(attempt)))
                 answer = await self._post(connection, attempt, first=first)
             if isinstance(answer, Completion):

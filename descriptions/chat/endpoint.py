@@ -43,6 +43,11 @@ class Endpoint:
             object.__setattr__(self, "identity", self.base_url.rstrip("/"))
 
     @property
+    def host(self) -> str:
+        """Host and, where the URL names one, port."""
+        return urlsplit(self.base_url).netloc.lower()
+
+    @property
     def loopback(self) -> bool:
         """Whether it is on this machine, where no proxy of the environment may stand between."""
         return urlsplit(self.base_url).hostname in {"127.0.0.1", "localhost", "::1"}

@@ -4,13 +4,20 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 from evenly.descriptions.errors import BudgetExceededError, DescriptionsError
 
 Result = TypeVar("Result")
+
+
+class EndpointLimits(Protocol):
+    """Limits of requests to an endpoint that are under way at a time, which other runs keep as well."""
+
+    def ask(self, host: str) -> Callable[[], None] | float:
+        """A place for one request, as the function that gives it back; or seconds, after which to ask again."""
 
 
 @dataclass(kw_only=True)
@@ -65,6 +72,25 @@ class Pacing:
         while self._open:
             await self._changed.wait()
         raise self._stopped
+
+    @contextlib.asynccontextmanager
+    async def place(self, limits: EndpointLimits | None, host: str) -> AsyncIterator[None]:
+        """A place that others have to leave free, as soon as there is one or no attempt may start any more."""
+        give_back: Callable[[], None] | float = 0.0
+        while limits is not None and not callable(give_back) and not self.stopped:
+            asking = self._threads.submit(limits.ask, host)
+            try:
+                give_back = await asyncio.shield(asyncio.wrap_future(asking))
+            except asyncio.CancelledError:
+                asking.add_done_callback(_give_back)
+                raise
+            if not callable(give_back):
+                await self.pause(give_back)
+        try:
+            yield
+        finally:
+            if callable(give_back):
+                await self.in_thread(give_back)
 
     def hold_back(self, seconds: float) -> None:
         """Let no attempt start for this long."""
@@ -122,3 +148,9 @@ class Pacing:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _give_back(asked: Future[Callable[[], None] | float]) -> None:
+    """Give a place back that nobody waits for any more."""
+    if not asked.cancelled() and asked.exception() is None and callable(give_back := asked.result()):
+        give_back()

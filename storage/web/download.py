@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.web.decoding import Measure
 from evenly.storage.web.errors import DownloadError, may_pass
+from evenly.storage.web.fetching import HostLimits
 from evenly.storage.web.guard import Connect, parse_connect
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.shard_run import ALARM_AFTER, PROGRESS_FILE, URLS_FILE, ShardTask
@@ -46,11 +47,15 @@ class DownloadSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadWorkers:
-    """The workers: processes (None: one per processor), threads in each, and the most URLs of a shard; 1 or more."""
+    """The workers: processes (None: one per processor), threads in each, and the most URLs of a shard; 1 or more.
+
+    They keep `limits`, which are sent to each process.
+    """
 
     processes: int | None = None
     threads: int = 32
     shard_size: int = SHARD_SIZE
+    limits: HostLimits | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("processes", self.count), ("threads", self.threads), ("shard_size", self.shard_size)):
@@ -139,9 +144,7 @@ def download_pending(
     targets = parse_connect(connect)
     user_agent(rule)  # refuses a contact that no header can hold, before any process starts
     with hold_folder(folder) as work:
-        pool = WorkerPool(
-            rule, targets, (folder, work), processes=workers.count, threads=workers.threads, measure=measure
-        )
+        pool = WorkerPool(rule, targets, (folder, work), workers=workers, measure=measure)
         shards = (shard for table in pending for shard in _cut(table, workers.shard_size, workers.count))
         outcomes = pool.fetch(shards, tolerate=frozenset(failures.tolerate), progress=progress or (lambda _: None))
         clean_folder(folder)
@@ -185,13 +188,12 @@ class WorkerPool:
         connect: Connect,
         places: tuple[Path, Path],
         *,
-        processes: int,
-        threads: int,
+        workers: DownloadWorkers,
         measure: Measure | None = None,
     ) -> None:
         self._rule, self._connect, self._measure = rule, connect, measure
         self._folder, self._work = places
-        self._processes, self._threads = processes, threads
+        self._processes, self._threads, self._limits = workers.count, workers.threads, workers.limits
 
     def fetch(self, shards: Iterable[pa.Table], *, tolerate: frozenset[str], progress: Progress) -> Counter[str]:
         """Fetch all shards (tables as URLS); returns the URLs per outcome. Raises DownloadError, finished ones kept."""
@@ -199,7 +201,7 @@ class WorkerPool:
         first = list(itertools.islice(waiting, self._processes))
         if not first:
             return Counter()
-        initargs = (self._rule, self._connect, self._work.parent / WORKERS_LOCK, self._measure)
+        initargs = (self._rule, self._connect, self._work.parent / WORKERS_LOCK, self._measure, self._limits)
         try:
             with worker_pool(len(first), initializer=start_worker, initargs=initargs) as executor:
                 return self._hand_out(executor, itertools.chain(first, waiting), tolerate, progress)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 from evenly.storage.web.addresses import WebAddress, follow, parse_address
 from evenly.storage.web.decoding import PictureFacts
@@ -41,11 +42,19 @@ class Fetched:
     measured: bytes | None = None
 
 
+class HostLimits(Protocol):
+    """Limits of requests to a host that are under way at a time, which other runs keep as well."""
+
+    def ask(self, host: str) -> Callable[[], None] | float:
+        """A place for one request, as the function that gives it back; or seconds, after which to ask again."""
+
+
 class WebClient:
     """Fetches URLs by one rule, from many threads; look-ups and the files of a site are asked for once per process."""
 
-    def __init__(self, rule: DownloadRule, connect: Connect) -> None:
+    def __init__(self, rule: DownloadRule, connect: Connect, limits: HostLimits | None = None) -> None:
         self._rule = rule
+        self._limits = limits
         self._resolver = Resolver(connect)
         self._robots = robots_file(self._get_site_file)
         self._tdm = tdm_file(self._get_site_file)
@@ -89,6 +98,7 @@ class WebClient:
                 started = time.monotonic()
                 tdm_objection_in_file = self._ask_site(address)
                 deadline.extend(time.monotonic() - started)
+            give_back = self._place(address.host, deadline)
             connection = GuardedConnection(
                 address.host, address.port, tls=address.tls, resolver=self._resolver, deadline=deadline
             )
@@ -105,10 +115,21 @@ class WebClient:
                 raise FetchError("connection", f"{type(error).__name__}: {error}", again=True) from None
             finally:
                 connection.close()
+                give_back()
             if isinstance(answer, bytes):
                 return answer
             address = answer
         raise FetchError("too_many_redirects", f"more than {MAX_REDIRECTS}, the last to {address.url}")
+
+    def _place(self, host: str, deadline: Deadline) -> Callable[[], object]:
+        """Wait for a place at a host; how to give it back. The wait is not of the time for a try."""
+        if self._limits is None:
+            return lambda: None
+        started = time.monotonic()
+        while not callable(answer := self._limits.ask(host.lower())):
+            time.sleep(answer)
+        deadline.extend(time.monotonic() - started)
+        return answer
 
     def _request(
         self, connection: GuardedConnection, address: WebAddress, fetched: Fetched

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evenly.storage.web.decoding import Measure, PictureChecks
 from evenly.storage.web.errors import DownloadError
-from evenly.storage.web.fetching import WebClient
+from evenly.storage.web.fetching import HostLimits, WebClient
 from evenly.storage.web.guard import Connect
 from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shard_run import ShardRun, ShardTask
@@ -30,14 +30,16 @@ class _Process:
 _process: _Process | None = None
 
 
-def start_worker(rule: DownloadRule, connect: Connect, lock_file: Path, measure: Measure | None) -> None:
+def start_worker(
+    rule: DownloadRule, connect: Connect, lock_file: Path, measure: Measure | None, limits: HostLimits | None = None
+) -> None:
     """Prepare a fresh process, which shows by a lock on `lock_file` that it lives."""
     global _process  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
     set_start_method("fork", force=True)  # nothing is started: but only so do locks of thread pools need no clean-up
     lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_SH)
     checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure)
-    _process = _Process(rule=rule, client=WebClient(rule, connect), checks=checks, measure=measure, lock=lock)
+    _process = _Process(rule=rule, client=WebClient(rule, connect, limits), checks=checks, measure=measure, lock=lock)
 
 
 def run_shard(task: ShardTask) -> dict[str, int]:

@@ -37,6 +37,7 @@ from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.run import Run
 from evenly.tasks.server.events import ClassesDescribed, emit
+from evenly.tasks.server.limits import limits_of
 from evenly.tasks.step import Records, Step
 
 CONCURRENCY = 4
@@ -139,7 +140,12 @@ def chat_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget
         return batch_client(run, endpoint, class_list=class_list, budget=budget)
     store = Requests(run.workspace)
     return ChatClient(
-        endpoint, store=store, concurrency=CONCURRENCY, retries=RetryRule(timeout_s=TIMEOUT_S), budget=budget
+        endpoint,
+        store=store,
+        concurrency=CONCURRENCY,
+        retries=RetryRule(timeout_s=TIMEOUT_S),
+        budget=budget,
+        limits=limits_of("chat", run.progress),
     )
 
 

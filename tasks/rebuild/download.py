@@ -37,6 +37,7 @@ from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.observed import URL_KEY, rows_of_uids, send_observed, send_records, with_url_keys
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.run import Run
+from evenly.tasks.server.limits import limits_of
 from evenly.tasks.step import Records, Step
 
 OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
@@ -63,13 +64,14 @@ def fetch_images(run: Run, upstream: Records, rule: PoolDownload, each: Each) ->
             parts = (part["url"].combine_chunks() for part in of_kind(FEATURES))
             record_features(parts, folder=run.workspace.downloads)
         if counts.web:
+            limits = limits_of("web", run.progress)
             with run.progress.bar("downloading", counts.web) as advance:
                 download_pending(
                     of_kind(""),
                     rule,
                     folder=run.workspace.downloads,
                     connect=run.connect,
-                    workers=DownloadWorkers(processes=run.processes, threads=run.threads),
+                    workers=DownloadWorkers(processes=run.processes, threads=run.threads, limits=limits),
                     failures=FailureRule(retry_failed=run.retry_failed, tolerate=rule.tolerate),
                     measure=FINGERPRINT,
                     progress=advance,
