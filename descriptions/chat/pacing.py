@@ -47,7 +47,7 @@ class Pacing:
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """What `work` gives. It is done to its end even where the one who waits for it is cancelled."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, work))
+        return await _shielded(asyncio.get_running_loop().run_in_executor(self._threads, work))
 
     @contextlib.asynccontextmanager
     async def attempt(self, reserve: Callable[[], object], release: Callable[[], object]) -> AsyncIterator[None]:
@@ -80,7 +80,7 @@ class Pacing:
         while limits is not None and not callable(give_back) and not self.stopped:
             asking = self._threads.submit(limits.ask, host)
             try:
-                give_back = await asyncio.shield(asyncio.wrap_future(asking))
+                give_back = await _shielded(asyncio.wrap_future(asking))
             except asyncio.CancelledError:
                 asking.add_done_callback(_give_back)
                 raise
@@ -123,7 +123,7 @@ class Pacing:
             self._open += 1
             setting_aside = self._threads.submit(reserve)
             try:
-                await asyncio.shield(asyncio.wrap_future(setting_aside))
+                await _shielded(asyncio.wrap_future(setting_aside))
             except BudgetExceededError as error:
                 self._open -= 1
                 if self._ended == ended:
@@ -154,3 +154,12 @@ def _give_back(asked: Future[Callable[[], None] | float]) -> None:
     """Give a place back that nobody waits for any more."""
     if not asked.cancelled() and asked.exception() is None and callable(give_back := asked.result()):
         give_back()
+
+
+def _shielded(work: asyncio.Future[Result]) -> asyncio.Future[Result]:
+    """`asyncio.shield(work)`, without asyncio's traceback where `work` fails after its waiter was cancelled.
+
+    A waiter is cancelled because something else ended the run, which is what the user is told.
+    """
+    work.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return asyncio.shield(work)

@@ -1,12 +1,14 @@
 """When requests arrive at a server that asks for a pause, fails together, or is given up."""
 
 import asyncio
+import gc
 import threading
 import time
 
 import pytest
 
 from evenly.descriptions.chat.client import ChatClient
+from evenly.descriptions.chat.pacing import Pacing
 from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.descriptions.errors import EndpointError
 from tests.chat_server import TinyServer
@@ -111,3 +113,25 @@ def test_an_asker_that_is_cancelled_leaves_an_attempt_that_counts_as_lost_and_th
     assert asyncio.run(cancelled()).text
     assert client.counts.lost_attempts == 1
     assert client.counts.attempts == 2
+
+
+def test_work_that_fails_after_its_waiter_was_cancelled_leaves_no_traceback(caplog):
+    pacing, begun, may_end = Pacing(concurrency=1), threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        may_end.wait()
+        raise OSError("the store is away")
+
+    async def cancelled_meanwhile():
+        waiter = asyncio.create_task(pacing.in_thread(work))
+        await asyncio.to_thread(begun.wait)
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+        may_end.set()
+        await asyncio.to_thread(pacing.close)
+        await asyncio.sleep(0)
+
+    asyncio.run(cancelled_meanwhile())
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
