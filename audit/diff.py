@@ -7,7 +7,7 @@ from typing import Any
 from evenly.audit.causes import Causes
 from evenly.audit.comparison import ALTERED, NOT_IN_POOL, Group, compare_builds
 from evenly.audit.html_text import as_html
-from evenly.audit.published import PublishedBuild
+from evenly.audit.published import PublishedBuild, name_of
 from evenly.audit.safe_text import visible
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.workspace import Workspace
@@ -100,7 +100,7 @@ def _change_lines(change: Change) -> Iterator[str]:
     step = f"{change.step} ({visible(change.reason)})"
     yield f"  {change.count:>8,}  {step:<44}  cause {change.cause}: {visible(change.detail)}"
     for pair in change.examples:
-        yield f"            {pair['uid']}  {visible(str(pair['url']))}  {visible(str(pair['caption']))}"
+        yield f"            {pair['uid']}  {visible(name_of(pair))}  {visible(str(pair['caption']))}"
     hidden = change.count - len(change.examples)
     if hidden:
         yield f"            and {hidden:,} more"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from rich.text import Text
 
 from evenly.audit.html_text import Line, as_html
+from evenly.audit.published import name_of
 from evenly.audit.safe_text import visible
 
 ReplayLabel = Literal["recomputed", "re-checked", "observed", "not replayed"]
@@ -73,6 +74,30 @@ class PairHistory:
     merged: int
     merged_examples: Sequence[Mapping[str, Any]]
 
+    @property
+    def sentence(self) -> str:
+        """The answer in one sentence; nothing in it acts."""
+        last = next((sight for sight in self.steps if sight.step == self.step), None)
+        if self.outcome == "kept":
+            merged = f" and stands for {self.merged:,} merged into it" if self.merged else ""
+            return f"It is in the build{merged}: all {len(self.steps)} steps kept it."
+        reason = visible(self.reason)
+        if last is None:
+            return f"It is out: `{self.step}` {_ENDED[self.outcome]} ({reason}) as it was collected."
+        if last.twin is not None:
+            twin = ", ".join((visible(last.twin["uid"]), *visible(name_of(last.twin)).split("  ")))
+            return f"It is out: `{self.step}` merged it into {twin} ({reason}{_measured(last)})."
+        return f"It is out: `{self.step}` {_ENDED[self.outcome]} ({reason}{_measured(last)})."
+
+
+_ENDED = {"dropped": "dropped it", "failed": "failed on it", "merged": "merged it into another"}
+
+
+def _measured(sight: StepSight) -> str:
+    """The value that a step looked at, and the number it was held against."""
+    value = "" if sight.value is None else f", value {_shown(sight.value)}"
+    return value + (f", threshold {_shown(sight.notes['threshold'])}" if "threshold" in sight.notes else "")
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
@@ -90,7 +115,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON-able values."""
-        return asdict(self)
+        return asdict(self) | {"pairs": [asdict(pair) | {"sentence": pair.sentence} for pair in self.pairs]}
 
     def to_text(self) -> str:
         """All of it as text for a terminal, where nothing that came from the web can act."""
@@ -155,12 +180,14 @@ def _pair_lines(explanation: Explanation, pair: PairHistory) -> Iterator[Line]:
     if pair.steps:
         yield [("", "")]
         yield from _history_lines(pair)
+    yield [("", "")]
+    yield [(pair.sentence, _STYLES.get(pair.outcome, ""))]
 
 
 def _merged_lines(pair: PairHistory) -> Iterator[Line]:
     yield _labelled("stands for", f"{pair.merged:,} merged pairs")
     for twin in pair.merged_examples:
-        yield _note(f"{twin['uid']}  {_shown(twin['reason'])}  {_shown(twin['url'])}")
+        yield _note(f"{twin['uid']}  {_shown(twin['reason'])}  {visible(name_of(twin))}")
     if pair.merged > len(pair.merged_examples):
         yield _note(f"and {pair.merged - len(pair.merged_examples):,} more")
 
@@ -211,7 +238,7 @@ def _replay_line(replay: Replay) -> Line:
 def _twin_lines(twin: Mapping[str, Any]) -> Iterator[Line]:
     ended = twin["ended"]
     fate = f"ended at {ended['step']} ({visible(ended['reason'])})" if ended["step"] else "kept"
-    yield _detail("merged into", f"{visible(twin['uid'])}  {fate}  {_shown(twin['url'])}")
+    yield _detail("merged into", f"{visible(twin['uid'])}  {fate}  {visible(name_of(twin))}")
     yield _detail("", f"caption {_shown(twin['caption'])}")
     for edge in twin["path"] if len(twin["path"]) > 1 else ():
         yield _detail("edge", f"{edge['from']} - {edge['to']}  {_shown(edge['kind'])} {_shown(edge['distance'])}")

@@ -18,6 +18,8 @@ from evenly.storage.tables.partitions import Partition, partition_of
 from evenly.storage.workspace import Workspace
 
 _UID = re.compile("[0-9a-f]{32}")
+SHOWN = ("uid", "url", "file_name", "source_id", "caption")
+"""What people know pairs by."""
 _JUDGED = ("verdict", "reason", "value", "into")
 _AT_ONCE = 4  # partitions in memory
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
@@ -159,10 +161,10 @@ class PublishedBuild:
         return row | {wide: None for _, names in steps[place + 1 :] for wide in names}
 
     def shown(self, uids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What people know pairs by, of each of `uids`: uid, url and caption; those that a pair of this build has."""
+        """What people know pairs by, of each of `uids`: those of SHOWN that a pair of this build has."""
         ledgers = {ledger.part: ledger for ledger in map(self.around, sorted(set(uids)))}
         rows: dict[str, dict[str, Any]] = {uid: {"uid": uid} for uid in uids}
-        for column in ("url", "caption"):
+        for column in SHOWN[1:]:
             if (record := self.giver(column)) is None:
                 continue
             for part, ledger in ledgers.items():
@@ -208,6 +210,12 @@ class PublishedBuild:
             step = pc.if_else(goes, name, step)
             reason = pc.if_else(goes, wide[f"{name}_reason"].combine_chunks(), reason)
         return pa.table({"uid": wide["uid"].combine_chunks(), "step": step, "reason": reason})
+
+
+def name_of(pair: Mapping[str, Any]) -> str:
+    """What people know a pair by, beside its uid: its id in the pool, and its file name or else its URL."""
+    names = (pair.get("source_id"), pair.get("file_name") or pair.get("url"))
+    return "  ".join(str(name) for name in names if name is not None)
 
 
 def is_uid(text: str) -> bool:

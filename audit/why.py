@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation, PairHistory, StepSight
-from evenly.audit.published import PublishedBuild, is_uid
+from evenly.audit.published import SHOWN, PublishedBuild, is_uid
 from evenly.audit.replay import replay_step
 from evenly.audit.safe_text import visible
 from evenly.curation.balance.tables import draw_rows
@@ -52,14 +52,14 @@ def path_between(edges: pa.Table, uid: str, into: str) -> list[dict[str, Any]]:
 
 
 MERGED_EXAMPLES = 20
-KEYS = ("uid", "url", "file_name")  # what a pair may be asked for by
+KEYS = ("uid", "url", "file_name", "source_id", "image_id")  # what a pair may be asked for by
 _DOWNLOAD = ("url", "image_id", "tar", "offset", "size", "attempt", "fetched_at")
 # What names a pair and where its bytes lie; the other columns stand with the step that gave them.
 IDENTITY = ("url", "caption", "source", "source_id", "group", "label")
 
 
-def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, *, replay: bool = False) -> Explanation:
-    """Return the history of the pair with this uid, or of every pair with this URL or file name, in one build.
+def explain(workspace: Workspace, manifest: Mapping[str, Any], name: str, *, replay: bool = False) -> Explanation:
+    """Return the history of the pair with this uid, or of all with this URL, file name, id or picture, in one build.
 
     A row that never became a pair (merged at once, beyond a limit) is known by its uid alone. With `replay`, each step
     is computed again where that is possible, and says how.
@@ -67,7 +67,7 @@ def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, 
     Raises UnknownSampleError if the build never saw it.
     """
     build = PublishedBuild(workspace, manifest)
-    query = uid_or_url.strip()
+    query = name.strip()
     uids, without_uid = _uids(build, query) if query else ([], [])
     if not uids:
         raise never_saw(build.name, query)
@@ -80,8 +80,8 @@ def explain(workspace: Workspace, manifest: Mapping[str, Any], uid_or_url: str, 
 def never_saw(build: str, query: str) -> UnknownSampleError:
     """The error for a sample that a build knows nothing of."""
     return UnknownSampleError(
-        f"`uid or url` must name a pair of build `{build}`; it never saw `{visible(query)}`. "
-        "Ask with a uid of the sample table, or with a URL exactly as the pool has it."
+        f"`sample` must name a pair of build `{build}`; it never saw `{visible(query)}`. Ask with a uid, with a URL, "
+        "file name or id exactly as the pool has it, or with the path of a picture."
     )
 
 
@@ -90,15 +90,18 @@ def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Ste
 
 
 def _uids(build: PublishedBuild, query: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """The uids of a uid or URL, those of rows that never became a pair included; "" for rows without a uid.
+    """The uids of a uid, URL, file name, id or picture's hash; "" for rows without a uid.
 
-    With them the rows without a uid that have this URL. All files are searched only for what is no uid of the build.
+    Those of rows that never became a pair are among them. With them the rows without a uid that have this URL. All
+    files are searched only for what is no uid of the build.
     """
     if is_uid(query) and (build.pair(query, ()) is not None or _arrivals(build, query)):
         return [query], []
     uids: list[str] = []
     for record in {record.key: record for key in KEYS if (record := build.giver(key)) is not None}.values():
-        where = _any_is([key for key in KEYS if build.giver(key) is record], query)
+        texts = {field.name for field in build.schema(record, "decisions") if pa.types.is_string(field.type)}
+        keys = [key for key in KEYS if key in texts and build.giver(key) is record]
+        where = _any_is(keys, query) if keys else pc.scalar(False)
         uids += build.ledger.decisions(record, ["uid"], where)["uid"].to_pylist()
     arrivals = _all_arrivals(build, query)
     uids = list(dict.fromkeys([*sorted(uids), *(row.get("uid") or "" for row in arrivals)]))
@@ -243,7 +246,7 @@ def _with_concepts(build: PublishedBuild, row: dict[str, Any]) -> dict[str, Any]
 def _twin(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> dict[str, Any]:
     """The pair that stands for a merged one: who it is, how it ended, and the edges that lead to it."""
     row = build.pair(into) or {"uid": into, "url": None, "caption": None}
-    twin = {name: row[name] for name in ("uid", "url", "caption") if name in row}
+    twin = {name: row[name] for name in SHOWN if name in row}
     gone = (step.name for step in build.deciding if row.get(f"{step.name}_verdict") not in (None, "kept"))
     name = next(gone, "")
     ended = {"step": name, "reason": row[f"{name}_reason"] if name else ""}
@@ -280,8 +283,12 @@ def _merged_into(build: PublishedBuild, uid: str) -> tuple[int, list[dict[str, A
     for merged in each_stored(merged_by, merging, build.workspace.root):
         count += merged.num_rows
         for row in merged.slice(0, MERGED_EXAMPLES - len(examples)).to_pylist():
-            pair = build.pair(row["uid"], ["url"]) or {}
-            examples.append({"uid": row["uid"], "url": pair.get("url"), "reason": row["reason"]})
+            pair = build.pair(row["uid"], SHOWN) or {}
+            examples.append(
+                {"uid": row["uid"], "url": None}
+                | {name: pair[name] for name in SHOWN[1:-1] if name in pair}
+                | {"reason": row["reason"]}
+            )
     return count, examples
 
 

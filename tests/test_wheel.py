@@ -90,6 +90,7 @@ def test_the_wheel_holds_every_module_and_the_data_that_commands_read(wheel):
         "prefect.yaml",
         "recipes/template.yaml",
         "recipes/text_template.yaml",
+        "recipes/folder_template.yaml",
         "recipes/demo.yaml",
         "recipes/demo_labels.csv",
         "storage/files/wordnet_nouns.tsv.gz",

@@ -20,6 +20,8 @@ _AT_ONCE = 4  # files of the sample table whose rows may be in memory
 _COLUMNS = (
     "uid",
     "url",
+    "file_name",
+    "source_id",
     "caption",
     "group",
     "image_id",

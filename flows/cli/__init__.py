@@ -24,6 +24,7 @@ from evenly.flows.cli.datasets import metadata as cli_metadata
 from evenly.flows.cli.datasets import pools as cli_pools
 from evenly.flows.cli.datasets import retrieve as cli_retrieve
 from evenly.flows.cli.errors import report_errors
+from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.paths import refuse_urls
 from evenly.flows.cli.start import serve as cli_serve
 from evenly.flows.process.environment import OF_A_COMMAND
@@ -31,6 +32,7 @@ from evenly.flows.process.interruption import run_watched
 
 app = typer.Typer(
     name="evenly",
+    cls=CommandGroup,
     help="Rebuild vision-language datasets, describe classes, extract features, fit adapters, and say why.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,7 +1,7 @@
 """The output of commands: facts as JSON, tables for people. Data is shown as text, never as markup."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,9 @@ from evenly.audit.safe_text import visible
 
 Root = Annotated[Path | None, typer.Option("--root", help="The workspace; default: EVENLY_ROOT, else .evenly.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
-_NAME_WIDTH = 24  # so long, what a row is about is not folded
+_NARROWEST = 12  # what is folded gets so many characters in a line
+_LONGEST_NAME = 24  # a longer word is a hash or a build
+_FRAME = 3  # of a table, for each column
 
 
 def print_json(value: object) -> None:
@@ -48,22 +50,83 @@ def printable(text: str) -> str:
     return visible(text)
 
 
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Print one result as lines of name and value, whole; a mapping within it as one line each."""
+    lines = [*_lines_of(facts, "")]
+    width = max((len(name) for name, _ in lines), default=0)
+    print_text("\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in lines))
+
+
+def _lines_of(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, value in facts.items():
+        label = f"{prefix}{printable(str(name)).replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from _lines_of(value, f"{label} ")
+        else:
+            yield label, _shown(value)
+
+
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows that share their keys as a table."""
+    """Print rows that share their keys as a table; where it is too narrow for whole words, as lines for each row."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(printable(title)), title_justify="left")
+    console = Console()
     names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = {name: [_shown(row.get(name)) for row in rows] for name in names}
+    headers = {name: printable(name.replace("_", " ")) for name in names}
+    widths = _fitting({name: [headers[name], *cells[name]] for name in names}, console.width - len(names) * _FRAME - 1)
+    if widths is None:
+        print_text(printable(title))
+        for row in rows:
+            print_text("")
+            print_facts({name: row[name] for name in names if row.get(name) not in (None, "")})
+        return
+    table = Table(title=escape(printable(title)), title_justify="left")
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        is_whole = name == names[0] and max(len(_shown(row.get(name))) for row in rows) <= _NAME_WIDTH
         justify: Literal["right", "left"] = "right" if numeric else "left"
-        table.add_column(escape(printable(name.replace("_", " "))), justify=justify, overflow="fold", no_wrap=is_whole)
-    for row in rows:
-        table.add_row(*(escape(_shown(row.get(name))) for name in names))
-    Console().print(table)
+        table.add_column(escape(headers[name]), justify=justify, overflow="fold", width=widths[name])
+    for place in range(len(rows)):
+        table.add_row(*(escape(cells[name][place]) for name in names))
+    console.print(table)
+
+
+def _fitting(texts: Mapping[str, Sequence[str]], width: int) -> dict[str, int] | None:
+    """Widths of columns that hold these texts, in `width` characters together; None where paths or hashes would be cut.
+
+    Words stay whole where there is room, those of the first column always. What is left over goes to the columns that
+    need least first, so that only the longest texts are folded.
+    """
+    from rich.cells import cell_len
+
+    longest = {name: max(map(cell_len, column)) for name, column in texts.items()}
+    words = {name: [word for text in column for word in text.split()] for name, column in texts.items()}
+    for must_be_whole in (str.isascii, _is_path_or_hash):
+        least = {
+            name: max(
+                [min(longest[name], _NARROWEST), *map(len, filter(must_be_whole if place else None, words[name]))]
+            )
+            for place, name in enumerate(texts)
+        }
+        if sum(least.values()) <= width:
+            return _with_spare(least, longest, width - sum(least.values()))
+    return None
+
+
+def _with_spare(least: Mapping[str, int], longest: Mapping[str, int], spare: int) -> dict[str, int]:
+    """The widths, wider by `spare` together, none wider than its longest text."""
+    widths, waiting = dict(least), sorted(least, key=lambda name: longest[name] - least[name])
+    for place, name in enumerate(waiting):
+        more = min(longest[name] - least[name], spare // (len(waiting) - place))
+        widths[name] += more
+        spare -= more
+    return widths
+
+
+def _is_path_or_hash(word: str) -> bool:
+    return word.isascii() and ("/" in word or len(word) > _LONGEST_NAME)
 
 
 def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
@@ -108,8 +171,11 @@ def _shown(value: object) -> str:
         return f"{value:,.3f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return printable(text)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{printable(str(name)).replace('_', ' ')} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return printable(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def _is_seen(letter: str) -> bool:

@@ -121,7 +121,9 @@ class Recipe(Section):
     features: RecipeFeatures = RecipeFeatures()
     classes: tuple[ClassListing, ...] = ()
     llm: LanguageModel = LanguageModel()
-    engine: Annotated[EngineChoice, BeforeValidator(read_engine)] = EngineChoice()
+    engine: Annotated[EngineChoice, BeforeValidator(read_engine, json_schema_input_type=str | EngineChoice)] = (
+        EngineChoice()
+    )
     schedule: RebuildSchedule | None = None
     notify: Notify | None = None
     guard: Guard = Guard()

@@ -9,6 +9,7 @@ from evenly.flows.recipe.classes import ClassListing
 RECIPES = Path(str(files("evenly"))) / "recipes"
 TEMPLATE = RECIPES / "template.yaml"
 TEXT_TEMPLATE = RECIPES / "text_template.yaml"
+FOLDER_TEMPLATE = RECIPES / "folder_template.yaml"
 DEMO = RECIPES / "demo.yaml"
 
 

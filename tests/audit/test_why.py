@@ -91,6 +91,30 @@ def test_a_merged_pair_names_its_twin_with_url_distance_and_fate(published):
     assert twin["ended"].keys() == {"step", "reason"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ("http://dead.test/car.png", "It is out: `download` failed on it (http_404)."),
+        ("http://p.test/fox2.png", "It is in the build and stands for 1 merged into it: all 12 steps kept it."),
+    ],
+)
+def test_the_answer_is_one_sentence_at_the_end(published, asked, sentence):
+    explanation = explain(*published, asked)
+    assert only(explanation).sentence == sentence
+    assert explanation.to_text().splitlines()[-1] == sentence
+    assert explanation.to_dict()["pairs"][0]["sentence"] == sentence
+
+
+def test_the_sentence_of_a_merged_or_dropped_pair_has_its_twin_and_what_was_measured(published):
+    twin = only(explain(*published, "http://p.test/fox2.png"))
+    merged = only(explain(*published, "http://near.test/fox2.png")).sentence
+    name = f"{twin.uid}, http://p.test/fox2.png"
+    assert merged == f"It is out: `deduplicate_perceptual` merged it into {name} (near_duplicate, value 2)."
+    dropped = only(explain(*published, uid_that_ended_at(published, "align"))).sentence
+    assert dropped.startswith("It is out: `align` dropped it (low_score, value ")
+    assert ", threshold " in dropped
+
+
 def test_a_twin_lists_the_pairs_merged_into_it(published):
     merged = only(explain(*published, "http://near.test/fox2.png"))
     twin = only(explain(*published, merged.steps[-1].twin["uid"]))

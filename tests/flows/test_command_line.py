@@ -81,6 +81,14 @@ def test_a_bad_recipe_is_a_usage_error_with_a_line_per_problem(evenly, tmp_path)
     assert not (tmp_path / "w").exists()
 
 
+def test_check_prints_problems_as_json(evenly, tmp_path):
+    status, out, err = evenly("check", str(bad_recipe(tmp_path)), "--json")
+    assert (status, err) == (2, "")
+    checked = json.loads(out)
+    assert checked["valid"] is False
+    assert [line.split()[0] for line in checked["problems"]] == ["`name`", "`seed`", "`sources`", "`curate`"]
+
+
 def recipe_on(tmp_path, pool: str, **source: str) -> str:
     import yaml
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
-from evenly.audit.published import PublishedBuild
+from evenly.audit.errors import UnknownSampleError
+from evenly.audit.published import PublishedBuild, name_of
 from evenly.audit.source_funnel import read_source_funnel
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
+from evenly.flows.cli.audit.sample import explain_sample
 from evenly.flows.cli.datasets.outcome import export_build
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
@@ -129,6 +131,26 @@ def test_a_build_of_pictures_at_hand_verifies_and_says_why(built):
     for uid in (broken.uid, kept_rows(run, manifest)[0]["uid"]):
         (pair,) = explain(run.workspace, manifest, uid, replay=True).pairs
         assert not [sight.step for sight in pair.steps if sight.replay.agrees is False]
+
+
+def test_a_pair_is_asked_for_by_file_name_id_and_picture_and_shown_by_them(built, pools, tmp_path):
+    run, manifest = built
+    row = next(row for row in kept_rows(run, manifest) if row["shown"] and int(row["shown"]) >= 40)
+    renamed = tmp_path / ("long name " * 20 + ".png")
+    renamed.write_bytes(drawn(int(row["shown"])))
+    build = {"build": manifest["build"], "root": run.workspace.root, "replay": False}
+    for name in (row["file_name"], row["source_id"], row["image_id"], str(renamed)):
+        explanation = explain_sample(name, **build)
+        assert row["uid"] in [pair.uid for pair in explanation.pairs]
+        assert explanation.asked == name
+    renamed.write_bytes((pools / "folder" / "broken.png").read_bytes())
+    (pair,) = explain_sample(str(renamed), **build).pairs
+    assert pair.sentence == "It is out: `download` failed on it (truncated_image)."
+    for unknown in ("folder/none.png", "http://a.test/" + "x" * 5_000, str(tmp_path)):
+        with pytest.raises(UnknownSampleError, match="or with the path of a picture"):
+            explain_sample(unknown, **build)
+    shown = PublishedBuild(run.workspace, manifest).shown([row["uid"]])[row["uid"]]
+    assert name_of(shown) == f"{row['source_id']}  {row['file_name']}"
 
 
 def test_the_funnel_of_sources_adds_up_to_the_funnel(built):

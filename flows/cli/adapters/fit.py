@@ -9,7 +9,7 @@ import typer
 
 from evenly.flows.cli.adapters.fit_tables import interval_in_words, print_fit, print_ranking
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Root, print_facts, print_result, print_rows, print_text
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 OptionalRecipe = Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")]
@@ -221,7 +221,7 @@ def export_adapter_command(
     from evenly.flows.cli.adapters.export import export_adapter as export
 
     result = export(adapter, out)
-    print_result(result, lambda: print_rows("exported", [result]), as_json=as_json)
+    print_result(result, lambda: print_facts(result), as_json=as_json)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from evenly.flows.cli.output import print_rows, print_text
+from evenly.flows.cli.output import print_facts, print_rows, print_text
 
 
 def print_fit(result: dict[str, Any]) -> None:
@@ -34,7 +34,8 @@ def _print_choice(name: str, result: dict[str, Any]) -> None:
     for note in result["notes"]:
         print_text(f"note: {note}")
     if result["chosen"]:
-        print_rows("chosen on validation", [result["chosen"]])
+        print_text("chosen on validation")
+        print_facts(result["chosen"])
     if result["metrics"]:
         print_rows("on test", _measures(result["metrics"]))
 

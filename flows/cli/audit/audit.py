@@ -13,7 +13,10 @@ Build = Annotated[str, typer.Option("--build", help="A build id, the beginning o
 
 def why_command(
     sample: Annotated[
-        str, typer.Argument(metavar="UID|URL", help="A uid, or a URL or file name for all pairs that share it.")
+        str,
+        typer.Argument(
+            metavar="SAMPLE", help="A uid, or a URL, file name, id of the pool or picture for all pairs that share it."
+        ),
     ],
     build: Build = "latest",
     root: Root = None,
@@ -24,12 +27,12 @@ def why_command(
     """Say what every step decided about one sample, by which rule, value, model and twin. Unknown: exit status 1.
 
     Example: evenly why 0a1b2c3d4e5f60718293a4b5c6d7e8f9
-    """
-    from evenly.audit.why import explain
-    from evenly.storage.builds import open_build
 
-    workspace, manifest = open_build(build, root=root)
-    explanation = explain(workspace, manifest, sample, replay=replay)
+    Example: evenly why photos/robin/a.png
+    """
+    from evenly.flows.cli.audit.sample import explain_sample
+
+    explanation = explain_sample(sample, build=build, root=root, replay=replay)
     print_result(explanation.to_dict(), lambda: print_text(explanation.to_text()), as_json=as_json)
 
 

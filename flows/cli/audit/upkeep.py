@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenly.flows.cli.errors import FindingExit, UsageError
-from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Root, print_facts, print_result, print_rows, print_text
 
 if TYPE_CHECKING:
     from evenly.storage.removal.clean import WorkspaceContents
@@ -31,7 +31,8 @@ def doctor_command(root: Root = None, as_json: AsJson = False, older_than: Older
 
     def table() -> None:
         print_rows(f"workspace {result['workspace']}", result["kinds"])
-        print_rows("this machine", [{"what": name, "is": value} for name, value in _lines(result["machine"])])
+        print_text("this machine")
+        print_facts(dict(_lines(result["machine"])))
         for finding in result["findings"]:
             print_text(f"{finding['where']}: {finding['what']}. {finding['remedy']}")
         print_text("nothing is wrong" if result["ok"] else f"{len(result['findings'])} findings")

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import AsJson, Root, print_json, print_result, print_rows, print_text
 
 Refresh = Annotated[bool, typer.Option("--refresh", help="Ask the endpoints for the status of what is open.")]
@@ -65,6 +66,6 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
     return {"intent": row["intent"][:12], "status": f"{row['status']}{ended}"} | {name: row[name] for name in names}
 
 
-GROUP = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
 GROUP.callback()(batches_command)
 GROUP.command("cancel")(cancel_command)

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_estimates, print_json, print_result, print_rows, print_text
+from evenly.flows.cli.output import (
+    AsJson,
+    Root,
+    print_estimates,
+    print_facts,
+    print_json,
+    print_result,
+    print_rows,
+    print_text,
+)
 
 Methods = Annotated[
     list[str] | None,
@@ -142,7 +151,7 @@ def extract_command(
         )
         layout = FolderLayout(split=split, classes=classes, templates=template or ("a photo of a {}",), seed=seed)
         result = extract_folder(run, images, layout, out=out)
-    print_result(result, lambda: print_rows("features", [result]), as_json=as_json)
+    print_result(result, lambda: print_facts(result), as_json=as_json)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"describe": describe_command, "extract": extract_command}

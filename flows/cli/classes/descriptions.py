@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import AsJson, Root, print_json, print_result, print_rows, print_text
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
@@ -193,7 +194,9 @@ def _title(facts: dict[str, Any]) -> str:
     return f"{facts['list']} by {methods}: {facts['accepted']} accepted of {facts['texts']}; step {facts['step'][:12]}"
 
 
-GROUP = typer.Typer(help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True)
+GROUP = typer.Typer(
+    cls=CommandGroup, help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True
+)
 GROUP.command("audit")(audit_command)
 GROUP.command("show")(show_descriptions_command)
 GROUP.command("compare")(compare_command)

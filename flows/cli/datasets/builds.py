@@ -2,12 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_estimates, print_funnel, print_result, print_rows, print_text
+from evenly.flows.cli.errors import USAGE, UsageError
+from evenly.flows.cli.output import (
+    AsJson,
+    Root,
+    print_estimates,
+    print_facts,
+    print_funnel,
+    print_json,
+    print_result,
+    print_rows,
+    print_text,
+)
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
@@ -76,18 +86,26 @@ def init_command(
     *,
     force: Annotated[bool, typer.Option(help="Overwrite a file that is there.")] = False,
     text: Annotated[bool, typer.Option(help="A recipe for captions alone: no download, no pictures.")] = False,
+    pool: Annotated[
+        Path | None, typer.Option("--from", help="What it is for: a folder of pictures, a table, shards.")
+    ] = None,
 ) -> None:
-    """Write a commented recipe to start from.
+    """Write a commented recipe to start from, for what lies at --from; its kind and columns are found out.
 
-    Example: evenly init birds.yaml
+    Beside it lies its JSON schema, which editors read. Example: evenly init birds.yaml
+
+    Example: evenly init birds.yaml --from photos/
     """
-    from evenly.flows.recipe.files import TEMPLATE, TEXT_TEMPLATE
+    from evenly.flows.recipe.drafts import draft_recipe, write_schema
 
     if path.exists() and not force:
         raise UsageError(f"`path` must not exist; got `{path}`. Choose another name, or overwrite it with --force.")
-    template = TEXT_TEMPLATE if text else TEMPLATE
-    path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
-    print_text(f"wrote {path}\nnext: evenly check {path}")
+    draft = draft_recipe(path, pool=pool, is_text=text)
+    path.write_text(draft.text, encoding="utf-8")
+    schema = write_schema(path.parent)
+    if draft.summary:
+        print_text(f"found {draft.summary}")
+    print_text(f"wrote {path}, and {schema.name} for editors\nnext: evenly check {path}")
 
 
 def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
@@ -97,8 +115,16 @@ def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
     Example: evenly check recipes/demo.yaml
     """
     from evenly.flows.recipe import read_recipe
+    from evenly.flows.recipe.problems import RecipeError
 
-    read, lacking = read_recipe(recipe), list[str]()
+    try:
+        read = read_recipe(recipe)
+    except RecipeError as error:
+        if not as_json:
+            raise
+        print_json({"recipe": None, "valid": False, "problems": str(error).splitlines()})
+        raise typer.Exit(USAGE) from None
+    lacking: list[str] = []
     if read.notify is not None:
         from evenly.tasks.server.notices import block_problems
 
@@ -107,7 +133,7 @@ def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
     def table() -> None:
         print_text("\n".join([f"{recipe}: recipe `{read.name}` is valid", *lacking]))
 
-    print_result({"recipe": read.name, "valid": True, "server": lacking}, table, as_json=as_json)
+    print_result({"recipe": read.name, "valid": True, "problems": [], "server": lacking}, table, as_json=as_json)
 
 
 def plan_command(
@@ -203,7 +229,7 @@ def builds_command(root: Root = None, as_json: AsJson = False) -> None:
     rows, holds = list_builds(root), list_holds(root)
 
     def table() -> None:
-        print_rows("builds", rows)
+        print_rows("builds", [row | {"created": row["created"][:16].replace("T", " ")} for row in rows])
         for recipe, reason in holds.items():
             print_text(f"{recipe}: not promoted by rebuilds, since {reason}. Look, then `evenly promote BUILD`")
 
@@ -248,7 +274,7 @@ def export_command(
     from evenly.flows.cli.datasets.outcome import export_build
 
     summary = export_build(build, format_name=to, out=out, root=root)
-    print_result(summary, lambda: print_rows("export", [summary]), as_json=as_json)
+    print_result(summary, lambda: print_facts(summary), as_json=as_json)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

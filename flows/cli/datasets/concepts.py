@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text, printable
+from evenly.flows.cli.output import AsJson, Root, print_facts, print_result, print_rows, print_text, printable
 
 if TYPE_CHECKING:
     from evenly.adapters.evaluation.measures.head_tail import TailRule
@@ -160,7 +160,8 @@ def link_command(
         chosen = {"weight": facts["weight"], "min_cosine": facts["min_cosine"], "ARI where chosen": facts["chosen_ari"]}
         measured = {"ARI": f"{facts['ari']:.3f}{interval}", "precision": facts["precision"], "recall": facts["recall"]}
         title = f"{facts['pairs']:,} pairs of {facts['truth_records']:,} records by {truth}: {halves}"
-        print_rows(title, [chosen | measured])
+        print_text(title)
+        print_facts(chosen | measured)
         if facts["without_features"]:
             print_text(f"left out, without features: {facts['without_features']:,} pairs with a known record")
         print_text(f"in a recipe: {facts['recipe']}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from evenly.flows.cli.errors import FindingExit
-from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, printable
+from evenly.flows.cli.help_page import CommandGroup
+from evenly.flows.cli.output import AsJson, print_facts, print_json, print_result, print_rows, print_text, printable
 
 if TYPE_CHECKING:
     from evenly.curation.concepts.matching import Mode
@@ -166,7 +167,8 @@ def _print_list(facts: dict[str, Any]) -> None:
 
 def _print_entry(facts: dict[str, Any]) -> None:
     for row in facts["found"]:
-        print_rows(f"`{facts['entry']}`", [{"field": name, "value": _value(value)} for name, value in row.items()])
+        print_text(f"`{printable(facts['entry'])}`")
+        print_facts(row)
     if not facts["found"]:
         print_text(f"`{printable(facts['entry'])}` is not in the list")
     if facts["left_out"]:
@@ -199,12 +201,6 @@ def _told(count: dict[str, Any]) -> str:
     return ", ".join(f"{reason} {number:,}" for reason, number in count["left_out"].items())
 
 
-def _value(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
-
-
-GROUP = typer.Typer(help="Build concept lists, and look at what they hold.", no_args_is_help=True)
+GROUP = typer.Typer(cls=CommandGroup, help="Build concept lists, and look at what they hold.", no_args_is_help=True)
 GROUP.command("build")(build_command)
 GROUP.command("show")(show_metadata_command)

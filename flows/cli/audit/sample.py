@@ -1,0 +1,33 @@
+"""`evenly why`: the history of a sample that is named by what people know it by."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from evenly.audit.errors import UnknownSampleError
+from evenly.audit.explanation import Explanation
+from evenly.audit.why import explain, never_saw
+from evenly.storage.builds import open_build
+from evenly.storage.exports.export import whole_file_hash
+
+
+def explain_sample(sample: str, *, build: str, root: Path | None, replay: bool) -> Explanation:
+    """The history of the pairs of a uid, URL, file name or id; of a file that is none of these, by its bytes.
+
+    Raises UnknownSampleError if the build never saw it.
+    """
+    workspace, manifest = open_build(build, root=root)
+    for name in (sample, *_names_of_file(sample)):
+        try:
+            return replace(explain(workspace, manifest, name, replay=replay), asked=sample)
+        except UnknownSampleError:
+            continue
+    raise never_saw(str(manifest["build"]), sample)
+
+
+def _names_of_file(sample: str) -> list[str]:
+    """What a build calls the bytes of a file; nothing where `sample` is the path of none."""
+    try:
+        digest = whole_file_hash(Path(sample))
+    except OSError:  # a text that is too long for a path, or a file that may not be read
+        digest = None
+    return [] if digest is None else [digest, f"sha256:{digest}"]

@@ -1,0 +1,72 @@
+"""Recipes as `evenly init` writes them: a commented template with what lies at a path, and their JSON schema."""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from evenly.flows.recipe.files import FOLDER_TEMPLATE, TEMPLATE, TEXT_TEMPLATE
+
+_YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+SCHEMA = "evenly.schema.json"
+_SOURCE = re.compile(r"^  - kind: .*?(?=^    # (?:source|name): )", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"^name: \S+ +", re.MULTILINE)
+_COMMENTS = 36  # the column of a template in which they begin
+_LABELS = re.compile(r"^# (labels: \{column: folder)", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A recipe's text, and what was found at the path that it was made for; "" without one."""
+
+    text: str
+    summary: str = ""
+
+
+def draft_recipe(recipe: Path, *, pool: Path | None = None, is_text: bool = False) -> Draft:
+    """The recipe to write to a file: named after it, for what lies at `pool`, or for captions alone.
+
+    Raises PoolError for a pool that cannot be told.
+    """
+    if pool is None:
+        return Draft(text=_finished(TEXT_TEMPLATE if is_text else TEMPLATE, recipe))
+    from evenly.flows.recipe.detection import detect_source
+
+    source = detect_source(pool)
+    template = TEMPLATE if source.is_web else FOLDER_TEMPLATE
+    if is_text or not source.has_pictures:
+        template = TEXT_TEMPLATE
+    path = source.path if source.path.is_absolute() else Path(os.path.relpath(source.path, recipe.parent))
+    columns = {"url": source.url, "caption": source.caption, "id": source.id}
+    lines = [f"kind: {source.kind}", f"path: {_quoted(path.as_posix())}"]
+    lines += ["url: null"] if source.url is None and not source.has_pictures else []
+    lines += [f"{name}: {_quoted(column)}" for name, column in columns.items() if column is not None]
+    text = _SOURCE.sub(lambda _: "  - " + "\n    ".join(lines) + "\n", _finished(template, recipe), count=1)
+    if source.classes:
+        text = _LABELS.sub(r"\1", text)
+    return Draft(text=text, summary=source.summary)
+
+
+def write_schema(folder: Path) -> Path:
+    """Write the JSON schema of recipes beside them, for editors; its path."""
+    from evenly.flows.recipe import Recipe
+
+    path = folder / SCHEMA
+    path.write_text(json.dumps(Recipe.model_json_schema(), indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _finished(template: Path, recipe: Path) -> str:
+    """The template's text with the line that names its schema to editors, and the name of the recipe's file."""
+    text = template.read_text(encoding="utf-8")
+    name = re.sub(r"[^a-z0-9_-]+", "-", recipe.stem.lower()).strip("-_")[:63]
+    if name and name != "recipe":
+        text = _NAME.sub(f"name: {name} ".ljust(_COMMENTS), text, count=1)
+    return f"# yaml-language-server: $schema={SCHEMA}\n{text}"
+
+
+def _quoted(text: str) -> str:
+    """A text as YAML takes it for nothing else."""
+    is_plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) and text.lower() not in _YAML_WORDS
+    return text if is_plain else json.dumps(text, ensure_ascii=False)

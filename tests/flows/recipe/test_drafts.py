@@ -1,0 +1,136 @@
+"""`evenly init --from`: the kind and columns of what lies at a path, in a recipe that `check` accepts."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.drafts import SCHEMA, draft_recipe, write_schema
+from evenly.flows.recipe.files import DEMO, FOLDER_TEMPLATE, TEMPLATE, TEXT_TEMPLATE
+from evenly.storage.pools.rows import PoolError
+
+CAPTIONS = [f"a dog on a beach {number}" for number in range(5)]
+LINKS = [f"https://a.test/{number}.png" for number in range(5)]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def drafted(pool, **options):
+    """The recipe that `init` writes for a pool, read back."""
+    path = Path("My Birds.yaml")
+    path.write_text(draft_recipe(path, pool=Path(pool), **options).text)
+    return read_recipe(path)
+
+
+def source_of(recipe):
+    (source,) = recipe.sources
+    return {name: getattr(source, name) for name in ("kind", "path", "url", "caption", "id")}
+
+
+def folder(tmp_path, *, captions=".txt", names=("robin/a.png", "robin/b.png", "jay/c.JPG")):
+    for name in names:
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        if captions:
+            path.with_suffix(captions).write_text('{"caption": "a bird"}')
+    return "photos"
+
+
+def test_a_folder_of_classes_with_texts_has_its_folders_as_labels(tmp_path):
+    recipe = drafted(folder(tmp_path))
+    assert recipe.name == "my-birds"
+    assert source_of(recipe) == {"kind": "folder", "path": "photos", "url": "url", "caption": None, "id": None}
+    assert (recipe.labels.column, recipe.labels.group) == ("folder", None)
+    assert recipe.has_pictures
+    assert drafted(folder(tmp_path, names=("top.png",))).labels is None
+
+
+def test_a_list_of_pictures_names_the_column_of_captions(tmp_path):
+    place = tmp_path / folder(tmp_path, captions="")
+    (place / "metadata.csv").write_text(
+        "file_name,what it shows\nrobin/a.png,a red robin sings\njay/c.JPG,a blue jay\n"
+    )
+    assert source_of(drafted("photos"))["caption"] == "what it shows"
+    (place / "metadata.csv").write_text("file,caption\nrobin/a.png,a red robin sings\n")
+    with pytest.raises(PoolError, match="must have a column `file_name`"):
+        drafted("photos")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_table_of_links_has_its_columns_named(tmp_path, kind):
+    rows = [
+        {"n": place, "TEXT": caption, "image link": link, "key": f"k{place}", "null": "yes"}
+        for place, (caption, link) in enumerate(zip(CAPTIONS, LINKS, strict=True))
+    ]
+    path = tmp_path / f"pool.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif kind == "csv":
+        path.write_text("\n".join(",".join(map(str, row)) for row in (rows[0], *(row.values() for row in rows))) + "\n")
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = {"kind": kind, "path": f"pool.{kind}", "url": "image link", "caption": "TEXT", "id": "key"}
+    assert source_of(drafted(path.name)) == found
+    assert source_of(drafted(path.name, is_text=True)) == found
+    assert not drafted(path.name, is_text=True).has_pictures
+
+
+def test_captions_alone_and_words_of_yaml_make_a_recipe_of_captions(tmp_path):
+    (tmp_path / "tables" / "b").mkdir(parents=True)
+    pq.write_table(pa.table({"no": CAPTIONS, "id": [1, 1, 2, 3, 4]}), tmp_path / "tables" / "b" / "1.parquet")
+    recipe = drafted("tables")
+    found = {"kind": "parquet", "path": "tables/**/*.parquet", "url": None, "caption": "no", "id": None}
+    assert source_of(recipe) == found
+    assert not recipe.has_pictures
+
+
+def test_shards_are_of_pictures(tmp_path):
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "0.tar").touch()
+    assert source_of(drafted("shards"))["path"] == "shards/*.tar"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.mkdir(), "must hold pictures, shards"),
+        (lambda _path: None, "must be a file or folder"),
+        (lambda path: path.write_text("x"), "file of one of parquet"),
+        (lambda path: folder(path.parent, captions="") and (path.parent / "photos").rename(path), "a.txt beside a.png"),
+    ],
+    ids=["empty", "not there", "unknown", "no captions"],
+)
+def test_what_cannot_be_told_is_named(tmp_path, make, words):
+    make(tmp_path / "pool")
+    with pytest.raises(PoolError, match=words):
+        drafted("pool")
+
+
+def test_a_table_without_captions_or_with_paths_says_what_to_do(tmp_path):
+    (tmp_path / "a.csv").write_text("id,n\n1,2\n")
+    with pytest.raises(PoolError, match="must have a column of captions; got id, n"):
+        drafted("a.csv")
+    (tmp_path / "b.csv").write_text("file,caption\nphotos/a.png,a red robin\n")
+    with pytest.raises(PoolError, match="folder that holds the pictures instead"):
+        drafted("b.csv")
+
+
+def test_editors_find_the_schema_and_it_takes_our_recipes(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(draft_recipe(path).text)
+    assert path.read_text().splitlines()[0] == f"# yaml-language-server: $schema={SCHEMA}"
+    schema = json.loads(write_schema(tmp_path).read_text())
+    for recipe in (path, DEMO, TEMPLATE, TEXT_TEMPLATE, FOLDER_TEMPLATE):
+        jsonschema.validate(yaml.safe_load(recipe.read_text()), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(path.read_text()) | {"nmae": "x"}, schema)
+    jsonschema.validate(yaml.safe_load(path.read_text()) | {"engine": "ray"}, schema)
