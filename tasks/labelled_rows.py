@@ -216,6 +216,28 @@ def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
     return wanted.filter(pc.is_valid(wanted["image_id"]))
 
 
+def paired_features(run: Run, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The kept pairs of a build that have a picture, row for row by uid, as arrays of the same length.
+
+    ids (their uids), captions, labels ("" where there is none), groups, image_features and caption_features (n, d) as
+    unit rows, and norms (n,), the lengths of the first.
+    """
+    check_encoder(run, manifest)
+    kept, groups = kept_with_groups(run, manifest)
+    features = _image_features(run, manifest, kept, captions=True)
+    empty = np.empty((0, features.image.shape[1]), np.float32)
+    names = {"ids": "uid", "captions": "caption", "labels": "label"}
+    texts = {
+        name: np.array([text or "" for text in kept[column].to_pylist()], np.str_) for name, column in names.items()
+    }
+    return texts | {
+        "groups": groups.astype(np.str_),
+        "image_features": features.image,
+        "norms": np.empty(0, np.float32) if features.norms is None else features.norms,
+        "caption_features": empty if features.captions is None else features.captions,
+    }
+
+
 def _split(
     run: Run, rule: ListSplit, rows: pa.Table, groups: Strings, labels: Integers
 ) -> tuple[Strings, npt.NDArray[np.bool_], tuple[str, ...]]:

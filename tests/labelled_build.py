@@ -82,8 +82,8 @@ def publish(workspace: Workspace, pictures: Sequence[Picture], *, build: str = "
             "recipe": {"features": {"model": "embedded"}},
             "seed": 7,
             "content_hash": hashlib.sha256(f"{build} {pictures}".encode()).hexdigest(),
-            "encoder": {"identity": WordEncoder.identity},
-            "samples": {"version": version, "last": "collect"},
+            "encoder": {"model": "embedded", "pretrained": None, "identity": WordEncoder.identity},
+            "samples": {"version": version, "last": "collect", "rows": len(ids), "kept": len(ids)},
             "steps": [],
         }
     )

@@ -38,7 +38,10 @@ def _part_keys(part: str) -> Iterator[tuple[str, ArrayKey]]:
     yield f"{part}_labels", ArrayKey("classes", (rows,), features)
     yield f"{part}_values", ArrayKey("floats", (rows,), features)
     yield f"{part}_groups", ArrayKey("names", (rows,), features)
+    yield f"{part}_ids", ArrayKey("names", (rows,), features)
+    yield f"{part}_captions", ArrayKey("names", (rows,), features)
     yield f"{part}_norms", ArrayKey("lengths", (rows,), features)
+    yield f"{part}_caption_features", ArrayKey("unit rows", (rows, _DIMENSION), features)
     yield f"aux_{part}_features", ArrayKey("unit rows", (rows, "auxiliary columns"), features)
 
 
@@ -53,7 +56,6 @@ def _pool_keys(pool: str) -> Iterator[tuple[str, ArrayKey]]:
 ARRAY_KEYS: Mapping[str, ArrayKey] = {
     **{key: rule for part in PARTS for key, rule in _part_keys(part)},
     "train_views": ArrayKey("unit rows", ("views", "train rows", _DIMENSION), ("train_features",)),
-    "train_caption_features": ArrayKey("unit rows", ("train rows", _DIMENSION), ("train_features",)),
     "prototypes": ArrayKey("unit rows", (_CLASSES, _DIMENSION)),
     "classes": ArrayKey("names", (_CLASSES,), ("prototypes",)),
     "negation_prototypes": ArrayKey("unit rows", (_CLASSES, _DIMENSION), ("prototypes",)),

@@ -54,6 +54,20 @@ def test_a_split_and_a_class_list_are_followed_and_the_rest_is_counted(extract, 
     assert set(arrays["test_groups"]) == {"on2", "tw2"}
 
 
+def test_texts_of_a_described_class_list_go_into_the_file(extract, evenly, tmp_path):
+    (tmp_path / "classes.txt").write_text("two\none\n")
+    chosen = ("--classes", tmp_path / "classes.txt")
+    _, found, _ = extract(*chosen)
+    assert found["class_texts"] == 0
+    assert any("evenly describe" in note for note in found["notes"])
+    (tmp_path / "texts.csv").write_text("class,method,phrase\none,description,a stroke\ntwo,description,a swan\n")
+    assert evenly("descriptions", "import", tmp_path / "texts.csv", *chosen, "--root", tmp_path / "w")[0] == 0
+    _, found, _ = extract(*chosen)
+    arrays = read_arrays(tmp_path / "a.npz")
+    assert (found["class_texts"], arrays["class_text_labels"].tolist()) == (2, [0, 1])
+    assert len(arrays["descriptor_texts"]) == 2
+
+
 def test_pictures_that_do_not_decode_are_counted_and_left_out(extract, digit_pictures, tmp_path):
     folder = tmp_path / "f"
     for name in ("one", "two"):

@@ -115,7 +115,7 @@ def extract_command(
     root: Root = None,
     as_json: AsJson = False,
     images: Annotated[Path | None, typer.Option(help="A folder <class>/<picture> instead of a recipe.")] = None,
-    out: Annotated[Path | None, typer.Option(help="With --images: the .npz of features to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The .npz of features to write; --images needs it.")] = None,
     split: Annotated[Path | None, typer.Option(help="With --images: a split file, CoOp's JSON or a table.")] = None,
     classes: Annotated[Path | None, typer.Option(help="With --images: a class list; else the folders, sorted.")] = None,
     template: Annotated[list[str] | None, typer.Option(help="With --images: text of a class, {} its name.")] = None,
@@ -125,18 +125,23 @@ def extract_command(
     second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None,
     seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0,
 ) -> None:
-    """Extract features of the latest build of a recipe, or of a folder of classes into a file for `fit --arrays`.
+    """Extract features of the latest build of a recipe, or of a folder of classes; --out is for `fit --arrays`.
 
-    Example: evenly extract recipes/demo.yaml
+    Example: evenly extract recipes/demo.yaml --out pairs.npz
 
     Example: evenly extract --images digits --template "a picture of the number {}" --out digits.npz
     """
     if (recipe is None) == (images is None):
         raise UsageError("`extract` must get a recipe or `--images`, one of the two. Example: --images digits")
     if recipe is not None:
-        from evenly.flows.cli.datasets.outcome import extract_latest
+        others = {"--split": split, "--classes": classes, "--template": template, "--second": second}
+        if named := [name for name, value in others.items() if value is not None]:
+            raise UsageError(
+                f"`{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
+            )
+        from evenly.flows.cli.adapters.extract import extract_latest
 
-        result = extract_latest(recipe, root=root)
+        result = extract_latest(recipe, out=out, root=root)
     elif images is not None:
         if out is None:
             raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")

@@ -1,4 +1,4 @@
-"""Builds that exist, as commands use them: list, promote, report, export, extract, fit."""
+"""Builds that exist, as commands use them: list, promote, report, export, fit."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,14 +8,12 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
-from evenly.flows.runs import run_in
-from evenly.storage.builds import Builds, encoder_of, funnel_of, open_build
+from evenly.storage.builds import Builds, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import Samples
 from evenly.storage.workspace import Workspace
 from evenly.tasks import verify_and_report as audit
-from evenly.tasks.rebuild.features import extract_features
 
 Root = str | Path | None
 
@@ -92,19 +90,6 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
         seed=manifest["seed"],
     )
     return {"build": manifest["build"], "format": format_name, **summary.to_dict()}
-
-
-def extract_latest(recipe: Path, *, root: Root = None) -> dict[str, Any]:
-    """Extract features of the latest build of a recipe; how many there are and were new.
-
-    Raises InputError for a build of captions alone.
-    """
-    chosen = read_recipe(recipe)
-    run = run_in(chosen, root=root)
-    manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
-    encoder_of(manifest)
-    with prefect_api():
-        return extract_features(run, manifest)
 
 
 def check_has_classes(recipe: Path) -> None:

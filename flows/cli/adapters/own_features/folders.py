@@ -1,7 +1,7 @@
 """`evenly extract --images`: a folder of classes becomes the file of features that `fit` and `leaderboard` read."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.adapters.own_features.arrays import SHARED
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
+from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe.files import read_class_file
+from evenly.storage.errors import NotFoundError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import read_image_folder, read_picture
 from evenly.storage.files.splits import read_split
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
-from evenly.tasks.classes.texts import filled_templates
+from evenly.tasks.classes.describe import accepted_phrases, accepted_texts
+from evenly.tasks.classes.texts import ClassTexts, class_texts, filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.run import Run
 
@@ -38,7 +42,8 @@ def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -
     The classes are the folders' names, or those of a list in its order. Without a `split` file the parts are drawn by
     hash, class by class; pictures of equal bytes never part. What was skipped or could not be decoded is counted.
     """
-    _check(out, layout.templates)
+    check_out(out)
+    _check(layout.templates)
     listing = read_image_folder(folder)
     names = _classes(listing.rows, layout.classes)
     rows = listing.rows.filter(pc.is_in(listing.rows["label"], pa.array(names, pa.string())))
@@ -55,23 +60,51 @@ def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -
     arrays = _arrays(encoded, labels, groups, parts, stays) | _encoders(run)
     arrays["prototypes"] = filled_templates(run, names, layout.templates)
     arrays["classes"] = np.array(names, dtype=np.str_)
-    write_arrays(out, arrays)
+    described = _described(run, layout.classes)
+    write_arrays(out, arrays | described)
+    if layout.classes is not None and not described:
+        notes = (*notes, f"no texts of the classes: `evenly describe {layout.classes}` makes some, for vcd and others")
     return {
         "out": str(out),
         "encoder": encoder_identity(run),
         "classes": len(names),
         **{part: int(np.sum(parts[stays] == part)) for part in PARTS},
+        "class_texts": len(described.get("class_texts", ())),
         "skipped": dict(+skipped),
         "notes": list(notes),
     }
 
 
-def _check(out: Path, templates: Sequence[str]) -> None:
+def check_out(out: Path) -> None:
+    """Refuse to write to a file that is a folder."""
     if out.is_dir():
         raise UsageError(f"`--out` must be a file; got the folder `{out}`. Name an .npz file.")
+
+
+def _check(templates: Sequence[str]) -> None:
     for template in templates:
         if "{}" not in template:
             raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
+
+
+def text_arrays(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Fields of a record that are not per image under the names that a file has for them; empty ones are left out."""
+    return {
+        SHARED[name]: value for name, value in fields.items() if name in SHARED and value is not None and len(value)
+    }
+
+
+def _described(run: Run, listing: Path | None) -> dict[str, np.ndarray]:
+    """The texts of the newest description of a class list that the workspace holds; nothing without one."""
+    if listing is None:
+        return {}
+    try:
+        version = find_version(str(listing), root=run.workspace.root)
+    except NotFoundError:
+        return {}
+    texts, phrases = accepted_texts(run, version.record), accepted_phrases(run, version.record)
+    rule = ClassTexts(classes=version.class_list.classes, texts=texts, phrases=phrases)
+    return text_arrays(class_texts(run, rule))
 
 
 def _encoders(run: Run) -> dict[str, np.ndarray]:

@@ -1,0 +1,35 @@
+"""`evenly extract RECIPE`: features of the latest build; nothing is loaded to say that they are all there."""
+
+from pathlib import Path
+from typing import Any
+
+from evenly.flows.recipe import read_recipe
+from evenly.storage.builds import encoder_of, open_build
+from evenly.tasks.pictures.stored import count_stored
+
+
+def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None = None) -> dict[str, Any]:
+    """Extract features of the latest build of a recipe; how many there are and were new, and with `out` what it holds.
+
+    Raises InputError for a build of captions alone.
+    """
+    chosen = read_recipe(recipe)
+    workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
+    encoder = encoder_of(manifest)
+    made_by = (manifest["encoder"]["model"], manifest["encoder"]["pretrained"])
+    is_same = made_by == (chosen.features.model, chosen.features.pretrained)
+    counts = count_stored(workspace, manifest) if is_same else None
+    if counts is None:
+        from evenly.flows.process.prefect_api import prefect_api
+        from evenly.flows.runs import run_in
+        from evenly.tasks.rebuild.features import extract_features
+
+        with prefect_api():
+            result: dict[str, Any] = extract_features(run_in(chosen, root=root), manifest)
+    else:
+        result = {"encoder": encoder, **counts}
+    if out is None:
+        return result
+    from evenly.flows.cli.adapters.own_features.pairs import extract_pairs
+
+    return result | extract_pairs(recipe, out=out, root=root)

@@ -1,0 +1,37 @@
+"""Features of a build that are stored already, counted without the encoder that made them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.builds import encoder_of
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.samples import Samples
+from evenly.storage.workspace import Workspace
+from evenly.tasks.encoders import text_id
+
+_AT_ONCE = 250_000  # pairs
+
+
+def count_stored(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, int] | None:
+    """How many pictures and captions the kept pairs of a build have, if all have features by its encoder; else None.
+
+    None also for a build of more pairs than are looked through at once.
+    """
+    samples, encoder = manifest["samples"], encoder_of(manifest)
+    if samples["kept"] > _AT_ONCE:
+        return None
+    table = Samples(workspace, manifest["recipe_name"])
+    names = table.read(samples["version"], where="false").column_names
+    caption = "chosen_caption" if "chosen_caption" in names else "caption"
+    rows = table.read(samples["version"], ["image_id", caption], f"{samples['last']}_verdict = 'kept'")
+    ids, texts = (pc.unique(rows[name]) for name in ("image_id", caption))
+    text_ids = pa.array([text_id(text) for text in texts.to_pylist()], pa.string())
+    stores = ((FeatureStore(workspace, encoder, kind), names) for kind, names in (("images", ids), ("texts", text_ids)))
+    return (
+        None
+        if any(store.missing(names) for store, names in stores)
+        else {"images": len(ids), "images_new": 0, "texts": len(texts)}
+    )
