@@ -18,13 +18,19 @@ _URLS = ("url", "image_url", "img_url", "link", "src")
 _IDS = ("uid", "id", "key", "sample_id", "uuid", "image_id")
 _LISTS = ("metadata", "captions")
 _FILE_NAME = "file_name"
+_GROUP = "group"
+_CLASS_LIST = "classes.txt"
 _WORDS = 2  # on average, in a column that may be captions
 _URL = re.compile(WEB_URL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detected:
-    """A source as recipes name it, `summary` for people; classes: whether folders may be classes."""
+    """A source as recipes name it, `summary` for people.
+
+    classes: whether folders may be classes; group: a column of pictures that belong together; class_list: a file of
+    the classes.
+    """
 
     kind: str
     path: Path
@@ -33,6 +39,8 @@ class Detected:
     caption: str | None = None
     id: str | None = None
     classes: bool = False
+    group: str | None = None
+    class_list: Path | None = None
 
     @property
     def has_pictures(self) -> bool:
@@ -86,7 +94,7 @@ def _of_folder(folder: Path) -> Detected:
 def _of_pictures(folder: Path, files: Sequence[Path], pictures: Sequence[Path]) -> Detected:
     """A folder of pictures, whose captions are in a list or beside them."""
     endings = {file.suffix for file in files}
-    found, caption = f"{len(pictures):,} pictures", None
+    found, caption, group = f"{len(pictures):,} pictures", None, None
     lists = [file for file in files if file.stem in _LISTS and file.suffix[1:] in TABLE_READERS]
     if lists:
         kind = lists[0].suffix[1:]
@@ -96,7 +104,8 @@ def _of_pictures(folder: Path, files: Sequence[Path], pictures: Sequence[Path]) 
                 f"a list of pictures must have a column `{_FILE_NAME}` with their paths relative to the list; got "
                 f"{', '.join(columns)} at `{lists[0]}`. Name it so."
             )
-        caption = _caption(columns, lists[0], besides={_FILE_NAME})
+        caption = _caption(columns, lists[0], besides={_FILE_NAME, _GROUP})
+        group = _GROUP if _GROUP in columns else None
         found += f", captions in the column {caption} of {lists[0].name}"
     elif endings & {".txt", ".json"}:
         beside = ".txt" if ".txt" in endings else ".json"
@@ -110,10 +119,16 @@ def _of_pictures(folder: Path, files: Sequence[Path], pictures: Sequence[Path]) 
             "captions is for `evenly extract --images`."
         )
     folders = {file.parent for file in pictures}
+    class_list = folder / _CLASS_LIST
     return Detected(
-        kind="folder", path=folder, summary=found, caption=None if caption == "caption" else caption,
+        kind="folder",
+        path=folder,
+        summary=found,
+        caption=None if caption == "caption" else caption,
         classes=len(folders) > 1 and folder not in folders,
-    )  # fmt: skip
+        group=group,
+        class_list=class_list if class_list in files else None,
+    )
 
 
 def _of_table(file: Path, kind: str, path: Path) -> Detected:

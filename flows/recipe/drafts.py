@@ -13,7 +13,8 @@ SCHEMA = "evenly.schema.json"
 _SOURCE = re.compile(r"^  - kind: .*?(?=^    # (?:source|name): )", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"^name: \S+ +", re.MULTILINE)
 _COMMENTS = 36  # the column of a template in which they begin
-_LABELS = re.compile(r"^# (labels: \{column: folder)", re.MULTILINE)
+_LABELS = re.compile(r"^# (labels: \{column: folder, group: )null(?=\})", re.MULTILINE)
+_CLASSES = re.compile(r"^# (?=classes:|  - list:|    methods:|    adapters:)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +38,17 @@ def draft_recipe(recipe: Path, *, pool: Path | None = None, is_text: bool = Fals
     template = TEMPLATE if source.is_web else FOLDER_TEMPLATE
     if is_text or not source.has_pictures:
         template = TEXT_TEMPLATE
-    path = source.path if source.path.is_absolute() else Path(os.path.relpath(source.path, recipe.parent))
+    path = _beside(source.path, recipe)
     columns = {"url": source.url, "caption": source.caption, "id": source.id}
-    lines = [f"kind: {source.kind}", f"path: {_quoted(path.as_posix())}"]
+    lines = [f"kind: {source.kind}", f"path: {_quoted(path)}"]
     lines += ["url: null"] if source.url is None and not source.has_pictures else []
     lines += [f"{name}: {_quoted(column)}" for name, column in columns.items() if column is not None]
     text = _SOURCE.sub(lambda _: "  - " + "\n    ".join(lines) + "\n", _finished(template, recipe), count=1)
     if source.classes:
-        text = _LABELS.sub(r"\1", text)
+        text = _LABELS.sub(lambda line: line[1] + (_quoted(source.group) if source.group else "null"), text)
+    if source.classes and source.class_list is not None:
+        listed = _quoted(_beside(source.class_list, recipe))
+        text = _CLASSES.sub("", text).replace("  - list: birds.txt", f"  - list: {listed}")
     return Draft(text=text, summary=source.summary)
 
 
@@ -64,6 +68,11 @@ def _finished(template: Path, recipe: Path) -> str:
     if name and name != "recipe":
         text = _NAME.sub(f"name: {name} ".ljust(_COMMENTS), text, count=1)
     return f"# yaml-language-server: $schema={SCHEMA}\n{text}"
+
+
+def _beside(path: Path, recipe: Path) -> str:
+    """A path as a recipe names it: relative to the recipe's file, unless it was given from the root."""
+    return (path if path.is_absolute() else Path(os.path.relpath(path, recipe.parent))).as_posix()
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PAGES = Path(__file__).parents[2] / "docs" / "tutorials"
-BLOCK = re.compile(r"```(yaml|bash)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.slow
@@ -18,10 +18,7 @@ def test_six_commands_lead_from_a_folder_of_pictures_to_a_report(tmp_path, capsy
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     environment = {name: value for name, value in environment.items() if name not in {"EVENLY_ROOT", "PREFECT_API_URL"}}
     started, commands, printed = time.monotonic(), [], ""
-    for kind, text in BLOCK.findall((PAGES / "pictures.md").read_text(encoding="utf-8")):
-        if kind == "yaml":
-            (tmp_path / text.split("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
-            continue
+    for text in BLOCK.findall((PAGES / "pictures.md").read_text(encoding="utf-8")):
         commands += text.splitlines()
         done = subprocess.run(
             ["bash", "-e", "-c", text], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

@@ -65,6 +65,20 @@ def test_a_list_of_pictures_names_the_column_of_captions(tmp_path):
         drafted("photos")
 
 
+def test_groups_and_a_class_list_in_a_folder_of_classes_are_taken(tmp_path):
+    place = tmp_path / folder(tmp_path, captions="")
+    (place / "metadata.csv").write_text(
+        "file_name,caption,group\nrobin/a.png,a red robin,anna and bob\njay/c.JPG,a jay,bob\n"
+    )
+    assert drafted("photos").classes == ()
+    (place / "classes.txt").write_text("robin\njay\n")
+    recipe = drafted("photos")
+    assert (recipe.labels.column, recipe.labels.group) == ("folder", "group")
+    assert [Path(each.list).name for each in recipe.classes] == ["classes.txt"]
+    (place / "top.png").write_bytes(b"")  # folders are no classes then
+    assert drafted("photos").classes == ()
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
 def test_a_table_of_links_has_its_columns_named(tmp_path, kind):
     rows = [
