@@ -21,7 +21,7 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import say_concepts
-from evenly.tasks.rebuild.features import extract_features
+from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
@@ -117,7 +117,7 @@ def _say_waiting(progress: Progress, text: str) -> None:
 def build_by(
     run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True, memory: str | None = None
 ) -> Published:
-    """Run the steps of a recipe, publish the build and extract its features, if it has pictures."""
+    """Run the steps of a recipe, encode its pairs if they have pictures, and publish the build."""
     max_change = recipe.guard.max_change if promote else None
     previous = latest_build(run, recipe.name)
     steps = steps_of(recipe, limit=limit)
@@ -128,6 +128,8 @@ def build_by(
     with open_engine(cut, chosen.workers) as each:
         records = run_steps(cut, steps, each)
         say_concepts(cut, records)
+        if recipe.has_pictures and recipe.features.encode:
+            encode_pairs(cut, records, each)
         manifest = publish_build(
             cut,
             records,
@@ -138,6 +140,4 @@ def build_by(
             split=split,
             each=each,
         )
-        if recipe.has_pictures:
-            extract_features(cut, manifest, each)
     return published(run, manifest, previous=previous, max_change=max_change)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from evenly.demo import loopback_web, make_demo
 from evenly.features.open_clip_models import check_model_name
-from evenly.flows.recipe import Labels, Recipe, Source
+from evenly.flows.recipe import Labels, Recipe, Source, Web
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.observations import adopt_observations
@@ -23,10 +23,10 @@ from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondCh
 
 
 @contextmanager
-def loopback(run: Run, web: str | None) -> Iterator[Mapping[str, str]]:
-    """Yield where the host names of the demo's web are to be reached; nothing where the recipe has no such web."""
-    if web is None:
-        yield run.connect
+def loopback(run: Run, web: str | Web | None) -> Iterator[Mapping[str, str]]:
+    """Yield where hosts are reached: those that the recipe names, or those of the demo's web while it is served."""
+    if not isinstance(web, str):
+        yield {**(web.connect if web else {}), **run.connect}
         return
     folder = run.cache / "demo"
     with run.progress.bar("drawing the demo's pictures", None) as advance:

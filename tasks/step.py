@@ -257,9 +257,10 @@ def summarise_record(record: StepRecord) -> str:
 def _some_left(record: StepRecord) -> StepRecord:
     """The record, unless it judged rows and kept none."""
     if record.counts and not record.counts["kept"]:
+        blocked = " Hosts of your own network are reached where the recipe says `web: {connect: {HOST: ADDRESS}}`."
         raise NothingLeftError(
             f"step `{record.name}` must keep at least one pair; it kept none of {record.rows_in:,}: "
             f"{summarise_record(record)}. Nothing was published. Look at its reasons and loosen its rule, or mend the "
-            "pool."
+            f"pool.{blocked if 'blocked_address' in record.reasons else ''}"
         )
     return record

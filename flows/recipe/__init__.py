@@ -5,10 +5,11 @@ Unknown keys are refused; every problem of a file is reported at once, each with
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from evenly.bounds import LocalPath, MemorySize, PoolPath, Share
 from evenly.curation.balance.source_mixing import SourceRule
@@ -19,6 +20,8 @@ from evenly.flows.recipe.schedule import Notify, RebuildSchedule
 from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
 from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
+from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.guard import parse_connect
 from evenly.tasks.run import EncoderChoice, EncoderName, EngineChoice, LanguageModel, SecondChoice, read_engine
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -90,14 +93,41 @@ class Labels(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeFeatures(EncoderChoice):
-    """The encoder: `embedded`, or any open_clip model with its pretrained tag; `second` is for adapters that ask."""
+    """The encoder: `embedded`, or any open_clip model with its pretrained tag; `second` is for adapters that ask.
+
+    `encode: false` leaves out to encode the pairs of a build, which its steps do not need: `evenly extract` does it
+    later.
+    """
 
     second: SecondChoice | None = None
+    encode: bool = True
 
     @property
     def encoder(self) -> EncoderChoice:
         """The main encoder alone."""
         return EncoderChoice(**{field.name: getattr(self, field.name) for field in fields(EncoderChoice)})
+
+
+def _reachable(connect: dict[str, str]) -> dict[str, str]:
+    """Where hosts are reached, if all are addresses, none of them of a machine's own services."""
+    try:
+        targets = parse_connect(connect)
+    except DownloadError as error:
+        raise ValueError(str(error)) from None
+    for host, (address, _) in targets.items():
+        ip = ip_address(address)
+        if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+            raise ValueError(f"connect must not lead to link-local or multicast addresses; got {address} for {host}")
+    return connect
+
+
+class Web(Section):
+    """Hosts of the pool that are reached at another address, or at one that is not public: loopback, an intranet.
+
+    `connect` maps a host to `address` or `address:port`, like curl's --connect-to; EVENLY_CONNECT counts before it.
+    """
+
+    connect: Annotated[dict[str, str], AfterValidator(_reachable)]
 
 
 class Guard(Section):
@@ -114,7 +144,7 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     seed: Annotated[int, Field(ge=0)]
-    web: Literal["openmoji"] | None = None
+    web: Literal["openmoji"] | Web | None = None
     sources: Annotated[tuple[RecipeSource, ...], Field(min_length=1)]
     labels: Labels | None = None
     curate: Curate
@@ -180,6 +210,14 @@ class Recipe(Section):
         }
         if names := [name for name, is_on in choices.items() if is_on]:
             raise ValueError(f"a source with url: null gives pairs without URLs and takes no {' and no '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_there(self) -> "Recipe":
+        if self.classes and not self.features.encode:
+            raise ValueError(
+                "features.encode: false leaves builds without features and takes no classes; leave one out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evenly.audit.safe_text import visible
+from evenly.flows.recipe import Recipe, read_recipe
+from evenly.flows.recipe.problems import RecipeError
 from evenly.storage.files.image_folders import IMAGE_ENDINGS
-from evenly.storage.pools.columns import WEB_URL
-from evenly.storage.pools.rows import PoolError, file_kind
+from evenly.storage.pools.columns import WEB_URL, PoolSource
+from evenly.storage.pools.rows import PoolError, file_kind, parquet_head
 from evenly.storage.pools.source import READERS, TABLE_READERS
+from evenly.storage.stores.connection import is_url
+from evenly.storage.stores.matching_files import matching_files
 
 _ROWS = 200  # of a table that are looked at
 _MOSTLY = 0.8  # of a column's values
@@ -71,6 +76,41 @@ def detect_source(path: Path) -> Detected:
         known = ", ".join([*READERS, "tar"])
         raise PoolError(f"`--from` must be a folder, or a file of one of {known}; got `{path}`. Choose another.")
     return _of_table(path, kind, path)
+
+
+def check_recipe(path: Path) -> Recipe:
+    """Read a recipe and check it with the first rows of the first file of each table that it names.
+
+    Tables that are not there yet, or not on this machine, are not looked at. Raises RecipeError.
+    """
+    recipe = read_recipe(path)
+    problems: list[str] = []
+    for place, source in enumerate(recipe.sources):
+        if source.kind not in TABLE_READERS or "{" in source.path or is_url(source.path):
+            continue
+        files = matching_files(str(recipe.folder / source.path))
+        file = next((file for file in files if file.is_file()), None)
+        if file is not None:
+            problems += [f"`sources.{place}.{problem}" for problem in _of_columns(source, file)]
+    if problems:
+        raise RecipeError("\n".join(problems))
+    return recipe
+
+
+def _of_columns(source: PoolSource, file: Path) -> Iterator[str]:
+    columns = _sample(file, source.kind)
+    named = {"url": source.url, "caption": source.caption_column, "id": source.id, "source": source.source}
+    for field, name in named.items():
+        if name is not None and name not in columns:
+            shown = ", ".join(map(visible, columns)) or "none"
+            yield f"{field}` must name a column of `{file}`; got `{name}`. Columns there are: {shown}."
+    values = columns.get(source.url or "", [])
+    if _share(values, lambda value: not _is_web(value)) >= _MOSTLY:
+        yield (
+            f"url` must name a column of web addresses; `{source.url}` of `{file}` holds `{visible(values[0])[:80]}`. "
+            f"Pictures on this machine are of kind folder: name the folder that holds them, with this table in it as "
+            f"metadata.{source.kind} and their paths in a column `{_FILE_NAME}`. For captions alone write url: null."
+        )
 
 
 def _of_folder(folder: Path) -> Detected:
@@ -172,8 +212,11 @@ def _caption(columns: dict[str, list[str]], file: Path, *, besides: set[str | No
 def _sample(file: Path, kind: str) -> dict[str, list[str]]:
     """The first values of each column that holds texts or numbers, as text, those that are null left out."""
     reader = TABLE_READERS[kind]
-    rows = next(reader.rows(file, ()), None)
-    table = [] if rows is None else rows.table.slice(0, _ROWS).to_pylist()
+    if kind == "parquet":
+        table = parquet_head(file, _ROWS)
+    else:
+        rows = next(reader.rows(file, ()), None)
+        table = [] if rows is None else rows.table.slice(0, _ROWS).to_pylist()
     return {
         name: [str(value) for row in table if isinstance(value := row.get(name), str | int) and value != ""]
         for name in reader.columns(file)

@@ -34,7 +34,7 @@ from evenly.tasks.step import NoRule, Step
 # Parts of a recipe that change where or when it runs, not what comes out.
 OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
     ("sources", "labels", "classes", "llm", "engine", "schedule", "notify", "guard", "memory", "web"), True
-) | {"features": {"second"}, "curate": {"balance": {"headroom"}}}
+) | {"features": {"second", "encode"}, "curate": {"balance": {"headroom"}}}
 
 
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:

@@ -101,6 +101,15 @@ def parquet_rows(path: Path, _text: Sequence[str], groups: range | None = None) 
             yield RawRows(pa.Table.from_batches([batch]))
 
 
+def parquet_head(path: Path, limit: int) -> list[Row]:
+    """The first `limit` rows of a file, of columns of texts and whole numbers alone."""
+    with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
+        kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)
+        names = [field.name for field in file.schema_arrow if any(is_kind(field.type) for is_kind in kinds)]
+        batch = next(file.iter_batches(batch_size=limit, columns=names), None)
+        return [] if batch is None else cast("list[Row]", batch.to_pylist())
+
+
 def csv_columns(path: Path) -> list[str]:
     """The header."""
     with readable(path, "CSV"), open_unpacked(path) as stream:

@@ -20,8 +20,9 @@ from typing import Any
 from evenly.storage.web.errors import DownloadError, FetchError
 
 Address = tuple[Any, ...]  # what socket.connect takes: (ip, port), or (ip, port, flow, scope)
-Connect = Mapping[str, tuple[str, int]]
+Connect = Mapping[str, tuple[str, int | None]]
 
+_PORTS = 65_536
 _LOOKUP_KEPT_S = 60.0
 _TROUBLE_KEPT_S = 0.4  # shorter than the first wait before a second try
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # NAT64: the last 32 bits are an IPv4 address
@@ -72,20 +73,29 @@ def is_public(address: str) -> bool:
     return ip.is_global
 
 
-def parse_connect(connect: Mapping[str, str] | None) -> dict[str, tuple[str, int]]:
-    """Read a map of host -> "address:port"; host names come back in lower case."""
-    parsed = {}
-    for host, target in (connect or {}).items():
-        address, _, port = target.rpartition(":")
-        address = address.strip("[]")
-        try:
-            ipaddress.ip_address(address)
-            parsed[host.lower()] = (address, int(port))
-        except ValueError:
-            raise DownloadError(
-                f"`connect` must map a host to address:port; got `{target}` for `{host}`. Write it like 127.0.0.1:8000."
-            ) from None
-    return parsed
+def parse_connect(connect: Mapping[str, str] | None) -> dict[str, tuple[str, int | None]]:
+    """Read a map of host -> "address:port", or address alone for the port of the URL; hosts come in lower case."""
+    return {host.lower(): _target(host, target) for host, target in (connect or {}).items()}
+
+
+def _target(host: str, target: str) -> tuple[str, int | None]:
+    address, _, port = target.rpartition(":")
+    for name, number in ((target.strip("[]"), None), (address.strip("[]"), port)):
+        if is_address(name) and (number is None or (number.isdigit() and 0 < int(number) < _PORTS)):
+            return name, None if number is None else int(number)
+    raise DownloadError(
+        f"`connect` must map a host to an address, or to address:port; got `{target}` for `{host}`. Write it like "
+        "127.0.0.1:8000."
+    )
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Resolver:
@@ -102,7 +112,8 @@ class Resolver:
         Raises FetchError: `dns` where the host has no address, `blocked_address` where it has no public one.
         """
         if host in self._connect:
-            address, port = self._connect[host]
+            address, given_port = self._connect[host]
+            port = port if given_port is None else given_port
             return [(socket.AF_INET6 if ":" in address else socket.AF_INET, (address, port))]
         if _is_odd_number(host):
             raise FetchError("blocked_address", f"{host} is an odd spelling of an address")

@@ -208,10 +208,13 @@ class ShardRun:
         if self._first.total() < ALARM_AFTER or outcome == "success" or count < ALARM_SHARE * ALARM_AFTER:
             return
         if outcome not in self._task.tolerate:
+            remedy = f"tolerate `{outcome}`."
+            if outcome == "blocked_address":
+                remedy = "name hosts of your own network in the recipe: `web: {connect: {HOST: ADDRESS}}`."
             self._trouble = DownloadError(
                 f"`outcome` must not be the same failure for nearly all URLs; got `{outcome}` for {count} of the first "
                 f"{ALARM_AFTER} (last: {fetched.evidence or fetched.final_url}). Nothing of this shard was recorded. "
-                f"Mend the cause and run again, or tolerate `{outcome}`.",
+                f"Mend the cause and run again, or {remedy}",
                 passing=may_pass(outcome),
             )
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -17,7 +16,6 @@ from evenly.features import to_unit_rows
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.source import FEATURES_KIND, local_features
-from evenly.storage.samples import Samples
 from evenly.storage.web import find_places, read_images
 from evenly.tasks.encoders import (
     CHUNK,
@@ -143,25 +141,30 @@ def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
 @task(task_run_name="extract features", cache_policy=NO_CACHE, persist_result=False)
 def extract_features(run: Run, manifest: Mapping[str, Any], each: Each | None = None) -> dict[str, Any]:
     """Make sure that every kept pair of a build has image and caption features; how many there are and were new."""
+    return _encode(run, [run.ledger.get(step["key"]) for step in manifest["steps"]], each)
+
+
+@task(task_run_name="encode pairs", cache_policy=NO_CACHE, persist_result=False)
+def encode_pairs(run: Run, records: Records, each: Each | None = None) -> dict[str, Any]:
+    """The same for the pairs that all steps of `records` kept, before they are published."""
+    return _encode(run, records, each)
+
+
+def _encode(run: Run, records: Records, each: Each | None) -> dict[str, Any]:
     encoder = encoder_identity(run)  # first: workers are told it
-    counts = _extract_parts(run, manifest, each or InProcess(run=run)) if run.bits else _extract(run, manifest)
+    counts = _extract_parts(run, records, each or InProcess(run=run)) if run.bits else _extract(run, records)
     return {"encoder": encoder, **counts}
 
 
-def _extract(run: Run, manifest: Mapping[str, Any]) -> dict[str, int]:
-    samples = Samples(run.workspace, manifest["recipe_name"])
-    condition = f"{manifest['samples']['last']}_verdict = 'kept'"
-    rows = samples.read(manifest["samples"]["version"], where=condition)
-    caption = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
-    texts = pc.unique(rows[caption]).to_pylist()
-    ids = rows["image_id"].combine_chunks().unique().sort()
+def _extract(run: Run, records: Records) -> dict[str, int]:
+    texts = _captions(records, run)["text"].to_pylist()
+    ids = _distinct_pictures(records, run)["image_id"].combine_chunks().sort()
     n_new = store_images(run, ids)
     store_texts(run, texts)
     return {"images": len(ids), "images_new": n_new, "texts": len(texts)}
 
 
-def _extract_parts(run: Run, manifest: Mapping[str, Any], each: Each) -> dict[str, int]:
-    records = [run.ledger.get(step["key"]) for step in manifest["steps"]]
+def _extract_parts(run: Run, records: Records, each: Each) -> dict[str, int]:
     shown = _send_shown(run, records, each)
     try:
         images = each.partitions("extracting features", partial(_store_pictures, shown))

@@ -3,6 +3,7 @@
 import pytest
 
 from evenly.flows.cli import app
+from evenly.flows.cli.classes.description_tables import print_described
 from evenly.flows.cli.help_page import FIRST_STEPS, SUBJECTS, summary
 from evenly.flows.cli.output import print_facts, print_rows
 
@@ -74,3 +75,26 @@ def test_a_single_result_is_lines_of_name_and_value(capsys):
         "counts columns  31",
         "notes           a, b",
     ]
+
+
+def test_a_described_list_is_a_row_per_class_with_refusals_by_reason_and_texts_on_request(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    texts = [("cat", "accepted", ""), ("cat", "rejected", "too_long"), ("cat", "rejected", "too_long")]
+    rows = [
+        {"class": name, "method": "description", "text": f"text {place}", "other": None, "verdict": verdict}
+        | {"reason": reason}
+        for place, (name, verdict, reason) in enumerate([*texts, ("dog", "failed", "http_500")])
+    ]
+    facts = dict.fromkeys(("accepted", "classes", "requests_sent", "cache_hits", "prompt_tokens"), 1)
+    facts |= dict.fromkeys(("account", "lost_attempts", "completion_tokens"), 0) | {"cost_usd": 0.0}
+    facts |= {name: {} for name in ("rejected", "failed", "unanswered")}
+    facts |= dict.fromkeys(("ungrounded", "undescribed"), ())
+    facts |= {"class_list": "pets", "step": "s", "descriptions": rows, "account": None}
+    print_described(facts)
+    out = capsys.readouterr().out
+    cat, dog = (line.split("│")[1:-1] for line in out.splitlines() if "│" in line)
+    assert [cell.strip() for cell in cat] == ["cat", "1", "description 1", "2", "too_long 2"]
+    assert [cell.strip() for cell in dog] == ["dog", "0", "", "1", "http_500 1"]
+    assert "text 0" not in out
+    print_described(facts, verbose=True)
+    assert "text 0" in capsys.readouterr().out

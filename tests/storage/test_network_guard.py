@@ -150,9 +150,17 @@ def test_connect_is_the_way_around_the_guard_and_only_for_its_hosts(listener):
         resolver.public_addresses("localhost", port, Deadline(1))
 
 
-@pytest.mark.parametrize("target", ["127.0.0.1", "localhost:80", ":80", "127.0.0.1:x", "::1:"])
+@pytest.mark.parametrize("target", ["127.0.0.1", "127.0.0.1:8000", "::1", "[::1]", "[::1]:8000"])
+def test_a_connect_map_without_a_port_keeps_that_of_the_url(target):
+    (address,) = Resolver(parse_connect({"a.test": target})).public_addresses("a.test", 80, Deadline(1))
+    assert address[1] == (target.partition(":8000")[0].strip("[]"), 8000 if target.endswith("8000") else 80)
+
+
+@pytest.mark.parametrize(
+    "target", ["localhost:80", "localhost", ":80", "127.0.0.1:x", "127.0.0.1:0", "127.0.0.1:70000", "::1:"]
+)
 def test_a_connect_map_that_names_no_address_and_port_is_refused(target):
-    with pytest.raises(DownloadError, match="`connect` must map a host to address:port"):
+    with pytest.raises(DownloadError, match="`connect` must map a host to an address"):
         parse_connect({"a.test": target})
 
 

@@ -44,6 +44,7 @@ def describe_command(
     *,
     batch: Annotated[bool, typer.Option("--batch", help="Ask through the endpoint's Batch API.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be asked and cost; send nothing.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print every text as well.")] = False,
     submit: Annotated[bool, typer.Option(help="Emit the event that triggers the deployment, and return.")] = False,
 ) -> None:
     """Write checked descriptions and synonyms for a class list; what is known already is not asked again.
@@ -100,7 +101,7 @@ def describe_command(
     result = describe_list(listing, methods=methods, llm=llm, root=root, context=context)
 
     def table() -> None:
-        print_described(result)
+        print_described(result, verbose=verbose)
         if "names" in result:
             print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
             print_rows("most frequent name, by REAL's two rules", result["most_frequent"])

@@ -1,14 +1,21 @@
 """A described class list as the tables that `evenly describe` prints."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from evenly.descriptions.descriptions import ACCEPTED
 from evenly.flows.cli.output import print_rows, print_text, printable
 
 
-def print_described(facts: Mapping[str, Any]) -> None:
-    """Print every text with what has become of it, what it took, and what nothing came of; see Descriptions.summary."""
-    print_rows("descriptions", [_row(row, with_other=_has_others(facts)) for row in facts["descriptions"]])
+def print_described(facts: Mapping[str, Any], *, verbose: bool = False) -> None:
+    """Print what became of the texts of each class, what it took, and what nothing came of; see Descriptions.summary.
+
+    verbose: every text as well.
+    """
+    if verbose:
+        print_rows("descriptions", [_row(row, with_other=_has_others(facts)) for row in facts["descriptions"]])
+    print_rows("texts per class", _of_classes(facts["descriptions"]))
     for line in _lines(facts):
         print_text(printable(line))
     if facts["undescribed"]:
@@ -17,6 +24,27 @@ def print_described(facts: Mapping[str, Any]) -> None:
             for name, method, reasons in facts["undescribed"]
         ]
         print_rows("without a text", rows)
+
+
+def _of_classes(texts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row per class: accepted texts by method, and the others by reason."""
+    classes: dict[str, tuple[Counter[str], Counter[str]]] = {}
+    for text in texts:
+        accepted, others = classes.setdefault(text["class"], (Counter(), Counter()))
+        if text["verdict"] == ACCEPTED:
+            accepted[text["method"]] += 1
+        else:
+            others[text["reason"] or text["verdict"]] += 1
+    return [
+        {
+            "class": name or "(the list)",
+            "accepted": accepted.total(),
+            "by method": _counted(accepted),
+            "refused": others.total(),
+            "by reason": _counted(others),
+        }
+        for name, (accepted, others) in classes.items()
+    ]
 
 
 def _has_others(facts: Mapping[str, Any]) -> bool:

@@ -111,14 +111,16 @@ def init_command(
 def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
     """Validate a recipe: every problem with its field, value, rule and remedy.
 
-    A notification block that PREFECT_API_URL's server lacks is named, too; runs work without it.
+    Columns and web addresses are looked for in the first rows of tables that are there already. A notification block
+    that PREFECT_API_URL's server lacks is named, too; runs work without it.
+
     Example: evenly check recipes/demo.yaml
     """
-    from evenly.flows.recipe import read_recipe
+    from evenly.flows.recipe.detection import check_recipe
     from evenly.flows.recipe.problems import RecipeError
 
     try:
-        read = read_recipe(recipe)
+        read = check_recipe(recipe)
     except RecipeError as error:
         if not as_json:
             raise

@@ -138,6 +138,24 @@ def test_a_table_without_captions_or_with_paths_says_what_to_do(tmp_path):
         drafted("b.csv")
 
 
+def test_check_names_columns_that_are_not_there_and_folder_for_paths_on_disk(tmp_path, evenly):
+    (tmp_path / "b.csv").write_text("file,caption\nphotos/a.png,a red robin\nphotos/b.png,a blue jay\n")
+    recipe = {"name": "b", "seed": 1, "curate": {"balance": None}}
+    sources = [{"kind": "csv", "path": "b.csv", "url": "file", "caption": "text"}, {"kind": "csv", "path": "later.csv"}]
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump(recipe | {"sources": sources}))
+    status, _, err = evenly("check", "b.yaml")
+    lines = err.splitlines()
+    assert (status, len(lines)) == (2, 2)
+    assert "`sources.0.caption` must name a column of" in lines[0]
+    assert "Columns there are: file, caption." in lines[0]
+    assert "Pictures on this machine are of kind folder" in lines[1]
+    sources[0] |= {"url": None, "caption": "caption"}
+    (tmp_path / "b.yaml").write_text(
+        yaml.safe_dump(recipe | {"sources": sources[:1], "curate": {"download": None, "balance": None}})
+    )
+    assert evenly("check", "b.yaml")[0] == 0
+
+
 def test_editors_find_the_schema_and_it_takes_our_recipes(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(draft_recipe(path).text)

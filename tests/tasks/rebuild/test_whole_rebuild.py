@@ -16,7 +16,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import ConservationError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.records import read_record, replace_record
-from evenly.tasks.rebuild.features import EMBED_IMAGES, extract_features
+from evenly.tasks.rebuild.features import EMBED_IMAGES, encode_pairs, extract_features
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, record_step
 from evenly.tasks.verify_and_report import reader
@@ -176,6 +176,7 @@ def test_one_row_is_a_pool(tmp_path):
     }
     manifest = publish(run, records)
     assert verify_build(run.workspace, manifest, read_bytes=reader(run.workspace), every_image=True) == []
+    assert encode_pairs.fn(run, records) == extract_features.fn(run, manifest)
     assert extract_features.fn(run, manifest) | {"encoder": ""} == {
         "encoder": "",
         "images": 1,
