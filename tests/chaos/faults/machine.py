@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import time
 from pathlib import Path
 
 from tests.chaos.trial import Trial
@@ -127,6 +128,8 @@ def two_rebuilds_waiting(trial: Trial) -> None:
 def two_rebuilds_one_killed(trial: Trial) -> None:
     """The same command twice at the same time; the one that came first is killed."""
     first = trial.start()
+    while first.process.poll() is None and not any((trial.root / "locks").glob("*.json")):
+        time.sleep(0.01)  # until it is the one that writes
     second = trial.start()
     if trial.reach(first, trial.point()):
         first.send(signal.SIGKILL)
