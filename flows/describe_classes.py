@@ -15,7 +15,7 @@ from evenly.tasks.step import run_step
 
 
 @flow(name="describe-classes", flow_run_name="describe {name}", persist_result=False)
-@tried_again()
+@tried_again
 def describe_classes(
     name: str,
     text: str,

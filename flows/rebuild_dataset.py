@@ -52,7 +52,7 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
     on_failure=[tell_of_failure],
     on_crashed=[tell_of_failure],
 )
-@tried_again()
+@tried_again
 def rebuild_dataset(
     recipe: str,
     root: str | None = None,

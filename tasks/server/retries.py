@@ -4,21 +4,32 @@ What may pass (a store or an endpoint that is slow, busy or away) carries `passi
 begin anew, in its process, and finished steps are reused. Runs by hand are not tried again: a person is there.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 PAUSES_S = (60, 300, 1500)
 """Between the tries of a run; requests were tried again for minutes before, where they were made."""
 
 
-@contextmanager
-def tried_again() -> Iterator[None]:
-    """Try the run of a deployment that this is part of again where the block fails for what may pass."""
-    try:
-        yield
-    except Exception as error:
-        _plan(error)
-        raise
+def tried_again(flow_function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """The function of a flow whose deployments' runs are tried again where it fails for what may pass.
+
+    Worker processes get a copy of it with each piece of work, so it must be one that can be pickled.
+    """
+
+    @wraps(flow_function)
+    def tried(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return flow_function(*args, **kwargs)
+        except Exception as error:
+            _plan(error)
+            raise
+
+    return tried
 
 
 def _plan(error: Exception) -> None:
