@@ -56,7 +56,8 @@ def hold_promotions(run: Run, build: str, findings: int) -> str:
     if latest != build:
         outcome, level = f"{recipe}: not held, since its latest is {latest} by now, not {build}", logging.INFO
     else:
-        builds.hold(recipe, f"`{build}` did not verify ({findings} findings)")
+        number = "1 finding" if findings == 1 else f"{findings:,} findings"
+        builds.hold(recipe, f"`{build}` did not verify ({number})")
         outcome, level = f"{recipe}: promotions are held until `evenly promote BUILD`", logging.WARNING
     run.progress.say(f"{'hold':<24} {outcome}", level)
     return outcome

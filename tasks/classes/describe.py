@@ -145,7 +145,7 @@ def chat_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget
         concurrency=CONCURRENCY,
         retries=RetryRule(timeout_s=TIMEOUT_S),
         budget=budget,
-        limits=limits_of("chat", run.progress),
+        limits=limits_of("chat", run.progress, longest_s=TIMEOUT_S),
     )
 
 

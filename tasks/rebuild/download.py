@@ -64,7 +64,7 @@ def fetch_images(run: Run, upstream: Records, rule: PoolDownload, each: Each) ->
             parts = (part["url"].combine_chunks() for part in of_kind(FEATURES))
             record_features(parts, folder=run.workspace.downloads)
         if counts.web:
-            limits = limits_of("web", run.progress)
+            limits = limits_of("web", run.progress, longest_s=rule.timeout_s)
             with run.progress.bar("downloading", counts.web) as advance:
                 download_pending(
                     of_kind(""),

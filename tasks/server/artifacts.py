@@ -72,7 +72,7 @@ def _shown(cell: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 def leave_artifacts(artifacts: Sequence[Artifact]) -> None:
     """Leave artifacts with the run that this is part of; a server that does not take them is a warning in the log."""
-    with _warned("artifacts"), server_client() as client:
+    with warned("artifacts"), server_client() as client:
         for artifact in artifacts:
             _create(client, artifact)
 
@@ -87,7 +87,7 @@ def server_client() -> Iterator[Any]:
 
 
 @contextmanager
-def _warned(title: str) -> Iterator[None]:
+def warned(title: str) -> Iterator[None]:
     """Take what a server or the way to it does wrong for a warning: no run fails for what is shown of it."""
     import logging
 
@@ -147,7 +147,7 @@ class ProgressArtifact:
         from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
         percent = min(100.0, round(100 * done / (self.total or 1), 1))
-        with _warned(self.title), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), server_client() as client:
+        with warned(self.title), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), server_client() as client:
             if self._identity is None:
                 title = markdown_text(self.title)
                 artifact = Artifact(key=self.key, kind="progress", data=percent, description=title)
@@ -165,7 +165,7 @@ def name_run(name: str, tags: Sequence[str]) -> None:
     if context is None or context.flow_run is None:
         return
     known = context.flow_run.tags
-    with _warned("name and tags"), server_client() as client:
+    with warned("name and tags"), server_client() as client:
         client.update_flow_run(
             context.flow_run.id, name=name, tags=[*known, *(tag for tag in tags if tag not in known)]
         )

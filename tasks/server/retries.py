@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from evenly.tasks.server.artifacts import server_client, warned
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -37,8 +39,6 @@ def _plan(error: Exception) -> None:
     from prefect.client.schemas.objects import FlowRunPolicy
     from prefect.context import FlowRunContext
 
-    from evenly.tasks.server.artifacts import server_client
-
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
     if run is None or run.deployment_id is None:
@@ -46,14 +46,14 @@ def _plan(error: Exception) -> None:
     if not getattr(error, "passing", False):
         _say(error, "This does not pass by itself: the run is not tried again.")
         return
-    with server_client() as client:
+    with warned("another try"), server_client() as client:
         number = client.read_flow_run(run.id).run_count
         if number > len(PAUSES_S):
             _say(error, f"It was tried {number} times: the next run goes on from the last finished step.")
             return
         pause_s = PAUSES_S[number - 1]
         client.update_flow_run(run.id, empirical_policy=FlowRunPolicy(retries=number, retry_delay=pause_s))
-    _say(error, f"This may pass: the run is tried again in {pause_s} s ({number} of {len(PAUSES_S)}).")
+        _say(error, f"This may pass: the run is tried again in {pause_s} s ({number} of {len(PAUSES_S)}).")
 
 
 def _say(error: Exception, text: str) -> None:
