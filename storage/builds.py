@@ -112,6 +112,10 @@ class Builds:
         """The build of a recipe that was promoted last, or None."""
         return self.alias(f"{recipe}-{LATEST}") if _is_plain(recipe) else None
 
+    def latest_of_each(self) -> list[str]:
+        """The build that was promoted last of each recipe, that of the newest promotion first."""
+        return [build for _, build in sorted(self._promotions(), reverse=True)]
+
     def _latest(self) -> str | None:
         """The build that was promoted last, of any recipe."""
         promoted, build = max(self._promotions(), default=("", None))
@@ -154,6 +158,18 @@ def open_build(build: str, *, root: str | Path | None = None) -> tuple[Workspace
     """The workspace at `root` (as `Workspace.at` takes it) and the manifest of a build (as `Builds.read` names it)."""
     workspace = Workspace.at(root)
     return workspace, Builds(workspace).read(build)
+
+
+def open_two(
+    before: str, after: str, *, root: str | Path | None = None
+) -> tuple[Workspace, dict[str, Any], dict[str, Any]]:
+    """The workspace at `root` and the manifests of two builds; `latest` beside another is that of the same recipe."""
+    workspace = Workspace.at(root)
+    builds, names = Builds(workspace), (before, after)
+    others = [builds.read(name) for name in names if name != LATEST]
+    latest = f"{others[0]['recipe_name']}-{LATEST}" if len(others) == 1 else LATEST
+    older, newer = (builds.read(latest if name == LATEST else name) for name in names)
+    return workspace, older, newer
 
 
 def encoder_of(manifest: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from rich.console import Console
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.published import PublishedBuild
 from evenly.audit.why import explain
+from evenly.flows.cli.audit.sample import explain_sample
+from evenly.storage.builds import Builds
 from evenly.storage.web import shards
 from tests.storage.web.recorded import record_shards
 
@@ -113,6 +115,20 @@ def test_the_sentence_of_a_merged_or_dropped_pair_has_its_twin_and_what_was_meas
     dropped = only(explain(*published, uid_that_ended_at(published, "align"))).sentence
     assert dropped.startswith("It is out: `align` dropped it (low_score, value ")
     assert ", threshold " in dropped
+
+
+def test_without_a_build_the_latest_of_each_recipe_is_asked(build, workspace, little):
+    dead = "http://dead.test/car.png"
+    other = tuple(row for row in little.pool if row.url != dead)
+    first, second = build(), build(name="other", pool=other)
+    for manifest in (first, second):
+        Builds(workspace).promote(manifest["build"], recipe=manifest["recipe_name"])
+    place = {"root": workspace.root, "replay": False}
+    assert explain_sample("http://p.test/fox2.png", build=None, **place).build == second["build"]
+    assert explain_sample(dead, build=None, **place).build == first["build"]
+    for named in (second["build"], "latest"):
+        with pytest.raises(UnknownSampleError, match=second["build"]):
+            explain_sample(dead, build=named, **place)
 
 
 def test_a_twin_lists_the_pairs_merged_into_it(published):

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from evenly.storage import builds as builds_module
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, open_two
 from evenly.storage.errors import NotFoundError
 from evenly.storage.workspace import Workspace
 
@@ -87,6 +87,22 @@ def test_latest_is_the_build_promoted_last_of_all_recipes(workspace):
         "cats-latest.json",
         "dogs-latest.json",
     ]
+
+
+def test_latest_beside_another_build_is_that_of_its_recipe(workspace):
+    builds = Builds(workspace)
+    for recipe in ("birds", "fish"):
+        for number in (1, 2):
+            builds.publish(manifest(f"{recipe}-{number}") | {"recipe_name": recipe})
+        builds.promote(f"{recipe}-2", recipe=recipe)
+    assert builds.latest_of_each() == ["fish-2", "birds-2"]
+    for names, opened in (
+        (("birds-1", "latest"), ["birds-1", "birds-2"]),
+        (("latest", "birds-1"), ["birds-2", "birds-1"]),
+        (("latest", "latest"), ["fish-2", "fish-2"]),
+        (("birds-1", "fish-1"), ["birds-1", "fish-1"]),
+    ):
+        assert [one["build"] for one in open_two(*names, root=workspace.root)[1:]] == opened
 
 
 def test_what_is_promoted_is_the_latest_even_when_the_clock_went_back(workspace, monkeypatch):

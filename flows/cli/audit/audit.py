@@ -18,7 +18,9 @@ def why_command(
             metavar="SAMPLE", help="A uid, or a URL, file name, id of the pool or picture for all pairs that share it."
         ),
     ],
-    build: Build = "latest",
+    build: Annotated[
+        str | None, typer.Option("--build", help="A build id, the beginning of one, or a recipe; default: the latest.")
+    ] = None,
     root: Root = None,
     as_json: AsJson = False,
     *,
@@ -44,13 +46,14 @@ def diff_command(
 ) -> None:
     """Say which samples entered, left or changed between two builds, by reason and cause.
 
+    `latest` beside another build is the latest of the same recipe.
+
     Example: evenly diff demo-3fa9c2d4e5f6 latest
     """
     from evenly.audit.diff import diff_builds
-    from evenly.storage.builds import open_build
+    from evenly.storage.builds import open_two
 
-    workspace, old = open_build(before, root=root)
-    _, new = open_build(after, root=root)
+    workspace, old, new = open_two(before, after, root=root)
     difference = diff_builds(workspace, old, new)
     print_result(difference.to_dict(), lambda: print_text(difference.to_text()), as_json=as_json)
 

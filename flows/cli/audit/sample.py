@@ -6,21 +6,24 @@ from pathlib import Path
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation
 from evenly.audit.why import explain, never_saw
-from evenly.storage.builds import open_build
+from evenly.storage.builds import LATEST, Builds, open_build
 from evenly.storage.exports.export import whole_file_hash
 
 
-def explain_sample(sample: str, *, build: str, root: Path | None, replay: bool) -> Explanation:
+def explain_sample(sample: str, *, build: str | None, root: Path | None, replay: bool) -> Explanation:
     """The history of the pairs of a uid, URL, file name or id; of a file that is none of these, by its bytes.
 
-    Raises UnknownSampleError if the build never saw it.
+    Without a build, in the latest; if that never saw it, in the latest of another recipe. Raises UnknownSampleError.
     """
-    workspace, manifest = open_build(build, root=root)
-    for name in (sample, *_names_of_file(sample)):
-        try:
-            return replace(explain(workspace, manifest, name, replay=replay), asked=sample)
-        except UnknownSampleError:
-            continue
+    workspace, manifest = open_build(build or LATEST, root=root)
+    further = [] if build else [name for name in Builds(workspace).latest_of_each() if name != manifest["build"]]
+    for other in (None, *further):
+        chosen = manifest if other is None else Builds(workspace).read(other)
+        for name in (sample, *_names_of_file(sample)):
+            try:
+                return replace(explain(workspace, chosen, name, replay=replay), asked=sample)
+            except UnknownSampleError:
+                continue
     raise never_saw(str(manifest["build"]), sample)
 
 
