@@ -48,6 +48,7 @@ curate:
   preselect: {{headroom: 2.0}}
   deduplicate: {{exact: true, perceptual: null, semantic: null, colour: null}}
   balance: {{t: {t}}}
+features: {{model: embedded, encode: false}}
 """
 
 

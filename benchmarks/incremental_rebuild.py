@@ -24,10 +24,9 @@ import pyarrow.parquet as pq
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
-from evenly.storage.content import BuildInputs, content_hash_of
+from evenly.storage.build_content import BuildInputs, content_hash_of
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepRecord
-from evenly.storage.samples import wide_table
 from evenly.tasks.run import default_cache
 from evenly.tasks.step import record_step
 
@@ -119,9 +118,8 @@ def rebuild(
                 record = record_step(run, step, records, rule)
                 found[step.name] = record, time.perf_counter() - started
                 records = (*records, record)
-        wide = wide_table(run.ledger, records)
         inputs = BuildInputs(recipe=content_of(recipe), seed=run.seed, limit=None)
-        content = content_hash_of(run.ledger, records, wide, inputs)
+        content = content_hash_of(run.ledger, records, inputs)
     return found, content
 
 
