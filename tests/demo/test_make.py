@@ -73,7 +73,17 @@ def test_new_wording_makes_new_tables_and_keeps_the_pictures(tmp_path, monkeypat
 def test_every_module_that_makes_the_web_counts_in_its_identity():
     folder = ROOT / "demo"
     modules = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("[!_]*.py")}
-    beside = {"pictures/binding", "pictures/digits", "errors", "files", "make", "processes", "truth", "web"}
+    beside = {
+        "pictures/binding",
+        "pictures/digits",
+        "pictures/folder",
+        "errors",
+        "files",
+        "make",
+        "processes",
+        "truth",
+        "web",
+    }
     assert {*make._DRAWING, *make._WRITING} == modules - beside
 
 

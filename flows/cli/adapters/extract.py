@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from evenly.flows.recipe import read_recipe
+from evenly.flows.cli.adapters.own_features.folders import check_out
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.recipe import Recipe, read_recipe
 from evenly.storage.builds import encoder_of, open_build
 from evenly.tasks.pictures.stored import count_stored
 
@@ -11,9 +13,12 @@ from evenly.tasks.pictures.stored import count_stored
 def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None = None) -> dict[str, Any]:
     """Extract features of the latest build of a recipe; how many there are and were new, and with `out` what it holds.
 
-    Raises InputError for a build of captions alone.
+    Raises InputError for a build of captions alone, UsageError where `out` cannot be written.
     """
     chosen = read_recipe(recipe)
+    if out is not None:
+        check_out(out)
+        _check_lists(chosen)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
     encoder = encoder_of(manifest)
     made_by = (manifest["encoder"]["model"], manifest["encoder"]["pretrained"])
@@ -33,3 +38,12 @@ def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None =
     from evenly.flows.cli.adapters.own_features.pairs import extract_pairs
 
     return result | extract_pairs(recipe, out=out, root=root)
+
+
+def _check_lists(recipe: Recipe) -> None:
+    """Raise UsageError unless the recipe has one class list, or none: a file holds the texts of one."""
+    if len(recipe.classes) > 1:
+        raise UsageError(
+            "`extract --out` must have one class list in the recipe, whose texts go into the file; got "
+            f"{', '.join(listing.list for listing in recipe.classes)}. Write a recipe of its name with one of them."
+        )

@@ -10,8 +10,7 @@ import numpy as np
 from evenly.adapters.features import Features
 from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED
 from evenly.adapters.splits import PARTS
-from evenly.flows.cli.adapters.own_features.folders import check_out, text_arrays
-from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.adapters.own_features.folders import text_arrays
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in
@@ -30,17 +29,11 @@ def extract_pairs(recipe: Path, *, out: Path, root: Path | None) -> dict[str, An
     """Write the latest build of a recipe as arrays; the file, the encoder and how many rows there are.
 
     For a recipe with a class list, the file that `fit --arrays` and `leaderboard --arrays` read: the labelled pairs by
-    part, with the texts of the classes. Without one, all pairs row for row. Raises UsageError for several lists.
+    part, with the texts of the classes. Without one, all pairs row for row.
     """
-    check_out(out)
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root)
     rules = evaluation_rules(run, chosen, recipe, "latest")
-    if len(rules) > 1:
-        raise UsageError(
-            f"`extract --out` must have one class list in the recipe, whose texts go into the file; got {len(rules)}: "
-            f"{', '.join(rule.list for rule in rules)}. Write a recipe of the same name with one of them."
-        )
     manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
     arrays = _of_list(run, manifest, rules[0]) if rules else paired_features(run, manifest)
     encoder = manifest["encoder"]
