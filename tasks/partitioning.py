@@ -19,7 +19,7 @@ from evenly.tasks.run import Run
 MOST_ROWS, LEAST_ROWS = 250_000, 100_000
 """Pairs of a partition, as far as the estimate is right; a pool of no more than the first need not be cut."""
 DEFAULT_MEMORY = "50%"
-BASE_BYTES, WORKER_BYTES, ALONE_BYTES, PAIR_BYTES, PICTURED_BYTES = 800_000_000, 500_000_000, 350_000_000, 1_500, 3_100
+BASE_BYTES, WORKER_BYTES, ALONE_BYTES, PAIR_BYTES, PICTURED_BYTES = 800_000_000, 500_000_000, 350_000_000, 1_500, 4_400
 """Measured: the command with Prefect's server, each worker, the command where it works itself, and a pair at work:
 a caption alone, and one with a picture or its features."""
 _GB = 1e9
