@@ -51,6 +51,8 @@ def demo_command(
     Example: evenly demo
     """
     if pictures is not None:
+        if root is not None or processes is not None:
+            raise UsageError("`--pictures` must come alone, or with --json: no job is run. Leave the others out.")
         _draw_pictures(pictures, as_json=as_json)
         return
     from evenly.flows.cli.start.demo_job import run_demo

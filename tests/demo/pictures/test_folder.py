@@ -5,6 +5,8 @@ import pytest
 from evenly.demo.errors import FolderError
 from evenly.demo.labels import class_labels
 from evenly.demo.pictures.folder import CAPTIONS, CLASSES, make_picture_folder
+from evenly.flows.cli.datasets.builds import demo_command
+from evenly.flows.cli.errors import UsageError
 
 CODES = ["1F415", "1F404", "1F697", "1F3E0", "1F97B"]
 
@@ -36,3 +38,9 @@ def test_a_folder_with_captions_of_its_own_is_left_alone(tmp_path):
     with pytest.raises(FolderError, match=r"metadata\.csv"):
         make_picture_folder(tmp_path, codes=CODES)
     assert [path.name for path in tmp_path.iterdir()] == [CAPTIONS]
+
+
+def test_a_folder_of_pictures_and_a_job_are_not_asked_for_at_once(tmp_path):
+    with pytest.raises(UsageError, match="must come alone"):
+        demo_command(pictures=tmp_path / "pictures", root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
