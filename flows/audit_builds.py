@@ -4,6 +4,7 @@ from prefect import flow
 
 from evenly.flows.runs import workspace_run
 from evenly.tasks.server.retries import tried_again
+from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import verify_latest_builds
 
 
@@ -21,4 +22,4 @@ def audit_builds(root: str | None = None) -> dict[str, int]:
     findings = verify_latest_builds(workspace_run(root))
     if any(findings.values()):
         raise BuildsDoNotVerifyError(f"builds with findings: {findings}. Look with `evenly verify BUILD`.")
-    return findings
+    return ended(findings, f"verified without a finding: {', '.join(findings) or 'no build yet'}")

@@ -11,6 +11,7 @@ from evenly.tasks.classes.describe import DESCRIBE, announce_described
 from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import EncoderChoice, LanguageModel
 from evenly.tasks.server.retries import tried_again
+from evenly.tasks.server.states import ended
 from evenly.tasks.step import run_step
 
 
@@ -60,7 +61,7 @@ def describe_classes(
     )
     confusable = () if todo.pairs is None else (confusable_pairs(todo.run, todo.pairs),)
     described = run_step(todo.run, DESCRIBE, confusable, todo.rule)
-    announce_described(todo.run, described)
+    outcome = announce_described(todo.run, described)
     if todo.names is not None:
         run_step(todo.run, COUNT_NAMES, (described,), todo.names)
-    return described.key
+    return ended(described.key, outcome)

@@ -5,7 +5,8 @@ from prefect import flow
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in
-from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
+from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS, evaluations_in_words
+from evenly.tasks.server.states import ended
 from evenly.tasks.step import run_step
 
 
@@ -19,4 +20,5 @@ def fit_adapters(
     """Fit on train, choose on validation, evaluate once on test; the keys of the step records, one per class list."""
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root, quiet=quiet)
-    return [run_step(run, EVALUATE_ADAPTERS, (), rule).key for rule in evaluation_rules(run, chosen, recipe, build)]
+    records = [run_step(run, EVALUATE_ADAPTERS, (), rule) for rule in evaluation_rules(run, chosen, recipe, build)]
+    return ended([record.key for record in records], evaluations_in_words(run, records))

@@ -3,6 +3,7 @@
 from prefect import flow
 
 from evenly.flows.runs import workspace_run
+from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import hold_promotions
 
 
@@ -12,4 +13,5 @@ def hold_promotion(build: str, findings: int, root: str | None = None) -> str:
 
     findings: how many things did not verify.
     """
-    return hold_promotions(workspace_run(root), build, findings)
+    outcome = hold_promotions(workspace_run(root), build, findings)
+    return ended(outcome, outcome)

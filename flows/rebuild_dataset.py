@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import Flow, State, flow
 from prefect.client.schemas.objects import FlowRun
@@ -25,7 +25,7 @@ from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
-from evenly.tasks.server.builds import Published, ended, latest_build, published, show_build, show_results, tell_of
+from evenly.tasks.server.builds import Published, ended_with, latest_build, published, show_build, show_results, tell_of
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.server.retries import tried_again
 from evenly.tasks.splits import describe_split
@@ -107,7 +107,7 @@ def rebuild_dataset(
         show_results(run, result)
         if chosen.notify is not None:
             tell_of(run, result, chosen.notify.blocks_for)
-        return cast("str", ended(result))
+        return ended_with(result)
 
 
 def _say_waiting(progress: Progress, text: str) -> None:

@@ -9,8 +9,9 @@ from prefect.utilities.annotations import quote
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS
 from evenly.flows.runs import workspace_run
-from evenly.tasks.classes.watch import look_for_lists, note_described
+from evenly.tasks.classes.watch import look_for_lists, note_described, rows_in_words
 from evenly.tasks.run import LanguageModel
+from evenly.tasks.server.states import ended
 
 
 @flow(name="watch-classes", flow_run_name="watch {folder}", persist_result=False)
@@ -47,4 +48,5 @@ def watch_classes(
         )
         for new_list in look.new
     ]
-    return note_described(run, look, quote(states))
+    rows = note_described(run, look, quote(states))
+    return ended(rows, rows_in_words(rows))

@@ -81,6 +81,15 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
     return StepOutput(tables=tables, notes={"notes": notes, "list": rule.list})
 
 
+def evaluations_in_words(run: Run, records: Records) -> str:
+    """How many adapters were evaluated for each class list, and on how many test pictures, in a line."""
+    results = {record.rule["list"]: run.ledger.table(record, "results", ["name", "n"]) for record in records}
+    return "; ".join(
+        f"{name}: adapters {len(set(table['name'].to_pylist())):,}, test pictures {max(table['n'].to_pylist()):,}"
+        for name, table in results.items()
+    )
+
+
 def _about_pool(rule: EvaluationRule, rows: LabelledRows) -> list[str]:
     """A sentence on the pool without labels, where an adapter of the rule learns from it."""
     if not any("unlabelled" in ADAPTERS[name].needs for name in rule.adapters):

@@ -110,13 +110,15 @@ def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> Step
     return StepOutput(tables={"descriptions": descriptions.table}, notes=notes)
 
 
-def announce_described(run: Run, described: StepRecord) -> None:
-    """Say how many texts of a class list were refused, and why (a warning where any were), and send the event."""
+def announce_described(run: Run, described: StepRecord) -> str:
+    """Say how many texts of a list were refused, and why (a warning where any were), and send the event; the line."""
     notes = described.notes
     refused = Counter(notes["rejected"]) + Counter(notes["failed"])
     reasons = ", ".join(f"{name} {count:,}" for name, count in refused.items())
-    line = f"{notes['class_list']}: {notes['accepted']:,} texts accepted, {refused.total():,} refused"
-    run.progress.say(f"{line} ({reasons})" if refused else line, logging.WARNING if refused else logging.INFO)
+    counts = {"classes": notes["classes"], "texts accepted": notes["accepted"], "refused": refused.total()}
+    line = f"{notes['class_list']}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    line += f" ({reasons})" if refused else ""
+    run.progress.say(line, logging.WARNING if refused else logging.INFO)
     emit(
         ClassesDescribed(
             class_list=notes["class_list"],
@@ -126,6 +128,7 @@ def announce_described(run: Run, described: StepRecord) -> None:
             root=str(run.workspace.root),
         )
     )
+    return line
 
 
 def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:

@@ -1,6 +1,7 @@
 """The class lists of a watched folder: those that are new, those that are broken, and what became of each."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -100,6 +101,14 @@ def note_described(run: Run, look: FolderLook, states: Sequence[State[str]]) -> 
             "again. " + " ".join(failures)
         )
     return rows
+
+
+def rows_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many rows of a look have each status, in a line that names the lists that were described."""
+    counts = Counter(str(row["status"]) for row in rows)
+    described = ", ".join(str(row["list"]) for row in rows if row["status"] == DESCRIBED)
+    names = {DESCRIBED: f" ({described})"}
+    return ", ".join(f"{count:,} {status}{names.get(status, '')}" for status, count in counts.items()) or "no new list"
 
 
 def _settled_text(files: ClassFiles, file: ClassFile, *, time: datetime, settle_s: float) -> bytes | None:

@@ -20,6 +20,7 @@ from evenly.tasks.server.artifacts import (
 )
 from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
 from evenly.tasks.server.notices import Notice, send_notice
+from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import latest_of, report_of
 
 _ADAPTER_COLUMNS = ("list", "name", "texts", "accuracy", "low", "high", "validation_accuracy", "n")
@@ -128,12 +129,9 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def ended(build: Published) -> Any:  # noqa: ANN401 - a state, for which Prefect gives the caller the id of the build
+def ended_with(build: Published) -> str:
     """The state in which a run of a rebuild ends: `Held` where the guard keeps the build back."""
-    from prefect.states import Completed
-
-    name = "Held" if build.promotion.is_held else "Completed"
-    return Completed(name=name, message=build.outcome, data=build.build)
+    return ended(build.build, build.outcome, name="Held" if build.promotion.is_held else "Completed")
 
 
 def _facts(run: Run, build: Published) -> dict[str, Any]:

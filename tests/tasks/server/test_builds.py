@@ -14,12 +14,17 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from evenly.flows.audit_builds import audit_builds
 from evenly.flows.cli.datasets.outcome import promote_build
+from evenly.flows.describe_classes import describe_classes
 from evenly.flows.hold_promotion import hold_promotion
 from evenly.flows.rebuild_dataset import rebuild_dataset
+from evenly.flows.watch_classes import watch_classes
 from evenly.storage.builds import Builds
+from evenly.storage.ledger import Ledger
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
+from evenly.tasks.run import LanguageModel
 from evenly.tasks.server.artifacts import (
     Artifact,
     ProgressArtifact,
@@ -29,6 +34,7 @@ from evenly.tasks.server.artifacts import (
     table_artifact,
 )
 from evenly.tasks.server.events import AuditFailed, BuildHeld, BuildPublished, ClassesDescribed, emit
+from tests.chat_server import tiny_server
 
 
 def artifacts(name: str) -> list[Any]:
@@ -101,6 +107,32 @@ def test_after_a_failed_audit_a_build_is_held_until_a_person_promotes_one(recipe
     assert (builds.latest_of("tiny_words"), builds.holds()) == (held.result(), {})
     assert "not held, since its latest is" in hold_promotion(build=first, findings=2, root=root)
     assert builds.holds() == {}
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_runs_beside_a_rebuild_say_in_their_state_what_was_done(recipe, tmp_path):
+    root = str(tmp_path / "w")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "pets.txt").write_text("cat\ndog\n")
+    (lists / "broken.txt").write_text("cat\ncat\n")
+    assert audit_builds(root=root, return_state=True).message == "verified without a finding: no build yet"
+    build = rebuild_dataset(recipe=recipe(1), root=root, quiet=True)
+    audited = audit_builds(root=root, return_state=True)
+    assert (audited.message, audited.result()) == (f"verified without a finding: {build}", {build: 0})
+    held = hold_promotion(build=build, findings=1, root=root, return_state=True)
+    assert held.message == "tiny_words: promotions are held until `evenly promote BUILD`"
+    with tiny_server() as server:
+        asked = {"methods": ["description"], "root": root, "quiet": True}
+        llm = LanguageModel(base_url=server.url, model="tiny")
+        watched = watch_classes(folder=str(lists), llm=llm, settle_s=0, return_state=True, **asked)
+        again = watch_classes(folder=str(lists), llm=llm, settle_s=0, return_state=True, **asked)
+        server.answer = lambda _request, _before: server.features("has a long striped tail", "http://evil.test")
+        refused = describe_classes(name="fish", text="salmon\n", **vars(llm), return_state=True, **asked)
+    assert sorted(watched.message.split(", ")) == ["1 broken", "1 described (pets)"]
+    assert again.message == "no new list"
+    assert refused.message == "fish: classes 1, texts accepted 1, refused 7 (markup 4, repeats 3)"
+    assert Ledger(Workspace.at(root)).get(refused.result()).name == "describe"
 
 
 @pytest.mark.usefixtures("prefect_server", "watched")
