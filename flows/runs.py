@@ -72,7 +72,7 @@ def run_in(
         retry_failed=retry_failed,
         encoder=recipe.features.encoder,
         second=recipe.features.second,
-        progress=Progress(quiet=quiet, recipe=recipe.name),
+        progress=Progress(quiet=quiet, subject=recipe.name),
     )
     sources = tuple(pool_of(run, source) for source in recipe.sources)
     return replace(run, sources=sources, labels=_labels(run, recipe.labels))
@@ -108,7 +108,11 @@ def build_run(build: str, *, root: str | os.PathLike[str] | None = None, quiet: 
     encoder = TypeAdapter(EncoderChoice).validate_python(manifest["recipe"]["features"])
     folder = Path((manifest.get("split") or {}).get("folder", ""))  # a split file is all that a build names by path
     return Run(
-        workspace=workspace, seed=manifest["seed"], folder=folder, encoder=encoder, progress=Progress(quiet=quiet)
+        workspace=workspace,
+        seed=manifest["seed"],
+        folder=folder,
+        encoder=encoder,
+        progress=Progress(quiet=quiet, subject=str(manifest["recipe_name"])),
     )
 
 

@@ -25,11 +25,12 @@ _MINUTE_S = 60
 class Progress:
     """Shows bars where a person watches (`stderr` is a terminal), plain lines elsewhere, and nothing if `quiet`.
 
-    A Prefect server that people look at has it all, whatever the terminal shows, under keys with the `recipe`'s name.
+    A Prefect server that people look at has it all, whatever the terminal shows, under keys that begin with `subject`:
+    the name of the recipe, or of the class list where there is none.
     """
 
     quiet: bool = False
-    recipe: str = ""
+    subject: str = ""
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -55,7 +56,7 @@ class Progress:
         nobody watches, a line says so every INTERVAL_S seconds at most.
         """
         work = _Work(title=title, total=total, pairs=pairs, clock=self.clock, started=self.clock())
-        artifact = ProgressArtifact(key=artifact_key(self.recipe, title), title=title, total=total, clock=self.clock)
+        artifact = ProgressArtifact(key=artifact_key(self.subject, title), title=title, total=total, clock=self.clock)
         has_bar = not self.quiet and sys.stderr.isatty()
         with self._bar(work) if has_bar else nullcontext() as bar:
 

@@ -57,6 +57,7 @@ def describing(
     rule = describe_rule(listing, methods=methods, llm=llm)
     if context.build is None:
         run, build = workspace_run(root, quiet=quiet, encoder=encoder), None
+        run = replace(run, progress=replace(run.progress, subject=listing.name))
     else:
         run = build_run(context.build, root=root, quiet=quiet)
         manifest = Builds(run.workspace).read(context.build)

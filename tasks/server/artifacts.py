@@ -38,9 +38,9 @@ def keeps_what_it_is_told() -> bool:
     return bool(PREFECT_API_URL.value()) and bool(PREFECT_LOGGING_TO_API_ENABLED.value())
 
 
-def artifact_key(recipe: str, name: str) -> str:
-    """The key of an artifact, by which a server shows its history: that of one recipe."""
-    return _NOT_OF_KEYS.sub("-", f"{recipe}-{name}".lower()).strip("-")
+def artifact_key(subject: str, name: str) -> str:
+    """The key of an artifact, by which a server shows its history: that of one recipe or class list."""
+    return _NOT_OF_KEYS.sub("-", f"{subject}-{name}".lower()).strip("-")
 
 
 def markdown_text(text: str) -> str:

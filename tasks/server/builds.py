@@ -23,7 +23,17 @@ from evenly.tasks.server.notices import Notice, send_notice
 from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import latest_of, report_of
 
-_ADAPTER_COLUMNS = ("list", "name", "texts", "accuracy", "low", "high", "validation_accuracy", "n")
+_ADAPTER_COLUMNS = {
+    "name": "adapter",
+    "texts": "texts",
+    "accuracy": "accuracy",
+    "low": "low",
+    "high": "high",
+    "validation_accuracy": "on validation",
+    "n": "test pictures",
+}
+_DIGITS = 4
+"""Of an accuracy in the table; the ledger and the cards of adapters have all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +204,10 @@ def _adapter_rows(run: Run, build: str) -> list[dict[str, Any]]:
     rows = []
     for record in latest_of(run.ledger, "evaluate_adapters", build=build):
         for row in Ledger(run.workspace).table(record, "results").to_pylist():
-            of_list = {"list": record.rule["list"], **row}
-            rows.append({name: of_list.get(name) for name in _ADAPTER_COLUMNS})
+            shown = {heading: _rounded(row[name]) for name, heading in _ADAPTER_COLUMNS.items()}
+            rows.append({"list": record.rule["list"], **shown})
     return rows
+
+
+def _rounded(cell: Any) -> Any:  # noqa: ANN401 - a cell of the results
+    return round(cell, _DIGITS) if isinstance(cell, float) else cell

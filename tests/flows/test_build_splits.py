@@ -116,6 +116,14 @@ def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace
         assert (None if found.pairs is None else found.pairs.split) == wanted
 
 
+def test_progress_of_a_description_is_of_the_recipe_of_its_build_or_of_its_list(rebuild, workspace, split):
+    build = rebuild(split)["build"]
+    listing, facts = ListingText(name="things", text="dog\ncat\n"), {"llm": LanguageModel(), "methods": ["synonyms"]}
+    for context, subject in ((ListContext(build=build), build.rpartition("-")[0]), (ListContext(), "things")):
+        run = describing(listing, **facts, context=context, root=workspace.root).run
+        assert run.progress.subject == subject
+
+
 def test_descriptions_are_audited_by_the_split_of_the_build(rebuild, workspace, split, monkeypatch):
     build = rebuild(split)["build"]
     described = SimpleNamespace(key="", rule={"methods": ["description"]})

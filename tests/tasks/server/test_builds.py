@@ -2,9 +2,11 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -21,7 +23,7 @@ from evenly.flows.hold_promotion import hold_promotion
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.watch_classes import watch_classes
 from evenly.storage.builds import Builds
-from evenly.storage.ledger import Ledger
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import LanguageModel
@@ -110,6 +112,30 @@ def test_after_a_failed_audit_a_build_is_held_until_a_person_promotes_one(recipe
 
 
 @pytest.mark.usefixtures("prefect_server", "watched")
+def test_adapters_are_a_table_that_is_read_at_a_glance(recipe, tmp_path):
+    root = str(tmp_path / "w")
+    build = rebuild_dataset(recipe=recipe(1), root=root, quiet=True)
+    row = {"name": "gda", "texts": "names", "accuracy": 0.7317073170731707, "low": 0.634146341, "high": 0.81707317}
+    row |= {"validation_accuracy": None, "n": 82, "chosen": "", "verdict": ""}
+    row |= dict.fromkeys(("difference", "difference_low", "difference_high"), 0.0)
+    spec = StepSpec(name="evaluate_adapters", version=1, rule={"build": build, "list": "birds"}, inputs={})
+    output = StepOutput(tables={"results": pa.Table.from_pylist([row])})
+    Ledger(Workspace.at(root)).commit(spec, output, uids=None, started=datetime.now(UTC))
+    rebuild_dataset(recipe=recipe(1), root=root, quiet=True)
+    (shown,) = json.loads(artifacts("tiny-words-adapters")[-1])
+    assert shown == {
+        "list": "birds",
+        "adapter": "gda",
+        "texts": "names",
+        "accuracy": 0.7317,
+        "low": 0.6341,
+        "high": 0.8171,
+        "on validation": None,
+        "test pictures": 82,
+    }
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
 def test_runs_beside_a_rebuild_say_in_their_state_what_was_done(recipe, tmp_path):
     root = str(tmp_path / "w")
     lists = tmp_path / "lists"
@@ -151,7 +177,7 @@ def test_long_work_has_a_progress_artifact_that_is_brought_up_to_date_now_and_th
 
     @flow(persist_result=False)
     def work() -> None:
-        with Progress(quiet=True, recipe="tiny_words", clock=lambda: float(next(now))).bar("encoding", 10) as advance:
+        with Progress(quiet=True, subject="tiny_words", clock=lambda: float(next(now))).bar("encoding", 10) as advance:
             for _ in range(10):
                 advance(1)
 
