@@ -20,6 +20,7 @@ def test_a_loop_without_a_place_for_its_code_is_compiled_all_the_same():
     assert compiled(space["twice"])(21) == 42
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("files", "renewed"), [(1, True), (2, False)])
 def test_a_changed_callee_changes_the_result_of_its_compiled_caller_in_one_file_only(tmp_path, files, renewed):
     assert run(tmp_path, files, added=1) == 1

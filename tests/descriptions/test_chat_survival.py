@@ -114,6 +114,7 @@ def test_a_process_killed_while_it_waits_for_a_reply_leaves_an_attempt_that_coun
     assert faults.billed_usd <= client.budget.summary()["spent_usd"]
 
 
+@pytest.mark.slow
 def test_however_often_it_is_killed_no_more_is_billed_than_the_budget(server, faults, workspace):
     limit, kills, said = 14.5 * MOST, 0, ""
     for point in itertools.cycle(("before put", "after reserve", "before settle")):

@@ -38,6 +38,7 @@ def test_it_loads_without_a_network(embedded, embedded_cache):
     assert embedded.dimension == 1280
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 def test_it_is_a_model_that_open_clip_loads_and_saves_with_equal_outputs(embedded, folder, drawings, tmp_path):
     import open_clip

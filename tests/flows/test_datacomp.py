@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
 from evenly.audit.published import PublishedBuild
@@ -14,6 +15,7 @@ from tests.flows.test_local_sources import rebuild
 N = 80
 
 
+@pytest.mark.slow
 def test_datacomp_metadata_is_rebuilt_and_its_uids_come_out_as_its_resharder_reads_them(
     small_web, tmp_path, monkeypatch
 ):

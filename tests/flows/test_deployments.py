@@ -201,6 +201,7 @@ def test_a_submitted_class_list_is_described_by_the_deployment(served, tmp_path)
     assert set(ledger.table(record, "descriptions")["class"].to_pylist()) == {"robin", "eagle"}
 
 
+@pytest.mark.slow
 def test_after_a_failed_audit_promotions_are_held_by_the_automation(served):
     workspace = Workspace.at(served.environment["EVENLY_ROOT"])
     (manifest,) = Builds(workspace).manifests()

@@ -191,6 +191,7 @@ def test_probes_write_tables_and_curves(evenly, tmp_path):
     assert written >= {f"corruptions-{row['name']}-{row['texts']}-some.svg" for row in corrupted["shown"]}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_probes")
 def test_two_models_make_no_line_and_the_probe_says_so(evenly, tmp_path):
     out = evenly("probe", "--no-diversity", "--no-binding", "--out", str(tmp_path))[1]

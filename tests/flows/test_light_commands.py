@@ -45,6 +45,7 @@ def test_help_imports_neither_tables_nor_arrays():
     assert count < 400
 
 
+@pytest.mark.slow
 def test_texts_are_matched_and_balanced_without_models_flows_and_lance(files):
     matches, out = files / "m.parquet", files / "b.parquet"
     place = (files / "pool.parquet", "--metadata", files / "list.txt", "--uid", "id", "--out", matches)
@@ -63,6 +64,7 @@ def test_a_card_is_read_without_models_and_flows(undisturbed):
     assert not names & MODELS_AND_FLOWS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [

@@ -82,6 +82,7 @@ def fail_or_write(_run: Run, path: str) -> None:
     Path(path).write_text("late")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_no_worker_writes_any_more_once_an_error_is_seen(tmp_path):
     late = tmp_path / "late.txt"

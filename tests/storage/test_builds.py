@@ -120,6 +120,7 @@ def test_what_is_promoted_is_the_latest_even_when_the_clock_went_back(workspace,
     assert builds.alias("latest") == "dogs-1"
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_of_promote_the_two_words_agree(workspace):
     builds = Builds(workspace)
     publish(builds, "demo-1", "demo-2")

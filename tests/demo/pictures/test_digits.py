@@ -70,6 +70,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_made(tmp_path):
     command = [sys.executable, "-m", "evenly.demo.pictures.digits", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

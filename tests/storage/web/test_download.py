@@ -200,6 +200,7 @@ def test_records_without_bytes_cannot_be_read(harvest):
         list(read_image_bytes(folder, failed))
 
 
+@pytest.mark.slow
 def test_a_retry_is_a_new_observation_of_what_may_pass_only(web, tmp_path):
     web.put("/0", Answer(503), Answer(200, picture(0)))
     web.put("/1", Answer(404), Answer(200, picture(1)))

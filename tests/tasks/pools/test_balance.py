@@ -133,6 +133,7 @@ def test_a_rebuild_and_the_command_give_the_same_fate(workspace, metadata, tmp_p
     assert sum(row["kept"] for row in rows.values()) == sum(one["verdict"] == "kept" for one in decisions)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     rule=st.sampled_from(RULES),

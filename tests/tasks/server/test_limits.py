@@ -93,6 +93,7 @@ def fetch(address: str, folder: Path, limits: SharedLimits | None) -> None:
     download_images(urls, rule, folder=folder, connect={HOST: address}, workers=workers, failures=failures)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("watched")
 def test_all_processes_of_a_download_keep_the_limit_of_a_host(limit, tmp_path):
     limit(f"evenly-web:{HOST}", 2)
