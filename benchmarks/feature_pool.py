@@ -46,6 +46,7 @@ curate:
     caption_length: {{min_words: 3, max_words: 40}}
   match: {{metadata: wordnet, mode: faithful}}
   preselect: {{headroom: 2.0}}
+  download: {{}}
   deduplicate: {{exact: true, perceptual: null, semantic: null, colour: null}}
   balance: {{t: {t}}}
 features: {{model: embedded, encode: false}}

@@ -51,7 +51,6 @@ curate:
     caption_language: {{languages: [en]}}
   match: {{metadata: wordnet, mode: faithful}}
   preselect: {{headroom: 2.0}}
-  download: null
   balance: {{t: {t}}}
 """
 

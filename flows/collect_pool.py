@@ -7,14 +7,15 @@ from prefect import flow
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.rebuild_dataset import build_by
 from evenly.flows.recipe import Recipe, RecipeFeatures, Source
-from evenly.flows.recipe.curation import Curate, Deduplicate
+from evenly.flows.recipe.curation import Curate
 from evenly.flows.runs import open_run
 from evenly.storage.pools.rows import file_kind
 from evenly.storage.stores.writer_lock import writing
+from evenly.storage.web import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import EncoderName
 
-AS_IT_IS = Curate(deduplicate=Deduplicate(exact=False, perceptual=None, semantic=None), balance=None)
+AS_IT_IS = Curate(download=PoolDownload())
 
 
 @flow(name="collect-pool", flow_run_name="collect {source.path}", persist_result=False)

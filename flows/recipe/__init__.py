@@ -194,8 +194,8 @@ class Recipe(Section):
         given = [name for name, is_on in (("classes", self.classes), ("features", features)) if is_on]
         if curate.download is None and given:
             raise ValueError(
-                f"curate.download: null leaves pairs without pictures and takes no {' and no '.join(given)}; leave "
-                "that out"
+                f"curate.download must be on for {', '.join(given)}; got none. Write `download: {{}}` in curate, which "
+                "reads and checks pictures of folders and shards too, or leave that out."
             )
         if all(source.url is not None for source in self.sources):
             return self
@@ -203,7 +203,7 @@ class Recipe(Section):
         picks = curate.balance is not None and curate.balance.texts == "one_per_image"
         of_file = labels is not None and (labels.file is not None or labels.split is not None)
         choices = {
-            "download (write `download: null` in curate)": curate.download is not None,
+            "download (leave it out of curate)": curate.download is not None,
             "safety.domains": domains,
             "balance.texts: one_per_image": picks,
             "labels of a file or a split": of_file,

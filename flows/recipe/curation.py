@@ -44,10 +44,17 @@ def _of_whole_target(rule: BalanceRule) -> BalanceRule:
     return replace(rule, target=int(rule.target))
 
 
-_OF_PICTURES = ("image", "decontaminate", "recaption", "rank", "align", "image_based")
+_READ_MATCHES = ("preselect", "recaption", "balance")
+_READ_PICTURES = ("image", "decontaminate", "recaption", "rank", "align", "image_based")
 _MERGING_OFF = {"exact": False, "perceptual": None, "semantic": None, "linked": None}
 
 RecipeBalance = Annotated[BalanceRule, BeforeValidator(_checked_balance), AfterValidator(_of_whole_target)]
+Filters = Annotated[
+    dict[str, dict[str, Any]],
+    BeforeValidator(
+        lambda values: {} if values is None else values, json_schema_input_type=dict[str, dict[str, Any]] | None
+    ),
+]
 
 
 class Preselect(Section):
@@ -75,28 +82,33 @@ class Deduplicate(Section):
 
 
 class Curate(Section):
-    """The steps of curation; one that is left out is switched off, but for the download, `deduplicate` and `match`.
+    """The steps of curation; a section that is left out, or null, switches its step off.
 
-    `preset` fills in the sections of a published filter: flows/recipe/presets.py. `balance: null` keeps all pairs,
-    those that name no concept as well: captions are then not matched, and what reads their matches cannot be on.
-    `download: null` curates captions alone: nothing that needs pictures can be on, `deduplicate` is but for captions of
-    the pool.
+    `preset` fills in the sections of a published filter: flows/recipe/presets.py. Without `download`, captions are
+    curated alone: nothing that reads pictures can be on, and `deduplicate` merges near-equal captions of the pool only.
+    Without `match`, captions are not matched, and what reads their matches cannot be on; without `balance`, all pairs
+    that name a concept are kept.
     """
 
     preset: str | None = None
-    text: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    match: MatchRule = MatchRule()
+    text: Filters = Field(default_factory=dict)
+    match: MatchRule | None = None
     preselect: Preselect | None = None
-    download: PoolDownload | None = PoolDownload()
-    image: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    deduplicate: Deduplicate = Deduplicate()
+    download: PoolDownload | None = None
+    image: Filters = Field(default_factory=dict)
+    deduplicate: Deduplicate | None = None
     safety: SafetyRule | None = None
     decontaminate: Decontamination | None = None
     recaption: RecaptionRule | None = None
     rank: HeadRank | None = None
     align: Align | None = None
     image_based: TargetClusters | None = None
-    balance: RecipeBalance | None
+    balance: RecipeBalance | None = None
+
+    @property
+    def merging(self) -> Deduplicate:
+        """What is merged: nothing without `deduplicate`."""
+        return self.deduplicate or Deduplicate.model_validate(_MERGING_OFF)
 
     @model_validator(mode="before")
     @classmethod
@@ -112,33 +124,33 @@ class Curate(Section):
         return self
 
     @model_validator(mode="after")
-    def _nothing_reads_matches(self) -> "Curate":
-        choices = ("match" in self.model_fields_set, self.preselect is not None, self.recaption is not None)
-        if self.balance is None and any(choices):
-            names = [name for name, is_on in zip(("match", "preselect", "recaption"), choices, strict=True) if is_on]
-            raise ValueError(f"balance: null leaves captions unmatched and takes no {', '.join(names)}; leave that out")
+    def _what_sections_read_is_there(self) -> "Curate":
+        problems = []
+        if self.match is None and (names := [name for name in _READ_MATCHES if getattr(self, name)]):
+            problems.append(
+                f"match must be on for {', '.join(names)}; got none. Write `match: {{}}`, or leave that out."
+            )
+        if self.balance is None and self.preselect is not None:
+            problems.append(
+                "balance must be on for preselect; got none. Write `balance: {t: 20000}`, or leave that out."
+            )
+        if self.download is None and (names := _reading_pictures(self)):
+            problems.append(
+                f"download must be on for {', '.join(names)}; got none. Write `download: {{}}`, which reads and checks "
+                "pictures of folders and shards too, or leave that out."
+            )
+        if problems:
+            raise ValueError(" ".join(problems))
         return self
 
-    @model_validator(mode="after")
-    def _nothing_reads_pictures(self) -> "Curate":
-        if self.download is None and (names := _given_for_pictures(self)):
-            raise ValueError(
-                f"download: null leaves pairs without pictures and takes no {', '.join(names)}; leave that out"
-            )
-        captions = self.deduplicate.captions
-        if self.download is None and captions is not None and captions.scope != "pool":
-            raise ValueError(
-                "download: null leaves pairs without pictures, so deduplicate.captions.scope must be pool; got "
-                f"{captions.scope}"
-            )
-        return self
 
-
-def _given_for_pictures(curate: Curate) -> list[str]:
+def _reading_pictures(curate: Curate) -> list[str]:
     """The fields of a recipe that need pictures or their features, and are not switched off."""
-    names = [name for name in _OF_PICTURES if getattr(curate, name)]
-    merging = vars(curate.deduplicate)
+    names = [name for name in _READ_PICTURES if getattr(curate, name)]
+    merging, captions = vars(curate.merging), curate.merging.captions
     names += [f"deduplicate.{name}" for name in _MERGING_OFF if merging[name] not in {None, False}]
+    if captions is not None and captions.scope != "pool":
+        names.append(f"deduplicate.captions.scope {captions.scope}")
     if curate.safety is not None:
         names += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
     return names
@@ -146,8 +158,8 @@ def _given_for_pictures(curate: Curate) -> list[str]:
 
 def _text_only(curate: Mapping[str, Any]) -> Mapping[str, Any]:
     """The sections of curation; without a download, what merges pictures by default is off."""
-    merging = curate.get("deduplicate", {})
-    if curate.get("download", True) is not None or not isinstance(merging, Mapping):
+    merging = curate.get("deduplicate")
+    if curate.get("download") is not None or not isinstance(merging, Mapping):
         return curate
     return {**curate, "deduplicate": {**_MERGING_OFF, **merging}}
 

@@ -40,16 +40,14 @@ OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:
     """The steps that the recipe switches on, in order, each with its rule."""
     curate = recipe.curate
-    merging = curate.deduplicate
-    counting = None if curate.balance is None else NoRule()
-    matching = None if curate.balance is None else curate.match
+    merging = curate.merging
     steps: list[tuple[Step[Any], Any]] = [
         (COLLECT, CollectRule(limit=limit)),
         (BLOCK_DOMAINS, _domains_rule(recipe)),
         (CHECK_TEXTS, FilterRules.of(curate.text, TEXT_FILTERS) if curate.text else None),
         (MIX_SOURCES, _mix_rule(recipe)),
-        (MATCH_CONCEPTS, matching),
-        (COUNT_CONCEPTS, counting),
+        (MATCH_CONCEPTS, curate.match),
+        (COUNT_CONCEPTS, None if curate.match is None else NoRule()),
         (PRESELECT, _preselect_rule(recipe)),
         (DOWNLOAD, curate.download),
         (CHECK_IMAGES, FilterRules.of(curate.image, IMAGE_FILTERS) if recipe.has_pictures else None),
@@ -65,7 +63,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any
         (RECAPTION, curate.recaption),
         (ALIGN, curate.align),
         (IMAGE_BASED, curate.image_based),
-        (MATCH_AGAIN, matching if recipe.has_pictures else None),
+        (MATCH_AGAIN, curate.match if recipe.has_pictures else None),
         (BALANCE, curate.balance),
     ]
     return [(step, rule) for step, rule in steps if rule is not None]
@@ -79,7 +77,7 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
 def _uses_features(recipe: Recipe) -> bool:
     curate = recipe.curate
     clean = curate.decontaminate is not None and curate.decontaminate.semantic is not None
-    steps = (curate.deduplicate.semantic, curate.deduplicate.linked, curate.rank, curate.recaption, curate.align)
+    steps = (curate.merging.semantic, curate.merging.linked, curate.rank, curate.recaption, curate.align)
     return clean or curate.image_based is not None or any(rule is not None for rule in steps)
 
 

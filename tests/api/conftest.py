@@ -29,8 +29,8 @@ labels: {{column: folder, group: null}}
 curate:
   text: {{caption_length: {{min_words: 2, max_words: 40}}}}
   match: {{metadata: "{folder}/birds.txt", mode: normalized}}
+  download: {{}}
   deduplicate: {{exact: true, perceptual: null, semantic: null}}
-  align: null
   balance: {{t: {t}}}
 """
 

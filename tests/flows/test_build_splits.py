@@ -38,13 +38,12 @@ def rebuild(evenly, workspace, pictures, tmp_path):
 
     def run(split=None):
         labels = {"column": "kind", "group": None} | ({} if split is None else {"split": str(split)})
-        twins = {"exact": False, "perceptual": None, "semantic": None}
         recipe = {
             "name": "drawn",
             "seed": 3,
             "sources": [{"kind": "folder", "path": str(tmp_path / "pool"), "caption": "text"}],
             "labels": labels,
-            "curate": {"deduplicate": twins, "balance": None},
+            "curate": {"download": {}},
         }
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
         status, _, error = evenly("rebuild", tmp_path / "recipe.yaml", "--root", workspace.root)

@@ -59,7 +59,6 @@ def recipe(tmp_path):
             "text": {"caption_length": {"min_words": 3}},
             "match": {"metadata": str(tmp_path / "concepts.txt")},
             "preselect": {"headroom": 2.0},
-            "download": None,
             "balance": {"t": t},
         }
         path = tmp_path / f"{name}-{t}.yaml"

@@ -97,7 +97,7 @@ def recipe_on(tmp_path, pool: str, **source: str) -> str:
         "name": "x",
         "seed": 1,
         "sources": [{"kind": "parquet", "path": str(tmp_path / pool)} | source],
-        "curate": {"balance": {"t": 5}},
+        "curate": {"match": {}, "download": {}, "deduplicate": {}, "balance": {"t": 5}},
     }
     path.write_text(yaml.safe_dump(recipe))
     return str(path)
@@ -208,7 +208,7 @@ def test_a_deployment_needs_a_server(evenly, monkeypatch, command):
 
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
 def test_a_recipe_without_class_lists_has_nothing_to_fit(evenly, tmp_path, command):
-    recipe = {"name": "none", "seed": 1, "sources": [{"kind": "csv", "path": "pool.csv"}], "curate": {"balance": None}}
+    recipe = {"name": "none", "seed": 1, "sources": [{"kind": "csv", "path": "pool.csv"}], "curate": {"download": {}}}
     (tmp_path / "none.yaml").write_text(yaml.safe_dump(recipe))
     status, _, err = evenly(command, str(tmp_path / "none.yaml"), "--root", str(tmp_path / "w"))
     assert status == 2

@@ -28,7 +28,7 @@ RECIPE = {
     "notify": {"blocks": [NO_BLOCK]},
     "seed": 1,
     "sources": [SOURCE],
-    "curate": {"text": {"caption_length": {"min_words": 3}}, "download": None, "balance": None},
+    "curate": {"text": {"caption_length": {"min_words": 3}}},
     "schedule": {"cron": "0 3 * * 1", "timezone": "Europe/Berlin"},
 }
 Answer = TypeVar("Answer")

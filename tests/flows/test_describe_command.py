@@ -71,7 +71,7 @@ def test_the_split_of_a_recipe_keeps_its_test_pictures_out(describe, server, wor
     (workspace_builds / "some-latest.json").write_text(json.dumps({"build": "some-1"}))
     recipe = tmp_path / "some.yaml"
     recipe.write_text(
-        f"{{name: some, seed: 7, sources: [{{kind: csv, path: p.csv}}], curate: {{balance: {{t: 5}}}}, "
+        f"{{name: some, seed: 7, sources: [{{kind: csv, path: p.csv}}], curate: {{download: {{}}}}, "
         f"labels: {{file: l.csv, split: {split}}}}}"
     )
     options = ("--method", "differential", "--pairs-top", 2, "--pairs-cover", 1)

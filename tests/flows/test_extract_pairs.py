@@ -42,7 +42,7 @@ def extract(evenly, workspace, tmp_path):
             "seed": 7,
             "sources": [{"kind": "csv", "path": "pool.csv"}],
             "labels": {"column": "label", "split": str(workspace.root / "some-1.csv")},
-            "curate": {"balance": None},
+            "curate": {"download": {}},
             "classes": list(lists),
         }
         (tmp_path / "some.yaml").write_text(yaml.safe_dump(recipe))

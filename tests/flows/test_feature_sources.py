@@ -55,6 +55,7 @@ def write_recipe(folder, side, vector="l14_img"):
         "sources": [source | {"encoder": {"model": "embedded"}}],
         "curate": {
             "match": {"mode": "normalized", "plurals": True},
+            "download": {},
             "image": {"image_size": {"min_side": side}},
             "deduplicate": {"perceptual": None, "semantic": 0.999, "colour": None},
             "align": {"keep_top": 0.9},

@@ -24,7 +24,7 @@ RECIPE = {
     "name": "some",
     "seed": 7,
     "sources": [{"kind": "csv", "path": "p.csv"}],
-    "curate": {"balance": {"t": 5}},
+    "curate": {"download": {}},
 }
 
 

@@ -68,7 +68,9 @@ def recipe_of(folder, pools, **mix):
         "curate": {
             "text": {"caption_length": {"min_words": 2, "max_words": 40}},
             "match": {"mode": "normalized", "plurals": True},
+            "download": {},
             "image": {"image_size": {"min_side": 64}},
+            "deduplicate": {},
             "align": {"keep_top": 1.0},
             "balance": {"t": 1000},
         },

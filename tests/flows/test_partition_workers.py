@@ -35,8 +35,8 @@ def recipe(tmp_path):
         "sources": [{"kind": "parquet", "path": str(tmp_path / "*.parquet"), "url": "url", "caption": "text"}],
         "curate": {
             "text": {"caption_length": {"min_words": 2}},
-            "download": None,
-            "deduplicate": {"exact": False, "perceptual": None, "semantic": None, "captions": CAPTIONS},
+            "match": {},
+            "deduplicate": {"captions": CAPTIONS},
             "balance": {"t": 20},
         },
     }

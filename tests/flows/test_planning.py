@@ -36,7 +36,6 @@ def recipe(tmp_path):
         "curate": {
             "text": {"caption_length": {"min_words": 2}},
             "match": {"metadata": str(tmp_path / "list.txt")},
-            "download": None,
             "balance": {"t": 20},
         },
     }

@@ -46,12 +46,11 @@ def graded_pool(evenly, tmp_path, monkeypatch):
 
 def write_recipe(folder, rank):
     source = {"kind": "features", "path": str(folder / "00.parquet"), "caption": "text", "vector": "image"}
-    twins = {"exact": False, "perceptual": None, "semantic": None}
     recipe = {
         "name": "ranked",
         "seed": 3,
         "sources": [source | {"encoder": {"model": "embedded"}}],
-        "curate": {"deduplicate": twins, "rank": {"adapter": str(folder / "head"), **rank}, "balance": None},
+        "curate": {"download": {}, "rank": {"adapter": str(folder / "head"), **rank}},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     return folder / "recipe.yaml"

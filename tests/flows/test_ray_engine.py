@@ -53,7 +53,7 @@ def texts(tmp_path):
         table = pa.table({"url": [f"http://a.test/{row}" for row in rows], "text": captions})
         pq.write_table(table, tmp_path / f"{number}.parquet")
     source = {"kind": "parquet", "path": str(tmp_path / "*.parquet"), "url": "url", "caption": "text"}
-    rules = {"text": {"caption_length": {"min_words": 2}}, "download": None, "balance": {"t": 20}}
+    rules = {"text": {"caption_length": {"min_words": 2}}, "match": {}, "balance": {"t": 20}}
     return write_recipe(tmp_path, source, **rules)
 
 
@@ -67,7 +67,7 @@ def pictures(tmp_path):
         Image.new("RGB", (64 + number % 20, 64), colour).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text(f"a {NOUNS[number % 7]} of number {number}")
     rules = {"image": {"image_size": {"min_side": 8}}, "deduplicate": {"perceptual": None}, "balance": {"t": 20}}
-    return write_recipe(tmp_path, {"kind": "folder", "path": str(folder)}, **rules)
+    return write_recipe(tmp_path, {"kind": "folder", "path": str(folder)}, match={}, download={}, **rules)
 
 
 @pytest.mark.parametrize(("value", "address"), [("ray", None), ({"ray": "head:6379"}, "head:6379"), ("auto", "auto")])

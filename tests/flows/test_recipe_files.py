@@ -7,7 +7,7 @@ from evenly.flows.cli.start.recipe_files import read_recipes
 from evenly.flows.recipe.problems import RecipeError
 
 RECIPE = "name: {name}\nseed: 1\nsources: [{{kind: csv, path: pool.csv, url: null}}]\n"
-RECIPE += "curate: {{download: null, balance: null}}\n"
+RECIPE += "curate: {{}}\n"
 
 
 def write(path, name, more=""):

@@ -46,7 +46,7 @@ def ask(evenly, workspace, tmp_path, monkeypatch):
             "name": "some",
             "seed": 7,
             "sources": [{"kind": "csv", "path": "p.csv"}],
-            "curate": {"balance": {"t": 5}},
+            "curate": {"download": {}},
             "labels": {"file": "labels.csv", "split": split},
             "llm": {"base_url": server.url, "model": "tiny"},
             "classes": [listing | {"templates": ["a photo of a {}"]}],

@@ -38,7 +38,6 @@ def recipe_file(folder, rows, *, source=None, **curate):
             "text": {"caption_length": {"min_words": 3}, "caption_language": {"languages": ["en"]}},
             "match": {"metadata": str(folder / "concepts.txt")},
             "preselect": {"headroom": 2.0},
-            "download": None,
             "balance": {"t": 3},
             **curate,
         },

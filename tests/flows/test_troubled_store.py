@@ -66,7 +66,7 @@ def recipe(tmp_path):
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "concepts.txt").write_text("\n".join(NOUNS))
     source = {"kind": "jsonl", "path": str(tmp_path / "p.jsonl"), "caption": "text", "url": None, "id": "id"}
-    curate = {"match": {"metadata": str(tmp_path / "concepts.txt")}, "download": None, "balance": {"t": 3}}
+    curate = {"match": {"metadata": str(tmp_path / "concepts.txt")}, "balance": {"t": 3}}
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"name": "captions", "seed": 7, "sources": [source], "curate": curate}))
     return path

@@ -46,7 +46,6 @@ def write_recipe(bucket, tmp_path):
         "text": {"caption_length": {"min_words": 3}},
         "match": {"metadata": str(tmp_path / "concepts.txt")},
         "preselect": {"headroom": 2.0},
-        "download": None,
         "balance": {"t": 3},
     }
     path = tmp_path / "recipe.yaml"

@@ -8,7 +8,7 @@ RECIPE = """
 name: captions
 seed: 1
 sources: [{kind: csv, path: pool.csv, url: null}]
-curate: {download: null, balance: {t: 5}}
+curate: {match: {}, balance: {t: 5}}
 """
 
 

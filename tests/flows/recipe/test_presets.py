@@ -15,7 +15,8 @@ def rules(tmp_path: Path, **curate) -> dict:
     """The rule of each step of a recipe with these sections."""
     path = tmp_path / "r.yaml"
     sources = [{"kind": "csv", "path": "p.csv"}]
-    recipe = {"name": "x", "seed": 1, "sources": sources, "curate": curate | {"balance": {"t": 5}}}
+    on = {"match": {}, "download": {}, "deduplicate": {}, "balance": {"t": 5}}
+    recipe = {"name": "x", "seed": 1, "sources": sources, "curate": on | curate}
     path.write_text(yaml.safe_dump(recipe))
     return {step.name: step.stored(rule) for step, rule in steps_of(read_recipe(path))}
 

@@ -12,7 +12,13 @@ from evenly.flows.recipe.steps import content_of, steps_of
 
 
 def minimal() -> dict:
-    return {"name": "x", "seed": 1, "sources": [{"kind": "csv", "path": "p.csv"}], "curate": {"balance": {"t": 5}}}
+    curate = {"match": {}, "balance": {"t": 5}}
+    return {"name": "x", "seed": 1, "sources": [{"kind": "csv", "path": "p.csv"}], "curate": curate}
+
+
+def curating(**sections) -> dict:
+    """The smallest recipe, with these sections of curation besides."""
+    return minimal() | {"curate": minimal()["curate"] | sections}
 
 
 def problems(tmp_path: Path, recipe: object) -> list[str]:
@@ -52,7 +58,7 @@ def test_whom_to_notify_is_read_of_a_recipe_that_is_not_valid(tmp_path, text, sa
 def test_the_rule_of_balancing_says_law_and_texts_and_names_a_reference_only_among_languages(tmp_path):
     def rule(balance):
         path = tmp_path / "r.yaml"
-        path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": balance}}))
+        path.write_text(yaml.safe_dump(curating(balance=balance)))
         step, balanced = steps_of(read_recipe(path))[-1]
         return step.stored(balanced)
 
@@ -65,7 +71,7 @@ def test_the_rule_of_balancing_says_law_and_texts_and_names_a_reference_only_amo
 def test_the_rule_of_matching_names_a_column_of_languages_only_where_the_recipe_does(tmp_path):
     def rules(match):
         path = tmp_path / "r.yaml"
-        path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "match": match}}))
+        path.write_text(yaml.safe_dump(curating(match=match, download={})))
         return [
             step.stored(rule)
             for step, rule in steps_of(read_recipe(path))
@@ -76,79 +82,6 @@ def test_the_rule_of_matching_names_a_column_of_languages_only_where_the_recipe_
     assert rules({"metadata": "lists.json"}) == [plain, plain]
     by_language = {"metadata": "lists.json", "language": "detected_language"}
     assert rules(by_language) == [plain | by_language, plain | by_language]
-
-
-def test_without_balancing_nothing_is_matched(tmp_path):
-    path = tmp_path / "r.yaml"
-    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": None}}))
-    names = [step.name for step, _ in steps_of(read_recipe(path))]
-    assert names[:3] == ["collect", "download", "check_images"]
-    assert not {"match_concepts", "count_concepts", "preselect", "match_again", "balance"} & set(names)
-
-
-CAPTIONS_ALONE = {"balance": {"t": 5}, "download": None}
-NO_URL = {"kind": "csv", "path": "p.csv", "url": None}
-
-
-def test_without_a_download_what_needs_pictures_is_off_and_captions_may_be_merged(tmp_path):
-    path = tmp_path / "r.yaml"
-    merging = {"deduplicate": {"captions": {"scope": "pool"}}, "preselect": {}}
-    safety = {"safety": {"detector": None, "domains": ["d.txt"]}}
-    path.write_text(yaml.safe_dump(minimal() | {"curate": CAPTIONS_ALONE | merging | safety}))
-    recipe = read_recipe(path)
-    assert [step.name for step, _ in steps_of(recipe)] == [
-        *("collect", "block_domains", "match_concepts", "count_concepts", "preselect"),
-        *("deduplicate_captions", "balance"),
-    ]
-    content = content_of(recipe)["curate"]
-    assert content["download"] is None
-    assert content["deduplicate"]["exact"] is False
-
-
-@pytest.mark.parametrize(
-    ("section", "named"),
-    [
-        ({"image": {"image_size": {}}}, "takes no image;"),
-        ({"preset": "datacomp_clip_score"}, "takes no align;"),
-        ({"align": {"keep_top": 0.3}, "recaption": {"captioner": "retrieved_concepts"}}, "takes no recaption, align;"),
-        ({"rank": {"adapter": "head", "keep_top": 0.5}}, "takes no rank;"),
-        ({"image_based": {"target": "/t"}}, "takes no image_based;"),
-        ({"decontaminate": {"sets": {"val": "/v"}}}, "takes no decontaminate;"),
-        ({"deduplicate": {"exact": True}}, "takes no deduplicate.exact;"),
-        ({"deduplicate": {"perceptual": 16, "semantic": 0.9}}, "deduplicate.perceptual, deduplicate.semantic;"),
-        ({"deduplicate": {"linked": {"min_cosine": 0.9}}}, "takes no deduplicate.linked;"),
-        ({"deduplicate": {"captions": {}}}, "deduplicate.captions.scope must be pool; got image"),
-        ({"safety": {"domains": ["d.txt"]}}, "takes no safety.detector;"),
-        ({"safety": {"detector": None, "files": ["f.txt"]}}, "takes no safety.files;"),
-    ],
-)
-def test_a_section_that_needs_pictures_is_refused_without_a_download(tmp_path, section, named):
-    (line,) = problems(tmp_path, minimal() | {"curate": CAPTIONS_ALONE | section})
-    assert line.startswith("`curate`: download: null leaves pairs without pictures")
-    assert named in line
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"classes": [{"list": "a.txt"}]}, "curate.download: null leaves pairs without pictures and takes no classes"),
-        ({"features": {"model": "embedded"}}, "takes no features"),
-        ({"sources": [NO_URL], "curate": {"balance": {"t": 5}}}, "takes no download (write `download: null`"),
-        ({"sources": [NO_URL], "labels": {"file": "l.csv"}}, "takes no labels of a file or a split"),
-        (
-            {"sources": [NO_URL], "curate": CAPTIONS_ALONE | {"balance": {"t": 5, "texts": "one_per_image"}}},
-            "takes no balance.texts: one_per_image",
-        ),
-        (
-            {"sources": [NO_URL], "curate": CAPTIONS_ALONE | {"safety": {"detector": None, "domains": ["d.txt"]}}},
-            "takes no safety.domains",
-        ),
-        ({"sources": [{"kind": "wat", "path": "w", "url": None}]}, "url: null is for kinds parquet, csv, jsonl"),
-    ],
-)
-def test_what_needs_pictures_or_urls_is_refused_where_there_are_none(tmp_path, change, words):
-    (line,) = problems(tmp_path, minimal() | {"curate": CAPTIONS_ALONE} | change)
-    assert words in line
 
 
 def test_the_recipes_that_ship_are_valid():
@@ -169,9 +102,6 @@ def test_the_recipes_that_ship_are_valid():
         ({"name": "Not a name"}, "name", "lower-case letters"),
         ({"sources": []}, "sources", "at least 1"),
         ({"sources": [{"kind": "parquets", "path": "x"}]}, "sources.0.kind", "'parquet'"),
-        ({"curate": {}}, "curate.balance", "must be given"),
-        ({"curate": {"balance": None, "match": {}}}, "curate", "balance: null leaves captions unmatched"),
-        ({"curate": {"balance": None, "preselect": {}, "recaption": {}}}, "curate", "takes no preselect, recaption"),
         ({"curate": {"balance": {}}}, "curate.balance", "exactly one of t, tail_share, target"),
         ({"curate": {"balance": {"t": 5, "target": 5}}}, "curate.balance", "exactly one of"),
         ({"curate": {"balance": {"t": 0}}}, "curate.balance.t", "greater than 0"),
@@ -179,8 +109,8 @@ def test_the_recipes_that_ship_are_valid():
         ({"curate": {"balance": {"t": 5, "law": "v3"}}}, "curate.balance.law", "'v1' or 'v2'"),
         ({"curate": {"balance": {"t": 5, "texts": "all"}}}, "curate.balance.texts", "'each' or 'one_per_image'"),
         ({"curate": {"balance": {"t": 5, "reference": "de"}}}, "curate.balance", "reference needs language"),
-        ({"curate": {"balance": {"t": 5}, "text": {"caption_lenght": {}}}}, "curate", "caption_length"),
-        ({"curate": {"balance": {"t": 5}, "text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
+        ({"curate": {"text": {"caption_lenght": {}}}}, "curate", "caption_length"),
+        ({"curate": {"text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
         ({"curate": {"balance": {"t": 5}, "recaption": {"captioner": "blip"}}}, "curate", "retrieved_concepts"),
         ({"curate": {"balance": {"t": 5}, "match": {"plurals": True}}}, "curate.match", "mode normalized"),
         ({"curate": {"balance": {"t": 5}, "match": {"language": "lang"}}}, "curate.match", "got wordnet"),
@@ -261,7 +191,8 @@ def test_a_file_that_is_no_recipe_is_one_clear_line(tmp_path, text):
 )
 def test_sources_that_cannot_be_mixed_say_why(tmp_path, sources, words):
     given = [{"kind": "csv", "path": "p.csv"} | source for source in sources]
-    assert any(words in line for line in problems(tmp_path, minimal() | {"sources": given}))
+    recipe = curating(download={}, deduplicate={}) | {"sources": given}
+    assert any(words in line for line in problems(tmp_path, recipe))
 
 
 def test_sources_are_mixed_where_the_recipe_says_so(tmp_path):
@@ -275,7 +206,7 @@ def test_sources_are_mixed_where_the_recipe_says_so(tmp_path):
 
 def test_steps_that_the_recipe_leaves_out_do_not_run(tmp_path):
     path = tmp_path / "r.yaml"
-    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "deduplicate": {"semantic": None}}}))
+    path.write_text(yaml.safe_dump(curating(download={}, deduplicate={"semantic": None})))
     names = [step.name for step, _ in steps_of(read_recipe(path))]
     assert "embed_images" not in names
     assert "preselect" not in names
@@ -286,12 +217,12 @@ def test_steps_that_the_recipe_leaves_out_do_not_run(tmp_path):
 def test_captions_and_linked_records_are_deduplicated_where_the_recipe_says_so(tmp_path):
     path = tmp_path / "r.yaml"
     twins = {"semantic": None, "captions": {"scope": "pool"}, "linked": {"min_cosine": 0.9}, "tables": 32}
-    path.write_text(yaml.safe_dump(minimal() | {"curate": {"balance": {"t": 5}, "deduplicate": twins}}))
+    path.write_text(yaml.safe_dump(curating(download={}, deduplicate=twins)))
     rules = {step.name: step.stored(rule) for step, rule in steps_of(read_recipe(path))}
     assert rules["deduplicate_captions"] == {"min_jaccard": 0.8, "scope": "pool"}
     assert rules["deduplicate_linked"] == {"min_cosine": 0.9, "weight": 0.636, "tables": 32}
     assert list(rules).index("embed_images") < list(rules).index("deduplicate_linked")
-    path.write_text(yaml.safe_dump(minimal()))
+    path.write_text(yaml.safe_dump(curating(download={}, deduplicate={})))
     rules = {step.name: step.stored(rule) for step, rule in steps_of(read_recipe(path))}
     assert rules["deduplicate_semantic"] == {"min_cosine": 0.95, "max_colour": 22.0, "tables": 64}
     assert not rules.keys() & {"deduplicate_captions", "deduplicate_linked"}

@@ -17,9 +17,10 @@ from evenly.storage.records import content_hash
 
 PINNED = Path(__file__).with_name("stored_rules.json")
 SHIPPED = {"demo": DEMO, "template": TEMPLATE}
+ON = {"match": {}, "download": {}, "deduplicate": {}}
 CURATE: dict[str, dict[str, Any]] = {
     "smallest": {"balance": {"t": 5}},
-    "unbalanced": {"balance": None, "text": {"caption_length": {}}},
+    "unbalanced": {"match": None, "balance": None, "text": {"caption_length": {}}},
     "by_language": {
         "match": {"metadata": "lists.json", "language": "detected_language"},
         "preselect": {},
@@ -89,9 +90,9 @@ SOURCES = [
 def recipes() -> dict[str, Recipe]:
     """The recipes that ship, and some that use what those leave out."""
     head = {"name": "x", "seed": 1, "sources": SOURCES}
-    made = {name: Recipe.model_validate(head | {"curate": curate}) for name, curate in CURATE.items()}
+    made = {name: Recipe.model_validate(head | {"curate": ON | curate}) for name, curate in CURATE.items()}
     shares = [{"kind": "csv", "path": f"{name}.csv", "name": name, "share": 0.5} for name in "ab"]
-    made["shares"] = Recipe.model_validate(head | {"sources": shares, "curate": CURATE["smallest"]})
+    made["shares"] = Recipe.model_validate(head | {"sources": shares, "curate": ON | CURATE["smallest"]})
     return {name: read_recipe(path) for name, path in SHIPPED.items()} | made
 
 

@@ -12,9 +12,7 @@ from evenly.flows.runs import open_run
 def recipe_with(tmp_path, web):
     path = tmp_path / "r.yaml"
     source = {"kind": "csv", "path": "pool.csv"}
-    path.write_text(
-        yaml.safe_dump({"name": "r", "seed": 1, "web": web, "sources": [source], "curate": {"balance": None}})
-    )
+    path.write_text(yaml.safe_dump({"name": "r", "seed": 1, "web": web, "sources": [source], "curate": {}}))
     return read_recipe(path)
 
 
@@ -47,7 +45,7 @@ def test_what_cannot_be_reached_is_refused(tmp_path, web, words):
 
 def test_encoding_can_be_left_out_and_is_no_content_of_a_build_but_classes_need_it(tmp_path):
     path = tmp_path / "e.yaml"
-    recipe = {"name": "e", "seed": 1, "sources": [{"kind": "csv", "path": "p.csv"}], "curate": {"balance": None}}
+    recipe = {"name": "e", "seed": 1, "sources": [{"kind": "csv", "path": "p.csv"}], "curate": {"download": {}}}
     path.write_text(yaml.safe_dump(recipe | {"features": {"encode": False}}))
     left_out = read_recipe(path)
     assert not left_out.features.encode

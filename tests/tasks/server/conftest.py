@@ -35,12 +35,7 @@ def recipe(tmp_path: Path) -> Callable[..., str]:
             "seed": 5,
             "guard": {"max_change": 0.1},
             "sources": [{"kind": "parquet", "path": str(tmp_path / "pool.parquet"), "url": None, "caption": "text"}],
-            "curate": {
-                "text": {"caption_length": {"min_words": min_words}},
-                "download": None,
-                "deduplicate": {"exact": False, "perceptual": None, "semantic": None},
-                "balance": None,
-            },
+            "curate": {"text": {"caption_length": {"min_words": min_words}}},
         }
         path.write_text(yaml.safe_dump(content | fields))
         return str(path)

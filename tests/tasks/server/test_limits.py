@@ -140,7 +140,7 @@ def test_the_download_of_a_rebuild_keeps_the_limit(limit, recipe, tmp_path, monk
     rows = {"url": [f"http://{HOST}/{number}.jpg" for number in range(12)], "text": ["a bird"] * 12}
     pq.write_table(pa.table(rows), tmp_path / "urls.parquet")
     sources = [{"kind": "parquet", "path": str(tmp_path / "urls.parquet"), "caption": "text"}]
-    curate = {"download": {"respect": [], "retries": 0}, "balance": None}
+    curate = {"download": {"respect": [], "retries": 0}, "deduplicate": {}}
     site = Site()
     with site.served() as address:
         monkeypatch.setenv("EVENLY_CONNECT", f"{HOST}={address}")
