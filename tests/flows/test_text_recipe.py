@@ -123,6 +123,30 @@ def test_without_ids_equal_captions_are_one_pair(tmp_path):
     assert table["url"].null_count == table.num_rows == len(CAPTIONS)
 
 
+@pytest.mark.parametrize(
+    ("sections", "steps"),
+    [
+        ({"preselect": None, "balance": None}, ["collect", "check_texts", "match_concepts", "count_concepts"]),
+        ({"text": None, "match": None, "preselect": None, "balance": None}, ["collect"]),
+    ],
+)
+def test_every_command_reads_a_build_of_few_steps(evenly, tmp_path, sections, steps):
+    path = recipe_file(tmp_path, [{"text": text} for text in [*CAPTIONS, FOREIGN]], source={"url": None}, **sections)
+    at = ("--root", str(tmp_path / "w"), "--json")
+    result = facts(evenly, "rebuild", str(path), *at)
+    manifest = Builds(Workspace.at(tmp_path / "w")).read(result["build"])
+    assert [step["name"] for step in manifest["steps"]] == steps
+    assert manifest["samples"]["kept"] == len(CAPTIONS) + (steps == ["collect"])
+    assert facts(evenly, "verify", "latest", *at)["findings"] == []
+    uid = PublishedBuild(Workspace.at(tmp_path / "w"), manifest).samples(["uid"])["uid"][0].as_py()
+    (pair,) = facts(evenly, "why", uid, "--replay", *at)["pairs"]
+    assert [step["step"] for step in pair["steps"]] == [step for step in steps if step != "count_concepts"]
+    facts(evenly, "report", "latest", *at)
+    facts(evenly, "export", "latest", "--to", "parquet", "--out", str(tmp_path / "out"), *at)
+    status, _, err = evenly("card", "latest", "--root", str(tmp_path / "w"))
+    assert (status, "must have matched and balanced its pairs" in err) == (1, True)
+
+
 def judged(path, root, last):
     """The records of a recipe's steps up to `last`, and the run."""
     records = ()
