@@ -5,7 +5,7 @@ those of a rebuild: bytes kept, hashed and decoded, looked at by the perceptual 
 img2dataset by default makes squares of 256 pixels of them and encodes these anew; with the bytes kept it decodes
 nothing. The bare client asks, hashes and writes a tar.
 
-Run: python -m benchmarks.downloads [--pictures N] [--processes P] [--threads T]
+Run: python -m benchmarks.downloads [--pictures N] [--workers P] [--threads T]
 """
 
 import argparse
@@ -34,7 +34,7 @@ CONTESTANTS = ("evenly", "img2dataset", "img2dataset_bytes", "bare_client")
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=3000)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--threads", type=int, default=32)
     parser.add_argument("--run", choices=[*CONTESTANTS, "server"])
     parser.add_argument("--place", default="")
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    arguments = ["--pictures", str(options.pictures), "--processes", str(options.processes)]
+    arguments = ["--pictures", str(options.pictures), "--workers", str(options.workers)]
     arguments += ["--threads", str(options.threads)]
     this = [sys.executable, "-m", "benchmarks.downloads"]
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,7 @@ def compare(options: argparse.Namespace) -> None:
             assert server.stdout is not None  # noqa: S101
             place = server.stdout.readline().strip()
             print(
-                f"{options.pictures:,} pictures, {options.processes} processes of {options.threads} threads\n"
+                f"{options.pictures:,} pictures, {options.workers} processes of {options.threads} threads\n"
                 f"{'':<18} {'pictures/s':>10} {'processor s':>12} {'peak MB':>8}   against evenly: rate, processor"
             )
             costs = {}
@@ -90,7 +90,7 @@ def fetch_by_evenly(options: argparse.Namespace) -> None:
         DownloadRule(),
         folder=options.out,
         connect={HOST: options.place},
-        workers=DownloadWorkers(processes=options.processes, threads=options.threads),
+        workers=DownloadWorkers(processes=options.workers, threads=options.threads),
         measure=FINGERPRINT,
     )
     if summary.outcomes.get("success") != options.pictures:
@@ -115,7 +115,7 @@ def _img2dataset(options: argparse.Namespace, **more: bool) -> None:
         url_list=str(listed),
         output_folder=str(options.out / "made"),
         output_format="webdataset",
-        processes_count=options.processes,
+        processes_count=options.workers,
         thread_count=options.threads,
         number_sample_per_shard=1000,
         **more,

@@ -10,7 +10,7 @@ is large, and prints of each the seconds of work in it, and the peak of this pro
 all is reused, the same.
 
 Run: python -m benchmarks.feature_pool --pairs N --out FOLDER [--seed S] [--t T] [--dimension D] [--rebuild ROOT]
-     [--processes N]
+     [--workers N]
 """
 
 import argparse
@@ -100,10 +100,10 @@ def measured(name: str) -> Iterator[None]:
 
 
 @flow(name="measured-rebuild", persist_result=False, log_prints=False)
-def rebuild(recipe: Path, root: Path, processes: int) -> str:
+def rebuild(recipe: Path, root: Path, workers: int) -> str:
     """Run the steps of a recipe and publish the build; its content hash. The encoding of captions is left out."""
     chosen = read_recipe(str(recipe))
-    run = run_in(chosen, root=root, processes=processes)
+    run = run_in(chosen, root=root, workers=workers)
     chosen_cut = cut_run(run, pictured=True)
     with open_engine(cut := replace(run, bits=chosen_cut.bits), chosen_cut.workers) as each:
         records = run_steps(cut, steps_of(chosen), each)
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--t", type=int, default=20_000, help="the threshold of balancing in the recipe")
     parser.add_argument("--dimension", type=int, default=8, help="numbers of a vector")
     parser.add_argument("--rebuild", type=Path, help="an empty workspace: rebuild in it, and once more")
-    parser.add_argument("--processes", type=int, default=1, help="worker processes of a rebuild")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes of a rebuild")
     options = parser.parse_args()
     recipe = options.out / "recipe.yaml"
     if options.rebuild is None or not recipe.exists():
@@ -130,7 +130,7 @@ def main() -> None:
             write_pool(options.out, options.pairs, seed=options.seed, t=options.t, dimension=options.dimension)
     for title in ("computed", "reused") if options.rebuild else ():
         with prefect_api(), measured(f"{title}: all"):
-            content = rebuild(recipe, options.rebuild, options.processes)
+            content = rebuild(recipe, options.rebuild, options.workers)
         print(f"{title}: content hash {content}\n")
 
 

@@ -53,7 +53,7 @@ def bare(pool: str, metadata: str, t: float, out: Path) -> None:
 
     def captions() -> Any:  # noqa: ANN401 - an iterator of arrays
         for file in pool_files(pool):
-            for rows in read_caption_rows(file, CaptionColumns(uid="uid")):
+            for rows in read_caption_rows(file, CaptionColumns(caption="text", uid="uid")):
                 uids.append(rows.uid)
                 yield rows.caption
 

@@ -75,7 +75,7 @@ def uids(first: int, n: int) -> pa.Array:
 
 
 def match(pool: str, metadata: str, out: str) -> dict[str, Any]:
-    matching = PoolMatching(metadata=metadata, columns=CaptionColumns(uid="uid"))
+    matching = PoolMatching(metadata=metadata, columns=CaptionColumns(caption="text", uid="uid"))
     return match_pool(MatchOfPool.at(pool, matching), Path(out), work=WORK)
 
 

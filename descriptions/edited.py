@@ -105,7 +105,7 @@ def _of_csv(content: str) -> Iterator[tuple[str, str, str, str]]:
         if tuple(header) != COLUMNS:
             raise EditedTextsError(
                 f"the first line must be `{','.join(COLUMNS)}`; got `{','.join(header)[:100]}`. "
-                "Begin with what `evenly descriptions export --format csv` writes."
+                "Begin with what `evenly descriptions export --to csv` writes."
             )
         for fields in reader:
             place = f"line {reader.line_num}"

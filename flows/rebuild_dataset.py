@@ -57,7 +57,7 @@ def rebuild_dataset(
     recipe: str,
     root: str | None = None,
     limit: int | None = None,
-    processes: int | None = None,
+    workers: int | None = None,
     engine: str | None = None,
     retry_failed: bool = False,
     replay_from: str | None = None,
@@ -67,8 +67,8 @@ def rebuild_dataset(
 ) -> str:
     """Rebuild by the recipe file; the id of the published build.
 
-    limit: take this many pairs, drawn by hash; such a build is a trial, without descriptions and adapters. processes:
-    workers, at most. engine: what works on partitions, in place of what the recipe says. retry_failed: download again
+    limit: take this many pairs, drawn by hash; such a build is a trial, without descriptions and adapters. workers:
+    processes, at most. engine: what works on partitions, in place of what the recipe says. retry_failed: download again
     what failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s:
     wait so many seconds for another process that rebuilds this recipe there. memory: what all processes may take
     together (`6GB`, `50%`), in place of the recipe's. Raises WriterError where another process rebuilds it still.
@@ -79,7 +79,7 @@ def rebuild_dataset(
         open_run(
             with_engine(chosen, engine),
             root=root,
-            processes=processes,
+            workers=workers,
             retry_failed=retry_failed,
             replay_from=replay_from,
             quiet=quiet,

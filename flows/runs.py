@@ -40,14 +40,14 @@ def open_run(
     recipe: Recipe,
     *,
     root: str | os.PathLike[str] | None = None,
-    processes: int | None = None,
+    workers: int | None = None,
     retry_failed: bool = False,
     replay_from: str | None = None,
     quiet: bool = False,
 ) -> Iterator[Run]:
     """A run of `recipe` in the workspace at `root`; while it is open, the recipe's loopback web is served."""
     check_model_name(recipe.features.model, recipe.features.pretrained)
-    run = run_in(recipe, root=root, processes=processes, retry_failed=retry_failed, quiet=quiet)
+    run = run_in(recipe, root=root, workers=workers, retry_failed=retry_failed, quiet=quiet)
     if replay_from is not None:
         adopt_observations(run.workspace, Workspace.at(replay_from))
     with loopback(run, recipe.web) as connect:
@@ -58,7 +58,7 @@ def run_in(
     recipe: Recipe,
     *,
     root: str | os.PathLike[str] | None = None,
-    processes: int | None = None,
+    workers: int | None = None,
     retry_failed: bool = False,
     quiet: bool = False,
 ) -> Run:
@@ -67,7 +67,7 @@ def run_in(
         workspace=Workspace.at(root),
         seed=recipe.seed,
         folder=recipe.folder,
-        processes=processes or os.cpu_count() or 1,
+        processes=workers or os.cpu_count() or 1,
         engine=recipe.engine,
         retry_failed=retry_failed,
         encoder=recipe.features.encoder,

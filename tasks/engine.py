@@ -176,7 +176,7 @@ def lost_again(title: str) -> str:
     """What to say of chunks whose workers end again and again."""
     return (
         f"{title}: the worker of a partition must live until it is done; it ended {ATTEMPTS} times. Give workers more "
-        "memory, or take fewer (--processes); what is finished is kept and reused."
+        "memory, or take fewer (--workers); what is finished is kept and reused."
     )
 
 

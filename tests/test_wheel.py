@@ -132,7 +132,7 @@ def test_a_pool_is_matched_and_balanced_whatever_packages_lie_in_the_folder(comm
         (command.packages / f"{room}.py").write_text("raise RuntimeError('of another distribution')")
     pq.write_table(pa.table({"id": ["a", "b"], "text": ["a dog", "a cat"]}), tmp_path / "pool.parquet")
     (tmp_path / "list.txt").write_text("dog\ncat\n")
-    place = ("pool.parquet", "--metadata", "list.txt", "--uid", "id", "--out", "matches.parquet", "--json")
-    assert json.loads(command("match", *place, cwd=tmp_path).stdout)["matched"] == 2
+    place = ("pool.parquet", "--metadata", "list.txt", "--caption", "text", "--uid", "id", "--out", "matches.parquet")
+    assert json.loads(command("match", *place, "--json", cwd=tmp_path).stdout)["matched"] == 2
     balanced = command("balance", "matches.parquet", "--t", "5", "--out", "kept.parquet", "--json", cwd=tmp_path)
     assert json.loads(balanced.stdout)["kept"] == 2

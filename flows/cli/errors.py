@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 
 import typer
 
@@ -25,6 +25,16 @@ _REMEDIES = {
 """What can be done about errors of the machine."""
 
 
+RENAMED = {
+    "--explain": "--replay",
+    "--format": "--to",
+    "--methods": "--method",
+    "--pool-caption": "--caption",
+    "--processes": "--workers",
+}
+"""Options by the name that they had, and the one that they have."""
+
+
 class FindingExit(typer.Exit):
     """The command worked and found something wrong: exit status 1."""
 
@@ -38,6 +48,14 @@ class UsageError(ValueError):
 
 class PrefectServerError(RuntimeError):
     """The server that flows report to does not start: exit status 1."""
+
+
+def refuse_renamed(arguments: Sequence[str], options: Container[str]) -> None:
+    """Raise UsageError for an option by the name that it had, unless it is one of the command's `options`."""
+    for argument in arguments:
+        old = argument.partition("=")[0]
+        if old in RENAMED and RENAMED[old] in options and old not in options:
+            raise UsageError(f"`{old}` is called `{RENAMED[old]}` now; got `{argument}`. Write the new name.")
 
 
 def report_errors(app: Callable[[], object]) -> int:

@@ -4,6 +4,8 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from evenly.flows.cli.errors import refuse_renamed
+
 FIRST_STEPS = """\
 A folder of pictures, or a table of links and captions, becomes a dataset:
   evenly init birds.yaml --from photos/   a recipe for what lies there
@@ -30,6 +32,13 @@ SUBJECTS = {
 
 class CommandGroup(TyperGroup):
     """A group whose help has the first sentence of each command, never cut; that of `evenly` has them by subject."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - click as typer brings it along
+        """The command that the arguments begin with, and the others; options by an old name are refused."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            refuse_renamed(rest, {option for parameter in command.params for option in parameter.opts})
+        return name, command, rest
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click as typer brings it along
         """Write what the group is for, and below it the first steps where it is `evenly` itself."""

@@ -18,7 +18,7 @@ def rebuild_recipe(
     *,
     root: Root = None,
     limit: int | None = None,
-    processes: int | None = None,
+    workers: int | None = None,
     engine: str | None = None,
     retry_failed: bool = False,
     replay_from: Root = None,
@@ -29,7 +29,7 @@ def rebuild_recipe(
     """Rebuild a dataset by its recipe's file, as `evenly rebuild` does; the published build.
 
     Finished steps are reused: to call it again costs little. root: the workspace; default: EVENLY_ROOT, else `.evenly`.
-    limit: take this many pairs, drawn by hash; such a build is never promoted. processes: how many work, at most.
+    limit: take this many pairs, drawn by hash; such a build is never promoted. workers: how many processes, at most.
     engine: `local`, `ray` or the address of a Ray cluster; default: what the recipe says. retry_failed: download again
     what failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s:
     seconds to wait for another process that rebuilds this recipe there. memory: what all processes may take, such as
@@ -51,7 +51,7 @@ def rebuild_recipe(
                 recipe=os.fspath(recipe),
                 root=place,
                 limit=limit,
-                processes=processes,
+                workers=workers,
                 engine=engine,
                 retry_failed=retry_failed,
                 replay_from=None if replay_from is None else os.fspath(replay_from),

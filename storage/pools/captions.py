@@ -26,7 +26,7 @@ _ROWS = 1 << 16
 class CaptionColumns:
     """The columns of a pool by their meaning: uid names a row, or url does together with its caption, or neither."""
 
-    caption: str = "text"
+    caption: str = "caption"
     uid: str | None = None
     url: str | None = None
     language: str | None = None

@@ -40,7 +40,7 @@ class ListSources:
     unigrams: str | None = None
     bigrams: str | None = None
     corpus: str | None = None
-    caption: str = "text"
+    caption: str = "caption"
     mode: Mode = "faithful"
     titles: Path | None = None
 

@@ -89,7 +89,7 @@ def write_recipe(folder: Path, *, t: float = 4) -> Path:
 def rebuild_apart(recipe: Path, root: Path, **changes: object) -> str:
     """Rebuild without Prefect; the build id."""
     chosen = read_recipe(recipe)
-    with open_run(chosen, root=root, processes=1, quiet=True) as run:
+    with open_run(chosen, root=root, workers=1, quiet=True) as run:
         records = ()
         for step, rule in steps_of(chosen, limit=changes.get("limit")):
             records = (*records, record_step(run, step, records, rule))

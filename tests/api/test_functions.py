@@ -75,7 +75,7 @@ def test_texts_are_decided_as_the_command_decides_them(tmp_path, rule):
     uids = [f"u{number}" for number in range(len(CAPTIONS))]
     pq.write_table(pa.table({"id": uids, "text": pa.array(CAPTIONS, pa.string())}), tmp_path / "pool.parquet")
     (tmp_path / "list.txt").write_text("\n".join(CONCEPTS) + "\n")
-    matching = PoolMatching(metadata=str(tmp_path / "list.txt"), columns=CaptionColumns(uid="id"))
+    matching = PoolMatching(metadata=str(tmp_path / "list.txt"), columns=CaptionColumns(caption="text", uid="id"))
     pool = MatchOfPool.at(str(tmp_path / "pool.parquet"), matching)
     match_pool(pool, tmp_path / "matches.parquet", work=PoolWork(threads=1, quiet=True))
     ours = evenly.balance(evenly.match(CAPTIONS, CONCEPTS), seed=5, uids=uids, **rule)

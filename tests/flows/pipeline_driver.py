@@ -1,6 +1,6 @@
 """Run a recipe's steps in this process, without Prefect; print the content hash. Not a test: tests start it.
 
-usage: pipeline_driver.py RECIPE ROOT [--kill-at NAME] [--processes N] [--replay-from ROOT]
+usage: pipeline_driver.py RECIPE ROOT [--kill-at NAME] [--workers N] [--replay-from ROOT]
 
 --kill-at ends the process with SIGKILL when the named function is called: a step's compute function, or one of
 download-shard, samples-written, before-manifest.
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("root")
     parser.add_argument("--kill-at", default="")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--replay-from")
     options = parser.parse_args()
     recipe = read_recipe(options.recipe)
@@ -53,7 +53,7 @@ def main() -> None:
     if options.kill_at == "before-manifest":
         Builds.publish = killed  # type: ignore[method-assign]
     with open_run(
-        recipe, root=options.root, processes=options.processes, replay_from=options.replay_from, quiet=True
+        recipe, root=options.root, workers=options.workers, replay_from=options.replay_from, quiet=True
     ) as run:
         records: tuple[Any, ...] = ()
         for step, rule in steps_of(recipe):

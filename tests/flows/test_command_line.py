@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -65,6 +66,37 @@ def test_init_writes_a_recipe_that_check_accepts_and_does_not_overwrite(evenly, 
     status, _, err = evenly("init", str(path))
     assert status == 2
     assert "--force" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "old", "new"),
+    [
+        (("rebuild", "r.yaml", "--processes", "2"), "--processes", "--workers"),
+        (("leaderboard", "r.yaml", "--processes=2"), "--processes", "--workers"),
+        (("concepts", "a.txt", "--pool-caption", "text"), "--pool-caption", "--caption"),
+        (("describe", "a.txt", "--methods", "description"), "--methods", "--method"),
+        (("descriptions", "export", "birds", "--format", "csv", "--out", "b.csv"), "--format", "--to"),
+        (("balance", "m.parquet", "--explain", "7"), "--explain", "--replay"),
+    ],
+)
+def test_an_option_by_its_old_name_is_refused_with_the_new_one(evenly, arguments, old, new):
+    status, out, err = evenly(*arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"evenly: `{old}` is called `{new}` now; got `{old}")
+
+
+def test_a_command_keeps_an_option_that_is_the_old_name_of_another(evenly, tmp_path):
+    _, _, err = evenly("predict", "card.json", "pictures", "--root", str(tmp_path), "--explain")
+    assert "is called" not in err
+
+
+@pytest.mark.parametrize(("name", "default"), [("workers", None), ("caption", "caption"), ("memory", None)])
+def test_an_option_has_one_default_in_all_commands(name, default):
+    commands = typer.main.get_command(app).commands.values()
+    every = [command for top in commands for command in (getattr(top, "commands", None) or {"": top}).values()]
+    defaults = [option.default for command in every for option in command.params if option.name == name]
+    assert len(defaults) > 3
+    assert {*defaults} - {None} <= {default}  # None of `retrieve` is the .txt beside a picture, else this key
 
 
 def bad_recipe(tmp_path):

@@ -58,7 +58,7 @@ def concepts(evenly, workspace, tmp_path):
 def pool(tmp_path):
     path = tmp_path / "pool.parquet"
     pq.write_table(pa.table({"text": CAPTIONS}), path)
-    return ("--pool", path, "--pool-caption", "text")
+    return ("--pool", path, "--caption", "text")
 
 
 def by_class(found, *columns):

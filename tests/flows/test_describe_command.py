@@ -54,7 +54,7 @@ def pictures(*pairs, part="train"):
 
 def test_only_the_pairs_that_train_and_val_pictures_confuse_are_asked_about(describe, server, workspace):
     publish(workspace, pictures(("cat", "dog"), ("ship", "oak tree")))
-    status, found = describe(CLASSES, "--methods", "differential", "--build", "some-1", "--pairs-top", 2)
+    status, found = describe(CLASSES, "--method", "differential", "--build", "some-1", "--pairs-top", 2)
     assert status == 0
     assert (found["pairs_asked"], found["pairs_possible"]) == (len(set(asked(server))), 10)
     assert found["pairs_asked"] <= 2
@@ -101,7 +101,7 @@ def test_people_read_how_many_pairs_of_how_many_there_are(describe):
 
 
 def test_a_plan_counts_the_pairs_and_sends_nothing(describe, server):
-    options = ("--methods", "description,differential", "--pairs-top", 3)
+    options = ("--method", "description,differential", "--pairs-top", 3)
     rows = {row["method"]: row for row in describe(CLASSES, *options, "--plan")[1]["descriptions"]}
     assert server.requests == []
     found = describe(CLASSES, *options)[1]
@@ -113,7 +113,7 @@ def test_a_plan_counts_the_pairs_and_sends_nothing(describe, server):
 def test_synonyms_come_with_their_number_in_a_pool(describe, tmp_path):
     pool = tmp_path / "pool.csv"
     pool.write_text('text\nA car and an AUTOMOBILE\n"an automobile, old"\nautomobiles\nwhale\n')
-    status, found = describe(["car", "whale"], "--methods", "synonyms", "--pool", pool, "--pool-caption", "text")
+    status, found = describe(["car", "whale"], "--method", "synonyms", "--pool", pool, "--caption", "text")
     assert status == 0, found
     counts = {(row["class"], row["name"]): row["captions"] for row in found["names"]}
     assert (counts["car", "car"], counts["car", "automobile"], counts["whale", "whale"]) == (1, 2, 1)
@@ -122,7 +122,7 @@ def test_synonyms_come_with_their_number_in_a_pool(describe, tmp_path):
     assert found["captions_searched"] == 4
     car = next(row for row in found["most_frequent"] if row["class"] == "car")
     assert car == {"class": "car", "captions": 2, "strict": "automobile", "relaxed": "automobile"}
-    out = describe(["car", "whale"], "--method", "synonyms", "--pool", pool, "--pool-caption", "text", as_json=False)[1]
+    out = describe(["car", "whale"], "--method", "synonyms", "--pool", pool, "--caption", "text", as_json=False)[1]
     assert "captions of 4 that hold a name" in out
 
 
@@ -143,7 +143,7 @@ def test_a_build_brings_its_own_captions_unless_a_pool_is_named(describe, worksp
         (("--method", "synonyms", "--pool", "missing.csv"), 2, "`path` must match at least one file"),
         (("--method", "differential", "--build", "nothing"), 1, "no build matches `nothing`"),
         (("--method", "differential", "--build", "some-1", "--submit"), 2, "`--submit` must come without --build"),
-        (("--methods", "differential,poem"), 2, "got `poem`"),
+        (("--method", "differential,poem"), 2, "got `poem`"),
         (("--method", "differential", "--pairs-top", "1"), 2, "pairs-top"),
     ],
 )

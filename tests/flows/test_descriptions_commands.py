@@ -95,7 +95,7 @@ def test_people_get_tables_in_which_names_are_text(evenly, described):
         (("show", "nothing"), 1, "pets ("),
         (("show", "pets", "--class", "dgo"), 2, "dog"),
         (("compare", "pets", "abcdef01"), 1, "there are"),
-        (("export", "pets", "--format", "yaml", "--out", "x.json"), 2, "vcd"),
+        (("export", "pets", "--to", "yaml", "--out", "x.json"), 2, "vcd"),
     ],
 )
 def test_what_is_not_there_is_one_clear_line(ask, arguments, status, words):
@@ -129,7 +129,7 @@ def test_two_versions_stand_side_by_side(ask):
 
 def test_an_export_has_its_classes_in_order_and_beside_it(ask, tmp_path):
     out = tmp_path / "deep" / "descriptors_more.json"
-    found = ask("export", "more", "--format", "vcd", "--out", out)
+    found = ask("export", "more", "--to", "vcd", "--out", out)
     content = json.loads(out.read_text())
     assert list(content) == ["bird", "cat", "dog", "fire truck", HOSTILE]
     assert content["cat"] == [
@@ -148,13 +148,13 @@ def test_an_export_has_its_classes_in_order_and_beside_it(ask, tmp_path):
 
 
 def test_a_class_without_texts_is_exported_by_name_and_reported(ask, tmp_path):
-    found = ask("export", "ghosts", "--format", "cupl", "--out", tmp_path / "g.json")
+    found = ask("export", "ghosts", "--to", "cupl", "--out", tmp_path / "g.json")
     assert found["fallbacks"] == ["ghost"]
     assert json.loads((tmp_path / "g.json").read_text()) == {"ghost": ["a photo of a ghost."]}
 
 
 def test_fudd_finds_its_two_files(ask, tmp_path):
-    ask("export", "pets", "--format", "fudd", "--out", tmp_path / "pets_prompt_pairs.json")
+    ask("export", "pets", "--to", "fudd", "--out", tmp_path / "pets_prompt_pairs.json")
     assert json.loads((tmp_path / "pets_class_names.json").read_text()) == PETS.split("\n")[:3]
 
 

@@ -130,7 +130,7 @@ def write_recipe(folder: Path, source: dict[str, object], words: int) -> Path:
 
 def rebuild(recipe_file: Path, root: Path) -> dict:
     recipe = read_recipe(recipe_file)
-    with open_run(recipe, root=root, processes=1, quiet=True) as run:
+    with open_run(recipe, root=root, workers=1, quiet=True) as run:
         records = ()
         for step, rule in steps_of(recipe):
             records = (*records, record_step(run, step, records, rule))

@@ -105,7 +105,7 @@ def test_with_a_described_list_it_is_a_file_for_a_leaderboard_that_has_vcd(extra
     texts = dict(zip(arrays["test_ids"].tolist(), arrays["test_captions"].tolist(), strict=True))
     assert all(PICTURES[int(uid, 16)].caption == text for uid, text in texts.items())
     place = ("--root", workspace.root, "--out", tmp_path / "board", "--json")
-    plan = ("--adapter", "vcd", "--shots", "1", "--seeds", "1", "--processes", "1")
+    plan = ("--adapter", "vcd", "--shots", "1", "--seeds", "1", "--workers", "1")
     status, out, err = evenly("leaderboard", "--arrays", tmp_path / "pairs.npz", *plan, *place)
     assert status == 0, err
     assert "vcd" in [row["name"] for row in json.loads(out)["leaderboards"][0]["summary"]]

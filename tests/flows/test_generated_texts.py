@@ -71,7 +71,7 @@ def ask(evenly, workspace, tmp_path, monkeypatch):
 
 
 DESCRIBE = ("{list}", "--build", "{recipe}", "--base-url", "{url}", "--model", "tiny", "--pairs-top", 2)
-DESCRIBE += ("--pairs-cover", 1, "--methods", ",".join(LISTING["methods"]))
+DESCRIBE += ("--pairs-cover", 1, "--method", ",".join(LISTING["methods"]))
 
 
 def test_generated_texts_reach_the_adapters_and_scores_that_use_them(ask):

@@ -48,7 +48,8 @@ def test_help_imports_neither_tables_nor_arrays():
 @pytest.mark.slow
 def test_texts_are_matched_and_balanced_without_models_flows_and_lance(files):
     matches, out = files / "m.parquet", files / "b.parquet"
-    place = (files / "pool.parquet", "--metadata", files / "list.txt", "--uid", "id", "--out", matches)
+    place = (files / "pool.parquet", "--metadata", files / "list.txt", "--caption", "text", "--uid", "id")
+    place += ("--out", matches)
     ran = [imported("match", *place), imported("balance", matches, "--t", "1", "--out", out)]
     ran += [imported("metadata", "show", files / "list.txt")]
     packages = {name: made for name, made in packages_distributions().items() if name not in sys.stdlib_module_names}

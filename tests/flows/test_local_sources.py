@@ -82,7 +82,7 @@ def recipe_of(folder, pools, **mix):
 
 def rebuild(path, root, limit=None, *, quiet=True):
     recipe = read_recipe(path)
-    with open_run(recipe, root=root, processes=2, quiet=quiet) as run:
+    with open_run(recipe, root=root, workers=2, quiet=quiet) as run:
         records = ()
         for step, rule in steps_of(recipe, limit=limit):
             records = (*records, record_step(run, step, records, rule))

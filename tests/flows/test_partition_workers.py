@@ -49,7 +49,7 @@ def recipe(tmp_path):
 def test_workers_give_the_build_that_one_process_gives(recipe, tmp_path, monkeypatch):
     whole = rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "whole"), quiet=True)
     monkeypatch.setattr(partitioning, "MOST_ROWS", 100)
-    cut = rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "cut"), processes=2, quiet=True)
+    cut = rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "cut"), workers=2, quiet=True)
     assert cut == whole
     workspace = Workspace.at(tmp_path / "cut")
     steps = {step["name"]: Ledger(workspace).get(step["key"]) for step in Builds(workspace).read(cut)["steps"]}
@@ -65,13 +65,13 @@ def test_a_memory_that_is_given_decides_how_the_pool_is_cut_and_refuses_too_litt
     builds = {}
     for memory in ("6GB", "3.2GB"):
         root = tmp_path / memory
-        builds[memory] = rebuild_dataset(recipe=str(recipe), root=str(root), processes=1, memory=memory, quiet=True)
+        builds[memory] = rebuild_dataset(recipe=str(recipe), root=str(root), workers=1, memory=memory, quiet=True)
         step = Builds(Workspace.at(root)).read(builds[memory])["steps"][0]
         assert Ledger(Workspace.at(root)).get(step["key"]).bits == (0 if memory == "6GB" else 1)
     assert builds["6GB"] == builds["3.2GB"]
     recipe.write_text(recipe.read_text() + "memory: 1GB\n")
     with pytest.raises(InputError, match=r"^`memory` must be at least 3.15GB for about 400 pairs; got `1GB`"):
-        rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "little"), processes=1, quiet=True)
+        rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "little"), workers=1, quiet=True)
 
 
 def fail_or_write(_run: Run, path: str) -> None:

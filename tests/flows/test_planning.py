@@ -52,7 +52,7 @@ def collected(recipe, root, *, bits=0, n_steps=5):
 
 
 def test_an_empty_workspace_is_planned_by_typical_figures_and_estimated_rows(recipe, tmp_path):
-    plan = plan_recipe(recipe, root=tmp_path / "w", processes=2, memory="4GB")
+    plan = plan_recipe(recipe, root=tmp_path / "w", workers=2, memory="4GB")
     rows = {row["step"]: row for row in plan["steps"]}
     assert list(rows) == TEXT_STEPS
     assert [row["action"] for row in plan["steps"]] == ["compute", *["unknown"] * 5]
@@ -90,11 +90,11 @@ def test_what_ran_is_counted_and_the_rest_estimated_from_it(recipe, tmp_path, bi
 def test_a_plan_shows_partitions_and_workers_and_refuses_too_little_memory(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("evenly.tasks.partitioning.MOST_ROWS", 100)
     monkeypatch.setattr("evenly.tasks.partitioning.LEAST_ROWS", 100)
-    total = plan_recipe(recipe, root=tmp_path / "w", processes=3, memory="2.4GB")["run"]
+    total = plan_recipe(recipe, root=tmp_path / "w", workers=3, memory="2.4GB")["run"]
     assert (total["partitions"], total["workers"]) == (4, 3)
     assert total["memory_bytes"] <= total["allowed_bytes"]
     recipe.write_text(recipe.read_text() + "memory: 1.9GB\n")
-    assert plan_recipe(recipe, root=tmp_path / "w", processes=3)["run"]["workers"] == 2
+    assert plan_recipe(recipe, root=tmp_path / "w", workers=3)["run"]["workers"] == 2
     with pytest.raises(InputError, match=r"^`memory` must be at least 1.16GB"):
         plan_recipe(recipe, root=tmp_path / "w", memory="1GB")
 
@@ -103,7 +103,7 @@ def test_the_command_says_what_is_estimated_and_by_which_figures(recipe, tmp_pat
     from evenly.flows.cli.datasets.builds import plan_command
 
     monkeypatch.setenv("COLUMNS", "200")
-    plan_command(recipe, root=tmp_path / "w", processes=1)
+    plan_command(recipe, root=tmp_path / "w", workers=1)
     shown = capsys.readouterr().out
     assert "rows (estimated) in 1 partition, worked on in this process" in shown
     assert "on disk: typical figures" in shown

@@ -17,7 +17,7 @@ def pool(tmp_path):
 
 def match(evenly, folder, *options):
     place = (folder / "pool.parquet", "--metadata", folder / "list.txt", "--out", folder / "matches.parquet")
-    return evenly("match", *place, "--uid", "id", *options)
+    return evenly("match", *place, "--caption", "text", "--uid", "id", *options)
 
 
 def test_match_says_what_it_found(evenly, pool):
@@ -60,13 +60,13 @@ def test_balance_says_what_stays_and_explains_a_row(evenly, pool):
     facts = json.loads(printed)
     assert facts["reused"]
     assert (facts["rows"], facts["seed"], facts["languages"][0]["t"]) == (40, 1, 5)
-    status, printed, _ = balanced(evenly, pool, "--explain", "0")
+    status, printed, _ = balanced(evenly, pool, "--replay", "0")
     assert status == 0
     assert "black dog" in printed
     assert "the same" in printed
     status, printed, _ = balanced(evenly, pool, "--replay", "3", "--json")
     assert json.loads(printed)[0]["reason"] == "missing_caption"
-    status, _, told = balanced(evenly, pool, "--explain", "99")
+    status, _, told = balanced(evenly, pool, "--replay", "99")
     assert status == 1
     assert told.startswith("evenly: a row must be named `99`")
 

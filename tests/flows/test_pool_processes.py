@@ -28,7 +28,7 @@ def pool(tmp_path: Path) -> Path:
 
 
 def jobs(pool: Path, name: str, rule: BalanceRule, **work: object) -> tuple[MatchJob, BalanceJob]:
-    matching = PoolMatching(metadata=str(pool / "list.txt"), columns=CaptionColumns(uid="id"))
+    matching = PoolMatching(metadata=str(pool / "list.txt"), columns=CaptionColumns(caption="text", uid="id"))
     out, how = pool / name, PoolWork(threads=2, quiet=True, **work)
     match = MatchJob(pool=str(pool / "?.parquet"), matching=matching, out=out / "m.parquet", work=how)
     return match, BalanceJob(matches=[out / "m.parquet"], rule=rule, out=out / "b.parquet", work=how)

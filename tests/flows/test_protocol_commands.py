@@ -102,7 +102,7 @@ def command(evenly, arrays, tmp_path):
         with np.load(arrays) as file:
             write_arrays(tmp_path / "changed.npz", {**file, **changes(file)})
         places = {"FILE": tmp_path / "changed.npz", "OUT": tmp_path / "out"}
-        root = ["--root", tmp_path / "root", "--processes", "1"] if name == "leaderboard" else []
+        root = ["--root", tmp_path / "root", "--workers", "1"] if name == "leaderboard" else []
         return evenly(*(places.get(word, word) for word in COMMANDS[name]), *root, "--json")
 
     return run

@@ -167,7 +167,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_that_is_ended_leaves_no_process_of_its_cluster(texts, tmp_path, number):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
-    arguments = ["rebuild", str(texts), "--engine", "ray", "--processes", "2", "--root", str(tmp_path / "w"), "--json"]
+    arguments = ["rebuild", str(texts), "--engine", "ray", "--workers", "2", "--root", str(tmp_path / "w"), "--json"]
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as command:

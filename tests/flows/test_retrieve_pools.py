@@ -44,9 +44,9 @@ def pools(tmp_path_factory):
     return root
 
 
-FOLDER = ("--pool", "folder", "--pool-caption", "alt")
+FOLDER = ("--pool", "folder", "--caption", "alt")
 SHARDS = ("--pool", "*.tar")
-FEATURES = ("--pool", "rows.parquet", "--pool-caption", "alt", "--vector", "image")
+FEATURES = ("--pool", "rows.parquet", "--caption", "alt", "--vector", "image")
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_features_of_a_pool_are_taken_as_they_are(retrieve, tmp_path):
 
 def test_other_columns_are_read_anew(retrieve):
     assert retrieve(*FEATURES)[0] == 0
-    status, error = retrieve("--pool", "rows.parquet", "--pool-caption", "alt")
+    status, error = retrieve("--pool", "rows.parquet", "--caption", "alt")
     assert (status, "`vector` must name features" in error) == (2, True)
 
 
@@ -107,9 +107,9 @@ def test_other_columns_are_read_anew(retrieve):
         ((*FOLDER, "--vector", "image"), "`--vector` must go with a `--pool` of .parquet files; got `folder`"),
         (("--pool", "nowhere"), "`path` must match at least one folder; got `nowhere`"),
         (("--pool", "folder/metadata.csv"), "`--pool` must be folders of pictures, .tar shards, or .parquet files"),
-        (("--pool-caption", "alt"), "`--pool-caption`, `--vector`, `--model` and `--pretrained` must go with `--pool`"),
+        (("--caption", "alt"), "`--caption`, `--vector`, `--model` and `--pretrained` must go with `--pool`"),
         ((*FOLDER, "--build", "latest"), "`retrieve` must get `--build` or `--pool`, not both"),
-        ((*FEATURES[:2], "--pool-caption", "text"), "`caption` must name a column of the file; got `text`"),
+        ((*FEATURES[:2], "--caption", "text"), "`caption` must name a column of the file; got `text`"),
     ],
 )
 def test_what_is_no_pool_is_refused(retrieve, arguments, message):

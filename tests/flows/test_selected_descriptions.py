@@ -85,7 +85,7 @@ def test_what_the_audit_selects_is_an_adapter_that_is_evaluated_and_competes(ask
 
 def test_texts_edited_by_hand_read_back_in_and_are_used_with_their_provenance(ask, tmp_path, workspace):
     listing, file = tmp_path / "things.txt", tmp_path / "edited.csv"
-    exported = ask("descriptions", "export", listing, "--format", "csv", "--out", file)
+    exported = ask("descriptions", "export", listing, "--to", "csv", "--out", file)
     assert (exported["texts"], exported["fallbacks"]) == (6, ["spoon"])
     lines = file.read_text().splitlines()
     file.write_text("\n".join([*lines[:-1], "spoon,description,a handle", "spoon,description,a handle"]) + "\n")
@@ -94,7 +94,7 @@ def test_texts_edited_by_hand_read_back_in_and_are_used_with_their_provenance(as
     assert ask("descriptions", "import", file, "--classes", listing)["step"] == found["step"]
     shown = ask("descriptions", "show", found["step"][:12], "--class", "spoon")
     assert (shown["endpoint"], [row["text"] for row in shown["rows"]]) == ("edited", ["spoon, which is a handle"])
-    again = ask("descriptions", "export", found["step"], "--format", "csv", "--out", tmp_path / "again.csv")
+    again = ask("descriptions", "export", found["step"], "--to", "csv", "--out", tmp_path / "again.csv")
     assert again["texts"] == 6
     recipe = tmp_path / "some.yaml"
     rule = yaml.safe_load(recipe.read_text())

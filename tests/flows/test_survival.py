@@ -47,7 +47,7 @@ def test_a_run_that_was_killed_during_the_download_gives_the_same_build(small_we
 @pytest.mark.slow
 def test_another_folder_with_other_workers_gives_the_same_content_hash(small_web, undisturbed, tmp_path):
     root, wanted = undisturbed
-    again = small_web.drive(tmp_path, "--replay-from", str(root), "--processes", "1")
+    again = small_web.drive(tmp_path, "--replay-from", str(root), "--workers", "1")
     assert again.stdout.strip() == wanted
 
 

@@ -141,7 +141,7 @@ def leaderboard_command(
     seeds: Annotated[str, typer.Option(help="Seeds of the draws, separated by commas.")] = "1,2,3",
     validation: Annotated[str, typer.Option(help="coop: min(shots, 4) rows per class; full: all.")] = "coop",
     out: Out = None,
-    processes: Annotated[int | None, typer.Option(min=1, help="Default: one per processor.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Default: one per processor.")] = None,
     *,
     normalise: Normalise = False,
     guard: Annotated[bool, typer.Option(help="Keep zero-shot where validation shows no gain.")] = True,
@@ -163,14 +163,14 @@ def leaderboard_command(
         validation="full" if validation == "full" else "coop",
         guard=guard,
     )
-    processes = processes or os.cpu_count() or 1
+    workers = workers or os.cpu_count() or 1
     if validation not in ("coop", "full"):
         raise UsageError(f"`--validation` must be coop or full; got `{validation}`. Choose one.")
     if recipe is not None:
-        boards = recipe_leaderboards(recipe, plan, processes=processes, out=out, root=root)
+        boards = recipe_leaderboards(recipe, plan, workers=workers, out=out, root=root)
     elif arrays is not None:
         target = out or arrays.with_name(f"{arrays.stem}-leaderboard")
-        boards = [array_leaderboard(arrays, plan, processes=processes, out=target, normalise=normalise, root=root)]
+        boards = [array_leaderboard(arrays, plan, workers=workers, out=target, normalise=normalise, root=root)]
 
     def table() -> None:
         for board in boards:

@@ -33,7 +33,7 @@ VERSION = 3
 
 
 def recipe_leaderboards(
-    recipe: Path, plan: LeaderboardPlan, *, processes: int, out: Path | None, root: Path | None
+    recipe: Path, plan: LeaderboardPlan, *, workers: int, out: Path | None, root: Path | None
 ) -> list[dict[str, Any]]:
     """A leaderboard per class list of a recipe, on its latest build."""
     chosen = read_recipe(recipe)
@@ -60,15 +60,13 @@ def recipe_leaderboards(
         }
         folder = out or run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
         runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, plan))
-        board = _hold(
-            data, replace(plan, undrawn=True), runs, processes=processes, progress=run.progress, title=rule.list
-        )
+        board = _hold(data, replace(plan, undrawn=True), runs, workers=workers, progress=run.progress, title=rule.list)
         boards.append(_write(board, folder, rule.list))
     return boards
 
 
 def array_leaderboard(
-    arrays: Path, plan: LeaderboardPlan, *, processes: int, out: Path, normalise: bool, root: Path | None
+    arrays: Path, plan: LeaderboardPlan, *, workers: int, out: Path, normalise: bool, root: Path | None
 ) -> dict[str, Any]:
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
     run = workspace_run(root)
@@ -87,7 +85,7 @@ def array_leaderboard(
     )
     hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in file_data.items()}
     runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, plan))
-    board = _hold(data, plan, runs, processes=processes, progress=run.progress, title=arrays.stem)
+    board = _hold(data, plan, runs, workers=workers, progress=run.progress, title=arrays.stem)
     return _write(replace(board, notes=(*parts.notes, *board.notes)), out, arrays.stem)
 
 
@@ -109,7 +107,7 @@ def _hold(
     plan: LeaderboardPlan,
     runs: LeaderboardRuns,
     *,
-    processes: int,
+    workers: int,
     progress: Progress,
     title: str,
 ) -> Leaderboard:
@@ -119,10 +117,10 @@ def _hold(
     """
     names = list(dict.fromkeys(adapter_name(name) for name in plan.adapters))
     shares = [replace(plan, adapters=(name,)) for name in names]
-    threads = 1 if processes > 1 else None
+    threads = 1 if workers > 1 else None
     with progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
-        if processes > 1 and len(shares) > 1:
-            with worker_pool(processes) as pool:
+        if workers > 1 and len(shares) > 1:
+            with worker_pool(workers) as pool:
                 for finished in as_completed([pool.submit(_compete, data, share, runs, threads) for share in shares]):
                     finished.result()
                     advance(1)

@@ -20,7 +20,7 @@ from evenly.flows.cli.output import (
 
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--method", "--methods", help="A description method, or several with commas; may be repeated."),
+    typer.Option("--method", help="A description method, or several with commas; may be repeated."),
 ]
 
 
@@ -40,7 +40,7 @@ def describe_command(
     pairs_top: Annotated[int, typer.Option(min=2, help="A pair: both in the top N of a picture or class text.")] = 5,
     pairs_cover: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of all such that is asked about.")] = 0.9,
     pool: Annotated[Path | None, typer.Option(help="Count the synonyms in this .parquet, .csv or .jsonl.")] = None,
-    pool_caption: Annotated[str, typer.Option(help="With --pool: its column of captions.")] = "caption",
+    caption: Annotated[str, typer.Option(help="With --pool: its column of captions.")] = "caption",
     *,
     batch: Annotated[bool, typer.Option("--batch", help="Ask through the endpoint's Batch API.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be asked and cost; send nothing.")] = False,
@@ -51,7 +51,7 @@ def describe_command(
 
     Example: evenly describe recipes/demo_classes.txt
 
-    Example: evenly describe birds.txt --methods differential,synonyms --build latest
+    Example: evenly describe birds.txt --method differential,synonyms --build latest
 
     Example: evenly describe birds.txt --base-url https://api.openai.com/v1 --model gpt-4.1-mini --budget-usd 2
     --prompt-usd-per-million 0.4 --completion-usd-per-million 1.6 --plan
@@ -83,7 +83,7 @@ def describe_command(
         raise UsageError(
             "`--submit` must come without --build and --pool; the deployment knows neither. Leave them out."
         )
-    context = list_context(build=build, pairs=pairs, pool=pool, caption=pool_caption, root=root)
+    context = list_context(build=build, pairs=pairs, pool=pool, caption=caption, root=root)
     if plan:
         rows = estimate_listing(listing, methods=methods, llm=llm, root=root, context=context)
         if as_json:

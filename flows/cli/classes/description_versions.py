@@ -132,7 +132,7 @@ def export_texts(name: str, *, format_name: str, out: Path, root: Path | None) -
     """
     if format_name not in (CSV, *TEXT_EXPORTS):
         formats = ", ".join((*TEXT_EXPORTS, CSV))
-        raise UsageError(f"`--format` must be one of {formats}; got `{format_name}`. Choose one of these.")
+        raise UsageError(f"`--to` must be one of {formats}; got `{format_name}`. Choose one of these.")
     version = find_version(name, root=root)
     if format_name == CSV:
         return _export_csv(version, out)

@@ -126,16 +126,16 @@ def compare_command(first: Version, second: Version, root: Root = None, as_json:
 
 def export_descriptions_command(
     what: Version,
-    to: Annotated[str, typer.Option("--format", help="vcd, cupl or fudd; csv to edit by hand.")],
+    to: Annotated[str, typer.Option(help="vcd, cupl or fudd; csv to edit by hand.")],
     out: Annotated[Path, typer.Option(help="The JSON file to write; the class names go beside it.")],
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
     """Write descriptions in the JSON shape that the public code of VCD, CuPL or FuDD reads, or as CSV to edit.
 
-    Example: evenly descriptions export birds.txt --format vcd --out descriptors_birds.json
+    Example: evenly descriptions export birds.txt --to vcd --out descriptors_birds.json
 
-    Example: evenly descriptions export birds.txt --format csv --out birds.csv
+    Example: evenly descriptions export birds.txt --to csv --out birds.csv
     """
     from evenly.flows.cli.classes.description_versions import export_texts
 
@@ -154,7 +154,7 @@ def export_descriptions_command(
 
 
 def import_command(
-    file: Annotated[Path, typer.Argument(help="CSV as `export --format csv` writes it, or JSON of VCD's shape.")],
+    file: Annotated[Path, typer.Argument(help="CSV as `export --to csv` writes it, or JSON of VCD's shape.")],
     classes: Annotated[Path, typer.Option(help="The class list file that the texts are about.")],
     root: Root = None,
     as_json: AsJson = False,

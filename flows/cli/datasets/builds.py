@@ -21,7 +21,7 @@ from evenly.flows.cli.output import (
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
-Processes = Annotated[int | None, typer.Option(min=1, help="Worker processes, at most; default: one per core.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes, at most; default: one per core.")]
 Engine = Annotated[
     str | None,
     typer.Option(help="What works on partitions: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."),
@@ -41,7 +41,7 @@ Wait = Annotated[
 def demo_command(
     root: Root = None,
     as_json: AsJson = False,
-    processes: Processes = None,
+    workers: Workers = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Only draw a folder of labelled pictures with captions, to try recipes on.")
     ] = None,
@@ -51,14 +51,14 @@ def demo_command(
     Example: evenly demo
     """
     if pictures is not None:
-        if root is not None or processes is not None:
+        if root is not None or workers is not None:
             raise UsageError("`--pictures` must come alone, or with --json: no job is run. Leave the others out.")
         _draw_pictures(pictures, as_json=as_json)
         return
     from evenly.flows.cli.start.demo_job import run_demo
     from evenly.flows.cli.start.demo_tables import adapter_tables, caption_line, fault_table
 
-    result = run_demo(root=root, processes=processes)
+    result = run_demo(root=root, workers=workers)
 
     def table() -> None:
         print_funnel(result["funnel"])
@@ -145,7 +145,7 @@ def plan_command(
     root: Root = None,
     as_json: AsJson = False,
     limit: Limit = None,
-    processes: Processes = None,
+    workers: Workers = None,
     memory: Memory = None,
 ) -> None:
     """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
@@ -158,7 +158,7 @@ def plan_command(
     from evenly.flows.cli.datasets.estimates import described, shown_row
     from evenly.flows.cli.datasets.planning import plan_descriptions, plan_recipe
 
-    plan = plan_recipe(recipe, root=root, limit=limit, processes=processes, memory=memory)
+    plan = plan_recipe(recipe, root=root, limit=limit, workers=workers, memory=memory)
     estimates = plan_descriptions(recipe, root=root, limit=limit)
 
     def table() -> None:
@@ -174,7 +174,7 @@ def rebuild_command(
     root: Root = None,
     as_json: AsJson = False,
     limit: Limit = None,
-    processes: Processes = None,
+    workers: Workers = None,
     engine: Engine = None,
     replay_from: ReplayFrom = None,
     memory: Memory = None,
@@ -203,7 +203,7 @@ def rebuild_command(
             recipe=str(recipe),
             root=None if root is None else str(root),
             limit=limit,
-            processes=processes,
+            workers=workers,
             engine=engine,
             retry_failed=retry_failed,
             replay_from=None if replay_from is None else str(replay_from),

@@ -28,7 +28,7 @@ def concepts_command(
     as_json: AsJson = False,
     build: Annotated[str | None, typer.Option(help="The build whose whole pool is looked at, or a recipe.")] = None,
     pool: Annotated[Path | None, typer.Option(help="A pool instead: .parquet, .csv or .jsonl.")] = None,
-    pool_caption: Annotated[str, typer.Option(help="With --pool: its column of captions.")] = "caption",
+    caption: Annotated[str, typer.Option(help="With --pool: its column of captions.")] = "caption",
     synonyms: Synonyms = None,
     prefix: Annotated[str | None, typer.Option(help="A word that a caption must hold as well: satellite.")] = None,
     judge: Annotated[int, typer.Option(min=0, help="Most captions per class that a model judges; REAL: 10000.")] = 0,
@@ -76,7 +76,7 @@ def concepts_command(
         check_table(out)
     if plot is not None:
         check_plot(plot)
-    context = list_context(build=build, pairs=ConfusablePairs(), pool=pool, caption=pool_caption, root=root)
+    context = list_context(build=build, pairs=ConfusablePairs(), pool=pool, caption=caption, root=root)
     counting = Counting(
         synonyms=synonyms, prefix=prefix, plurals=plurals, judge=judge, domain=domain, tail=cast("TailRule", tail)
     )

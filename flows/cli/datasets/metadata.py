@@ -31,7 +31,7 @@ def build_command(
     corpus: Annotated[
         str | None, typer.Option(help="Count words and pairs in these files: .parquet, .csv or .jsonl, by pattern.")
     ] = None,
-    caption: Annotated[str, typer.Option(help="The column of the corpus that holds text.")] = "text",
+    caption: Annotated[str, typer.Option(help="The column of the corpus that holds text.")] = "caption",
     mode: Annotated[str, typer.Option(help="faithful or normalized: how matching will cut the words.")] = "faithful",
     titles: Annotated[Path | None, typer.Option(help="Titles, one per line, or title, tab, views.")] = None,
     min_unigram_count: Annotated[int | None, typer.Option(help="Default: 100; 1 outside English.")] = None,

@@ -38,7 +38,7 @@ def plan_recipe(
     *,
     root: Path | None = None,
     limit: int | None = None,
-    processes: int | None = None,
+    workers: int | None = None,
     memory: str | None = None,
 ) -> dict[str, Any]:
     """The sum of what would run as `run`, and as `steps` one row per step: action, why, rows, and estimates.
@@ -48,7 +48,7 @@ def plan_recipe(
     a memory that is too small.
     """
     chosen = read_recipe(recipe)
-    run = run_in(chosen, root=root, processes=processes, quiet=True)
+    run = run_in(chosen, root=root, workers=workers, quiet=True)
     size = PoolSize.of(run.sources, limit)
     cut = cut_run(run, pictured=chosen.has_pictures, memory=memory or chosen.memory, limit=limit)
     plan = _Plan(run=replace(run, bits=cut.bits), cut=cut, rows=size.rows, is_counted=size.is_counted)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from evenly.tasks.pools.work import PoolWork
 
 Force = Annotated[bool, typer.Option(help="Overwrite a file that is there.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads of all processes; default: one per core.")]
-Processes = Annotated[
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of all processes; default: one per core.")]
+Workers = Annotated[
     int | None, typer.Option(min=1, help="Worker processes under Prefect, at most; default: none, this one works.")
 ]
 Engine = Annotated[
@@ -35,14 +35,14 @@ def match_command(
     metadata: Annotated[str, typer.Option(help="A concept list, or `wordnet`.")],
     out: Annotated[Path, typer.Option(help="The matches to write, ending in .parquet.")],
     mode: Annotated[str, typer.Option(help="faithful, as MetaCLIP v1, or normalized.")] = "faithful",
-    caption: Annotated[str, typer.Option(help="The column of captions.")] = "text",
+    caption: Annotated[str, typer.Option(help="The column of captions.")] = "caption",
     uid: Annotated[str | None, typer.Option(help="The column that names a row.")] = None,
     url: Annotated[str | None, typer.Option(help="The column of URLs: a row is named as in a rebuild.")] = None,
     language_column: Annotated[
         str | None, typer.Option(help="Match each caption against the list of its language (MetaCLIP 2).")
     ] = None,
     workers: Workers = None,
-    processes: Processes = None,
+    threads: Threads = None,
     engine: Engine = None,
     memory: Memory = None,
     root: KeptAt = None,
@@ -61,14 +61,14 @@ def match_command(
 
     columns = CaptionColumns(caption=caption, uid=uid, url=url, language=language_column)
     matching = PoolMatching(metadata=metadata, mode=cast("Mode", mode), plurals=plurals, columns=columns)
-    work = _work(workers, processes, engine, memory, root)
+    work = _work(workers, threads, engine, memory, root)
     facts = _done(MatchJob(pool=pool, matching=matching, out=out, overwrite=force, work=work))
     print_result(facts, lambda: _print_matched(facts), as_json=as_json)
 
 
 def balance_command(
     matches: Annotated[list[Path], typer.Argument(help="What `evenly match` wrote, of one list.")],
-    out: Annotated[Path, typer.Option(help="The decisions to write, ending in .parquet; with --explain, to look at.")],
+    out: Annotated[Path, typer.Option(help="The decisions to write, ending in .parquet; with --replay, to look at.")],
     t: Annotated[float | None, typer.Option(help="Captions from which a concept is thinned.")] = None,
     tail_share: Annotated[float | None, typer.Option(help="Choose t so that the tail holds this share.")] = None,
     target: Annotated[float | None, typer.Option(help="Choose t so that this many rows are expected to stay.")] = None,
@@ -78,9 +78,9 @@ def balance_command(
     entries: Annotated[
         str | None, typer.Option(help="The concept list, where its texts do not lie beside the matches.")
     ] = None,
-    explain: Annotated[str | None, typer.Option("--explain", "--replay", help="Recompute the row of this uid.")] = None,
+    replay: Annotated[str | None, typer.Option("--replay", help="Recompute the row of this uid.")] = None,
     workers: Workers = None,
-    processes: Processes = None,
+    threads: Threads = None,
     engine: Engine = None,
     memory: Memory = None,
     root: KeptAt = None,
@@ -97,8 +97,8 @@ def balance_command(
     from evenly.tasks.pools.balance import explain_row
     from evenly.tasks.pools.jobs import BalanceJob
 
-    if explain is not None:
-        _explain(explain_row(explain, matches, out, entries=entries), as_json=as_json)
+    if replay is not None:
+        _explain(explain_row(replay, matches, out, entries=entries), as_json=as_json)
         return
     rule = BalanceRule(
         t=t,
@@ -108,7 +108,7 @@ def balance_command(
         language="language" if per_language else None,
         reference=reference,
     )
-    work = _work(workers, processes, engine, memory, root)
+    work = _work(workers, threads, engine, memory, root)
     facts = _done(
         BalanceJob(matches=matches, rule=rule, out=out, seed=seed, entries=entries, overwrite=force, work=work)
     )
@@ -116,7 +116,7 @@ def balance_command(
 
 
 def _work(
-    workers: int | None, processes: int | None, engine: str | None, memory: str | None, root: Path | None
+    workers: int | None, threads: int | None, engine: str | None, memory: str | None, root: Path | None
 ) -> "PoolWork":
     from evenly.tasks.pools.work import PoolWork
     from evenly.tasks.run import read_engine
@@ -127,8 +127,8 @@ def _work(
         raise UsageError(f"`--engine` {error}. Correct it.") from None
     cores = os.cpu_count() or 1
     return PoolWork(
-        threads=workers or cores,
-        processes=processes or (cores if choice.name == "ray" else 1),
+        threads=threads or cores,
+        processes=workers or (cores if choice.name == "ray" else 1),
         engine=choice,
         memory=memory,
         root=None if root is None else str(root),

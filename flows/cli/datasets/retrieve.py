@@ -24,7 +24,7 @@ def retrieve_command(
     pool: Annotated[
         str | None, typer.Option(help="Your own instead: a folder of pictures, .tar shards, .parquet with features.")
     ] = None,
-    pool_caption: Annotated[str | None, typer.Option(help="With --pool: the column or key of captions.")] = None,
+    caption: Annotated[str | None, typer.Option(help="With --pool: their column or key; default: caption.")] = None,
     vector: Annotated[str | None, typer.Option(help="With --pool: the features in or beside the .parquet.")] = None,
     model: Annotated[str, typer.Option(help="With --pool: `embedded`, or an open_clip model.")] = "embedded",
     pretrained: Annotated[str | None, typer.Option(help="With --pool: the weights of the model.")] = None,
@@ -49,13 +49,13 @@ def retrieve_command(
 
     Example: evenly retrieve birds.txt --method swat --synonyms wordnet --out support
 
-    Example: evenly retrieve birds.txt --pool photos --pool-caption text --per-class 16 --out support
+    Example: evenly retrieve birds.txt --pool photos --caption text --per-class 16 --out support
 
     Example: evenly fit --arrays support/support.npz --adapter real_linear --out fitted
     """
     from evenly.flows.cli.datasets.retrieval import TEMPLATES, Retrieving, retrieve_list
 
-    chosen = _pool(build, pool, caption=pool_caption, vector=vector, model=model, pretrained=pretrained)
+    chosen = _pool(build, pool, caption=caption, vector=vector, model=model, pretrained=pretrained)
     retrieving = Retrieving(
         method=method,
         per_class=per_class,
@@ -98,7 +98,7 @@ def _pool(
     if pool is None:
         if caption is not None or vector is not None or (model, pretrained) != ("embedded", None):
             raise UsageError(
-                "`--pool-caption`, `--vector`, `--model` and `--pretrained` must go with `--pool`; got none. Leave "
+                "`--caption`, `--vector`, `--model` and `--pretrained` must go with `--pool`; got none. Leave "
                 "them out: a build has its own encoder."
             )
         return PoolChoice(build=build or "latest")

@@ -20,10 +20,10 @@ from evenly.tasks.run import default_cache
 from evenly.tasks.verify_and_report import write_report
 
 
-def run_demo(*, root: Path | None = None, processes: int | None = None) -> dict[str, Any]:
+def run_demo(*, root: Path | None = None, workers: int | None = None) -> dict[str, Any]:
     """Run `recipes/demo.yaml`, compare with the truth file, write the report; what there is to tell."""
     with prefect_api():
-        build = rebuild_dataset(recipe=str(DEMO), root=None if root is None else str(root), processes=processes)
+        build = rebuild_dataset(recipe=str(DEMO), root=None if root is None else str(root), workers=workers)
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     report = write_report(workspace, manifest, truth)

@@ -52,7 +52,7 @@ class RunOptions:
 
     root: str
     memory: str | None = None
-    processes: int | None = None
+    workers: int | None = None
     engine: str | None = None
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evenly.flows.cli.datasets.builds import Engine, Memory, Processes
+from evenly.flows.cli.datasets.builds import Engine, Memory, Workers
 from evenly.flows.cli.output import AsJson, Root, print_result, print_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def serve_command(
     root: Root = None,
     pool: Pool = "evenly",
     memory: Memory = None,
-    processes: Processes = None,
+    workers: Workers = None,
     engine: Engine = None,
     *,
     once: Annotated[bool, typer.Option(help="Run what is due now, then stop.")] = False,
@@ -35,7 +35,7 @@ def serve_command(
     """
     from evenly.flows.cli.start.serving import deploy_recipes, run_worker
 
-    options = _options(root, memory, processes, engine)
+    options = _options(root, memory, workers, engine)
     _show(deploy_recipes(recipes or [], pool=pool, options=options, make_pool=True))
     run_worker(pool, once=once)
 
@@ -46,7 +46,7 @@ def deploy_command(
     as_json: AsJson = False,
     pool: OwnPool = "evenly",
     memory: Memory = None,
-    processes: Processes = None,
+    workers: Workers = None,
     engine: Engine = None,
 ) -> None:
     """Deploy recipes at PREFECT_API_URL, each on its own schedule, for a worker of your own.
@@ -55,17 +55,17 @@ def deploy_command(
     """
     from evenly.flows.cli.start.serving import deploy_recipes
 
-    rows = deploy_recipes(recipes or [], pool=pool, options=_options(root, memory, processes, engine))
+    rows = deploy_recipes(recipes or [], pool=pool, options=_options(root, memory, workers, engine))
     print_result(rows, lambda: _show(rows), as_json=as_json)
 
 
-def _options(root: Path | None, memory: str | None, processes: int | None, engine: str | None) -> "RunOptions":
+def _options(root: Path | None, memory: str | None, workers: int | None, engine: str | None) -> "RunOptions":
     from evenly.flows.cli.start.deployments import RunOptions
     from evenly.storage.workspace import Workspace
     from evenly.tasks.partitioning import allowed_memory
 
     allowed_memory(memory)
-    return RunOptions(root=str(Workspace.at(root).root), memory=memory, processes=processes, engine=engine)
+    return RunOptions(root=str(Workspace.at(root).root), memory=memory, workers=workers, engine=engine)
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

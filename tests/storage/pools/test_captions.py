@@ -11,7 +11,7 @@ from evenly.storage.pools.rows import PoolError
 
 
 def read(file, **columns):
-    rows = list(read_caption_rows(file, CaptionColumns(**columns)))
+    rows = list(read_caption_rows(file, CaptionColumns(caption="text", **columns)))
     return [value for part in rows for value in zip(part.caption.to_pylist(), part.reject.to_pylist(), strict=True)]
 
 
@@ -49,10 +49,10 @@ def test_a_row_that_cannot_be_matched_says_why(tmp_path, line, columns, reject):
 
 def test_numbers_name_rows_and_lists_do_not(tmp_path):
     pq.write_table(pa.table({"text": ["a"], "id": [7], "list": [[1]]}), tmp_path / "a.parquet")
-    (rows,) = read_caption_rows(tmp_path / "a.parquet", CaptionColumns(uid="id"))
+    (rows,) = read_caption_rows(tmp_path / "a.parquet", CaptionColumns(caption="text", uid="id"))
     assert rows.uid.to_pylist() == ["7"]
     with pytest.raises(PoolError, match="`uid` must name a column of text or numbers; got `list`"):
-        list(read_caption_rows(tmp_path / "a.parquet", CaptionColumns(uid="list")))
+        list(read_caption_rows(tmp_path / "a.parquet", CaptionColumns(caption="text", uid="list")))
 
 
 def test_what_is_not_there_is_named(tmp_path):
@@ -60,9 +60,9 @@ def test_what_is_not_there_is_named(tmp_path):
         pool_files(str(tmp_path))
     (tmp_path / "a.csv").write_text("caption\nx\n")
     with pytest.raises(PoolError, match=r"`caption` must name a column of the file; got `text`.*there are: caption"):
-        check_columns(pool_files(str(tmp_path / "*.csv")), CaptionColumns())
+        check_columns(pool_files(str(tmp_path / "*.csv")), CaptionColumns(caption="text"))
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(PoolError, match=r"must be files that end in one of .*notes.txt"):
         pool_files(str(tmp_path))
     with pytest.raises(PoolError, match="a row must have one name; got `uid` and `url`"):
-        CaptionColumns(uid="a", url="b")
+        CaptionColumns(caption="text", uid="a", url="b")

@@ -40,7 +40,7 @@ from evenly.tasks.step import record_step
 
 ENTRIES = ["a", "b", "c", "d", "e", "f g", "never"]
 QUIET, WORK = Progress(quiet=True), PoolWork(threads=2, quiet=True)
-BY_UID, BY_URL = CaptionColumns(uid="uid"), CaptionColumns(url="url")
+BY_UID, BY_URL = CaptionColumns(caption="text", uid="uid"), CaptionColumns(caption="text", url="url")
 RULES = [
     BalanceRule(t=30),
     BalanceRule(t=30, law="v2"),
@@ -297,7 +297,9 @@ def test_a_list_that_was_built_for_one_language_is_matched_and_named_by_it(tmp_p
     built = tmp_path / "en.parquet"
     write_concepts(built, table, pa.table({"entry": ["x"]}), {"language": "en"})
     pool = pa.table({"uid": ["a", "b"], "text": ["a dog", "a dog"], "lang": ["en", "fr"]})
-    matches = match(pool, str(built), tmp_path / "m.parquet", columns=CaptionColumns(uid="uid", language="lang"))
+    matches = match(
+        pool, str(built), tmp_path / "m.parquet", columns=CaptionColumns(caption="text", uid="uid", language="lang")
+    )
     assert pq.read_table(matches)["reason"].to_pylist() == ["", "no_list_of_language"]
     entries_path(matches).unlink()
     found = balance([matches], tmp_path / "b.parquet", BalanceRule(t=5), entries=str(built))
@@ -309,7 +311,7 @@ def test_each_language_has_its_own_threshold(tmp_path, metadata):
     rows = [("dog", "en")] * 200 + [("cat", "en")] * 20 + [("chien", "fr")] * 100 + [("dog", "fr")] * 10 + [("x", None)]
     texts, languages = zip(*rows, strict=True)
     table = pa.table({"uid": [str(i) for i in range(len(rows))], "text": texts, "lang": pa.array(languages)})
-    columns = CaptionColumns(uid="uid", language="lang")
+    columns = CaptionColumns(caption="text", uid="uid", language="lang")
     matches = match(table, str(tmp_path / "lists.json"), tmp_path / "m.parquet", columns=columns)
     rule = BalanceRule(t=50, language="language")
     found = {one["language"]: one for one in balance([matches], tmp_path / "b.parquet", rule)["languages"]}

@@ -87,7 +87,7 @@ def test_building_again_gives_the_same_bytes_whatever_the_order_of_lines(places)
     [("faithful", {"black dog", "the", "a", "U", "S"}), ("normalized", {"black dog", "the", "a", "u", "s", "dog u"})],
 )
 def test_captions_are_counted_as_the_mode_will_match_them(places, mode, entries):
-    sources = ListSources(corpus=str(places / "*.parquet"), mode=mode)
+    sources = ListSources(corpus=str(places / "*.parquet"), caption="text", mode=mode)
     built = build_concept_list(
         places / "en.parquet", sources, MetadataRule(min_unigram_count=1, min_pmi=-9, numbers=False)
     )
@@ -98,7 +98,7 @@ def test_captions_are_counted_as_the_mode_will_match_them(places, mode, entries)
 
 
 def test_words_may_come_from_elsewhere_than_the_pairs_of_a_corpus(places):
-    sources = ListSources(corpus=str(places / "pool.parquet"), unigrams=str(places / "words.tsv"))
+    sources = ListSources(corpus=str(places / "pool.parquet"), caption="text", unigrams=str(places / "words.tsv"))
     build_concept_list(places / "en.parquet", sources, MetadataRule(min_pmi=1, numbers=False))
     rows = {row["entry"]: row for row in read_concept_file(places / "en.parquet").table.to_pylist()}
     assert rows["dog"]["unigram_count"] == 300

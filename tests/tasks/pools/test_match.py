@@ -33,7 +33,7 @@ from evenly.tasks.pools.work import PoolWork
 
 QUIET = PoolWork(quiet=True)
 ENTRIES = ["dog", "black dog", "chat", "cat", "never"]
-BY_UID = CaptionColumns(uid="uid")
+BY_UID = CaptionColumns(caption="text", uid="uid")
 WORDS = st.sampled_from(["a", "black", "dog", "cat", "chat", "Dog", "."])
 CAPTIONS = st.lists(st.none() | st.lists(WORDS, max_size=5).map(" ".join), min_size=1, max_size=30)
 
@@ -135,7 +135,7 @@ def cut(tables, empty):
         if stage == "whole":
             os.kill(os.getpid(), signal.SIGKILL)
 PoolParts.keep, pool_matches.regrouped = once, cut
-matching = PoolMatching(metadata=metadata, columns=CaptionColumns(uid="uid"))
+matching = PoolMatching(metadata=metadata, columns=CaptionColumns(caption="text", uid="uid"))
 match_pool(MatchOfPool.at(pool, matching), Path(out), work=PoolWork(threads=2, quiet=True))
 """
 
@@ -159,7 +159,8 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path, metadata, monke
 
 def start_match(pool, metadata, out) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "evenly.flows", "match", pool, "--metadata", metadata, "--out", str(out)]
-    return subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command += ["--caption", "text", "--threads", "1"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_second_command_that_writes_the_same_file_is_refused_and_disturbs_nothing(tmp_path, metadata):
@@ -178,7 +179,7 @@ def test_a_second_command_that_writes_the_same_file_is_refused_and_disturbs_noth
     _, output = first.communicate(timeout=120)
     assert (first.returncode, second.returncode) == (0, 1), output
     assert f"`out` must be written by one command at a time; got `{out}`: process {first.pid} on `" in said
-    match(pool, metadata, tmp_path / "alone" / "m.parquet", columns=CaptionColumns())
+    match(pool, metadata, tmp_path / "alone" / "m.parquet", columns=CaptionColumns(caption="text"))
     assert out.read_bytes() == (tmp_path / "alone" / "m.parquet").read_bytes()
     assert not list(tmp_path.glob(".*"))
 
@@ -220,9 +221,9 @@ def test_rows_are_named_by_the_pool_by_url_and_caption_or_by_their_place(tmp_pat
     file.write_text("\n".join(json.dumps(row) for row in rows))
     place = short_file_hash(file)
     for columns, wanted in (
-        (CaptionColumns(), [f"{place}:0", f"{place}:1", f"{place}:2"]),
-        (CaptionColumns(url="url"), [pair_uid("http://x.org/1", "a dog"), f"{place}:1", f"{place}:2"]),
-        (CaptionColumns(uid="url"), ["http://x.org/1", "http://x.org/2", f"{place}:2"]),
+        (CaptionColumns(caption="text"), [f"{place}:0", f"{place}:1", f"{place}:2"]),
+        (CaptionColumns(caption="text", url="url"), [pair_uid("http://x.org/1", "a dog"), f"{place}:1", f"{place}:2"]),
+        (CaptionColumns(caption="text", uid="url"), ["http://x.org/1", "http://x.org/2", f"{place}:2"]),
     ):
         match(str(file), metadata, tmp_path / "m.parquet", columns=columns, overwrite=True)
         assert pq.read_table(tmp_path / "m.parquet")["uid"].to_pylist() == wanted
@@ -232,8 +233,10 @@ def test_equal_files_cannot_be_told_apart_without_names(tmp_path, metadata):
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("text\na dog\n")
     with pytest.raises(InputError, match=r"files must differ .*a.csv` and .*b.csv`"):
-        match(str(tmp_path / "*.csv"), metadata, tmp_path / "m.parquet", columns=CaptionColumns())
-    found = match(str(tmp_path / "*.csv"), metadata, tmp_path / "m.parquet", columns=CaptionColumns(uid="text"))
+        match(str(tmp_path / "*.csv"), metadata, tmp_path / "m.parquet", columns=CaptionColumns(caption="text"))
+    found = match(
+        str(tmp_path / "*.csv"), metadata, tmp_path / "m.parquet", columns=CaptionColumns(caption="text", uid="text")
+    )
     assert (found["rows"], found["matches"]) == (2, 2)
 
 
@@ -241,7 +244,7 @@ def test_a_caption_is_matched_against_the_list_of_its_language(tmp_path, metadat
     lists = tmp_path / "lists.json"
     lists.write_text(json.dumps({"en": ["dog", "chat"], "fr": ["chat", "chien"]}))
     (tmp_path / "a.csv").write_text("text,lang\nle chien,fr\nle chien,en\nle chat,fr\na dog,de\na chat,en\n")
-    columns = CaptionColumns(language="lang")
+    columns = CaptionColumns(caption="text", language="lang")
     found = match(str(tmp_path / "a.csv"), str(lists), tmp_path / "m.parquet", columns=columns)
     table = pq.read_table(tmp_path / "m.parquet")
     assert table["entries"].to_pylist() == [[2], [], [1], [], [1]]
