@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import Flow, State, flow
+from prefect import Flow, State, flow, tags
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
@@ -75,6 +75,7 @@ def rebuild_dataset(
     """
     chosen = read_recipe(recipe)
     with (
+        tags(*flow_run.tags),  # also of flows that are called here: by tag a server ends those that stopped reporting
         writing(Workspace.at(root), chosen.name, wait_s=wait_s, say=partial(_say_waiting, Progress(quiet=quiet))),
         open_run(
             with_engine(chosen, engine),

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from prefect import flow
+from prefect import flow, tags
+from prefect.runtime import flow_run
 from prefect.utilities.annotations import quote
 
 from evenly.flows.describe_classes import describe_classes
@@ -34,19 +35,20 @@ def watch_classes(
     chosen = methods or list(DEFAULT_METHODS)
     method = {"methods": chosen, "base_url": llm.base_url, "model": llm.model}
     look = look_for_lists(run, folder, method, settle_s=settle_s)
-    states = [
-        describe_classes(
-            name=new_list.name,
-            text=new_list.text,
-            methods=chosen,
-            **vars(llm),
-            encoder=encoder,
-            pretrained=pretrained,
-            root=str(run.workspace.root),
-            quiet=quiet,
-            return_state=True,
-        )
-        for new_list in look.new
-    ]
+    with tags(*flow_run.tags):
+        states = [
+            describe_classes(
+                name=new_list.name,
+                text=new_list.text,
+                methods=chosen,
+                **vars(llm),
+                encoder=encoder,
+                pretrained=pretrained,
+                root=str(run.workspace.root),
+                quiet=quiet,
+                return_state=True,
+            )
+            for new_list in look.new
+        ]
     rows = note_described(run, look, quote(states))
     return ended(rows, rows_in_words(rows))

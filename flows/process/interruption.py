@@ -12,14 +12,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 INTERRUPTED = "interrupted. Run the same command again: what is finished is kept and reused."
-_UNWIND_S = 1.5
 _CLEAN_LINE = b"\r\x1b[K\x1b[?25h"  # a progress bar that is cut off leaves its line, and no cursor
 
 
@@ -28,6 +27,9 @@ class Interruption:
 
     The watch is a thread, woken by the interpreter's own handler: it works while the main thread is in compiled code.
     """
+
+    unwind_s: ClassVar[float] = 1.5
+    """How long the main thread has, at most, after a signal."""
 
     def __init__(self) -> None:
         self._stderr = _duplicate_stderr()
@@ -81,7 +83,7 @@ class Interruption:
         while (number := os.read(self._signals, 1)[0]) not in STATUSES:
             pass  # of another signal that a library handles
         self._note(number)
-        deadline = time.monotonic() + _UNWIND_S
+        deadline = time.monotonic() + self.unwind_s
         while select.select([self._signals], [], [], max(0.0, deadline - time.monotonic()))[0]:
             if os.read(self._signals, 1)[0] in STATUSES:
                 break  # a second one ends it at once
@@ -93,6 +95,16 @@ class Interruption:
         with suppress(OSError):
             os.write(self._stderr, clean + f"evenly: {INTERRUPTED}\n".encode())
         os._exit(status)
+
+
+@contextmanager
+def unwinding(seconds: float) -> Iterator[None]:
+    """Give the main thread so long to unwind, while the context lasts: it has more to tell than that it has ended."""
+    usual, Interruption.unwind_s = Interruption.unwind_s, seconds
+    try:
+        yield
+    finally:
+        Interruption.unwind_s = usual
 
 
 def run_watched(command: Callable[[], int]) -> NoReturn:

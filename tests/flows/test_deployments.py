@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +17,11 @@ import httpx
 import pytest
 import yaml
 
+from evenly.flows.process.interruption import INTERRUPTED
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger
 from evenly.storage.workspace import Workspace
+from tests.chat_server import tiny_server
 from tests.postgres_server import postgres, postgres_binaries
 
 pytestmark = pytest.mark.embedded
@@ -37,10 +42,11 @@ Answer = TypeVar("Answer")
 class Served:
     """A Prefect server with evenly's deployments and a worker."""
 
-    def __init__(self, environment: dict[str, str], log: Path, folder: Path) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, folder: Path, worker: subprocess.Popen) -> None:
         self.environment = environment
         self.log = log
         self.folder = folder
+        self.worker = worker
 
     def call(self, path: str, body: dict | None = None) -> list[dict]:
         """POST to the server's API; nothing where there is nothing yet."""
@@ -122,12 +128,13 @@ def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
                 start_new_session=True,
                 **(options | {"cwd": folder / "elsewhere"}),
             )
-            served = Served(environment, log, folder)
+            served = Served(environment, log, folder, worker)
             wait_for(lambda: served.call("/work_pools/evenly/workers/filter"), 90, log.read_text)
             yield served
         finally:
             if worker is not None:
-                os.killpg(worker.pid, 15)
+                with suppress(ProcessLookupError):  # a test has interrupted it
+                    os.killpg(worker.pid, signal.SIGTERM)
                 worker.wait(20)
             server.terminate()
             server.wait(20)
@@ -239,3 +246,27 @@ def test_a_list_in_a_watched_folder_is_described_by_the_deployment(served, tmp_p
     records = Ledger(Workspace.at(served.environment["EVENLY_ROOT"])).records("describe")
     (record,) = (record for record in records if record.rule["list"] == "fish")
     assert record.notes["classes"] == 2
+
+
+def test_ctrl_c_ends_the_worker_and_cancels_its_runs(served, tmp_path):  # the last: there is no worker afterwards
+    (tmp_path / "slow.txt").write_text("lynx\n")
+    with tiny_server() as server:
+        server.answer = lambda _request, _before: replace(server.good(), delay_s=20)
+        given = {"folder": str(tmp_path), "methods": ["description"], "settle_s": 0}
+        given["llm"] = {"base_url": server.url, "model": "tiny"}
+        options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
+        served.run(sys.executable, "-m", "prefect", "deployment", "run", "watch-classes/watch", *options)
+        wait_for(lambda: server.requests, 150, lambda: served.log.read_text()[-3000:])
+        sent = time.monotonic()
+        served.worker.send_signal(signal.SIGINT)
+        assert served.worker.wait(20) == 130
+        assert time.monotonic() - sent < 10
+    said = served.log.read_text()[-2000:]
+    assert "cancelled watch " in said
+    assert said.endswith(f"evenly: {INTERRUPTED}\n")
+    assert "Traceback" not in said
+    runs = served.call("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["CANCELLED"]}}}})
+    assert {run["name"] for run in runs} == {"describe slow", f"watch {tmp_path}"}
+    for run in runs:
+        assert run["tags"] == ["evenly"]
+        assert run["state"]["message"].startswith("`evenly serve` was interrupted.")

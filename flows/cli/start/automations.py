@@ -92,15 +92,26 @@ def _run_at_event(
 
 
 def put_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
-    """Make an automation, or bring the one of its name up to date; one that was switched off stays so."""
+    """Make an automation, or bring the one of its name up to date; one that was switched off stays so.
+
+    One that is up to date is left alone: the server would forget what it has seen, such as runs that reported until
+    their worker was killed a minute ago.
+    """
     stored = client.read_automations_by_name(automation.name)
     if automation.owner_resource is not None:  # `prefect deploy` may have made another for the same deployment
         client.delete_resource_owned_automations(automation.owner_resource)
     wanted = automation.model_copy(update={"enabled": all(each.enabled for each in stored)})
     if stored and automation.owner_resource is None:
+        if _content(stored[0]) == _content(automation):
+            return
         client.update_automation(stored[0].id, AutomationCore(**wanted.model_dump(exclude={"owner_resource"})))
     else:
         client.create_automation(wanted)
+
+
+def _content(automation: AutomationCore) -> dict[str, object]:
+    """What an automation does, of one at the server as of one that is not there yet; not whether it is on."""
+    return automation.model_dump(include={"description", "trigger", "actions"})
 
 
 def _of_payload(name: str) -> dict[str, object]:

@@ -1,17 +1,23 @@
 """Deploy recipes to a Prefect server, and run a process worker for them."""
 
 import os
+import socket
+import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.workers.process import ProcessWorker
 
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import print_text
 from evenly.flows.cli.start.automations import (
     HEARTBEAT_S,
     crashed_runs,
@@ -21,7 +27,9 @@ from evenly.flows.cli.start.automations import (
 )
 from evenly.flows.cli.start.deployments import RunOptions, recipe_deployment, register, workspace_deployments
 from evenly.flows.cli.start.recipe_files import read_recipes
+from evenly.flows.cli.start.worker_runs import cancel_runs, end_processes, runs_of_worker
 from evenly.flows.process.environment import OF_A_COMMAND
+from evenly.flows.process.interruption import unwinding
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.process.tether import tethered_process
 from evenly.flows.runs import with_engine
@@ -29,6 +37,7 @@ from evenly.tasks.server.notices import block_problems
 
 _PROCESS = "process"
 _QUIET = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL")
+_UNWIND_S, _ANSWER_S = 6.0, 2.0
 
 
 def deploy_recipes(
@@ -72,17 +81,40 @@ def deploy_recipes(
 def run_worker(pool: str, *, once: bool = False) -> None:
     """Run a worker for a pool until it ends or this process is interrupted; once: what is due now.
 
-    Its flow runs report at all levels and often, whatever this command keeps quiet for itself.
+    Its flow runs report at all levels and often, whatever this command keeps quiet for itself. When this process is
+    interrupted they are ended and cancelled at the server, which would have them running and let no other begin.
     """
     environment = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)} | os.environ
     for name in _QUIET:
         if environment.get(name) == OF_A_COMMAND[name]:
             del environment[name]
-    arguments = ["worker", "start", "--pool", pool, *(["--run-once"] if once else [])]
-    with tethered_process("prefect", *arguments, environment=environment) as process:
-        status = process.wait()
+    name = f"evenly {socket.gethostname()} {uuid4().hex[:8]}"
+    arguments = ["worker", "start", "--pool", pool, "--name", name, *(["--run-once"] if once else [])]
+    with unwinding(_UNWIND_S), tethered_process("prefect", *arguments, environment=environment) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            _end_worker(process, pool=pool, name=name)
+            raise
     if status:
         raise UsageError(f"`prefect {' '.join(arguments)}` must succeed; it ended with {status}. See above.")
+
+
+def _end_worker(process: subprocess.Popen[bytes], *, pool: str, name: str) -> None:
+    """End a worker and its runs, and cancel these; where the server is away the worker is left to end them."""
+    fast = {PREFECT_CLIENT_MAX_RETRIES: 0}
+    with (
+        suppress(httpx.HTTPError, PrefectException),
+        temporary_settings(fast),
+        get_client(sync_client=True, httpx_settings={"timeout": _ANSWER_S}) as client,
+    ):
+        client.hello().raise_for_status()
+        process.kill()  # it would begin others, and say of each that it was killed
+        runs = runs_of_worker(client, pool=pool, worker=name)
+        end_processes(runs)
+        for run in runs:
+            print_text(f"cancelled {run.name}")
+        cancel_runs(client, runs)
 
 
 def _check_pool(client: SyncPrefectClient, pool: str, *, make_pool: bool) -> None:
