@@ -1,4 +1,4 @@
-"""Temporary Prefect servers that outlived the command which started them, in whatever way that happened."""
+"""Processes by their parents: those of a worker, and temporary Prefect servers that outlived their command."""
 
 import os
 import signal
@@ -27,6 +27,16 @@ def end_servers(pids: Sequence[int]) -> None:
         deadline = time.monotonic() + _END_S
         while set(pids) & set(orphaned_servers()) and time.monotonic() < deadline:
             time.sleep(0.05)
+
+
+def children_of(pid: int, processes: Path = Path("/proc")) -> list[int]:
+    """Process ids of the children of a process; [] where /proc is not there."""
+    children = []
+    for folder in processes.glob("[0-9]*"):
+        with suppress(OSError, ValueError):  # it ended meanwhile
+            if _parent(folder) == pid:
+                children.append(int(folder.name))
+    return children
 
 
 def _orphans(processes: Path) -> Iterator[int]:

@@ -22,6 +22,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger
 from evenly.storage.workspace import Workspace
 from tests.chat_server import tiny_server
+from tests.interrupted import MARK, processes
 from tests.postgres_server import postgres, postgres_binaries
 
 pytestmark = pytest.mark.embedded
@@ -126,7 +127,7 @@ def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "evenly.flows", "serve", "../recipes"],
                 start_new_session=True,
-                **(options | {"cwd": folder / "elsewhere"}),
+                **(options | {"cwd": folder / "elsewhere", "env": environment | {MARK: str(folder)}}),
             )
             served = Served(environment, log, folder, worker)
             wait_for(lambda: served.call("/work_pools/evenly/workers/filter"), 90, log.read_text)
@@ -261,6 +262,7 @@ def test_ctrl_c_ends_the_worker_and_cancels_its_runs(served, tmp_path):  # the l
         served.worker.send_signal(signal.SIGINT)
         assert served.worker.wait(20) == 130
         assert time.monotonic() - sent < 10
+        assert not processes(str(served.folder))
     said = served.log.read_text()[-2000:]
     assert "cancelled watch " in said
     assert said.endswith(f"evenly: {INTERRUPTED}\n")

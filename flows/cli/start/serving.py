@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +26,7 @@ from evenly.flows.cli.start.automations import (
 )
 from evenly.flows.cli.start.deployments import RunOptions, recipe_deployment, register, workspace_deployments
 from evenly.flows.cli.start.recipe_files import read_recipes
-from evenly.flows.cli.start.worker_runs import cancel_runs, end_processes, runs_of_worker
+from evenly.flows.cli.start.worker_runs import cancel_runs, end_worker, runs_of_worker
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import unwinding
 from evenly.flows.process.prefect_api import prefect_api
@@ -94,24 +93,22 @@ def run_worker(pool: str, *, once: bool = False) -> None:
         try:
             status = process.wait()
         except KeyboardInterrupt:
-            _end_worker(process, pool=pool, name=name)
+            end_worker(process)
+            _cancel_runs(pool=pool, name=name)
             raise
     if status:
         raise UsageError(f"`prefect {' '.join(arguments)}` must succeed; it ended with {status}. See above.")
 
 
-def _end_worker(process: subprocess.Popen[bytes], *, pool: str, name: str) -> None:
-    """End a worker and its runs, and cancel these; where the server is away the worker is left to end them."""
+def _cancel_runs(*, pool: str, name: str) -> None:
+    """Cancel the runs of a worker that has ended, where the server answers."""
     fast = {PREFECT_CLIENT_MAX_RETRIES: 0}
     with (
         suppress(httpx.HTTPError, PrefectException),
         temporary_settings(fast),
         get_client(sync_client=True, httpx_settings={"timeout": _ANSWER_S}) as client,
     ):
-        client.hello().raise_for_status()
-        process.kill()  # it would begin others, and say of each that it was killed
         runs = runs_of_worker(client, pool=pool, worker=name)
-        end_processes(runs)
         for run in runs:
             print_text(f"cancelled {run.name}")
         cancel_runs(client, runs)

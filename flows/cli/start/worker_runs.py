@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -17,6 +19,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled
+
+from evenly.flows.process.orphans import children_of
 
 _AT_WORK = FlowRunFilterState(
     type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
@@ -32,16 +36,26 @@ def runs_of_worker(client: SyncPrefectClient, *, pool: str, worker: str) -> list
     return [run for run in runs if run.labels.get("prefect.worker.name") == worker]
 
 
-def end_processes(runs: list[FlowRun]) -> None:
-    """End the processes of runs: each leads a group of its own, and what it has started beside itself ends with it."""
-    for run in runs:
-        with suppress(OSError, TypeError, ValueError):  # it has ended, or has not begun
-            os.killpg(int(run.infrastructure_pid or ""), signal.SIGKILL)
+def end_worker(process: subprocess.Popen[bytes]) -> None:
+    """End a worker, and the processes of its runs, each of which leads a group of its own."""
+    process.send_signal(signal.SIGSTOP)  # it begins no other
+    children = children_of(process.pid)
+    process.kill()
+    for child in children:
+        _end_process(child)
+
+
+def _end_process(pid: int) -> None:
+    """End a process, with its group if it leads one."""
+    with suppress(ProcessLookupError, PermissionError):
+        (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
 
 
 def cancel_runs(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
     """Have the server know that runs, and the runs of flows that they called, are at work no more."""
     for run in [*_called_by(client, runs), *runs]:
+        if run.infrastructure_pid and not Path("/proc").is_dir():  # else its process has ended with the worker
+            _end_process(int(run.infrastructure_pid))
         client.set_flow_run_state(run.id, Cancelled(message=_MESSAGE), force=True)
 
 
