@@ -1,6 +1,6 @@
 """Build manifests: a build exists when its manifest exists; an alias per recipe points at the one promoted last.
 
-`<recipe>-latest` is that alias. `latest` is no file: it is the alias that was moved last, so the two never disagree.
+`<recipe>-latest` is that alias. `latest` is no file: it is the alias of the one recipe whose builds were promoted.
 A hold on a recipe keeps rebuilds from moving its alias until a person does.
 """
 
@@ -33,7 +33,7 @@ class Builds:
     def read(self, name: str) -> dict[str, Any]:
         """The manifest of a build id or a unique beginning of one, of `latest`, a recipe's name or `<recipe>-latest`.
 
-        Raises NotFoundError, which lists what there is.
+        Raises NotFoundError, which lists what there is, also for `latest` where it could be that of several recipes.
         """
         names = self.names()
         if _is_plain(name) and name not in names:
@@ -71,7 +71,7 @@ class Builds:
         ]
 
     def promote(self, build: str, *, recipe: str) -> None:
-        """Point the alias of `recipe`, and so `latest`, at `build`; atomic, and the builds themselves do not change."""
+        """Point the alias of `recipe` at `build`; atomic, and the builds themselves do not change."""
         self.read(build)
         newest = max((promoted for promoted, _ in self._promotions()), default="")
         promoted = datetime.now(UTC)
@@ -79,7 +79,6 @@ class Builds:
             promoted = max(promoted, datetime.fromisoformat(newest) + _LEAST_STEP)
         record = {"build": build, "promoted": promoted.isoformat(timespec="microseconds")}
         replace_record(self._aliases / f"{recipe}-{LATEST}.json", record)
-        self._stored_latest.unlink(missing_ok=True)
 
     def promote_by_hand(self, build: str, *, recipe: str) -> None:
         """Promote as a person does who has looked: a hold on the recipe ends."""
@@ -102,9 +101,19 @@ class Builds:
         return {recipe: reason for recipe in recipes if (reason := self.hold_on(recipe)) is not None}
 
     def alias(self, name: str) -> str | None:
-        """The build id that `latest` or `<recipe>-latest` stands for, or None."""
+        """The build id that `<recipe>-latest` stands for, or None; `latest` stands for that of the only recipe.
+
+        Raises NotFoundError for `latest` where builds of several recipes were promoted.
+        """
         if name == LATEST:
-            return self._latest()
+            names = sorted(path.stem for path in self._promoted())
+            if len(names) > 1:
+                choices = " or ".join(f"`{choice}`" for choice in names)
+                raise NotFoundError(
+                    f"`build` must say of which recipe it is the latest, where there are several; got `{name}`. "
+                    f"Write {choices}."
+                )
+            return self.alias(names[0]) if names else None
         alias = read_if_there(self._aliases / f"{name}.json")
         return None if alias is None else str(alias["build"])
 
@@ -116,23 +125,14 @@ class Builds:
         """The build that was promoted last of each recipe, that of the newest promotion first."""
         return [build for _, build in sorted(self._promotions(), reverse=True)]
 
-    def _latest(self) -> str | None:
-        """The build that was promoted last, of any recipe."""
-        promoted, build = max(self._promotions(), default=("", None))
-        if build is None or promoted or not self._stored_latest.exists():
-            return build
-        recipe = self.read(str(read_record(self._stored_latest)["build"]))["recipe_name"]
-        return self.alias(f"{recipe}-{LATEST}")
-
     def _promotions(self) -> list[tuple[str, str]]:
         """Time of promotion ("" if it was not recorded, as in old workspaces) and build of each recipe's alias."""
-        records = map_paths(read_record, list(self._aliases.glob(f"*-{LATEST}.json")))
+        records = map_paths(read_record, self._promoted())
         return [(str(record.get("promoted", "")), str(record["build"])) for record in records]
 
-    @property
-    def _stored_latest(self) -> Path:
-        """Where `latest` was a file, before the times of promotion were recorded: it tells only the recipe."""
-        return self._aliases / f"{LATEST}.json"
+    def _promoted(self) -> list[Path]:
+        """The alias of each recipe that has one."""
+        return list(self._aliases.glob(f"*-{LATEST}.json"))
 
     def _path(self, build: str) -> Path:
         if not _is_plain(build):

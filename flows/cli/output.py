@@ -10,6 +10,9 @@ import typer
 from evenly.audit.safe_text import visible
 
 Root = Annotated[Path | None, typer.Option("--root", help="The workspace; default: EVENLY_ROOT, else .evenly.")]
+Build = Annotated[
+    str, typer.Argument(help="A build id, the beginning of one, or NAME-latest; `latest` where there is one recipe.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
 _NARROWEST = 12  # what is folded gets so many characters in a line
 _LONGEST_NAME = 24  # a longer word is a hash or a build

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from evenly.audit.html_text import as_html
 from evenly.audit.safe_text import visible
-from evenly.storage.builds import Builds, encoder_of, funnel_of
+from evenly.storage.builds import Builds, encoder_of, funnel_of, open_two
 from evenly.storage.errors import InputError
 from evenly.storage.workspace import Workspace
 
@@ -151,17 +151,19 @@ class Build:
     def diff(self, other: "Build | str") -> "Difference":
         """Which pairs entered, left or changed from this build to `other`, by reason and cause.
 
-        other: a build, or the name of one in this workspace.
+        other: a build, or the name of one in this workspace; `latest` is that of the same recipe.
         """
         from evenly.audit.diff import diff_builds
 
-        after = Build(self._workspace, Builds(self._workspace).read(other)) if isinstance(other, str) else other
-        if after.root != self.root:
+        if isinstance(other, str):
+            _, _, manifest = open_two(self.id, other, root=self.root)
+            return diff_builds(self._workspace, self.manifest, manifest)
+        if other.root != self.root:
             raise InputError(
-                f"`other` must be a build of `{self.root}`; got one of `{after.root}`. Rebuild it here, with "
+                f"`other` must be a build of `{self.root}`; got one of `{other.root}`. Rebuild it here, with "
                 "`replay_from` that workspace."
             )
-        return diff_builds(self._workspace, self.manifest, after.manifest)
+        return diff_builds(self._workspace, self.manifest, other.manifest)
 
     def verify(self, *, every_image: bool = False, seed: int | None = None) -> "Verification":
         """Check hashes, conservation, draws, stored bytes and pictures.
@@ -190,7 +192,7 @@ class Build:
         return write_report(self._workspace, self.manifest)
 
     def promote(self) -> None:
-        """Make this build `latest`; also the way back to an older one, and the end of a hold on its recipe."""
+        """Make this build the latest of its recipe, also an older one again; a hold on the recipe ends."""
         Builds(self._workspace).promote_by_hand(self.id, recipe=self.recipe)
 
     def __eq__(self, other: object) -> bool:

@@ -86,8 +86,8 @@ class OpenedWorkspace:
 class BuildsByName:
     """The builds of a workspace, by name and in order: iterating gives the oldest first.
 
-    A name is `latest`, a recipe's name or `<recipe>-latest` for the newest promoted one of that recipe, a build id, or
-    the beginning of one id alone.
+    A name is a recipe's name or `<recipe>-latest` for the newest promoted one of that recipe, `latest` where there is
+    but one such recipe, a build id, or the beginning of one id alone.
     """
 
     def __init__(self, workspace: Workspace) -> None:

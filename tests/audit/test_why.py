@@ -126,7 +126,7 @@ def test_without_a_build_the_latest_of_each_recipe_is_asked(build, workspace, li
     place = {"root": workspace.root, "replay": False}
     assert explain_sample("http://p.test/fox2.png", build=None, **place).build == second["build"]
     assert explain_sample(dead, build=None, **place).build == first["build"]
-    for named in (second["build"], "latest"):
+    for named in (second["build"], "other-latest"):
         with pytest.raises(UnknownSampleError, match=second["build"]):
             explain_sample(dead, build=named, **place)
 

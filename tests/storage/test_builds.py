@@ -76,12 +76,16 @@ def killed_at_line(number, work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_latest_is_the_build_promoted_last_of_all_recipes(workspace):
+def test_latest_is_that_of_the_only_recipe_and_refused_where_there_are_several(workspace):
     builds = Builds(workspace)
     publish(builds, "cats-1", "dogs-1", "cats-2")
-    for build in ("cats-2", "dogs-1", "cats-1"):
-        builds.promote(build, recipe=build.partition("-")[0])
-        assert builds.alias("latest") == builds.read("latest")["build"] == build
+    for build in ("cats-2", "cats-1"):
+        builds.promote(build, recipe="cats")
+        assert builds.alias("latest") == builds.read("latest")["build"] == build  # no build of dogs was promoted
+    builds.promote("dogs-1", recipe="dogs")
+    for read in (builds.alias, builds.read):
+        with pytest.raises(NotFoundError, match=r"got `latest`\. Write `cats-latest` or `dogs-latest`\."):
+            read("latest")
     assert builds.alias("dogs-latest") == "dogs-1"
     assert sorted(path.name for path in (builds.folder / "aliases").iterdir()) == [
         "cats-latest.json",
@@ -99,13 +103,14 @@ def test_latest_beside_another_build_is_that_of_its_recipe(workspace):
     for names, opened in (
         (("birds-1", "latest"), ["birds-1", "birds-2"]),
         (("latest", "birds-1"), ["birds-2", "birds-1"]),
-        (("latest", "latest"), ["fish-2", "fish-2"]),
         (("birds-1", "fish-1"), ["birds-1", "fish-1"]),
     ):
         assert [one["build"] for one in open_two(*names, root=workspace.root)[1:]] == opened
+    with pytest.raises(NotFoundError, match="birds-latest"):
+        open_two("latest", "latest", root=workspace.root)
 
 
-def test_what_is_promoted_is_the_latest_even_when_the_clock_went_back(workspace, monkeypatch):
+def test_what_is_promoted_last_is_the_first_of_the_latest_even_when_the_clock_went_back(workspace, monkeypatch):
     builds = Builds(workspace)
     publish(builds, "cats-1", "dogs-1")
     builds.promote("cats-1", recipe="cats")
@@ -117,7 +122,7 @@ def test_what_is_promoted_is_the_latest_even_when_the_clock_went_back(workspace,
 
     monkeypatch.setattr(builds_module, "datetime", Earlier)
     builds.promote("dogs-1", recipe="dogs")
-    assert builds.alias("latest") == "dogs-1"
+    assert builds.latest_of_each() == ["dogs-1", "cats-1"]
 
 
 @pytest.mark.slow
@@ -139,19 +144,14 @@ def test_killed_at_any_point_of_promote_the_two_words_agree(workspace):
     assert seen == {"demo-1", "demo-2"}
 
 
-@pytest.mark.parametrize("damaged", [False, True], ids=["whole", "killed between its two aliases"])
-def test_a_workspace_that_holds_the_word_as_a_file_stays_readable(workspace, damaged):
+def test_promotions_without_a_time_are_read(workspace):
     builds = Builds(workspace)
-    publish(builds, "cats-1", "cats-2", "dogs-1")
-    aliases = builds.folder / "aliases"
-    aliases.mkdir()
-    for name, build in (("dogs", "dogs-1"), ("cats", "cats-2")):
-        (aliases / f"{name}-latest.json").write_text(json.dumps({"build": build}))
-    (aliases / "latest.json").write_text(json.dumps({"build": "cats-1" if damaged else "cats-2"}))
-    assert builds.alias("latest") == builds.alias("cats-latest") == builds.read("latest")["build"] == "cats-2"
+    publish(builds, "cats-1", "dogs-1")
+    (builds.folder / "aliases").mkdir()
+    (builds.folder / "aliases" / "cats-latest.json").write_text(json.dumps({"build": "cats-1"}))
+    assert builds.read("latest")["build"] == "cats-1"
     builds.promote("dogs-1", recipe="dogs")
-    assert builds.alias("latest") == "dogs-1"
-    assert not (aliases / "latest.json").exists()
+    assert builds.latest_of_each() == ["dogs-1", "cats-1"]
 
 
 def test_a_hold_lasts_until_a_person_promotes(workspace):
@@ -180,12 +180,11 @@ def test_an_alias_of_a_build_that_is_gone_names_it_and_others_stay_readable(work
     for build in ("cats-1", "dogs-1"):
         builds.promote(build, recipe=build.partition("-")[0])
     (builds.folder / "dogs-1.json").unlink()
-    for name in ("latest", "dogs-latest"):
-        with pytest.raises(NotFoundError, match=r"no build matches `dogs-1`\. Builds here: cats-1, dogs-2"):
-            builds.read(name)
+    with pytest.raises(NotFoundError, match=r"no build matches `dogs-1`\. Builds here: cats-1, dogs-2"):
+        builds.read("dogs-latest")
     assert builds.read("cats-latest")["build"] == "cats-1"
     builds.promote("dogs-2", recipe="dogs")
-    assert builds.read("latest")["build"] == "dogs-2"
+    assert builds.read("dogs-latest")["build"] == "dogs-2"
 
 
 @pytest.mark.parametrize("name", ["données-1", "v1.2_b", "犬-1"])

@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 from evenly.flows.cli.errors import FindingExit
-from evenly.flows.cli.output import AsJson, Root, print_json, print_result, print_text
-
-Build = Annotated[str, typer.Option("--build", help="A build id, the beginning of one, or `latest`.")]
+from evenly.flows.cli.output import AsJson, Build, Root, print_json, print_result, print_text
 
 
 def why_command(
@@ -19,7 +17,10 @@ def why_command(
         ),
     ],
     build: Annotated[
-        str | None, typer.Option("--build", help="A build id, the beginning of one, or a recipe; default: the latest.")
+        str | None,
+        typer.Option(
+            "--build", help="A build id, the beginning of one, or a recipe; default: the latest of each recipe."
+        ),
     ] = None,
     root: Root = None,
     as_json: AsJson = False,
@@ -59,7 +60,7 @@ def diff_command(
 
 
 def card_command(
-    build: Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")] = "latest",
+    build: Build = "latest",
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +78,7 @@ def card_command(
 
 
 def verify_command(
-    build: Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")] = "latest",
+    build: Build = "latest",
     root: Root = None,
     as_json: AsJson = False,
     *,

@@ -6,25 +6,27 @@ from pathlib import Path
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation
 from evenly.audit.why import explain, never_saw
-from evenly.storage.builds import LATEST, Builds, open_build
+from evenly.storage.builds import LATEST, Builds
 from evenly.storage.exports.export import whole_file_hash
+from evenly.storage.workspace import Workspace
 
 
 def explain_sample(sample: str, *, build: str | None, root: Path | None, replay: bool) -> Explanation:
     """The history of the pairs of a uid, URL, file name or id; of a file that is none of these, by its bytes.
 
-    Without a build, in the latest; if that never saw it, in the latest of another recipe. Raises UnknownSampleError.
+    Without a build, in the latest of each recipe until one saw it, that of the newest promotion first. Raises
+    UnknownSampleError.
     """
-    workspace, manifest = open_build(build or LATEST, root=root)
-    further = [] if build else [name for name in Builds(workspace).latest_of_each() if name != manifest["build"]]
-    for other in (None, *further):
-        chosen = manifest if other is None else Builds(workspace).read(other)
+    workspace = Workspace.at(root)
+    builds = Builds(workspace)
+    names = [build] if build else builds.latest_of_each() or [LATEST]
+    for chosen in map(builds.read, names):
         for name in (sample, *_names_of_file(sample)):
             try:
                 return replace(explain(workspace, chosen, name, replay=replay), asked=sample)
             except UnknownSampleError:
                 continue
-    raise never_saw(str(manifest["build"]), sample)
+    raise never_saw(str(builds.read(names[0])["build"]), sample)
 
 
 def _names_of_file(sample: str) -> list[str]:

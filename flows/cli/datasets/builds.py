@@ -9,6 +9,7 @@ import typer
 from evenly.flows.cli.errors import USAGE, UsageError
 from evenly.flows.cli.output import (
     AsJson,
+    Build,
     Root,
     print_estimates,
     print_facts,
@@ -20,7 +21,6 @@ from evenly.flows.cli.output import (
 )
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
-Build = Annotated[str, typer.Argument(help="A build id, the beginning of one, or `latest`.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes, at most; default: one per core.")]
 Engine = Annotated[
     str | None,
@@ -241,14 +241,18 @@ def builds_command(root: Root = None, as_json: AsJson = False) -> None:
 
 
 def promote_command(build: Build, root: Root = None, as_json: AsJson = False) -> None:
-    """Make a build `latest`; also the way back to an older one, and the end of a hold on its recipe.
+    """Make a build the latest of its recipe; also the way back to an older one, and the end of a hold on its recipe.
 
     Example: evenly promote demo-3fa9c2d4e5f6
     """
     from evenly.flows.cli.datasets.outcome import promote_build
 
     manifest = promote_build(build, root=root)
-    print_result({"latest": manifest["build"]}, lambda: print_text(f"latest is {manifest['build']}"), as_json=as_json)
+    print_result(
+        {"latest": manifest["build"]},
+        lambda: print_text(f"{manifest['recipe_name']}-latest is {manifest['build']}"),
+        as_json=as_json,
+    )
 
 
 def report_command(build: Build = "latest", root: Root = None, as_json: AsJson = False) -> None:

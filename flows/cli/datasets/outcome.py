@@ -29,7 +29,7 @@ def list_holds(root: Root = None) -> dict[str, str]:
 
 
 def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
-    """Move `latest` to a build, and end a hold on its recipe; its manifest."""
+    """Move `latest` of its recipe to a build, and end a hold on its recipe; its manifest."""
     workspace, manifest = open_build(build, root=root)
     Builds(workspace).promote_by_hand(manifest["build"], recipe=manifest["recipe_name"])
     return manifest
