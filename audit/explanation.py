@@ -32,9 +32,10 @@ class Replay:
 class StepSight:
     """One step that judged a pair.
 
-    value: the number looked at, and notes what it was held against (a threshold, a count); columns: what the step
-    found of the pair; rows: its rows of the step's child tables, by table; twin: uid, url, caption, ended and path of
-    the pair that stands for it, where merged; run: key, started, ended, flow_run_id and code of the run.
+    value: the number looked at; notes: what the step noted of all its pairs, among it what a value was held against;
+    columns: what the step found of the pair; rows: its rows of the step's child tables, by table; twin: uid, url,
+    caption, ended and path of the pair that stands for it, where merged; run: key, started, ended, flow_run_id and code
+    of the run.
     """
 
     step: str
@@ -51,6 +52,12 @@ class StepSight:
     twin: Mapping[str, Any] | None
     run: Mapping[str, Any]
     replay: Replay | None = None
+
+    @property
+    def held_against(self) -> dict[str, Any]:
+        """The notes that are about this pair too: the threshold of values, and t, where that is one for all pairs."""
+        names = ("threshold",) if "language" in self.notes else ("threshold", "t")
+        return {name: self.notes[name] for name in names if self.notes.get(name) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +101,9 @@ _ENDED = {"dropped": "dropped it", "failed": "failed on it", "merged": "merged i
 
 
 def _measured(sight: StepSight) -> str:
-    """The value that a step looked at, and the number it was held against."""
+    """The value that a step looked at, and what it was held against."""
     value = "" if sight.value is None else f", value {_shown(sight.value)}"
-    return value + (f", threshold {_shown(sight.notes['threshold'])}" if "threshold" in sight.notes else "")
+    return "".join([value, *(f", {name} {_shown(number)}" for name, number in sight.held_against.items())])
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -207,7 +214,7 @@ def _step_lines(sight: StepSight) -> Iterator[Line]:
     grounds = [visible(sight.reason)] if sight.reason else []
     if sight.value is not None:
         grounds.append(f"value {_shown(sight.value)}")
-    grounds += [f"{visible(name)} {_shown(value)}" for name, value in sight.notes.items() if _is_short(value)]
+    grounds += [f"{name} {_shown(value)}" for name, value in sight.held_against.items()]
     head = f"  {sight.step:<{_STEP_WIDTH}}"
     verdict = f"{sight.verdict:<9}" if grounds else sight.verdict
     yield [(head, "bold"), (verdict, _STYLES.get(sight.verdict, "")), ("  ".join(grounds), "")]
@@ -275,10 +282,6 @@ def _detail(name: str, text: str, style: str = "dim") -> Line:
 
 def _note(text: str) -> Line:
     return [(" " * (_LABEL_WIDTH + 2) + text, "dim")]
-
-
-def _is_short(value: object) -> bool:
-    return value is None or isinstance(value, str | int | float)
 
 
 def _shown(value: object) -> str:
