@@ -130,7 +130,7 @@ def build_by(
         records = run_steps(cut, steps, each)
         say_concepts(cut, records)
         if recipe.has_pictures and recipe.features.encode:
-            encode_pairs(cut, records, each)
+            cut = replace(cut, encoder_identity=encode_pairs(cut, records, each)["encoder"])
         manifest = publish_build(
             cut,
             records,

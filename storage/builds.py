@@ -173,10 +173,11 @@ def open_two(
 
 
 def encoder_of(manifest: Mapping[str, Any]) -> str:
-    """The identity of the encoder that made a build's features. Raises InputError for a build of captions alone."""
+    """The identity of the encoder that made a build's features. Raises InputError for a build without features."""
     if manifest["encoder"] is None:
         raise InputError(
-            f"`build` must hold pictures and their features; got `{manifest['build']}`, which holds captions alone. "
-            "Rebuild with a download in its recipe, or choose another build."
+            f"`build` must hold pictures and their features; got `{manifest['build']}`, which holds captions alone, or "
+            "whose recipe says `features: {encode: false}`. Rebuild with a download in the recipe and without "
+            "`encode: false` (what is finished is reused), or choose another build."
         )
     return str(manifest["encoder"]["identity"])

@@ -95,8 +95,7 @@ class Labels(Section):
 class RecipeFeatures(EncoderChoice):
     """The encoder: `embedded`, or any open_clip model with its pretrained tag; `second` is for adapters that ask.
 
-    `encode: false` leaves out to encode the pairs of a build, which its steps do not need: `evenly extract` does it
-    later.
+    `encode: false` leaves out to encode the pairs of a build, which its steps do not need.
     """
 
     second: SecondChoice | None = None

@@ -18,11 +18,11 @@ from evenly.storage.code_version import code_version
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.samples import SamplePart, Samples, wide_table
 from evenly.storage.web import read_downloads
-from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.engine import InProcess
 from evenly.tasks.moves import Each
 from evenly.tasks.pictures.observed import send_observed
 from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records
 
@@ -59,10 +59,10 @@ def publish_build(
 
     `latest` moves to it, unless it was limited, its share of kept pairs differs from the last by over `max_change`, or
     promotions of the recipe are held; with None it stays. `split`: what `evenly.tasks.splits` says of the recipe's
-    split file. `each` works on partitions where the run has several. The manifest's `encoder` is null for a build
-    without pictures.
+    split file. `each` works on partitions where the run has several. The manifest's `encoder` is the one that a step or
+    `encode_pairs` used, and null where none was.
     """
-    encoder = _encoder(run) if _has_pictures(records) else None
+    encoder = _encoder(run, records)
     forget = [record.inputs[FORGOTTEN] for record in records if FORGOTTEN in record.inputs]
     inputs = BuildInputs(recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split, forget=forget)
     content = content_hash_of(run.ledger, records, inputs)
@@ -129,8 +129,12 @@ def judge_promotion(builds: Builds, manifest: Mapping[str, Any], *, max_change: 
     return Promotion()
 
 
-def _encoder(run: Run) -> dict[str, str | None]:
-    return {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": encoder_identity(run)}
+def _encoder(run: Run, records: Records) -> dict[str, str | None] | None:
+    used = [record.model for record in records if record.name == EMBED_IMAGES.name]
+    identity = used[0] if used else run.encoder_identity
+    if identity is None:
+        return None
+    return {"model": run.encoder.model, "pretrained": run.encoder.pretrained, "identity": identity}
 
 
 def _has_pictures(records: Records) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from evenly.features.rgb import open_rgb
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
-from evenly.tasks.rebuild.features import extract_features
+from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.step import record_step
 
@@ -94,9 +95,8 @@ def rebuild_apart(recipe: Path, root: Path, **changes: object) -> str:
         for step, rule in steps_of(chosen, limit=changes.get("limit")):
             records = (*records, record_step(run, step, records, rule))
         given = {"name": chosen.name, "recipe": content_of(chosen), "limit": None, "max_change": 1.0} | changes
-        manifest = publish_build.fn(run, records, **given)
-        extract_features.fn(run, manifest)
-        return str(manifest["build"])
+        encoded = replace(run, encoder_identity=encode_pairs.fn(run, records)["encoder"])
+        return str(publish_build.fn(encoded, records, **given)["build"])
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from evenly.storage.files.arrays import read_arrays
 from evenly.storage.workspace import Workspace
 from evenly.tasks.pictures.stored import count_stored
 from tests.labelled_build import Picture, WordEncoder, publish
+from tests.picture_pool import picture
 
 CLASSES = ["cat", "dog"]
 PICTURES = [
@@ -59,6 +60,37 @@ def store_captions(workspace):
     from evenly.tasks.run import Run
 
     store_texts(Run(workspace=workspace, seed=7), [picture.caption for picture in PICTURES])
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_build_whose_pairs_are_not_encoded_is_published_without_an_encoder(evenly, tmp_path, monkeypatch):
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: pytest.fail("an encoder was loaded"))
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(picture((200, 90, 80), pattern=number))
+    rows = [f"{number}.png,a red thing number {number}" for number in range(3)]
+    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,caption", *rows]))
+    recipe = {
+        "name": "red",
+        "seed": 7,
+        "sources": [{"kind": "folder", "path": "."}],
+        "curate": {
+            "download": {},
+            "deduplicate": {"exact": True, "perceptual": None, "semantic": None},
+            "balance": None,
+        },
+        "features": {"encode": False},
+    }
+    (tmp_path / "red.yaml").write_text(yaml.safe_dump(recipe))
+    root = tmp_path / "w"
+    status, out, err = evenly("rebuild", tmp_path / "red.yaml", "--root", root, "--json")
+    assert status == 0, err
+    manifest = Builds(Workspace.at(root)).read(json.loads(out)["build"])
+    assert (manifest["samples"]["kept"], manifest["encoder"]) == (3, None)
+    assert evenly("verify", "latest", "--root", root)[0] == 0
+    assert evenly("report", "latest", "--root", root)[0] == 0
+    status, _, err = evenly("extract", tmp_path / "red.yaml", "--root", root)
+    assert status == 2
+    assert "whose recipe says `features: {encode: false}`. Rebuild" in err
 
 
 def test_what_is_stored_is_counted_without_the_encoder(extract, workspace, monkeypatch):
