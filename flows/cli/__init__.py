@@ -3,7 +3,6 @@
 Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
-import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -27,7 +26,7 @@ from evenly.flows.cli.errors import report_errors
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.paths import refuse_urls
 from evenly.flows.cli.start import serve as cli_serve
-from evenly.flows.process.environment import OF_A_COMMAND
+from evenly.flows.process.environment import set_up_command
 from evenly.flows.process.interruption import run_watched
 
 app = typer.Typer(
@@ -80,8 +79,7 @@ def options(
 
 def run() -> int:
     """Run the command; its exit status. Errors that a user can mend are one line on stderr."""
-    for name, value in OF_A_COMMAND.items():
-        os.environ.setdefault(name, value)
+    set_up_command()
     sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]  # timm would import it: temporary folders, 0.4 s
     return report_errors(app)
 

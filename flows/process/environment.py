@@ -32,6 +32,18 @@ OF_A_COMMAND = {
 }
 
 
+_DELIVERY_LOGGERS = ("EventsWorker", "APILogWorker")
+"""Of Prefect's threads that deliver; not below `prefect`, they warn on a terminal while the end waits for them."""
+
+
+def set_up_command() -> None:
+    """Set the environment of a command in this process, but for what the user set."""
+    for name, value in OF_A_COMMAND.items():
+        os.environ.setdefault(name, value)
+    for name in _DELIVERY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 @contextmanager
 def command_settings() -> Iterator[None]:
     """Have Prefect set up as a command has it, in a process that is someone else's and goes on.

@@ -158,3 +158,19 @@ def test_a_build_without_features_says_what_it_lacks(describe, workspace):
     status, err = describe(CLASSES, "--method", "differential", "--build", "some-1")
     assert status == 1
     assert "must have features, to tell which classes are taken for each other" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:9/api", "must answer until the end"),
+        ("{server}/nothing", "must take the event of a class list"),
+    ],
+)
+def test_a_list_that_no_server_has_taken_is_not_called_submitted(describe, server, url, words):
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: url.format(server=server.url), PREFECT_CLIENT_MAX_RETRIES: 0}):
+        status, err = describe(CLASSES, "--method", "description", "--submit")
+    assert status == 1
+    assert words in " ".join(err.split())

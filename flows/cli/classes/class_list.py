@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from evenly.adapters.methods.fudd import ConfusablePairs
-from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.errors import PrefectServerError, UsageError
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source, read_recipe
@@ -22,6 +23,7 @@ from evenly.tasks.classes.confusable import expected_pairs
 from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, account, estimate_list, spent
 from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import LanguageModel
+from evenly.tasks.server.artifacts import server_client
 
 EVENT = "evenly.class-list.submitted"
 NO_CONTEXT = ListContext()
@@ -131,10 +133,10 @@ def submit_list(
 ) -> dict[str, Any]:
     """Emit the event that the deployment `describe` waits for; what was emitted.
 
-    Raises UsageError where no Prefect server is named: an event without a server reaches nobody.
+    Raises UsageError where no Prefect server is named: an event without a server reaches nobody, and PrefectServerError
+    where it does not take the event.
     """
-    from prefect.events import emit_event
-    from prefect.events.worker import EventsWorker
+    from prefect.events import Event, Resource
     from prefect.settings import PREFECT_API_URL
 
     chosen = list(methods or DEFAULT_METHODS)
@@ -147,10 +149,14 @@ def submit_list(
     identity = hashlib.sha256(listing.text.encode()).hexdigest()[:16]
     payload = {"name": listing.name, "text": listing.text, "methods": chosen, "root": str(Workspace.at(root).root)}
     payload |= vars(llm)
-    event = emit_event(event=EVENT, resource={"prefect.resource.id": f"evenly.class-list.{identity}"}, payload=payload)
-    EventsWorker.instance().drain()
-    return {
-        "event": str(event.id) if event is not None else None,
-        "resource": f"evenly.class-list.{identity}",
-        **payload,
-    }
+    resource = f"evenly.class-list.{identity}"
+    event = Event(event=EVENT, resource=Resource({"prefect.resource.id": resource}), payload=payload)
+    with prefect_api(), server_client() as client:
+        try:
+            client.request("POST", "/events", json=[event.model_dump(mode="json")])
+        except httpx.HTTPStatusError as error:
+            raise PrefectServerError(
+                f"the Prefect server must take the event of a class list; it answered {error.response.status_code}. "
+                "See whether PREFECT_API_URL and PREFECT_API_KEY are those of the server, and its log."
+            ) from None
+    return {"event": str(event.id), "resource": resource, **payload}

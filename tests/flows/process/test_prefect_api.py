@@ -37,6 +37,27 @@ if __name__ == "__main__":
 """
 
 
+DELIVERING = """
+from evenly.flows.process.environment import set_up_command
+set_up_command()
+from prefect.events import emit_event
+from prefect.events.worker import EventsWorker
+for number in range(50):
+    emit_event(event="evenly.test", resource={"prefect.resource.id": f"evenly.test.{number}"})
+EventsWorker.instance().drain()
+"""
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_wait_for_what_is_still_to_be_delivered_is_silent():
+    from prefect.settings import PREFECT_API_URL
+
+    environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()}
+    command = [sys.executable, "-c", DELIVERING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == ""
+
+
 @pytest.mark.slow  # two servers start
 def test_a_run_goes_on_when_its_temporary_server_is_killed(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
