@@ -375,6 +375,7 @@ FOLDERS = {
     "texts", "chat", "batch",  # descriptions
     "forms", "own_features", "evaluation", "measures", "protocols",  # adapters
     "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo
+    "scenes",  # demo: pictures of several objects, of which all is known
     "ray",  # tasks: the engine of that name
     "server",  # tasks: what a run leaves on a Prefect server
     "removal",  # storage: what is of no use in a workspace, and what is to be forgotten

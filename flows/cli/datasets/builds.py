@@ -45,16 +45,27 @@ def demo_command(
     pictures: Annotated[
         Path | None, typer.Option(help="Only draw a folder of labelled pictures with captions, to try recipes on.")
     ] = None,
+    scenes: Annotated[
+        Path | None, typer.Option(help="Only draw a folder of scenes, with the truth about each beside their captions.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="So many scenes; default: 1000.")] = None,
 ) -> None:
     """Run the whole job on the embedded default: a loopback web, a rebuild, descriptions, adapters, a report.
 
     Example: evenly demo
     """
     if pictures is not None:
-        if root is not None or workers is not None:
+        if (root, workers, scenes, count) != (None,) * 4:
             raise UsageError("`--pictures` must come alone, or with --json: no job is run. Leave the others out.")
         _draw_pictures(pictures, as_json=as_json)
         return
+    if scenes is not None:
+        if (root, processes) != (None,) * 2:
+            raise UsageError("`--scenes` must come alone or with --count, --json: no job is run. Leave the others out.")
+        _draw_scenes(scenes, count, as_json=as_json)
+        return
+    if count is not None:
+        raise UsageError("`--count` must come with --scenes; it came without. Name a folder, or leave it out.")
     from evenly.flows.cli.start.demo_job import run_demo
     from evenly.flows.cli.start.demo_tables import adapter_tables, caption_line, fault_table
 
@@ -81,6 +92,18 @@ def _draw_pictures(folder: Path, *, as_json: bool) -> None:
         counts = make_picture_folder(folder, progress=advance)
     line = f"{sum(counts.values())} pictures of {len(counts)} classes in {folder}, with metadata.csv and classes.txt"
     print_result({"folder": str(folder), "pictures": counts}, lambda: print_text(line), as_json=as_json)
+
+
+def _draw_scenes(folder: Path, count: int | None, *, as_json: bool) -> None:
+    from evenly.demo.scenes.folder import SCENES, make_scene_folder
+    from evenly.tasks.progress import Progress
+
+    count = SCENES if count is None else count
+    with Progress().bar("drawing scenes", count) as advance:
+        kinds = make_scene_folder(folder, count=count, progress=advance)
+    shares = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
+    line = f"{count:,} scenes in {folder}, with metadata.csv, truth.parquet, classes.txt\ncaptions  {shares}"
+    print_result({"folder": str(folder), "scenes": count, "captions": kinds}, lambda: print_text(line), as_json=as_json)
 
 
 def init_command(

@@ -1,0 +1,200 @@
+"""Scenes as pictures, with what is true of their pixels: boxes, masks, colours, defects, relations."""
+
+import functools
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from evenly.demo.draws import demo_draw
+from evenly.demo.pictures.openmoji import draw_picture
+from evenly.demo.scenes.backgrounds import background
+from evenly.demo.scenes.colours import OPAQUE, colour_of, recoloured
+from evenly.demo.scenes.defects import damaged
+from evenly.demo.scenes.layout import CANVAS, Box, box_of, cells, relations_between, seat_y, slots
+from evenly.demo.scenes.plans import Group, ScenePlan
+
+_DRAWN_PX = 256  # the side of a picture before it is cut to the drawing and made smaller
+_SIZES = (0.75, 1.0)  # of the room that an object has
+_BEARER = 0.5  # of the cell's height that what bears others takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnObject:
+    """An object as it is seen: `box` and `pixels` are of its mask, `colour` is None where none prevails."""
+
+    group: int
+    code: str
+    mirrored: bool
+    box: Box
+    pixels: int
+    colour: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A drawn scene.
+
+    png: the picture; mask: a PNG of its size, the value of a pixel is the place of the object there plus 1, or 0.
+    relations: all that hold between groups; defect: the tightest box around the pixels that it changed.
+    """
+
+    plan: ScenePlan
+    png: bytes
+    mask: bytes
+    objects: tuple[DrawnObject, ...]
+    relations: tuple[tuple[int, str, int], ...]
+    defect: Box | None
+
+    def colour_of_group(self, place: int) -> str | None:
+        """The colour that all objects of a group have; None where they differ or have none."""
+        colours = {item.colour for item in self.objects if item.group == place}
+        return colours.pop() if len(colours) == 1 else None
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A drawing on the canvas, its upper left corner at (x, y)."""
+
+    group: int
+    member: int
+    sprite: Image.Image
+    x: int
+    y: int
+
+
+def draw_scene(plan: ScenePlan) -> Scene:
+    """Draw a scene: the same bytes each time."""
+    placed = _placed(plan)
+    picture, owners = _painted(plan, placed)
+    changed = None
+    if plan.defect is not None:
+        whole = placed[plan.defect.place]
+        sprite = damaged(whole.sprite, plan.defect.kind, plan.seed, *plan.key, "defect")
+        placed[plan.defect.place] = _Placed(whole.group, whole.member, sprite, whole.x, whole.y)
+        before, (picture, owners) = picture, _painted(plan, placed)
+        changed = box_of((before != picture).any(axis=2))
+    objects = tuple(_seen(plan, place, one, picture, owners) for place, one in enumerate(placed))
+    boxes = [[item.box for item in objects if item.group == place] for place in range(len(plan.groups))]
+    return Scene(
+        plan=plan,
+        png=_png(Image.fromarray(picture)),
+        mask=_png(Image.fromarray(owners)),
+        objects=objects,
+        relations=tuple(relations_between(boxes)),
+        defect=changed,
+    )
+
+
+def _seen(
+    plan: ScenePlan,
+    place: int,
+    placed: _Placed,
+    picture: npt.NDArray[np.uint8],
+    owners: npt.NDArray[np.uint8],
+) -> DrawnObject:
+    mask = owners == place + 1
+    group = plan.groups[placed.group]
+    return DrawnObject(
+        group=placed.group,
+        code=group.codes[placed.member],
+        mirrored=group.mirrored[placed.member],
+        box=box_of(mask),
+        pixels=int(mask.sum()),
+        colour=colour_of(picture[mask]),
+    )
+
+
+def _painted(plan: ScenePlan, placed: Sequence[_Placed]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """The picture (height, width, 3), and per pixel the place of the topmost object that is opaque there, plus 1."""
+    canvas = background(plan.background).copy()
+    owners = np.zeros((canvas.height, canvas.width), np.uint8)
+    lowest_first = sorted(range(len(placed)), key=lambda place: -(placed[place].y + placed[place].sprite.height))
+    for place in lowest_first:  # so that what bears others is behind them
+        one = placed[place]
+        canvas.alpha_composite(one.sprite, (one.x, one.y))
+        opaque = np.asarray(one.sprite)[..., 3] >= OPAQUE
+        owners[one.y : one.y + one.sprite.height, one.x : one.x + one.sprite.width][opaque] = place + 1
+    return np.asarray(canvas)[..., :3], owners
+
+
+def _placed(plan: ScenePlan) -> list[_Placed]:
+    """The objects where they stand, in the order of the groups."""
+    areas = cells(plan.relations)
+    relation = plan.relations[0][1] if plan.relations else ""
+    placed: dict[int, list[_Placed]] = {}
+    if relation in {"on", "under"}:
+        upper, lower = (0, 1) if relation == "on" else (1, 0)
+        bearer = _bearer(plan, lower, areas[lower])
+        placed = {lower: [bearer], upper: _seated(plan, upper, areas[upper], bearer)}
+    for place, cell in enumerate(areas):
+        if place not in placed:
+            rooms = slots(cell, plan.groups[place].count)
+            placed[place] = [_fitted(plan, place, member, room) for member, room in enumerate(rooms)]
+    return [one for place in sorted(placed) for one in placed[place]]
+
+
+def _fitted(plan: ScenePlan, place: int, member: int, room: Box, sizes: tuple[float, float] = _SIZES) -> _Placed:
+    """An object somewhere in a part of the canvas, as large as the hash says."""
+    key = (*plan.key, "object", str(place), str(member))
+    least, most = sizes
+    size = least + (most - least) * demo_draw(plan.seed, *key, "size")
+    sprite = _sized(plan.groups[place], member, round(room.width * size), round(room.height * size))
+    x = room.x0 + int((room.width - sprite.width + 1) * demo_draw(plan.seed, *key, "x"))
+    y = room.y0 + int((room.height - sprite.height + 1) * demo_draw(plan.seed, *key, "y"))
+    return _Placed(place, member, sprite, x, y)
+
+
+def _bearer(plan: ScenePlan, place: int, cell: Box) -> _Placed:
+    """What others stand on, at the bottom of the cell."""
+    room = Box(cell.x0, cell.y1 - round(cell.height * _BEARER), cell.x1, cell.y1)
+    one = _fitted(plan, place, 0, room, (0.9, 1.0))
+    return _Placed(place, 0, one.sprite, one.x, room.y1 - one.sprite.height)
+
+
+def _seated(plan: ScenePlan, place: int, cell: Box, bearer: _Placed) -> list[_Placed]:
+    """Objects side by side on the bearer."""
+    solid = _solid(bearer.sprite)
+    group = plan.groups[place]
+    wide = bearer.sprite.width // group.count
+    high = bearer.y - cell.y0
+    seated = []
+    for member in range(group.count):
+        left = bearer.x + member * wide
+        sprite = _fitted(plan, place, member, Box(left, cell.y0, left + wide - 2, cell.y0 + high)).sprite
+        x = left + (wide - sprite.width) // 2
+        y = seat_y(_solid(sprite), solid, x, (bearer.x, bearer.y))
+        seated.append(_Placed(place, member, sprite, x, max(y, CANVAS.y0)))
+    return seated
+
+
+def _solid(sprite: Image.Image) -> npt.NDArray[np.bool_]:
+    return np.asarray(sprite)[..., 3] >= OPAQUE
+
+
+def _sized(group: Group, member: int, width: int, height: int) -> Image.Image:
+    """The drawing of an object, as large as fits."""
+    whole = _drawing(group.codes[member])
+    if group.colour is not None:
+        whole = recoloured(whole, group.colour)
+    scale = min(width / whole.width, height / whole.height)
+    size = (max(round(whole.width * scale), 1), max(round(whole.height * scale), 1))
+    sprite = whole.resize(size, Image.Resampling.LANCZOS)
+    return ImageOps.mirror(sprite) if group.mirrored[member] else sprite
+
+
+@functools.lru_cache(maxsize=512)
+def _drawing(code: str) -> Image.Image:
+    """A picture cut to what is drawn."""
+    with Image.open(io.BytesIO(draw_picture(code, size_px=_DRAWN_PX))) as opened:
+        picture = opened.convert("RGBA")
+    return picture.crop(box_of(_solid(picture)))
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
