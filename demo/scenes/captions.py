@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from evenly.demo.draws import lowest, pick
+from evenly.demo.draws import demo_draw, lowest, pick
 from evenly.demo.scenes.catalogue import KINDS, Thing, read_things
 from evenly.demo.scenes.colours import SHADES
+from evenly.demo.scenes.layout import REVERSED
 from evenly.demo.scenes.plans import COUNTS, NEIGHBOURS, ScenePlan
 
 NUMBERS = {1: "a", 2: "two", 3: "three", 4: "four"}
+OTHER_END = 0.3
+"""The share of captions that say the reverse of the planned relation: "a bus under a cat" for a cat on a bus."""
+
 SENTENCES = 30
 LATE = range(24, 30)
 """The places, from 1, of the sentence that is of the scene."""
@@ -79,7 +83,7 @@ class Statement:
     def _phrase(self, place: int) -> str:
         name, count, colour = self.things[place]
         noun = f"{colour} {_thing(name).noun(count)}" if colour else _thing(name).noun(count)
-        return with_article(noun) if count == 1 else f"{NUMBERS[count]} {noun}"
+        return _with_article(noun) if count == 1 else f"{NUMBERS[count]} {noun}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +95,15 @@ class LongCaption:
     place: int
 
 
-def with_article(noun: str) -> str:
-    """A noun, or words before it, with "a" or "an"."""
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
 def statement_of(plan: ScenePlan) -> Statement:
-    """What is true of a scene; colours are named where they were given."""
+    """What is true of a scene; colours are named where they were given, and the first relation from either end."""
+    relations = plan.relations
+    if relations and demo_draw(plan.seed, *plan.key, "from the other end") < OTHER_END:
+        subject, relation, other = relations[0]
+        relations = ((other, REVERSED[relation], subject), *relations[1:])
     return Statement(
         things=tuple((group.name, group.count, group.colour) for group in plan.groups),
-        relations=plan.relations,
+        relations=relations,
         background=plan.background,
     )
 
@@ -129,7 +132,7 @@ def vague_caption(plan: ScenePlan) -> str:
     phrases = [
         f"some {kind}"
         if kind in _UNCOUNTED
-        else with_article(kind)
+        else _with_article(kind)
         if count == 1
         else f"some {KINDS[kind][0] if kind in KINDS else 'things'}"
         for kind, count in kinds.items()
@@ -213,3 +216,8 @@ def _relation(relation: str) -> str:
 
 def _thing(name: str) -> Thing:
     return read_things()[name]
+
+
+def _with_article(noun: str) -> str:
+    """A noun, or words before it, with "a" or "an"."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -112,6 +112,8 @@ def plural_of(noun: str) -> str:
     """The regular plural of an English noun."""
     if noun.endswith(("s", "x", "ch", "sh")):
         return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
     return f"{noun}s"
 
 

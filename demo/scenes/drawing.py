@@ -15,7 +15,7 @@ from evenly.demo.scenes.backgrounds import background
 from evenly.demo.scenes.colours import OPAQUE, colour_of, recoloured
 from evenly.demo.scenes.defects import damaged
 from evenly.demo.scenes.layout import CANVAS, Box, box_of, cells, relations_between, seat_y, slots
-from evenly.demo.scenes.plans import Group, ScenePlan
+from evenly.demo.scenes.plans import ScenePlan, ThingGroup
 
 _DRAWN_PX = 256  # the side of a picture before it is cut to the drawing and made smaller
 _SIZES = (0.75, 1.0)  # of the room that an object has
@@ -175,7 +175,7 @@ def _solid(sprite: Image.Image) -> npt.NDArray[np.bool_]:
     return np.asarray(sprite)[..., 3] >= OPAQUE
 
 
-def _sized(group: Group, member: int, width: int, height: int) -> Image.Image:
+def _sized(group: ThingGroup, member: int, width: int, height: int) -> Image.Image:
     """The drawing of an object, as large as fits."""
     whole = _drawing(group.codes[member])
     if group.colour is not None:

@@ -38,7 +38,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class ThingGroup:
     """A thing of a scene, with the code of each of its pictures, whether each is mirrored, and its colour, if given."""
 
     name: str
@@ -73,7 +73,7 @@ class ScenePlan:
     number: int
     part: str
     background: str
-    groups: tuple[Group, ...]
+    groups: tuple[ThingGroup, ...]
     relations: tuple[tuple[int, str, int], ...]
     defect: Defect | None
 
@@ -153,12 +153,12 @@ def _first_things(family: int, seed: int) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _group(name: str, count: int, codes: tuple[str, ...], seed: int, key: tuple[str, str]) -> Group:
+def _group(name: str, count: int, codes: tuple[str, ...], seed: int, key: tuple[str, str]) -> ThingGroup:
     places = [str(place) for place in range(count)]
     colour = None
     if read_things()[name].is_recoloured and demo_draw(seed, *key, name, "has colour") < RECOLOURED:
         colour = pick(tuple(SHADES), seed, *key, name, "colour")
-    return Group(
+    return ThingGroup(
         name=name,
         codes=tuple(pick(codes, seed, *key, name, "code", place) for place in places),
         mirrored=tuple(demo_draw(seed, *key, name, "mirrored", place) < 0.5 for place in places),

@@ -88,6 +88,7 @@ def test_the_recipes_that_ship_are_valid():
     assert read_recipe(DEMO).name == "demo"
     assert read_recipe(TEXT_TEMPLATE).name == "my-captions"
     assert read_recipe(TEMPLATE).name == "my-dataset"
+    assert read_recipe(DEMO.with_name("scenes.yaml")).name == "scenes"
 
 
 @pytest.mark.parametrize(
