@@ -3,6 +3,7 @@
 The names stand for the shades of OpenMoji's own palette, a light and a dark one of each.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ _NAMED = [(name, shade) for name, ramp in SHADES.items() for shade in np.linspac
     ("white", (255, 255, 255)),
     ("black", (0, 0, 0)),
 ]
+_NAMES = tuple(dict.fromkeys(name for name, _ in _NAMED))
+_DROPPED_BITS = 3  # of the eight of a channel, in which no name changes that an eye would miss
 COLOUR_SHARE = 0.45  # of small drawings the edges of outlines, mixed with black, take a good part
 """The share of an object's pixels, black ones left out, that must be of a colour for the object to be."""
 
@@ -46,24 +49,17 @@ Pixels = npt.NDArray[np.uint8]
 
 def colour_of(pixels: Pixels) -> str | None:
     """The colour that most pixels (n, 3) have, by the shares above; None where none prevails."""
-    names = colour_names(pixels)
-    fill = names[names != "black"]
-    if len(fill) < max(FILL_SHARE * len(names), 1):
-        return "black" if len(names) else None
-    candidates, counts = np.unique(fill, return_counts=True)
-    best = int(counts.argmax())
-    return str(candidates[best]) if counts[best] >= COLOUR_SHARE * len(fill) else None
+    counts = dict(zip(_NAMES, np.bincount(_places(pixels), minlength=len(_NAMES)).tolist(), strict=True))
+    fill = len(pixels) - counts.pop("black")
+    if fill < max(FILL_SHARE * len(pixels), 1):
+        return "black" if len(pixels) else None
+    best = max(counts, key=lambda name: counts[name])
+    return best if counts[best] >= COLOUR_SHARE * fill else None
 
 
-def colour_names(pixels: Pixels) -> npt.NDArray[np.str_]:
+def colour_names(pixels: Pixels) -> list[str]:
     """The name of each of the pixels (n, 3): that of the nearest shade, by the distance of Oklab."""
-    names, shades = zip(*_NAMED, strict=True)
-    red, green, blue = pixels.astype(np.uint32).T
-    packed, places = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
-    different = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1)
-    distances = ((_oklab(different)[:, None] - _oklab(np.array(shades))[None]) ** 2).sum(axis=2)
-    nearest: npt.NDArray[np.str_] = np.array(names)[distances.argmin(axis=1)][places]
-    return nearest
+    return [_NAMES[place] for place in _places(pixels)]
 
 
 def recoloured(picture: Image.Image, colour: str) -> Image.Image:
@@ -74,6 +70,25 @@ def recoloured(picture: Image.Image, colour: str) -> Image.Image:
     weight = np.clip((luma - _OUTLINE) / _OUTLINE, 0, 1)
     mixed = values[..., :3] * (1 - weight) + (dark + (light - dark) * luma) * weight
     return Image.fromarray(np.dstack([np.rint(mixed), values[..., 3:]]).astype(np.uint8))
+
+
+def _places(pixels: Pixels) -> npt.NDArray[np.int64]:
+    """The place in `_NAMES` of the name of each pixel."""
+    red, green, blue = (pixels >> _DROPPED_BITS).T
+    places: npt.NDArray[np.int64] = _cube()[red, green, blue]
+    return places
+
+
+@functools.cache
+def _cube() -> npt.NDArray[np.int64]:
+    """Names of all colours by their leading five bits, (32, 32, 32)."""
+    steps = np.arange(256 >> _DROPPED_BITS)
+    colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
+    middles = (colours.reshape(-1, 3) << _DROPPED_BITS) + (1 << _DROPPED_BITS) // 2
+    shades = _oklab(np.array([shade for _, shade in _NAMED]))
+    distances = ((_oklab(middles)[:, None] - shades[None]) ** 2).sum(axis=2)
+    names = np.array([_NAMES.index(name) for name, _ in _NAMED])
+    return np.asarray(names[distances.argmin(axis=1)].reshape(colours.shape[:3]))
 
 
 def _oklab(pixels: npt.NDArray[np.number[Any]]) -> npt.NDArray[np.float64]:

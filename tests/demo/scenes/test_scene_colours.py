@@ -30,7 +30,7 @@ def pixels(*colours):
     ],
 )
 def test_a_pixel_has_the_name_of_its_nearest_shade(rgb, name):
-    assert colour_names(pixels(rgb)).tolist() == [name]
+    assert colour_names(pixels(rgb)) == [name]
 
 
 def test_the_colour_of_an_object_is_that_of_most_of_its_fill():

@@ -79,6 +79,17 @@ def test_relations_are_those_of_the_boxes_and_the_planned_ones_are_among_them(sc
     assert set(planned) >= {"left_of", "right_of", "above", "below", "on"}
 
 
+def test_what_stands_on_something_is_in_front_of_it(scenes):
+    seated = 0
+    for scene in scenes:
+        if scene.defect is None and scene.plan.relations and scene.plan.relations[0][1] == "on":
+            for item, one in zip(scene.objects, drawing._placed(scene.plan), strict=True):
+                if item.group == 0:
+                    assert item.pixels == (np.asarray(one.sprite)[..., 3] >= OPAQUE).sum()
+                    seated += 1
+    assert seated > 10
+
+
 def test_a_defect_changes_pixels_inside_its_box_alone_and_the_box_is_tight(scenes, monkeypatch):
     kinds = set()
     for scene in scenes:
