@@ -18,12 +18,12 @@ from evenly.audit.checks.mixing import replay_mix
 from evenly.audit.explanation import PairHistory, Replay, StepSight
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay_balance import replay_draws
+from evenly.curation.captions.choice import CANDIDATES, CHOSEN, ChoiceRule, choose_captions
 from evenly.curation.concepts.matching import Matcher
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.errors import CurationError, UidError
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.curation.recaption import CANDIDATES, choose_captions
 from evenly.curation.uids import file_uid, pair_uid, text_uid
 from evenly.storage.pools.local_rows import LOCAL_ADDRESS
 
@@ -170,9 +170,14 @@ def _replay_choice(_build: PublishedBuild, pair: PairHistory, sight: StepSight) 
     rows = [{"uid": pair.uid, **row} for row in sight.rows.get("candidates", ())]
     if not rows:
         return Replay(label="not replayed", agrees=None, detail="no candidates are stored for this pair")
+    if "choose" not in sight.rule:
+        return Replay(
+            label="not replayed", agrees=None, detail=f"version {sight.version} of the step stored no rule of choice"
+        )
     table = pa.Table.from_pylist(rows, CANDIDATES)
-    chosen = choose_captions(pa.array([pair.uid]), table, margin=float(sight.rule.get("margin", 0.0))).chosen
-    choice = {name: chosen[name][0].as_py() for name in chosen.column_names if name != "uid"}
+    rule = ChoiceRule(**{**sight.rule["choose"], "forbid": tuple(sight.rule["choose"]["forbid"])})
+    chosen = choose_captions(pa.array([pair.uid]), table, rule, seed=int(sight.seed or 0)).chosen
+    choice = {name: chosen[name][0].as_py() for name in CHOSEN.names if name != "uid"}
     agrees = all(sight.columns.get(name) == value for name, value in choice.items())
     detail = f"chosen again among {len(rows)} candidates by their stored scores" if agrees else _describe(choice)
     return Replay(label="recomputed", agrees=agrees, detail=detail)

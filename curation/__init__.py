@@ -8,9 +8,3 @@ if __name__ != "evenly.curation":
     raise ImportError(
         f"this package is `evenly.curation`; it was imported as `{__name__}`. Install evenly, then import that."
     )
-
-from evenly.curation.recaption import Captioner, retrieved_concepts
-
-CAPTIONERS: dict[str, Captioner] = {
-    "retrieved_concepts": retrieved_concepts,
-}

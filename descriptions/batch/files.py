@@ -13,6 +13,7 @@ from typing import Any, Final, TypeGuard
 
 from evenly.descriptions.chat.completion import Completion, read_completion, storable
 from evenly.descriptions.chat.dialect import Dialect, refused_parameters
+from evenly.descriptions.chat.picture import Picture, load_pictures
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.chat.retries import may_have_run
 from evenly.descriptions.texts.replies import MAX_REPLY_CHARACTERS
@@ -26,6 +27,7 @@ MOST_LINE_BYTES = 4_000_000
 _ASKED_IN_VAIN = range(400, 500)
 _PASSING = {408, 409, 425, 429}
 _REFUSING = {400, 422}
+NO_PICTURES: Mapping[str, Picture] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +93,12 @@ class BatchOutput:
             self.completions[request_id] = replace(completion, text=completion.text[: MAX_REPLY_CHARACTERS + 1])
 
 
-def input_line(request_id: str, content: Mapping[str, Any], dialect: Dialect) -> bytes:
-    """The line that asks for a request of this content, with its newline."""
+def input_line(
+    request_id: str, content: Mapping[str, Any], dialect: Dialect, pictures: Mapping[str, Picture] = NO_PICTURES
+) -> bytes:
+    """The line that asks for a request of this content, with its newline; `pictures` are those it may name."""
     body = dialect.arguments(ChatRequest.of_content(content), model=content["model"])
+    body["messages"] = load_pictures(body["messages"], pictures)
     line = {"custom_id": request_id, "method": "POST", "url": URL, "body": body}
     return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
@@ -101,6 +106,7 @@ def input_line(request_id: str, content: Mapping[str, Any], dialect: Dialect) ->
 def split_requests(
     requests: Mapping[str, Mapping[str, Any]],
     dialect: Dialect,
+    pictures: Mapping[str, Picture] = NO_PICTURES,
     *,
     most_requests: int = MOST_REQUESTS,
     most_bytes: int = MOST_BYTES,
@@ -109,7 +115,7 @@ def split_requests(
     part: dict[str, Mapping[str, Any]] = {}
     size = 0
     for request_id, content in requests.items():
-        length = len(input_line(request_id, content, dialect))
+        length = len(input_line(request_id, content, dialect, pictures))
         if part and (len(part) == most_requests or size + length > most_bytes):
             yield part
             part, size = {}, 0

@@ -14,6 +14,7 @@ from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.client import RequestStore
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.endpoint import Prices
+from evenly.descriptions.chat.picture import Picture
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.errors import BudgetExceededError
 
@@ -65,6 +66,7 @@ class BatchWork:
 
     def __post_init__(self) -> None:
         self.dialect = Dialect(token_limit=self.api.endpoint.token_limit)
+        self.pictures: dict[str, Picture] = {}
         if self.budget is not None:
             self.prices = self.budget.prices
 
@@ -75,6 +77,8 @@ class BatchWork:
         gets this far.
         """
         submitted = Submitted()
+        pictures = (picture for request in requests.values() for picture in request.pictures)
+        self.pictures |= {picture.name: picture for picture in pictures}
         async with self.alone():
             left = {
                 request_id: request for request_id, request in requests.items() if self.replies.get(request_id) is None
@@ -130,7 +134,7 @@ class BatchWork:
             for request_id, request in requests.items()
         }
         limits = {"most_requests": self.most_requests, "most_bytes": self.most_bytes}
-        for part in split_requests(contents, self.dialect, **limits):
+        for part in split_requests(contents, self.dialect, self.pictures, **limits):
             state = create_intent(self.batches, part, endpoint=endpoint, class_list=self.class_list, prices=self.prices)
             await self._send(state, part, submitted)
 
@@ -159,7 +163,7 @@ class BatchWork:
             state = self.note(state, "narrowed", left_out=left_out)
             self.release(state, left_out)
         dialect = self.dialect
-        lines = [input_line(request_id, contents[request_id], dialect) for request_id in sent]
+        lines = [input_line(request_id, contents[request_id], dialect, self.pictures) for request_id in sent]
         try:
             file_id = await self.api.upload(f"{state.intent.id}.jsonl", b"".join(lines))
             state = self.note(state, "uploaded", file_id=file_id, dialect=_facts(dialect))

@@ -13,6 +13,7 @@ from evenly.descriptions.chat.completion import Completion, read_completion
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.pacing import Pacing
+from evenly.descriptions.chat.picture import load_pictures
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.chat.retries import Failure, judge_failure
 from evenly.descriptions.texts.replies import MAX_REPLY_CHARACTERS
@@ -45,6 +46,9 @@ class ChatEndpoint:
             raise RuntimeError("a ChatEndpoint must be entered before it is used. Write `async with`.")
         arguments = dialect.arguments(request, model=self.endpoint.model)
         named = {name: arguments.pop(name) for name in ("model", "messages")}
+        if request.pictures:
+            pictures = {picture.name: picture for picture in request.pictures}
+            named["messages"] = await asyncio.to_thread(load_pictures, named["messages"], pictures)
         try:
             async with asyncio.timeout(self.timeout_s):  # the client's own limit starts again with every byte
                 # As an argument, all of the schema would be searched for names to convert, which takes its time.

@@ -127,14 +127,16 @@ def most_prompt_tokens(request: ChatRequest) -> int:
     if request.schema is not None:
         messages.append(schema_message(request.schema).content)
     tokens = sum(max(_bytes(text), _bytes(unicodedata.normalize("NFKC", text))) for text in messages)
+    tokens += sum(picture.most_tokens for picture in request.pictures)
     return tokens + TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_REQUEST
 
 
 def likely_prompt_tokens(request: ChatRequest) -> int:
-    """An estimate of the prompt tokens: a token for every four bytes of messages and schema."""
+    """An estimate of the prompt tokens: one for every four bytes of messages and schema, and those of pictures."""
     texts = [message.content for message in request.messages]
     schema = "" if request.schema is None else schema_message(request.schema).content
-    return -(-sum(map(_bytes, (*texts, schema))) // 4)
+    pictures = sum(picture.likely_tokens for picture in request.pictures)
+    return -(-sum(map(_bytes, (*texts, schema))) // 4) + pictures
 
 
 def _bytes(text: str) -> int:

@@ -15,6 +15,7 @@ from evenly.descriptions.chat.completion import Completion, reply_record
 from evenly.descriptions.chat.dialect import Dialect, unpromised
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.pacing import EndpointLimits, Pacing
+from evenly.descriptions.chat.picture import UnreadablePictureError
 from evenly.descriptions.chat.request import ChatRequest, content_address
 from evenly.descriptions.chat.retries import Failure, RetryRule, pause_s
 from evenly.descriptions.errors import EndpointError, RequestFailedError
@@ -208,6 +209,9 @@ class ChatClient:
                 self._count(attempts=1, requests_sent=first)
                 left = True
                 answer = await connection.endpoint.post(attempt.request, attempt.dialect)
+        except UnreadablePictureError:
+            left = False
+            raise
         finally:
             if not left or (isinstance(answer, Failure) and answer.costs_nothing):
                 self._cost_nothing(attempt)

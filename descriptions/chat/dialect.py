@@ -50,7 +50,7 @@ class Dialect:
     left_out: frozenset[str] = frozenset()
 
     def arguments(self, request: ChatRequest, *, model: str) -> dict[str, Any]:
-        """Keyword arguments of an OpenAI chat completion."""
+        """Keyword arguments of an OpenAI chat completion, with pictures by name: picture.load_pictures."""
         arguments = request.parameters() | {"model": model, self.token_limit: request.sampling.max_tokens}
         for name in self.left_out:
             arguments.pop(name, None)
@@ -58,7 +58,7 @@ class Dialect:
             del arguments["response_format"]
             if (form := response_format(request.schema, self.structured)) is not None:
                 arguments["response_format"] = form
-            arguments["messages"] = [_plain(schema_message(request.schema)), *arguments["messages"]]
+            arguments["messages"] = [schema_message(request.schema).sent(), *arguments["messages"]]
         return arguments
 
     def without(self, refused: Collection[str], *, used: "Dialect") -> "Dialect":
@@ -114,7 +114,3 @@ def unpromised(request: ChatRequest, left_out: Collection[str], *, fingerprint: 
 
 def _quotes(message: str, name: str) -> bool:
     return re.search(rf"['\"`]{name}['\"`]|\b(?:parameter|argument|field|body)s?[ .:]+{name}\b", message) is not None
-
-
-def _plain(message: Message) -> dict[str, str]:
-    return {"role": message.role, "content": message.content}

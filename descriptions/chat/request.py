@@ -6,13 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from evenly.descriptions.chat.picture import Picture, picture_parts
+
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation: text, and the pictures that it is about."""
 
     role: Literal["system", "user", "assistant"]
     content: str
+    pictures: tuple[Picture, ...] = ()
+
+    def stored(self) -> dict[str, Any]:
+        """What stands for it in the address of a request, as JSON has it."""
+        stored: dict[str, Any] = {"role": self.role, "content": self.content}
+        return stored | ({"pictures": [picture.content() for picture in self.pictures]} if self.pictures else {})
+
+    @staticmethod
+    def of_stored(stored: Mapping[str, Any]) -> "Message":
+        """The message of which `stored` gave this."""
+        pictures = tuple(Picture.of_content(picture) for picture in stored.get("pictures", ()))
+        return Message(role=stored["role"], content=stored["content"], pictures=pictures)
+
+    def sent(self) -> dict[str, Any]:
+        """What an OpenAI chat completion takes, with pictures by name."""
+        content = picture_parts(self.content, self.pictures) if self.pictures else self.content
+        return {"role": self.role, "content": content}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +57,17 @@ class ChatRequest:
     sampling: Sampling = field(default_factory=Sampling)
     sample: int = 0
 
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Those of all messages."""
+        return tuple(picture for message in self.messages for picture in message.pictures)
+
     def content(self, *, identity: str, model: str) -> dict[str, Any]:
         """All that decides the reply, as JSON-able values; `identity` and `model` say who is asked."""
         return {
             "endpoint": identity,
             "model": model,
-            "messages": [{"role": message.role, "content": message.content} for message in self.messages],
+            "messages": [message.stored() for message in self.messages],
             "schema": self.schema,
             "sampling": {
                 "temperature": self.sampling.temperature,
@@ -58,7 +82,7 @@ class ChatRequest:
     def of_content(content: Mapping[str, Any]) -> "ChatRequest":
         """The request whose `content` this is."""
         return ChatRequest(
-            messages=tuple(Message(**message) for message in content["messages"]),
+            messages=tuple(map(Message.of_stored, content["messages"])),
             schema=content["schema"],
             sampling=Sampling(**content["sampling"]),
             sample=content["sample"],
@@ -73,7 +97,7 @@ class ChatRequest:
             "seed": seed,
         }
         parameters: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
-        parameters["messages"] = [{"role": message.role, "content": message.content} for message in self.messages]
+        parameters["messages"] = [message.sent() for message in self.messages]
         if self.schema is not None:
             schema = {"name": "reply", "strict": True, "schema": dict(self.schema)}
             parameters["response_format"] = {"type": "json_schema", "json_schema": schema}

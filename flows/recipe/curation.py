@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from evenly.bounds import Bits, Levels, Share, Tables
-from evenly.curation import CAPTIONERS
 from evenly.curation.align import Align
 from evenly.curation.balance.thresholds import BalanceRule, Headroom
 from evenly.curation.concepts.matching import MatchRule
@@ -18,8 +17,8 @@ from evenly.curation.exclusions.decontaminate import Decontamination
 from evenly.curation.exclusions.safety import SafetyRule
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.rank import HeadRank
-from evenly.curation.recaption import RecaptionRule
 from evenly.flows.recipe.presets import with_preset
+from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
 from evenly.storage.web import PoolDownload
 
@@ -99,7 +98,7 @@ class Curate(Section):
     deduplicate: Deduplicate | None = None
     safety: SafetyRule | None = None
     decontaminate: Decontamination | None = None
-    recaption: RecaptionRule | None = None
+    recaption: Recaption | None = None
     rank: HeadRank | None = None
     align: Align | None = None
     image_based: TargetClusters | None = None
@@ -119,8 +118,6 @@ class Curate(Section):
     def _known(self) -> "Curate":
         for section, rules, filters in (("text", self.text, TEXT_FILTERS), ("image", self.image, IMAGE_FILTERS)):
             _check_filters(section, rules, filters)
-        if self.recaption is not None:
-            known_name("captioner", self.recaption.captioner, CAPTIONERS)
         return self
 
     @model_validator(mode="after")

@@ -10,8 +10,9 @@ from evenly.curation.duplicates.record_linkage import Linked
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Deduplicate
+from evenly.tasks.captions.recaption import RECAPTION
+from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
-from evenly.tasks.rebuild.captions import ALIGN, RECAPTION
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
@@ -60,7 +61,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any
         (SAFETY, curate.safety if recipe.has_pictures else None),
         (DECONTAMINATE, curate.decontaminate),
         (RANK, curate.rank),
-        (RECAPTION, curate.recaption),
+        (RECAPTION, None if curate.recaption is None else curate.recaption.rule),
         (ALIGN, curate.align),
         (IMAGE_BASED, curate.image_based),
         (MATCH_AGAIN, curate.match if recipe.has_pictures else None),

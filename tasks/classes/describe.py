@@ -2,8 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.descriptions.chat.budget import Budget
-from evenly.descriptions.chat.chat import Chat
-from evenly.descriptions.chat.client import ChatClient
-from evenly.descriptions.chat.embedded import embedded_identity, embedded_llm, embedded_name
-from evenly.descriptions.chat.endpoint import Endpoint, Prices
+from evenly.descriptions.chat.embedded import embedded_identity, embedded_name
+from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.rehearsal import Rehearsal
-from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.class_list import ClassList, parse_class_list
 from evenly.descriptions.describe import Pairs, describe
 from evenly.descriptions.descriptions import ACCEPTED, Descriptions
@@ -27,35 +22,26 @@ from evenly.descriptions.methods import METHODS, chosen_methods
 from evenly.descriptions.methods.synonyms import TIED, consistent_synonyms
 from evenly.descriptions.texts.grounding import Grounding, Subject
 from evenly.storage.chat.requests import Requests
-from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash
-from evenly.tasks.classes.batches import batch_client
+from evenly.tasks.chat.endpoints import (
+    EndpointRule,
+    account,
+    chat_client,
+    endpoint_identity,
+    open_endpoint,
+    prices_of,
+    spent,
+)
 from evenly.tasks.classes.confusable import named_pairs
 from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.run import Run
 from evenly.tasks.server.events import ClassesDescribed, emit
-from evenly.tasks.server.limits import limits_of
 from evenly.tasks.step import Records, Step
 
-CONCURRENCY = 4
-TIMEOUT_S = 120.0
 METHODS_ABOUT_PAIRS = frozenset(method.name for method in chosen_methods(list(METHODS)) if method.scope == "pair")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndpointRule:
-    """A language model by the `base_url` of its endpoint, or `embedded`, and its name."""
-
-    base_url: str
-    model: str
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether it is the packaged model."""
-        return self.base_url == "embedded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +79,7 @@ def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> Step
     budget = account(run, class_list.name)
     pairs = [pair for record in upstream for pair in named_pairs(run, record)]
     with open_endpoint(rule) as endpoint:
-        client = chat_client(run, endpoint, class_list=class_list.name, budget=budget)
+        client = chat_client(run, endpoint, name=class_list.name, budget=budget)
         grounding = Grounding(load_noun_synsets())
         with run.progress.bar("describing classes", _askings(methods, len(class_list.classes), len(pairs))) as advance:
             descriptions = describe(
@@ -137,21 +123,6 @@ def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int)
     return sum(counts[method.scope] for method in methods)
 
 
-def chat_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> Chat:
-    """What asks the endpoint: one request at a time, or in batches where the run pays for these."""
-    if run.payment.batch:
-        return batch_client(run, endpoint, class_list=class_list, budget=budget)
-    store = Requests(run.workspace)
-    return ChatClient(
-        endpoint,
-        store=store,
-        concurrency=CONCURRENCY,
-        retries=RetryRule(timeout_s=TIMEOUT_S),
-        budget=budget,
-        limits=limits_of("chat", run.progress, longest_s=TIMEOUT_S),
-    )
-
-
 def _with_consistent_synonyms(run: Run, class_list: ClassList, descriptions: Descriptions) -> Descriptions:
     """Reject synonyms that lie nearer to another class than to their own, as REAL does."""
     table = descriptions.table
@@ -172,24 +143,6 @@ def _with_consistent_synonyms(run: Run, class_list: ClassList, descriptions: Des
     return descriptions.reject(rows, "nearer_to_another_class")
 
 
-def account(run: Run, class_list: str) -> Budget | None:
-    """What all runs on the class list of this name may cost and have cost; None where nothing has a price."""
-    prices = _prices(run)
-    if prices == Prices():
-        return None
-    return Budget(run.payment.budget_usd, prices, SpendingJournal(run.workspace, class_list))
-
-
-def _prices(run: Run) -> Prices:
-    payment = run.payment
-    return Prices(prompt_usd=payment.prompt_usd_per_million, completion_usd=payment.completion_usd_per_million)
-
-
-def spent(budget: Budget | None) -> dict[str, Any] | None:
-    """The account as it stands (Budget.summary); None without one."""
-    return None if budget is None else budget.summary()
-
-
 def estimate_list(run: Run, rule: DescribeRule, pairs: Pairs = ()) -> list[dict[str, Any]]:
     """What describing the list would ask and cost now, a row for each method (estimate.Estimate); nothing is sent."""
     embedded = rule.is_embedded
@@ -202,27 +155,11 @@ def estimate_list(run: Run, rule: DescribeRule, pairs: Pairs = ()) -> list[dict[
         rule.class_list,
         methods=chosen_methods(list(rule.methods), small_model=embedded),
         rehearsal=rehearsal,
-        prices=_prices(run),
+        prices=prices_of(run),
         grounding=Grounding(load_noun_synsets()),
         pairs=pairs,
     )
     return [estimated.row() for estimated in estimates]
-
-
-@contextmanager
-def open_endpoint(rule: EndpointRule) -> Iterator[Endpoint]:
-    """The endpoint that the rule names by base_url and model; the embedded one runs while it is open."""
-    if rule.is_embedded:
-        with embedded_llm(slots=CONCURRENCY) as endpoint:
-            yield endpoint
-    else:
-        yield Endpoint(base_url=rule.base_url, model=rule.model)
-
-
-def endpoint_identity(_run: Run, rule: EndpointRule) -> str:
-    """The identity of the endpoint and its model, as a step's model."""
-    identity = embedded_identity() if rule.is_embedded else rule.base_url
-    return f"{identity} {rule.model}"
 
 
 def accepted_texts(run: Run, described: StepRecord) -> dict[str, dict[str, list[str]]]:

@@ -20,7 +20,7 @@ from evenly.descriptions.texts.grounding import Grounding, Subject
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.tasks.classes.describe import EndpointRule, account, chat_client, endpoint_identity, open_endpoint, spent
+from evenly.tasks.chat.endpoints import EndpointRule, account, chat_client, endpoint_identity, open_endpoint, spent
 from evenly.tasks.classes.names import pool_captions, pool_hash
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step
@@ -139,7 +139,7 @@ def judge_names(run: Run, upstream: Records, rule: RelevanceRule) -> StepOutput:
     uses = [[_use(row, subjects[name], rule) for row in class_rows] for name, class_rows in rows.items()]
     budget = account(run, rule.class_list.name)
     with open_endpoint(rule) as endpoint:
-        client = RecordingChat(chat_client(run, endpoint, class_list=rule.class_list.name, budget=budget))
+        client = RecordingChat(chat_client(run, endpoint, name=rule.class_list.name, budget=budget))
         with run.progress.bar("judging captions", None) as advance:
             judgements_of_classes = run_to_end(_judged(client, uses, rule, advance))
     judgements = [

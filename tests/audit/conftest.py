@@ -17,6 +17,7 @@ from PIL import Image
 from evenly.curation.align import Align, judge_alignment, resolve_threshold
 from evenly.curation.balance.inputs import read_inputs
 from evenly.curation.balance.matched_pairs import count_entries
+from evenly.curation.captions.choice import CANDIDATES, CHOSEN, ChoiceRule, choose_captions
 from evenly.curation.concepts.matching import Matcher
 from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.fingerprints import measure_fingerprints
@@ -27,7 +28,6 @@ from evenly.curation.duplicates.image_duplicates import (
     deduplicate_perceptual,
 )
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.curation.recaption import CANDIDATES, choose_captions
 from evenly.curation.uids import pair_uid
 from evenly.storage.build_content import CONTENT_VERSION, BuildInputs, content_hash_of, sampled_content_hash
 from evenly.storage.builds import Builds
@@ -143,7 +143,12 @@ class Rebuild:
         self.judge("deduplicate_exact", {}, lambda pairs: _merged(deduplicate_exact(pairs)))
         near = Perceptual()
         self.judge("deduplicate_perceptual", asdict(near), lambda pairs: _merged(deduplicate_perceptual(pairs, near)))
-        self.judge("recaption", {"margin": 0.1}, self.recaption, model=little.encoder)
+        self.judge(
+            "recaption",
+            {"captioners": [], "choose": asdict(ChoiceRule(margin=0.1))},
+            self.recaption,
+            model=little.encoder,
+        )
         self.judge("align", {"keep_top": little.keep_top}, self.align, model=little.encoder)
         caption = "caption" if "recaption" in little.off else "chosen_caption"
         self.judge("match_again", MATCH, partial(_match, caption))
@@ -251,10 +256,10 @@ class Rebuild:
             offers = {caption: "original", f"a {CONCEPTS[int(uid, 16) % len(CONCEPTS)]} drawing": "retrieved"}
             rows += [{"uid": uid, "caption": text, "origin": origin} for text, origin in offers.items()]
         for row in rows:
-            row["score"] = self.score(row["caption"], row["uid"])
+            row |= {"score": self.score(row["caption"], row["uid"]), "sample": 0, "refused": "", "flags": []}
         candidates = pa.Table.from_pylist(rows, CANDIDATES)
-        found = choose_captions(pairs["uid"].combine_chunks(), candidates, margin=0.1)
-        return Judged(found.decisions, columns=found.chosen.drop(["uid"]), tables={"candidates": candidates})
+        found = choose_captions(pairs["uid"].combine_chunks(), candidates, ChoiceRule(margin=0.1))
+        return Judged(found.decisions, columns=found.chosen.select(CHOSEN.names[1:]), tables={"candidates": candidates})
 
     def align(self, pairs: Table) -> "Judged":
         captions = pairs["chosen_caption" if "chosen_caption" in pairs.column_names else "caption"].to_pylist()

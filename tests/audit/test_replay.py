@@ -148,7 +148,7 @@ def test_another_margin_gives_another_caption(published):
     build = PublishedBuild(*published)
     rewritten = build.samples(["uid"], "caption_origin = 'retrieved'")["uid"].to_pylist()
     pair, sight = sight_of(published, rewritten[0], "recaption")
-    assert disagrees(published, pair, replace(sight, rule={"margin": 0.99}))
+    assert disagrees(published, pair, replace(sight, rule={"choose": sight.rule["choose"] | {"margin": 0.99}}))
 
 
 @pytest.mark.parametrize("step", ["check_texts", "check_images", "match_concepts"])

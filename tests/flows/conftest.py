@@ -92,7 +92,7 @@ def recipe_for(web: Path) -> dict:
             "download": {"max_bytes": 2_000_000, "max_pixels": 16_000_000},
             "image": {"image_size": {"min_side": 64}},
             "deduplicate": {},
-            "recaption": {"margin": 0.1},
+            "recaption": {"captioners": [{"kind": "retrieved"}], "choose": {"margin": 0.1}},
             "align": {"keep_top": 0.9},
             "balance": {"t": 5},
         },

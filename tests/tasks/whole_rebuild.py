@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from evenly.curation.captions.choice import ChoiceRule
 from evenly.storage.ledger import StepRecord
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.web import DownloadRule
 from evenly.storage.workspace import Workspace
+from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
-from evenly.tasks.rebuild.captions import ALIGN, RECAPTION
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
@@ -102,7 +104,10 @@ RULES: dict[str, dict[str, Any]] = {
     "deduplicate_captions": {"min_jaccard": 0.9, "scope": "pool"},
     "safety": {"detector": None, "files": [], "looks": [], "domains": ["{root}/domains.txt"], "max_distance": 4},
     "decontaminate": {"sets": {"val": "{root}/val"}, "perceptual": 4, "semantic": None, "colour": 22.0},
-    "recaption": {"captioner": "retrieved_concepts", "candidates": 2, "margin": 0.02},
+    "recaption": {
+        "captioners": [{"name": "retrieved", "kind": "retrieved", "candidates": 2, "sentence": "names"}],
+        "choose": asdict(ChoiceRule(margin=0.02)),
+    },
     "align": {"keep_top": 0.9},
     "match_again": {"metadata": "{root}/concepts.txt", "mode": "normalized", "plurals": False},
     "balance": BALANCING,

@@ -22,7 +22,7 @@ def batches_command(
     if context.invoked_subcommand is not None:
         return
     from evenly.storage.workspace import Workspace
-    from evenly.tasks.classes.batches import batch_rows
+    from evenly.tasks.chat.batches import batch_rows
     from evenly.tasks.progress import Progress
 
     rows = batch_rows(Workspace.at(root), refresh=refresh, say=Progress().say)
@@ -44,7 +44,7 @@ def cancel_command(
     Example: evenly batches cancel 0a1b2c3d4e5f
     """
     from evenly.storage.workspace import Workspace
-    from evenly.tasks.classes.batches import cancel_one
+    from evenly.tasks.chat.batches import cancel_one
     from evenly.tasks.progress import Progress
 
     row = cancel_one(Workspace.at(root), intent, say=Progress().say)

@@ -19,8 +19,9 @@ from evenly.flows.recipe.problems import describe_problems
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
+from evenly.tasks.chat.endpoints import account, spent
 from evenly.tasks.classes.confusable import expected_pairs
-from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, account, estimate_list, spent
+from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, estimate_list
 from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import LanguageModel
 from evenly.tasks.server.artifacts import server_client

@@ -20,13 +20,13 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run
 
 
-def batch_client(run: Run, endpoint: Endpoint, *, class_list: str, budget: Budget | None) -> BatchChatClient:
+def batch_client(run: Run, endpoint: Endpoint, *, account: str, budget: Budget | None) -> BatchChatClient:
     """A client that asks by the batch, at the prices of the budget as they are: recipes name those of batches."""
     work = BatchWork(
         api=BatchEndpoint(endpoint=endpoint),
         replies=Requests(run.workspace),
         batches=Batches(run.workspace),
-        class_list=class_list,
+        class_list=account,
         budget=budget,
         say=run.progress.say,
     )

@@ -1,4 +1,4 @@
-"""Captions come from the pair, its merged twins and the concepts of the pool; the best is kept, and aligned."""
+"""Captions come from the pair, its merged twins and the concepts of the pool; the best becomes the caption."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -7,13 +7,21 @@ import pytest
 from evenly.curation.decisions import Decisions
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.tasks.rebuild.captions import ALIGN, RECAPTION
+from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.run import Run
 from tests.picture_pool import commit, picture, plain_step, pool_record
 from tests.tasks.whole_rebuild import BLUE, COLOURS, GREEN, RED
 
 pytestmark = pytest.mark.usefixtures("colour_words")
-RULE = {"captioner": "retrieved_concepts", "candidates": 2, "margin": 0.02}
+
+
+def by_concepts(candidates=2, margin=0.02):
+    """The rule that offers concepts."""
+    captioner = {"name": "retrieved", "kind": "retrieved", "candidates": candidates, "sentence": "names"}
+    return {"captioners": [captioner], "choose": {"by": "score", "margin": margin}}
+
+
+RULE = by_concepts()
 PAIRS = {
     "a": ("a red thing", RED),
     "b": ("some words", RED),  # no colour is named: a concept fits better
@@ -84,7 +92,7 @@ def test_every_caption_that_was_offered_is_stored_with_its_score(run):
         mine = [row for row in candidates if row["uid"] == uid]
         assert [row["caption"] for row in mine if row["origin"] == "original"] == [caption]
         retrieved = [row["score"] for row in mine if row["origin"] == "retrieved"]
-        assert len(retrieved) == RULE["candidates"]
+        assert len(retrieved) == 2
         assert retrieved == sorted(retrieved, reverse=True)
     decisions = run.ledger.decisions(record, ["uid", "value", "caption_score"]).to_pylist()
     originals = {row["uid"]: row["score"] for row in candidates if row["origin"] == "original"}
@@ -93,16 +101,19 @@ def test_every_caption_that_was_offered_is_stored_with_its_score(run):
 
 
 def test_a_margin_that_no_concept_can_reach_leaves_all_captions(run):
-    record = commit(run, RECAPTION, collected(run, PAIRS), RULE | {"margin": 2.0})
+    record = commit(run, RECAPTION, collected(run, PAIRS), by_concepts(margin=2.0))
     assert {origin for _, origin in chosen(run, record).values()} == {"original"}
-    assert record.notes == {"rewritten": 0, "clipscore_before": None, "clipscore_after": None}
+    assert record.notes["rewritten"] == 0
+    assert record.notes["clipscore_before"] is record.notes["clipscore_after"] is None
+    assert record.notes["chosen"] == {"original": len(PAIRS)}
+    assert record.notes["offered"] == {"retrieved": 2 * len(PAIRS)}
 
 
 def test_captions_of_merged_pairs_are_offered_over_several_steps_each_once(run):
     pairs = PAIRS | {"f": ("a blue thing", RED), "g": ("a red pot", RED), "h": ("a red pot", RED)}
     records = merged(run, collected(run, pairs), "deduplicate_exact", {"g": "b", "h": "g"})
     records = merged(run, records, "deduplicate_perceptual", {"f": "c", "b": "a"})
-    record = commit(run, RECAPTION, records, RULE | {"margin": 2.0})
+    record = commit(run, RECAPTION, records, by_concepts(margin=2.0))
     twins = run.ledger.table(record, "candidates", where=pc.field("origin") == "twin").to_pylist()
     assert [(row["uid"], row["caption"]) for row in twins] == [("a", "a red pot"), ("a", "some words")]
     assert set(chosen(run, record)) == {"a", "c", "d", "e"}
@@ -115,7 +126,7 @@ def test_a_caption_of_a_twin_is_taken_where_it_fits_better_without_any_margin(ru
 
 
 def test_more_candidates_than_there_are_concepts_are_all_of_them(run):
-    record = commit(run, RECAPTION, collected(run, PAIRS), RULE | {"candidates": 50})
+    record = commit(run, RECAPTION, collected(run, PAIRS), by_concepts(candidates=50))
     rows = run.ledger.table(record, "candidates", where=pc.field("origin") == "retrieved")
     assert rows.num_rows == len(PAIRS) * len(COLOURS)
 
@@ -126,50 +137,3 @@ def test_order_of_pairs_says_nothing_about_their_captions(run, tmp_path):
     one = chosen(run, commit(run, RECAPTION, collected(run, PAIRS), RULE))
     two = chosen(other, commit(other, RECAPTION, collected(other, turned), RULE))
     assert [one[uid] for uid in "abcde"] == [two[uid] for uid in "edcba"]
-
-
-# Alignment: by the score of the chosen caption, or of the pair's own where none was chosen.
-
-
-def verdicts(run, record):
-    return {row["uid"]: row["reason"] for row in run.ledger.decisions(record, ["uid", "reason"]).to_pylist()}
-
-
-def test_without_recaptioning_the_own_caption_is_held_against_the_picture(run):
-    record = commit(run, ALIGN, collected(run, PAIRS), {"min_score": 0.9})
-    assert {uid for uid, reason in verdicts(run, record).items() if not reason} == {"a", "d"}
-    assert record.reasons == {"low_score": 3}
-    assert record.notes == {"threshold": 0.9, "captions_cut": 0}
-
-
-def test_after_recaptioning_the_chosen_caption_counts(run):
-    records = collected(run, PAIRS)
-    records.append(commit(run, RECAPTION, records, RULE))
-    record = commit(run, ALIGN, records, {"min_score": 0.9})
-    assert set(verdicts(run, record).values()) == {""}
-    stored = run.ledger.alive(records, ["caption_score"])["caption_score"].to_pylist()
-    assert run.ledger.decisions(record, ["value"])["value"].to_pylist() == stored
-
-
-@pytest.mark.parametrize(("keep_top", "kept"), [(1.0, 5), (0.5, 3), (0.01, 1)])
-def test_a_share_keeps_the_best_and_at_least_one(run, keep_top, kept):
-    record = commit(run, ALIGN, collected(run, PAIRS), {"keep_top": keep_top})
-    assert record.counts["kept"] == kept
-    rows = run.ledger.decisions(record, ["verdict", "value"]).to_pylist()
-    assert all((row["value"] >= record.notes["threshold"]) == (row["verdict"] == "kept") for row in rows)
-    best = sorted((row["value"] for row in rows), reverse=True)[:kept]
-    assert sorted((row["value"] for row in rows if row["verdict"] == "kept"), reverse=True) == best
-
-
-def test_pairs_that_tie_with_the_last_one_stay(run):
-    same = dict.fromkeys("abcd", ("a red thing", RED))
-    records = collected(run, same)
-    pictures = {uid: picture(RED) for uid in same}
-    records[-1] = pool_record(run, pictures)
-    assert commit(run, ALIGN, records, {"keep_top": 0.25}).counts["kept"] == 4
-
-
-def test_captions_that_the_encoder_cuts_are_counted_each_once(run):
-    long = "a red thing that is far too long"
-    pairs = {"a": (long, RED), "b": (long, RED), "c": ("a red thing", RED)}
-    assert commit(run, ALIGN, collected(run, pairs), {"keep_top": 1.0}).notes["captions_cut"] == 1

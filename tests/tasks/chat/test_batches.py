@@ -6,7 +6,7 @@ from evenly.descriptions.batch.intents import batch_states
 from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.storage.chat.batches import Batches
 from evenly.storage.errors import NotFoundError
-from evenly.tasks.classes.batches import batch_client, batch_rows, cancel_one
+from evenly.tasks.chat.batches import batch_client, batch_rows, cancel_one
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
 from tests.batch_server import Ending, serving
@@ -23,7 +23,7 @@ def server():
 def left(server, workspace):
     """A batch that runs on after whoever asked has gone; the intent's id."""
     run = Run(workspace=workspace, seed=0, progress=Progress(quiet=True))
-    client = batch_client(run, server.endpoint, class_list="pets", budget=None)
+    client = batch_client(run, server.endpoint, account="pets", budget=None)
 
     async def ask_and_go():
         async with client:

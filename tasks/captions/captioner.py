@@ -1,0 +1,105 @@
+"""The protocol of captioners: from pairs of a picture and its texts to captions, each with where it comes from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+
+from evenly.tasks.moves import Each
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records
+
+RuleT = TypeVar("RuleT")
+
+MADE = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("image_id", pa.string()),
+        ("caption", pa.string()),
+        ("sample", pa.int32()),
+        ("request_id", pa.string()),
+        ("refused", pa.string()),
+    ]
+)
+"""What a captioner makes of a pair: captions by number, with the request of each, or why one was refused ("": not)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Pairs to be captioned, of the pictures in a partition.
+
+    pairs: uid, image_id, texts (its own caption first, then those of pairs merged into it; nulls left out), and tags,
+    those of the columns that the captioner reads. places: where pictures lie, PLACES sorted by image_id; None: nobody
+    asked. facts: what `prepare` gave. workers: how many partitions are worked on at a time.
+    """
+
+    name: str
+    pairs: pa.Table
+    places: pa.Table | None
+    facts: Any
+    workers: int
+
+
+def _nothing(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
+    return None
+
+
+def _nothing_more(_run: Run, _rule: object) -> str:
+    return ""
+
+
+def _ready(_run: Run, _rule: object) -> None:
+    return None
+
+
+def _no_columns(_rule: object) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioner(Generic[RuleT]):
+    """A kind of captioner.
+
+    rule: its values in a recipe. offer: the captions (MADE) of the pairs of a partition; what it asked or computed is
+    stored before it returns, so that nothing is asked or computed twice. prepare: what all partitions need. identity:
+    what its captions depend on beside the rule. ready: raises where something that it needs is not there. columns: of
+    the pool, those that it reads tags from. reads_pictures: whether it needs their bytes.
+    """
+
+    rule: type[RuleT]
+    offer: Callable[[Run, RuleT, Shown], pa.Table]
+    prepare: Callable[[Run, Records, RuleT, Each], Any] = _nothing
+    identity: Callable[[Run, RuleT], str] = _nothing_more
+    ready: Callable[[Run, RuleT], None] = _ready
+    columns: Callable[[RuleT], Sequence[str]] = _no_columns
+    reads_pictures: bool = True
+
+
+def no_captions(shown: Shown, reason: str) -> pa.Table:
+    """MADE with one refusal for each pair."""
+    n = len(shown.pairs)
+    return made(shown.pairs, places=list(range(n)), captions=[None] * n, refused=[reason] * n)
+
+
+def made(
+    pairs: pa.Table,
+    *,
+    places: Sequence[int],
+    captions: Sequence[str | None],
+    samples: Sequence[int] | None = None,
+    request_ids: Sequence[str | None] | None = None,
+    refused: Sequence[str] | None = None,
+) -> pa.Table:
+    """MADE of captions for the pairs at `places`; sample 0, no request and no refusal where these are not given."""
+    n = len(captions)
+    at = pa.array(places, pa.int64())
+    columns = [
+        pairs["uid"].combine_chunks().take(at),
+        pairs["image_id"].combine_chunks().take(at),
+        captions,
+        samples or [0] * n,
+        request_ids or [None] * n,
+        refused or [""] * n,
+    ]
+    return pa.table([pa.array(column, kind) for column, kind in zip(columns, MADE.types, strict=True)], schema=MADE)

@@ -1,0 +1,83 @@
+"""Captions by an open_clip model with a text decoder, such as CoCa: drawn once per picture and sample, and kept."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+from annotated_types import Ge, Gt, Le
+
+from evenly.features.captioning import CaptionModel, CaptionSampling, load_caption_model
+from evenly.features.open_clip_models import check_model_name
+from evenly.storage.caption_store import CaptionStore
+from evenly.storage.web import read_images
+from evenly.tasks.captions.captioner import Captioner, Shown, made
+from evenly.tasks.moves import with_model
+from evenly.tasks.run import EncoderName, Run
+
+_AT_ONCE = 256  # pictures whose bytes are held
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedRule(EncoderName):
+    """An open_clip model with a text decoder, by name and `pretrained` tag or file; `samples` captions of each picture.
+
+    Tokens are drawn from the likeliest that hold `top_p`, at `temperature`; a caption has up to `max_tokens`.
+    """
+
+    samples: Annotated[int, Ge(1), Le(16)] = 1
+    top_p: Annotated[float, Gt(0), Le(1)] = 0.9
+    temperature: Annotated[float, Gt(0), Le(5)] = 1.0
+    max_tokens: Annotated[int, Ge(4), Le(70)] = 24
+    batch_size: Annotated[int, Ge(1), Le(1024)] = 16
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
+
+
+@lru_cache(maxsize=1)
+def open_caption_model(rule: DecodedRule) -> CaptionModel:
+    """The model, loaded on first use and kept for the process."""
+    sampling = CaptionSampling(top_p=rule.top_p, temperature=rule.temperature, most=rule.max_tokens)
+    return load_caption_model(
+        rule.model, rule.pretrained, sampling=sampling, batch_size=rule.batch_size, precision=rule.precision
+    )
+
+
+@with_model
+def _offer(run: Run, rule: DecodedRule, shown: Shown) -> pa.Table:
+    model = open_caption_model(rule)
+    store = CaptionStore(run.workspace, model.identity)
+    ids = shown.pairs["image_id"].to_pylist()
+    distinct = sorted(set(ids))
+    by_sample: list[dict[str, str]] = []
+    for sample in range(rule.samples):
+        captions = dict(zip(distinct, store.read(distinct, sample), strict=True))
+        missing = [image_id for image_id, caption in captions.items() if caption is None]
+        with run.progress.bar(f"captioning {shown.name}", len(missing)) as advance:
+            for start in range(0, len(missing), _AT_ONCE):
+                names = missing[start : start + _AT_ONCE]
+                images = list(read_images(run.workspace.downloads, names, shown.places))
+                drawn = model.captions(images, names, samples=range(sample, sample + 1), progress=advance)
+                texts = [texts[0] for texts in drawn]
+                store.append(names, sample, texts)
+                captions |= zip(names, texts, strict=True)
+        by_sample.append({image_id: caption for image_id, caption in captions.items() if caption is not None})
+    texts = [captions[image_id] for image_id in ids for captions in by_sample]
+    return made(
+        shown.pairs,
+        places=np.repeat(np.arange(len(ids)), rule.samples).tolist(),
+        captions=[text or None for text in texts],
+        samples=list(range(rule.samples)) * len(ids),
+        refused=["" if text else "empty" for text in texts],
+    )
+
+
+def _identity(_run: Run, rule: DecodedRule) -> str:
+    return open_caption_model(rule).identity
+
+
+def _ready(_run: Run, rule: DecodedRule) -> None:
+    check_model_name(rule.model, rule.pretrained)
+
+
+DECODED = Captioner(rule=DecodedRule, offer=_offer, identity=_identity, ready=_ready)

@@ -1,0 +1,284 @@
+"""Candidates for every pair: its own caption, those of its duplicates, and what captioners make; and their scores.
+
+Captioners and encoders work where pictures lie. Candidates are gathered where their pair is.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.captions.choice import GIVEN
+from evenly.features import cosine_scores
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.web import find_places
+from evenly.tasks.captions import CAPTIONERS
+from evenly.tasks.captions.captioner import MADE, Shown
+from evenly.tasks.encoders import encoder_identity, open_encoder
+from evenly.tasks.moves import Each, with_model
+from evenly.tasks.pictures.observed import send_places
+from evenly.tasks.pictures.pairs import send_merged, send_with_captions, vectors_of
+from evenly.tasks.pictures.sent_rows import Give, SentRows, send_partitions
+from evenly.tasks.pictures.vectors import PictureSources, send_sources
+from evenly.tasks.rebuild.concepts import record_named
+from evenly.tasks.rebuild.deduplicate import merged_pairs
+from evenly.tasks.rebuild.features import image_rows, store_images
+from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.step import Records
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+ORIGINAL, TWIN = GIVEN
+OFFERED = MADE.insert(3, pa.field("origin", pa.string()))
+"""What captioners make, and who made it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedCaptioner:
+    """A captioner of a recipe: its name, which is the origin of its captions, its kind, and its rule."""
+
+    name: str
+    kind: str
+    rule: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortedPairs:
+    """What a captioner works on: pairs and places of pictures by image_id (None: looked for), and as in Shown."""
+
+    shown: SentRows
+    places: SentRows | None
+    facts: Any
+    workers: int
+
+
+def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptioner], each: Each) -> SentRows:
+    """All candidates (OFFERED) by uid."""
+    kinds = [CAPTIONERS[captioner.kind] for captioner in captioners]
+    columns = sorted({name for kind, one in zip(kinds, captioners, strict=True) for name in kind.columns(one.rule)})
+    with ExitStack() as sent:
+
+        def send(title: str, key: str, give: Give) -> SentRows:
+            return sent.enter_context(send_partitions(run, each, title, key, give))
+
+        collected = partial(_collected, upstream, [])
+        merged = sent.enter_context(send_merged(run, each, partial(_merged, upstream), collected))
+        rows = [send("reading captions", "uid", partial(_given, upstream, merged))]
+        shown = send("sorting pairs", "image_id", partial(_to_caption, upstream, merged, columns))
+        places = None
+        if run.bits and any(kind.reads_pictures for kind in kinds):
+            places = sent.enter_context(send_places(run, each))
+        for one, kind in zip(captioners, kinds, strict=True):
+            facts = kind.prepare(run, upstream, one.rule, each)
+            work = SortedPairs(shown=shown, places=places, facts=facts, workers=each.n_workers)
+            rows.append(send(f"captions by {one.name}", "uid", partial(_made, one, kind.offer, work)))
+        return send_partitions(run, each, "gathering captions", "uid", partial(_joined, rows))
+
+
+def score_offers(run: Run, offered: SentRows, each: Each, judge: EncoderChoice | None) -> SentRows:
+    """What was offered and not refused, by uid: OFFERED, score, cut, and judged where a second encoder judges.
+
+    cut: whether the caption is longer than the encoder reads.
+    """
+    scored = send_with_captions(run, each, "scoring captions", partial(_to_score, offered), _scored)
+    if judge is None:
+        return scored
+    second, through = with_encoder(run, judge), EncoderEach(each=each, choice=judge)
+    with scored, closing_sources(send_sources(second, through)) as sources:
+        work = partial(_judged, sources)
+        return send_with_captions(second, through, "judging captions", partial(_of, scored), work)
+
+
+@contextmanager
+def closing_sources(sources: PictureSources) -> Iterator[PictureSources]:
+    """The sources, released at the end."""
+    try:
+        yield sources
+    finally:
+        sources.release()
+
+
+def with_encoder(run: Run, choice: EncoderChoice) -> Run:
+    """The run with another encoder."""
+    return replace(run, encoder=choice, encoder_identity=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderEach:
+    """An `Each` whose functions are given runs with another encoder."""
+
+    each: Each
+    choice: EncoderChoice
+
+    @property
+    def n_workers(self) -> int:
+        """How many work at a time."""
+        return self.each.n_workers
+
+    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
+        """What `function` gives for the run of each partition, in their order."""
+        return self.each.partitions(title, partial(_of_encoder, self.choice, function))
+
+    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        """What `function` gives for each of `items`, in their order."""
+        return self.each.items(title, partial(_item_of_encoder, self.choice, function), items)
+
+
+def _of_encoder(choice: EncoderChoice, function: Callable[[Run], ResultT], run: Run) -> ResultT:
+    return function(with_encoder(run, choice))
+
+
+def _item_of_encoder(
+    choice: EncoderChoice, function: Callable[[Run, ItemT], ResultT], run: Run, item: ItemT
+) -> ResultT:
+    return function(with_encoder(run, choice), item)
+
+
+def _of(sent: SentRows, run: Run) -> pa.Table:
+    return sent.of(run)
+
+
+def _merged(upstream: Records, run: Run) -> pa.Table:
+    return merged_pairs(run, [record for record in upstream if record.name != "collect"])
+
+
+def _collected(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
+    return run.ledger.decisions(record_named(upstream, "collect"), ["uid", "caption", *columns])
+
+
+def _own(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
+    """uid, image_id, caption and further columns of the pairs that are left in a partition."""
+    alive = run.ledger.alive(upstream, ["image_id"])
+    collected = _collected(upstream, columns, run)
+    places = pc.index_in(alive["uid"].combine_chunks(), collected["uid"].combine_chunks())
+    for name in ("caption", *columns):
+        alive = alive.append_column(name, collected[name].combine_chunks().take(places))
+    return alive.select(["uid", "image_id", "caption", *columns]).combine_chunks()
+
+
+def _twins(own: pa.Table, merged: SentRows, run: Run) -> pa.Table:
+    """Uid and caption of the pairs merged into those of `own`, where it is another than theirs; each once, sorted."""
+    uids, captions = own["uid"].combine_chunks(), own["caption"].combine_chunks()
+    twins = merged.of(run)
+    places = pc.index_in(twins["uid"].combine_chunks(), uids)
+    twins, places = twins.filter(pc.is_valid(places)), places.drop_null()
+    differs = pc.fill_null(pc.not_equal(twins["caption"].combine_chunks(), captions.take(places)), True)
+    rows = twins.filter(pc.and_(differs, pc.is_valid(twins["caption"].combine_chunks())))
+    rows = rows.select(["uid", "caption"]).group_by(["uid", "caption"], use_threads=False).aggregate([])
+    return rows.sort_by([("uid", "ascending"), ("caption", "ascending")])
+
+
+def _given(upstream: Records, merged: SentRows, run: Run) -> pa.Table:
+    """OFFERED of each pair's own caption, and those of all pairs merged into it, each caption once."""
+    own = _own(upstream, [], run)
+    twins = _twins(own, merged, run)
+    images = (
+        own["image_id"].combine_chunks().take(pc.index_in(twins["uid"].combine_chunks(), own["uid"].combine_chunks()))
+    )
+    twins = twins.append_column("image_id", images)
+    return pa.concat_tables([_as_offered(own, ORIGINAL), _as_offered(twins, TWIN)]).combine_chunks()
+
+
+def _as_offered(rows: pa.Table, origin: str) -> pa.Table:
+    """OFFERED of uid, image_id and caption, the rows of a pair standing together."""
+    n = rows.num_rows
+    columns = {
+        **{name: rows[name].combine_chunks() for name in ("uid", "image_id", "caption")},
+        "origin": pa.repeat(pa.scalar(origin), n),
+        "sample": _numbers(rows["uid"].combine_chunks()),
+        "request_id": pa.nulls(n, pa.string()),
+        "refused": pa.repeat(pa.scalar(""), n),
+    }
+    return pa.table(columns).select(OFFERED.names).cast(OFFERED)
+
+
+def _numbers(uids: pa.Array) -> pa.Array:
+    """0, 1, 2 … for the rows of each uid, which stand together."""
+    n = len(uids)
+    if not n:
+        return pa.array([], pa.int32())
+    is_first = np.r_[True, pc.not_equal(uids.slice(1), uids.slice(0, n - 1)).to_numpy(zero_copy_only=False)]
+    starts = np.flatnonzero(is_first)
+    return pa.array(np.arange(n) - np.repeat(starts, np.diff(np.r_[starts, n])), pa.int32())
+
+
+def _to_caption(upstream: Records, merged: SentRows, columns: Sequence[str], run: Run) -> pa.Table:
+    """uid, image_id, texts, and the columns that captioners read, of the pairs of a partition."""
+    own = _own(upstream, columns, run)
+    twins = _twins(own, merged, run)
+    texts: dict[str, list[str]] = {}
+    for uid, caption in zip(own["uid"].to_pylist(), own["caption"].to_pylist(), strict=True):
+        texts[uid] = [caption] if caption else []
+    for uid, caption in zip(twins["uid"].to_pylist(), twins["caption"].to_pylist(), strict=True):
+        texts[uid].append(caption)
+    return own.drop(["caption"]).append_column("texts", pa.array(list(texts.values()), pa.list_(pa.string())))
+
+
+def _made(one: NamedCaptioner, offer: Callable[[Run, Any, Shown], pa.Table], work: "SortedPairs", run: Run) -> pa.Table:
+    """OFFERED of what a captioner makes of the pairs of a partition."""
+    pairs = work.shown.of(run).sort_by([("image_id", "ascending"), ("uid", "ascending")])
+    made = MADE.empty_table()
+    if pairs.num_rows:
+        known = None
+        if CAPTIONERS[one.kind].reads_pictures:
+            ids = pairs["image_id"].combine_chunks().unique()
+            known = find_places(run.workspace.downloads, ids) if work.places is None else work.places.of(run)
+            known = _distinct_places(known.filter(pc.is_in(known["image_id"], ids)))
+        made = offer(
+            run,
+            one.rule,
+            Shown(name=one.name, pairs=pairs, places=known, facts=work.facts, workers=work.workers),
+        )
+    return made.append_column("origin", pa.repeat(one.name, made.num_rows)).select(OFFERED.names)
+
+
+def _distinct_places(places: pa.Table) -> pa.Table:
+    """One place of each picture, with bytes where there are any; sorted by image_id."""
+    places = places.sort_by([("image_id", "ascending"), ("tar", "ascending")])
+    ids = places["image_id"].combine_chunks()
+    first = np.unique(ids.to_numpy(zero_copy_only=False), return_index=True)[1]
+    return places.take(pa.array(first)).combine_chunks()
+
+
+def _joined(rows: Sequence[SentRows], run: Run) -> pa.Table:
+    return pa.concat_tables([sent.of(run) for sent in rows])
+
+
+def _to_score(offered: SentRows, run: Run) -> pa.Table:
+    rows = offered.of(run)
+    return rows.filter(pc.and_(pc.equal(rows["refused"], ""), pc.is_valid(rows["caption"])))
+
+
+@with_model
+def _scored(run: Run, rows: pa.Table) -> pa.Table:
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    scores, cut = np.empty(0), np.empty(0, np.bool_)
+    if rows.num_rows:
+        ids = rows["image_id"].combine_chunks()
+        different = ids.unique()
+        images = image_rows(run, store, different)
+        scores = cosine_scores(images[pc.index_in(ids, different).to_numpy()], vectors_of(rows))
+        captions = rows["caption"].combine_chunks()
+        texts = captions.unique()
+        longer = pa.array(open_encoder(run).truncated(texts.to_pylist()))
+        cut = longer.take(pc.index_in(captions, texts)).to_numpy(zero_copy_only=False)
+    columns = rows.select(OFFERED.names).append_column("score", pa.array(scores, pa.float64()))
+    return columns.append_column("cut", pa.array(cut, pa.bool_()))
+
+
+@with_model
+def _judged(sources: PictureSources, run: Run, rows: pa.Table) -> pa.Table:
+    scores = np.empty(0)
+    if rows.num_rows:
+        ids = rows["image_id"].combine_chunks()
+        different = ids.unique()
+        store_images(run, different.sort(), sources)
+        images = FeatureStore(run.workspace, encoder_identity(run), "images").read(different)[0]
+        scores = cosine_scores(images[pc.index_in(ids, different).to_numpy()], vectors_of(rows))
+    columns = rows.select([*OFFERED.names, "score", "cut"])
+    return columns.append_column("judged", pa.array(scores, pa.float64()))

@@ -1,0 +1,72 @@
+"""Captions by a chat model that corrects the texts which stood beside a picture (Altogether: Xu et al. 2024).
+
+Differs from the paper (arXiv:2410.17251): a vision model and an instruction in the place of a captioner trained on
+corrected texts. Its texts are in their order, not in that of a set, which changed from run to run.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import pyarrow as pa
+from annotated_types import Ge, Le
+
+from evenly.descriptions.captions.questions import PROMPTS, about_picture, about_texts
+from evenly.storage.records import content_hash
+from evenly.tasks.captions.captioner import Captioner, Shown
+from evenly.tasks.captions.requests import Answer, ChatCaptions, Pictures, Question, answered, ask_captions
+from evenly.tasks.chat.endpoints import endpoint_identity
+from evenly.tasks.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealignedRule(ChatCaptions):
+    """A vision model that corrects a picture's texts, its own and those of its duplicates, at most `texts` of them.
+
+    rounds: in each but the first it corrects its last caption beside the texts; each round's caption is a candidate.
+    prompt: realign, or the instruction in your words.
+    """
+
+    prompt: str = "realign"
+    texts: Annotated[int, Ge(1), Le(50)] = 5
+    rounds: Annotated[int, Ge(1), Le(5)] = 1
+
+    def __post_init__(self) -> None:
+        if self.is_embedded:
+            raise ValueError("base_url must be of an endpoint whose model sees pictures; the embedded one does not")
+        if self.samples != 1:
+            raise ValueError(f"rounds are the samples of kind realigned; got samples {self.samples}. Leave it out.")
+
+
+def _offer(run: Run, rule: RealignedRule, shown: Shown) -> pa.Table:
+    pictures = Pictures(run, shown, max_side=rule.max_side)
+    answers: list[Answer] = []
+    last: dict[int, str] = {}
+    for number in range(rule.rounds):
+        questions = _questions(rule, shown, pictures, last, number)
+        latest = ask_captions(run, rule, shown, questions, shown.pairs.num_rows)
+        last = {answer.question.place: answer.caption for answer in latest if answer.caption is not None}
+        answers += latest
+    return answered(shown, answers)
+
+
+def _questions(
+    rule: RealignedRule, shown: Shown, pictures: Pictures, last: Mapping[int, str], number: int
+) -> Iterator[Question]:
+    """The questions of a round: with the caption of the round before, where there is one, and the picture's texts."""
+    ids, texts = shown.pairs["image_id"].to_pylist(), shown.pairs["texts"].to_pylist()
+    for place, image_id in enumerate(ids):
+        given = [*([last[place]] if place in last else []), *texts[place]][: rule.texts]
+        picture, sampling = pictures[image_id], rule.sampling
+        request = about_picture(picture, "short", sampling, sample=number)
+        if given:
+            request = about_texts(picture, given, rule.prompt, sampling, sample=number)
+        yield Question(place=place, request=request)
+
+
+def _identity(run: Run, rule: RealignedRule) -> str:
+    wording = content_hash({"instruction": PROMPTS.get(rule.prompt, rule.prompt), "without_texts": PROMPTS["short"]})
+    return f"{endpoint_identity(run, rule)} {wording}"
+
+
+REALIGNED = Captioner(rule=RealignedRule, offer=_offer, identity=_identity)

@@ -1,0 +1,221 @@
+"""The step recaption: candidates are offered and scored, and one becomes the caption of each pair."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest
+
+from evenly.curation.captions.choice import CANDIDATES, GIVEN, ChoiceRule, choose_captions
+from evenly.curation.captions.grammar import GrammarScore, fit_grammar
+from evenly.curation.captions.quality import OVER_CONTEXT, flag_captions
+from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_rewritten, share_by_origin
+from evenly.curation.errors import ColumnsError
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.captions import CAPTIONERS
+from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions, score_offers, with_encoder
+from evenly.tasks.captions.requests import ChatCaptions, account_of
+from evenly.tasks.encoders import encoder_identity, step_encoder
+from evenly.tasks.moves import Each, Moves
+from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.run import EncoderChoice, Payment, Run
+from evenly.tasks.step import Records, Step, plain_rule
+
+_PAID = {*Payment.__dataclass_fields__, "concurrency"}
+_SAMPLE = 20_000
+"""Captions that the grammar score is fitted on, the first by hash."""
+PASSING = ("timeout", "http_408", "http_429", "http_500", "http_502", "http_503", "http_504", "connection")
+"""Reasons for which a request may be answered another time."""
+
+
+_BEST = ChoiceRule()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecaptionRule:
+    """Who offers captions beside the given ones, which is chosen, and the encoder that judges the choice, if any."""
+
+    captioners: tuple[NamedCaptioner, ...]
+    choose: ChoiceRule = _BEST
+    judge: EncoderChoice | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """What the ledger stores: nothing of what requests cost, or how many are under way."""
+        captioners = [
+            {"name": one.name, "kind": one.kind}
+            | {name: value for name, value in plain_rule(one.rule).items() if name not in _PAID}
+            for one in self.captioners
+        ]
+        judge = {} if self.judge is None else {"judge": plain_rule(self.judge)}
+        return {"captioners": captioners, "choose": plain_rule(self.choose), **judge}
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> "RecaptionRule":
+        """The rule out of what `stored` gave; of payments it says nothing."""
+        from pydantic import TypeAdapter
+
+        captioners = []
+        for values in stored["captioners"]:
+            kind: Any = CAPTIONERS[values["kind"]].rule
+            given = {name: value for name, value in values.items() if name not in {"name", "kind"}}
+            rule = TypeAdapter(kind).validate_python(given)
+            captioners.append(NamedCaptioner(name=values["name"], kind=values["kind"], rule=rule))
+        judge = TypeAdapter(EncoderChoice).validate_python(stored["judge"]) if "judge" in stored else None
+        choose = TypeAdapter(ChoiceRule).validate_python(stored["choose"])
+        return cls(captioners=tuple(captioners), choose=choose, judge=judge)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offers:
+    """All candidates by uid, the scores of those that were not refused, and the score of grammar."""
+
+    offered: SentRows
+    scored: SentRows
+    grammar: GrammarScore | None
+
+
+def resolve_offers(run: Run, upstream: Records, rule: RecaptionRule, each: Each) -> Offers:
+    """Ask all captioners and score what they offer. What they answered is stored, whatever happens after it."""
+    offered = offer_captions(run, upstream, rule.captioners, each)
+    try:
+        scored = score_offers(run, offered, each, rule.judge)
+    except BaseException:
+        offered.release()
+        raise
+    offers = Offers(offered=offered, scored=scored, grammar=None)
+    try:
+        return replace(offers, grammar=_grammar(rule, each, offered))
+    except BaseException:
+        release_offers(offers)
+        raise
+
+
+def release_offers(offers: Offers) -> None:
+    """Remove what was sent."""
+    offers.offered.release()
+    offers.scored.release()
+
+
+def choose_of_pairs(run: Run, upstream: Records, rule: RecaptionRule, offers: Offers) -> StepOutput:
+    """Choose a caption for each pair. Table `candidates`: every caption that was offered, with its scores."""
+    uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
+    candidates = _candidates(run, offers)
+    choice = choose_captions(uids, candidates, rule.choose, seed=run.seed)
+    decisions = choice.decisions.to_table(uids)
+    for name in ("chosen_caption", "caption_origin", "caption_score", "caption_reason"):
+        decisions = decisions.append_column(name, choice.chosen[name])
+    counts = pa.concat_tables([_counted(candidates), count_rewritten(choice.chosen)], promote_options="default")
+    return StepOutput(decisions=decisions, tables={"candidates": candidates}, partial=counts)
+
+
+def compare_all(
+    run: Run, _upstream: Records, rule: RecaptionRule, offers: Offers, partials: Sequence[pa.Table]
+) -> StepOutput:
+    """Notes: mean CLIPScores before and after of pairs whose caption changed, shares by origin, refusals, cost."""
+    counts = [part.filter(pc.is_null(part["refused"])).select(REWRITTEN.names) for part in partials]
+    refused = pa.concat_tables([part.filter(pc.is_valid(part["refused"])) for part in partials])
+    by_captioner: dict[str, Counter[str]] = {}
+    for row in refused.to_pylist():
+        by_captioner.setdefault(row["origin"], Counter())[row["refused"]] += row["pairs"]
+    notes: dict[str, Any] = compare_captions(counts) | {"chosen": share_by_origin(counts)}
+    notes["offered"] = {name: of.pop("", 0) for name, of in sorted(by_captioner.items())}
+    notes["refused"] = {name: dict(sorted(of.items())) for name, of in sorted(by_captioner.items()) if of}
+    if passing := sum(of[reason] for of in by_captioner.values() for reason in PASSING):
+        notes["unanswered"] = passing
+    accounts = {
+        one.name: account
+        for one in rule.captioners
+        if isinstance(one.rule, ChatCaptions) and (account := account_of(run, one.rule, one.name)) is not None
+    }
+    grammar = {} if offers.grammar is None else {"grammar": dict(offers.grammar.caught)}
+    return StepOutput(notes=notes | grammar | ({"accounts": accounts} if accounts else {}))
+
+
+def _candidates(run: Run, offers: Offers) -> pa.Table:
+    """CANDIDATES of the pairs of a partition, sorted."""
+    scored, offered = offers.scored.of(run), offers.offered.of(run)
+    is_out = pc.or_(pc.not_equal(offered["refused"], ""), pc.is_null(offered["caption"]))
+    rows = pa.concat_tables([scored, offered.filter(is_out)], promote_options="default")
+    texts = rows["caption"].to_pylist()
+    cut = pc.fill_null(rows["cut"], False).to_pylist()
+    flags = [
+        [*names, *([OVER_CONTEXT] if is_cut else [])] for names, is_cut in zip(flag_captions(texts), cut, strict=True)
+    ]
+    grammar = pa.nulls(len(texts), pa.float64())
+    if offers.grammar is not None and texts:
+        grammar = pa.array(offers.grammar.probabilities([text or "" for text in texts]))
+    columns = {name: rows[name] for name in CANDIDATES.names if name in rows.column_names}
+    columns |= {"flags": pa.array(flags, pa.list_(pa.string())), "grammar": grammar}
+    if "judged" not in columns:
+        columns["judged"] = pa.nulls(len(texts), pa.float64())
+    table = pa.table(columns).select(CANDIDATES.names).cast(CANDIDATES)
+    keys = ("uid", "origin", "sample", "caption")
+    return table.sort_by([(name, "ascending") for name in keys]).combine_chunks()
+
+
+def _counted(candidates: pa.Table) -> pa.Table:
+    """How many candidates each captioner offered (refused: "") and was refused, by reason."""
+    rows = candidates.filter(pc.invert(pc.is_in(candidates["origin"], pa.array(GIVEN))))
+    counts = rows.group_by(["origin", "refused"], use_threads=False).aggregate([([], "count_all")])
+    return counts.rename_columns(["origin", "refused", "pairs"])
+
+
+def _grammar(rule: RecaptionRule, each: Each, offered: SentRows) -> GrammarScore | None:
+    """The score of grammar fitted on captions of the pool; None where the rule does not read it and there are few."""
+    parts = each.partitions("sampling captions", partial(_sample, offered))
+    texts = sorted({text for part in parts for text in part}, key=_hash)[:_SAMPLE]
+    try:
+        return fit_grammar(texts)
+    except ColumnsError:
+        if rule.choose.by == "reward":
+            raise
+        return None
+
+
+def _sample(offered: SentRows, run: Run) -> list[str]:
+    rows = offered.of(run)
+    own = rows.filter(pc.and_(pc.equal(rows["origin"], ORIGINAL), pc.is_valid(rows["caption"])))
+    texts: list[str] = own["caption"].combine_chunks().unique().to_pylist()
+    return sorted(texts, key=_hash)[:_SAMPLE]
+
+
+def _hash(text: str) -> int:
+    return int(xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")))
+
+
+def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]:
+    """What captioners and the judge depend on, and how often an endpoint left requests unanswered.
+
+    A further try is a new observation: it finds all replies that came stored, and asks the rest.
+    """
+    inputs = {one.name: CAPTIONERS[one.kind].identity(run, one.rule) for one in rule.captioners}
+    inputs = {f"captioner {name}": identity for name, identity in inputs.items() if identity}
+    if rule.judge is not None:
+        inputs["judge"] = encoder_identity(with_encoder(run, rule.judge))
+    stored = rule.stored()
+    records = [record for record in run.ledger.records("recaption") if record.rule == stored]
+    tries = sum(bool(record.notes.get("unanswered")) for record in records)
+    return inputs | ({"tries": str(tries)} if tries else {})
+
+
+def _ready(run: Run, rule: RecaptionRule) -> None:
+    for one in rule.captioners:
+        CAPTIONERS[one.kind].ready(run, one.rule)
+
+
+RECAPTION = Step(
+    name="recaption",
+    rule=RecaptionRule,
+    stored=RecaptionRule.stored,
+    load=RecaptionRule.load,
+    version=2,
+    moves=Moves(resolve=resolve_offers, judge=choose_of_pairs, finish=compare_all, release=release_offers),
+    inputs=_inputs,
+    model=step_encoder,
+    ready=_ready,
+    seeded=True,
+)

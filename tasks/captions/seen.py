@@ -1,0 +1,45 @@
+"""Captions by a chat model that is shown the picture."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from evenly.descriptions.captions.questions import PROMPTS, about_picture
+from evenly.storage.records import content_hash
+from evenly.tasks.captions.captioner import Captioner, Shown
+from evenly.tasks.captions.requests import ChatCaptions, Pictures, Question, answered, ask_captions
+from evenly.tasks.chat.endpoints import endpoint_identity
+from evenly.tasks.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenRule(ChatCaptions):
+    """A vision model of an OpenAI-compatible endpoint. `prompt` is short, long, or the instruction in your words."""
+
+    prompt: str = "short"
+
+    def __post_init__(self) -> None:
+        if self.is_embedded:
+            raise ValueError("base_url must be of an endpoint whose model sees pictures; the embedded one does not")
+
+
+def _offer(run: Run, rule: SeenRule, shown: Shown) -> pa.Table:
+    pictures = Pictures(run, shown, max_side=rule.max_side)
+    ids = shown.pairs["image_id"].to_pylist()
+
+    def questions() -> Iterator[Question]:
+        for place, image_id in enumerate(ids):
+            for sample in range(rule.samples):
+                request = about_picture(pictures[image_id], rule.prompt, rule.sampling, sample=sample)
+                yield Question(place=place, request=request)
+
+    return answered(shown, ask_captions(run, rule, shown, questions(), len(ids) * rule.samples))
+
+
+def _identity(run: Run, rule: SeenRule) -> str:
+    wording = content_hash({"instruction": PROMPTS.get(rule.prompt, rule.prompt)})
+    return f"{endpoint_identity(run, rule)} {wording}"
+
+
+SEEN = Captioner(rule=SeenRule, offer=_offer, identity=_identity)

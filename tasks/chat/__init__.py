@@ -1,0 +1,1 @@
+"""Chat endpoints of a run: opened, paid for, and asked one by one or in batches."""
