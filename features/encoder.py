@@ -11,7 +11,7 @@ import numpy as np
 
 from evenly.features.batched_rows import ImageTower, Positions, Progress, batched_rows, cut, filled
 from evenly.features.errors import UnknownModelError
-from evenly.features.open_clip_models import EMBEDDED, OpenedModel, check_model_name, open_model
+from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.torch_session import default_threads, major_minor
 from evenly.features.unit_rows import Single
 
@@ -64,10 +64,11 @@ def load_encoder(
 ) -> "OpenClipEncoder":
     """The encoder of an open_clip model with its weights, on the GPU where there is one.
 
-    `model` is `embedded` (assembled under `cache` on first use, which takes half a minute and calls `progress` with
-    the share done; needs no network), a name of open_clip with `pretrained` a tag or a file, or `local-dir:FOLDER` or
-    `hf-hub:NAME`. `threads` batches are under way at once, each decoded and run by one thread; by default one per
-    processor, up to 8 (each holds a batch in memory). They change nothing in the numbers, nor the identity.
+    `model` is `embedded`, or `embedded2` with a finer picture tower (assembled under `cache` on first use, which takes
+    half a minute and calls `progress` with the share done; needs no network), a name of open_clip with `pretrained` a
+    tag or a file, or `local-dir:FOLDER` or `hf-hub:NAME`. `threads` batches are under way at once, each decoded and run
+    by one thread; by default one per processor, up to 8 (each holds a batch in memory). They change nothing in the
+    numbers, nor the identity.
     """
     import torch
 
@@ -77,10 +78,11 @@ def load_encoder(
         raise UnknownModelError(f"`precision` must be one of {choices}; got `{precision}`. Use `fp32` if unsure.")
     check_model_name(model, pretrained)
     source = model
-    if model == EMBEDDED:
-        from evenly.features.embedded_weights import embedded_folder
+    if model in {EMBEDDED, EMBEDDED_SECOND}:
+        from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder
 
-        source = f"local-dir:{embedded_folder(cache, progress=progress)}"
+        tower = LITE0 if model == EMBEDDED else LITE2
+        source = f"local-dir:{embedded_folder(cache, tower, progress=progress)}"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     opened = open_model(source, pretrained, precision=precision, device=device)
     return OpenClipEncoder(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Untyped = Any  # open_clip has no types
 
-EMBEDDED = "embedded"
+EMBEDDED, EMBEDDED_SECOND = "embedded", "embedded2"
+"""The packaged models: what they are made of is in features/embedded_weights.py."""
 _SCHEMAS = ("local-dir:", "hf-hub:")
 # A Hugging Face text tower masks its padding, so short texts are padded to the next of these lengths only.
 _TEXT_LENGTHS = (8, 16, 32, 64)
@@ -43,7 +44,7 @@ class OpenedModel:
 
 def check_model_name(model: str, pretrained: str | None) -> None:
     """Raise UnknownModelError, naming near ones, unless open_clip knows the model and the weights; loads nothing."""
-    if model == EMBEDDED or model.startswith(_SCHEMAS):
+    if model in {EMBEDDED, EMBEDDED_SECOND} or model.startswith(_SCHEMAS):
         if pretrained is not None:
             raise UnknownModelError(f"`pretrained` must be empty for `{model}`; got `{pretrained}`. Leave it out.")
         return
@@ -51,9 +52,9 @@ def check_model_name(model: str, pretrained: str | None) -> None:
 
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
-        suggestions = near_names(name, [EMBEDDED, *open_clip.list_models()])
+        suggestions = near_names(name, [EMBEDDED, EMBEDDED_SECOND, *open_clip.list_models()])
         raise UnknownModelError(
-            f"`model` must be `embedded` or a model of open_clip; got `{model}`. Near it: {suggestions}."
+            f"`model` must be `embedded`, `embedded2` or a model of open_clip; got `{model}`. Near it: {suggestions}."
         )
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:

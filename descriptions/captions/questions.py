@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evenly.descriptions.chat.picture import Picture
+from evenly.descriptions.chat.picture import ChatPicture
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
 from evenly.descriptions.texts.replies import object_schema
 
@@ -54,14 +54,14 @@ EXAMPLES = (
 """Written by hand for this."""
 
 
-def about_picture(picture: Picture, instruction: str, sampling: Sampling, *, sample: int = 0) -> ChatRequest:
+def about_picture(picture: ChatPicture, instruction: str, sampling: Sampling, *, sample: int = 0) -> ChatRequest:
     """A request for a caption of a picture; `instruction` is a name in PROMPTS, or the words themselves."""
     message = Message(role="user", content=PROMPTS.get(instruction, instruction), pictures=(picture,))
     return ChatRequest(messages=(message,), schema=SCHEMA, sampling=sampling, sample=sample)
 
 
 def about_texts(
-    picture: Picture, texts: Sequence[str], instruction: str, sampling: Sampling, *, sample: int = 0
+    picture: ChatPicture, texts: Sequence[str], instruction: str, sampling: Sampling, *, sample: int = 0
 ) -> ChatRequest:
     """A request to correct `texts`, in this order, into a caption of a picture."""
     data = json.dumps({"texts": list(texts)}, ensure_ascii=False)

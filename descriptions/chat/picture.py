@@ -17,7 +17,7 @@ class UnreadablePictureError(RequestFailedError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ChatPicture:
     """A picture by what it is made of, which stands for it in the address of a request.
 
     image_id: sha256 of the original's bytes, 64 hex digits. max_side: pixels of its longer side at most, to which it is
@@ -60,18 +60,18 @@ class Picture:
         return f"data:{self.media_type};base64,{base64.b64encode(self.load()).decode('ascii')}"
 
 
-def picture_parts(text: str, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
+def picture_parts(text: str, pictures: Sequence[ChatPicture]) -> list[dict[str, Any]]:
     """The parts of a message of OpenAI's form: its pictures by name, then its text."""
     parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": picture.name}} for picture in pictures]
     return [*parts, {"type": "text", "text": text}]
 
 
-def load_pictures(messages: Sequence[Mapping[str, Any]], pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
+def load_pictures(messages: Sequence[Mapping[str, Any]], pictures: Mapping[str, ChatPicture]) -> list[dict[str, Any]]:
     """The messages with the data of their pictures in the place of names; `pictures` by name."""
     return [dict(message) | {"content": _loaded(message["content"], pictures)} for message in messages]
 
 
-def _loaded(content: str | Sequence[Mapping[str, Any]], pictures: Mapping[str, Picture]) -> object:
+def _loaded(content: str | Sequence[Mapping[str, Any]], pictures: Mapping[str, ChatPicture]) -> object:
     if isinstance(content, str):
         return content
     return [

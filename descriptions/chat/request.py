@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from evenly.descriptions.chat.picture import Picture, picture_parts
+from evenly.descriptions.chat.picture import ChatPicture, picture_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class Message:
 
     role: Literal["system", "user", "assistant"]
     content: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[ChatPicture, ...] = ()
 
     def stored(self) -> dict[str, Any]:
         """What stands for it in the address of a request, as JSON has it."""
@@ -25,7 +25,7 @@ class Message:
     @staticmethod
     def of_stored(stored: Mapping[str, Any]) -> "Message":
         """The message of which `stored` gave this."""
-        pictures = tuple(Picture.of_content(picture) for picture in stored.get("pictures", ()))
+        pictures = tuple(ChatPicture.of_content(picture) for picture in stored.get("pictures", ()))
         return Message(role=stored["role"], content=stored["content"], pictures=pictures)
 
     def sent(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class ChatRequest:
     sample: int = 0
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[ChatPicture, ...]:
         """Those of all messages."""
         return tuple(picture for message in self.messages for picture in message.pictures)
 

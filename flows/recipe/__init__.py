@@ -22,6 +22,7 @@ from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
 from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.guard import parse_connect
+from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.run import EncoderChoice, EncoderName, EngineChoice, LanguageModel, SecondChoice, read_engine
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -279,4 +280,7 @@ def _asks_for_bytes(curate: Curate) -> list[str]:
         names.append("decontaminate.perceptual")
     if curate.safety is not None:
         names += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
+    if curate.recaption is not None:
+        reading = [one.name for one in curate.recaption.captioners if CAPTIONERS[one.kind].reads_pictures]
+        names += [f"recaption by {name}" for name in reading]
     return names

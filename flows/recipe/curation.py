@@ -43,7 +43,7 @@ def _of_whole_target(rule: BalanceRule) -> BalanceRule:
     return replace(rule, target=int(rule.target))
 
 
-_READ_MATCHES = ("preselect", "recaption", "balance")
+_READ_MATCHES = ("preselect", "balance")
 _READ_PICTURES = ("image", "decontaminate", "recaption", "rank", "align", "image_based")
 _MERGING_OFF = {"exact": False, "perceptual": None, "semantic": None, "linked": None}
 
@@ -123,7 +123,7 @@ class Curate(Section):
     @model_validator(mode="after")
     def _what_sections_read_is_there(self) -> "Curate":
         problems = []
-        if self.match is None and (names := [name for name in _READ_MATCHES if getattr(self, name)]):
+        if self.match is None and (names := _reading_matches(self)):
             problems.append(
                 f"match must be on for {', '.join(names)}; got none. Write `match: {{}}`, or leave that out."
             )
@@ -139,6 +139,14 @@ class Curate(Section):
         if problems:
             raise ValueError(" ".join(problems))
         return self
+
+
+def _reading_matches(curate: Curate) -> list[str]:
+    """The fields of a recipe that need the concepts of captions, and are not switched off."""
+    names = [name for name in _READ_MATCHES if getattr(curate, name)]
+    if curate.recaption is not None and any(one.kind == "retrieved" for one in curate.recaption.captioners):
+        names.insert(names.index("balance") if "balance" in names else len(names), "recaption by retrieved concepts")
+    return names
 
 
 def _reading_pictures(curate: Curate) -> list[str]:

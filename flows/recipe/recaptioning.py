@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
 
 from evenly.curation.captions.choice import GIVEN, ChoiceRule
 from evenly.flows.recipe.section import Section, known_name
@@ -35,6 +35,15 @@ def _captioner(value: object) -> NamedCaptioner:
         raise ValueError(f"{kind}: {'; '.join(lines)}") from None
 
 
+_SCHEMA = WithJsonSchema(
+    {
+        "type": "object",
+        "properties": {"kind": {"enum": [*CAPTIONERS]}, "name": {"type": "string"}},
+        "required": ["kind"],
+    }
+)
+
+
 class Recaption(Section):
     """Offer captions by `captioners` beside those that a picture has, and choose one by `choose`.
 
@@ -42,7 +51,7 @@ class Recaption(Section):
     """
 
     captioners: Annotated[
-        tuple[Annotated[NamedCaptioner, BeforeValidator(_captioner)], ...], Field(min_length=1, max_length=16)
+        tuple[Annotated[NamedCaptioner, BeforeValidator(_captioner), _SCHEMA], ...], Field(min_length=1, max_length=16)
     ]
     choose: ChoiceRule = ChoiceRule()
     judge: EncoderChoice | None = None

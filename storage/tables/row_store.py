@@ -1,5 +1,6 @@
-"""Rows of numbers by id, made once and kept: what a model or a hash gives of a picture's bytes, features apart."""
+"""Rows by id, made once and kept: what a model or a hash gives of a picture's bytes, in numbers or in words."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,3 +53,34 @@ class RowStore:
             if count == len(ids):
                 return rows
         raise NotFoundError(f"{len(ids) - count} of {len(ids)} ids have no row in `{self.path}`. Run the step again.")
+
+
+class CaptionStore:
+    """Captions by picture and number of the sample, of the model with this identity."""
+
+    def __init__(self, workspace: Workspace, model: str) -> None:
+        self.path: Path = workspace.features / model[:32] / "captions.lance"
+
+    def read(self, image_ids: Sequence[str], sample: int) -> list[str | None]:
+        """The stored caption of each picture for a sample, in order; None where there is none."""
+        captions: list[str | None] = [None] * len(image_ids)
+        try:
+            stored = KeyedRows(self.path, MADE_AGAIN)
+        except NotFoundError:
+            return captions
+        keys = pa.array([_key(image_id, sample) for image_id in image_ids], pa.string())
+        distinct = keys.unique()
+        texts: dict[str, str] = {}
+        for places, rows in stored.rows(distinct, ["caption"]):
+            texts |= zip(distinct.take(pa.array(places)).to_pylist(), rows["caption"].to_pylist(), strict=True)
+        return [texts.get(key) for key in keys.to_pylist()]
+
+    def append(self, image_ids: Sequence[str], sample: int, captions: Sequence[str]) -> None:
+        """Add captions of pictures for a sample, in one commit."""
+        if len(image_ids):
+            keys = [_key(image_id, sample) for image_id in image_ids]
+            commit_rows(self.path, pa.table({"id": keys, "caption": list(captions)}), mode="append")
+
+
+def _key(image_id: str, sample: int) -> str:
+    return f"{image_id} {sample}"

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from evenly.features.captioning import CaptionModel, CaptionSampling, load_caption_model
 from evenly.features.open_clip_models import check_model_name
-from evenly.storage.caption_store import CaptionStore
+from evenly.storage.tables.row_store import CaptionStore
 from evenly.storage.web import read_images
 from evenly.tasks.captions.captioner import Captioner, Shown, made
 from evenly.tasks.moves import with_model

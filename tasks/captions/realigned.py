@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 from evenly.descriptions.captions.questions import PROMPTS, about_picture, about_texts
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.captions.requests import Answer, ChatCaptions, Pictures, Question, answered, ask_captions
+from evenly.tasks.captions.requests import CaptionAnswer, ChatCaptions, Pictures, Question, answered, ask_captions
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 
@@ -40,7 +40,7 @@ class RealignedRule(ChatCaptions):
 
 def _offer(run: Run, rule: RealignedRule, shown: Shown) -> pa.Table:
     pictures = Pictures(run, shown, max_side=rule.max_side)
-    answers: list[Answer] = []
+    answers: list[CaptionAnswer] = []
     last: dict[int, str] = {}
     for number in range(rule.rounds):
         questions = _questions(rule, shown, pictures, last, number)

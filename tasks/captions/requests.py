@@ -15,7 +15,7 @@ from evenly.descriptions.captions.reading import read_caption
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.client import Reply
 from evenly.descriptions.chat.event_loop import run_to_end
-from evenly.descriptions.chat.picture import Picture, UnreadablePictureError
+from evenly.descriptions.chat.picture import ChatPicture, UnreadablePictureError
 from evenly.descriptions.chat.request import ChatRequest, Sampling
 from evenly.descriptions.errors import RequestFailedError
 from evenly.descriptions.texts.replies import UnreadableReplyError
@@ -59,7 +59,7 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class CaptionAnswer:
     """What came of a question: a caption, or why there is none."""
 
     question: Question
@@ -68,7 +68,9 @@ class Answer:
     refused: str
 
 
-def ask_captions(run: Run, rule: ChatCaptions, shown: Shown, questions: Iterable[Question], total: int) -> list[Answer]:
+def ask_captions(
+    run: Run, rule: ChatCaptions, shown: Shown, questions: Iterable[Question], total: int
+) -> list[CaptionAnswer]:
     """Ask all, those with a stored reply of nobody; the answers in the order of the questions.
 
     Raises EndpointError where none will be answered and BudgetExceededError where the next may cost too much: replies
@@ -103,7 +105,7 @@ def account_of(run: Run, rule: ChatCaptions, captioner: str) -> dict[str, object
     return spent(account(replace(run, payment=payment_of(rule)), account_name(captioner)))
 
 
-def answered(shown: Shown, answers: Sequence[Answer]) -> pa.Table:
+def answered(shown: Shown, answers: Sequence[CaptionAnswer]) -> pa.Table:
     """MADE of the answers."""
     return made(
         shown.pairs,
@@ -126,8 +128,8 @@ class Pictures:
         self._run, self._places, self._max_side = run, shown.places, max_side
         self._ids = np.asarray(shown.places["image_id"].to_pylist(), dtype="S64")
 
-    def __getitem__(self, image_id: str) -> Picture:
-        return Picture(image_id=image_id, max_side=self._max_side, load=partial(self._load, image_id))
+    def __getitem__(self, image_id: str) -> ChatPicture:
+        return ChatPicture(image_id=image_id, max_side=self._max_side, load=partial(self._load, image_id))
 
     def _load(self, image_id: str) -> bytes:
         start = int(np.searchsorted(self._ids, image_id.encode()))
@@ -140,8 +142,8 @@ class Pictures:
 
 async def _asked(
     client: Chat, questions: Iterable[Question], *, at_once: int, advance: Callable[[int], object]
-) -> list[Answer]:
-    answers: dict[int, Answer] = {}
+) -> list[CaptionAnswer]:
+    answers: dict[int, CaptionAnswer] = {}
     waiting = iter(enumerate(questions))
 
     async def work(numbered: Iterator[tuple[int, Question]]) -> None:
@@ -154,14 +156,14 @@ async def _asked(
     return [answers[number] for number in range(len(answers))]
 
 
-async def _answer(client: Chat, question: Question) -> Answer:
+async def _answer(client: Chat, question: Question) -> CaptionAnswer:
     request_id = client.request_id(question.request)
     caption, refused = None, ""
     try:
         caption = _read(await client.ask(question.request))
     except (RequestFailedError, UnreadableReplyError) as error:
         refused = error.reason
-    return Answer(question=question, request_id=request_id, caption=caption, refused=refused)
+    return CaptionAnswer(question=question, request_id=request_id, caption=caption, refused=refused)
 
 
 def _read(reply: Reply) -> str:

@@ -25,7 +25,11 @@ def test_known_names_pass(model, pretrained):
 @pytest.mark.parametrize(
     ("model", "pretrained", "message"),
     [
-        ("ViT-B32", None, "`model` must be `embedded` or a model of open_clip; got `ViT-B32`. Near it: .*`ViT-B-32`"),
+        (
+            "ViT-B32",
+            None,
+            "`model` must be `embedded`, `embedded2` or a model of open_clip; got `ViT-B32`. Near it: .*`ViT-B-32`",
+        ),
         ("embeded", None, "Near it: `embedded`"),
         ("vit-b-32", "openai", "Near it: `ViT-B-32`"),
         ("ViT-B-32", "laion2b_s34b_b97k", "got `laion2b_s34b_b97k`. Known: `laion2b_s34b_b79k`"),

@@ -116,7 +116,7 @@ def test_a_model_of_open_clip_is_a_second_backbone(tiny_checkpoint, tiny, drawin
         ("timm:resnet50.a9_in1k", None, "got `a9_in1k`. Known: .*`a1_in1k`"),
         ("timm:resnet50", "/no/such/file.pt", "must be weights of `timm:resnet50` or a file"),
         ("resnet50", None, "got `resnet50`, one of timm. Write `timm:resnet50`"),
-        ("ViT-B-33", "openai", "`model` must be `embedded` or a model of open_clip; got `ViT-B-33`"),
+        ("ViT-B-33", "openai", "`model` must be `embedded`, `embedded2` or a model of open_clip; got `ViT-B-33`"),
         ("ViT-B-32", None, "`pretrained` must name weights of `ViT-B-32`; got none"),
     ],
 )

@@ -11,6 +11,9 @@ from evenly.flows.recipe.steps import steps_of
 ENGLISH = {"languages": ["en"], "min_confidence": 0.5}
 
 
+CONCEPTS = {"captioners": [{"kind": "retrieved"}]}
+
+
 def rules(tmp_path: Path, **curate) -> dict:
     """The rule of each step of a recipe with these sections."""
     path = tmp_path / "r.yaml"
@@ -66,7 +69,12 @@ def test_an_unknown_preset_names_the_known_ones(tmp_path):
 
 
 def test_evaluation_sets_are_looked_for_after_duplicates_and_before_captions_are_made(tmp_path):
-    found = rules(tmp_path, decontaminate={"sets": {"val": "val"}}, recaption={}, deduplicate={"semantic": None})
+    found = rules(
+        tmp_path,
+        decontaminate={"sets": {"val": "val"}},
+        recaption={"captioners": [{"kind": "retrieved"}]},
+        deduplicate={"semantic": None},
+    )
     names = list(found)
     assert names.index("deduplicate_perceptual") < names.index("decontaminate") < names.index("recaption")
     assert "embed_images" in names

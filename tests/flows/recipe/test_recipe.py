@@ -112,7 +112,8 @@ def test_the_recipes_that_ship_are_valid():
         ({"curate": {"balance": {"t": 5, "reference": "de"}}}, "curate.balance", "reference needs language"),
         ({"curate": {"text": {"caption_lenght": {}}}}, "curate", "caption_length"),
         ({"curate": {"text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
-        ({"curate": {"balance": {"t": 5}, "recaption": {"captioner": "blip"}}}, "curate", "retrieved_concepts"),
+        ({"curate": {"balance": {"t": 5}, "recaption": {"choose": {}}}}, "curate.recaption.captioners", "given"),
+        ({"curate": {"recaption": {"captioners": [{"kind": "blip"}]}}}, "curate.recaption.captioners.0", "retrieved"),
         ({"curate": {"balance": {"t": 5}, "match": {"plurals": True}}}, "curate.match", "mode normalized"),
         ({"curate": {"balance": {"t": 5}, "match": {"language": "lang"}}}, "curate.match", "got wordnet"),
         (

@@ -12,6 +12,7 @@ from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.recipe.steps import content_of, steps_of
 
+CONCEPTS = {"captioners": [{"kind": "retrieved"}]}
 SECTIONS = {
     "text": {"caption_length": {}},
     "match": {},
@@ -21,7 +22,7 @@ SECTIONS = {
     "deduplicate": {"captions": {}, "linked": {"min_cosine": 0.9}},
     "safety": {"domains": ["d.txt"]},
     "decontaminate": {"sets": {"val": "/v"}},
-    "recaption": {},
+    "recaption": CONCEPTS,
     "rank": {"adapter": "head", "keep_top": 0.5},
     "align": {"keep_top": 0.3},
     "image_based": {"target": "/t"},
@@ -114,7 +115,7 @@ def test_without_a_download_captions_of_the_pool_can_be_merged():
     [
         ({"balance": {"t": 5}}, "match must be on for balance; got none. Write `match: {}`, or leave that out."),
         ({"match": None, "balance": {"t": 5}, "preselect": {}}, "match must be on for preselect, balance; got none"),
-        ({"recaption": {}, "download": {}}, "match must be on for recaption; got none"),
+        ({"recaption": CONCEPTS, "download": {}}, "match must be on for recaption by retrieved concepts; got none"),
         ({"match": {}, "preselect": {}}, "balance must be on for preselect; got none. Write `balance: {t: 20000}`"),
     ],
 )
@@ -127,7 +128,7 @@ def test_a_section_that_reads_matches_is_refused_without_them(tmp_path, sections
     [
         ({"image": {"image_size": {}}}, "image"),
         ({"preset": "datacomp_clip_score"}, "align"),
-        ({"align": {"keep_top": 0.3}, "recaption": {}}, "recaption, align"),
+        ({"align": {"keep_top": 0.3}, "recaption": CONCEPTS}, "recaption, align"),
         ({"rank": {"adapter": "head", "keep_top": 0.5}}, "rank"),
         ({"image_based": {"target": "/t"}}, "image_based"),
         ({"decontaminate": {"sets": {"val": "/v"}}}, "decontaminate"),

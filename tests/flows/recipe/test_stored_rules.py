@@ -68,7 +68,7 @@ CURATE: dict[str, dict[str, Any]] = {
         "balance": {"t": 5},
     },
     "scored": {
-        "recaption": {},
+        "recaption": {"captioners": [{"kind": "retrieved"}]},
         "align": {"min_score": 0},
         "rank": {"adapter": "head", "keep_top": 1},
         "balance": {"t": 5},

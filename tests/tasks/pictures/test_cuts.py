@@ -18,7 +18,7 @@ from evenly.tasks.moves import uses_model
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild import features as feature_steps
 from evenly.tasks.rebuild import steps as rebuild_steps
-from evenly.tasks.rebuild.captions import ALIGN
+from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_PERCEPTUAL
