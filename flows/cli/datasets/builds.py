@@ -60,7 +60,7 @@ def demo_command(
         _draw_pictures(pictures, as_json=as_json)
         return
     if scenes is not None:
-        if (root, processes) != (None,) * 2:
+        if (root, workers) != (None,) * 2:
             raise UsageError("`--scenes` must come alone or with --count, --json: no job is run. Leave the others out.")
         _draw_scenes(scenes, count, as_json=as_json)
         return
