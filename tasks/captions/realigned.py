@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 from evenly.descriptions.captions.questions import PROMPTS, about_picture, about_texts
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.captions.requests import CaptionAnswer, ChatCaptions, Pictures, Question, answered, ask_captions
+from evenly.tasks.captions.requests import CaptionAnswer, ChatCaptions, Question, SentPictures, answered, ask_captions
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 
@@ -39,7 +39,7 @@ class RealignedRule(ChatCaptions):
 
 
 def _offer(run: Run, rule: RealignedRule, shown: Shown) -> pa.Table:
-    pictures = Pictures(run, shown, max_side=rule.max_side)
+    pictures = SentPictures(run, shown, max_side=rule.max_side)
     answers: list[CaptionAnswer] = []
     last: dict[int, str] = {}
     for number in range(rule.rounds):
@@ -51,7 +51,7 @@ def _offer(run: Run, rule: RealignedRule, shown: Shown) -> pa.Table:
 
 
 def _questions(
-    rule: RealignedRule, shown: Shown, pictures: Pictures, last: Mapping[int, str], number: int
+    rule: RealignedRule, shown: Shown, pictures: SentPictures, last: Mapping[int, str], number: int
 ) -> Iterator[Question]:
     """The questions of a round: with the caption of the round before, where there is one, and the picture's texts."""
     ids, texts = shown.pairs["image_id"].to_pylist(), shown.pairs["texts"].to_pylist()

@@ -117,7 +117,7 @@ def answered(shown: Shown, answers: Sequence[CaptionAnswer]) -> pa.Table:
     )
 
 
-class Pictures:
+class SentPictures:
     """The pictures of `shown` as they are sent to a model, by image_id; each is read when it is sent."""
 
     def __init__(self, run: Run, shown: Shown, *, max_side: int) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from evenly.descriptions.captions.questions import PROMPTS, about_picture
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.captions.requests import ChatCaptions, Pictures, Question, answered, ask_captions
+from evenly.tasks.captions.requests import ChatCaptions, Question, SentPictures, answered, ask_captions
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 
@@ -25,7 +25,7 @@ class SeenRule(ChatCaptions):
 
 
 def _offer(run: Run, rule: SeenRule, shown: Shown) -> pa.Table:
-    pictures = Pictures(run, shown, max_side=rule.max_side)
+    pictures = SentPictures(run, shown, max_side=rule.max_side)
     ids = shown.pairs["image_id"].to_pylist()
 
     def questions() -> Iterator[Question]:
