@@ -24,6 +24,7 @@ BENCHMARKS = {
     "gda_fit": [],
     "tip_grid": [],
     "describe_throughput": [],
+    "caption_throughput": [],
 }
 
 

@@ -45,14 +45,15 @@ class ChatEndpoint:
         if self._client is None:
             raise RuntimeError("a ChatEndpoint must be entered before it is used. Write `async with`.")
         arguments = dialect.arguments(request, model=self.endpoint.model)
-        named = {name: arguments.pop(name) for name in ("model", "messages")}
+        model = arguments.pop("model")
         if request.pictures:
             pictures = {picture.name: picture for picture in request.pictures}
-            named["messages"] = await asyncio.to_thread(load_pictures, named["messages"], pictures)
+            arguments["messages"] = await asyncio.to_thread(load_pictures, arguments["messages"], pictures)
         try:
             async with asyncio.timeout(self.timeout_s):  # the client's own limit starts again with every byte
-                # As an argument, all of the schema would be searched for names to convert, which takes its time.
-                raw = await self._client.chat.completions.with_raw_response.create(**named, extra_body=arguments)
+                # As arguments, schema and messages would be searched for names to convert, which takes its time.
+                create = self._client.chat.completions.with_raw_response.create
+                raw = await create(model=model, messages=[], extra_body=arguments)
             completion = read_completion(json.loads(raw.content))
         except (OpenAIError, TimeoutError) as error:
             return self._judge(error)
