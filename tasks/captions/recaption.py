@@ -50,7 +50,7 @@ class RecaptionRule:
             | {name: value for name, value in plain_rule(one.rule).items() if name not in _PAID}
             for one in self.captioners
         ]
-        judge = {} if self.judge is None else {"judge": plain_rule(self.judge)}
+        judge = {} if self.judge is None else {"judge": plain_rule(replace(self.judge, threads=None))}
         return {"captioners": captioners, "choose": plain_rule(self.choose), **judge}
 
     @classmethod
