@@ -2,8 +2,8 @@
 
 Both ask one server, a process of its own, that answers at once. Ours is the real step over a real pool: pictures read
 out of their shards, decoded, scaled and sent; every reply stored durably, read, scored by a tiny open_clip model of
-random weights (encoding is not what is measured) and chosen from. The bare loop decodes and scales the same files, sends
-them with the same client library, as many at a time, and keeps nothing. Memory is the peak of our resident set.
+random weights (encoding is not what is measured) and chosen from. The bare loop decodes and scales the same files,
+sends them with the same client library, as many at a time, and keeps nothing. Memory is the peak of our resident set.
 
 Run: python benchmarks/caption_throughput.py [--pairs N] [--bare N] [--concurrency N]
 """
