@@ -44,8 +44,12 @@ CONFIG = {
 def write_tiny_coca(folder: Path, *, seed: int = 1) -> Path:
     """Write the model with weights drawn from `seed`; the folder."""
     folder.mkdir(parents=True)
-    torch.manual_seed(seed)
     model = open_clip.coca_model.CoCa(**{name: value for name, value in CONFIG.items() if name != "custom_text"})
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():  # all of them: open_clip leaves some as memory was
+        for name, parameter in model.named_parameters():
+            drawn = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(drawn * 0.2 if parameter.ndim > 1 else torch.full_like(drawn, float("weight" in name)))
     mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
     config = {"model_cfg": CONFIG, "preprocess_cfg": {"mean": mean, "std": std}}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
