@@ -109,7 +109,8 @@ def _replay_match(column: str, build: PublishedBuild, pair: PairHistory, sight: 
         by_language = MultilingualMatcher({language: entries}, sight.rule["mode"])
         matched = [entries[number] for number in by_language.match(caption, pa.array([language]))[0].as_py()]
     stored = [entry for row in sight.rows.get("matches", ()) for entry in row["entries"]]
-    agrees = matched == stored and bool(matched) == (sight.verdict == "kept")
+    stays = bool(matched) or sight.rule.get("unmatched") == "keep"
+    agrees = matched == stored and stays == (sight.verdict == "kept")
     detail = f"matched again against {len(entries):,} concepts" if agrees else f"matches {matched}"
     return Replay(label="recomputed", agrees=agrees, detail=detail)
 

@@ -58,12 +58,15 @@ class MatchRule:
     would take most draws; `wordnet_all` does, and a list of your own is taken as it stands.
     `language` names a column, the pool's or `detected_language` of the filter caption_language: a caption is then
     matched against the list of its language alone, by the rule of MetaCLIP 2.
+    `unmatched` is drop, or keep: a pair whose given caption names nothing then goes on to where captions are chosen,
+    and is dropped if the chosen one names nothing either.
     """
 
     metadata: LocalPath = WORDNET
     mode: Mode = "faithful"
     plurals: bool | None = None
     language: str | None = None
+    unmatched: Literal["drop", "keep"] = "drop"
 
     def __post_init__(self) -> None:
         check_mode(self.mode)

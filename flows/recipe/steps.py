@@ -5,6 +5,7 @@ from typing import Any
 
 from evenly.curation.balance.source_mixing import SourceRule
 from evenly.curation.balance.thresholds import BalanceRule
+from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
 from evenly.curation.duplicates.record_linkage import Linked
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
@@ -64,7 +65,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any
         (RECAPTION, None if curate.recaption is None else curate.recaption.rule),
         (ALIGN, curate.align),
         (IMAGE_BASED, curate.image_based),
-        (MATCH_AGAIN, curate.match if recipe.has_pictures else None),
+        (MATCH_AGAIN, _matching_again(recipe)),
         (BALANCE, curate.balance),
     ]
     return [(step, rule) for step, rule in steps if rule is not None]
@@ -72,7 +73,11 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
     """The part of a recipe that a build's content depends on: no paths, endpoints or schedules."""
-    return recipe.model_dump(mode="json", exclude=OUTSIDE_CONTENT)
+    content = recipe.model_dump(mode="json", exclude=OUTSIDE_CONTENT)
+    match = content["curate"]["match"]
+    if match is not None and match["unmatched"] == "drop":
+        del match["unmatched"]  # builds from before it could be kept have the content that they had
+    return content
 
 
 def _uses_features(recipe: Recipe) -> bool:
@@ -106,6 +111,12 @@ def _semantic_rule(merging: Deduplicate) -> Semantic | None:
 
 def _linked_rule(merging: Deduplicate) -> Linked | None:
     return None if merging.linked is None else Linked(**vars(merging.linked), tables=merging.tables)
+
+
+def _matching_again(recipe: Recipe) -> MatchRule | None:
+    """How the captions that stand in the end are matched: what names nothing then is dropped."""
+    match = recipe.curate.match
+    return None if match is None or not recipe.has_pictures else replace(match, unmatched="drop")
 
 
 def _preselect_rule(recipe: Recipe) -> BalanceRule | None:

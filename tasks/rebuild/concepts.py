@@ -21,7 +21,7 @@ from evenly.tasks.moves import Moves
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step, without_defaults
 
-_stored = without_defaults("language")
+_stored = without_defaults("language", "unmatched")
 BATCH_ROWS = 1 << 16
 LARGEST = 10
 
@@ -86,7 +86,7 @@ def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
 
 
 def match_concepts(run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
-    """Which concepts each caption names; a pair that names none is dropped (no_concept).
+    """Which concepts each caption names; a pair that names none is dropped (no_concept), unless the rule keeps it.
 
     Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
     without one, or in none, is dropped (no_list_of_language). Table `matches`: uid, entries.
@@ -173,7 +173,8 @@ def _match(run: Run, upstream: Records, column: str, rule: MatchRule) -> tuple[p
     entries = pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
     match_counts = entries.value_lengths()
     names_any = pc.greater(match_counts, 0)
-    decisions = Decisions.of(reason=pc.if_else(names_any, "", unmatched), value=match_counts.cast(pa.float64()))
+    stays = pc.or_(names_any, rule.unmatched == "keep")
+    decisions = Decisions.of(reason=pc.if_else(stays, "", unmatched), value=match_counts.cast(pa.float64()))
     matches = pa.table({"uid": pairs["uid"], "entries": entries}).filter(names_any)
     return decisions.to_table(pairs["uid"]), matches
 

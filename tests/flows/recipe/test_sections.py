@@ -123,6 +123,17 @@ def test_a_section_that_reads_matches_is_refused_without_them(tmp_path, sections
     assert problem(tmp_path, sections).startswith(f"`curate`: {words}")
 
 
+@pytest.mark.parametrize("sections", [{}, {"recaption": CONCEPTS, "balance": {"t": 5}, "preselect": {}}])
+def test_pairs_without_a_concept_are_kept_for_recaption_alone_and_not_where_concepts_are_drawn_before(
+    tmp_path, sections
+):
+    kept = {"match": {"unmatched": "keep"}, "download": {}}
+    line = problem(tmp_path, kept | sections)
+    assert line.startswith("`curate`: match.unmatched must be drop without recaption")
+    rules = {step.name: rule for step, rule in steps_of(recipe_of(kept | {"recaption": CONCEPTS}))}
+    assert (rules["match_concepts"].unmatched, rules["match_again"].unmatched) == ("keep", "drop")
+
+
 @pytest.mark.parametrize(
     ("section", "named"),
     [

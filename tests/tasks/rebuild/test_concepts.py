@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -12,9 +13,9 @@ from evenly.curation.decisions import Decisions
 from evenly.storage.errors import InputError
 from evenly.storage.files.concept_lists import identity_of, write_concepts
 from evenly.storage.files.wordnet import load_wordnet_nouns
-from evenly.storage.ledger import StepOutput
+from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.progress import Progress
-from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, recipe_concepts
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS, recipe_concepts
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Step, record_step
 
@@ -35,15 +36,22 @@ def lists(tmp_path):
     return tmp_path
 
 
-def matched(run: Run, metadata, *, mode="faithful", plurals=False) -> list[list[str]]:
-    """The concepts that the step finds in CAPTIONS, by way of the ledger."""
+def collected(run: Run, **columns: list) -> StepRecord:
+    """The record of a step that gave CAPTIONS, and further columns."""
 
     def collect(_run, _before, _rule) -> StepOutput:
         decisions = Decisions.of(reason=[""] * 3).to_table(pa.array(["a", "b", "c"]))
-        return StepOutput(decisions=decisions.append_column("caption", pa.array(CAPTIONS)))
+        for name, values in {"caption": CAPTIONS, **columns}.items():
+            decisions = decisions.append_column(name, pa.array(values))
+        return StepOutput(decisions=decisions)
 
+    return record_step(run, Step(name="collect", rule=dict, stored=dict, load=dict, compute=collect), (), {})
+
+
+def matched(run: Run, metadata, *, mode="faithful", plurals=False) -> list[list[str]]:
+    """The concepts that the step finds in CAPTIONS, by way of the ledger."""
     rule = {"metadata": str(metadata), "mode": mode, "plurals": plurals}
-    first = record_step(run, Step(name="collect", rule=dict, stored=dict, load=dict, compute=collect), (), {})
+    first = collected(run)
     record = record_step(run, MATCH_CONCEPTS, (first,), MATCH_CONCEPTS.read(rule))
     record_step(run, COUNT_CONCEPTS, (first, record), NoRule())
     entries = run.ledger.table(record, "concepts", ["entry"])["entry"].to_pylist()
@@ -55,6 +63,24 @@ def matched(run: Run, metadata, *, mode="faithful", plurals=False) -> list[list[
 def test_a_recipe_takes_a_list_of_every_kind(lists, workspace, name):
     run = Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
     assert matched(run, lists / name) == [["dog", "black dog"], ["chat"]]
+
+
+def test_a_pair_without_a_concept_goes_on_where_the_rule_keeps_it_and_is_dropped_if_its_chosen_caption_has_none(
+    lists, workspace
+):
+    run = Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
+    rule = MatchRule(metadata=str(lists / "a.txt"), unmatched="keep")
+    records = (collected(run, chosen_caption=["nothing", "le chat", "a dog"]),)
+    records = (*records, record_step(run, MATCH_CONCEPTS, records, rule))
+    records = (*records, record_step(run, COUNT_CONCEPTS, records, NoRule()))
+    again = record_step(run, MATCH_AGAIN, records, replace(rule, unmatched="drop"))
+    matching, counting = records[1:]
+    assert matching.counts["kept"] == 3
+    assert run.ledger.table(matching, "matches")["uid"].to_pylist() == ["a", "b"]
+    assert run.ledger.table(counting, "counts")["count"].to_pylist() == [1, 1, 1]
+    assert run.ledger.decisions(again, ["reason"])["reason"].to_pylist() == ["no_concept", "", ""]
+    assert MATCH_CONCEPTS.stored(rule)["unmatched"] == "keep"
+    assert "unmatched" not in MATCH_CONCEPTS.stored(replace(rule, unmatched="drop"))
 
 
 def test_equal_lists_share_their_identity_whatever_the_kind(lists):
