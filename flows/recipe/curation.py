@@ -130,7 +130,8 @@ class Curate(Section):
         keeps_unmatched = self.match is not None and self.match.unmatched == "keep"
         if keeps_unmatched and (self.recaption is None or self.preselect is not None):
             problems.append(
-                "match.unmatched must be drop without recaption, which gives captions that may name a concept, and with "
+                "match.unmatched must be drop without recaption, which gives captions that may name a concept, and "
+                "with "
                 "preselect, which drops what names none; got keep. Write `unmatched: drop`."
             )
         if self.balance is None and self.preselect is not None:
