@@ -109,7 +109,8 @@ def _of_columns(source: PoolSource, file: Path) -> Iterator[str]:
         yield (
             f"url` must name a column of web addresses; `{source.url}` of `{file}` holds `{visible(values[0])[:80]}`. "
             f"Pictures on this machine are of kind folder: name the folder that holds them, with this table in it as "
-            f"metadata.{source.kind} and their paths in a column `{_FILE_NAME}`. For captions alone write url: null."
+            f"metadata.{source.kind} and the paths, relative to it, in a column `{_FILE_NAME}`. For captions alone "
+            "write url: null."
         )
 
 

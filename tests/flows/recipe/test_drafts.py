@@ -14,6 +14,7 @@ from evenly.flows.recipe.drafts import SCHEMA, draft_recipe, write_schema
 from evenly.flows.recipe.files import DEMO, FOLDER_TEMPLATE, TEMPLATE, TEXT_TEMPLATE
 from evenly.storage.pools.rows import PoolError
 
+PLACES = ("photos/", "/data/photos/", "file:///data/photos/")
 CAPTIONS = [f"a dog on a beach {number}" for number in range(5)]
 LINKS = [f"https://a.test/{number}.png" for number in range(5)]
 
@@ -133,13 +134,15 @@ def test_a_table_without_captions_or_with_paths_says_what_to_do(tmp_path):
     (tmp_path / "a.csv").write_text("id,n\n1,2\n")
     with pytest.raises(PoolError, match="must have a column of captions; got id, n"):
         drafted("a.csv")
-    (tmp_path / "b.csv").write_text("file,caption\nphotos/a.png,a red robin\n")
-    with pytest.raises(PoolError, match="folder that holds the pictures instead"):
-        drafted("b.csv")
+    for place in PLACES:
+        (tmp_path / "b.csv").write_text(f"file,caption\n{place}a.png,a red robin\n")
+        with pytest.raises(PoolError, match="folder that holds the pictures instead"):
+            drafted("b.csv")
 
 
-def test_check_names_columns_that_are_not_there_and_folder_for_paths_on_disk(tmp_path, evenly):
-    (tmp_path / "b.csv").write_text("file,caption\nphotos/a.png,a red robin\nphotos/b.png,a blue jay\n")
+@pytest.mark.parametrize("place", PLACES)
+def test_check_names_columns_that_are_not_there_and_folder_for_paths_on_disk(tmp_path, evenly, place):
+    (tmp_path / "b.csv").write_text(f"file,caption\n{place}a.png,a red robin\n{place}b.png,a blue jay\n")
     recipe = {"name": "b", "seed": 1, "curate": {"balance": None}}
     sources = [{"kind": "csv", "path": "b.csv", "url": "file", "caption": "text"}, {"kind": "csv", "path": "later.csv"}]
     (tmp_path / "b.yaml").write_text(yaml.safe_dump(recipe | {"sources": sources}))
@@ -148,7 +151,8 @@ def test_check_names_columns_that_are_not_there_and_folder_for_paths_on_disk(tmp
     assert (status, len(lines)) == (2, 2)
     assert "`sources.0.caption` must name a column of" in lines[0]
     assert "Columns there are: file, caption." in lines[0]
-    assert "Pictures on this machine are of kind folder" in lines[1]
+    assert f"holds `{place}a.png`. Pictures on this machine are of kind folder" in lines[1]
+    assert "this table in it as metadata.csv and the paths, relative to it, in a column `file_name`" in lines[1]
     sources[0] |= {"url": None, "caption": "caption"}
     (tmp_path / "b.yaml").write_text(
         yaml.safe_dump(recipe | {"sources": sources[:1], "curate": {"download": None, "balance": None}})
