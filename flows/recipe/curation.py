@@ -131,8 +131,7 @@ class Curate(Section):
         if keeps_unmatched and (self.recaption is None or self.preselect is not None):
             problems.append(
                 "match.unmatched must be drop without recaption, which gives captions that may name a concept, and "
-                "with "
-                "preselect, which drops what names none; got keep. Write `unmatched: drop`."
+                "with preselect, which drops what names none; got keep. Write `unmatched: drop`."
             )
         if self.balance is None and self.preselect is not None:
             problems.append(
