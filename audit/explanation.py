@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rich.text import Text
 
+from evenly.audit.captions.candidates import CHOICE, caption_in_quotes, choice_lines
 from evenly.audit.html_text import Line, as_html
 from evenly.audit.published import name_of
 from evenly.audit.safe_text import visible
@@ -82,6 +83,17 @@ class PairHistory:
     merged_examples: Sequence[Mapping[str, Any]]
 
     @property
+    def balanced_caption(self) -> str | None:
+        """The caption whose concepts `balance` counted: the chosen one if it was matched again; None: not there."""
+        steps = {sight.step: sight for sight in self.steps}
+        if "balance" not in steps:
+            return None
+        caption = self.identity.get("caption")
+        chosen = steps["recaption"].columns if {"recaption", "match_again"} <= steps.keys() else {}
+        caption = chosen.get("chosen_caption", caption)
+        return None if caption is None else str(caption)
+
+    @property
     def sentence(self) -> str:
         """The answer in one sentence; nothing in it acts."""
         last = next((sight for sight in self.steps if sight.step == self.step), None)
@@ -122,7 +134,10 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON-able values."""
-        return asdict(self) | {"pairs": [asdict(pair) | {"sentence": pair.sentence} for pair in self.pairs]}
+        pairs = [
+            asdict(pair) | {"balanced_caption": pair.balanced_caption, "sentence": pair.sentence} for pair in self.pairs
+        ]
+        return asdict(self) | {"pairs": pairs}
 
     def to_text(self) -> str:
         """All of it as text for a terminal, where nothing that came from the web can act."""
@@ -203,6 +218,8 @@ def _history_lines(pair: PairHistory) -> Iterator[Line]:
     previous: StepSight | None = None
     for sight in pair.steps:
         yield from _step_lines(sight)
+        if sight.step == "balance" and "recaption" in {step.step for step in pair.steps}:
+            yield _detail("counted", f"concepts of the caption {caption_in_quotes(pair.balanced_caption)}")
         if previous is None or any(sight.run[name] != previous.run[name] for name in ("flow_run_id", "code")):
             yield _detail("run", _run(sight.run))
         if sight.replay is not None:
@@ -224,16 +241,31 @@ def _step_lines(sight: StepSight) -> Iterator[Line]:
         yield _detail("seed", _shown(sight.seed))
     if sight.model is not None:
         yield _detail("model", visible(sight.model))
-    columns = {name: value for name, value in sight.columns.items() if value != ""}
-    if columns:
-        yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in columns.items()))
+    yield from _column_lines(sight)
     if sight.twin is not None:
         yield from _twin_lines(sight.twin)
     for table, rows in sight.rows.items():
+        if table == "candidates" and _is_choice(sight):
+            continue
         for row in rows[:_ROWS_SHOWN]:
             yield _detail(table, "  ".join(f"{visible(name)} {_shown(value)}" for name, value in row.items()))
         if len(rows) > _ROWS_SHOWN:
             yield _detail(table, f"and {len(rows) - _ROWS_SHOWN:,} more rows (all of them with --json)")
+
+
+def _is_choice(sight: StepSight) -> bool:
+    return "caption_reason" in sight.columns
+
+
+def _column_lines(sight: StepSight) -> Iterator[Line]:
+    """What the step found of the pair; of a choice of captions, what was chosen and among what."""
+    shown_below = CHOICE if _is_choice(sight) else ()
+    columns = {name: value for name, value in sight.columns.items() if value != "" and name not in shown_below}
+    if columns:
+        yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in columns.items()))
+    if _is_choice(sight):
+        lines = choice_lines(sight.columns, sight.rows.get("candidates", ()))
+        yield from (_detail(name, text, style) for name, text, style in lines)
 
 
 def _replay_line(replay: Replay) -> Line:

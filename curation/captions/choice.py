@@ -52,6 +52,15 @@ CHOSEN = pa.schema(
         ("caption_reason", pa.string()),
     ]
 )
+CHOICE_REASONS: Mapping[str, str] = {
+    "fits_best": "of all that may be chosen it fits the picture best",
+    "drawn": "its captioner was drawn for this pair",
+    "original_drawn": "the draw fell on the original",
+    "nothing_better": "no other caption fits the picture better by the margin",
+    "nothing_offered": "nothing else was offered that may be chosen",
+    "kept_by_rule": "the rule keeps the original, and records what is offered",
+}
+"""What each `caption_reason` means."""
 KNOWN_FLAGS = (*FLAGS, OVER_CONTEXT)
 Share = Annotated[float, Ge(0), Le(1)]
 _REWARD = 2.0  # weight of CLIPScore in the reward of Cho et al. 2022, arXiv:2205.13115
@@ -105,8 +114,7 @@ def choose_captions(uids: pa.Array, candidates: pa.Table, rule: ChoiceRule, *, s
     """Choose a candidate (CANDIDATES) for each pair.
 
     Equal values go to the original, then to a twin, then to the first by name, sample and text. Every pair must have
-    its original among the candidates, with a score. `caption_reason` says why: fits_best, drawn, original_drawn,
-    nothing_better, nothing_offered, kept_by_rule.
+    its original among the candidates, with a score. `caption_reason` says why, by CHOICE_REASONS.
     """
     places = pc.index_in(candidates["uid"], uids)
     offered = candidates.append_column("pair", places).filter(pc.is_valid(places)).combine_chunks()

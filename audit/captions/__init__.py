@@ -1,0 +1,1 @@
+"""Captions of a build: the candidates of a pair, and what came of each captioner."""
