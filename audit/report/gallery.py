@@ -1,10 +1,7 @@
-"""Samples to look at: kept, rewritten, merged with their twins, and for every reason one or two that went."""
+"""Samples to look at: kept, merged with their twins, and for every reason one or two that went."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild, sql_equals, sql_in
@@ -13,7 +10,6 @@ from evenly.storage.ledger import StepRecord
 from evenly.storage.stores.many_paths import each_stored
 
 KEPT = 10
-REWRITTEN = 10
 PER_REASON = 2
 _LOOK_AT = 40  # rows read per card wanted, to find some of different groups
 _AT_ONCE = 4  # files of the sample table whose rows may be in memory
@@ -26,8 +22,6 @@ _COLUMNS = (
     "group",
     "image_id",
     "chosen_caption",
-    "caption_origin",
-    "caption_score",
     "evidence",
 )
 # What a step's value means, for its label on a card; None where it says nothing.
@@ -51,10 +45,9 @@ Card = dict[str, Any]
 
 
 def read_gallery(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any]:
-    """Cards under kept, rewritten, merged (each with `twin`) and gone, with `shown` and `total` of each."""
+    """Cards under kept, merged (each with `twin`) and gone, with `shown` and `total` of each."""
     gallery = {
         "kept": _kept(build),
-        "rewritten": _rewritten(build),
         "merged": list(_gone(build, merged=True)),
         "gone": list(_gone(build, merged=False)),
     }
@@ -70,20 +63,6 @@ def _kept(build: PublishedBuild) -> list[Card]:
     last = build.deciding[-1]
     rows = build.first(_COLUMNS, f"{last.name}_verdict = 'kept'", KEPT * _LOOK_AT).to_pylist()
     return [_card(row) for row in _varied(rows, KEPT)]
-
-
-def _rewritten(build: PublishedBuild) -> list[Card]:
-    """Kept pairs whose caption was replaced."""
-    if not {"chosen_caption", "caption_origin"} <= build.sample_columns:
-        return []
-    where = f"{build.deciding[-1].name}_verdict = 'kept' AND chosen_caption <> caption"
-    rows = build.first(_COLUMNS, where, REWRITTEN * _LOOK_AT).to_pylist()
-    chosen = _varied(rows, REWRITTEN)
-    uids = pa.array([row["uid"] for row in chosen], pa.string())
-    original = (pc.field("origin") == "original") & pc.field("uid").isin(uids)
-    table = build.table("recaption", "candidates", ["uid", "score"], original)
-    old_scores = {} if table is None else {row["uid"]: row["score"] for row in table.to_pylist()}
-    return [_card(row) | {"score_before": old_scores.get(row["uid"])} for row in chosen]
 
 
 def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
@@ -118,7 +97,7 @@ def _twin(build: PublishedBuild, uid: str) -> Card | None:
 
 
 def _card(row: Mapping[str, Any]) -> Card:
-    empty = dict.fromkeys((*_COLUMNS, "verdict", "step", "reason", "value", "value_name", "threshold", "score_before"))
+    empty = dict.fromkeys((*_COLUMNS, "verdict", "step", "reason", "value", "value_name", "threshold"))
     return empty | {name: row.get(name) for name in _COLUMNS if name in row} | {"image": None}
 
 

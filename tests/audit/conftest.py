@@ -113,6 +113,11 @@ def picture(number: int) -> bytes:
 
 
 Table = pa.Table
+RECAPTION = {
+    "captioners": [{"name": "retrieved", "kind": "retrieved"}],
+    "choose": asdict(ChoiceRule(margin=0.1)),
+    "judge": {"model": "embedded2"},
+}
 
 
 class Rebuild:
@@ -145,7 +150,7 @@ class Rebuild:
         self.judge("deduplicate_perceptual", asdict(near), lambda pairs: _merged(deduplicate_perceptual(pairs, near)))
         self.judge(
             "recaption",
-            {"captioners": [], "choose": asdict(ChoiceRule(margin=0.1))},
+            RECAPTION,
             self.recaption,
             model=little.encoder,
         )
@@ -257,6 +262,7 @@ class Rebuild:
             rows += [{"uid": uid, "caption": text, "origin": origin} for text, origin in offers.items()]
         for row in rows:
             row |= {"score": self.score(row["caption"], row["uid"]), "sample": 0, "refused": "", "flags": []}
+            row["judged"] = self.score(f"judged {row['caption']}", row["uid"])
         candidates = pa.Table.from_pylist(rows, CANDIDATES)
         found = choose_captions(pairs["uid"].combine_chunks(), candidates, ChoiceRule(margin=0.1))
         return Judged(found.decisions, columns=found.chosen.select(CHOSEN.names[1:]), tables={"candidates": candidates})

@@ -208,7 +208,7 @@ def test_truth_is_shown_with_what_was_not_judged(published, read_all):
 
 def test_a_step_that_was_switched_off_leaves_its_section_out(shared_build, shared, page, read_all):
     sections = {
-        "recaption": "Captions before and after",
+        "recaption": "have another caption than they came with",
         "align": "Do picture and caption belong together? Image-text",
         "balance": "drawn with",
     }

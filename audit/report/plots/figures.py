@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from evenly.audit.captions.origins import UNIT, ScoreCounts
 from evenly.audit.report.plots.drawing import COLOURS, drawn
 from evenly.audit.safe_text import visible
 
@@ -82,6 +83,26 @@ def score_histogram(series: Mapping[str, np.ndarray], *, threshold: float | None
             axes.axvline(threshold, color=COLOURS["ink"], linewidth=1.2, linestyle=(0, (4, 3)))
         axes.set(xlabel=label, ylabel="pairs")
         axes.grid(visible=False, axis="x")
+    return done()
+
+
+def before_after_plot(panels: Mapping[str, tuple[ScoreCounts, ScoreCounts]]) -> Markup:
+    """Histograms of scores of original and chosen captions of the same pairs, a panel for each encoder by its name."""
+    described = [
+        f"by {name} from {before.mean:.4f} to {after.mean:.4f}"
+        for name, (before, after) in panels.items()
+        if before.mean is not None and after.mean is not None
+    ]
+    title = f"Scores of original and chosen captions of the same pairs; means {', '.join(described)}"
+    with drawn(title, height=2.5, panels=(1, len(panels)), share=False) as (axes, done):
+        for axis, (name, (before, after)) in zip(axes, panels.items(), strict=True):
+            edges = _bin_edges(np.concatenate([before.units, after.units]) * UNIT, None)
+            for label, counts, colour in (("original", before, "dropped"), ("chosen", after, "kept")):
+                heights = np.histogram(counts.units * UNIT, bins=edges, weights=counts.counts)[0]
+                axis.stairs(heights, edges, fill=True, color=COLOURS[colour], alpha=0.55, label=label)
+            axis.set(xlabel=f"score by {visible(name)[:32]}", ylabel="pairs")
+            axis.grid(visible=False, axis="x")
+        axes[0].legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0, handlelength=1.2)
     return done()
 
 

@@ -1,0 +1,228 @@
+"""What came of the captions of a build, by who made them: offered, refused, flagged, chosen, and how those score.
+
+Of each partition there remain counts, and the few pairs that are shown. Scores are counted in units of 1e-4, to which
+they are stored, so means and intervals are exact.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.audit.published import PublishedBuild
+from evenly.curation.captions.choice import CANDIDATES, GIVEN
+from evenly.curation.intervals import wilson_interval
+from evenly.storage.ledger import Ledger, StepRecord
+
+UNIT = 1e-4
+DRAWN, EXTREMES = 4, 3
+"""Pairs of an origin that are shown: the first by uid, and those with the largest gain or disagreement."""
+_ENCODERS = {"chooser": ("original_score", "score"), "judge": ("original_judged", "judged")}
+_COUNTS = pa.schema([("origin", pa.string()), ("name", pa.string()), ("unit", pa.int64()), ("count", pa.int64())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCounts:
+    """How many pairs have each score: units (n,) of 1e-4, ascending, and counts (n,)."""
+
+    units: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean score; None without pairs."""
+        total = int(self.counts.sum())
+        return float((self.units * self.counts).sum()) * UNIT / total if total else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """Pairs with another caption than before that the judge scored, and of how many its score fell."""
+
+    pairs: int
+    fell: int
+
+    @property
+    def share(self) -> float | None:
+        """The share whose judged score fell."""
+        return self.fell / self.pairs if self.pairs else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's 95 % interval of the share."""
+        return wilson_interval(self.fell / self.pairs, self.pairs) if self.pairs else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginFacts:
+    """What came of the captions of one origin.
+
+    kind: that of the captioner, "" for given captions. scores: by encoder (chooser, judge), of its chosen captions
+    (after) and of the originals that they replaced (before). examples: pairs by drawn, best (largest gain) and parted
+    (the choosing score rose most against the judge's).
+    """
+
+    name: str
+    kind: str
+    offered: int
+    refused: Mapping[str, int]
+    flags: Mapping[str, int]
+    chosen: int
+    scores: Mapping[str, tuple[ScoreCounts, ScoreCounts]]
+    disagreement: Disagreement
+    examples: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    offered: pa.Table
+    flags: pa.Table
+    chosen: pa.Table
+    scores: pa.Table
+    fell: pa.Table
+    examples: pa.Table
+
+
+def read_origins(build: PublishedBuild) -> list[OriginFacts]:
+    """The origins of a build's captions: the original, twins, then captioners in the order of the recipe.
+
+    Empty where no captions were chosen among candidates.
+    """
+    record = build.step("recaption")
+    if record is None or "candidates" not in record.hashes or "caption_origin" not in record.columns:
+        return []
+    parts = build.each("reading captions", partial(_of_partition, record))
+    tables = {name: pa.concat_tables([getattr(part, name) for part in parts]) for name in _Part.__dataclass_fields__}
+    kinds = {one["name"]: one["kind"] for one in record.rule.get("captioners", ())}
+    names = [*GIVEN, *kinds]
+    made = {*tables["offered"]["origin"].to_pylist(), *tables["chosen"]["origin"].to_pylist()}
+    return [_facts(name, kinds.get(name, ""), tables) for name in [*names, *sorted(made - {*names})]]
+
+
+def all_disagreement(origins: Sequence[OriginFacts]) -> Disagreement:
+    """That of all pairs with another caption than before."""
+    parts = [origin.disagreement for origin in origins]
+    return Disagreement(pairs=sum(part.pairs for part in parts), fell=sum(part.fell for part in parts))
+
+
+def _of_partition(record: StepRecord, ledger: Ledger) -> _Part:
+    candidates = _candidates(record, ledger)
+    decisions = ledger.decisions(record, ["uid", "chosen_caption", "caption_origin"]).combine_chunks()
+    decisions = decisions.rename_columns(["uid", "caption", "origin"])
+    pairs = _changed(candidates, decisions.filter(pc.not_equal(decisions["origin"], GIVEN[0])))
+    flags = candidates["flags"].combine_chunks()
+    flagged = pa.table({
+        "origin": candidates["origin"].combine_chunks().take(pc.list_parent_indices(flags)),
+        "flag": pc.list_flatten(flags),
+    })  # fmt: skip
+    judged = pairs.filter(pc.is_valid(pairs["judged_gain"]))
+    fell = judged.append_column("fell", pc.less(judged["judged_gain"], 0).cast(pa.int64()))
+    return _Part(
+        offered=_count(candidates, ["origin", "refused"]),
+        flags=_count(flagged, ["origin", "flag"]),
+        chosen=_count(decisions, ["origin"]),
+        scores=pa.concat_tables([_units(pairs, name) for names in _ENCODERS.values() for name in names]),
+        fell=fell.group_by("origin", use_threads=False).aggregate([("fell", "sum"), ("fell", "count")]),
+        examples=pa.concat_tables(
+            [table for name in pc.unique(pairs["origin"]).to_pylist() for table in _examples(pairs, name).values()]
+            or [pairs.slice(0, 0)]
+        ),
+    )
+
+
+def _candidates(record: StepRecord, ledger: Ledger) -> pa.Table:
+    """The candidates of a partition; of earlier versions of the step with nulls for what these did not store."""
+    names = ["uid", "origin", "caption", "refused", "score", "judged", "flags"]
+    there = [name for name in names if name in ledger.schema(record, "candidates").names]
+    table = ledger.table(record, "candidates", there).combine_chunks()
+    for name in set(names) - {*there}:
+        kind = CANDIDATES.field(name).type
+        table = table.append_column(
+            name, pa.repeat("", len(table)) if name == "refused" else pa.nulls(len(table), kind)
+        )
+    return table.select(names)
+
+
+def _changed(candidates: pa.Table, chosen: pa.Table) -> pa.Table:
+    """A row for each pair with another caption: both captions, their scores by both encoders, and what these gain."""
+    offered = candidates.filter(pc.equal(candidates["refused"], ""))
+    places = pc.index_in(offered["uid"], chosen["uid"].combine_chunks()).combine_chunks()
+    offered, places = offered.filter(pc.is_valid(places)), places.drop_null()
+    same = [pc.equal(offered[name], chosen[name].take(places)) for name in ("origin", "caption")]
+    is_chosen = pc.fill_null(pc.and_(*same), False).combine_chunks()
+    first = np.unique(places.filter(is_chosen).to_numpy(), return_index=True)[1]
+    after = offered.filter(is_chosen).take(pa.array(first))
+    originals = candidates.filter(pc.equal(candidates["origin"], GIVEN[0]))
+    before = originals.take(pc.index_in(after["uid"], originals["uid"].combine_chunks()).combine_chunks())
+    columns = {name: after[name] for name in ("uid", "origin", "caption", "score", "judged")}
+    columns |= {f"original_{name}": before[name] for name in ("caption", "score", "judged")}
+    columns["gain"] = pc.round(pc.subtract(after["score"], before["score"]), 4)
+    columns["judged_gain"] = pc.round(pc.subtract(after["judged"], before["judged"]), 4)
+    columns["gap"] = pc.subtract(columns["gain"], columns["judged_gain"])
+    return pa.table(columns).combine_chunks()
+
+
+def _units(pairs: pa.Table, name: str) -> pa.Table:
+    """How many pairs of each origin have each score of a column."""
+    rows = pairs.select(["origin", name]).filter(pc.is_valid(pairs[name]))
+    units = pc.round(pc.divide(rows[name], UNIT)).cast(pa.int64())
+    table = pa.table({"origin": rows["origin"], "name": pa.repeat(name, len(rows)), "unit": units})
+    return _count(table, ["origin", "name", "unit"]).cast(_COUNTS)
+
+
+def _count(table: pa.Table, keys: list[str]) -> pa.Table:
+    counts = table.group_by(keys, use_threads=False).aggregate([([], "count_all")])
+    return counts.select([*keys, "count_all"]).rename_columns([*keys, "count"])
+
+
+def _examples(pairs: pa.Table, origin: str) -> dict[str, pa.Table]:
+    """The pairs of an origin that are shown, or may be in a part of the build."""
+    rows = pairs.filter(pc.equal(pairs["origin"], origin))
+    risen = rows.filter(pc.fill_null(pc.greater(rows["gap"], 0), False))
+    return {
+        "drawn": rows.sort_by("uid").slice(0, DRAWN),
+        "best": rows.sort_by([("gain", "descending"), ("uid", "ascending")]).slice(0, EXTREMES),
+        "parted": risen.sort_by([("gap", "descending"), ("uid", "ascending")]).slice(0, EXTREMES),
+    }
+
+
+def _facts(name: str, kind: str, tables: Mapping[str, pa.Table]) -> OriginFacts:
+    own = {title: table.filter(pc.equal(table["origin"], name)) for title, table in tables.items()}
+    reasons = _sums(own["offered"], "refused")
+    examples = own["examples"]
+    once = np.unique(examples["uid"].to_numpy(), return_index=True)[1]
+    shown = _examples(examples.take(pa.array(once, pa.int64())), name)
+    return OriginFacts(
+        name=name,
+        kind=kind,
+        offered=reasons.pop("", 0),
+        refused=reasons,
+        flags=_sums(own["flags"], "flag"),
+        chosen=pc.sum(own["chosen"]["count"]).as_py() or 0,
+        scores={
+            encoder: (_counts(own["scores"], before), _counts(own["scores"], after))
+            for encoder, (before, after) in _ENCODERS.items()
+        },
+        disagreement=Disagreement(
+            pairs=pc.sum(own["fell"]["fell_count"]).as_py() or 0, fell=pc.sum(own["fell"]["fell_sum"]).as_py() or 0
+        ),
+        examples={title: table.to_pylist() for title, table in shown.items()},
+    )
+
+
+def _sums(table: pa.Table, key: str) -> dict[str, int]:
+    """Counts by the values of a column, the largest first."""
+    sums = table.group_by(key, use_threads=False).aggregate([("count", "sum")])
+    sums = sums.sort_by([("count_sum", "descending"), (key, "ascending")])
+    return dict(zip(sums[key].to_pylist(), sums["count_sum"].to_pylist(), strict=True))
+
+
+def _counts(table: pa.Table, name: str) -> ScoreCounts:
+    rows = table.filter(pc.equal(table["name"], name)).group_by("unit", use_threads=False).aggregate([("count", "sum")])
+    rows = rows.sort_by("unit")
+    return ScoreCounts(units=rows["unit"].to_numpy(), counts=rows["count_sum"].to_numpy())
