@@ -18,6 +18,7 @@ from evenly.curation.errors import ColumnsError
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions, score_offers, with_encoder
+from evenly.tasks.captions.outcome import say_captioners
 from evenly.tasks.captions.requests import ChatCaptions, account_of
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
@@ -132,7 +133,9 @@ def compare_all(
         if isinstance(one.rule, ChatCaptions) and (account := account_of(run, one.rule, one.name)) is not None
     }
     grammar = {} if offers.grammar is None else {"grammar": dict(offers.grammar.caught)}
-    return StepOutput(notes=notes | grammar | ({"accounts": accounts} if accounts else {}))
+    notes |= grammar | ({"accounts": accounts} if accounts else {})
+    say_captioners(run.progress, notes)
+    return StepOutput(notes=notes)
 
 
 def _candidates(run: Run, offers: Offers) -> pa.Table:

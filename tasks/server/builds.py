@@ -7,6 +7,7 @@ from typing import Any
 from evenly.audit.diff import diff_builds
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger
+from evenly.tasks.captions.outcome import captioner_rows
 from evenly.tasks.rebuild.publish import Promotion, judge_promotion
 from evenly.tasks.run import Run
 from evenly.tasks.server.artifacts import (
@@ -89,12 +90,14 @@ def show_build(run: Run, build: Published) -> None:
         return
     recipe = str(build.manifest["recipe_name"])
     name_run(f"rebuild {build.build}", [recipe, build.build])
-    leave_artifacts(
-        [
-            table_artifact(artifact_key(recipe, "funnel"), funnel_rows(build.manifest), build.outcome),
-            Artifact(key=artifact_key(recipe, "diff"), kind="markdown", data=_difference(run, build)),
-        ]
-    )
+    artifacts = [
+        table_artifact(artifact_key(recipe, "funnel"), funnel_rows(build.manifest), build.outcome),
+        Artifact(key=artifact_key(recipe, "diff"), kind="markdown", data=_difference(run, build)),
+    ]
+    if rows := _captioner_rows(run, build.manifest):
+        description = f"{build.build}: captions by who made them"
+        artifacts.append(table_artifact(artifact_key(recipe, "captions"), rows, description))
+    leave_artifacts(artifacts)
     if build.event == "held":
         emit(BuildHeld(**_facts(run, build), reason=build.promotion.reason))
     elif build.event == "published":
@@ -137,6 +140,12 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         for step in manifest["steps"]
         if step["counts"]
     ]
+
+
+def _captioner_rows(run: Run, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What came of each captioner of a build; nothing where no captions were chosen."""
+    keys = [step["key"] for step in manifest["steps"] if step["name"] == "recaption"]
+    return [row for key in keys for row in captioner_rows(run.ledger.get(key).notes)]
 
 
 def ended_with(build: Published) -> str:
