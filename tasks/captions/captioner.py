@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
+from evenly.descriptions.chat.chat import Chat
 from evenly.tasks.moves import Each
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records
@@ -31,7 +32,8 @@ class Shown:
 
     pairs: uid, image_id, texts (its own caption first, then those of pairs merged into it; nulls left out), and tags,
     those of the columns that the captioner reads. places: where pictures lie, PLACES sorted by image_id; None: nobody
-    asked. facts: what `prepare` gave. workers: how many partitions are worked on at a time.
+    asked. facts: what `prepare` gave. workers: how many partitions are worked on at a time. rehearsal: what answers in
+    the place of an endpoint, where it is only estimated what would be asked.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Shown:
     places: pa.Table | None
     facts: Any
     workers: int
+    rehearsal: Chat | None = None
 
 
 def _nothing(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:

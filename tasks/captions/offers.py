@@ -66,10 +66,8 @@ def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptio
         def send(title: str, key: str, give: Give) -> SentRows:
             return sent.enter_context(send_partitions(run, each, title, key, give))
 
-        collected = partial(_collected, upstream, [])
-        merged = sent.enter_context(send_merged(run, each, partial(_merged, upstream), collected))
+        merged, shown = sent.enter_context(texts_of_pairs(run, upstream, columns, each))
         rows = [send("reading captions", "uid", partial(_given, upstream, merged))]
-        shown = send("sorting pairs", "image_id", partial(_to_caption, upstream, merged, columns))
         places = None
         if run.bits and any(kind.reads_pictures for kind in kinds):
             places = sent.enter_context(send_places(run, each))
@@ -78,6 +76,21 @@ def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptio
             work = SortedPairs(shown=shown, places=places, facts=facts, workers=each.n_workers)
             rows.append(send(f"captions by {one.name}", "uid", partial(_made, one, kind.offer, work)))
         return send_partitions(run, each, "gathering captions", "uid", partial(_joined, rows))
+
+
+@contextmanager
+def texts_of_pairs(
+    run: Run, upstream: Records, columns: Sequence[str], each: Each
+) -> Iterator[tuple[SentRows, SentRows]]:
+    """Pairs that are merged into others, by uid; and the pairs that are left, as captioners are shown them."""
+    collected = partial(_collected, upstream, [])
+    with (
+        send_merged(run, each, partial(_merged, upstream), collected) as merged,
+        send_partitions(
+            run, each, "sorting pairs", "image_id", partial(_to_caption, upstream, merged, columns)
+        ) as shown,
+    ):
+        yield merged, shown
 
 
 def score_offers(run: Run, offered: SentRows, each: Each, judge: EncoderChoice | None) -> SentRows:

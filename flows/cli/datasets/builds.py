@@ -173,12 +173,12 @@ def plan_command(
 ) -> None:
     """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
 
-    Also in how many partitions and by how many processes, what it would take in time, memory and bytes on disk, and for
-    each class list what describing it would ask and cost.
+    Also in how many partitions and by how many processes, what it would take in time, memory and bytes on disk, and
+    what captioners and describing each class list would ask and cost.
 
     Example: evenly plan recipes/demo.yaml
     """
-    from evenly.flows.cli.datasets.estimates import described, shown_row
+    from evenly.flows.cli.datasets.estimates import described, shown_captions, shown_row
     from evenly.flows.cli.datasets.planning import plan_descriptions, plan_recipe
 
     plan = plan_recipe(recipe, root=root, limit=limit, workers=workers, memory=memory)
@@ -187,6 +187,10 @@ def plan_command(
     def table() -> None:
         print_rows("plan", [shown_row(row) for row in plan["steps"]])
         print_text("\n".join(described(plan["run"])))
+        if plan["captions"]:
+            print_rows(
+                "captions: expected - at most, lost replies aside", [shown_captions(row) for row in plan["captions"]]
+            )
         print_estimates(estimates)
 
     print_result(plan | {"descriptions": estimates}, table, as_json=as_json)

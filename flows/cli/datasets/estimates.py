@@ -134,6 +134,20 @@ def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return shown | ({} if row.get("to_fetch") is None else {"to fetch": row["to_fetch"]}) | {"why": row["why"]}
 
 
+def shown_captions(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a captioner would ask as people read it: expected - at most."""
+    mark = {"counted": "", "at most": "at most ", "about": "at most ~"}[row["pairs_are"]]
+    tokens = [row[f"prompt_tokens{bound}"] + row[f"completion_tokens{bound}"] for bound in ("", "_at_most")]
+    return {
+        "captioner": row["captioner"],
+        "pairs": f"{mark}{row['pairs']:,}",
+        "stored": row["stored"] if row["pairs_are"] == "counted" else None,
+        "requests left": f"{mark}{row['left_at_most']:,}",
+        "tokens": f"{tokens[0]:,}-{tokens[1]:,}",
+        "usd": f"{row['cost_usd']:.4f}-{row['cost_usd_at_most']:.4f}",
+    }
+
+
 def shown_time(seconds: float) -> str:
     """Seconds in the unit that people would use."""
     for unit, length in (("days", _DAY), ("h", _HOUR), ("min", _MINUTE)):

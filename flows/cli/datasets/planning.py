@@ -26,6 +26,9 @@ from evenly.storage.pool_size import PoolSize
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.web import count_unrecorded
 from evenly.storage.workspace import Workspace
+from evenly.tasks.captions.estimate import Pairs, estimate_captions, estimate_captions_at_most
+from evenly.tasks.captions.recaption import RecaptionRule
+from evenly.tasks.engine import InProcess
 from evenly.tasks.partitioning import Cut, cut_run
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, summarise_record
@@ -41,7 +44,9 @@ def plan_recipe(
     workers: int | None = None,
     memory: str | None = None,
 ) -> dict[str, Any]:
-    """The sum of what would run as `run`, and as `steps` one row per step: action, why, rows, and estimates.
+    """The sum of what would run as `run`, as `steps` one row per step: action, why, rows, and estimates; `captions`.
+
+    captions: for each captioner that asks a chat model what it would ask and cost, where its step would run.
 
     A step after one that must be computed may turn out to be reusable, if that one gives what it gave before: the plan
     then says `unknown`, and estimates what it would take for the rows that it would have at most. Raises InputError for
@@ -51,16 +56,21 @@ def plan_recipe(
     run = run_in(chosen, root=root, workers=workers, quiet=True)
     size = PoolSize.of(run.sources, limit)
     cut = cut_run(run, pictured=chosen.has_pictures, memory=memory or chosen.memory, limit=limit)
-    plan = _Plan(run=replace(run, bits=cut.bits), cut=cut, rows=size.rows, is_counted=size.is_counted)
+    plan = _Plan(run=replace(run, bits=cut.bits), cut=cut, rows=size.rows, is_counted=size.is_counted, most=size)
     records: list[StepRecord] = []
     rows: list[dict[str, Any]] = []
+    captions: list[dict[str, Any]] = []
     blocked: str | None = None
     for step, rule in steps_of(chosen, limit=limit):
         if blocked is not None:
+            if isinstance(rule, RecaptionRule):
+                captions = plan.captions_at_most(rule)
             rows.append(plan.running(step, "unknown", f"depends on what `{blocked}` gives"))
             continue
         record = run.ledger.find(step.spec(run, records, rule).key)
         if record is None:
+            if isinstance(rule, RecaptionRule):
+                captions = plan.captions(rule, records)
             rows.append(plan.running(step, "compute", _why(run, step, records, rule)) | _to_fetch(run, step, records))
             blocked = step.name
         else:
@@ -68,7 +78,7 @@ def plan_recipe(
             records.append(record)
     if blocked is not None:
         rows.append(plan.published(blocked))
-    return {"run": sum_estimates(cut, rows, is_counted=size.is_counted), "steps": rows}
+    return {"run": sum_estimates(cut, rows, is_counted=size.is_counted), "steps": rows, "captions": captions}
 
 
 def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | None = None) -> list[dict[str, Any]]:
@@ -95,17 +105,22 @@ def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | No
 
 @dataclass(kw_only=True)
 class _Plan:
-    """Rows of a plan, step after step; rows: those that the next step has, at most where they are not counted."""
+    """Rows of a plan, step after step; rows: those that the next step has, estimated where they are not counted.
+
+    most: how many it has at most, of which the last step that is there, or the pool, says whether they are counted.
+    """
 
     run: Run
     cut: Cut
     rows: int
     is_counted: bool
+    most: PoolSize
 
     def reused(self, step: Step[Any], record: StepRecord) -> dict[str, Any]:
         """The row of a step that is there."""
         if record.counts:
             self.rows, self.is_counted = record.counts["kept"], True
+            self.most = PoolSize(rows=self.rows, is_counted=True)
         nothing = estimate_step(None, 0, self.cut, is_cut=False)
         row = {"step": step.name, "action": "reuse", "why": summarise_record(record), "rows": record.rows_in}
         return row | {"rows_are": "counted"} | nothing
@@ -118,6 +133,15 @@ class _Plan:
         if figures is not None and figures.kept < 1:
             self.rows, self.is_counted = round(self.rows * figures.kept), False
         return row
+
+    def captions(self, rule: RecaptionRule, records: Sequence[StepRecord]) -> list[dict[str, Any]]:
+        """What captioners would ask about the pairs that the steps before them have kept."""
+        return estimate_captions(self.run, rule.captioners, records, InProcess(run=self.run))
+
+    def captions_at_most(self, rule: RecaptionRule) -> list[dict[str, Any]]:
+        """The same where it is not known which pairs will be left."""
+        pairs_are: Pairs = "at most" if self.most.is_counted else "about"
+        return estimate_captions_at_most(self.run, rule.captioners, self.most.rows, pairs_are=pairs_are)
 
     def published(self, blocked: str) -> dict[str, Any]:
         """The row of publishing what the steps give."""

@@ -1,0 +1,183 @@
+"""What captioners that ask chat models would ask and cost, by a rehearsal: nothing is sent, and no picture is read."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+
+from evenly.descriptions.chat.budget import likely_prompt_tokens, most_prompt_tokens
+from evenly.descriptions.chat.client import ClientCounts, Reply, reply_of
+from evenly.descriptions.chat.embedded import embedded_identity, embedded_name
+from evenly.descriptions.chat.endpoint import Endpoint
+from evenly.descriptions.chat.rehearsal import NOT_STORED
+from evenly.descriptions.chat.request import ChatRequest, content_address
+from evenly.descriptions.errors import RequestFailedError
+from evenly.storage.chat.requests import Requests
+from evenly.storage.web import PLACES
+from evenly.tasks.captions import CAPTIONERS
+from evenly.tasks.captions.captioner import Shown
+from evenly.tasks.captions.offers import NamedCaptioner, texts_of_pairs
+from evenly.tasks.captions.requests import ChatCaptions, payment_of
+from evenly.tasks.chat.endpoints import prices_of
+from evenly.tasks.moves import Each
+from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.run import Run
+from evenly.tasks.step import Records
+
+Pairs = Literal["counted", "at most", "about"]
+_TYPICAL_TEXT = "a caption of about sixty characters, as alt texts often are"
+_TYPICAL_TAGS = "one tag, another tag, a third"
+
+
+@dataclass(kw_only=True)
+class Rehearsed:
+    """Sums over different requests: how many, of which `stored` have a reply, and the tokens of the others.
+
+    prompt_tokens: as expected; prompt_tokens_at_most: the bound that a budget sets aside. stored_tokens: completion
+    tokens of the stored replies; longest: the tokens that all missing replies may have.
+    """
+
+    requests: int = 0
+    stored: int = 0
+    prompt_tokens: int = 0
+    prompt_tokens_at_most: int = 0
+    stored_tokens: int = 0
+    longest: int = 0
+
+    def add(self, other: "Rehearsed") -> None:
+        """Add the sums of another part."""
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass(kw_only=True)
+class CaptionRehearsal:
+    """A Chat without an endpoint: what is not stored fails for the reason not_stored, and is summed."""
+
+    identity: str
+    model: str
+    store: Requests
+    sums: Rehearsed = field(default_factory=Rehearsed)
+    counts: ClientCounts = field(default_factory=ClientCounts)
+    _asked: set[bytes] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+    def request_id(self, request: ChatRequest) -> str:
+        """The address of a request at the endpoint."""
+        return content_address(request.content(identity=self.identity, model=self.model))
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The stored reply; raises RequestFailedError where there is none."""
+        request_id = self.request_id(request)
+        record = self.store.get(request_id)
+        if (short_id := bytes.fromhex(request_id)[:16]) not in self._asked:
+            self._asked.add(short_id)
+            self.sums.requests += 1
+            if record is None:
+                self.sums.prompt_tokens += likely_prompt_tokens(request)
+                self.sums.prompt_tokens_at_most += most_prompt_tokens(request)
+                self.sums.longest += request.sampling.max_tokens
+            else:
+                self.sums.stored += 1
+                self.sums.stored_tokens += int(record.get("usage", {}).get("completion_tokens", 0))
+        if record is None:
+            raise RequestFailedError(NOT_STORED, f"request {request_id} has no stored reply")
+        return reply_of(request_id, record, cached=True)
+
+
+def estimate_captions(
+    run: Run, captioners: Sequence[NamedCaptioner], upstream: Records, each: Each
+) -> list[dict[str, Any]]:
+    """A row for each captioner that asks a chat model, for the pairs that the steps `upstream` have kept.
+
+    Its requests are held against the stored replies. Later rounds of a captioner, which hold what came of earlier ones,
+    are counted with as many tokens as without.
+    """
+    asking = _asking(captioners)
+    if not asking:
+        return []
+    columns = sorted({name for one in asking for name in CAPTIONERS[one.kind].columns(one.rule)})
+    rows = []
+    with texts_of_pairs(run, upstream, columns, each) as (_, shown):
+        for one in asking:
+            sums, pairs = Rehearsed(), 0
+            for n_pairs, part in each.partitions(f"estimating {one.name}", partial(_of_partition, one, shown)):
+                sums.add(part)
+                pairs += n_pairs
+            rows.append(_row(run, one, sums, pairs=pairs, pairs_are="counted"))
+    return rows
+
+
+def estimate_captions_at_most(
+    run: Run, captioners: Sequence[NamedCaptioner], pairs: int, *, pairs_are: Pairs
+) -> list[dict[str, Any]]:
+    """The same for so many pairs that are not known yet: each with a text and tags of usual length, nothing stored."""
+    rows = []
+    for one in _asking(captioners):
+        columns = CAPTIONERS[one.kind].columns(one.rule)
+        pair = {
+            "uid": "0" * 32,
+            "image_id": "0" * 64,
+            "texts": [_TYPICAL_TEXT],
+            **dict.fromkeys(columns, _TYPICAL_TAGS),
+        }
+        sums = _rehearsed(run, one, pa.Table.from_pylist([pair]))
+        scaled = Rehearsed(**{name: value * pairs for name, value in asdict(sums).items()})
+        rows.append(_row(run, one, scaled, pairs=pairs, pairs_are=pairs_are))
+    return rows
+
+
+def _asking(captioners: Sequence[NamedCaptioner]) -> list[NamedCaptioner]:
+    return [one for one in captioners if isinstance(one.rule, ChatCaptions)]
+
+
+def _of_partition(one: NamedCaptioner, shown: SentRows, run: Run) -> tuple[int, Rehearsed]:
+    """How many pairs a partition has, and what would be asked about them."""
+    pairs = shown.of(run)
+    return len(pairs), _rehearsed(run, one, pairs)
+
+
+def _rehearsed(run: Run, one: NamedCaptioner, pairs: pa.Table) -> Rehearsed:
+    """What the captioner would ask about the pairs."""
+    rule = one.rule
+    if rule.is_embedded:
+        identity, model = embedded_identity(), embedded_name()
+    else:
+        identity, model = Endpoint(base_url=rule.base_url, model=rule.model).identity, rule.model
+    rehearsal = CaptionRehearsal(identity=identity, model=model, store=Requests(run.workspace))
+    places = pa.table({name: pa.nulls(0, pa.string()) for name in PLACES})
+    if pairs.num_rows:
+        shown = Shown(name=one.name, pairs=pairs, places=places, facts=None, workers=1, rehearsal=rehearsal)
+        CAPTIONERS[one.kind].offer(run, rule, shown)
+    return rehearsal.sums
+
+
+def _row(run: Run, one: NamedCaptioner, sums: Rehearsed, *, pairs: int, pairs_are: Pairs) -> dict[str, Any]:
+    """The row of a captioner; replies are expected to be as long as the stored ones, else as they may be."""
+    prices = prices_of(replace(run, payment=payment_of(one.rule)))
+    left = sums.requests - sums.stored
+    expected = min(sums.longest, round(sums.stored_tokens / sums.stored * left)) if sums.stored else sums.longest
+    return {
+        "captioner": one.name,
+        "pairs": pairs,
+        "pairs_are": pairs_are,
+        "requests": sums.requests,
+        "stored": sums.stored,
+        "left_at_most": left,
+        "prompt_tokens": sums.prompt_tokens,
+        "prompt_tokens_at_most": sums.prompt_tokens_at_most,
+        "completion_tokens": expected,
+        "completion_tokens_at_most": sums.longest,
+        "cost_usd": prices.cost(prompt_tokens=sums.prompt_tokens, completion_tokens=expected),
+        "cost_usd_at_most": prices.cost(prompt_tokens=sums.prompt_tokens_at_most, completion_tokens=sums.longest),
+    }
