@@ -98,7 +98,7 @@ def read_origins(build: PublishedBuild) -> list[OriginFacts]:
         return []
     parts = build.each("reading captions", partial(_of_partition, record))
     tables = {name: pa.concat_tables([getattr(part, name) for part in parts]) for name in _Part.__dataclass_fields__}
-    kinds = {one["name"]: one["kind"] for one in record.rule.get("captioners", ())}
+    kinds = {captioner["name"]: captioner["kind"] for captioner in record.rule.get("captioners", ())}
     names = [*GIVEN, *kinds]
     made = {*tables["offered"]["origin"].to_pylist(), *tables["chosen"]["origin"].to_pylist()}
     return [_facts(name, kinds.get(name, ""), tables) for name in [*names, *sorted(made - {*names})]]
@@ -153,16 +153,16 @@ def _changed(candidates: pa.Table, chosen: pa.Table) -> pa.Table:
     offered = candidates.filter(pc.equal(candidates["refused"], ""))
     places = pc.index_in(offered["uid"], chosen["uid"].combine_chunks()).combine_chunks()
     offered, places = offered.filter(pc.is_valid(places)), places.drop_null()
-    same = [pc.equal(offered[name], chosen[name].take(places)) for name in ("origin", "caption")]
-    is_chosen = pc.fill_null(pc.and_(*same), False).combine_chunks()
+    matches = [pc.equal(offered[name], chosen[name].take(places)) for name in ("origin", "caption")]
+    is_chosen = pc.fill_null(pc.and_(*matches), False).combine_chunks()
     first = np.unique(places.filter(is_chosen).to_numpy(), return_index=True)[1]
-    after = offered.filter(is_chosen).take(pa.array(first))
+    chosen = offered.filter(is_chosen).take(pa.array(first))
     originals = candidates.filter(pc.equal(candidates["origin"], GIVEN[0]))
-    before = originals.take(pc.index_in(after["uid"], originals["uid"].combine_chunks()).combine_chunks())
-    columns = {name: after[name] for name in ("uid", "origin", "caption", "score", "judged")}
-    columns |= {f"original_{name}": before[name] for name in ("caption", "score", "judged")}
-    columns["gain"] = pc.round(pc.subtract(after["score"], before["score"]), 4)
-    columns["judged_gain"] = pc.round(pc.subtract(after["judged"], before["judged"]), 4)
+    replaced = originals.take(pc.index_in(chosen["uid"], originals["uid"].combine_chunks()).combine_chunks())
+    columns = {name: chosen[name] for name in ("uid", "origin", "caption", "score", "judged")}
+    columns |= {f"original_{name}": replaced[name] for name in ("caption", "score", "judged")}
+    columns["gain"] = pc.round(pc.subtract(chosen["score"], replaced["score"]), 4)
+    columns["judged_gain"] = pc.round(pc.subtract(chosen["judged"], replaced["judged"]), 4)
     columns["gap"] = pc.subtract(columns["gain"], columns["judged_gain"])
     return pa.table(columns).combine_chunks()
 
@@ -192,9 +192,9 @@ def _examples(pairs: pa.Table, origin: str) -> dict[str, pa.Table]:
 
 
 def _facts(name: str, kind: str, tables: Mapping[str, pa.Table]) -> OriginFacts:
-    own = {title: table.filter(pc.equal(table["origin"], name)) for title, table in tables.items()}
-    reasons = _sums(own["offered"], "refused")
-    examples = own["examples"]
+    tables_of = {title: table.filter(pc.equal(table["origin"], name)) for title, table in tables.items()}
+    reasons = _sums(tables_of["offered"], "refused")
+    examples = tables_of["examples"]
     once = np.unique(examples["uid"].to_numpy(), return_index=True)[1]
     shown = _examples(examples.take(pa.array(once, pa.int64())), name)
     return OriginFacts(
@@ -202,14 +202,15 @@ def _facts(name: str, kind: str, tables: Mapping[str, pa.Table]) -> OriginFacts:
         kind=kind,
         offered=reasons.pop("", 0),
         refused=reasons,
-        flags=_sums(own["flags"], "flag"),
-        chosen=pc.sum(own["chosen"]["count"]).as_py() or 0,
+        flags=_sums(tables_of["flags"], "flag"),
+        chosen=pc.sum(tables_of["chosen"]["count"]).as_py() or 0,
         scores={
-            encoder: (_counts(own["scores"], before), _counts(own["scores"], after))
-            for encoder, (before, after) in _ENCODERS.items()
+            encoder: (_counts(tables_of["scores"], original), _counts(tables_of["scores"], chosen))
+            for encoder, (original, chosen) in _ENCODERS.items()
         },
         disagreement=Disagreement(
-            pairs=pc.sum(own["fell"]["fell_count"]).as_py() or 0, fell=pc.sum(own["fell"]["fell_sum"]).as_py() or 0
+            pairs=pc.sum(tables_of["fell"]["fell_count"]).as_py() or 0,
+            fell=pc.sum(tables_of["fell"]["fell_sum"]).as_py() or 0,
         ),
         examples={title: table.to_pylist() for title, table in shown.items()},
     )

@@ -18,7 +18,7 @@ _RULES = {
 }
 
 
-def read_captions(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any] | None:
+def read_recaptioning(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any] | None:
     """The section's facts; None where no captions were chosen among candidates.
 
     rows: for each origin what was offered, refused, flagged and chosen, with mean scores of the original and the chosen
@@ -50,7 +50,7 @@ def read_captions(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any
 
 
 def _row(origin: OriginFacts, pairs: int) -> dict[str, Any]:
-    means = {name: (before.mean, after.mean) for name, (before, after) in origin.scores.items()}
+    means = {name: (original.mean, chosen.mean) for name, (original, chosen) in origin.scores.items()}
     return {
         "name": origin.name,
         "kind": origin.kind if origin.kind != origin.name else "",

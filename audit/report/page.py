@@ -12,7 +12,7 @@ from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report.adapters import read_adapters
 from evenly.audit.report.balance import read_balance
-from evenly.audit.report.captions import read_captions
+from evenly.audit.report.captions import read_recaptioning
 from evenly.audit.report.descriptions import read_descriptions
 from evenly.audit.report.funnel import largest_losses, read_funnel, read_key_figures
 from evenly.audit.report.gallery import read_gallery
@@ -54,7 +54,7 @@ def render_report(
         losses=largest_losses(funnel),
         balance=read_balance(build),
         scores=read_scores(build),
-        captions=read_captions(build, read_bytes),
+        captions=read_recaptioning(build, read_bytes),
         gallery=read_gallery(build, read_bytes),
         truth=[dict(row) for row in truth],
         truth_extra=_extra_columns(truth),

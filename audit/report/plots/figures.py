@@ -89,15 +89,15 @@ def score_histogram(series: Mapping[str, np.ndarray], *, threshold: float | None
 def before_after_plot(panels: Mapping[str, tuple[ScoreCounts, ScoreCounts]]) -> Markup:
     """Histograms of scores of original and chosen captions of the same pairs, a panel for each encoder by its name."""
     described = [
-        f"by {name} from {before.mean:.4f} to {after.mean:.4f}"
-        for name, (before, after) in panels.items()
-        if before.mean is not None and after.mean is not None
+        f"by {name} from {original.mean:.4f} to {chosen.mean:.4f}"
+        for name, (original, chosen) in panels.items()
+        if original.mean is not None and chosen.mean is not None
     ]
     title = f"Scores of original and chosen captions of the same pairs; means {', '.join(described)}"
     with drawn(title, height=2.5, panels=(1, len(panels)), share=False) as (axes, done):
-        for axis, (name, (before, after)) in zip(axes, panels.items(), strict=True):
-            edges = _bin_edges(np.concatenate([before.units, after.units]) * UNIT, None)
-            for label, counts, colour in (("original", before, "dropped"), ("chosen", after, "kept")):
+        for axis, (name, (original, chosen)) in zip(axes, panels.items(), strict=True):
+            edges = _bin_edges(np.concatenate([original.units, chosen.units]) * UNIT, None)
+            for label, counts, colour in (("original", original, "dropped"), ("chosen", chosen, "kept")):
                 heights = np.histogram(counts.units * UNIT, bins=edges, weights=counts.counts)[0]
                 axis.stairs(heights, edges, fill=True, color=COLOURS[colour], alpha=0.55, label=label)
             axis.set(xlabel=f"score by {visible(name)[:32]}", ylabel="pairs")
