@@ -158,6 +158,14 @@ def test_a_verdict_that_the_pair_does_not_bear_out_disagrees(published, step):
     assert disagrees(published, pair, claimed)
 
 
+def test_a_pair_without_a_concept_may_have_been_kept_where_the_rule_says_so(published):
+    pair, sight = sight_of(published, "http://p.test/cat2.png", "match_concepts")
+    pair = replace(pair, identity={**pair.identity, "caption": "nothing that the list names"})
+    kept = replace(sight, verdict="kept", rows={})
+    assert disagrees(published, pair, kept)
+    assert not disagrees(published, pair, replace(kept, rule={**sight.rule, "unmatched": "keep"}))
+
+
 def test_a_probability_that_does_not_follow_from_the_counts_disagrees(published):
     pair, sight = sight_of(published, "http://p.test/flag0.png", "preselect")
     rows = [dict(row, p=row["p"] / 2) for row in sight.rows["draws"]]
