@@ -1,7 +1,7 @@
 """The steps of curation in a recipe: the rules of evenly.curation and evenly.storage, nested."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -18,6 +18,7 @@ from evenly.curation.exclusions.safety import SafetyRule
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.rank import HeadRank
 from evenly.flows.recipe.presets import with_preset
+from evenly.flows.recipe.problems import missing_field, unknown_field
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
 from evenly.storage.web import PoolDownload
@@ -178,7 +179,18 @@ def _text_only(curate: Mapping[str, Any]) -> Mapping[str, Any]:
 def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> None:
     for name, values in rules.items():
         known_name(f"{section} filter", name, filters)
+        rule = filters[name].rule
+        known = {field.name: field.default is MISSING for field in fields(rule)}
+        place = f"{section}.{name}"
+        problems = [
+            unknown_field(f"{place}.{key}", value, sorted(known)) for key, value in values.items() if key not in known
+        ]
+        problems += [
+            missing_field(f"{place}.{key}") for key, is_needed in known.items() if is_needed and key not in values
+        ]
+        if problems:
+            raise ValueError(" ".join(problems))
         try:
-            filters[name].rule(**values)
+            rule(**values)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{section}.{name}: {error}") from None
+            raise ValueError(f"{place}: {error}") from None

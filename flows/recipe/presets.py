@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from evenly.flows.recipe.section import known_name
+
 _ENGLISH = {"caption_language": {"languages": ["en"], "min_confidence": 0.5}}  # where English is the likeliest
 _CAPTION_FILTER = {
     "caption_length": {"min_words": 2, "max_words": None},
@@ -31,8 +33,7 @@ def with_preset(curate: Mapping[str, Any]) -> dict[str, Any]:
     name = curate.get("preset")
     if name is None:
         return dict(curate)
-    if name not in PRESETS:
-        raise ValueError(f"preset `{name}` is unknown; known: {', '.join(sorted(PRESETS))}")
+    known_name("preset", name, PRESETS)
     if name in NEED_TARGET and curate.get("image_based") is None:
         raise ValueError(f"preset `{name}` needs image_based with a target; got none")
     filled = dict(curate)

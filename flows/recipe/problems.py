@@ -1,12 +1,15 @@
 """Turn what pydantic finds wrong in a recipe into lines that name field, value, rule and remedy."""
 
-import difflib
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from evenly.flows.recipe.section import nearest
+
 MAX_SHOWN = 80
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 class RecipeError(ValueError):
@@ -17,7 +20,30 @@ def describe_problems(error: ValidationError, model: type[Any]) -> list[str]:
     """One line per problem: "`field` must rule; got `value`. What to do"."""
     problems = error.errors(include_url=False)
     places = [problem["loc"] for problem in problems]
-    return [_describe(problem, model) for problem in problems if not _follows(problem, places)]
+    misspelt = {_meant(problem, model) for problem in problems if problem["type"] in _UNKNOWN}
+    return [
+        _describe(problem, model)
+        for problem in problems
+        if not _follows(problem, places) and not (problem["type"] == "missing" and problem["loc"] in misspelt)
+    ]
+
+
+def unknown_field(field: str, value: object, names: Sequence[str]) -> str:
+    """The line about a field that is none of the `names`, which may stand there."""
+    alike = nearest(field.rpartition(".")[2], names)
+    remedy = f"Did you mean `{alike}`?" if alike else "Remove it."
+    return f"`{field}` must be a known field; got `{_shown(value)}`. {remedy} Known: {', '.join(names)}."
+
+
+def missing_field(field: str) -> str:
+    """The line about a field that must be there."""
+    return f"`{field}` must be given; got nothing. Add it; `evenly init` shows an example."
+
+
+def _meant(problem: Any, model: type[Any]) -> tuple[int | str, ...]:  # noqa: ANN401 - pydantic's ErrorDetails
+    """The place of the known field that is most like an unknown one; its own where none is."""
+    *section, name = problem["loc"]
+    return (*section, nearest(str(name), _fields_at(model, tuple(section))) or name)
 
 
 def _follows(problem: Any, places: list[tuple[int | str, ...]]) -> bool:  # noqa: ANN401 - pydantic's ErrorDetails
@@ -31,13 +57,10 @@ def _follows(problem: Any, places: list[tuple[int | str, ...]]) -> bool:  # noqa
 def _describe(problem: Any, model: type[Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     place = tuple(problem["loc"])
     field = ".".join(str(part) for part in place)
-    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        names = _fields_at(model, place[:-1])
-        close_names = difflib.get_close_matches(str(place[-1]), names, n=1)
-        remedy = f"Did you mean `{close_names[0]}`?" if close_names else "Remove it."
-        return f"`{field}` must be a known field; got `{_shown(problem['input'])}`. {remedy} Known: {', '.join(names)}."
+    if problem["type"] in _UNKNOWN:
+        return unknown_field(field, problem["input"], _fields_at(model, place[:-1]))
     if problem["type"] == "missing":
-        return f"`{field}` must be given; got nothing. Add it; `evenly init` shows an example."
+        return missing_field(field)
     rule = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
     if problem["type"] == "string_pattern_mismatch":
         rule = f"match {problem['ctx']['pattern']}"

@@ -1,6 +1,7 @@
 """Sections, the parts of a recipe: frozen, closed to unknown keys; and names that are checked against a list."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,10 +12,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that is most like this one; None where none is."""
+    return next(iter(get_close_matches(name, sorted(names), n=1)), None)
+
+
 def known_name(kind: str, name: str, choices: Mapping[str, object]) -> str:
     """The name, if it is known."""
     if name not in choices:
-        raise ValueError(f"{kind} `{name}` is unknown; known: {', '.join(sorted(choices))}")
+        alike = nearest(name, choices)
+        remedy = f"Did you mean `{alike}`? " if alike else ""
+        raise ValueError(f"{kind} `{name}` is unknown. {remedy}Known: {', '.join(sorted(choices))}.")
     return name
 
 

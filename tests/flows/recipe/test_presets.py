@@ -64,7 +64,7 @@ def test_a_preset_that_needs_a_target_says_so(tmp_path, name):
 
 
 def test_an_unknown_preset_names_the_known_ones(tmp_path):
-    with pytest.raises(RecipeError, match=rf"preset `basic` is unknown; known: {', '.join(sorted(PRESETS))}"):
+    with pytest.raises(RecipeError, match=rf"preset `basic` is unknown. Known: {', '.join(sorted(PRESETS))}"):
         rules(tmp_path, preset="basic")
 
 

@@ -110,8 +110,19 @@ def test_the_recipes_that_ship_are_valid():
         ({"curate": {"balance": {"t": 5, "law": "v3"}}}, "curate.balance.law", "'v1' or 'v2'"),
         ({"curate": {"balance": {"t": 5, "texts": "all"}}}, "curate.balance.texts", "'each' or 'one_per_image'"),
         ({"curate": {"balance": {"t": 5, "reference": "de"}}}, "curate.balance", "reference needs language"),
-        ({"curate": {"text": {"caption_lenght": {}}}}, "curate", "caption_length"),
-        ({"curate": {"text": {"caption_length": {"minimum": 3}}}}, "curate", "minimum"),
+        (
+            {"curate": {"text": {"caption_length": {"min_word": 3}}}},
+            "curate",
+            "`text.caption_length.min_word` must be a known field; got `3`. Did you mean `min_words`? Known: ",
+        ),
+        ({"curate": {"text": {"caption_length": {"minimum": 3}}}}, "curate", "Remove it. Known: max_words, min_words."),
+        (
+            {"curate": {"text": {"caption_blocklist": {}}}},
+            "curate",
+            "`text.caption_blocklist.file` must be given; got nothing. Add it; `evenly init` shows an example.",
+        ),
+        ({"curate": {"text": {"caption_lenght": {}}}}, "curate", "is unknown. Did you mean `caption_length`? Known: "),
+        ({"curate": {"preset": "datacomp_basics"}}, "curate", "Did you mean `datacomp_basic`? Known: "),
         ({"curate": {"balance": {"t": 5}, "recaption": {"choose": {}}}}, "curate.recaption.captioners", "given"),
         ({"curate": {"recaption": {"captioners": [{"kind": "blip"}]}}}, "curate.recaption.captioners.0", "retrieved"),
         ({"curate": {"balance": {"t": 5}, "match": {"plurals": True}}}, "curate.match", "mode normalized"),
@@ -162,6 +173,16 @@ def test_all_problems_are_told_at_once(tmp_path):
     )
     for field in ("name", "seed", "sources.0.path", "curate.balance.t", "tags"):
         assert any(line.startswith(f"`{field}`") for line in lines)
+
+
+def test_a_misspelt_section_is_said_once_with_the_one_that_is_meant(tmp_path):
+    recipe = {name: value for name, value in minimal().items() if name != "curate"}
+    (line,) = problems(tmp_path, recipe | {"currate": {}})
+    assert line.startswith("`currate` must be a known field; got `{}`. Did you mean `curate`? Known: ")
+    (line,) = problems(tmp_path, minimal() | {"sources": [{"kind": "csv", "pth": "p.csv"}]})
+    assert line.startswith("`sources.0.pth` must be a known field; got `'p.csv'`. Did you mean `path`? Known: ")
+    first, second = problems(tmp_path, recipe | {"tags": []})
+    assert (first.split()[0], second.split()[0]) == ("`curate`", "`tags`")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "\xff"])
