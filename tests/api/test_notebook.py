@@ -34,9 +34,10 @@ def test_the_notebook_is_small_and_holds_its_outputs_and_no_error(stored):
 
 @pytest.mark.slow
 @pytest.mark.embedded
-def test_the_notebook_runs_and_shows_what_is_stored(stored, tmp_path):
+def test_the_notebook_runs_and_shows_what_is_stored(stored, tmp_path, monkeypatch):
     from nbclient import NotebookClient
 
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     fresh = nbformat.from_dict(stored)
     for cell in cells(fresh):
         cell.outputs, cell.execution_count = [], None
