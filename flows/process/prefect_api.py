@@ -28,7 +28,7 @@ from evenly.tasks.server.logs import off_terminal
 
 _AS_PREFECT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """What Prefect sets for the temporary servers that it starts itself."""
-_QUIET = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL"}
+SERVER_LOGGING = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
 """A server that is ended while it stores what it was told, and its database, log that as errors, with tracebacks."""
 _STARTS = 3
 _POLL_S = 0.1
@@ -113,7 +113,7 @@ def _started_again(server: subprocess.Popen[bytes], port: int) -> Iterator[None]
 
 
 def _start_server(port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    return tethered_process(*_server(port), environment=_QUIET | os.environ | _AS_PREFECT)
+    return tethered_process(*_server(port), environment=SERVER_LOGGING | os.environ | _AS_PREFECT)
 
 
 def _server(port: int) -> list[str]:

@@ -9,14 +9,14 @@ import httpx
 import pytest
 
 from evenly.flows.cli.errors import PrefectServerError
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import SERVER_LOGGING, prefect_api
 from tests.interrupted import MARK, processes
 
 ROOT = Path(__file__).resolve().parents[3]
 KILLED = """
 import os, signal
 from prefect import flow, task
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import SERVER_LOGGING, prefect_api
 from tests.interrupted import MARK, processes
 
 @task
@@ -55,6 +55,14 @@ def test_the_wait_for_what_is_still_to_be_delivered_is_silent():
     environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()}
     command = [sys.executable, "-c", DELIVERING]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == ""
+
+
+def test_a_temporary_server_that_is_ended_at_work_shows_no_error_of_its_database():
+    logs = "import prefect.main, sqlalchemy, logging; logging.getLogger('sqlalchemy.pool.impl.A').error('rolled back')"
+    done = subprocess.run(
+        [sys.executable, "-c", logs], env=os.environ | SERVER_LOGGING, capture_output=True, text=True, check=True
+    )
     assert done.stderr == ""
 
 
