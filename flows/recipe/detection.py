@@ -7,15 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evenly.audit.safe_text import visible
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.errors import ClassListError
 from evenly.flows.recipe import Recipe, read_recipe
+from evenly.flows.recipe.classes import ClassListing
+from evenly.flows.recipe.files import ListingFileError, read_listing
 from evenly.flows.recipe.problems import RecipeError
+from evenly.flows.runs import run_in
 from evenly.storage.files.image_folders import IMAGE_ENDINGS
-from evenly.storage.pools.columns import WEB_URL, PoolSource
+from evenly.storage.pools.columns import WEB_URL, PoolSource, pool_names
+from evenly.storage.pools.folders import folder_columns
 from evenly.storage.pools.rows import PoolError, file_kind, parquet_head
-from evenly.storage.pools.source import READERS, TABLE_READERS
+from evenly.storage.pools.source import READERS, TABLE_READERS, source_files
 from evenly.storage.stores.connection import is_url
-from evenly.storage.stores.matching_files import matching_files
+from evenly.tasks.run import LabelColumns
 
+_HEADED = ("parquet", "csv", "wat")  # whose headers tell all columns
+_ARRIVAL = {"file_hash", "row", "reject"}  # that pairs do not keep
 _ROWS = 200  # of a table that are looked at
 _MOSTLY = 0.8  # of a column's values
 _CAPTIONS = ("caption", "text", "alt", "alt_text", "title", "description", "prompt")
@@ -78,23 +86,71 @@ def detect_source(path: Path) -> Detected:
     return _of_table(path, kind, path)
 
 
-def check_recipe(path: Path) -> Recipe:
-    """Read a recipe and check it with the first rows of the first file of each table that it names.
+def check_recipe(path: Path, *, root: Path | None = None) -> Recipe:
+    """Read a recipe and check that what it names is there: pools, columns, class lists.
 
-    Tables that are not there yet, or not on this machine, are not looked at. Raises RecipeError.
+    Of each table the first rows of the first file are read. Pools in object stores are not looked at, nor those of the
+    demo's web before the recipe has made it; columns of labels only where headers tell them all. Raises RecipeError.
     """
     recipe = read_recipe(path)
+    run = run_in(recipe, root=root, quiet=True)
+    made = run.cache / "demo" if recipe.web == "openmoji" else None
+    pools: list[tuple[PoolSource, list[Path]]] = []
     problems: list[str] = []
-    for place, source in enumerate(recipe.sources):
-        if source.kind not in TABLE_READERS or "{" in source.path or is_url(source.path):
+    for place, source in enumerate(run.sources):
+        if is_url(source.path):
             continue
-        files = matching_files(str(recipe.folder / source.path))
-        file = next((file for file in files if file.is_file()), None)
-        if file is not None:
-            problems += [f"`sources.{place}.{problem}" for problem in _of_columns(source, file)]
+        try:
+            files = source_files(source)
+        except PoolError as error:
+            if made is None or not Path(source.path).is_relative_to(made):
+                problems.append(f"`sources.{place}.{str(error).removeprefix('`')}")
+            continue
+        pools.append((source, files))
+        if source.kind in TABLE_READERS:
+            problems += [f"`sources.{place}.{problem}" for problem in _of_columns(source, files[0])]
+    if isinstance(run.labels, LabelColumns) and len(pools) == len(run.sources):
+        problems += _of_labels(run.labels, pools)
+    problems += [problem for place, listing in enumerate(recipe.classes) for problem in _of_list(path, place, listing)]
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe
+
+
+def _of_labels(labels: LabelColumns, pools: Sequence[tuple[PoolSource, Sequence[Path]]]) -> list[str]:
+    """Problems of `labels` whose columns no pool has; none where only rows tell the columns of one."""
+    wanted = {"column": labels.label, "group": labels.group}
+    columns = {"uid"}
+    for source, files in pools:
+        if source.kind not in {*_HEADED, "folder"}:
+            return []
+        text = {source.url or "", source.caption_column} if source.kind in _HEADED else ()
+        for file in files:
+            names = READERS[source.kind].columns(file) if source.kind in _HEADED else folder_columns(file)
+            if names is None:
+                return []
+            columns.update({*pool_names(source, names, text=text)} - _ARRIVAL)
+            if {*wanted.values()} - {None} <= columns:
+                return []
+    known = ", ".join(map(visible, sorted(columns)))
+    return [
+        f"`labels.{field}` must be a column of the pool; got `{name}`. It has {known}. Name one of them"
+        + (", or write null." if field == "group" else ".")
+        for field, name in wanted.items()
+        if name is not None and name not in columns
+    ]
+
+
+def _of_list(recipe: Path, place: int, listing: ClassListing) -> list[str]:
+    """Problems of a class list: its file, and each of its lines."""
+    try:
+        file = read_listing(recipe, listing)
+        parse_class_list(file.text, file.name)
+    except ListingFileError as error:
+        return [f"`classes.{place}.list`: {error}"]
+    except ClassListError as error:
+        return [f"`classes.{place}.list`: {problem}" for problem in error.problems]
+    return []
 
 
 def _of_columns(source: PoolSource, file: Path) -> Iterator[str]:

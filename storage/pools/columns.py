@@ -1,7 +1,7 @@
 """The table of a pool: the columns that every kind has, why a row is no pair, and the pool's own columns."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,6 +89,15 @@ def pool_columns(url: pa.Array, caption: pa.Array, reject: pa.Array, table: pa.T
         if column not in used:
             pool[_free_name(column, pool, table.column_names)] = _own_column(table[column], column, place)
     return pa.table(pool)
+
+
+def pool_names(source: PoolSource, columns: Iterable[str], *, text: Collection[str]) -> list[str]:
+    """What `pool_columns` calls the columns of a pool, of which `text` are read as URL and caption."""
+    nothing = pa.nulls(0, pa.string())
+    table = pa.table(dict.fromkeys(columns, nothing))
+    place = Stretch(source, "", "", 0, frozenset(text))
+    names: list[str] = pool_columns(nothing, nothing, nothing, table, place).column_names
+    return names
 
 
 def web_reject(

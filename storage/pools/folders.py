@@ -53,6 +53,15 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_columns(folder: Path) -> set[str] | None:
+    """The columns that rows of a folder may have; None where `.json` beside pictures, which is not read, has others."""
+    names = [(path, name) for path, name, reason in _walk(folder) if not reason]
+    if any(_ending(name) == "json" for _, name in names):
+        return None
+    lists = [path for path, name in names if _is_list(name)]
+    return {_FILE_NAME, "folder", *(column for path in lists for column in _LISTS[_ending(path.name)].columns(path))}
+
+
 def folder_rows(folder: Path, key: str | None) -> Iterator[LocalRow]:
     """Yield the rows of the lists, then the pictures that none names, each by path.
 

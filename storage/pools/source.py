@@ -58,6 +58,7 @@ __all__ = [
     "read_labels",
     "read_pool",
     "require_rows",
+    "source_files",
     "source_hash",
 ]
 
@@ -99,7 +100,7 @@ class LabelFile:
 
 def pool_pieces(source: PoolSource) -> list[PoolPiece]:
     """The pieces of a pool that `read_pool` can read alone, in order: files, and parts of large Parquet files."""
-    files = _files(source)
+    files = source_files(source)
     if source.kind == "parquet":
         return [piece for file in files for piece in parquet_pieces(file)]
     pieces = [(file,) for file in files] if source.kind in {*READERS, FEATURES_KIND} else [tuple(files)]
@@ -115,7 +116,7 @@ def read_pool(source: PoolSource, piece: PoolPiece | None = None) -> Iterator[pa
     file or column that is not there, and at the end for a pool without rows. `piece`, of `pool_pieces`, is read alone,
     and may be empty. For pictures at hand, url is as evenly.storage.pools.local_rows says.
     """
-    files = _files(source) if piece is None else list(piece.files)
+    files = source_files(source) if piece is None else list(piece.files)
     if source.kind in LOCAL_READERS:
         return _read_local(files, source, some_rows=piece is None)
     reader = _reader(source.kind)
@@ -130,7 +131,7 @@ def read_captions(source: PoolSource) -> Iterator[pa.Array]:
 
     Its other columns need not be there. Raises PoolError now for a file or column that is not there.
     """
-    files = _files(source)
+    files = source_files(source)
     if source.kind in LOCAL_READERS:
         return (rows.caption for file in files for rows in _local_rows(file, source))
     reader, caption = _reader(source.kind), source.caption_column
@@ -144,7 +145,7 @@ def local_pictures(source: PoolSource) -> Iterator[LocalRow]:
     """The rows of a pool that make a pair and have their picture at hand: `place` says where; of other pools, none."""
     if source.kind not in LOCAL_READERS:
         return
-    for path in _files(source):
+    for path in source_files(source):
         with readable(path, source.kind):
             yield from (row for row in LOCAL_READERS[source.kind].rows(path, source.caption) if not row.reject)
 
@@ -152,7 +153,7 @@ def local_pictures(source: PoolSource) -> Iterator[LocalRow]:
 def local_features(source: PoolSource, piece: PoolPiece | None = None) -> Iterator[PooledFeatures]:
     """The rows of a pool of features, or of a piece, with these, in stretches of bounded size; of other pools, none."""
     if source.kind == FEATURES_KIND:
-        for path in _files(source) if piece is None else piece.files:
+        for path in source_files(source) if piece is None else piece.files:
             yield from feature_rows(path, source.caption, source.vector or "vector")
 
 
@@ -161,7 +162,7 @@ def source_hash(source: PoolSource | LabelFile) -> str:
 
     It is what a step that reads the source keys: other columns give another hash.
     """
-    files = _files(source) if isinstance(source, PoolSource) else [_label_file(source)]
+    files = source_files(source) if isinstance(source, PoolSource) else [_label_file(source)]
     fields = {name: value for name, value in asdict(source).items() if name not in {"path", "file"}}
     if isinstance(source, LabelFile):
         fields["numbers"] = "as text"
@@ -287,7 +288,7 @@ def _reader(kind: str) -> PoolReader:
     return READERS[kind]
 
 
-def _files(source: PoolSource) -> list[Path]:
+def source_files(source: PoolSource) -> list[Path]:
     """The files of a pool, or its folders, sorted by path."""
     of_folders = source.kind in LOCAL_READERS and LOCAL_READERS[source.kind].of_folders
     files = matching_files(source.path)

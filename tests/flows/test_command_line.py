@@ -61,6 +61,8 @@ def test_every_command_that_prints_facts_has_json(evenly):
 def test_init_writes_a_recipe_that_check_accepts_and_does_not_overwrite(evenly, tmp_path, chosen):
     path = tmp_path / "r.yaml"
     assert evenly("init", str(path), *chosen)[0] == 0
+    (tmp_path / "pool").mkdir()
+    write_pool(tmp_path / "pool", "a.parquet", {"url": ["https://a.test/1.png"], "text": ["a dog"]})
     status, out, _ = evenly("check", str(path), "--json")
     assert (status, json.loads(out)["valid"]) == (0, True)
     status, _, err = evenly("init", str(path))

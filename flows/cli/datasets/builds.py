@@ -133,11 +133,11 @@ def init_command(
     print_text(f"wrote {path}, and {schema.name} for editors\nnext: evenly check {path}")
 
 
-def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
+def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) -> None:
     """Validate a recipe: every problem with its field, value, rule and remedy.
 
-    Columns and web addresses are looked for in the first rows of tables that are there already. A notification block
-    that PREFECT_API_URL's server lacks is named, too; runs work without it.
+    Pools, class lists and the columns of labels must be there; columns and web addresses are looked for in the first
+    rows of tables. A notification block that PREFECT_API_URL's server lacks is named, too; runs work without it.
 
     Example: evenly check recipes/demo.yaml
     """
@@ -145,7 +145,7 @@ def check_command(recipe: Recipe, as_json: AsJson = False) -> None:
     from evenly.flows.recipe.problems import RecipeError
 
     try:
-        read = check_recipe(recipe)
+        read = check_recipe(recipe, root=root)
     except RecipeError as error:
         if not as_json:
             raise

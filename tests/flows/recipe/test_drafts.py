@@ -148,11 +148,12 @@ def test_check_names_columns_that_are_not_there_and_folder_for_paths_on_disk(tmp
     (tmp_path / "b.yaml").write_text(yaml.safe_dump(recipe | {"sources": sources}))
     status, _, err = evenly("check", "b.yaml")
     lines = err.splitlines()
-    assert (status, len(lines)) == (2, 2)
+    assert (status, len(lines)) == (2, 3)
     assert "`sources.0.caption` must name a column of" in lines[0]
     assert "Columns there are: file, caption." in lines[0]
     assert f"holds `{place}a.png`. Pictures on this machine are of kind folder" in lines[1]
     assert "this table in it as metadata.csv and the paths, relative to it, in a column `file_name`" in lines[1]
+    assert "`sources.1.path` must match at least one file; got `" in lines[2]
     sources[0] |= {"url": None, "caption": "caption"}
     (tmp_path / "b.yaml").write_text(
         yaml.safe_dump(recipe | {"sources": sources[:1], "curate": {"download": None, "balance": None}})
@@ -170,3 +171,52 @@ def test_editors_find_the_schema_and_it_takes_our_recipes(tmp_path):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load(path.read_text()) | {"nmae": "x"}, schema)
     jsonschema.validate(yaml.safe_load(path.read_text()) | {"engine": "ray"}, schema)
+
+
+def check(tmp_path, evenly, **fields):
+    """The problems that `check` names in a recipe for the folder `photos`."""
+    recipe = {"name": "b", "seed": 1, "sources": [{"kind": "folder", "path": "photos"}], "curate": {}}
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump(recipe | fields))
+    return json.loads(evenly("check", "b.yaml", "--json")[1])["problems"]
+
+
+def test_check_names_pools_and_class_lists_that_are_not_there(tmp_path, evenly, monkeypatch):
+    monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))
+    (line,) = check(tmp_path, evenly)
+    photos = (
+        f"`sources.0.path` must match at least one folder; got `{tmp_path}/photos`. Correct it, or make the folder."
+    )
+    assert line == photos
+    (tmp_path / "b.txt").write_text("robin\nrobin\n")
+    lines = check(tmp_path, evenly, classes=[{"list": "a.txt"}, {"list": "b.txt"}], curate={"download": {}})
+    assert lines[0] == photos
+    assert lines[1].startswith(f"`classes.0.list`: class list `{tmp_path}/a.txt` must be a readable text file; No such")
+    assert lines[2].startswith("`classes.1.list`: class list 'b', line 2")
+    shards = {"sources": [{"kind": "webdataset", "path": "s3://bucket/none/*.tar"}]}
+    assert check(tmp_path, evenly, **shards) == []
+
+
+def test_check_lets_a_pool_be_that_the_recipe_makes_itself(tmp_path, evenly, monkeypatch):
+    monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))
+    demo = {"sources": [{"kind": "parquet", "path": "{cache}/demo/pool.parquet", "caption": "alt"}]}
+    (line,) = check(tmp_path, evenly, **demo)
+    assert f"`sources.0.path` must match at least one file; got `{tmp_path}/cache/demo/pool.parquet`" in line
+    assert check(tmp_path, evenly, **demo, web="openmoji") == []
+
+
+def test_check_names_columns_of_labels_that_no_source_has(tmp_path, evenly):
+    place = tmp_path / folder(tmp_path)
+    assert check(tmp_path, evenly, labels={"column": "folder", "group": None}) == []
+    column, group = check(tmp_path, evenly, labels={"column": "species"})
+    assert column.startswith(
+        "`labels.column` must be a column of the pool; got `species`. It has caption, file_name, folder, "
+    )
+    assert group.startswith("`labels.group` must be a column of the pool; got `group`.")
+    assert group.endswith("Name one of them, or write null.")
+    (tmp_path / "a.csv").write_text("url,alt,species,caption\nhttps://a.test/1.png,a robin,robin,x\n")
+    both = [{"kind": "folder", "path": "photos"}, {"kind": "csv", "path": "a.csv", "caption": "alt"}]
+    assert check(tmp_path, evenly, sources=both, labels={"column": "species", "group": "pool_caption"}) == []
+    (place / "metadata.csv").write_text("file_name,caption,bird\nrobin/a.png,a robin,robin\n")
+    assert check(tmp_path, evenly, labels={"column": "bird", "group": None}) == []
+    (place / "robin" / "b.json").write_text('{"caption": "a robin", "species": "robin"}')
+    assert check(tmp_path, evenly, labels={"column": "species", "group": None}) == []
