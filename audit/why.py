@@ -70,19 +70,49 @@ def explain(workspace: Workspace, manifest: Mapping[str, Any], name: str, *, rep
     query = name.strip()
     uids, without_uid = _uids(build, query) if query else ([], [])
     if not uids:
-        raise never_saw(build.name, query)
+        raise unknown_sample(build, query)
     pairs = [_history(build, uid, without_uid) for uid in uids]
     if replay:
         pairs = [replace(pair, steps=[_replayed(build, pair, sight) for sight in pair.steps]) for pair in pairs]
     return Explanation(build=build.name, asked=query, pairs=pairs)
 
 
-def never_saw(build: str, query: str) -> UnknownSampleError:
-    """The error for a sample that a build knows nothing of."""
+def unknown_sample(build: PublishedBuild, query: str) -> UnknownSampleError:
+    """The error for a sample that a build knows nothing of; it counts the rows without a uid, which it may be among."""
+    said = f"it never saw `{visible(query)}`."
+    if refused := _without_uid(build):
+        total = sum(refused.values())
+        each = ", ".join(
+            f"{count:,} of {visible(source)} ({visible(reason)})" for (source, reason), count in refused.items()
+        )
+        said = (
+            f"it knows none by `{visible(query)}`, which may be among the {total:,} pool rows without a uid that "
+            f"`{build.deciding[0].name}` refused: {each}."
+        )
     return UnknownSampleError(
-        f"`sample` must name a pair of build `{build}`; it never saw `{visible(query)}`. Ask with a uid, with a URL, "
-        "file name or id exactly as the pool has it, or with the path of a picture."
+        f"`sample` must name a pair of build `{build.name}`; {said} Ask with a uid, with a URL, file name or id "
+        "exactly as the pool has it, or with the path of a picture."
     )
+
+
+def _without_uid(build: PublishedBuild) -> dict[tuple[str, str], int]:
+    """How many pool rows have no uid, by source and reason, the most first."""
+    first = build.deciding[0]
+    if "arrivals" not in first.hashes:
+        return {}
+    rows = build.ledger.table(first, "arrivals", ["source", "reason"], where=pc.field("uid").is_null())
+    counted = (
+        rows.group_by(["source", "reason"])
+        .aggregate([([], "count_all")])
+        .sort_by(
+            [
+                ("count_all", "descending"),
+                ("source", "ascending"),
+                ("reason", "ascending"),
+            ]
+        )
+    )
+    return {(row["source"], row["reason"]): row["count_all"] for row in counted.to_pylist()}
 
 
 def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> StepSight:

@@ -227,7 +227,7 @@ class Build:
     def _pictures(self, uids: Sequence[str]) -> "tuple[list[str], pa.Table | None]":
         """The image ids of pairs, and where their bytes lay when the build was published; None: it does not say."""
         from evenly.audit.published import sql_in
-        from evenly.audit.why import never_saw
+        from evenly.audit.why import unknown_sample
         from evenly.storage.web import PLACES
 
         table = self._published.samples(["uid", *PLACES], sql_in("uid", uids))
@@ -236,7 +236,7 @@ class Build:
         image_ids = dict(zip(table["uid"].to_pylist(), values, strict=True))
         for uid in uids:
             if uid not in image_ids:
-                raise never_saw(self.id, uid)
+                raise unknown_sample(self._published, uid)
             if image_ids[uid] is None:
                 raise InputError(f"`uids` must be of pairs with a picture; `{visible(uid)}` has none. `why` says more.")
         is_placed = set(PLACES).issubset(table.column_names)

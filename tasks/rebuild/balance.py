@@ -22,6 +22,8 @@ from evenly.tasks.step import Records, Step, without_defaults
 
 WARN_SHARE = 0.05
 """A concept that decides more than this share of the pairs that are drawn for is named in a warning."""
+WARN_PAIRS = 100
+"""Where fewer pairs are drawn for, each is a large share: there is no such warning."""
 
 SHOWN = 10
 AHEAD = 3
@@ -151,7 +153,7 @@ def concept_lines(record: StepRecord) -> list[str]:
     if tail := notes.get("tail"):
         moved = f"{tail['pool']:.1%} of all matches before any draw, {tail['kept']:.1%} of those kept"
         lines.append(f"{'tail':<24} {tail['concepts']:,} concepts that are not thinned out: {moved}")
-    if notes["decide_many"]:
+    if notes["decide_many"] and drawn >= WARN_PAIRS:
         many = ", ".join(f"{concept} {count / drawn:.1%}" for concept, count in notes["decide_many"][:SHOWN])
         more = f" and {len(notes['decide_many']) - SHOWN} more" if len(notes["decide_many"]) > SHOWN else ""
         pairs = f"over {WARN_SHARE:.0%} of the {drawn:,} pairs drawn for"

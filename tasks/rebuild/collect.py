@@ -106,7 +106,7 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRow
     """All pairs of all sources, each once, sorted by uid.
 
     Table `arrivals`: every row of the pools, where it stood and what became of it; its URL and caption where it is no
-    pair, for those of pairs stand with the pairs.
+    pair, for those of pairs stand with the pairs, and its id in the pool where it is not kept.
     Where a pair stands more than once the first by (source, file hash, row) is kept and the others are merged into it.
     With `limit` in the rule, the pairs with the smallest uids are taken: a draw, since uids are hashes. Of pairs on the
     forget list the uid alone is stored.
@@ -127,12 +127,12 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRow
     has_failed = pc.and_not(pc.is_valid(rejects), is_forgotten)
     decided = Decisions.of(reason=reasons, into=survivors, failed=has_failed).to_table(uids)
     named = ["file_name"] if any(source.kind in LOCAL_READERS for source in run.sources) else []
-    shown = ["source", "file_hash", "row", "url", "caption", *named]
+    shown = ["source", "file_hash", "row", "url", "caption", "source_id", *named]
     arrivals = rows.select([name for name in shown if name in rows.column_names])
-    of_a_pair = pc.is_in(reasons, pa.array(["", "same_pair"]))
-    for name in ("url", "caption"):
-        of_no_pair = pc.if_else(of_a_pair, None, rows[name])
-        arrivals = arrivals.set_column(arrivals.column_names.index(name), name, of_no_pair)
+    of_a_pair, is_kept = pc.is_in(reasons, pa.array(["", "same_pair"])), pc.equal(reasons, "")
+    for name, elsewhere in (("url", of_a_pair), ("caption", of_a_pair), ("source_id", is_kept)):
+        own = pc.if_else(elsewhere, None, rows[name])
+        arrivals = arrivals.set_column(arrivals.column_names.index(name), name, own)
     for name in ("uid", "verdict", "reason", "into"):
         arrivals = arrivals.append_column(name, decided[name])
     kept = pc.equal(decided["verdict"], "kept")
@@ -250,6 +250,6 @@ COLLECT = Step(
     name="collect",
     rule=CollectRule,
     moves=Moves(resolve=send_pools, judge=collect_pairs, release=remove_sent),
-    version=2,
+    version=3,
     inputs=hash_sources,
 )

@@ -178,10 +178,17 @@ def test_a_pair_beyond_the_limit_is_explained_by_its_arrival(shared_build, share
 
 
 @pytest.mark.parametrize("asked", ["0" * 32, "http://nowhere.test/", "", "' OR 1=1 --", "\x1b[31m"])
-def test_what_the_build_never_saw_is_said_with_the_build_named(published, asked):
-    with pytest.raises(UnknownSampleError, match=f"build `{published[1]['build']}`; it never saw") as error:
+def test_what_the_build_never_saw_is_said_with_the_build_and_the_rows_without_a_uid(published, asked):
+    with pytest.raises(UnknownSampleError, match=f"build `{published[1]['build']}`; it knows none by") as error:
         explain(*published, asked)
+    assert "among the 1 pool rows without a uid that `collect` refused: 1 of web (no_url)." in str(error.value)
     assert "\x1b" not in str(error.value)
+
+
+def test_a_build_that_refused_no_row_never_saw_what_it_does_not_know(build, workspace, little):
+    manifest = build(pool=little.pool[:-1])
+    with pytest.raises(UnknownSampleError, match=f"build `{manifest['build']}`; it never saw `c0007`"):
+        explain(workspace, manifest, "c0007")
 
 
 @settings(max_examples=25, deadline=None)

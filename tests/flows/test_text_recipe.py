@@ -100,6 +100,10 @@ def test_a_recipe_of_captions_runs_and_every_command_reads_its_build(evenly, bui
     replays = {step["step"]: step["replay"]["agrees"] for step in pair["steps"]}
     assert replays.pop("deduplicate_captions") is not False
     assert replays == dict.fromkeys(["collect", "check_texts", "match_concepts", "preselect", "balance"], True)
+    (refused,) = facts(evenly, "why", "none", *at)["pairs"]
+    assert (refused["outcome"], refused["reason"], refused["identity"]["source_id"]) == (
+        *("failed", "missing_caption", "none"),
+    )
     facts(evenly, "diff", result["build"], "latest", *at)
     facts(evenly, "report", "latest", *at)
     facts(evenly, "builds", *at)

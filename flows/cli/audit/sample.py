@@ -5,7 +5,8 @@ from pathlib import Path
 
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation
-from evenly.audit.why import explain, never_saw
+from evenly.audit.published import PublishedBuild
+from evenly.audit.why import explain, unknown_sample
 from evenly.storage.builds import LATEST, Builds
 from evenly.storage.exports.export import whole_file_hash
 from evenly.storage.workspace import Workspace
@@ -26,7 +27,7 @@ def explain_sample(sample: str, *, build: str | None, root: Path | None, replay:
                 return replace(explain(workspace, chosen, name, replay=replay), asked=sample)
             except UnknownSampleError:
                 continue
-    raise never_saw(str(builds.read(names[0])["build"]), sample)
+    raise unknown_sample(PublishedBuild(workspace, builds.read(names[0])), sample)
 
 
 def _names_of_file(sample: str) -> list[str]:

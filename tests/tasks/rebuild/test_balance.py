@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -178,9 +179,11 @@ def test_a_balancing_tells_which_concepts_decide_its_draws_and_which_pairs_name_
         "pool": pytest.approx(shares[0], abs=1e-6),
         "kept": pytest.approx(shares[1], abs=1e-6),
     }
-    (list_line,), (tail, many, lone) = concept_lines(counts), concept_lines(balance)
+    of_few, of_many = (replace(balance, notes={**balance.notes, "drawn": drawn}) for drawn in (99, 100))
+    (list_line,), (tail, many, lone) = concept_lines(counts), concept_lines(of_many)
+    assert concept_lines(of_few) == [tail, lone]
     assert f"{shares[0]:.1%} of all matches before any draw, {shares[1]:.1%} of those kept" in tail
     assert f"list {counts.notes['list'][:16]}, 4 entries; largest: {totals['concept'][0]}" in list_line
-    assert f"over 5% of the {drawn:,} pairs drawn for: " in many
+    assert "over 5% of the 100 pairs drawn for: " in many
     assert f"{alone.total():,} pairs hang on a single head concept: " in lone
     assert concept_lines(records["match_concepts"]) == []

@@ -76,6 +76,15 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(run):
         collected(run(LabelColumns(label="kind")))
 
 
+def test_a_row_that_is_no_pair_of_its_own_keeps_its_id(tmp_path):
+    rows = "id,url,caption\nc1,http://a.test/1,a\nc2,http://a.test/1,a\nc3,no-url,a\nc4,,b\n"
+    (tmp_path / "pool.csv").write_text(rows)
+    sources = (PoolSource(kind="csv", path=str(tmp_path / "pool.csv"), id="id"),)
+    output = COLLECT.compute(Run(workspace=Workspace.at(tmp_path / "w"), seed=1, sources=sources), (), CollectRule())
+    ids = {(row["reason"], row["source_id"]) for row in output.tables["arrivals"].to_pylist()}
+    assert ids == {("", None), ("same_pair", "c2"), ("bad_url", "c3"), ("missing_url", "c4")}
+
+
 def test_other_label_columns_make_another_key(run):
     keys = [
         hash_sources(run(labels), (), {})
