@@ -6,10 +6,15 @@ that is shown; a command prints its lines itself and keeps Prefect's off the ter
 
 import logging
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from evenly.audit.safe_text import visible
+
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+_ERROR_LOGGERS = ("prefect.flow_runs", "prefect.engine")
+"""Each logs the error of a failed run, with its traceback."""
 
 
 def log_line(text: str, level: int) -> bool:
@@ -33,6 +38,33 @@ def keep_off_terminal() -> None:
     for logger in map(logging.getLogger, RUN_LOGGERS):
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+class _OwnErrors(logging.Filter):
+    """Makes one line of an error of evenly's own, without its traceback; further records of it are left out."""
+
+    last: weakref.ref[BaseException] | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be logged."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or type(error).__module__.partition(".")[0] != "evenly":
+            return True
+        if self.last is not None and self.last() is error:
+            return False
+        self.last = weakref.ref(error)
+        text = "; ".join(map(visible, str(error).splitlines()))
+        record.exc_info, record.msg, record.args = None, "%s", (f"{type(error).__name__}: {text}",)
+        return True
+
+
+_OWN_ERRORS = _OwnErrors()
+
+
+def log_own_errors_in_one_line() -> None:
+    """Let Prefect log errors that say what to do without traceback, from now on; others are faults to look at."""
+    for name in _ERROR_LOGGERS:
+        logging.getLogger(name).addFilter(_OWN_ERRORS)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from evenly.tasks.server.artifacts import server_client, warned
+from evenly.tasks.server.logs import log_own_errors_in_one_line
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -20,6 +21,8 @@ PAUSES_S = (60, 300, 1500)
 def tried_again(flow_function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """The function of a flow whose deployments' runs are tried again where it fails for what may pass.
 
+    Errors of evenly's own are logged in one line.
+
     Worker processes get a copy of it with each piece of work, so it must be one that can be pickled.
     """
 
@@ -29,6 +32,7 @@ def tried_again(flow_function: Callable[Parameters, Result]) -> Callable[Paramet
             return flow_function(*args, **kwargs)
         except Exception as error:
             _plan(error)
+            log_own_errors_in_one_line()
             raise
 
     return tried

@@ -1,5 +1,6 @@
 """Runs of a deployment on a real server that fail for what may pass and for what stays."""
 
+import logging
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -69,8 +70,15 @@ def test_it_ends_where_it_does_not_pass(deployed, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [StoreError("no bucket."), EndpointError("no key."), ValueError("no such thing.")])
-def test_what_stays_is_not_tried_again(deployed, error):
-    ended = run(deployed, error)
+def test_what_stays_is_not_tried_again_and_our_own_errors_are_logged_in_one_line(deployed, error, caplog):
+    logging.getLogger("prefect.flow_runs").addHandler(caplog.handler)
+    try:
+        ended = run(deployed, error)
+    finally:
+        logging.getLogger("prefect.flow_runs").removeHandler(caplog.handler)
+    tracebacks = [record.exc_info is not None for record in caplog.records if record.levelno >= logging.ERROR]
+    assert tracebacks[0] == isinstance(error, ValueError)
+    assert any(tracebacks) == isinstance(error, ValueError)
     assert ended.state.is_failed()
     assert ended.run_count == 1
     said = "This does not pass by itself: the run is not tried again."
