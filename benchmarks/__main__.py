@@ -6,6 +6,7 @@ import sys
 # Samples keep the benchmarks of duplicates and texts to about a minute each; run the files themselves for all of it.
 BENCHMARKS = {
     "caption_languages": [],
+    "caption_truth": ["--count", "150"],
     "concept_matching": [],
     "incremental_duplicates": ["--rows", "50000"],
     "incremental_rebuild": ["--texts", "50000"],

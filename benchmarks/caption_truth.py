@@ -3,19 +3,21 @@
 A pool is rebuilt up to the step recaption, once, with all captioners; then captions are chosen for each captioner as a
 recipe would. The margin of `choose: {by: score}` is the one of MARGINS that raises the F1 of named objects the most on
 some of the pictures (scenes of train and val; of the demo half of the subjects). All else that is printed is of the
-others: for each captioner at margin 0, at that margin, and where its caption is always taken. Intervals (95 %) are
-bootstrapped over the first drawing of a scene, or the subject of a picture.
+others: for each captioner at margin 0, at that margin, and where its caption is always taken; and without a captioner,
+of the given captions and those of merged pairs alone. Intervals (95 %) are bootstrapped over the first drawing of a
+scene, or the subject of a picture.
 
 An object is named rightly where the picture shows it, wrongly where it is in the list of objects and the picture does
 not show it. Of scenes evenly.demo.scenes.scores says so, and a caption also errs by a count, colour or relation. Of the
 demo: a caption names rightly if it has one of the words that name its picture, and errs by those that name others.
 
-Run: python -m benchmarks.caption_truth [--count N] [--tags N] [--pool demo]
+Run: python -m benchmarks.caption_truth [--count N] [--tags N] [--pool demo] [--folder DIR]
 """
 
 import argparse
 import csv
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -35,7 +37,7 @@ from benchmarks.greedy_captions import GREEDY
 from benchmarks.scene_eyes import scene_eyes
 from evenly.adapters.evaluation.measures.bootstrap import Interval
 from evenly.curation.captions.choice import GIVEN, ChoiceRule, choose_captions
-from evenly.demo.scenes.folder import LIST, TRUTH, make_scene_folder
+from evenly.demo.scenes.folder import LIST, PICTURES, TRUTH, make_scene_folder
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import open_run
@@ -81,22 +83,25 @@ def main() -> None:
     parser.add_argument("--pool", choices=["scenes", "demo"], default="scenes")
     parser.add_argument("--count", type=int, default=400, help="scenes to draw")
     parser.add_argument("--tags", type=int, default=0, help=f"scenes that the language model captions, {MOST_TAGGED}")
+    parser.add_argument("--folder", type=Path, help="where scenes and work are kept, so that a second run is short")
     options = parser.parse_args()
     if not 0 <= options.tags <= MOST_TAGGED:
         raise SystemExit(f"`--tags` must be 0 to {MOST_TAGGED}; got {options.tags}. It takes seconds for each.")
     CAPTIONERS["greedy"] = GREEDY
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
         if options.pool == "demo":
-            show("demo", offer_on_demo(Path(folder)))
+            show("demo", offer_on_demo(folder / "demo"))
             return
-        scenes = Path(folder, "scenes")
+        scenes = folder / "scenes"
         make_scene_folder(scenes, count=options.count)
-        offered = offer_on_scenes(scenes, Path(folder, "work"), ["names", "template", "seen", "greedy"])
+        offered = offer_on_scenes(scenes, folder / "work", ["names", "template", "seen", "greedy"])
         show(f"{options.count} scenes", offered)
         show_words(offered)
         if options.tags:
-            keep_scenes(scenes, offered, options.tags)
-            show(f"{options.tags} scenes", offer_on_scenes(scenes, Path(folder, "tagged"), ["tags"]))
+            tagged = folder / f"{options.tags} scenes"
+            write_tagged(tagged, scenes, offered, options.tags)
+            show(f"{options.tags} scenes", offer_on_scenes(tagged, folder / "work", ["tags"]))
 
 
 def offer_on_scenes(scenes: Path, root: Path, captioners: Sequence[str]) -> Offered:
@@ -155,8 +160,8 @@ def candidates_of(recipe: Recipe, root: Path, key: str) -> Iterator[tuple[dict[s
                 return
 
 
-def keep_scenes(scenes: Path, offered: Offered, count: int) -> None:
-    """Leave `count` scenes in the list of a folder, half of them of test, with retrieved concepts as a column tags."""
+def write_tagged(folder: Path, scenes: Path, offered: Offered, count: int) -> None:
+    """Write a folder of `count` of the scenes, half of them of test, with retrieved concepts as a column tags."""
     names: dict[str, list[str]] = {}
     for row in offered.candidates.filter(pc.equal(offered.candidates["origin"], "names")).to_pylist():
         names.setdefault(offered.pictures[row["uid"]], []).append(row["caption"])
@@ -165,12 +170,13 @@ def keep_scenes(scenes: Path, offered: Offered, count: int) -> None:
     kept = {row["file_name"]: row["sha256"] for row in [*tested[: count // 2], *others[: count - count // 2]]}
     with (scenes / LIST).open(newline="", encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines) if row["file_name"] in kept]
-    with (scenes / LIST).open("w", newline="", encoding="utf-8") as lines:
+    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    for name in (TRUTH, *kept):
+        shutil.copyfile(scenes / name, folder / name)
+    with (folder / LIST).open("w", newline="", encoding="utf-8") as lines:
         writer = csv.DictWriter(lines, [*rows[0], "tags"])
         writer.writeheader()
         writer.writerows(row | {"tags": ", ".join(names[kept[row["file_name"]]])} for row in rows)
-    for name in {row["file_name"] for row in truth} - kept.keys():
-        (scenes / name).unlink()
 
 
 def changes_by(offered: Offered, captioner: str, margin: float | None) -> dict[str, Change]:
@@ -203,7 +209,8 @@ def show(title: str, offered: Offered) -> None:
     for name, count in offered.notes["offered"].items():
         print(f"  {name}: {ABOUT[name]}; {count:,} captions")
     print(f"  judge: {JUDGE}, which has another picture tower than the embedded encoder, and the same text tower")
-    rows: list[tuple[str, ChangeMeasures]] = []
+    given = changes_by(offered, GIVEN[1], 0.0)
+    rows = [("given, or merged", measure_changes([given[uid] for uid in given if uid in tested]))]
     for name in offered.notes["offered"]:
         by_margin = {margin: changes_by(offered, name, margin) for margin in (ALWAYS, *MARGINS)}
         gains = {
@@ -218,8 +225,9 @@ def show(title: str, offered: Offered) -> None:
             rows.append((f"{name}, {label}", row))
     print_table(rows)
     grammar = offered.notes.get("grammar") or {}
-    caught = ", ".join(f"{kind} {'-' if share is None else f'{share:.3f}'}" for kind, share in grammar.items())
-    print(f"\ngrammar score, shares of captions that it was not fitted on with less than a half: {caught}")
+    shares = [f"{kind} {'-' if share is None else f'{share:.3f}'}" for kind, share in grammar.items()]
+    caught = ", ".join(shares) or "none is fitted on so few"
+    print(f"\ngrammar score, share of captions not fitted on that it takes for disturbed: {caught}")
 
 
 def print_table(rows: Sequence[tuple[str, ChangeMeasures]]) -> None:

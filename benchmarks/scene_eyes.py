@@ -62,7 +62,7 @@ def describe(picture: Image.Image, key: str) -> str:
     counts = Counter(names)
     if not counts:
         return "a drawing of something"
-    if drawn < WRONG + VAGUE:
+    if WRONG <= drawn < WRONG + VAGUE:
         return "a drawing of " + _listed([_vague(things[name], count) for name, count in counts.items()])
     return "a drawing of " + _listed([_counted(things[name], count) for name, count in counts.items()])
 
