@@ -19,7 +19,7 @@ import numpy.typing as npt
 from evenly.features.batched_rows import Progress, ahead, cut, filled
 from evenly.features.encoder import PRECISIONS, check_counts
 from evenly.features.errors import UnknownModelError
-from evenly.features.open_clip_models import OpenedModel, open_model
+from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.rgb import open_rgb
 from evenly.features.torch_session import default_threads, major_minor, torch_session
 
@@ -65,10 +65,7 @@ def load_caption_model(
         raise UnknownModelError(f"`precision` must be one of {', '.join(PRECISIONS)}; got `{chosen}`.")
     opened = open_model(model, pretrained, precision=chosen, device=device)
     if not hasattr(opened.model, "text_decoder"):
-        raise UnknownModelError(
-            f"`model` must be one with a text decoder, as the models of open_clip with coca in their names; got "
-            f"`{model}`. Choose one of these."
-        )
+        raise _no_decoder(model)
     return CaptionModel(
         opened,
         sampling=sampling,
@@ -76,6 +73,28 @@ def load_caption_model(
         threads=threads or default_threads(),
         precision=chosen,
         device=device,
+    )
+
+
+def check_caption_model_name(model: str, pretrained: str | None) -> None:
+    """Raise UnknownModelError unless open_clip knows the model, the weights, and a text decoder; loads nothing.
+
+    Of a model in a folder or on a hub it is seen when it is loaded whether it has one.
+    """
+    check_model_name(model, pretrained)
+    if model in {EMBEDDED, EMBEDDED_SECOND}:
+        raise _no_decoder(model)
+    import open_clip
+
+    config = open_clip.get_model_config(model.replace("/", "-"))
+    if config is not None and "multimodal_cfg" not in config:
+        raise _no_decoder(model)
+
+
+def _no_decoder(model: str) -> UnknownModelError:
+    return UnknownModelError(
+        f"`model` must be one with a text decoder, as the models of open_clip with coca in their names; got "
+        f"`{model}`. Choose one of these."
     )
 
 

@@ -14,6 +14,8 @@ import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
 from evenly.bounds import FINITE
+from evenly.descriptions.chat.endpoint import Endpoint
+from evenly.descriptions.errors import EndpointError
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
 from evenly.storage.pools.source import LabelFile, PoolSource
@@ -125,17 +127,42 @@ class Payment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModel(Payment):
-    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY."""
+class EndpointRule:
+    """A language model by the `base_url` of its endpoint, or `embedded`, and its name."""
 
-    base_url: str = "embedded"
-    model: str = "smollm2"
+    base_url: str
+    model: str
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the packaged model."""
+        return self.base_url == "embedded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaidEndpoint(EndpointRule, Payment):
+    """A language model, and how its requests are paid; raises ValueError where these do not go together."""
 
     def __post_init__(self) -> None:
         if self.budget_usd is not None and not self.prompt_usd_per_million and not self.completion_usd_per_million:
             raise ValueError("budget_usd needs prompt_usd_per_million or completion_usd_per_million; got neither")
-        if self.batch and self.base_url == "embedded":
+        if self.batch and self.is_embedded:
             raise ValueError("batch needs the base_url of an endpoint that has a Batch API; got embedded")
+        if not self.model.strip():
+            raise ValueError("model must be the name of a model of the endpoint; got nothing")
+        if not self.is_embedded:
+            try:
+                Endpoint(base_url=self.base_url, model=self.model)
+            except EndpointError as error:
+                raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel(PaidEndpoint):
+    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY."""
+
+    base_url: str = "embedded"
+    model: str = "smollm2"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,15 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from evenly.audit.safe_text import visible
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
+from evenly.features.captioning import check_caption_model_name
+from evenly.features.errors import UnknownModelError
+from evenly.features.open_clip_models import check_model_name
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.files import ListingFileError, read_listing
@@ -20,6 +24,7 @@ from evenly.storage.pools.folders import folder_columns
 from evenly.storage.pools.rows import PoolError, file_kind, parquet_head
 from evenly.storage.pools.source import READERS, TABLE_READERS, source_files
 from evenly.storage.stores.connection import is_url
+from evenly.tasks.captions.decoded import DecodedRule
 from evenly.tasks.run import LabelColumns
 
 _HEADED = ("parquet", "csv", "wat")  # whose headers tell all columns
@@ -87,7 +92,7 @@ def detect_source(path: Path) -> Detected:
 
 
 def check_recipe(path: Path, *, root: Path | None = None) -> Recipe:
-    """Read a recipe and check that what it names is there: pools, columns, class lists.
+    """Read a recipe and check that what it names is there: models, pools, columns, class lists.
 
     Of each table the first rows of the first file are read. Pools in object stores are not looked at, nor those of the
     demo's web before the recipe has made it; columns of labels only where headers tell them all. Raises RecipeError.
@@ -96,7 +101,7 @@ def check_recipe(path: Path, *, root: Path | None = None) -> Recipe:
     run = run_in(recipe, root=root, quiet=True)
     made = run.cache / "demo" if recipe.web == "openmoji" else None
     pools: list[tuple[PoolSource, list[Path]]] = []
-    problems: list[str] = []
+    problems = list(_of_models(recipe))
     for place, source in enumerate(run.sources):
         if is_url(source.path):
             continue
@@ -115,6 +120,26 @@ def check_recipe(path: Path, *, root: Path | None = None) -> Recipe:
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe
+
+
+def _of_models(recipe: Recipe) -> Iterator[str]:
+    """Problems of the models that are not known by name; where all are packaged ones, no library is loaded for it."""
+    checks: dict[str, Callable[[], None]] = {
+        "features": partial(check_model_name, recipe.features.model, recipe.features.pretrained)
+    }
+    recaption = recipe.curate.recaption
+    if recaption is not None and recaption.judge is not None:
+        checks["curate.recaption.judge"] = partial(check_model_name, recaption.judge.model, recaption.judge.pretrained)
+    for place, captioner in enumerate(() if recaption is None else recaption.captioners):
+        rule = captioner.rule
+        if isinstance(rule, DecodedRule):
+            name = f"curate.recaption.captioners.{place}"
+            checks[name] = partial(check_caption_model_name, rule.model, rule.pretrained)
+    for section, check in checks.items():
+        try:
+            check()
+        except UnknownModelError as error:
+            yield f"`{section}`: {error}"
 
 
 def _of_labels(labels: LabelColumns, pools: Sequence[tuple[PoolSource, Sequence[Path]]]) -> list[str]:

@@ -16,13 +16,13 @@ class RecipeError(ValueError):
     """A recipe cannot be used; one line per problem."""
 
 
-def describe_problems(error: ValidationError, model: type[Any]) -> list[str]:
-    """One line per problem: "`field` must rule; got `value`. What to do"."""
+def describe_problems(error: ValidationError, model: type[Any], *, whole: str = "recipe") -> list[str]:
+    """One line per problem: "`field` must rule; got `value`. What to do". whole: what fields make up together."""
     problems = error.errors(include_url=False)
     places = [problem["loc"] for problem in problems]
     misspelt = {_meant(problem, model) for problem in problems if problem["type"] in _UNKNOWN}
     return [
-        _describe(problem, model)
+        _describe(problem, model, whole)
         for problem in problems
         if not _follows(problem, places) and not (problem["type"] == "missing" and problem["loc"] in misspelt)
     ]
@@ -54,7 +54,7 @@ def _follows(problem: Any, places: list[tuple[int | str, ...]]) -> bool:  # noqa
     )
 
 
-def _describe(problem: Any, model: type[Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _describe(problem: Any, model: type[Any], whole: str) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     place = tuple(problem["loc"])
     field = ".".join(str(part) for part in place)
     if problem["type"] in _UNKNOWN:
@@ -65,11 +65,13 @@ def _describe(problem: Any, model: type[Any]) -> str:  # noqa: ANN401 - pydantic
     if problem["type"] == "string_pattern_mismatch":
         rule = f"match {problem['ctx']['pattern']}"
         rule += "" if "A-Z" in rule else ": lower-case letters, digits, - and _"
+    if problem["type"] == "too_short":
+        rule = f"have at least {problem['ctx']['min_length']} of them"
     if problem["type"] == "dataclass_type":
         rule = "be a mapping of fields"
     if problem["type"] == "value_error":  # that of a rule names a remedy of its own
         remedy = "" if rule.endswith(".") else ". Change it and run `evenly check` again."
-        return f"`{field or 'recipe'}`: {rule}{remedy}"
+        return f"`{field or whole}`: {rule}{remedy}"
     return f"`{field}` must {rule}; got `{_shown(problem['input'])}`. Change it and run `evenly check` again."
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
 
 from evenly.curation.captions.choice import GIVEN, ChoiceRule
+from evenly.flows.recipe.problems import describe_problems, unknown_field
 from evenly.flows.recipe.section import Section, known_name
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.offers import NamedCaptioner
@@ -26,13 +27,13 @@ def _captioner(value: object) -> NamedCaptioner:
     name = TypeAdapter(_NAME).validate_python(value.get("name", kind))
     rule: Any = CAPTIONERS[kind].rule
     given = {key: entry for key, entry in value.items() if key not in {"kind", "name"}}
-    if unknown := sorted(set(given) - set(rule.__dataclass_fields__)):
-        raise ValueError(f"{kind} has no field {', '.join(unknown)}; it has {', '.join(rule.__dataclass_fields__)}")
+    known = sorted(rule.__dataclass_fields__)
+    if unknown := sorted(set(given) - {*known}):
+        raise ValueError(" ".join(unknown_field(f"{kind}.{field}", given[field], known) for field in unknown))
     try:
         return NamedCaptioner(name=name, kind=kind, rule=TypeAdapter(rule).validate_python(given))
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, one['loc'])) or kind}: {one['msg']}" for one in error.errors()]
-        raise ValueError(f"{kind}: {'; '.join(lines)}") from None
+        raise ValueError(" ".join(describe_problems(error, rule, whole=kind))) from None
 
 
 _SCHEMA = WithJsonSchema(

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
-from evenly.features.captioning import CaptionModel, CaptionSampling, load_caption_model
-from evenly.features.open_clip_models import check_model_name
+from evenly.features.captioning import CaptionModel, CaptionSampling, check_caption_model_name, load_caption_model
 from evenly.storage.tables.row_store import CaptionStore
 from evenly.storage.web import read_images
 from evenly.tasks.captions.captioner import Captioner, Shown, made
@@ -77,7 +76,7 @@ def _identity(_run: Run, rule: DecodedRule) -> str:
 
 
 def _ready(_run: Run, rule: DecodedRule) -> None:
-    check_model_name(rule.model, rule.pretrained)
+    check_caption_model_name(rule.model, rule.pretrained)
 
 
 DECODED = Captioner(rule=DecodedRule, offer=_offer, identity=_identity, ready=_ready)

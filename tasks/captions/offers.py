@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.captions.choice import GIVEN
+from evenly.curation.errors import RuleError
 from evenly.features import cosine_scores
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.web import find_places
@@ -82,7 +83,16 @@ def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptio
 def texts_of_pairs(
     run: Run, upstream: Records, columns: Sequence[str], each: Each
 ) -> Iterator[tuple[SentRows, SentRows]]:
-    """Pairs that are merged into others, by uid; and the pairs that are left, as captioners are shown them."""
+    """Pairs that are merged into others, by uid; and the pairs that are left, as captioners are shown them.
+
+    Raises RuleError where the pool has no column that captioners read.
+    """
+    there = record_named(upstream, "collect").columns
+    if missing := [name for name in columns if name not in there]:
+        raise RuleError(
+            f"`columns` of captioners must be columns of the pool; got {', '.join(missing)}. There are "
+            f"{', '.join(sorted(there))}."
+        )
     collected = partial(_collected, upstream, [])
     with (
         send_merged(run, each, partial(_merged, upstream), collected) as merged,

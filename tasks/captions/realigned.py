@@ -14,7 +14,15 @@ from annotated_types import Ge, Le
 from evenly.descriptions.captions.questions import PROMPTS, about_picture, about_texts
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.captions.requests import CaptionAnswer, ChatCaptions, Question, SentPictures, answered, ask_captions
+from evenly.tasks.captions.requests import (
+    CaptionAnswer,
+    ChatCaptions,
+    Question,
+    SentPictures,
+    answered,
+    ask_captions,
+    check_sees,
+)
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 
@@ -32,8 +40,8 @@ class RealignedRule(ChatCaptions):
     rounds: Annotated[int, Ge(1), Le(5)] = 1
 
     def __post_init__(self) -> None:
-        if self.is_embedded:
-            raise ValueError("base_url must be of an endpoint whose model sees pictures; the embedded one does not")
+        super().__post_init__()
+        check_sees(self)
         if self.samples != 1:
             raise ValueError(f"rounds are the samples of kind realigned; got samples {self.samples}. Leave it out.")
 

@@ -15,6 +15,7 @@ from evenly.curation.captions.grammar import GrammarScore, fit_grammar
 from evenly.curation.captions.quality import OVER_CONTEXT, flag_captions
 from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_rewritten, share_by_origin
 from evenly.curation.errors import ColumnsError
+from evenly.features.open_clip_models import check_model_name
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions, score_offers, with_encoder
@@ -208,6 +209,8 @@ def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]
 def _ready(run: Run, rule: RecaptionRule) -> None:
     for one in rule.captioners:
         CAPTIONERS[one.kind].ready(run, one.rule)
+    if rule.judge is not None:
+        check_model_name(rule.judge.model, rule.judge.pretrained)
 
 
 RECAPTION = Step(

@@ -23,14 +23,14 @@ from evenly.features.errors import UnreadableImageError
 from evenly.features.scaled import scaled_jpeg
 from evenly.storage.web import read_images
 from evenly.tasks.captions.captioner import Shown, made
-from evenly.tasks.chat.endpoints import EndpointRule, account, chat_client, open_endpoint, spent
-from evenly.tasks.run import Payment, Run
+from evenly.tasks.chat.endpoints import account, chat_client, open_endpoint, spent
+from evenly.tasks.run import PaidEndpoint, Payment, Run
 
 MOST_SAMPLES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatCaptions(EndpointRule, Payment):
+class ChatCaptions(PaidEndpoint):
     """A chat model that writes captions: its endpoint, what it may cost, and how replies are drawn.
 
     samples: captions for each pair. concurrency: requests at a time, by all workers together. max_side: pixels of the
@@ -48,6 +48,12 @@ class ChatCaptions(EndpointRule, Payment):
     def sampling(self) -> Sampling:
         """How replies are drawn."""
         return Sampling(temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed)
+
+
+def check_sees(rule: ChatCaptions) -> None:
+    """Raise ValueError where the model is the embedded one, which is shown no pictures."""
+    if rule.is_embedded:
+        raise ValueError("base_url must be of an endpoint whose model sees pictures; the embedded one does not")
 
 
 @dataclass(frozen=True, kw_only=True)

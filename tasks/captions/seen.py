@@ -8,7 +8,7 @@ import pyarrow as pa
 from evenly.descriptions.captions.questions import PROMPTS, about_picture
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.captions.requests import ChatCaptions, Question, SentPictures, answered, ask_captions
+from evenly.tasks.captions.requests import ChatCaptions, Question, SentPictures, answered, ask_captions, check_sees
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 
@@ -20,8 +20,8 @@ class SeenRule(ChatCaptions):
     prompt: str = "short"
 
     def __post_init__(self) -> None:
-        if self.is_embedded:
-            raise ValueError("base_url must be of an endpoint whose model sees pictures; the embedded one does not")
+        super().__post_init__()
+        check_sees(self)
 
 
 def _offer(run: Run, rule: SeenRule, shown: Shown) -> pa.Table:

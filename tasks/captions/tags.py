@@ -37,6 +37,11 @@ class TagsRule(ChatCaptions):
     dropout: Annotated[float, Ge(0), Le(1)] = 0.0
     most: Annotated[int, Ge(1), Le(50)] = 8
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.columns:
+            raise ValueError("columns must name the columns of the pool that hold tags; got none")
+
 
 def tags_of(values: Sequence[object], *, most: int) -> tuple[str, ...]:
     """The tags in the values of a pair's columns, in order, each once, at most `most`."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from evenly.descriptions.chat.budget import Budget
@@ -14,24 +13,11 @@ from evenly.descriptions.chat.retries import RetryRule
 from evenly.storage.chat.requests import Requests
 from evenly.storage.chat.spending import SpendingJournal
 from evenly.tasks.chat.batches import batch_client
-from evenly.tasks.run import Run
+from evenly.tasks.run import EndpointRule, Run
 from evenly.tasks.server.limits import limits_of
 
 CONCURRENCY = 4
 TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndpointRule:
-    """A language model by the `base_url` of its endpoint, or `embedded`, and its name."""
-
-    base_url: str
-    model: str
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether it is the packaged model."""
-        return self.base_url == "embedded"
 
 
 @contextmanager

@@ -26,7 +26,6 @@ from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import (
-    EndpointRule,
     account,
     chat_client,
     endpoint_identity,
@@ -37,7 +36,7 @@ from evenly.tasks.chat.endpoints import (
 from evenly.tasks.classes.confusable import named_pairs
 from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.encoders import encoder_identity, text_rows
-from evenly.tasks.run import Run
+from evenly.tasks.run import EndpointRule, Run
 from evenly.tasks.server.events import ClassesDescribed, emit
 from evenly.tasks.step import Records, Step
 

@@ -20,9 +20,9 @@ from evenly.descriptions.texts.grounding import Grounding, Subject
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.tasks.chat.endpoints import EndpointRule, account, chat_client, endpoint_identity, open_endpoint, spent
+from evenly.tasks.chat.endpoints import account, chat_client, endpoint_identity, open_endpoint, spent
 from evenly.tasks.classes.names import pool_captions, pool_hash
-from evenly.tasks.run import Run
+from evenly.tasks.run import EndpointRule, Run
 from evenly.tasks.step import Records, Step
 
 NAMES = pa.schema(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evenly.curation.errors import RuleError
 from evenly.tasks.captions.tags import keep_tags, tags_of
 from tests.chat_server import TinyServer, tiny_server
 from tests.tasks.captions.test_chat_captioners import POOL, offered, recaption
@@ -57,3 +58,16 @@ def test_tags_of_the_pool_become_captions_by_analogy_to_examples(tmp_path):
     rows = offered(run, record, "tags")
     assert sorted(row["refused"] for row in rows) == ["", "", "", "no_tags"]
     assert record.notes["refused"] == {"tags": {"no_tags": 1}}
+
+
+def test_a_column_that_the_pool_lacks_is_named_before_anything_is_asked(tmp_path):
+    run = open_run(tmp_path / "w", POOL)
+    captioner = {
+        "name": "tags",
+        "kind": "tags",
+        "base_url": "http://127.0.0.1:9/v1",
+        "model": "m",
+        "columns": ["topics"],
+    }
+    with pytest.raises(RuleError, match=r"^`columns` of captioners must be columns of the pool; got topics. There are"):
+        recaption(run, [captioner | {"columns": ["topics"]}])
