@@ -58,7 +58,8 @@ def cancel_one(workspace: Workspace, intent: str, *, say: Callable[[str], None])
 def batch_row(state: BatchState) -> dict[str, Any]:
     """Facts about a batch: intent, class_list, model, batch, status, requests, completed, failed, intended_at.
 
-    `status` is collected or dropped at the end, else what the endpoint told last; `ended_as` what it was at the end.
+    `class_list` is who asks, "captions NAME" for a captioner. `status` is collected or dropped at the end, else what
+    the endpoint told last; `ended_as` what it was at the end.
     """
     last = state.events[-1] if state.ended else {}
     return {

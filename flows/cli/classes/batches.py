@@ -13,9 +13,9 @@ Refresh = Annotated[bool, typer.Option("--refresh", help="Ask the endpoints for 
 def batches_command(
     context: typer.Context, root: Root = None, as_json: AsJson = False, *, refresh: Refresh = False
 ) -> None:
-    """List the batches that `describe --batch` has submitted: intent, class list, batch, status, counts.
+    """List the batches that `describe --batch` and captioners have submitted: intent, who asked, status, batch, counts.
 
-    A batch goes on at its endpoint whether or not anybody waits; the same `describe` command takes it up again.
+    A batch goes on at its endpoint whether or not anybody waits; the same `describe` or `rebuild` takes it up again.
 
     Example: evenly batches --refresh
     """
@@ -29,7 +29,7 @@ def batches_command(
     if as_json:
         print_json({"batches": rows})
     elif not rows:
-        print_text("no batches: `evenly describe --batch` submits them")
+        print_text("no batches: `evenly describe --batch` submits them, and captioners with `batch: true`")
     else:
         print_rows("batches", [_line(row) for row in rows])
 
@@ -52,7 +52,9 @@ def cancel_command(
     def table() -> None:
         ends = row["status"] in {"collected", "dropped"}
         facts = (
-            "" if ends else ". It is not over yet: cancel it again later, or describe again to take in what it brought"
+            ""
+            if ends
+            else ". It is not over yet: cancel it again later, or run the same command again to take in what it brought"
         )
         print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{facts}")
 
@@ -62,8 +64,8 @@ def cancel_command(
 def _line(row: dict[str, Any]) -> dict[str, Any]:
     """What fits a terminal."""
     ended = f" ({row['ended_as']})" if row["ended_as"] else ""
-    names = ("class_list", "batch", "requests", "completed", "failed")
-    return {"intent": row["intent"][:12], "status": f"{row['status']}{ended}"} | {name: row[name] for name in names}
+    shown = {"intent": row["intent"][:12], "status": f"{row['status']}{ended}", "asked by": row["class_list"]}
+    return shown | {name: row[name] for name in ("batch", "requests", "completed", "failed")}
 
 
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)

@@ -1,5 +1,6 @@
 """A recaptioning that is killed at any point asks nothing twice but what was under way, and ends in the same build."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,16 +18,16 @@ N_PICTURES = 60
 UNDER_WAY = 4
 """Requests that were sent or whose replies were being stored: twice the concurrency."""
 DRIVER = """
+import json
 import sys
 from pathlib import Path
 import pytest
 from tests.tasks.conftest import encoding_colours
 from tests.tasks.captions.test_chat_captioners import recaption
 from tests.tasks.captions.test_killed import run_at
-root, url = sys.argv[1:]
-captioner = {"name": "seen", "kind": "seen", "base_url": url, "model": "eyes", "concurrency": 2, "max_side": 64}
+root, captioner = sys.argv[1:]
 with encoding_colours():
-    record = recaption(run_at(Path(root)), [captioner])
+    record = recaption(run_at(Path(root)), [json.loads(captioner)])
 print(record.key, record.output_hash)
 """
 
@@ -42,8 +43,9 @@ def run_at(root: Path):
     return Run(workspace=Workspace.at(root), seed=3, processes=1, sources=(source,), progress=Progress(quiet=True))
 
 
-def drive(root: Path, url: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", DRIVER, str(root), url]
+def drive(root: Path, url: str, **fields: object) -> subprocess.Popen[str]:
+    captioner = {"name": "seen", "kind": "seen", "base_url": url, "model": "eyes", "concurrency": 2, "max_side": 64}
+    command = [sys.executable, "-c", DRIVER, str(root), json.dumps(captioner | fields)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3])])}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
