@@ -7,7 +7,7 @@ from evenly.storage.exports.content import COLUMNS, Content, json_line
 
 _FIELDS = {
     "file_name": "the picture, as downloaded",
-    "text": "the caption chosen for training: the original or a rewritten one",
+    "text": COLUMNS["chosen_caption"],
 } | {name: text for name, text in COLUMNS.items() if name != "chosen_caption"}
 _CARD = """\
 ---

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from evenly.curation.captions.choice import CHOICE_REASONS, CHOSEN
 from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.exports import EXPORTS
-from evenly.storage.exports.content import json_line, true_extension
+from evenly.storage.exports.content import COLUMNS, json_line, true_extension
 from evenly.storage.exports.errors import ExistingExportError, ExportError, MissingExtraError
 from evenly.storage.exports.export import partial_folder
 from evenly.storage.exports.rows import check_exported
@@ -431,3 +433,10 @@ def test_the_extension_is_what_the_bytes_are(data, extension):
 def test_json_of_a_row_is_one_ascii_line_whatever_it_holds():
     line = json_line({"b": b"\xff", "a": [1.5, float("inf")], "t": np.datetime64("2026-01-01"), "s": "\u2028\n"})
     assert line == b'{"a": [1.5, null], "b": "ff", "s": "\\u2028\\n", "t": "2026-01-01"}\n'
+
+
+def test_the_columns_of_a_choice_of_captions_are_described_in_cards_and_in_the_docs():
+    names = [name for name in CHOSEN.names if name != "uid"]
+    assert [name for name in names if name not in COLUMNS] == []
+    page = (Path(__file__).parents[2] / "docs" / "captions.md").read_text()
+    assert [name for name in (*names, *CHOICE_REASONS) if f"`{name}`" not in page] == []
