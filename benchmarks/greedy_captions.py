@@ -20,7 +20,7 @@ from evenly.tasks.captions.captioner import Captioner, Shown, made
 from evenly.tasks.captions.retrieved import ConceptRows, concept_rows
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.moves import Each
-from evenly.tasks.rebuild.features import image_rows
+from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records
 

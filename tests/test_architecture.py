@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "demo": frozenset(),
 }
 HEAVY = {"torch", "open_clip", "ray", "xllamacpp", "transformers", "timm", "img2dataset", "matplotlib", "sklearn"}
-HEAVY |= {"lingua", "lance", "mlcroissant", "numba", "onnx", "onnxruntime"}
+HEAVY |= {"lingua", "lance", "mlcroissant", "numba", "onnx", "onnxruntime", "openai"}
 DISK = {"os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "fsspec"}
 WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
 # Features read model weights; these folders of descriptions speak to chat endpoints. Other domain code is shut in.
@@ -298,6 +298,13 @@ def test_the_command_line_and_the_flows_load_no_heavy_library():
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_reading_a_recipe_loads_no_prefect():
+    """Commands that only look at one start without it: `check`, `plan` of what is stored, `extract`."""
+    script = "import sys, evenly.flows.recipe; print('prefect' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def plugin_module(plugins: str) -> str:

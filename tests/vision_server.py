@@ -116,6 +116,13 @@ class _Handler(BaseHTTPRequestHandler):
             if server.fault == "busy":
                 self._send(503, {"error": {"message": "busy"}})
                 return
+            if server.fault == "cut":
+                self.connection.close()
+                self.close_connection = True
+                return
+            if server.fault == "html":
+                self._send(200, "<html>")
+                return
             finish = "length" if server.fault == "truncated" else "stop"
             content = ANSWERS.get(server.fault, content)
         message = {"role": "assistant", "content": content, "refusal": None}

@@ -21,16 +21,6 @@ def clip_scores(cosines: Floats) -> Floats:
     return np.asarray(_WEIGHT * np.maximum(cosines, 0.0))
 
 
-def ref_clip_scores(cosines: Floats, references: Floats) -> Floats:
-    """Return RefCLIPScore, each in [0, 2.5]: the harmonic mean of CLIPScore and of the nearest reference.
-
-    `references` are the largest cosines between caption and reference captions. Where both are at most 0 the mean is 0.
-    """
-    scores, nearest = clip_scores(cosines), np.maximum(references, 0.0)
-    total = scores + nearest
-    return np.divide(2 * scores * nearest, total, out=np.zeros_like(total), where=total > 0)
-
-
 def count_rewritten(chosen: pa.Table) -> pa.Table:
     """Return a row for each origin with chosen captions: origin, pairs, and sums of cosines before and after.
 

@@ -9,9 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-from openai import AsyncOpenAI, OpenAIError
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from evenly.descriptions.batch.files import URL, detail_line, reason_word
 from evenly.descriptions.batch.intents import METADATA_KEY
@@ -20,6 +18,9 @@ from evenly.descriptions.chat.completion import MOST_TOKENS
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.retries import Failure, judge_failure, pause_s, retry_after
 from evenly.descriptions.errors import EndpointError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAIError
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _ID = re.compile(r"[A-Za-z0-9][\w.:=+-]{0,999}", re.ASCII)
@@ -66,7 +67,7 @@ class BatchEndpoint:
     timeout_s: float = 60.0
     attempts: int = 6
     longest_wait_s: float = 120.0
-    _client: AsyncOpenAI | None = None
+    _client: "AsyncOpenAI | None" = None
     answered: bool = False
 
     async def __aenter__(self) -> Self:
@@ -164,7 +165,7 @@ class BatchEndpoint:
         return await self._tried(call, key=after or "list")
 
     @property
-    def _open(self) -> AsyncOpenAI:
+    def _open(self) -> "AsyncOpenAI":
         if self._client is None:
             raise RuntimeError("a BatchEndpoint must be entered before it is used. Write `async with`.")
         return self._client
@@ -181,6 +182,8 @@ class BatchEndpoint:
 
         `key` scatters the pauses.
         """
+        from openai import OpenAIError
+
         attempt = 0
         while True:
             try:
@@ -207,7 +210,7 @@ class BatchEndpoint:
             if look is not None and (existing := await look()) is not None:
                 return existing
 
-    def _judge(self, error: OpenAIError | TimeoutError | ValueError) -> Failure:
+    def _judge(self, error: "OpenAIError | TimeoutError | ValueError") -> Failure:
         failure = judge_failure(error, base_url=self.endpoint.base_url, model=self.endpoint.model)
         place = self.endpoint.base_url
         details = {

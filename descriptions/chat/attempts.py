@@ -5,9 +5,7 @@ import json
 import uuid
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Self
-
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from typing import TYPE_CHECKING, Any, Self
 
 from evenly.descriptions.chat.completion import Completion, read_completion
 from evenly.descriptions.chat.dialect import Dialect
@@ -18,6 +16,9 @@ from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.chat.retries import Failure, judge_failure
 from evenly.descriptions.texts.replies import MAX_REPLY_CHARACTERS
 
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAIError
+
 MOST_BYTES = 16_000_000
 
 
@@ -27,7 +28,7 @@ class ChatEndpoint:
 
     endpoint: Endpoint
     timeout_s: float = 60.0
-    _client: AsyncOpenAI | None = None
+    _client: "AsyncOpenAI | None" = None
 
     async def __aenter__(self) -> Self:
         self._client = open_client(self.endpoint, timeout_s=self.timeout_s, event_hooks={"response": [_refuse_huge]})
@@ -42,6 +43,8 @@ class ChatEndpoint:
 
     async def post(self, request: ChatRequest, dialect: Dialect) -> Completion | Failure:
         """One attempt. A text too long to be read is cut where that can be told."""
+        from openai import OpenAIError
+
         if self._client is None:
             raise RuntimeError("a ChatEndpoint must be entered before it is used. Write `async with`.")
         arguments = dialect.arguments(request, model=self.endpoint.model)
@@ -63,12 +66,14 @@ class ChatEndpoint:
             return self._judge(ValueError())
         return replace(completion, text=completion.text[: MAX_REPLY_CHARACTERS + 1])
 
-    def _judge(self, error: OpenAIError | TimeoutError | ValueError) -> Failure:
+    def _judge(self, error: "OpenAIError | TimeoutError | ValueError") -> Failure:
         return judge_failure(error, base_url=self.endpoint.base_url, model=self.endpoint.model)
 
 
-def open_client(endpoint: Endpoint, *, timeout_s: float, **options: Any) -> AsyncOpenAI:  # noqa: ANN401 - of httpx
+def open_client(endpoint: Endpoint, *, timeout_s: float, **options: Any) -> "AsyncOpenAI":  # noqa: ANN401 - of httpx
     """A client of the package that tries nothing again by itself, and asks no proxy for what is on this machine."""
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
     http_client = DefaultAsyncHttpxClient(trust_env=not endpoint.loopback, **options)
     return AsyncOpenAI(
         base_url=endpoint.base_url,

@@ -5,11 +5,12 @@ import email.utils
 import hashlib
 import socket
 from dataclasses import dataclass, replace
-from typing import Literal
-
-from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
+from typing import TYPE_CHECKING, Literal
 
 from evenly.descriptions.chat.dialect import refused_parameters
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, OpenAIError
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -57,11 +58,13 @@ class Failure:
         return self.remedy == "retry" and not self.unknown_host
 
 
-def judge_failure(error: OpenAIError | TimeoutError | ValueError, *, base_url: str, model: str) -> Failure:
+def judge_failure(error: "OpenAIError | TimeoutError | ValueError", *, base_url: str, model: str) -> Failure:
     """The failure that an exception of the `openai` package stands for; a ValueError is a body that is no JSON.
 
     The server's own words are left out where it refuses the key: some repeat the key.
     """
+    from openai import APIConnectionError, APIStatusError, APITimeoutError
+
     if isinstance(error, (TimeoutError, APITimeoutError)):
         left = type(error.__cause__).__name__ not in {"ConnectTimeout", "PoolTimeout"}
         detail = f"{base_url} did not answer in time"
@@ -131,7 +134,7 @@ def _names_no_host(error: BaseException) -> bool:
     return False
 
 
-def _judge_status(error: APIStatusError, *, base_url: str, model: str) -> Failure:
+def _judge_status(error: "APIStatusError", *, base_url: str, model: str) -> Failure:
     status = error.status_code
     reason = f"http_{status}"
     if status in {401, 403}:

@@ -21,9 +21,13 @@ MADE = pa.schema(
         ("sample", pa.int32()),
         ("request_id", pa.string()),
         ("refused", pa.string()),
+        ("passing", pa.bool_()),
     ]
 )
-"""What a captioner makes of a pair: captions by number, with the request of each, or why one was refused ("": not)."""
+"""What a captioner makes of a pair: captions by number, with the request of each, or why one was refused ("": not).
+
+passing: whether it may be had another time, as from a server that was busy.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +83,6 @@ class Captioner(Generic[RuleT]):
     reads_pictures: bool = True
 
 
-def no_captions(shown: Shown, reason: str) -> pa.Table:
-    """MADE with one refusal for each pair."""
-    n = len(shown.pairs)
-    return made(shown.pairs, places=list(range(n)), captions=[None] * n, refused=[reason] * n)
-
-
 def made(
     pairs: pa.Table,
     *,
@@ -93,6 +91,7 @@ def made(
     samples: Sequence[int] | None = None,
     request_ids: Sequence[str | None] | None = None,
     refused: Sequence[str] | None = None,
+    passing: Sequence[bool] | None = None,
 ) -> pa.Table:
     """MADE of captions for the pairs at `places`; sample 0, no request and no refusal where these are not given."""
     n = len(captions)
@@ -104,5 +103,6 @@ def made(
         samples or [0] * n,
         request_ids or [None] * n,
         refused or [""] * n,
+        passing or [False] * n,
     ]
     return pa.table([pa.array(column, kind) for column, kind in zip(columns, MADE.types, strict=True)], schema=MADE)

@@ -48,20 +48,23 @@ def _offer(run: Run, rule: DecodedRule, shown: Shown) -> pa.Table:
     store = CaptionStore(run.workspace, model.identity)
     ids = shown.pairs["image_id"].to_pylist()
     distinct = sorted(set(ids))
-    by_sample: list[dict[str, str]] = []
-    for sample in range(rule.samples):
-        captions = dict(zip(distinct, store.read(distinct, sample), strict=True))
-        missing = [image_id for image_id, caption in captions.items() if caption is None]
+    stored = [store.read(distinct, sample) for sample in range(rule.samples)]
+    texts_of = {
+        name: [text for text in texts if text is not None]
+        for name, texts in zip(distinct, zip(*stored, strict=True), strict=True)
+    }
+    for first in range(rule.samples):  # samples were drawn in order, so that those that are missing are the last ones
+        missing = [name for name, texts in texts_of.items() if len(texts) == first]
+        numbers = range(first, rule.samples)
         with run.progress.bar(f"captioning {shown.name}", len(missing)) as advance:
             for start in range(0, len(missing), _AT_ONCE):
                 names = missing[start : start + _AT_ONCE]
                 images = list(read_images(run.workspace.downloads, names, shown.places))
-                drawn = model.captions(images, names, samples=range(sample, sample + 1), progress=advance)
-                texts = [texts[0] for texts in drawn]
-                store.append(names, sample, texts)
-                captions |= zip(names, texts, strict=True)
-        by_sample.append({image_id: caption for image_id, caption in captions.items() if caption is not None})
-    texts = [captions[image_id] for image_id in ids for captions in by_sample]
+                drawn = model.captions(images, names, samples=numbers, progress=advance)
+                for place, number in enumerate(numbers):
+                    store.append(names, number, [texts[place] for texts in drawn])
+                texts_of |= {name: [*texts_of[name], *texts] for name, texts in zip(names, drawn, strict=True)}
+    texts = [text for image_id in ids for text in texts_of[image_id][: rule.samples]]
     return made(
         shown.pairs,
         places=np.repeat(np.arange(len(ids)), rule.samples).tolist(),

@@ -1,20 +1,18 @@
 """What captioners that ask chat models would ask and cost, by a rehearsal: nothing is sent, and no picture is read."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from evenly.descriptions.chat.budget import likely_prompt_tokens, most_prompt_tokens
-from evenly.descriptions.chat.client import ClientCounts, Reply, reply_of
+from evenly.descriptions.chat.client import Reply
 from evenly.descriptions.chat.embedded import embedded_identity, embedded_name
 from evenly.descriptions.chat.endpoint import Endpoint
-from evenly.descriptions.chat.rehearsal import NOT_STORED
-from evenly.descriptions.chat.request import ChatRequest, content_address
-from evenly.descriptions.errors import RequestFailedError
+from evenly.descriptions.chat.rehearsal import Rehearsal
+from evenly.descriptions.chat.request import ChatRequest
 from evenly.storage.chat.requests import Requests
 from evenly.storage.web import PLACES
 from evenly.tasks.captions import CAPTIONERS
@@ -53,46 +51,34 @@ class Rehearsed:
             setattr(self, name, getattr(self, name) + value)
 
 
-@dataclass(kw_only=True)
-class CaptionRehearsal:
-    """A Chat without an endpoint: what is not stored fails for the reason not_stored, and is summed."""
+class CaptionRehearsal(Rehearsal):
+    """A rehearsal of many requests: it keeps sums in the place of the requests."""
 
-    identity: str
-    model: str
-    store: Requests
-    sums: Rehearsed = field(default_factory=Rehearsed)
-    counts: ClientCounts = field(default_factory=ClientCounts)
-    _asked: set[bytes] = field(default_factory=set)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is open."""
-
-    def request_id(self, request: ChatRequest) -> str:
-        """The address of a request at the endpoint."""
-        return content_address(request.content(identity=self.identity, model=self.model))
+    def __init__(self, *, identity: str, model: str, store: Requests) -> None:
+        super().__init__(identity=identity, model=model, store=store)
+        self.sums = Rehearsed()
+        self._asked: set[bytes] = set()
 
     async def ask(self, request: ChatRequest) -> Reply:
         """The stored reply; raises RequestFailedError where there is none."""
-        request_id = self.request_id(request)
-        record = self.store.get(request_id)
-        if (short_id := bytes.fromhex(request_id)[:16]) not in self._asked:
-            self._asked.add(short_id)
-            self.sums.requests += 1
-            if record is None:
-                self.sums.prompt_tokens += likely_prompt_tokens(request)
-                self.sums.prompt_tokens_at_most += most_prompt_tokens(request)
-                self.sums.longest += request.sampling.max_tokens
-            else:
-                self.sums.stored += 1
-                self.sums.stored_tokens += int(record.get("usage", {}).get("completion_tokens", 0))
-        if record is None:
-            raise RequestFailedError(NOT_STORED, f"request {request_id} has no stored reply")
-        return reply_of(request_id, record, cached=True)
+        try:
+            return await super().ask(request)
+        finally:
+            request_id = self.request_id(request)
+            self._count(request_id, self.requests.pop(request_id), self.completion_tokens.pop(request_id, None))
+
+    def _count(self, request_id: str, request: ChatRequest, stored_tokens: int | None) -> None:
+        if (short_id := bytes.fromhex(request_id)[:16]) in self._asked:
+            return
+        self._asked.add(short_id)
+        self.sums.requests += 1
+        if stored_tokens is None:
+            self.sums.prompt_tokens += likely_prompt_tokens(request)
+            self.sums.prompt_tokens_at_most += most_prompt_tokens(request)
+            self.sums.longest += request.sampling.max_tokens
+        else:
+            self.sums.stored += 1
+            self.sums.stored_tokens += stored_tokens
 
 
 def estimate_captions(

@@ -22,13 +22,13 @@ from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import MADE, Shown
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.moves import Each, with_model
+from evenly.tasks.pictures.encoded import image_rows, store_images
 from evenly.tasks.pictures.observed import send_places
 from evenly.tasks.pictures.pairs import send_merged, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_partitions
 from evenly.tasks.pictures.vectors import PictureSources, send_sources
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.deduplicate import merged_pairs
-from evenly.tasks.rebuild.features import image_rows, store_images
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.step import Records
 
@@ -216,6 +216,7 @@ def _as_offered(rows: pa.Table, origin: str) -> pa.Table:
         "sample": _numbers(rows["uid"].combine_chunks()),
         "request_id": pa.nulls(n, pa.string()),
         "refused": pa.repeat(pa.scalar(""), n),
+        "passing": pa.repeat(pa.scalar(False), n),
     }
     return pa.table(columns).select(OFFERED.names).cast(OFFERED)
 

@@ -30,10 +30,6 @@ from evenly.tasks.step import Records, Step, plain_rule
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}
 _SAMPLE = 20_000
 """Captions that the grammar score is fitted on, the first by hash."""
-PASSING = ("timeout", "http_408", "http_429", "http_500", "http_502", "http_503", "http_504", "connection")
-"""Reasons for which a request may be answered another time."""
-
-
 _BEST = ChoiceRule()
 
 
@@ -110,7 +106,9 @@ def choose_of_pairs(run: Run, upstream: Records, rule: RecaptionRule, offers: Of
     decisions = choice.decisions.to_table(uids)
     for name in ("chosen_caption", "caption_origin", "caption_score", "caption_reason"):
         decisions = decisions.append_column(name, choice.chosen[name])
-    counts = pa.concat_tables([_counted(candidates), count_rewritten(choice.chosen)], promote_options="default")
+    counts = pa.concat_tables(
+        [_counted(offers.offered.of(run)), count_rewritten(choice.chosen)], promote_options="default"
+    )
     return StepOutput(decisions=decisions, tables={"candidates": candidates}, partial=counts)
 
 
@@ -126,8 +124,8 @@ def compare_all(
     notes: dict[str, Any] = compare_captions(counts) | {"chosen": share_by_origin(counts)}
     notes["offered"] = {name: of.pop("", 0) for name, of in sorted(by_captioner.items())}
     notes["refused"] = {name: dict(sorted(of.items())) for name, of in sorted(by_captioner.items()) if of}
-    if passing := sum(of[reason] for of in by_captioner.values() for reason in PASSING):
-        notes["unanswered"] = passing
+    if unanswered := pc.sum(refused.filter(refused["passing"])["pairs"]).as_py():
+        notes["unanswered"] = unanswered
     accounts = {
         one.name: account
         for one in rule.captioners
@@ -161,11 +159,12 @@ def _candidates(run: Run, offers: Offers) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in keys]).combine_chunks()
 
 
-def _counted(candidates: pa.Table) -> pa.Table:
-    """How many candidates each captioner offered (refused: "") and was refused, by reason."""
-    rows = candidates.filter(pc.invert(pc.is_in(candidates["origin"], pa.array(GIVEN))))
-    counts = rows.group_by(["origin", "refused"], use_threads=False).aggregate([([], "count_all")])
-    return counts.rename_columns(["origin", "refused", "pairs"])
+def _counted(offered: pa.Table) -> pa.Table:
+    """How many candidates of each captioner were offered (refused: "") and refused: by reason, and whether it may pass."""
+    rows = offered.filter(pc.invert(pc.is_in(offered["origin"], pa.array(GIVEN))))
+    keys = ["origin", "refused", "passing"]
+    counts = rows.group_by(keys, use_threads=False).aggregate([([], "count_all")])
+    return counts.rename_columns([*keys, "pairs"])
 
 
 def _grammar(rule: RecaptionRule, each: Each, offered: SentRows) -> GrammarScore | None:

@@ -13,7 +13,6 @@ from evenly.bounds import FINITE
 from evenly.descriptions.asking import in_order
 from evenly.descriptions.captions.reading import read_caption
 from evenly.descriptions.chat.chat import Chat
-from evenly.descriptions.chat.client import Reply
 from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.picture import ChatPicture, UnreadablePictureError
 from evenly.descriptions.chat.request import ChatRequest, Sampling
@@ -72,6 +71,7 @@ class CaptionAnswer:
     request_id: str
     caption: str | None
     refused: str
+    passing: bool
 
 
 def ask_captions(
@@ -122,6 +122,7 @@ def answered(shown: Shown, answers: Sequence[CaptionAnswer]) -> pa.Table:
         samples=[answer.question.request.sample for answer in answers],
         request_ids=[answer.request_id for answer in answers],
         refused=[answer.refused for answer in answers],
+        passing=[answer.passing for answer in answers],
     )
 
 
@@ -165,14 +166,13 @@ async def _asked(
 
 
 async def _answer(client: Chat, question: Question) -> CaptionAnswer:
-    request_id = client.request_id(question.request)
-    caption, refused = None, ""
+    answer = CaptionAnswer(
+        question=question, request_id=client.request_id(question.request), caption=None, refused="", passing=False
+    )
     try:
-        caption = _read(await client.ask(question.request))
-    except (RequestFailedError, UnreadableReplyError) as error:
-        refused = error.reason
-    return CaptionAnswer(question=question, request_id=request_id, caption=caption, refused=refused)
-
-
-def _read(reply: Reply) -> str:
-    return read_caption(reply.text, outcome=reply.outcome)
+        reply = await client.ask(question.request)
+        return replace(answer, caption=read_caption(reply.text, outcome=reply.outcome))
+    except RequestFailedError as error:
+        return replace(answer, refused=error.reason, passing=error.passing)
+    except UnreadableReplyError as error:
+        return replace(answer, refused=error.reason)

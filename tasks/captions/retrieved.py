@@ -15,8 +15,8 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.captions.captioner import Captioner, Shown, made
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.moves import Each
+from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.rebuild.concepts import record_named
-from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records
 

@@ -16,9 +16,9 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder
 from evenly.tasks.moves import Each, Moves, with_model
+from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.pairs import count_scores, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
-from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records, Step, without_defaults
 

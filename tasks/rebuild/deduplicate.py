@@ -26,13 +26,13 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.storage.tables.row_store import RowStore
 from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
+from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.rebuild.duplicates.answers import duplicate_moves
 from evenly.tasks.rebuild.duplicates.captions import Captions
 from evenly.tasks.rebuild.duplicates.exact import Exact
 from evenly.tasks.rebuild.duplicates.feature_rows import PictureFeatures, RecordFeatures
 from evenly.tasks.rebuild.duplicates.kinds import pairs_to_compare
 from evenly.tasks.rebuild.duplicates.looks import Looks
-from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.row_reuse import Reusable
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step

@@ -1,7 +1,7 @@
 """Extract features: each picture and caption is encoded once per encoder, and stored."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,16 +12,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from evenly.curation.decisions import Decisions
-from evenly.features import to_unit_rows
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.storage.pools.source import FEATURES_KIND, local_features
-from evenly.storage.web import find_places, read_images
 from evenly.tasks.encoders import (
-    CHUNK,
     encode_texts,
     encoder_identity,
-    open_encoder,
     say_longer,
     step_encoder,
     store_texts,
@@ -29,8 +24,9 @@ from evenly.tasks.encoders import (
 )
 from evenly.tasks.engine import InProcess
 from evenly.tasks.moves import Each, Moves, with_model
+from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
-from evenly.tasks.pictures.vectors import PictureSources, check_dimension, send_sources, take_vectors
+from evenly.tasks.pictures.vectors import PictureSources, send_sources
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, Records, Step
 
@@ -85,32 +81,6 @@ def embed_images(run: Run, upstream: Records, _rule: NoRule, shown: ShownPicture
     return StepOutput(decisions=decisions, tables={"features": table})
 
 
-def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: PictureSources = PictureSources()) -> int:  # noqa: B008 - frozen
-    """Encode and store the pictures that have no features yet; how many there were.
-
-    `sources` has what they are made of, in the run's partition; without, it is looked for among all there is.
-    """
-    encoder = open_encoder(run)
-    store = FeatureStore(run.workspace, encoder.identity, "images")
-    missing = store.missing(image_ids)
-    count = len(missing)
-    if missing and sources.vectors is not None:
-        take_vectors(store, missing, sources.vectors.of(run))
-        missing = store.missing(missing)
-    elif missing and any(source.kind == FEATURES_KIND for source in run.sources):
-        _take_features(run, store, set(missing))
-        missing = store.missing(missing)
-    places = None
-    if missing:
-        places = find_places(run.workspace.downloads, missing) if sources.places is None else sources.places.of(run)
-    with run.progress.bar("encoding pictures", len(missing)) as advance:
-        for start in range(0, len(missing), CHUNK):
-            batch = missing[start : start + CHUNK]
-            images = list(read_images(run.workspace.downloads, batch, places))
-            store.append(batch, *to_unit_rows(encoder.encode_images(images, progress=advance)))
-    return count
-
-
 def _distinct_pictures(upstream: Records, run: Run) -> pa.Table:
     return pa.table({"image_id": run.ledger.alive(upstream, ["image_id"])["image_id"].combine_chunks().unique()})
 
@@ -118,24 +88,6 @@ def _distinct_pictures(upstream: Records, run: Run) -> pa.Table:
 def _count_missing(pictures: SentRows, run: Run) -> int:
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
     return len(store.missing(pictures.of(run)["image_id"].combine_chunks()))
-
-
-def image_rows(run: Run, store: FeatureStore, image_ids: Sequence[str] | pa.Array) -> np.ndarray:
-    """The unit rows (n, d) float16 of pictures, in the order given; those that are stored no more are encoded again."""
-    missing = store.missing(image_ids) if len(image_ids) else []
-    if missing:
-        store_images(run, sorted(missing))
-    return store.read(image_ids)[0]
-
-
-def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
-    """Store what pools of features hold of the pictures `wanted`, whose ids are hashes of these features."""
-    for source in run.sources:
-        for rows in local_features(source) if wanted else ():
-            check_dimension(open_encoder(run).dimension, rows.vectors, source.path)
-            places = {image_id: place for place, image_id in enumerate(rows.ids.to_pylist()) if image_id in wanted}
-            store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]))
-            wanted -= set(places)
 
 
 @task(task_run_name="extract features", cache_policy=NO_CACHE, persist_result=False)

@@ -20,8 +20,8 @@ from evenly.storage.tables.row_files import RowFiles
 from evenly.tasks.encoders import encoder_identity, store_texts, text_rows
 from evenly.tasks.engine import InProcess
 from evenly.tasks.moves import Records
+from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, pairs_to_compare, uid_columns
-from evenly.tasks.rebuild.features import image_rows
 from evenly.tasks.run import Run
 
 

@@ -1,19 +1,14 @@
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evenly.curation.captions.choice import ChoiceRule, choose_captions
 from evenly.curation.captions.scores import (
     clip_scores,
     compare_captions,
     count_rewritten,
-    ref_clip_scores,
     share_by_origin,
 )
 from tests.curation.captions.test_choice import candidates_of
-
-COSINES = st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=1)
 
 
 def compared(*rows, **columns):
@@ -54,14 +49,3 @@ def test_a_second_encoder_says_what_it_thinks_of_what_was_chosen():
     rows = [("a", "a dog", "original", 0.2), ("a", "dog", "seen", 0.4), ("b", "a cat", "original", 0.3)]
     found = compared(*rows, judged=[0.4, 0.2, 0.3])
     assert (found["judged_before"], found["judged_after"]) == (1.0, 0.5)
-
-
-@given(COSINES)
-def test_refclipscore_lies_between_its_two_parts_and_is_never_divided_by_zero(pairs):
-    cosines, references = (np.array(values) for values in zip(*pairs, strict=True))
-    scores = ref_clip_scores(cosines, references)
-    low = np.minimum(clip_scores(cosines), np.maximum(references, 0))
-    high = np.maximum(clip_scores(cosines), np.maximum(references, 0))
-    assert np.isfinite(scores).all()
-    assert (scores <= high + 1e-12).all()
-    assert ((scores >= low - 1e-12) | (low == 0)).all()

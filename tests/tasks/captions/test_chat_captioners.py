@@ -126,11 +126,14 @@ def test_a_bad_answer_is_refused_or_flagged_and_never_chosen(run, fault, reason,
         assert not any(character in row["caption"] for row in rows for character in "\x1b\u202e")
 
 
-def test_a_busy_server_leaves_requests_to_the_next_run(run, monkeypatch):
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("busy", "http_503"), ("cut", "broken_connection"), ("html", "bad_body")]
+)
+def test_what_may_pass_is_left_to_the_next_run(run, monkeypatch, fault, reason):
     monkeypatch.setattr("evenly.descriptions.chat.client.pause_s", lambda **_: 0.0)
-    with vision_server(fault="busy", every=4, most=RetryRule().attempts) as server:
+    with vision_server(fault=fault, every=4, most=RetryRule().attempts) as server:
         record = recaption(run, [seen(server, concurrency=1)])
-        assert record.notes["refused"] == {"seen": {"http_503": 1}}
+        assert record.notes["refused"] == {"seen": {reason: 1}}
         assert record.notes["unanswered"] == 1
         assert server.counts()["requests"] == 3 + RetryRule().attempts
         again = recaption(run, [seen(server, concurrency=1)])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from evenly.tasks.captions import decoded as decoded_module
 from evenly.tasks.captions.decoded import open_caption_model
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.engine import InProcess
@@ -49,6 +50,16 @@ def test_captions_are_drawn_once_and_another_sample_draws_no_other_again(tmp_pat
     texts = {(row["uid"], row["sample"]): row["caption"] for row in offered(run, two, "drawn")}
     assert all(texts[row["uid"], 0] == row["caption"] for row in offered(run, one, "drawn"))
     assert two.notes["offered"] == {"drawn": 8}
+
+
+def test_all_samples_of_a_picture_are_drawn_in_one_pass(tmp_path, captioner, decoded, monkeypatch):
+    passes = []
+    read = decoded_module.read_images
+    monkeypatch.setattr(decoded_module, "read_images", lambda *given: passes.append(given[1]) or read(*given))
+    record = recaption(open_run(tmp_path / "w", POOL), [captioner | {"samples": 3}])
+    assert sorted(decoded.values()) == [3] * 4
+    assert len(passes) == 1
+    assert record.notes["offered"] == {"drawn": 12}
 
 
 def test_partitions_change_nothing(tmp_path, captioner):

@@ -1,0 +1,58 @@
+"""Features of pictures: encoded once per encoder, or taken from pools of features, and stored."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.features import to_unit_rows
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.pools.source import FEATURES_KIND, local_features
+from evenly.storage.web import find_places, read_images
+from evenly.tasks.encoders import CHUNK, open_encoder
+from evenly.tasks.pictures.vectors import PictureSources, check_dimension, take_vectors
+from evenly.tasks.run import Run
+
+
+def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: PictureSources = PictureSources()) -> int:  # noqa: B008 - frozen
+    """Encode and store the pictures that have no features yet; how many there were.
+
+    `sources` has what they are made of, in the run's partition; without, it is looked for among all there is.
+    """
+    encoder = open_encoder(run)
+    store = FeatureStore(run.workspace, encoder.identity, "images")
+    missing = store.missing(image_ids)
+    count = len(missing)
+    if missing and sources.vectors is not None:
+        take_vectors(store, missing, sources.vectors.of(run))
+        missing = store.missing(missing)
+    elif missing and any(source.kind == FEATURES_KIND for source in run.sources):
+        _take_features(run, store, set(missing))
+        missing = store.missing(missing)
+    places = None
+    if missing:
+        places = find_places(run.workspace.downloads, missing) if sources.places is None else sources.places.of(run)
+    with run.progress.bar("encoding pictures", len(missing)) as advance:
+        for start in range(0, len(missing), CHUNK):
+            batch = missing[start : start + CHUNK]
+            images = list(read_images(run.workspace.downloads, batch, places))
+            store.append(batch, *to_unit_rows(encoder.encode_images(images, progress=advance)))
+    return count
+
+
+def image_rows(run: Run, store: FeatureStore, image_ids: Sequence[str] | pa.Array) -> np.ndarray:
+    """The unit rows (n, d) float16 of pictures, in the order given; those that are stored no more are encoded again."""
+    missing = store.missing(image_ids) if len(image_ids) else []
+    if missing:
+        store_images(run, sorted(missing))
+    return store.read(image_ids)[0]
+
+
+def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
+    """Store what pools of features hold of the pictures `wanted`, whose ids are hashes of these features."""
+    for source in run.sources:
+        for rows in local_features(source) if wanted else ():
+            check_dimension(open_encoder(run).dimension, rows.vectors, source.path)
+            places = {image_id: place for place, image_id in enumerate(rows.ids.to_pylist()) if image_id in wanted}
+            store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]))
+            wanted -= set(places)
