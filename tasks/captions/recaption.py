@@ -160,7 +160,7 @@ def _candidates(run: Run, offers: Offers) -> pa.Table:
 
 
 def _counted(offered: pa.Table) -> pa.Table:
-    """How many candidates of each captioner were offered (refused: "") and refused: by reason, and whether it may pass."""
+    """How many candidates of each captioner were offered (refused: "") and refused, and whether that may pass."""
     rows = offered.filter(pc.invert(pc.is_in(offered["origin"], pa.array(GIVEN))))
     keys = ["origin", "refused", "passing"]
     counts = rows.group_by(keys, use_threads=False).aggregate([([], "count_all")])
