@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.errors import IncompleteBuildError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
-from evenly.storage.samples import Samples
+from evenly.storage.samples import Samples, outcomes_of
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.tables.partitions import Partition, partition_of
 from evenly.storage.workspace import Workspace
@@ -203,13 +203,7 @@ class PublishedBuild:
         """Where each collected pair ended, sorted by uid: uid, step and reason; both "" for the pairs of the build."""
         names = [record.name for record in self.deciding]
         wide = self.samples(["uid", *(f"{name}_{column}" for name in names for column in ("verdict", "reason"))], where)
-        step = reason = pa.repeat(pa.scalar(""), wide.num_rows)
-        for name in reversed(names):
-            verdict = wide[f"{name}_verdict"].combine_chunks()
-            goes = pc.fill_null(pc.not_equal(verdict, "kept"), False)
-            step = pc.if_else(goes, name, step)
-            reason = pc.if_else(goes, wide[f"{name}_reason"].combine_chunks(), reason)
-        return pa.table({"uid": wide["uid"].combine_chunks(), "step": step, "reason": reason})
+        return outcomes_of(wide, names).drop(["verdict"]).add_column(0, "uid", wide["uid"])
 
 
 def name_of(pair: Mapping[str, Any]) -> str:
@@ -221,18 +215,6 @@ def name_of(pair: Mapping[str, Any]) -> str:
 def is_uid(text: str) -> bool:
     """Whether a text is written as uids are."""
     return _UID.fullmatch(text) is not None
-
-
-def sql_equals(column: str, value: str) -> str:
-    """An SQL filter for rows whose text `column` is exactly `value`; quotes in it are doubled, nothing else acts."""
-    quoted = value.replace("'", "''")
-    return f"{column} = '{quoted}'"
-
-
-def sql_in(column: str, values: Iterable[str]) -> str:
-    """An SQL filter for rows whose text `column` is one of `values`."""
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-    return f"{column} IN ({quoted})" if quoted else "false"
 
 
 def _is_opaque(kind: pa.DataType) -> bool:

@@ -13,12 +13,14 @@ _TEXT_ROWS = 8192
 _MARGIN = 2e-4
 
 
-def top_concepts(images: Half, texts: Half, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def top_concepts(
+    images: npt.NDArray[np.floating], texts: Half, k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """The `k` texts nearest to each picture: row numbers in `texts` (n, k) and cosine scores (n, k), best first.
 
-    `images` (n, d) and `texts` (m, d) are stored unit rows. Scores are those of `cosine_scores`; equal scores are
-    ordered by the smaller row number, so the answer does not depend on block sizes, threads or the BLAS in use.
-    Memory is bounded: about 32 MB of scores and one block of texts, whatever n and m.
+    `images` (n, d) and `texts` (m, d) are unit rows, as they are stored. Scores are those of `cosine_scores`; equal
+    scores are ordered by the smaller row number, so the answer does not depend on block sizes, threads or the BLAS in
+    use. Memory is bounded: about 32 MB of scores and one block of texts, whatever n and m.
     """
     checked_rows("images", images)
     checked_rows("texts", texts)
@@ -71,7 +73,7 @@ def concept_prototype(rows: Half, *, share: float = 0.5) -> tuple[Single, npt.ND
     return class_weights([rows[seeds]])[0], seeds
 
 
-def _rough_scores(block: Half, texts: Half) -> Single:
+def _rough_scores(block: npt.NDArray[np.floating], texts: Half) -> Single:
     """Cosines (b, m) in single precision, good to about 1e-5."""
     left = _lengthened(block)
     rough = np.empty((len(block), len(texts)), np.float32)
@@ -81,14 +83,16 @@ def _rough_scores(block: Half, texts: Half) -> Single:
     return rough
 
 
-def _lengthened(rows: Half) -> Single:
+def _lengthened(rows: npt.NDArray[np.floating]) -> Single:
     """Rows in single precision at length 1: half precision keeps it only to about 1e-3."""
     single = rows.astype(np.float32)
     single /= np.maximum(np.sqrt(np.einsum("nd,nd->n", single, single)), np.float32(1e-12))[:, None]
     return single
 
 
-def _best(image: Half, texts: Half, rough: Single, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _best(
+    image: npt.NDArray[np.floating], texts: Half, rough: Single, k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     if np.isnan(rough).any():
         raise RowsError("`images` and `texts` must hold finite numbers; got NaN. Encode these rows again.")
     least = np.partition(rough, len(rough) - k)[len(rough) - k] - _MARGIN

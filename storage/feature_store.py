@@ -9,7 +9,7 @@ import pyarrow as pa
 from evenly.storage.errors import NotFoundError
 from evenly.storage.tables.lance_commits import commit_rows
 from evenly.storage.tables.lance_keys import KeyedRows
-from evenly.storage.tables.lance_rows import MADE_AGAIN
+from evenly.storage.tables.lance_rows import MADE_AGAIN, has_rows
 from evenly.storage.workspace import Workspace
 
 
@@ -62,6 +62,12 @@ class FeatureStore:
         """
         yield from _batches(self._rows(), _texts(ids))
 
+    def stored_batches(self, ids: Sequence[str] | pa.Array) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places (m,) in `ids` and vectors of those that have rows, as `batches` gives them; none without a store."""
+        if has_rows(self.path):
+            for places, vectors, _ in _stored(self._rows(), _texts(ids)):
+                yield places, vectors
+
     def _rows(self) -> KeyedRows:
         try:
             return KeyedRows(self.path, MADE_AGAIN)
@@ -73,14 +79,19 @@ class FeatureStore:
 
 def _batches(rows: KeyedRows, names: pa.Array) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     count = 0
-    for places, table in rows.rows(names, ["vector", "norm"]):
-        column = table["vector"].combine_chunks()
+    for places, vectors, norms in _stored(rows, names):
         count += len(places)
-        yield places, column.flatten().to_numpy().reshape(len(column), -1), table["norm"].to_numpy()
+        yield places, vectors, norms
     if count < len(names):
         raise NotFoundError(
             f"{len(names) - count} of {len(names)} ids have no features. Extract them: `evenly extract`."
         )
+
+
+def _stored(rows: KeyedRows, names: pa.Array) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    for places, table in rows.rows(names, ["vector", "norm"]):
+        column = table["vector"].combine_chunks()
+        yield places, column.flatten().to_numpy().reshape(len(column), -1), table["norm"].to_numpy()
 
 
 def _texts(ids: Sequence[str] | pa.Array) -> pa.Array:

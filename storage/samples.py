@@ -3,7 +3,7 @@
 Each published build is one version of the dataset, named in its manifest, so that older builds stay readable.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +109,34 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
     if tables:
         columns["merged_captions"] = _merged_captions(uids, columns["caption"], pa.concat_tables(tables))
     return pa.table(columns)
+
+
+def outcomes_of(table: pa.Table, steps: Sequence[str]) -> pa.Table:
+    """Where each row of a sample table ended: verdict, step and reason; kept, "" and "" for the pairs of the build.
+
+    steps: the names of those that judged, in order. Of the columns, `<step>_verdict` and `<step>_reason` are read.
+    """
+    verdict = pa.repeat(pa.scalar("kept"), table.num_rows)
+    step = reason = pa.repeat(pa.scalar(""), table.num_rows)
+    for name in reversed(steps):
+        given = table[f"{name}_verdict"].combine_chunks()
+        goes = pc.fill_null(pc.not_equal(given, "kept"), False)
+        verdict = pc.if_else(goes, given, verdict)
+        step = pc.if_else(goes, name, step)
+        reason = pc.if_else(goes, table[f"{name}_reason"].combine_chunks(), reason)
+    return pa.table({"verdict": verdict, "step": step, "reason": reason})
+
+
+def sql_equals(column: str, value: str) -> str:
+    """An SQL filter for rows whose text `column` is exactly `value`; quotes in it are doubled, nothing else acts."""
+    quoted = value.replace("'", "''")
+    return f"{column} = '{quoted}'"
+
+
+def sql_in(column: str, values: Iterable[str]) -> str:
+    """An SQL filter for rows whose text `column` is one of `values`."""
+    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"{column} IN ({quoted})" if quoted else "false"
 
 
 def _merged_captions(uids: pa.Array, own_captions: pa.Array, merged: pa.Table) -> pa.Array:

@@ -385,6 +385,7 @@ FOLDERS = {
     "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo
     "scenes",  # demo: pictures of several objects, of which all is known
     "ray",  # tasks: the engine of that name
+    "search",  # tasks, features: pairs of a build by what they show
     "server",  # tasks: what a run leaves on a Prefect server
     "removal",  # storage: what is of no use in a workspace, and what is to be forgotten
 }  # fmt: skip

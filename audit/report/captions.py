@@ -5,9 +5,10 @@ from typing import Any
 
 from evenly.audit.captions.origins import OriginFacts, all_disagreement, read_origins
 from evenly.audit.image_bytes import ReadBytes
-from evenly.audit.published import PublishedBuild, sql_in
+from evenly.audit.published import PublishedBuild
 from evenly.audit.report.plots.figures import before_after_plot
 from evenly.audit.report.thumbnails import read_thumbnails
+from evenly.storage.samples import sql_in
 
 _NAMED = ("uid", "source_id", "file_name", "image_id")
 _RULES = {

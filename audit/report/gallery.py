@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evenly.audit.image_bytes import ReadBytes
-from evenly.audit.published import PublishedBuild, sql_equals, sql_in
+from evenly.audit.published import PublishedBuild
 from evenly.audit.report.thumbnails import read_thumbnails
 from evenly.storage.ledger import StepRecord
+from evenly.storage.samples import sql_equals, sql_in
 from evenly.storage.stores.many_paths import each_stored
 
 KEPT = 10

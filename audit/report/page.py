@@ -46,7 +46,7 @@ def render_report(
     """
     build = PublishedBuild(workspace, manifest)
     funnel = read_funnel(build)
-    return _environment().get_template("page.html.j2").render(
+    return page_environment().get_template("page.html.j2").render(
         manifest=manifest,
         figures=read_key_figures(build),
         funnel=funnel,
@@ -77,7 +77,8 @@ def report_code() -> str:
     return content_hash({str(file.relative_to(TEMPLATES.parent)): file.read_text("utf-8") for file in files})
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """The templates beside this file: every text is escaped, and what would act in it is shown instead."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -32,6 +32,16 @@ def read_thumbnails(read_bytes: ReadBytes, image_ids: Iterable[str]) -> dict[str
 
 def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> str | None:
     """Return a WebP data URI of at most `side` pixels each way; None for what is no picture or has too many pixels."""
+    small = small_picture(data, side=side, max_pixels=max_pixels)
+    if small is None:
+        return None
+    stream = io.BytesIO()
+    small.save(stream, "WEBP", quality=78, method=4)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def small_picture(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
+    """Return the picture of a file's bytes, at most `side` pixels each way; None as `thumbnail` gives it."""
     kind = sniff_format(data)
     if kind is not None and excess(data, kind) is not None:
         return None  # taken in by an earlier version: downloads refuse it now
@@ -46,9 +56,7 @@ def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) ->
                 small.thumbnail((side, side))
         except (*_UNDECODABLE, Image.DecompressionBombError):
             return None
-    stream = io.BytesIO()
-    small.save(stream, "WEBP", quality=78, method=4)
-    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
+    return small
 
 
 def _has_alpha(image: Image.Image) -> bool:

@@ -22,6 +22,7 @@ from evenly.flows.cli.datasets import concepts as cli_concepts
 from evenly.flows.cli.datasets import metadata as cli_metadata
 from evenly.flows.cli.datasets import pools as cli_pools
 from evenly.flows.cli.datasets import retrieve as cli_retrieve
+from evenly.flows.cli.datasets import search as cli_search
 from evenly.flows.cli.errors import report_errors
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.paths import refuse_urls
@@ -43,6 +44,7 @@ for commands in (
     cli_classes.COMMANDS,
     cli_concepts.COMMANDS,
     cli_retrieve.COMMANDS,
+    cli_search.COMMANDS,
     cli_adapters.COMMANDS,
     cli_evaluation.COMMANDS,
     cli_pools.COMMANDS,

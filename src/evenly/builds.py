@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from evenly.audit.diff import Difference
     from evenly.audit.explanation import Explanation
     from evenly.audit.published import PublishedBuild
+    from evenly.functions import Item
 
 Root = str | os.PathLike[str] | None
 Rows = Literal["kept", "all"]
@@ -136,6 +137,44 @@ class Build:
         vectors, _ = store.read(self.to_arrow(["image_id"])["image_id"].to_pylist())
         return unit_rows(vectors, name="features")
 
+    def search(
+        self,
+        query: "Item | Sequence[Item] | None" = None,
+        *,
+        uids: str | Sequence[str] = (),
+        minus: str | Sequence[str] = (),
+        rows: Literal["kept", "dropped", "all"] = "all",
+        where: Sequence[str] = (),
+        top: int = 20,
+    ) -> "pd.DataFrame":
+        """The pairs whose pictures are nearest to a query, best first, as `evenly search` finds them.
+
+        query: texts, and pictures as bytes, paths or PIL pictures, one or several together. uids: pairs that they are
+        to be like; minus: texts that they are not to be like. rows: "dropped" are all that are not in the build.
+        where: conditions such as "source=flickr". One row per pair: rank, uid, score (a cosine), caption, verdict,
+        step, reason and more; `attrs` of the table count what was searched and what could not be. Raises InputError.
+        """
+        import pandas as pd
+
+        from evenly.flows.process.environment import no_widgets
+        from evenly.flows.runs import build_run
+        from evenly.functions import search_query
+        from evenly.tasks.search.conditions import Condition
+        from evenly.tasks.search.pairs import Selection
+        from evenly.tasks.search.search import search_build
+
+        asked = search_query(query, uids=uids, minus=minus)
+        if isinstance(where, str):
+            raise InputError(f"`where` must be a list of conditions; got the text {where!r}. Write [{where!r}].")
+        selection = Selection(rows=rows, where=[Condition.read(text) for text in where])
+        run = build_run(self.id, root=self.root, quiet=True)
+        with no_widgets():
+            result = search_build(run, self.manifest, asked, selection=selection, top=top)
+        facts = result.to_dict()
+        table = pd.DataFrame(facts.pop("rows"))
+        table.attrs.update(facts)
+        return table
+
     def why(self, uid: str, *, replay: bool = False) -> "Explanation":
         """What every step decided about a pair, by uid, or about all pairs of a URL or file name.
 
@@ -226,8 +265,8 @@ class Build:
 
     def _pictures(self, uids: Sequence[str]) -> "tuple[list[str], pa.Table | None]":
         """The image ids of pairs, and where their bytes lay when the build was published; None: it does not say."""
-        from evenly.audit.published import sql_in
         from evenly.audit.why import unknown_sample
+        from evenly.storage.samples import sql_in
         from evenly.storage.web import PLACES
 
         table = self._published.samples(["uid", *PLACES], sql_in("uid", uids))

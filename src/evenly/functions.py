@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from evenly.curation.balance.thresholds import Law
     from evenly.curation.concepts.matching import Mode
+    from evenly.tasks.search.query import Query
 
 Item: TypeAlias = "str | bytes | os.PathLike[str] | Image"
 DEFAULT_NAME = "classes"
@@ -154,15 +155,13 @@ def encode_items(
     which needs no network, or a model of open_clip with `pretrained`, its weights. It is loaded once per process.
     Raises InputError where texts and pictures are mixed, UnreadableImageError where a picture does not decode.
     """
-    from PIL.Image import Image
-
     from evenly.adapters.features import unit_rows
     from evenly.flows.process.environment import no_widgets
     from evenly.flows.runs import workspace_run
     from evenly.tasks.encoders import open_encoder
     from evenly.tasks.run import EncoderChoice
 
-    entries: list[Any] = [items] if isinstance(items, str | bytes | os.PathLike | Image) else list(items)
+    entries = _items(items)
     kinds = {"text" if isinstance(one, str) else "picture" for one in entries}
     if len(kinds) > 1:
         raise InputError("`items` must be all texts or all pictures; got both. Encode them by two calls.")
@@ -174,6 +173,21 @@ def encode_items(
     else:
         rows = encoder.encode_images([_picture_bytes(one) for one in entries])
     return unit_rows(rows, name="items")
+
+
+def search_query(
+    query: "Item | Sequence[Item] | None", *, uids: str | Sequence[str], minus: str | Sequence[str]
+) -> "Query":
+    """The query of `Build.search`: strings are texts; bytes, paths and PIL pictures are pictures."""
+    from evenly.tasks.search.query import Query
+
+    entries = [] if query is None else _items(query)
+    return Query(
+        texts=[one for one in entries if isinstance(one, str)],
+        images=[_picture_bytes(one) for one in entries if not isinstance(one, str)],
+        uids=[uids] if isinstance(uids, str) else list(uids),
+        minus=[minus] if isinstance(minus, str) else list(minus),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -302,6 +316,13 @@ def _deciding(matches: TextMatches, draws: "pa.Table") -> tuple[list[str | None]
                 per_entry = len(row["draws"]) == len(row["entries"])
                 numbers[place] = row["draws"][row["entries"].index(row["deciding"]) if per_entry else 0]
     return concepts, numbers
+
+
+def _items(items: "Item | Sequence[Item]") -> list[Any]:
+    """One text or picture, or several, as a list."""
+    from PIL.Image import Image
+
+    return [items] if isinstance(items, str | bytes | os.PathLike | Image) else list(items)
 
 
 def _picture_bytes(picture: Any) -> bytes:  # noqa: ANN401 - checked here

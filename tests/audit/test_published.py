@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.audit.errors import IncompleteBuildError
-from evenly.audit.published import PublishedBuild, sql_equals, sql_in
+from evenly.audit.published import PublishedBuild
+from evenly.storage.samples import sql_equals, sql_in
 
 
 def test_a_step_that_the_ledger_lacks_is_named_with_what_to_do(build, workspace):

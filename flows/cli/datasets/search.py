@@ -1,0 +1,80 @@
+"""Commands that look for pairs by what they show: search."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+
+if TYPE_CHECKING:
+    from evenly.tasks.search.search import SearchResult
+
+_SHEETS = (".html", ".png")
+
+
+def search_command(
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="What the pictures show.")] = None,
+    build: Annotated[str, typer.Option(help="A build id, the beginning of one, or a recipe.")] = "latest",
+    root: Root = None,
+    as_json: AsJson = False,
+    image: Annotated[list[Path] | None, typer.Option(help="A picture that they are like; may be repeated.")] = None,
+    uid: Annotated[list[str] | None, typer.Option(help="A pair that they are like; may be repeated.")] = None,
+    minus: Annotated[list[str] | None, typer.Option(help="What they are not to show; may be repeated.")] = None,
+    rows: Annotated[str, typer.Option(help="kept, dropped (all that are not in the build) or all.")] = "all",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="source=flickr, reason=near_duplicate, width>=512: any column; may be repeated."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many pairs.")] = 20,
+    sheet: Annotated[Path | None, typer.Option(help="A contact sheet to write: FILE.html or FILE.png.")] = None,
+) -> None:
+    """Find the pairs of a build whose pictures are nearest to texts, pictures or pairs, dropped ones included.
+
+    Example: evenly search "a red bird" --build birds --sheet birds.html
+
+    Example: evenly search --image robin.jpg --rows dropped --where source=flickr --json
+    """
+    from evenly.flows.cli.datasets.searching import read_query, search_in, write_sheet
+    from evenly.tasks.search.conditions import Condition
+    from evenly.tasks.search.pairs import Selection
+
+    if sheet is not None and sheet.suffix.lower() not in _SHEETS:
+        raise UsageError(f"`--sheet` must end with {' or '.join(_SHEETS)}; got `{sheet}`. Correct it.")
+    query = read_query(texts=texts or (), images=image or (), uids=uid or (), minus=minus or ())
+    selection = Selection(rows=rows, where=[Condition.read(text) for text in where or ()])
+    result = search_in(build, query, selection, top=top, root=root)
+    facts = result.to_dict()
+    if sheet is not None:
+        terms = [*(texts or ()), *(path.name for path in image or ()), *(uid or ())]
+        write_sheet(sheet, result, title=", ".join(terms + [f"minus {text}" for text in minus or ()]), root=root)
+        facts["written"] = str(sheet)
+
+    def table() -> None:
+        _print_table(result)
+        if sheet is not None:
+            print_text(f"written  {sheet}")
+
+    print_result(facts, table, as_json=as_json)
+
+
+def _print_table(result: "SearchResult") -> None:
+    shown = [
+        {
+            "rank": row["rank"],
+            "score": row["score"],
+            "uid": row["uid"],
+            "outcome": f"{row['reason']} at {row['step']}" if row["step"] else row["verdict"],
+            "caption": row["caption"] or "",
+        }
+        for row in result.rows
+    ]
+    if shown:
+        print_rows(result.build, shown)
+    for line in result.notes:
+        print_text(line)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"search": search_command}

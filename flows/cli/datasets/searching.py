@@ -1,0 +1,49 @@
+"""`evenly search`: the query that its words make, and the contact sheet of what was found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from evenly.audit.report.sheet import html_sheet, png_sheet
+from evenly.flows.process.environment import no_widgets
+from evenly.flows.runs import build_run
+from evenly.storage.builds import open_build
+from evenly.storage.errors import InputError
+from evenly.storage.records import replacing
+from evenly.storage.workspace import Workspace
+from evenly.tasks.search.pairs import Selection
+from evenly.tasks.search.query import Query
+from evenly.tasks.search.search import SearchResult, search_build
+from evenly.tasks.verify_and_report import reader
+
+
+def read_query(*, texts: Sequence[str], images: Sequence[Path], uids: Sequence[str], minus: Sequence[str]) -> Query:
+    """What is searched for, with the pictures of these files. Raises InputError."""
+    return Query(texts=texts, images=[_read(path) for path in images], uids=uids, minus=minus)
+
+
+def search_in(build: str, query: Query, selection: Selection, *, top: int, root: Path | None) -> SearchResult:
+    """The pairs of a build that a selection takes, nearest to a query."""
+    workspace, manifest = open_build(build, root=root)
+    run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
+    with no_widgets():
+        return search_build(run, manifest, query, selection=selection, top=top)
+
+
+def write_sheet(path: Path, result: SearchResult, *, title: str, root: Path | None) -> None:
+    """Write what was found as a page or a picture, by the ending of `path`; pictures that are not held are left out."""
+    read_bytes = reader(Workspace.at(root))
+    notes = [result.build, *result.notes]
+    if path.suffix.lower() == ".png":
+        content = png_sheet(result.rows, title=title, notes=notes, read_bytes=read_bytes)
+    else:
+        content = html_sheet(result.rows, title=title, notes=notes, read_bytes=read_bytes).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"`image` must be readable; {error.strerror}: `{path}`. Correct the path.") from None

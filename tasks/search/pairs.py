@@ -1,0 +1,122 @@
+"""Pairs of a build that meet conditions, in tables of bounded size: those that were kept and those that were not."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.storage.builds import funnel_of
+from evenly.storage.errors import InputError
+from evenly.storage.samples import Samples, outcomes_of, sql_in
+from evenly.storage.workspace import Workspace
+from evenly.tasks.search.conditions import Condition, meet
+
+ROWS = ("kept", "dropped", "all")
+OUTCOME = ("verdict", "step", "reason")
+"""Where a pair ended, under these names whatever the pool calls its columns."""
+_KNOWN_BY = ("caption", "chosen_caption", "source", "label", "file_name", "url", "source_id", "image_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which pairs are looked through: `rows` of a build (dropped: all that are not in it) that meet all conditions."""
+
+    rows: str = "all"
+    where: Sequence[Condition] = ()
+
+    def __post_init__(self) -> None:
+        if self.rows not in ROWS:
+            raise InputError(f"`rows` must be kept, dropped or all; got `{self.rows}`. Choose one.")
+
+
+@dataclass(eq=False)
+class SearchedPairs:
+    """The pairs of a build that a selection takes; `matched` counts those of the last time that they were read."""
+
+    workspace: Workspace
+    manifest: Mapping[str, Any]
+    selection: Selection
+    matched: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._samples = Samples(self.workspace, str(self.manifest["recipe_name"]))
+        self._version = int(self.manifest["samples"]["version"])
+        for condition in self.selection.where:
+            if condition.column not in self._columns and condition.column not in OUTCOME:
+                alike = get_close_matches(condition.column, [*self._columns, *OUTCOME], n=5, cutoff=0.4)
+                raise InputError(
+                    f"`where` must name a column of the build, or verdict, step or reason; got `{condition.column}`. "
+                    f"Near it: {', '.join(alike) or 'none'}."
+                )
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """These columns of the pairs, sorted by uid, some 65,536 rows at a time."""
+        self.matched = 0
+        asked = {condition.column for condition in self.selection.where}
+        judged = self._judged if self.selection.rows != "all" or asked & set(OUTCOME) else []
+        wanted = list(dict.fromkeys([*columns, *judged, *sorted(asked - set(OUTCOME))]))
+        for table in self._samples.batches(self._version, wanted):
+            outcomes = outcomes_of(table, self._steps) if judged else None
+            chosen = table.filter(self._chosen(table, outcomes)).select(list(columns))
+            self.matched += chosen.num_rows
+            yield chosen
+
+    def with_image_ids(self, image_ids: Sequence[str]) -> pa.Table:
+        """Uid and image_id of the pairs that show one of these pictures, sorted by uid."""
+        wanted = pa.array(image_ids, pa.string())
+        batches = self.batches(["uid", "image_id"])
+        return pa.concat_tables([table.filter(pc.is_in(table["image_id"], wanted)) for table in batches])
+
+    def facts(self, uids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """By uid: where each pair ended, with the value and the twin of the step that decided, and what it is."""
+        plain = [name for name in _KNOWN_BY if name in self._columns]
+        where = [condition.column for condition in self.selection.where if condition.column not in OUTCOME]
+        judged = [*self._judged, *self._deciding("value"), *self._deciding("into")]
+        wanted = list(dict.fromkeys(["uid", *plain, *where, *judged]))
+        table = self._samples.read(self._version, wanted, sql_in("uid", uids))
+        outcomes = outcomes_of(table, self._steps).to_pylist()
+        rows = table.to_pylist()
+        return {row["uid"]: self._fact(row, outcome, plain, where) for row, outcome in zip(rows, outcomes, strict=True)}
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        return list(self._samples.read(self._version, where="false").column_names)
+
+    @cached_property
+    def _steps(self) -> list[str]:
+        """The steps that judged pairs, in order."""
+        return [step["step"] for step in funnel_of(self.manifest) if f"{step['step']}_verdict" in self._columns]
+
+    @property
+    def _judged(self) -> list[str]:
+        return [*self._deciding("verdict"), *self._deciding("reason")]
+
+    def _deciding(self, column: str) -> list[str]:
+        return [f"{step}_{column}" for step in self._steps]
+
+    def _chosen(self, table: pa.Table, outcomes: pa.Table | None) -> pa.Array:
+        if outcomes is None:
+            return meet(table, self.selection.where)
+        for name in OUTCOME:
+            place = table.column_names.index(name) if name in table.column_names else -1
+            table = (
+                table.append_column(name, outcomes[name])
+                if place < 0
+                else table.set_column(place, name, outcomes[name])
+            )
+        chosen = meet(table, self.selection.where)
+        if self.selection.rows == "all":
+            return chosen
+        is_kept = pc.equal(outcomes["verdict"].combine_chunks(), "kept")
+        return pc.and_(chosen, is_kept if self.selection.rows == "kept" else pc.invert(is_kept))
+
+    def _fact(
+        self, row: Mapping[str, Any], outcome: Mapping[str, str], plain: Sequence[str], where: Sequence[str]
+    ) -> dict[str, Any]:
+        step = outcome["step"]
+        decided = {name: row.get(f"{step}_{name}") if step else None for name in ("value", "into")}
+        return {**{name: row[name] for name in dict.fromkeys([*plain, *where])}, **outcome, **decided}

@@ -1,0 +1,139 @@
+"""The pairs of a build nearest to a query: exact, in memory that does not grow with the build."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.features.search.nearest import nearest_rows
+from evenly.features.unit_rows import Single
+from evenly.storage.builds import encoder_of
+from evenly.storage.errors import InputError
+from evenly.storage.feature_store import FeatureStore
+from evenly.tasks.run import Run
+from evenly.tasks.search.pairs import SearchedPairs, Selection
+from evenly.tasks.search.query import Query, encode_query
+
+PAIRS_AT_ONCE = 1 << 20
+"""Pairs whose ids are held together; the features of all are read once for so many."""
+_RANKED = pa.schema([("uid", pa.string()), ("image_id", pa.string()), ("score", pa.float64())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """The nearest pairs, best first, of equal scores the smaller uid, and what was looked through.
+
+    rows: rank, uid, score (the cosine of picture and query), caption, verdict, step, reason, value, into, image_id and
+    what else people know a pair by. pairs: how many the build has; matched: of the selection; without_picture and
+    without_features: of these those that cannot be compared; searched: the others.
+    """
+
+    build: str
+    rows: list[dict[str, Any]]
+    pairs: int
+    matched: int
+    searched: int
+    without_picture: int
+    without_features: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return dict(vars(self))
+
+    @property
+    def notes(self) -> list[str]:
+        """What was looked through and what could not be, in sentences."""
+        notes = [f"{self.searched:,} of {self.pairs:,} pairs searched"]
+        if self.matched < self.pairs:
+            notes.append(f"{self.pairs - self.matched:,} are not of the rows that were asked for")
+        if self.without_picture:
+            notes.append(f"{self.without_picture:,} have no picture")
+        if self.without_features:
+            notes.append(f"{self.without_features:,} were dropped before their picture was encoded")
+        return notes
+
+
+@dataclass(kw_only=True)
+class _Counts:
+    searched: int = 0
+    without_picture: int = 0
+    without_features: int = 0
+
+
+def search_build(
+    run: Run, manifest: Mapping[str, Any], query: Query, *, selection: Selection | None = None, top: int = 20
+) -> SearchResult:
+    """The `top` pairs of a selection whose pictures are nearest to a query; fewer where there are fewer.
+
+    The answer is that of scoring every pair, whatever the partitions and block sizes. Raises InputError.
+    """
+    if top < 1:
+        raise InputError(f"`top` must be at least 1; got {top}. Ask for some.")
+    pairs = SearchedPairs(run.workspace, manifest, selection or Selection())
+    store = FeatureStore(run.workspace, encoder_of(manifest), "images")
+    row = encode_query(run, manifest, query)
+    ranked, counts = _RANKED.empty_table(), _Counts()
+    for batch in _gathered(pairs.batches(["uid", "image_id"]), PAIRS_AT_ONCE):
+        ranked = _best(pa.concat_tables([ranked, _nearest(store, row, batch, top, counts)]), top)
+    return SearchResult(
+        build=str(manifest["build"]),
+        rows=_with_facts(ranked, pairs),
+        pairs=int(manifest["samples"]["rows"]),
+        matched=pairs.matched,
+        **vars(counts),
+    )
+
+
+def _nearest(store: FeatureStore, query: Single, pairs: pa.Table, top: int, counts: _Counts) -> pa.Table:
+    """The best of some pairs, and perhaps more that show the same pictures.
+
+    Pictures are ordered by the first uid that shows them: so the best pairs all show one of the `top` first pictures.
+    """
+    shown = pairs.filter(pc.is_valid(pairs["image_id"]))
+    images = shown["image_id"].combine_chunks().dictionary_encode()
+    has_features = np.zeros(len(images.dictionary), np.bool_)
+
+    def noted() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for places, vectors in store.stored_batches(images.dictionary):
+            has_features[places] = True
+            yield places, vectors
+
+    places, scores = nearest_rows(query, noted(), top)
+    numbers = images.indices.to_numpy()
+    searched = int(has_features[numbers].sum())
+    counts.searched += searched
+    counts.without_picture += pairs.num_rows - shown.num_rows
+    counts.without_features += shown.num_rows - searched
+    by_picture = np.full(len(images.dictionary), np.nan)
+    by_picture[places] = scores
+    by_pair = by_picture[numbers]
+    chosen = np.flatnonzero(~np.isnan(by_pair))
+    return shown.take(pa.array(chosen)).append_column("score", pa.array(by_pair[chosen])).cast(_RANKED)
+
+
+def _best(ranked: pa.Table, top: int) -> pa.Table:
+    return ranked.sort_by([("score", "descending"), ("uid", "ascending")]).slice(0, top)
+
+
+def _with_facts(ranked: pa.Table, pairs: SearchedPairs) -> list[dict[str, Any]]:
+    facts = pairs.facts(ranked["uid"].to_pylist())
+    return [
+        {"rank": rank, "uid": row["uid"], "score": row["score"]} | facts[row["uid"]]
+        for rank, row in enumerate(ranked.to_pylist(), 1)
+    ]
+
+
+def _gathered(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Tables put together until they have so many rows."""
+    gathered, count = list[pa.Table](), 0
+    for table in tables:
+        gathered.append(table)
+        count += table.num_rows
+        if count >= rows:
+            yield pa.concat_tables(gathered).combine_chunks()
+            gathered, count = [], 0
+    if count:
+        yield pa.concat_tables(gathered).combine_chunks()
