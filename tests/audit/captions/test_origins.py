@@ -10,7 +10,7 @@ from evenly.audit.captions.origins import DRAWN, EXTREMES, all_disagreement, rea
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report import render_report
 from evenly.audit.report.captions import read_recaptioning
-from evenly.audit.report.page import _environment
+from evenly.audit.report.page import page_environment
 from evenly.curation.captions.choice import CANDIDATES, ChoiceRule, choose_captions
 from evenly.curation.draws import draw
 from evenly.curation.intervals import wilson_interval
@@ -190,7 +190,7 @@ def test_refusals_flags_cost_and_the_score_of_grammar_stand_by_captioner(workspa
     assert section["captioners"][1]["account"] == NOTES["accounts"]["eyes"]
     assert section["grammar"] == {"false_alarms": 0.04, "kinds": {"repeat": 0.98}}
     assert section["margin"] == 0.1
-    page = " ".join(_environment().get_template("captions.html.j2").render(captions=section).split())
+    page = " ".join(page_environment().get_template("captions.html.j2").render(captions=section).split())
     assert "<dt>refused</dt><dd>not json 10</dd>" in page
     assert "<dt>flags</dt><dd>contact 20</dd>" in page
     assert (
@@ -208,7 +208,7 @@ def test_without_a_judge_the_section_says_so_and_nothing_of_one(workspace, monke
     object.__setattr__(record, "rule", {name: value for name, value in RULE.items() if name != "judge"})
     named = pa.table({"uid": sorted({row["uid"] for row in unjudged}), "image_id": pa.nulls(N, pa.string())})
     monkeypatch.setattr(build, "samples", lambda _columns, _where: named)
-    page = _environment().get_template("captions.html.j2").render(captions=read_recaptioning(build, lambda _: []))
+    page = page_environment().get_template("captions.html.j2").render(captions=read_recaptioning(build, lambda _: []))
     assert "No second encoder judged it" in page
     assert "Where the encoders part" not in page
     assert "by the judge" not in page
