@@ -111,6 +111,20 @@ def test_texts_edited_by_hand_read_back_in_and_are_used_with_their_provenance(as
     assert ask("leaderboard", recipe, *options)["leaderboards"][0]["skipped"] == []
 
 
+def test_leaderboards_of_several_lists_have_a_folder_each(ask, tmp_path):
+    recipe = tmp_path / "some.yaml"
+    rule = yaml.safe_load(recipe.read_text())
+    (tmp_path / "objects.txt").write_text("ship\nspoon\n")
+    rule["classes"] = [{"list": name, "templates": ["a photo of a {}"]} for name in ("things.txt", "objects.txt")]
+    recipe.write_text(yaml.safe_dump(rule))
+    out = tmp_path / "boards"
+    options = ("--adapter", "tip", "--shots", "1", "--seeds", "1", "--out", out)
+    boards = ask("leaderboard", recipe, *options)["leaderboards"]
+    assert [board["out"] for board in boards] == [str(out / "things"), str(out / "objects")]
+    titles = [json.loads((out / name / "leaderboard.json").read_text())["title"] for name in ("things", "objects")]
+    assert titles == ["things", "objects"]
+
+
 def test_edited_texts_of_a_class_that_is_not_there_are_a_usage_error(evenly, workspace, tmp_path):
     (tmp_path / "things.txt").write_text("cat\n")
     (tmp_path / "bad.csv").write_text("class,method,phrase\ndog,description,fur\n")

@@ -35,11 +35,12 @@ VERSION = 3
 def recipe_leaderboards(
     recipe: Path, plan: LeaderboardPlan, *, workers: int, out: Path | None, root: Path | None
 ) -> list[dict[str, Any]]:
-    """A leaderboard per class list of a recipe, on its latest build."""
+    """A leaderboard per class list of a recipe, on its latest build; under `out` in a folder of its name if several."""
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root)
+    rules = list(evaluation_rules(run, chosen, recipe, "latest"))
     boards = []
-    for rule in evaluation_rules(run, chosen, recipe, "latest"):
+    for rule in rules:
         manifest = Builds(run.workspace).read(rule.build)
         rows = labelled_rows(run, manifest, rule, adapters=plan.adapters)
         data = EvaluationData(
@@ -58,7 +59,9 @@ def recipe_leaderboards(
             "encoders": [encoder_identity(run), second_identity(run)],
             "split": content_hash(parts),
         }
-        folder = out or run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
+        folder = run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
+        if out is not None:
+            folder = out / rule.list if len(rules) > 1 else out
         runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, plan))
         board = _hold(data, replace(plan, undrawn=True), runs, workers=workers, progress=run.progress, title=rule.list)
         boards.append(_write(board, folder, rule.list))
