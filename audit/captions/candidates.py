@@ -5,6 +5,7 @@ from typing import Any
 
 from evenly.audit.safe_text import visible
 from evenly.curation.captions.choice import CHOICE_REASONS, CHOSEN
+from evenly.curation.captions.quality import UNSEEN
 
 CHOICE = frozenset(CHOSEN.names) - {"uid"}
 """Columns of a step that chooses captions."""
@@ -45,12 +46,18 @@ def _maker(candidate: Mapping[str, Any]) -> str:
 def _candidate(row: Mapping[str, Any]) -> str:
     """Scores of a candidate, its caption cut to a line, and what speaks against it."""
     scores = [f"{name} {row[name]:7.4f}" for name in ("score", "judged", "grammar") if row.get(name) is not None]
-    against = [f"flags {visible(', '.join(row['flags']))}"] if row.get("flags") else []
+    against = [f"flags {visible(', '.join(_flags(row)))}"] if row.get("flags") else []
     against += [f"refused {visible(str(row['refused']))}"] if _is_out(row) else []
     request = [f"request {visible(str(row['request_id']))[:12]}"] if row.get("request_id") else []
     return "  ".join(
         [*scores, *([] if row["caption"] is None else [caption_in_quotes(row["caption"])]), *against, *request]
     )
+
+
+def _flags(row: Mapping[str, Any]) -> list[str]:
+    """The flags of a candidate; that of unseen concepts with their names."""
+    unseen = ", ".join(row.get("unseen") or ())
+    return [f"{flag} ({unseen})" if flag == UNSEEN and unseen else flag for flag in row["flags"]]
 
 
 def caption_in_quotes(caption: str | None) -> str:

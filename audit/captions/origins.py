@@ -62,7 +62,8 @@ class Disagreement:
 class OriginFacts:
     """What came of the captions of one origin.
 
-    kind: that of the captioner, "" for given captions. scores: by encoder (chooser, judge), of its chosen captions
+    kind: that of the captioner, "" for given captions. unseen: how many captions name a concept that is unseen in
+    their picture, the largest counts first. scores: by encoder (chooser, judge), of its chosen captions
     (after) and of the originals that they replaced (before). examples: pairs by drawn, best (largest gain) and parted
     (the choosing score rose most against the judge's).
     """
@@ -72,6 +73,7 @@ class OriginFacts:
     offered: int
     refused: Mapping[str, int]
     flags: Mapping[str, int]
+    unseen: Mapping[str, int]
     chosen: int
     scores: Mapping[str, tuple[ScoreCounts, ScoreCounts]]
     disagreement: Disagreement
@@ -82,6 +84,7 @@ class OriginFacts:
 class _Part:
     offered: pa.Table
     flags: pa.Table
+    unseen: pa.Table
     chosen: pa.Table
     scores: pa.Table
     fell: pa.Table
@@ -115,16 +118,12 @@ def _of_partition(record: StepRecord, ledger: Ledger) -> _Part:
     decisions = ledger.decisions(record, ["uid", "chosen_caption", "caption_origin"]).combine_chunks()
     decisions = decisions.rename_columns(["uid", "caption", "origin"])
     pairs = _changed(candidates, decisions.filter(pc.not_equal(decisions["origin"], GIVEN[0])))
-    flags = candidates["flags"].combine_chunks()
-    flagged = pa.table({
-        "origin": candidates["origin"].combine_chunks().take(pc.list_parent_indices(flags)),
-        "flag": pc.list_flatten(flags),
-    })  # fmt: skip
     judged = pairs.filter(pc.is_valid(pairs["judged_gain"]))
     fell = judged.append_column("fell", pc.less(judged["judged_gain"], 0).cast(pa.int64()))
     return _Part(
         offered=_count(candidates, ["origin", "refused"]),
-        flags=_count(flagged, ["origin", "flag"]),
+        flags=_count_listed(candidates, "flags"),
+        unseen=_count_listed(candidates, "unseen"),
         chosen=_count(decisions, ["origin"]),
         scores=pa.concat_tables([_units(pairs, name) for names in _ENCODERS.values() for name in names]),
         fell=fell.group_by("origin", use_threads=False).aggregate([("fell", "sum"), ("fell", "count")]),
@@ -137,7 +136,7 @@ def _of_partition(record: StepRecord, ledger: Ledger) -> _Part:
 
 def _candidates(record: StepRecord, ledger: Ledger) -> pa.Table:
     """The candidates of a partition; of earlier versions of the step with nulls for what these did not store."""
-    names = ["uid", "origin", "caption", "refused", "score", "judged", "flags"]
+    names = ["uid", "origin", "caption", "refused", "score", "judged", "flags", "unseen"]
     there = [name for name in names if name in ledger.schema(record, "candidates").names]
     table = ledger.table(record, "candidates", there).combine_chunks()
     for name in set(names) - {*there}:
@@ -175,6 +174,13 @@ def _units(pairs: pa.Table, name: str) -> pa.Table:
     return _count(table, ["origin", "name", "unit"]).cast(_COUNTS)
 
 
+def _count_listed(candidates: pa.Table, column: str) -> pa.Table:
+    """How many candidates of each origin have each value of a column of lists."""
+    lists = candidates[column].combine_chunks()
+    origins = candidates["origin"].combine_chunks().take(pc.list_parent_indices(lists))
+    return _count(pa.table({"origin": origins, column: pc.list_flatten(lists)}), ["origin", column])
+
+
 def _count(table: pa.Table, keys: list[str]) -> pa.Table:
     counts = table.group_by(keys, use_threads=False).aggregate([([], "count_all")])
     return counts.select([*keys, "count_all"]).rename_columns([*keys, "count"])
@@ -202,7 +208,8 @@ def _facts(name: str, kind: str, tables: Mapping[str, pa.Table]) -> OriginFacts:
         kind=kind,
         offered=reasons.pop("", 0),
         refused=reasons,
-        flags=_sums(tables_of["flags"], "flag"),
+        flags=_sums(tables_of["flags"], "flags"),
+        unseen=_sums(tables_of["unseen"], "unseen"),
         chosen=pc.sum(tables_of["chosen"]["count"]).as_py() or 0,
         scores={
             encoder: (_counts(tables_of["scores"], original), _counts(tables_of["scores"], chosen))

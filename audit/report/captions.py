@@ -10,6 +10,7 @@ from evenly.audit.report.plots.figures import before_after_plot
 from evenly.audit.report.thumbnails import read_thumbnails
 from evenly.storage.samples import sql_in
 
+_UNSEEN_SHOWN = 8
 _NAMED = ("uid", "source_id", "file_name", "image_id")
 _RULES = {
     "score": "fits the picture best",
@@ -47,6 +48,7 @@ def read_recaptioning(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str,
         "rows": [_row(origin, pairs) for origin in origins if origin.offered or origin.kind],
         "captioners": [captioner for captioner in captioners if captioner["is_shown"]],
         "grammar": _grammar(record.notes.get("grammar")),
+        "unseen": record.notes.get("unseen"),
     }
 
 
@@ -75,6 +77,7 @@ def _captioner(origin: OriginFacts, encoders: Mapping[str, str], account: Mappin
         "is_shown": origin.name != "original" and bool(origin.chosen or origin.offered or origin.refused),
         "refused": list(origin.refused.items()),
         "flags": list(origin.flags.items()),
+        "unseen": list(origin.unseen.items())[:_UNSEEN_SHOWN],
         "account": account,
         "disagreement": origin.disagreement,
         "plot": before_after_plot(panels) if panels else None,

@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 
 from evenly.bounds import check_bounds
 from evenly.curation.arrays import Floats
-from evenly.curation.captions.quality import FLAGS, OVER_CONTEXT
+from evenly.curation.captions.quality import FLAGS, OVER_CONTEXT, UNSEEN
 from evenly.curation.captions.scores import clip_scores
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
@@ -36,12 +36,14 @@ CANDIDATES = pa.schema(
         ("judged", pa.float64()),
         ("grammar", pa.float64()),
         ("flags", pa.list_(pa.string())),
+        ("unseen", pa.list_(pa.string())),
     ]
 )
 """A candidate: who made it, which of several samples, by which request, and why it cannot be chosen ("": it can).
 
 score: cosine with the picture; judged: by the second encoder, null without one; grammar: probability that it is a
-sentence and not a disturbed one, null where that is not measured; flags: quality.FLAGS. The original may be null text.
+sentence and not a disturbed one, null where that is not measured; flags: KNOWN_FLAGS; unseen: concepts that it names
+and its picture does not show, null where captions are not matched. The original may be null text.
 """
 CHOSEN = pa.schema(
     [
@@ -61,7 +63,9 @@ CHOICE_REASONS: Mapping[str, str] = {
     "kept_by_rule": "the rule keeps the original, and records what is offered",
 }
 """What each `caption_reason` means."""
-KNOWN_FLAGS = (*FLAGS, OVER_CONTEXT)
+KNOWN_FLAGS = (*FLAGS, OVER_CONTEXT, UNSEEN)
+FORBIDDEN = (*FLAGS, OVER_CONTEXT)
+"""Flags with which a captioner's caption is not chosen, unless the rule says otherwise."""
 Share = Annotated[float, Ge(0), Le(1)]
 _REWARD = 2.0  # weight of CLIPScore in the reward of Cho et al. 2022, arXiv:2205.13115
 
@@ -81,7 +85,7 @@ class ChoiceRule:
     margin: Annotated[float, Ge(0)] = 0.0
     grammar: Annotated[float, Ge(0)] = 1.0
     rates: Mapping[str, Share] = field(default_factory=dict)
-    forbid: tuple[str, ...] = KNOWN_FLAGS
+    forbid: tuple[str, ...] = FORBIDDEN
 
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)

@@ -15,6 +15,8 @@ REPEATED_SHARE = 0.2
 
 OVER_CONTEXT = "over_context"
 """The flag of a caption that is longer than the encoder reads, which its text alone does not say."""
+UNSEEN = "unseen"
+"""The flag of a caption that names a concept which is unseen in the picture: curation/captions/unseen.py."""
 
 _EMAIL = r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w"
 _URL = r"(?:https?://|www\.)\S+|(?<![\w-])[\w-]{1,63}\.(?:com|net|org|info|io|co|shop|de|uk)\b"

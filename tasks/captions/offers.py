@@ -1,11 +1,11 @@
-"""Candidates for every pair: its own caption, those of its duplicates, and what captioners make; and their scores.
+"""Candidates for every pair: its own caption, those of its duplicates, and what captioners make.
 
-Captioners and encoders work where pictures lie. Candidates are gathered where their pair is.
+Captioners work where pictures lie. Candidates are gathered where their pair is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,21 +15,17 @@ import pyarrow.compute as pc
 
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.errors import RuleError
-from evenly.features import cosine_scores
-from evenly.storage.feature_store import FeatureStore
 from evenly.storage.web import find_places
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import MADE, Shown
-from evenly.tasks.encoders import encoder_identity, open_encoder
-from evenly.tasks.moves import Each, with_model
-from evenly.tasks.pictures.encoded import image_rows, store_images
+from evenly.tasks.captions.unseen import matches_concepts, with_concepts
+from evenly.tasks.moves import Each
 from evenly.tasks.pictures.observed import send_places
-from evenly.tasks.pictures.pairs import send_merged, send_with_captions, vectors_of
+from evenly.tasks.pictures.pairs import send_merged
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_partitions
-from evenly.tasks.pictures.vectors import PictureSources, send_sources
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.deduplicate import merged_pairs
-from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.run import Run
 from evenly.tasks.step import Records
 
 ItemT = TypeVar("ItemT")
@@ -59,7 +55,7 @@ class SortedPairs:
 
 
 def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptioner], each: Each) -> SentRows:
-    """All candidates (OFFERED) by uid."""
+    """All candidates by uid: OFFERED, and CONCEPTS where captions are matched."""
     kinds = [CAPTIONERS[captioner.kind] for captioner in captioners]
     columns = sorted({name for kind, one in zip(kinds, captioners, strict=True) for name in kind.columns(one.rule)})
     with ExitStack() as sent:
@@ -76,7 +72,7 @@ def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptio
             facts = kind.prepare(run, upstream, one.rule, each)
             work = SortedPairs(shown=shown, places=places, facts=facts, workers=each.n_workers)
             rows.append(send(f"captions by {one.name}", "uid", partial(_made, one, kind.offer, work)))
-        return send_partitions(run, each, "gathering captions", "uid", partial(_joined, rows))
+        return send_partitions(run, each, "gathering captions", "uid", partial(_joined, upstream, rows))
 
 
 @contextmanager
@@ -101,69 +97,6 @@ def texts_of_pairs(
         ) as shown,
     ):
         yield merged, shown
-
-
-def score_offers(run: Run, offered: SentRows, each: Each, judge: EncoderChoice | None) -> SentRows:
-    """What was offered and not refused, by uid: OFFERED, score, cut, and judged where a second encoder judges.
-
-    cut: whether the caption is longer than the encoder reads.
-    """
-    scored = send_with_captions(run, each, "scoring captions", partial(_to_score, offered), _scored)
-    if judge is None:
-        return scored
-    second, through = with_encoder(run, judge), EncoderEach(each=each, choice=judge)
-    with scored, closing_sources(send_sources(second, through)) as sources:
-        work = partial(_judged, sources)
-        return send_with_captions(second, through, "judging captions", partial(_of, scored), work)
-
-
-@contextmanager
-def closing_sources(sources: PictureSources) -> Iterator[PictureSources]:
-    """The sources, released at the end."""
-    try:
-        yield sources
-    finally:
-        sources.release()
-
-
-def with_encoder(run: Run, choice: EncoderChoice) -> Run:
-    """The run with another encoder."""
-    return replace(run, encoder=choice, encoder_identity=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderEach:
-    """An `Each` whose functions are given runs with another encoder."""
-
-    each: Each
-    choice: EncoderChoice
-
-    @property
-    def n_workers(self) -> int:
-        """How many work at a time."""
-        return self.each.n_workers
-
-    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """What `function` gives for the run of each partition, in their order."""
-        return self.each.partitions(title, partial(_of_encoder, self.choice, function))
-
-    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """What `function` gives for each of `items`, in their order."""
-        return self.each.items(title, partial(_item_of_encoder, self.choice, function), items)
-
-
-def _of_encoder(choice: EncoderChoice, function: Callable[[Run], ResultT], run: Run) -> ResultT:
-    return function(with_encoder(run, choice))
-
-
-def _item_of_encoder(
-    choice: EncoderChoice, function: Callable[[Run, ItemT], ResultT], run: Run, item: ItemT
-) -> ResultT:
-    return function(with_encoder(run, choice), item)
-
-
-def _of(sent: SentRows, run: Run) -> pa.Table:
-    return sent.of(run)
 
 
 def _merged(upstream: Records, run: Run) -> pa.Table:
@@ -269,40 +202,6 @@ def _distinct_places(places: pa.Table) -> pa.Table:
     return places.take(pa.array(first)).combine_chunks()
 
 
-def _joined(rows: Sequence[SentRows], run: Run) -> pa.Table:
-    return pa.concat_tables([sent.of(run) for sent in rows])
-
-
-def _to_score(offered: SentRows, run: Run) -> pa.Table:
-    rows = offered.of(run)
-    return rows.filter(pc.and_(pc.equal(rows["refused"], ""), pc.is_valid(rows["caption"])))
-
-
-@with_model
-def _scored(run: Run, rows: pa.Table) -> pa.Table:
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    scores, cut = np.empty(0), np.empty(0, np.bool_)
-    if rows.num_rows:
-        ids = rows["image_id"].combine_chunks()
-        different = ids.unique()
-        images = image_rows(run, store, different)
-        scores = cosine_scores(images[pc.index_in(ids, different).to_numpy()], vectors_of(rows))
-        captions = rows["caption"].combine_chunks()
-        texts = captions.unique()
-        longer = pa.array(open_encoder(run).truncated(texts.to_pylist()))
-        cut = longer.take(pc.index_in(captions, texts)).to_numpy(zero_copy_only=False)
-    columns = rows.select(OFFERED.names).append_column("score", pa.array(scores, pa.float64()))
-    return columns.append_column("cut", pa.array(cut, pa.bool_()))
-
-
-@with_model
-def _judged(sources: PictureSources, run: Run, rows: pa.Table) -> pa.Table:
-    scores = np.empty(0)
-    if rows.num_rows:
-        ids = rows["image_id"].combine_chunks()
-        different = ids.unique()
-        store_images(run, different.sort(), sources)
-        images = FeatureStore(run.workspace, encoder_identity(run), "images").read(different)[0]
-        scores = cosine_scores(images[pc.index_in(ids, different).to_numpy()], vectors_of(rows))
-    columns = rows.select([*OFFERED.names, "score", "cut"])
-    return columns.append_column("judged", pa.array(scores, pa.float64()))
+def _joined(upstream: Records, rows: Sequence[SentRows], run: Run) -> pa.Table:
+    offered = pa.concat_tables([sent.of(run) for sent in rows])
+    return with_concepts(run, upstream, offered) if matches_concepts(upstream) else offered

@@ -12,15 +12,17 @@ from xxhash import xxh3_64_intdigest
 
 from evenly.curation.captions.choice import CANDIDATES, GIVEN, ChoiceRule, choose_captions
 from evenly.curation.captions.grammar import GrammarScore, fit_grammar
-from evenly.curation.captions.quality import OVER_CONTEXT, flag_captions
+from evenly.curation.captions.quality import OVER_CONTEXT, UNSEEN, flag_captions
 from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_rewritten, share_by_origin
 from evenly.curation.errors import ColumnsError
 from evenly.features.open_clip_models import check_model_name
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions, score_offers, with_encoder
+from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions
 from evenly.tasks.captions.outcome import say_captioners
 from evenly.tasks.captions.requests import ChatCaptions, account_of
+from evenly.tasks.captions.scoring import score_offers, with_encoder
+from evenly.tasks.captions.unseen import ConceptLimits, concept_limits, matches_concepts
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.sent_rows import SentRows
@@ -69,10 +71,14 @@ class RecaptionRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Offers:
-    """All candidates by uid, the scores of those that were not refused, and the score of grammar."""
+    """All candidates by uid, the scores of those that were not refused, and the score of grammar.
+
+    limits: of the concepts that they name; None where captions are not matched.
+    """
 
     offered: SentRows
     scored: SentRows
+    limits: ConceptLimits | None
     grammar: GrammarScore | None
 
 
@@ -80,11 +86,12 @@ def resolve_offers(run: Run, upstream: Records, rule: RecaptionRule, each: Each)
     """Ask all captioners and score what they offer. What they answered is stored, whatever happens after it."""
     offered = offer_captions(run, upstream, rule.captioners, each)
     try:
-        scored = score_offers(run, offered, each, rule.judge)
+        limits = concept_limits(run, upstream, offered, each) if matches_concepts(upstream) else None
+        scored = score_offers(run, offered, each, rule.judge, limits)
     except BaseException:
         offered.release()
         raise
-    offers = Offers(offered=offered, scored=scored, grammar=None)
+    offers = Offers(offered=offered, scored=scored, limits=limits, grammar=None)
     try:
         return replace(offers, grammar=_grammar(rule, each, offered))
     except BaseException:
@@ -115,7 +122,10 @@ def choose_of_pairs(run: Run, upstream: Records, rule: RecaptionRule, offers: Of
 def compare_all(
     run: Run, _upstream: Records, rule: RecaptionRule, offers: Offers, partials: Sequence[pa.Table]
 ) -> StepOutput:
-    """Notes: mean CLIPScores before and after of pairs whose caption changed, shares by origin, refusals, cost."""
+    """Notes: mean CLIPScores before and after of pairs whose caption changed, shares by origin, refusals, cost.
+
+    unseen: how many concepts given captions name, and how many of these the encoder recognises.
+    """
     counts = [part.filter(pc.is_null(part["refused"])).select(REWRITTEN.names) for part in partials]
     refused = pa.concat_tables([part.filter(pc.is_valid(part["refused"])) for part in partials])
     by_captioner: dict[str, Counter[str]] = {}
@@ -131,6 +141,8 @@ def compare_all(
         for one in rule.captioners
         if isinstance(one.rule, ChatCaptions) and (account := account_of(run, one.rule, one.name)) is not None
     }
+    if offers.limits is not None:
+        notes["unseen"] = {"named": offers.limits.named, "recognised": len(offers.limits.entries)}
     grammar = {} if offers.grammar is None else {"grammar": dict(offers.grammar.caught)}
     notes |= grammar | ({"accounts": accounts} if accounts else {})
     say_captioners(run.progress, notes)
@@ -143,9 +155,13 @@ def _candidates(run: Run, offers: Offers) -> pa.Table:
     is_out = pc.or_(pc.not_equal(offered["refused"], ""), pc.is_null(offered["caption"]))
     rows = pa.concat_tables([scored, offered.filter(is_out)], promote_options="default")
     texts = rows["caption"].to_pylist()
-    cut = pc.fill_null(rows["cut"], False).to_pylist()
+    further = {
+        OVER_CONTEXT: pc.fill_null(rows["cut"], False).to_pylist(),
+        UNSEEN: pc.fill_null(pc.greater(pc.list_value_length(rows["unseen"]), 0), False).to_pylist(),
+    }
     flags = [
-        [*names, *([OVER_CONTEXT] if is_cut else [])] for names, is_cut in zip(flag_captions(texts), cut, strict=True)
+        [*names, *(name for name, has in zip(further, row, strict=True) if has)]
+        for names, *row in zip(flag_captions(texts), *further.values(), strict=True)
     ]
     grammar = pa.nulls(len(texts), pa.float64())
     if offers.grammar is not None and texts:
@@ -217,7 +233,7 @@ RECAPTION = Step(
     rule=RecaptionRule,
     stored=RecaptionRule.stored,
     load=RecaptionRule.load,
-    version=2,
+    version=3,
     moves=Moves(resolve=resolve_offers, judge=choose_of_pairs, finish=compare_all, release=release_offers),
     inputs=_inputs,
     model=step_encoder,

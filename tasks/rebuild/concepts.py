@@ -1,6 +1,6 @@
 """Match captions against a concept list, and count how often each concept occurs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -153,24 +153,34 @@ def record_named(records: Records, name: str) -> StepRecord:
     return next(record for record in records if record.name == name)
 
 
+def concept_matcher(run: Run, rule: MatchRule) -> Matcher | MultilingualMatcher:
+    """What matches captions by the rule."""
+    metadata = _place(run, rule)
+    if rule.language is None:
+        return Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=bool(rule.plurals))
+    return MultilingualMatcher(read_language_lists(metadata), rule.mode)
+
+
+def match_texts(matcher: Matcher | MultilingualMatcher, texts: pa.Table, workers: int) -> pa.ListArray:
+    """The entries that each text names, list<int32>: texts in the first column, and their languages in the second."""
+    batches = texts.to_batches(max_chunksize=BATCH_ROWS)
+    if isinstance(matcher, MultilingualMatcher):
+        in_languages = ((batch[0], batch[1].cast(pa.string())) for batch in batches)
+        parts = matcher.match_batches(in_languages, workers=workers)
+    else:
+        parts = matcher.match_batches((batch[0] for batch in batches), workers=workers)
+    return pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
+
+
 def _match(run: Run, upstream: Records, column: str, rule: MatchRule) -> tuple[pa.Table, pa.Table]:
     """Decisions on the captions in `column`, and [uid, entries] of those that name any."""
     columns = _columns(upstream, column, rule)
     pairs = run.ledger.alive(upstream, columns)
-    batches = pairs.select(columns).to_batches(max_chunksize=BATCH_ROWS)
-    metadata, unmatched = _place(run, rule), pa.scalar("no_concept")
-    parts: Iterator[pa.ListArray]
-    if len(columns) == 1:
-        matcher = Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=bool(rule.plurals))
-        parts = matcher.match_batches((batch[column] for batch in batches), workers=run.processes)
-    else:
-        by_language = MultilingualMatcher(read_language_lists(metadata), rule.mode)
-        parts = by_language.match_batches(
-            ((batch[column], batch[columns[1]].cast(pa.string())) for batch in batches), workers=run.processes
-        )
-        has_list = by_language.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
+    matcher, unmatched = concept_matcher(run, rule), pa.scalar("no_concept")
+    entries = match_texts(matcher, pairs.select(columns), run.processes)
+    if isinstance(matcher, MultilingualMatcher):
+        has_list = matcher.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
         unmatched = pc.if_else(has_list, "no_concept", "no_list_of_language")
-    entries = pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
     match_counts = entries.value_lengths()
     names_any = pc.greater(match_counts, 0)
     stays = pc.or_(names_any, rule.unmatched == "keep")

@@ -1,0 +1,130 @@
+"""The scores of candidates: how well each fits its picture, by two encoders, and what it names that is unseen."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.features import cosine_scores
+from evenly.storage.feature_store import FeatureStore
+from evenly.tasks.captions.offers import OFFERED
+from evenly.tasks.captions.unseen import UNSEEN_NAMES, ConceptLimits, unseen_concepts
+from evenly.tasks.encoders import encoder_identity, open_encoder
+from evenly.tasks.moves import Each, with_model
+from evenly.tasks.pictures.encoded import image_rows, store_images
+from evenly.tasks.pictures.pairs import VECTOR, send_with_captions, vectors_of
+from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.pictures.vectors import PictureSources, send_sources
+from evenly.tasks.run import EncoderChoice, Run
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+def score_offers(
+    run: Run, offered: SentRows, each: Each, judge: EncoderChoice | None, limits: ConceptLimits | None
+) -> SentRows:
+    """What was offered and not refused, by uid: OFFERED, score, cut, unseen, and judged by a second encoder, if any.
+
+    cut: whether the caption is longer than the encoder reads. unseen: names of unseen concepts, null without limits.
+    """
+    to_score, work = partial(_to_score, offered), partial(_scored, limits)
+    scored = send_with_captions(run, each, "scoring captions", to_score, work)
+    if judge is None:
+        return scored
+    second, through = with_encoder(run, judge), EncoderEach(each=each, choice=judge)
+    with scored, closing_sources(send_sources(second, through)) as sources:
+        work = partial(_judged, sources)
+        return send_with_captions(second, through, "judging captions", partial(_of, scored), work)
+
+
+@contextmanager
+def closing_sources(sources: PictureSources) -> Iterator[PictureSources]:
+    """The sources, released at the end."""
+    try:
+        yield sources
+    finally:
+        sources.release()
+
+
+def with_encoder(run: Run, choice: EncoderChoice) -> Run:
+    """The run with another encoder."""
+    return replace(run, encoder=choice, encoder_identity=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderEach:
+    """An `Each` whose functions are given runs with another encoder."""
+
+    each: Each
+    choice: EncoderChoice
+
+    @property
+    def n_workers(self) -> int:
+        """How many work at a time."""
+        return self.each.n_workers
+
+    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
+        """What `function` gives for the run of each partition, in their order."""
+        return self.each.partitions(title, partial(_of_encoder, self.choice, function))
+
+    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        """What `function` gives for each of `items`, in their order."""
+        return self.each.items(title, partial(_item_of_encoder, self.choice, function), items)
+
+
+def _of_encoder(choice: EncoderChoice, function: Callable[[Run], ResultT], run: Run) -> ResultT:
+    return function(with_encoder(run, choice))
+
+
+def _item_of_encoder(
+    choice: EncoderChoice, function: Callable[[Run, ItemT], ResultT], run: Run, item: ItemT
+) -> ResultT:
+    return function(with_encoder(run, choice), item)
+
+
+def _of(sent: SentRows, run: Run) -> pa.Table:
+    return sent.of(run)
+
+
+def _to_score(offered: SentRows, run: Run) -> pa.Table:
+    rows = offered.of(run)
+    return rows.filter(pc.and_(pc.equal(rows["refused"], ""), pc.is_valid(rows["caption"])))
+
+
+@with_model
+def _scored(limits: ConceptLimits | None, run: Run, rows: pa.Table) -> pa.Table:
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    scores, cut = np.empty(0), np.empty(0, np.bool_)
+    unseen = pa.nulls(rows.num_rows, UNSEEN_NAMES)
+    if rows.num_rows:
+        ids = rows["image_id"].combine_chunks()
+        different = ids.unique()
+        images = image_rows(run, store, different)
+        of_row = pc.index_in(ids, different).to_numpy()
+        scores = cosine_scores(images[of_row], vectors_of(rows))
+        captions = rows["caption"].combine_chunks()
+        texts = captions.unique()
+        longer = pa.array(open_encoder(run).truncated(texts.to_pylist()))
+        cut = longer.take(pc.index_in(captions, texts)).to_numpy(zero_copy_only=False)
+        if limits is not None:
+            unseen = unseen_concepts(run, limits, rows, images, of_row)
+    columns = rows.select(OFFERED.names).append_column("score", pa.array(scores, pa.float64()))
+    return columns.append_column("cut", pa.array(cut, pa.bool_())).append_column("unseen", unseen)
+
+
+@with_model
+def _judged(sources: PictureSources, run: Run, rows: pa.Table) -> pa.Table:
+    scores = np.empty(0)
+    if rows.num_rows:
+        ids = rows["image_id"].combine_chunks()
+        different = ids.unique()
+        store_images(run, different.sort(), sources)
+        images = FeatureStore(run.workspace, encoder_identity(run), "images").read(different)[0]
+        scores = cosine_scores(images[pc.index_in(ids, different).to_numpy()], vectors_of(rows))
+    return rows.drop([VECTOR]).append_column("judged", pa.array(scores, pa.float64()))
