@@ -15,6 +15,7 @@ from evenly.adapters.evaluation.measures.bootstrap import (
 )
 
 SEED = 20261124
+_UNKNOWN = (float("nan"), float("nan"))
 Floats = npt.NDArray[np.float64]
 
 
@@ -32,7 +33,8 @@ class Held:
 class Change:
     """A picture's given and chosen caption, each held against the truth, scored by the first encoder, and judged.
 
-    group: pictures of one are not independent.
+    group: pictures of one are not independent. referenced: RefCLIPScores by the first encoder, judged_referenced by
+    the judge, where a true caption is known.
     """
 
     group: str
@@ -41,6 +43,8 @@ class Change:
     chosen: Held
     scores: tuple[float, float]
     judged: tuple[float, float]
+    referenced: tuple[float, float] = _UNKNOWN
+    judged_referenced: tuple[float, float] = _UNKNOWN
 
     @property
     def is_repaired(self) -> bool:
@@ -59,7 +63,8 @@ class ChangeMeasures:
 
     precision and recall of the objects that captions name, before and after; f1_gain: of the two together; repaired:
     share of captions that erred; worse: of those that did not; auc: of changed captions, the chance that a chosen one
-    has a higher score than a given one, by the encoder that chose and by the judge; gains: mean change of these scores.
+    has a higher score than a given one, by the encoder that chose and by the judge; gains: mean change of these scores;
+    ref_score: mean RefCLIPScore before and after, of all pictures.
     """
 
     n: int
@@ -74,6 +79,8 @@ class ChangeMeasures:
     judge_auc: Interval
     score_gain: Interval
     judge_gain: Interval
+    ref_score: tuple[Interval, Interval]
+    judged_ref_score: tuple[Interval, Interval]
 
 
 def measure_changes(changes: Sequence[Change]) -> ChangeMeasures:
@@ -84,12 +91,16 @@ def measure_changes(changes: Sequence[Change]) -> ChangeMeasures:
     groups = [one.group for one in changes]
     changed = [one for one in changes if one.is_changed]
 
-    def share(*parts: object, of: Callable[[Floats], Floats]) -> Interval:
+    def share(*parts: object, of: Callable[[Floats], Floats] = _first_of_second) -> Interval:
         return ratio_interval(np.column_stack(parts), groups, of)
 
     def gain(side: str) -> Interval:
         values = np.array([getattr(one, side)[1] - getattr(one, side)[0] for one in changes])
-        return share(np.where(is_changed, values, 0.0), is_changed, of=_first_of_second)
+        return share(np.where(is_changed, values, 0.0), is_changed)
+
+    def means(side: str) -> tuple[Interval, Interval]:
+        before, after = (np.array([getattr(one, side)[place] for one in changes]) for place in (0, 1))
+        return share(before, np.ones(len(changes))), share(after, np.ones(len(changes)))
 
     return ChangeMeasures(
         n=len(changes),
@@ -100,10 +111,12 @@ def measure_changes(changes: Sequence[Change]) -> ChangeMeasures:
         f1_gain=share(before, after, of=lambda sums: _f1(sums[:, 3:]) - _f1(sums[:, :3])),
         repaired=_share_of([one for one in changes if one.given.has_error], lambda one: one.is_repaired),
         worse=_share_of([one for one in changes if not one.given.has_error], lambda one: one.is_worse),
-        score_auc=auc_interval(changed, "scores"),
-        judge_auc=auc_interval(changed, "judged"),
+        score_auc=change_auc(changed, "scores"),
+        judge_auc=change_auc(changed, "judged"),
         score_gain=gain("scores"),
         judge_gain=gain("judged"),
+        ref_score=means("referenced"),
+        judged_ref_score=means("judged_referenced"),
     )
 
 
@@ -133,22 +146,34 @@ def ratio_interval(
     return percentile_interval(estimate, np.concatenate([of(drawn @ sums) for drawn in group_draws(n_groups, SEED)]))
 
 
-def auc_interval(changes: Sequence[Change], side: str) -> Interval:
-    """The chance that a chosen caption has a higher score (`scores` or `judged`) than a given one, ties half."""
-    if not changes:
+def auc_interval(
+    higher: Sequence[float], lower: Sequence[float], higher_groups: Sequence[str], lower_groups: Sequence[str]
+) -> Interval:
+    """The chance that a value of `higher` is larger than one of `lower`, ties half, with its interval over groups."""
+    if not higher or not lower:
         return Interval(float("nan"), float("nan"), float("nan"))
-    pairs = np.array([getattr(one, side) for one in changes])
-    higher = np.sign(pairs[:, 1][:, None] - pairs[:, 0][None]) / 2 + 0.5
-    numbers = group_numbers([one.group for one in changes], n_rows=len(changes))
+    numbers = group_numbers([*higher_groups, *lower_groups], n_rows=len(higher) + len(lower))
+    of_higher, of_lower = np.split(numbers, [len(higher)])
     n_groups = int(numbers.max()) + 1
     wins = np.zeros((n_groups, n_groups))
-    np.add.at(wins, (numbers[:, None], numbers[None]), higher)
-    sizes = np.bincount(numbers, minlength=n_groups).astype(np.float64)
-    estimate = float(wins.sum() / sizes.sum() ** 2)
+    larger = np.sign(np.array(higher)[:, None] - np.array(lower)[None]) / 2 + 0.5
+    np.add.at(wins, (of_higher[:, None], of_lower[None]), larger)
+    sizes = [np.bincount(of, minlength=n_groups).astype(np.float64) for of in (of_higher, of_lower)]
+    estimate = float(wins.sum() / (len(higher) * len(lower)))
     if n_groups < 2:
         return Interval(estimate, float("nan"), float("nan"))
-    replicates = [((drawn @ wins) * drawn).sum(axis=1) / (drawn @ sizes) ** 2 for drawn in group_draws(n_groups, SEED)]
-    return percentile_interval(estimate, np.concatenate(replicates))
+    replicates = [
+        _divided(((drawn @ wins) * drawn).sum(axis=1), (drawn @ sizes[0]) * (drawn @ sizes[1]))
+        for drawn in group_draws(n_groups, SEED)
+    ]
+    replicated = np.concatenate(replicates)
+    return percentile_interval(estimate, replicated[~np.isnan(replicated)])
+
+
+def change_auc(changes: Sequence[Change], side: str) -> Interval:
+    """The chance that a chosen caption has a higher score (`scores` or `judged`) than a given one, ties half."""
+    pairs, groups = [getattr(one, side) for one in changes], [one.group for one in changes]
+    return auc_interval([after for _, after in pairs], [before for before, _ in pairs], groups, groups)
 
 
 def _share_of(changes: Sequence[Change], is_so: Callable[[Change], bool]) -> Interval:

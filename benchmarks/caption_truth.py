@@ -11,7 +11,10 @@ An object is named rightly where the picture shows it, wrongly where it is in th
 not show it. Of scenes evenly.demo.scenes.scores says so, and a caption also errs by a count, colour or relation. Of the
 demo: a caption names rightly if it has one of the words that name its picture, and errs by those that name others.
 
-Run: python -m benchmarks.caption_truth [--count N] [--tags N] [--pool demo] [--folder DIR]
+RefCLIPScores of scenes have the true short caption as reference. benchmarks/caption_unseen.py says of objects that are
+named how many are found to be unseen.
+
+Run: python -m benchmarks.caption_truth [--count N] [--tags N] [--pool demo] [--captioners NAMES] [--folder DIR]
 """
 
 import argparse
@@ -21,7 +24,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +36,32 @@ import yaml
 
 from benchmarks.caption_facts import Facts, demo_facts, scene_facts
 from benchmarks.caption_measures import Change, ChangeMeasures, f1_gain, measure_changes, ratio_interval
+from benchmarks.caption_unseen import TRUTH_CAPTIONER, NamedObject, measure_unseen, named_objects
 from benchmarks.greedy_captions import GREEDY
 from benchmarks.scene_eyes import scene_eyes
 from evenly.adapters.evaluation.measures.bootstrap import Interval
 from evenly.curation.captions.choice import GIVEN, ChoiceRule, choose_captions
+from evenly.curation.captions.scores import ref_clip_scores
 from evenly.demo.scenes.folder import LIST, PICTURES, TRUTH, make_scene_folder
+from evenly.features import cosine_scores
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import open_run
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.run import default_cache
-from evenly.tasks.step import record_step
+from evenly.tasks.captions.scoring import with_encoder
+from evenly.tasks.encoders import text_rows
+from evenly.tasks.run import EncoderChoice, Run, default_cache
+from evenly.tasks.step import Records, record_step
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 ALWAYS = None
 """The margin that stands for a caption of the captioner in every case: choose by draw, at rate 1."""
 MOST_TAGGED = 60
+SCENE_CAPTIONERS = ("names", "template", "seen", "greedy")
 JUDGE = "embedded2"
+TRUE = "truth"
+"""The captioner that offers the true short caption of a scene, and wrong variants of it; of no choice."""
 ABOUT = {
     "names": "retrieved: the name of one of the 3 concepts nearest to the picture",
     "template": "retrieved: the 3 nearest concepts in one phrase, with counts",
@@ -64,13 +75,16 @@ ABOUT = {
 class Offered:
     """All candidates of a pool's pairs, what each shows, and the notes of the step.
 
-    pictures: by uid, by what the truth knows a picture: the hash of its bytes, or its URL.
+    pictures: by uid, by what the truth knows a picture: the hash of its bytes, or its URL. references: by uid and
+    caption, its RefCLIPScores by both encoders, of scenes. objects: those that captions of scenes name.
     """
 
     pictures: Mapping[str, str]
     candidates: pa.Table
     facts: Mapping[str, Facts]
     notes: Mapping[str, Any]
+    references: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    objects: Sequence[NamedObject] = ()
 
     @property
     def uids(self) -> pa.Array:
@@ -83,11 +97,12 @@ def main() -> None:
     parser.add_argument("--pool", choices=["scenes", "demo"], default="scenes")
     parser.add_argument("--count", type=int, default=400, help="scenes to draw")
     parser.add_argument("--tags", type=int, default=0, help=f"scenes that the language model captions, {MOST_TAGGED}")
+    parser.add_argument("--captioners", nargs="+", default=SCENE_CAPTIONERS, choices=SCENE_CAPTIONERS)
     parser.add_argument("--folder", type=Path, help="where scenes and work are kept, so that a second run is short")
     options = parser.parse_args()
     if not 0 <= options.tags <= MOST_TAGGED:
         raise SystemExit(f"`--tags` must be 0 to {MOST_TAGGED}; got {options.tags}. It takes seconds for each.")
-    CAPTIONERS["greedy"] = GREEDY
+    CAPTIONERS.update({"greedy": GREEDY, TRUE: TRUTH_CAPTIONER})
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         if options.pool == "demo":
@@ -95,9 +110,11 @@ def main() -> None:
             return
         scenes = folder / "scenes"
         make_scene_folder(scenes, count=options.count)
-        offered = offer_on_scenes(scenes, folder / "work", ["names", "template", "seen", "greedy"])
+        offered = offer_on_scenes(scenes, folder / "work", [*options.captioners, TRUE])
         show(f"{options.count} scenes", offered)
-        show_words(offered)
+        if "greedy" in options.captioners:
+            show_words(offered)
+        show_unseen(offered)
         if options.tags:
             tagged = folder / f"{options.tags} scenes"
             write_tagged(tagged, scenes, offered, options.tags)
@@ -106,25 +123,30 @@ def main() -> None:
 
 def offer_on_scenes(scenes: Path, root: Path, captioners: Sequence[str]) -> Offered:
     """The candidates of the captioners for a folder of scenes."""
-    truth = {row["sha256"]: scene_facts(row) for row in pq.read_table(scenes / TRUTH).to_pylist()}
+    rows = {row["sha256"]: row for row in pq.read_table(scenes / TRUTH).to_pylist()}
+    truth = {image_id: scene_facts(row) for image_id, row in rows.items()}
     with ExitStack() as stack:
         url = stack.enter_context(scene_eyes()) if "seen" in captioners else ""
-        recipe = recipe_with("scenes", captioners_named(captioners, url), path=scenes)
-        pairs, candidates, notes = stack.enter_context(candidates_of(recipe, root, "image_id"))
+        recipe = recipe_with("scenes", captioners_named(captioners, url, scenes / TRUTH), path=scenes)
+        run, records, pairs, candidates = stack.enter_context(candidates_of(recipe, root, "image_id"))
         facts = {uid: truth[image_id] for uid, image_id in pairs.items()}
-    return Offered(pictures=pairs, candidates=candidates, facts=facts, notes=notes)
+        offered = Offered(pictures=pairs, candidates=candidates, facts=facts, notes=records[-1].notes)
+        if TRUE not in captioners:
+            return offered
+        objects = named_objects(run, records, pairs, candidates, rows)
+        return replace(offered, references=true_references(run, candidates), objects=objects)
 
 
 def offer_on_demo(root: Path) -> Offered:
     """The candidates of the captioners that need no server for the demo's web."""
-    recipe = recipe_with("demo", captioners_named(["names", "template"], ""))
-    with candidates_of(recipe, root, "url") as (pairs, candidates, notes):
+    recipe = recipe_with("demo", captioners_named(["names", "template"]))
+    with candidates_of(recipe, root, "url") as (_, records, pairs, candidates):
         truth = demo_facts(pq.read_table(default_cache() / "demo" / "truth.parquet"))
     facts = {uid: truth[url] for uid, url in pairs.items()}
-    return Offered(pictures=pairs, candidates=candidates, facts=facts, notes=notes)
+    return Offered(pictures=pairs, candidates=candidates, facts=facts, notes=records[-1].notes)
 
 
-def captioners_named(names: Sequence[str], url: str) -> list[dict[str, Any]]:
+def captioners_named(names: Sequence[str], url: str = "", truth: Path = Path()) -> list[dict[str, Any]]:
     """What a recipe says of captioners."""
     rules: dict[str, dict[str, Any]] = {
         "names": {"kind": "retrieved", "sentence": "names"},
@@ -132,6 +154,7 @@ def captioners_named(names: Sequence[str], url: str) -> list[dict[str, Any]]:
         "seen": {"kind": "seen", "base_url": url, "model": "eyes"},
         "tags": {"kind": "tags", "columns": ["tags"], "temperature": 0.0},
         "greedy": {"kind": "greedy"},
+        TRUE: {"kind": TRUE, "file": str(truth)},
     }
     return [{"name": name, **rules[name]} for name in names]
 
@@ -147,8 +170,8 @@ def recipe_with(name: str, captioners: Sequence[Mapping[str, Any]], *, path: Pat
 
 
 @contextmanager
-def candidates_of(recipe: Recipe, root: Path, key: str) -> Iterator[tuple[dict[str, str], pa.Table, Mapping[str, Any]]]:
-    """Uid -> the column `key` of each pair that captions were chosen for, all candidates, and the step's notes."""
+def candidates_of(recipe: Recipe, root: Path, key: str) -> Iterator[tuple[Run, Records, dict[str, str], pa.Table]]:
+    """The run and its records up to recaption; uid -> the column `key` of its pairs; and all candidates."""
     with open_run(recipe, root=root, quiet=True) as run:
         records: tuple[Any, ...] = ()
         for step, rule in steps_of(recipe):
@@ -156,8 +179,20 @@ def candidates_of(recipe: Recipe, root: Path, key: str) -> Iterator[tuple[dict[s
             if step.name == "recaption":
                 pairs = run.ledger.alive(before, [key])
                 pairs = dict(zip(pairs["uid"].to_pylist(), pairs[key].to_pylist(), strict=True))
-                yield pairs, run.ledger.table(records[-1], "candidates"), records[-1].notes
+                yield run, records, pairs, run.ledger.table(records[-1], "candidates")
                 return
+
+
+def true_references(run: Run, candidates: pa.Table) -> dict[tuple[str, str], tuple[float, float]]:
+    """RefCLIPScores of candidates by uid and caption, by both encoders, with the true short caption as reference."""
+    rows = [row for row in candidates.to_pylist() if row["score"] is not None]
+    true = {row["uid"]: row["caption"] for row in rows if row["origin"] == TRUE and row["sample"] == 0}
+    scores = []
+    for one, column in ((run, "score"), (with_encoder(run, EncoderChoice(model=JUDGE)), "judged")):
+        texts = text_rows(one, [row["caption"] for row in rows])
+        references = cosine_scores(texts, text_rows(one, [true[row["uid"]] for row in rows]))
+        scores.append(ref_clip_scores(np.array([row[column] for row in rows]), references).tolist())
+    return {(row["uid"], row["caption"]): both for row, *both in zip(rows, *scores, strict=True)}
 
 
 def write_tagged(folder: Path, scenes: Path, offered: Offered, count: int) -> None:
@@ -198,20 +233,45 @@ def changes_by(offered: Offered, captioner: str, margin: float | None) -> dict[s
             chosen=facts.held(row["chosen_caption"] or ""),
             scores=(row["original_score"], row["caption_score"]),
             judged=(row["original_judged"], row["caption_judged"]),
+            **references_of(offered, row["uid"], caption, row["chosen_caption"] or ""),
         )
     return changes
+
+
+def references_of(offered: Offered, uid: str, given: str, chosen: str) -> dict[str, tuple[float, float]]:
+    """RefCLIPScores of a given and a chosen caption, by both encoders, where a true caption is known."""
+    before, after = (offered.references.get((uid, text)) for text in (given, chosen))
+    if before is None or after is None:
+        return {}
+    return {"referenced": (before[0], after[0]), "judged_referenced": (before[1], after[1])}
+
+
+def show_unseen(offered: Offered) -> None:
+    """Print how well objects that captions name and pictures do not show are recognised."""
+    unseen = offered.notes["unseen"]
+    print(f"\nconcepts that given captions name: {unseen['named']}, of which recognised: {unseen['recognised']}")
+    heads = ("named by", "there", "absent", "AUC", "precision of the flag", "recall", "false alarms")
+    print("\n| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    tested = [one for one in offered.objects if one.is_tested]
+    for origin in sorted({one.origin for one in tested}):
+        named = [one for one in tested if one.origin == origin]
+        for label, objects in ((origin, named), (f"{origin}, recognised", [one for one in named if one.is_recognised])):
+            measures = measure_unseen(objects)
+            shares = (measures.auc, measures.precision, measures.recall, measures.false_alarms)
+            cells = (label, str(measures.there), str(measures.absent), *map(_shown, shares))
+            print("| " + " | ".join(cells) + " |")
 
 
 def show(title: str, offered: Offered) -> None:
     """Print what each captioner's choice does."""
     tested = {uid for uid, facts in offered.facts.items() if facts.is_tested}
     print(f"\n{title}: {len(offered.pictures):,} pairs with a picture, of which {len(tested):,} are reported on")
-    for name, count in offered.notes["offered"].items():
+    for name, count in ((name, count) for name, count in offered.notes["offered"].items() if name != TRUE):
         print(f"  {name}: {ABOUT[name]}; {count:,} captions")
     print(f"  judge: {JUDGE}, which has another picture tower than the embedded encoder, and the same text tower")
     given = changes_by(offered, GIVEN[1], 0.0)
     rows = [("given, or merged", measure_changes([given[uid] for uid in given if uid in tested]))]
-    for name in offered.notes["offered"]:
+    for name in sorted({*offered.notes["offered"]} - {TRUE}):
         by_margin = {margin: changes_by(offered, name, margin) for margin in (ALWAYS, *MARGINS)}
         gains = {
             margin: f1_gain([one for uid, one in by_margin[margin].items() if uid not in tested]) for margin in MARGINS
@@ -233,16 +293,18 @@ def show(title: str, offered: Offered) -> None:
 def print_table(rows: Sequence[tuple[str, ChangeMeasures]]) -> None:
     """Print the measures of each choice, a row each, as Markdown."""
     heads = ("captioner, margin", "changed", "precision", "recall", "F1 gained", "repaired", "made worse")
-    heads += ("AUC by score", "AUC by judge", "score gained", "judge gained")
+    heads += ("AUC by score", "AUC by judge", "score gained", "judge gained", "RefCLIPScore", "by judge")
     print("\n| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     before = rows[0][1]
-    given = ("as given", "", _shown(before.precision[0]), _shown(before.recall[0]), *[""] * (len(heads) - 4))
+    given = ("as given", "", _shown(before.precision[0]), _shown(before.recall[0]), *[""] * (len(heads) - 6))
+    given += (_shown(before.ref_score[0]), _shown(before.judged_ref_score[0]))
     print("| " + " | ".join(given) + " |")
     for name, one in rows:
         cells = [name, f"{one.changed} of {one.n}", _shown(one.precision[1]), _shown(one.recall[1])]
         cells += [_shown(one.f1_gain, "+"), f"{_shown(one.repaired)} of {one.erred}"]
         cells += [f"{_shown(one.worse)} of {one.n - one.erred}", _shown(one.score_auc), _shown(one.judge_auc)]
-        print("| " + " | ".join([*cells, _shown(one.score_gain, "+"), _shown(one.judge_gain, "+")]) + " |")
+        cells += [_shown(one.score_gain, "+"), _shown(one.judge_gain, "+")]
+        print("| " + " | ".join([*cells, _shown(one.ref_score[1]), _shown(one.judged_ref_score[1])]) + " |")
 
 
 def show_words(offered: Offered) -> None:

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.caption_facts import demo_facts, scene_facts
-from benchmarks.caption_measures import Change, Held, auc_interval, f1_gain, measure_changes, ratio_interval
+from benchmarks.caption_measures import Change, Held, change_auc, f1_gain, measure_changes, ratio_interval
+from benchmarks.caption_unseen import NamedObject, measure_unseen
 from benchmarks.greedy_captions import GREEDY
 from benchmarks.scene_eyes import describe, is_known, nearest_thing, pieces, scene_eyes
 from evenly.demo.draws import DEMO_SEED
@@ -73,11 +74,25 @@ def test_an_auc_is_the_share_of_pairs_whose_chosen_caption_scores_higher_and_its
     changes = [change(WRONG, RIGHT, group=str(n // 3), scores=tuple(pair)) for n, pair in enumerate(pairs.tolist())]
     given, chosen = pairs.T
     wins = [(b > a) + (b == a) / 2 for a in given for b in chosen]
-    interval = auc_interval(changes, "scores")
+    interval = change_auc(changes, "scores")
     assert interval.estimate == pytest.approx(np.mean(wins))
     assert interval.low < interval.estimate < interval.high
-    alone = auc_interval([replace(one, group="g") for one in changes], "scores")
+    alone = change_auc([replace(one, group="g") for one in changes], "scores")
     assert (alone.estimate, np.isnan(alone.low)) == (interval.estimate, True)
+
+
+def test_an_unseen_object_is_measured_by_the_share_of_pictures_that_are_nearer_and_by_its_flag():
+    plain = {"is_tested": True, "origin": "seen", "is_recognised": True}
+    objects = [
+        NamedObject(group=str(n // 2), is_there=is_there, nearer=nearer, is_flagged=nearer > 0.5, **plain)
+        for n, (is_there, nearer) in enumerate([(True, 0.1), (True, 0.6), (False, 0.6), (False, 0.9), (False, 0.2)])
+    ]
+    measures = measure_unseen(objects)
+    assert (measures.there, measures.absent) == (2, 3)
+    assert measures.auc.estimate == pytest.approx((1 + 0.5 + 1 + 1 + 1 + 0) / 6)
+    estimates = [one.estimate for one in (measures.precision, measures.recall, measures.false_alarms)]
+    assert estimates == pytest.approx([2 / 3, 2 / 3, 1 / 2])
+    assert measures.auc.low < measures.auc.estimate < measures.auc.high
 
 
 def test_a_ratio_of_sums_that_is_the_same_in_each_group_has_no_spread():

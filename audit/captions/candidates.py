@@ -11,6 +11,7 @@ CHOICE = frozenset(CHOSEN.names) - {"uid"}
 """Columns of a step that chooses captions."""
 _CANDIDATES_SHOWN = 40
 _CAPTION_WIDTH = 72
+_SCORE_NAMES = {"ref_clip_score": "RefCLIPScore"}
 
 
 def choice_lines(chosen: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
@@ -45,7 +46,11 @@ def _maker(candidate: Mapping[str, Any]) -> str:
 
 def _candidate(row: Mapping[str, Any]) -> str:
     """Scores of a candidate, its caption cut to a line, and what speaks against it."""
-    scores = [f"{name} {row[name]:7.4f}" for name in ("score", "judged", "grammar") if row.get(name) is not None]
+    scores = [
+        f"{_SCORE_NAMES.get(name, name)} {row[name]:7.4f}"
+        for name in ("score", "judged", "ref_clip_score", "grammar")
+        if row.get(name) is not None
+    ]
     against = [f"flags {visible(', '.join(_flags(row)))}"] if row.get("flags") else []
     against += [f"refused {visible(str(row['refused']))}"] if _is_out(row) else []
     request = [f"request {visible(str(row['request_id']))[:12]}"] if row.get("request_id") else []

@@ -22,7 +22,11 @@ from evenly.storage.ledger import Ledger, StepRecord
 UNIT = 1e-4
 DRAWN, EXTREMES = 4, 3
 """Pairs of an origin that are shown: the first by uid, and those with the largest gain or disagreement."""
-_ENCODERS = {"chooser": ("original_score", "score"), "judge": ("original_judged", "judged")}
+_SCORES = {
+    "chooser": ("original_score", "score"),
+    "judge": ("original_judged", "judged"),
+    "references": ("original_ref_clip_score", "ref_clip_score"),
+}
 _COUNTS = pa.schema([("origin", pa.string()), ("name", pa.string()), ("unit", pa.int64()), ("count", pa.int64())])
 
 
@@ -63,9 +67,9 @@ class OriginFacts:
     """What came of the captions of one origin.
 
     kind: that of the captioner, "" for given captions. unseen: how many captions name a concept that is unseen in
-    their picture, the largest counts first. scores: by encoder (chooser, judge), of its chosen captions
-    (after) and of the originals that they replaced (before). examples: pairs by drawn, best (largest gain) and parted
-    (the choosing score rose most against the judge's).
+    their picture, the largest counts first. scores: by encoder (chooser, judge), and RefCLIPScores of pairs of
+    which both captions have one (references): of the originals that were replaced, and of its chosen captions.
+    examples: pairs by drawn, best (largest gain) and parted (the choosing score rose most against the judge's).
     """
 
     name: str
@@ -125,7 +129,7 @@ def _of_partition(record: StepRecord, ledger: Ledger) -> _Part:
         flags=_count_listed(candidates, "flags"),
         unseen=_count_listed(candidates, "unseen"),
         chosen=_count(decisions, ["origin"]),
-        scores=pa.concat_tables([_units(pairs, name) for names in _ENCODERS.values() for name in names]),
+        scores=pa.concat_tables([_units(pairs, name) for names in _SCORES.values() for name in names]),
         fell=fell.group_by("origin", use_threads=False).aggregate([("fell", "sum"), ("fell", "count")]),
         examples=pa.concat_tables(
             [table for name in pc.unique(pairs["origin"]).to_pylist() for table in _examples(pairs, name).values()]
@@ -136,7 +140,7 @@ def _of_partition(record: StepRecord, ledger: Ledger) -> _Part:
 
 def _candidates(record: StepRecord, ledger: Ledger) -> pa.Table:
     """The candidates of a partition; of earlier versions of the step with nulls for what these did not store."""
-    names = ["uid", "origin", "caption", "refused", "score", "judged", "flags", "unseen"]
+    names = ["uid", "origin", "caption", "refused", "score", "judged", "ref_clip_score", "flags", "unseen"]
     there = [name for name in names if name in ledger.schema(record, "candidates").names]
     table = ledger.table(record, "candidates", there).combine_chunks()
     for name in set(names) - {*there}:
@@ -160,6 +164,9 @@ def _changed(candidates: pa.Table, chosen: pa.Table) -> pa.Table:
     replaced = originals.take(pc.index_in(chosen["uid"], originals["uid"].combine_chunks()).combine_chunks())
     columns = {name: chosen[name] for name in ("uid", "origin", "caption", "score", "judged")}
     columns |= {f"original_{name}": replaced[name] for name in ("caption", "score", "judged")}
+    both = pc.and_(pc.is_valid(chosen["ref_clip_score"]), pc.is_valid(replaced["ref_clip_score"]))
+    for name, table in (("ref_clip_score", chosen), ("original_ref_clip_score", replaced)):
+        columns[name] = pc.if_else(both, table["ref_clip_score"], None)
     columns["gain"] = pc.round(pc.subtract(chosen["score"], replaced["score"]), 4)
     columns["judged_gain"] = pc.round(pc.subtract(chosen["judged"], replaced["judged"]), 4)
     columns["gap"] = pc.subtract(columns["gain"], columns["judged_gain"])
@@ -213,7 +220,7 @@ def _facts(name: str, kind: str, tables: Mapping[str, pa.Table]) -> OriginFacts:
         chosen=pc.sum(tables_of["chosen"]["count"]).as_py() or 0,
         scores={
             encoder: (_counts(tables_of["scores"], original), _counts(tables_of["scores"], chosen))
-            for encoder, (original, chosen) in _ENCODERS.items()
+            for encoder, (original, chosen) in _SCORES.items()
         },
         disagreement=Disagreement(
             pairs=pc.sum(tables_of["fell"]["fell_count"]).as_py() or 0,

@@ -34,6 +34,7 @@ CANDIDATES = pa.schema(
         ("refused", pa.string()),
         ("score", pa.float64()),
         ("judged", pa.float64()),
+        ("ref_clip_score", pa.float64()),
         ("grammar", pa.float64()),
         ("flags", pa.list_(pa.string())),
         ("unseen", pa.list_(pa.string())),
@@ -41,9 +42,10 @@ CANDIDATES = pa.schema(
 )
 """A candidate: who made it, which of several samples, by which request, and why it cannot be chosen ("": it can).
 
-score: cosine with the picture; judged: by the second encoder, null without one; grammar: probability that it is a
-sentence and not a disturbed one, null where that is not measured; flags: KNOWN_FLAGS; unseen: concepts that it names
-and its picture does not show, null where captions are not matched. The original may be null text.
+score: cosine with the picture; judged: by the second encoder, null without one; ref_clip_score: RefCLIPScore against
+the other texts that the picture had, null where it had none; grammar: probability that it is a sentence and not a
+disturbed one, null where that is not measured; flags: KNOWN_FLAGS; unseen: concepts that it names and its picture does
+not show, null where captions are not matched. The original may be null text.
 """
 CHOSEN = pa.schema(
     [
@@ -106,8 +108,8 @@ class Recaptioned:
     """The chosen captions.
 
     decisions: every pair is kept; value is the score won over its original caption, 4 digits, 0 where that stays.
-    chosen: CHOSEN in the order of the pairs; original_score, and caption_judged and original_judged of the second
-    encoder.
+    chosen: CHOSEN in the order of the pairs; original_score; caption_judged and original_judged of the second encoder;
+    RefCLIPScores caption_ref and original_ref.
     """
 
     decisions: Decisions
@@ -143,9 +145,10 @@ def choose_captions(uids: pa.Array, candidates: pa.Table, rule: ChoiceRule, *, s
     reason = _reasons(best, rule, rival=rival, drawn=drawn)
     columns = [uids, best["caption"], best["origin"], best["score"], reason]
     chosen = pa.table(columns, schema=CHOSEN)
-    extra = (("original_score", originals, "score"), ("caption_judged", best, "judged"))
-    for name, table, source in (*extra, ("original_judged", originals, "judged")):
-        chosen = chosen.append_column(name, table[source])
+    for name, source in (("score", "score"), ("judged", "judged"), ("ref", "ref_clip_score")):
+        chosen = chosen.append_column(f"original_{name}", originals[source])
+        if name != "score":
+            chosen = chosen.append_column(f"caption_{name}", best[source])
     gain = _rounded(best["score"].to_numpy() - originals["score"].to_numpy(), 4)
     decisions = Decisions.of(reason=pa.repeat(pa.scalar(""), len(uids)), value=gain)
     return Recaptioned(decisions=decisions, chosen=chosen.combine_chunks())

@@ -10,7 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import Floats
+from evenly.curation.captions.choice import GIVEN
+from evenly.curation.captions.scores import ref_clip_scores, reference_places
 from evenly.features import cosine_scores
+from evenly.features.unit_rows import SCORE_DIGITS
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.captions.offers import OFFERED
 from evenly.tasks.captions.unseen import UNSEEN_NAMES, ConceptLimits, unseen_concepts
@@ -24,12 +28,13 @@ from evenly.tasks.run import EncoderChoice, Run
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+_AT_ONCE = 1 << 16  # captions and their references
 
 
 def score_offers(
     run: Run, offered: SentRows, each: Each, judge: EncoderChoice | None, limits: ConceptLimits | None
 ) -> SentRows:
-    """What was offered and not refused, by uid: OFFERED, score, cut, unseen, and judged by a second encoder, if any.
+    """What was offered and not refused, by uid: OFFERED, score, cut, unseen, ref_clip_score, and judged, if it is.
 
     cut: whether the caption is longer than the encoder reads. unseen: names of unseen concepts, null without limits.
     """
@@ -102,12 +107,14 @@ def _scored(limits: ConceptLimits | None, run: Run, rows: pa.Table) -> pa.Table:
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
     scores, cut = np.empty(0), np.empty(0, np.bool_)
     unseen = pa.nulls(rows.num_rows, UNSEEN_NAMES)
+    ref_clip = pa.nulls(rows.num_rows, pa.float64())
     if rows.num_rows:
         ids = rows["image_id"].combine_chunks()
         different = ids.unique()
         images = image_rows(run, store, different)
         of_row = pc.index_in(ids, different).to_numpy()
         scores = cosine_scores(images[of_row], vectors_of(rows))
+        ref_clip = _ref_clip_scores(rows, scores)
         captions = rows["caption"].combine_chunks()
         texts = captions.unique()
         longer = pa.array(open_encoder(run).truncated(texts.to_pylist()))
@@ -115,7 +122,22 @@ def _scored(limits: ConceptLimits | None, run: Run, rows: pa.Table) -> pa.Table:
         if limits is not None:
             unseen = unseen_concepts(run, limits, rows, images, of_row)
     columns = rows.select(OFFERED.names).append_column("score", pa.array(scores, pa.float64()))
-    return columns.append_column("cut", pa.array(cut, pa.bool_())).append_column("unseen", unseen)
+    columns = columns.append_column("cut", pa.array(cut, pa.bool_())).append_column("unseen", unseen)
+    return columns.append_column("ref_clip_score", ref_clip)
+
+
+def _ref_clip_scores(rows: pa.Table, scores: Floats) -> pa.Array:
+    """RefCLIPScores of candidates, null where their picture had no other text."""
+    ranks = pc.fill_null(pc.index_in(rows["origin"], pa.array(GIVEN)), len(GIVEN)).to_numpy().astype(np.int64)
+    uids, captions = rows["uid"].combine_chunks(), rows["caption"].combine_chunks()
+    candidates, references = reference_places(uids, captions, ranks)
+    vectors, nearest = vectors_of(rows), np.full(len(rows), -np.inf)
+    for start in range(0, len(candidates), _AT_ONCE):
+        left, right = (places[start : start + _AT_ONCE] for places in (candidates, references))
+        np.maximum.at(nearest, left, cosine_scores(vectors[left], vectors[right]))
+    is_compared = np.isfinite(nearest)
+    values = ref_clip_scores(scores, np.where(is_compared, nearest, 0.0)).round(SCORE_DIGITS)
+    return pa.array(values, mask=~is_compared)
 
 
 @with_model

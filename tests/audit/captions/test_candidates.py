@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from evenly.audit.captions.candidates import caption_in_quotes, choice_lines
 from evenly.audit.explanation import Explanation
 from evenly.audit.published import PublishedBuild
+from evenly.audit.safe_text import visible
 from evenly.audit.why import explain
 from evenly.curation.captions.choice import CHOICE_REASONS
 
@@ -34,6 +35,7 @@ def test_the_chosen_one_comes_first_then_by_score_and_refused_ones_last():
         candidate("original", caption="words", score=0.1),
         candidate(caption=None, sample=2, score=None, refused="not_json", request_id="0a1b2c3d4e5f6071"),
         candidate(caption="a fox", sample=1, score=0.9, judged=0.2, grammar=0.99, flags=["person", "contact"]),
+        candidate(sample=3, score=0.05, ref_clip_score=0.25, flags=["person", "unseen"], unseen=["owl", EVIL]),
         candidate(score=0.3, request_id="ab" * 32),
     ]
     reason, *shown = lines(chosen(), *rows)
@@ -42,6 +44,7 @@ def test_the_chosen_one_comes_first_then_by_score_and_refused_ones_last():
         '* seen 0      score  0.3000  "a red fox"  request abababababab',
         '  seen 1      score  0.9000  judged  0.2000  grammar  0.9900  "a fox"  flags person, contact',
         '  original 0  score  0.1000  "words"',
+        f'  seen 3      score  0.0500  RefCLIPScore  0.2500  "a red fox"  flags person, unseen (owl, {visible(EVIL)})',
         "  seen 2      refused not_json  request 0a1b2c3d4e5f",
     ]
 

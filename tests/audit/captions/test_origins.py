@@ -52,6 +52,7 @@ def rows() -> list[dict]:
             found.append(
                 {"uid": uid, "caption": caption, "origin": origin, "sample": 0, "request_id": None}
                 | {"refused": refused, "score": score, "judged": judged, "grammar": None, "flags": flags}
+                | {"unseen": ["owl", "cat"] if place % 8 == 1 else [], "ref_clip_score": judged if place % 3 else None}
             )
     return sorted(found, key=lambda row: (row["uid"], row["origin"]))
 
@@ -99,9 +100,10 @@ def test_every_origin_has_the_counts_and_means_of_a_loop_over_rows(workspace, bi
         assert origin.offered == sum(not row["refused"] for row in own)
         assert origin.refused == Counter(row["refused"] for row in own if row["refused"])
         assert origin.flags == Counter(flag for row in own for flag in row["flags"])
+        assert origin.unseen == Counter(name for row in own for name in row["unseen"])
         assert origin.chosen == sum(best["origin"] == origin.name for _, best in ended)
         changed = [(before, best) for before, best in ended if best["origin"] == origin.name != "original"]
-        for encoder, column in (("chooser", "score"), ("judge", "judged")):
+        for encoder, column in (("chooser", "score"), ("judge", "judged"), ("references", "ref_clip_score")):
             both = [pair for pair in changed if pair[0][column] is not None and pair[1][column] is not None]
             for place, counts in enumerate(origin.scores[encoder]):
                 scores = [pair[place][column] for pair in both]

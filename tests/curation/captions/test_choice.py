@@ -123,6 +123,15 @@ def test_no_pairs_give_no_captions():
     assert choose_captions(pa.array([], pa.string()), candidates_of(), ChoiceRule()).chosen.num_rows == 0
 
 
+@pytest.mark.parametrize(("rule", "origin"), [({}, "seen"), ({"forbid": ("unseen",)}, "original")])
+def test_captions_that_name_what_is_unseen_are_chosen_unless_the_rule_forbids_it(rule, origin):
+    rows = [("a", "a dog", "original", 0.2), ("a", "a cat", "seen", 0.4)]
+    candidates = candidates_of(*rows, flags=[[], ["unseen"]], unseen=[[], ["cat"]])
+    assert (
+        choose_captions(pa.array(["a"]), candidates, ChoiceRule(**rule)).chosen["caption_origin"][0].as_py() == origin
+    )
+
+
 def test_what_was_refused_or_has_a_forbidden_flag_is_never_chosen_and_a_given_caption_may_have_flags():
     rows = [
         ("a", "own", "original", 0.1),

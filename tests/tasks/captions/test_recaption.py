@@ -1,16 +1,18 @@
 """Captions come from the pair, its merged twins and the concepts of the pool; the best becomes the caption."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from evenly.curation.decisions import Decisions
+from evenly.features import to_unit_rows
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.run import Run
 from tests.picture_pool import commit, picture, plain_step, pool_record
-from tests.tasks.whole_rebuild import BLUE, COLOURS, GREEN, RED
+from tests.tasks.whole_rebuild import BLUE, COLOURS, GREEN, RED, ColourWords
 
 pytestmark = pytest.mark.usefixtures("colour_words")
 
@@ -123,6 +125,22 @@ def test_a_caption_of_a_twin_is_taken_where_it_fits_better_without_any_margin(ru
     pairs = {"a": ("some words", RED), "b": ("a red pot", RED)}
     records = merged(run, collected(run, pairs), "deduplicate_exact", {"b": "a"})
     assert chosen(run, commit(run, RECAPTION, records, RULE)) == {"a": ("a red pot", "twin")}
+
+
+def test_captions_are_compared_with_the_other_texts_that_their_picture_had(run):
+    pairs = {"a": ("some words", RED), "b": ("a red pot", RED), "c": ("a blue thing", BLUE)}
+    records = merged(run, collected(run, pairs), "deduplicate_exact", {"b": "a"})
+    rows = run.ledger.table(commit(run, RECAPTION, records, RULE), "candidates").to_pylist()
+    for row in rows:
+        texts = {"a": ["some words", "a red pot"], "c": ["a blue thing"]}[row["uid"]]
+        others = [text for text in texts if text != row["caption"]]
+        expected = None
+        if others:
+            vectors = to_unit_rows(ColourWords().encode_texts([row["caption"], *others]))[0].astype(np.float64)
+            nearest = (vectors[1:] @ vectors[0]).max()
+            expected = pytest.approx(2 / (1 / (2.5 * row["score"]) + 1 / nearest), abs=1e-3)
+        assert row["ref_clip_score"] == expected
+    assert {row["ref_clip_score"] is None for row in rows} == {True, False}
 
 
 def test_more_candidates_than_there_are_concepts_are_all_of_them(run):
