@@ -18,7 +18,7 @@ from evenly.tasks.encoders import encoder_identity, store_texts, text_id
 from evenly.tasks.moves import Each
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.sent_rows import SentRows
-from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS, concept_matcher, match_texts, record_named
+from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS, concept_matcher, named_entries, record_named
 from evenly.tasks.run import Run
 from evenly.tasks.step import Records
 
@@ -55,7 +55,7 @@ def with_concepts(run: Run, upstream: Records, offered: pa.Table) -> pa.Table:
         pairs = run.ledger.alive(upstream, [rule.language])
         places = pc.index_in(offered["uid"], pairs["uid"].combine_chunks())
         texts = texts.append_column(rule.language, pairs[rule.language].combine_chunks().take(places))
-    return offered.append_column(CONCEPTS, match_texts(concept_matcher(run, rule), texts, run.processes))
+    return offered.append_column(CONCEPTS, named_entries(concept_matcher(run, rule), texts, run.processes))
 
 
 def concept_limits(run: Run, upstream: Records, offered: SentRows, each: Each) -> ConceptLimits:

@@ -161,7 +161,7 @@ def concept_matcher(run: Run, rule: MatchRule) -> Matcher | MultilingualMatcher:
     return MultilingualMatcher(read_language_lists(metadata), rule.mode)
 
 
-def match_texts(matcher: Matcher | MultilingualMatcher, texts: pa.Table, workers: int) -> pa.ListArray:
+def named_entries(matcher: Matcher | MultilingualMatcher, texts: pa.Table, workers: int) -> pa.ListArray:
     """The entries that each text names, list<int32>: texts in the first column, and their languages in the second."""
     batches = texts.to_batches(max_chunksize=BATCH_ROWS)
     if isinstance(matcher, MultilingualMatcher):
@@ -177,7 +177,7 @@ def _match(run: Run, upstream: Records, column: str, rule: MatchRule) -> tuple[p
     columns = _columns(upstream, column, rule)
     pairs = run.ledger.alive(upstream, columns)
     matcher, unmatched = concept_matcher(run, rule), pa.scalar("no_concept")
-    entries = match_texts(matcher, pairs.select(columns), run.processes)
+    entries = named_entries(matcher, pairs.select(columns), run.processes)
     if isinstance(matcher, MultilingualMatcher):
         has_list = matcher.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
         unmatched = pc.if_else(has_list, "no_concept", "no_list_of_language")
