@@ -3,7 +3,8 @@
 Both ask one server, a process of its own, that answers at once. Ours is the real step over a real pool: pictures read
 out of their shards, decoded, scaled and sent; every reply stored durably, read, scored by a tiny open_clip model of
 random weights (encoding is not what is measured) and chosen from. The bare loop decodes and scales the same files,
-sends them with the same client library, as many at a time, and keeps nothing. Memory is the peak of our resident set.
+sends them with the same client library, as many at a time, and keeps nothing. Memory is the peak of our resident set;
+the pool is written, downloaded and embedded by a process of its own, so that this peak is of the step alone.
 
 Run: python benchmarks/caption_throughput.py [--pairs N] [--bare N] [--concurrency N]
 """
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.picture import ChatPicture, load_pictures
 from evenly.descriptions.chat.request import Sampling
 from evenly.features.scaled import scaled_jpeg
+from evenly.storage.ledger import StepRecord
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.web import PoolDownload
 from evenly.storage.workspace import Workspace
@@ -93,8 +96,8 @@ def write_encoder(folder: Path) -> Path:
     return folder
 
 
-def ours(root: Path, url: str, concurrency: int) -> tuple[float, int]:
-    """Seconds of the step, and how many captions it offered."""
+def pool_run(root: Path) -> tuple[Run, tuple[StepRecord, ...]]:
+    """The run, and what the steps ahead of recaption have recorded: found, where another process has run them."""
     run = Run(
         workspace=Workspace.at(root / "w"),
         seed=1,
@@ -102,17 +105,44 @@ def ours(root: Path, url: str, concurrency: int) -> tuple[float, int]:
         encoder=EncoderChoice(model=f"local-dir:{root / 'encoder'}"),
         progress=Progress(quiet=True),
     )
-    steps = ((COLLECT, CollectRule(limit=None)), (DOWNLOAD, PoolDownload()), (EMBED_IMAGES, NoRule()))
-    records = ()
-    for step, rule in steps:
+    records: tuple[StepRecord, ...] = ()
+    for step, rule in ((COLLECT, CollectRule(limit=None)), (DOWNLOAD, PoolDownload()), (EMBED_IMAGES, NoRule())):
         started = time.perf_counter()
         records = (*records, record_step(run, step, records, rule))
         print(f"  {step.name}: {time.perf_counter() - started:.0f} s", flush=True)
+    return run, records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The step: seconds, captions offered, megabytes ahead of it and at most, and bytes of its tables for each pair."""
+
+    seconds: float
+    offered: int
+    memory_ahead: float
+    memory_most: float
+    result_bytes: float
+
+
+def ours(root: Path, url: str, concurrency: int) -> Measured:
+    """What the step takes."""
+    run, records = pool_run(root)
     captioner = {"name": "seen", "kind": "seen", "base_url": url, "model": "made-up", "max_side": MAX_SIDE}
     rule = RECAPTION.read({"captioners": [captioner | {"concurrency": concurrency}], "choose": {"by": "score"}})
+    ahead = peak_memory()
     started = time.perf_counter()
     record = record_step(run, RECAPTION, records, rule)
-    return time.perf_counter() - started, record.notes["offered"]["seen"]
+    seconds, most = time.perf_counter() - started, peak_memory()
+    tables = run.ledger.table(record, "candidates").nbytes + run.ledger.decisions(record).nbytes
+    offered = record.notes["offered"]["seen"]
+    return Measured(
+        seconds=seconds, offered=offered, memory_ahead=ahead, memory_most=most, result_bytes=tables / offered
+    )
+
+
+def peak_memory() -> float:
+    """The most that this process has held so far, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def bare(root: Path, url: str, concurrency: int, requests: int) -> float:
@@ -186,24 +216,29 @@ def main() -> None:
     parser.add_argument("--bare", type=int, default=2_000)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         asyncio.run(serve())
         return
+    if arguments.prepare:
+        write_pool(arguments.prepare / "pool", arguments.pairs)
+        write_encoder(arguments.prepare / "encoder")
+        pool_run(arguments.prepare)
+        return
     with tempfile.TemporaryDirectory(prefix="evenly-bench-") as folder, serving() as url:
         root = Path(folder)
-        write_pool(root / "pool", arguments.pairs)
-        write_encoder(root / "encoder")
+        command = [sys.executable, __file__, "--prepare", folder, "--pairs", str(arguments.pairs)]
+        subprocess.run(command, check=True)  # noqa: S603 - this file
         before = arguments.bare / bare(root, url, arguments.concurrency, arguments.bare)
-        started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        seconds, offered = ours(root, url, arguments.concurrency)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        step = ours(root, url, arguments.concurrency)
         after = arguments.bare / bare(root, url, arguments.concurrency, arguments.bare)
-    rate, other = offered / seconds, (before + after) / 2
+    rate, other = step.offered / step.seconds, (before + after) / 2
     print(
-        f"{offered:,} pairs, {arguments.concurrency} at a time, {os.cpu_count()} cores: the whole step {rate:.0f} "
-        f"captions/s in {seconds:.0f} s; a bare loop {before:.0f} and {after:.0f} requests/s: {rate / other:.2f}; "
-        f"memory {started / 1024:,.0f} MB before, {peak / 1024:,.0f} MB at most"
+        f"{step.offered:,} pairs, {arguments.concurrency} at a time, {os.cpu_count()} cores: the whole step "
+        f"{rate:.0f} captions/s in {step.seconds:.0f} s; a bare loop {before:.0f} and {after:.0f} requests/s: "
+        f"{rate / other:.2f}; memory {step.memory_ahead:,.0f} MB ahead of the step, {step.memory_most:,.0f} MB at "
+        f"most; its tables {step.result_bytes:,.0f} bytes a pair"
     )
 
 

@@ -37,8 +37,12 @@ class BatchPace:
 
 @dataclass(kw_only=True)
 class Submitted:
-    """The batches that requests are in now, those sent just now, and those that the budget had no room for."""
+    """The batches that requests are in now, those sent just now, and those that the budget had no room for.
 
+    pictures: of the requests, by name.
+    """
+
+    pictures: Mapping[str, ChatPicture] = field(default_factory=dict)
     states: list[BatchState] = field(default_factory=list)
     refused: dict[str, BudgetExceededError] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
@@ -66,7 +70,6 @@ class BatchWork:
 
     def __post_init__(self) -> None:
         self.dialect = Dialect(token_limit=self.api.endpoint.token_limit)
-        self.pictures: dict[str, ChatPicture] = {}
         if self.budget is not None:
             self.prices = self.budget.prices
 
@@ -76,9 +79,8 @@ class BatchWork:
         Requests that an earlier run, or another process, has in a batch already stay there. Only one process at a time
         gets this far.
         """
-        submitted = Submitted()
         pictures = (picture for request in requests.values() for picture in request.pictures)
-        self.pictures |= {picture.name: picture for picture in pictures}
+        submitted = Submitted(pictures={picture.name: picture for picture in pictures})
         async with self.alone():
             left = {
                 request_id: request for request_id, request in requests.items() if self.replies.get(request_id) is None
@@ -134,7 +136,7 @@ class BatchWork:
             for request_id, request in requests.items()
         }
         limits = {"most_requests": self.most_requests, "most_bytes": self.most_bytes}
-        for part in split_requests(contents, self.dialect, self.pictures, **limits):
+        for part in split_requests(contents, self.dialect, submitted.pictures, **limits):
             state = create_intent(self.batches, part, endpoint=endpoint, class_list=self.class_list, prices=self.prices)
             await self._send(state, part, submitted)
 
@@ -163,7 +165,7 @@ class BatchWork:
             state = self.note(state, "narrowed", left_out=left_out)
             self.release(state, left_out)
         dialect = self.dialect
-        lines = [input_line(request_id, contents[request_id], dialect, self.pictures) for request_id in sent]
+        lines = [input_line(request_id, contents[request_id], dialect, submitted.pictures) for request_id in sent]
         try:
             file_id = await self.api.upload(f"{state.intent.id}.jsonl", b"".join(lines))
             state = self.note(state, "uploaded", file_id=file_id, dialect=_facts(dialect))

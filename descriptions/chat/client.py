@@ -14,7 +14,7 @@ from evenly.descriptions.chat.budget import Budget, most_usd
 from evenly.descriptions.chat.completion import Completion, reply_record
 from evenly.descriptions.chat.dialect import Dialect, unpromised
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
-from evenly.descriptions.chat.pacing import EndpointLimits, Pacing
+from evenly.descriptions.chat.pacing import EndpointLimits, Pacing, Purse
 from evenly.descriptions.chat.picture import UnreadablePictureError
 from evenly.descriptions.chat.request import ChatRequest, content_address
 from evenly.descriptions.chat.retries import Failure, RetryRule, pause_s
@@ -185,17 +185,17 @@ class ChatClient:
         """
         async with AsyncExitStack() as until_stored:
             async with connection.pacing.slots, connection.pacing.place(self.limits, self.endpoint.host):
-                await until_stored.enter_async_context(connection.pacing.attempt(*self._purse(attempt)))
+                await until_stored.enter_async_context(connection.pacing.attempt(self._purse(attempt)))
                 answer = await self._post(connection, attempt, first=first)
             if isinstance(answer, Completion):
                 connection.failures_in_a_row, connection.replied = 0, True
                 return await self._keep(connection, attempt, answer, number=number)
             return answer
 
-    def _purse(self, attempt: Attempt) -> tuple[Callable[[], object], Callable[[], object]]:
-        """How money is set aside for an attempt, and how it is given back."""
+    def _purse(self, attempt: Attempt) -> Purse | None:
+        """How money is set aside for an attempt, and how it is given back; None where nothing is."""
         if self.budget is None:
-            return (lambda: None), (lambda: None)
+            return None
         return partial(self.budget.reserve, attempt.request, attempt.id), partial(self.budget.release, attempt.id)
 
     async def _post(self, connection: Connection, attempt: Attempt, *, first: bool) -> Completion | Failure | None:

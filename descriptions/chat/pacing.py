@@ -11,6 +11,8 @@ from typing import NoReturn, Protocol, TypeVar
 from evenly.descriptions.errors import BudgetExceededError, DescriptionsError
 
 Result = TypeVar("Result")
+Purse = tuple[Callable[[], object], Callable[[], object]]
+"""What sets money aside for an attempt, and what gives it back."""
 
 
 class EndpointLimits(Protocol):
@@ -50,13 +52,13 @@ class Pacing:
         return await _shielded(asyncio.get_running_loop().run_in_executor(self._threads, work))
 
     @contextlib.asynccontextmanager
-    async def attempt(self, reserve: Callable[[], object], release: Callable[[], object]) -> AsyncIterator[None]:
-        """An open attempt, for which `reserve` has set money aside; `release` gives it back if this is cancelled first.
+    async def attempt(self, purse: Purse | None) -> AsyncIterator[None]:
+        """An open attempt, for which money of `purse` is set aside, and given back if this is cancelled first.
 
         Where it does not fit, it waits: most attempts cost less than was set aside, and make room when they end.
         Where it does not fit and no other is open, the budget is spent: raises BudgetExceededError, now and for all.
         """
-        await self._opened(reserve, release)
+        await self._opened(purse)
         try:
             yield
         finally:
@@ -114,14 +116,16 @@ class Pacing:
         """Whether no attempt may start any more."""
         return self._stopped is not None
 
-    async def _opened(self, reserve: Callable[[], object], release: Callable[[], object]) -> None:
+    async def _opened(self, purse: Purse | None) -> None:
         while True:
             await self.until_allowed()
             if self._stopped is not None:
                 await self.stop(self._stopped)
             ended = self._ended
             self._open += 1
-            setting_aside = self._threads.submit(reserve)
+            if purse is None:
+                return
+            setting_aside = self._threads.submit(purse[0])
             try:
                 await _shielded(asyncio.wrap_future(setting_aside))
             except BudgetExceededError as error:
@@ -131,7 +135,7 @@ class Pacing:
                         await self.stop(error)
                     await self._changed.wait()
             except asyncio.CancelledError:
-                setting_aside.add_done_callback(lambda done: None if done.exception() else release())
+                setting_aside.add_done_callback(lambda done: None if done.exception() else purse[1]())
                 self._end()
                 raise
             except BaseException:

@@ -168,12 +168,15 @@ def _to_caption(upstream: Records, merged: SentRows, columns: Sequence[str], run
     """uid, image_id, texts, and the columns that captioners read, of the pairs of a partition."""
     own = _own(upstream, columns, run)
     twins = _twins(own, merged, run)
-    texts: dict[str, list[str]] = {}
-    for uid, caption in zip(own["uid"].to_pylist(), own["caption"].to_pylist(), strict=True):
-        texts[uid] = [caption] if caption else []
-    for uid, caption in zip(twins["uid"].to_pylist(), twins["caption"].to_pylist(), strict=True):
-        texts[uid].append(caption)
-    return own.drop(["caption"]).append_column("texts", pa.array(list(texts.values()), pa.list_(pa.string())))
+    is_given = pc.fill_null(pc.not_equal(own["caption"].combine_chunks(), ""), False)
+    pairs = pc.index_in(twins["uid"].combine_chunks(), own["uid"].combine_chunks())
+    places = np.r_[np.flatnonzero(is_given), pairs.to_numpy()].astype(np.int64)
+    captions = [own["caption"].combine_chunks().filter(is_given), twins["caption"].combine_chunks()]
+    offsets = np.r_[0, np.cumsum(np.bincount(places, minlength=own.num_rows))]
+    texts = pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), pa.concat_arrays(captions).take(pa.array(np.argsort(places, kind="stable")))
+    )
+    return own.drop(["caption"]).append_column("texts", texts)
 
 
 def _made(one: NamedCaptioner, offer: Callable[[Run, Any, Shown], pa.Table], work: "SortedPairs", run: Run) -> pa.Table:

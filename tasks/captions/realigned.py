@@ -4,7 +4,7 @@ Differs from the paper (arXiv:2410.17251): a vision model and an instruction in 
 corrected texts. Its texts are in their order, not in that of a set, which changed from run to run.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,15 +14,7 @@ from annotated_types import Ge, Le
 from evenly.descriptions.captions.questions import PROMPTS, about_picture, about_texts
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.captions.requests import (
-    CaptionAnswer,
-    ChatCaptions,
-    Question,
-    SentPictures,
-    answered,
-    ask_captions,
-    check_sees,
-)
+from evenly.tasks.captions.requests import ChatCaptions, Question, SentPictures, ask_captions, check_sees, each_row
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 
@@ -48,24 +40,21 @@ class RealignedRule(ChatCaptions):
 
 def _offer(run: Run, rule: RealignedRule, shown: Shown) -> pa.Table:
     pictures = SentPictures(run, shown, max_side=rule.max_side)
-    answers: list[CaptionAnswer] = []
-    last: dict[int, str] = {}
+    pairs = shown.pairs.select(["image_id", "texts"])
+    last: pa.ChunkedArray | pa.Array = pa.nulls(pairs.num_rows, pa.string())
+    rounds: list[pa.Table] = []
     for number in range(rule.rounds):
-        questions = _questions(rule, shown, pictures, last, number)
-        latest = ask_captions(run, rule, shown, questions, shown.pairs.num_rows)
-        last = {answer.question.place: answer.caption for answer in latest if answer.caption is not None}
-        answers += latest
-    return answered(shown, answers)
+        questions = _questions(rule, pairs.append_column("last", last), pictures, number)
+        rounds.append(ask_captions(run, rule, shown, questions, pairs.num_rows))
+        last = rounds[-1]["caption"]
+    return pa.concat_tables(rounds)
 
 
-def _questions(
-    rule: RealignedRule, shown: Shown, pictures: SentPictures, last: Mapping[int, str], number: int
-) -> Iterator[Question]:
+def _questions(rule: RealignedRule, pairs: pa.Table, pictures: SentPictures, number: int) -> Iterator[Question]:
     """The questions of a round: with the caption of the round before, where there is one, and the picture's texts."""
-    ids, texts = shown.pairs["image_id"].to_pylist(), shown.pairs["texts"].to_pylist()
-    for place, image_id in enumerate(ids):
-        given = [*([last[place]] if place in last else []), *texts[place]][: rule.texts]
-        picture, sampling = pictures[image_id], rule.sampling
+    for place, row in enumerate(each_row(pairs)):
+        given = [*([] if row["last"] is None else [row["last"]]), *row["texts"]][: rule.texts]
+        picture, sampling = pictures[row["image_id"]], rule.sampling
         request = about_picture(picture, "short", sampling, sample=number)
         if given:
             request = about_texts(picture, given, rule.prompt, sampling, sample=number)

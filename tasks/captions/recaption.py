@@ -32,6 +32,7 @@ from evenly.tasks.step import Records, Step, plain_rule
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}
 _SAMPLE = 20_000
 """Captions that the grammar score is fitted on, the first by hash."""
+_AT_ONCE = 4096  # candidates whose texts are read as Python's objects
 _BEST = ChoiceRule()
 
 
@@ -154,6 +155,14 @@ def _candidates(run: Run, offers: Offers) -> pa.Table:
     scored, offered = offers.scored.of(run), offers.offered.of(run)
     is_out = pc.or_(pc.not_equal(offered["refused"], ""), pc.is_null(offered["caption"]))
     rows = pa.concat_tables([scored, offered.filter(is_out)], promote_options="default")
+    starts = range(0, max(1, rows.num_rows), _AT_ONCE)
+    table = pa.concat_tables([_with_flags(rows.slice(start, _AT_ONCE), offers.grammar) for start in starts])
+    keys = ("uid", "origin", "sample", "caption")
+    return table.sort_by([(name, "ascending") for name in keys]).combine_chunks()
+
+
+def _with_flags(rows: pa.Table, score: GrammarScore | None) -> pa.Table:
+    """CANDIDATES of some rows, in their order: what their texts say against them is read off."""
     texts = rows["caption"].to_pylist()
     further = {
         OVER_CONTEXT: pc.fill_null(rows["cut"], False).to_pylist(),
@@ -164,15 +173,13 @@ def _candidates(run: Run, offers: Offers) -> pa.Table:
         for names, *row in zip(flag_captions(texts), *further.values(), strict=True)
     ]
     grammar = pa.nulls(len(texts), pa.float64())
-    if offers.grammar is not None and texts:
-        grammar = pa.array(offers.grammar.probabilities([text or "" for text in texts]))
+    if score is not None and texts:
+        grammar = pa.array(score.probabilities([text or "" for text in texts]))
     columns = {name: rows[name] for name in CANDIDATES.names if name in rows.column_names}
     columns |= {"flags": pa.array(flags, pa.list_(pa.string())), "grammar": grammar}
     if "judged" not in columns:
         columns["judged"] = pa.nulls(len(texts), pa.float64())
-    table = pa.table(columns).select(CANDIDATES.names).cast(CANDIDATES)
-    keys = ("uid", "origin", "sample", "caption")
-    return table.sort_by([(name, "ascending") for name in keys]).combine_chunks()
+    return pa.table(columns).select(CANDIDATES.names).cast(CANDIDATES)
 
 
 def _counted(offered: pa.Table) -> pa.Table:

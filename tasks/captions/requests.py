@@ -1,9 +1,9 @@
 """Captions asked of a chat endpoint: a bounded number of requests at a time, replies read, refusals with a reason."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 
 from evenly.bounds import FINITE
 from evenly.descriptions.asking import in_order
+from evenly.descriptions.batch.files import MOST_REQUESTS
 from evenly.descriptions.captions.reading import read_caption
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.event_loop import run_to_end
@@ -26,6 +27,7 @@ from evenly.tasks.chat.endpoints import account, chat_client, open_endpoint, spe
 from evenly.tasks.run import PaidEndpoint, Payment, Run
 
 MOST_SAMPLES = 16
+_AT_ONCE = 1024  # rows that are held as Python's objects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,34 +65,27 @@ class Question:
     request: ChatRequest
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaptionAnswer:
-    """What came of a question: a caption, or why there is none."""
-
-    question: Question
-    request_id: str
-    caption: str | None
-    refused: str
-    passing: bool
+def each_row(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table in order; _AT_ONCE of them are Python's objects at a time."""
+    return (row for batch in table.to_batches(_AT_ONCE) for row in batch.to_pylist())
 
 
-def ask_captions(
-    run: Run, rule: ChatCaptions, shown: Shown, questions: Iterable[Question], total: int
-) -> list[CaptionAnswer]:
-    """Ask all, those with a stored reply of nobody; the answers in the order of the questions.
+def ask_captions(run: Run, rule: ChatCaptions, shown: Shown, questions: Iterable[Question], total: int) -> pa.Table:
+    """Ask all, those with a stored reply of nobody; MADE, a row for each question in their order.
 
-    Raises EndpointError where none will be answered and BudgetExceededError where the next may cost too much: replies
-    that came are stored.
+    A question is taken when there is room for it, and given up with its answer: beside columns, what is held does not
+    grow with their number. Raises EndpointError where none will be answered and BudgetExceededError where the next may
+    cost too much: replies that came are stored.
     """
     if shown.rehearsal is not None:
-        return run_to_end(_asked(shown.rehearsal, questions, at_once=1, advance=lambda _: None))
+        return run_to_end(_asked(shown.rehearsal, shown, questions, at_once=1, advance=lambda _: None))
     paying = replace(run, payment=payment_of(rule))
     budget = account(paying, account_name(shown.name))
     with open_endpoint(rule) as endpoint, run.progress.bar(f"asking {shown.name}", total) as advance:
         concurrency = max(1, rule.concurrency // shown.workers)
         client = chat_client(paying, endpoint, name=account_name(shown.name), budget=budget, concurrency=concurrency)
-        at_once = total if rule.batch else 2 * concurrency
-        return run_to_end(_asked(client, questions, at_once=max(1, at_once), advance=advance))
+        at_once = max(1, min(total, MOST_REQUESTS)) if rule.batch else 2 * concurrency
+        return run_to_end(_asked(client, shown, questions, at_once=at_once, advance=advance))
 
 
 def account_name(captioner: str) -> str:
@@ -113,19 +108,6 @@ def account_of(run: Run, rule: ChatCaptions, captioner: str) -> dict[str, object
     return spent(account(replace(run, payment=payment_of(rule)), account_name(captioner)))
 
 
-def answered(shown: Shown, answers: Sequence[CaptionAnswer]) -> pa.Table:
-    """MADE of the answers."""
-    return made(
-        shown.pairs,
-        places=[answer.question.place for answer in answers],
-        captions=[answer.caption for answer in answers],
-        samples=[answer.question.request.sample for answer in answers],
-        request_ids=[answer.request_id for answer in answers],
-        refused=[answer.refused for answer in answers],
-        passing=[answer.passing for answer in answers],
-    )
-
-
 class SentPictures:
     """The pictures of `shown` as they are sent to a model, by image_id; each is read when it is sent."""
 
@@ -135,7 +117,8 @@ class SentPictures:
                 "`places` must say where pictures lie; got none. Mark the captioner as one that reads them."
             )
         self._run, self._places, self._max_side = run, shown.places, max_side
-        self._ids = np.asarray(shown.places["image_id"].to_pylist(), dtype="S64")
+        ids = (row["image_id"].encode() for row in each_row(shown.places.select(["image_id"])))
+        self._ids = np.fromiter(ids, "S64", shown.places.num_rows)
 
     def __getitem__(self, image_id: str) -> ChatPicture:
         return ChatPicture(image_id=image_id, max_side=self._max_side, load=partial(self._load, image_id))
@@ -150,24 +133,73 @@ class SentPictures:
 
 
 async def _asked(
-    client: Chat, questions: Iterable[Question], *, at_once: int, advance: Callable[[int], object]
-) -> list[CaptionAnswer]:
-    answers: dict[int, CaptionAnswer] = {}
+    client: Chat, shown: Shown, questions: Iterable[Question], *, at_once: int, advance: Callable[[int], object]
+) -> pa.Table:
+    answers = _Answers(shown.pairs)
     waiting = iter(enumerate(questions))
 
     async def work(numbered: Iterator[tuple[int, Question]]) -> None:
         for number, question in numbered:
-            answers[number] = await _answer(client, question)
+            answers.add(await _answer(client, question, number))
             advance(1)
 
     async with client:
         await in_order([work(waiting) for _ in range(at_once)])
-    return [answers[number] for number in range(len(answers))]
+    return answers.table()
 
 
-async def _answer(client: Chat, question: Question) -> CaptionAnswer:
-    answer = CaptionAnswer(
-        question=question, request_id=client.request_id(question.request), caption=None, refused="", passing=False
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What came of question `number`, about sample `sample` of the pair at `place`: a caption, or why there is none."""
+
+    number: int
+    place: int
+    sample: int
+    request_id: str
+    caption: str | None = None
+    refused: str = ""
+    passing: bool = False
+
+
+class _Answers:
+    """Answers in whatever order they come, as columns; the last of them, fewer than _AT_ONCE, as objects."""
+
+    def __init__(self, pairs: pa.Table) -> None:
+        self._pairs = pairs.select(["uid", "image_id"]).combine_chunks()
+        self._tables: list[pa.Table] = []
+        self._last: list[_Answer] = []
+
+    def add(self, answer: _Answer) -> None:
+        """Take an answer."""
+        self._last.append(answer)
+        if len(self._last) == _AT_ONCE:
+            self._to_columns()
+
+    def table(self) -> pa.Table:
+        """MADE of all, in the order of the questions."""
+        self._to_columns()
+        return pa.concat_tables(self._tables).sort_by("number").drop(["number"])
+
+    def _to_columns(self) -> None:
+        last, self._last = self._last, []
+        rows = made(
+            self._pairs,
+            places=[answer.place for answer in last],
+            captions=[answer.caption for answer in last],
+            samples=[answer.sample for answer in last],
+            request_ids=[answer.request_id for answer in last],
+            refused=[answer.refused for answer in last],
+            passing=[answer.passing for answer in last],
+        )
+        self._tables.append(rows.append_column("number", pa.array([answer.number for answer in last], pa.int64())))
+
+
+async def _answer(client: Chat, question: Question, number: int) -> _Answer:
+    answer = _Answer(
+        number=number,
+        place=question.place,
+        sample=question.request.sample,
+        request_id=client.request_id(question.request),
     )
     try:
         reply = await client.ask(question.request)

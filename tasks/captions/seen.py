@@ -8,7 +8,7 @@ import pyarrow as pa
 from evenly.descriptions.captions.questions import PROMPTS, about_picture
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.captions.requests import ChatCaptions, Question, SentPictures, answered, ask_captions, check_sees
+from evenly.tasks.captions.requests import ChatCaptions, Question, SentPictures, ask_captions, check_sees, each_row
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 
@@ -26,15 +26,14 @@ class SeenRule(ChatCaptions):
 
 def _offer(run: Run, rule: SeenRule, shown: Shown) -> pa.Table:
     pictures = SentPictures(run, shown, max_side=rule.max_side)
-    ids = shown.pairs["image_id"].to_pylist()
 
     def questions() -> Iterator[Question]:
-        for place, image_id in enumerate(ids):
+        for place, row in enumerate(each_row(shown.pairs.select(["image_id"]))):
             for sample in range(rule.samples):
-                request = about_picture(pictures[image_id], rule.prompt, rule.sampling, sample=sample)
+                request = about_picture(pictures[row["image_id"]], rule.prompt, rule.sampling, sample=sample)
                 yield Question(place=place, request=request)
 
-    return answered(shown, ask_captions(run, rule, shown, questions(), len(ids) * rule.samples))
+    return ask_captions(run, rule, shown, questions(), shown.pairs.num_rows * rule.samples)
 
 
 def _identity(run: Run, rule: SeenRule) -> str:

@@ -4,10 +4,11 @@ Differs from the paper: an instruction model answers with JSON, and tags are lef
 that captions are not all of one form (text dropout).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Le
 
@@ -15,7 +16,7 @@ from evenly.curation.draws import draw
 from evenly.descriptions.captions.questions import EXAMPLES, Example, about_tags
 from evenly.storage.records import content_hash
 from evenly.tasks.captions.captioner import Captioner, Shown, made
-from evenly.tasks.captions.requests import ChatCaptions, Question, answered, ask_captions
+from evenly.tasks.captions.requests import ChatCaptions, Question, ask_captions, each_row
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 
@@ -62,20 +63,26 @@ def keep_tags(tags: Sequence[str], *, uid: str, sample: int, dropout: float) -> 
 
 
 def _offer(run: Run, rule: TagsRule, shown: Shown) -> pa.Table:
-    rows: Sequence[Mapping[str, Any]] = shown.pairs.select(["uid", *rule.columns]).to_pylist()
-    tags = [tags_of([row[name] for name in rule.columns], most=rule.most) for row in rows]
-    tagged = [place for place, names in enumerate(tags) if names]
-    bare = [place for place, names in enumerate(tags) if not names]
+    tagged = np.array([bool(tags) for _, tags in _tagged(rule, shown)])
+    bare = np.flatnonzero(~tagged).tolist()
+    without = made(shown.pairs, places=bare, captions=[None] * len(bare), refused=["no_tags"] * len(bare))
 
     def questions() -> Iterator[Question]:
-        for place in tagged:
-            for sample in range(rule.samples):
-                kept = keep_tags(tags[place], uid=rows[place]["uid"], sample=sample, dropout=rule.dropout)
+        for place, (uid, tags) in enumerate(_tagged(rule, shown)):
+            for sample in range(rule.samples if tags else 0):
+                kept = keep_tags(tags, uid=uid, sample=sample, dropout=rule.dropout)
                 yield Question(place=place, request=about_tags(kept, rule.examples, rule.sampling, sample=sample))
 
-    answers = ask_captions(run, rule, shown, questions(), len(tagged) * rule.samples) if tagged else []
-    without = made(shown.pairs, places=bare, captions=[None] * len(bare), refused=["no_tags"] * len(bare))
-    return pa.concat_tables([answered(shown, answers), without])
+    if not tagged.any():
+        return without
+    answers = ask_captions(run, rule, shown, questions(), int(tagged.sum()) * rule.samples)
+    return pa.concat_tables([answers, without])
+
+
+def _tagged(rule: TagsRule, shown: Shown) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The uid and the tags of each pair."""
+    for row in each_row(shown.pairs.select(["uid", *rule.columns])):
+        yield row["uid"], tags_of([row[name] for name in rule.columns], most=rule.most)
 
 
 def _identity(run: Run, rule: TagsRule) -> str:

@@ -26,6 +26,7 @@ from evenly.storage.web import (
     DownloadWorkers,
     FailureRule,
     download_images,
+    find_places,
     read_downloads,
     read_image_bytes,
     read_images,
@@ -191,6 +192,22 @@ def test_pictures_are_read_by_their_id_in_the_order_asked(harvest):
     assert list(read_images(folder, [])) == []
     with pytest.raises(DownloadError, match="`image_ids` must be of pictures"):
         read_images(folder, ["0" * 64])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1]])
+def test_pictures_are_read_where_they_are_said_to_lie_and_checked_by_their_name(harvest, order):
+    folder, _, _ = harvest
+    wanted = sorted(hashlib.sha256(picture(seed)).hexdigest() for seed in (3, 1, 2))
+    places = find_places(folder, wanted)
+    places = places.take(pc.index_in(pa.array(wanted), places["image_id"].combine_chunks()))
+    asked = [wanted[place] for place in order]
+    for among in (places, places.take(order)):
+        assert [hashlib.sha256(data).hexdigest() for data in read_images(folder, asked, among)] == asked
+    with pytest.raises(DownloadError, match="`image_ids` must be of pictures"):
+        read_images(folder, asked[:1], places.filter(pc.not_equal(places["image_id"], asked[0])).slice(0, 1))
+    shifted = places.set_column(2, "offset", pc.add(places["offset"], 1))
+    with pytest.raises(DownloadError, match="must hold the bytes of picture"):
+        list(read_images(folder, wanted, shifted))
 
 
 def test_records_without_bytes_cannot_be_read(harvest):
