@@ -13,6 +13,7 @@ BENCHMARKS = {
     "near_duplicates": ["--every", "10"],
     "perceptual_duplicates": ["--rows", "50000", "100000", "200000"],
     "semantic_duplicates": ["--rows", "20000", "200000"],
+    "feature_search": ["--rows", "200000", "--compare", "50000"],
     "text_curation": ["--rows", "200000", "1000000"],
     "table_formats": [],
     "checking_cost": ["--texts", "50000"],

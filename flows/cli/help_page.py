@@ -17,7 +17,7 @@ SUBJECTS = {
     "Start here": ("init", "check", "plan", "rebuild", "report", "why", "demo"),
     "Datasets": (
         *("builds", "promote", "export", "serve", "deploy"),
-        *("match", "balance", "metadata", "link", "clusters", "search"),
+        *("match", "balance", "metadata", "link", "clusters", "search", "index"),
     ),
     "Classes": ("describe", "descriptions", "batches", "concepts", "retrieve"),
     "Features": ("extract",),

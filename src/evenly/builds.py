@@ -146,13 +146,15 @@ class Build:
         rows: Literal["kept", "dropped", "all"] = "all",
         where: Sequence[str] = (),
         top: int = 20,
+        index: str | None = None,
     ) -> "pd.DataFrame":
         """The pairs whose pictures are nearest to a query, best first, as `evenly search` finds them.
 
         query: texts, and pictures as bytes, paths or PIL pictures, one or several together. uids: pairs that they are
         to be like; minus: texts that they are not to be like. rows: "dropped" are all that are not in the build.
-        where: conditions such as "source=flickr". One row per pair: rank, uid, score (a cosine), caption, verdict,
-        step, reason and more; `attrs` of the table count what was searched and what could not be. Raises InputError.
+        where: conditions such as "source=flickr". index: the kind of one that `evenly index` made. One row per pair:
+        rank, uid, score (a cosine), caption, verdict, step, reason and more; `attrs` of the table count what was
+        searched and what could not be. Raises InputError.
         """
         import pandas as pd
 
@@ -169,7 +171,7 @@ class Build:
         selection = Selection(rows=rows, where=[Condition.read(text) for text in where])
         run = build_run(self.id, root=self.root, quiet=True)
         with no_widgets():
-            result = search_build(run, self.manifest, asked, selection=selection, top=top)
+            result = search_build(run, self.manifest, asked, selection=selection, top=top, index=index)
         facts = result.to_dict()
         table = pd.DataFrame(facts.pop("rows"))
         table.attrs.update(facts)

@@ -14,7 +14,7 @@ from evenly.storage.errors import StorageError
 from evenly.storage.removal.leftovers import Leftover
 from evenly.storage.removal.stored_files import StoredFile
 from evenly.storage.tables.checked_blocks import SUMS
-from evenly.storage.tables.lance_rows import MADE_AGAIN, newest_version, readable_rows, version_of
+from evenly.storage.tables.lance_rows import INDEX_FILES, MADE_AGAIN, newest_version, readable_rows, version_of
 
 _PARTS = ("_versions", "data", "_indices", "_transactions")
 
@@ -90,7 +90,7 @@ def unneeded_files(dataset: Dataset, *, older_than_s: float, now: float) -> Iter
 
 def _is_of_a_version(name: str) -> bool:
     """Whether a file is part of what Lance writes for versions; what it writes beside them stays."""
-    return name.partition("/")[0] in _PARTS and name.endswith((".lance", ".manifest", ".txn"))
+    return name.partition("/")[0] in _PARTS and name.endswith((*INDEX_FILES, ".manifest", ".txn"))
 
 
 def _removal_order(name: str) -> tuple[int, str]:

@@ -27,6 +27,7 @@ from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import BLOCK, block_sums
 from evenly.storage.tables.checked_blocks import SUMS
 from evenly.storage.tables.lance_rows import (
+    INDEX_FILES,
     KEY,
     MADE_AGAIN,
     ROWS_PER_FILE,
@@ -55,6 +56,20 @@ def commit_rows(path: Path, table: pa.Table, *, mode: Literal["append", "overwri
             dataset.create_scalar_index(index, "BTREE")
         version = int(dataset.version)
         _seal(path, SUMS, table)
+    return version
+
+
+def commit_index(path: Path, column: str, kind: str, *, name: str, parameters: Mapping[str, int]) -> int:
+    """Make an index of the vectors in a column, in place of the one of this name; the version. Raises as `commit_rows`.
+
+    kind: one of Lance's, such as IVF_PQ; cosines are what it compares.
+    """
+    with _writing(path), _alone(path):
+        files = _undo_unfinished(path)
+        dataset = open_rows(path, MADE_AGAIN, files.newest)
+        dataset.create_index(column, kind, name=name, metric="cosine", replace=True, **parameters)
+        version = int(dataset.version)
+        _seal(path, SUMS)
     return version
 
 
@@ -178,7 +193,7 @@ def _seal(path: Path, target: str, table: pa.Table | None = None) -> None:
             name
             for name in sorted(files.names)
             if name.startswith(f"{part}/")
-            and name.endswith((".lance", ".manifest"))
+            and name.endswith((*INDEX_FILES, ".manifest"))
             and not files.is_sealed(name, target)
         ]
         for part in _PARTS

@@ -28,6 +28,8 @@ MADE_AGAIN = "Remove this `.lance` folder and run again what needs its rows: the
 ROWS_PER_FILE = 1 << 16  # what is compared when one row is looked for
 KEY = "id"
 """The column by whose least and greatest value in a file rows are looked for."""
+INDEX_FILES = (".lance", ".idx")
+"""How the files of an index of values, or of vectors, end."""
 _NEWEST = (1 << 64) - 1  # Lance names the manifest of version v by this less v
 _FILES_AT_ONCE = 8  # of each some 12 MB are in memory while it is checked
 _OPEN_VERSIONS = 16
@@ -52,7 +54,7 @@ def read_rows(
         fragments = dataset.get_fragments()
         named = set() if where is None else {name for name in dataset.schema.names if name in where}
         if where is not None:
-            _check_indices(path, remedy, dataset, named)
+            check_indices(path, remedy, dataset, named)
         if where is not None and len(fragments) > 1:
             check_pages(path, remedy, dataset, named, fragments)
             hits = dataset.scanner(columns=[], filter=where, with_row_address=True).to_table()["_rowaddr"]
@@ -223,7 +225,8 @@ def _numbers(field: Any) -> Iterator[int]:  # noqa: ANN401 - Lance's
         yield from _numbers(child)
 
 
-def _check_indices(path: Path, remedy: str, dataset: Any, columns: set[str]) -> None:  # noqa: ANN401 - Lance's
+def check_indices(path: Path, remedy: str, dataset: Any, columns: set[str]) -> None:  # noqa: ANN401 - Lance's
+    """Compare the files of the indices of some columns with their sums."""
     for uuid in _indices_of(dataset, columns) if has_sums(path) else ():
         (_check_index_once if isinstance(path, ObjectPath) else _check_index)(path, remedy, uuid)
 
@@ -234,7 +237,7 @@ def _indices_of(dataset: Any, columns: set[str]) -> list[str]:  # noqa: ANN401 -
 
 
 def _check_index(path: Path, remedy: str, uuid: str) -> None:
-    for file in sorted((path / "_indices" / uuid).rglob("*.lance")):
+    for file in sorted(file for kind in INDEX_FILES for file in (path / "_indices" / uuid).rglob(f"*{kind}")):
         CheckedBlocks(path, str(file.relative_to(path)), remedy).check_all()
 
 

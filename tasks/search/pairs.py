@@ -65,11 +65,10 @@ class SearchedPairs:
             self.matched += chosen.num_rows
             yield chosen
 
-    def with_image_ids(self, image_ids: Sequence[str]) -> pa.Table:
+    def with_image_ids(self, image_ids: pa.Array) -> pa.Table:
         """Uid and image_id of the pairs that show one of these pictures, sorted by uid."""
-        wanted = pa.array(image_ids, pa.string())
         batches = self.batches(["uid", "image_id"])
-        return pa.concat_tables([table.filter(pc.is_in(table["image_id"], wanted)) for table in batches])
+        return pa.concat_tables([table.filter(pc.is_in(table["image_id"], image_ids)) for table in batches])
 
     def facts(self, uids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """By uid: where each pair ended, with the value and the twin of the step that decided, and what it is."""

@@ -1,7 +1,7 @@
 """The pairs of a build nearest to a query: exact, in memory that does not grow with the build."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.run import Run
+from evenly.tasks.search.index import BINARY, NEAREST, FeatureIndex
 from evenly.tasks.search.pairs import SearchedPairs, Selection
 from evenly.tasks.search.query import Query, encode_query
 
 PAIRS_AT_ONCE = 1 << 20
 """Pairs whose ids are held together; the features of all are read once for so many."""
+_MOST_CANDIDATES = 20_000  # of an index; then all is searched exactly
 _RANKED = pa.schema([("uid", pa.string()), ("image_id", pa.string()), ("score", pa.float64())])
 
 
@@ -28,7 +30,8 @@ class SearchResult:
 
     rows: rank, uid, score (the cosine of picture and query), caption, verdict, step, reason, value, into, image_id and
     what else people know a pair by. pairs: how many the build has; matched: of the selection; without_picture and
-    without_features: of these those that cannot be compared; searched: the others.
+    without_features: of these those that cannot be compared; searched: the others. With an index, which is then there
+    with its facts, searched are the pairs of its candidates alone; `unindexed` pictures are newer than it.
     """
 
     build: str
@@ -36,8 +39,10 @@ class SearchResult:
     pairs: int
     matched: int
     searched: int
-    without_picture: int
-    without_features: int
+    without_picture: int | None = None
+    without_features: int | None = None
+    index: dict[str, Any] | None = None
+    unindexed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -47,6 +52,16 @@ class SearchResult:
     def notes(self) -> list[str]:
         """What was looked through and what could not be, in sentences."""
         notes = [f"{self.searched:,} of {self.pairs:,} pairs searched"]
+        if self.index is not None:
+            recall = ", ".join(f"{share:.3f} of {kind}" for kind, share in self.index["recall"].items())
+            notes.append(f"by the index {self.index['kind']}, which finds {recall} among the nearest ten")
+        if self.unindexed:
+            how = (
+                "not searched: run `evenly index` again"
+                if self.index and self.index["kind"] == BINARY
+                else "searched beside it"
+            )
+            notes.append(f"{self.unindexed:,} pictures are newer than the index, and {how}")
         if self.matched < self.pairs:
             notes.append(f"{self.pairs - self.matched:,} are not of the rows that were asked for")
         if self.without_picture:
@@ -64,18 +79,38 @@ class _Counts:
 
 
 def search_build(
-    run: Run, manifest: Mapping[str, Any], query: Query, *, selection: Selection | None = None, top: int = 20
+    run: Run,
+    manifest: Mapping[str, Any],
+    query: Query,
+    *,
+    selection: Selection | None = None,
+    top: int = 20,
+    index: str | None = None,
 ) -> SearchResult:
     """The `top` pairs of a selection whose pictures are nearest to a query; fewer where there are fewer.
 
-    The answer is that of scoring every pair, whatever the partitions and block sizes. Raises InputError.
+    The answer is that of scoring every pair, whatever the partitions and block sizes; with an `index`, of scoring its
+    candidates, or all where these give too few pairs of the selection. Raises InputError.
     """
     if top < 1:
         raise InputError(f"`top` must be at least 1; got {top}. Ask for some.")
     pairs = SearchedPairs(run.workspace, manifest, selection or Selection())
     store = FeatureStore(run.workspace, encoder_of(manifest), "images")
     row = encode_query(run, manifest, query)
+    opened = None if index is None else FeatureIndex(run.workspace, encoder_of(manifest), index)
     ranked, counts = _RANKED.empty_table(), _Counts()
+    if opened is not None:
+        candidates = _of_candidates(opened, store, row, pairs, top)
+        if candidates is not None:
+            return SearchResult(
+                build=str(manifest["build"]),
+                rows=_with_facts(_best(candidates, top), pairs),
+                pairs=int(manifest["samples"]["rows"]),
+                matched=pairs.matched,
+                searched=candidates.num_rows,
+                index=asdict(opened.facts),
+                unindexed=opened.unindexed,
+            )
     for batch in _gathered(pairs.batches(["uid", "image_id"]), PAIRS_AT_ONCE):
         ranked = _best(pa.concat_tables([ranked, _nearest(store, row, batch, top, counts)]), top)
     return SearchResult(
@@ -85,6 +120,23 @@ def search_build(
         matched=pairs.matched,
         **vars(counts),
     )
+
+
+def _of_candidates(
+    index: FeatureIndex, store: FeatureStore, query: Single, pairs: SearchedPairs, top: int
+) -> pa.Table | None:
+    """The pairs of a selection that show an index's candidates; None where even many give fewer than `top`."""
+    count = index.facts.candidates * -(-top // NEAREST)
+    while count <= min(_MOST_CANDIDATES, index.facts.rows):
+        ids = pa.array(sorted(set(index.candidates(query, count))), pa.string())
+        places, scores = nearest_rows(query, store.stored_batches(ids), len(ids))
+        images = ids.take(pa.array(places))
+        shown = pairs.with_image_ids(images)
+        if shown.num_rows >= top:
+            numbers = pc.index_in(shown["image_id"].combine_chunks(), images)
+            return shown.append_column("score", pa.array(scores).take(numbers)).cast(_RANKED)
+        count *= 8
+    return None
 
 
 def _nearest(store: FeatureStore, query: Single, pairs: pa.Table, top: int, counts: _Counts) -> pa.Table:

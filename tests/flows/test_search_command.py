@@ -69,6 +69,7 @@ def test_a_contact_sheet_is_written_where_pictures_are_not_held(search, tmp_path
         (["red", "--sheet", "x.gif"], 2, "`--sheet` must end with .html or .png"),
         (["red", "--rows", "gone"], 2, "`rows` must be kept, dropped or all"),
         (["red", "--where", "nothing"], 2, "`where` must be a column"),
+        (["red", "--index", "flat"], 2, "`index` must be one of ivf_pq"),
         (["red", "--top", "0"], 2, "Invalid value for '--top'"),
         (["--image", "/nowhere.png"], 2, "`image` must be readable; No such file"),
     ],
@@ -77,6 +78,22 @@ def test_wrong_options_are_usage_errors(search, arguments, status, message):
     got, out, err = search(*arguments)
     assert (got, out) == (status, "")
     assert message in err
+
+
+def test_an_index_is_made_measured_and_used(evenly, workspace):
+    publish(workspace, [Pair(f"thing {number}", f"red thing {number}") for number in range(300)])
+    status, out, err = evenly("index", "some-1", "--root", workspace.root, "--kind", "binary", "--json")
+    assert (status, err) == (0, "")
+    facts = json.loads(out)
+    assert (facts["kind"], facts["rows"], facts["queries"]) == ("binary", 300, 64)
+    assert 0 <= facts["recall"]["pictures"] <= 1
+    of_build = ("--root", workspace.root, "--build", "some-1", "--top", 1, "--index")
+    status, out, _ = evenly("search", "red thing 7", *of_build, "binary")
+    assert status == 0
+    assert uid_of(7) in out
+    assert "by the index binary, which finds" in out
+    status, _, err = evenly("search", "red", *of_build, "ivf_pq")
+    assert (status, "Make it: `evenly index`" in err) == (1, True)
 
 
 def test_a_build_in_python_gives_a_table(workspace):

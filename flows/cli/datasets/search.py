@@ -1,4 +1,4 @@
-"""Commands that look for pairs by what they show: search."""
+"""Commands that look for pairs by what they show: search, index."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Build, Root, print_facts, print_result, print_rows, print_text
 
 if TYPE_CHECKING:
     from evenly.tasks.search.search import SearchResult
@@ -29,6 +29,9 @@ def search_command(
         typer.Option(help="source=flickr, reason=near_duplicate, width>=512: any column; may be repeated."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many pairs.")] = 20,
+    index: Annotated[
+        str | None, typer.Option(help="By an index that `evenly index` made: ivf_pq, ivf_hnsw_sq or binary.")
+    ] = None,
     sheet: Annotated[Path | None, typer.Option(help="A contact sheet to write: FILE.html or FILE.png.")] = None,
 ) -> None:
     """Find the pairs of a build whose pictures are nearest to texts, pictures or pairs, dropped ones included.
@@ -45,7 +48,7 @@ def search_command(
         raise UsageError(f"`--sheet` must end with {' or '.join(_SHEETS)}; got `{sheet}`. Correct it.")
     query = read_query(texts=texts or (), images=image or (), uids=uid or (), minus=minus or ())
     selection = Selection(rows=rows, where=[Condition.read(text) for text in where or ()])
-    result = search_in(build, query, selection, top=top, root=root)
+    result = search_in(build, query, selection, top=top, index=index, root=root)
     facts = result.to_dict()
     if sheet is not None:
         terms = [*(texts or ()), *(path.name for path in image or ()), *(uid or ())]
@@ -58,6 +61,22 @@ def search_command(
             print_text(f"written  {sheet}")
 
     print_result(facts, table, as_json=as_json)
+
+
+def index_command(
+    build: Build = "latest",
+    root: Root = None,
+    as_json: AsJson = False,
+    kind: Annotated[str, typer.Option(help="ivf_pq, ivf_hnsw_sq or binary; docs/search.md.")] = "ivf_pq",
+) -> None:
+    """Make an index for `evenly search --index` of all pictures with features by a build's encoder, and measure it.
+
+    Example: evenly index latest --kind binary
+    """
+    from evenly.flows.cli.datasets.searching import index_build
+
+    facts = index_build(build, kind, root=root, quiet=as_json)
+    print_result(facts, lambda: print_facts(facts), as_json=as_json)
 
 
 def _print_table(result: "SearchResult") -> None:
@@ -77,4 +96,4 @@ def _print_table(result: "SearchResult") -> None:
         print_text(line)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"search": search_command}
+COMMANDS: dict[str, Callable[..., None]] = {"search": search_command, "index": index_command}

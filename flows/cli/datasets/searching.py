@@ -1,15 +1,19 @@
 """`evenly search`: the query that its words make, and the contact sheet of what was found."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from evenly.audit.report.sheet import html_sheet, png_sheet
 from evenly.flows.process.environment import no_widgets
 from evenly.flows.runs import build_run
-from evenly.storage.builds import open_build
+from evenly.storage.builds import encoder_of, open_build
 from evenly.storage.errors import InputError
 from evenly.storage.records import replacing
 from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
+from evenly.tasks.search.index import make_index
 from evenly.tasks.search.pairs import Selection
 from evenly.tasks.search.query import Query
 from evenly.tasks.search.search import SearchResult, search_build
@@ -21,12 +25,21 @@ def read_query(*, texts: Sequence[str], images: Sequence[Path], uids: Sequence[s
     return Query(texts=texts, images=[_read(path) for path in images], uids=uids, minus=minus)
 
 
-def search_in(build: str, query: Query, selection: Selection, *, top: int, root: Path | None) -> SearchResult:
+def search_in(
+    build: str, query: Query, selection: Selection, *, top: int, index: str | None, root: Path | None
+) -> SearchResult:
     """The pairs of a build that a selection takes, nearest to a query."""
     workspace, manifest = open_build(build, root=root)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
     with no_widgets():
-        return search_build(run, manifest, query, selection=selection, top=top)
+        return search_build(run, manifest, query, selection=selection, top=top, index=index)
+
+
+def index_build(build: str, kind: str, *, root: Path | None, quiet: bool) -> dict[str, Any]:
+    """Make an index of the features by a build's encoder; what it finds and costs."""
+    workspace, manifest = open_build(build, root=root)
+    facts = make_index(workspace, encoder_of(manifest), kind, Progress(quiet=quiet))
+    return asdict(facts)
 
 
 def write_sheet(path: Path, result: SearchResult, *, title: str, root: Path | None) -> None:

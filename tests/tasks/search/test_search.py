@@ -33,10 +33,10 @@ def numbers(result):
     return [int(row["uid"], 16) for row in result.rows]
 
 
-def find(workspace, manifest, *texts, rows="all", where=(), top=20, **terms):
+def find(workspace, manifest, *texts, rows="all", where=(), top=20, index=None, **terms):
     selection = Selection(rows=rows, where=[Condition.read(text) for text in where])
     query = Query(texts=texts, **terms)
-    return search_build(Run(workspace=workspace, seed=7), manifest, query, selection=selection, top=top)
+    return search_build(Run(workspace=workspace, seed=7), manifest, query, selection=selection, top=top, index=index)
 
 
 def test_dropped_pairs_are_searched_too_and_say_why_they_went(workspace):

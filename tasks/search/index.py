@@ -1,0 +1,258 @@
+"""Indices of the features by an encoder, made once for all its builds; what each finds and costs is written down."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evenly.features.retrieve import top_concepts
+from evenly.features.search.codes import Codes, centre_of, shortlist, sign_codes
+from evenly.features.unit_rows import Single
+from evenly.storage.errors import InputError, NotFoundError
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.records import read_if_there, replace_record
+from evenly.storage.tables.lance_commits import commit_fragments, commit_index, write_fragments
+from evenly.storage.tables.lance_index import COLUMN, NAME, VectorIndex
+from evenly.storage.tables.lance_rows import KEY, MADE_AGAIN, each_fragment, newest_version, open_rows
+from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
+
+BINARY = "binary"
+KINDS = ("ivf_pq", "ivf_hnsw_sq", BINARY)
+NEAREST = 10
+"""How many of the nearest an index is measured on."""
+WANTED_RECALL = 0.95
+QUERIES = 64
+"""Stored rows of each kind, drawn by their ids, by which an index is measured."""
+_ROWS_PER_CELL = 4096
+_LEAST_ROWS = 256  # of which a code book of a byte is made
+Nearest = Callable[[Single, int, int], list[str]]
+"""Ids of rows near to a query, so many, of so many cells."""
+_EFFORTS = {
+    BINARY: ((0, 100), (0, 200), (0, 500), (0, 1000), (0, 2000), (0, 5000), (0, 10_000)),
+    "ivf": ((8, 100), (16, 200), (32, 200), (64, 500), (128, 1000)),
+}
+"""What is tried, the quickest first: cells looked into, and candidates that are then compared exactly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFacts:
+    """What is written down of an index.
+
+    rows: of the features when it was made. probes, candidates: the least effort that finds WANTED_RECALL of the NEAREST
+    of queries, or the most that is tried; recall: what it finds, for pictures and, where some are stored, texts;
+    query_ms: its median time for one query, without reading the candidates' features.
+    """
+
+    kind: str
+    rows: int
+    dimension: int
+    probes: int
+    candidates: int
+    recall: dict[str, float]
+    queries: int
+    query_ms: float
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The version of a dataset that holds an index, and of binary codes the centre by which they were made."""
+
+    version: int
+    centre: tuple[float, ...] = ()
+
+
+class FeatureIndex:
+    """An index of the features of pictures by one encoder. Raises NotFoundError where it was not made.
+
+    unindexed: rows that came later; Lance's indices search them exactly, binary codes do not know them.
+    """
+
+    def __init__(self, workspace: Workspace, encoder: str, kind: str) -> None:
+        check_kind(kind)
+        store = FeatureStore(workspace, encoder, "images")
+        record = read_if_there(_record_path(store, kind))
+        if record is None:
+            raise NotFoundError(
+                f"`index` must be one that was made; there is no {kind} of these features. Make it: `evenly index`."
+            )
+        made = _Made(record.pop("version"), tuple(record.pop("centre")))
+        self.facts = IndexFacts(**record)
+        self._nearest, self.unindexed = _opened(store, kind, made)
+
+    def candidates(self, query: Single, k: int) -> list[str]:
+        """Ids of `k` rows that are near to a query (d,)."""
+        return self._nearest(query, k, self.facts.probes)
+
+
+def check_kind(kind: str) -> None:
+    """Raise InputError for a kind of index that is not known."""
+    if kind not in KINDS:
+        raise InputError(f"`index` must be one of {', '.join(KINDS)}; got `{kind}`. Choose one.")
+
+
+def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress) -> IndexFacts:
+    """Make an index of the features of pictures by an encoder, in place of an earlier one, and measure it."""
+    check_kind(kind)
+    store = FeatureStore(workspace, encoder, "images")
+    version = newest_version(store.path)
+    if version is None:
+        raise NotFoundError(f"features `{store.path}` must exist; they do not. Extract them: `evenly extract`.")
+    rows, dimension = _size(store.path, version)
+    if rows < _LEAST_ROWS:
+        raise InputError(
+            f"`index` must be of at least {_LEAST_ROWS} pictures; got {rows}. Search without one: exactly."
+        )
+    started = time.perf_counter()
+    with progress.bar(f"making the index {kind}", None):
+        made = _make_codes(store, version) if kind == BINARY else _make_cells(store, kind, rows, dimension)
+    seconds = time.perf_counter() - started
+    nearest, _ = _opened(store, kind, made)
+    with progress.bar("measuring the index", None):
+        efforts = _EFFORTS[BINARY if kind == BINARY else "ivf"]
+        measured = _measured(workspace, encoder, efforts, nearest)
+    facts = IndexFacts(
+        kind=kind,
+        rows=rows,
+        dimension=dimension,
+        bytes=_bytes(store, kind, rows, dimension),
+        seconds=round(seconds, 1),
+        **measured,
+    )
+    replace_record(_record_path(store, kind), asdict(facts) | asdict(made))
+    return facts
+
+
+def _bytes(store: FeatureStore, kind: str, rows: int, dimension: int) -> int:
+    """The size of an index: the files of Lance's, or the codes."""
+    return rows * -(-dimension // 64) * 8 if kind == BINARY else VectorIndex(store.path, MADE_AGAIN).bytes
+
+
+def _opened(store: FeatureStore, kind: str, made: "_Made") -> tuple[Nearest, int]:
+    """What gives candidates, and how many rows it does not know."""
+    if kind != BINARY:
+        index = VectorIndex(store.path, MADE_AGAIN)
+        return lambda query, k, probes: index.nearest(query, k, nprobes=probes), index.unindexed
+    codes = _codes_path(store)
+    newest = newest_version(store.path)
+    if newest is None or newest_version(codes) != made.version:
+        raise NotFoundError(
+            f"codes `{codes}` must be those that were made last; they are not. Run `evenly index` again."
+        )
+    centre = np.asarray(made.centre, np.float32)
+
+    def nearest(query: Single, k: int, _probes: int) -> list[str]:
+        ids = list[pa.Array]()
+
+        def blocks() -> Iterator[Codes]:
+            for table in each_fragment(codes, MADE_AGAIN, version=made.version, columns=[KEY, "row"]):
+                ids.append(table[KEY].combine_chunks())
+                yield _matrix(table["row"])
+
+        places = shortlist(sign_codes(query[None], centre)[0], blocks(), k)
+        near: list[str] = pa.chunked_array(ids, pa.string()).take(pa.array(places)).to_pylist()
+        return near
+
+    return nearest, _size(store.path, newest)[0] - _size(codes, made.version)[0]
+
+
+def _make_cells(store: FeatureStore, kind: str, rows: int, dimension: int) -> "_Made":
+    """Lance's index: rows in cells around centres, each with a short code."""
+    parameters = {"num_partitions": max(1, rows // _ROWS_PER_CELL)}
+    if kind == "ivf_pq":
+        parameters["num_sub_vectors"] = max(size for size in range(1, dimension // 8 + 1) if dimension % size == 0)
+    return _Made(commit_index(store.path, COLUMN, kind.upper(), name=NAME, parameters=parameters))
+
+
+def _make_codes(store: FeatureStore, version: int) -> "_Made":
+    """The codes of all rows, and the centre by which they are made; the features are read twice."""
+    codes = _codes_path(store)
+    centre = centre_of(_matrix(table[COLUMN]) for table in each_fragment(store.path, MADE_AGAIN, version=version))
+    fragments, schema = list[str](), None
+    for table in each_fragment(store.path, MADE_AGAIN, version=version, columns=[KEY, COLUMN]):
+        rows = sign_codes(_matrix(table[COLUMN]), centre)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+        part = pa.table({KEY: table[KEY], "row": column})
+        schema = part.schema
+        fragments += write_fragments(codes, part)
+    return _Made(commit_fragments(codes, schema, fragments), tuple(centre.tolist()))
+
+
+def _measured(
+    workspace: Workspace, encoder: str, efforts: Sequence[tuple[int, int]], nearest: Nearest
+) -> dict[str, Any]:
+    """The least effort that finds enough of the nearest of stored pictures and texts, and what it finds."""
+    store = FeatureStore(workspace, encoder, "images")
+    queries = list[tuple[str, str, Single]]()
+    for kind, name in (("images", "pictures"), ("texts", "texts")):
+        asked = FeatureStore(workspace, encoder, kind)
+        ids = _drawn_ids(asked.path)
+        rows = asked.read(ids)[0].astype(np.float32) if ids else np.zeros((0, 1), np.float32)
+        queries += [(name, own, row) for own, row in zip(ids, rows, strict=True)]
+    truth = _true_nearest(store.path, np.stack([row for _, _, row in queries]), NEAREST + 1)
+    for probes, candidates in efforts:
+        shares, times = defaultdict[str, list[float]](list), list[float]()
+        for (name, own, row), near in zip(queries, truth, strict=True):
+            started = time.perf_counter()
+            given = nearest(row, candidates, probes)
+            times.append(time.perf_counter() - started)
+            wanted = [one for one in near if one != own][:NEAREST]
+            shares[name].append(len({*wanted} & {*given}) / len(wanted))
+        recall = {name: round(float(np.mean(values)), 4) for name, values in shares.items()}
+        if min(recall.values()) >= WANTED_RECALL:
+            break
+    return {
+        "probes": probes,
+        "candidates": candidates,
+        "recall": recall,
+        "queries": len(queries),
+        "query_ms": round(1000 * float(np.median(times)), 1),
+    }
+
+
+def _true_nearest(path: Path, queries: Single, k: int) -> list[list[str]]:
+    """The ids of the `k` rows nearest to each query (m, d); of equal scores the smaller id."""
+    near: list[list[tuple[float, str]]] = [[] for _ in queries]
+    for table in each_fragment(path, MADE_AGAIN, version=newest_version(path) or 0, columns=[KEY, COLUMN]):
+        rows, ids = _matrix(table[COLUMN]), table[KEY].combine_chunks()
+        places, scores = top_concepts(queries, rows, min(k, len(rows)))
+        for number, (row_places, row_scores) in enumerate(zip(places, scores, strict=True)):
+            names = ids.take(pa.array(row_places)).to_pylist()
+            near[number] = sorted([*near[number], *zip((-row_scores).tolist(), names, strict=True)])[:k]
+    return [[name for _, name in pairs] for pairs in near]
+
+
+def _drawn_ids(path: Path) -> list[str]:
+    """QUERIES ids of a store, or fewer: those with the smallest, which are hashes; none without a store."""
+    version, ids = newest_version(path), list[str]()
+    for table in each_fragment(path, MADE_AGAIN, version=version, columns=[KEY]) if version is not None else ():
+        ids = sorted({*ids, *table[KEY].to_pylist()})[:QUERIES]
+    return ids
+
+
+def _size(path: Path, version: int) -> tuple[int, int]:
+    """How many rows a dataset has, and how long they are."""
+    dataset = open_rows(path, MADE_AGAIN, version)
+    name = COLUMN if COLUMN in dataset.schema.names else "row"
+    return int(dataset.count_rows()), int(dataset.schema.field(name).type.list_size)
+
+
+def _matrix(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    rows: npt.NDArray[Any] = column.combine_chunks().flatten().to_numpy().reshape(len(column), -1)
+    return rows
+
+
+def _codes_path(store: FeatureStore) -> Path:
+    return store.path.with_name("images-codes.lance")
+
+
+def _record_path(store: FeatureStore, kind: str) -> Path:
+    return store.path.with_name(f"images-{kind}.json")
