@@ -15,11 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.stores.many_paths import each_stored
+from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.checked_blocks import checked_blocks
-from evenly.storage.tables.lance_rows import KEY, ROWS_PER_FILE, check_pages, has_sums, open_rows, readable_rows
+from evenly.storage.tables.lance_rows import (
+    KEY,
+    ROWS_PER_FILE,
+    check_pages,
+    check_taken,
+    has_sums,
+    open_rows,
+    readable_rows,
+)
 
 _KEYS_AT_ONCE = 1 << 20
 _BATCH_ROWS = 1 << 13
+_SCANNED_FROM = 16  # where one row in so many is looked for, a file is read through
 
 
 class KeyedRows:
@@ -46,18 +56,46 @@ class KeyedRows:
         """Rows by their key: places in `values`, and `columns` of the rows that these name.
 
         Each value that is stored comes once, of several rows with it the first. Held are the keys of 2**20 rows and the
-        columns of some 8,192; files with none of the values are not read but for their keys.
+        columns of some 8,192; files with none of the values are not read but for their keys, those with few only there.
         """
         path, remedy, dataset = self._path, self._remedy, self._dataset
         with readable_rows(path, remedy):
             for fragments, places, rows in _keyed(path, remedy, dataset, self._key, values):
                 start = 0
                 for files, length in _together(fragments, ROWS_PER_FILE):
-                    if ((rows >= start) & (rows < start + length)).any():
+                    count = int(((rows >= start) & (rows < start + length)).sum())
+                    if 0 < count * _SCANNED_FROM < length and not isinstance(path, ObjectPath):
+                        for taken, table in _taken(path, remedy, dataset, files, rows=rows - start, columns=columns):
+                            yield places[taken], table
+                    elif count:
                         check_pages(path, remedy, dataset, set(columns), files)
                         for within, batch in _batches_with(rows - start, dataset, files, columns):
                             yield places[within], batch
                     start += length
+
+
+def _taken(
+    path: Path,
+    remedy: str,
+    dataset: Any,  # noqa: ANN401 - Lance's
+    files: list[Any],
+    *,
+    rows: npt.NDArray[np.int64],
+    columns: Sequence[str],
+) -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
+    """Those of `rows` that are in some files, one file's at a time: which these are, and their columns."""
+    start = 0
+    for fragment in files:
+        length = fragment.count_rows()
+        within = np.flatnonzero((rows >= start) & (rows < start + length))
+        within = within[np.argsort(rows[within])]
+        if len(within):
+            local = rows[within] - start
+            check_taken(path, remedy, dataset, set(columns), fragment=fragment, rows=local)
+            table = fragment.take(local.tolist(), columns=list(columns))
+            table.validate(full=True)
+            yield within, table
+        start += length
 
 
 def _batches_with(

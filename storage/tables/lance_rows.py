@@ -7,13 +7,14 @@ first: the manifest, what data files say of their columns, and the pages of the 
 A dataset without SUMS is from before there were checksums: it is read as it is, and gets them with the next commit.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
@@ -194,7 +195,42 @@ def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragme
         pass  # taking the results raises what went wrong
 
 
-def _check_file(path: Path, remedy: str, fields: set[int], file: Any) -> None:  # noqa: ANN401 - Lance's
+def check_taken(
+    path: Path,
+    remedy: str,
+    dataset: Any,  # noqa: ANN401 - Lance's
+    columns: set[str],
+    *,
+    fragment: Any,  # noqa: ANN401 - Lance's
+    rows: npt.NDArray[np.int64],
+) -> None:
+    """What `check_pages` compares, but of columns of vectors only the blocks in which these rows of a fragment lie."""
+    if not has_sums(path):
+        return
+    named = [field for field in dataset.lance_schema.fields() if field.name() in columns]
+    fields = {number for field in named for number in _numbers(field)}
+    widths = {field.id(): _width(dataset.schema.field(field.name()).type) for field in named}
+    for file in fragment.data_files():
+        _check_file(path, remedy, fields, file, widths=widths, rows=rows)
+
+
+def _width(kind: pa.DataType) -> int | None:
+    """The bytes of a vector of numbers of a fixed size; None for what is no such vector."""
+    if not pa.types.is_fixed_size_list(kind) or not pa.types.is_primitive(kind.value_type):
+        return None
+    bits = kind.list_size * kind.value_type.bit_width
+    return None if bits % 8 else bits // 8
+
+
+def _check_file(
+    path: Path,
+    remedy: str,
+    fields: set[int],
+    file: Any,  # noqa: ANN401 - Lance's
+    *,
+    widths: Mapping[int, int | None] | None = None,
+    rows: npt.NDArray[np.int64] | None = None,
+) -> None:
     from lance.file import LanceFileReader
 
     blocks = checked_blocks(path, f"data/{file.path}", remedy)
@@ -206,16 +242,34 @@ def _check_file(path: Path, remedy: str, fields: set[int], file: Any) -> None:  
             return
         metadata = LanceFileReader(str(path / "data" / file.path)).metadata()
         described = [
-            metadata.columns[column]
+            (metadata.columns[column], (widths or {}).get(field))
             for field, column in zip(file.fields, file.column_indices, strict=True)
             if field in fields and column >= 0
         ]
-        buffers = [
-            buffer
-            for column in described
-            for buffer in (*column.column_buffers, *(part for page in column.pages for part in page.buffers))
-        ]
-        blocks.check([(buffer.position, buffer.position + buffer.size) for buffer in buffers], ranges)
+        spans = [span for column, width in described for span in _spans(column, width, metadata.num_rows, rows)]
+        blocks.check(spans, ranges)
+
+
+def _spans(
+    column: Any,  # noqa: ANN401 - Lance's
+    width: int | None,
+    length: int,
+    rows: npt.NDArray[np.int64] | None,
+) -> Iterator[tuple[int, int]]:
+    """Where the bytes of a column lie; of one that holds its `length` vectors one after the other, those of `rows`."""
+    buffers = [buffer for page in column.pages for buffer in page.buffers]
+    is_plain = len(buffers) == len(column.pages) and not column.column_buffers
+    if rows is None or not width or not is_plain or sum(buffer.size for buffer in buffers) != width * length:
+        for buffer in (*column.column_buffers, *buffers):
+            yield buffer.position, buffer.position + buffer.size
+        return
+    first = 0
+    for buffer in buffers:
+        held = buffer.size // width
+        for row in rows[(rows >= first) & (rows < first + held)].tolist():
+            begin = buffer.position + (row - first) * width
+            yield begin, begin + width
+        first += held
 
 
 def _numbers(field: Any) -> Iterator[int]:  # noqa: ANN401 - Lance's

@@ -42,7 +42,8 @@ def flip_values(path: Path, commit: int) -> None:
 
 def test_values_come_once_each_from_whatever_file_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored(tmp_path / "t.lance", range(10), range(10, 25), range(20, 40))
-    for keys_at_once, rows in ((1 << 20, 1 << 16), (12, 7)):
+    for keys_at_once, rows, scanned_from in ((1 << 20, 1 << 16, 16), (12, 7, 1), (12, 7, 10**6), (1 << 20, 1 << 16, 1)):
+        monkeypatch.setattr(lance_keys, "_SCANNED_FROM", scanned_from)
         monkeypatch.setattr(lance_keys, "_KEYS_AT_ONCE", keys_at_once)
         monkeypatch.setattr(lance_keys, "ROWS_PER_FILE", rows)
         assert values(path, ["name 39", "name 3", "none", "name 22", "name 3"]) == {0: 39, 1: 3, 3: 22, 4: 3}
@@ -51,14 +52,17 @@ def test_values_come_once_each_from_whatever_file_holds_them(tmp_path: Path, mon
         assert KeyedRows(path, "").stored(pa.array([], pa.string())).tolist() == []
 
 
-def test_damage_is_seen_by_those_alone_who_read_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_is_seen_by_those_alone_who_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored(tmp_path / "t.lance", range(5_000), range(5_000, 10_000))
     flip_values(path, 1)
     monkeypatch.setattr(lance_keys, "ROWS_PER_FILE", 5_000)
     assert values(path, ["name 7"]) == {0: 7}
+    assert values(path, ["name 9999", "name 5000", "name 9996"]) == {0: 9999, 1: 5000, 2: 9996}
     assert KeyedRows(path, "").stored(pa.array(["name 9999"])).all()
     with pytest.raises(DamagedError, match=r"another checksum\. Make it again\."):
-        values(path, ["name 9999"])
+        values(path, ["name 9999", "name 9000"])
+    with pytest.raises(DamagedError, match=r"another checksum\. Make it again\."):
+        values(path, [f"name {row}" for row in range(5_000, 5_400)])
 
 
 def test_of_rows_with_one_key_the_first_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
