@@ -11,7 +11,7 @@ Codes = npt.NDArray[np.uint8]
 _WORD = 8  # bytes that are compared at once
 
 
-def sign_codes(rows: npt.NDArray[np.floating], centre: Single) -> Codes:
+def binary_codes(rows: npt.NDArray[np.floating], centre: Single) -> Codes:
     """The codes (n, b) of rows (n, d): the signs of their columns less the `centre` (d,), padded to 64 bits."""
     bits = np.packbits(rows > centre, axis=1)
     return np.pad(bits, ((0, 0), (0, -bits.shape[1] % _WORD)))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.features.retrieve import top_concepts
-from evenly.features.search.codes import Codes, centre_of, shortlist, sign_codes
+from evenly.features.search.codes import Codes, binary_codes, centre_of, shortlist
 from evenly.features.unit_rows import Single
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
@@ -157,7 +157,7 @@ def _opened(store: FeatureStore, kind: str, made: "_Made") -> tuple[Nearest, int
                 ids.append(table[KEY].combine_chunks())
                 yield _matrix(table["row"])
 
-        places = shortlist(sign_codes(query[None], centre)[0], blocks(), k)
+        places = shortlist(binary_codes(query[None], centre)[0], blocks(), k)
         near: list[str] = pa.chunked_array(ids, pa.string()).take(pa.array(places)).to_pylist()
         return near
 
@@ -178,7 +178,7 @@ def _make_codes(store: FeatureStore, version: int) -> "_Made":
     centre = centre_of(_matrix(table[COLUMN]) for table in each_fragment(store.path, MADE_AGAIN, version=version))
     fragments, schema = list[str](), None
     for table in each_fragment(store.path, MADE_AGAIN, version=version, columns=[KEY, COLUMN]):
-        rows = sign_codes(_matrix(table[COLUMN]), centre)
+        rows = binary_codes(_matrix(table[COLUMN]), centre)
         column = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
         part = pa.table({KEY: table[KEY], "row": column})
         schema = part.schema

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.features.search.codes import centre_of, shortlist, sign_codes
+from evenly.features.search.codes import binary_codes, centre_of, shortlist
 
 
 @given(st.integers(1, 30), st.integers(1, 70), st.integers(1, 40), st.integers(1, 9))
@@ -13,7 +13,7 @@ def test_the_shortlist_has_the_rows_whose_signs_differ_least_whatever_the_blocks
     centre = np.full(d, 0.1, np.float32)
     signs = rows > centre
     differing = (signs != signs[0]).sum(axis=1)
-    codes = sign_codes(rows, centre)
+    codes = binary_codes(rows, centre)
     assert codes.shape == (2 * n, -(-d // 64) * 8)
     places = shortlist(codes[0], [codes[start : start + block] for start in range(0, 2 * n, block)], m)
     assert sorted(places.tolist()) == sorted(np.lexsort((np.arange(2 * n), differing))[:m].tolist())
