@@ -18,7 +18,7 @@ from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.records import read_if_there, replace_record
 from evenly.storage.tables.lance_commits import commit_fragments, commit_index, write_fragments
-from evenly.storage.tables.lance_index import COLUMN, NAME, VectorIndex
+from evenly.storage.tables.lance_keys import COLUMN, NAME, VectorIndex
 from evenly.storage.tables.lance_rows import KEY, MADE_AGAIN, each_fragment, newest_version, open_rows
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress

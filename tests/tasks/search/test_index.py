@@ -7,7 +7,7 @@ import pytest
 from evenly.features import to_unit_rows
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.tables.lance_index import VectorIndex
+from evenly.storage.tables.lance_keys import VectorIndex
 from evenly.storage.tables.lance_rows import MADE_AGAIN, check_rows, newest_version
 from evenly.tasks.progress import Progress
 from evenly.tasks.search import index
