@@ -4,13 +4,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from evenly.features.device import device_errors
 from evenly.features.errors import UnreadableImageError
+from evenly.features.pixels import Pixels
 from evenly.features.rgb import open_rgb
 from evenly.features.torch_session import torch_session
 from evenly.features.unit_rows import Single
@@ -31,32 +34,53 @@ def batched_rows(
     *,
     shape: tuple[int, int],
     threads: int,
+    then: Callable[["torch.Tensor"], "torch.Tensor"] | None = None,
     progress: Progress | None = None,
 ) -> Single:
     """Rows of the given shape (n, d), float32: those that `run` makes of each batch, at the batch's positions.
 
     A batch that was filled up gives more rows than it has positions; those are dropped. `threads` batches are under way
-    at once. `progress` is called with the number of rows just finished.
+    at once. With `then`, `run` only prepares: this thread alone makes rows of what it gives, a batch behind, so that a
+    device computes one while the next is handed to it. `progress` is called with the number of rows just finished.
     """
 
-    def finished(batch: tuple[Positions, Batch]) -> tuple[Positions, Single]:
-        output = run(batch)[: len(batch[0])]
-        return batch[0], np.asarray(output.float().cpu().numpy())
+    def prepared(batch: tuple[Positions, Batch]) -> tuple[Positions, "torch.Tensor | Single"]:
+        output = run(batch)
+        return batch[0], output if then else _fetched(output, len(batch[0]))
 
     rows = np.empty(shape, np.float32)
+    waiting: deque[tuple[Positions, torch.Tensor]] = deque()
+
+    def store(positions: Positions, batch_rows: Single) -> None:
+        rows[positions] = batch_rows
+        if progress is not None:
+            progress(len(positions))
+
     with torch_session(threads) as pool:
-        for positions, batch_rows in ahead(pool, finished, batches, 2 * threads):
-            rows[positions] = batch_rows
-            if progress is not None:
-                progress(len(positions))
+        for positions, output in ahead(pool, prepared, batches, 2 * threads):
+            if then is None:
+                store(positions, np.asarray(output))
+                continue
+            waiting.append((positions, then(cast("torch.Tensor", output))))
+            if len(waiting) > 1:
+                first, computed = waiting.popleft()
+                store(first, _fetched(computed, len(first)))
+        for first, computed in waiting:
+            store(first, _fetched(computed, len(first)))
     return rows
+
+
+def _fetched(output: "torch.Tensor", count: int) -> Single:
+    """The first `count` rows, on this side of a device."""
+    return np.asarray(output[:count].float().cpu().numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTower:
     """An image tower: `run` maps pixels (batch_size, 3, height, width) to rows (batch_size, dimension).
 
-    `preprocess` makes pixels of a picture in RGB. The last batch is filled up with zeros.
+    `preprocess` makes pixels of a picture in RGB. The last batch is filled up with zeros. On the processor each thread
+    does all of a batch; for another device threads prepare batches, which are handed to it one after another.
     """
 
     run: Callable[["torch.Tensor"], "torch.Tensor"]
@@ -74,22 +98,45 @@ class ImageTower:
             (np.arange(part.start, part.stop), images[part.start : part.stop])
             for part in cut(len(images), self.batch_size)
         )
-        shape = (len(images), self.dimension)
-        return batched_rows(batches, self._run, shape=shape, threads=self.threads, progress=progress)
+        alone = self.device == "cpu"
+        with device_errors(self.device, self.batch_size):
+            return batched_rows(
+                batches,
+                self._run if alone else self._pinned,
+                shape=(len(images), self.dimension),
+                threads=self.threads,
+                then=None if alone else self._compute,
+                progress=progress,
+            )
 
     def _run(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
+        return self._compute(self._pixels_of(batch))
+
+    def _pinned(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
+        """Pixels where a device can fetch them while it computes."""
+        pixels = self._pixels_of(batch)
+        return pixels.pin_memory() if self.device.startswith("cuda") else pixels
+
+    def _compute(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """Rows (batch_size, d) of pixels of up to as many pictures."""
         import torch
 
-        pixels = torch.stack([self._pixels(*image) for image in zip(*batch, strict=True)])
-        pixels = filled(pixels, self.batch_size, 0).to(self.device, self.dtype, memory_format=self.layout)
         with torch.inference_mode():
-            return self.run(pixels)
+            ready = self._pixels.normalised(pixels.to(self.device, non_blocking=True))
+            return self.run(filled(ready, self.batch_size, 0).to(self.dtype, memory_format=self.layout))
 
-    def _pixels(self, position: int, image: bytes) -> "torch.Tensor":
+    def _pixels_of(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
+        return self._pixels.of([self._opened(*image) for image in zip(*batch, strict=True)])
+
+    def _opened(self, position: int, image: bytes) -> Image.Image:
         try:
-            return self.preprocess(open_rgb(image))
+            return open_rgb(image)
         except UnreadableImageError as error:
             raise UnreadableImageError(f"{error} Position in `images`: {position}.") from error
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        return Pixels(self.preprocess)
 
 
 def cut(n: int, size: int) -> Iterator[range]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from evenly.features.batched_rows import ImageTower, Positions, Progress, batched_rows, cut, filled
+from evenly.features.device import chosen_device, device_errors
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.torch_session import default_threads, major_minor
@@ -60,9 +61,10 @@ def load_encoder(
     threads: int | None = None,
     batch_size: int = 32,
     precision: str = "fp32",
+    device: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> "OpenClipEncoder":
-    """The encoder of an open_clip model with its weights, on the GPU where there is one.
+    """The encoder of an open_clip model with its weights, on `device`, else on the GPU where there is one.
 
     `model` is `embedded`, or `embedded2` with a finer picture tower (assembled under `cache` on first use, which takes
     half a minute and calls `progress` with the share done; needs no network), a name of open_clip with `pretrained` a
@@ -70,8 +72,6 @@ def load_encoder(
     by one thread; by default one per processor, up to 8 (each holds a batch in memory). They change nothing in the
     numbers, nor the identity.
     """
-    import torch
-
     check_counts(batch_size=batch_size, threads=threads)
     if precision not in PRECISIONS:
         choices = ", ".join(f"`{choice}`" for choice in PRECISIONS)
@@ -83,10 +83,11 @@ def load_encoder(
 
         tower = LITE0 if model == EMBEDDED else LITE2
         source = f"local-dir:{embedded_folder(cache, tower, progress=progress)}"
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    opened = open_model(source, pretrained, precision=precision, device=device)
+    place = chosen_device(device)
+    with device_errors(place, batch_size):
+        opened = open_model(source, pretrained, precision=precision, device=place)
     return OpenClipEncoder(
-        opened, batch_size=batch_size, threads=threads or default_threads(), precision=precision, device=device
+        opened, batch_size=batch_size, threads=threads or default_threads(), precision=precision, device=place
     )
 
 
@@ -114,7 +115,7 @@ class OpenClipEncoder:
             "precision": precision,
             "batch_size": batch_size,
             "threads_per_batch": 1,
-            "device": device,
+            "device": device.partition(":")[0],
             "libraries": {
                 "torch": major_minor(torch.__version__),
                 "open_clip": major_minor(open_clip.__version__),
@@ -146,22 +147,26 @@ class OpenClipEncoder:
         """Rows (n, d) of texts, batched with texts of the same padded length where the model's padding is masked."""
         shape = (len(texts), self.dimension)
         batches = self._text_batches(texts)
-        return batched_rows(batches, self._run_texts, shape=shape, threads=self._threads, progress=progress)
+        with device_errors(self._device, self._batch_size):
+            return batched_rows(batches, self._run_texts, shape=shape, threads=self._threads, progress=progress)
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the model reads: with room for one token more, it uses it."""
-        longest = self._opened.context_length - _MARKS
-        doubtful = [index for index, text in enumerate(texts) if len(text) > longest or not text.isascii()]
+        longest = self._opened.context_length
+        doubtful = [index for index, text in enumerate(texts) if len(text) > longest - _MARKS or not text.isascii()]
         longer = [False] * len(texts)
         for window in cut(len(doubtful), 4096):
-            places = doubtful[window.start : window.stop]
+            places = np.array(doubtful[window.start : window.stop])
             batch = [texts[index] for index in places]
-            used = [
-                (self._opened.tokenizer(batch, context_length=length) != self._opened.pad_id).sum(dim=1)
-                for length in (self._opened.context_length, self._opened.context_length + 1)
-            ]
-            for index, is_longer in zip(places, (used[1] > used[0]).tolist(), strict=True):
-                longer[index] = is_longer
+            tokens = self._opened.tokenizer(batch, context_length=longest + 1)
+            # An end mark that is also the padding fills no place: two places from the end decide who is looked at.
+            full = (tokens[:, longest - 2 :] != self._opened.pad_id).any(dim=1).nonzero().ravel().tolist()
+            if not full:
+                continue
+            cut_off = self._opened.tokenizer([batch[row] for row in full], context_length=longest)
+            used = [(rows != self._opened.pad_id).sum(dim=1) for rows in (tokens[full], cut_off)]
+            for row, is_longer in zip(full, (used[0] > used[1]).tolist(), strict=True):
+                longer[places[row]] = is_longer
         return longer
 
     def _run_texts(self, batch: tuple[Positions, "torch.Tensor"]) -> "torch.Tensor":

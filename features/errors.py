@@ -3,6 +3,7 @@
 FeaturesError(ValueError)
 ├── UnknownModelError        no model, weights or setting goes by that name
 ├── WeightsUnavailableError  the weights of a known model cannot be had: download failed, or a package is missing
+├── DeviceError              a device that is not there, has too little memory, or stopped
 ├── UnreadableImageError     bytes that were handed in as a picture do not decode
 ├── CorruptionError          an unknown corruption, a strength out of range, or an array that is no picture
 └── RowsError                feature arrays of the wrong shape, or with rows that have no direction
@@ -19,6 +20,10 @@ class UnknownModelError(FeaturesError):
 
 class WeightsUnavailableError(FeaturesError):
     """The weights of a known model cannot be had."""
+
+
+class DeviceError(FeaturesError):
+    """A device is not there, has too little memory for a batch, or stopped."""
 
 
 class UnreadableImageError(FeaturesError):

@@ -142,5 +142,11 @@ def _load_second(choice: SecondChoice, cache: Path) -> SecondBackbone:
 @lru_cache(maxsize=2)
 def _load(choice: EncoderChoice, cache: Path) -> Encoder:
     return load_encoder(
-        choice.model, choice.pretrained, cache=cache / "encoders", threads=choice.threads, batch_size=choice.batch_size
+        choice.model,
+        choice.pretrained,
+        cache=cache / "encoders",
+        threads=choice.threads,
+        batch_size=choice.batch_size,
+        precision=choice.precision,
+        device=choice.device,
     )

@@ -84,6 +84,10 @@ def read_engine(value: object) -> EngineChoice:
     )
 
 
+Precision = Literal["fp32", "bf16", "fp16"]
+"""In what numbers a model computes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderName:
     """An encoder by name: `embedded`, or an open_clip model with its pretrained tag."""
@@ -97,10 +101,15 @@ class EncoderName:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderChoice(EncoderName):
-    """An encoder by name, and what else its identity depends on."""
+    """An encoder by name, and what else its identity depends on; `threads` and a GPU's number change no bit.
+
+    Without a `device` it is a GPU of CUDA where there is one, else the processor.
+    """
 
     model: str = "embedded"
     batch_size: Annotated[int, Ge(1), Le(4096)] = 32
+    precision: Precision = "fp32"
+    device: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
 
 

@@ -36,7 +36,7 @@ from evenly.tasks.step import NoRule, Step
 # Parts of a recipe that change where or when it runs, not what comes out.
 OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
     ("sources", "labels", "classes", "llm", "engine", "schedule", "notify", "guard", "memory", "web"), True
-) | {"features": {"second", "encode"}, "curate": {"balance": {"headroom"}}}
+) | {"features": {"second", "encode", "device"}, "curate": {"balance": {"headroom"}}}
 
 
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:
@@ -77,6 +77,8 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
     match = content["curate"]["match"]
     if match is not None and match["unmatched"] == "drop":
         del match["unmatched"]  # builds from before it could be kept have the content that they had
+    if content["features"]["precision"] == "fp32":
+        del content["features"]["precision"]  # as above
     return content
 
 

@@ -148,7 +148,11 @@ def _save(
         card = to_card(tuned.adapter) | {
             "build": manifest["build"],
             "content_hash": manifest["content_hash"],
-            "encoder": {**manifest["encoder"], "batch_size": run.encoder.batch_size},
+            "encoder": {
+                **manifest["encoder"],
+                "batch_size": run.encoder.batch_size,
+                "precision": run.encoder.precision,
+            },
             "second": _second(run, rows),
             "class_list": rule.list,
             "classes": rule.classes,

@@ -51,7 +51,7 @@ class RecaptionRule:
             | {name: value for name, value in plain_rule(one.rule).items() if name not in _PAID}
             for one in self.captioners
         ]
-        judge = {} if self.judge is None else {"judge": plain_rule(replace(self.judge, threads=None))}
+        judge = {} if self.judge is None else {"judge": _stored_judge(self.judge)}
         return {"captioners": captioners, "choose": plain_rule(self.choose), **judge}
 
     @classmethod
@@ -68,6 +68,15 @@ class RecaptionRule:
         judge = TypeAdapter(EncoderChoice).validate_python(stored["judge"]) if "judge" in stored else None
         choose = TypeAdapter(ChoiceRule).validate_python(stored["choose"])
         return cls(captioners=tuple(captioners), choose=choose, judge=judge)
+
+
+def _stored_judge(judge: EncoderChoice) -> dict[str, Any]:
+    """The choice without what changes no bit, and, as before it could be chosen, without single precision."""
+    stored = plain_rule(replace(judge, threads=None))
+    del stored["device"]
+    if stored["precision"] == "fp32":
+        del stored["precision"]
+    return stored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ def picture(shade):
     return stream.getvalue()
 
 
-def tower(seen):
+def tower(seen, device="cpu"):
     def run(pixels):
         seen.append(tuple(pixels.shape))
         return pixels.flatten(1)[:, :5]
@@ -25,15 +25,16 @@ def tower(seen):
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
 
     return ImageTower(
-        run=run, preprocess=preprocess, dimension=5, batch_size=4, threads=2, device="cpu", dtype=torch.float32,
+        run=run, preprocess=preprocess, dimension=5, batch_size=4, threads=2, device=device, dtype=torch.float32,
         layout=torch.contiguous_format,
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])  # the second as any device beside the processor
 @pytest.mark.parametrize("n", [0, 1, 4, 9])
-def test_every_batch_has_one_shape_and_rows_stand_in_the_order_of_the_input(n):
+def test_every_batch_has_one_shape_and_rows_stand_in_the_order_of_the_input(n, device):
     seen = []
-    rows = tower(seen).rows([picture(10 * number) for number in range(n)])
+    rows = tower(seen, device).rows([picture(10 * number) for number in range(n)])
     assert rows.dtype == np.float32
     assert rows.shape == (n, 5)
     assert rows[:, 0].tolist() == [10 * number for number in range(n)]
@@ -41,9 +42,10 @@ def test_every_batch_has_one_shape_and_rows_stand_in_the_order_of_the_input(n):
     assert len(seen) == -(-n // 4)
 
 
-def test_a_broken_picture_is_named_by_its_position():
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_a_broken_picture_is_named_by_its_position(device):
     with pytest.raises(UnreadableImageError, match=r"Position in `images`: 5\."):
-        tower([]).rows([*map(picture, range(5)), b"<html>"])
+        tower([], device).rows([*map(picture, range(5)), b"<html>"])
 
 
 def test_rows_go_to_their_positions_whatever_the_order_of_the_batches():

@@ -53,6 +53,13 @@ def test_the_number_of_threads_changes_no_bit_and_not_the_identity(tiny_checkpoi
     assert one.encode_texts(TEXTS * 9).tobytes() == three.encode_texts(TEXTS * 9).tobytes()
 
 
+def test_a_device_of_its_own_that_is_handed_batches_gives_the_same_bits(tiny, tiny_checkpoint, drawings):
+    handed = load(tiny_checkpoint, device="cpu:0", threads=2)
+    assert handed.identity == tiny.identity
+    assert handed.encode_images(drawings).tobytes() == tiny.encode_images(drawings).tobytes()
+    assert handed.encode_texts(TEXTS).tobytes() == tiny.encode_texts(TEXTS).tobytes()
+
+
 def test_the_identity_tells_what_changes_numbers(tiny, tiny_checkpoint, tmp_path):
     from safetensors.torch import load_file, save_file
 

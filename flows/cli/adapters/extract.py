@@ -1,5 +1,7 @@
 """`evenly extract RECIPE`: features of the latest build; nothing is loaded to say that they are all there."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.storage.builds import encoder_of, open_build
 from evenly.tasks.pictures.stored import count_stored
+from evenly.tasks.run import EncoderChoice
 
 
 def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None = None) -> dict[str, Any]:
@@ -21,9 +24,7 @@ def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None =
         _check_lists(chosen)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
     encoder = encoder_of(manifest)
-    made_by = (manifest["encoder"]["model"], manifest["encoder"]["pretrained"])
-    is_same = made_by == (chosen.features.model, chosen.features.pretrained)
-    counts = count_stored(workspace, manifest) if is_same else None
+    counts = count_stored(workspace, manifest) if _made_by(manifest) == _numbers(chosen) else None
     if counts is None:
         from evenly.flows.process.prefect_api import prefect_api
         from evenly.flows.runs import run_in
@@ -38,6 +39,22 @@ def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None =
     from evenly.flows.cli.adapters.own_features.pairs import extract_pairs
 
     return result | extract_pairs(recipe, out=out, root=root)
+
+
+def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:
+    """The encoder of a build's features, as its recipe had it."""
+    encoder, features = manifest["encoder"], manifest["recipe"]["features"]
+    return EncoderChoice(
+        model=encoder["model"],
+        pretrained=encoder["pretrained"],
+        batch_size=features["batch_size"],
+        precision=features.get("precision", "fp32"),
+    )
+
+
+def _numbers(recipe: Recipe) -> EncoderChoice:
+    """The encoder of a recipe without what changes no number on one machine."""
+    return replace(recipe.features.encoder, threads=None, device=None)
 
 
 def _check_lists(recipe: Recipe) -> None:

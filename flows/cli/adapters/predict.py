@@ -157,7 +157,10 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Path | 
     run = workspace_run(
         root,
         encoder=EncoderChoice(
-            model=encoder["model"], pretrained=encoder["pretrained"], batch_size=encoder.get("batch_size", 32)
+            model=encoder["model"],
+            pretrained=encoder["pretrained"],
+            batch_size=encoder.get("batch_size", 32),
+            precision=encoder.get("precision", "fp32"),
         ),
         second=SecondChoice(model=second["model"], pretrained=second["pretrained"]) if second else None,
     )
