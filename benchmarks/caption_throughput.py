@@ -33,7 +33,7 @@ from evenly.descriptions.captions.questions import about_picture
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.picture import ChatPicture, load_pictures
 from evenly.descriptions.chat.request import Sampling
-from evenly.features.scaled import scaled_jpeg
+from evenly.features.pictures.scaled import scaled_jpeg
 from evenly.storage.ledger import StepRecord
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.web import PoolDownload

@@ -13,8 +13,8 @@ from PIL import Image
 
 from evenly.features.device import device_errors
 from evenly.features.errors import UnreadableImageError
-from evenly.features.pixels import Pixels
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.pixels import Pixels
+from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import torch_session
 from evenly.features.unit_rows import Single
 

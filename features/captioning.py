@@ -20,7 +20,7 @@ from evenly.features.batched_rows import Progress, ahead, cut, filled
 from evenly.features.encoder import PRECISIONS, check_counts
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import default_threads, major_minor, torch_session
 
 if TYPE_CHECKING:

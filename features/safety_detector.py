@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from evenly.features.errors import UnreadableImageError, WeightsUnavailableError
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import major_minor
 
 _SIDE_PX = 320

@@ -17,7 +17,7 @@ from evenly.curation.duplicates.fingerprints import (
     measure_fingerprint,
 )
 from evenly.features.errors import UnreadableImageError
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 from evenly.storage.decoders import TROUBLES, DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.structure import excess
 from evenly.storage.web import Measure, PictureChecks, find_places, read_images

@@ -13,7 +13,7 @@ from PIL import Image
 from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.fingerprints import measure_fingerprints
 from evenly.features import to_unit_rows
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash

@@ -382,7 +382,7 @@ FOLDERS = {
     "filters", "methods", "corruptions", "exports", "ood",  # dicts of plug-ins
     "texts", "chat", "batch",  # descriptions
     "forms", "own_features", "evaluation", "measures", "protocols",  # adapters
-    "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo
+    "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo, features
     "scenes",  # demo: pictures of several objects, of which all is known
     "ray",  # tasks: the engine of that name
     "search",  # tasks, features: pairs of a build by what they show

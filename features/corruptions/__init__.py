@@ -21,7 +21,7 @@ from evenly.features.corruptions.noise import gaussian_noise, impulse_noise, sho
 from evenly.features.corruptions.pixels import Pixels
 from evenly.features.corruptions.weather import brightness, contrast, fog
 from evenly.features.errors import CorruptionError
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 
 CORRUPTIONS: dict[str, Callable[[Pixels, int, np.random.Generator], Pixels]] = {
     "gaussian_noise": gaussian_noise,

@@ -102,7 +102,7 @@ class Build:
 
         Raises UnknownSampleError for a uid that the build never saw, InputError for a pair without a picture.
         """
-        from evenly.features.rgb import open_rgb
+        from evenly.features.pictures.rgb import open_rgb
 
         if isinstance(uids, str):
             return open_rgb(self.image_bytes(uids))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import evenly
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run

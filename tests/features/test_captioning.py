@@ -6,7 +6,7 @@ import torch
 from evenly.features.captioning import CaptionSampling, load_caption_model
 from evenly.features.errors import UnknownModelError, UnreadableImageError
 from evenly.features.open_clip_models import open_model
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 from tests.picture_pool import picture
 from tests.tiny_coca import write_tiny_coca
 

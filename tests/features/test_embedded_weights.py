@@ -44,7 +44,7 @@ def test_it_is_a_model_that_open_clip_loads_and_saves_with_equal_outputs(embedde
     import open_clip
     from safetensors.torch import save_file
 
-    from evenly.features.rgb import open_rgb
+    from evenly.features.pictures.rgb import open_rgb
 
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     pixels = torch.stack([preprocess(open_rgb(data)) for data in drawings[:8]])

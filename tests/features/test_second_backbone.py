@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from evenly.features.embedded_weights import load_in_order, packaged_file
 from evenly.features.encoder import OpenClipEncoder
 from evenly.features.errors import UnknownModelError, UnreadableImageError, WeightsUnavailableError
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 from evenly.features.second_backbone import check_second_name, load_second
 
 TINY = "timm:test_resnet"

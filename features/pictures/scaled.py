@@ -4,7 +4,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 
 _QUALITY = 90
 

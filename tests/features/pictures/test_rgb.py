@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evenly.features.errors import UnreadableImageError
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 
 
 def file_of(picture, kind="PNG", **options):

@@ -6,7 +6,7 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from evenly.features.pixels import Pixels
+from evenly.features.pictures.pixels import Pixels
 
 SETTINGS = [{"resize_mode": "shortest"}, {"resize_mode": "longest", "fill_color": 255}, {"resize_mode": "squash"}]
 

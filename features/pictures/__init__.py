@@ -1,0 +1,1 @@
+"""Pictures: file bytes to RGB, scaled, and as pixels of a batch."""
