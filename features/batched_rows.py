@@ -46,7 +46,7 @@ def batched_rows(
 
     def prepared(batch: tuple[Positions, Batch]) -> tuple[Positions, "torch.Tensor | Single"]:
         output = run(batch)
-        return batch[0], output if then else _fetched(output, len(batch[0]))
+        return batch[0], output if then else fetched(output, len(batch[0]))
 
     rows = np.empty(shape, np.float32)
     waiting: deque[tuple[Positions, torch.Tensor]] = deque()
@@ -64,13 +64,13 @@ def batched_rows(
             waiting.append((positions, then(cast("torch.Tensor", output))))
             if len(waiting) > 1:
                 first, computed = waiting.popleft()
-                store(first, _fetched(computed, len(first)))
+                store(first, fetched(computed, len(first)))
         for first, computed in waiting:
-            store(first, _fetched(computed, len(first)))
+            store(first, fetched(computed, len(first)))
     return rows
 
 
-def _fetched(output: "torch.Tensor", count: int) -> Single:
+def fetched(output: "torch.Tensor", count: int) -> Single:
     """The first `count` rows, on this side of a device."""
     return np.asarray(output[:count].float().cpu().numpy())
 
@@ -92,41 +92,47 @@ class ImageTower:
     dtype: "torch.dtype"
     layout: Any  # torch.memory_format, which has no type
 
+    @property
+    def shared(self) -> bool:
+        """Whether the threads that prepare batches compute their rows as well."""
+        return self.device == "cpu"
+
     def rows(self, images: Sequence[bytes], progress: Progress | None = None) -> Single:
         """Rows (n, d) of pictures given as the bytes of their files; UnreadableImageError names the first bad one."""
         batches = (
             (np.arange(part.start, part.stop), images[part.start : part.stop])
             for part in cut(len(images), self.batch_size)
         )
-        alone = self.device == "cpu"
         with device_errors(self.device, self.batch_size):
             return batched_rows(
                 batches,
-                self._run if alone else self._pinned,
+                self._run if self.shared else self._prepared,
                 shape=(len(images), self.dimension),
                 threads=self.threads,
-                then=None if alone else self._compute,
+                then=None if self.shared else self.compute,
                 progress=progress,
             )
 
-    def _run(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
-        return self._compute(self._pixels_of(batch))
-
-    def _pinned(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
-        """Pixels where a device can fetch them while it computes."""
-        pixels = self._pixels_of(batch)
+    def prepare(self, images: Sequence[bytes], positions: Sequence[int] | None = None) -> "torch.Tensor":
+        """Pixels of pictures, as `compute` takes them; where a GPU can fetch them while it computes."""
+        places = range(len(images)) if positions is None else positions
+        pixels = self._pixels.of([self._opened(*image) for image in zip(places, images, strict=True)])
         return pixels.pin_memory() if self.device.startswith("cuda") else pixels
 
-    def _compute(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """Rows (batch_size, d) of pixels of up to as many pictures."""
+    def compute(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """Rows (batch_size, d) of the pixels of up to as many pictures, on the device."""
         import torch
 
         with torch.inference_mode():
             ready = self._pixels.normalised(pixels.to(self.device, non_blocking=True))
             return self.run(filled(ready, self.batch_size, 0).to(self.dtype, memory_format=self.layout))
 
-    def _pixels_of(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
-        return self._pixels.of([self._opened(*image) for image in zip(*batch, strict=True)])
+    def _run(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
+        return self.compute(self._prepared(batch))
+
+    def _prepared(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
+        positions, images = batch
+        return self.prepare(images, positions.tolist())
 
     def _opened(self, position: int, image: bytes) -> Image.Image:
         try:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ShareDone = Callable[[float], None]
 Module = Any  # of timm and open_clip, whose attributes have no types
 
+DIMENSION = 1280
+CONTEXT_LENGTH = 128
 _FORMAT = 1  # raise it when the recipe of the weights changes
 _CHECKPOINT = "open_clip_model.safetensors"
 _CONFIG = "open_clip_config.json"
@@ -104,7 +106,7 @@ def text_weights() -> Path:
 def model_config(folder: Path, tower: PackagedTower = LITE0) -> dict[str, Any]:
     """The open_clip configuration of an embedded model whose text tower and tokenizer are described in `folder`."""
     return {
-        "embed_dim": 1280,
+        "embed_dim": DIMENSION,
         "vision_cfg": {
             "timm_model_name": tower.architecture,
             "timm_model_pretrained": False,
@@ -114,7 +116,7 @@ def model_config(folder: Path, tower: PackagedTower = LITE0) -> dict[str, Any]:
             "image_size": tower.side,
         },
         "text_cfg": {
-            "context_length": 128,
+            "context_length": CONTEXT_LENGTH,
             "hf_model_name": str(folder),
             "hf_tokenizer_name": str(folder),
             "hf_model_pretrained": False,
@@ -253,7 +255,7 @@ def _embeddings(model: Module, folder: Path, progress: ShareDone) -> "torch.Tens
     from open_clip.tokenizer import HFTokenizer
 
     wordings = bridge.class_wordings()
-    tokenizer = HFTokenizer(str(folder), context_length=128)
+    tokenizer = HFTokenizer(str(folder), context_length=CONTEXT_LENGTH)
     tokens = tokenizer([text for wording in wordings for text in wording])
     used = (tokens != 0).sum(dim=1)
     order = torch.argsort(used, stable=True)  # texts of like length together: little padding

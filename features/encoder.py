@@ -128,7 +128,7 @@ class OpenClipEncoder:
         self._device = device
         layout = torch.channels_last if device == "cpu" else torch.contiguous_format
         opened.model.to(memory_format=layout)
-        self._images = ImageTower(
+        self.images = ImageTower(
             run=partial(opened.model.encode_image, normalize=False),
             preprocess=opened.preprocess,
             dimension=opened.dimension,
@@ -139,9 +139,19 @@ class OpenClipEncoder:
             layout=layout,
         )
 
+    def with_batches(self, batch_size: int) -> "OpenClipEncoder":
+        """The same weights in batches of another size: another encoder, as its identity says."""
+        return OpenClipEncoder(
+            self._opened,
+            batch_size=batch_size,
+            threads=self._threads,
+            precision=str(self.facts["precision"]),
+            device=self._device,
+        )
+
     def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
         """Rows (n, d) of pictures."""
-        return self._images.rows(images, progress)
+        return self.images.rows(images, progress)
 
     def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
         """Rows (n, d) of texts, batched with texts of the same padded length where the model's padding is masked."""

@@ -23,6 +23,7 @@ from evenly.flows.cli.datasets import metadata as cli_metadata
 from evenly.flows.cli.datasets import pools as cli_pools
 from evenly.flows.cli.datasets import retrieve as cli_retrieve
 from evenly.flows.cli.datasets import search as cli_search
+from evenly.flows.cli.encoders import commands as cli_encoders
 from evenly.flows.cli.errors import report_errors
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.paths import refuse_urls
@@ -47,6 +48,7 @@ for commands in (
     cli_search.COMMANDS,
     cli_adapters.COMMANDS,
     cli_evaluation.COMMANDS,
+    cli_encoders.COMMANDS,
     cli_pools.COMMANDS,
     cli_protocols.COMMANDS,
     cli_audit.COMMANDS,
@@ -59,6 +61,7 @@ for name, group in (
     ("descriptions", cli_descriptions.GROUP),
     ("batches", cli_batches.GROUP),
     ("metadata", cli_metadata.GROUP),
+    ("encoders", cli_encoders.GROUP),
 ):
     app.add_typer(group, name=name)
 refuse_urls(app)

@@ -86,7 +86,7 @@ def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception],
     from evenly.curation.errors import CurationError, RuleError
     from evenly.demo.errors import DemoError
     from evenly.descriptions.errors import ClassListError, DescriptionsError, EditedTextsError, UnknownMethodError
-    from evenly.features.errors import FeaturesError, UnknownModelError
+    from evenly.features.errors import DeviceError, FeaturesError, UnknownModelError
     from evenly.flows.recipe.files import ListingFileError
     from evenly.flows.recipe.problems import RecipeError
     from evenly.storage.errors import InputError, StorageError
@@ -96,7 +96,7 @@ def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception],
 
     usage = (RecipeError, UsageError, ClassListError, ListingFileError, PoolError, RuleError, AdaptersError)
     failures = (StorageError, CurationError, DescriptionsError, FeaturesError, AuditError, DemoError)
-    asked_for = (*usage, InputError, UnknownModelError, UnknownMethodError, EditedTextsError)
+    asked_for = (*usage, InputError, UnknownModelError, DeviceError, UnknownMethodError, EditedTextsError)
     return asked_for, (*failures, NothingLeftError, EngineError, PrefectServerError)
 
 

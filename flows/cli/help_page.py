@@ -20,7 +20,7 @@ SUBJECTS = {
         *("match", "balance", "metadata", "link", "clusters", "search", "index"),
     ),
     "Classes": ("describe", "descriptions", "batches", "concepts", "retrieve"),
-    "Features": ("extract",),
+    "Features": ("extract", "encode", "encoders"),
     "Adapters": (
         *("fit", "evaluate", "predict", "leaderboard", "probe", "base-to-new", "sessions"),
         "export-adapter",

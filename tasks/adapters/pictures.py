@@ -1,6 +1,6 @@
 """Features of pictures that are no part of a build: folders of classes, and pictures to judge."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,7 +13,9 @@ from evenly.tasks.decoding import PictureReader
 from evenly.tasks.encoders import open_encoder, open_second
 from evenly.tasks.run import Run
 
-BATCH = 256
+_AT_ONCE = 2048
+_MOST_BYTES = 256_000_000
+"""Pictures that are encoded together: so many, or of so many bytes, so that a folder of any size fits."""
 _READ_AT_ONCE = 32
 
 
@@ -34,26 +36,26 @@ class EncodedPictures:
 
 
 def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None = None) -> EncodedPictures:
-    """Encode pictures one batch at a time, so that a folder of any size fits; each is decoded before it is encoded."""
+    """Encode pictures, part by part; each is decoded before it is encoded."""
     names: list[tuple[int, str]] = []
     failed: list[tuple[str, str]] = []
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
-    batch: list[Picture] = []
+    batch: list[bytes] = []
+    n_bytes = 0
     with run.progress.bar("encoding pictures", total) as advance, PictureReader(run) as reader:
         for place, (picture, reason) in enumerate(_read(reader, pictures)):
             if reason:
                 failed.append((picture.name, reason))
                 advance(1)
                 continue
-            batch.append(picture)
+            batch.append(picture.content)
+            n_bytes += len(picture.content)
             names.append((place, picture.name))
-            if len(batch) == BATCH:
-                parts.append(_encoded(run, [item.content for item in batch]))
-                advance(len(batch))
-                batch = []
+            if len(batch) == _AT_ONCE or n_bytes >= _MOST_BYTES:
+                parts.append(_encoded(run, batch, advance))
+                batch, n_bytes = [], 0
         if batch:
-            parts.append(_encoded(run, [item.content for item in batch]))
-            advance(len(batch))
+            parts.append(_encoded(run, batch, advance))
     return EncodedPictures(
         names=tuple(name for _, name in names),
         places=tuple(place for place, _ in names),
@@ -64,8 +66,10 @@ def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None 
     )
 
 
-def _encoded(run: Run, contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    rows, norms = to_unit_rows(open_encoder(run).encode_images(contents))
+def _encoded(
+    run: Run, contents: Sequence[bytes], advance: Callable[[int], None]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    rows, norms = to_unit_rows(open_encoder(run).encode_images(contents, progress=advance))
     second = None if run.second is None else to_unit_rows(open_second(run).encode_images(contents))[0]
     return _single(rows), norms, None if second is None else _single(second)
 

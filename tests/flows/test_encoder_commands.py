@@ -1,0 +1,115 @@
+"""`evenly encode` and `evenly encoders`, with a small random encoder made here."""
+
+import json
+
+import numpy as np
+import pytest
+
+MODEL = "tiny-for-commands"
+
+
+@pytest.fixture
+def encode(evenly, tiny_weights, tmp_path):
+    """Encode into `tmp_path / "a.npz"`: (exit status, facts or None, stderr)."""
+
+    def run(*arguments):
+        model = ["--model", MODEL, "--pretrained", tiny_weights, "--batch-size", "4"]
+        status, out, err = evenly(
+            "encode", *arguments, *model, "--out", tmp_path / "a.npz", "--root", tmp_path / "w", "--json"
+        )
+        return status, json.loads(out) if status == 0 else None, err
+
+    return run
+
+
+def test_rows_of_pictures_and_texts_stand_under_their_names_and_have_unit_length(encode, digit_pictures, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"<html>")
+    one = next(digit_pictures.rglob("*.png"))
+    (tmp_path / "texts.txt").write_bytes("a zero\r\n\u2028 in a line\n".encode())
+    status, found, err = encode(one, digit_pictures, broken, "--texts", tmp_path / "texts.txt")
+    assert status == 0, err
+    assert (found["pictures"], found["texts"]) == (121, 2)
+    assert list(found["failed"]) == [str(broken)]
+    arrays = np.load(tmp_path / "a.npz")
+    assert arrays["texts"].tolist() == ["a zero", "\u2028 in a line"]
+    assert arrays["encoder"].tolist() == [MODEL, arrays["encoder"][1], found["encoder"]]
+    again = arrays["paths"].tolist().index(f"{digit_pictures}/{one.relative_to(digit_pictures).as_posix()}")
+    assert arrays["paths"][0] == str(one)
+    assert np.array_equal(arrays["image_features"][0], arrays["image_features"][again])
+    for name in ("image_features", "text_features"):
+        assert np.allclose(np.linalg.norm(arrays[name], axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a\n\nb\n", "got none in line 2 of"), (b"", "got no line of"), (b"\xff\xfe", "must be a file in UTF-8")],
+)
+def test_a_file_of_texts_that_says_less_than_its_lines_is_refused(encode, tmp_path, content, message):
+    (tmp_path / "texts.txt").write_bytes(content)
+    status, _, err = encode("--texts", tmp_path / "texts.txt")
+    assert status == 2
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "`encode` must get pictures, `--texts FILE` or both"),
+        (["nothing.png"], "`images` must be a folder, a picture or a Parquet file; got `nothing.png`"),
+        (["--device", "cuda:99"], "`device` must be one that is here"),
+        (["--precision", "int8"], "`--precision` must be fp32, bf16 or fp16; got `int8`"),
+    ],
+)
+def test_what_cannot_be_encoded_is_named_before_anything_is_loaded(encode, tmp_path, options, message):
+    texts = [] if len(options) != 2 else ["--texts", tmp_path / "texts.txt"]
+    (tmp_path / "texts.txt").write_text("a cat\n")
+    status, _, err = encode(*options, *texts)
+    assert status == 2
+    assert message in err
+
+
+def test_another_precision_is_another_encoder(encode, digit_pictures, tmp_path):
+    _, full, _ = encode(digit_pictures)
+    rows = np.load(tmp_path / "a.npz")["image_features"]
+    _, half, _ = encode(digit_pictures, "--precision", "bf16")
+    assert half["encoder"] != full["encoder"]
+    cosines = (np.load(tmp_path / "a.npz")["image_features"] * rows).sum(axis=1)
+    assert 0.99 < cosines.min() < cosines.max() <= 1.0001
+
+
+def test_tuning_measures_each_batch_and_the_list_shows_what_was_measured(evenly, tiny_weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))
+    options = ("--pretrained", tiny_weights, "--batch-sizes", "4,2", "--rounds", "1", "--threads", "2")
+    status, out, err = evenly("encoders", "tune", MODEL, *options, "--json")
+    assert status == 0, err
+    tuned = json.loads(out)
+    assert [row["batch_size"] for row in tuned["speeds"]] == [2, 4]
+    assert all(row[name] > 0 for row in tuned["speeds"] for name in ("preparing", "computing", "encoding"))
+    assert tuned["batch_size"] in {2, 4}
+    assert (tuned["threads"], tuned["device"]) == (2, "cpu")
+    status, out, err = evenly("encoders", "--json")
+    listed = {row["model"]: row for row in json.loads(out)["encoders"]}
+    assert listed["embedded"]["dimension"] == 1280
+    assert listed["embedded"]["measured"] is None
+
+
+def test_a_batch_that_does_not_fit_ends_the_search_and_is_named(evenly, tiny_weights, tmp_path, monkeypatch):
+    from evenly.features.errors import DeviceError
+    from evenly.tasks import encoder_speed
+
+    monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))
+    measure = encoder_speed.measure_speed
+
+    def bounded(encoder, pictures, *, rounds):
+        if encoder.images.batch_size > 2:
+            raise DeviceError("`batch_size` must fit the memory of `cuda`; 4 do not.")
+        return measure(encoder, pictures, rounds=rounds)
+
+    monkeypatch.setattr(encoder_speed, "measure_speed", bounded)
+    tune = ("encoders", "tune", MODEL, "--pretrained", tiny_weights, "--rounds", "1", "--json")
+    _, out, _ = evenly(*tune, "--batch-sizes", "2,4,8")
+    assert (json.loads(out)["batch_size"], json.loads(out)["too_large"]) == (2, [4, 8])
+    status, _, err = evenly(*tune, "--batch-sizes", "4")
+    assert status == 2
+    assert "must fit the memory" in err
