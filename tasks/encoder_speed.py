@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from evenly.features.encoder import load_encoder
+from evenly.features.encoders.speed import Speed, measure_speed
 from evenly.features.errors import DeviceError
-from evenly.features.speed import Speed, measure_speed
 from evenly.storage.errors import DamagedError
 from evenly.storage.records import content_hash, read_if_there, replace_record
 from evenly.tasks.run import EncoderName, Run
@@ -23,7 +23,7 @@ _CLOSE = 0.97
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuned:
+class TunedEncoder:
     """What was measured: a speed for each batch size, those that did not fit, and the size to take."""
 
     device: str
@@ -40,7 +40,7 @@ class Tuned:
 
 def tune_encoder(
     run: Run, pictures: Sequence[bytes] | None, *, batch_sizes: Sequence[int] = BATCH_SIZES, rounds: int = 3
-) -> Tuned:
+) -> TunedEncoder:
     """Measure the run's encoder with each batch size, smallest first, until one does not fit the device's memory.
 
     Without `pictures`, drawn ones of 384 pixels stand in. The best is kept for `measured_speed`. Raises DeviceError
@@ -70,7 +70,7 @@ def tune_encoder(
                 too_large = list(sizes[place:])
                 break
             advance(1)
-    tuned = Tuned(
+    tuned = TunedEncoder(
         device=device,
         threads=threads,
         speeds=tuple(speeds),

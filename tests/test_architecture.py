@@ -384,6 +384,7 @@ FOLDERS = {
     "forms", "own_features", "evaluation", "measures", "protocols",  # adapters
     "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo, features
     "scenes",  # demo: pictures of several objects, of which all is known
+    "encoders",  # which are here, and how fast
     "ray",  # tasks: the engine of that name
     "search",  # tasks, features: pairs of a build by what they show
     "server",  # tasks: what a run leaves on a Prefect server

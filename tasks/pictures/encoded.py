@@ -1,11 +1,13 @@
 """Features of pictures: encoded once per encoder, or taken from pools of features, and stored."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 
 from evenly.features import to_unit_rows
+from evenly.features.batched_rows import ahead
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.pools.source import FEATURES_KIND, local_features
 from evenly.storage.web import find_places, read_images
@@ -32,11 +34,25 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
     places = None
     if missing:
         places = find_places(run.workspace.downloads, missing) if sources.places is None else sources.places.of(run)
-    with run.progress.bar("encoding pictures", len(missing)) as advance:
-        for start in range(0, len(missing), CHUNK):
-            batch = missing[start : start + CHUNK]
-            images = list(read_images(run.workspace.downloads, batch, places))
-            store.append(batch, *to_unit_rows(encoder.encode_images(images, progress=advance)))
+    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+
+    def read(chunk: Sequence[str]) -> list[bytes]:
+        return list(read_images(run.workspace.downloads, chunk, places))
+
+    # The next chunk is read, and the last one written, while this one is encoded.
+    with (
+        run.progress.bar("encoding pictures", len(missing)) as advance,
+        ThreadPoolExecutor(1) as reader,
+        ThreadPoolExecutor(1) as writer,
+    ):
+        written: Future[None] | None = None
+        for chunk, images in zip(chunks, ahead(reader, read, chunks, 1), strict=True):
+            rows = to_unit_rows(encoder.encode_images(images, progress=advance))
+            if written is not None:
+                written.result()
+            written = writer.submit(store.append, chunk, *rows)
+        if written is not None:
+            written.result()
     return count
 
 

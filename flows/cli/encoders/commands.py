@@ -11,7 +11,7 @@ from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import AsJson, Root, print_facts, print_json, print_result, print_rows, print_text
 
 if TYPE_CHECKING:
-    from evenly.tasks.encoder_speed import Tuned
+    from evenly.tasks.encoder_speed import TunedEncoder
     from evenly.tasks.run import Run
 
 Model = Annotated[str, typer.Option(help="`embedded`, `embedded2`, or a model of open_clip.")]
@@ -60,7 +60,7 @@ def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson 
         return
     from dataclasses import asdict
 
-    from evenly.features.at_hand import encoders_at_hand
+    from evenly.features.encoders.at_hand import encoders_at_hand
     from evenly.flows.runs import workspace_run
     from evenly.tasks.encoder_speed import measured_speed
     from evenly.tasks.run import EncoderName
@@ -148,7 +148,7 @@ def _sizes(listed: str) -> list[int]:
     return sizes
 
 
-def _facts(tuned: "Tuned") -> dict[str, Any]:
+def _facts(tuned: "TunedEncoder") -> dict[str, Any]:
     rows = [
         {
             "batch_size": speed.batch_size,

@@ -1,0 +1,1 @@
+"""Encoders of this machine: which there are, and how fast."""
