@@ -27,6 +27,7 @@ BENCHMARKS = {
     "tip_grid": [],
     "describe_throughput": [],
     "caption_throughput": [],
+    "extraction": [],
 }
 
 

@@ -122,7 +122,7 @@ class OpenClipEncoder:
             },
         }
         self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        self._opened = opened
+        self.opened = opened
         self._batch_size = batch_size
         self._threads = threads
         self._device = device
@@ -142,7 +142,7 @@ class OpenClipEncoder:
     def with_batches(self, batch_size: int) -> "OpenClipEncoder":
         """The same weights in batches of another size: another encoder, as its identity says."""
         return OpenClipEncoder(
-            self._opened,
+            self.opened,
             batch_size=batch_size,
             threads=self._threads,
             precision=str(self.facts["precision"]),
@@ -162,19 +162,19 @@ class OpenClipEncoder:
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the model reads: with room for one token more, it uses it."""
-        longest = self._opened.context_length
+        longest = self.opened.context_length
         doubtful = [index for index, text in enumerate(texts) if len(text) > longest - _MARKS or not text.isascii()]
         longer = [False] * len(texts)
         for window in cut(len(doubtful), 4096):
             places = np.array(doubtful[window.start : window.stop])
             batch = [texts[index] for index in places]
-            tokens = self._opened.tokenizer(batch, context_length=longest + 1)
+            tokens = self.opened.tokenizer(batch, context_length=longest + 1)
             # An end mark that is also the padding fills no place: two places from the end decide who is looked at.
-            full = (tokens[:, longest - 2 :] != self._opened.pad_id).any(dim=1).nonzero().ravel().tolist()
+            full = (tokens[:, longest - 2 :] != self.opened.pad_id).any(dim=1).nonzero().ravel().tolist()
             if not full:
                 continue
-            cut_off = self._opened.tokenizer([batch[row] for row in full], context_length=longest)
-            used = [(rows != self._opened.pad_id).sum(dim=1) for rows in (tokens[full], cut_off)]
+            cut_off = self.opened.tokenizer([batch[row] for row in full], context_length=longest)
+            used = [(rows != self.opened.pad_id).sum(dim=1) for rows in (tokens[full], cut_off)]
             for row, is_longer in zip(full, (used[0] > used[1]).tolist(), strict=True):
                 longer[places[row]] = is_longer
         return longer
@@ -183,15 +183,15 @@ class OpenClipEncoder:
         import torch
 
         positions, tokens = batch
-        tokens = filled(tokens, self._batch_size, self._opened.pad_id)
+        tokens = filled(tokens, self._batch_size, self.opened.pad_id)
         tokens[len(positions) :, 0] = tokens[0, 0]  # a row of padding alone has no mean
         with torch.inference_mode():
-            output: torch.Tensor = self._opened.model.encode_text(tokens.to(self._device), normalize=False)
+            output: torch.Tensor = self.opened.model.encode_text(tokens.to(self._device), normalize=False)
         return output
 
     def _text_batches(self, texts: Sequence[str]) -> "Iterator[tuple[Positions, torch.Tensor]]":
         for window in cut(len(texts), self._batch_size * _TEXT_BATCHES_PER_WINDOW):
-            tokens = self._opened.tokenizer(list(texts[window.start : window.stop]))
+            tokens = self.opened.tokenizer(list(texts[window.start : window.stop]))
             for length, members in self._by_length(tokens):
                 for part in cut(len(members), self._batch_size):
                     batch = members[part.start : part.stop]
@@ -202,8 +202,8 @@ class OpenClipEncoder:
         import torch
 
         position = torch.arange(1, tokens.shape[1] + 1)
-        used = ((tokens != self._opened.pad_id) * position).amax(dim=1).numpy()
-        lengths = np.array(self._opened.text_lengths)
+        used = ((tokens != self.opened.pad_id) * position).amax(dim=1).numpy()
+        lengths = np.array(self.opened.text_lengths)
         needed = lengths[np.searchsorted(lengths, used)] if len(lengths) > 1 else np.full(len(used), lengths[0])
         for length in lengths:
             yield int(length), np.flatnonzero(needed == length)

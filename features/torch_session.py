@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from evenly.allocation import blocks_reused
+
 _MOST_THREADS = 8
 _RUNNING = threading.Lock()  # these are settings of the whole process
 
@@ -19,7 +21,7 @@ def torch_session(workers: int = 1) -> Iterator[ThreadPoolExecutor]:
     """
     import torch
 
-    with _RUNNING:
+    with _RUNNING, blocks_reused():
         n_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

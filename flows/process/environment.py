@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from evenly.allocation import share_one_arena
 from evenly.tasks.server.logs import RUN_LOGGERS
 
 _PRIVATE = {
@@ -26,6 +27,7 @@ _FOR_THE_SERVER = {
 }
 OF_A_COMMAND = {
     "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",  # it tidies up after workers that were ended at once
+    "MALLOC_ARENA_MAX": "1",  # of processes that this one starts: evenly.allocation
     **_PREFECT,
     **_FOR_THE_SERVER,
     **_PRIVATE,
@@ -40,6 +42,7 @@ def set_up_command() -> None:
     """Set the environment of a command in this process, but for what the user set."""
     for name, value in OF_A_COMMAND.items():
         os.environ.setdefault(name, value)
+    share_one_arena()
     for name in _DELIVERY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
 
