@@ -167,6 +167,17 @@ def test_a_problem_names_field_and_rule(tmp_path, change, field, words):
     assert words in line
 
 
+def test_the_precision_of_an_encoder_is_content_and_its_device_is_not(tmp_path):
+    contents = []
+    for options in ({}, {"precision": "bf16"}, {"precision": "fp32", "device": "cuda:1"}):
+        path = tmp_path / "r.yaml"
+        path.write_text(yaml.safe_dump(minimal() | {"features": {"model": "embedded"} | options}))
+        contents.append(content_of(read_recipe(path)))
+    plain, half, other = contents
+    assert plain == other
+    assert half["features"] == plain["features"] | {"precision": "bf16"}
+
+
 def test_all_problems_are_told_at_once(tmp_path):
     lines = problems(
         tmp_path, {"seed": "one", "sources": [{"kind": "csv"}], "curate": {"balance": {"t": -1}}, "tags": []}
