@@ -171,7 +171,7 @@ def test_the_precision_of_an_encoder_is_content_and_its_device_is_not(tmp_path):
     contents = []
     for options in ({}, {"precision": "bf16"}, {"precision": "fp32", "device": "cuda:1"}):
         path = tmp_path / "r.yaml"
-        path.write_text(yaml.safe_dump(minimal() | {"features": {"model": "embedded"} | options}))
+        path.write_text(yaml.safe_dump(curating(download={}) | {"features": {"model": "embedded"} | options}))
         contents.append(content_of(read_recipe(path)))
     plain, half, other = contents
     assert plain == other
