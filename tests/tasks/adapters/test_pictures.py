@@ -39,7 +39,7 @@ def test_rows_are_unit_length_in_the_order_of_the_pictures(run):
 @pytest.mark.parametrize("batch", [1, 2, 4, 9, 100])
 def test_batches_of_any_size_give_the_same_rows(run, monkeypatch, batch):
     whole = encode_pictures(run, given(*CONTENTS))
-    monkeypatch.setattr(module, "BATCH", batch)
+    monkeypatch.setattr(module, "_AT_ONCE", batch)
     monkeypatch.setattr(module, "_READ_AT_ONCE", 2)
     cut = encode_pictures(run, iter(given(*CONTENTS)), total=9)
     assert np.array_equal(cut.image, whole.image)
