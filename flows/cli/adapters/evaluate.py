@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_result
+from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
@@ -29,14 +29,24 @@ def evaluate_command(
     reject: Annotated[
         bool, typer.Option("--reject", help="Open-set H: reject pictures of no class by a threshold chosen on val.")
     ] = False,
+    retrieval: Annotated[
+        bool,
+        typer.Option("--retrieval", help="The encoder: how it finds pictures by captions, captions by pictures."),
+    ] = False,
+    pairs: Annotated[int, typer.Option(min=2, help="With --retrieval: how many of the kept pairs.")] = 5000,
 ) -> None:
     """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
 
     Example: evenly evaluate recipes/demo.yaml --slice width --slice label,source
 
-    Example: evenly evaluate recipes/demo.yaml --reject
+    Example: evenly evaluate recipes/demo.yaml --retrieval
     """
-    from evenly.flows.cli.adapters.evaluation import evaluate_latest
+    from evenly.flows.cli.adapters.evaluation import evaluate_latest, evaluate_retrieval
+
+    if retrieval:
+        measured = evaluate_retrieval(recipe, pairs=pairs, root=root)
+        print_result(measured, lambda: _print_retrieval(measured), as_json=as_json)
+        return
 
     result = evaluate_latest(recipe, root=root, slices=slices or ())
 
@@ -49,6 +59,22 @@ def evaluate_command(
                 print_rejection(facts)
 
     print_result(result, table, as_json=as_json)
+
+
+def _print_retrieval(facts: dict[str, Any]) -> None:
+    rows = [
+        {
+            name: value if not isinstance(value, list) else "{} [{}, {}]".format(*map(_shown, value))
+            for name, value in row.items()
+        }
+        for row in facts["directions"]
+    ]
+    print_rows(f"{facts['build']}: {facts['pairs']:,} of {facts['of']:,} pairs, 95 % intervals", rows)
+    print_text(f"matched cosine {facts['matched_cosine']:.3f}, modality gap {facts['modality_gap']:.3f}")
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def probe_command(
