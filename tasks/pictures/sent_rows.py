@@ -31,7 +31,8 @@ class SentRows:
     def of(self, run: Run) -> pa.Table:
         """The rows whose key is in the run's partition; those of one sender as it sent them, senders in order."""
         tables = self.tables if self.folder is None else received_rows(self.folder, run.part.number)
-        return pa.concat_tables([self.empty, *tables]).combine_chunks()
+        rows = [table for table in tables if table.num_rows] or [self.empty]
+        return pa.concat_tables(rows).combine_chunks()  # a single one is not copied
 
     def release(self) -> None:
         """Remove them."""
