@@ -13,7 +13,7 @@ from PIL import Image
 
 from evenly.features.device import device_errors
 from evenly.features.errors import UnreadableImageError
-from evenly.features.pictures.pixels import Pixels
+from evenly.features.pictures.pixels import Pixels, Resizer
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import torch_session
 from evenly.features.unit_rows import Single
@@ -91,6 +91,7 @@ class ImageTower:
     device: str
     dtype: "torch.dtype"
     layout: Any  # torch.memory_format, which has no type
+    resize: Resizer = "pillow"
 
     @property
     def shared(self) -> bool:
@@ -116,7 +117,7 @@ class ImageTower:
     def prepare(self, images: Sequence[bytes], positions: Sequence[int] | None = None) -> "torch.Tensor":
         """Pixels of pictures, as `compute` takes them; where a GPU can fetch them while it computes."""
         places = range(len(images)) if positions is None else positions
-        pixels = self._pixels.of([self._opened(*image) for image in zip(places, images, strict=True)])
+        pixels = self.pixels.of([self._opened(*image) for image in zip(places, images, strict=True)])
         return pixels.pin_memory() if self.device.startswith("cuda") else pixels
 
     def compute(self, pixels: "torch.Tensor") -> "torch.Tensor":
@@ -124,7 +125,7 @@ class ImageTower:
         import torch
 
         with torch.inference_mode():
-            ready = self._pixels.normalised(pixels.to(self.device, non_blocking=True))
+            ready = self.pixels.normalised(pixels.to(self.device, non_blocking=True))
             return self.run(filled(ready, self.batch_size, 0).to(self.dtype, memory_format=self.layout))
 
     def _run(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
@@ -141,8 +142,9 @@ class ImageTower:
             raise UnreadableImageError(f"{error} Position in `images`: {position}.") from error
 
     @cached_property
-    def _pixels(self) -> Pixels:
-        return Pixels(self.preprocess)
+    def pixels(self) -> Pixels:
+        """What makes pixels of pictures."""
+        return Pixels(self.preprocess, self.resize)
 
 
 def cut(n: int, size: int) -> Iterator[range]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,7 @@ from evenly.features.batched_rows import ImageTower, Positions, Progress, batche
 from evenly.features.device import chosen_device, device_errors
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
+from evenly.features.pictures.pixels import Resizer
 from evenly.features.torch_session import default_threads, major_minor
 from evenly.features.unit_rows import Single
 
@@ -62,15 +63,14 @@ def load_encoder(
     batch_size: int = 32,
     precision: str = "fp32",
     device: str | None = None,
-    progress: Callable[[float], None] | None = None,
+    resize: Resizer = "pillow",
 ) -> "OpenClipEncoder":
     """The encoder of an open_clip model with its weights, on `device`, else on the GPU where there is one.
 
     `model` is `embedded`, or `embedded2` with a finer picture tower (assembled under `cache` on first use, which takes
-    half a minute and calls `progress` with the share done; needs no network), a name of open_clip with `pretrained` a
-    tag or a file, or `local-dir:FOLDER` or `hf-hub:NAME`. `threads` batches are under way at once, each decoded and run
-    by one thread; by default one per processor, up to 8 (each holds a batch in memory). They change nothing in the
-    numbers, nor the identity.
+    half a minute; needs no network), a name of open_clip with `pretrained` a tag or a file, or `local-dir:FOLDER` or
+    `hf-hub:NAME`. `threads` batches are under way at once, each decoded and run by one thread; by default one per
+    processor, up to 8 (each holds a batch in memory). They change nothing in the numbers, nor the identity.
     """
     check_counts(batch_size=batch_size, threads=threads)
     if precision not in PRECISIONS:
@@ -82,12 +82,17 @@ def load_encoder(
         from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder
 
         tower = LITE0 if model == EMBEDDED else LITE2
-        source = f"local-dir:{embedded_folder(cache, tower, progress=progress)}"
+        source = f"local-dir:{embedded_folder(cache, tower)}"
     place = chosen_device(device)
     with device_errors(place, batch_size):
         opened = open_model(source, pretrained, precision=precision, device=place)
     return OpenClipEncoder(
-        opened, batch_size=batch_size, threads=threads or default_threads(), precision=precision, device=place
+        opened,
+        batch_size=batch_size,
+        threads=threads or default_threads(),
+        precision=precision,
+        device=place,
+        resize=resize,
     )
 
 
@@ -105,23 +110,20 @@ class OpenClipEncoder:
     row then has the same bits whatever it is encoded together with: tests/features/test_embedded_weights.py.
     """
 
-    def __init__(self, opened: OpenedModel, *, batch_size: int, threads: int, precision: str, device: str) -> None:
+    def __init__(
+        self,
+        opened: OpenedModel,
+        *,
+        batch_size: int,
+        threads: int,
+        precision: str,
+        device: str,
+        resize: Resizer = "pillow",
+    ) -> None:
         import open_clip
         import torch
 
         self.dimension = opened.dimension
-        self.facts: Mapping[str, Any] = {
-            **opened.facts,
-            "precision": precision,
-            "batch_size": batch_size,
-            "threads_per_batch": 1,
-            "device": device.partition(":")[0],
-            "libraries": {
-                "torch": major_minor(torch.__version__),
-                "open_clip": major_minor(open_clip.__version__),
-            },
-        }
-        self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
         self.opened = opened
         self._batch_size = batch_size
         self._threads = threads
@@ -137,7 +139,22 @@ class OpenClipEncoder:
             device=device,
             dtype={"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision],
             layout=layout,
+            resize=resize,
         )
+        pixels = {} if resize == "pillow" else {"resize": resize, "pixels": self.images.pixels.probe()}
+        self.facts: Mapping[str, Any] = {
+            **opened.facts,
+            **pixels,
+            "precision": precision,
+            "batch_size": batch_size,
+            "threads_per_batch": 1,
+            "device": device.partition(":")[0],
+            "libraries": {
+                "torch": major_minor(torch.__version__),
+                "open_clip": major_minor(open_clip.__version__),
+            },
+        }
+        self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
 
     def with_batches(self, batch_size: int) -> "OpenClipEncoder":
         """The same weights in batches of another size: another encoder, as its identity says."""
@@ -147,6 +164,7 @@ class OpenClipEncoder:
             threads=self._threads,
             precision=str(self.facts["precision"]),
             device=self._device,
+            resize=self.images.resize,
         )
 
     def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:

@@ -53,6 +53,7 @@ def tune_encoder(
         threads=run.encoder.threads,
         precision=run.encoder.precision,
         device=run.encoder.device,
+        resize=run.encoder.resize,
     )
     threads, device = loaded.images.threads, loaded.images.device
     speeds: list[Speed] = []

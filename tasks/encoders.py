@@ -149,4 +149,5 @@ def _load(choice: EncoderChoice, cache: Path) -> Encoder:
         batch_size=choice.batch_size,
         precision=choice.precision,
         device=choice.device,
+        resize=choice.resize,
     )

@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le
 from evenly.bounds import FINITE
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.errors import EndpointError
+from evenly.features.pictures.pixels import Resizer
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
 from evenly.storage.pools.source import LabelFile, PoolSource
@@ -109,6 +110,7 @@ class EncoderChoice(EncoderName):
     model: str = "embedded"
     batch_size: Annotated[int, Ge(1), Le(4096)] = 32
     precision: Precision = "fp32"
+    resize: Resizer = "pillow"
     device: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
 

@@ -77,8 +77,9 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
     match = content["curate"]["match"]
     if match is not None and match["unmatched"] == "drop":
         del match["unmatched"]  # builds from before it could be kept have the content that they had
-    if content["features"]["precision"] == "fp32":
-        del content["features"]["precision"]  # as above
+    for name, before in {"precision": "fp32", "resize": "pillow"}.items():
+        if content["features"][name] == before:
+            del content["features"][name]  # as above
     return content
 
 

@@ -152,6 +152,7 @@ def _save(
                 **manifest["encoder"],
                 "batch_size": run.encoder.batch_size,
                 "precision": run.encoder.precision,
+                "resize": run.encoder.resize,
             },
             "second": _second(run, rows),
             "class_list": rule.list,

@@ -71,11 +71,12 @@ class RecaptionRule:
 
 
 def _stored_judge(judge: EncoderChoice) -> dict[str, Any]:
-    """The choice without what changes no bit, and, as before it could be chosen, without single precision."""
+    """The choice without what changes no bit, and without what was so before it could be chosen."""
     stored = plain_rule(replace(judge, threads=None))
     del stored["device"]
-    if stored["precision"] == "fp32":
-        del stored["precision"]
+    for name, before in {"precision": "fp32", "resize": "pillow"}.items():
+        if stored[name] == before:
+            del stored[name]
     return stored
 
 

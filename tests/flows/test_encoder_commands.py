@@ -58,7 +58,7 @@ def test_a_file_of_texts_that_says_less_than_its_lines_is_refused(encode, tmp_pa
         ([], "`encode` must get pictures, `--texts FILE` or both"),
         (["nothing.png"], "`images` must be a folder, a picture or a Parquet file; got `nothing.png`"),
         (["--device", "cuda:99"], "`device` must be one that is here"),
-        (["--precision", "int8"], "`--precision` must be fp32, bf16 or fp16; got `int8`"),
+        (["--precision", "int8"], "`--precision`: Input should be 'fp32', 'bf16' or 'fp16'; got `int8`"),
     ],
 )
 def test_what_cannot_be_encoded_is_named_before_anything_is_loaded(encode, tmp_path, options, message):

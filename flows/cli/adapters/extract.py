@@ -49,6 +49,7 @@ def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:
         pretrained=encoder["pretrained"],
         batch_size=features["batch_size"],
         precision=features.get("precision", "fp32"),
+        resize=features.get("resize", "pillow"),
     )
 
 

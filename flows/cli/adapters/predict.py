@@ -161,6 +161,7 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Path | 
             pretrained=encoder["pretrained"],
             batch_size=encoder.get("batch_size", 32),
             precision=encoder.get("precision", "fp32"),
+            resize=encoder.get("resize", "pillow"),
         ),
         second=SecondChoice(model=second["model"], pretrained=second["pretrained"]) if second else None,
     )

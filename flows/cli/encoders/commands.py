@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Option(help="`embedded`, `embedded2`, or a model of open_clip.")]
 Pretrained = Annotated[str | None, typer.Option(help="Its weights: a tag of open_clip, or a file.")]
 PrecisionOption = Annotated[str, typer.Option(help="fp32, bf16 or fp16: each has features of its own.")]
+ResizeOption = Annotated[str, typer.Option(help="pillow, or torch, which is faster: each has features of its own.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; else a GPU where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Batches prepared at once; else one per processor, up to 8.")]
 
@@ -30,6 +31,7 @@ def encode_command(
     model: Model = "embedded",
     pretrained: Pretrained = None,
     precision: PrecisionOption = "fp32",
+    resize: ResizeOption = "pillow",
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Each size has features of its own.")] = 32,
     device: Device = None,
     threads: Threads = None,
@@ -44,7 +46,16 @@ def encode_command(
     """
     from evenly.flows.cli.encoders.encode import encode_files
 
-    run = _run(root, model, pretrained, precision, batch_size=batch_size, device=device, threads=threads)
+    run = _run(
+        root,
+        model=model,
+        pretrained=pretrained,
+        precision=precision,
+        resize=resize,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+    )
     result = encode_files(run, pictures or [], texts, column=column, out=out)
     print_result(result, lambda: print_facts(result), as_json=as_json)
 
@@ -86,6 +97,7 @@ def tune_command(
     as_json: AsJson = False,
     pretrained: Pretrained = None,
     precision: PrecisionOption = "fp32",
+    resize: ResizeOption = "pillow",
     device: Device = None,
     threads: Threads = None,
     pictures: Annotated[Path | None, typer.Option(help="Measure on these instead of drawn ones: a folder.")] = None,
@@ -102,7 +114,16 @@ def tune_command(
     from evenly.tasks.encoder_speed import tune_encoder
 
     sizes = _sizes(batch_sizes)
-    run = _run(root, model, pretrained, precision, batch_size=sizes[0], device=device, threads=threads)
+    run = _run(
+        root,
+        model=model,
+        pretrained=pretrained,
+        precision=precision,
+        resize=resize,
+        batch_size=sizes[0],
+        device=device,
+        threads=threads,
+    )
     contents = None
     if pictures is not None:
         contents = [picture.content for picture in read_pictures(pictures) if not picture.error]
@@ -113,28 +134,18 @@ def tune_command(
     print_result(result, lambda: _print_tuned(result), as_json=as_json)
 
 
-def _run(
-    root: Path | None,
-    model: str,
-    pretrained: str | None,
-    precision: str,
-    *,
-    batch_size: int,
-    device: str | None,
-    threads: int | None,
-) -> "Run":
+def _run(root: Path | None, **chosen: Any) -> "Run":  # noqa: ANN401 - the fields of EncoderChoice
     from pydantic import TypeAdapter, ValidationError
 
     from evenly.flows.runs import workspace_run
-    from evenly.tasks.run import EncoderChoice, Precision
+    from evenly.tasks.run import EncoderChoice
 
     try:
-        chosen = TypeAdapter(Precision).validate_python(precision)
-    except ValidationError:
-        raise UsageError(f"`--precision` must be fp32, bf16 or fp16; got `{precision}`.") from None
-    choice = EncoderChoice(
-        model=model, pretrained=pretrained, precision=chosen, batch_size=batch_size, device=device, threads=threads
-    )
+        choice = TypeAdapter(EncoderChoice).validate_python(chosen)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        name = str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"`--{name}`: {first['msg']}; got `{first['input']}`.") from None
     return workspace_run(root, encoder=choice)
 
 

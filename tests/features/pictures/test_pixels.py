@@ -6,6 +6,7 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
+from evenly.features.errors import UnknownModelError
 from evenly.features.pictures.pixels import Pixels
 
 SETTINGS = [{"resize_mode": "shortest"}, {"resize_mode": "longest", "fill_color": 255}, {"resize_mode": "squash"}]
@@ -19,6 +20,28 @@ def test_the_pixels_of_a_batch_are_those_of_the_transform_to_the_bit(drawings, s
     stored = pixels.of(pictures)
     assert stored.dtype == torch.uint8
     assert torch.equal(pixels.normalised(stored), torch.stack([transform(picture) for picture in pictures]))
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_torch_resizes_to_the_same_pixels_but_for_a_few_steps(drawings, settings):
+    transform = image_transform(32, is_train=False, **settings)
+    pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in drawings]
+    by_pillow, by_torch = Pixels(transform).of(pictures).int(), Pixels(transform, "torch").of(pictures).int()
+    assert by_pillow.shape == by_torch.shape
+    differences = (by_pillow - by_torch).abs()
+    assert differences.float().mean() < 0.1
+    assert differences.max() <= 3
+
+
+def test_the_probe_tells_pixels_apart():
+    transform = image_transform(56, is_train=False)
+    probes = {Pixels(transform, resize).probe() for resize in ("pillow", "torch", "torch")}
+    assert len(probes) == 2
+
+
+def test_torch_cannot_stand_in_for_a_transform_of_a_models_own():
+    with pytest.raises(UnknownModelError, match="`resize` must be `pillow` for a model whose preprocessing is its own"):
+        Pixels(lambda _: torch.zeros(3, 2, 2), "torch")
 
 
 def test_another_transform_is_left_as_it_is():
