@@ -43,11 +43,11 @@ def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None =
 
 def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:
     """The encoder of a build's features, as its recipe had it."""
-    encoder, features = manifest["encoder"], manifest["recipe"]["features"]
+    encoder, features = manifest["encoder"], manifest["recipe"].get("features", {})
     return EncoderChoice(
         model=encoder["model"],
         pretrained=encoder["pretrained"],
-        batch_size=features["batch_size"],
+        batch_size=features.get("batch_size", 32),
         precision=features.get("precision", "fp32"),
         resize=features.get("resize", "pillow"),
     )
