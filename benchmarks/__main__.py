@@ -27,6 +27,7 @@ BENCHMARKS = {
     "tip_grid": [],
     "describe_throughput": [],
     "caption_throughput": [],
+    "decoded_throughput": ["--pictures", "128"],
     "extraction": [],
 }
 
