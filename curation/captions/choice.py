@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 
 from evenly.bounds import check_bounds
 from evenly.curation.arrays import Floats
-from evenly.curation.captions.quality import FLAGS, OVER_CONTEXT, UNSEEN
+from evenly.curation.captions.quality import ECHOES_TEXT, FLAGS, OVER_CONTEXT, UNSEEN
 from evenly.curation.captions.scores import clip_scores
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
@@ -65,9 +65,9 @@ CHOICE_REASONS: Mapping[str, str] = {
     "kept_by_rule": "the rule keeps the original, and records what is offered",
 }
 """What each `caption_reason` means."""
-KNOWN_FLAGS = (*FLAGS, OVER_CONTEXT, UNSEEN)
-FORBIDDEN = (*FLAGS, OVER_CONTEXT)
+FORBIDDEN = (*FLAGS, OVER_CONTEXT, ECHOES_TEXT)
 """Flags with which a captioner's caption is not chosen, unless the rule says otherwise."""
+KNOWN_FLAGS = (*FORBIDDEN, UNSEEN)
 Share = Annotated[float, Ge(0), Le(1)]
 _REWARD = 2.0  # weight of CLIPScore in the reward of Cho et al. 2022, arXiv:2205.13115
 

@@ -15,6 +15,8 @@ REPEATED_SHARE = 0.2
 
 OVER_CONTEXT = "over_context"
 """The flag of a caption that is longer than the encoder reads, which its text alone does not say."""
+ECHOES_TEXT = "echoes_text"
+"""The flag of a caption that says what is written in the picture, where that was read."""
 UNSEEN = "unseen"
 """The flag of a caption that names a concept which is unseen in the picture: curation/captions/unseen.py."""
 
@@ -39,6 +41,8 @@ _REFUSAL = re.compile(
 )
 _TITLE = re.compile(r"\b(?:Mrs?|Ms|Dr|Prof)\.? [A-Z][a-z]+|\b(?:Miss|Sir|Lady|President|Pope) [A-Z][a-z]+")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_LETTERS = re.compile(r"\w+")
+_WITHIN = 4  # letters
 _TWO_NAMES = re.compile(r"\b([A-Z][a-z]+)(?: [A-Z]\.)? (?:Mac|Mc|O'|[Vv]an |[Dd]e )?[A-Z][a-z]+")
 _QUOTES = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"') | dict.fromkeys("\u2018\u2019", "'"))
 _MARKUP = re.compile(r"<[^>]{1,200}>|\[[^\]]{1,200}\]\(|[*_#`]{2,}|^\s*[-*#>]\s", re.MULTILINE)
@@ -73,6 +77,17 @@ mail or web, an account, a telephone number; person: a title or a given name tha
 a name after it; quotes_text: what is written in the picture; about_the_picture: "The image shows"; markup: tags and
 formatting.
 """
+
+
+def echoes_text(caption: str | None, picture_text: str | None) -> bool:
+    """Return whether most words of a caption stand in its picture.
+
+    A word of four letters and more may also stand within what was read, since readers lose spaces.
+    """
+    words, read = (_LETTERS.findall((text or "").casefold()) for text in (caption, picture_text))
+    joined = "".join(read)
+    echoed = sum(word in read or (len(word) >= _WITHIN and word in joined) for word in words)
+    return 2 * echoed > len(words)
 
 
 def flag_captions(captions: Sequence[str | None]) -> list[list[str]]:

@@ -1,1 +1,1 @@
-"""Pictures: file bytes to RGB, scaled, and as pixels of a batch."""
+"""Pictures: file bytes to RGB, scaled, as pixels of a batch, and the text that stands in them."""

@@ -48,7 +48,8 @@ _SCHEMA = WithJsonSchema(
 class Recaption(Section):
     """Offer captions by `captioners` beside those that a picture has, and choose one by `choose`.
 
-    judge: a second encoder, whose scores of the captions are recorded and choose nothing.
+    judge: a second encoder, whose scores of the captions are recorded and choose nothing. read_text: read the text in
+    pictures, and flag captions that say it.
     """
 
     captioners: Annotated[
@@ -56,6 +57,7 @@ class Recaption(Section):
     ]
     choose: ChoiceRule = ChoiceRule()
     judge: EncoderChoice | None = None
+    read_text: bool = False
 
     @model_validator(mode="after")
     def _names(self) -> "Recaption":
@@ -71,4 +73,4 @@ class Recaption(Section):
     @property
     def rule(self) -> RecaptionRule:
         """The rule of the step."""
-        return RecaptionRule(captioners=self.captioners, choose=self.choose, judge=self.judge)
+        return RecaptionRule(captioners=self.captioners, choose=self.choose, judge=self.judge, read_text=self.read_text)

@@ -55,14 +55,14 @@ class RowStore:
         raise NotFoundError(f"{len(ids) - count} of {len(ids)} ids have no row in `{self.path}`. Run the step again.")
 
 
-class CaptionStore:
-    """Captions by picture and number of the sample, of the model with this identity."""
+class TextStore:
+    """Texts by picture, and by number of the sample: what the model with this identity makes of one `kind`."""
 
-    def __init__(self, workspace: Workspace, model: str) -> None:
-        self.path: Path = workspace.features / model[:32] / "captions.lance"
+    def __init__(self, workspace: Workspace, model: str, kind: str) -> None:
+        self.path: Path = workspace.features / model[:32] / f"{kind}.lance"
 
-    def read(self, image_ids: Sequence[str], sample: int) -> list[str | None]:
-        """The stored caption of each picture for a sample, in order; None where there is none."""
+    def read(self, image_ids: Sequence[str], sample: int = 0) -> list[str | None]:
+        """The stored text of each picture for a sample, in order; None where there is none."""
         captions: list[str | None] = [None] * len(image_ids)
         try:
             stored = KeyedRows(self.path, MADE_AGAIN)
@@ -75,8 +75,8 @@ class CaptionStore:
             texts |= zip(distinct.take(pa.array(places)).to_pylist(), rows["caption"].to_pylist(), strict=True)
         return [texts.get(key) for key in keys.to_pylist()]
 
-    def append(self, image_ids: Sequence[str], sample: int, captions: Sequence[str]) -> None:
-        """Add captions of pictures for a sample, in one commit."""
+    def append(self, image_ids: Sequence[str], captions: Sequence[str], sample: int = 0) -> None:
+        """Add texts of pictures for a sample, in one commit."""
         if len(image_ids):
             keys = [_key(image_id, sample) for image_id in image_ids]
             commit_rows(self.path, pa.table({"id": keys, "caption": list(captions)}), mode="append")

@@ -9,7 +9,7 @@ import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
 from evenly.features.captioning import CaptionModel, CaptionSampling, check_caption_model_name, load_caption_model
-from evenly.storage.tables.row_store import CaptionStore
+from evenly.storage.tables.row_store import TextStore
 from evenly.storage.web import read_images
 from evenly.tasks.captions.captioner import Captioner, Shown, made
 from evenly.tasks.moves import with_model
@@ -45,7 +45,7 @@ def open_caption_model(rule: DecodedRule) -> CaptionModel:
 @with_model
 def _offer(run: Run, rule: DecodedRule, shown: Shown) -> pa.Table:
     model = open_caption_model(rule)
-    store = CaptionStore(run.workspace, model.identity)
+    store = TextStore(run.workspace, model.identity, "captions")
     ids = shown.pairs["image_id"].to_pylist()
     distinct = sorted(set(ids))
     stored = [store.read(distinct, sample) for sample in range(rule.samples)]
@@ -62,7 +62,7 @@ def _offer(run: Run, rule: DecodedRule, shown: Shown) -> pa.Table:
                 images = list(read_images(run.workspace.downloads, names, shown.places))
                 drawn = model.captions(images, names, samples=numbers, progress=advance)
                 for place, number in enumerate(numbers):
-                    store.append(names, number, [texts[place] for texts in drawn])
+                    store.append(names, [texts[place] for texts in drawn], number)
                 texts_of |= {name: [*texts_of[name], *texts] for name, texts in zip(names, drawn, strict=True)}
     texts = [text for image_id in ids for text in texts_of[image_id][: rule.samples]]
     return made(

@@ -12,7 +12,7 @@ from xxhash import xxh3_64_intdigest
 
 from evenly.curation.captions.choice import CANDIDATES, GIVEN, ChoiceRule, choose_captions
 from evenly.curation.captions.grammar import GrammarScore, fit_grammar
-from evenly.curation.captions.quality import OVER_CONTEXT, UNSEEN, flag_captions
+from evenly.curation.captions.quality import ECHOES_TEXT, OVER_CONTEXT, UNSEEN, echoes_text, flag_captions
 from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_rewritten, share_by_origin
 from evenly.curation.errors import ColumnsError
 from evenly.features.open_clip_models import check_model_name
@@ -20,12 +20,13 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions
 from evenly.tasks.captions.outcome import say_captioners
+from evenly.tasks.captions.picture_texts import PICTURE_TEXT, send_picture_texts, text_reader
 from evenly.tasks.captions.requests import ChatCaptions, account_of
 from evenly.tasks.captions.scoring import score_offers, with_encoder
 from evenly.tasks.captions.unseen import ConceptLimits, concept_limits, matches_concepts
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
-from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.run import EncoderChoice, Payment, Run
 from evenly.tasks.step import Records, Step, plain_rule
 
@@ -38,11 +39,15 @@ _BEST = ChoiceRule()
 
 @dataclass(frozen=True, kw_only=True)
 class RecaptionRule:
-    """Who offers captions beside the given ones, which is chosen, and the encoder that judges the choice, if any."""
+    """Who offers captions beside the given ones, which is chosen, and the encoder that judges the choice, if any.
+
+    read_text: whether text in pictures is read, so that captions that say no more than that have a flag.
+    """
 
     captioners: tuple[NamedCaptioner, ...]
     choose: ChoiceRule = _BEST
     judge: EncoderChoice | None = None
+    read_text: bool = False
 
     def stored(self) -> dict[str, Any]:
         """What the ledger stores: nothing of what requests cost, or how many are under way."""
@@ -52,7 +57,8 @@ class RecaptionRule:
             for one in self.captioners
         ]
         judge = {} if self.judge is None else {"judge": _stored_judge(self.judge)}
-        return {"captioners": captioners, "choose": plain_rule(self.choose), **judge}
+        read_text = {"read_text": True} if self.read_text else {}
+        return {"captioners": captioners, "choose": plain_rule(self.choose), **judge, **read_text}
 
     @classmethod
     def load(cls, stored: Mapping[str, Any]) -> "RecaptionRule":
@@ -67,7 +73,8 @@ class RecaptionRule:
             captioners.append(NamedCaptioner(name=values["name"], kind=values["kind"], rule=rule))
         judge = TypeAdapter(EncoderChoice).validate_python(stored["judge"]) if "judge" in stored else None
         choose = TypeAdapter(ChoiceRule).validate_python(stored["choose"])
-        return cls(captioners=tuple(captioners), choose=choose, judge=judge)
+        read_text = bool(stored.get("read_text"))
+        return cls(captioners=tuple(captioners), choose=choose, judge=judge, read_text=read_text)
 
 
 def _stored_judge(judge: EncoderChoice) -> dict[str, Any]:
@@ -84,12 +91,13 @@ def _stored_judge(judge: EncoderChoice) -> dict[str, Any]:
 class Offers:
     """All candidates by uid, the scores of those that were not refused, and the score of grammar.
 
-    limits: of the concepts that they name; None where captions are not matched.
+    limits: of the concepts that they name; None where captions are not matched. texts: in pictures, if read.
     """
 
     offered: SentRows
     scored: SentRows
     limits: ConceptLimits | None
+    texts: SentRows | None
     grammar: GrammarScore | None
 
 
@@ -102,8 +110,10 @@ def resolve_offers(run: Run, upstream: Records, rule: RecaptionRule, each: Each)
     except BaseException:
         offered.release()
         raise
-    offers = Offers(offered=offered, scored=scored, limits=limits, grammar=None)
+    offers = Offers(offered=offered, scored=scored, limits=limits, texts=None, grammar=None)
     try:
+        if rule.read_text:
+            offers = replace(offers, texts=send_picture_texts(run, upstream, each))
         return replace(offers, grammar=_grammar(rule, each, offered))
     except BaseException:
         release_offers(offers)
@@ -114,6 +124,7 @@ def release_offers(offers: Offers) -> None:
     """Remove what was sent."""
     offers.offered.release()
     offers.scored.release()
+    release_rows(offers.texts)
 
 
 def choose_of_pairs(run: Run, upstream: Records, rule: RecaptionRule, offers: Offers) -> StepOutput:
@@ -165,6 +176,12 @@ def _candidates(run: Run, offers: Offers) -> pa.Table:
     scored, offered = offers.scored.of(run), offers.offered.of(run)
     is_out = pc.or_(pc.not_equal(offered["refused"], ""), pc.is_null(offered["caption"]))
     rows = pa.concat_tables([scored, offered.filter(is_out)], promote_options="default")
+    written = pa.nulls(len(rows), pa.string())
+    if offers.texts is not None:
+        texts = offers.texts.of(run)
+        places = pc.index_in(rows["uid"].combine_chunks(), texts["uid"].combine_chunks())
+        written = texts[PICTURE_TEXT].combine_chunks().take(places)
+    rows = rows.append_column(PICTURE_TEXT, written)
     starts = range(0, max(1, rows.num_rows), _AT_ONCE)
     table = pa.concat_tables([_with_flags(rows.slice(start, _AT_ONCE), offers.grammar) for start in starts])
     keys = ("uid", "origin", "sample", "caption")
@@ -173,9 +190,10 @@ def _candidates(run: Run, offers: Offers) -> pa.Table:
 
 def _with_flags(rows: pa.Table, score: GrammarScore | None) -> pa.Table:
     """CANDIDATES of some rows, in their order: what their texts say against them is read off."""
-    texts = rows["caption"].to_pylist()
+    texts, written = rows["caption"].to_pylist(), rows[PICTURE_TEXT].to_pylist()
     further = {
         OVER_CONTEXT: pc.fill_null(rows["cut"], False).to_pylist(),
+        ECHOES_TEXT: [echoes_text(text, of_picture) for text, of_picture in zip(texts, written, strict=True)],
         UNSEEN: pc.fill_null(pc.greater(pc.list_value_length(rows["unseen"]), 0), False).to_pylist(),
     }
     flags = [
@@ -230,6 +248,8 @@ def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]
     """
     inputs = {one.name: CAPTIONERS[one.kind].identity(run, one.rule) for one in rule.captioners}
     inputs = {f"captioner {name}": identity for name, identity in inputs.items() if identity}
+    if rule.read_text:
+        inputs["text reader"] = text_reader().identity
     if rule.judge is not None:
         inputs["judge"] = encoder_identity(with_encoder(run, rule.judge))
     stored = rule.stored()
@@ -241,6 +261,8 @@ def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]
 def _ready(run: Run, rule: RecaptionRule) -> None:
     for one in rule.captioners:
         CAPTIONERS[one.kind].ready(run, one.rule)
+    if rule.read_text:
+        text_reader()
     if rule.judge is not None:
         check_model_name(rule.judge.model, rule.judge.pretrained)
 

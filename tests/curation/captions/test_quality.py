@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.curation.captions.quality import FLAGS, flag_captions
+from evenly.curation.captions.quality import FLAGS, echoes_text, flag_captions
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,24 @@ def test_any_text_has_flags_in_their_order_and_quickly(captions):
 )
 def test_a_hostile_text_costs_little(hostile):
     flag_captions([hostile])
+
+
+@pytest.mark.parametrize(
+    ("caption", "written", "is_echo"),
+    [
+        ("Summer sale", "SUMMER SALE\n50% off", True),
+        ("summer sale: all shoes", "SUMMERSALE all shoes", True),
+        ("a poster with the words summer sale", "SUMMER SALE", False),
+        ("a red fox", "RED", False),
+        ("red fox", "RED", False),
+        ("an ox", "box", False),
+        ("50% off!", "now 50 % OFF", True),
+        ("summer", "", False),
+        ("summer", None, False),
+        (None, "SUMMER", False),
+        ("", "SUMMER", False),
+        ("...", "", False),
+    ],
+)
+def test_a_caption_echoes_what_is_written_if_most_of_its_words_stand_there(caption, written, is_echo):
+    assert echoes_text(caption, written) is is_echo
