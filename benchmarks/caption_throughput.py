@@ -29,6 +29,7 @@ import numpy as np
 from openai import AsyncOpenAI
 from PIL import Image
 
+from benchmarks.instant_reply import instant_reply
 from evenly.descriptions.captions.questions import about_picture
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.picture import ChatPicture, load_pictures
@@ -47,20 +48,6 @@ from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.step import NoRule, record_step
 
 MAX_SIDE = 224
-COMPLETION = {
-    "id": "1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "made-up",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": json.dumps({"caption": "A thing on a plain ground."})},
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": {"prompt_tokens": 300, "completion_tokens": 12, "total_tokens": 312},
-}
 
 
 def write_pool(folder: Path, pairs: int) -> None:
@@ -186,8 +173,7 @@ def serving() -> Iterator[str]:
 
 async def serve() -> None:
     """Decode the first picture of a request, and answer with the same reply; print the port."""
-    body = json.dumps(COMPLETION).encode()
-    reply = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    reply = instant_reply({"caption": "A thing on a plain ground."}, prompt_tokens=300, completion_tokens=12)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -12,7 +12,6 @@ Run: python benchmarks/describe_throughput.py [--rounds N] [--requests N] [--con
 import argparse
 import asyncio
 import hashlib
-import json
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from openai import AsyncOpenAI
 
+from benchmarks.instant_reply import instant_reply
 from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.dialect import Dialect
@@ -42,20 +42,6 @@ LEAST_RATIO = 0.95
 PRICES = Prices(prompt_usd=0.4, completion_usd=1.6)
 METHOD = Description()
 PHRASES = ("has a long striped tail", "has four short legs", "has thick orange fur", "has round green eyes")
-COMPLETION = {
-    "id": "1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "made-up",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": json.dumps({"features": PHRASES})},
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": {"prompt_tokens": 120, "completion_tokens": 40, "total_tokens": 160},
-}
 
 
 def ours(url: str, names: list[str], concurrency: int, grounding: Grounding) -> float:
@@ -131,8 +117,7 @@ def serving(latency_ms: tuple[int, int]) -> Iterator[str]:
 
 async def serve(fewest_ms: int, most_ms: int) -> None:
     """Answer every request with the same reply after a wait that follows from its body; print the port."""
-    body = json.dumps(COMPLETION).encode()
-    reply = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    reply = instant_reply({"features": PHRASES}, prompt_tokens=120, completion_tokens=40)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
