@@ -24,7 +24,7 @@ import numpy.typing as npt
 import open_clip
 import pyarrow as pa
 import torch
-from evenly.features.rgb import open_rgb
+from evenly.features.pictures.rgb import open_rgb
 from safetensors.torch import save_file
 
 from benchmarks.caption_throughput import write_pool
