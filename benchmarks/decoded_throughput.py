@@ -24,11 +24,11 @@ import numpy.typing as npt
 import open_clip
 import pyarrow as pa
 import torch
-from evenly.features.pictures.rgb import open_rgb
 from safetensors.torch import save_file
 
 from benchmarks.caption_throughput import write_pool
 from evenly.features.open_clip_models import OpenedModel, open_model
+from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import default_threads
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.web import PoolDownload, find_places, read_images
