@@ -6,7 +6,7 @@ random weights (encoding is not what is measured) and chosen from. The bare loop
 sends them with the same client library, as many at a time, and keeps nothing. Memory is the peak of our resident set;
 the pool is written, downloaded and embedded by a process of its own, so that this peak is of the step alone.
 
-Run: python benchmarks/caption_throughput.py [--pairs N] [--bare N] [--concurrency N]
+Run: python -m benchmarks.caption_throughput [--pairs N] [--bare N] [--concurrency N]
 """
 
 import argparse
@@ -163,7 +163,7 @@ def bare(root: Path, url: str, concurrency: int, requests: int) -> float:
 @contextmanager
 def serving() -> Iterator[str]:
     """The address of a server in a process of its own."""
-    command = [sys.executable, __file__, "--serve"]
+    command = [sys.executable, "-m", "benchmarks.caption_throughput", "--serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - this file
         try:
             yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
@@ -214,7 +214,15 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="evenly-bench-") as folder, serving() as url:
         root = Path(folder)
-        command = [sys.executable, __file__, "--prepare", folder, "--pairs", str(arguments.pairs)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.caption_throughput",
+            "--prepare",
+            folder,
+            "--pairs",
+            str(arguments.pairs),
+        ]
         subprocess.run(command, check=True)  # noqa: S603 - this file
         before = arguments.bare / bare(root, url, arguments.concurrency, arguments.bare)
         step = ours(root, url, arguments.concurrency)

@@ -6,7 +6,7 @@ used, every phrase checked against the list and WordNet. The bare loop makes the
 library and as many at a time, and keeps nothing. They take turns, each round with classes of its own, so that a busy
 machine slows both. At last both run without any wait: the most that the client can do here, whatever answers.
 
-Run: python benchmarks/describe_throughput.py [--rounds N] [--requests N] [--concurrency N ...]
+Run: python -m benchmarks.describe_throughput [--rounds N] [--requests N] [--concurrency N ...]
 """
 
 import argparse
@@ -107,7 +107,7 @@ def compare(url: str, *, rounds: int, requests: int, concurrency: int, grounding
 @contextmanager
 def serving(latency_ms: tuple[int, int]) -> Iterator[str]:
     """The address of a server in a process of its own."""
-    command = [sys.executable, __file__, "--serve", *map(str, latency_ms)]
+    command = [sys.executable, "-m", "benchmarks.describe_throughput", "--serve", *map(str, latency_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - this file
         try:
             yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
