@@ -79,7 +79,8 @@ def tune_encoder(
     )
     path = _record_of(run, run.encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_record(path, {"device": device, "threads": threads, **asdict(tuned.best)})
+    numbers = {"precision": run.encoder.precision, "resize": run.encoder.resize}
+    replace_record(path, {"device": device, "threads": threads, **numbers, **asdict(tuned.best)})
     return tuned
 
 

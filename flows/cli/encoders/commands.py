@@ -194,7 +194,9 @@ def _print_tuned(result: dict[str, Any]) -> None:
 def _line(row: dict[str, Any]) -> dict[str, Any]:
     """What fits a terminal."""
     measured = row["measured"]
-    speed = f"{measured['encoding']:.1f} on {measured['device']}" if measured else ""
+    speed = (
+        f"{measured['encoding']:.1f}, {measured.get('precision', 'fp32')} on {measured['device']}" if measured else ""
+    )
     return {
         "model": row["model"],
         "pretrained": row["pretrained"] or "",
