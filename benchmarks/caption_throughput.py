@@ -4,9 +4,10 @@ Both ask one server, a process of its own, that answers at once. Ours is the rea
 out of their shards, decoded, scaled and sent; every reply stored durably, read, scored by a tiny open_clip model of
 random weights (encoding is not what is measured) and chosen from. The bare loop decodes and scales the same files,
 sends them with the same client library, as many at a time, and keeps nothing. Memory is the peak of our resident set;
-the pool is written, downloaded and embedded by a process of its own, so that this peak is of the step alone.
+the pool is written, downloaded and embedded by a process of its own, so that this peak is of the step alone. It grows
+with the pairs of one partition: `--partitions` cuts the pool, whose parts are worked on one after the other.
 
-Run: python -m benchmarks.caption_throughput [--pairs N] [--bare N] [--concurrency N]
+Run: python -m benchmarks.caption_throughput [--pairs N] [--partitions N] [--bare N] [--concurrency N]
 """
 
 import argparse
@@ -22,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def write_encoder(folder: Path) -> Path:
     return folder
 
 
-def pool_run(root: Path) -> tuple[Run, tuple[StepRecord, ...]]:
+def pool_run(root: Path, partitions: int) -> tuple[Run, tuple[StepRecord, ...]]:
     """The run, and what the steps ahead of recaption have recorded: found, where another process has run them."""
     run = Run(
         workspace=Workspace.at(root / "w"),
@@ -91,6 +92,7 @@ def pool_run(root: Path) -> tuple[Run, tuple[StepRecord, ...]]:
         sources=(PoolSource(kind="folder", path=str(root / "pool"), name="pool"),),
         encoder=EncoderChoice(model=f"local-dir:{root / 'encoder'}"),
         progress=Progress(quiet=True),
+        bits=partitions.bit_length() - 1,
     )
     records: tuple[StepRecord, ...] = ()
     for step, rule in ((COLLECT, CollectRule(limit=None)), (DOWNLOAD, PoolDownload()), (EMBED_IMAGES, NoRule())):
@@ -111,9 +113,10 @@ class Measured:
     result_bytes: float
 
 
-def ours(root: Path, url: str, concurrency: int) -> Measured:
+def ours(root: Path, url: str, *, concurrency: int, partitions: int) -> Measured:
     """What the step takes."""
-    run, records = pool_run(root)
+    run, records = pool_run(root, partitions)
+    run = run if partitions == 1 else replace(run, processes=1)  # one after the other, all in this process
     captioner = {"name": "seen", "kind": "seen", "base_url": url, "model": "made-up", "max_side": MAX_SIDE}
     rule = RECAPTION.read({"captioners": [captioner | {"concurrency": concurrency}], "choose": {"by": "score"}})
     ahead = peak_memory()
@@ -199,6 +202,7 @@ def main() -> None:
     """Print requests per second of both, their ratio, and our memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5_000)
+    parser.add_argument("--partitions", type=int, default=1, help="a power of two")
     parser.add_argument("--bare", type=int, default=2_000)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -210,7 +214,7 @@ def main() -> None:
     if arguments.prepare:
         write_pool(arguments.prepare / "pool", arguments.pairs)
         write_encoder(arguments.prepare / "encoder")
-        pool_run(arguments.prepare)
+        pool_run(arguments.prepare, arguments.partitions)
         return
     with tempfile.TemporaryDirectory(prefix="evenly-bench-") as folder, serving() as url:
         root = Path(folder)
@@ -222,17 +226,19 @@ def main() -> None:
             folder,
             "--pairs",
             str(arguments.pairs),
+            "--partitions",
+            str(arguments.partitions),
         ]
         subprocess.run(command, check=True)  # noqa: S603 - this file
         before = arguments.bare / bare(root, url, arguments.concurrency, arguments.bare)
-        step = ours(root, url, arguments.concurrency)
+        step = ours(root, url, concurrency=arguments.concurrency, partitions=arguments.partitions)
         after = arguments.bare / bare(root, url, arguments.concurrency, arguments.bare)
     rate, other = step.offered / step.seconds, (before + after) / 2
     print(
-        f"{step.offered:,} pairs, {arguments.concurrency} at a time, {os.cpu_count()} cores: the whole step "
-        f"{rate:.0f} captions/s in {step.seconds:.0f} s; a bare loop {before:.0f} and {after:.0f} requests/s: "
-        f"{rate / other:.2f}; memory {step.memory_ahead:,.0f} MB ahead of the step, {step.memory_most:,.0f} MB at "
-        f"most; its tables {step.result_bytes:,.0f} bytes a pair"
+        f"{step.offered:,} pairs, {arguments.partitions} partitions, {arguments.concurrency} at a time, "
+        f"{os.cpu_count()} cores: the whole step {rate:.0f} captions/s in {step.seconds:.0f} s; a bare loop "
+        f"{before:.0f} and {after:.0f} requests/s: {rate / other:.2f}; memory {step.memory_ahead:,.0f} MB ahead of the "
+        f"step, {step.memory_most:,.0f} MB at most; its tables {step.result_bytes:,.0f} bytes a pair"
     )
 
 
