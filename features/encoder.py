@@ -14,6 +14,7 @@ from evenly.features.device import chosen_device, device_errors
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.pictures.pixels import Resizer
+from evenly.features.texts.tokens import count_tokens
 from evenly.features.torch_session import default_threads, major_minor
 from evenly.features.unit_rows import Single
 
@@ -51,6 +52,15 @@ class Encoder(Protocol):
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the model reads."""
+        ...
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens of a text the model reads."""
+        ...
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text takes, with those that mark its ends."""
         ...
 
 
@@ -178,23 +188,22 @@ class OpenClipEncoder:
         with device_errors(self._device, self._batch_size):
             return batched_rows(batches, self._run_texts, shape=shape, threads=self._threads, progress=progress)
 
+    @property
+    def context_length(self) -> int:
+        """How many tokens of a text the model reads."""
+        return self.opened.context_length
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text takes, of which the model reads the first `context_length`."""
+        return count_tokens(self.opened.tokenizer, texts)
+
     def truncated(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text is longer than the model reads: with room for one token more, it uses it."""
+        """Whether each text is longer than the model reads; only those that may be are cut into tokens."""
         longest = self.opened.context_length
         doubtful = [index for index, text in enumerate(texts) if len(text) > longest - _MARKS or not text.isascii()]
         longer = [False] * len(texts)
-        for window in cut(len(doubtful), 4096):
-            places = np.array(doubtful[window.start : window.stop])
-            batch = [texts[index] for index in places]
-            tokens = self.opened.tokenizer(batch, context_length=longest + 1)
-            # An end mark that is also the padding fills no place: two places from the end decide who is looked at.
-            full = (tokens[:, longest - 2 :] != self.opened.pad_id).any(dim=1).nonzero().ravel().tolist()
-            if not full:
-                continue
-            cut_off = self.opened.tokenizer([batch[row] for row in full], context_length=longest)
-            used = [(rows != self.opened.pad_id).sum(dim=1) for rows in (tokens[full], cut_off)]
-            for row, is_longer in zip(full, (used[0] > used[1]).tolist(), strict=True):
-                longer[places[row]] = is_longer
+        for index, count in zip(doubtful, self.token_counts([texts[index] for index in doubtful]), strict=True):
+            longer[index] = count > longest
         return longer
 
     def _run_texts(self, batch: tuple[Positions, "torch.Tensor"]) -> "torch.Tensor":

@@ -88,7 +88,10 @@ def encode_texts(run: Run, texts: Sequence[str]) -> tuple[int, int]:
 def say_longer(run: Run, longer: int, new: int) -> None:
     """Report how many of the new texts are longer than the model reads, where any are."""
     if longer:
-        run.progress.say(f"{'encoding texts':<24} {longer:,} of {new:,} are longer than the model reads and cut")
+        run.progress.say(
+            f"{'encoding texts':<24} {longer:,} of {new:,} are longer than the model reads and cut; of which sources "
+            "captions are: `evenly encoders tokens RECIPE`"
+        )
 
 
 def open_second(run: Run) -> SecondBackbone:

@@ -21,6 +21,7 @@ class WordEncoder:
 
     identity = "0" * 64
     dimension = DIMENSION
+    context_length = 30
 
     def encode_texts(self, texts, *, progress=None):
         del progress
@@ -28,6 +29,9 @@ class WordEncoder:
 
     def truncated(self, texts):
         return [False] * len(texts)
+
+    def token_counts(self, texts):
+        return [len(text.split()) + 2 for text in texts]
 
 
 def word_vector(word: str) -> np.ndarray:

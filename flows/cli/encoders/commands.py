@@ -1,4 +1,4 @@
-"""Commands about encoders: encode, encoders, encoders tune."""
+"""Commands about encoders: encode, encoders, encoders tune, encoders tokens."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +134,25 @@ def tune_command(
     print_result(result, lambda: _print_tuned(result), as_json=as_json)
 
 
+def tokens_command(
+    recipe: Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")],
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count the tokens of a build's captions per source: how many are longer than the encoder reads, or makes use of.
+
+    Example: evenly encoders tokens recipes/demo.yaml
+    """
+    from evenly.flows.recipe import read_recipe
+    from evenly.flows.runs import build_run
+    from evenly.storage.builds import open_build
+    from evenly.tasks.captions.tokens import audit_tokens
+
+    workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
+    result = audit_tokens(build_run(manifest["build"], root=str(workspace.root)), manifest)
+    print_result(result, lambda: _print_tokens(result), as_json=as_json)
+
+
 def _run(root: Path | None, **chosen: Any) -> "Run":  # noqa: ANN401 - the fields of EncoderChoice
     from pydantic import TypeAdapter, ValidationError
 
@@ -191,6 +210,22 @@ def _print_tuned(result: dict[str, Any]) -> None:
     )
 
 
+def _print_tokens(result: dict[str, Any]) -> None:
+    rows = []
+    for row in result["sources"]:
+        over = {
+            f"over {limit}": f"{row[name]:,} ({row[name] / row['captions']:.1%})"
+            for name, limit in (("over_effective", result["effective"]), ("over_context", result["context"]))
+        }
+        rows.append({name: value for name, value in row.items() if not name.startswith("over_")} | over)
+    if rows:
+        print_rows(f"{result['build']}: tokens of the captions of its pairs", rows)
+    print_text(
+        f"the encoder reads {result['context']} tokens, and is said to make use of the first {result['effective']} or "
+        "so; features.long_texts says what becomes of longer texts: docs/encoders.md"
+    )
+
+
 def _line(row: dict[str, Any]) -> dict[str, Any]:
     """What fits a terminal."""
     measured = row["measured"]
@@ -213,3 +248,4 @@ COMMANDS: dict[str, Callable[..., None]] = {"encode": encode_command}
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
 GROUP.callback()(encoders_command)
 GROUP.command("tune")(tune_command)
+GROUP.command("tokens")(tokens_command)

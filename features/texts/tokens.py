@@ -1,0 +1,46 @@
+"""How many tokens texts take: for a model that reads so many and no more, and of these hardly the later ones."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+EFFECTIVE_TOKENS = 20
+"""Of a text, so many tokens are what CLIP was seen to make use of: Long-CLIP, arXiv:2403.15378."""
+
+
+def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:  # noqa: ANN401 - open_clip has no types
+    """How many tokens each text takes, however long it is, with the marks that a tokenizer of open_clip adds to it."""
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is None:
+        return [len(tokenizer.encode(text)) + 2 for text in texts]  # marks of start and end
+    if not texts:
+        return []
+    clean = getattr(tokenizer, "clean_fn", str)
+    marks_class = getattr(tokenizer, "tokenizer_mode", "") == "clips"  # which adds one more at the end
+    tokens = inner([clean(text) for text in texts], padding=False, truncation=False, verbose=False)["input_ids"]
+    return [len(one) + marks_class for one in tokens]
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """How many texts take how many tokens; added to, and so of any number of texts."""
+
+    texts: Counter[int] = field(default_factory=Counter)
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Count further texts by their tokens."""
+        self.texts.update(tokens)
+
+    def over(self, limit: int) -> int:
+        """How many texts take more than `limit` tokens."""
+        return sum(count for tokens, count in self.texts.items() if tokens > limit)
+
+    def quantile(self, share: float) -> int | None:
+        """The fewest tokens with which at least this share of the texts do; None without texts."""
+        wanted, reached = share * self.texts.total(), 0
+        for tokens, count in sorted(self.texts.items()):
+            reached += count
+            if reached >= wanted:
+                return tokens
+        return None
