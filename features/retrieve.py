@@ -37,9 +37,29 @@ def top_concepts(
     step = max(1, _BLOCK_SCORES // len(texts))
     for start in range(0, len(images), step):
         block = images[start : start + step]
-        for offset, row in enumerate(_rough_scores(block, texts)):
+        for offset, row in enumerate(rough_scores(block, texts)):
             indices[start + offset], scores[start + offset] = _best(block[offset], texts, row, k)
     return indices, scores
+
+
+def rough_scores(block: npt.NDArray[np.floating], texts: Half) -> Single:
+    """Cosines (b, m) in single precision, good to about 1e-5, of unit rows (b, d) with unit rows (m, d)."""
+    left = _lengthened(block)
+    rough = np.empty((len(block), len(texts)), np.float32)
+    for start in range(0, len(texts), _TEXT_ROWS):
+        text_block = texts[start : start + _TEXT_ROWS]
+        np.matmul(left, _lengthened(text_block).T, out=rough[:, start : start + len(text_block)])
+    return rough
+
+
+def least_contender(rough: Single, k: int) -> float:
+    """The least of `rough_scores` (n,) with which a row may be one of the `k` best by `cosine_scores`.
+
+    Raises RowsError for NaN.
+    """
+    if np.isnan(rough).any():
+        raise RowsError("`images` and `texts` must hold finite numbers; got NaN. Encode these rows again.")
+    return float(np.partition(rough, len(rough) - k)[len(rough) - k] - _MARGIN) if k <= len(rough) else -np.inf
 
 
 def mutual_similarity(rows: Half) -> npt.NDArray[np.float64]:
@@ -73,16 +93,6 @@ def concept_prototype(rows: Half, *, share: float = 0.5) -> tuple[Single, npt.ND
     return class_weights([rows[seeds]])[0], seeds
 
 
-def _rough_scores(block: npt.NDArray[np.floating], texts: Half) -> Single:
-    """Cosines (b, m) in single precision, good to about 1e-5."""
-    left = _lengthened(block)
-    rough = np.empty((len(block), len(texts)), np.float32)
-    for start in range(0, len(texts), _TEXT_ROWS):
-        text_block = texts[start : start + _TEXT_ROWS]
-        np.matmul(left, _lengthened(text_block).T, out=rough[:, start : start + len(text_block)])
-    return rough
-
-
 def _lengthened(rows: npt.NDArray[np.floating]) -> Single:
     """Rows in single precision at length 1: half precision keeps it only to about 1e-3."""
     single = rows.astype(np.float32)
@@ -93,10 +103,7 @@ def _lengthened(rows: npt.NDArray[np.floating]) -> Single:
 def _best(
     image: npt.NDArray[np.floating], texts: Half, rough: Single, k: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    if np.isnan(rough).any():
-        raise RowsError("`images` and `texts` must hold finite numbers; got NaN. Encode these rows again.")
-    least = np.partition(rough, len(rough) - k)[len(rough) - k] - _MARGIN
-    candidates = np.flatnonzero(rough >= least)
+    candidates = np.flatnonzero(rough >= least_contender(rough, k))
     exact = cosine_scores(np.broadcast_to(image, (len(candidates), len(image))), texts[candidates])
     order = np.lexsort((candidates, -exact))[:k]
     return candidates[order], exact[order]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from evenly.storage.errors import NotFoundError
 from evenly.storage.tables.lance_commits import commit_rows
 from evenly.storage.tables.lance_keys import KeyedRows
-from evenly.storage.tables.lance_rows import MADE_AGAIN, has_rows
+from evenly.storage.tables.lance_rows import MADE_AGAIN, each_fragment, has_rows, newest_version, open_rows
 from evenly.storage.workspace import Workspace
 
 
@@ -67,6 +67,18 @@ class FeatureStore:
         if has_rows(self.path):
             for places, vectors, _ in _stored(self._rows(), _texts(ids)):
                 yield places, vectors
+
+    def each(self) -> Iterator[tuple[pa.Array, np.ndarray]]:
+        """The ids (m,) and vectors (m, d) of all rows, 65,536 at a time; none without a store."""
+        version = newest_version(self.path)
+        columns = ["id", "vector"]
+        for table in () if version is None else each_fragment(self.path, MADE_AGAIN, version=version, columns=columns):
+            column = table["vector"].combine_chunks()
+            yield table["id"].combine_chunks(), column.flatten().to_numpy().reshape(len(column), -1)
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return int(open_rows(self.path, MADE_AGAIN, None).count_rows()) if has_rows(self.path) else 0
 
     def _rows(self) -> KeyedRows:
         try:

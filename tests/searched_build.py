@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
@@ -82,4 +83,4 @@ def publish(workspace: Workspace, pairs: Sequence[Pair], *, encoded: Sequence[st
 
 
 def picture_id(name: str) -> str:
-    return name.replace(" ", "-")
+    return sha256(name.encode()).hexdigest() if name else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,17 @@ from evenly.features.unit_rows import Single
 from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.run import Run
+from evenly.tasks.search.contenders import SHOWN, Contest, SearchedCounts
 from evenly.tasks.search.index import BINARY, NEAREST, FeatureIndex
 from evenly.tasks.search.pairs import SearchedPairs, Selection
 from evenly.tasks.search.query import Query, encode_query
 
 PAIRS_AT_ONCE = 1 << 20
-"""Pairs whose ids are held together; the features of all are read once for so many."""
+"""Pairs whose ids are held together; of more, those that may be the nearest are found first."""
 _MOST_CANDIDATES = 20_000  # of an index; then all is searched exactly
-_RANKED = pa.schema([("uid", pa.string()), ("image_id", pa.string()), ("score", pa.float64())])
+_RANKED = SHOWN.append(pa.field("score", pa.float64()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +74,6 @@ class SearchResult:
         return notes
 
 
-@dataclass(kw_only=True)
-class _Counts:
-    searched: int = 0
-    without_picture: int = 0
-    without_features: int = 0
-
-
 def search_build(
     run: Run,
     manifest: Mapping[str, Any],
@@ -98,7 +94,6 @@ def search_build(
     store = FeatureStore(run.workspace, encoder_of(manifest), "images")
     row = encode_query(run, manifest, query)
     opened = None if index is None else FeatureIndex(run.workspace, encoder_of(manifest), index)
-    ranked, counts = _RANKED.empty_table(), _Counts()
     if opened is not None:
         candidates = _of_candidates(opened, store, row, pairs, top)
         if candidates is not None:
@@ -111,8 +106,7 @@ def search_build(
                 index=asdict(opened.facts),
                 unindexed=opened.unindexed,
             )
-    for batch in _gathered(pairs.batches(["uid", "image_id"]), PAIRS_AT_ONCE):
-        ranked = _best(pa.concat_tables([ranked, _nearest(store, row, batch, top, counts)]), top)
+    ranked, counts = _ranked(run, store, row, pairs, top)
     return SearchResult(
         build=str(manifest["build"]),
         rows=_with_facts(ranked, pairs),
@@ -139,7 +133,27 @@ def _of_candidates(
     return None
 
 
-def _nearest(store: FeatureStore, query: Single, pairs: pa.Table, top: int, counts: _Counts) -> pa.Table:
+def _ranked(
+    run: Run, store: FeatureStore, query: Single, pairs: SearchedPairs, top: int
+) -> tuple[pa.Table, SearchedCounts]:
+    """The best pairs of a selection, and how many were compared; the features are read once."""
+    counts = SearchedCounts()
+    gathered = _gathered(pairs.batches(SHOWN.names), PAIRS_AT_ONCE)
+    first = next(gathered, SHOWN.empty_table())
+    if first.num_rows < PAIRS_AT_ONCE:
+        return _best(_nearest(store, query, first, top, counts), top), counts
+    rows = max(int(pairs.manifest["samples"]["rows"]), store.count())
+    bits = min(MAX_BITS, (rows // PAIRS_AT_ONCE).bit_length())
+    contest = Contest(query=query, store=store, top=top, exchange=run.exchange, bits=bits)
+    contenders = contest.contenders(chain([first], gathered), counts)
+    ranked = _RANKED.empty_table()
+    for start in range(0, contenders.num_rows, PAIRS_AT_ONCE):
+        batch = contenders.slice(start, PAIRS_AT_ONCE)
+        ranked = _best(pa.concat_tables([ranked, _nearest(store, query, batch, top, SearchedCounts())]), top)
+    return ranked, counts
+
+
+def _nearest(store: FeatureStore, query: Single, pairs: pa.Table, top: int, counts: SearchedCounts) -> pa.Table:
     """The best of some pairs, and perhaps more that show the same pictures.
 
     Pictures are ordered by the first uid that shows them: so the best pairs all show one of the `top` first pictures.

@@ -74,8 +74,8 @@ def test_rows_that_came_later_are_counted(workspace, manifest):
     lance, binary = (FeatureIndex(workspace, WordEncoder.identity, kind) for kind in KINDS[1:])
     assert (lance.unindexed, binary.unindexed) == (2, 2)
     query = rows[0].astype(np.float32)
-    assert lance.candidates(query, 1) == ["later-1"]
-    assert "later-1" not in binary.candidates(query, 400)
+    assert lance.candidates(query, 1) == [picture_id("later-1")]
+    assert picture_id("later-1") not in binary.candidates(query, 400)
     result = find(workspace, manifest, "red bird", top=1, index="binary")
     assert "2 pictures are newer than the index, and not searched: run `evenly index` again" in result.notes
     assert FeatureIndex(workspace, WordEncoder.identity, "binary").facts.rows == 400
@@ -101,7 +101,7 @@ def test_an_index_whose_writer_was_killed_is_undone(workspace):
     store.append([picture_id("later")], rows.astype(np.float16), norms)
     with pytest.raises(NotFoundError, match="must have an index; there is none"):
         VectorIndex(store.path, MADE_AGAIN)
-    assert store.missing(["later"]) == []
+    assert store.missing([picture_id("later")]) == []
     assert check_rows(store.path, MADE_AGAIN)
 
 

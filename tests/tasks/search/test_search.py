@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evenly.storage.errors import InputError
+from evenly.storage.feature_store import FeatureStore
 from evenly.storage.tables import lance_commits, lance_rows
 from evenly.tasks.run import Run
 from evenly.tasks.search import search
@@ -88,6 +89,46 @@ def test_the_answer_does_not_depend_on_batches_and_ties_go_by_uid(workspace, tmp
     everything = find(other, {**publish_again(other)}, "thing3 thing5", top=1000)
     assert everything.rows[:25] == whole.rows
     assert len(everything.rows) == 200
+
+
+@pytest.mark.parametrize("rows", ["all", "kept", "dropped"])
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_of_many_pairs_the_features_are_read_once_and_the_answer_is_the_same(workspace, monkeypatch, rows, at_once):
+    random = np.random.default_rng(4)
+    names = ["", *(f"thing{number % 5} thing{number % 3}" for number in range(15))]
+    pairs = [
+        Pair("c", names[int(random.integers(16))], reason="draw" if random.random() < 0.3 else "") for _ in range(90)
+    ]
+    encoded = sorted(set(names[1:]))[:11]
+    manifest = publish(workspace, pairs, encoded=encoded)
+    terms = {"rows": rows, "where": ["verdict!=failed"]}
+    whole = [find(workspace, manifest, "thing3 thing1", top=top, **terms) for top in (1, 4, 200)]
+    assert whole[0].without_features
+    assert whole[0].without_picture or rows == "dropped"
+    read = spy(monkeypatch, FeatureStore, "each")
+    monkeypatch.setattr(search, "PAIRS_AT_ONCE", at_once)
+    parts = [find(workspace, manifest, "thing3 thing1", top=top, **terms) for top in (1, 4, 200)]
+    assert parts == whole
+    assert len(read) == 3
+    assert not workspace.exchange.exists()
+
+
+def test_many_pairs_without_any_features_are_counted(workspace, monkeypatch):
+    monkeypatch.setattr(search, "PAIRS_AT_ONCE", 2)
+    result = find(workspace, publish(workspace, PAIRS, encoded=[]), "red")
+    assert (result.rows, result.searched, result.without_picture, result.without_features) == ([], 0, 1, 5)
+
+
+def spy(monkeypatch, owner, name):
+    """The calls of a method, which is called all the same."""
+    calls, method = [], getattr(owner, name)
+
+    def noted(*arguments):
+        calls.append(arguments)
+        return method(*arguments)
+
+    monkeypatch.setattr(owner, name, noted)
+    return calls
 
 
 def publish_again(workspace):
