@@ -17,22 +17,25 @@ def binary_codes(rows: npt.NDArray[np.floating], centre: Single) -> Codes:
     return np.pad(bits, ((0, 0), (0, -bits.shape[1] % _WORD)))
 
 
-def shortlist(query: Codes, blocks: Iterable[Codes], m: int) -> npt.NDArray[np.int64]:
-    """The places (m,) of the codes in which the fewest bits differ from the query (b,); of equal ones the first.
+def shortlists(queries: Codes, blocks: Iterable[Codes], m: int) -> list[npt.NDArray[np.int64]]:
+    """For each query (q, b) the places (m,) of the codes in which the fewest bits differ; of equal ones the first.
 
-    The blocks (n, b) follow one another, each held alone. In no order.
+    In that order, so that fewer are the beginning of more. The blocks (n, b) follow one another, each held alone and
+    compared with all queries.
     """
-    places, distances = np.zeros(0, np.int64), np.zeros(0, np.uint16)
+    near = [(np.zeros(0, np.int64), np.zeros(0, np.uint16)) for _ in queries]
     start = 0
     for block in blocks:
-        differing = np.bitwise_count(block.view(np.uint64) ^ query.view(np.uint64)).sum(axis=1, dtype=np.uint16)
-        near = _fewest(differing, m)
-        places = np.concatenate([places, near + start])
-        distances = np.concatenate([distances, differing[near]])
-        best = _fewest(distances, m)
-        places, distances = places[best], distances[best]
+        words = block.view(np.uint64)
+        for number, query in enumerate(queries.view(np.uint64)):
+            differing = np.bitwise_count(words ^ query).sum(axis=1, dtype=np.uint16)
+            block_places = _fewest(differing, m)
+            places = np.concatenate([near[number][0], block_places + start])
+            distances = np.concatenate([near[number][1], differing[block_places]])
+            order = np.argsort(distances, kind="stable")[:m]
+            near[number] = (places[order], distances[order])
         start += len(block)
-    return places
+    return [places for places, _ in near]
 
 
 def centre_of(blocks: Iterable[Half]) -> Single:

@@ -78,6 +78,18 @@ class KeyedRows:
                     start += length
 
 
+def rows_at(
+    path: Path, remedy: str, places: npt.NDArray[np.int64], *, version: int, columns: Sequence[str]
+) -> pa.Table:
+    """The rows of a version at `places`, which rise. Raises as `read_rows` does."""
+    with readable_rows(path, remedy):
+        dataset = open_rows(path, remedy, version)
+        files = dataset.get_fragments()
+        parts = [table for _, table in _taken(path, remedy, dataset, files, rows=places, columns=columns)]
+        schema = pa.schema([dataset.schema.field(name) for name in columns])
+    return pa.concat_tables([schema.empty_table(), *parts])
+
+
 class VectorIndex:
     """The index of the newest version of a dataset, its files compared with their sums.
 

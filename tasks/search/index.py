@@ -4,6 +4,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.features.retrieve import top_concepts
-from evenly.features.search.codes import Codes, binary_codes, centre_of, shortlist
+from evenly.features.search.codes import binary_codes, centre_of, shortlists
 from evenly.features.unit_rows import Single
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.records import read_if_there, replace_record
 from evenly.storage.tables.lance_commits import commit_fragments, commit_index, write_fragments
-from evenly.storage.tables.lance_keys import COLUMN, NAME, VectorIndex
+from evenly.storage.tables.lance_keys import COLUMN, NAME, VectorIndex, rows_at
 from evenly.storage.tables.lance_rows import KEY, MADE_AGAIN, each_fragment, newest_version, open_rows
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
@@ -30,10 +32,11 @@ NEAREST = 10
 WANTED_RECALL = 0.95
 QUERIES = 64
 """Stored rows of each kind, drawn by their ids, by which an index is measured."""
+_TIMED = 5  # of these, each alone
 _ROWS_PER_CELL = 4096
 _LEAST_ROWS = 256  # of which a code book of a byte is made
-Nearest = Callable[[Single, int, int], list[str]]
-"""Ids of rows near to a query, so many, of so many cells."""
+Nearest = Callable[[Single, int, int], list[list[str]]]
+"""Ids of rows near to each query (m, d), the nearest first: so many, of so many cells."""
 _EFFORTS = {
     BINARY: ((0, 100), (0, 200), (0, 500), (0, 1000), (0, 2000), (0, 5000), (0, 10_000)),
     "ivf": ((8, 100), (16, 200), (32, 200), (64, 500), (128, 1000)),
@@ -47,7 +50,7 @@ class IndexFacts:
 
     rows: of the features when it was made. probes, candidates: the least effort that finds WANTED_RECALL of the NEAREST
     of queries, or the most that is tried; recall: what it finds, for pictures and, where some are stored, texts;
-    query_ms: its median time for one query, without reading the candidates' features.
+    query_ms: its median time for one query alone, without reading the candidates' features.
     """
 
     kind: str
@@ -90,7 +93,7 @@ class FeatureIndex:
 
     def candidates(self, query: Single, k: int) -> list[str]:
         """Ids of `k` rows that are near to a query (d,)."""
-        return self._nearest(query, k, self.facts.probes)
+        return self._nearest(query[None], k, self.facts.probes)[0]
 
 
 def check_kind(kind: str) -> None:
@@ -140,7 +143,7 @@ def _opened(store: FeatureStore, kind: str, made: "_Made") -> tuple[Nearest, int
     """What gives candidates, and how many rows it does not know."""
     if kind != BINARY:
         index = VectorIndex(store.path, MADE_AGAIN)
-        return lambda query, k, probes: index.nearest(query, k, nprobes=probes), index.unindexed
+        return lambda rows, k, probes: [index.nearest(row, k, nprobes=probes) for row in rows], index.unindexed
     codes = _codes_path(store)
     newest = newest_version(store.path)
     if newest is None or newest_version(codes) != made.version:
@@ -149,17 +152,12 @@ def _opened(store: FeatureStore, kind: str, made: "_Made") -> tuple[Nearest, int
         )
     centre = np.asarray(made.centre, np.float32)
 
-    def nearest(query: Single, k: int, _probes: int) -> list[str]:
-        ids = list[pa.Array]()
-
-        def blocks() -> Iterator[Codes]:
-            for table in each_fragment(codes, MADE_AGAIN, version=made.version, columns=[KEY, "row"]):
-                ids.append(table[KEY].combine_chunks())
-                yield _matrix(table["row"])
-
-        places = shortlist(binary_codes(query[None], centre)[0], blocks(), k)
-        near: list[str] = pa.chunked_array(ids, pa.string()).take(pa.array(places)).to_pylist()
-        return near
+    def nearest(rows: Single, k: int, _probes: int) -> list[list[str]]:
+        tables = each_fragment(codes, MADE_AGAIN, version=made.version, columns=["row"])
+        lists = shortlists(binary_codes(rows, centre), (_matrix(table["row"]) for table in tables), k)
+        places = np.unique(np.concatenate(lists))
+        ids = rows_at(codes, MADE_AGAIN, places, version=made.version, columns=[KEY])[KEY].combine_chunks()
+        return [ids.take(pa.array(np.searchsorted(places, near))).to_pylist() for near in lists]
 
     return nearest, _size(store.path, newest)[0] - _size(codes, made.version)[0]
 
@@ -197,18 +195,24 @@ def _measured(
         ids = _drawn_ids(asked.path)
         rows = asked.read(ids)[0].astype(np.float32) if ids else np.zeros((0, 1), np.float32)
         queries += [(name, own, row) for own, row in zip(ids, rows, strict=True)]
-    truth = _true_nearest(store.path, np.stack([row for _, _, row in queries]), NEAREST + 1)
-    for probes, candidates in efforts:
-        shares, times = defaultdict[str, list[float]](list), list[float]()
-        for (name, own, row), near in zip(queries, truth, strict=True):
-            started = time.perf_counter()
-            given = nearest(row, candidates, probes)
-            times.append(time.perf_counter() - started)
-            wanted = [one for one in near if one != own][:NEAREST]
-            shares[name].append(len({*wanted} & {*given}) / len(wanted))
+    asked_rows = np.stack([row for _, _, row in queries])
+    truth = [
+        [name for name in near if name != own][:NEAREST]
+        for (_, own, _), near in zip(queries, _true_nearest(store.path, asked_rows, NEAREST + 1), strict=True)
+    ]
+    for effort, given in _tried(asked_rows, efforts, nearest):
+        probes, candidates = effort
+        shares = defaultdict[str, list[float]](list)
+        for (name, _, _), wanted, near in zip(queries, truth, given, strict=True):
+            shares[name].append(len({*wanted} & {*near}) / len(wanted))
         recall = {name: round(float(np.mean(values)), 4) for name, values in shares.items()}
         if min(recall.values()) >= WANTED_RECALL:
             break
+    times = list[float]()
+    for row in asked_rows[:: -(-len(queries) // _TIMED)]:
+        started = time.perf_counter()
+        nearest(row[None], candidates, probes)
+        times.append(time.perf_counter() - started)
     return {
         "probes": probes,
         "candidates": candidates,
@@ -216,6 +220,17 @@ def _measured(
         "queries": len(queries),
         "query_ms": round(1000 * float(np.median(times)), 1),
     }
+
+
+def _tried(
+    rows: Single, efforts: Sequence[tuple[int, int]], nearest: Nearest
+) -> Iterator[tuple[tuple[int, int], list[list[str]]]]:
+    """Each effort, and what it gives for each row: the candidates of fewer are the beginning of those of more."""
+    for probes, group in groupby(efforts, key=itemgetter(0)):
+        counts = [candidates for _, candidates in group]
+        near = nearest(rows, max(counts), probes)
+        for candidates in counts:
+            yield (probes, candidates), [names[:candidates] for names in near]
 
 
 def _true_nearest(path: Path, queries: Single, k: int) -> list[list[str]]:
