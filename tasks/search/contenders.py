@@ -33,7 +33,7 @@ class SearchedCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class ContenderSearch:
     """A query (d,), the features that are compared with it, and how many pictures are asked for.
 
     exchange: a folder for files that are removed. bits: of the 2**bits parts into which pairs and pictures are cut.

@@ -16,7 +16,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.run import Run
-from evenly.tasks.search.contenders import SHOWN, Contest, SearchedCounts
+from evenly.tasks.search.contenders import SHOWN, ContenderSearch, SearchedCounts
 from evenly.tasks.search.index import BINARY, NEAREST, FeatureIndex
 from evenly.tasks.search.pairs import SearchedPairs, Selection
 from evenly.tasks.search.query import Query, encode_query
@@ -144,8 +144,8 @@ def _ranked(
         return _best(_nearest(store, query, first, top, counts), top), counts
     rows = max(int(pairs.manifest["samples"]["rows"]), store.count())
     bits = min(MAX_BITS, (rows // PAIRS_AT_ONCE).bit_length())
-    contest = Contest(query=query, store=store, top=top, exchange=run.exchange, bits=bits)
-    contenders = contest.contenders(chain([first], gathered), counts)
+    search = ContenderSearch(query=query, store=store, top=top, exchange=run.exchange, bits=bits)
+    contenders = search.contenders(chain([first], gathered), counts)
     ranked = _RANKED.empty_table()
     for start in range(0, contenders.num_rows, PAIRS_AT_ONCE):
         batch = contenders.slice(start, PAIRS_AT_ONCE)
