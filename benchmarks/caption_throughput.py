@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +36,20 @@ from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.picture import ChatPicture, load_pictures
 from evenly.descriptions.chat.request import Sampling
 from evenly.features.pictures.scaled import scaled_jpeg
-from evenly.storage.ledger import StepRecord
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.web import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION
+from evenly.tasks.engine import InProcess
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
+from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.step import NoRule, record_step
 
+AHEAD = ((COLLECT, CollectRule(limit=None)), (DOWNLOAD, PoolDownload()), (EMBED_IMAGES, NoRule()))
 MAX_SIDE = 224
 
 
@@ -84,8 +86,8 @@ def write_encoder(folder: Path) -> Path:
     return folder
 
 
-def pool_run(root: Path, partitions: int) -> tuple[Run, tuple[StepRecord, ...]]:
-    """The run, and what the steps ahead of recaption have recorded: found, where another process has run them."""
+def pool_run(root: Path, partitions: int) -> Run:
+    """The run, when the steps ahead of recaption have recorded: found, where another process has run them."""
     run = Run(
         workspace=Workspace.at(root / "w"),
         seed=1,
@@ -94,12 +96,8 @@ def pool_run(root: Path, partitions: int) -> tuple[Run, tuple[StepRecord, ...]]:
         progress=Progress(quiet=True),
         bits=partitions.bit_length() - 1,
     )
-    records: tuple[StepRecord, ...] = ()
-    for step, rule in ((COLLECT, CollectRule(limit=None)), (DOWNLOAD, PoolDownload()), (EMBED_IMAGES, NoRule())):
-        started = time.perf_counter()
-        records = (*records, record_step(run, step, records, rule))
-        print(f"  {step.name}: {time.perf_counter() - started:.0f} s", flush=True)
-    return run, records
+    run_steps(run, AHEAD, InProcess(run=run), record_step)
+    return run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +113,12 @@ class Measured:
 
 def ours(root: Path, url: str, *, concurrency: int, partitions: int) -> Measured:
     """What the step takes."""
-    run, records = pool_run(root, partitions)
-    run = run if partitions == 1 else replace(run, processes=1)  # one after the other, all in this process
+    run = pool_run(root, partitions)
     captioner = {"name": "seen", "kind": "seen", "base_url": url, "model": "made-up", "max_side": MAX_SIDE}
     rule = RECAPTION.read({"captioners": [captioner | {"concurrency": concurrency}], "choose": {"by": "score"}})
     ahead = peak_memory()
     started = time.perf_counter()
-    record = record_step(run, RECAPTION, records, rule)
+    record = run_steps(run, (*AHEAD, (RECAPTION, rule)), InProcess(run=run), record_step)[-1]
     seconds, most = time.perf_counter() - started, peak_memory()
     tables = run.ledger.table(record, "candidates").nbytes + run.ledger.decisions(record).nbytes
     offered = record.notes["offered"]["seen"]

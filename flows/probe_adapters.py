@@ -1,4 +1,4 @@
-"""Probe the adapters of a recipe and its encoder: corrupted pictures, diversity of the build, colours of objects."""
+"""Probe the adapters of a recipe and its encoder: corrupted pictures, diversity of the build, colours, retrieval."""
 
 from prefect import flow
 
@@ -9,6 +9,7 @@ from evenly.storage.builds import Builds
 from evenly.tasks.adapters.corrupted_pictures import CORRUPT_PICTURES, CorruptionRule
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, PROBE_BINDING, DiversityRule
+from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, RetrievalRule
 from evenly.tasks.step import NoRule, run_step
 
 
@@ -20,15 +21,18 @@ def probe_adapters(
     corruptions: bool = True,
     diversity: bool = True,
     binding: bool = True,
+    retrieval: bool = True,
     quiet: bool = False,
 ) -> list[str]:
     """Each probe that is asked for, corruptions once per class list; the keys of the step records."""
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root, quiet=quiet)
     keys = []
+    of_build = str(Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)["build"])
     if diversity:
-        manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)
-        keys.append(run_step(run, MEASURE_DIVERSITY, (), DiversityRule(build=manifest["build"])).key)
+        keys.append(run_step(run, MEASURE_DIVERSITY, (), DiversityRule(build=of_build)).key)
+    if retrieval:
+        keys.append(run_step(run, MEASURE_RETRIEVAL, (), RetrievalRule(build=of_build)).key)
     if binding:
         keys.append(run_step(run, PROBE_BINDING, (), NoRule()).key)
     for rule in evaluation_rules(run, chosen, recipe, build) if corruptions else ():

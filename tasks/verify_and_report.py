@@ -1,6 +1,7 @@
 """Verify builds and write their reports."""
 
 import hashlib
+import itertools
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -163,10 +164,17 @@ def _shown_records(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[st
 
 
 def _probes(ledger: Ledger, build: str) -> list[StepRecord]:
-    """The newest diversity of a build, and the newest corruptions per class list."""
-    diversity = [record for record in ledger.records("measure_diversity") if record.rule.get("build") == build]
-    newest = sorted(diversity, key=lambda record: (record.ended, record.key))[-1:]
-    return [*newest, *latest_of(ledger, "corrupt_pictures", build=build)]
+    """The newest diversity and retrieval of a build, and the newest corruptions per class list."""
+    shown = [_newest_of_build(ledger, name, build) for name in ("measure_diversity", "measure_retrieval")]
+    return [*itertools.chain.from_iterable(shown), *latest_of(ledger, "corrupt_pictures", build=build)]
+
+
+def _newest_of_build(ledger: Ledger, name: str, build: str) -> list[StepRecord]:
+    """The newest record of a step about a whole build; none where there is none."""
+    of_build = [
+        record for record in ledger.records(name) if record.rule.get("build") == build and not record.rule.get("part")
+    ]
+    return sorted(of_build, key=lambda record: (record.ended, record.key))[-1:]
 
 
 def _truth(

@@ -14,15 +14,25 @@ MEASURES = {
 
 
 def read_probes(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, Any] | None:
-    """`diversity` (about, rows of words, own, dealt; None without) and `robustness`, per class list its sources.
+    """`diversity` (about, rows of words, own, dealt), `retrieval` (about, rows), None without, and `robustness`.
 
-    `records` are of the steps `measure_diversity` and `corrupt_pictures`; None where they hold nothing to show.
+    robustness: per class list its sources. `records` are of the steps `measure_diversity`, `measure_retrieval` and
+    `corrupt_pictures`; None where they hold nothing to show.
     """
     diversity = [plain_rows(ledger.table(record, "diversity"))[0] for record in records if "diversity" in record.hashes]
     robustness = [_robustness(ledger, record) for record in records if "sources" in record.hashes]
-    if not diversity and not robustness:
+    retrieval = [
+        {"about": record.notes, "rows": plain_rows(ledger.table(record, "retrieval"))}
+        for record in records
+        if "retrieval" in record.hashes
+    ]
+    if not diversity and not robustness and not retrieval:
         return None
-    return {"diversity": _diversity(diversity[-1]) if diversity else None, "robustness": robustness}
+    return {
+        "diversity": _diversity(diversity[-1]) if diversity else None,
+        "retrieval": retrieval[-1] if retrieval else None,
+        "robustness": robustness,
+    }
 
 
 def _diversity(row: Mapping[str, Any]) -> dict[str, Any]:

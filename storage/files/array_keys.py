@@ -53,6 +53,15 @@ def _pool_keys(pool: str) -> Iterator[tuple[str, ArrayKey]]:
         yield f"{pool}_norms", ArrayKey("lengths", (rows,), features)
 
 
+def _pair_keys() -> Iterator[tuple[str, ArrayKey]]:
+    rows, features = "pair rows", ("image_features",)
+    yield "image_features", ArrayKey("unit rows", (rows, _DIMENSION))
+    yield "caption_features", ArrayKey("unit rows", (rows, _DIMENSION), features)
+    yield "norms", ArrayKey("lengths", (rows,), features)
+    for name in ("ids", "captions", "labels", "groups"):
+        yield name, ArrayKey("names", (rows,), features)
+
+
 ARRAY_KEYS: Mapping[str, ArrayKey] = {
     **{key: rule for part in PARTS for key, rule in _part_keys(part)},
     "train_views": ArrayKey("unit rows", ("views", "train rows", _DIMENSION), ("train_features",)),
@@ -70,10 +79,13 @@ ARRAY_KEYS: Mapping[str, ArrayKey] = {
     "pair_texts": ArrayKey("unit rows", ("pair texts", _DIMENSION), ("prototypes", "pair_text_classes")),
     "pair_text_classes": ArrayKey("classes", ("pair texts", "2"), ("pair_texts",)),
     **{key: rule for pool in ("unlabelled", "ood", "near_ood") for key, rule in _pool_keys(pool)},
-    "encoder": ArrayKey("names", ("3",), ("train_features",)),
+    **dict(_pair_keys()),
+    "encoder": ArrayKey("names", ("3",)),
     "aux_encoder": ArrayKey("names", ("3",), ("aux_train_features",)),
 }
 """All that a file may hold. `ood` are rows of none of the classes, `near_ood` of classes close to them.
+
+`image_features`, `caption_features` and what stands beside them are pairs; `labels` are names.
 
 `encoder`, and `aux_encoder` of the second backbone, are three texts: model, weights ("" where it needs none) and
 identity of what made the rows.

@@ -1,80 +1,123 @@
-"""How well the encoder of a build finds the pictures of captions, captions of pictures, and pictures of a label."""
+"""The step measure_retrieval: how well an encoder finds the pairs of a build by each other."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from evenly.adapters.evaluation.measures.bootstrap import Interval
-from evenly.adapters.evaluation.measures.retrieval import (
-    RetrievalMeasures,
-    judge_retrieval,
-    modality_gap,
-    paired,
-    same_name,
-)
+from evenly.adapters.evaluation.protocols.retrieval import PairRows, judge_pairs
+from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
-from evenly.tasks.labelled_rows import paired_features
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.samples import Samples
+from evenly.tasks.classes.texts import ListSplit, single
+from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
+from evenly.tasks.labelled_rows import Strings, all_groups, labelled_pairs
+from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
+from evenly.tasks.step import Records, Step
+
+Part = Literal["train", "val", "test"]
 
 
-def measure_retrieval(run: Run, manifest: Mapping[str, Any], *, pairs: int) -> dict[str, Any]:
-    """Measures of the kept pairs of a build, at most `pairs` of them, those with the smallest uids.
+@dataclass(frozen=True, kw_only=True)
+class PartOfList(ListSplit):
+    """The pictures of a class list that are in a part of its split."""
 
-    directions: one row each for captions to pictures, pictures to captions, and pictures to those of their label and
-    of their group where two have one. Captions that several pictures have, and pictures that several captions have,
-    count once, and belong to all of these. matched_cosine: the mean of pairs; modality_gap: the distance of the means.
+    list: str
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalRule:
+    """At most `pairs` of the kept pairs of a `build` that have a picture, or of those in a part of a class list."""
+
+    build: str
+    pairs: int = 5000
+    part: PartOfList | None = None
+
+
+def measure_retrieval(run: Run, _upstream: Records, rule: RetrievalRule) -> StepOutput:
+    """Measures by the run's encoder of the pairs with the smallest uids; what it has not encoded yet is encoded.
+
+    Table `retrieval`: the directions of `judge_pairs`. Notes: pairs, of (how many there were), matched_cosine and
+    modality_gap.
     """
-    if pairs < 2:
-        raise InputError(f"`pairs` must be at least 2; got {pairs}. Take some thousand.")
-    features = paired_features(run, manifest)
-    total = len(features["ids"])
-    drawn = {name: values[np.argsort(features["ids"])[:pairs]] for name, values in features.items()}
-    pictures, texts = drawn["image_features"], drawn["caption_features"]
-    if len(pictures) < 2:
-        raise InputError(f"`build` must keep at least 2 pairs with pictures; got {total}. Choose another.")
-    _, first_text, text_of = np.unique(drawn["captions"], return_index=True, return_inverse=True)
-    _, first_picture, picture_of = np.unique(pictures, axis=0, return_index=True, return_inverse=True)
-    text_of, picture_of = text_of.ravel(), picture_of.ravel()
-    gallery, captions, groups = pictures[first_picture], texts[first_text], drawn["groups"]
-    seed = int(manifest["seed"])
-    measured = {
-        "text to picture": judge_retrieval(
-            captions, gallery, paired(text_of, picture_of, len(gallery)), seed=seed, groups=groups[first_text]
-        ),
-        "picture to text": judge_retrieval(
-            gallery, captions, paired(picture_of, text_of, len(captions)), seed=seed, groups=groups[first_picture]
-        ),
-    }
-    for name, column in (("label", "labels"), ("group", "groups")):
-        names = drawn[column][first_picture]
-        known = names != ""
-        if len(np.unique(names[known])) < known.sum():
-            measured[f"picture to picture of its {name}"] = judge_retrieval(
-                gallery[known], gallery[known], same_name(names[known]), seed=seed, groups=groups[first_picture][known]
-            )
+    if rule.pairs < 2:
+        raise InputError(f"`pairs` must be at least 2; got {rule.pairs}. Take some thousand.")
+    manifest = Builds(run.workspace).read(rule.build)
+    uids, total = _drawn(run, manifest, rule)
+    if len(uids) < 2:
+        where = f"`{rule.build}`" if rule.part is None else f"the part `{rule.part.part}` of list `{rule.part.list}`"
+        raise InputError(f"`build` must keep at least 2 pairs with pictures; got {total} in {where}. Choose another.")
+    measures = judge_pairs(_pair_rows(run, manifest, uids), seed=run.seed)
+    numbers = {"matched_cosine": measures.matched_cosine, "modality_gap": measures.modality_gap}
+    return StepOutput(
+        tables={"retrieval": pa.Table.from_pylist(measures.directions)},
+        notes={"pairs": len(uids), "of": total, **numbers},
+    )
+
+
+def retrieval_facts(run: Run, record: StepRecord) -> dict[str, Any]:
+    """What a record of the step says, as plain values."""
+    part = record.rule.get("part")
     return {
-        "build": manifest["build"],
-        "pairs": len(pictures),
-        "of": total,
-        "directions": [{"direction": name, **_row(measures)} for name, measures in measured.items()],
-        "matched_cosine": round(float((pictures * texts).sum(axis=1).mean()), 4),
-        "modality_gap": round(modality_gap(gallery, captions), 4),
+        "build": record.rule["build"],
+        **({} if part is None else {"list": part["list"], "part": part["part"]}),
+        **record.notes,
+        "directions": run.ledger.table(record, "retrieval").to_pylist(),
     }
 
 
-def _row(measures: RetrievalMeasures) -> dict[str, Any]:
-    """Numbers and [estimate, low, high]; None for what is not defined."""
-    recall = {f"r_at_{top}": _figures(interval) for top, interval in measures.recall.items()}
-    rest = {name: value for name, value in asdict(measures).items() if name != "recall"}
-    return {**recall, **{name: _figures(value) for name, value in rest.items()}}
+def _drawn(run: Run, manifest: Mapping[str, Any], rule: RetrievalRule) -> tuple[pa.Array, int]:
+    """The smallest uids of the pairs that may be taken, and how many there are."""
+    if rule.part is not None:
+        labelled = labelled_pairs(run, manifest, rule.part)
+        uids = labelled.pairs["uid"].filter(pa.array(labelled.split == rule.part.part))
+    else:
+        kept = f"{manifest['samples']['last']}_verdict = 'kept' AND image_id IS NOT NULL"
+        samples = Samples(run.workspace, manifest["recipe_name"])
+        uids = samples.read(manifest["samples"]["version"], ["uid"], kept)["uid"]
+    uids = uids.combine_chunks()
+    return uids.take(pc.array_sort_indices(uids)).slice(0, rule.pairs), len(uids)
 
 
-def _figures(value: float | Interval | list[float]) -> float | int | list[float | None] | None:
-    if isinstance(value, int):
-        return value
-    if isinstance(value, tuple | list):
-        return [None if math.isnan(number) else round(number, 4) for number in value]
-    return None if math.isnan(value) else round(value, 4)
+def _pair_rows(run: Run, manifest: Mapping[str, Any], uids: pa.Array) -> PairRows:
+    samples = Samples(run.workspace, manifest["recipe_name"])
+    rows = samples.read(manifest["samples"]["version"], where=f"uid <= '{uids[-1].as_py()}'")
+    rows = rows.filter(pc.is_in(rows["uid"], uids)).sort_by("uid")
+    name = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
+    captions, labels = (_texts(rows[column]) for column in (name, "label"))
+    everyone, groups = all_groups(run, manifest)
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    return PairRows(
+        image=single(image_rows(run, store, rows["image_id"].combine_chunks())),
+        text=single(text_rows(run, captions.tolist())),
+        captions=captions,
+        pictures=_texts(rows["image_id"]),
+        labels=labels,
+        groups=groups[pc.index_in(rows["uid"], everyone["uid"].combine_chunks()).to_numpy()].astype(np.str_),
+    )
+
+
+def _texts(column: pa.ChunkedArray) -> Strings:
+    return np.array([text or "" for text in column.to_pylist()], np.str_)
+
+
+def _inputs(run: Run, _upstream: Records, rule: RetrievalRule) -> dict[str, str]:
+    return build_inputs(run, rule.build, None if rule.part is None else rule.part.split)
+
+
+MEASURE_RETRIEVAL = Step(
+    name="measure_retrieval",
+    rule=RetrievalRule,
+    compute=measure_retrieval,
+    inputs=_inputs,
+    model=step_encoder,
+    seeded=True,
+)

@@ -34,13 +34,20 @@ LINES = [
 ]
 
 
+TOPS = ("r_at_1", "r_at_5", "r_at_10", "auc")
+RETRIEVAL = {"direction": "text to picture", "queries": 812, "gallery": 1812, "median_rank": 31.0}
+RETRIEVAL |= {f"{name}{end}": 0.25 for name in TOPS for end in ("", "_low", "_high")}
+CHANCE = RETRIEVAL | {"direction": EVIL} | dict.fromkeys(("r_at_1_low", "r_at_1_high", "median_rank"))
+ABOUT = {"pairs": 2000, "of": 2500, "matched_cosine": 0.301, "modality_gap": 0.812}
+
+
 @pytest.fixture
 def commit(workspace):
-    def make(name, **tables):
+    def make(name, notes=None, **tables):
         spec = StepSpec(
             name=name, version=1, rule={"build": "b", "list": "things"}, inputs={"tables": str(sorted(tables))}
         )
-        output = StepOutput(tables={key: pa.Table.from_pylist(rows) for key, rows in tables.items()})
+        output = StepOutput(tables={key: pa.Table.from_pylist(rows) for key, rows in tables.items()}, notes=notes or {})
         return Ledger(workspace).commit(spec, output, uids=None, started=NOW)
 
     return make
@@ -59,6 +66,16 @@ def test_diversity_and_sources_stand_on_the_page_and_no_field_of_them_can_act(wo
     assert f"{EVIL} 40 60.0 % 60.0 % to 60.0 % 45.0 % 45.0 % to 45.0 % 0.87 +5.0 all sources" in text
     assert "<script" not in page
     assert '<a href="#probes">' in page
+
+
+def test_retrieval_stands_on_the_page_with_its_chance_and_no_field_of_it_can_act(workspace, build, commit, read_all):
+    records = [commit("measure_retrieval", ABOUT, retrieval=[RETRIEVAL, CHANCE])]
+    page = render_report(workspace, build(), probes=records, read_bytes=read_all)
+    text = Text(page).all
+    assert "2,000 of 2,500 kept pairs" in text
+    assert "text to picture 812 1,812 25.0 % 25.0 % to 25.0 %" in text
+    assert f"{EVIL} 812 1,812 25.0 % 25.0 % 25.0 % to 25.0 %" in text
+    assert "<script" not in page
 
 
 def test_without_probes_there_is_no_section(workspace, build, commit, read_all):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import AsJson, Root, print_result
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
@@ -21,10 +22,14 @@ Slices = Annotated[
 
 
 def evaluate_command(
-    recipe: Recipe,
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")] = None,
     root: Root = None,
     as_json: AsJson = False,
     slices: Slices = None,
+    arrays: Annotated[
+        Path | None, typer.Option(help="With --retrieval: an .npz of features instead of a recipe.")
+    ] = None,
+    part: Annotated[str | None, typer.Option(help="With --retrieval: train, val or test of each class list.")] = None,
     *,
     reject: Annotated[
         bool, typer.Option("--reject", help="Open-set H: reject pictures of no class by a threshold chosen on val.")
@@ -33,20 +38,29 @@ def evaluate_command(
         bool,
         typer.Option("--retrieval", help="The encoder: how it finds pictures by captions, captions by pictures."),
     ] = False,
-    pairs: Annotated[int, typer.Option(min=2, help="With --retrieval: how many of the kept pairs.")] = 5000,
+    pairs: Annotated[int, typer.Option(min=2, help="With --retrieval: how many of them.")] = 5000,
+    normalise: Annotated[bool, typer.Option("--normalise", help="Scale the rows of --arrays to unit length.")] = False,
 ) -> None:
     """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
 
     Example: evenly evaluate recipes/demo.yaml --slice width --slice label,source
 
-    Example: evenly evaluate recipes/demo.yaml --retrieval
+    Example: evenly evaluate recipes/demo.yaml --retrieval --part test
     """
-    from evenly.flows.cli.adapters.evaluation import evaluate_latest, evaluate_retrieval
-
+    if (recipe is None) == (arrays is None):
+        raise UsageError("`evaluate` must get a recipe or `--arrays`, one of the two. Example: evenly evaluate r.yaml")
     if retrieval:
-        measured = evaluate_retrieval(recipe, pairs=pairs, root=root)
-        print_result(measured, lambda: _print_retrieval(measured), as_json=as_json)
+        from evenly.flows.cli.adapters.retrieval import array_retrieval, print_retrieval, recipe_retrieval
+
+        if recipe is not None:
+            measured = recipe_retrieval(recipe, pairs=pairs, part=part, root=root)
+        elif arrays is not None:
+            measured = [array_retrieval(arrays, part=part, normalise=normalise)]
+        print_result({"retrieval": measured}, lambda: print_retrieval(measured), as_json=as_json)
         return
+    if recipe is None or part is not None:
+        raise UsageError("`--arrays` and `--part` must stand with `--retrieval`; got no `--retrieval`. Add it.")
+    from evenly.flows.cli.adapters.evaluation import evaluate_latest
 
     result = evaluate_latest(recipe, root=root, slices=slices or ())
 
@@ -61,22 +75,6 @@ def evaluate_command(
     print_result(result, table, as_json=as_json)
 
 
-def _print_retrieval(facts: dict[str, Any]) -> None:
-    rows = [
-        {
-            name: value if not isinstance(value, list) else "{} [{}, {}]".format(*map(_shown, value))
-            for name, value in row.items()
-        }
-        for row in facts["directions"]
-    ]
-    print_rows(f"{facts['build']}: {facts['pairs']:,} of {facts['of']:,} pairs, 95 % intervals", rows)
-    print_text(f"matched cosine {facts['matched_cosine']:.3f}, modality gap {facts['modality_gap']:.3f}")
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def probe_command(
     recipe: Recipe,
     root: Root = None,
@@ -86,6 +84,7 @@ def probe_command(
     corruptions: Annotated[bool, typer.Option(help="Test pictures in twelve corruptions at five strengths.")] = True,
     diversity: Annotated[bool, typer.Option(help="Diversity of the pictures given their captions.")] = True,
     binding: Annotated[bool, typer.Option(help="Whether each of two objects gets its own colour.")] = True,
+    retrieval: Annotated[bool, typer.Option(help="How captions and pictures find each other.")] = True,
 ) -> None:
     """Probe the adapters of a recipe and its encoder: what corrupted pictures cost, what captions leave open.
 
@@ -93,7 +92,8 @@ def probe_command(
     """
     from evenly.flows.cli.adapters.probe import probe_latest
 
-    result = probe_latest(recipe, root=root, out=out, corruptions=corruptions, diversity=diversity, binding=binding)
+    probes = {"corruptions": corruptions, "diversity": diversity, "binding": binding, "retrieval": retrieval}
+    result = probe_latest(recipe, root=root, out=out, probes=[name for name, asked in probes.items() if asked])
 
     def table() -> None:
         from evenly.flows.cli.adapters.probe_tables import print_probes

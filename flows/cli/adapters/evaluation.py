@@ -60,16 +60,6 @@ def evaluate_latest(recipe: Path, *, root: Root = None, slices: Sequence[str] = 
     return {"build": manifest["build"], "lists": evaluations}
 
 
-def evaluate_retrieval(recipe: Path, *, pairs: int, root: Root = None) -> dict[str, Any]:
-    """How the encoder of a recipe's latest build finds pictures by captions and captions by pictures."""
-    from evenly.flows.runs import build_run
-    from evenly.tasks.adapters.retrieval import measure_retrieval
-
-    workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
-    run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
-    return measure_retrieval(run, manifest, pairs=pairs)
-
-
 def _facts(workspace: Workspace, record: StepRecord) -> dict[str, Any]:
     ledger = Ledger(workspace)
     tables = {name: plain(ledger.table(record, name).to_pylist()) for name in TABLES if name in record.hashes}

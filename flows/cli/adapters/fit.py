@@ -142,16 +142,32 @@ def leaderboard_command(
     validation: Annotated[str, typer.Option(help="coop: min(shots, 4) rows per class; full: all.")] = "coop",
     out: Out = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Default: one per processor.")] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option("--encoder", help='Compare encoders by retrieval: "MODEL WEIGHTS PRECISION"; may be repeated.'),
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=2, help="With --encoder: how many kept pairs.")] = 5000,
+    part: Annotated[str | None, typer.Option(help="With --encoder: train, val or test of each class list.")] = None,
     *,
     normalise: Normalise = False,
     guard: Annotated[bool, typer.Option(help="Keep zero-shot where validation shows no gain.")] = True,
 ) -> None:
-    """Compare adapters over shots and seeds: a table and a plot, with intervals. An interrupted one goes on.
+    """Compare adapters over shots and seeds, or encoders: a table and a plot, with intervals. It can go on later.
 
     Example: evenly leaderboard recipes/demo.yaml --shots 1,4,16 --out board
+
+    Example: evenly leaderboard recipes/demo.yaml --encoder embedded --encoder "ViT-B-32 openai bf16"
     """
     if (recipe is None) == (arrays is None):
         raise UsageError("`leaderboard` must get a recipe or `--arrays`, one of the two. Example: --arrays digits.npz")
+    if encoder:
+        from evenly.flows.cli.adapters.retrieval import encoder_leaderboard, print_encoders
+
+        if recipe is None:
+            raise UsageError("`--encoder` must stand with a recipe, whose pictures are encoded; got `--arrays`.")
+        compared = encoder_leaderboard(recipe, encoder, pairs=pairs, part=part, out=out, root=root)
+        print_result(compared, lambda: print_encoders(compared), as_json=as_json)
+        return
     from evenly.adapters import ADAPTERS
     from evenly.adapters.evaluation.protocols.leaderboard import LeaderboardPlan
     from evenly.flows.cli.adapters.leaderboard import array_leaderboard, recipe_leaderboards

@@ -1,6 +1,6 @@
 """`evenly probe`: run the probes of a recipe's latest build and write what they found as tables and plots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,17 @@ from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replace_text
 from evenly.storage.workspace import Workspace
 
+PROBES = ("corruptions", "diversity", "binding", "retrieval")
 Rows = list[dict[str, Any]]
 
 
-def probe_latest(
-    recipe: Path, *, root: Path | None, out: Path | None, corruptions: bool, diversity: bool, binding: bool
-) -> dict[str, Any]:
+def probe_latest(recipe: Path, *, root: Path | None, out: Path | None, probes: Collection[str]) -> dict[str, Any]:
     """The build, the folder where tables lie as .csv with a plot per curve, and what each probe found.
 
-    `diversity` and `binding` are rows; `corruptions` holds per class list the tables `curves`, `corruptions`, `models`,
-    `sources` and `source_lines` (empty with one source),
-    the adapters that were `skipped` and why, and the two that are `shown`: zero-shot with names, and of those that were
+    `probes`: those asked for, of corruptions, diversity, binding and retrieval, whose names are those of what they
+    give. `diversity`, `binding` and `retrieval` are rows; `corruptions` holds per class list the tables `curves`,
+    `corruptions`, `models`, `sources` and `source_lines` (empty with one source), the adapters that were `skipped` and
+    why, and the two that are `shown`: zero-shot with names, and of those that were
     judged the one that validation liked best. Probes that were not asked for are not there.
     """
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
@@ -37,9 +37,7 @@ def probe_latest(
             recipe=str(recipe),
             build=str(manifest["build"]),
             root=str(workspace.root),
-            corruptions=corruptions,
-            diversity=diversity,
-            binding=binding,
+            **{name: name in probes for name in PROBES},
         )
     ledger = Ledger(workspace)
     folder = out or workspace.reports / f"{manifest['build']}-probes"
@@ -53,7 +51,7 @@ def probe_latest(
             replace_text(folder / f"{title}.csv", pd.DataFrame(rows).to_csv(index=False))
         if record.name != "corrupt_pictures":
             facts |= tables
-    if corruptions:
+    if "corruptions" in probes:
         evaluations = {record.rule["list"]: record for record in evaluations_of(recipe, workspace, manifest)}
         facts["corruptions"] = [
             _corrupted(workspace, record, evaluations[record.rule["list"]], folder)

@@ -15,6 +15,8 @@ def print_probes(facts: Row) -> None:
         _print_diversity(facts["diversity"][0])
     if "binding" in facts:
         _print_binding(facts["binding"])
+    if "retrieval" in facts:
+        _print_retrieval(facts["retrieval"])
     for corrupted in facts.get("corruptions", ()):
         _print_corruptions(corrupted)
     print_text(f"tables and plots in {facts['out']}")
@@ -51,6 +53,22 @@ def _print_binding(rows: Sequence[Row]) -> None:
         ],
     )
     print_text('"ahead": how often the own colour scores above that of the other object; 0.5 is chance')
+
+
+def _print_retrieval(rows: Sequence[Row]) -> None:
+    print_rows(
+        "what captions and pictures find, 95 % intervals",
+        [
+            {
+                "direction": row["direction"],
+                "queries": row["queries"],
+                "R@1": measured(row, "r_at_1"),
+                "R@10": measured(row, "r_at_10"),
+                "auc": measured(row, "auc"),
+            }
+            for row in rows
+        ],
+    )
 
 
 def _print_corruptions(facts: Row) -> None:

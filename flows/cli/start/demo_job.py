@@ -13,10 +13,13 @@ from evenly.flows.cli.datasets.outcome import adapter_rows
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe.files import DEMO
+from evenly.flows.runs import build_run
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
+from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, RetrievalRule
 from evenly.tasks.run import default_cache
+from evenly.tasks.step import record_step
 from evenly.tasks.verify_and_report import write_report
 
 
@@ -26,6 +29,8 @@ def run_demo(*, root: Path | None = None, workers: int | None = None) -> dict[st
         build = rebuild_dataset(recipe=str(DEMO), root=None if root is None else str(root), workers=workers)
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
+    run = build_run(build, root=str(workspace.root))
+    record_step(run, MEASURE_RETRIEVAL, (), RetrievalRule(build=build))
     report = write_report(workspace, manifest, truth)
     return {
         "build": build,

@@ -16,7 +16,7 @@ from evenly.storage.files.arrays import absent_parts, read_arrays, write_arrays
 SIZES = {
     "train rows": 6, "val rows": 4, "test rows": 5, "columns": 8, "auxiliary columns": 3, "views": 2, "classes": 3,
     "contexts": 2, "rejection texts": 2, "class texts": 7, "descriptor texts": 5, "pair texts": 4, "2": 2,
-    "unlabelled rows": 9, "ood rows": 2, "near_ood rows": 3, "3": 3,
+    "unlabelled rows": 9, "ood rows": 2, "near_ood rows": 3, "pair rows": 4, "3": 3,
 }  # fmt: skip
 
 

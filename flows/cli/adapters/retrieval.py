@@ -1,0 +1,151 @@
+"""`evaluate --retrieval` and `leaderboard --encoder`: how encoders find pictures by captions, and the other way."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evenly.adapters.evaluation.protocols.retrieval import judge_pairs
+from evenly.adapters.own_features.pair_arrays import pair_rows_in
+from evenly.audit.report.plots.retrieval import draw_encoders
+from evenly.flows.cli.adapters.own_features.fit import plain
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import print_rows, print_text
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.class_rules import evaluation_rules
+from evenly.flows.runs import build_run, run_in
+from evenly.storage.builds import open_build
+from evenly.storage.files.arrays import read_arrays
+from evenly.storage.records import replace_json, replace_text
+from evenly.tasks.adapters.retrieval import (
+    MEASURE_RETRIEVAL,
+    Part,
+    PartOfList,
+    RetrievalRule,
+    retrieval_facts,
+)
+from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.step import record_step
+
+SHOWN = ("queries", "gallery", "r_at_1", "r_at_5", "r_at_10", "median_rank", "mean_average_precision", "auc")
+
+
+def recipe_retrieval(recipe: Path, *, pairs: int, part: str | None, root: Path | None) -> list[dict[str, Any]]:
+    """What the encoder of a recipe's latest build finds among its kept pairs, or in a part of each class list."""
+    run, rules = _rules(recipe, pairs=pairs, part=part, root=root)
+    return [retrieval_facts(run, record_step(run, MEASURE_RETRIEVAL, (), rule)) for rule in rules]
+
+
+def array_retrieval(arrays: Path, *, part: str | None, normalise: bool) -> dict[str, Any]:
+    """What the rows of a file of features find."""
+    rows = pair_rows_in(read_arrays(arrays, required=(), any_length=normalise), part)
+    facts = asdict(judge_pairs(rows, seed=0))
+    of_part = {} if part is None else {"part": part}
+    return plain({"arrays": str(arrays), **of_part, "pairs": len(rows.image), **facts})  # type: ignore[no-any-return]
+
+
+def encoder_leaderboard(
+    recipe: Path, encoders: Sequence[str], *, pairs: int, part: str | None, out: Path | None, root: Path | None
+) -> dict[str, Any]:
+    """Encoders beside each other on the same pairs; table, plot and JSON lie in `out`."""
+    choices = [read_encoder(named) for named in encoders]
+    run, rules = _rules(recipe, pairs=pairs, part=part, root=root)
+    boards = []
+    for named, choice in zip(encoders, choices, strict=True):
+        own = replace(run, encoder=choice, encoder_identity=None)
+        boards += [
+            {"encoder": named, **retrieval_facts(own, record_step(own, MEASURE_RETRIEVAL, (), rule))} for rule in rules
+        ]
+    rows = [
+        {"encoder": board["encoder"], "list": board.get("list", ""), **row}
+        for board in boards
+        for row in board["directions"]
+    ]
+    folder = out or run.workspace.reports / f"{rules[0].build}-encoders"
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / "encoders.csv", pd.DataFrame(rows).to_csv(index=False))
+    for name in dict.fromkeys(row["list"] for row in rows):
+        title = f"{rules[0].build}{f', {name}, {part}' if name else ''}"
+        figure = draw_encoders([row for row in rows if row["list"] == name], title=title)
+        replace_text(folder / f"encoders{f'-{name}' if name else ''}.svg", figure)
+    result = {"build": rules[0].build, "encoders": boards, "out": str(folder)}
+    replace_json(folder / "encoders.json", plain(result))
+    return result
+
+
+def read_encoder(named: str) -> EncoderChoice:
+    """An encoder as people type it: `embedded`, `ViT-B-32 openai`, `ViT-B-32 openai bf16`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        words = shlex.split(named)
+        fields = dict(zip(("model", "pretrained", "precision", "too many"), words, strict=False))
+        return TypeAdapter(EncoderChoice).validate_python(fields)
+    except (ValidationError, ValueError):
+        raise UsageError(
+            f"`--encoder` must be a model, its weights and fp32, bf16 or fp16; got `{named}`. "
+            'Example: --encoder "ViT-B-32 openai bf16"'
+        ) from None
+
+
+def print_retrieval(measured: Sequence[dict[str, Any]]) -> None:
+    """What an encoder finds, a table of directions for each part."""
+    for facts in measured:
+        _print_directions(facts)
+
+
+def _print_directions(facts: dict[str, Any]) -> None:
+    where = facts.get("build", facts.get("arrays"))
+    part = f", {facts['list']}, {facts['part']}" if "list" in facts else ""
+    count = f"{facts['pairs']:,} of {facts['of']:,} pairs" if "of" in facts else f"{facts['pairs']:,} pairs"
+    rows = [{"direction": row["direction"], **_cells(row)} for row in facts["directions"]]
+    print_rows(f"{where}{part}: {count}, 95 % intervals", rows)
+    print_text(f"matched cosine {facts['matched_cosine']:.3f}, modality gap {facts['modality_gap']:.3f}")
+
+
+def print_encoders(result: dict[str, Any]) -> None:
+    """A table for each direction, a line for each encoder."""
+    boards = result["encoders"]
+    for direction in dict.fromkeys(row["direction"] for board in boards for row in board["directions"]):
+        rows = [
+            {"encoder": board["encoder"], **({"list": board["list"]} if "list" in board else {}), **_cells(row)}
+            for board in boards
+            for row in board["directions"]
+            if row["direction"] == direction
+        ]
+        print_rows(f"{result['build']}: {direction}, 95 % intervals", rows)
+    print_text(f"table and plot in {result['out']}")
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: _with_interval(row, name) if f"{name}_low" in row else row[name] for name in SHOWN}
+
+
+def _with_interval(row: dict[str, Any], name: str) -> str:
+    numbers = (row[name], row[f"{name}_low"], row[f"{name}_high"])
+    value, low, high = ("-" if number is None else f"{number:.3f}" for number in numbers)
+    return f"{value} [{low}, {high}]"
+
+
+def _rules(recipe: Path, *, pairs: int, part: str | None, root: Path | None) -> tuple[Run, list[RetrievalRule]]:
+    """The run with the encoder of the recipe's latest build, and what is measured."""
+    chosen = read_recipe(recipe)
+    workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
+    build = str(manifest["build"])
+    run = build_run(build, root=str(workspace.root))
+    if part is None:
+        return run, [RetrievalRule(build=build, pairs=pairs)]
+    lists = evaluation_rules(run_in(chosen, root=root), chosen, recipe, build)
+    if not lists:
+        raise UsageError(f"`--part` must be of a class list; `{recipe}` has no `classes`. Leave `--part` out.")
+    parts = [PartOfList(list=one.list, classes=one.classes, split=one.split, part=_part(part)) for one in lists]
+    return run, [RetrievalRule(build=build, pairs=pairs, part=of_list) for of_list in parts]
+
+
+def _part(part: str) -> Part:
+    if part in ("train", "val", "test"):
+        return part  # type: ignore[return-value]
+    raise UsageError(f"`--part` must be train, val or test; got `{part}`. Choose one.")
