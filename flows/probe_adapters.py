@@ -9,7 +9,7 @@ from evenly.storage.builds import Builds
 from evenly.tasks.adapters.corrupted_pictures import CORRUPT_PICTURES, CorruptionRule
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, PROBE_BINDING, DiversityRule
-from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, RetrievalRule
+from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
 from evenly.tasks.step import NoRule, run_step
 
 
@@ -32,7 +32,7 @@ def probe_adapters(
     if diversity:
         keys.append(run_step(run, MEASURE_DIVERSITY, (), DiversityRule(build=of_build)).key)
     if retrieval:
-        keys.append(run_step(run, MEASURE_RETRIEVAL, (), RetrievalRule(build=of_build)).key)
+        keys.append(run_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build=of_build)).key)
     if binding:
         keys.append(run_step(run, PROBE_BINDING, (), NoRule()).key)
     for rule in evaluation_rules(run, chosen, recipe, build) if corruptions else ():

@@ -34,7 +34,7 @@ class PartOfList(ListSplit):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrievalRule:
+class PairRetrievalRule:
     """At most `pairs` of the kept pairs of a `build` that have a picture, or of those in a part of a class list."""
 
     build: str
@@ -42,7 +42,7 @@ class RetrievalRule:
     part: PartOfList | None = None
 
 
-def measure_retrieval(run: Run, _upstream: Records, rule: RetrievalRule) -> StepOutput:
+def measure_retrieval(run: Run, _upstream: Records, rule: PairRetrievalRule) -> StepOutput:
     """Measures by the run's encoder of the pairs with the smallest uids; what it has not encoded yet is encoded.
 
     Table `retrieval`: the directions of `judge_pairs`. Notes: pairs, of (how many there were), matched_cosine and
@@ -74,7 +74,7 @@ def retrieval_facts(run: Run, record: StepRecord) -> dict[str, Any]:
     }
 
 
-def _drawn(run: Run, manifest: Mapping[str, Any], rule: RetrievalRule) -> tuple[pa.Array, int]:
+def _drawn(run: Run, manifest: Mapping[str, Any], rule: PairRetrievalRule) -> tuple[pa.Array, int]:
     """The smallest uids of the pairs that may be taken, and how many there are."""
     if rule.part is not None:
         labelled = labelled_pairs(run, manifest, rule.part)
@@ -109,13 +109,13 @@ def _texts(column: pa.ChunkedArray) -> Strings:
     return np.array([text or "" for text in column.to_pylist()], np.str_)
 
 
-def _inputs(run: Run, _upstream: Records, rule: RetrievalRule) -> dict[str, str]:
+def _inputs(run: Run, _upstream: Records, rule: PairRetrievalRule) -> dict[str, str]:
     return build_inputs(run, rule.build, None if rule.part is None else rule.part.split)
 
 
 MEASURE_RETRIEVAL = Step(
     name="measure_retrieval",
-    rule=RetrievalRule,
+    rule=PairRetrievalRule,
     compute=measure_retrieval,
     inputs=_inputs,
     model=step_encoder,

@@ -22,15 +22,16 @@ from evenly.storage.files.arrays import read_arrays
 from evenly.storage.records import replace_json, replace_text
 from evenly.tasks.adapters.retrieval import (
     MEASURE_RETRIEVAL,
+    PairRetrievalRule,
     Part,
     PartOfList,
-    RetrievalRule,
     retrieval_facts,
 )
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.step import record_step
 
-SHOWN = ("queries", "gallery", "r_at_1", "r_at_5", "r_at_10", "median_rank", "mean_average_precision", "auc")
+SHOWN = {"r_at_1": "R@1", "r_at_10": "R@10", "auc": "AUC"}
+"""What fits a terminal of 80 columns, as the directions' names do; all else is in --json."""
 
 
 def recipe_retrieval(recipe: Path, *, pairs: int, part: str | None, root: Path | None) -> list[dict[str, Any]]:
@@ -101,7 +102,7 @@ def _print_directions(facts: dict[str, Any]) -> None:
     where = facts.get("build", facts.get("arrays"))
     part = f", {facts['list']}, {facts['part']}" if "list" in facts else ""
     count = f"{facts['pairs']:,} of {facts['of']:,} pairs" if "of" in facts else f"{facts['pairs']:,} pairs"
-    rows = [{"direction": row["direction"], **_cells(row)} for row in facts["directions"]]
+    rows = [{"direction": _short(row["direction"]), **_cells(row)} for row in facts["directions"]]
     print_rows(f"{where}{part}: {count}, 95 % intervals", rows)
     print_text(f"matched cosine {facts['matched_cosine']:.3f}, modality gap {facts['modality_gap']:.3f}")
 
@@ -120,29 +121,33 @@ def print_encoders(result: dict[str, Any]) -> None:
     print_text(f"table and plot in {result['out']}")
 
 
+def _short(direction: str) -> str:
+    return direction.replace("picture of its ", "").replace("random text to picture", "random text")
+
+
 def _cells(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _with_interval(row, name) if f"{name}_low" in row else row[name] for name in SHOWN}
+    return {words: _with_interval(row, name) for name, words in SHOWN.items()}
 
 
 def _with_interval(row: dict[str, Any], name: str) -> str:
     numbers = (row[name], row[f"{name}_low"], row[f"{name}_high"])
-    value, low, high = ("-" if number is None else f"{number:.3f}" for number in numbers)
+    value, low, high = ("-" if number is None else f"{number:.3f}".removeprefix("0") for number in numbers)
     return f"{value} [{low}, {high}]"
 
 
-def _rules(recipe: Path, *, pairs: int, part: str | None, root: Path | None) -> tuple[Run, list[RetrievalRule]]:
+def _rules(recipe: Path, *, pairs: int, part: str | None, root: Path | None) -> tuple[Run, list[PairRetrievalRule]]:
     """The run with the encoder of the recipe's latest build, and what is measured."""
     chosen = read_recipe(recipe)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
     build = str(manifest["build"])
     run = build_run(build, root=str(workspace.root))
     if part is None:
-        return run, [RetrievalRule(build=build, pairs=pairs)]
+        return run, [PairRetrievalRule(build=build, pairs=pairs)]
     lists = evaluation_rules(run_in(chosen, root=root), chosen, recipe, build)
     if not lists:
         raise UsageError(f"`--part` must be of a class list; `{recipe}` has no `classes`. Leave `--part` out.")
     parts = [PartOfList(list=one.list, classes=one.classes, split=one.split, part=_part(part)) for one in lists]
-    return run, [RetrievalRule(build=build, pairs=pairs, part=of_list) for of_list in parts]
+    return run, [PairRetrievalRule(build=build, pairs=pairs, part=of_list) for of_list in parts]
 
 
 def _part(part: str) -> Part:

@@ -17,7 +17,7 @@ from evenly.flows.runs import build_run
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
-from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, RetrievalRule
+from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
 from evenly.tasks.run import default_cache
 from evenly.tasks.step import record_step
 from evenly.tasks.verify_and_report import write_report
@@ -30,7 +30,7 @@ def run_demo(*, root: Path | None = None, workers: int | None = None) -> dict[st
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     run = build_run(build, root=str(workspace.root))
-    record_step(run, MEASURE_RETRIEVAL, (), RetrievalRule(build=build))
+    record_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build=build))
     report = write_report(workspace, manifest, truth)
     return {
         "build": build,

@@ -12,7 +12,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger
-from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PartOfList, RetrievalRule, retrieval_facts
+from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule, PartOfList, retrieval_facts
 from evenly.tasks.labelled_rows import paired_features
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
@@ -60,7 +60,7 @@ def run_in(workspace):
 
 def measure(workspace, **rule):
     run = run_in(workspace)
-    return retrieval_facts(run, record_step(run, MEASURE_RETRIEVAL, (), RetrievalRule(build="some-1", **rule)))
+    return retrieval_facts(run, record_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build="some-1", **rule)))
 
 
 @pytest.mark.usefixtures("manifest")
@@ -139,7 +139,8 @@ def command(workspace, manifest, tmp_path, monkeypatch, capsys):
 
 def test_the_command_shows_each_direction(command):
     out = command("evaluate", "RECIPE", "--retrieval")
-    assert "text to picture" in out
+    assert "picture to label" in out
+    assert "random text" in out
     assert "11 of 11 pairs, 95 % intervals" in out
     assert "modality gap" in out
 
