@@ -29,6 +29,7 @@ BENCHMARKS = {
     "caption_throughput": [],
     "decoded_throughput": ["--pictures", "128"],
     "extraction": [],
+    "long_texts": ["--count", "200"],
 }
 
 

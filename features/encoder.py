@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +15,9 @@ from evenly.features.device import chosen_device, device_errors
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.pictures.pixels import Resizer
-from evenly.features.texts.tokens import count_tokens
+from evenly.features.texts.chunks import chunk_average, chunks_of
+from evenly.features.texts.positions import stretched
+from evenly.features.texts.tokens import LongTexts, count_tokens
 from evenly.features.torch_session import default_threads, major_minor
 from evenly.features.unit_rows import Single
 
@@ -47,7 +50,7 @@ class Encoder(Protocol):
         ...
 
     def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
-        """Rows of texts; what is longer than the model reads is cut (see `truncated`)."""
+        """Rows of texts; what is longer than the model reads is cut (see `truncated`), unless it was told otherwise."""
         ...
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
@@ -168,8 +171,26 @@ class OpenClipEncoder:
 
     def with_batches(self, batch_size: int) -> "OpenClipEncoder":
         """The same weights in batches of another size: another encoder, as its identity says."""
+        return self._with(self.opened, batch_size)
+
+    def with_long_texts(self, long_texts: LongTexts) -> "OpenClipEncoder":
+        """The same weights, which do otherwise with texts longer than the model reads: another encoder, but for `cut`.
+
+        `chunks` encodes such a text in parts of whole sentences, whose rows are averaged by their tokens; other texts
+        have the same bits as before. `stretched` stretches the positions of the text tower; texts of up to 20 tokens
+        stay as they are but for rounding. Raises UnknownModelError where it has none.
+        """
+        if long_texts == self.opened.long_texts:
+            return self
+        if self.opened.long_texts != "cut":
+            raise ValueError(f"`long_texts` must be chosen once; got `{long_texts}` after `{self.opened.long_texts}`")
+        opened = stretched(self.opened) if long_texts == "stretched" else self.opened
+        facts = {**opened.facts, "text_lengths": list(opened.text_lengths), "long_texts": long_texts}
+        return self._with(replace(opened, long_texts=long_texts, facts=facts), self._batch_size)
+
+    def _with(self, opened: OpenedModel, batch_size: int) -> "OpenClipEncoder":
         return OpenClipEncoder(
-            self.opened,
+            opened,
             batch_size=batch_size,
             threads=self._threads,
             precision=str(self.facts["precision"]),
@@ -183,10 +204,32 @@ class OpenClipEncoder:
 
     def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
         """Rows (n, d) of texts, batched with texts of the same padded length where the model's padding is masked."""
+        longer = np.array(self._longer(texts) if self.opened.long_texts == "chunks" else [False] * len(texts), np.bool_)
+        rows = np.empty((len(texts), self.dimension), np.float32)
+        rows[~longer] = self._encode(
+            [text for text, is_longer in zip(texts, longer, strict=True) if not is_longer], progress
+        )
+        if longer.any():
+            rows[longer] = self._encode_chunks(
+                [text for text, is_longer in zip(texts, longer, strict=True) if is_longer]
+            )
+            if progress is not None:
+                progress(int(longer.sum()))
+        return rows
+
+    def _encode(self, texts: Sequence[str], progress: Progress | None = None) -> Single:
         shape = (len(texts), self.dimension)
         batches = self._text_batches(texts)
         with device_errors(self._device, self._batch_size):
             return batched_rows(batches, self._run_texts, shape=shape, threads=self._threads, progress=progress)
+
+    def _encode_chunks(self, texts: Sequence[str]) -> Single:
+        parts = [chunks_of(text, self.token_counts, self.context_length) for text in texts]
+        chunks = [chunk for part in parts for chunk in part]
+        (marks,) = self.token_counts([""])
+        tokens = [count - marks for count in self.token_counts(chunks)]
+        owners = [place for place, part in enumerate(parts) for _ in part]
+        return chunk_average(self._encode(chunks), tokens, owners, len(texts))
 
     @property
     def context_length(self) -> int:
@@ -198,7 +241,11 @@ class OpenClipEncoder:
         return count_tokens(self.opened.tokenizer, texts)
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text is longer than the model reads; only those that may be are cut into tokens."""
+        """Whether each text is longer than the model reads, and so cut."""
+        return [False] * len(texts) if self.opened.long_texts == "chunks" else self._longer(texts)
+
+    def _longer(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text is longer than the context; only those that may be are cut into tokens."""
         longest = self.opened.context_length
         doubtful = [index for index, text in enumerate(texts) if len(text) > longest - _MARKS or not text.isascii()]
         longer = [False] * len(texts)
@@ -218,7 +265,8 @@ class OpenClipEncoder:
 
     def _text_batches(self, texts: Sequence[str]) -> "Iterator[tuple[Positions, torch.Tensor]]":
         for window in cut(len(texts), self._batch_size * _TEXT_BATCHES_PER_WINDOW):
-            tokens = self.opened.tokenizer(list(texts[window.start : window.stop]))
+            window_texts = list(texts[window.start : window.stop])
+            tokens = self.opened.tokenizer(window_texts, context_length=self.opened.context_length)
             for length, members in self._by_length(tokens):
                 for part in cut(len(members), self._batch_size):
                     batch = members[part.start : part.stop]

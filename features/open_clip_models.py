@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from evenly.features.errors import UnknownModelError, WeightsUnavailableError
+from evenly.features.texts.tokens import LongTexts
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,7 @@ class OpenedModel:
     text_lengths: tuple[int, ...]  # padded lengths in tokens, rising; the last is context_length
     pad_id: int
     facts: Mapping[str, Any]
+    long_texts: LongTexts = "cut"
 
 
 def check_model_name(model: str, pretrained: str | None) -> None:

@@ -54,7 +54,7 @@ def tune_encoder(
         precision=run.encoder.precision,
         device=run.encoder.device,
         resize=run.encoder.resize,
-    )
+    ).with_long_texts(run.encoder.long_texts)
     threads, device = loaded.images.threads, loaded.images.device
     speeds: list[Speed] = []
     too_large: list[int] = []

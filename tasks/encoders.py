@@ -153,4 +153,4 @@ def _load(choice: EncoderChoice, cache: Path) -> Encoder:
         precision=choice.precision,
         device=choice.device,
         resize=choice.resize,
-    )
+    ).with_long_texts(choice.long_texts)

@@ -17,6 +17,7 @@ from evenly.bounds import FINITE
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.errors import EndpointError
 from evenly.features.pictures.pixels import Resizer
+from evenly.features.texts.tokens import LongTexts
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
 from evenly.storage.pools.source import LabelFile, PoolSource
@@ -111,8 +112,13 @@ class EncoderChoice(EncoderName):
     batch_size: Annotated[int, Ge(1), Le(4096)] = 32
     precision: Precision = "fp32"
     resize: Resizer = "pillow"
+    long_texts: LongTexts = "cut"
     device: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
+
+
+UNSAID = {"precision": "fp32", "resize": "pillow", "long_texts": "cut"}
+"""Fields of EncoderChoice that are stored only where they differ from this: builds from before they could be chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)

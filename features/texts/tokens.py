@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+LongTexts = Literal["cut", "chunks", "stretched"]
+"""What becomes of texts that are longer than a model reads: chunks.py, positions.py."""
 EFFECTIVE_TOKENS = 20
 """Of a text, so many tokens are what CLIP was seen to make use of: Long-CLIP, arXiv:2403.15378."""
 

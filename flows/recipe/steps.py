@@ -31,6 +31,7 @@ from evenly.tasks.rebuild.image_based import IMAGE_BASED
 from evenly.tasks.rebuild.mixing import MIX_SOURCES, MixRule
 from evenly.tasks.rebuild.rank import RANK
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY, BlockedDomains
+from evenly.tasks.run import UNSAID
 from evenly.tasks.step import NoRule, Step
 
 # Parts of a recipe that change where or when it runs, not what comes out.
@@ -77,7 +78,7 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
     match = content["curate"]["match"]
     if match is not None and match["unmatched"] == "drop":
         del match["unmatched"]  # builds from before it could be kept have the content that they had
-    for name, before in {"precision": "fp32", "resize": "pillow"}.items():
+    for name, before in UNSAID.items():
         if content["features"][name] == before:
             del content["features"][name]  # as above
     return content

@@ -153,6 +153,7 @@ def _save(
                 "batch_size": run.encoder.batch_size,
                 "precision": run.encoder.precision,
                 "resize": run.encoder.resize,
+                "long_texts": run.encoder.long_texts,
             },
             "second": _second(run, rows),
             "class_list": rule.list,

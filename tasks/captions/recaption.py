@@ -27,7 +27,7 @@ from evenly.tasks.captions.unseen import ConceptLimits, concept_limits, matches_
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
-from evenly.tasks.run import EncoderChoice, Payment, Run
+from evenly.tasks.run import UNSAID, EncoderChoice, Payment, Run
 from evenly.tasks.step import Records, Step, plain_rule
 
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}
@@ -81,7 +81,7 @@ def _stored_judge(judge: EncoderChoice) -> dict[str, Any]:
     """The choice without what changes no bit, and without what was so before it could be chosen."""
     stored = plain_rule(replace(judge, threads=None))
     del stored["device"]
-    for name, before in {"precision": "fp32", "resize": "pillow"}.items():
+    for name, before in UNSAID.items():
         if stored[name] == before:
             del stored[name]
     return stored

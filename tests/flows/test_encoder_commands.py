@@ -78,6 +78,21 @@ def test_another_precision_is_another_encoder(encode, digit_pictures, tmp_path):
     assert 0.99 < cosines.min() < cosines.max() <= 1.0001
 
 
+def test_long_texts_are_encoded_in_chunks_where_asked(encode, tmp_path):
+    (tmp_path / "texts.txt").write_text("a cat\n" + "a long text. " * 40 + "\n")
+    _, cut, _ = encode("--texts", tmp_path / "texts.txt")
+    rows = np.load(tmp_path / "a.npz")["text_features"]
+    status, whole, err = encode("--texts", tmp_path / "texts.txt", "--long-texts", "chunks")
+    assert status == 0, err
+    assert (cut["cut"], whole["cut"]) == (1, 0)
+    assert cut["encoder"] != whole["encoder"]
+    other = np.load(tmp_path / "a.npz")["text_features"]
+    assert np.array_equal(rows[0], other[0])
+    assert not np.allclose(rows[1], other[1])
+    status, _, err = encode("--texts", tmp_path / "texts.txt", "--long-texts", "all")
+    assert (status, "`--long-texts`: Input should be 'cut', 'chunks' or 'stretched'; got `all`" in err) == (2, True)
+
+
 def test_tuning_measures_each_batch_and_the_list_shows_what_was_measured(evenly, tiny_weights, tmp_path, monkeypatch):
     monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))
     options = ("--pretrained", tiny_weights, "--batch-sizes", "4,2", "--rounds", "1", "--threads", "2")

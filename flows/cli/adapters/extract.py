@@ -50,6 +50,7 @@ def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:
         batch_size=features.get("batch_size", 32),
         precision=features.get("precision", "fp32"),
         resize=features.get("resize", "pillow"),
+        long_texts=features.get("long_texts", "cut"),
     )
 
 

@@ -162,6 +162,7 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Path | 
             batch_size=encoder.get("batch_size", 32),
             precision=encoder.get("precision", "fp32"),
             resize=encoder.get("resize", "pillow"),
+            long_texts=encoder.get("long_texts", "cut"),
         ),
         second=SecondChoice(model=second["model"], pretrained=second["pretrained"]) if second else None,
     )

@@ -18,6 +18,9 @@ Model = Annotated[str, typer.Option(help="`embedded`, `embedded2`, or a model of
 Pretrained = Annotated[str | None, typer.Option(help="Its weights: a tag of open_clip, or a file.")]
 PrecisionOption = Annotated[str, typer.Option(help="fp32, bf16 or fp16: each has features of its own.")]
 ResizeOption = Annotated[str, typer.Option(help="pillow, or torch, which is faster: each has features of its own.")]
+LongTextsOption = Annotated[
+    str, typer.Option(help="cut, chunks or stretched: what becomes of texts that the model cannot read whole.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; else a GPU where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Batches prepared at once; else one per processor, up to 8.")]
 
@@ -32,6 +35,7 @@ def encode_command(
     pretrained: Pretrained = None,
     precision: PrecisionOption = "fp32",
     resize: ResizeOption = "pillow",
+    long_texts: LongTextsOption = "cut",
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Each size has features of its own.")] = 32,
     device: Device = None,
     threads: Threads = None,
@@ -52,6 +56,7 @@ def encode_command(
         pretrained=pretrained,
         precision=precision,
         resize=resize,
+        long_texts=long_texts,
         batch_size=batch_size,
         device=device,
         threads=threads,
@@ -98,6 +103,7 @@ def tune_command(
     pretrained: Pretrained = None,
     precision: PrecisionOption = "fp32",
     resize: ResizeOption = "pillow",
+    long_texts: LongTextsOption = "cut",
     device: Device = None,
     threads: Threads = None,
     pictures: Annotated[Path | None, typer.Option(help="Measure on these instead of drawn ones: a folder.")] = None,
@@ -120,6 +126,7 @@ def tune_command(
         pretrained=pretrained,
         precision=precision,
         resize=resize,
+        long_texts=long_texts,
         batch_size=sizes[0],
         device=device,
         threads=threads,

@@ -169,12 +169,14 @@ def test_a_problem_names_field_and_rule(tmp_path, change, field, words):
 
 def test_the_precision_of_an_encoder_is_content_and_its_device_is_not(tmp_path):
     contents = []
-    for options in ({}, {"precision": "bf16"}, {"precision": "fp32", "device": "cuda:1"}):
+    choices = ({}, {"precision": "bf16"}, {"precision": "fp32", "device": "cuda:1"}, {"long_texts": "chunks"})
+    for options in (*choices, {"long_texts": "cut"}):
         path = tmp_path / "r.yaml"
         path.write_text(yaml.safe_dump(curating(download={}) | {"features": {"model": "embedded"} | options}))
         contents.append(content_of(read_recipe(path)))
-    plain, half, other = contents
-    assert plain == other
+    plain, half, other, chunks, cut = contents
+    assert plain == other == cut
+    assert chunks["features"] == plain["features"] | {"long_texts": "chunks"}
     assert half["features"] == plain["features"] | {"precision": "bf16"}
 
 
