@@ -72,6 +72,7 @@ def plain(workspace, manifest, asked, **options) -> list[dict]:
     return pairs
 
 
+@pytest.mark.slow
 def test_a_build_in_partitions_is_explained_as_one_in_one_piece(cut, published):
     assert cut[1]["content_hash"] == published[1]["content_hash"]
     assert {record.bits for record in PublishedBuild(*cut).deciding} == {BITS}

@@ -252,6 +252,7 @@ trials = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trial=trials)
 def test_no_script_of_faults_breaks_the_budget_or_asks_again(fresh, trial):

@@ -60,6 +60,7 @@ def greedy(model, picture, *, fewest, most):
     return " ".join(model.tokenizer.decode([token for token in tokens[1:] if token != 49407]).split())
 
 
+@pytest.mark.slow
 def test_the_likeliest_tokens_are_those_of_the_model_asked_token_by_token(folder):
     model = load(folder, top_p=1e-9, fewest=3)
     opened = open_model(f"local-dir:{folder}", None, precision="fp32", device="cpu")

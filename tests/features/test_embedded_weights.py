@@ -32,6 +32,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 def test_it_loads_without_a_network(embedded, embedded_cache):
     assert load_encoder("embedded", cache=embedded_cache).identity == embedded.identity
@@ -72,7 +73,8 @@ def test_it_is_a_model_that_open_clip_loads_and_saves_with_equal_outputs(embedde
     assert all(np.array_equal(a, b) for a, b in zip(outputs(again), (images, texts), strict=True))
 
 
-@pytest.mark.parametrize("sizes", [pytest.param((1, 36), marks=pytest.mark.slow), (20, 17)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(1, 36), (20, 17)])
 def test_the_grouping_of_a_list_changes_no_bit(embedded, drawings, sizes):
     images, texts = embedded.encode_images(drawings), embedded.encode_texts(TEXTS)
     first = sizes[0]

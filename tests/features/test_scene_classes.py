@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 
 from evenly.demo.pictures.openmoji import draw_picture
 from evenly.demo.scenes.catalogue import read_things
 from evenly.features.unit_rows import to_unit_rows
 
 
+@pytest.mark.slow
 def test_the_embedded_encoder_knows_the_fine_classes_of_scenes(embedded):
     """Zero-shot over their names, the mean over classes; chance is .05."""
     classes = [thing for thing in read_things().values() if thing.is_fine]

@@ -107,6 +107,7 @@ def test_a_split_is_found_from_another_folder_by_its_path_beside_the_recipe(rebu
     assert found["excluded"] == {"test_picture": N // 2}
 
 
+@pytest.mark.slow
 def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace, split):
     build = rebuild(split)["build"]
     listing, facts = ListingText(name="things", text="dog\ncat\n"), {"llm": LanguageModel(), "quiet": True}

@@ -192,11 +192,13 @@ def test_a_recipe_is_rebuilt_by_paths_beside_it_and_its_run_has_logs(served):
     assert manifest["samples"]["rows"] == 60
 
 
+@pytest.mark.slow
 def test_a_deployment_that_is_run_by_hand_ends_well(served):
     served.run(sys.executable, "-m", "prefect", "deployment", "run", "audit-builds/audit")
     assert served.finished("audit-builds")["state_type"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_a_submitted_class_list_is_described_by_the_deployment(served, tmp_path):
     classes = tmp_path / "birds.txt"
     classes.write_text("robin\neagle\n")
@@ -222,6 +224,7 @@ def test_after_a_failed_audit_promotions_are_held_by_the_automation(served):
     assert Builds(workspace).holds() == {}
 
 
+@pytest.mark.slow
 def test_a_run_whose_endpoint_is_away_waits_for_another_try(served):
     given = {"name": "cats", "text": "lynx\n", "methods": ["description"], "base_url": "http://127.0.0.1:9/v1"}
     options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]

@@ -79,6 +79,7 @@ def test_the_split_of_a_recipe_keeps_its_test_pictures_out(describe, server, wor
     assert asked(server) == [("cat", "dog")]
 
 
+@pytest.mark.slow
 def test_an_added_class_asks_about_its_own_pairs_only(describe, server):
     options = ("--method", "differential", "--pairs-top", 5, "--pairs-cover", 1)
     assert describe(CLASSES[:4], *options)[0] == 0

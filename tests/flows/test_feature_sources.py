@@ -88,6 +88,7 @@ def test_features_of_the_pool_are_used_and_its_uids_exported(metadata, tmp_path,
     assert [(int(high) << 64) + int(low) for high, low in ids] == sorted(int(row["source_id"], 16) for row in kept)
 
 
+@pytest.mark.slow
 def test_captions_that_are_longer_than_the_encoder_reads_are_counted(metadata, tmp_path, capsys):
     folder, _ = metadata
     (tmp_path / "00.npz").write_bytes((folder / "00.npz").read_bytes())

@@ -175,6 +175,7 @@ def test_ids_of_the_pool_are_exported_as_datacomp_reads_them(built, tmp_path):
     assert given <= {(int(high) << 64) + int(low) for high, low in ids}
 
 
+@pytest.mark.slow
 def test_another_place_and_other_shards_give_the_same_build(built, tmp_path, pools):
     _, manifest = built
     other = tmp_path / "elsewhere"

@@ -75,6 +75,7 @@ def test_a_folder_becomes_a_build_that_verifies_and_moves_no_alias(retrieve, wor
     assert retrieve(*FOLDER, "--per-class", 3) == (0, found)
 
 
+@pytest.mark.slow
 def test_shards_give_the_pairs_of_the_folder(retrieve, tmp_path):
     found = {}
     for name, pool in (("folder", FOLDER), ("shards", SHARDS)):

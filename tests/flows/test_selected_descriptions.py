@@ -111,6 +111,7 @@ def test_texts_edited_by_hand_read_back_in_and_are_used_with_their_provenance(as
     assert ask("leaderboard", recipe, *options)["leaderboards"][0]["skipped"] == []
 
 
+@pytest.mark.slow
 def test_leaderboards_of_several_lists_have_a_folder_each(ask, tmp_path):
     recipe = tmp_path / "some.yaml"
     rule = yaml.safe_load(recipe.read_text())

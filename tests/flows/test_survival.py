@@ -17,9 +17,8 @@ from evenly.storage.workspace import Workspace
 pytestmark = pytest.mark.embedded
 
 
-@pytest.mark.parametrize(
-    "point", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("balance", "samples-written")), "before-manifest"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["balance", "samples-written", "before-manifest"])
 def test_a_run_that_was_killed_gives_the_same_build(small_web, undisturbed, tmp_path, point):
     root, wanted = undisturbed
     killed = small_web.drive(tmp_path, "--kill-at", point, "--replay-from", str(root), check=False)
@@ -51,6 +50,7 @@ def test_another_folder_with_other_workers_gives_the_same_content_hash(small_web
     assert again.stdout.strip() == wanted
 
 
+@pytest.mark.slow
 def test_a_second_run_reuses_every_step_and_makes_no_second_build(small_web, undisturbed):
     root, wanted = undisturbed
     before = sorted(path.name for path in (root / "steps").iterdir())

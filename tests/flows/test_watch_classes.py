@@ -72,6 +72,7 @@ def test_what_is_new_is_described_and_a_second_look_asks_nothing(look, folder, s
     assert asked(server) == []
 
 
+@pytest.mark.slow
 def test_another_name_or_a_copy_is_nothing_new_and_added_classes_ask_for_themselves(look, folder, server):
     write(folder / "pets.txt", "cat\ndog\n")
     look()
@@ -141,6 +142,7 @@ def test_a_list_that_failed_is_tried_again_and_the_others_are_described(look, fo
     assert asked(server) == ["wolf"]
 
 
+@pytest.mark.slow
 def test_a_look_that_died_before_its_note_asks_for_nothing_again(look, folder, server, workspace):
     write(folder / "pets.txt", "cat\n")
     step = look()["pets.txt"]["step"]

@@ -36,6 +36,7 @@ def split_of(workspace, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 def test_each_source_and_the_mixture_has_a_model_per_share(split_of):
     run, split, pictures = split_of(["blog", "shop"])
     models = source_models(run, split, build="some-1", classes=CLASSES)

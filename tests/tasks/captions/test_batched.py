@@ -64,6 +64,7 @@ def test_all_pictures_go_out_in_one_batch_and_a_second_run_asks_nothing(run, ser
     assert (len(server.batches), len(server.calls)) == (1, calls)
 
 
+@pytest.mark.slow
 def test_samples_that_are_added_are_a_batch_of_their_own(run, server):
     captioned(run, server)
     captioned(run, server, samples=2)

@@ -62,6 +62,7 @@ def test_all_samples_of_a_picture_are_drawn_in_one_pass(tmp_path, captioner, dec
     assert record.notes["offered"] == {"drawn": 12}
 
 
+@pytest.mark.slow
 def test_partitions_change_nothing(tmp_path, captioner):
     """Captions by a decoder and by a server, judged by a second encoder."""
     results = []

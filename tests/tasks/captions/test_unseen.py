@@ -59,6 +59,7 @@ def test_a_colour_that_the_picture_has_not_is_unseen_and_a_word_of_all_pictures_
     assert any("flags unseen (green)" in text for _, text, _ in choice_lines(chosen, [wrong]))
 
 
+@pytest.mark.slow
 def test_partitions_change_nothing(tmp_path):
     runs = [open_run(tmp_path / name, POOL) for name in ("one", "cut")]
     whole, cut = (recaptioned(run, bits) for run, bits in zip(runs, (0, 3), strict=True))

@@ -66,7 +66,7 @@ def pictures(folder) -> Run:
     return run
 
 
-@pytest.mark.parametrize("bits", [1, 4])
+@pytest.mark.parametrize("bits", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_features_and_looks_judge_alike_in_any_number_of_partitions(tmp_path, bits):
     whole, cut = (rebuild(pictures(tmp_path / str(n)), PICTURE_STEPS, n) for n in (0, bits))
     assert cut[1] == whole[1]

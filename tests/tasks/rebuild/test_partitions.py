@@ -36,6 +36,7 @@ def test_every_step_gives_the_same_in_any_number_of_partitions(rebuilt_once, tmp
     assert [record.bits for record in records if "decisions" in record.hashes] == [bits] * (len(records) - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("colour_words")
 def test_a_build_in_partitions_has_no_findings(tmp_path, monkeypatch):
     monkeypatch.setattr(tree, "LEAF", 5)

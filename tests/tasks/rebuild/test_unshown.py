@@ -78,6 +78,7 @@ def test_what_is_young_stays_though_it_was_asked_for(crowded):
     assert downloads(workspace) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("colour_words")
 def test_a_rebuild_takes_over_downloads_and_features_when_all_its_records_were_freed(tmp_path, rebuilt_once):
     run = open_run(tmp_path / "w", rows())

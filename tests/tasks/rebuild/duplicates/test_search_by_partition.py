@@ -137,7 +137,7 @@ SEARCHES = {
 }
 
 
-@pytest.mark.parametrize("bits", [1, 4])
+@pytest.mark.parametrize("bits", [1, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("steps", SEARCHES.values(), ids=SEARCHES)
 def test_partitions_find_what_the_whole_finds(workspace, tmp_path, monkeypatch, steps, bits):
     for module in (search, pair_search):
