@@ -67,6 +67,7 @@ def commit_index(path: Path, column: str, kind: str, *, name: str, parameters: M
     with _writing(path), _alone(path):
         files = _undo_unfinished(path)
         dataset = open_rows(path, MADE_AGAIN, files.newest)
+        dataset = dataset.checkout_version(dataset.latest_version)  # equal to it, where what is unfinished was undone
         dataset.create_index(column, kind, name=name, metric="cosine", replace=True, **parameters)
         version = int(dataset.version)
         _seal(path, SUMS)

@@ -20,6 +20,7 @@ from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.checked_blocks import checked_blocks
 from evenly.storage.tables.lance_rows import (
     KEY,
+    MADE_AGAIN,
     ROWS_PER_FILE,
     check_indices,
     check_pages,
@@ -93,30 +94,25 @@ def rows_at(
 class VectorIndex:
     """The index of the newest version of a dataset, its files compared with their sums.
 
-    `unindexed` rows came later: they are searched exactly beside it. Raises NotFoundError where there is none.
+    kind: what it is, such as IVF_PQ; uuid: its own. `unindexed` rows came later: they are searched exactly beside it.
+    Raises NotFoundError where there is none, and DamagedError where it has changed; both end with the `remedy`.
     """
 
     def __init__(self, path: Path, remedy: str) -> None:
         self._path, self._remedy = path, remedy
+        with readable_rows(path, MADE_AGAIN):
+            self._dataset: Any = open_rows(path, MADE_AGAIN, None)
+            described = [index for index in self._dataset.describe_indices() if index.name == NAME]
+        if not described:
+            raise NotFoundError(f"features `{path}` must have an index; there is none. {remedy}")
         with readable_rows(path, remedy):
-            self._dataset: Any = open_rows(path, remedy, None)
-            if NAME not in {index.name for index in self._dataset.describe_indices()}:
-                raise NotFoundError(f"features `{path}` must have an index; there is none. Make it: `evenly index`.")
             check_indices(path, remedy, self._dataset, {COLUMN})
-            covered = {
-                number
-                for index in self._dataset.describe_indices()
-                if index.name == NAME
-                for segment in index.segments
-                for number in segment.fragment_ids
-            }
+            self.kind = str(described[0].index_type)
+            self.uuid = str(described[0].segments[0].uuid)
+            self.bytes = int(described[0].total_size_bytes)
+            covered = {number for segment in described[0].segments for number in segment.fragment_ids}
             later = (part for part in self._dataset.get_fragments() if part.fragment_id not in covered)
             self.unindexed = sum(part.count_rows() for part in later)
-
-    @property
-    def bytes(self) -> int:
-        """The size of the files of the index."""
-        return sum(int(index.total_size_bytes) for index in self._dataset.describe_indices() if index.name == NAME)
 
     def nearest(self, query: np.ndarray, k: int, *, nprobes: int) -> list[str]:
         """The ids of `k` rows that are near to a query (d,), by cosine, of `nprobes` of the index's cells."""
@@ -185,10 +181,22 @@ def _keyed(
         check_pages(path, remedy, dataset, {key}, fragments)
         keys = dataset.scanner(columns=[key], fragments=fragments, scan_in_order=True).to_table()[key]
         keys.validate(full=True)
-        found = pc.index_in(values.take(pa.array(left)), keys.combine_chunks())
-        is_here = found.is_valid().to_numpy(zero_copy_only=False)
-        yield fragments, left[is_here], found.drop_null().to_numpy().astype(np.int64)
+        rows = _first_rows(keys.combine_chunks(), values.take(pa.array(left)))
+        is_here = rows >= 0
+        yield fragments, left[is_here], rows[is_here]
         left = left[~is_here]
+
+
+def _first_rows(keys: pa.Array, values: pa.Array) -> npt.NDArray[np.int64]:
+    """The first row (n,) of each value among the keys, -1 for one that is none; the shorter of both is hashed."""
+    if len(values) * 2 >= len(keys):
+        return pc.fill_null(pc.index_in(values, keys), -1).to_numpy().astype(np.int64)
+    distinct = values.dictionary_encode(null_encoding="encode")
+    numbers = pc.index_in(keys, distinct.dictionary)
+    places, first = np.unique(numbers.drop_null().to_numpy(), return_index=True)
+    rows = np.full(len(distinct.dictionary), -1, np.int64)
+    rows[places] = np.flatnonzero(numbers.is_valid().to_numpy(zero_copy_only=False))[first]
+    return rows[distinct.indices.to_numpy()]
 
 
 def _may_hold(path: Path, remedy: str, fragments: Iterable[Any], key: str, values: pa.Array) -> Iterator[Any]:

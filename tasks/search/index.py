@@ -35,6 +35,7 @@ QUERIES = 64
 _TIMED = 5  # of these, each alone
 _ROWS_PER_CELL = 4096
 _LEAST_ROWS = 256  # of which a code book of a byte is made
+_ANEW = f"Remove this `.lance` folder and make the index again: `evenly index --kind {BINARY}`."
 Nearest = Callable[[Single, int, int], list[list[str]]]
 """Ids of rows near to each query (m, d), the nearest first: so many, of so many cells."""
 _EFFORTS = {
@@ -67,9 +68,10 @@ class IndexFacts:
 
 @dataclass(frozen=True)
 class _Made:
-    """The version of a dataset that holds an index, and of binary codes the centre by which they were made."""
+    """Which index it is: Lance's by its uuid; codes by the version of their dataset, and the centre that made them."""
 
-    version: int
+    uuid: str = ""
+    version: int = 0
     centre: tuple[float, ...] = ()
 
 
@@ -85,9 +87,10 @@ class FeatureIndex:
         record = read_if_there(_record_path(store, kind))
         if record is None:
             raise NotFoundError(
-                f"`index` must be one that was made; there is no {kind} of these features. Make it: `evenly index`."
+                f"`index` must be one that was made; there is no {kind} of the features by encoder {encoder[:12]}. "
+                f"Make it: `evenly index --kind {kind}`."
             )
-        made = _Made(record.pop("version"), tuple(record.pop("centre")))
+        made = _Made(record.pop("uuid"), record.pop("version"), tuple(record.pop("centre")))
         self.facts = IndexFacts(**record)
         self._nearest, self.unindexed = _opened(store, kind, made)
 
@@ -109,7 +112,7 @@ def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress
     version = newest_version(store.path)
     if version is None:
         raise NotFoundError(f"features `{store.path}` must exist; they do not. Extract them: `evenly extract`.")
-    rows, dimension = _size(store.path, version)
+    rows, dimension = _size(store.path, version, MADE_AGAIN)
     if rows < _LEAST_ROWS:
         raise InputError(
             f"`index` must be of at least {_LEAST_ROWS} pictures; got {rows}. Search without one: exactly."
@@ -136,30 +139,35 @@ def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress
 
 def _bytes(store: FeatureStore, kind: str, rows: int, dimension: int) -> int:
     """The size of an index: the files of Lance's, or the codes."""
-    return rows * -(-dimension // 64) * 8 if kind == BINARY else VectorIndex(store.path, MADE_AGAIN).bytes
+    return rows * -(-dimension // 64) * 8 if kind == BINARY else VectorIndex(store.path, _remedy(kind)).bytes
 
 
 def _opened(store: FeatureStore, kind: str, made: "_Made") -> tuple[Nearest, int]:
     """What gives candidates, and how many rows it does not know."""
     if kind != BINARY:
-        index = VectorIndex(store.path, MADE_AGAIN)
+        index = VectorIndex(store.path, _remedy(kind))
+        if index.uuid != made.uuid:
+            raise NotFoundError(
+                f"`index` must be one that was made; of `{store.path}` another was made after this {kind}, or it was "
+                f"broken off: {index.kind}. Choose that, or: {_remedy(kind)}"
+            )
         return lambda rows, k, probes: [index.nearest(row, k, nprobes=probes) for row in rows], index.unindexed
     codes = _codes_path(store)
-    newest = newest_version(store.path)
-    if newest is None or newest_version(codes) != made.version:
+    rows = _size(codes, made.version, _ANEW)[0] if newest_version(codes) == made.version else None
+    if rows is None or rows > store.count():
         raise NotFoundError(
-            f"codes `{codes}` must be those that were made last; they are not. Run `evenly index` again."
+            f"codes `{codes}` must be the last that were made, of features still there; they are not. {_remedy(kind)}"
         )
     centre = np.asarray(made.centre, np.float32)
 
     def nearest(rows: Single, k: int, _probes: int) -> list[list[str]]:
-        tables = each_fragment(codes, MADE_AGAIN, version=made.version, columns=["row"])
+        tables = each_fragment(codes, _ANEW, version=made.version, columns=["row"])
         lists = shortlists(binary_codes(rows, centre), (_matrix(table["row"]) for table in tables), k)
         places = np.unique(np.concatenate(lists))
-        ids = rows_at(codes, MADE_AGAIN, places, version=made.version, columns=[KEY])[KEY].combine_chunks()
+        ids = rows_at(codes, _ANEW, places, version=made.version, columns=[KEY])[KEY].combine_chunks()
         return [ids.take(pa.array(np.searchsorted(places, near))).to_pylist() for near in lists]
 
-    return nearest, _size(store.path, newest)[0] - _size(codes, made.version)[0]
+    return nearest, store.count() - rows
 
 
 def _make_cells(store: FeatureStore, kind: str, rows: int, dimension: int) -> "_Made":
@@ -167,7 +175,8 @@ def _make_cells(store: FeatureStore, kind: str, rows: int, dimension: int) -> "_
     parameters = {"num_partitions": max(1, rows // _ROWS_PER_CELL)}
     if kind == "ivf_pq":
         parameters["num_sub_vectors"] = max(size for size in range(1, dimension // 8 + 1) if dimension % size == 0)
-    return _Made(commit_index(store.path, COLUMN, kind.upper(), name=NAME, parameters=parameters))
+    commit_index(store.path, COLUMN, kind.upper(), name=NAME, parameters=parameters)
+    return _Made(uuid=VectorIndex(store.path, _remedy(kind)).uuid)
 
 
 def _make_codes(store: FeatureStore, version: int) -> "_Made":
@@ -181,7 +190,7 @@ def _make_codes(store: FeatureStore, version: int) -> "_Made":
         part = pa.table({KEY: table[KEY], "row": column})
         schema = part.schema
         fragments += write_fragments(codes, part)
-    return _Made(commit_fragments(codes, schema, fragments), tuple(centre.tolist()))
+    return _Made(version=commit_fragments(codes, schema, fragments), centre=tuple(centre.tolist()))
 
 
 def _measured(
@@ -253,9 +262,9 @@ def _drawn_ids(path: Path) -> list[str]:
     return ids
 
 
-def _size(path: Path, version: int) -> tuple[int, int]:
+def _size(path: Path, version: int, remedy: str) -> tuple[int, int]:
     """How many rows a dataset has, and how long they are."""
-    dataset = open_rows(path, MADE_AGAIN, version)
+    dataset = open_rows(path, remedy, version)
     name = COLUMN if COLUMN in dataset.schema.names else "row"
     return int(dataset.count_rows()), int(dataset.schema.field(name).type.list_size)
 
@@ -263,6 +272,11 @@ def _size(path: Path, version: int) -> tuple[int, int]:
 def _matrix(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     rows: npt.NDArray[Any] = column.combine_chunks().flatten().to_numpy().reshape(len(column), -1)
     return rows
+
+
+def _remedy(kind: str) -> str:
+    """What to do about an index that is damaged or not there."""
+    return f"Make the index again: `evenly index --kind {kind}`."
 
 
 def _codes_path(store: FeatureStore) -> Path:

@@ -68,12 +68,13 @@ def test_damage_is_seen_by_those_alone_who_read_it(tmp_path: Path, monkeypatch: 
 def test_of_rows_with_one_key_the_first_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.lance"
     for number in (1.0, 2.0):
-        value = pa.FixedSizeListArray.from_arrays(pa.array([number] * 3), 3)
-        commit_rows(path, pa.table({"id": ["a"], "value": value}), mode="append")
+        value = pa.FixedSizeListArray.from_arrays(pa.array([number] * 12), 3)
+        commit_rows(path, pa.table({"id": ["a", "b", "c", "b"], "value": value}), mode="append")
     for keys_at_once in (1 << 20, 1):
         monkeypatch.setattr(lance_keys, "_KEYS_AT_ONCE", keys_at_once)
-        assert [table.num_rows for _, table in KeyedRows(path, "").rows(pa.array(["a"]), ["value"])] == [1]
-        assert values(path, ["a"]) == {0: 1}
+        assert [table.num_rows for _, table in KeyedRows(path, "").rows(pa.array(["b"]), ["value"])] == [1]
+        for names in (["b"], ["b", "b"], ["c", "none", "b", "a", "none too"]):
+            assert values(path, names) == {place: 1 for place, name in enumerate(names) if len(name) == 1}
 
 
 def test_files_whose_keys_end_before_or_begin_after_what_is_looked_for_are_not_read(tmp_path: Path) -> None:

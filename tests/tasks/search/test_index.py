@@ -1,5 +1,7 @@
 """Indices over a few hundred rows: what they give, what they say of themselves, and what is said of stale ones."""
 
+from shutil import rmtree
+
 import lance
 import numpy as np
 import pytest
@@ -84,7 +86,8 @@ def test_rows_that_came_later_are_counted(workspace, manifest):
 
 
 def test_an_index_that_was_not_made_is_asked_for(workspace, manifest):
-    with pytest.raises(NotFoundError, match=r"there is no ivf_pq of these features\. Make it: `evenly index`"):
+    made_by = rf"by encoder {WordEncoder.identity[:12]}\. Make it: `evenly index --kind ivf_pq`"
+    with pytest.raises(NotFoundError, match=rf"there is no ivf_pq of the features {made_by}"):
         find(workspace, manifest, "red bird", index="ivf_pq")
     with pytest.raises(InputError, match="`index` must be one of ivf_pq, ivf_hnsw_sq, binary; got `flat`"):
         find(workspace, manifest, "red bird", index="flat")
@@ -111,13 +114,55 @@ def test_few_pictures_need_none(workspace):
         made(workspace, "binary")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_flipped_bit_in_an_index_is_seen_before_it_is_used(workspace, manifest, kind):
+@pytest.mark.usefixtures("manifest")
+def test_an_index_of_another_kind_is_not_taken_for_the_one_that_was_asked_for(workspace):
+    made(workspace, "ivf_pq")
+    made(workspace, "ivf_hnsw_sq")
+    message = "another was made after this ivf_pq, or it was broken off: IVF_HNSW_SQ"
+    with pytest.raises(NotFoundError, match=message):
+        FeatureIndex(workspace, WordEncoder.identity, "ivf_pq")
+    assert FeatureIndex(workspace, WordEncoder.identity, "ivf_hnsw_sq").facts.kind == "ivf_hnsw_sq"
+
+
+@pytest.mark.usefixtures("manifest")
+def test_an_index_by_another_encoder_is_none(workspace):
+    made(workspace, "binary")
+    with pytest.raises(NotFoundError, match="there is no binary of the features by encoder another"):
+        FeatureIndex(workspace, "another", "binary")
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [
+        *((kind, "images.lance/_indices/*/*.idx") for kind in KINDS[:2]),
+        ("binary", "images-codes.lance/data/*.lance"),
+        ("binary", "images-codes.lance/_versions/*"),
+    ],
+)
+def test_a_flipped_bit_in_an_index_is_seen_before_it_is_used(workspace, manifest, kind, pattern):
     made(workspace, kind)
-    pattern = "images-codes.lance/data/*.lance" if kind == "binary" else "images.lance/_indices/*/*.idx"
-    for file in workspace.features.glob(f"*/{pattern}"):
-        content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 1
-        file.write_bytes(content)
-    with pytest.raises(DamagedError, match="must hold the bytes that were written"):
+    file = flip_bit(workspace.features.glob(f"*/{pattern}"))
+    message = rf"{file.name}` must hold the bytes .* [Mm]ake the index again: `evenly index --kind {kind}`\."
+    with pytest.raises(DamagedError, match=message) as error:
         find(workspace, manifest, "red bird", index=kind)
+    if "Remove this `.lance` folder" in str(error.value):
+        rmtree(file.parents[1])
+    made(workspace, kind)
+    assert find(workspace, manifest, "red bird 3", index=kind, top=1).rows[0]["caption"] == "red bird 3"
+
+
+def test_a_flipped_bit_in_the_features_is_seen_before_they_are_used(workspace, manifest):
+    file = flip_bit(workspace.features.glob("*/images.lance/data/*.lance"))
+    message = rf"{file.name}` must hold the bytes that were written to it; .* Remove this `.lance` folder and run again"
+    for kind in (None, "binary"):
+        with pytest.raises(DamagedError, match=message):
+            made(workspace, kind) if kind else find(workspace, manifest, "red bird")
+
+
+def flip_bit(files):
+    """Flip a bit in the middle of the first of the files, which comes back."""
+    file = min(files)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return file
