@@ -147,8 +147,9 @@ class Build:
         where: Sequence[str] = (),
         top: int = 20,
         index: str | None = None,
+        within: Literal["pictures", "captions"] = "pictures",
     ) -> "pd.DataFrame":
-        """The pairs whose pictures are nearest to a query, best first, as `evenly search` finds them.
+        """The pairs whose pictures, or captions, are nearest to a query, best first, as `evenly search` finds them.
 
         query: texts, and pictures as bytes, paths or PIL pictures, one or several together. uids: pairs that they are
         to be like; minus: texts that they are not to be like. rows: "dropped" are all that are not in the build.
@@ -171,7 +172,7 @@ class Build:
         selection = Selection(rows=rows, where=[Condition.read(text) for text in where])
         run = build_run(self.id, root=self.root, quiet=True)
         with no_widgets():
-            result = search_build(run, self.manifest, asked, selection=selection, top=top, index=index)
+            result = search_build(run, self.manifest, asked, selection=selection, top=top, index=index, within=within)
         facts = result.to_dict()
         table = pd.DataFrame(facts.pop("rows"))
         table.attrs.update(facts)

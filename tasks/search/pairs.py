@@ -13,9 +13,14 @@ from evenly.storage.builds import funnel_of
 from evenly.storage.errors import InputError
 from evenly.storage.samples import Samples, outcomes_of, sql_in
 from evenly.storage.workspace import Workspace
+from evenly.tasks.encoders import text_id
 from evenly.tasks.search.conditions import Condition, meet
 
 ROWS = ("kept", "dropped", "all")
+PICTURES, CAPTIONS = WITHIN = ("pictures", "captions")
+"""What of pairs is compared with a query."""
+COMPARED = pa.schema([("uid", pa.string()), ("feature_id", pa.string())])
+"""Pairs, and under which id the features of their picture or caption are stored."""
 OUTCOME = ("verdict", "step", "reason")
 """Where a pair ended, under these names whatever the pool calls its columns."""
 _KNOWN_BY = ("caption", "chosen_caption", "source", "label", "file_name", "url", "source_id", "image_id")
@@ -64,6 +69,21 @@ class SearchedPairs:
             chosen = table.filter(self._chosen(table, outcomes)).select(list(columns))
             self.matched += chosen.num_rows
             yield chosen
+
+    def compared(self, within: str) -> Iterator[pa.Table]:
+        """COMPARED of the pairs, as `batches` gives them; null where a pair has no picture or caption.
+
+        A pair's caption is the one that was chosen for it, else its own.
+        """
+        if within == PICTURES:
+            for table in self.batches(["uid", "image_id"]):
+                yield table.rename_columns(COMPARED.names)
+            return
+        captions = [name for name in ("chosen_caption", "caption") if name in self._columns]
+        for table in self.batches(["uid", *captions]):
+            texts = pc.coalesce(*(table[name] for name in captions)).to_pylist()
+            ids = pa.array([None if text is None else text_id(text) for text in texts], pa.string())
+            yield pa.table([table["uid"], ids], COMPARED)
 
     def with_image_ids(self, image_ids: pa.Array) -> pa.Table:
         """Uid and image_id of the pairs that show one of these pictures, sorted by uid."""

@@ -16,25 +16,27 @@ from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.run import Run
-from evenly.tasks.search.contenders import SHOWN, ContenderSearch, SearchedCounts
+from evenly.tasks.search.contenders import ContenderSearch, SearchedCounts
 from evenly.tasks.search.index import BINARY, NEAREST, FeatureIndex
-from evenly.tasks.search.pairs import SearchedPairs, Selection
+from evenly.tasks.search.pairs import CAPTIONS, COMPARED, PICTURES, WITHIN, SearchedPairs, Selection
 from evenly.tasks.search.query import Query, encode_query
 
 PAIRS_AT_ONCE = 1 << 20
 """Pairs whose ids are held together; of more, those that may be the nearest are found first."""
 _MOST_CANDIDATES = 20_000  # of an index; then all is searched exactly
-_RANKED = SHOWN.append(pa.field("score", pa.float64()))
+_STORED_AS = {PICTURES: "images", CAPTIONS: "texts"}
+_RANKED = COMPARED.append(pa.field("score", pa.float64()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
     """The nearest pairs, best first, of equal scores the smaller uid, and what was looked through.
 
-    rows: rank, uid, score (the cosine of picture and query), caption, verdict, step, reason, value, into, image_id and
-    what else people know a pair by. pairs: how many the build has; matched: of the selection; without_picture and
-    without_features: of these those that cannot be compared; searched: the others. With an index, which is then there
-    with its facts, searched are the pairs of its candidates alone; `unindexed` pictures are newer than it.
+    within: pictures or captions. rows: rank, uid, score (the cosine of that and the query), caption, verdict, step,
+    reason, value, into, image_id and what else people know a pair by. pairs: how many the build has; matched: of the
+    selection; without_picture (or without_caption) and without_features: of these those that cannot be compared;
+    searched: the others. With an index, which is then there with its facts, searched are the pairs of its candidates
+    alone; `unindexed` pictures are newer than it.
     """
 
     build: str
@@ -42,7 +44,9 @@ class SearchResult:
     pairs: int
     matched: int
     searched: int
+    within: str = PICTURES
     without_picture: int | None = None
+    without_caption: int | None = None
     without_features: int | None = None
     index: dict[str, Any] | None = None
     unindexed: int = 0
@@ -69,8 +73,10 @@ class SearchResult:
             notes.append(f"{self.pairs - self.matched:,} are not of the rows that were asked for")
         if self.without_picture:
             notes.append(f"{self.without_picture:,} have no picture")
+        if self.without_caption:
+            notes.append(f"{self.without_caption:,} have no caption")
         if self.without_features:
-            notes.append(f"{self.without_features:,} were dropped before their picture was encoded")
+            notes.append(f"{self.without_features:,} were dropped before their {self.within[:-1]} was encoded")
         return notes
 
 
@@ -82,16 +88,21 @@ def search_build(
     selection: Selection | None = None,
     top: int = 20,
     index: str | None = None,
+    within: str = PICTURES,
 ) -> SearchResult:
-    """The `top` pairs of a selection whose pictures are nearest to a query; fewer where there are fewer.
+    """The `top` pairs of a selection whose pictures, or captions, are nearest to a query; fewer where there are fewer.
 
     The answer is that of scoring every pair, whatever the partitions and block sizes; with an `index`, of scoring its
     candidates, or all where these give too few pairs of the selection. Raises InputError.
     """
     if top < 1:
         raise InputError(f"`top` must be at least 1; got {top}. Ask for some.")
+    if within not in WITHIN:
+        raise InputError(f"`in` must be pictures or captions; got `{within}`. Choose one.")
+    if index is not None and within == CAPTIONS:
+        raise InputError(f"`index` must be left out where captions are searched; got `{index}`, which is of pictures.")
     pairs = SearchedPairs(run.workspace, manifest, selection or Selection())
-    store = FeatureStore(run.workspace, encoder_of(manifest), "images")
+    store = FeatureStore(run.workspace, encoder_of(manifest), _STORED_AS[within])
     row = encode_query(run, manifest, query)
     opened = None if index is None else FeatureIndex(run.workspace, encoder_of(manifest), index)
     if opened is not None:
@@ -106,13 +117,17 @@ def search_build(
                 index=asdict(opened.facts),
                 unindexed=opened.unindexed,
             )
-    ranked, counts = _ranked(run, store, row, pairs, top)
+    ranked, counts = _ranked(run, store, row, pairs, top=top, within=within)
     return SearchResult(
         build=str(manifest["build"]),
         rows=_with_facts(ranked, pairs),
         pairs=int(manifest["samples"]["rows"]),
         matched=pairs.matched,
-        **vars(counts),
+        searched=counts.searched,
+        within=within,
+        without_picture=counts.without_any if within == PICTURES else None,
+        without_caption=counts.without_any if within == CAPTIONS else None,
+        without_features=counts.without_features,
     )
 
 
@@ -128,18 +143,19 @@ def _of_candidates(
         shown = pairs.with_image_ids(images)
         if shown.num_rows >= top:
             numbers = pc.index_in(shown["image_id"].combine_chunks(), images)
-            return shown.append_column("score", pa.array(scores).take(numbers)).cast(_RANKED)
+            scored = shown.append_column("score", pa.array(scores).take(numbers))
+            return scored.rename_columns(_RANKED.names).cast(_RANKED)
         count *= 8
     return None
 
 
 def _ranked(
-    run: Run, store: FeatureStore, query: Single, pairs: SearchedPairs, top: int
+    run: Run, store: FeatureStore, query: Single, pairs: SearchedPairs, *, top: int, within: str
 ) -> tuple[pa.Table, SearchedCounts]:
     """The best pairs of a selection, and how many were compared; the features are read once."""
     counts = SearchedCounts()
-    gathered = _gathered(pairs.batches(SHOWN.names), PAIRS_AT_ONCE)
-    first = next(gathered, SHOWN.empty_table())
+    gathered = _gathered(pairs.compared(within), PAIRS_AT_ONCE)
+    first = next(gathered, COMPARED.empty_table())
     if first.num_rows < PAIRS_AT_ONCE:
         return _best(_nearest(store, query, first, top, counts), top), counts
     rows = max(int(pairs.manifest["samples"]["rows"]), store.count())
@@ -154,30 +170,30 @@ def _ranked(
 
 
 def _nearest(store: FeatureStore, query: Single, pairs: pa.Table, top: int, counts: SearchedCounts) -> pa.Table:
-    """The best of some pairs, and perhaps more that show the same pictures.
+    """The best of some pairs, and perhaps more with the same pictures or captions.
 
-    Pictures are ordered by the first uid that shows them: so the best pairs all show one of the `top` first pictures.
+    These are ordered by the first uid that has them: so the best pairs all have one of the `top` first.
     """
-    shown = pairs.filter(pc.is_valid(pairs["image_id"]))
-    images = shown["image_id"].combine_chunks().dictionary_encode()
-    has_features = np.zeros(len(images.dictionary), np.bool_)
+    having = pairs.filter(pc.is_valid(pairs["feature_id"]))
+    stored = having["feature_id"].combine_chunks().dictionary_encode()
+    has_features = np.zeros(len(stored.dictionary), np.bool_)
 
     def noted() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for places, vectors in store.stored_batches(images.dictionary):
+        for places, vectors in store.stored_batches(stored.dictionary):
             has_features[places] = True
             yield places, vectors
 
     places, scores = nearest_rows(query, noted(), top)
-    numbers = images.indices.to_numpy()
+    numbers = stored.indices.to_numpy()
     searched = int(has_features[numbers].sum())
     counts.searched += searched
-    counts.without_picture += pairs.num_rows - shown.num_rows
-    counts.without_features += shown.num_rows - searched
-    by_picture = np.full(len(images.dictionary), np.nan)
-    by_picture[places] = scores
-    by_pair = by_picture[numbers]
+    counts.without_any += pairs.num_rows - having.num_rows
+    counts.without_features += having.num_rows - searched
+    by_row = np.full(len(stored.dictionary), np.nan)
+    by_row[places] = scores
+    by_pair = by_row[numbers]
     chosen = np.flatnonzero(~np.isnan(by_pair))
-    return shown.take(pa.array(chosen)).append_column("score", pa.array(by_pair[chosen])).cast(_RANKED)
+    return having.take(pa.array(chosen)).append_column("score", pa.array(by_pair[chosen])).cast(_RANKED)
 
 
 def _best(ranked: pa.Table, top: int) -> pa.Table:

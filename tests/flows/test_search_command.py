@@ -93,7 +93,7 @@ def test_an_index_is_made_measured_and_used(evenly, workspace):
     assert uid_of(7) in out
     assert "by the index binary, which finds" in out
     status, _, err = evenly("search", "red", *of_build, "ivf_pq")
-    assert (status, "Make it: `evenly index`" in err) == (1, True)
+    assert (status, "Make it: `evenly index --kind ivf_pq`" in err) == (1, True)
 
 
 def test_a_build_in_python_gives_a_table(workspace):

@@ -32,9 +32,10 @@ def search_command(
     index: Annotated[
         str | None, typer.Option(help="By an index that `evenly index` made: ivf_pq, ivf_hnsw_sq or binary.")
     ] = None,
+    within: Annotated[str, typer.Option("--in", help="What is compared: pictures or captions.")] = "pictures",
     sheet: Annotated[Path | None, typer.Option(help="A contact sheet to write: FILE.html or FILE.png.")] = None,
 ) -> None:
-    """Find the pairs of a build whose pictures are nearest to texts, pictures or pairs, dropped ones included.
+    """Find the pairs of a build whose pictures or captions are nearest to texts, pictures or pairs, dropped ones too.
 
     Example: evenly search "a red bird" --build birds --sheet birds.html
 
@@ -48,7 +49,7 @@ def search_command(
         raise UsageError(f"`--sheet` must end with {' or '.join(_SHEETS)}; got `{sheet}`. Correct it.")
     query = read_query(texts=texts or (), images=image or (), uids=uid or (), minus=minus or ())
     selection = Selection(rows=rows, where=[Condition.read(text) for text in where or ()])
-    result = search_in(build, query, selection, top=top, index=index, root=root)
+    result = search_in(build, query, selection, top=top, index=index, within=within, root=root)
     facts = result.to_dict()
     if sheet is not None:
         terms = [*(texts or ()), *(path.name for path in image or ()), *(uid or ())]

@@ -26,13 +26,13 @@ def read_query(*, texts: Sequence[str], images: Sequence[Path], uids: Sequence[s
 
 
 def search_in(
-    build: str, query: Query, selection: Selection, *, top: int, index: str | None, root: Path | None
+    build: str, query: Query, selection: Selection, *, top: int, index: str | None, within: str, root: Path | None
 ) -> SearchResult:
     """The pairs of a build that a selection takes, nearest to a query."""
     workspace, manifest = open_build(build, root=root)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
     with no_widgets():
-        return search_build(run, manifest, query, selection=selection, top=top, index=index)
+        return search_build(run, manifest, query, selection=selection, top=top, index=index, within=within)
 
 
 def index_build(build: str, kind: str, *, root: Path | None, quiet: bool) -> dict[str, Any]:

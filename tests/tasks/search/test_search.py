@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from evenly.features import to_unit_rows
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.tables import lance_commits, lance_rows
+from evenly.tasks.encoders import text_id
 from evenly.tasks.run import Run
 from evenly.tasks.search import search
 from evenly.tasks.search.conditions import Condition
@@ -34,10 +36,10 @@ def numbers(result):
     return [int(row["uid"], 16) for row in result.rows]
 
 
-def find(workspace, manifest, *texts, rows="all", where=(), top=20, index=None, **terms):
+def find(workspace, manifest, *texts, rows="all", where=(), top=20, index=None, within="pictures", **terms):
     selection = Selection(rows=rows, where=[Condition.read(text) for text in where])
-    query = Query(texts=texts, **terms)
-    return search_build(Run(workspace=workspace, seed=7), manifest, query, selection=selection, top=top, index=index)
+    run, query = Run(workspace=workspace, seed=7), Query(texts=texts, **terms)
+    return search_build(run, manifest, query, selection=selection, top=top, index=index, within=within)
 
 
 def test_dropped_pairs_are_searched_too_and_say_why_they_went(workspace):
@@ -135,6 +137,31 @@ def publish_again(workspace):
     from evenly.storage.builds import Builds
 
     return Builds(workspace).read("some-1")
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_captions_are_searched_where_that_is_asked_for(workspace, monkeypatch, at_once):
+    monkeypatch.setattr(search, "PAIRS_AT_ONCE", at_once)
+    manifest = publish(workspace, PAIRS)
+    rows, norms = to_unit_rows(WordEncoder().encode_texts(["a bird", "a ship", "no picture"]))
+    ids = [text_id(text) for text in ("a bird", "a ship", "no picture")]
+    FeatureStore(workspace, WordEncoder.identity, "texts").append(ids, rows.astype(np.float16), norms)
+    result = find(workspace, manifest, "a ship", within="captions")
+    assert (result.rows[0]["caption"], result.rows[0]["score"]) == ("a ship", 1.0)
+    assert (result.searched, result.without_caption, result.without_features) == (3, 0, 3)
+    assert result.without_picture is None
+    assert "3 were dropped before their caption was encoded" in result.notes
+    with pytest.raises(InputError, match="`in` must be pictures or captions; got `texts`"):
+        find(workspace, manifest, "a ship", within="texts")
+    with pytest.raises(InputError, match="`index` must be left out where captions are searched; got `binary`"):
+        find(workspace, manifest, "a ship", within="captions", index="binary")
+
+
+def test_a_build_without_features_says_what_to_do(workspace):
+    manifest = {**publish(workspace, PAIRS), "encoder": None}
+    for within in ("pictures", "captions"):
+        with pytest.raises(InputError, match="got `some-1`, which holds captions alone, or whose recipe says"):
+            find(workspace, manifest, "a ship", within=within)
 
 
 def test_several_terms_are_searched_together_and_minus_ones_avoided(workspace):
