@@ -189,14 +189,16 @@ def _keyed(
 
 def _first_rows(keys: pa.Array, values: pa.Array) -> npt.NDArray[np.int64]:
     """The first row (n,) of each value among the keys, -1 for one that is none; the shorter of both is hashed."""
+    rows: npt.NDArray[np.int64]
     if len(values) * 2 >= len(keys):
-        return pc.fill_null(pc.index_in(values, keys), -1).to_numpy().astype(np.int64)
+        rows = pc.fill_null(pc.index_in(values, keys), -1).to_numpy().astype(np.int64)
+        return rows
     distinct = values.dictionary_encode(null_encoding="encode")
     numbers = pc.index_in(keys, distinct.dictionary)
     places, first = np.unique(numbers.drop_null().to_numpy(), return_index=True)
     rows = np.full(len(distinct.dictionary), -1, np.int64)
     rows[places] = np.flatnonzero(numbers.is_valid().to_numpy(zero_copy_only=False))[first]
-    return rows[distinct.indices.to_numpy()]
+    return np.asarray(rows[distinct.indices.to_numpy()])
 
 
 def _may_hold(path: Path, remedy: str, fragments: Iterable[Any], key: str, values: pa.Array) -> Iterator[Any]:
