@@ -72,6 +72,7 @@ def run_in(
         retry_failed=retry_failed,
         encoder=recipe.features.encoder,
         second=recipe.features.second,
+        views=recipe.features.views,
         progress=Progress(quiet=quiet, subject=recipe.name),
     )
     sources = tuple(pool_of(run, source) for source in recipe.sources)

@@ -30,6 +30,7 @@ from evenly.tasks.classes.texts import (
     single,
 )
 from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_rows
+from evenly.tasks.pictures.views import view_rows
 from evenly.tasks.run import Run
 
 Strings = npt.NDArray[np.str_]
@@ -76,7 +77,8 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
 
     The pool without labels is the train pictures and the kept pairs that have no label, but none of a group with a val
     or test picture or one of the unseen sets. Rows by the run's second backbone are made where `takes_second` says,
-    and those of pictures without a label where an adapter learns from these.
+    and those of pictures without a label where an adapter learns from these. Views are made of train pictures alone,
+    where the run asks for some and there are adapters.
     """
     check_encoder(run, manifest)
     plain_run = replace(run, second=None)
@@ -96,7 +98,8 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
     renamed, about_names = _frequent_names(
         run, manifest, rule, np.concatenate([labelled.groups[labelled.split == "test"], *of_unseen])
     )
-    shared = texts | _pool(features.rows(np.flatnonzero(labelled.split == "train")), unlabelled)
+    views = _views(run, labelled, features) if adapters else {}
+    shared = texts | views | _pool(features.rows(np.flatnonzero(labelled.split == "train")), unlabelled)
     return LabelledRows(
         **vars(labelled) | {"notes": (*labelled.notes, *about_names)},
         features=_with(features, shared),
@@ -136,6 +139,17 @@ def _pool(train: Features, unlabelled: Features) -> dict[str, Floats | None]:
         "unlabelled": np.concatenate([train.image, unlabelled.image]),
         "unlabelled_second": np.concatenate(second) if len(second) == 2 else None,
     }
+
+
+def _views(run: Run, labelled: LabelledPairs, features: Features) -> dict[str, Floats]:
+    """The field of the views of train pictures, where the run asks for some; for others their own rows stand there."""
+    train = np.flatnonzero(labelled.split == "train")
+    if run.views is None or not len(train):
+        return {}
+    rows = view_rows(run, labelled.pairs["image_id"].take(pa.array(train)).to_pylist(), run.views)
+    views = np.repeat(features.image[None], len(rows), axis=0)
+    views[:, train] = rows
+    return {"views": views}
 
 
 def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: ListSplit) -> LabelledPairs:

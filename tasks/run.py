@@ -17,6 +17,7 @@ from evenly.bounds import FINITE
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.errors import EndpointError
 from evenly.features.pictures.pixels import Resizer
+from evenly.features.pictures.views import ViewRule
 from evenly.features.texts.tokens import LongTexts
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
@@ -215,6 +216,7 @@ class Run:
     encoder: EncoderChoice = EncoderChoice()
     encoder_identity: str | None = None
     second: SecondChoice | None = None
+    views: ViewRule | None = None
     payment: Payment = Payment()
     sources: tuple[PoolSource, ...] = ()
     labels: LabelFile | LabelColumns | None = None

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 
 from evenly.bounds import LocalPath, MemorySize, PoolPath, Share
 from evenly.curation.balance.source_mixing import SourceRule
+from evenly.features.pictures.views import ViewRule
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError, describe_problems
@@ -96,10 +97,12 @@ class Labels(Section):
 class RecipeFeatures(EncoderChoice):
     """The encoder: `embedded`, or any open_clip model with its pretrained tag; `second` is for adapters that ask.
 
-    `encode: false` leaves out to encode the pairs of a build, which its steps do not need.
+    `views` are crops and mirror images of train pictures, for adapters that learn from several of each. `encode: false`
+    leaves out to encode the pairs of a build, which its steps do not need.
     """
 
     second: SecondChoice | None = None
+    views: ViewRule | None = None
     encode: bool = True
 
     @property
@@ -181,7 +184,8 @@ class Recipe(Section):
         wrong = next((name for name in encoders if name != chosen), None)
         if wrong is not None:
             raise ValueError(f"features of sources must be of the recipe's encoder {chosen}; got {wrong}")
-        if encoders and (fields_of_bytes := _asks_for_bytes(self.curate)):
+        views = [] if self.features.views is None else ["features.views"]
+        if encoders and (fields_of_bytes := [*_asks_for_bytes(self.curate), *views]):
             raise ValueError(
                 f"sources of features hold no pictures: {', '.join(fields_of_bytes)} must be null or left out"
             )

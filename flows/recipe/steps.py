@@ -37,7 +37,7 @@ from evenly.tasks.step import NoRule, Step
 # Parts of a recipe that change where or when it runs, not what comes out.
 OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
     ("sources", "labels", "classes", "llm", "engine", "schedule", "notify", "guard", "memory", "web"), True
-) | {"features": {"second", "encode", "device"}, "curate": {"balance": {"headroom"}}}
+) | {"features": {"second", "views", "encode", "device"}, "curate": {"balance": {"headroom"}}}
 
 
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:

@@ -63,6 +63,37 @@ def column_values(path: Path, columns: PictureColumns) -> Iterator[tuple[str, by
         raise _unreadable(path, error) from None
 
 
+def box_values(path: Path, column: str) -> Iterator[list[object]]:
+    """What a column of lists holds in each row, a box for each item; nothing for null, a few rows in memory at a time.
+
+    Raises InputError now for a column that is not there, or holds no lists of lists.
+    """
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    kind = schema.field(column).type if schema.names.count(column) == 1 else None
+    if kind is None or not (_is_list(kind) and _is_list(kind.value_type)):
+        raise InputError(
+            f"`boxes` must be a column of lists of boxes, [x0, y0, x1, y1] each; got `{column}` "
+            f"({'not there' if kind is None else kind}) at `{path}`. Columns: {', '.join(schema.names) or 'none'}."
+        )
+    return _lists(path, column)
+
+
+def _lists(path: Path, column: str) -> Iterator[list[object]]:
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[column]):
+                yield from (value or [] for value in batch[column].to_pylist())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _value(value: object) -> bytes | str | None:
     if isinstance(value, dict):
         return value.get("bytes") or value.get("path")

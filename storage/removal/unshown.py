@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.storage.errors import StorageError
 from evenly.storage.removal.dataset_files import Dataset
@@ -71,7 +72,7 @@ def idle_rows(datasets: Iterable[Dataset], images: Hashes) -> Iterator[IdleRows]
         total = idle = 0
         for table in each_fragment(dataset.path, MADE_AGAIN, version=newest, columns=["id"]):
             total += table.num_rows
-            idle += table.num_rows - int(np.isin(_hashes(table["id"]), images).sum())
+            idle += table.num_rows - int(np.isin(_hashes(_pictures(table["id"])), images).sum())
         if idle:
             size = sum(file.size for name, file in dataset.files.items() if name.startswith("data/"))
             yield IdleRows(path=dataset.path, rows=idle, size=size * idle // total)
@@ -86,7 +87,7 @@ def drop_rows(idle: IdleRows, images: Hashes) -> None:
     fragments: list[str] = []
     for table in each_fragment(idle.path, MADE_AGAIN, version=newest or 0):
         schema = table.schema
-        kept = table.filter(pa.array(np.isin(_hashes(table["id"]), images)))
+        kept = table.filter(pa.array(np.isin(_hashes(_pictures(table["id"])), images)))
         if kept.num_rows:
             fragments += write_fragments(idle.path, kept)
     if newest_version(idle.path) != newest:
@@ -96,6 +97,11 @@ def drop_rows(idle: IdleRows, images: Hashes) -> None:
 
 def _is_of_pictures(dataset: Dataset) -> bool:
     return dataset.kind == "features" and dataset.path.name.startswith(_OF_PICTURES)
+
+
+def _pictures(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The pictures that rows are of: their names, or what precedes the colon in those of views."""
+    return pc.list_element(pc.split_pattern(ids, ":", max_splits=1), 0)
 
 
 def _hashes(texts: pa.ChunkedArray) -> Hashes:

@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 MODEL = "tiny-for-commands"
@@ -91,6 +93,42 @@ def test_long_texts_are_encoded_in_chunks_where_asked(encode, tmp_path):
     assert not np.allclose(rows[1], other[1])
     status, _, err = encode("--texts", tmp_path / "texts.txt", "--long-texts", "all")
     assert (status, "`--long-texts`: Input should be 'cut', 'chunks' or 'stretched'; got `all`" in err) == (2, True)
+
+
+def test_views_and_boxes_have_rows_of_their_own(encode, digit_pictures, tmp_path):
+    contents = [path.read_bytes() for path in sorted(digit_pictures.rglob("*.png"))[:3]]
+    boxes = [[[0.0, 0.0, 8.0, 8.0], [900.0, 0.0, 901.0, 1.0]], None, [[4.0, 4.0, 2.0, 8.0]]]
+    table = {"name": ["a", "b", "c"], "image": [contents[0], b"no picture", contents[2]], "boxes": boxes}
+    pq.write_table(pa.table(table), tmp_path / "p.parquet")
+    status, facts, err = encode(tmp_path / "p.parquet", "--views", 2, "--flip", "--boxes", "boxes")
+    assert status == 0, err
+    assert (facts["pictures"], facts["views"]) == (2, 5)
+    a, b, c = (f"{tmp_path}/p.parquet/{name}" for name in "abc")
+    assert list(facts["failed"]) == [b, f"{a} view 3", f"{c} view 2"]
+    assert "must lie on its picture" in facts["failed"][f"{a} view 3"]
+    arrays = np.load(tmp_path / "a.npz")
+    assert arrays["view_paths"].tolist() == [a, a, a, c, c]
+    assert arrays["views"].tolist() == ["crop 0 flip", "crop 1 flip", "box 0 0 8 8", "crop 0 flip", "crop 1 flip"]
+    assert arrays["view_features"].shape == (5, 24)
+    assert np.allclose(np.linalg.norm(arrays["view_features"], axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--flip"], "`--views` and `--flip` must go with pictures; got none"),
+        (["pictures", "--boxes", "boxes"], "`--boxes` must go with Parquet files"),
+        (["p.parquet", "--boxes", "name"], "must be a column of lists of boxes"),
+        (["p.parquet", "--boxes", "gone"], "got `gone` (not there)"),
+    ],
+)
+def test_views_that_cannot_be_are_refused(encode, digit_pictures, tmp_path, arguments, message):
+    pq.write_table(pa.table({"name": ["a"], "image": [b"x"]}), tmp_path / "p.parquet")
+    (tmp_path / "t.txt").write_text("a")
+    given = [{"pictures": digit_pictures, "p.parquet": tmp_path / "p.parquet"}.get(one, one) for one in arguments]
+    status, _, err = encode(*given, "--texts", tmp_path / "t.txt")
+    assert status == 2
+    assert message in err
 
 
 def test_tuning_measures_each_batch_and_the_list_shows_what_was_measured(evenly, tiny_weights, tmp_path, monkeypatch):

@@ -59,6 +59,8 @@ def recipe_leaderboards(
             "encoders": [encoder_identity(run), second_identity(run)],
             "split": content_hash(parts),
         }
+        if run.views is not None:
+            key["views"] = [str(view) for view in run.views.views]
         folder = run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
         if out is not None:
             folder = out / rule.list if len(rules) > 1 else out

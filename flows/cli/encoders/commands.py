@@ -31,6 +31,9 @@ def encode_command(
     as_json: AsJson = False,
     texts: Annotated[Path | None, typer.Option(help="A file of texts, one per line.")] = None,
     column: Annotated[str | None, typer.Option(help="Of a Parquet file: the column of pictures.")] = None,
+    views: Annotated[int, typer.Option(min=0, max=64, help="Crops of each picture, fixed by its hash.")] = 0,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the crops; without crops, all.")] = False,
+    boxes: Annotated[str | None, typer.Option(help="Of a Parquet file: a column of lists of [x0, y0, x1, y1].")] = None,
     model: Model = "embedded",
     pretrained: Pretrained = None,
     precision: PrecisionOption = "fp32",
@@ -46,10 +49,14 @@ def encode_command(
 
     Example: evenly encode photos/ --out photos.npz
 
+    Example: evenly encode pictures.parquet --views 10 --flip --boxes objects --out views.npz
+
     Example: evenly encode a.jpg b.png --texts captions.txt --model ViT-B-32 --pretrained openai --out both.npz
     """
-    from evenly.flows.cli.encoders.encode import encode_files
+    from evenly.features.pictures.views import ViewRule
+    from evenly.flows.cli.encoders.encode import Asked, encode_files
 
+    rule = ViewRule(crops=views, flip=flip) if views or flip else None
     run = _run(
         root,
         model=model,
@@ -61,7 +68,8 @@ def encode_command(
         device=device,
         threads=threads,
     )
-    result = encode_files(run, pictures or [], texts, column=column, out=out)
+    asked = Asked(column=column, views=rule, boxes=boxes)
+    result = encode_files(run, pictures or [], texts, asked=asked, out=out)
     print_result(result, lambda: print_facts(result), as_json=as_json)
 
 

@@ -1,56 +1,113 @@
 """`evenly encode`: pictures and texts of one's own become unit rows in a file, without a recipe."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evenly.features import to_unit_rows
+from evenly.features.errors import BoxError
+from evenly.features.pictures.views import View, ViewRule, read_box
 from evenly.flows.cli.adapters.own_features.folders import check_out
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.errors import InputError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import Picture, read_pictures
+from evenly.storage.pools.image_columns import box_values
 from evenly.tasks.adapters.pictures import encode_pictures
 from evenly.tasks.encoders import encoder_identity, open_encoder
+from evenly.tasks.pictures.views import encode_views
 from evenly.tasks.run import Run
 
 
-def encode_files(
-    run: Run, pictures: Sequence[Path], texts: Path | None, *, column: str | None, out: Path
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The `column` of pictures in a Parquet file, that of their `boxes`, and the `views` of any picture."""
+
+    column: str | None = None
+    views: ViewRule | None = None
+    boxes: str | None = None
+
+
+def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, asked: Asked, out: Path) -> dict[str, Any]:
     """Write paths and rows of pictures, texts and rows of texts, all of unit length; what was counted and failed.
 
     Arrays: paths (n,), image_features (n, d) float32, texts (m,), text_features (m, d) float32, encoder (3,): model,
-    weights, identity. A picture that cannot be read or decoded has no row; it is named with its reason.
+    weights, identity. A picture that cannot be read or decoded has no row; it is named with its reason. Where views are
+    asked for: view_paths (k,), views (k,), what each is called, view_features (k, d).
     """
     check_out(out)
     if not pictures and texts is None:
         raise UsageError(
             "`encode` must get pictures, `--texts FILE` or both; got neither. Example: evenly encode photos/"
         )
+    others = [path for path in pictures if not _is_table(path)]
+    if asked.boxes is not None and (others or not pictures):
+        listing = ", ".join(f"`{path}`" for path in others) or "none"
+        raise UsageError(f"`--boxes` must go with Parquet files alone, which hold its column; got {listing}.")
+    if asked.views is not None and not pictures:
+        raise UsageError("`--views` and `--flip` must go with pictures; got none. Name some.")
     lines = [] if texts is None else read_texts(texts)
-    sources = [_named(path, read_pictures(path, column=column)) for path in pictures]
+    boxes = [] if asked.boxes is None else [box_values(path, asked.boxes) for path in pictures]
+    sources = _sources(pictures, asked)
     result: dict[str, Any] = {"out": str(out), "encoder": encoder_identity(run)}
     model = (run.encoder.model, run.encoder.pretrained or "", result["encoder"])
     arrays: dict[str, np.ndarray] = {"encoder": np.array(model, dtype=np.str_)}
-    if sources:
-        encoded = encode_pictures(run, itertools.chain.from_iterable(sources))
-        arrays["paths"] = np.array(encoded.names, dtype=np.str_)
-        arrays["image_features"] = encoded.image
+    if pictures:
+        encoded = encode_pictures(run, sources)
+        arrays |= {"paths": np.array(encoded.names, np.str_), "image_features": encoded.image}
         result |= {"pictures": len(encoded.names), "failed": dict(encoded.failed)}
+    if asked.views is not None or boxes:
+        of_rows = itertools.chain.from_iterable(boxes) if boxes else itertools.repeat([])
+        pairs = zip(_sources(pictures, asked), of_rows, strict=False)
+        viewed = encode_views(run, _with_views(pairs, {*encoded.places}, asked.views))
+        arrays |= {"view_paths": np.array(viewed.names, np.str_), "views": np.array(viewed.views, np.str_)}
+        arrays["view_features"] = viewed.image
+        result |= {"views": len(viewed.names), "failed": dict([*encoded.failed, *viewed.failed])}
     if texts is not None:
-        encoder = open_encoder(run)
-        with run.progress.bar("encoding texts", len(lines)) as advance:
-            rows, _ = to_unit_rows(encoder.encode_texts(lines, progress=advance))
-        single = rows.astype(np.float32)
-        arrays["texts"] = np.array(lines, dtype=np.str_)
-        arrays["text_features"] = single / np.linalg.norm(single, axis=1, keepdims=True)
-        result |= {"texts": len(lines), "cut": sum(encoder.truncated(lines))}
+        arrays |= {"texts": np.array(lines, np.str_), "text_features": _text_rows(run, lines)}
+        result |= {"texts": len(lines), "cut": sum(open_encoder(run).truncated(lines))}
     write_arrays(out, arrays)
     return result
+
+
+def _text_rows(run: Run, lines: Sequence[str]) -> np.ndarray:
+    with run.progress.bar("encoding texts", len(lines)) as advance:
+        rows, _ = to_unit_rows(open_encoder(run).encode_texts(lines, progress=advance))
+    single = rows.astype(np.float32)
+    unit: np.ndarray = single / np.linalg.norm(single, axis=1, keepdims=True)
+    return unit
+
+
+def _sources(pictures: Sequence[Path], asked: Asked) -> Iterator[Picture]:
+    """All pictures, by the path that was given; what cannot be read at all is refused now."""
+    sources = [_named(path, read_pictures(path, column=asked.column)) for path in pictures]
+    return itertools.chain.from_iterable(sources)
+
+
+def _with_views(
+    pairs: Iterable[tuple[Picture, Sequence[object]]], places: AbstractSet[int], rule: ViewRule | None
+) -> Iterator[tuple[Picture, list[View | BoxError]]]:
+    """The pictures at these places, each with the views of the rule and those of its boxes."""
+    of_rule: list[View | BoxError] = [] if rule is None else [*rule.views]
+    for place, (picture, boxes) in enumerate(pairs):
+        if place in places:
+            yield picture, [*of_rule, *map(_view_of, boxes)]
+
+
+def _view_of(value: object) -> View | BoxError:
+    try:
+        return View(box=read_box(value))
+    except BoxError as error:
+        return error
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".parquet"
 
 
 def read_texts(path: Path) -> list[str]:
@@ -71,5 +128,5 @@ def read_texts(path: Path) -> list[str]:
 
 def _named(path: Path, pictures: Iterator[Picture]) -> Iterator[Picture]:
     """Pictures by their path as it was given; those of a table by its path and their names in it."""
-    is_one = path.is_file() and path.suffix.lower() != ".parquet"
+    is_one = path.is_file() and not _is_table(path)
     return (picture._replace(name=str(path) if is_one else f"{path}/{picture.name}") for picture in pictures)

@@ -180,6 +180,21 @@ def test_the_precision_of_an_encoder_is_content_and_its_device_is_not(tmp_path):
     assert half["features"] == plain["features"] | {"precision": "bf16"}
 
 
+def test_views_of_train_pictures_are_no_content_and_need_pictures(tmp_path):
+    path = tmp_path / "r.yaml"
+    contents = []
+    for options in ({}, {"views": {"crops": 10, "flip": True}}):
+        path.write_text(yaml.safe_dump(curating(download={}) | {"features": {"model": "embedded"} | options}))
+        contents.append(content_of(read_recipe(path)))
+    assert contents[0] == contents[1]
+    assert [str(view) for view in read_recipe(path).features.views.views[8:]] == ["crop 8 flip", "crop 9 flip"]
+    wrong = (({"crops": 65}, "equal to 64"), ({}, "views must be crops, flip or both"), ({"crop": 1}, "crops"))
+    for views, words in wrong:
+        (line,) = problems(tmp_path, curating(download={}) | {"features": {"model": "embedded", "views": views}})
+        assert line.startswith("`features.views")
+        assert words in line
+
+
 def test_all_problems_are_told_at_once(tmp_path):
     lines = problems(
         tmp_path, {"seed": "one", "sources": [{"kind": "csv"}], "curate": {"balance": {"t": -1}}, "tags": []}

@@ -53,7 +53,8 @@ def _of_list(run: Run, manifest: Mapping[str, Any], rule: EvaluationRule) -> dic
     uids, captions = (np.array(rows.pairs[name].to_pylist(), dtype=np.str_) for name in ("uid", "caption"))
     for part in PARTS:
         places = np.flatnonzero(rows.split == part)
-        arrays |= _per_image(rows.features.rows(places), part)
+        features = rows.features.rows(places)
+        arrays |= _per_image(features if part == "train" else replace(features, views=None), part)
         arrays |= {f"{part}_labels": rows.labels[places], f"{part}_groups": rows.groups[places]}
         arrays |= {f"{part}_ids": uids[places], f"{part}_captions": captions[places]}
     if len(rows.unlabelled):

@@ -1,0 +1,129 @@
+"""Views of pictures: crops fixed by a hash, mirror images, and what lies in boxes."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from PIL import Image
+
+from evenly.bounds import check_bounds
+from evenly.features.errors import BoxError
+from evenly.features.pictures.rgb import open_rgb
+
+AREAS = (0.5, 1.0)
+RATIOS = (3 / 4, 4 / 3)
+"""Crops have such a share of the area of their picture, and so many times as much width as height: Tip-Adapter's."""
+MOST_CROPS = 64
+_TRIES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One view of a picture: its crop of that number, or what lies in a `box` of pixels [x0, y0, x1, y1], else all.
+
+    `flip`: mirrored; a crop at a rate of a half, by its hash.
+    """
+
+    crop: int | None = None
+    box: tuple[float, float, float, float] | None = None
+    flip: bool = False
+
+    def __str__(self) -> str:
+        """What it is called where its features are stored, and in files: `crop 3 flip`, `box 0 0 10.5 20`."""
+        crop = [] if self.crop is None else ["crop", str(self.crop)]
+        box = [] if self.box is None else ["box", *(f"{side:g}" for side in self.box)]
+        return " ".join([*crop, *box, *["flip"] * self.flip])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewRule:
+    """How many `crops` of a picture, and whether half of them are mirrored; without crops `flip` is its mirror image.
+
+    Crops hold half to all of its area, at a ratio of 3 to 4 up to 4 to 3, as Tip-Adapter draws them. Another than its:
+    they keep their ratio, and the model's own preprocessing follows.
+    """
+
+    crops: Annotated[int, Ge(0), Le(MOST_CROPS)] = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        check_bounds(self, ValueError)
+        if not self.crops and not self.flip:
+            raise ValueError("views must be crops, flip or both; got neither")
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views of any picture, in order."""
+        return tuple(View(crop=number, flip=self.flip) for number in range(self.crops)) or (View(flip=True),)
+
+
+def view_files(data: bytes, views: Sequence[View], key: str) -> list[bytes]:
+    """A file, lossless, of each view of the picture in the file `data`; `key`, the picture's id, decides its crops.
+
+    Raises BoxError for a box without a pixel of the picture, UnreadableImageError for bytes that do not decode.
+    """
+    picture = open_rgb(data)
+    files = []
+    for view in views:
+        file = BytesIO()
+        _seen(picture, view, key).save(file, "BMP")  # made and read again in no time
+        files.append(file.getvalue())
+    return files
+
+
+def read_box(value: object) -> tuple[float, float, float, float]:
+    """The box that a column holds, as [x0, y0, x1, y1]. Raises BoxError for what is none."""
+    sides = tuple(value) if isinstance(value, list | tuple) else ()
+    if not (len(sides) == 4 and all(isinstance(side, int | float) and math.isfinite(side) for side in sides)):
+        raise BoxError(f"`box` must be four finite numbers, x0, y0, x1, y1; got {str(value)[:80]}. Correct the column.")
+    x0, y0, x1, y1 = map(float, sides)
+    if not (x0 < x1 and y0 < y1):
+        raise BoxError(f"`box` must have x0 < x1 and y0 < y1; got {sides}. Give corners, not width and height.")
+    return x0, y0, x1, y1
+
+
+def _seen(picture: Image.Image, view: View, key: str) -> Image.Image:
+    is_mirrored = view.flip
+    if view.crop is not None:
+        picture = picture.crop(_crop(picture.size, key, view.crop))
+        is_mirrored = view.flip and _draw(key, view.crop, "flip") < 0.5
+    elif view.box is not None:
+        picture = picture.crop(_inside(picture.size, view.box))
+    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if is_mirrored else picture
+
+
+def _crop(size: tuple[int, int], key: str, number: int) -> tuple[int, int, int, int]:
+    """The place of a crop, as RandomResizedCrop of torchvision draws it: left, upper, right, lower."""
+    width, height = size
+    least, most = (math.log(ratio) for ratio in RATIOS)
+    for tried in range(_TRIES):
+        drawn = {name: _draw(key, number, f"{name} {tried}") for name in ("area", "ratio", "x", "y")}
+        area = width * height * (AREAS[0] + (AREAS[1] - AREAS[0]) * drawn["area"])
+        ratio = math.exp(least + (most - least) * drawn["ratio"])
+        wide, high = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < wide <= width and 0 < high <= height:
+            x, y = int(drawn["x"] * (width - wide + 1)), int(drawn["y"] * (height - high + 1))
+            return x, y, x + wide, y + high
+    ratio = min(max(width / height, RATIOS[0]), RATIOS[1])  # a strip: its middle
+    wide, high = max(1, min(width, round(height * ratio))), max(1, min(height, round(width / ratio)))
+    x, y = (width - wide) // 2, (height - high) // 2
+    return x, y, x + wide, y + high
+
+
+def _inside(size: tuple[int, int], box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """The pixels that a box touches."""
+    x0, y0, x1, y1 = box
+    place = max(0, math.floor(x0)), max(0, math.floor(y0)), min(size[0], math.ceil(x1)), min(size[1], math.ceil(y1))
+    if place[0] >= place[2] or place[1] >= place[3]:
+        raise BoxError(f"`box` must lie on its picture of {size[0]} x {size[1]} pixels; got {box}. Correct the column.")
+    return place
+
+
+def _draw(key: str, number: int, name: str) -> float:
+    """A number in [0, 1), by hash."""
+    digest = hashlib.blake2b(f"view\0{key}\0{number}\0{name}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2**53

@@ -1,0 +1,114 @@
+"""Features of views of pictures: of a build, encoded once and stored, and of files of one's own."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from evenly.adapters.features import Floats
+from evenly.features import to_unit_rows
+from evenly.features.errors import BoxError
+from evenly.features.pictures.views import View, ViewRule, view_files
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files.image_folders import Picture
+from evenly.storage.web import find_places, read_images
+from evenly.tasks.classes.texts import single
+from evenly.tasks.encoders import encoder_identity, open_encoder
+from evenly.tasks.run import Run
+
+KIND = "images-views"
+"""What the store of views is called; a row's name is the id of its picture, a colon, and the view."""
+_MOST_FILES, _MOST_BYTES = 512, 256_000_000
+_AT_ONCE = 256
+
+Item = tuple[str, bytes]
+"""The name of a view, and a file of it."""
+
+
+def view_rows(run: Run, image_ids: Sequence[str], rule: ViewRule) -> Floats:
+    """Unit rows (v, n, d) float32 of the views of pictures of the run's workspace; those that are stored stay.
+
+    A view is the same whatever else is asked for, and so are its features.
+    """
+    names = [[f"{image_id}:{view}" for image_id in image_ids] for view in rule.views]
+    store = FeatureStore(run.workspace, encoder_identity(run), KIND)
+    missing = store.missing([name for of_view in names for name in of_view])
+    if missing:
+        with run.progress.bar("encoding views", len(missing)) as advance:
+            for batch in _batches(_files(run, sorted(missing), {str(view): view for view in rule.views})):
+                rows = open_encoder(run).encode_images([file for _, file in batch], progress=advance)
+                store.append([name for name, _ in batch], *to_unit_rows(rows))
+    return np.stack([single(store.read(of_view)[0]) for of_view in names])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodedViews:
+    """Unit rows (m, d) of views, each of a picture of `names` (m,), called `views` (m,); `failed`: (name, why)."""
+
+    names: tuple[str, ...]
+    views: tuple[str, ...]
+    image: Floats
+    failed: tuple[tuple[str, str], ...]
+
+
+def encode_views(run: Run, pictures: Iterable[tuple[Picture, Sequence[View | BoxError]]]) -> EncodedViews:
+    """Encode views of pictures that decode; a box that is none, or lies beside its picture, is in `failed`."""
+    done = list[tuple[str, str]]()
+    failed = list[tuple[str, str]]()
+
+    def items() -> Iterator[Item]:
+        for picture, views in pictures:
+            image_id = hashlib.sha256(picture.content).hexdigest()
+            for number, view in enumerate(views):
+                try:
+                    (file,) = view_files(picture.content, [_checked(view)], image_id)
+                except BoxError as error:
+                    failed.append((f"{picture.name} view {number}", str(error)))
+                    continue
+                done.append((picture.name, str(view)))
+                yield picture.name, file
+
+    rows = [np.zeros((0, open_encoder(run).dimension), np.float32)]
+    with run.progress.bar("encoding views", None) as advance:
+        for batch in _batches(items()):
+            images = [file for _, file in batch]
+            rows.append(single(to_unit_rows(open_encoder(run).encode_images(images, progress=advance))[0]))
+    return EncodedViews(
+        names=tuple(name for name, _ in done),
+        views=tuple(view for _, view in done),
+        image=np.concatenate(rows),
+        failed=tuple(failed),
+    )
+
+
+def _checked(view: View | BoxError) -> View:
+    if isinstance(view, BoxError):
+        raise view
+    return view
+
+
+def _files(run: Run, names: Sequence[str], views: dict[str, View]) -> Iterator[Item]:
+    """A file of each view, those of a picture one after another."""
+    wanted = {image_id: list(group) for image_id, group in groupby(names, key=lambda name: name.partition(":")[0])}
+    ids = list(wanted)
+    places = find_places(run.workspace.downloads, ids)
+    for start in range(0, len(ids), _AT_ONCE):
+        chunk = ids[start : start + _AT_ONCE]
+        for image_id, data in zip(chunk, read_images(run.workspace.downloads, chunk, places), strict=True):
+            of_picture = [views[name.partition(":")[2]] for name in wanted[image_id]]
+            yield from zip(wanted[image_id], view_files(data, of_picture, image_id), strict=True)
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Items together, as many as fit in memory."""
+    batch, n_bytes = list[Item](), 0
+    for item in items:
+        batch.append(item)
+        n_bytes += len(item[1])
+        if len(batch) == _MOST_FILES or n_bytes >= _MOST_BYTES:
+            yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch
