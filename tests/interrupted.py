@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,18 +43,25 @@ def signalled(
     moment_s: float,
     number: signal.Signals,
     group: bool = True,
+    program: Sequence[str] = ("-m", "evenly.flows"),
+    after: Callable[[str], bool] | None = None,
 ) -> End:
-    """Run the command, send the signal at a moment to its process group (as Ctrl-C does) or to it alone."""
+    """Run the command, send the signal at a moment to its process group (as Ctrl-C does) or to it alone.
+
+    after: what must be so, given the mark of its processes, before the moment is counted.
+    """
     mark = uuid.uuid4().hex
     with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "evenly.flows", *arguments],
+            [sys.executable, *program, *arguments],
             env=os.environ | environment | {MARK: mark},
             cwd=ROOT,
             stdout=out,
             stderr=err,
             start_new_session=True,
         )
+        while after is not None and process.poll() is None and not after(mark):
+            time.sleep(0.005)
         try:
             process.wait(moment_s)
         except subprocess.TimeoutExpired:
