@@ -1,11 +1,18 @@
 """Devices that models run on: which one, and what went wrong there, said with its remedy."""
 
+import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 
 from evenly.features.errors import DeviceError
 
 _KINDS = ("cpu", "cuda", "mps", "xpu")
+_TOO_LITTLE = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+"""What torch says where a device, or the machine, has too little memory."""
+_FAILED = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "HIP error", "XPU error")
+"""What it says where a device or its driver failed."""
 
 
 def chosen_device(name: str | None) -> str:
@@ -37,26 +44,59 @@ def _count(kind: str) -> int:
     return int(backend.device_count()) if backend is not None and backend.is_available() else 0
 
 
+@cache
+def device_name(device: str) -> str:
+    """What a device is called by who made it, after its kind: `cuda NVIDIA H100 80GB HBM3`, `cpu AMD EPYC 9B14`."""
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        model = _processor()
+    elif kind in {"cuda", "xpu"}:
+        import torch
+
+        model = str(getattr(torch, kind).get_device_name(int(number or 0)))
+    else:
+        model = platform.machine()
+    return f"{kind} {model}".strip()
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return " ".join(value.split())
+    return platform.processor() or platform.machine()
+
+
 @contextmanager
 def device_errors(device: str, batch_size: int) -> Iterator[None]:
     """Raise DeviceError where a model ran out of the device's memory, or the device failed.
 
     Nothing goes on with a smaller batch by itself: numbers depend on it, so that it would be another encoder.
     """
-    import torch
-
     try:
         yield
     except RuntimeError as error:
-        reason = (str(error).splitlines() or [""])[0][:200]
-        if isinstance(error, torch.cuda.OutOfMemoryError):
+        if not is_of_device(error):
+            raise
+        reason = _first_line(error)
+        if any(words in reason for words in _TOO_LITTLE):
             raise DeviceError(
                 f"`batch_size` must fit the memory of `{device}`; {batch_size} do not. Give a smaller one (that "
                 "is another encoder, whose rows are all made anew), or another `device`."
             ) from error
-        if type(error).__name__ == "AcceleratorError" or "CUDA error" in reason:  # a type of torch from 2.8 on
-            raise DeviceError(
-                f"`{device}` must answer; it failed: {reason}. What was stored stays; run again, or name another "
-                "`device`."
-            ) from error
-        raise
+        raise DeviceError(
+            f"`{device}` must answer; it failed: {reason}. What was stored stays; run again, or name another `device`."
+        ) from error
+
+
+def is_of_device(error: Exception) -> bool:
+    """Whether an error of torch is about the device, not about what it was asked for."""
+    if type(error).__name__ in {"OutOfMemoryError", "AcceleratorError"}:  # AcceleratorError: of torch from 2.8 on
+        return True
+    reason = _first_line(error)
+    return isinstance(error, RuntimeError) and any(words in reason for words in (*_TOO_LITTLE, *_FAILED))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200].rstrip(" .")

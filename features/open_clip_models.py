@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from PIL import Image
 
-from evenly.features.errors import UnknownModelError, WeightsUnavailableError
+from evenly.features.device import is_of_device
+from evenly.features.errors import FeaturesError, UnknownModelError, WeightsUnavailableError
 from evenly.features.texts.tokens import LongTexts
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ Untyped = Any  # open_clip has no types
 
 EMBEDDED, EMBEDDED_SECOND = "embedded", "embedded2"
 """The packaged models: what they are made of is in features/embedded_weights.py."""
+TIMM, TORCHVISION = "timm:", "torchvision:"
+"""How models of pictures alone begin: features/second_backbone.py has them."""
 _SCHEMAS = ("local-dir:", "hf-hub:")
 # A Hugging Face text tower masks its padding, so short texts are padded to the next of these lengths only.
 _TEXT_LENGTHS = (8, 16, 32, 64)
@@ -50,6 +54,10 @@ def check_model_name(model: str, pretrained: str | None) -> None:
         if pretrained is not None:
             raise UnknownModelError(f"`pretrained` must be empty for `{model}`; got `{pretrained}`. Leave it out.")
         return
+    if model.startswith((TIMM, TORCHVISION)):
+        raise UnknownModelError(
+            f"`model` must have a text tower; got `{model}`, which has none. Name it as `features.second`."
+        )
     import open_clip
 
     name = model.replace("/", "-")
@@ -74,29 +82,47 @@ def open_model(model: str, pretrained: str | None, *, precision: str, device: st
     The activation is the one that the weights were trained with: open_clip alone would only warn of another.
     """
     import open_clip
-    import safetensors
 
     check_model_name(model, pretrained)
     name = model if model.startswith(_SCHEMAS) else model.replace("/", "-")
     tag = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
+    with loading_weights(f"`{model}`" if pretrained is None else f"`{pretrained}` of `{model}`"):
+        if tag:
+            open_clip.download_pretrained(tag)
+        quick = bool(tag.get("quick_gelu"))
+        loaded, preprocess = open_clip.create_model_from_pretrained(
+            name, pretrained, precision=precision, device=device, force_quick_gelu=quick
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+        first, second = tokenizer(["cat", "dog"]).tolist()
+        if first == second:  # transformers makes one that knows no word where files are missing
+            raise ValueError("a tokenizer to which all texts are the same: its files are missing or others")
+        config = open_clip.get_model_config(name)
+    loaded.eval()
+    return _opened(loaded, preprocess, tokenizer, config)
+
+
+@contextmanager
+def loading_weights(title: str) -> Iterator[None]:
+    """Raise WeightsUnavailableError, in one line, where the weights `title` do not load; what a device did is told so.
+
+    Files that hold something else make libraries fail in many ways.
+    """
+    import safetensors
+
     try:
         with quiet_hub():
-            if tag:
-                open_clip.download_pretrained(tag)
-            quick = bool(tag.get("quick_gelu"))
-            loaded, preprocess = open_clip.create_model_from_pretrained(
-                name, pretrained, precision=precision, device=device, force_quick_gelu=quick
-            )
-            tokenizer = open_clip.get_tokenizer(name)
-            config = open_clip.get_model_config(name)
-    except (OSError, RuntimeError, ValueError, LookupError, safetensors.SafetensorError, UnpicklingError) as error:
-        title = f"`{model}`" if pretrained is None else f"`{pretrained}` of `{model}`"
+            yield
+    except (
+        OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, EOFError,
+        ImportError, StopIteration, safetensors.SafetensorError, UnpicklingError, BadZipFile,
+    ) as error:  # fmt: skip
+        if is_of_device(error) or isinstance(error, FeaturesError):
+            raise
         raise WeightsUnavailableError(
             f"the weights {title} must load; got: {in_one_line(error)}. "
             "Check name, file and network, or use `embedded`."
         ) from error
-    loaded.eval()
-    return _opened(loaded, preprocess, tokenizer, config)
 
 
 @contextmanager
@@ -115,7 +141,13 @@ def in_one_line(error: Exception) -> str:
     """What went wrong while weights were loaded, in up to 200 letters."""
     if isinstance(error, UnpicklingError):  # torch would advise to run its code
         return "the file is damaged, or holds more than tensors"
-    line = (str(error).splitlines() or [""])[0].partition(" Last error")[0].strip(" .:")
+    if isinstance(error, KeyError) and error.args[:1] in (("text_cfg",), ("vision_cfg",)):
+        tower = {"text_cfg": "text", "vision_cfg": "image"}[error.args[0]]
+        return f"a model without a {tower} tower (its configuration has no `{error.args[0]}`)"
+    first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    if first.startswith("Error(s) in loading state_dict") and more:
+        return f"tensors of another architecture: {more[0]}"[:200].rstrip(" .")
+    line = first.partition(" Last error")[0].strip(" .:")
     return line[:200] or type(error).__name__
 
 

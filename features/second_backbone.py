@@ -9,31 +9,32 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
 from evenly.features.batched_rows import ImageTower, Progress
+from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.embedded_weights import LITE2, load_in_order
 from evenly.features.encoder import check_counts, load_encoder
-from evenly.features.errors import UnknownModelError, WeightsUnavailableError
+from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import (
     EMBEDDED,
+    TIMM,
+    TORCHVISION,
     check_model_name,
-    in_one_line,
+    loading_weights,
     near_names,
-    quiet_hub,
     weights_sha256,
 )
 from evenly.features.torch_session import default_threads, major_minor, torch_session
+from evenly.features.torchvision_models import check_torchvision_name, open_torchvision
 from evenly.features.unit_rows import Single
 
 if TYPE_CHECKING:
     import torch
-
-TIMM = "timm:"
 
 
 class SecondBackbone(Protocol):
@@ -52,6 +53,11 @@ class SecondBackbone(Protocol):
         """The number of columns e."""
         ...
 
+    @property
+    def device_name(self) -> str:
+        """The device that makes the rows; no part of the identity."""
+        ...
+
     def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
         """Rows of pictures given as the bytes of their original files."""
         ...
@@ -64,26 +70,38 @@ def load_second(
     cache: str | Path,
     threads: int | None = None,
     batch_size: int = 32,
+    device: str | None = None,
 ) -> SecondBackbone:
-    """The second backbone of that name, on the GPU where there is one.
+    """The second backbone of that name, on `device`, else on the GPU where there is one.
 
-    `model` is `embedded` (needs no network), `timm:NAME` with `pretrained` a tag, a file of weights or none for timm's
-    default, or a model of open_clip as `load_encoder` takes it, of which only the image side is used. timm's models
-    give their pooled features, before any classifier, of pictures prepared as timm evaluates them (a crop of the
-    middle); `embedded` sees the whole picture, made square with white. `threads` as in `load_encoder`.
+    `model` is `embedded` (needs no network), `timm:NAME` or `torchvision:NAME` with `pretrained` a tag, a file of
+    weights or none for its library's default, or a model of open_clip as `load_encoder` takes it, of which only the
+    image side is used. Models of timm and torchvision give their pooled features, before any classifier, of pictures
+    prepared as their libraries evaluate them (a crop of the middle); `embedded` sees the whole picture, made square
+    with white. `threads` as in `load_encoder`.
     """
     check_counts(batch_size=batch_size, threads=threads)
     check_second_name(model, pretrained)
-    if model != EMBEDDED and not model.startswith(TIMM):
-        return load_encoder(model, pretrained, cache=cache, threads=threads, batch_size=batch_size)
-    opened = _embedded() if model == EMBEDDED else _timm(model.removeprefix(TIMM), pretrained)
-    return TimmBackbone(*opened, batch_size=batch_size, threads=threads or default_threads())
+    if model != EMBEDDED and not model.startswith((TIMM, TORCHVISION)):
+        return load_encoder(model, pretrained, cache=cache, threads=threads, batch_size=batch_size, device=device)
+    place = chosen_device(device)
+    if model == EMBEDDED:
+        opened = _embedded()
+    elif model.startswith(TIMM):
+        opened = _timm(model.removeprefix(TIMM), pretrained)
+    else:
+        opened = open_torchvision(model.removeprefix(TORCHVISION), pretrained)
+    with device_errors(place, batch_size):
+        return PictureBackbone(*opened, batch_size=batch_size, threads=threads or default_threads(), device=place)
 
 
 def check_second_name(model: str, pretrained: str | None) -> None:
     """Raise UnknownModelError, naming near ones, unless model and weights are known; loads nothing."""
     import timm
 
+    if model.startswith(TORCHVISION):
+        check_torchvision_name(model.removeprefix(TORCHVISION), pretrained)
+        return
     if not model.startswith(TIMM):
         if (
             model != EMBEDDED
@@ -124,33 +142,34 @@ def _open_clip() -> list[str]:
 Opened = tuple[Any, Callable[[Image.Image], "torch.Tensor"], Mapping[str, Any]]  # model, preprocess, facts
 
 
-class TimmBackbone:
-    """A timm model without its classifier as a `SecondBackbone`; batches as in `OpenClipEncoder`."""
+class PictureBackbone:
+    """A model of timm or torchvision without its classifier as a `SecondBackbone`; batches as in `OpenClipEncoder`."""
 
     def __init__(
         self,
-        model: Any,  # noqa: ANN401 - timm has no types
+        model: Any,  # noqa: ANN401 - neither library has types
         preprocess: Callable[[Image.Image], "torch.Tensor"],
         facts: Mapping[str, Any],
         *,
         batch_size: int,
         threads: int,
+        device: str,
     ) -> None:
-        import timm
         import torch
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         layout = torch.channels_last if device == "cpu" else torch.contiguous_format
         model.eval().requires_grad_(False).to(device=device, memory_format=layout)
         self.dimension = _dimension(model, preprocess, device)
+        self.device_name = device_name(device)
+        (library,) = facts["architecture"]
         self.facts: Mapping[str, Any] = {
             **facts,
             "weights": weights_sha256(model),
             "precision": "fp32",
             "batch_size": batch_size,
             "threads_per_batch": 1,
-            "device": device,
-            "libraries": {"torch": major_minor(torch.__version__), "timm": major_minor(timm.__version__)},
+            "device": device.partition(":")[0],
+            "libraries": {"torch": major_minor(torch.__version__), library: major_minor(version(library))},
         }
         self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
         self._images = ImageTower(
@@ -196,24 +215,14 @@ def _embedded() -> Opened:
 
 
 def _timm(name: str, pretrained: str | None) -> Opened:
-    import safetensors
     import timm
 
-    try:
-        with quiet_hub():
-            if pretrained is not None and Path(pretrained).is_file():
-                model = _of_file(name, pretrained)
-            else:
-                full = name if pretrained is None else f"{name.partition('.')[0]}.{pretrained}"
-                model = timm.create_model(full, pretrained=True)
-    except (
-        OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError,
-        safetensors.SafetensorError, UnpicklingError,
-    ) as error:  # fmt: skip
-        raise WeightsUnavailableError(
-            f"the weights `{pretrained or 'default'}` of `{TIMM}{name}` must load; got: {in_one_line(error)}. "
-            "Check name, file and network, or use `embedded`."
-        ) from error
+    with loading_weights(f"`{pretrained or 'default'}` of `{TIMM}{name}`"):
+        if pretrained is not None and Path(pretrained).is_file():
+            model = _of_file(name, pretrained)
+        else:
+            full = name if pretrained is None else f"{name.partition('.')[0]}.{pretrained}"
+            model = timm.create_model(full, pretrained=True)
     model.reset_classifier(0)
     config = timm.data.resolve_model_data_config(model)
     return model, timm.data.create_transform(**config, is_training=False), _facts(name.partition(".")[0], config)

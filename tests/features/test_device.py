@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from evenly.features.device import chosen_device, device_errors
+from evenly.features.encoder import load_encoder
 from evenly.features.errors import DeviceError
 
 
@@ -31,3 +33,39 @@ def test_a_device_that_vanishes_is_named_and_other_faults_keep_their_own_words()
         raise RuntimeError("CUDA error: unspecified launch failure\nCompile with ...")
     with pytest.raises(RuntimeError, match="shapes"), device_errors("cuda:1", 32):
         raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "MPS backend out of memory (MPS allocated: 5 GB)",
+    ],
+)
+def test_too_little_memory_has_many_words(words):
+    with pytest.raises(DeviceError, match="must fit the memory of `cuda`; 32 do not"), device_errors("cuda", 32):
+        raise RuntimeError(words)
+
+
+@pytest.mark.parametrize("words", ["cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", "HIP error: invalid device function"])
+def test_a_device_fails_in_many_words(words):
+    with pytest.raises(DeviceError, match="`cuda` must answer; it failed: "), device_errors("cuda", 32):
+        raise RuntimeError(words)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_a_machine_without_the_memory_for_a_batch_says_what_to_change(tiny, tiny_checkpoint, drawings, device):
+    encoder = load_encoder("tiny-random", str(tiny_checkpoint), cache="unused", threads=2, batch_size=4, device=device)
+    calls = []
+
+    def take_all(_module, _inputs):
+        calls.append(1)
+        if len(calls) == 4:
+            torch.empty(1 << 55)
+
+    hook = encoder.opened.model.visual.register_forward_pre_hook(take_all)
+    with pytest.raises(DeviceError, match=f"`batch_size` must fit the memory of `{device}`; 4 do not. Give a smaller"):
+        encoder.encode_images(drawings)
+    hook.remove()
+    assert np.array_equal(encoder.encode_images(drawings), tiny.encode_images(drawings))  # and goes on
