@@ -50,6 +50,7 @@ class NoEncoder:
     """Names the features that were made up."""
 
     identity = "random"
+    device_name = "a machine"
 
 
 def uids_of(part: Partition, n: int) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from evenly.features.batched_rows import ImageTower, Positions, Progress, batched_rows, cut, filled
-from evenly.features.device import chosen_device, device_errors
+from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.pictures.pixels import Resizer
@@ -43,6 +43,11 @@ class Encoder(Protocol):
     @property
     def dimension(self) -> int:
         """The number of columns d."""
+        ...
+
+    @property
+    def device_name(self) -> str:
+        """The device that makes the rows, as `evenly.features.device.device_name` has it; no part of the identity."""
         ...
 
     def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
@@ -137,6 +142,7 @@ class OpenClipEncoder:
         import torch
 
         self.dimension = opened.dimension
+        self.device_name = device_name(device)
         self.opened = opened
         self._batch_size = batch_size
         self._threads = threads

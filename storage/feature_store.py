@@ -1,5 +1,9 @@
-"""Feature rows of images and texts: one Lance dataset per encoder and kind, appended to, never rewritten."""
+"""Feature rows of images and texts: one Lance dataset per encoder and kind, appended to, never rewritten.
 
+Beside each row stands the device that made it, which is no part of an encoder's identity.
+"""
+
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +13,12 @@ import pyarrow as pa
 from evenly.storage.errors import NotFoundError
 from evenly.storage.tables.lance_commits import commit_rows
 from evenly.storage.tables.lance_keys import KeyedRows
-from evenly.storage.tables.lance_rows import MADE_AGAIN, each_fragment, has_rows, newest_version, open_rows
+from evenly.storage.tables.lance_rows import KEY, MADE_AGAIN, each_fragment, has_rows, newest_version, open_rows
 from evenly.storage.workspace import Workspace
+
+OF_POOL = "a pool of features"
+"""What stands in the place of a device where rows were taken from a pool."""
+_DEVICE = "device"
 
 
 class FeatureStore:
@@ -18,18 +26,24 @@ class FeatureStore:
 
     def __init__(self, workspace: Workspace, encoder: str, kind: str) -> None:
         self.path: Path = workspace.features / encoder[:32] / f"{kind}.lance"
+        self._names_devices: bool | None = None  # not looked up yet
 
     def missing(self, ids: Sequence[str] | pa.Array) -> list[str]:
         """Those of `ids` that have no row yet, in the order given, each once; of what is stored only ids are read."""
         distinct = _texts(ids).unique()
         try:
-            stored = KeyedRows(self.path, MADE_AGAIN).stored(distinct)
+            rows = KeyedRows(self.path, MADE_AGAIN)
         except NotFoundError:
             return _listed(distinct)
+        self._names_devices = _DEVICE in rows.schema.names
+        stored = rows.stored(distinct)
         return _listed(distinct.filter(pa.array(~stored)))
 
-    def append(self, ids: Sequence[str], vectors: np.ndarray, norms: np.ndarray) -> None:
-        """Add rows in one commit: `vectors` (n, d) float16 of unit length, `norms` (n,) float32."""
+    def append(self, ids: Sequence[str], vectors: np.ndarray, norms: np.ndarray, *, device: str = "") -> None:
+        """Add rows in one commit: `vectors` (n, d) float16 of unit length, `norms` (n,) float32.
+
+        `device`: the name of what made them, "" if that is not known; a store from before it was kept keeps none.
+        """
         n, d = vectors.shape
         flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float16).reshape(-1))
         table = pa.table(
@@ -40,7 +54,20 @@ class FeatureStore:
             }
         )
         if n:
+            if self._keeps_devices():
+                table = table.append_column(_DEVICE, pa.array([device] * n, pa.string()))
             commit_rows(self.path, table, mode="append")
+
+    def devices(self, ids: Sequence[str] | pa.Array) -> dict[str, int]:
+        """How many rows of `ids` each device made, by its name; those of a device that is not known under ""."""
+        names, counts = _texts(ids), Counter[str]()
+        if not has_rows(self.path):
+            return {}
+        rows = self._rows()
+        column = [_DEVICE] if _DEVICE in rows.schema.names else []
+        for places, table in rows.rows(names, column or [KEY]):
+            counts.update(table[_DEVICE].to_pylist() if column else [""] * len(places))
+        return dict(sorted(counts.items()))
 
     def read(self, ids: Sequence[str] | pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """The vectors (n, d) float16 and norms (n,) float32 of `ids`, in that order.
@@ -79,6 +106,11 @@ class FeatureStore:
     def count(self) -> int:
         """How many rows there are."""
         return int(open_rows(self.path, MADE_AGAIN, None).count_rows()) if has_rows(self.path) else 0
+
+    def _keeps_devices(self) -> bool:
+        if self._names_devices is None:
+            self._names_devices = not has_rows(self.path) or _DEVICE in self._rows().schema.names
+        return self._names_devices
 
     def _rows(self) -> KeyedRows:
         try:

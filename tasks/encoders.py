@@ -29,7 +29,8 @@ def open_encoder(run: Run) -> Encoder:
         raise InputError(
             f"the encoder must be the same on all machines of a run, {str(run.encoder_identity)[:12]} where it was "
             f"started; got {encoder.identity[:12]} on `{platform.node()}`. Let all of them have GPUs, or none, and the "
-            "same versions of torch and open_clip: docs/ray.md."
+            "same weights and versions of torch and open_clip (docs/ray.md). Where the weights were changed meanwhile, "
+            "run again: they are another encoder."
         )
     _identities[_chosen(run)] = encoder.identity
     return encoder
@@ -79,7 +80,7 @@ def encode_texts(run: Run, texts: Sequence[str]) -> tuple[int, int]:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]
             new = [by_id[name] for name in batch]
-            store.append(batch, *to_unit_rows(encoder.encode_texts(new)))
+            store.append(batch, *to_unit_rows(encoder.encode_texts(new)), device=encoder.device_name)
             longer += sum(encoder.truncated(new))
             advance(len(batch))
     return len(missing), longer
@@ -98,7 +99,7 @@ def open_second(run: Run) -> SecondBackbone:
     """The second backbone that the recipe chose; NotFoundError where it chose none."""
     if run.second is None:
         raise NotFoundError("`features.second` must name a second backbone; there is none. Add it.")
-    return _load_second(run.second, run.cache)
+    return _load_second(run.second, run.cache, run.encoder.device)
 
 
 def second_identity(run: Run) -> str:
@@ -121,7 +122,8 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]
             images = list(read_images(run.workspace.downloads, batch, places))
-            store.append(batch, *to_unit_rows(backbone.encode_images(images, progress=advance)))
+            new = to_unit_rows(backbone.encode_images(images, progress=advance))
+            store.append(batch, *new, device=backbone.device_name)
     vectors = store.read(image_ids)[0].astype(np.float32)
     rows: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return rows
@@ -138,8 +140,8 @@ def _chosen(run: Run) -> tuple[EncoderChoice, Path]:
 
 
 @lru_cache(maxsize=1)
-def _load_second(choice: SecondChoice, cache: Path) -> SecondBackbone:
-    return load_second(choice.model, choice.pretrained, cache=cache / "encoders")
+def _load_second(choice: SecondChoice, cache: Path, device: str | None) -> SecondBackbone:
+    return load_second(choice.model, choice.pretrained, cache=cache / "encoders", device=device)
 
 
 @lru_cache(maxsize=2)

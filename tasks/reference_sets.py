@@ -130,4 +130,5 @@ def _store(run: Run, ids: Sequence[str], contents: Sequence[bytes]) -> None:
     by_id = dict(zip(ids, contents, strict=True))
     missing = store.missing(ids)
     if missing:
-        store.append(missing, *to_unit_rows(encoder.encode_images([by_id[image_id] for image_id in missing])))
+        rows = to_unit_rows(encoder.encode_images([by_id[image_id] for image_id in missing]))
+        store.append(missing, *rows, device=encoder.device_name)

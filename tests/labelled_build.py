@@ -20,6 +20,7 @@ class WordEncoder:
     """Texts that share words are near: a text is the sum of a vector for each of its words."""
 
     identity = "0" * 64
+    device_name = "a machine"
     dimension = DIMENSION
     context_length = 30
 

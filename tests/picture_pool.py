@@ -25,6 +25,7 @@ class ColourEncoder:
     """Pictures as their mean colour."""
 
     identity = "mean colour"
+    device_name = "a machine"
     dimension = 3
 
     def encode_images(self, images, *, progress=None):  # noqa: ARG002 - the shape of an encoder

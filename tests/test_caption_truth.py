@@ -174,6 +174,7 @@ class FirstColour(ColourWords):
     """Another encoder: a text is the first colour that it names, and further off with each other one."""
 
     identity = "first colour"
+    device_name = "a machine"
 
     def encode_texts(self, texts):
         named = [[word for word in text.replace(",", "").split() if word in COLOURS] or ["grey"] for text in texts]

@@ -8,6 +8,7 @@ import numpy as np
 
 from evenly.adapters.features import Floats
 from evenly.features import to_unit_rows
+from evenly.features.encoders.stages import READING, timed
 from evenly.storage.files.image_folders import Picture
 from evenly.tasks.decoding import PictureReader
 from evenly.tasks.encoders import open_encoder, open_second
@@ -88,6 +89,11 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 def _read(reader: PictureReader, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, str]]:
     """Each picture with the reason why it cannot be read, or ""."""
     remaining = iter(pictures)
-    while batch := list(islice(remaining, _READ_AT_ONCE)):
-        reads = reader.read([picture.content for picture in batch if not picture.error])
-        yield from ((picture, picture.error or next(reads).error) for picture in batch)
+    while True:
+        with timed(READING):
+            batch = list(islice(remaining, _READ_AT_ONCE))
+            reads = reader.read([picture.content for picture in batch if not picture.error])
+            judged = [(picture, picture.error or next(reads).error) for picture in batch]
+        if not batch:
+            return
+        yield from judged

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from evenly.features import to_unit_rows
 from evenly.features.batched_rows import ahead
-from evenly.storage.feature_store import FeatureStore
+from evenly.features.encoders.stages import READING, WRITING, timed
+from evenly.storage.feature_store import OF_POOL, FeatureStore
 from evenly.storage.pools.source import FEATURES_KIND, local_features
 from evenly.storage.web import find_places, read_images
 from evenly.tasks.encoders import CHUNK, open_encoder
@@ -37,7 +38,12 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
 
     def read(chunk: Sequence[str]) -> list[bytes]:
-        return list(read_images(run.workspace.downloads, chunk, places))
+        with timed(READING):
+            return list(read_images(run.workspace.downloads, chunk, places))
+
+    def write(chunk: Sequence[str], vectors: np.ndarray, norms: np.ndarray) -> None:
+        with timed(WRITING):
+            store.append(chunk, vectors, norms, device=encoder.device_name)
 
     # The next chunk is read, and the last one written, while this one is encoded.
     with (
@@ -50,7 +56,7 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
             rows = to_unit_rows(encoder.encode_images(images, progress=advance))
             if written is not None:
                 written.result()
-            written = writer.submit(store.append, chunk, *rows)
+            written = writer.submit(write, chunk, *rows)
         if written is not None:
             written.result()
     return count
@@ -70,5 +76,5 @@ def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
         for rows in local_features(source) if wanted else ():
             check_dimension(open_encoder(run).dimension, rows.vectors, source.path)
             places = {image_id: place for place, image_id in enumerate(rows.ids.to_pylist()) if image_id in wanted}
-            store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]))
+            store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]), device=OF_POOL)
             wanted -= set(places)

@@ -1,4 +1,4 @@
-"""Features of a build that are stored already, counted without the encoder that made them."""
+"""Features of a build that are stored already, counted without the encoder that made them, and by the device."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,7 @@ from evenly.storage.samples import Samples
 from evenly.storage.workspace import Workspace
 from evenly.tasks.encoders import text_id
 
+UNKNOWN = "not known"
 _AT_ONCE = 250_000  # pairs
 
 
@@ -35,3 +36,15 @@ def count_stored(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str,
         if any(store.missing(names) for store, names in stores)
         else {"images": len(ids), "images_new": 0, "texts": len(texts)}
     )
+
+
+def count_devices(workspace: Workspace, manifest: Mapping[str, Any], encoder: str) -> dict[str, int]:
+    """How many pictures of the kept pairs of a build each device encoded for an encoder, by the device's name.
+
+    UNKNOWN: of those that were stored before devices were kept.
+    """
+    samples, table = manifest["samples"], Samples(workspace, manifest["recipe_name"])
+    kept = table.batches(samples["version"], ["image_id"], f"{samples['last']}_verdict = 'kept'")
+    ids = pa.chunked_array([pc.unique(rows["image_id"]) for rows in kept], pa.string()).unique().drop_null()
+    counts = FeatureStore(workspace, encoder, "images").devices(ids)
+    return {name or UNKNOWN: count for name, count in counts.items()}

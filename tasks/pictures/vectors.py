@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.features import to_unit_rows
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import OF_POOL, FeatureStore
 from evenly.storage.pools.rows import PoolPiece
 from evenly.storage.pools.source import FEATURES_KIND, PoolError, PoolSource, local_features, pool_pieces
 from evenly.tasks.encoders import open_encoder
@@ -61,7 +61,7 @@ def take_vectors(store: FeatureStore, wanted: list[str], vectors: pa.Table) -> N
     rows = vectors.take(places.drop_null()).combine_chunks()
     column = rows["vector"].combine_chunks()
     matrix = column.flatten().to_numpy().reshape(len(column), -1)
-    store.append(rows["image_id"].to_pylist(), matrix, rows["norm"].to_numpy())
+    store.append(rows["image_id"].to_pylist(), matrix, rows["norm"].to_numpy(), device=OF_POOL)
 
 
 def check_dimension(dimension: int, vectors: np.ndarray, path: str | Path) -> None:

@@ -1,7 +1,8 @@
 """Extract features: each picture and caption is encoded once per encoder, and stored."""
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,8 +78,21 @@ def embed_images(run: Run, upstream: Records, _rule: NoRule, shown: ShownPicture
         digests[places] = [hashlib.blake2b(row, digest_size=16).hexdigest().encode() for row in vectors]
         norms[places] = part_norms
     table = pa.table({"image_id": ids, "digest": pa.array(digests).cast(pa.string()), "norm": norms})
+    devices = store.devices(ids)
+    columns = pa.array(list(devices), pa.string()), pa.array(list(devices.values()), pa.int64())
+    partial = pa.table(columns, names=["device", "pictures"])
     decisions = Decisions.keep_all(pairs.num_rows).to_table(pairs["uid"])
-    return StepOutput(decisions=decisions, tables={"features": table})
+    return StepOutput(decisions=decisions, tables={"features": table}, partial=partial)
+
+
+def _note_devices(
+    _run: Run, _upstream: Records, _rule: NoRule, _shown: ShownPictures | None, partials: Sequence[pa.Table]
+) -> StepOutput:
+    """Note how many pictures each device encoded."""
+    counts = Counter[str]()
+    for table in partials:
+        counts.update(dict(zip(*table.to_pydict().values(), strict=True)))
+    return StepOutput(notes={"devices": dict(sorted(counts.items()))})
 
 
 def _distinct_pictures(upstream: Records, run: Run) -> pa.Table:
@@ -155,6 +169,6 @@ def _store_captions(captions: SentRows, run: Run) -> tuple[int, int, int]:
 EMBED_IMAGES = Step(
     name="embed_images",
     rule=NoRule,
-    moves=Moves(resolve=send_pictures, judge=embed_images, release=release_pictures),
+    moves=Moves(resolve=send_pictures, judge=embed_images, finish=_note_devices, release=release_pictures),
     model=step_encoder,
 )

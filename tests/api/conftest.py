@@ -40,6 +40,7 @@ class ColourEncoder:
     """Pictures as their mean colours, texts as the colours of the birds that they name."""
 
     identity = "c" * 64
+    device_name = "a machine"
     dimension = 3
 
     def encode_images(self, images, *, progress=None):

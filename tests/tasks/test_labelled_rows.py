@@ -26,7 +26,7 @@ RULE = {"build": "some-1", "list": "things", "classes": CLASSES, "texts": {}, "d
 def run(workspace, monkeypatch) -> Run:
     """A run with a second backbone, on a build whose pictures have their rows by it."""
     monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
-    monkeypatch.setattr("evenly.tasks.encoders._load_second", lambda _choice, _cache: SimpleNamespace(identity=SECOND))
+    monkeypatch.setattr("evenly.tasks.encoders._load_second", lambda *_: SimpleNamespace(identity=SECOND))
     pictures = [
         Picture(name, {name: 1.0, f"{part} {number}": 0.8}, part)
         for name in [*CLASSES, "tree"]

@@ -40,6 +40,7 @@ class Encoder:
     """Texts on a circle: the more letters, the further."""
 
     identity = "circle"
+    device_name = "a machine"
 
     def encode_texts(self, texts):
         angles = np.array([len(text) / 20 for text in texts])

@@ -91,6 +91,7 @@ def asked(monkeypatch):
 
     class Detector:
         identity = "blue is unsafe"
+        device_name = "a machine"
         classes = ("FACE", "BLUE")
 
         def scores(self, images, *, progress):  # noqa: ARG002 - the shape of a detector

@@ -34,6 +34,7 @@ class Encoder:
     """Texts as directions that their letters give."""
 
     identity = "letters"
+    device_name = "a machine"
 
     def encode_texts(self, texts):
         rows = np.zeros((len(texts), FEATURES), np.float32)
