@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from evenly.features.device import device_errors
+from evenly.features.encoders.stages import COMPUTING, DECODING, PREPROCESSING, count_batches, timed
 from evenly.features.errors import UnreadableImageError
 from evenly.features.pictures.pixels import Pixels, Resizer
 from evenly.features.pictures.rgb import open_rgb
@@ -35,18 +36,21 @@ def batched_rows(
     shape: tuple[int, int],
     threads: int,
     then: Callable[["torch.Tensor"], "torch.Tensor"] | None = None,
+    fetch: Callable[["torch.Tensor", int], Single] | None = None,
     progress: Progress | None = None,
 ) -> Single:
     """Rows of the given shape (n, d), float32: those that `run` makes of each batch, at the batch's positions.
 
     A batch that was filled up gives more rows than it has positions; those are dropped. `threads` batches are under way
     at once. With `then`, `run` only prepares: this thread alone makes rows of what it gives, a batch behind, so that a
-    device computes one while the next is handed to it. `progress` is called with the number of rows just finished.
+    device computes one while the next is handed to it. `fetch` in place of `fetched` takes rows from there. `progress`
+    is called with the number of rows just finished.
     """
+    take = fetch or fetched
 
     def prepared(batch: tuple[Positions, Batch]) -> tuple[Positions, "torch.Tensor | Single"]:
         output = run(batch)
-        return batch[0], output if then else fetched(output, len(batch[0]))
+        return batch[0], output if then else take(output, len(batch[0]))
 
     rows = np.empty(shape, np.float32)
     waiting: deque[tuple[Positions, torch.Tensor]] = deque()
@@ -64,15 +68,21 @@ def batched_rows(
             waiting.append((positions, then(cast("torch.Tensor", output))))
             if len(waiting) > 1:
                 first, computed = waiting.popleft()
-                store(first, fetched(computed, len(first)))
+                store(first, take(computed, len(first)))
         for first, computed in waiting:
-            store(first, fetched(computed, len(first)))
+            store(first, take(computed, len(first)))
     return rows
 
 
 def fetched(output: "torch.Tensor", count: int) -> Single:
     """The first `count` rows, on this side of a device."""
     return np.asarray(output[:count].float().cpu().numpy())
+
+
+def _fetched(output: "torch.Tensor", count: int) -> Single:
+    """The same, as part of computing: a device is waited for here."""
+    with timed(COMPUTING):
+        return fetched(output, count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +114,7 @@ class ImageTower:
             (np.arange(part.start, part.stop), images[part.start : part.stop])
             for part in cut(len(images), self.batch_size)
         )
+        count_batches(len(images), threads=self.threads, shared=self.shared)
         with device_errors(self.device, self.batch_size):
             return batched_rows(
                 batches,
@@ -111,20 +122,24 @@ class ImageTower:
                 shape=(len(images), self.dimension),
                 threads=self.threads,
                 then=None if self.shared else self.compute,
+                fetch=_fetched,
                 progress=progress,
             )
 
     def prepare(self, images: Sequence[bytes], positions: Sequence[int] | None = None) -> "torch.Tensor":
         """Pixels of pictures, as `compute` takes them; where a GPU can fetch them while it computes."""
         places = range(len(images)) if positions is None else positions
-        pixels = self.pixels.of([self._opened(*image) for image in zip(places, images, strict=True)])
+        with timed(DECODING):
+            pictures = [self._opened(*image) for image in zip(places, images, strict=True)]
+        with timed(PREPROCESSING):
+            pixels = self.pixels.of(pictures)
         return pixels.pin_memory() if self.device.startswith("cuda") else pixels
 
     def compute(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Rows (batch_size, d) of the pixels of up to as many pictures, on the device."""
         import torch
 
-        with torch.inference_mode():
+        with timed(COMPUTING), torch.inference_mode():
             ready = self.pixels.normalised(pixels.to(self.device, non_blocking=True))
             return self.run(filled(ready, self.batch_size, 0).to(self.dtype, memory_format=self.layout))
 

@@ -1,4 +1,4 @@
-"""How fast an encoder is on this machine, and what limits it: preparing pictures, or computing their rows."""
+"""How fast an encoder is on this machine, and what limits it: decoding or preprocessing pictures, or computing rows."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from evenly.features.batched_rows import ahead, cut, fetched
 from evenly.features.encoder import OpenClipEncoder
+from evenly.features.encoders.stages import COMPUTING, DECODING, PREPROCESSING, profiled
 from evenly.features.torch_session import torch_session
 
 Item = TypeVar("Item")
@@ -15,21 +16,25 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Pictures per second of preparing alone (decoding, resizing), computing alone, and both, as they are used.
+    """Pictures per second of preparing alone (decoding, preprocessing), computing alone, and both, as they are used.
 
-    `shared` tells whether the same processors do both, so that neither can be had at its own speed.
+    `decoding` is the share of preparing that is decoding. `shared` tells whether the same processors do both, so that
+    neither can be had at its own speed.
     """
 
     batch_size: int
     preparing: float
     computing: float
     encoding: float
+    decoding: float
     shared: bool
 
     @property
     def limit(self) -> str:
-        """What costs the most: `preparing` or `computing`."""
-        return "preparing" if self.preparing < self.computing else "computing"
+        """What costs the most: `computing`, or where preparing is slower `decoding` or `preprocessing`."""
+        if self.preparing >= self.computing:
+            return COMPUTING
+        return DECODING if self.decoding > 0.5 else PREPROCESSING
 
     @property
     def share(self) -> float:
@@ -55,8 +60,11 @@ def measure_speed(encoder: OpenClipEncoder, pictures: Sequence[bytes], *, rounds
     pixels = tower.prepare(batches[0])
     seconds: dict[str, list[float]] = {"preparing": [], "computing": [], "encoding": []}
     tower.rows(used[: tower.batch_size * tower.threads])  # what is done once, is done
+    work = dict.fromkeys((DECODING, PREPROCESSING), 0.0)
     for _ in range(rounds):
-        seconds["preparing"].append(_seconds(tower.threads, tower.prepare, batches))
+        with profiled() as profile:
+            seconds["preparing"].append(_seconds(tower.threads, tower.prepare, batches))
+        work = {stage: so_far + profile.seconds[stage] for stage, so_far in work.items()}
         at_once = tower.threads if tower.shared else 1
         seconds["computing"].append(
             _seconds(at_once, lambda batch: fetched(tower.compute(batch), 1), [pixels] * len(batches))
@@ -65,7 +73,8 @@ def measure_speed(encoder: OpenClipEncoder, pictures: Sequence[bytes], *, rounds
         tower.rows(used)
         seconds["encoding"].append(time.perf_counter() - start)
     speeds = {name: count / median(values) for name, values in seconds.items()}
-    return Speed(batch_size=tower.batch_size, shared=tower.shared, **speeds)
+    decoding = work[DECODING] / sum(work.values())
+    return Speed(batch_size=tower.batch_size, decoding=decoding, shared=tower.shared, **speeds)
 
 
 def _seconds(threads: int, function: Callable[[Item], object], items: Sequence[Item]) -> float:

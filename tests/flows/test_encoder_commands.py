@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.tiny_encoders import ENCODERS
+
 MODEL = "tiny-for-commands"
 
 
@@ -69,6 +71,19 @@ def test_what_cannot_be_encoded_is_named_before_anything_is_loaded(encode, tmp_p
     status, _, err = encode(*options, *texts)
     assert status == 2
     assert message in err
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_each_kind_of_encoder_encodes_files(evenly, kind, digit_pictures, tmp_path):
+    folder = ENCODERS[kind](tmp_path / kind)
+    (tmp_path / "texts.txt").write_text("a fox\ntwo cat on a red sofa\n")
+    pictures = sorted(digit_pictures.rglob("*.png"))[:5]
+    options = ("--texts", tmp_path / "texts.txt", "--model", f"local-dir:{folder}", "--root", tmp_path / "w")
+    status, out, err = evenly("encode", *pictures, *options, "--out", tmp_path / "a.npz", "--json")
+    assert status == 0, err
+    arrays = np.load(tmp_path / "a.npz")
+    assert (len(arrays["image_features"]), len(arrays["text_features"]), json.loads(out)["cut"]) == (5, 2, 0)
+    assert arrays["image_features"].shape[1] == arrays["text_features"].shape[1]
 
 
 def test_another_precision_is_another_encoder(encode, digit_pictures, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from evenly.demo.pictures.digits import NAMES
+from evenly.features.encoders.stages import STAGES
 from evenly.storage.files.arrays import read_arrays
 
 MODEL = "tiny-for-commands"
@@ -81,6 +82,23 @@ def test_pictures_that_do_not_decode_are_counted_and_left_out(extract, digit_pic
     assert sum(found["skipped"].values()) == 3
     labels = np.concatenate([read_arrays(tmp_path / "a.npz")[f"{part}_labels"] for part in ("train", "val", "test")])
     assert sorted(labels) == [0] * 5 + [1] * 5
+
+
+def test_a_profile_says_what_limits_and_leaves_the_file_as_it_is(
+    extract, evenly, tiny_weights, digit_pictures, tmp_path
+):
+    extract()
+    plain = (tmp_path / "a.npz").read_bytes()
+    _, found, _ = extract("--profile")
+    assert (tmp_path / "a.npz").read_bytes() == plain
+    profile = found["profile"]
+    assert (profile["pictures"], profile["limit"] in STAGES) == (120, True)
+    assert [row["stage"] for row in profile["stages"]] == list(STAGES)
+    assert all(row["seconds"] >= 0 and 0 <= row["busy"] <= 1.01 for row in profile["stages"])
+    options = ("--model", MODEL, "--pretrained", tiny_weights, "--out", tmp_path / "a.npz", "--root", tmp_path / "w")
+    _, out, _ = evenly("extract", "--images", digit_pictures, *options, "--profile")
+    assert "seconds of work" in out
+    assert "is what limits it" in out
 
 
 def test_a_folder_where_nothing_decodes_is_an_error(extract, tmp_path):

@@ -100,7 +100,9 @@ def test_what_is_stored_is_counted_without_the_encoder(extract, workspace, monke
     monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: pytest.fail("an encoder was loaded"))
     status, facts, err = extract(options=())
     assert status == 0, err
-    assert facts == {"encoder": WordEncoder.identity, "images": 37, "images_new": 0, "texts": 37}
+    counts = {"images": 37, "images_new": 0, "texts": 37, "devices": {"not known": 37}}
+    assert facts == {"encoder": WordEncoder.identity, **counts}
+    assert extract(options=["--profile"])[1]["profile"] == {"pictures": 0}
     monkeypatch.setattr("evenly.tasks.pictures.stored._AT_ONCE", 36)
     assert count_stored(workspace, manifest) is None
 

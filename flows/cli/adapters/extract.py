@@ -5,18 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evenly.features.encoders.stages import STAGES, Profile
 from evenly.flows.cli.adapters.own_features.folders import check_out
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import print_facts, print_rows, print_text
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.storage.builds import encoder_of, open_build
-from evenly.tasks.pictures.stored import count_stored
+from evenly.tasks.pictures.stored import count_devices, count_stored
 from evenly.tasks.run import EncoderChoice
 
 
 def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None = None) -> dict[str, Any]:
     """Extract features of the latest build of a recipe; how many there are and were new, and with `out` what it holds.
 
-    Raises InputError for a build of captions alone, UsageError where `out` cannot be written.
+    `devices`: how many of its pictures each device encoded. Raises InputError for a build of captions alone, UsageError
+    where `out` cannot be written.
     """
     chosen = read_recipe(recipe)
     if out is not None:
@@ -34,11 +37,50 @@ def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None =
             result: dict[str, Any] = extract_features(run_in(chosen, root=root), manifest)
     else:
         result = {"encoder": encoder, **counts}
+    result["devices"] = count_devices(workspace, manifest, result["encoder"])
     if out is None:
         return result
     from evenly.flows.cli.adapters.own_features.pairs import extract_pairs
 
     return result | extract_pairs(recipe, out=out, root=root)
+
+
+def profile_facts(profile: Profile) -> dict[str, Any]:
+    """What a profile says: pictures, seconds, pictures a second, a row for each stage, and the stage that limits."""
+    if not profile.pictures:
+        return {"pictures": 0}
+    rows = [
+        {
+            "stage": stage,
+            "seconds": round(profile.seconds[stage], 2),
+            "at_once": profile.at_once[stage],
+            "busy": round(profile.busy(stage), 3),
+        }
+        for stage in STAGES
+    ]
+    return {
+        "pictures": profile.pictures,
+        "seconds": round(profile.wall_s, 2),
+        "pictures_per_s": round(profile.pictures / profile.wall_s, 1),
+        "stages": rows,
+        "limit": profile.limit,
+    }
+
+
+def print_extracted(result: Mapping[str, Any]) -> None:
+    """Print what was extracted and, where one was taken, the profile."""
+    profile = result.get("profile")
+    print_facts({name: value for name, value in result.items() if name != "profile"})
+    if profile is None:
+        return
+    if not profile["pictures"]:
+        print_text("no picture was encoded: all that were asked for have features")
+        return
+    print_rows("seconds of work", profile["stages"])
+    print_text(
+        f"{profile['pictures']:,} pictures in {profile['seconds']} s, {profile['pictures_per_s']} pictures/s; "
+        f"{profile['limit']} is what limits it"
+    )
 
 
 def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:

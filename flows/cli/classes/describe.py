@@ -11,7 +11,6 @@ from evenly.flows.cli.output import (
     AsJson,
     Root,
     print_estimates,
-    print_facts,
     print_json,
     print_result,
     print_rows,
@@ -125,6 +124,7 @@ def extract_command(
     second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None,
     second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None,
     seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0,
+    profile: Annotated[bool, typer.Option(help="Say what limits encoding: reading, decoding, ...")] = False,
 ) -> None:
     """Extract features of the latest build of a recipe, or of a folder of classes; --out is for `fit --arrays`.
 
@@ -134,30 +134,34 @@ def extract_command(
     """
     if (recipe is None) == (images is None):
         raise UsageError("`extract` must get a recipe or `--images`, one of the two. Example: --images digits")
-    if recipe is not None:
-        others = {"--split": split, "--classes": classes, "--template": template, "--second": second}
-        if named := [name for name, value in others.items() if value is not None]:
-            raise UsageError(
-                f"`{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
+    from evenly.features.encoders.stages import profiled
+    from evenly.flows.cli.adapters.extract import extract_latest, print_extracted, profile_facts
+
+    with profiled() as taken:
+        if recipe is not None:
+            others = {"--split": split, "--classes": classes, "--template": template, "--second": second}
+            if named := [name for name, value in others.items() if value is not None]:
+                raise UsageError(
+                    f"`{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
+                )
+            result = extract_latest(recipe, out=out, root=root)
+        elif images is not None:
+            if out is None:
+                raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
+            from evenly.flows.cli.adapters.own_features.folders import FolderLayout, extract_folder
+            from evenly.flows.runs import workspace_run
+            from evenly.tasks.run import EncoderChoice, SecondChoice
+
+            run = workspace_run(
+                root,
+                encoder=EncoderChoice(model=model, pretrained=pretrained),
+                second=SecondChoice(model=second, pretrained=second_pretrained) if second else None,
             )
-        from evenly.flows.cli.adapters.extract import extract_latest
-
-        result = extract_latest(recipe, out=out, root=root)
-    elif images is not None:
-        if out is None:
-            raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
-        from evenly.flows.cli.adapters.own_features.folders import FolderLayout, extract_folder
-        from evenly.flows.runs import workspace_run
-        from evenly.tasks.run import EncoderChoice, SecondChoice
-
-        run = workspace_run(
-            root,
-            encoder=EncoderChoice(model=model, pretrained=pretrained),
-            second=SecondChoice(model=second, pretrained=second_pretrained) if second else None,
-        )
-        layout = FolderLayout(split=split, classes=classes, templates=template or ("a photo of a {}",), seed=seed)
-        result = extract_folder(run, images, layout, out=out)
-    print_result(result, lambda: print_facts(result), as_json=as_json)
+            layout = FolderLayout(split=split, classes=classes, templates=template or ("a photo of a {}",), seed=seed)
+            result = extract_folder(run, images, layout, out=out)
+    if profile:
+        result["profile"] = profile_facts(taken)
+    print_result(result, lambda: print_extracted(result), as_json=as_json)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"describe": describe_command, "extract": extract_command}
