@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without what Python compiles, each of the commands that tests start would compile all libraries anew: 6 s each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-all fuzz chaos lint format bench docs clean
+.PHONY: help demo test test-all fuzz chaos lint format bench bench-gpu docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -78,6 +78,9 @@ format: $(VENV)/.dev ## put the code into its format
 
 bench: $(VENV)/.bench ## ratios of two things measured side by side in one run
 	$(BIN)/python -m benchmarks
+
+bench-gpu: $(VENV)/.bench ## ViT-L-14, ViT-B-32 and CoCa on the GPU at hand, else on the processor, against model and device
+	$(BIN)/python -m benchmarks.gpu_extraction
 
 docs: $(VENV)/.docs ## build the documentation as a site in site/; a broken link fails
 	$(BIN)/python -m mkdocs build --strict
