@@ -10,6 +10,7 @@ Run: python -m benchmarks.gpu_extraction [MODEL ...] [--precision bf16] [--batch
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from evenly.features.device import chosen_device, device_name
 from evenly.features.encoder import OpenClipEncoder, load_encoder
 from evenly.features.encoders.speed import Speed, measure_speed
 from evenly.features.torch_session import torch_session
+from evenly.tasks.encoder_speed import drawn_pictures
 
 MODELS = ("ViT-L-14", "ViT-B-32", "coca_ViT-B-32")
 SIDES = {"cpu": 1536, "cuda": 8192}
@@ -62,7 +64,8 @@ def opened(model: str, weights: str, options: argparse.Namespace) -> OpenClipEnc
 def operations(encoder: OpenClipEncoder) -> float:
     """Of one picture: additions and multiplications of all that is matrices or convolutions."""
     tower = encoder.images
-    pixels = tower.pixels.normalised(tower.prepare([picture() for _ in range(1)])[:1].to(tower.device))
+    pixels = tower.pixels.normalised(tower.prepare(drawn_pictures(1)).to(tower.device))
+    encoder.opened.model.requires_grad_(requires_grad=False)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # torch does not count within it
     try:
@@ -71,12 +74,6 @@ def operations(encoder: OpenClipEncoder) -> float:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     return float(counter.get_total_flops())
-
-
-def picture() -> bytes:
-    from evenly.tasks.encoder_speed import drawn_pictures
-
-    return drawn_pictures(1)[0]
 
 
 def peak(encoder: OpenClipEncoder) -> float:
@@ -143,6 +140,7 @@ def main() -> None:
     parser.add_argument("--weights", help=argparse.SUPPRESS)
     parser.add_argument("--pictures", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns of random weights
     options.device = chosen_device(options.device)
     kind = options.device.partition(":")[0]
     for name, value in vars(USUAL.get(kind, USUAL["cuda"])).items():
