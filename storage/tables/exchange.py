@@ -30,7 +30,7 @@ HELD_BYTES = 1 << 26
 TEMPORARY = "evenly-rows"
 """What the names of folders for temporary files begin with."""
 _WORD = 32
-_REMEDY = "Run the rebuild again: it is written anew."
+_REMEDY = "Run it again: it is written anew."
 _held: dict[Path, int] = {}
 
 

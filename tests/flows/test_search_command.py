@@ -69,6 +69,8 @@ def test_a_contact_sheet_is_written_where_pictures_are_not_held(search, tmp_path
         (["red", "--sheet", "x.gif"], 2, "`--sheet` must end with .html or .png"),
         (["red", "--rows", "gone"], 2, "`rows` must be kept, dropped or all"),
         (["red", "--where", "nothing"], 2, "`where` must be a column"),
+        (["red", "--in", "texts"], 2, "`in` must be pictures or captions; got `texts`"),
+        (["red", "--in", "captions", "--index", "binary"], 2, "`index` must be left out where captions are searched"),
         (["red", "--index", "flat"], 2, "`index` must be one of ivf_pq"),
         (["red", "--top", "0"], 2, "Invalid value for '--top'"),
         (["--image", "/nowhere.png"], 2, "`image` must be readable; No such file"),
@@ -104,5 +106,6 @@ def test_a_build_in_python_gives_a_table(workspace):
     assert table["reason"].tolist() == ["balance_draw"]
     assert table.attrs["without_picture"] == 1
     assert build.search(uids=uid_of(0), top=1)["score"].tolist() == [1.0]
+    assert build.search("red ship", within="captions").attrs["without_features"] == 3
     with pytest.raises(ValueError, match="`where` must be a list of conditions"):
         build.search("red", where="source=web")
