@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -155,13 +154,12 @@ def _ranked(
     """The best pairs of a selection, and how many were compared; the features are read once."""
     counts = SearchedCounts()
     gathered = _gathered(pairs.compared(within), PAIRS_AT_ONCE)
-    first = next(gathered, COMPARED.empty_table())
-    if first.num_rows < PAIRS_AT_ONCE:
-        return _best(_nearest(store, query, first, top, counts), top), counts
+    if gathered is not None:
+        return _best(_nearest(store, query, gathered, top, counts), top), counts
     rows = max(int(pairs.manifest["samples"]["rows"]), store.count())
-    bits = min(MAX_BITS, (rows // PAIRS_AT_ONCE).bit_length())
+    bits = min(MAX_BITS, (2 * rows // PAIRS_AT_ONCE).bit_length())
     search = ContenderSearch(query=query, store=store, top=top, exchange=run.exchange, bits=bits)
-    contenders = search.contenders(chain([first], gathered), counts)
+    contenders = search.contenders(pairs.compared(within), counts)
     ranked = _RANKED.empty_table()
     for start in range(0, contenders.num_rows, PAIRS_AT_ONCE):
         batch = contenders.slice(start, PAIRS_AT_ONCE)
@@ -208,14 +206,12 @@ def _with_facts(ranked: pa.Table, pairs: SearchedPairs) -> list[dict[str, Any]]:
     ]
 
 
-def _gathered(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Tables put together until they have so many rows."""
-    gathered, count = list[pa.Table](), 0
+def _gathered(tables: Iterable[pa.Table], most: int) -> pa.Table | None:
+    """Tables put together, COMPARED, where they have fewer rows than `most`; None where they have more."""
+    gathered, count = [COMPARED.empty_table()], 0
     for table in tables:
         gathered.append(table)
         count += table.num_rows
-        if count >= rows:
-            yield pa.concat_tables(gathered).combine_chunks()
-            gathered, count = [], 0
-    if count:
-        yield pa.concat_tables(gathered).combine_chunks()
+        if count >= most:
+            return None
+    return pa.concat_tables(gathered).combine_chunks()
