@@ -95,6 +95,11 @@ class Workspace:
         return self.root / "adapters"
 
     @property
+    def refined(self) -> Path:
+        """Refined encoders: heads as safetensors and a card each."""
+        return self.root / "refined"
+
+    @property
     def leaderboards(self) -> Path:
         """Finished runs of leaderboards, one folder each."""
         return self.root / "leaderboards"

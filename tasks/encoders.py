@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from evenly.features import Encoder, load_encoder, to_unit_rows
+from evenly.features.refining.encoder import RefinedEncoder
+from evenly.features.refining.heads import Heads
+from evenly.features.refining.pairs import raw_rows
 from evenly.features.second_backbone import SecondBackbone, load_second
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files.adapters import read_refined
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
@@ -24,7 +28,9 @@ def open_encoder(run: Run) -> Encoder:
 
     Raises InputError where its features are not those of the run's encoder_identity.
     """
-    encoder = _load(run.encoder, run.cache)
+    encoder = _load(replace(run.encoder, refine=None), run.cache)
+    if run.encoder.refine is not None:
+        encoder = _refined(run, encoder, run.encoder.refine)
     if run.encoder_identity not in {None, encoder.identity}:
         raise InputError(
             f"the encoder must be the same on all machines of a run, {str(run.encoder_identity)[:12]} where it was "
@@ -66,10 +72,16 @@ def store_texts(run: Run, texts: Sequence[str]) -> FeatureStore:
     return FeatureStore(run.workspace, encoder_identity(run), "texts")
 
 
+def frozen_run(run: Run) -> Run:
+    """The run with the encoder that its own was refined from."""
+    return replace(run, encoder=replace(run.encoder, refine=None), encoder_identity=None)
+
+
 def encode_texts(run: Run, texts: Sequence[str]) -> tuple[int, int]:
     """Encode and store those of `texts` that have no features yet.
 
-    How many there were, and how many of these are longer than the model reads.
+    How many there were, and how many of these are longer than the model reads. Of a refined encoder they are made of
+    the rows of the frozen one, which are stored too.
     """
     encoder = open_encoder(run)
     store = FeatureStore(run.workspace, encoder.identity, "texts")
@@ -80,7 +92,11 @@ def encode_texts(run: Run, texts: Sequence[str]) -> tuple[int, int]:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]
             new = [by_id[name] for name in batch]
-            store.append(batch, *to_unit_rows(encoder.encode_texts(new)), device=encoder.device_name)
+            if isinstance(encoder, RefinedEncoder):
+                rows = encoder.heads.text(raw_rows(*store_texts(frozen_run(run), new).read(batch)))
+            else:
+                rows = encoder.encode_texts(new)
+            store.append(batch, *to_unit_rows(rows), device=encoder.device_name)
             longer += sum(encoder.truncated(new))
             advance(len(batch))
     return len(missing), longer
@@ -132,6 +148,17 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
 def text_id(text: str) -> str:
     """The name of a text in the feature store: SHA-256 of its UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _refined(run: Run, base: Encoder, name: str) -> RefinedEncoder:
+    """The encoder with the heads of that name; InputError where they were made for another."""
+    card, content = read_refined(run.workspace.refined, name)
+    if card["base"] != base.identity:
+        raise InputError(
+            f"`refine: {name}` must stand with the encoder that it was made from, {card['base'][:12]}; got "
+            f"{base.identity[:12]}. Take that model, precision and batch size: {card['encoder']}."
+        )
+    return RefinedEncoder(base, Heads.from_bytes(content))
 
 
 def _chosen(run: Run) -> tuple[EncoderChoice, Path]:

@@ -106,7 +106,8 @@ class EncoderName:
 class EncoderChoice(EncoderName):
     """An encoder by name, and what else its identity depends on; `threads` and a GPU's number change no bit.
 
-    Without a `device` it is a GPU of CUDA where there is one, else the processor.
+    refine: a refined encoder of the workspace, by name, whose heads are set on this one. Without a `device` it is a GPU
+    of CUDA where there is one, else the processor.
     """
 
     model: str = "embedded"
@@ -114,11 +115,12 @@ class EncoderChoice(EncoderName):
     precision: Precision = "fp32"
     resize: Resizer = "pillow"
     long_texts: LongTexts = "cut"
+    refine: str | None = None
     device: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
 
 
-UNSAID = {"precision": "fp32", "resize": "pillow", "long_texts": "cut"}
+UNSAID = {"precision": "fp32", "resize": "pillow", "long_texts": "cut", "refine": None}
 """Fields of EncoderChoice that are stored only where they differ from this: builds from before they could be chosen."""
 
 

@@ -386,6 +386,7 @@ FOLDERS = {
     "scenes",  # demo: pictures of several objects, of which all is known
     "encoders",  # which are here, and how fast
     "ray",  # tasks: the engine of that name
+    "refining", "objectives",  # features, tasks: heads trained on pairs of a build, and what for
     "search",  # tasks, features: pairs of a build by what they show
     "server",  # tasks: what a run leaves on a Prefect server
     "removal",  # storage: what is of no use in a workspace, and what is to be forgotten

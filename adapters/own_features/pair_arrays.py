@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from evenly.adapters.evaluation.protocols.retrieval import PairRows
+from evenly.adapters.evaluation.protocols.retrieval import RetrievalRows
 from evenly.adapters.features import unit_rows
 from evenly.adapters.own_features.arrays import Arrays, class_names_in, require_keys
 
 
-def pair_rows_in(arrays: Arrays, part: str | None) -> PairRows:
+def pair_rows_in(arrays: Arrays, part: str | None) -> RetrievalRows:
     """Rows of `image_features` and `caption_features`, or of `{part}_features` and `{part}_caption_features`.
 
     Captions, labels and groups where the file has them; else each pair has a caption and a group of its own. Equal rows
@@ -23,7 +23,7 @@ def pair_rows_in(arrays: Arrays, part: str | None) -> PairRows:
         labels = np.array(class_names_in(arrays), np.str_)[labels]
     rows = unit_rows(arrays[image])
     pictures = np.unique(rows, axis=0, return_inverse=True)[1].ravel().astype(np.str_)
-    return PairRows(
+    return RetrievalRows(
         image=rows,
         text=unit_rows(arrays[text]),
         captions=arrays.get(f"{of}captions", own),

@@ -1,16 +1,18 @@
-"""Fitted adapters on disk: arrays as safetensors, everything else as a card beside them."""
+"""Fitted adapters and refined encoders on disk: arrays as safetensors, everything else as a card beside them."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenly.storage.errors import DamagedError, NotFoundError
+from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.records import read_record, replace_record, replacing
 from evenly.storage.tables.arrow_files import first_line
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NEEDED = {"adapter": str, "arrays": dict, "learned": dict, "parameters": dict}
 """What a card must hold to be read, of which kind; see `evenly.adapters.saved.to_card`."""
 
@@ -56,3 +58,35 @@ def read_adapter(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, np.
     if shapes != card["arrays"] or card.get("arrays_sha256") not in (None, hashlib.sha256(content).hexdigest()):
         raise DamagedError(f"`{path}` must hold the arrays of the card beside it; it does not. Fit it again.")
     return card, arrays
+
+
+def write_refined(folder: Path, name: str, card: Mapping[str, Any], content: bytes) -> Path:
+    """Write the heads of a refined encoder, `<name>.safetensors`, then its card, each in one step; the card's path.
+
+    Raises InputError for a name that is no name of a file.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"the name of a refined encoder must be letters, digits, `.`, `_` and `-`, 64 at most; got `{name}`."
+        )
+    with replacing(folder / f"{name}.safetensors") as stream:
+        stream.write(content)
+    replace_record(folder / f"{name}.json", {**card, "heads_sha256": hashlib.sha256(content).hexdigest()})
+    return folder / f"{name}.json"
+
+
+def read_refined(folder: Path, name: str) -> tuple[dict[str, Any], bytes]:
+    """The card and the heads of a refined encoder.
+
+    Raises NotFoundError where there is none, DamagedError where the two are not of one run.
+    """
+    path = folder / f"{name}.safetensors"
+    if not _NAME.fullmatch(name) or not path.is_file():
+        names = ", ".join(sorted(item.stem for item in folder.glob("*.safetensors"))) or "none"
+        raise NotFoundError(
+            f"`refine` must be a refined encoder of `{folder}`; got `{name}`. There: {names}. `evenly refine` makes it."
+        )
+    card, content = read_record(folder / f"{name}.json"), path.read_bytes()
+    if card.get("heads_sha256") != hashlib.sha256(content).hexdigest():
+        raise DamagedError(f"`{path}` must hold the heads of the card beside it; it does not. Refine again.")
+    return card, content

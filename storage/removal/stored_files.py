@@ -13,8 +13,8 @@ from evenly.storage.stores.object_path import ObjectPath
 
 KINDS = (
     "builds", "sample tables", "ledger tables", "step records", "part records", "downloads", "features",
-    "requests and journals", "class lists", "adapters", "leaderboards", "reports", "exports", "forget list", "locks",
-    "exchange", "temporary files", "other",
+    "requests and journals", "class lists", "adapters", "refined encoders", "leaderboards", "reports", "exports",
+    "forget list", "locks", "exchange", "temporary files", "other",
 )  # fmt: skip
 """Kinds of what lies in a workspace, in the order in which they are shown."""
 TEMPORARY = "temporary files"
@@ -30,6 +30,7 @@ _BY_FOLDER = {
     "spending": "requests and journals",
     "watched": "class lists",
     "adapters": "adapters",
+    "refined": "refined encoders",
     "leaderboards": "leaderboards",
     "reports": "reports",
     "exports": "exports",

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.adapters.evaluation.protocols.retrieval import PairRows, judge_pairs
+from evenly.adapters.evaluation.protocols.retrieval import RetrievalRows, judge_pairs
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
@@ -87,7 +87,7 @@ def _drawn(run: Run, manifest: Mapping[str, Any], rule: PairRetrievalRule) -> tu
     return uids.take(pc.array_sort_indices(uids)).slice(0, rule.pairs), len(uids)
 
 
-def _pair_rows(run: Run, manifest: Mapping[str, Any], uids: pa.Array) -> PairRows:
+def _pair_rows(run: Run, manifest: Mapping[str, Any], uids: pa.Array) -> RetrievalRows:
     samples = Samples(run.workspace, manifest["recipe_name"])
     rows = samples.read(manifest["samples"]["version"], where=f"uid <= '{uids[-1].as_py()}'")
     rows = rows.filter(pc.is_in(rows["uid"], uids)).sort_by("uid")
@@ -95,7 +95,7 @@ def _pair_rows(run: Run, manifest: Mapping[str, Any], uids: pa.Array) -> PairRow
     captions, labels = (_texts(rows[column]) for column in (name, "label"))
     everyone, groups = all_groups(run, manifest)
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    return PairRows(
+    return RetrievalRows(
         image=single(image_rows(run, store, rows["image_id"].combine_chunks())),
         text=single(text_rows(run, captions.tolist())),
         captions=captions,

@@ -9,10 +9,12 @@ import pyarrow as pa
 from evenly.features import to_unit_rows
 from evenly.features.batched_rows import ahead
 from evenly.features.encoders.stages import READING, WRITING, timed
+from evenly.features.refining.encoder import RefinedEncoder
+from evenly.features.refining.pairs import raw_rows
 from evenly.storage.feature_store import OF_POOL, FeatureStore
 from evenly.storage.pools.source import FEATURES_KIND, local_features
 from evenly.storage.web import find_places, read_images
-from evenly.tasks.encoders import CHUNK, open_encoder
+from evenly.tasks.encoders import CHUNK, frozen_run, open_encoder
 from evenly.tasks.pictures.vectors import PictureSources, check_dimension, take_vectors
 from evenly.tasks.run import Run
 
@@ -26,6 +28,9 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
     store = FeatureStore(run.workspace, encoder.identity, "images")
     missing = store.missing(image_ids)
     count = len(missing)
+    if isinstance(encoder, RefinedEncoder):
+        _refine_stored(run, encoder, store, missing, sources)
+        return count
     if missing and sources.vectors is not None:
         take_vectors(store, missing, sources.vectors.of(run))
         missing = store.missing(missing)
@@ -60,6 +65,18 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
         if written is not None:
             written.result()
     return count
+
+
+def _refine_stored(
+    run: Run, encoder: RefinedEncoder, store: FeatureStore, missing: Sequence[str], sources: PictureSources
+) -> None:
+    """Store refined rows of pictures, made of those of the frozen encoder, which are encoded where there are none."""
+    frozen = frozen_run(run)
+    store_images(frozen, missing, sources)
+    rows = FeatureStore(run.workspace, encoder.base.identity, "images")
+    for start in range(0, len(missing), CHUNK):
+        chunk = missing[start : start + CHUNK]
+        store.append(chunk, *to_unit_rows(encoder.heads.image(raw_rows(*rows.read(chunk)))), device=encoder.device_name)
 
 
 def image_rows(run: Run, store: FeatureStore, image_ids: Sequence[str] | pa.Array) -> np.ndarray:

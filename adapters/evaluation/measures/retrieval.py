@@ -114,6 +114,20 @@ def judge_retrieval(
     )
 
 
+def first_ranks(queries: Floats, gallery: Floats, relevance: Relevance) -> npt.NDArray[np.int64]:
+    """The rank of each query's first answer, from 1, as `judge_retrieval` has it; 0 for a query without any."""
+    ranks = np.zeros(len(queries), np.int64)
+    step = max(1, _BLOCK_SCORES // len(gallery))
+    for start in range(0, len(queries), step):
+        block = range(start, min(start + step, len(queries)))
+        bins = _bins(queries[block.start : block.stop] @ gallery.T)
+        belongs, left_out = relevance(block)
+        best = np.where(belongs, bins, -1).max(axis=1)
+        ahead = ((bins >= best[:, None]) & ~belongs & ~left_out).sum(axis=1)
+        ranks[block.start : block.stop] = np.where(belongs.any(axis=1), ahead + 1, 0)
+    return ranks
+
+
 def modality_gap(first: Floats, second: Floats) -> float:
     """The distance of the means of two sets of unit rows (n, d) and (m, d).
 

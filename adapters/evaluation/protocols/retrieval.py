@@ -22,7 +22,7 @@ CHANCE = "random text to picture"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PairRows:
+class RetrievalRows:
     """Pairs of a picture and a text (n): unit rows (n, d) of both, and what says which of them belong together.
 
     captions: the texts. pictures: a name for each different picture. labels: "" where there is none. groups: a name for
@@ -50,7 +50,7 @@ class PairMeasures:
     modality_gap: float
 
 
-def judge_pairs(pairs: PairRows, *, seed: int) -> PairMeasures:
+def judge_pairs(pairs: RetrievalRows, *, seed: int) -> PairMeasures:
     """Captions to pictures, pictures to captions, pictures to those of their label and group where two have one.
 
     Captions that several pictures have, and pictures that several captions have, count once, and belong to all of

@@ -1,0 +1,1 @@
+"""Encoders refined over pairs of a build: small residual heads on frozen rows, trained by an objective."""

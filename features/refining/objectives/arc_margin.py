@@ -1,0 +1,56 @@
+"""A margin between labels for pictures, and texts held to them: MCIP, Schall et al. 2024, arXiv:2409.01936."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evenly.features.refining.objective import Batch, Sides, codes, info_nce
+from evenly.features.refining.pairs import PairRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ArcMargin:
+    """ArcFace over labels, or groups where there is no label, beside InfoNCE that keeps texts with their pictures.
+
+    A class's centre is the mean direction of its pictures by the frozen encoder: nothing is learnt for it. Pictures
+    alone of their class have no part in it.
+    """
+
+    def __init__(
+        self, *, margin: float = 0.3, scale: float = 16.0, weight: float = 1.0, temperature: float = 0.05
+    ) -> None:
+        self.margin, self.scale, self.weight, self.temperature = margin, scale, weight, temperature
+
+    def prepare(self, pairs: PairRows, *, seed: int) -> None:
+        """Find the centres of the classes of two pictures and more."""
+        import torch
+
+        del seed
+        named = np.where(pairs.labels != "", np.char.add("label ", pairs.labels), np.char.add("group ", pairs.groups))
+        numbers = codes(named)
+        unit = pairs.image / np.linalg.norm(pairs.image, axis=1, keepdims=True)
+        sums = np.zeros((int(numbers.max()) + 1, unit.shape[1]), np.float64)
+        np.add.at(sums, numbers, unit)
+        is_class = np.bincount(numbers) > 1
+        places = np.where(is_class, np.cumsum(is_class) - 1, -1)
+        centres = sums[is_class] / np.linalg.norm(sums[is_class], axis=1, keepdims=True)
+        self._centres = torch.from_numpy(centres.astype(np.float32))
+        self._classes = torch.from_numpy(places[numbers])
+
+    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+        """InfoNCE + weight x ArcFace."""
+        from torch.nn.functional import cross_entropy, one_hot
+
+        del before
+        paired = info_nce(now, batch.negatives, temperature=self.temperature)
+        classes = self._classes[batch.places]
+        known = classes >= 0
+        if not known.any() or len(self._centres) < 2:
+            return paired
+        cosines = (now.unit().image[known] @ self._centres.T).clamp(-1 + 1e-6, 1 - 1e-6)
+        own = one_hot(classes[known], len(self._centres)).bool()
+        angles = (cosines.acos() + self.margin * own).clamp(max=math.pi)
+        return paired + self.weight * cross_entropy(self.scale * angles.cos(), classes[known])

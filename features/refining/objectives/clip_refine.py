@@ -1,0 +1,44 @@
+"""Post-pre-training that closes the modality gap: CLIP-Refine, Yamaguchi et al., CVPR 2025, arXiv:2504.12717."""
+
+from typing import TYPE_CHECKING
+
+from evenly.features.refining.objective import Batch, Sides
+from evenly.features.refining.pairs import PairRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ClipRefine:
+    """RaFA + HyCD, on rows that are not normalised.
+
+    RaFA draws picture and text of a pair to one random vector; HyCD holds the softmax over the batch near the mean of
+    the pairing and the frozen encoder's softmax, both ways, at temperature 1.
+    """
+
+    def __init__(self, *, random_weight: float = 1.0, distillation_weight: float = 1.0) -> None:
+        self.random_weight, self.distillation_weight = random_weight, distillation_weight
+
+    def prepare(self, pairs: PairRows, *, seed: int) -> None:
+        """Nothing to look at."""
+
+    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+        """random_weight x RaFA + distillation_weight x HyCD."""
+        import torch
+        from torch.nn.functional import mse_loss
+
+        shared = torch.randn(now.image.shape, generator=batch.generator)
+        aligned = mse_loss(now.image, shared) + mse_loss(now.text, shared)
+        own, frozen = now.image @ now.text.T, before.image @ before.text.T
+        distilled = _distilled(own, frozen) + _distilled(own.T, frozen.T)
+        return self.random_weight * aligned + self.distillation_weight * distilled
+
+
+def _distilled(own: "Tensor", frozen: "Tensor") -> "Tensor":
+    """KL of the student's softmax from half the pairing and half the teacher's."""
+    import torch
+
+    target = 0.5 * torch.eye(len(own)) + 0.5 * frozen.softmax(1)
+    student = own.log_softmax(1)
+    loss: Tensor = (student.exp() * (student - target.clamp_min(1e-12).log())).sum(1).mean()
+    return loss

@@ -1,0 +1,24 @@
+"""InfoNCE over the pairs of a batch, the loss of CLIP: Radford et al. 2021, arXiv:2103.00020."""
+
+from typing import TYPE_CHECKING
+
+from evenly.features.refining.objective import Batch, Sides, info_nce
+from evenly.features.refining.pairs import PairRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Contrastive:
+    """The own caption against those of the batch, the own picture against its pictures; temperature is fixed."""
+
+    def __init__(self, *, temperature: float = 0.05) -> None:
+        self.temperature = temperature
+
+    def prepare(self, pairs: PairRows, *, seed: int) -> None:
+        """Nothing to look at."""
+
+    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+        """See `info_nce`."""
+        del before
+        return info_nce(now, batch.negatives, temperature=self.temperature)

@@ -1,0 +1,36 @@
+"""Targets that grow softer while training goes on, of LightCLIP: Nie et al. 2023, arXiv:2312.00674."""
+
+from typing import TYPE_CHECKING
+
+from evenly.features.refining.objective import Batch, Sides
+from evenly.features.refining.pairs import PairRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LightClip:
+    """Cross-entropy to targets of which a share, rising to `softness`, goes to the captions most like the own one.
+
+    For where many captions fit a picture. Likeness is the softmax of cosines between texts by the frozen encoder. Of
+    the paper's three parts this is the first; token alignment and masked words need rows of words.
+    """
+
+    def __init__(self, *, temperature: float = 0.05, softness: float = 0.2) -> None:
+        self.temperature, self.softness = temperature, softness
+
+    def prepare(self, pairs: PairRows, *, seed: int) -> None:
+        """Nothing to look at."""
+
+    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+        """The mean of both directions."""
+        import torch
+
+        unit, frozen = now.unit(), before.unit()
+        share = self.softness * batch.progress
+        likeness = (frozen.text @ frozen.text.T / self.temperature).softmax(1)
+        target = (1 - share) * torch.eye(len(likeness)) + share * likeness
+        logits = unit.image @ unit.text.T / self.temperature
+        loss: Tensor = -0.5 * (target * logits.log_softmax(1)).sum(1).mean()
+        other: Tensor = -0.5 * (target.T * logits.T.log_softmax(1)).sum(1).mean()
+        return loss + other

@@ -1,0 +1,135 @@
+"""The loop that trains heads: batches by hash, an epoch at a time, from a state that can be stored and gone on with."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt, Le
+
+from evenly.bounds import FINITE
+from evenly.features.errors import RowsError
+from evenly.features.refining.heads import ARRAYS, Heads
+from evenly.features.refining.objective import Batch, Objective, Sampler, Sides, codes
+from evenly.features.refining.pairs import PairRows
+from evenly.features.torch_session import torch_session
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+State = Mapping[str, npt.NDArray[np.float32]]
+"""What is trained and the moments of AdamW, by name, as they are after an epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRule:
+    """How heads are trained: AdamW, its rate falling as a cosine to 0 over all epochs.
+
+    rank: columns of the heads' inner layer. batch_size: pairs; the last of an epoch, if smaller, is left out.
+    """
+
+    rank: Annotated[int, Ge(1), Le(4096)] = 64
+    epochs: Annotated[int, Ge(1), Le(1000)] = 20
+    batch_size: Annotated[int, Ge(2), Le(65536)] = 256
+    learning_rate: Annotated[float, Gt(0), FINITE] = 1e-3
+    weight_decay: Annotated[float, Ge(0), FINITE] = 0.01
+
+
+def train_heads(
+    pairs: PairRows,
+    objective: Objective,
+    rule: TrainingRule,
+    *,
+    seed: int,
+    sampler: Sampler | None = None,
+    state: State | None = None,
+    done: int = 0,
+) -> Iterator[tuple[int, Heads, State]]:
+    """The heads and the state after each epoch that is left, from 1; after the `done` ones `state` is gone on with.
+
+    The same pairs, rule and seed give the same bits, wherever it was broken off. Texts that are equal, and pictures of
+    one group, never count against each other. Raises RowsError for fewer pairs than a batch has.
+    """
+    import torch
+
+    if len(pairs) < rule.batch_size:
+        raise RowsError(
+            f"`batch_size` must be at most {len(pairs)}, the pairs there are; got {rule.batch_size}. Take less."
+        )
+    objective.prepare(pairs, seed=seed)
+    start = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
+    parameters = {name: torch.from_numpy(values.copy()).requires_grad_() for name, values in start.arrays().items()}
+    optimizer = torch.optim.AdamW(parameters.values(), lr=rule.learning_rate, weight_decay=rule.weight_decay)
+    steps = len(pairs) // rule.batch_size
+    if state is not None:
+        _restore(parameters, optimizer, state, steps=steps * done)
+    captions, groups = codes(pairs.captions), codes(pairs.groups)
+    for epoch in range(done, rule.epochs):
+        order = np.argsort([_number(seed, "order", epoch, uid) for uid in pairs.uids.tolist()], kind="stable")
+        with torch_session():
+            for step in range(steps):
+                for group in optimizer.param_groups:
+                    share = (epoch * steps + step) / (rule.epochs * steps)
+                    group["lr"] = 0.5 * rule.learning_rate * (1 + np.cos(np.pi * share))
+                places = order[step * rule.batch_size : (step + 1) * rule.batch_size]
+                before = Sides(image=torch.from_numpy(pairs.image[places]), text=torch.from_numpy(pairs.text[places]))
+                allowed = _differ(captions[places]) & _differ(groups[places])
+                batch = Batch(
+                    places=places,
+                    pairs=pairs,
+                    negatives=allowed if sampler is None else sampler.negatives(allowed, before),
+                    progress=(epoch * steps + step) / (rule.epochs * steps),
+                    generator=torch.Generator().manual_seed(_number(seed, "draws", epoch, str(step)) >> 1),
+                )
+                optimizer.zero_grad()
+                objective.loss(batch, _refined(parameters, before), before).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        trained = {name: values.detach().numpy().copy() for name, values in parameters.items()}
+        yield epoch + 1, Heads(**trained, strength=1.0), trained | _moments(parameters, optimizer)
+
+
+def _refined(parameters: Mapping[str, "Tensor"], before: Sides) -> Sides:
+    return Sides(
+        image=before.image + before.image @ parameters["image_down"] @ parameters["image_up"],
+        text=before.text + before.text @ parameters["text_down"] @ parameters["text_up"],
+    )
+
+
+def _differ(numbers: npt.NDArray[np.int64]) -> "Tensor":
+    import torch
+
+    values = torch.from_numpy(numbers)
+    return values[:, None] != values[None, :]
+
+
+def _moments(
+    parameters: Mapping[str, "Tensor"], optimizer: "torch.optim.Optimizer"
+) -> dict[str, npt.NDArray[np.float32]]:
+    return {
+        f"{moment}.{name}": optimizer.state[values][moment].numpy().copy()
+        for name, values in parameters.items()
+        for moment in ("exp_avg", "exp_avg_sq")
+    }
+
+
+def _restore(
+    parameters: Mapping[str, "Tensor"], optimizer: "torch.optim.Optimizer", state: State, *, steps: int
+) -> None:
+    import torch
+
+    names = {*ARRAYS, *(f"{moment}.{name}" for name in ARRAYS for moment in ("exp_avg", "exp_avg_sq"))}
+    if set(state) != names or any(state[name].shape != tuple(parameters[name].shape) for name in ARRAYS):
+        raise RowsError("`state` must be of the same heads; got that of others. Start from the beginning.")
+    with torch.no_grad():
+        for name, values in parameters.items():
+            values.copy_(torch.from_numpy(np.array(state[name])))
+            moments = {key: torch.from_numpy(np.array(state[f"{key}.{name}"])) for key in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[values] = {"step": torch.tensor(float(steps)), **moments}
+
+
+def _number(seed: int, use: str, epoch: int, name: str) -> int:
+    digest = hashlib.blake2b(f"{seed} {use} {epoch} {name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

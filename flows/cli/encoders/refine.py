@@ -1,0 +1,97 @@
+"""`evenly refine`: heads on a recipe's encoder, trained on its latest build, with what they changed."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+
+
+def refine_command(
+    recipe: Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")],
+    root: Root = None,
+    as_json: AsJson = False,
+    objective: Annotated[
+        str, typer.Option(help="What is trained for, and after a comma how negatives are chosen: contrastive,unime.")
+    ] = "contrastive",
+    epochs: Annotated[int | None, typer.Option(min=1, help="How often all pairs are gone through.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Columns of the heads' inner layer.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs that are set against each other.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At the start; it falls to 0.")] = None,
+    margin: Annotated[float, typer.Option(help="How far zero-shot accuracy on val may fall, 0 to 1.")] = 0.01,
+    *,
+    out: Annotated[str, typer.Option(help="The name of the refined encoder, for `features: {refine: NAME}`.")],
+) -> None:
+    """Refine the encoder of a recipe on the pairs of its latest build, and say what that changed on pairs held out.
+
+    Example: evenly refine recipes/demo.yaml --objective contrastive --out demo-refined
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from evenly.features.refining.training import TrainingRule
+    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.recipe import read_recipe
+    from evenly.flows.refine_encoder import refine_encoder
+    from evenly.storage.builds import open_build
+    from evenly.storage.ledger import Ledger
+
+    given = {"epochs": epochs, "rank": rank, "batch_size": batch_size, "learning_rate": learning_rate}
+    try:
+        training = TypeAdapter(TrainingRule).validate_python(
+            {name: value for name, value in given.items() if value is not None}
+        )
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        name = str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"`--{name}`: {first['msg']}; got `{first['input']}`.") from None
+    workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
+    with prefect_api():
+        key = refine_encoder(
+            recipe=str(recipe),
+            name=out,
+            objective=objective,
+            build=str(manifest["build"]),
+            training=replace(training),
+            margin=margin,
+            root=str(workspace.root),
+        )
+    ledger = Ledger(workspace)
+    record = ledger.get(key)
+    result = {
+        "name": out,
+        "build": manifest["build"],
+        **record.notes,
+        "measures": ledger.table(record, "measures").to_pylist(),
+        "choice": ledger.table(record, "choice").to_pylist(),
+    }
+    print_result(result, lambda: _print_refined(result), as_json=as_json)
+
+
+def _print_refined(result: dict[str, Any]) -> None:
+    rows = [
+        {
+            "measure": row["measure"],
+            "of": row["of"],
+            "n": row["n"],
+            "before": row["before"],
+            "after": row["after"],
+            "difference": _difference(row),
+        }
+        for row in result["measures"]
+    ]
+    print_rows(f"{result['name']}: test pairs of {result['build']}, 95 % intervals", rows)
+    pairs = ", ".join(f"{result[f'{part}_pairs']:,} {part}" for part in ("train", "val", "test"))
+    if result["strength"]:
+        print_text(f"{pairs} pairs; epoch {result['epoch']} at strength {result['strength']:g}, chosen on val")
+        print_text(f"take it: `features: {{refine: {result['name']}}}` in the recipe")
+    else:
+        print_text(f"{pairs} pairs; the frozen encoder stays: nothing was better on val within the margin")
+
+
+def _difference(row: dict[str, Any]) -> str:
+    if row["difference_low"] is None:
+        return f"{row['difference']:+.3f}"
+    return f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"

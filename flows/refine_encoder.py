@@ -1,0 +1,56 @@
+"""Refine the encoder of a recipe's latest build over its kept pairs."""
+
+from prefect import flow
+
+from evenly.features.refining.training import TrainingRule
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.class_rules import evaluation_rules
+from evenly.flows.runs import run_in
+from evenly.storage.builds import Builds
+from evenly.storage.files.adapters import write_refined
+from evenly.tasks.encoders import encoder_identity, frozen_run
+from evenly.tasks.refining.pairs import GuardedList
+from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
+from evenly.tasks.run import UNSAID
+from evenly.tasks.step import plain_rule, run_step
+
+
+@flow(name="refine-encoder", flow_run_name="refine {name}", persist_result=False)
+def refine_encoder(
+    recipe: str,
+    name: str,
+    objective: str = "contrastive",
+    build: str = "latest",
+    training: TrainingRule = TrainingRule(),  # noqa: B008 - frozen
+    margin: float = 0.01,
+    root: str | None = None,
+    quiet: bool = False,
+) -> str:
+    """Train heads on the pairs of a build and keep them under a name; the key of the step record.
+
+    objective: a loss, and after a comma a sampler: `contrastive,unime`. The recipe's class lists are the guard's.
+    """
+    chosen = read_recipe(recipe)
+    run = frozen_run(run_in(chosen, root=root, quiet=quiet))
+    manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)
+    lists = tuple(
+        GuardedList(list=rule.list, classes=rule.classes, split=rule.split, template=next(iter(rule.templates), "{}"))
+        for rule in evaluation_rules(run, chosen, recipe, manifest["build"])
+    )
+    loss, _, sampler = objective.partition(",")
+    rule = RefineRule(
+        build=manifest["build"], objective=loss, sampler=sampler or None, training=training, lists=lists, margin=margin
+    )
+    record = run_step(run, REFINE_ENCODER, (), rule)
+    encoder = plain_rule(run.encoder)
+    card = {
+        "base": encoder_identity(run),
+        "encoder": {name: encoder[name] for name in ("model", "pretrained", "batch_size", *UNSAID) if encoder[name]},
+        "build": manifest["build"],
+        "step": record.key,
+        "rule": plain_rule(rule),
+        "seed": run.seed,
+        "notes": dict(record.notes),
+    }
+    write_refined(run.workspace.refined, name, card, heads_of(run, record))
+    return record.key

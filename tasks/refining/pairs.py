@@ -1,0 +1,97 @@
+"""The pairs of a build that an encoder is refined on, chosen by and judged by: parts that share no group."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from evenly.adapters.splits import PARTS, split_by_group
+from evenly.features.refining.pairs import Names, PairRows, raw_rows
+from evenly.features.unit_rows import Single
+from evenly.storage.feature_store import FeatureStore
+from evenly.tasks.classes.texts import ListSplit
+from evenly.tasks.encoders import encoder_identity, store_texts, text_id
+from evenly.tasks.labelled_rows import check_encoder, kept_with_groups, labelled_pairs
+from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.run import Run
+
+_SHARES = (0.7, 0.15, 0.15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardedList(ListSplit):
+    """A class list that refining must not harm; its classes are said by the template."""
+
+    list: str
+    template: str = "{}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClassRows:
+    """Pictures (n, d) of a class list's part as the frozen encoder gives them, their classes (n,) and groups (n,).
+
+    texts: rows (c, d) of the classes.
+    """
+
+    image: Single
+    labels: np.ndarray
+    groups: Names
+    texts: Single
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RefiningParts:
+    """Pairs of train, val and test, and pictures of class lists by part and list."""
+
+    pairs: Mapping[str, PairRows]
+    lists: Mapping[str, Mapping[str, ClassRows]] = field(default_factory=dict)
+
+
+def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[GuardedList]) -> RefiningParts:
+    """The kept pairs of a build by part, rows of the encoder of the build.
+
+    A group with a test picture of a class list is in test, else with one of val in val; all others are dealt by hash.
+    Raises InvalidFeaturesError for a run with another encoder than the build's.
+    """
+    check_encoder(run, manifest)
+    kept, groups = kept_with_groups(run, manifest)
+    names = groups.astype(np.str_)
+    labelled = {one.list: labelled_pairs(run, manifest, one) for one in lists}
+    split = split_by_group(names, seed=run.seed, fractions=_SHARES)
+    for part in ("val", "test"):  # test last: it has the last word
+        claimed = [one.groups[one.split == part] for one in labelled.values()]
+        split[np.isin(names, np.concatenate([np.zeros(0, np.str_), *claimed]))] = part
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    ids = kept["image_id"].combine_chunks()
+    if len(ids):
+        image_rows(run, store, ids)  # those that are stored no more are encoded again
+    captions = [text or "" for text in kept["caption"].to_pylist()]
+    pairs = PairRows(
+        image=raw_rows(*store.read(ids)),
+        text=_text_rows(run, captions),
+        uids=np.array(kept["uid"].to_pylist(), np.str_),
+        captions=np.array(captions, np.str_),
+        groups=names,
+        labels=np.array([label or "" for label in kept["label"].to_pylist()], np.str_),
+    )
+    place_of = {uid: place for place, uid in enumerate(pairs.uids.tolist())}
+    of_lists: dict[str, dict[str, ClassRows]] = {"val": {}, "test": {}}
+    for one in lists:
+        of_list = labelled[one.list]
+        places = np.array([place_of[uid] for uid in of_list.pairs["uid"].to_pylist()], np.int64)
+        texts = _text_rows(run, [one.template.replace("{}", name) for name in one.classes])
+        for part, rows in of_lists.items():
+            mine = (of_list.split == part) & (split[places] == part) if len(places) else np.zeros(0, np.bool_)
+            if mine.any():
+                rows[one.list] = ClassRows(
+                    image=pairs.image[places[mine]],
+                    labels=of_list.labels[mine],
+                    groups=of_list.groups[mine],
+                    texts=texts,
+                )
+    return RefiningParts(pairs={part: pairs.rows(split == part) for part in PARTS}, lists=of_lists)
+
+
+def _text_rows(run: Run, texts: Sequence[str]) -> Single:
+    return raw_rows(*store_texts(run, texts).read([text_id(text) for text in texts]))

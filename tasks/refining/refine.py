@@ -1,0 +1,185 @@
+"""The step refine_encoder: heads trained on pairs of train, chosen on val with a guard, and judged once on test."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from annotated_types import Ge, Le
+
+from evenly.features.errors import RowsError
+from evenly.features.refining.heads import ARRAYS, Heads
+from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS
+from evenly.features.refining.training import State, TrainingRule, train_heads
+from evenly.storage.builds import Builds
+from evenly.storage.errors import InputError, NotFoundError
+from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.records import content_hash, replacing
+from evenly.tasks.encoders import step_encoder
+from evenly.tasks.refining.measures import Correct, compared, correct_of, frozen_heads, mean_recall
+from evenly.tasks.refining.pairs import GuardedList, RefiningParts, refining_parts
+from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
+from evenly.tasks.step import Records, Step, plain_rule
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+_TRAINING = TrainingRule()
+FEWEST = 20
+"""Pairs that val must have, and test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineRule:
+    """What an encoder is refined by: a loss of OBJECTIVES on a `build`, and a sampler of SAMPLERS where one is named.
+
+    margin: how far zero-shot accuracy on val may fall for each of `lists`.
+    """
+
+    build: str
+    objective: str
+    sampler: str | None = None
+    training: TrainingRule = _TRAINING
+    lists: tuple[GuardedList, ...] = ()
+    margin: Annotated[float, Ge(0), Le(1)] = 0.01
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"`objective` must be one of {', '.join(OBJECTIVES)}; got `{self.objective}`")
+        if self.sampler is not None and self.sampler not in SAMPLERS:
+            raise ValueError(f"a sampler must be one of {', '.join(SAMPLERS)}; got `{self.sampler}`")
+
+
+def refine_encoder(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
+    """Train heads and choose epoch and strength; the heads lie in the workspace under their SHA-256.
+
+    Tables: `choice`, a row per epoch and strength with recall and each list's accuracy on val, and whether the guard
+    allows it; `measures`, what `compared` says of the chosen one on test. Strength 0, the frozen encoder, is chosen
+    where no other has a higher recall that the guard allows.
+    """
+    manifest = Builds(run.workspace).read(rule.build)
+    parts = refining_parts(run, manifest, rule.lists)
+    for part in ("val", "test"):
+        if len(parts.pairs[part]) < FEWEST:
+            raise InputError(
+                f"`build` must have at least {FEWEST} pairs in {part}, by which it is chosen and judged; got "
+                f"{len(parts.pairs[part])} of {sum(map(len, parts.pairs.values()))}. Take a larger build."
+            )
+    best, rows = _best(run, rule, parts)
+    content = best.to_bytes()
+    digest = content_hash(content.hex())
+    with replacing(heads_file(run, digest)) as stream:
+        stream.write(content)
+    counts = {f"{part}_pairs": len(pairs) for part, pairs in parts.pairs.items()}
+    chosen = {"strength": best.strength, "epoch": next((row["epoch"] for row in rows if row["chosen"]), 0)}
+    tables = {
+        "choice": pa.Table.from_pylist(rows),
+        "measures": pa.Table.from_pylist(compared(parts, best, seed=run.seed)),
+    }
+    return StepOutput(tables=tables, notes={"heads": digest, **counts, **chosen})
+
+
+def heads_of(run: Run, record: StepRecord) -> bytes:
+    """The heads that a record names. Raises NotFoundError where they were removed."""
+    try:
+        return heads_file(run, record.notes["heads"]).read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"the heads of step `{record.key[:12]}` must lie in `{run.workspace.refined}`; they do not. Refine with "
+            "another seed, or restore them."
+        ) from None
+
+
+def heads_file(run: Run, digest: str) -> Path:
+    """Where heads lie, by their digest."""
+    return run.workspace.refined / "heads" / f"{digest[:32]}.safetensors"
+
+
+def _best(run: Run, rule: RefineRule, parts: RefiningParts) -> tuple[Heads, list[dict[str, Any]]]:
+    best: Heads | None = None
+    rows: list[dict[str, Any]] = []
+    was, highest = dict[tuple[str, str], Correct](), 0.0
+    for epoch, heads in _trained(run, rule, parts):
+        if best is None:
+            best = frozen_heads(heads)
+            was = correct_of(parts, "val", best)
+            highest = mean_recall(was)
+            rows.append(_choice(0, 0.0, was, allowed=True))
+        for strength in STRENGTHS:
+            tried = Heads(**heads.arrays(), strength=strength)
+            correct = correct_of(parts, "val", tried)
+            allowed = all(
+                one.mean >= was[key].mean - rule.margin for key, one in correct.items() if key[0] == "zero-shot"
+            )
+            rows.append(_choice(epoch, strength, correct, allowed=allowed))
+            if allowed and mean_recall(correct) > highest:
+                best, highest = tried, mean_recall(correct)
+    if best is None:
+        raise RowsError("`epochs` must be at least 1; got none.")
+    chosen = max(range(len(rows)), key=lambda place: (rows[place]["allowed"] * rows[place]["recall"], -place))
+    return best, [row | {"chosen": place == chosen} for place, row in enumerate(rows)]
+
+
+def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct], *, allowed: bool) -> dict[str, Any]:
+    accuracy = {f"zero_shot {of}": one.mean for (measure, of), one in correct.items() if measure == "zero-shot"}
+    return {"epoch": epoch, "strength": strength, "recall": mean_recall(correct), **accuracy, "allowed": allowed}
+
+
+def _trained(run: Run, rule: RefineRule, parts: RefiningParts) -> Iterator[tuple[int, Heads]]:
+    """The heads after each epoch, stored before they are looked at: a run that was broken off goes on with the last."""
+    name = content_hash({"rule": plain_rule(rule), "inputs": _inputs(run, (), rule), "model": step_encoder(run, rule),
+                         "seed": run.seed})  # fmt: skip
+    folder = run.workspace.refined / "running" / name[:32]
+    done = 0
+    state: State | None = None
+    with run.progress.bar("refining: epochs", rule.training.epochs) as advance:
+        while (stored := _stored_state(folder / f"{done + 1:04}.safetensors")) is not None:
+            state, done = stored, done + 1
+            yield done, Heads(**{name: state[name] for name in ARRAYS}, strength=1.0)
+            advance(1)
+        objective = OBJECTIVES[rule.objective]()
+        sampler = None if rule.sampler is None else SAMPLERS[rule.sampler]()
+        trained = train_heads(
+            parts.pairs["train"], objective, rule.training, seed=run.seed, sampler=sampler, state=state, done=done
+        )
+        for epoch, heads, after in trained:
+            _store_state(folder / f"{epoch:04}.safetensors", after)
+            yield epoch, heads
+            advance(1)
+    for path in sorted(folder.glob("*.safetensors")):
+        path.unlink()
+
+
+def _store_state(path: Path, state: State) -> None:
+    from safetensors.numpy import save
+
+    with replacing(path) as stream:
+        stream.write(save({name: np.ascontiguousarray(values) for name, values in state.items()}))
+
+
+def _stored_state(path: Path) -> State | None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(path.read_bytes())
+    except (FileNotFoundError, SafetensorError):
+        return None  # nothing was stored, or what was is broken: it is trained again
+
+
+def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
+    inputs = build_inputs(run, rule.build)
+    for one in rule.lists:
+        inputs |= {f"{name} {one.list}": value for name, value in build_inputs(run, rule.build, one.split).items()}
+    return inputs
+
+
+REFINE_ENCODER = Step(
+    name="refine_encoder",
+    rule=RefineRule,
+    compute=refine_encoder,
+    inputs=_inputs,
+    model=step_encoder,
+    seeded=True,
+)
