@@ -43,7 +43,12 @@ class Batch:
 
 
 class Objective(Protocol):
-    """A loss over pairs. Its parameters are keywords of its constructor, with defaults."""
+    """A loss over pairs. Its parameters are keywords of its constructor, with defaults.
+
+    uses_negatives: whether it sets pairs of a batch against each other, so that a sampler changes it.
+    """
+
+    uses_negatives: bool
 
     def prepare(self, pairs: PairRows, *, seed: int) -> None:
         """Look at all pairs once, before the first batch: clusters, classes."""

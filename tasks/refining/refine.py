@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 
 from evenly.features.errors import RowsError
 from evenly.features.refining.heads import ARRAYS, Heads
-from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS
+from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective
 from evenly.features.refining.training import State, TrainingRule, train_heads
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError, NotFoundError
@@ -45,10 +45,7 @@ class RefineRule:
     margin: Annotated[float, Ge(0), Le(1)] = 0.01
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"`objective` must be one of {', '.join(OBJECTIVES)}; got `{self.objective}`")
-        if self.sampler is not None and self.sampler not in SAMPLERS:
-            raise ValueError(f"a sampler must be one of {', '.join(SAMPLERS)}; got `{self.sampler}`")
+        check_objective(self.objective, self.sampler)
 
 
 def refine_encoder(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:

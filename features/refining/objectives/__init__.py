@@ -16,3 +16,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "mlcd": Mlcd,
 }
 SAMPLERS: dict[str, type[Sampler]] = {"unime": HardNegatives}
+
+
+def check_objective(objective: str, sampler: str | None) -> None:
+    """Raise ValueError for a loss or sampler that is not known, and for a sampler that a loss has no use for."""
+    if objective not in OBJECTIVES:
+        raise ValueError(f"`objective` must be one of {', '.join(OBJECTIVES)}; got `{objective}`")
+    if sampler is not None and sampler not in SAMPLERS:
+        raise ValueError(f"a sampler must be one of {', '.join(SAMPLERS)}; got `{sampler}`")
+    if sampler is not None and not OBJECTIVES[objective].uses_negatives:
+        raise ValueError(f"a sampler must stand with an objective that has negatives; got `{objective}`")

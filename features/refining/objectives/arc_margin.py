@@ -19,6 +19,8 @@ class ArcMargin:
     alone of their class have no part in it.
     """
 
+    uses_negatives = True
+
     def __init__(
         self, *, margin: float = 0.3, scale: float = 16.0, weight: float = 1.0, temperature: float = 0.05
     ) -> None:

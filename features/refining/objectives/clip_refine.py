@@ -16,6 +16,8 @@ class ClipRefine:
     the pairing and the frozen encoder's softmax, both ways, at temperature 1.
     """
 
+    uses_negatives = False
+
     def __init__(self, *, random_weight: float = 1.0, distillation_weight: float = 1.0) -> None:
         self.random_weight, self.distillation_weight = random_weight, distillation_weight
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 class Contrastive:
     """The own caption against those of the batch, the own picture against its pictures; temperature is fixed."""
 
+    uses_negatives = True
+
     def __init__(self, *, temperature: float = 0.05) -> None:
         self.temperature = temperature
 

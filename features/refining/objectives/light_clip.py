@@ -16,6 +16,8 @@ class LightClip:
     the paper's three parts this is the first; token alignment and masked words need rows of words.
     """
 
+    uses_negatives = False
+
     def __init__(self, *, temperature: float = 0.05, softness: float = 0.2) -> None:
         self.temperature, self.softness = temperature, softness
 

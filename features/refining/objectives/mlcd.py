@@ -18,6 +18,8 @@ class Mlcd:
     the `nearest` centres. The paper has a million centres and draws among the negative ones.
     """
 
+    uses_negatives = True
+
     def __init__(
         self, *, pictures_per_cluster: int = 20, nearest: int = 8, scale: float = 16.0, weight: float = 0.5,
         temperature: float = 0.05,

@@ -78,17 +78,19 @@ def encoder_leaderboard(
 
 
 def read_encoder(named: str) -> EncoderChoice:
-    """An encoder as people type it: `embedded`, `ViT-B-32 openai`, `ViT-B-32 openai bf16`."""
+    """An encoder as people type it: `embedded refine=NAME`, `ViT-B-32 openai`, `ViT-B-32 openai bf16`."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
         words = shlex.split(named)
-        fields = dict(zip(("model", "pretrained", "precision", "too many"), words, strict=False))
+        plain = [word for word in words if "=" not in word]
+        fields = dict(zip(("model", "pretrained", "precision", "too many"), plain, strict=False))
+        fields |= dict(word.split("=", 1) for word in words if "=" in word)
         return TypeAdapter(EncoderChoice).validate_python(fields)
     except (ValidationError, ValueError):
         raise UsageError(
-            f"`--encoder` must be a model, its weights and fp32, bf16 or fp16; got `{named}`. "
-            'Example: --encoder "ViT-B-32 openai bf16"'
+            f"`--encoder` must be a model, its weights and fp32, bf16 or fp16, or further fields of `features` as "
+            f'name=value; got `{named}`. Example: --encoder "ViT-B-32 openai bf16"'
         ) from None
 
 

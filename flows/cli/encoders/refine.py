@@ -1,6 +1,5 @@
 """`evenly refine`: heads on a recipe's encoder, trained on its latest build, with what they changed."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +30,7 @@ def refine_command(
     """
     from pydantic import TypeAdapter, ValidationError
 
+    from evenly.features.refining.objectives import check_objective
     from evenly.features.refining.training import TrainingRule
     from evenly.flows.process.prefect_api import prefect_api
     from evenly.flows.recipe import read_recipe
@@ -38,6 +38,11 @@ def refine_command(
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
 
+    loss, _, sampler = objective.partition(",")
+    try:
+        check_objective(loss, sampler or None)
+    except ValueError as error:
+        raise UsageError(f"`--objective`: {error}.") from None
     given = {"epochs": epochs, "rank": rank, "batch_size": batch_size, "learning_rate": learning_rate}
     try:
         training = TypeAdapter(TrainingRule).validate_python(
@@ -54,7 +59,7 @@ def refine_command(
             name=out,
             objective=objective,
             build=str(manifest["build"]),
-            training=replace(training),
+            training=training,
             margin=margin,
             root=str(workspace.root),
         )
@@ -75,9 +80,7 @@ def _print_refined(result: dict[str, Any]) -> None:
         {
             "measure": row["measure"],
             "of": row["of"],
-            "n": row["n"],
-            "before": row["before"],
-            "after": row["after"],
+            "before, after": f"{_short(row['before'])}, {_short(row['after'])}",
             "difference": _difference(row),
         }
         for row in result["measures"]
@@ -92,6 +95,9 @@ def _print_refined(result: dict[str, Any]) -> None:
 
 
 def _difference(row: dict[str, Any]) -> str:
-    if row["difference_low"] is None:
-        return f"{row['difference']:+.3f}"
-    return f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+    value, low, high = (row[name] for name in ("difference", "difference_low", "difference_high"))
+    return _short(value, "+") if low is None else f"{_short(value, '+')} [{_short(low, '+')}, {_short(high, '+')}]"
+
+
+def _short(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.3f}".replace("0.", ".", 1)

@@ -1,0 +1,222 @@
+"""An encoder refined over a build: held-out pairs choose and judge, a broken-off run goes on, commands take it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from evenly.adapters.errors import InvalidFeaturesError
+from evenly.features.refining.training import TrainingRule
+from evenly.storage.builds import Builds
+from evenly.storage.errors import DamagedError, InputError, NotFoundError
+from evenly.storage.files.adapters import read_refined, write_refined
+from evenly.tasks.encoders import open_encoder
+from evenly.tasks.progress import Progress
+from evenly.tasks.refining import refine as refine_module
+from evenly.tasks.refining.pairs import GuardedList, refining_parts
+from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
+from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.step import record_step
+from tests.labelled_build import Picture, WordEncoder, publish
+
+THINGS = ("cat", "dog", "ship", "whale", "tree", "house")
+TRAINING = TrainingRule(rank=8, epochs=4, batch_size=32, learning_rate=1e-2)
+LIST = GuardedList(list="things", classes=THINGS, split="split.csv", template="a photo of a {}")
+
+
+@pytest.fixture(autouse=True)
+def _encoder(monkeypatch):
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+
+
+@pytest.fixture
+def manifest(workspace):
+    """Pictures that show one thing and are captioned by a made-up word for it, some of them labelled."""
+    words = {name: f"zz{place}" for place, name in enumerate(THINGS)}
+    pictures = [
+        Picture(
+            name if number % 2 else "",
+            {name: 1.0, f"of {number}": 0.4},
+            ("train", "train", "val", "test")[number // 2 % 4],
+            f"{words[name]} by hand {number % 3}",
+        )
+        for number in range(40)
+        for name in THINGS
+    ]
+    path = publish(workspace, pictures)
+    Path(path).rename(workspace.root / "split.csv")
+    return Builds(workspace).read("some-1")
+
+
+@pytest.fixture
+def evenly(workspace, monkeypatch, capsys):
+    """Runs `evenly` with arguments; what it prints."""
+    from evenly.flows.cli import app
+    from evenly.flows.cli.errors import report_errors
+
+    def run(*arguments, status=0):
+        monkeypatch.setattr("sys.argv", ["evenly", *map(str, arguments), "--root", str(workspace.root)])
+        assert report_errors(app) == status
+        return capsys.readouterr()
+
+    return run
+
+
+def run_in(workspace, **changed):
+    return Run(workspace=workspace, seed=7, folder=workspace.root, progress=Progress(quiet=True), **changed)
+
+
+def refine(workspace, run=None, **rule):
+    given = {"objective": "contrastive", "training": TRAINING, "lists": (LIST,), "margin": 1.0} | rule
+    return record_step(run or run_in(workspace), REFINE_ENCODER, (), RefineRule(build="some-1", **given))
+
+
+def test_parts_share_no_group_and_test_pictures_of_lists_are_never_trained_on(workspace, manifest):
+    parts = refining_parts(run_in(workspace), manifest, [LIST])
+    groups = {part: set(pairs.groups.tolist()) for part, pairs in parts.pairs.items()}
+    assert sum(map(len, groups.values())) == len(set.union(*groups.values()))
+    assert sum(map(len, parts.pairs.values())) == 240
+    for part in ("val", "test"):
+        assert set(parts.lists[part]["things"].groups.tolist()) <= groups[part]
+        assert len(parts.lists[part]["things"].image) == 30
+
+
+@pytest.mark.usefixtures("manifest")
+def test_pairs_that_were_held_out_are_found_better_and_it_is_kept_as_an_encoder(workspace):
+    run = run_in(workspace)
+    record = refine(workspace)
+    measures = {(row["measure"], row["of"]): row for row in run.ledger.table(record, "measures").to_pylist()}
+    recall = measures["picture to text R@1", "all pairs"]
+    assert recall["difference_low"] > 0
+    assert recall["after"] == pytest.approx(recall["before"] + recall["difference"], abs=2e-4)
+    assert {of for _, of in measures} == {"all pairs", "things"}
+    choice = run.ledger.table(record, "choice").to_pylist()
+    assert sum(row["chosen"] for row in choice) == 1
+    chosen = next(row for row in choice if row["chosen"])
+    assert (chosen["epoch"], chosen["strength"]) == (record.notes["epoch"], record.notes["strength"])
+    assert chosen["recall"] == max(row["recall"] for row in choice if row["allowed"])
+
+    card = {"base": WordEncoder.identity, "encoder": {"model": "embedded"}}
+    write_refined(workspace.refined, "mine", card, heads_of(run, record))
+    refined = run_in(workspace, encoder=EncoderChoice(refine="mine"))
+    assert open_encoder(refined).identity != open_encoder(run).identity
+    ((of, before), (_, after)) = (
+        ("frozen", open_encoder(run).encode_texts(["zz1 number 5"])),
+        ("refined", open_encoder(refined).encode_texts(["zz1 number 5"])),
+    )
+    assert of == "frozen"
+    assert not np.array_equal(before, after)
+
+
+@pytest.mark.usefixtures("manifest")
+def test_the_guard_keeps_the_frozen_encoder_where_accuracy_would_fall_too_far(workspace, monkeypatch):
+    worse = refine_module.correct_of
+
+    def correct_of(parts, part, heads):
+        correct = worse(parts, part, heads)
+        if heads.strength and part == "val":
+            values = correct["zero-shot", "things"].values
+            values[:] = 0
+        return correct
+
+    monkeypatch.setattr(refine_module, "correct_of", correct_of)
+    record = refine(workspace, margin=0.05)
+    assert record.notes["strength"] == 0
+    rows = run_in(workspace).ledger.table(record, "measures").to_pylist()
+    assert all(row["before"] == row["after"] for row in rows)
+
+
+@pytest.mark.usefixtures("manifest")
+def test_a_run_that_was_broken_off_goes_on_with_its_last_epoch_and_ends_alike(workspace, tmp_path, monkeypatch):
+    trained = []
+    train = refine_module.train_heads
+
+    def dying(*given, **named):
+        for epoch, heads, state in train(*given, **named):
+            trained.append(epoch)
+            yield epoch, heads, state
+            if dying.at == epoch:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(refine_module, "train_heads", dying)
+    dying.at = 2
+    with pytest.raises(KeyboardInterrupt):
+        refine(workspace)
+    dying.at = None
+    record = refine(workspace)
+    assert trained == [1, 2, 3, 4]
+    assert not list((workspace.refined / "running").rglob("*.safetensors"))
+    heads = heads_of(run_in(workspace), record)
+    other = type(workspace).at(tmp_path / "other")
+    other.root.mkdir()
+    for name in ("builds", "samples", "features", "split.csv"):
+        (other.root / name).symlink_to(workspace.root / name)
+    again = refine(other)
+    assert again.output_hash == record.output_hash
+    assert heads_of(run_in(other), again) == heads
+
+
+@pytest.mark.usefixtures("manifest")
+def test_what_cannot_be_is_refused_with_its_reason(workspace, monkeypatch):
+    with pytest.raises(ValueError, match="`objective` must be one of contrastive"):
+        RefineRule(build="some-1", objective="diffusion")
+    with pytest.raises(
+        ValueError, match="a sampler must stand with an objective that has negatives; got `clip_refine`"
+    ):
+        RefineRule(build="some-1", objective="clip_refine", sampler="unime")
+
+    class Another(WordEncoder):
+        identity = "f" * 64
+
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: Another())
+    with pytest.raises(InvalidFeaturesError, match="must be the encoder of the build"):
+        refine(workspace)
+
+
+def test_too_small_a_build_is_refused(workspace):
+    publish(workspace, [Picture("", {"cat": 1.0, f"of {n}": 0.5}, "train", f"a cat {n}") for n in range(30)])
+    with pytest.raises(InputError, match="at least 20 pairs in val, by which it is chosen and judged"):
+        refine(workspace, lists=())
+
+
+def test_a_refined_encoder_that_is_gone_changed_or_of_another_encoder_is_refused(workspace, manifest):
+    heads = heads_of(run_in(workspace), refine(workspace))
+    refined = run_in(workspace, encoder=EncoderChoice(refine="mine"))
+    with pytest.raises(NotFoundError, match=r"got `mine`\. There: none"):
+        open_encoder(refined)
+    write_refined(workspace.refined, "mine", {"base": "0" * 63 + "1", "encoder": {"model": "other"}}, heads)
+    with pytest.raises(InputError, match="must stand with the encoder that it was made from, 000000000000"):
+        open_encoder(refined)
+    write_refined(workspace.refined, "mine", {"base": WordEncoder.identity, "encoder": {}}, heads)
+    assert open_encoder(refined).dimension == WordEncoder.dimension
+    path = workspace.refined / "mine.safetensors"
+    path.write_bytes(heads[:-1] + bytes([heads[-1] ^ 1]))
+    with pytest.raises(DamagedError, match="must hold the heads of the card"):
+        open_encoder(refined)
+    with pytest.raises(InputError, match="must be letters, digits"):
+        write_refined(workspace.refined, "../mine", {}, heads)
+    with pytest.raises(NotFoundError):
+        read_refined(workspace.refined, "../mine")
+    assert manifest["build"] == "some-1"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_command_refines_says_what_changed_and_retrieval_takes_it(workspace, manifest, tmp_path, evenly):
+    Builds(workspace).promote(manifest["build"], recipe="some")
+    recipe = tmp_path / "some.yaml"
+    sources = [{"kind": "parquet", "path": "pool.parquet"}]
+    recipe.write_text(yaml.safe_dump({"name": "some", "seed": 7, "sources": sources, "curate": {}}))
+    options = ("--epochs", 3, "--rank", 8, "--batch-size", 32, "--learning-rate", 0.01)
+    result = json.loads(evenly("refine", recipe, *options, "--out", "mine", "--json").out)
+    assert result["name"] == "mine"
+    assert result["train_pairs"] + result["val_pairs"] + result["test_pairs"] == 240
+    assert "chosen on val" in evenly("refine", recipe, *options, "--out", "mine").out
+    encoders = ("--encoder", "embedded", "--encoder", "embedded refine=mine")
+    board = json.loads(evenly("leaderboard", recipe, *encoders, "--out", tmp_path / "board", "--json").out)
+    before, after = (one["directions"][0]["auc"] for one in board["encoders"])
+    assert after > before
+    wrong = evenly("refine", recipe, "--objective", "diffusion", "--out", "other", status=2).err
+    assert "must be one of contrastive, clip_refine" in wrong
+    assert "`--learning-rate`" in evenly("refine", recipe, "--learning-rate", 0, "--out", "other", status=2).err
