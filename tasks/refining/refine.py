@@ -48,7 +48,7 @@ class RefineRule:
         check_objective(self.objective, self.sampler)
 
 
-def refine_encoder(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
+def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
     """Train heads and choose epoch and strength; the heads lie in the workspace under their SHA-256.
 
     Tables: `choice`, a row per epoch and strength with recall and each list's accuracy on val, and whether the guard
@@ -175,7 +175,7 @@ def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
 REFINE_ENCODER = Step(
     name="refine_encoder",
     rule=RefineRule,
-    compute=refine_encoder,
+    compute=choose_heads,
     inputs=_inputs,
     model=step_encoder,
     seeded=True,

@@ -63,7 +63,7 @@ def test_what_is_written_is_read_and_anything_else_is_refused():
 
 
 class Base:
-    identity, dimension = "ab" * 32, D
+    identity, dimension, device_name = "ab" * 32, D, "none"
 
     def encode_images(self, images, *, progress=None):
         del progress
