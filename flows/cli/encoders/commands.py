@@ -227,13 +227,13 @@ def _print_tuned(result: dict[str, Any]) -> None:
 
 
 def _print_tokens(result: dict[str, Any]) -> None:
-    rows = []
-    for row in result["sources"]:
-        over = {
-            f"over {limit}": f"{row[name]:,} ({row[name] / row['captions']:.1%})"
-            for name, limit in (("over_effective", result["effective"]), ("over_context", result["context"]))
-        }
-        rows.append({name: value for name, value in row.items() if not name.startswith("over_")} | over)
+    limits = (("over_effective", result["effective"]), ("over_context", result["context"]))
+    rows = [
+        {"source": row["source"], "text": row["column"].replace("chosen_caption", "chosen")}
+        | {name: row[name] for name in ("captions", "median", "p90", "p99", "longest")}
+        | {f">{limit}": f"{row[name] / row['captions']:.1%}" for name, limit in limits}
+        for row in result["sources"]
+    ]
     if rows:
         print_rows(f"{result['build']}: tokens of the captions of its pairs", rows)
     print_text(
