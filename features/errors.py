@@ -5,7 +5,7 @@ FeaturesError(ValueError)
 ├── WeightsUnavailableError  the weights of a known model cannot be had: download failed, or a package is missing
 ├── DeviceError              a device that is not there, has too little memory, or stopped
 ├── UnreadableImageError     bytes that were handed in as a picture do not decode
-├── BoxError                 a box that is none, or without a pixel of its picture
+├── BoxError                 a box that is none
 ├── CorruptionError          an unknown corruption, a strength out of range, or an array that is no picture
 └── RowsError                feature arrays of the wrong shape, or with rows that have no direction
 """
@@ -32,7 +32,7 @@ class UnreadableImageError(FeaturesError):
 
 
 class BoxError(FeaturesError):
-    """A box that is none, or without a pixel of its picture."""
+    """A box that is none."""
 
 
 class CorruptionError(FeaturesError):

@@ -15,7 +15,9 @@ from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.splits import joined_groups, settle_parts, split_by_group
+from evenly.features.pictures.views import MOST_BOXES, View, box_views
 from evenly.storage.builds import encoder_of
+from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import read_split
 from evenly.storage.samples import Samples
@@ -98,10 +100,10 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
     renamed, about_names = _frequent_names(
         run, manifest, rule, np.concatenate([labelled.groups[labelled.split == "test"], *of_unseen])
     )
-    views = _views(run, labelled, features) if adapters else {}
+    views, about_views = _views(run, manifest, labelled, features) if adapters else ({}, [])
     shared = texts | views | _pool(features.rows(np.flatnonzero(labelled.split == "train")), unlabelled)
     return LabelledRows(
-        **vars(labelled) | {"notes": (*labelled.notes, *about_names)},
+        **vars(labelled) | {"notes": (*labelled.notes, *about_names, *about_views)},
         features=_with(features, shared),
         unlabelled=unlabelled,
         prototypes=prototypes(run, rule) | renamed,
@@ -141,15 +143,43 @@ def _pool(train: Features, unlabelled: Features) -> dict[str, Floats | None]:
     }
 
 
-def _views(run: Run, labelled: LabelledPairs, features: Features) -> dict[str, Floats]:
-    """The field of the views of train pictures, where the run asks for some; for others their own rows stand there."""
+def _views(
+    run: Run, manifest: Mapping[str, Any], labelled: LabelledPairs, features: Features
+) -> tuple[dict[str, Floats], list[str]]:
+    """The field of the views of train pictures, where the run asks for some, and a sentence on them.
+
+    For other pictures their own rows stand there.
+    """
     train = np.flatnonzero(labelled.split == "train")
     if run.views is None or not len(train):
-        return {}
-    rows = view_rows(run, labelled.pairs["image_id"].take(pa.array(train)).to_pylist(), run.views)
-    views = np.repeat(features.image[None], len(rows), axis=0)
-    views[:, train] = rows
-    return {"views": views}
+        return {}, []
+    pairs = labelled.pairs.take(pa.array(train))
+    boxes, left_out = _boxes(run, manifest, run.views.boxes, pairs["uid"].combine_chunks())
+    views = [[*run.views.views, *of_picture] for of_picture in boxes]
+    of_views = view_rows(run, features.image[train], pairs["image_id"].to_pylist(), views)
+    rows = np.repeat(features.image[None], len(of_views.rows), axis=0)
+    rows[:, train] = of_views.rows
+    left_out += of_views.left_out
+    wrong = f"; {left_out:,} boxes left out: none, beside their picture, or beyond {MOST_BOXES}" if left_out else ""
+    return {"views": rows}, [f"views of each of {len(train):,} train pictures: {run.views}{wrong}"]
+
+
+def _boxes(run: Run, manifest: Mapping[str, Any], column: str | None, uids: pa.Array) -> tuple[list[list[View]], int]:
+    """The views of the boxes of each pair, and how many are left out as none or beyond MOST_BOXES of a picture."""
+    if column is None:
+        return [[] for _ in uids], 0
+    samples, version = Samples(run.workspace, manifest["recipe_name"]), manifest["samples"]["version"]
+    if column not in samples.read(version, where="false").column_names:
+        raise InputError(
+            f"`features.views.boxes` must be a column of the pool; got `{column}`. Name it as it is there."
+        )
+    table = samples.read(version, ["uid", column])
+    boxes, left_out = list[list[View]](), 0
+    for value in table[column].take(pc.index_in(uids, table["uid"].combine_chunks())).to_pylist():
+        given = box_views(value)
+        boxes.append([view for view in given[:MOST_BOXES] if isinstance(view, View)])
+        left_out += len(given) - len(boxes[-1])
+    return boxes, left_out
 
 
 def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: ListSplit) -> LabelledPairs:

@@ -1,6 +1,7 @@
 """Views of pictures: crops fixed by a hash, mirror images, and what lies in boxes."""
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from evenly.features.pictures.rgb import open_rgb
 AREAS = (0.5, 1.0)
 RATIOS = (3 / 4, 4 / 3)
 """Crops have such a share of the area of their picture, and so many times as much width as height: Tip-Adapter's."""
-MOST_CROPS = 64
+MOST_CROPS = MOST_BOXES = 64
+"""Views of a picture of each kind: so many times as many rows are adapters given."""
 _TRIES = 10
+_FAR = 1e9  # beyond any picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,57 +46,82 @@ class View:
 class ViewRule:
     """How many `crops` of a picture, and whether half of them are mirrored; without crops `flip` is its mirror image.
 
+    `boxes`: a column of the pool, a list of boxes [x0, y0, x1, y1] in pixels for each picture, each of which is a view.
+
     Crops hold half to all of its area, at a ratio of 3 to 4 up to 4 to 3, as Tip-Adapter draws them. Another than its:
     they keep their ratio, and the model's own preprocessing follows.
     """
 
     crops: Annotated[int, Ge(0), Le(MOST_CROPS)] = 0
     flip: bool = False
+    boxes: str | None = None
 
     def __post_init__(self) -> None:
         check_bounds(self, ValueError)
-        if not self.crops and not self.flip:
-            raise ValueError("views must be crops, flip or both; got neither")
+        if not self.crops and not self.flip and self.boxes is None:
+            raise ValueError("views must be crops, flip or boxes; got none of them")
+
+    def __str__(self) -> str:
+        """All of them in words, as they are part of a result's key."""
+        boxes = [] if self.boxes is None else [f"boxes of `{self.boxes}`"]
+        return ", ".join([*map(str, self.views), *boxes])
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views of any picture, in order."""
-        return tuple(View(crop=number, flip=self.flip) for number in range(self.crops)) or (View(flip=True),)
+        """The views of any picture, in order; none of its boxes."""
+        mirrored = (View(flip=True),) if self.flip else ()
+        return tuple(View(crop=number, flip=self.flip) for number in range(self.crops)) or mirrored
 
 
 def view_files(data: bytes, views: Sequence[View], key: str) -> list[bytes]:
     """A file, lossless, of each view of the picture in the file `data`; `key`, the picture's id, decides its crops.
 
-    Raises BoxError for a box without a pixel of the picture, UnreadableImageError for bytes that do not decode.
+    b"" for a box without a pixel of the picture. Raises UnreadableImageError for bytes that do not decode.
     """
     picture = open_rgb(data)
     files = []
     for view in views:
         file = BytesIO()
-        _seen(picture, view, key).save(file, "BMP")  # made and read again in no time
+        if (seen := _seen(picture, view, key)) is not None:
+            seen.save(file, "BMP")  # made and read again in no time
         files.append(file.getvalue())
     return files
 
 
-def read_box(value: object) -> tuple[float, float, float, float]:
-    """The box that a column holds, as [x0, y0, x1, y1]. Raises BoxError for what is none."""
+def box_views(value: object) -> list[View | BoxError]:
+    """What lies in each box of a list, which may be written as JSON, or why it is none; nothing for null."""
+    boxes = value
+    if isinstance(value, str):
+        try:
+            boxes = json.loads(value)
+        except (ValueError, RecursionError):
+            boxes = [value]
+    listing = [] if boxes is None else boxes if isinstance(boxes, list) else [boxes]
+    return [_box_view(box) for box in listing]
+
+
+def _box_view(value: object) -> View | BoxError:
+    """What lies in the box that a column holds, [x0, y0, x1, y1], or why it is none."""
     sides = tuple(value) if isinstance(value, list | tuple) else ()
-    if not (len(sides) == 4 and all(isinstance(side, int | float) and math.isfinite(side) for side in sides)):
-        raise BoxError(f"`box` must be four finite numbers, x0, y0, x1, y1; got {str(value)[:80]}. Correct the column.")
+    if not (len(sides) == 4 and all(isinstance(side, int | float) and abs(side) < _FAR for side in sides)):
+        return BoxError(f"`box` must be four numbers, x0, y0, x1, y1; got {str(value)[:80]}. Correct the column.")
     x0, y0, x1, y1 = map(float, sides)
     if not (x0 < x1 and y0 < y1):
-        raise BoxError(f"`box` must have x0 < x1 and y0 < y1; got {sides}. Give corners, not width and height.")
-    return x0, y0, x1, y1
+        return BoxError(f"`box` must have x0 < x1 and y0 < y1; got {sides}. Give corners, not width and height.")
+    return View(box=(x0, y0, x1, y1))
 
 
-def _seen(picture: Image.Image, view: View, key: str) -> Image.Image:
-    is_mirrored = view.flip
+def _seen(picture: Image.Image, view: View, key: str) -> Image.Image | None:
+    place, is_mirrored = (0, 0, *picture.size), view.flip
     if view.crop is not None:
-        picture = picture.crop(_crop(picture.size, key, view.crop))
+        place = _crop(picture.size, key, view.crop)
         is_mirrored = view.flip and _draw(key, view.crop, "flip") < 0.5
     elif view.box is not None:
-        picture = picture.crop(_inside(picture.size, view.box))
-    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if is_mirrored else picture
+        place = _touched(picture.size, view.box)
+    if place[0] >= place[2] or place[1] >= place[3]:
+        return None
+    seen = picture.crop(place)
+    return seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if is_mirrored else seen
 
 
 def _crop(size: tuple[int, int], key: str, number: int) -> tuple[int, int, int, int]:
@@ -114,13 +142,10 @@ def _crop(size: tuple[int, int], key: str, number: int) -> tuple[int, int, int, 
     return x, y, x + wide, y + high
 
 
-def _inside(size: tuple[int, int], box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
-    """The pixels that a box touches."""
+def _touched(size: tuple[int, int], box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """The pixels that a box touches; none where it lies beside the picture."""
     x0, y0, x1, y1 = box
-    place = max(0, math.floor(x0)), max(0, math.floor(y0)), min(size[0], math.ceil(x1)), min(size[1], math.ceil(y1))
-    if place[0] >= place[2] or place[1] >= place[3]:
-        raise BoxError(f"`box` must lie on its picture of {size[0]} x {size[1]} pixels; got {box}. Correct the column.")
-    return place
+    return max(0, math.floor(x0)), max(0, math.floor(y0)), min(size[0], math.ceil(x1)), min(size[1], math.ceil(y1))
 
 
 def _draw(key: str, number: int, name: str) -> float:

@@ -77,14 +77,7 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
         **further_tables(run, manifest, rule, rows, evaluation),
     }
     undescribed = [] if rule.describe else [NOT_DESCRIBED]
-    notes = [
-        *rows.notes,
-        *_about_pool(rule, rows),
-        *_about_views(run, rows),
-        *undescribed,
-        *in_words(sources),
-        *evaluation.notes,
-    ]
+    notes = [*rows.notes, *_about_pool(rule, rows), *undescribed, *in_words(sources), *evaluation.notes]
     return StepOutput(tables=tables, notes={"notes": notes, "list": rule.list})
 
 
@@ -103,14 +96,6 @@ def _about_pool(rule: EvaluationRule, rows: LabelledRows) -> list[str]:
         return []
     train = int(np.count_nonzero(rows.split == "train"))
     return [f"unlabelled pool: {train:,} train pictures, labels hidden, and {len(rows.unlabelled):,} without a label"]
-
-
-def _about_views(run: Run, rows: LabelledRows) -> list[str]:
-    """A sentence on the views of train pictures, where there are some."""
-    if run.views is None or rows.features.views is None:
-        return []
-    train = int(np.count_nonzero(rows.split == "train"))
-    return [f"views of each of {train:,} train pictures: {', '.join(map(str, run.views.views))}"]
 
 
 def _require_texts(rule: EvaluationRule, rows: LabelledRows) -> None:
@@ -209,7 +194,7 @@ def _hash_build(run: Run, _upstream: Records, rule: EvaluationRule) -> dict[str,
     if run.second is not None and takes_second(rule, rule.adapters):
         inputs["second"] = second_identity(run)
     if run.views is not None and rule.adapters:
-        inputs["views"] = ", ".join(map(str, run.views.views))
+        inputs["views"] = str(run.views)
     return inputs
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from evenly.adapters.features import Floats
 from evenly.features import to_unit_rows
 from evenly.features.errors import BoxError
-from evenly.features.pictures.views import View, ViewRule, view_files
+from evenly.features.pictures.views import View, view_files
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.image_folders import Picture
 from evenly.storage.web import find_places, read_images
@@ -27,20 +27,42 @@ Item = tuple[str, bytes]
 """The name of a view, and a file of it."""
 
 
-def view_rows(run: Run, image_ids: Sequence[str], rule: ViewRule) -> Floats:
-    """Unit rows (v, n, d) float32 of the views of pictures of the run's workspace; those that are stored stay.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewRows:
+    """Unit rows (v, n, d) float32 of views of n pictures; `left_out`: boxes beside their picture, which have none.
+
+    A picture with fewer views than another has them again from the first; one with none is its own view.
+    """
+
+    rows: Floats
+    left_out: int
+
+
+def view_rows(run: Run, own: Floats, image_ids: Sequence[str], views: Sequence[Sequence[View]]) -> ViewRows:
+    """Rows of the views of pictures of the run's workspace, of which `own` (n, d) are the rows; what is stored stays.
 
     A view is the same whatever else is asked for, and so are its features.
     """
-    names = [[f"{image_id}:{view}" for image_id in image_ids] for view in rule.views]
+    names = [[f"{image_id}:{view}" for view in of_image] for image_id, of_image in zip(image_ids, views, strict=True)]
+    distinct = list(dict.fromkeys(name for of_image in names for name in of_image))
     store = FeatureStore(run.workspace, encoder_identity(run), KIND)
-    missing = store.missing([name for of_view in names for name in of_view])
-    if missing:
-        with run.progress.bar("encoding views", len(missing)) as advance:
-            for batch in _batches(_files(run, sorted(missing), {str(view): view for view in rule.views})):
+    absent = store.missing(distinct)
+    if absent:
+        by_name = {str(view): view for of_image in views for view in of_image}
+        with run.progress.bar("encoding views", len(absent)) as advance:
+            for batch in _batches(_files(run, sorted(absent), by_name)):
                 rows = open_encoder(run).encode_images([file for _, file in batch], progress=advance)
                 store.append([name for name, _ in batch], *to_unit_rows(rows))
-    return np.stack([single(store.read(of_view)[0]) for of_view in names])
+        absent = store.missing(absent)
+    gone = set(absent)
+    stored = [name for name in distinct if name not in gone]
+    place = {name: number for number, name in enumerate(stored)}
+    vectors = np.concatenate([single(store.read(stored)[0]), own]) if stored else own
+    of_images = [
+        [place[name] for name in of_image if name in place] or [len(stored) + row] for row, of_image in enumerate(names)
+    ]
+    table = [[of_image[k % len(of_image)] for of_image in of_images] for k in range(max(map(len, of_images)))]
+    return ViewRows(rows=vectors[np.array(table)], left_out=len(absent))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,10 +84,12 @@ def encode_views(run: Run, pictures: Iterable[tuple[Picture, Sequence[View | Box
         for picture, views in pictures:
             image_id = hashlib.sha256(picture.content).hexdigest()
             for number, view in enumerate(views):
-                try:
-                    (file,) = view_files(picture.content, [_checked(view)], image_id)
-                except BoxError as error:
-                    failed.append((f"{picture.name} view {number}", str(error)))
+                file = b"" if isinstance(view, BoxError) else view_files(picture.content, [view], image_id)[0]
+                if not file:
+                    reason = (
+                        str(view) if isinstance(view, BoxError) else f"`{view}` must lie on its picture; it does not"
+                    )
+                    failed.append((f"{picture.name} view {number}", reason))
                     continue
                 done.append((picture.name, str(view)))
                 yield picture.name, file
@@ -83,12 +107,6 @@ def encode_views(run: Run, pictures: Iterable[tuple[Picture, Sequence[View | Box
     )
 
 
-def _checked(view: View | BoxError) -> View:
-    if isinstance(view, BoxError):
-        raise view
-    return view
-
-
 def _files(run: Run, names: Sequence[str], views: dict[str, View]) -> Iterator[Item]:
     """A file of each view, those of a picture one after another."""
     wanted = {image_id: list(group) for image_id, group in groupby(names, key=lambda name: name.partition(":")[0])}
@@ -98,7 +116,8 @@ def _files(run: Run, names: Sequence[str], views: dict[str, View]) -> Iterator[I
         chunk = ids[start : start + _AT_ONCE]
         for image_id, data in zip(chunk, read_images(run.workspace.downloads, chunk, places), strict=True):
             of_picture = [views[name.partition(":")[2]] for name in wanted[image_id]]
-            yield from zip(wanted[image_id], view_files(data, of_picture, image_id), strict=True)
+            files = view_files(data, of_picture, image_id)
+            yield from ((name, file) for name, file in zip(wanted[image_id], files, strict=True) if file)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

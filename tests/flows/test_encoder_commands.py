@@ -120,7 +120,7 @@ def test_views_and_boxes_have_rows_of_their_own(encode, digit_pictures, tmp_path
     assert (facts["pictures"], facts["views"]) == (2, 5)
     a, b, c = (f"{tmp_path}/p.parquet/{name}" for name in "abc")
     assert list(facts["failed"]) == [b, f"{a} view 3", f"{c} view 2"]
-    assert "must lie on its picture" in facts["failed"][f"{a} view 3"]
+    assert "`box 900 0 901 1` must lie on its picture" in facts["failed"][f"{a} view 3"]
     arrays = np.load(tmp_path / "a.npz")
     assert arrays["view_paths"].tolist() == [a, a, a, c, c]
     assert arrays["views"].tolist() == ["crop 0 flip", "crop 1 flip", "box 0 0 8 8", "crop 0 flip", "crop 1 flip"]

@@ -60,7 +60,7 @@ def recipe_leaderboards(
             "split": content_hash(parts),
         }
         if run.views is not None:
-            key["views"] = [str(view) for view in run.views.views]
+            key["views"] = str(run.views)
         folder = run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
         if out is not None:
             folder = out / rule.list if len(rules) > 1 else out

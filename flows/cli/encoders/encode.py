@@ -11,7 +11,7 @@ import numpy as np
 
 from evenly.features import to_unit_rows
 from evenly.features.errors import BoxError
-from evenly.features.pictures.views import View, ViewRule, read_box
+from evenly.features.pictures.views import View, ViewRule, box_views
 from evenly.flows.cli.adapters.own_features.folders import check_out
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.errors import InputError
@@ -96,14 +96,7 @@ def _with_views(
     of_rule: list[View | BoxError] = [] if rule is None else [*rule.views]
     for place, (picture, boxes) in enumerate(pairs):
         if place in places:
-            yield picture, [*of_rule, *map(_view_of, boxes)]
-
-
-def _view_of(value: object) -> View | BoxError:
-    try:
-        return View(box=read_box(value))
-    except BoxError as error:
-        return error
+            yield picture, [*of_rule, *box_views(boxes)]
 
 
 def _is_table(path: Path) -> bool:

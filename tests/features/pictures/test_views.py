@@ -11,7 +11,7 @@ from PIL import Image
 
 from evenly.features.errors import BoxError, UnreadableImageError
 from evenly.features.pictures.rgb import open_rgb
-from evenly.features.pictures.views import AREAS, MOST_CROPS, RATIOS, View, ViewRule, read_box, view_files
+from evenly.features.pictures.views import AREAS, MOST_CROPS, RATIOS, View, ViewRule, box_views, view_files
 
 
 def ramp(width: int, height: int) -> bytes:
@@ -79,8 +79,8 @@ def test_boxes_and_mirror_images():
     assert place(seen(PICTURE, View(box=(10, 20, 30, 40)))) == (10, 20, 29, 39)
     assert place(seen(PICTURE, View(box=(-5, 0.5, 1000, 2.1)))) == (0, 0, 119, 2)
     assert place(seen(PICTURE, View(box=(10, 20, 30, 40), flip=True))) == (29, 20, 10, 39)
-    with pytest.raises(BoxError, match=r"`box` must lie on its picture of 120 x 80 pixels; got \(120\.0, 0\.0"):
-        seen(PICTURE, View(box=(120.0, 0.0, 130.0, 10.0)))
+    beside = [View(box=(120, 0, 130, 10)), View(box=(0, -9, 5, 0))]
+    assert view_files(PICTURE, beside, "k") == [b"", b""]
     with pytest.raises(UnreadableImageError):
         view_files(b"<html>", [View(flip=True)], "k")
 
@@ -88,17 +88,30 @@ def test_boxes_and_mirror_images():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "four finite numbers, x0, y0, x1, y1; got None"),
-        ([1, 2, 3], "four finite numbers"),
-        ([1, 2, 3, float("nan")], "four finite numbers"),
-        ([1, 2, 3, "4"], "four finite numbers"),
+        (None, "four numbers, x0, y0, x1, y1; got None"),
+        ([1, 2, 3], "four numbers"),
+        ([1, 2, 3, float("nan")], "four numbers"),
+        ([1, 2, 3, 10**400], "four numbers"),
+        ([1, 2, 3, "4"], "four numbers"),
         ([5, 0, 5, 9], "x0 < x1 and y0 < y1; got"),
     ],
 )
 def test_what_is_no_box_is_named(value, message):
-    with pytest.raises(BoxError, match=message):
-        read_box(value)
-    assert read_box([0, 1, 2.5, 3]) == (0, 1, 2.5, 3)
+    (error,) = box_views([value])
+    assert isinstance(error, BoxError)
+    assert message in str(error)
+
+
+@pytest.mark.parametrize("value", [[[0, 1, 2.5, 3], [4, 5, 6, 7]], "[[0, 1, 2.5, 3], [4.0, 5, 6, 7]]"])
+def test_boxes_are_a_list_or_its_json(value):
+    assert box_views(value) == [View(box=(0, 1, 2.5, 3)), View(box=(4, 5, 6, 7))]
+
+
+@pytest.mark.parametrize("value", ["", "none", "[" * 100_000, "{}", "3", 3, {"x0": 1}, "[[1, 2, 3, 1e999]]", [None]])
+def test_what_is_no_list_of_boxes_counts_as_one_that_is_none(value):
+    (error,) = box_views(value)
+    assert isinstance(error, BoxError)
+    assert box_views(None) == box_views("null") == box_views([]) == []
 
 
 def test_a_rule_gives_its_views_by_name():
@@ -106,7 +119,9 @@ def test_a_rule_gives_its_views_by_name():
     assert [str(view) for view in ViewRule(crops=1, flip=True).views] == ["crop 0 flip"]
     assert [str(view) for view in ViewRule(flip=True).views] == ["flip"]
     assert str(View(box=(0, 1, 2.5, 3))) == "box 0 1 2.5 3"
-    with pytest.raises(ValueError, match="views must be crops, flip or both; got neither"):
+    assert ViewRule(boxes="objects").views == ()
+    assert str(ViewRule(crops=1, boxes="objects")) == "crop 0, boxes of `objects`"
+    with pytest.raises(ValueError, match="views must be crops, flip or boxes; got none of them"):
         ViewRule()
     with pytest.raises(ValueError, match="`crops` must be 0 to 64; got 65"):
         ViewRule(crops=65)

@@ -188,7 +188,7 @@ def test_views_of_train_pictures_are_no_content_and_need_pictures(tmp_path):
         contents.append(content_of(read_recipe(path)))
     assert contents[0] == contents[1]
     assert [str(view) for view in read_recipe(path).features.views.views[8:]] == ["crop 8 flip", "crop 9 flip"]
-    wrong = (({"crops": 65}, "equal to 64"), ({}, "views must be crops, flip or both"), ({"crop": 1}, "crops"))
+    wrong = (({"crops": 65}, "equal to 64"), ({}, "views must be crops, flip or boxes"), ({"crop": 1}, "crops"))
     for views, words in wrong:
         (line,) = problems(tmp_path, curating(download={}) | {"features": {"model": "embedded", "views": views}})
         assert line.startswith("`features.views")

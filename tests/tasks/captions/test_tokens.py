@@ -53,7 +53,7 @@ def test_the_command_shows_shares(workspace, manifest, tmp_path, monkeypatch, ca
     assert report_errors(app) == 0
     out = capsys.readouterr().out
     assert "50.0%" in out
-    assert max(map(len, out.splitlines()[:8])) <= 80  # a table, and no list of facts
+    assert "│ web    │ caption │        6 │" in out  # a table of 80 columns, and no list of facts
     assert "reads 30 tokens" in out
     monkeypatch.setattr("sys.argv", [*command, "--json"])
     assert report_errors(app) == 0

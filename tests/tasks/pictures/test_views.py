@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from evenly.adapters import ADAPTERS
-from evenly.features.pictures.views import ViewRule
+from evenly.features.pictures.views import View, ViewRule
+from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.samples import Samples
 from evenly.storage.tables.lance_rows import MADE_AGAIN, read_rows
 from evenly.tasks import encoders
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
@@ -57,19 +60,40 @@ def module_pairs(rebuilt):
     return kept_pairs(rebuilt.run, rebuilt.manifest)["image_id"].to_pylist()
 
 
+def rows_of(rebuilt, ids, rule):
+    """The rows of the views of a rule, which has no boxes."""
+    own = np.tile(np.float32([[1, 0, 0]]), (len(ids), 1))
+    return view_rows(rebuilt.run, own, ids, [rule.views] * len(ids)).rows
+
+
+def test_boxes_have_rows_and_pictures_with_fewer_views_have_them_again(build, encoder):
+    rebuilt, ids = build
+    ids = list(dict.fromkeys(ids))[:3]
+    own = np.eye(3, dtype=np.float32)
+    on, beside = View(box=(0.0, 0.0, 20.0, 20.0)), View(box=(900.0, 0.0, 901.0, 1.0))
+    for _ in range(2):
+        found = view_rows(rebuilt.run, own, ids, [[on, View(flip=True), beside], [beside], [View(flip=True)]])
+        assert (found.rows.shape, found.left_out, encoder.asked) == ((2, 3, 3), 2, 3)
+    assert np.array_equal(found.rows[:, 1], own[[1, 1]])
+    assert np.array_equal(found.rows[0, 2], found.rows[1, 2])
+    assert not np.array_equal(found.rows[0, 0], found.rows[1, 0])
+    nothing = view_rows(rebuilt.run, own, ids, [[]] * 3)
+    assert np.array_equal(nothing.rows, own[None])
+
+
 def test_views_are_encoded_once_and_more_of_them_are_added(build, encoder):
     rebuilt, ids = build
-    first = view_rows(rebuilt.run, ids, RULE)
+    first = rows_of(rebuilt, ids, RULE)
     distinct = len(set(ids))
     assert first.shape == (3, len(ids), 3)
     np.testing.assert_allclose(np.linalg.norm(first, axis=2), 1, atol=1e-6)
     assert encoder.asked == 3 * distinct
-    assert np.array_equal(view_rows(rebuilt.run, ids, RULE), first)
+    assert np.array_equal(rows_of(rebuilt, ids, RULE), first)
     assert encoder.asked == 3 * distinct
-    more = view_rows(rebuilt.run, ids, replace(RULE, crops=5))
+    more = rows_of(rebuilt, ids, replace(RULE, crops=5))
     assert np.array_equal(more[:3], first)
     assert encoder.asked == 5 * distinct
-    view_rows(rebuilt.run, ids, replace(RULE, flip=False))  # other views, though their mean colours are the same
+    rows_of(rebuilt, ids, replace(RULE, flip=False))  # other views, though their mean colours are the same
     assert encoder.asked == 8 * distinct
 
 
@@ -79,15 +103,15 @@ def test_batches_of_any_size_and_a_run_that_died_give_the_same_rows(build, encod
     monkeypatch.setattr(module, "_AT_ONCE", 2)
     encoder.most = 9
     with pytest.raises(KeyboardInterrupt):
-        view_rows(rebuilt.run, ids, RULE)
+        rows_of(rebuilt, ids, RULE)
     assert encoder.asked == 8
     encoder.most = 10**9
-    resumed = view_rows(rebuilt.run, ids, RULE)
+    resumed = rows_of(rebuilt, ids, RULE)
     assert encoder.asked == 3 * len(set(ids))
     other = replace(rebuilt.run, processes=1)
     monkeypatch.setattr(module, "_MOST_FILES", 10**6)
     encoder.identity = "another"
-    assert np.array_equal(view_rows(other, ids, RULE), resumed)
+    assert np.array_equal(rows_of(replace(rebuilt, run=other), ids, RULE), resumed)
 
 
 def test_pictures_that_adapters_are_judged_on_have_no_views(build, monkeypatch):
@@ -114,6 +138,30 @@ def test_pictures_that_adapters_are_judged_on_have_no_views(build, monkeypatch):
     with_views = adapter.fit(train, rows.labels[is_train]).keys_.copy()
     without = ADAPTERS["tip_f"](epochs=2).fit(replace(train, views=None), rows.labels[is_train]).keys_
     assert not np.allclose(with_views, without)
+
+
+def test_boxes_are_read_from_a_column_of_the_build_and_wrong_ones_counted(build, monkeypatch):
+    rebuilt, _ = build
+    read = Samples.read
+
+    def with_boxes(samples, version, columns=None, where=None):
+        """The sample table as if its pool had a column of boxes: of each pair a good one, one beside it and none."""
+        table = read(samples, version, None if columns == ["uid", "objects"] else columns, where)
+        values = [[[0.0, 0.0, 9.0, 9.0], [900.0, 0.0, 901.0, 1.0], [1.0, 2.0]]] * table.num_rows
+        return table.append_column("objects", pa.array(values, pa.list_(pa.list_(pa.float64()))))
+
+    run = replace(rebuilt.run, views=ViewRule(boxes="objects"))
+    with pytest.raises(InputError, match=r"`features\.views\.boxes` must be a column of the pool; got `objects`"):
+        labelled_rows(run, rebuilt.manifest, TEXTS, adapters=["tip"])
+    monkeypatch.setattr(Samples, "read", with_boxes)
+    rows = labelled_rows(run, rebuilt.manifest, TEXTS, adapters=["tip"])
+    train = int((rows.split == "train").sum())
+    distinct = len({*np.array(rows.pairs["image_id"].to_pylist())[rows.split == "train"]})
+    assert len(rows.features.views) == 1
+    assert rows.notes[-1] == (
+        f"views of each of {train} train pictures: boxes of `objects`; {train + distinct} boxes left out: none, beside "
+        "their picture, or beyond 64"
+    )
 
 
 def test_views_are_part_of_an_evaluation_and_made_for_adapters_alone(build):
