@@ -15,6 +15,7 @@ from evenly.storage.tables.block_sums import BLOCK, first_wrong
 
 SUMS = "_sums"
 """The folder of a dataset in which the sums of its files lie."""
+_LETTERS = 20  # of base 85, for the 16 bytes of a sum
 
 
 class CheckedBlocks:
@@ -28,7 +29,7 @@ class CheckedBlocks:
             raise self._damaged("its checksums are gone") from None
         self.size, self.described_from = int(facts["bytes"]), int(facts["described_from"])
         self.keys: dict[str, Any] = facts.get("keys") or {}
-        self._sums = base64.b85decode(facts["xxh3_128"])
+        self._sums = str(facts["xxh3_128"])
         self._right = set[int]()
 
     def __eq__(self, other: object) -> bool:
@@ -69,7 +70,7 @@ class CheckedBlocks:
         held_from = -(-ranges.held_from // BLOCK) * BLOCK
         for offset in range(held_from, self.size, BLOCK):
             data = ranges.pread(min(BLOCK, self.size - offset), offset)
-            if first_wrong(data, self._sums, offset // BLOCK) is None:
+            if self._first_wrong(data, offset // BLOCK) is None:
                 self._right.add(offset // BLOCK)
 
     def _check(self, ranges: Ranges, start: int, end: int) -> None:
@@ -79,9 +80,16 @@ class CheckedBlocks:
             if self._right.issuperset(blocks):
                 continue
             data = ranges.pread(length, offset)
-            if (wrong := first_wrong(data, self._sums, offset // BLOCK)) is not None:
+            if (wrong := self._first_wrong(data, offset // BLOCK)) is not None:
                 raise self._damaged(f"the block at byte {wrong * BLOCK} has another checksum")
             self._right.update(blocks)
+
+    def _first_wrong(self, data: bytes, first: int) -> int | None:
+        """As `first_wrong`; of the sums only those of `data` are decoded, which begins with the block `first`."""
+        stop = first + -(-len(data) // BLOCK)
+        sums = base64.b85decode(self._sums[first * _LETTERS : stop * _LETTERS])
+        wrong = first_wrong(data, sums, 0)
+        return None if wrong is None else first + wrong
 
     def _damaged(self, trouble: str) -> DamagedError:
         return DamagedError(f"`{self._file}` must hold the bytes that were written to it; {trouble}. {self._remedy}")
