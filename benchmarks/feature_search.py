@@ -143,18 +143,26 @@ def measure(part: str, folder: Path, rows: int, compare: int) -> None:
     elif part == "others":
         others(store, min(compare, rows))
     elif part == "exact":
-        print("search, exact:", timed(lambda number: search(workspace, number), 3))
+        uids = some_uids(workspace)
+        print("search, exact:", timed(lambda number: search(workspace, uids[number]), 3))
     else:
         cpu = time.process_time()
         facts = make_index(workspace, ENCODER, part, Progress(quiet=True))
         print(f"{part}: {facts}, made and measured in {time.process_time() - cpu:.0f} s of CPU")
-        print(f"{part}: search", timed(lambda number: search(workspace, number, index=part), 5))
+        uids = some_uids(workspace)
+        print(f"{part}: search", timed(lambda number: search(workspace, uids[number], index=part), 5))
     print(f"{part}: peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB", flush=True)
 
 
-def search(workspace: Workspace, number: int, index: str | None = None) -> None:
+def some_uids(workspace: Workspace) -> list[str]:
     manifest = Builds(workspace).read("big-1")
-    uid = Samples(workspace, "big").read(manifest["samples"]["version"], ["uid"], "uid > '8'")["uid"][number].as_py()
+    table = next(Samples(workspace, "big").batches(manifest["samples"]["version"], ["uid"]))
+    uids: list[str] = table["uid"][:10].to_pylist()
+    return uids
+
+
+def search(workspace: Workspace, uid: str, index: str | None = None) -> None:
+    manifest = Builds(workspace).read("big-1")
     result = search_build(Run(workspace=workspace, seed=1), manifest, Query(uids=[uid]), top=10, index=index)
     if result.rows[0]["uid"] != uid:
         raise SystemExit(f"the nearest must be the pair itself, {uid}; got {result.rows[0]['uid']}.")

@@ -30,7 +30,7 @@ from evenly.curation.duplicates.image_duplicates import Semantic, deduplicate_se
 WIDTH, BATCH, COMMON = 512, 25_000, 0.5
 THRESHOLD, TWIN_COSINES, FAR_COSINES = 0.95, (0.952, 0.96, 0.97, 0.98, 0.99), (0.94, 0.945)
 LIMIT_GB = 4.0
-CELLS_LOOKED_INTO = (1, 8, 64)
+CELLS_LOOKED_INTO = (1, 8)
 
 Rows = npt.NDArray[np.float16]
 Ints = npt.NDArray[np.int64]
@@ -178,7 +178,7 @@ if __name__ == "__main__":
         "--faiss",
         type=int,
         metavar="ROWS",
-        default=200_000,
+        default=100_000,
         help="beside faiss up to so many rows; default: %(default)s",
     )
     run(parser.parse_args().rows, parser.parse_args().faiss)
