@@ -80,7 +80,8 @@ def tune_encoder(
     path = _record_of(run, run.encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = {"precision": run.encoder.precision, "resize": run.encoder.resize}
-    replace_record(path, {"device": device, "threads": threads, **numbers, **asdict(tuned.best)})
+    made_on = {"device": device, "device_name": loaded.device_name, "threads": threads}
+    replace_record(path, {**made_on, **numbers, **asdict(tuned.best)})
     return tuned
 
 

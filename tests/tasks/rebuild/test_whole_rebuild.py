@@ -10,12 +10,14 @@ import pytest
 
 from evenly.audit.diff import diff_builds
 from evenly.audit.published import PublishedBuild
+from evenly.audit.report import render_report
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
 from evenly.storage.builds import Builds
 from evenly.storage.errors import ConservationError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.records import read_record, replace_record
+from evenly.tasks.pictures.stored import count_devices
 from evenly.tasks.rebuild.features import EMBED_IMAGES, encode_pairs, extract_features
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, record_step
@@ -266,3 +268,13 @@ def test_the_latest_build_is_the_one_that_was_published(rebuilt):
     assert builds.alias("whole-latest") == rebuilt.manifest["build"]
     kept = rebuilt.run.ledger.decisions(rebuilt.records[-1], ["verdict"])["verdict"]
     assert rebuilt.manifest["samples"]["kept"] == pc.sum(pc.equal(kept, "kept")).as_py()
+
+
+def test_the_record_and_the_report_say_which_device_encoded_how_many_pictures(copied):
+    copy = copied()
+    (record,) = [one for one in PublishedBuild(copy.run.workspace, copy.manifest).records if one.name == "embed_images"]
+    assert list(record.notes["devices"]) == [ColourWords.device_name]
+    page = render_report(copy.run.workspace, copy.manifest, read_bytes=reader(copy.run.workspace))
+    assert f"{record.notes['devices'][ColourWords.device_name]} on {ColourWords.device_name}" in page
+    kept = copy.manifest["samples"]["kept"]
+    assert count_devices(copy.run.workspace, copy.manifest, ColourWords.identity) == {ColourWords.device_name: kept}
