@@ -48,11 +48,12 @@ def view_rows(run: Run, own: Floats, image_ids: Sequence[str], views: Sequence[S
     store = FeatureStore(run.workspace, encoder_identity(run), KIND)
     absent = store.missing(distinct)
     if absent:
+        encoder = open_encoder(run)
         by_name = {str(view): view for of_image in views for view in of_image}
         with run.progress.bar("encoding views", len(absent)) as advance:
             for batch in _batches(_files(run, sorted(absent), by_name)):
-                rows = open_encoder(run).encode_images([file for _, file in batch], progress=advance)
-                store.append([name for name, _ in batch], *to_unit_rows(rows))
+                rows = to_unit_rows(encoder.encode_images([file for _, file in batch], progress=advance))
+                store.append([name for name, _ in batch], *rows, device=encoder.device_name)
         absent = store.missing(absent)
     gone = set(absent)
     stored = [name for name in distinct if name not in gone]

@@ -34,6 +34,7 @@ def test_rows_of_pictures_and_texts_stand_under_their_names_and_have_unit_length
     status, found, err = encode(one, digit_pictures, broken, "--texts", tmp_path / "texts.txt")
     assert status == 0, err
     assert (found["pictures"], found["texts"]) == (121, 2)
+    assert found["device"].startswith("cpu ")
     assert list(found["failed"]) == [str(broken)]
     arrays = np.load(tmp_path / "a.npz")
     assert arrays["texts"].tolist() == ["a zero", "\u2028 in a line"]

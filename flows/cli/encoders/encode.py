@@ -19,7 +19,7 @@ from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import Picture, read_pictures
 from evenly.storage.pools.image_columns import box_values
 from evenly.tasks.adapters.pictures import encode_pictures
-from evenly.tasks.encoders import encoder_identity, open_encoder
+from evenly.tasks.encoders import open_encoder
 from evenly.tasks.pictures.views import encode_views
 from evenly.tasks.run import Run
 
@@ -54,7 +54,8 @@ def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, aske
     lines = [] if texts is None else read_texts(texts)
     boxes = [] if asked.boxes is None else [box_values(path, asked.boxes) for path in pictures]
     sources = _sources(pictures, asked)
-    result: dict[str, Any] = {"out": str(out), "encoder": encoder_identity(run)}
+    encoder = open_encoder(run)
+    result: dict[str, Any] = {"out": str(out), "encoder": encoder.identity, "device": encoder.device_name}
     model = (run.encoder.model, run.encoder.pretrained or "", result["encoder"])
     arrays: dict[str, np.ndarray] = {"encoder": np.array(model, dtype=np.str_)}
     if pictures:
