@@ -3,7 +3,7 @@
 from prefect import flow
 
 from evenly.features.refining.training import TrainingRule
-from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in
 from evenly.storage.builds import Builds
@@ -11,7 +11,7 @@ from evenly.storage.files.adapters import write_refined
 from evenly.tasks.encoders import encoder_identity, frozen_run
 from evenly.tasks.refining.pairs import GuardedList
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
-from evenly.tasks.run import UNSAID
+from evenly.tasks.run import UNSAID, Run
 from evenly.tasks.step import plain_rule, run_step
 
 
@@ -33,10 +33,7 @@ def refine_encoder(
     chosen = read_recipe(recipe)
     run = frozen_run(run_in(chosen, root=root, quiet=quiet))
     manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)
-    lists = tuple(
-        GuardedList(list=rule.list, classes=rule.classes, split=rule.split, template=next(iter(rule.templates), "{}"))
-        for rule in evaluation_rules(run, chosen, recipe, manifest["build"])
-    )
+    lists = guarded_lists(run, chosen, recipe, manifest["build"])
     loss, _, sampler = objective.partition(",")
     rule = RefineRule(
         build=manifest["build"], objective=loss, sampler=sampler or None, training=training, lists=lists, margin=margin
@@ -54,3 +51,11 @@ def refine_encoder(
     }
     write_refined(run.workspace.refined, name, card, heads_of(run, record))
     return record.key
+
+
+def guarded_lists(run: Run, chosen: Recipe, recipe: str, build: str) -> tuple[GuardedList, ...]:
+    """The class lists of a recipe, each with its first template, or its names alone."""
+    return tuple(
+        GuardedList(list=rule.list, classes=rule.classes, split=rule.split, template=next(iter(rule.templates), "{}"))
+        for rule in evaluation_rules(run, chosen, recipe, build)
+    )

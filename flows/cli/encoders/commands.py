@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenly.flows.cli.encoders.refine import refine_command
+from evenly.flows.cli.encoders.worth import worth_command
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import AsJson, Root, print_facts, print_json, print_result, print_rows, print_text
@@ -259,7 +260,7 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"encode": encode_command, "refine": refine_command}
+COMMANDS: dict[str, Callable[..., None]] = {"encode": encode_command, "refine": refine_command, "worth": worth_command}
 
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
 GROUP.callback()(encoders_command)
