@@ -1,4 +1,4 @@
-"""The `evenly` command with small partitions and chunks of features. Not a test: tests start it, and workers import it.
+"""The `evenly` command with small partitions and chunks of features. Not a test: tests start it, workers import it.
 
 Each chunk takes a moment longer, so that there is time to interrupt it.
 """

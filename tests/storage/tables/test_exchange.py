@@ -73,7 +73,7 @@ def test_rows_that_changed_on_the_way_are_refused(tmp_path):
         data = bytearray(written)
         data[place] ^= 4
         path.write_bytes(data)
-        with pytest.raises(DamagedError, match="Run the rebuild again"):
+        with pytest.raises(DamagedError, match="Run it again"):
             received_rows(tmp_path, 0)
 
 
