@@ -81,15 +81,9 @@ def undisturbed(recipe, tmp_path_factory) -> tuple[str, dict]:
     return build, rows
 
 
-@pytest.mark.parametrize(
-    ("number", "workers"),
-    [
-        pytest.param(signal.SIGKILL, "1", marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "2", marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, "1", marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, "2", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_encoding_that_is_ended_goes_on_where_it_was(recipe, undisturbed, tmp_path, number, workers):
     root = tmp_path / "w"
     end = signalled(
