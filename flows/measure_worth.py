@@ -16,6 +16,7 @@ from evenly.flows.refine_encoder import guarded_lists
 from evenly.flows.runs import open_run
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
+from evenly.storage.stores.writer_lock import writing
 from evenly.tasks.refining.worth import (
     WorthVariant,
     frozen_variant,
@@ -39,6 +40,7 @@ LEFT_OUT = {
     "balance": ("preselect", "balance"),
 }
 """Sections of `curate`, and those that cannot stand without."""
+_LONGEST_NAME = 63
 WHOLE, RANDOM = "the whole pipeline", "random pairs of the pool"
 
 
@@ -66,10 +68,11 @@ def measure_worth(
         for name, short, sections in _variants(chosen):
             try:
                 other = _without(chosen, short, sections)
-                built = Builds(run.workspace).read(build_by(run, other, promote=False).build)
+                with writing(run.workspace, other.name):
+                    built = Builds(run.workspace).read(build_by(run, other, promote=False).build)
                 pairs = training_pairs(run, built, held_out)
                 variants.append(judge_variant(name, pairs, held_out, training, count=count, seeds=numbers))
-            except (InputError, RowsError, ValueError) as error:
+            except (InputError, RowsError) as error:
                 skipped[name] = str(error)
             run.progress.say(f"{'worth':<24} {name}: {skipped.get(name) or _said(variants[-1])}")
         rows = worth_table([*variants, frozen_variant(held_out)], seed=run.seed)
@@ -85,15 +88,16 @@ def _variants(recipe: Recipe) -> Iterator[tuple[str, str, Sequence[str]]]:
 
 
 def _without(recipe: Recipe, name: str, sections: Sequence[str]) -> Recipe:
-    """Raises ValueError where the other sections cannot stand without these."""
+    """Raises InputError where the other sections cannot stand without these."""
     off: dict[str, Any] = {section: {} if section in {"text", "image"} else None for section in sections}
     if "recaption" in off and recipe.curate.match is not None:
         off = {"match": replace(recipe.curate.match, unmatched="drop")} | off
     try:
         curate = Curate.model_validate(dict(recipe.curate) | off)
     except ValidationError as error:
-        raise ValueError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
-    named = f"{recipe.name}-without-{name.replace('_', '-')}"[:63]
+        raise InputError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+    ending = f"-without-{name.replace('_', '-')}"
+    named = f"{recipe.name[: _LONGEST_NAME - len(ending)]}{ending}"
     return recipe.model_copy(update={"name": named, "curate": curate})
 
 

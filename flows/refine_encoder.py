@@ -49,7 +49,7 @@ def refine_encoder(
         "seed": run.seed,
         "notes": dict(record.notes),
     }
-    write_refined(run.workspace.refined, name, card, heads_of(run, record))
+    write_refined(run.workspace.refined, name, card, heads_of(run, record, rule))
     return record.key
 
 

@@ -31,10 +31,12 @@ class Heads:
     def start(cls, dimension: int, rank: int, *, seed: int) -> "Heads":
         """Heads that change nothing yet; `down` is drawn by the seed, of variance 1 / d."""
         generator = np.random.Generator(np.random.Philox(key=seed))
-        down = [generator.normal(size=(dimension, rank)).astype(np.float32) / np.sqrt(dimension) for _ in SIDES]
+        image, text = (
+            (generator.normal(size=(dimension, rank)).astype(np.float32) / np.sqrt(dimension)).astype(np.float32)
+            for _ in SIDES
+        )
         up = np.zeros((rank, dimension), np.float32)
-        down = [np.asarray(values, np.float32) for values in down]
-        return cls(image_down=down[0], image_up=up, text_down=down[1], text_up=up.copy())
+        return cls(image_down=image, image_up=up, text_down=text, text_up=up)
 
     @property
     def dimension(self) -> int:

@@ -71,8 +71,8 @@ def train_heads(
         order = np.argsort([_number(seed, "order", epoch, uid) for uid in pairs.uids.tolist()], kind="stable")
         with torch_session():
             for step in range(steps):
+                share = (epoch * steps + step) / (rule.epochs * steps)
                 for group in optimizer.param_groups:
-                    share = (epoch * steps + step) / (rule.epochs * steps)
                     group["lr"] = 0.5 * rule.learning_rate * (1 + np.cos(np.pi * share))
                 places = order[step * rule.batch_size : (step + 1) * rule.batch_size]
                 before = Sides(image=torch.from_numpy(pairs.image[places]), text=torch.from_numpy(pairs.text[places]))
@@ -81,7 +81,7 @@ def train_heads(
                     places=places,
                     pairs=pairs,
                     negatives=allowed if sampler is None else sampler.negatives(allowed, before),
-                    progress=(epoch * steps + step) / (rule.epochs * steps),
+                    progress=share,
                     generator=torch.Generator().manual_seed(_number(seed, "draws", epoch, str(step)) >> 1),
                 )
                 optimizer.zero_grad()

@@ -7,7 +7,8 @@ import numpy as np
 
 from evenly.adapters.evaluation.measures.bootstrap import Interval, paired_bootstrap
 from evenly.adapters.evaluation.measures.retrieval import first_ranks, modality_gap, paired, same_name
-from evenly.adapters.features import Floats
+from evenly.adapters.evaluation.protocols.retrieval import distinct_names
+from evenly.adapters.features import Floats, unit_rows
 from evenly.features.refining.heads import Heads
 from evenly.features.refining.pairs import Names, PairRows
 from evenly.features.unit_rows import Single
@@ -53,13 +54,14 @@ def compared(parts: RefiningParts, heads: Heads, *, seed: int) -> list[dict[str,
     for (measure, of), was in before.items():
         now = after[measure, of]
         difference = paired_bootstrap(was.values, now.values, seed=seed, groups=was.groups)
-        values = {"before": was.mean, "after": now.mean, **_named_ends(difference)}
-        rows.append({"measure": measure, "of": of, "n": len(was.values), **_rounded(values)})
+        values = {"before": round(was.mean, 4), "after": round(now.mean, 4), **difference_columns(difference)}
+        rows.append({"measure": measure, "of": of, "n": len(was.values), **values})
     pairs = parts.pairs["test"]
     if len(pairs) > 1:
         gaps = [modality_gap(*_units(pairs, one)) for one in (frozen, heads)]
-        values = {"before": gaps[0], "after": gaps[1], **_named_ends(Interval(gaps[1] - gaps[0], np.nan, np.nan))}
-        rows.append({"measure": "modality gap", "of": "all pairs", "n": len(pairs), **_rounded(values)})
+        change = difference_columns(Interval(gaps[1] - gaps[0], np.nan, np.nan))
+        values = {"before": round(gaps[0], 4), "after": round(gaps[1], 4), **change}
+        rows.append({"measure": "modality gap", "of": "all pairs", "n": len(pairs), **values})
     return rows
 
 
@@ -68,17 +70,15 @@ def frozen_heads(heads: Heads) -> Heads:
     return Heads(**heads.arrays(), strength=0.0)
 
 
-def _named_ends(difference: Interval) -> dict[str, float]:
-    return dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True))
-
-
-def _rounded(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if np.isnan(value) else round(value, 4) for name, value in values.items()}
+def difference_columns(difference: Interval) -> dict[str, float | None]:
+    """difference, difference_low and difference_high, to 4 digits; None for an end that is not defined."""
+    names = ("difference", "difference_low", "difference_high")
+    return {name: None if np.isnan(end) else round(end, 4) for name, end in zip(names, difference, strict=True)}
 
 
 def _of_pairs(pairs: PairRows, heads: Heads, of: str) -> dict[tuple[str, str], Correct]:
     images, texts = _units(pairs, heads)
-    first_text, text_of = _distinct(pairs.captions)
+    first_text, text_of = distinct_names(pairs.captions)
     own = np.arange(len(pairs))
     pictures, captions = paired(text_of, own, len(own)), paired(own, text_of, len(first_text))
     ranks = {
@@ -105,19 +105,10 @@ def _of_list(pairs: PairRows, rows: ClassRows) -> PairRows:
 
 
 def _named(rows: ClassRows, heads: Heads) -> Floats:
-    cosines = _unit(heads.image(rows.image)) @ _unit(heads.text(rows.texts)).T
+    cosines = unit_rows(heads.image(rows.image)) @ unit_rows(heads.text(rows.texts)).T
     right: Floats = (cosines.argmax(axis=1) == rows.labels).astype(np.float64)
     return right
 
 
 def _units(pairs: PairRows, heads: Heads) -> tuple[Single, Single]:
-    return _unit(heads.image(pairs.image)), _unit(heads.text(pairs.text))
-
-
-def _unit(rows: Single) -> Single:
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
-
-
-def _distinct(names: Names) -> tuple[np.ndarray, np.ndarray]:
-    _, first, numbers = np.unique(names, return_index=True, return_inverse=True)
-    return first, numbers
+    return unit_rows(heads.image(pairs.image)), unit_rows(heads.text(pairs.text))

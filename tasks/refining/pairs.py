@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from evenly.adapters.splits import PARTS, split_by_group
 from evenly.features.refining.pairs import Names, PairRows, raw_rows
@@ -13,7 +14,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.encoders import encoder_identity, store_texts, text_id
 from evenly.tasks.labelled_rows import check_encoder, kept_with_groups, labelled_pairs
-from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.run import Run
 
 _SHARES = (0.7, 0.15, 0.15)
@@ -62,19 +63,7 @@ def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[Guarde
     for part in ("val", "test"):  # test last: it has the last word
         claimed = [one.groups[one.split == part] for one in labelled.values()]
         split[np.isin(names, np.concatenate([np.zeros(0, np.str_), *claimed]))] = part
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    ids = kept["image_id"].combine_chunks()
-    if len(ids):
-        image_rows(run, store, ids)  # those that are stored no more are encoded again
-    captions = [text or "" for text in kept["caption"].to_pylist()]
-    pairs = PairRows(
-        image=raw_rows(*store.read(ids)),
-        text=_text_rows(run, captions),
-        uids=np.array(kept["uid"].to_pylist(), np.str_),
-        captions=np.array(captions, np.str_),
-        groups=names,
-        labels=np.array([label or "" for label in kept["label"].to_pylist()], np.str_),
-    )
+    pairs = pair_rows(run, kept, names)
     place_of = {uid: place for place, uid in enumerate(pairs.uids.tolist())}
     of_lists: dict[str, dict[str, ClassRows]] = {"val": {}, "test": {}}
     for one in lists:
@@ -91,6 +80,23 @@ def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[Guarde
                     texts=texts,
                 )
     return RefiningParts(pairs={part: pairs.rows(split == part) for part in PARTS}, lists=of_lists)
+
+
+def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:
+    """Pairs as `kept_pairs` has them, with their groups (n,); rows that are stored no more are encoded again."""
+    ids = kept["image_id"].combine_chunks()
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    if missing := store.missing(ids):
+        store_images(run, sorted(missing))
+    captions = [text or "" for text in kept["caption"].to_pylist()]
+    return PairRows(
+        image=raw_rows(*store.read(ids)),
+        text=_text_rows(run, captions),
+        uids=np.array(kept["uid"].to_pylist(), np.str_),
+        captions=np.array(captions, np.str_),
+        groups=groups,
+        labels=np.array([label or "" for label in kept["label"].to_pylist()], np.str_),
+    )
 
 
 def _text_rows(run: Run, texts: Sequence[str]) -> Single:

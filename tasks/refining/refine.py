@@ -1,6 +1,8 @@
 """The step refine_encoder: heads trained on pairs of train, chosen on val with a guard, and judged once on test."""
 
+import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,12 +11,11 @@ import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Le
 
-from evenly.features.errors import RowsError
 from evenly.features.refining.heads import ARRAYS, Heads
 from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective
 from evenly.features.refining.training import State, TrainingRule, train_heads
 from evenly.storage.builds import Builds
-from evenly.storage.errors import InputError, NotFoundError
+from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
 from evenly.tasks.encoders import step_encoder
@@ -26,6 +27,7 @@ from evenly.tasks.step import Records, Step, plain_rule
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _TRAINING = TrainingRule()
+_DIGEST = 32  # bytes of a SHA-256
 FEWEST = 20
 """Pairs that val must have, and test."""
 
@@ -65,11 +67,11 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
             )
     best, rows = _best(run, rule, parts)
     content = best.to_bytes()
-    digest = content_hash(content.hex())
+    digest = hashlib.sha256(content).hexdigest()
     with replacing(heads_file(run, digest)) as stream:
         stream.write(content)
     counts = {f"{part}_pairs": len(pairs) for part, pairs in parts.pairs.items()}
-    chosen = {"strength": best.strength, "epoch": next((row["epoch"] for row in rows if row["chosen"]), 0)}
+    chosen = next({name: row[name] for name in ("strength", "epoch")} for row in rows if row["chosen"])
     tables = {
         "choice": pa.Table.from_pylist(rows),
         "measures": pa.Table.from_pylist(compared(parts, best, seed=run.seed)),
@@ -77,15 +79,22 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
     return StepOutput(tables=tables, notes={"heads": digest, **counts, **chosen})
 
 
-def heads_of(run: Run, record: StepRecord) -> bytes:
-    """The heads that a record names. Raises NotFoundError where they were removed."""
-    try:
-        return heads_file(run, record.notes["heads"]).read_bytes()
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"the heads of step `{record.key[:12]}` must lie in `{run.workspace.refined}`; they do not. Refine with "
-            "another seed, or restore them."
-        ) from None
+def heads_of(run: Run, record: StepRecord, rule: RefineRule) -> bytes:
+    """The heads that a record names; where they are gone or have changed they are trained again, to the same bits.
+
+    Raises DamagedError where that gives others, as another version of torch may.
+    """
+    for again in (False, True):
+        if again:
+            choose_heads(run, (), rule)
+        with suppress(FileNotFoundError):
+            content = heads_file(run, record.notes["heads"]).read_bytes()
+            if hashlib.sha256(content).hexdigest() == record.notes["heads"]:
+                return content
+    raise DamagedError(
+        f"the heads of step `{record.key[:12]}` must be those that it recorded; they are gone or changed, and training "
+        f"again gives others. Restore `{heads_file(run, record.notes['heads'])}`."
+    )
 
 
 def heads_file(run: Run, digest: str) -> Path:
@@ -94,15 +103,12 @@ def heads_file(run: Run, digest: str) -> Path:
 
 
 def _best(run: Run, rule: RefineRule, parts: RefiningParts) -> tuple[Heads, list[dict[str, Any]]]:
-    best: Heads | None = None
-    rows: list[dict[str, Any]] = []
-    was, highest = dict[tuple[str, str], Correct](), 0.0
+    """The heads that are chosen, and a row for all that were tried, the frozen encoder first."""
+    best = Heads.start(parts.pairs["val"].image.shape[1], rule.training.rank, seed=run.seed)
+    best = frozen_heads(best)
+    was = correct_of(parts, "val", best)
+    rows, chosen = [_choice(0, 0.0, was, allowed=True)], 0
     for epoch, heads in _trained(run, rule, parts):
-        if best is None:
-            best = frozen_heads(heads)
-            was = correct_of(parts, "val", best)
-            highest = mean_recall(was)
-            rows.append(_choice(0, 0.0, was, allowed=True))
         for strength in STRENGTHS:
             tried = Heads(**heads.arrays(), strength=strength)
             correct = correct_of(parts, "val", tried)
@@ -110,11 +116,8 @@ def _best(run: Run, rule: RefineRule, parts: RefiningParts) -> tuple[Heads, list
                 one.mean >= was[key].mean - rule.margin for key, one in correct.items() if key[0] == "zero-shot"
             )
             rows.append(_choice(epoch, strength, correct, allowed=allowed))
-            if allowed and mean_recall(correct) > highest:
-                best, highest = tried, mean_recall(correct)
-    if best is None:
-        raise RowsError("`epochs` must be at least 1; got none.")
-    chosen = max(range(len(rows)), key=lambda place: (rows[place]["allowed"] * rows[place]["recall"], -place))
+            if allowed and rows[-1]["recall"] > rows[chosen]["recall"]:
+                best, chosen = tried, len(rows) - 1
     return best, [row | {"chosen": place == chosen} for place, row in enumerate(rows)]
 
 
@@ -145,24 +148,27 @@ def _trained(run: Run, rule: RefineRule, parts: RefiningParts) -> Iterator[tuple
             yield epoch, heads
             advance(1)
     for path in sorted(folder.glob("*.safetensors")):
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process may have been as far
 
 
 def _store_state(path: Path, state: State) -> None:
     from safetensors.numpy import save
 
+    content = save({name: np.ascontiguousarray(values) for name, values in state.items()})
     with replacing(path) as stream:
-        stream.write(save({name: np.ascontiguousarray(values) for name, values in state.items()}))
+        stream.write(content + hashlib.sha256(content).digest())
 
 
 def _stored_state(path: Path) -> State | None:
-    from safetensors import SafetensorError
+    """The state after an epoch; None where none is stored, or what is has changed: that epoch is trained again."""
     from safetensors.numpy import load
 
     try:
-        return load(path.read_bytes())
-    except (FileNotFoundError, SafetensorError):
-        return None  # nothing was stored, or what was is broken: it is trained again
+        stored = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    content, digest = stored[:-_DIGEST], stored[-_DIGEST:]
+    return load(content) if hashlib.sha256(content).digest() == digest else None
 
 
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
@@ -176,6 +182,7 @@ REFINE_ENCODER = Step(
     name="refine_encoder",
     rule=RefineRule,
     compute=choose_heads,
+    version=2,
     inputs=_inputs,
     model=step_encoder,
     seeded=True,

@@ -11,15 +11,12 @@ from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
 from evenly.adapters.splits import PARTS, unit_hash
 from evenly.features.refining.heads import Heads
 from evenly.features.refining.objectives import OBJECTIVES
-from evenly.features.refining.pairs import PairRows, raw_rows
+from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.training import TrainingRule, train_heads
 from evenly.storage.errors import InputError
-from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.encoders import encoder_identity, store_texts, text_id
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
-from evenly.tasks.pictures.encoded import image_rows
-from evenly.tasks.refining.measures import Correct, correct_of, mean_recall
-from evenly.tasks.refining.pairs import GuardedList, RefiningParts, refining_parts
+from evenly.tasks.refining.measures import Correct, correct_of, difference_columns, mean_recall
+from evenly.tasks.refining.pairs import GuardedList, RefiningParts, pair_rows, refining_parts
 from evenly.tasks.run import Run
 
 MEASURES = ("text to picture R@1", "text to picture R@10", "picture to text R@1", "picture to text R@10", "zero-shot")
@@ -66,20 +63,7 @@ def training_pairs(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs
     is_free = ~np.isin(groups, sorted(held_out.groups))
     if not is_free.any():
         raise InputError(f"`{manifest['build']}` must keep pairs to train on; it keeps none that are not held out.")
-    kept, groups = kept.filter(pa.array(is_free)), groups[is_free]
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    ids = kept["image_id"].combine_chunks()
-    image_rows(run, store, ids)
-    captions = [text or "" for text in kept["caption"].to_pylist()]
-    uids = np.array(kept["uid"].to_pylist(), np.str_)
-    return PairRows(
-        image=raw_rows(*store.read(ids)),
-        text=raw_rows(*store_texts(run, captions).read([text_id(text) for text in captions])),
-        uids=uids,
-        captions=np.array(captions, np.str_),
-        groups=groups,
-        labels=np.array([label or "" for label in kept["label"].to_pylist()], np.str_),
-    )
+    return pair_rows(run, kept.filter(pa.array(is_free)), groups[is_free])
 
 
 def judge_variant(
@@ -121,13 +105,7 @@ def worth_table(variants: Sequence[WorthVariant], *, seed: int) -> list[dict[str
                 continue
             was = first.correct[measure, of]
             difference = paired_bootstrap(was.values, one.values, seed=seed, groups=was.groups)
-            rows.append(
-                {
-                    "pairs": variant.name, "available": variant.available, "trained": variant.trained,
-                    "measure": measure, "of": of, "n": len(one.values), "value": round(one.mean, 4),
-                    "difference": round(difference.estimate, 4),
-                    "difference_low": None if np.isnan(difference.low) else round(difference.low, 4),
-                    "difference_high": None if np.isnan(difference.high) else round(difference.high, 4),
-                }
-            )  # fmt: skip
+            about = {"pairs": variant.name, "available": variant.available, "trained": variant.trained}
+            found = {"measure": measure, "of": of, "n": len(one.values), "value": round(one.mean, 4)}
+            rows.append({**about, **found, **difference_columns(difference)})
     return rows

@@ -60,8 +60,8 @@ def judge_pairs(pairs: RetrievalRows, *, seed: int) -> PairMeasures:
         raise SplitError(
             f"`pairs` must be at least 2, each of a picture and a caption; got {len(pairs.image)}. Take more."
         )
-    first_text, text_of = _distinct(pairs.captions)
-    first_picture, picture_of = _distinct(pairs.pictures)
+    first_text, text_of = distinct_names(pairs.captions)
+    first_picture, picture_of = distinct_names(pairs.pictures)
     gallery, texts = pairs.image[first_picture], pairs.text[first_text]
     of_texts, of_pictures = pairs.groups[first_text], pairs.groups[first_picture]
     pictures_of_texts = paired(text_of, picture_of, len(gallery))
@@ -87,7 +87,7 @@ def judge_pairs(pairs: RetrievalRows, *, seed: int) -> PairMeasures:
     )
 
 
-def _distinct(names: Strings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def distinct_names(names: Strings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Where each different name stands first, and which of these each name is."""
     _, first, numbers = np.unique(names, return_index=True, return_inverse=True)
     return first, numbers

@@ -1,5 +1,6 @@
 """`evenly refine`: heads on a recipe's encoder, trained on its latest build, with what they changed."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,4 +101,4 @@ def _difference(row: dict[str, Any]) -> str:
 
 
 def _short(value: float, sign: str = "") -> str:
-    return f"{value:{sign}.3f}".replace("0.", ".", 1)
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{value:{sign}.3f}")

@@ -68,9 +68,13 @@ def run_in(workspace, **changed):
     return Run(workspace=workspace, seed=7, folder=workspace.root, progress=Progress(quiet=True), **changed)
 
 
-def refine(workspace, run=None, **rule):
+def rule_of(**rule):
     given = {"objective": "contrastive", "training": TRAINING, "lists": (LIST,), "margin": 1.0} | rule
-    return record_step(run or run_in(workspace), REFINE_ENCODER, (), RefineRule(build="some-1", **given))
+    return RefineRule(build="some-1", **given)
+
+
+def refine(workspace, **rule):
+    return record_step(run_in(workspace), REFINE_ENCODER, (), rule_of(**rule))
 
 
 def test_parts_share_no_group_and_test_pictures_of_lists_are_never_trained_on(workspace, manifest):
@@ -99,7 +103,7 @@ def test_pairs_that_were_held_out_are_found_better_and_it_is_kept_as_an_encoder(
     assert chosen["recall"] == max(row["recall"] for row in choice if row["allowed"])
 
     card = {"base": WordEncoder.identity, "encoder": {"model": "embedded"}}
-    write_refined(workspace.refined, "mine", card, heads_of(run, record))
+    write_refined(workspace.refined, "mine", card, heads_of(run, record, rule_of()))
     refined = run_in(workspace, encoder=EncoderChoice(refine="mine"))
     assert open_encoder(refined).identity != open_encoder(run).identity
     ((of, before), (_, after)) = (
@@ -145,17 +149,35 @@ def test_a_run_that_was_broken_off_goes_on_with_its_last_epoch_and_ends_alike(wo
     with pytest.raises(KeyboardInterrupt):
         refine(workspace)
     dying.at = None
+    (first, second) = sorted((workspace.refined / "running").rglob("*.safetensors"))
+    data = bytearray(second.read_bytes())
+    data[-100] ^= 4
+    second.write_bytes(data)
     record = refine(workspace)
-    assert trained == [1, 2, 3, 4]
+    assert trained == [1, 2, 2, 3, 4]  # what a bit of has changed is trained again
+    assert not first.exists()
     assert not list((workspace.refined / "running").rglob("*.safetensors"))
-    heads = heads_of(run_in(workspace), record)
+    heads = heads_of(run_in(workspace), record, rule_of())
     other = type(workspace).at(tmp_path / "other")
     other.root.mkdir()
     for name in ("builds", "samples", "features", "split.csv"):
         (other.root / name).symlink_to(workspace.root / name)
     again = refine(other)
     assert again.output_hash == record.output_hash
-    assert heads_of(run_in(other), again) == heads
+    assert heads_of(run_in(other), again, rule_of()) == heads
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+@pytest.mark.usefixtures("manifest")
+def test_heads_that_are_gone_or_changed_are_trained_again_to_the_same_bits(workspace, damage):
+    record, run = refine(workspace), run_in(workspace)
+    heads = heads_of(run, record, rule_of())
+    file = refine_module.heads_file(run, record.notes["heads"])
+    file.write_bytes(heads[:-1] + bytes([heads[-1] ^ 1])) if damage == "changed" else file.unlink()
+    assert heads_of(run, record, rule_of()) == heads
+    file.unlink()
+    with pytest.raises(DamagedError, match="training again gives others"):
+        heads_of(run, record, rule_of(training=TrainingRule(rank=4, epochs=1, batch_size=32)))
 
 
 @pytest.mark.usefixtures("manifest")
@@ -182,7 +204,7 @@ def test_too_small_a_build_is_refused(workspace):
 
 
 def test_a_refined_encoder_that_is_gone_changed_or_of_another_encoder_is_refused(workspace, manifest):
-    heads = heads_of(run_in(workspace), refine(workspace))
+    heads = heads_of(run_in(workspace), refine(workspace), rule_of())
     refined = run_in(workspace, encoder=EncoderChoice(refine="mine"))
     with pytest.raises(NotFoundError, match=r"got `mine`\. There: none"):
         open_encoder(refined)

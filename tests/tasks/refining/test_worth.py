@@ -80,7 +80,7 @@ def test_each_step_of_the_demo_is_left_out_in_turn_and_the_rest_stands():
     recipe = read_recipe(DEMO)
     whole = [step.name for step, _ in steps_of(recipe)]
     sections = {short: left_out for _, short, left_out in _variants(recipe)}
-    with pytest.raises(ValueError, match="match must be on for recaption by retrieved concepts"):
+    with pytest.raises(InputError, match="match must be on for recaption by retrieved concepts"):
         _without(recipe, "match", sections.pop("match"))
     variants = {short: _without(recipe, short, left_out) for short, left_out in sections.items()}
     assert set(variants) - {"everything"} <= set(LEFT_OUT)
@@ -92,3 +92,7 @@ def test_each_step_of_the_demo_is_left_out_in_turn_and_the_rest_stands():
     assert "balance" not in names["balance"]
     assert not {"check_texts", "align", "balance", "recaption"} & set(names["everything"])
     assert len({one.name for one in variants.values()} | {recipe.name}) == len(variants) + 1
+    long = recipe.model_copy(update={"name": "x" * 63})
+    assert {_without(long, name, ("balance", "preselect")).name for name in ("balance", "image_based")} == {
+        f"{'x' * 47}-without-balance", f"{'x' * 43}-without-image-based",
+    }  # fmt: skip
