@@ -1,5 +1,7 @@
 """What an objective is given, and the losses that several of them are made of."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,21 +44,25 @@ class Batch:
     generator: "torch.Generator"
 
 
-class Objective(Protocol):
+class Objective(ABC):
     """A loss over pairs. Its parameters are keywords of its constructor, with defaults.
 
     uses_negatives: whether it sets pairs of a batch against each other, so that a sampler changes it.
     """
 
-    uses_negatives: bool
+    uses_negatives: bool = False
 
     def prepare(self, pairs: PairRows, *, seed: int) -> None:
-        """Look at all pairs once, before the first batch: clusters, classes."""
-        ...
+        """Look at all pairs once, before the first batch: clusters, classes. Nothing, unless it says otherwise."""
+        del pairs, seed
 
+    def trained(self) -> "Mapping[str, Tensor]":
+        """What it trains beside the encoder, by name, such as a decoder; made by `prepare`."""
+        return {}
+
+    @abstractmethod
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
         """The loss of a batch, of rows by the refined and by the frozen encoder."""
-        ...
 
 
 class Sampler(Protocol):

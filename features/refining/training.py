@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 State = Mapping[str, npt.NDArray[np.float32]]
 """What is trained and the moments of AdamW, by name, as they are after an epoch."""
 
@@ -62,6 +63,7 @@ def train_heads(
     objective.prepare(pairs, seed=seed)
     start = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
     parameters = {name: torch.from_numpy(values.copy()).requires_grad_() for name, values in start.arrays().items()}
+    parameters |= {f"own.{name}": values.requires_grad_() for name, values in objective.trained().items()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=rule.learning_rate, weight_decay=rule.weight_decay)
     steps = len(pairs) // rule.batch_size
     if state is not None:
@@ -88,7 +90,8 @@ def train_heads(
                 objective.loss(batch, _refined(parameters, before), before).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         trained = {name: values.detach().numpy().copy() for name, values in parameters.items()}
-        yield epoch + 1, Heads(**trained, strength=1.0), trained | _moments(parameters, optimizer)
+        heads = Heads(**{name: trained[name] for name in ARRAYS}, strength=1.0)
+        yield epoch + 1, heads, trained | _moments(parameters, optimizer)
 
 
 def _refined(parameters: Mapping[str, "Tensor"], before: Sides) -> Sides:
@@ -111,7 +114,8 @@ def _moments(
     return {
         f"{moment}.{name}": optimizer.state[values][moment].numpy().copy()
         for name, values in parameters.items()
-        for moment in ("exp_avg", "exp_avg_sq")
+        if values in optimizer.state
+        for moment in _MOMENTS
     }
 
 
@@ -120,14 +124,16 @@ def _restore(
 ) -> None:
     import torch
 
-    names = {*ARRAYS, *(f"{moment}.{name}" for name in ARRAYS for moment in ("exp_avg", "exp_avg_sq"))}
-    if set(state) != names or any(state[name].shape != tuple(parameters[name].shape) for name in ARRAYS):
+    moments = {f"{moment}.{name}": name for name in parameters for moment in _MOMENTS}
+    is_ours = set(parameters) <= set(state) <= {*parameters, *moments}
+    if not is_ours or any(state[name].shape != tuple(values.shape) for name, values in parameters.items()):
         raise RowsError("`state` must be of the same heads; got that of others. Start from the beginning.")
     with torch.no_grad():
         for name, values in parameters.items():
             values.copy_(torch.from_numpy(np.array(state[name])))
-            moments = {key: torch.from_numpy(np.array(state[f"{key}.{name}"])) for key in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[values] = {"step": torch.tensor(float(steps)), **moments}
+            if f"{_MOMENTS[0]}.{name}" in state:  # else the loss does not reach it
+                own = {moment: torch.from_numpy(np.array(state[f"{moment}.{name}"])) for moment in _MOMENTS}
+                optimizer.state[values] = {"step": torch.tensor(float(steps)), **own}
 
 
 def _number(seed: int, use: str, epoch: int, name: str) -> int:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evenly.features.refining.objective import Batch, Sides, codes, info_nce
+from evenly.features.refining.objective import Batch, Objective, Sides, codes, info_nce
 from evenly.features.refining.pairs import PairRows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ArcMargin:
+class ArcMargin(Objective):
     """ArcFace over labels, or groups where there is no label, beside InfoNCE that keeps texts with their pictures.
 
     A class's centre is the mean direction of its pictures by the frozen encoder: nothing is learnt for it. Pictures

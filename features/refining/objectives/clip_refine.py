@@ -2,27 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from evenly.features.refining.objective import Batch, Sides
-from evenly.features.refining.pairs import PairRows
+from evenly.features.refining.objective import Batch, Objective, Sides
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ClipRefine:
+class ClipRefine(Objective):
     """RaFA + HyCD, on rows that are not normalised.
 
     RaFA draws picture and text of a pair to one random vector; HyCD holds the softmax over the batch near the mean of
     the pairing and the frozen encoder's softmax, both ways, at temperature 1.
     """
 
-    uses_negatives = False
-
     def __init__(self, *, random_weight: float = 1.0, distillation_weight: float = 1.0) -> None:
         self.random_weight, self.distillation_weight = random_weight, distillation_weight
-
-    def prepare(self, pairs: PairRows, *, seed: int) -> None:
-        """Nothing to look at."""
 
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
         """random_weight x RaFA + distillation_weight x HyCD."""

@@ -2,23 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from evenly.features.refining.objective import Batch, Sides, info_nce
-from evenly.features.refining.pairs import PairRows
+from evenly.features.refining.objective import Batch, Objective, Sides, info_nce
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Contrastive:
+class Contrastive(Objective):
     """The own caption against those of the batch, the own picture against its pictures; temperature is fixed."""
 
     uses_negatives = True
 
     def __init__(self, *, temperature: float = 0.05) -> None:
         self.temperature = temperature
-
-    def prepare(self, pairs: PairRows, *, seed: int) -> None:
-        """Nothing to look at."""
 
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
         """See `info_nce`."""

@@ -2,27 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from evenly.features.refining.objective import Batch, Sides
-from evenly.features.refining.pairs import PairRows
+from evenly.features.refining.objective import Batch, Objective, Sides
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LightClip:
+class LightClip(Objective):
     """Cross-entropy to targets of which a share, rising to `softness`, goes to the captions most like the own one.
 
     For where many captions fit a picture. Likeness is the softmax of cosines between texts by the frozen encoder. Of
     the paper's three parts this is the first; token alignment and masked words need rows of words.
     """
 
-    uses_negatives = False
-
     def __init__(self, *, temperature: float = 0.05, softness: float = 0.2) -> None:
         self.temperature, self.softness = temperature, softness
-
-    def prepare(self, pairs: PairRows, *, seed: int) -> None:
-        """Nothing to look at."""
 
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
         """The mean of both directions."""

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evenly.features.refining.objective import Batch, Sides, info_nce
+from evenly.features.refining.objective import Batch, Objective, Sides, info_nce
 from evenly.features.refining.pairs import PairRows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Mlcd:
+class Mlcd(Objective):
     """log(1 + sum of exp(s) over other clusters) + log(1 + sum of exp(-s) over its own), beside InfoNCE for texts.
 
     Clusters are by k-means on the frozen rows of the pairs, one for every `pictures_per_cluster`; a picture's own are
