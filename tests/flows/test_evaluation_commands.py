@@ -146,6 +146,13 @@ def test_a_slice_without_test_pictures_is_empty_and_never_the_worst(facts, evenl
     assert f"{len(empty) // 2} empty, without a test picture" in evenly("evaluate", "--slice", "url")[1]
 
 
+@pytest.mark.parametrize("option", [("--slice", "source"), ("--reject",)])
+def test_what_is_of_adapters_is_refused_beside_retrieval(evenly, option):
+    status, out, err = evenly("evaluate", "--retrieval", *option)
+    assert (status, out) == (2, "")
+    assert "must stand without `--slice` and `--reject`" in err
+
+
 def test_an_unknown_slice_lists_the_columns_there_are(evenly):
     status, _, err = evenly("evaluate", "--slice", "colour")
     assert status == 2

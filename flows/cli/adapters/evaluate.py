@@ -50,6 +50,10 @@ def evaluate_command(
     if (recipe is None) == (arrays is None):
         raise UsageError("`evaluate` must get a recipe or `--arrays`, one of the two. Example: evenly evaluate r.yaml")
     if retrieval:
+        if slices or reject:
+            raise UsageError(
+                "`--retrieval` must stand without `--slice` and `--reject`, which are of adapters. Leave them out."
+            )
         from evenly.flows.cli.adapters.retrieval import array_retrieval, print_retrieval, recipe_retrieval
 
         if recipe is not None:
