@@ -248,7 +248,8 @@ def _step_lines(sight: StepSight) -> Iterator[Line]:
         if table == "candidates" and _is_choice(sight):
             continue
         for row in rows[:_ROWS_SHOWN]:
-            yield _detail(table, "  ".join(f"{visible(name)} {_shown(value)}" for name, value in row.items()))
+            values = ((name, value) for name, value in row.items() if value is not None)
+            yield _detail(table, "  ".join(f"{visible(name)} {_shown(value)}" for name, value in values))
         if len(rows) > _ROWS_SHOWN:
             yield _detail(table, f"and {len(rows) - _ROWS_SHOWN:,} more rows (all of them with --json)")
 

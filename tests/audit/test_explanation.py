@@ -110,6 +110,11 @@ def test_a_twin_that_is_no_longer_known_is_told_without_its_texts():
     assert "None" in text(sight(verdict="merged", reason="near", twin=twin(url=None, caption=None)))
 
 
+def test_a_row_of_a_table_is_shown_without_what_it_lacks():
+    rows = {"draws": [{"entry": "robin", "p": 1.0, "draw": None, "capped": False}]}
+    assert "entry robin  p 1  capped False\n" in text(sight(rows=rows))
+
+
 def test_rows_of_a_table_are_cut_at_twelve_and_counted():
     rows = {"draws": [{"entry": f"concept {number}", "p": 0.5} for number in range(15)]}
     found = text(sight(rows=rows))
