@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from evenly.audit.safe_text import visible
+from evenly.curation.concepts.matching import BUNDLED
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
 from evenly.features.captioning import check_caption_model_name
@@ -92,7 +93,7 @@ def detect_source(path: Path) -> Detected:
 
 
 def check_recipe(path: Path, *, root: Path | None = None) -> Recipe:
-    """Read a recipe and check that what it names is there: models, pools, columns, class lists.
+    """Read a recipe and check that what it names is there: models, pools, columns, class lists, other files.
 
     Of each table the first rows of the first file are read. Pools in object stores are not looked at, nor those of the
     demo's web before the recipe has made it; columns of labels only where headers tell them all. Raises RecipeError.
@@ -117,9 +118,33 @@ def check_recipe(path: Path, *, root: Path | None = None) -> Recipe:
     if isinstance(run.labels, LabelColumns) and len(pools) == len(run.sources):
         problems += _of_labels(run.labels, pools)
     problems += [problem for place, listing in enumerate(recipe.classes) for problem in _of_list(path, place, listing)]
+    for field, name in _named_files(recipe):
+        file = Path(run.locate(name))
+        if not file.exists() and (made is None or not file.is_relative_to(made)):
+            problems.append(f"`{field}` must be there; got `{file}`, which is not. Correct it.")
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe
+
+
+def _named_files(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Files and folders beside pools and class lists that a recipe names, by field."""
+    labels, curate = recipe.labels, recipe.curate
+    named: dict[str, str | None] = {
+        f"classes.{place}.given": listing.given for place, listing in enumerate(recipe.classes)
+    }
+    if labels is not None:
+        named |= {"labels.file": labels.file, "labels.split": labels.split}
+    if curate.match is not None and curate.match.metadata not in BUNDLED:
+        named["curate.match.metadata"] = curate.match.metadata
+    if curate.safety is not None:
+        lists = {name: getattr(curate.safety, name) for name in ("files", "looks", "domains")}
+        named |= {f"curate.safety.{name}.{n}": path for name, paths in lists.items() for n, path in enumerate(paths)}
+    if curate.decontaminate is not None:
+        named |= {f"curate.decontaminate.sets.{name}": path for name, path in curate.decontaminate.sets.items()}
+    if curate.image_based is not None:
+        named["curate.image_based.target"] = curate.image_based.target
+    yield from ((field, path) for field, path in named.items() if path is not None)
 
 
 def _of_models(recipe: Recipe) -> Iterator[str]:

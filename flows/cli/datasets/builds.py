@@ -136,8 +136,9 @@ def init_command(
 def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) -> None:
     """Validate a recipe: every problem with its field, value, rule and remedy.
 
-    Pools, class lists and the columns of labels must be there; columns and web addresses are looked for in the first
-    rows of tables. A notification block that PREFECT_API_URL's server lacks is named, too; runs work without it.
+    Pools, class lists, the columns of labels and files that are named must be there; columns and web addresses are
+    looked for in the first rows of tables. A notification block that PREFECT_API_URL's server lacks is named, too; runs
+    work without it.
 
     Example: evenly check recipes/demo.yaml
     """

@@ -196,6 +196,28 @@ def test_check_names_pools_and_class_lists_that_are_not_there(tmp_path, evenly, 
     assert check(tmp_path, evenly, **shards) == []
 
 
+def test_check_names_further_files_that_are_not_there(tmp_path, evenly):
+    folder(tmp_path)
+    (tmp_path / "birds.txt").write_text("robin\n")
+    fields = {
+        "labels": {"file": "labels.csv", "split": "split.csv"},
+        "classes": [{"list": "birds.txt", "given": "texts.json"}],
+        "curate": {
+            "download": {},
+            "match": {"metadata": "concepts.json"},
+            "safety": {"detector": None, "files": ["bad.txt"]},
+            "decontaminate": {"sets": {"birds": "birds-test"}},
+        },
+    }
+    problems = check(tmp_path, evenly, **fields)
+    names = ["classes.0.given", "labels.file", "labels.split", "curate.match.metadata", "curate.safety.files.0"]
+    assert [line.split("`")[1] for line in problems] == [*names, "curate.decontaminate.sets.birds"]
+    assert problems[1] == f"`labels.file` must be there; got `{tmp_path}/labels.csv`, which is not. Correct it."
+    for name in ("labels.csv", "split.csv", "texts.json", "concepts.json", "bad.txt", "birds-test"):
+        (tmp_path / name).touch()
+    assert check(tmp_path, evenly, **fields) == []
+
+
 def test_check_lets_a_pool_be_that_the_recipe_makes_itself(tmp_path, evenly, monkeypatch):
     monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))
     demo = {"sources": [{"kind": "parquet", "path": "{cache}/demo/pool.parquet", "caption": "alt"}]}
