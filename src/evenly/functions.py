@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from evenly.bounds import check_bounds
 from evenly.storage.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from evenly.curation.balance.thresholds import Law
     from evenly.curation.concepts.matching import Mode
+    from evenly.features.texts.tokens import LongTexts
+    from evenly.tasks.run import Precision
     from evenly.tasks.search.query import Query
 
 Item: TypeAlias = "str | bytes | os.PathLike[str] | Image"
@@ -148,11 +151,15 @@ def encode_items(
     pretrained: str | None = None,
     batch_size: int = 32,
     threads: int | None = None,
+    precision: "Precision" = "fp32",
+    long_texts: "LongTexts" = "cut",
 ) -> "npt.NDArray[np.float32]":
     """Unit rows (n, d) float32 of texts, or of pictures: comparable with each other by their products.
 
     items: strings are texts; bytes, paths and PIL pictures are pictures; one alone gives one row. model: `embedded`,
     which needs no network, or a model of open_clip with `pretrained`, its weights. It is loaded once per process.
+    precision: fp32, bf16 or fp16. long_texts: texts that the model does not read whole are `cut`, encoded in `chunks`
+    and averaged, or read further by `stretched` positions.
     Raises InputError where texts and pictures are mixed, UnreadableImageError where a picture does not decode.
     """
     from evenly.adapters.features import unit_rows
@@ -165,7 +172,15 @@ def encode_items(
     kinds = {"text" if isinstance(one, str) else "picture" for one in entries}
     if len(kinds) > 1:
         raise InputError("`items` must be all texts or all pictures; got both. Encode them by two calls.")
-    choice = EncoderChoice(model=model, pretrained=pretrained, batch_size=batch_size, threads=threads)
+    choice = EncoderChoice(
+        model=model,
+        pretrained=pretrained,
+        batch_size=batch_size,
+        threads=threads,
+        precision=precision,
+        long_texts=long_texts,
+    )
+    check_bounds(choice, InputError, remedy="Choose one.", quote="`")
     with no_widgets():
         encoder = open_encoder(workspace_run(quiet=True, encoder=choice))
     if kinds == {"text"}:

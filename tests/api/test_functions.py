@@ -1,6 +1,7 @@
 """Matching, balancing and encoding what is at hand, held against the commands that do it on files."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,19 @@ def test_what_cannot_be_encoded_is_said_in_one_line(tmp_path):
         evenly.encode([3])
     with pytest.raises(UnreadableImageError, match="must be files that decode"):
         evenly.encode([b"no picture"])
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ({"long_texts": "whole"}, "`long_texts` must be one of cut, chunks, stretched; got `'whole'`"),
+        ({"precision": "int8"}, "`precision` must be one of fp32, bf16, fp16; got `'int8'`"),
+        ({"batch_size": 0}, "`batch_size` must be 1 to 4096; got `0`"),
+    ],
+)
+def test_a_way_to_encode_that_is_not_known_is_said_in_one_line(how, error):
+    with pytest.raises(InputError, match=re.escape(error)):
+        evenly.encode(["a wren"], **how)
 
 
 def test_an_unknown_model_lists_near_ones():

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evenly.functions import encode_items
 from tests.tiny_encoders import ENCODERS
 
 MODEL = "tiny-for-commands"
@@ -109,6 +110,14 @@ def test_long_texts_are_encoded_in_chunks_where_asked(encode, tmp_path):
     assert not np.allclose(rows[1], other[1])
     status, _, err = encode("--texts", tmp_path / "texts.txt", "--long-texts", "all")
     assert (status, "`--long-texts`: Input should be 'cut', 'chunks' or 'stretched'; got `all`" in err) == (2, True)
+
+
+def test_python_encodes_texts_as_the_command_does(encode, tiny_weights, tmp_path):
+    texts = ["a cat", "a long text. " * 40]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    encode("--texts", tmp_path / "texts.txt", "--long-texts", "chunks")
+    rows = encode_items(texts, model=MODEL, pretrained=str(tiny_weights), long_texts="chunks")
+    np.testing.assert_allclose(rows, np.load(tmp_path / "a.npz")["text_features"], atol=1e-3)
 
 
 def test_views_and_boxes_have_rows_of_their_own(encode, digit_pictures, tmp_path):
