@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evenly.adapters.features import Features
     from evenly.builds import Build
+    from evenly.encoding import encode_items as encode
     from evenly.estimators import (
         AMU,
         GDA,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     )
     from evenly.functions import balance_matches as balance
     from evenly.functions import describe_names as describe
-    from evenly.functions import encode_items as encode
     from evenly.functions import match_texts as match
     from evenly.workspaces import OpenedWorkspace
     from evenly.workspaces import open_workspace as open  # noqa: A004 - the name that `gzip` and `wave` give theirs
@@ -88,7 +88,7 @@ _ELSEWHERE = {
     "OpenedWorkspace": "workspaces.OpenedWorkspace",
     "balance": "functions.balance_matches",
     "describe": "functions.describe_names",
-    "encode": "functions.encode_items",
+    "encode": "encoding.encode_items",
     "match": "functions.match_texts",
     "open": "workspaces.open_workspace",
     "rebuild": "workspaces.rebuild_recipe",

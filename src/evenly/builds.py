@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evenly.audit.diff import Difference
     from evenly.audit.explanation import Explanation
     from evenly.audit.published import PublishedBuild
-    from evenly.functions import Item
+    from evenly.encoding import Item
 
 Root = str | os.PathLike[str] | None
 Rows = Literal["kept", "all"]
@@ -159,9 +159,9 @@ class Build:
         """
         import pandas as pd
 
+        from evenly.encoding import search_query
         from evenly.flows.process.environment import no_widgets
         from evenly.flows.runs import build_run
-        from evenly.functions import search_query
         from evenly.tasks.search.conditions import Condition
         from evenly.tasks.search.pairs import Selection
         from evenly.tasks.search.search import search_build

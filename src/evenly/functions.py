@@ -1,28 +1,20 @@
-"""Functions for texts, pictures and class lists at hand: match, balance, encode, describe."""
+"""Functions for texts and class lists at hand: match, balance, describe."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from evenly.bounds import check_bounds
 from evenly.storage.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
     import pyarrow as pa
-    from PIL.Image import Image
 
     from evenly.curation.balance.thresholds import Law
     from evenly.curation.concepts.matching import Mode
-    from evenly.features.texts.tokens import LongTexts
-    from evenly.tasks.run import Precision
-    from evenly.tasks.search.query import Query
 
-Item: TypeAlias = "str | bytes | os.PathLike[str] | Image"
 DEFAULT_NAME = "classes"
 
 
@@ -142,67 +134,6 @@ def balance_matches(
     )
     table.attrs = {"t": float(thresholds[0]), "expected": float(balanced.expected.sum()), "seed": seed}
     return table
-
-
-def encode_items(
-    items: "Item | Sequence[Item]",
-    *,
-    model: str = "embedded",
-    pretrained: str | None = None,
-    batch_size: int = 32,
-    threads: int | None = None,
-    precision: "Precision" = "fp32",
-    long_texts: "LongTexts" = "cut",
-) -> "npt.NDArray[np.float32]":
-    """Unit rows (n, d) float32 of texts, or of pictures: comparable with each other by their products.
-
-    items: strings are texts; bytes, paths and PIL pictures are pictures; one alone gives one row. model: `embedded`,
-    which needs no network, or a model of open_clip with `pretrained`, its weights. It is loaded once per process.
-    precision: fp32, bf16 or fp16. long_texts: texts that the model does not read whole are `cut`, encoded in `chunks`
-    and averaged, or read further by `stretched` positions.
-    Raises InputError where texts and pictures are mixed, UnreadableImageError where a picture does not decode.
-    """
-    from evenly.adapters.features import unit_rows
-    from evenly.flows.process.environment import no_widgets
-    from evenly.flows.runs import workspace_run
-    from evenly.tasks.encoders import open_encoder
-    from evenly.tasks.run import EncoderChoice
-
-    entries = _items(items)
-    kinds = {"text" if isinstance(one, str) else "picture" for one in entries}
-    if len(kinds) > 1:
-        raise InputError("`items` must be all texts or all pictures; got both. Encode them by two calls.")
-    choice = EncoderChoice(
-        model=model,
-        pretrained=pretrained,
-        batch_size=batch_size,
-        threads=threads,
-        precision=precision,
-        long_texts=long_texts,
-    )
-    check_bounds(choice, InputError, remedy="Choose one.", quote="`")
-    with no_widgets():
-        encoder = open_encoder(workspace_run(quiet=True, encoder=choice))
-    if kinds == {"text"}:
-        rows = encoder.encode_texts(entries)
-    else:
-        rows = encoder.encode_images([_picture_bytes(one) for one in entries])
-    return unit_rows(rows, name="items")
-
-
-def search_query(
-    query: "Item | Sequence[Item] | None", *, uids: str | Sequence[str], minus: str | Sequence[str]
-) -> "Query":
-    """The query of `Build.search`: strings are texts; bytes, paths and PIL pictures are pictures."""
-    from evenly.tasks.search.query import Query
-
-    entries = [] if query is None else _items(query)
-    return Query(
-        texts=[one for one in entries if isinstance(one, str)],
-        images=[_picture_bytes(one) for one in entries if not isinstance(one, str)],
-        uids=[uids] if isinstance(uids, str) else list(uids),
-        minus=[minus] if isinstance(minus, str) else list(minus),
-    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -331,32 +262,3 @@ def _deciding(matches: TextMatches, draws: "pa.Table") -> tuple[list[str | None]
                 per_entry = len(row["draws"]) == len(row["entries"])
                 numbers[place] = row["draws"][row["entries"].index(row["deciding"]) if per_entry else 0]
     return concepts, numbers
-
-
-def _items(items: "Item | Sequence[Item]") -> list[Any]:
-    """One text or picture, or several, as a list."""
-    from PIL.Image import Image
-
-    return [items] if isinstance(items, str | bytes | os.PathLike | Image) else list(items)
-
-
-def _picture_bytes(picture: Any) -> bytes:  # noqa: ANN401 - checked here
-    import io
-
-    from PIL.Image import Image
-
-    if isinstance(picture, bytes):
-        return picture
-    if isinstance(picture, os.PathLike):
-        try:
-            return Path(picture).read_bytes()
-        except OSError as error:
-            raise InputError(f"`items` must be readable; {error.strerror}: `{picture}`. Correct the path.") from None
-    if isinstance(picture, Image):
-        stream = io.BytesIO()
-        as_is = picture.mode in {"RGB", "RGBA", "L", "LA", "P", "1", "I;16"}
-        (picture if as_is else picture.convert("RGB")).save(stream, "PNG")
-        return stream.getvalue()
-    raise InputError(
-        f"`items` must be texts, or pictures as bytes, paths or PIL images; got {type(picture).__name__}. Convert them."
-    )

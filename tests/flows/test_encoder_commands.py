@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evenly.functions import encode_items
+from evenly.encoding import encode_items
 from tests.tiny_encoders import ENCODERS
 
 MODEL = "tiny-for-commands"
