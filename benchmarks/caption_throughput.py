@@ -4,8 +4,9 @@ Both ask one server, a process of its own, that answers at once. Ours is the rea
 out of their shards, decoded, scaled and sent; every reply stored durably, read, scored by a tiny open_clip model of
 random weights (encoding is not what is measured) and chosen from. The bare loop decodes and scales the same files,
 sends them with the same client library, as many at a time, and keeps nothing. Memory is the peak of our resident set;
-the pool is written, downloaded and embedded by a process of its own, so that this peak is of the step alone. It grows
-with the pairs of one partition: `--partitions` cuts the pool, whose parts are worked on one after the other.
+the pool is written, downloaded and embedded by a process of its own, so that this peak is of the step alone, and the
+tables that a run keeps for its next step (256 MB at most) are not kept. It grows with the pairs of one partition:
+`--partitions` cuts the pool, whose parts are worked on one after the other.
 
 Run: python -m benchmarks.caption_throughput [--pairs N] [--partitions N] [--bare N] [--concurrency N]
 """
@@ -37,6 +38,7 @@ from evenly.descriptions.chat.picture import ChatPicture, load_pictures
 from evenly.descriptions.chat.request import Sampling
 from evenly.features.pictures.scaled import scaled_jpeg
 from evenly.storage.pools.source import PoolSource
+from evenly.storage.tables.recent import RecentTables
 from evenly.storage.web import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION
@@ -95,6 +97,7 @@ def pool_run(root: Path, partitions: int) -> Run:
         encoder=EncoderChoice(model=f"local-dir:{root / 'encoder'}"),
         progress=Progress(quiet=True),
         bits=partitions.bit_length() - 1,
+        recent=RecentTables(max_bytes=0),
     )
     run_steps(run, AHEAD, InProcess(run=run), record_step)
     return run

@@ -164,6 +164,7 @@ def test_encode_that_is_ended_leaves_no_file_and_no_process(recipe, tmp_path, nu
         assert end.seconds < 5
 
 
+@pytest.mark.slow
 def test_tuning_that_is_interrupted_keeps_no_figure(recipe, tmp_path):
     end = signalled(
         ["encoders", "tune", *model(recipe)[1:], "--rounds", "100000", "--batch-sizes", "2,4"],

@@ -104,6 +104,7 @@ def test_the_model_that_is_stretched_stays_as_it_is(readers):
     assert plain.encode_texts(SHORT).tobytes() == before.tobytes()
 
 
+@pytest.mark.slow
 def test_the_embedded_model_has_positions_too(embedded):
     longer = embedded.with_long_texts("stretched")
     assert (embedded.context_length, longer.context_length) == (128, 452)
