@@ -1,55 +1,93 @@
-"""What refined rows are worth beside frozen ones: recall of pairs, zero-shot accuracy, the gap; paired differences."""
+"""What refined rows are worth beside frozen ones: pairs found, classes, wrong captions, the gap; paired differences."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from evenly.adapters.evaluation.measures.bootstrap import Interval, paired_bootstrap
-from evenly.adapters.evaluation.measures.retrieval import first_ranks, modality_gap, paired, same_name
+from evenly.adapters.evaluation.measures.retrieval import (
+    Relevance,
+    average_precisions,
+    first_ranks,
+    modality_gap,
+    paired,
+    same_name,
+)
 from evenly.adapters.evaluation.protocols.retrieval import distinct_names
 from evenly.adapters.features import Floats, unit_rows
 from evenly.features.refining.heads import Heads
 from evenly.features.refining.pairs import Names, PairRows
 from evenly.features.unit_rows import Single
+from evenly.tasks.refining.caption_probes import WrongCaptions
 from evenly.tasks.refining.pairs import ClassRows, RefiningParts
 
 TOPS = (1, 10)
+ALL_PAIRS = "all pairs"
+RIGHT_FIRST = "right caption before wrong"
+TO_PICTURE, TO_TEXT, TO_LABEL = "text to picture", "picture to text", "picture to label"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Correct:
-    """Whether each query, or picture of a list, was answered right, 0 or 1 (n,), and its group (n,)."""
+    """How right each query, or picture of a list, was answered, 0 to 1 (n,), and its group (n,)."""
 
     values: Floats
     groups: Names
 
     @property
     def mean(self) -> float:
-        """The share of right ones; NaN of none."""
+        """The mean; NaN of none."""
         return float(self.values.mean()) if len(self.values) else float("nan")
 
 
 def correct_of(parts: RefiningParts, part: str, heads: Heads) -> dict[tuple[str, str], Correct]:
     """By measure and what it is of: R@1 and R@10 in three directions, of all pairs and of each list, and zero-shot."""
-    pairs = parts.pairs[part]
-    found = {} if len(pairs) < 2 else _of_pairs(pairs, heads, "all pairs")
-    for name, rows in parts.lists.get(part, {}).items():
-        found |= _of_pairs(_of_list(pairs, rows), heads, name) if len(rows.image) > 1 else {}
-        found["zero-shot", name] = Correct(values=_named(rows, heads), groups=rows.groups)
-    return found
+    correct: dict[tuple[str, str], Correct] = {}
+    for of, pairs in _pairs_of(parts, part):
+        for one in _directions(pairs, heads):
+            ranks = first_ranks(one.queries, one.gallery, one.relevance)
+            for top in TOPS:
+                values = (ranks[ranks > 0] <= top).astype(np.float64)
+                correct[f"{one.name} R@{top}", of] = Correct(values=values, groups=one.groups[ranks > 0])
+    for of, rows in parts.lists.get(part, {}).items():
+        correct["zero-shot", of] = Correct(values=_named(rows, heads), groups=rows.groups)
+    return correct
+
+
+def judged(parts: RefiningParts, heads: Heads) -> dict[tuple[str, str], Correct]:
+    """`correct_of` the test part, and what nothing is chosen by. What the pairs do not have is not there.
+
+    Average precision of captions and of labels; R@1 of long captions; whether a picture is nearer to the right caption
+    than to one that is wrong in one thing, by kind.
+    """
+    correct = correct_of(parts, "test", heads)
+    for of, pairs in _pairs_of(parts, "test"):
+        for one in _directions(pairs, heads):
+            if one.name != TO_TEXT:
+                precisions = average_precisions(one.queries, one.gallery, one.relevance)
+                counted = ~np.isnan(precisions)
+                correct[f"{one.name} mAP", of] = Correct(values=precisions[counted], groups=one.groups[counted])
+    if parts.probes.long is not None:
+        one = next(_directions(parts.probes.long, heads))
+        first = first_ranks(one.queries, one.gallery, one.relevance) == 1
+        correct["long text to picture R@1", ALL_PAIRS] = Correct(values=first.astype(np.float64), groups=one.groups)
+    for kind, rows in parts.probes.wrong.items():
+        correct[RIGHT_FIRST, kind] = Correct(values=_right_first(rows, heads), groups=rows.groups)
+    return correct
 
 
 def mean_recall(correct: dict[tuple[str, str], Correct]) -> float:
     """The mean of R@1 and R@10 of all pairs, captions to pictures and back: what epoch and strength are chosen by."""
-    wanted = [one.mean for (measure, of), one in correct.items() if of == "all pairs" and "label" not in measure]
+    wanted = [one.mean for (measure, of), one in correct.items() if of == ALL_PAIRS and TO_LABEL not in measure]
     return float(np.mean(wanted)) if wanted else float("nan")
 
 
 def compared(parts: RefiningParts, heads: Heads, *, seed: int) -> list[dict[str, Any]]:
     """A row per measure on the test part: of, n, before, after, and the paired difference with its 95 % interval."""
     frozen = frozen_heads(heads)
-    before, after = correct_of(parts, "test", frozen), correct_of(parts, "test", heads)
+    before, after = judged(parts, frozen), judged(parts, heads)
     rows = []
     for (measure, of), was in before.items():
         now = after[measure, of]
@@ -61,7 +99,7 @@ def compared(parts: RefiningParts, heads: Heads, *, seed: int) -> list[dict[str,
         gaps = [modality_gap(*_units(pairs, one)) for one in (frozen, heads)]
         change = difference_columns(Interval(gaps[1] - gaps[0], np.nan, np.nan))
         values = {"before": round(gaps[0], 4), "after": round(gaps[1], 4), **change}
-        rows.append({"measure": "modality gap", "of": "all pairs", "n": len(pairs), **values})
+        rows.append({"measure": "modality gap", "of": ALL_PAIRS, "n": len(pairs), **values})
     return rows
 
 
@@ -76,32 +114,43 @@ def difference_columns(difference: Interval) -> dict[str, float | None]:
     return {name: None if np.isnan(end) else round(end, 4) for name, end in zip(names, difference, strict=True)}
 
 
-def _of_pairs(pairs: PairRows, heads: Heads, of: str) -> dict[tuple[str, str], Correct]:
+class _Direction(NamedTuple):
+    """Unit rows of queries with their groups, those that are looked through, and which of them belong to which."""
+
+    name: str
+    queries: Single
+    groups: Names
+    gallery: Single
+    relevance: Relevance
+
+
+def _pairs_of(parts: RefiningParts, part: str) -> Iterator[tuple[str, PairRows]]:
+    """All pairs of a part, and those in the groups of each list, where there are two."""
+    pairs = parts.pairs[part]
+    of_lists = {of: pairs.rows(np.isin(pairs.groups, rows.groups)) for of, rows in parts.lists.get(part, {}).items()}
+    for of, rows in {ALL_PAIRS: pairs, **of_lists}.items():
+        if len(rows) > 1:
+            yield of, rows
+
+
+def _directions(pairs: PairRows, heads: Heads) -> Iterator[_Direction]:
     images, texts = _units(pairs, heads)
     first_text, text_of = distinct_names(pairs.captions)
     own = np.arange(len(pairs))
-    pictures, captions = paired(text_of, own, len(own)), paired(own, text_of, len(first_text))
-    ranks = {
-        "text to picture": (first_ranks(texts[first_text], images, pictures), pairs.groups[first_text]),
-        "picture to text": (first_ranks(images, texts[first_text], captions), pairs.groups),
-    }
+    texts = texts[first_text]
+    yield _Direction(TO_PICTURE, texts, pairs.groups[first_text], images, paired(text_of, own, len(own)))
+    yield _Direction(TO_TEXT, images, pairs.groups, texts, paired(own, text_of, len(texts)))
     known = pairs.labels != ""
     if len(np.unique(pairs.labels[known])) < known.sum():
         rows = images[known]
-        of_labels = first_ranks(rows, rows, same_name(pairs.labels[known]))
-        ranks["picture to label"] = of_labels, pairs.groups[known]
-    return {
-        (f"{direction} R@{top}", of): Correct(
-            values=(found[found > 0] <= top).astype(np.float64), groups=groups[found > 0]
-        )
-        for direction, (found, groups) in ranks.items()
-        for top in TOPS
-    }
+        yield _Direction(TO_LABEL, rows, pairs.groups[known], rows, same_name(pairs.labels[known]))
 
 
-def _of_list(pairs: PairRows, rows: ClassRows) -> PairRows:
-    """The pairs of a part that are in the groups of a list."""
-    return pairs.rows(np.isin(pairs.groups, rows.groups))
+def _right_first(rows: WrongCaptions, heads: Heads) -> Floats:
+    images = unit_rows(heads.image(rows.image))
+    right, wrong = ((images * unit_rows(heads.text(texts))).sum(axis=1) for texts in (rows.right, rows.wrong))
+    nearer: Floats = (right > wrong).astype(np.float64)
+    return nearer
 
 
 def _named(rows: ClassRows, heads: Heads) -> Floats:

@@ -12,9 +12,10 @@ from evenly.features.refining.pairs import Names, PairRows, raw_rows
 from evenly.features.unit_rows import Single
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.classes.texts import ListSplit
-from evenly.tasks.encoders import encoder_identity, store_texts, text_id
+from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import store_images
+from evenly.tasks.refining.caption_probes import CaptionProbes, caption_probes, raw_text_rows
 from evenly.tasks.run import Run
 
 _SHARES = (0.7, 0.15, 0.15)
@@ -43,10 +44,11 @@ class ClassRows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RefiningParts:
-    """Pairs of train, val and test, and pictures of class lists by part and list."""
+    """Pairs of train, val and test, pictures of class lists by part and list, and what else test pairs are asked."""
 
     pairs: Mapping[str, PairRows]
     lists: Mapping[str, Mapping[str, ClassRows]] = field(default_factory=dict)
+    probes: CaptionProbes = field(default_factory=CaptionProbes)
 
 
 def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[GuardedList]) -> RefiningParts:
@@ -69,7 +71,7 @@ def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[Guarde
     for one in lists:
         of_list = labelled[one.list]
         places = np.array([place_of[uid] for uid in of_list.pairs["uid"].to_pylist()], np.int64)
-        texts = _text_rows(run, [one.template.replace("{}", name) for name in one.classes])
+        texts = raw_text_rows(run, [one.template.replace("{}", name) for name in one.classes])
         for part, rows in of_lists.items():
             mine = (of_list.split == part) & (split[places] == part) if len(places) else np.zeros(0, np.bool_)
             if mine.any():
@@ -79,7 +81,8 @@ def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[Guarde
                     groups=of_list.groups[mine],
                     texts=texts,
                 )
-    return RefiningParts(pairs={part: pairs.rows(split == part) for part in PARTS}, lists=of_lists)
+    by_part = {part: pairs.rows(split == part) for part in PARTS}
+    return RefiningParts(pairs=by_part, lists=of_lists, probes=caption_probes(run, by_part["test"], kept))
 
 
 def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:
@@ -91,13 +94,9 @@ def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:
     captions = [text or "" for text in kept["caption"].to_pylist()]
     return PairRows(
         image=raw_rows(*store.read(ids)),
-        text=_text_rows(run, captions),
+        text=raw_text_rows(run, captions),
         uids=np.array(kept["uid"].to_pylist(), np.str_),
         captions=np.array(captions, np.str_),
         groups=groups,
         labels=np.array([label or "" for label in kept["label"].to_pylist()], np.str_),
     )
-
-
-def _text_rows(run: Run, texts: Sequence[str]) -> Single:
-    return raw_rows(*store_texts(run, texts).read([text_id(text) for text in texts]))

@@ -19,6 +19,7 @@ from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
 from evenly.tasks.encoders import step_encoder
+from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, compared, correct_of, frozen_heads, mean_recall
 from evenly.tasks.refining.pairs import GuardedList, RefiningParts, refining_parts
 from evenly.tasks.run import Run
@@ -172,7 +173,7 @@ def _stored_state(path: Path) -> State | None:
 
 
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
-    inputs = build_inputs(run, rule.build)
+    inputs = build_inputs(run, rule.build) | truth_inputs(run)
     for one in rule.lists:
         inputs |= {f"{name} {one.list}": value for name, value in build_inputs(run, rule.build, one.split).items()}
     return inputs
@@ -182,7 +183,7 @@ REFINE_ENCODER = Step(
     name="refine_encoder",
     rule=RefineRule,
     compute=choose_heads,
-    version=2,
+    version=3,
     inputs=_inputs,
     model=step_encoder,
     seeded=True,

@@ -92,11 +92,9 @@ def judge_retrieval(
         mismatched += np.bincount(bins[~belongs & ~left_out], minlength=_BINS)
         owners.append(np.nonzero(belongs)[0] + start)
         places.append(bins[belongs])
-        for number in np.flatnonzero(belongs.any(axis=1)):
-            counted = ~left_out[number]
-            ranks[start + number], precisions[start + number] = _rank_and_precision(
-                bins[number][counted], belongs[number][counted]
-            )
+        ranks[block.start : block.stop], precisions[block.start : block.stop] = _ranks_and_precisions(
+            bins, belongs, left_out
+        )
     answered = ranks > 0
     hits = np.stack([ranks[answered] <= top for top in TOPS] + [precisions[answered]], axis=1).astype(np.float64)
     replicates = resampled_means(hits, seed=seed, groups=names[answered])
@@ -128,6 +126,17 @@ def first_ranks(queries: Floats, gallery: Floats, relevance: Relevance) -> npt.N
     return ranks
 
 
+def average_precisions(queries: Floats, gallery: Floats, relevance: Relevance) -> Floats:
+    """The average precision of each query over its answers, as `judge_retrieval` has it; NaN for one without any."""
+    precisions = np.full(len(queries), np.nan)
+    step = max(1, _BLOCK_SCORES // len(gallery))
+    for start in range(0, len(queries), step):
+        block = range(start, min(start + step, len(queries)))
+        bins = _bins(queries[block.start : block.stop] @ gallery.T)
+        precisions[block.start : block.stop] = _ranks_and_precisions(bins, *relevance(block))[1]
+    return precisions
+
+
 def modality_gap(first: Floats, second: Floats) -> float:
     """The distance of the means of two sets of unit rows (n, d) and (m, d).
 
@@ -140,11 +149,21 @@ def _bins(cosines: Floats) -> npt.NDArray[np.int64]:
     return np.rint((np.clip(cosines, -1, 1) + 1) * (_BINS // 2)).astype(np.int64)
 
 
-def _rank_and_precision(bins: npt.NDArray[np.int64], belongs: Booleans) -> tuple[int, float]:
-    """The rank of the first answer, and the average precision over all."""
-    order = np.lexsort((belongs, -bins))
-    positions = np.flatnonzero(belongs[order]) + 1
-    return int(positions[0]), float((np.arange(1, len(positions) + 1) / positions).mean())
+def _ranks_and_precisions(
+    bins: npt.NDArray[np.int64], belongs: Booleans, left_out: Booleans
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """The rank of the first answer in each row of a block (b, m), and the average precision: 0 and NaN of none.
+
+    A row that is no answer goes before answers of the same score.
+    """
+    keys = np.sort(np.where(left_out, -1, 2 * bins + ~belongs).astype(np.int32), axis=1)[:, ::-1]
+    answers = (keys >= 0) & (keys % 2 == 0)
+    n_answers = answers.sum(axis=1)
+    shares = np.cumsum(answers, axis=1) / np.arange(1, answers.shape[1] + 1)
+    precisions = np.divide(
+        (shares * answers).sum(axis=1), n_answers, out=np.full(len(answers), np.nan), where=n_answers > 0
+    )
+    return np.where(n_answers > 0, answers.argmax(axis=1) + 1, 0), precisions
 
 
 def _auc(
