@@ -26,12 +26,13 @@ _FAR = 1e9  # beyond any picture
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One view of a picture: its crop of that number, or what lies in a `box` of pixels [x0, y0, x1, y1], else all.
+    """One view of a picture: its crop of that number, a `quarter` (0 to 3), or what lies in a `box`, else all.
 
-    `flip`: mirrored; a crop at a rate of a half, by its hash.
+    `box`: pixels [x0, y0, x1, y1]. `flip`: mirrored; a crop at a rate of a half, by its hash.
     """
 
     crop: int | None = None
+    quarter: int | None = None
     box: tuple[float, float, float, float] | None = None
     flip: bool = False
 
@@ -39,7 +40,8 @@ class View:
         """What it is called where its features are stored, and in files: `crop 3 flip`, `box 0 0 10.5 20`."""
         crop = [] if self.crop is None else ["crop", str(self.crop)]
         box = [] if self.box is None else ["box", *(f"{side:g}" for side in self.box)]
-        return " ".join([*crop, *box, *["flip"] * self.flip])
+        quarter = [] if self.quarter is None else ["quarter", str(self.quarter)]
+        return " ".join([*crop, *quarter, *box, *["flip"] * self.flip])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,8 @@ def _seen(picture: Image.Image, view: View, key: str) -> Image.Image | None:
     if view.crop is not None:
         place = _crop(picture.size, key, view.crop)
         is_mirrored = view.flip and _draw(key, view.crop, "flip") < 0.5
+    elif view.quarter is not None:
+        place = _quarter(picture.size, view.quarter)
     elif view.box is not None:
         place = _touched(picture.size, view.box)
     if place[0] >= place[2] or place[1] >= place[3]:
@@ -140,6 +144,14 @@ def _crop(size: tuple[int, int], key: str, number: int) -> tuple[int, int, int, 
     wide, high = max(1, min(width, round(height * ratio))), max(1, min(height, round(width / ratio)))
     x, y = (width - wide) // 2, (height - high) // 2
     return x, y, x + wide, y + high
+
+
+def _quarter(size: tuple[int, int], number: int) -> tuple[int, int, int, int]:
+    """The place of a quarter, from the upper left one row after row; a pixel in the middle belongs to both sides."""
+    (left, right), (upper, lower) = ((((side + 1) // 2), side // 2) for side in size)
+    x0, x1 = (right, size[0]) if number % 2 else (0, left)
+    y0, y1 = (lower, size[1]) if number // 2 else (0, upper)
+    return x0, y0, x1, y1
 
 
 def _touched(size: tuple[int, int], box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:

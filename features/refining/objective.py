@@ -1,14 +1,15 @@
 """What an objective is given, and the losses that several of them are made of."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from evenly.features.refining.pairs import PairRows
+from evenly.features.errors import RowsError
+from evenly.features.refining.pairs import PairRows, SharedRows
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,8 @@ class Batch:
     """Pairs of a batch by their `places` (b,) among all `pairs`, and what their losses may use.
 
     negatives: (b, b) of booleans, whether text j may count against picture i, and picture j against text i. progress:
-    how far training is, 0 to 1. generator: for draws, seeded by the batch.
+    how far training is, 0 to 1. generator: for draws, seeded by the batch. refined: what the refined encoder makes of
+    other rows of the frozen one.
     """
 
     places: npt.NDArray[np.int64]
@@ -42,15 +44,18 @@ class Batch:
     negatives: "Tensor"
     progress: float
     generator: "torch.Generator"
+    refined: Callable[[Sides], Sides]
 
 
 class Objective(ABC):
     """A loss over pairs. Its parameters are keywords of its constructor, with defaults.
 
-    uses_negatives: whether it sets pairs of a batch against each other, so that a sampler changes it.
+    uses_negatives: whether it sets pairs of a batch against each other, so that a sampler changes it. needs: the fields
+    of PairRows that it has to be given.
     """
 
     uses_negatives: bool = False
+    needs: tuple[str, ...] = ()
 
     def prepare(self, pairs: PairRows, *, seed: int) -> None:
         """Look at all pairs once, before the first batch: clusters, classes. Nothing, unless it says otherwise."""
@@ -76,15 +81,42 @@ class Sampler(Protocol):
 def info_nce(now: Sides, negatives: "Tensor", *, temperature: float) -> "Tensor":
     """The mean of both directions' cross-entropies of the own pair against the negatives, by cosines."""
     unit = now.unit()
-    return _half(unit.image @ unit.text.T / temperature, negatives) + _half(
-        unit.text @ unit.image.T / temperature, negatives.T
+    return (
+        0.5 * own_column(unit.image @ unit.text.T / temperature, negatives).mean()
+        + 0.5 * own_column(unit.text @ unit.image.T / temperature, negatives.T).mean()
     )
 
 
-def _half(logits: "Tensor", negatives: "Tensor") -> "Tensor":
+def own_column(logits: "Tensor", negatives: "Tensor") -> "Tensor":
+    """The cross-entropy (b,) of each row's own column, on the diagonal, against its negatives (b, b)."""
     counted = negatives.clone().fill_diagonal_(True)
-    loss: Tensor = 0.5 * (logits.masked_fill(~counted, float("-inf")).logsumexp(1) - logits.diagonal()).mean()
-    return loss
+    return logits.masked_fill(~counted, float("-inf")).logsumexp(1) - logits.diagonal()
+
+
+def check_needs(objective: Objective, pairs: PairRows) -> None:
+    """Raise RowsError for pairs that lack a field which the objective needs."""
+    for name in objective.needs:
+        if getattr(pairs, name) is None:
+            raise RowsError(f"`pairs` must have `{name}` for this objective; got None. Make all that it `needs`.")
+
+
+def of_batch(shared: SharedRows | None, batch: Batch) -> tuple["Tensor", "Tensor"]:
+    """The rows (b, k, ...) that the pairs of a batch have, and whether they are there (b, k)."""
+    import torch
+
+    if shared is None:
+        raise RowsError("`shared` must be rows that the objective needs; got None. Add the field to its `needs`.")
+    rows, is_there = shared[batch.places].padded()
+    return torch.from_numpy(rows), torch.from_numpy(is_there)
+
+
+def drawn_row(shared: SharedRows | None, batch: Batch) -> tuple["Tensor", "Tensor"]:
+    """One row (b, ...) of each pair of a batch, drawn by its generator, and whether the pair has any (b,)."""
+    import torch
+
+    rows, is_there = of_batch(shared, batch)
+    chances = torch.rand(is_there.shape, generator=batch.generator).masked_fill(~is_there, -1)
+    return rows[torch.arange(len(rows)), chances.argmax(1)], is_there.any(1)
 
 
 def codes(names: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """The pairs that an encoder is refined on: rows of both sides as the frozen encoder gives them, and what joins them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,31 @@ from evenly.features.errors import RowsError
 from evenly.features.unit_rows import Half, Single, checked_rows
 
 Names = npt.NDArray[np.str_]
+Places = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
+MOST = 16
+"""Rows of a kind that a pair has at most; the first in their order."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SharedRows:
+    """Distinct rows (m, ...), not normalised, and the places (n, k) in them of those each pair has; -1 for none."""
+
+    rows: Single
+    places: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, places: Places) -> "SharedRows":
+        """Those of some of the pairs."""
+        return SharedRows(rows=self.rows, places=self.places[places])
+
+    def padded(self) -> tuple[Single, npt.NDArray[np.bool_]]:
+        """The rows (n, k, ...) of each pair, and whether they are there (n, k); 0 where not."""
+        is_there = self.places >= 0
+        rows = self.rows[np.maximum(self.places, 0)]
+        rows[~is_there] = 0
+        return rows, is_there
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -17,6 +43,11 @@ class PairRows:
 
     uids: what batches are drawn by. captions: equal texts are one. groups: pictures that never part, such as
     duplicates. labels: "" where there is none.
+
+    What some objectives need, None where it was not asked for. views: parts of the picture. words: of the caption.
+    second: parts of the picture by the second backbone (e columns). texts: others that the pair was offered.
+    duplicates: records merged into the pair (m, 2, d), picture and text of each. synonyms: phrases with other names of
+    the label. long_texts: the longest text of the pair (n,).
     """
 
     image: Single
@@ -25,24 +56,33 @@ class PairRows:
     captions: Names
     groups: Names
     labels: Names
+    views: SharedRows | None = None
+    words: SharedRows | None = None
+    second: SharedRows | None = None
+    texts: SharedRows | None = None
+    duplicates: SharedRows | None = None
+    synonyms: SharedRows | None = None
+    long_texts: npt.NDArray[np.object_] | None = None
 
     def __post_init__(self) -> None:
         checked_rows("image", self.image)
         checked_rows("text", self.text)
-        names = ("uids", "captions", "groups", "labels")
-        for name in ("text", *names):
-            if len(getattr(self, name)) != len(self.image):
+        for name, values in vars(self).items():
+            if values is not None and len(values) != len(self.image):
                 raise RowsError(
-                    f"`{name}` must hold one for each pair, {len(self.image)}; got {len(getattr(self, name))}. Hand in "
-                    "rows of the same pairs."
+                    f"`{name}` must hold one for each pair, {len(self.image)}; got {len(values)}. Hand in rows of the "
+                    "same pairs."
                 )
 
     def __len__(self) -> int:
         return len(self.image)
 
-    def rows(self, places: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "PairRows":
+    def rows(self, places: Places) -> "PairRows":
         """Some of the pairs."""
-        return PairRows(**{name: values[places] for name, values in vars(self).items()})
+        of_pairs: dict[str, Any] = {
+            name: None if values is None else values[places] for name, values in vars(self).items()
+        }
+        return PairRows(**of_pairs)
 
 
 def raw_rows(vectors: Half, norms: Single) -> Single:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -12,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from evenly.bounds import FINITE
 from evenly.features.errors import RowsError
 from evenly.features.refining.heads import ARRAYS, Heads
-from evenly.features.refining.objective import Batch, Objective, Sampler, Sides, codes
+from evenly.features.refining.objective import Batch, Objective, Sampler, Sides, check_needs, codes
 from evenly.features.refining.pairs import PairRows
 from evenly.features.torch_session import torch_session
 
@@ -52,7 +53,8 @@ def train_heads(
     """The heads and the state after each epoch that is left, from 1; after the `done` ones `state` is gone on with.
 
     The same pairs, rule and seed give the same bits, wherever it was broken off. Texts that are equal, and pictures of
-    one group, never count against each other. Raises RowsError for fewer pairs than a batch has.
+    one group, never count against each other. Raises RowsError for fewer pairs than a batch has, and for pairs without
+    what the objective needs.
     """
     import torch
 
@@ -60,6 +62,7 @@ def train_heads(
         raise RowsError(
             f"`batch_size` must be at most {len(pairs)}, the pairs there are; got {rule.batch_size}. Take less."
         )
+    check_needs(objective, pairs)
     objective.prepare(pairs, seed=seed)
     start = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
     parameters = {name: torch.from_numpy(values.copy()).requires_grad_() for name, values in start.arrays().items()}
@@ -85,6 +88,7 @@ def train_heads(
                     negatives=allowed if sampler is None else sampler.negatives(allowed, before),
                     progress=share,
                     generator=torch.Generator().manual_seed(_number(seed, "draws", epoch, str(step)) >> 1),
+                    refined=partial(_refined, parameters),
                 )
                 optimizer.zero_grad()
                 objective.loss(batch, _refined(parameters, before), before).backward()  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ from evenly.adapters.features import Floats
 from evenly.features import to_unit_rows
 from evenly.features.errors import BoxError
 from evenly.features.pictures.views import View, view_files
+from evenly.features.second_backbone import SecondBackbone
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.image_folders import Picture
 from evenly.storage.web import find_places, read_images
@@ -38,17 +39,25 @@ class ViewRows:
     left_out: int
 
 
-def view_rows(run: Run, own: Floats, image_ids: Sequence[str], views: Sequence[Sequence[View]]) -> ViewRows:
+def view_rows(
+    run: Run,
+    own: Floats,
+    image_ids: Sequence[str],
+    views: Sequence[Sequence[View]],
+    *,
+    backbone: SecondBackbone | None = None,
+) -> ViewRows:
     """Rows of the views of pictures of the run's workspace, of which `own` (n, d) are the rows; what is stored stays.
 
-    A view is the same whatever else is asked for, and so are its features.
+    A view is the same whatever else is asked for, and so are its features. By the encoder, or the backbone given.
     """
     names = [[f"{image_id}:{view}" for view in of_image] for image_id, of_image in zip(image_ids, views, strict=True)]
     distinct = list(dict.fromkeys(name for of_image in names for name in of_image))
-    store = FeatureStore(run.workspace, encoder_identity(run), KIND)
+    identity = encoder_identity(run) if backbone is None else backbone.identity
+    store = FeatureStore(run.workspace, identity, KIND)
     absent = store.missing(distinct)
     if absent:
-        encoder = open_encoder(run)
+        encoder = open_encoder(run) if backbone is None else backbone
         by_name = {str(view): view for of_image in views for view in of_image}
         with run.progress.bar("encoding views", len(absent)) as advance:
             for batch in _batches(_files(run, sorted(absent), by_name)):

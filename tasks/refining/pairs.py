@@ -16,6 +16,7 @@ from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.refining.caption_probes import CaptionProbes, caption_probes, raw_text_rows
+from evenly.tasks.refining.needs import with_needs
 from evenly.tasks.run import Run
 
 _SHARES = (0.7, 0.15, 0.15)
@@ -23,10 +24,18 @@ _SHARES = (0.7, 0.15, 0.15)
 
 @dataclass(frozen=True, kw_only=True)
 class GuardedList(ListSplit):
-    """A class list that refining must not harm; its classes are said by the template."""
+    """A class list that refining must not harm; its classes are said by the template.
+
+    synonyms: other names of classes, where the objective needs them.
+    """
 
     list: str
     template: str = "{}"
+    synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def said(self, name: str) -> str:
+        """The template with a name."""
+        return self.template.replace("{}", name)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,10 +60,13 @@ class RefiningParts:
     probes: CaptionProbes = field(default_factory=CaptionProbes)
 
 
-def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[GuardedList]) -> RefiningParts:
+def refining_parts(
+    run: Run, manifest: Mapping[str, Any], lists: Sequence[GuardedList], *, needs: Sequence[str] = ()
+) -> RefiningParts:
     """The kept pairs of a build by part, rows of the encoder of the build.
 
-    A group with a test picture of a class list is in test, else with one of val in val; all others are dealt by hash.
+    Those of train have what an objective `needs`. A group with a test picture of a class list is in test, else with one
+    of val in val; all others are dealt by hash.
     Raises InvalidFeaturesError for a run with another encoder than the build's.
     """
     check_encoder(run, manifest)
@@ -71,7 +83,7 @@ def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[Guarde
     for one in lists:
         of_list = labelled[one.list]
         places = np.array([place_of[uid] for uid in of_list.pairs["uid"].to_pylist()], np.int64)
-        texts = raw_text_rows(run, [one.template.replace("{}", name) for name in one.classes])
+        texts = raw_text_rows(run, [one.said(name) for name in one.classes])
         for part, rows in of_lists.items():
             mine = (of_list.split == part) & (split[places] == part) if len(places) else np.zeros(0, np.bool_)
             if mine.any():
@@ -81,8 +93,14 @@ def refining_parts(run: Run, manifest: Mapping[str, Any], lists: Sequence[Guarde
                     groups=of_list.groups[mine],
                     texts=texts,
                 )
-    by_part = {part: pairs.rows(split == part) for part in PARTS}
-    return RefiningParts(pairs=by_part, lists=of_lists, probes=caption_probes(run, by_part["test"], kept))
+    of_parts = {part: pairs.rows(split == part) for part in PARTS}
+    phrases: dict[str, list[str]] = {}
+    for one in lists:
+        for name, others in one.synonyms.items():
+            phrases.setdefault(name, []).extend(map(one.said, others))
+    trained = kept.filter(pa.array(split == "train"))
+    of_parts["train"] = with_needs(run, manifest, trained, of_parts["train"], phrases=phrases, needs=needs)
+    return RefiningParts(pairs=of_parts, lists=of_lists, probes=caption_probes(run, of_parts["test"], kept))
 
 
 def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:

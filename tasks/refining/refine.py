@@ -21,6 +21,7 @@ from evenly.storage.records import content_hash, replacing
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, compared, correct_of, frozen_heads, mean_recall
+from evenly.tasks.refining.needs import needed_inputs
 from evenly.tasks.refining.pairs import GuardedList, RefiningParts, refining_parts
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
@@ -59,7 +60,7 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
     where no other has a higher recall that the guard allows.
     """
     manifest = Builds(run.workspace).read(rule.build)
-    parts = refining_parts(run, manifest, rule.lists)
+    parts = refining_parts(run, manifest, rule.lists, needs=OBJECTIVES[rule.objective].needs)
     for part in ("val", "test"):
         if len(parts.pairs[part]) < FEWEST:
             raise InputError(
@@ -173,7 +174,8 @@ def _stored_state(path: Path) -> State | None:
 
 
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
-    inputs = build_inputs(run, rule.build) | truth_inputs(run)
+    needed = needed_inputs(run, OBJECTIVES[rule.objective].needs)
+    inputs = build_inputs(run, rule.build) | truth_inputs(run) | needed
     for one in rule.lists:
         inputs |= {f"{name} {one.list}": value for name, value in build_inputs(run, rule.build, one.split).items()}
     return inputs

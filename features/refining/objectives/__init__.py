@@ -3,6 +3,7 @@
 from evenly.features.refining.objective import Objective, Sampler
 from evenly.features.refining.objectives.arc_margin import ArcMargin
 from evenly.features.refining.objectives.clip_refine import ClipRefine
+from evenly.features.refining.objectives.clippings import Clippings
 from evenly.features.refining.objectives.contrastive import Contrastive
 from evenly.features.refining.objectives.light_clip import LightClip
 from evenly.features.refining.objectives.mlcd import Mlcd
@@ -14,6 +15,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "light_clip": LightClip,
     "mcip": ArcMargin,
     "mlcd": Mlcd,
+    "clippings": Clippings,
 }
 SAMPLERS: dict[str, type[Sampler]] = {"unime": HardNegatives}
 

@@ -125,3 +125,13 @@ def test_a_rule_gives_its_views_by_name():
         ViewRule()
     with pytest.raises(ValueError, match="`crops` must be 0 to 64; got 65"):
         ViewRule(crops=65)
+
+
+@pytest.mark.parametrize(("width", "height"), [(120, 80), (7, 5), (1, 1)])
+def test_quarters_cover_the_picture_from_the_upper_left(width, height):
+    corners = [place(seen(ramp(width, height), View(quarter=number))) for number in range(4)]
+    left, right = (width - 1) // 2, width // 2
+    upper, lower = (height - 1) // 2, height // 2
+    assert corners[:2] == [(0, 0, left, upper), (right, 0, width - 1, upper)]
+    assert corners[2:] == [(0, lower, left, height - 1), (right, lower, width - 1, height - 1)]
+    assert str(View(quarter=2)) == "quarter 2"

@@ -7,7 +7,7 @@ import torch
 from evenly.features.errors import RowsError
 from evenly.features.refining.objective import Sides
 from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS
-from evenly.features.refining.pairs import PairRows
+from evenly.features.refining.pairs import PairRows, SharedRows
 from evenly.features.refining.training import TrainingRule, train_heads
 
 D = 16
@@ -19,9 +19,25 @@ def pairs(n=96, seed=0):
     random = np.random.default_rng(seed)
     things = random.normal(size=(n, 4)) @ random.normal(size=(4, D))
     turned = things @ np.linalg.qr(random.normal(size=(D, D)))[0]
+
+    def beside(rows, k):
+        """Rows like the given ones, up to k of each pair."""
+        near = np.repeat(rows, k, axis=0) + 0.2 * random.normal(size=(n * k, *rows.shape[1:]))
+        places = np.arange(n * k).reshape(n, k)
+        places[1::3] = -1
+        places[2::3, 1:] = -1
+        return SharedRows(rows=near.astype(np.float32), places=places)
+
     return PairRows(
         image=(things + 0.05 * random.normal(size=(n, D))).astype(np.float32),
         text=turned.astype(np.float32),
+        views=beside(things, 4),
+        words=beside(turned, 3),
+        second=beside(things @ random.normal(size=(D, 6)), 4),
+        texts=beside(turned, 2),
+        duplicates=beside(np.stack([things, turned], axis=1), 2),
+        synonyms=beside(turned, 2),
+        long_texts=np.array([f"the thing {number % 7} is {number % 5} here" for number in range(n)], np.object_),
         uids=np.array([f"{number:032x}" for number in range(n)]),
         captions=np.array([f"caption {number}" for number in range(n)]),
         groups=np.array([f"group {number // 2}" for number in range(n)]),

@@ -1,0 +1,207 @@
+"""What some objectives need of pairs beside their own rows: made for the pairs that are trained on, stored once."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.adapters.splits import joined_groups
+from evenly.features.pictures.views import View
+from evenly.features.refining.pairs import MOST, PairRows, SharedRows, raw_rows
+from evenly.features.unit_rows import Single
+from evenly.storage.errors import InputError
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.ledger import Ledger
+from evenly.storage.samples import Samples
+from evenly.tasks.encoders import encoder_identity, open_second, second_identity
+from evenly.tasks.pictures.encoded import store_images
+from evenly.tasks.pictures.views import view_rows
+from evenly.tasks.refining.caption_probes import raw_text_rows
+from evenly.tasks.run import Run
+
+LONG_CAPTION = "long_caption"
+"""A column of the pool with a longer text of each pair."""
+QUARTERS = tuple(View(quarter=number) for number in range(4))
+_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Source:
+    """What they are made of: the kept pairs (n) that are trained on, as `kept_pairs` has them, of a build.
+
+    phrases: of a label, in which it has another name.
+    """
+
+    run: Run
+    manifest: Mapping[str, Any]
+    kept: pa.Table
+    pairs: PairRows
+    phrases: Mapping[str, Sequence[str]]
+
+    def samples(self, columns: Sequence[str]) -> pa.Table:
+        """Columns of all pairs of the build, uid first; those that it lacks are left out."""
+        samples = Samples(self.run.workspace, self.manifest["recipe_name"])
+        version = self.manifest["samples"]["version"]
+        there = set(samples.read(version, where="false").column_names)
+        return samples.read(version, ["uid", *(name for name in columns if name in there)])
+
+    def of_kept(self, column: str) -> list[Any]:
+        """The values of a column for each pair; None for all where the build lacks it."""
+        table = self.samples([column])
+        if column not in table.column_names:
+            return [None] * len(self.kept)
+        return list(table[column].take(pc.index_in(self.kept["uid"], table["uid"].combine_chunks())).to_pylist())
+
+    def refuse(self, name: str, what: str, remedy: str) -> InputError:
+        """Why the build cannot give it."""
+        return InputError(f"`build` must have {what} for `{name}`; `{self.manifest['build']}` has none. {remedy}")
+
+
+def with_needs(
+    run: Run,
+    manifest: Mapping[str, Any],
+    kept: pa.Table,
+    pairs: PairRows,
+    *,
+    phrases: Mapping[str, Sequence[str]],
+    needs: Sequence[str],
+) -> PairRows:
+    """The pairs with the fields that an objective needs. Raises InputError where the build has nothing for one."""
+    source = _Source(run=run, manifest=manifest, kept=kept, pairs=pairs, phrases=phrases)
+    made: dict[str, Any] = {name: _MAKERS[name](source) for name in needs}
+    return replace(pairs, **made)
+
+
+def needed_inputs(run: Run, needs: Sequence[str]) -> dict[str, str]:
+    """What they depend on that neither the build nor its encoder says."""
+    return {"second": second_identity(run)} if "second" in needs else {}
+
+
+def _views(source: _Source) -> SharedRows:
+    """The quarters of each picture."""
+    ids = source.kept["image_id"].to_pylist()
+    return _stacked(view_rows(source.run, source.pairs.image, ids, [QUARTERS] * len(ids)).rows)
+
+
+def _second(source: _Source) -> SharedRows:
+    """The quarters of each picture by the second backbone."""
+    backbone, ids = open_second(source.run), source.kept["image_id"].to_pylist()
+    own = np.zeros((len(ids), backbone.dimension), np.float32)
+    return _stacked(view_rows(source.run, own, ids, [QUARTERS] * len(ids), backbone=backbone).rows)
+
+
+def _stacked(rows: Single) -> SharedRows:
+    """Rows (v, n, d) of n pictures."""
+    v, n, d = rows.shape
+    return SharedRows(rows=rows.reshape(v * n, d), places=np.arange(v * n).reshape(v, n).T)
+
+
+def _words(source: _Source) -> SharedRows:
+    """The different words of each caption, in their order."""
+    return _shared_texts(source.run, [_WORD.findall(text.casefold()) for text in source.pairs.captions.tolist()])
+
+
+def _texts(source: _Source) -> SharedRows:
+    """Captions that captioners offered for each pair, and those of its duplicates, without its own."""
+    offered = _offered(source)
+    if not any(offered):
+        raise source.refuse("texts", "other captions of its pairs", "Add captioners, or merge duplicates.")
+    return _shared_texts(source.run, offered)
+
+
+def _offered(source: _Source) -> list[list[str]]:
+    by_uid: dict[str, list[str]] = {}
+    for step in source.manifest["steps"]:
+        if "candidates" in step.get("hashes", {}):
+            ledger = Ledger(source.run.workspace)
+            table = ledger.table(ledger.get(step["key"]), "candidates", ["uid", "caption", "refused"])
+            for row in table.filter(pc.equal(table["refused"], "")).to_pylist():
+                by_uid.setdefault(row["uid"], []).append(row["caption"])
+    merged = source.of_kept("merged_captions")
+    return [
+        [text for text in dict.fromkeys([*(of_pair or ()), *by_uid.get(uid, ())]) if text and text != own]
+        for uid, own, of_pair in zip(source.pairs.uids.tolist(), source.pairs.captions.tolist(), merged, strict=True)
+    ]
+
+
+def _long_texts(source: _Source) -> npt.NDArray[np.object_]:
+    """The pool's long caption of each pair, else the longest of its captions."""
+    longest = [
+        max([own, *offered], key=len)
+        for own, offered in zip(source.pairs.captions.tolist(), _offered(source), strict=True)
+    ]
+    given = source.of_kept(LONG_CAPTION)
+    texts = np.empty(len(longest), np.object_)
+    texts[:] = [str(text) if text else other for text, other in zip(given, longest, strict=True)]
+    return texts
+
+
+def _duplicates(source: _Source) -> SharedRows:
+    """Picture and caption of the records that were merged into each pair, by uid."""
+    steps = [step["name"] for step in source.manifest["steps"] if step["counts"].get("merged")]
+    table = source.samples(["image_id", "caption", *(f"{name}_into" for name in steps)])
+    uids = table["uid"].to_pylist()
+    into = [column for name in steps for column in table[f"{name}_into"].to_pylist()]
+    edges = [(uid, target) for uid, target in zip(uids * len(steps), into, strict=True) if target]
+    records = joined_groups(uids, [None] * len(uids), edges)
+    of_record: dict[str, list[int]] = {}
+    image_ids, captions = table["image_id"].to_pylist(), table["caption"].to_pylist()
+    for place, record in enumerate(records.tolist()):
+        if image_ids[place] and captions[place]:
+            of_record.setdefault(record, []).append(place)
+    record_of = dict(zip(uids, records.tolist(), strict=True))
+    own = [
+        [place for place in of_record.get(record_of[uid], ()) if uids[place] != uid][:MOST]
+        for uid in source.pairs.uids.tolist()
+    ]
+    distinct = sorted({place for places in own for place in places})
+    if not distinct:
+        raise source.refuse("duplicates", "merged duplicates", "Let `curate.deduplicate` merge some.")
+    ids = [image_ids[place] for place in distinct]
+    store_images(source.run, sorted(set(ids)))
+    images = raw_rows(*FeatureStore(source.run.workspace, encoder_identity(source.run), "images").read(ids))
+    texts = raw_text_rows(source.run, [captions[place] for place in distinct])
+    return SharedRows(rows=np.stack([images, texts], axis=1), places=_places(own, distinct))
+
+
+def _synonyms(source: _Source) -> SharedRows:
+    """Phrases with another name of the label of each pair."""
+    of_pairs = [source.phrases.get(label, ()) for label in source.pairs.labels.tolist()]
+    if not any(of_pairs):
+        raise source.refuse(
+            "synonyms",
+            "labels with other names",
+            "Describe a class list whose classes have some by `methods: [synonyms]`: `evenly describe`.",
+        )
+    return _shared_texts(source.run, of_pairs)
+
+
+def _shared_texts(run: Run, of_pairs: Sequence[Sequence[str]]) -> SharedRows:
+    """Rows of the first texts of each pair, each once."""
+    own = [list(dict.fromkeys(texts))[:MOST] for texts in of_pairs]
+    distinct = sorted({text for texts in own for text in texts})
+    return SharedRows(rows=raw_text_rows(run, distinct), places=_places(own, distinct))
+
+
+def _places(own: Sequence[Sequence[Any]], distinct: Sequence[Any]) -> npt.NDArray[np.int64]:
+    place_of = {value: place for place, value in enumerate(distinct)}
+    places = np.full((len(own), max(1, *map(len, own))), -1, np.int64)
+    for row, values in enumerate(own):
+        places[row, : len(values)] = [place_of[value] for value in values]
+    return places
+
+
+_MAKERS: dict[str, Callable[[_Source], SharedRows | npt.NDArray[np.object_]]] = {
+    "views": _views,
+    "words": _words,
+    "second": _second,
+    "texts": _texts,
+    "duplicates": _duplicates,
+    "synonyms": _synonyms,
+    "long_texts": _long_texts,
+}

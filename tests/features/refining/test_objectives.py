@@ -1,0 +1,79 @@
+"""What each objective is for shows on planted rows: duplicates find their record, and so on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from evenly.features.errors import RowsError
+from evenly.features.refining.objective import Batch, drawn_row
+from evenly.features.refining.objectives import OBJECTIVES
+from evenly.features.refining.pairs import SharedRows
+from evenly.features.refining.training import TrainingRule, train_heads
+from tests.features.refining.test_training import D, pairs
+
+RULE = TrainingRule(rank=8, epochs=30, batch_size=64, learning_rate=1e-2)
+
+
+def last(name, given, rule=RULE, **options):
+    *_, (_, heads, _) = train_heads(given, OBJECTIVES[name](**options), rule, seed=1)
+    return heads
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def test_one_row_of_each_pair_is_drawn_and_over_time_all_are():
+    shared = SharedRows(
+        rows=np.arange(5, dtype=np.float32)[:, None], places=np.array([[0, 1, -1], [4, -1, -1], [-1] * 3])
+    )
+    given = pairs(3)
+    seen = [set() for _ in range(3)]
+    for seed in range(30):
+        batch = Batch(
+            places=np.arange(3), pairs=given, negatives=torch.ones(3, 3, dtype=torch.bool), progress=0,
+            generator=torch.Generator().manual_seed(seed), refined=lambda sides: sides,
+        )  # fmt: skip
+        rows, has_one = drawn_row(shared, batch)
+        assert has_one.tolist() == [True, True, False]
+        for place, row in enumerate(rows[:, 0].tolist()):
+            seen[place].add(row)
+    assert seen == [{0, 1}, {4}, {0}]
+
+
+def test_shared_rows_go_with_their_pairs():
+    given = pairs(12)
+    some = given.rows(np.array([3, 5]))
+    assert np.array_equal(some.views.padded()[0], given.views.padded()[0][[3, 5]])
+    assert some.long_texts.tolist() == given.long_texts[[3, 5]].tolist()
+    with pytest.raises(RowsError, match="`words` must hold one for each pair, 12; got 2"):
+        replace(given, words=some.words)
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if OBJECTIVES[name].needs])
+def test_pairs_without_what_an_objective_needs_are_refused(name):
+    bare = replace(pairs(), **dict.fromkeys(OBJECTIVES[name].needs))
+    with pytest.raises(RowsError, match="`pairs` must have"):
+        next(train_heads(bare, OBJECTIVES[name](), RULE, seed=0))
+
+
+def test_duplicates_find_their_record_better_where_records_are_linked():
+    random = np.random.default_rng(3)
+    given = pairs(256)
+    image, text = given.image, given.text + 2 * random.normal(size=given.text.shape).astype(np.float32)
+    noise = 4 * random.normal(size=(256, 2, 4)) @ random.normal(size=(4, D))  # what tells duplicates from their record
+    records = (np.stack([image, text], axis=1) + noise).astype(np.float32)
+    given = replace(given, text=text, duplicates=SharedRows(rows=records, places=np.arange(256)[:, None]))
+    train, test = given.rows(np.arange(192)), given.rows(np.arange(192, 256))
+
+    def share(heads):
+        def mixed(images, texts):
+            return unit(0.636 * unit(heads.image(images)) + 0.364 * unit(heads.text(texts)))
+
+        of_test = test.duplicates.padded()[0][:, 0]
+        near = mixed(of_test[:, 0], of_test[:, 1]) @ mixed(test.image, test.text).T
+        return (near.argmax(1) == np.arange(64)).mean()
+
+    assert share(last("clippings", train)) > share(last("contrastive", train)) + 0.05
