@@ -1,13 +1,21 @@
 """Residual heads of low rank: what a refined encoder adds to the rows of the frozen one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evenly.features.errors import RowsError
+from evenly.features.refining.objective import Sides
+from evenly.features.refining.pairs import Names
+from evenly.features.refining.refinement import Arrays, Trainable
 from evenly.features.unit_rows import Single
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BLOCK_ROWS = 256
 SIDES = ("image", "text")
@@ -43,11 +51,15 @@ class Heads:
         """The columns d of rows that they take."""
         return len(self.image_down)
 
-    def image(self, rows: Single) -> Single:
+    def at(self, strength: float) -> "Heads":
+        """The same heads at another strength."""
+        return Heads(**self.arrays(), strength=strength)
+
+    def image(self, rows: Single, _uids: Names | None = None) -> Single:
         """Rows (n, d) of pictures, refined; each has the same bits whatever it is refined with."""
         return self._added(rows, self.image_down, self.image_up)
 
-    def text(self, rows: Single) -> Single:
+    def text(self, rows: Single, _texts: Names | None = None) -> Single:
         """Rows (n, d) of texts, refined; each has the same bits whatever it is refined with."""
         return self._added(rows, self.text_down, self.text_up)
 
@@ -57,38 +69,85 @@ class Heads:
 
     def to_bytes(self) -> bytes:
         """A safetensors file."""
-        from safetensors.numpy import save
-
-        return save(self.arrays(), metadata={"strength": json.dumps(self.strength)})
+        return refinement_bytes(self.arrays(), self.strength)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Heads":
         """What `to_bytes` gave. Raises RowsError for anything else."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            arrays = load(data)
-            size = int.from_bytes(data[:8], "little")
-            strength = float(json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["strength"]))
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise RowsError(
-                f"`refine` must be a file of heads; got one that is none ({error}). Refine again."
-            ) from None
+        arrays, strength, _ = read_refinement(data)
         check_heads(arrays)
         return cls(**arrays, strength=strength)
 
     def _added(self, rows: Single, down: Single, up: Single) -> Single:
-        if rows.ndim != 2 or rows.shape[1] != len(down):
-            raise RowsError(f"`rows` must have {len(down)} columns, as its encoder has; got {rows.shape}. Take those.")
-        refined = np.empty(rows.shape, np.float32)
         wide = down.astype(np.float64), up.astype(np.float64) * self.strength
-        block = np.zeros((_BLOCK_ROWS, rows.shape[1]), np.float64)  # one shape, so that no row depends on others
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            part = rows[start : start + _BLOCK_ROWS]
-            block[: len(part)], block[len(part) :] = part, 0
-            refined[start : start + len(part)] = (block + block @ wide[0] @ wide[1])[: len(part)]
-        return refined
+        return in_blocks(rows, len(down), lambda block: block + block @ wide[0] @ wide[1])
+
+
+class HeadTraining(Trainable):
+    """Heads of columns d and a rank, from `Heads.start`."""
+
+    def __init__(self, dimension: int, rank: int, *, seed: int) -> None:
+        self._start = Heads.start(dimension, rank, seed=seed)
+
+    def start(self) -> "dict[str, Tensor]":
+        """The arrays of heads that change nothing yet."""
+        import torch
+
+        return {name: torch.from_numpy(values.copy()) for name, values in self._start.arrays().items()}
+
+    def rows(self, parameters: "Mapping[str, Tensor]", before: Sides, given: Any) -> Sides:  # noqa: ANN401
+        """Of the frozen rows alone."""
+        del given
+        return Sides(
+            image=before.image + before.image @ parameters["image_down"] @ parameters["image_up"],
+            text=before.text + before.text @ parameters["text_down"] @ parameters["text_up"],
+        )
+
+    def refinement(self, arrays: Arrays) -> Heads:
+        """Heads of them."""
+        return Heads(**{name: arrays[name] for name in ARRAYS}, strength=1.0)
+
+
+def in_blocks(
+    rows: Single, dimension: int, refined: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+) -> Single:
+    """What `refined` makes of rows (n, d), handed to it in blocks of one shape, so that no row depends on others.
+
+    Raises RowsError for rows of other columns.
+    """
+    if rows.ndim != 2 or rows.shape[1] != dimension:
+        raise RowsError(f"`rows` must have {dimension} columns, as its encoder has; got {rows.shape}. Take those.")
+    result = np.empty(rows.shape, np.float32)
+    block = np.zeros((_BLOCK_ROWS, dimension), np.float64)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = rows[start : start + _BLOCK_ROWS]
+        block[: len(part)], block[len(part) :] = part, 0
+        result[start : start + len(part)] = refined(block)[: len(part)]
+    return result
+
+
+def refinement_bytes(arrays: Arrays, strength: float, **about: str) -> bytes:
+    """A safetensors file of arrays, their strength, and what else is to be known of them."""
+    from safetensors.numpy import save
+
+    return save(dict(arrays), metadata={"strength": json.dumps(strength), **about})
+
+
+def read_refinement(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], float, dict[str, str]]:
+    """The arrays, the strength and the metadata of a file that `refinement_bytes` made; RowsError for any other."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(data)
+        size = int.from_bytes(data[:8], "little")
+        about = json.loads(data[8 : 8 + size])["__metadata__"]
+        strength = float(json.loads(about["strength"]))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise RowsError(
+            f"`refine` must be a file that `evenly refine` made; got another ({error}). Refine again."
+        ) from None
+    return arrays, strength, about
 
 
 def check_heads(arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""The loop that trains heads: batches by hash, an epoch at a time, from a state that can be stored and gone on with."""
+"""The loop that trains: batches by hash, an epoch at a time, from a state that can be stored and gone on with."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,10 @@ from annotated_types import Ge, Gt, Le
 
 from evenly.bounds import FINITE
 from evenly.features.errors import RowsError
-from evenly.features.refining.heads import ARRAYS, Heads
+from evenly.features.refining.heads import HeadTraining
 from evenly.features.refining.objective import Batch, Objective, Sampler, Sides, check_needs, codes
 from evenly.features.refining.pairs import PairRows
+from evenly.features.refining.refinement import Refinement, Trainable
 from evenly.features.torch_session import torch_session
 
 if TYPE_CHECKING:
@@ -46,15 +47,16 @@ def train_heads(
     rule: TrainingRule,
     *,
     seed: int,
+    trained: Trainable | None = None,
     sampler: Sampler | None = None,
     state: State | None = None,
     done: int = 0,
-) -> Iterator[tuple[int, Heads, State]]:
-    """The heads and the state after each epoch that is left, from 1; after the `done` ones `state` is gone on with.
+) -> Iterator[tuple[int, Refinement, State]]:
+    """What is trained and the state after each epoch that is left, from 1; after `done` ones `state` is gone on with.
 
-    The same pairs, rule and seed give the same bits, wherever it was broken off. Texts that are equal, and pictures of
-    one group, never count against each other. Raises RowsError for fewer pairs than a batch has, and for pairs without
-    what the objective needs.
+    trained: heads of the rule's rank, unless it is something else. The same pairs, rule and seed give the same bits,
+    wherever it was broken off. Texts that are equal, and pictures of one group, never count against each other. Raises
+    RowsError for fewer pairs than a batch has, and for pairs without what the objective needs.
     """
     import torch
 
@@ -64,8 +66,8 @@ def train_heads(
         )
     check_needs(objective, pairs)
     objective.prepare(pairs, seed=seed)
-    start = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
-    parameters = {name: torch.from_numpy(values.copy()).requires_grad_() for name, values in start.arrays().items()}
+    trained = trained or HeadTraining(pairs.image.shape[1], rule.rank, seed=seed)
+    parameters = {name: values.requires_grad_() for name, values in trained.start().items()}
     parameters |= {f"own.{name}": values.requires_grad_() for name, values in objective.trained().items()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=rule.learning_rate, weight_decay=rule.weight_decay)
     steps = len(pairs) // rule.batch_size
@@ -74,12 +76,12 @@ def train_heads(
     captions, groups = codes(pairs.captions), codes(pairs.groups)
     for epoch in range(done, rule.epochs):
         order = np.argsort([_number(seed, "order", epoch, uid) for uid in pairs.uids.tolist()], kind="stable")
-        with torch_session():
-            for step in range(steps):
+        batches = [order[step * rule.batch_size : (step + 1) * rule.batch_size] for step in range(steps)]
+        with torch_session(trained.threads) as pool:
+            for step, (places, given) in enumerate(zip(batches, trained.inputs(batches, pool), strict=True)):
                 share = (epoch * steps + step) / (rule.epochs * steps)
                 for group in optimizer.param_groups:
                     group["lr"] = 0.5 * rule.learning_rate * (1 + np.cos(np.pi * share))
-                places = order[step * rule.batch_size : (step + 1) * rule.batch_size]
                 before = Sides(image=torch.from_numpy(pairs.image[places]), text=torch.from_numpy(pairs.text[places]))
                 allowed = _differ(captions[places]) & _differ(groups[places])
                 batch = Batch(
@@ -88,21 +90,19 @@ def train_heads(
                     negatives=allowed if sampler is None else sampler.negatives(allowed, before),
                     progress=share,
                     generator=torch.Generator().manual_seed(_number(seed, "draws", epoch, str(step)) >> 1),
-                    refined=partial(_refined, parameters),
+                    refined=partial(trained.rows, parameters, given=None),
                 )
                 optimizer.zero_grad()
-                objective.loss(batch, _refined(parameters, before), before).backward()  # type: ignore[no-untyped-call]
+                loss = objective.loss(batch, trained.rows(parameters, before, given), before)
+                (loss + trained.penalty(parameters, before)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-        trained = {name: values.detach().numpy().copy() for name, values in parameters.items()}
-        heads = Heads(**{name: trained[name] for name in ARRAYS}, strength=1.0)
-        yield epoch + 1, heads, trained | _moments(parameters, optimizer)
+        arrays = {name: _array(values) for name, values in parameters.items()}
+        yield epoch + 1, trained.refinement(arrays), arrays | _moments(parameters, optimizer)
 
 
-def _refined(parameters: Mapping[str, "Tensor"], before: Sides) -> Sides:
-    return Sides(
-        image=before.image + before.image @ parameters["image_down"] @ parameters["image_up"],
-        text=before.text + before.text @ parameters["text_down"] @ parameters["text_up"],
-    )
+def _array(values: "Tensor") -> npt.NDArray[np.float32]:
+    """A copy on this side of a device."""
+    return np.array(values.detach().cpu().numpy())
 
 
 def _differ(numbers: npt.NDArray[np.int64]) -> "Tensor":
@@ -116,7 +116,7 @@ def _moments(
     parameters: Mapping[str, "Tensor"], optimizer: "torch.optim.Optimizer"
 ) -> dict[str, npt.NDArray[np.float32]]:
     return {
-        f"{moment}.{name}": optimizer.state[values][moment].numpy().copy()
+        f"{moment}.{name}": _array(optimizer.state[values][moment])
         for name, values in parameters.items()
         if values in optimizer.state
         for moment in _MOMENTS
@@ -136,7 +136,10 @@ def _restore(
         for name, values in parameters.items():
             values.copy_(torch.from_numpy(np.array(state[name])))
             if f"{_MOMENTS[0]}.{name}" in state:  # else the loss does not reach it
-                own = {moment: torch.from_numpy(np.array(state[f"{moment}.{name}"])) for moment in _MOMENTS}
+                own = {
+                    moment: torch.from_numpy(np.array(state[f"{moment}.{name}"])).to(values.device)
+                    for moment in _MOMENTS
+                }
                 optimizer.state[values] = {"step": torch.tensor(float(steps)), **own}
 
 

@@ -26,12 +26,18 @@ _UNKNOWN = CaptionTruth(wrong={}, long="")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WrongCaptions:
-    """Rows (n, d) of pictures, of a caption that is right, of one that is wrong in one thing, and groups (n,)."""
+    """Rows (n, d) of pictures, of a caption that is right, of one that is wrong in one thing, and groups (n,).
+
+    uids (n,) name the pictures, `right_said` and `wrong_said` (n,) are the captions.
+    """
 
     image: Single
     right: Single
     wrong: Single
     groups: Names
+    uids: Names
+    right_said: Names
+    wrong_said: Names
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,9 +97,16 @@ def _truth_of(run: Run, pairs: PairRows, kept: pa.Table) -> list[CaptionTruth]:
 
 def _wrong_captions(run: Run, pairs: PairRows, rows: Sequence[tuple[int, str, str]]) -> WrongCaptions:
     places = [place for place, _, _ in rows]
-    right = raw_text_rows(run, [text for _, text, _ in rows])
-    wrong = raw_text_rows(run, [text for _, _, text in rows])
-    return WrongCaptions(image=pairs.image[places], right=right, wrong=wrong, groups=pairs.groups[places])
+    right, wrong = ([row[1] for row in rows], [row[2] for row in rows])
+    return WrongCaptions(
+        image=pairs.image[places],
+        right=raw_text_rows(run, right),
+        wrong=raw_text_rows(run, wrong),
+        groups=pairs.groups[places],
+        uids=pairs.uids[places],
+        right_said=np.array(right, np.str_),
+        wrong_said=np.array(wrong, np.str_),
+    )
 
 
 def _with_captions(run: Run, pairs: PairRows, captions: Mapping[int, str]) -> PairRows:

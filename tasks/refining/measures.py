@@ -17,8 +17,8 @@ from evenly.adapters.evaluation.measures.retrieval import (
 )
 from evenly.adapters.evaluation.protocols.retrieval import distinct_names
 from evenly.adapters.features import Floats, unit_rows
-from evenly.features.refining.heads import Heads
 from evenly.features.refining.pairs import Names, PairRows
+from evenly.features.refining.refinement import Refinement
 from evenly.features.unit_rows import Single
 from evenly.tasks.refining.caption_probes import WrongCaptions
 from evenly.tasks.refining.pairs import ClassRows, RefiningParts
@@ -42,7 +42,7 @@ class Correct:
         return float(self.values.mean()) if len(self.values) else float("nan")
 
 
-def correct_of(parts: RefiningParts, part: str, heads: Heads) -> dict[tuple[str, str], Correct]:
+def correct_of(parts: RefiningParts, part: str, heads: Refinement) -> dict[tuple[str, str], Correct]:
     """By measure and what it is of: R@1 and R@10 in three directions, of all pairs and of each list, and zero-shot."""
     correct: dict[tuple[str, str], Correct] = {}
     for of, pairs in _pairs_of(parts, part):
@@ -56,7 +56,7 @@ def correct_of(parts: RefiningParts, part: str, heads: Heads) -> dict[tuple[str,
     return correct
 
 
-def judged(parts: RefiningParts, heads: Heads) -> dict[tuple[str, str], Correct]:
+def judged(parts: RefiningParts, heads: Refinement) -> dict[tuple[str, str], Correct]:
     """`correct_of` the test part, and what nothing is chosen by. What the pairs do not have is not there.
 
     Average precision of captions and of labels; R@1 of long captions; whether a picture is nearer to the right caption
@@ -84,9 +84,9 @@ def mean_recall(correct: dict[tuple[str, str], Correct]) -> float:
     return float(np.mean(wanted)) if wanted else float("nan")
 
 
-def compared(parts: RefiningParts, heads: Heads, *, seed: int) -> list[dict[str, Any]]:
+def compared(parts: RefiningParts, heads: Refinement, *, seed: int) -> list[dict[str, Any]]:
     """A row per measure on the test part: of, n, before, after, and the paired difference with its 95 % interval."""
-    frozen = frozen_heads(heads)
+    frozen = heads.at(0.0)
     before, after = judged(parts, frozen), judged(parts, heads)
     rows = []
     for (measure, of), was in before.items():
@@ -101,11 +101,6 @@ def compared(parts: RefiningParts, heads: Heads, *, seed: int) -> list[dict[str,
         values = {"before": round(gaps[0], 4), "after": round(gaps[1], 4), **change}
         rows.append({"measure": "modality gap", "of": ALL_PAIRS, "n": len(pairs), **values})
     return rows
-
-
-def frozen_heads(heads: Heads) -> Heads:
-    """Heads of the same shape that change nothing."""
-    return Heads(**heads.arrays(), strength=0.0)
 
 
 def difference_columns(difference: Interval) -> dict[str, float | None]:
@@ -133,7 +128,7 @@ def _pairs_of(parts: RefiningParts, part: str) -> Iterator[tuple[str, PairRows]]
             yield of, rows
 
 
-def _directions(pairs: PairRows, heads: Heads) -> Iterator[_Direction]:
+def _directions(pairs: PairRows, heads: Refinement) -> Iterator[_Direction]:
     images, texts = _units(pairs, heads)
     first_text, text_of = distinct_names(pairs.captions)
     own = np.arange(len(pairs))
@@ -146,18 +141,19 @@ def _directions(pairs: PairRows, heads: Heads) -> Iterator[_Direction]:
         yield _Direction(TO_LABEL, rows, pairs.groups[known], rows, same_name(pairs.labels[known]))
 
 
-def _right_first(rows: WrongCaptions, heads: Heads) -> Floats:
-    images = unit_rows(heads.image(rows.image))
-    right, wrong = ((images * unit_rows(heads.text(texts))).sum(axis=1) for texts in (rows.right, rows.wrong))
+def _right_first(rows: WrongCaptions, heads: Refinement) -> Floats:
+    images = unit_rows(heads.image(rows.image, rows.uids))
+    captions = ((rows.right, rows.right_said), (rows.wrong, rows.wrong_said))
+    right, wrong = ((images * unit_rows(heads.text(*one))).sum(axis=1) for one in captions)
     nearer: Floats = (right > wrong).astype(np.float64)
     return nearer
 
 
-def _named(rows: ClassRows, heads: Heads) -> Floats:
-    cosines = unit_rows(heads.image(rows.image)) @ unit_rows(heads.text(rows.texts)).T
+def _named(rows: ClassRows, heads: Refinement) -> Floats:
+    cosines = unit_rows(heads.image(rows.image, rows.uids)) @ unit_rows(heads.text(rows.texts, rows.said)).T
     right: Floats = (cosines.argmax(axis=1) == rows.labels).astype(np.float64)
     return right
 
 
-def _units(pairs: PairRows, heads: Heads) -> tuple[Single, Single]:
-    return unit_rows(heads.image(pairs.image)), unit_rows(heads.text(pairs.text))
+def _units(pairs: PairRows, heads: Refinement) -> tuple[Single, Single]:
+    return unit_rows(heads.image(pairs.image, pairs.uids)), unit_rows(heads.text(pairs.text, pairs.captions))

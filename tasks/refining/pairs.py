@@ -40,15 +40,17 @@ class GuardedList(ListSplit):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassRows:
-    """Pictures (n, d) of a class list's part as the frozen encoder gives them, their classes (n,) and groups (n,).
+    """Pictures (n, d) of a class list's part as the frozen encoder gives them, their classes (n,), groups and uids.
 
-    texts: rows (c, d) of the classes.
+    texts: rows (c, d) of the classes, said as `said` (c,).
     """
 
     image: Single
+    uids: Names
     labels: np.ndarray
     groups: Names
     texts: Single
+    said: Names
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,15 +85,18 @@ def refining_parts(
     for one in lists:
         of_list = labelled[one.list]
         places = np.array([place_of[uid] for uid in of_list.pairs["uid"].to_pylist()], np.int64)
-        texts = raw_text_rows(run, [one.said(name) for name in one.classes])
+        said = [one.said(name) for name in one.classes]
+        texts = raw_text_rows(run, said)
         for part, rows in of_lists.items():
             mine = (of_list.split == part) & (split[places] == part) if len(places) else np.zeros(0, np.bool_)
             if mine.any():
                 rows[one.list] = ClassRows(
                     image=pairs.image[places[mine]],
+                    uids=pairs.uids[places[mine]],
                     labels=of_list.labels[mine],
                     groups=of_list.groups[mine],
                     texts=texts,
+                    said=np.array(said, np.str_),
                 )
     of_parts = {part: pairs.rows(split == part) for part in PARTS}
     phrases: dict[str, list[str]] = {}

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Le
 
-from evenly.features.refining.heads import ARRAYS, Heads
+from evenly.features.refining.heads import HeadTraining
 from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective
+from evenly.features.refining.refinement import Refinement, Trainable
 from evenly.features.refining.training import State, TrainingRule, train_heads
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError
@@ -20,7 +21,7 @@ from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.refining.caption_probes import truth_inputs
-from evenly.tasks.refining.measures import Correct, compared, correct_of, frozen_heads, mean_recall
+from evenly.tasks.refining.measures import Correct, compared, correct_of, mean_recall
 from evenly.tasks.refining.needs import needed_inputs
 from evenly.tasks.refining.pairs import GuardedList, RefiningParts, refining_parts
 from evenly.tasks.run import Run
@@ -104,15 +105,15 @@ def heads_file(run: Run, digest: str) -> Path:
     return run.workspace.refined / "heads" / f"{digest[:32]}.safetensors"
 
 
-def _best(run: Run, rule: RefineRule, parts: RefiningParts) -> tuple[Heads, list[dict[str, Any]]]:
-    """The heads that are chosen, and a row for all that were tried, the frozen encoder first."""
-    best = Heads.start(parts.pairs["val"].image.shape[1], rule.training.rank, seed=run.seed)
-    best = frozen_heads(best)
+def _best(run: Run, rule: RefineRule, parts: RefiningParts) -> tuple[Refinement, list[dict[str, Any]]]:
+    """What is chosen, and a row for all that were tried, the frozen encoder first."""
+    trained = HeadTraining(parts.pairs["val"].image.shape[1], rule.training.rank, seed=run.seed)
+    best = trained.frozen()
     was = correct_of(parts, "val", best)
     rows, chosen = [_choice(0, 0.0, was, allowed=True)], 0
-    for epoch, heads in _trained(run, rule, parts):
+    for epoch, refinement in _epochs(run, rule, parts, trained):
         for strength in STRENGTHS:
-            tried = Heads(**heads.arrays(), strength=strength)
+            tried = refinement.at(strength)
             correct = correct_of(parts, "val", tried)
             allowed = all(
                 one.mean >= was[key].mean - rule.margin for key, one in correct.items() if key[0] == "zero-shot"
@@ -128,8 +129,8 @@ def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct]
     return {"epoch": epoch, "strength": strength, "recall": mean_recall(correct), **accuracy, "allowed": allowed}
 
 
-def _trained(run: Run, rule: RefineRule, parts: RefiningParts) -> Iterator[tuple[int, Heads]]:
-    """The heads after each epoch, stored before they are looked at: a run that was broken off goes on with the last."""
+def _epochs(run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable) -> Iterator[tuple[int, Refinement]]:
+    """What is trained after each epoch, stored before it is looked at: a run that was broken off goes on there."""
     name = content_hash({"rule": plain_rule(rule), "inputs": _inputs(run, (), rule), "model": step_encoder(run, rule),
                          "seed": run.seed})  # fmt: skip
     folder = run.workspace.refined / "running" / name[:32]
@@ -138,16 +139,23 @@ def _trained(run: Run, rule: RefineRule, parts: RefiningParts) -> Iterator[tuple
     with run.progress.bar("refining: epochs", rule.training.epochs) as advance:
         while (stored := _stored_state(folder / f"{done + 1:04}.safetensors")) is not None:
             state, done = stored, done + 1
-            yield done, Heads(**{name: state[name] for name in ARRAYS}, strength=1.0)
+            yield done, trained.refinement(state)
             advance(1)
         objective = OBJECTIVES[rule.objective]()
         sampler = None if rule.sampler is None else SAMPLERS[rule.sampler]()
-        trained = train_heads(
-            parts.pairs["train"], objective, rule.training, seed=run.seed, sampler=sampler, state=state, done=done
+        epochs = train_heads(
+            parts.pairs["train"],
+            objective,
+            rule.training,
+            seed=run.seed,
+            trained=trained,
+            sampler=sampler,
+            state=state,
+            done=done,
         )
-        for epoch, heads, after in trained:
+        for epoch, refinement, after in epochs:
             _store_state(folder / f"{epoch:04}.safetensors", after)
-            yield epoch, heads
+            yield epoch, refinement
             advance(1)
     for path in sorted(folder.glob("*.safetensors")):
         path.unlink(missing_ok=True)  # another process may have been as far

@@ -12,6 +12,7 @@ from evenly.adapters.splits import PARTS, unit_hash
 from evenly.features.refining.heads import Heads
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.pairs import PairRows
+from evenly.features.refining.refinement import Refinement
 from evenly.features.refining.training import TrainingRule, train_heads
 from evenly.storage.errors import InputError
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
@@ -73,7 +74,8 @@ def judge_variant(
     of_seeds: dict[tuple[str, str], list[Correct]] = {}
     for seed in seeds:
         drawn = sorted(range(len(pairs)), key=lambda place: unit_hash(seed, "worth", str(pairs.uids[place])))[:count]
-        best, highest = Heads.start(pairs.image.shape[1], rule.rank, seed=seed), -1.0
+        best: Refinement = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
+        highest = -1.0
         for _, heads, _ in train_heads(pairs.rows(np.sort(drawn)), OBJECTIVES["contrastive"](), rule, seed=seed):
             recall = mean_recall(correct_of(held_out.parts, "val", heads))
             if recall > highest:

@@ -1,0 +1,83 @@
+"""What refines an encoder: as it is kept, which makes rows, and as it is trained, by any objective."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from evenly.features.refining.objective import Sides
+from evenly.features.refining.pairs import Names
+from evenly.features.unit_rows import Single
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from torch import Tensor
+
+Arrays = Mapping[str, npt.NDArray[np.float32]]
+Places = npt.NDArray[np.int64]
+
+
+class Refinement(Protocol):
+    """What is added to a frozen encoder, at a strength: at 0 it changes nothing, at 1 it is all that was trained.
+
+    Rows (n, d) come as the frozen encoder gives them, with what they are of: uids of pairs, or texts. Heads look at the
+    rows alone, towers at the pictures and texts.
+    """
+
+    @property
+    def strength(self) -> float:
+        """How much of what was trained is added."""
+        ...
+
+    def at(self, strength: float) -> "Refinement":
+        """The same at another strength."""
+        ...
+
+    def image(self, rows: Single, uids: Names, /) -> Single:
+        """Rows of pictures, refined."""
+        ...
+
+    def text(self, rows: Single, texts: Names, /) -> Single:
+        """Rows of texts, refined."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """A safetensors file, which `refined_encoder` reads."""
+        ...
+
+
+class Trainable:
+    """What is trained: its parameters, and the rows that they make of a batch, which gradients reach them through.
+
+    threads: how many prepare what batches need beside the frozen rows.
+    """
+
+    threads: int = 1
+
+    def start(self) -> "dict[str, Tensor]":
+        """The parameters at the start, by name: rows are those of the frozen encoder."""
+        raise NotImplementedError
+
+    def inputs(self, batches: Sequence[Places], pool: "ThreadPoolExecutor") -> Iterator[Any]:
+        """What `rows` needs of each batch of pairs, by their places; nothing, unless it says otherwise."""
+        del pool
+        return iter([None] * len(batches))
+
+    def rows(self, parameters: "Mapping[str, Tensor]", before: Sides, given: Any) -> Sides:  # noqa: ANN401
+        """Refined rows of a batch, of the frozen ones and what `inputs` gave of it; on the processor."""
+        raise NotImplementedError
+
+    def penalty(self, parameters: "Mapping[str, Tensor]", before: Sides) -> "Tensor | float":
+        """What is added to the objective's loss."""
+        del parameters, before
+        return 0.0
+
+    def refinement(self, arrays: Arrays) -> Refinement:
+        """What is kept of parameters; names that are not its own are passed over."""
+        raise NotImplementedError
+
+    def frozen(self) -> Refinement:
+        """What changes nothing: the start, at strength 0."""
+        return self.refinement({name: values.cpu().numpy() for name, values in self.start().items()}).at(0.0)
