@@ -100,13 +100,18 @@ def check_needs(objective: Objective, pairs: PairRows) -> None:
             raise RowsError(f"`pairs` must have `{name}` for this objective; got None. Make all that it `needs`.")
 
 
+def asked_for(shared: SharedRows | None) -> SharedRows:
+    """Rows that `needs` names, which are there once `check_needs` has passed."""
+    if shared is None:
+        raise RowsError("`shared` must be rows that the objective needs; got None. Add the field to its `needs`.")
+    return shared
+
+
 def of_batch(shared: SharedRows | None, batch: Batch) -> tuple["Tensor", "Tensor"]:
     """The rows (b, k, ...) that the pairs of a batch have, and whether they are there (b, k)."""
     import torch
 
-    if shared is None:
-        raise RowsError("`shared` must be rows that the objective needs; got None. Add the field to its `needs`.")
-    rows, is_there = shared[batch.places].padded()
+    rows, is_there = asked_for(shared)[batch.places].padded()
     return torch.from_numpy(rows), torch.from_numpy(is_there)
 
 

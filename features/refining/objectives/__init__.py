@@ -5,9 +5,12 @@ from evenly.features.refining.objectives.arc_margin import ArcMargin
 from evenly.features.refining.objectives.clip_refine import ClipRefine
 from evenly.features.refining.objectives.clippings import Clippings
 from evenly.features.refining.objectives.contrastive import Contrastive
+from evenly.features.refining.objectives.dclip import Dclip
 from evenly.features.refining.objectives.light_clip import LightClip
 from evenly.features.refining.objectives.mlcd import Mlcd
+from evenly.features.refining.objectives.un2clip import DetailInversion
 from evenly.features.refining.objectives.unime import HardNegatives
+from evenly.features.refining.objectives.vladva import VladVa
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "contrastive": Contrastive,
@@ -16,6 +19,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "mcip": ArcMargin,
     "mlcd": Mlcd,
     "clippings": Clippings,
+    "dclip": Dclip,
+    "vladva": VladVa,
+    "un2clip": DetailInversion,
 }
 SAMPLERS: dict[str, type[Sampler]] = {"unime": HardNegatives}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evenly.features.errors import RowsError
-from evenly.features.refining.objective import Batch, drawn_row
+from evenly.features.refining.objective import Batch, Sides, drawn_row
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.pairs import SharedRows
 from evenly.features.refining.training import TrainingRule, train_heads
@@ -77,3 +77,57 @@ def test_duplicates_find_their_record_better_where_records_are_linked():
         return (near.argmax(1) == np.arange(64)).mean()
 
     assert share(last("clippings", train)) > share(last("contrastive", train)) + 0.05
+
+
+def test_the_heads_get_no_gradient_through_the_teacher_of_dclip_and_are_drawn_to_it():
+    rule = TrainingRule(rank=8, epochs=3, batch_size=32, learning_rate=1e-2)
+    alone, drawn = (list(train_heads(pairs(), OBJECTIVES["dclip"](weight=w), rule, seed=1))[-1] for w in (0.0, 1.0))
+    assert alone[1].to_bytes() == last("contrastive", pairs(), rule).to_bytes()
+    assert drawn[1].to_bytes() != alone[1].to_bytes()
+    for name in ("own.key", "own.query", "own.image_up", "own.text_up"):
+        assert np.array_equal(drawn[2][name], alone[2][name]), name
+        assert drawn[2][f"exp_avg.{name}"].any()
+
+
+def test_the_next_word_is_said_better_from_rows_refined_for_it():
+    random = np.random.default_rng(5)
+    kinds = random.integers(0, 6, size=(192, 2))
+    shown = 0.3 * np.eye(D)[kinds[:, 0]] + 0.3 * np.eye(D)[6 + kinds[:, 1]]
+    given = pairs(192)
+    given = replace(given, image=(given.image + shown).astype(np.float32), text=(given.text + shown).astype(np.float32))
+    given.long_texts[:] = [f"the {'abcdef'[a]}ball is {'uvwxyz'[b]}ish today" for a, b in kinds]
+    judge = OBJECTIVES["vladva"]()
+    judge.prepare(given, seed=7)
+
+    def loss(heads):
+        sides = Sides(image=torch.from_numpy(heads.image(given.image)), text=torch.from_numpy(heads.text(given.text)))
+        return float(judge._said(np.arange(192), sides.unit(), torch.Generator().manual_seed(0)))
+
+    assert loss(last("vladva", given, weight=3.0)) < loss(last("contrastive", given)) - 0.02
+
+
+def test_texts_without_a_word_leave_the_contrastive_loss_alone():
+    given = pairs()
+    given.long_texts[:] = ""
+    rule = TrainingRule(rank=8, epochs=2, batch_size=32)
+    assert last("vladva", given, rule).to_bytes() == last("contrastive", given, rule).to_bytes()
+
+
+def test_a_detail_that_captions_leave_out_and_the_second_backbone_sees_grows_in_rows():
+    random = np.random.default_rng(2)
+    given = pairs(256)
+    detail = random.choice([-1.0, 1.0], size=256)
+    direction = unit(random.normal(size=D))
+    image = (given.image + 0.5 * detail[:, None] * direction).astype(np.float32)
+    seen = np.stack([detail, random.normal(size=256) * 0.1], axis=1).astype(np.float32)
+    given = replace(given, image=image, second=SharedRows(rows=seen, places=np.arange(256)[:, None]))
+    train, test = given.rows(np.arange(192)), given.rows(np.arange(192, 256))
+
+    def apart(heads):
+        """How far two pictures are that differ in the detail alone."""
+        other = test.image - detail[192:, None] * direction
+        return np.linalg.norm(
+            unit(heads.image(test.image)) - unit(heads.image(other.astype(np.float32))), axis=1
+        ).mean()
+
+    assert apart(last("un2clip", train)) > 1.2 * apart(last("contrastive", train))
