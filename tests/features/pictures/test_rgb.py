@@ -45,6 +45,16 @@ def test_alpha_is_pasted_on_white(mode):
     assert corner(file_of(Image.new(mode, (4, 4), half))) == (127, 127, 127)
 
 
+def test_every_value_at_every_alpha_is_composed_to_the_bit():
+    value, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+    coloured = Image.fromarray(np.stack([value, value[:, ::-1], value, alpha], axis=2))
+    white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
+    stream = io.BytesIO()
+    coloured.save(stream, "PNG")
+    composed = Image.alpha_composite(white, coloured).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(open_rgb(stream.getvalue())), np.asarray(composed))
+
+
 def test_a_transparent_palette_colour_is_white():
     palette = Image.new("P", (4, 4), 0)
     palette.putpalette([200, 10, 10, 0, 0, 0])
