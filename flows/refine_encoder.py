@@ -1,7 +1,10 @@
 """Refine the encoder of a recipe's latest build over its kept pairs."""
 
+from collections.abc import Sequence
+
 from prefect import flow
 
+from evenly.features.refining.objectives import needs_of
 from evenly.features.refining.training import TrainingRule
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
@@ -33,8 +36,8 @@ def refine_encoder(
     chosen = read_recipe(recipe)
     run = frozen_run(run_in(chosen, root=root, quiet=quiet))
     manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)
-    lists = guarded_lists(run, chosen, recipe, manifest["build"])
     loss, _, sampler = objective.partition(",")
+    lists = guarded_lists(run, chosen, recipe, manifest["build"], needs=needs_of(loss))
     rule = RefineRule(
         build=manifest["build"], objective=loss, sampler=sampler or None, training=training, lists=lists, margin=margin
     )
@@ -53,9 +56,20 @@ def refine_encoder(
     return record.key
 
 
-def guarded_lists(run: Run, chosen: Recipe, recipe: str, build: str) -> tuple[GuardedList, ...]:
-    """The class lists of a recipe, each with its first template, or its names alone."""
+def guarded_lists(
+    run: Run, chosen: Recipe, recipe: str, build: str, *, needs: Sequence[str] = ()
+) -> tuple[GuardedList, ...]:
+    """The class lists of a recipe, each with its first template, or its names alone.
+
+    Those of the newest description have synonyms, where an objective `needs` them.
+    """
     return tuple(
-        GuardedList(list=rule.list, classes=rule.classes, split=rule.split, template=next(iter(rule.templates), "{}"))
+        GuardedList(
+            list=rule.list,
+            classes=rule.classes,
+            split=rule.split,
+            template=next(iter(rule.templates), "{}"),
+            synonyms=rule.texts.get("synonyms", {}) if "synonyms" in needs else {},
+        )
         for rule in evaluation_rules(run, chosen, recipe, build)
     )

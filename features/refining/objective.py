@@ -115,13 +115,19 @@ def of_batch(shared: SharedRows | None, batch: Batch) -> tuple["Tensor", "Tensor
     return torch.from_numpy(rows), torch.from_numpy(is_there)
 
 
-def drawn_row(shared: SharedRows | None, batch: Batch) -> tuple["Tensor", "Tensor"]:
-    """One row (b, ...) of each pair of a batch, drawn by its generator, and whether the pair has any (b,)."""
+def drawn_row(shared: SharedRows | None, batch: Batch, *, weights: "Tensor | None" = None) -> tuple["Tensor", "Tensor"]:
+    """One row (b, ...) of each pair of a batch, drawn by its generator, and whether the pair has any (b,).
+
+    weights: (n, k) of all pairs, which need not add up to 1; else all rows of a pair are as likely.
+    """
     import torch
 
     rows, is_there = of_batch(shared, batch)
-    chances = torch.rand(is_there.shape, generator=batch.generator).masked_fill(~is_there, -1)
-    return rows[torch.arange(len(rows)), chances.argmax(1)], is_there.any(1)
+    times = -torch.rand(is_there.shape, generator=batch.generator, dtype=torch.float64).log()
+    if weights is not None:
+        times = times / weights[batch.places]  # the first of exponential times is drawn by its rate
+    chosen = times.masked_fill(~is_there, float("inf")).argmin(1)
+    return rows[torch.arange(len(rows)), chosen], is_there.any(1)
 
 
 def codes(names: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

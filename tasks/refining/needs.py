@@ -137,7 +137,7 @@ def _long_texts(source: _Source) -> npt.NDArray[np.object_]:
     ]
     given = source.of_kept(LONG_CAPTION)
     texts = np.empty(len(longest), np.object_)
-    texts[:] = [str(text) if text else other for text, other in zip(given, longest, strict=True)]
+    texts[:] = [text if isinstance(text, str) and text else other for text, other in zip(given, longest, strict=True)]
     return texts
 
 

@@ -6,6 +6,7 @@ from evenly.features.refining.objectives.clip_refine import ClipRefine
 from evenly.features.refining.objectives.clippings import Clippings
 from evenly.features.refining.objectives.contrastive import Contrastive
 from evenly.features.refining.objectives.dclip import Dclip
+from evenly.features.refining.objectives.gkc import KnowledgeCalibration
 from evenly.features.refining.objectives.light_clip import LightClip
 from evenly.features.refining.objectives.mlcd import Mlcd
 from evenly.features.refining.objectives.un2clip import DetailInversion
@@ -22,8 +23,14 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dclip": Dclip,
     "vladva": VladVa,
     "un2clip": DetailInversion,
+    "gkc": KnowledgeCalibration,
 }
 SAMPLERS: dict[str, type[Sampler]] = {"unime": HardNegatives}
+
+
+def needs_of(objective: str) -> tuple[str, ...]:
+    """The fields of PairRows that an objective has to be given; none of one that is not known."""
+    return OBJECTIVES[objective].needs if objective in OBJECTIVES else ()
 
 
 def check_objective(objective: str, sampler: str | None) -> None:

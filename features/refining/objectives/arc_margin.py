@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evenly.features.refining.objective import Batch, Objective, Sides, codes, info_nce
+from evenly.features.refining.objective import Batch, Objective, Sides, codes, drawn_row, info_nce
 from evenly.features.refining.pairs import PairRows
 
 if TYPE_CHECKING:
@@ -16,15 +16,20 @@ class ArcMargin(Objective):
     """ArcFace over labels, or groups where there is no label, beside InfoNCE that keeps texts with their pictures.
 
     A class's centre is the mean direction of its pictures by the frozen encoder: nothing is learnt for it. Pictures
-    alone of their class have no part in it.
+    alone of their class have no part in it. At a rate of `others` one of the other texts that a pair was offered is its
+    caption. In the last share `realigned` of training pictures stay, and texts alone follow them by InfoNCE. The
+    paper's captions are made by a model, and stand in its ArcFace.
     """
 
     uses_negatives = True
+    needs = ("texts",)
 
     def __init__(
-        self, *, margin: float = 0.3, scale: float = 16.0, weight: float = 1.0, temperature: float = 0.05
-    ) -> None:
-        self.margin, self.scale, self.weight, self.temperature = margin, scale, weight, temperature
+        self, *, margin: float = 0.3, scale: float = 16.0, weight: float = 1.0, others: float = 0.25,
+        realigned: float = 0.3, temperature: float = 0.05,
+    ) -> None:  # fmt: skip
+        self.margin, self.scale, self.weight = margin, scale, weight
+        self.others, self.realigned, self.temperature = others, realigned, temperature
 
     def prepare(self, pairs: PairRows, *, seed: int) -> None:
         """Find the centres of the classes of two pictures and more."""
@@ -43,11 +48,14 @@ class ArcMargin(Objective):
         self._classes = torch.from_numpy(places[numbers])
 
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
-        """InfoNCE + weight x ArcFace."""
+        """InfoNCE + weight x ArcFace; towards the end InfoNCE for texts alone."""
         from torch.nn.functional import cross_entropy, one_hot
 
-        del before
-        paired = info_nce(now, batch.negatives, temperature=self.temperature)
+        if batch.progress >= 1 - self.realigned:
+            still = Sides(image=now.image.detach(), text=now.text)
+            return info_nce(still, batch.negatives, temperature=self.temperature)
+        captioned = Sides(image=now.image, text=self._captions(batch, now, before))
+        paired = info_nce(captioned, batch.negatives, temperature=self.temperature)
         classes = self._classes[batch.places]
         known = classes >= 0
         if not known.any() or len(self._centres) < 2:
@@ -56,3 +64,11 @@ class ArcMargin(Objective):
         own = one_hot(classes[known], len(self._centres)).bool()
         angles = (cosines.acos() + self.margin * own).clamp(max=math.pi)
         return paired + self.weight * cross_entropy(self.scale * angles.cos(), classes[known])
+
+    def _captions(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+        """The own caption of each pair, or another that it was offered."""
+        import torch
+
+        rows, has_one = drawn_row(batch.pairs.texts, batch)
+        is_other = (torch.rand(len(rows), generator=batch.generator) < self.others) & has_one
+        return torch.where(is_other[:, None], batch.refined(Sides(image=before.image, text=rows)).text, now.text)

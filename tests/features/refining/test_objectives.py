@@ -131,3 +131,43 @@ def test_a_detail_that_captions_leave_out_and_the_second_backbone_sees_grows_in_
         ).mean()
 
     assert apart(last("un2clip", train)) > 1.2 * apart(last("contrastive", train))
+
+
+def test_names_that_are_likelier_on_a_picture_are_drawn_more_often():
+    shared = SharedRows(rows=np.eye(2, dtype=np.float32), places=np.array([[0, 1]] * 200))
+    batch = Batch(
+        places=np.arange(200), pairs=pairs(200), negatives=torch.ones(200, 200, dtype=torch.bool), progress=0,
+        generator=torch.Generator().manual_seed(1), refined=lambda sides: sides,
+    )  # fmt: skip
+    rows, _ = drawn_row(shared, batch, weights=torch.tensor([[0.9, 0.1]]).repeat(200, 1))
+    assert 0.8 < rows[:, 0].mean() < 0.97
+
+
+def test_pictures_are_told_by_names_that_no_caption_says():
+    random = np.random.default_rng(4)
+    given = pairs(256)
+    kinds = random.integers(0, 6, size=256)
+    names = random.normal(size=(6, 2, D)).astype(np.float32)  # two other names of each kind
+    image = (given.image + 3 * np.eye(D)[kinds]).astype(np.float32)
+    synonyms = SharedRows(rows=names.reshape(12, D), places=2 * kinds[:, None] + np.arange(2))
+    given = replace(given, image=image, synonyms=synonyms, labels=np.array([f"kind {kind}" for kind in kinds]))
+    train, test = given.rows(np.arange(192)), given.rows(np.arange(192, 256))
+
+    def share(heads):
+        near = unit(heads.image(test.image)) @ unit(heads.text(names.reshape(12, D))).T
+        return (near.argmax(1) // 2 == kinds[192:]).mean()
+
+    rule = TrainingRule(rank=16, epochs=60, batch_size=64, learning_rate=1e-2)
+    assert share(last("gkc", train, rule)) > share(last("contrastive", train, rule)) + 0.2
+
+
+def test_mcip_takes_other_captions_and_moves_texts_alone_at_last():
+    given, rule = pairs(), TrainingRule(rank=8, epochs=10, batch_size=32, learning_rate=1e-2)
+    epochs = [heads for _, heads, _ in train_heads(given, OBJECTIVES["mcip"](realigned=0.3), rule, seed=1)]
+    assert np.array_equal(epochs[6].image_up, epochs[9].image_up)
+    assert not np.array_equal(epochs[5].image_up, epochs[6].image_up)
+    assert not np.array_equal(epochs[8].text_up, epochs[9].text_up)
+    alone = last("mcip", given, rule, others=0.0)
+    assert alone.to_bytes() != epochs[-1].to_bytes()
+    bare = replace(given, texts=SharedRows(rows=given.texts.rows, places=np.full((len(given), 1), -1)))
+    assert last("mcip", bare, rule).to_bytes() == alone.to_bytes()

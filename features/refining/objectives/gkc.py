@@ -1,0 +1,69 @@
+"""Other names of a label, and the order of names among pictures: GKC, Han et al., ICCV 2023, arXiv:2303.09181."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evenly.features.refining.objective import (
+    Batch,
+    Objective,
+    Sides,
+    asked_for,
+    codes,
+    drawn_row,
+    info_nce,
+    own_column,
+)  # fmt: skip
+from evenly.features.refining.pairs import PairRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SHARPNESS = 100.0  # CLIP's own
+
+
+class KnowledgeCalibration(Objective):
+    """InfoNCE; pictures find a name of their label, one of its synonyms drawn per step; and names order pictures.
+
+    A picture's synonyms are drawn by their softmax on it by the frozen encoder. Pictures are to be as like one another
+    as the names drawn for them are by the frozen encoder: their cosines, less the mean of the batch, are held together.
+    Pairs without a label that has synonyms have InfoNCE alone. The paper trains a segmenter; its names are of segments.
+    """
+
+    uses_negatives = True
+    needs = ("synonyms",)
+
+    def __init__(self, *, names: float = 0.5, distillation: float = 1.0, temperature: float = 0.05) -> None:
+        self.names, self.distillation, self.temperature = names, distillation, temperature
+
+    def prepare(self, pairs: PairRows, *, seed: int) -> None:
+        """Weigh the synonyms of each picture."""
+        import torch
+
+        del seed
+        rows, is_there = asked_for(pairs.synonyms).padded()
+        lengths = np.linalg.norm(rows, axis=2) * np.linalg.norm(pairs.image, axis=1)[:, None]
+        cosines = np.einsum("nkd,nd->nk", rows, pairs.image) / np.maximum(lengths, 1e-12)
+        logits = torch.from_numpy(_SHARPNESS * cosines.astype(np.float64)).masked_fill(
+            ~torch.from_numpy(is_there), -1e9
+        )
+        self._weights = logits.softmax(1).clamp_min(1e-9)
+        self._labels = torch.from_numpy(codes(pairs.labels))
+
+    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+        """InfoNCE + names x the cross-entropy of drawn names + distillation x the mean square between cosines."""
+        paired = info_nce(now, batch.negatives, temperature=self.temperature)
+        rows, has_one = drawn_row(batch.pairs.synonyms, batch, weights=self._weights)
+        if has_one.sum() < 2:
+            return paired
+        named = batch.refined(Sides(image=before.image, text=rows)).unit().text[has_one]
+        pictures, labels = now.unit().image[has_one], self._labels[batch.places][has_one]
+        others = labels[:, None] != labels[None, :]
+        calibrated = own_column(pictures @ named.T / self.temperature, others).mean()
+        frozen = Sides(image=before.image, text=rows).unit().text[has_one]
+        apart = _centred(pictures @ pictures.T) - _centred(frozen @ frozen.T)
+        return paired + self.names * calibrated + self.distillation * apart.square().mean()
+
+
+def _centred(cosines: "Tensor") -> "Tensor":
+    return cosines - cosines.mean()
