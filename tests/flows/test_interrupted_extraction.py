@@ -66,6 +66,17 @@ def stored(root: Path) -> dict[str, dict[str, tuple]]:
     return rows
 
 
+def by_encoder(root: Path) -> dict[str, list]:
+    """The rows of pictures of each encoder, sorted."""
+    return {
+        path.parent.name: sorted(
+            (row["id"], tuple(row["vector"]), row["norm"])
+            for row in lance.dataset(str(path)).to_table(["id", "vector", "norm"]).to_pylist()
+        )
+        for path in (root / "features").glob("*/images.lance")
+    }
+
+
 def n_commits(root: Path) -> int:
     """How often features of pictures were stored."""
     return len(list((root / "features").glob("*/images.lance/_versions/*.manifest")))
@@ -79,6 +90,26 @@ def undisturbed(recipe, tmp_path_factory) -> tuple[str, dict]:
     rows = stored(root)
     assert {kind: len(by_id) for kind, by_id in rows.items()} == {"images": PAIRS, "texts": PAIRS}
     return build, rows
+
+
+@pytest.mark.slow
+def test_extract_by_another_encoder_takes_several_processes_and_gives_the_rows_of_one(recipe, tmp_path):
+    content = yaml.safe_load(recipe.read_text())
+    content["features"]["batch_size"] = 8
+    other = tmp_path / "pairs.yaml"
+    other.write_text(yaml.safe_dump(content))
+    rows = []
+    for name, *options in (("several",), ("one", "--profile")):
+        root = tmp_path / name
+        rebuild(recipe, root, "--workers", "1")
+        command = [sys.executable, DRIVER, "extract", str(other), "--root", str(root), "--json", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["images"] == found["images_new"]
+        rows.append(by_encoder(root)[found["encoder"][:32]])
+    assert len(rows[0]) == found["images"] == found["profile"]["pictures"]  # of one: other processes tell none
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.slow

@@ -15,8 +15,12 @@ from evenly.tasks.pictures.stored import count_devices, count_stored
 from evenly.tasks.run import EncoderChoice
 
 
-def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None = None) -> dict[str, Any]:
+def extract_latest(
+    recipe: Path, *, out: Path | None = None, root: Path | None = None, alone: bool = False
+) -> dict[str, Any]:
     """Extract features of the latest build of a recipe; how many there are and were new, and with `out` what it holds.
+
+    A large build is cut and worked on by several processes as a rebuild is; with `alone` by this one.
 
     `devices`: how many of its pictures each device encoded. Raises InputError for a build of captions alone, UsageError
     where `out` cannot be written.
@@ -31,10 +35,15 @@ def extract_latest(recipe: Path, *, out: Path | None = None, root: Path | None =
     if counts is None:
         from evenly.flows.process.prefect_api import prefect_api
         from evenly.flows.runs import run_in
+        from evenly.tasks.partitioning import allowed_memory, choose_cut, open_engine
         from evenly.tasks.rebuild.features import extract_features
 
-        with prefect_api():
-            result: dict[str, Any] = extract_features(run_in(chosen, root=root), manifest)
+        run = run_in(chosen, root=root)
+        processes = 1 if alone else run.processes
+        cut = choose_cut(manifest["samples"]["rows"], allowed_memory(chosen.memory), processes, pictured=True)
+        run = replace(run, bits=cut.bits, pairs=cut.rows)
+        with prefect_api(), open_engine(run, cut.workers) as each:
+            result: dict[str, Any] = extract_features(run, manifest, each)
     else:
         result = {"encoder": encoder, **counts}
     result["devices"] = count_devices(workspace, manifest, result["encoder"])

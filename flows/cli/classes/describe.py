@@ -124,7 +124,7 @@ def extract_command(
     second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None,
     second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None,
     seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0,
-    profile: Annotated[bool, typer.Option(help="Say what limits encoding: reading, decoding, ...")] = False,
+    profile: Annotated[bool, typer.Option(help="Encode in one process and say what limits it: decoding, ...")] = False,
 ) -> None:
     """Extract features of the latest build of a recipe, or of a folder of classes; --out is for `fit --arrays`.
 
@@ -144,7 +144,7 @@ def extract_command(
                 raise UsageError(
                     f"`{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
                 )
-            result = extract_latest(recipe, out=out, root=root)
+            result = extract_latest(recipe, out=out, root=root, alone=profile)
         elif images is not None:
             if out is None:
                 raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
