@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from pydantic import ValidationError
 
-from evenly.features.errors import RowsError
+from evenly.demo.pictures.digits import make_digits
+from evenly.demo.pictures.photographs import make_photographs
 from evenly.features.refining.training import TrainingRule
 from evenly.flows.rebuild_dataset import build_by
 from evenly.flows.recipe import Recipe, read_recipe
@@ -17,18 +19,15 @@ from evenly.flows.runs import open_run
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.stores.writer_lock import writing
-from evenly.tasks.refining.worth import (
-    WorthVariant,
-    frozen_variant,
-    hold_out,
-    judge_variant,
-    training_pairs,
-    worth_table,
-)
+from evenly.tasks.encoders import frozen_run
+from evenly.tasks.refining.other_pictures import OtherPictures
+from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
+from evenly.tasks.run import Run
+from evenly.tasks.step import NothingLeftError, run_step
 
 LEFT_OUT = {
     "text": ("text",),
-    "match": ("match", "preselect", "balance"),
+    "match": ("match", "preselect", "recaption", "balance"),
     "image": ("image",),
     "deduplicate": ("deduplicate",),
     "safety": ("safety",),
@@ -39,44 +38,72 @@ LEFT_OUT = {
     "image_based": ("image_based",),
     "balance": ("preselect", "balance"),
 }
-"""Sections of `curate`, and those that cannot stand without."""
+"""Sections of `curate`, each with those that cannot stand without; of `recaption` only captions that are retrieved."""
+SHIPPED = {"photographs": make_photographs, "digits": make_digits}
+"""Pictures that packages ship, by what `--also` calls them."""
 _LONGEST_NAME = 63
-WHOLE, RANDOM = "the whole pipeline", "random pairs of the pool"
+RANDOM = "random pairs of the pool"
 
 
 @flow(name="measure-worth", flow_run_name="worth of {recipe}", persist_result=False)
 def measure_worth(
     recipe: str,
     seeds: int = 5,
+    also: Sequence[str] = (),
     training: TrainingRule = TrainingRule(),  # noqa: B008 - frozen
     root: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Rows of `worth_table`, and what was left out with its reason.
+    """The key of the record of MEASURE_WORTH, and which variants could not be built, with the reason.
 
     Heads are trained on as many pairs of each variant as the whole pipeline leaves to train on. None of the other
-    builds is promoted, and each has a name of its own.
+    builds is promoted, and each has a name of its own. also: names of SHIPPED or folders of `<class>/<picture>`, whose
+    pictures are judged too.
     """
     chosen = read_recipe(recipe)
     skipped: dict[str, str] = {}
-    with open_run(chosen, root=root, quiet=quiet) as run:
+    with open_run(chosen, root=root, quiet=quiet) as opened:
+        run = frozen_run(opened)
         manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
-        held_out = hold_out(run, manifest, guarded_lists(run, chosen, recipe, manifest["build"]))
-        count = len(held_out.parts.pairs["train"])
-        numbers = range(1, seeds + 1)
-        variants = [judge_variant(WHOLE, held_out.parts.pairs["train"], held_out, training, count=count, seeds=numbers)]
+        others = tuple(_other(run, name) for name in also)
+        variants: list[PoolVariant] = []
+        unbalanced = None
         for name, short, sections in _variants(chosen):
             try:
                 other = _without(chosen, short, sections)
                 with writing(run.workspace, other.name):
-                    built = Builds(run.workspace).read(build_by(run, other, promote=False).build)
-                pairs = training_pairs(run, built, held_out)
-                variants.append(judge_variant(name, pairs, held_out, training, count=count, seeds=numbers))
-            except (InputError, RowsError) as error:
+                    variants.append(PoolVariant(name=name, build=build_by(opened, other, promote=False).build))
+            except (InputError, NothingLeftError) as error:
                 skipped[name] = str(error)
-            run.progress.say(f"{'worth':<24} {name}: {skipped.get(name) or _said(variants[-1])}")
-        rows = worth_table([*variants, frozen_variant(held_out)], seed=run.seed)
-    return {"build": manifest["build"], "seeds": seeds, "trained": count, "rows": rows, "skipped": skipped}
+                run.progress.say(f"{'worth':<24} {name}: not built. {error}")
+                continue
+            if short == "balance":
+                unbalanced = variants[-1].build
+        rule = WorthRule(
+            build=manifest["build"],
+            variants=tuple(variants),
+            seeds=seeds,
+            training=training,
+            lists=guarded_lists(run, chosen, recipe, manifest["build"]),
+            unbalanced=unbalanced,
+            others=others,
+        )
+        record = run_step(run, MEASURE_WORTH, (), rule)
+    return {"step": record.key, "skipped": skipped}
+
+
+def _other(run: Run, name: str) -> OtherPictures:
+    """Pictures that a package ships, written into the cache, or those of a folder."""
+    if name in SHIPPED:
+        folder = run.cache / name
+        SHIPPED[name](folder)
+    else:
+        folder = Path(name).expanduser().absolute()
+        if not folder.is_dir():
+            raise InputError(
+                f"`also` must be {', '.join(SHIPPED)} or a folder of `<class>/<picture>`; got `{name}`. Correct it."
+            )
+    return OtherPictures(name=folder.name, folder=str(folder))
 
 
 def _variants(recipe: Recipe) -> Iterator[tuple[str, str, Sequence[str]]]:
@@ -84,13 +111,26 @@ def _variants(recipe: Recipe) -> Iterator[tuple[str, str, Sequence[str]]]:
     there = [name for name in LEFT_OUT if getattr(recipe.curate, name)]
     yield RANDOM, "everything", sorted({section for name in there for section in LEFT_OUT[name]})
     for name in there:
-        yield f"without {name}", name, LEFT_OUT[name]
+        further = [section for section in LEFT_OUT[name] if section != name and _falls(recipe, section)]
+        yield f"without {name}{' and so ' if further else ''}{', '.join(further)}", name, LEFT_OUT[name]
+
+
+def _falls(recipe: Recipe, section: str) -> bool:
+    """Whether a section that cannot stand without another is there."""
+    recaption = recipe.curate.recaption
+    if section == "recaption":
+        return recaption is not None and any(one.kind == "retrieved" for one in recaption.captioners)
+    return bool(getattr(recipe.curate, section))
 
 
 def _without(recipe: Recipe, name: str, sections: Sequence[str]) -> Recipe:
     """Raises InputError where the other sections cannot stand without these."""
     off: dict[str, Any] = {section: {} if section in {"text", "image"} else None for section in sections}
-    if "recaption" in off and recipe.curate.match is not None:
+    recaption = recipe.curate.recaption
+    if name == "match" and recaption is not None:
+        others = [one for one in recaption.captioners if one.kind != "retrieved"]
+        off["recaption"] = recaption.model_copy(update={"captioners": others}) if others else None
+    elif "recaption" in off and recipe.curate.match is not None:
         off = {"match": replace(recipe.curate.match, unmatched="drop")} | off
     try:
         curate = Curate.model_validate(dict(recipe.curate) | off)
@@ -99,8 +139,3 @@ def _without(recipe: Recipe, name: str, sections: Sequence[str]) -> Recipe:
     ending = f"-without-{name.replace('_', '-')}"
     named = f"{recipe.name[: _LONGEST_NAME - len(ending)]}{ending}"
     return recipe.model_copy(update={"name": named, "curate": curate})
-
-
-def _said(variant: WorthVariant) -> str:
-    recall = variant.correct["text to picture R@10", "all pairs"].mean
-    return f"{variant.trained:,} of {variant.available:,} pairs, text to picture R@10 {recall:.3f}"

@@ -99,7 +99,7 @@ def reader(workspace: Workspace) -> Callable[[Sequence[str]], Iterator[bytes]]:
 
 
 def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:
-    """Write the HTML report of a build, with the adapters, descriptions and probes made for it; its path.
+    """Write the HTML report of a build, with the adapters, descriptions, probes and worth made for it; its path.
 
     `truth`, how well known faults were found, is kept beside the report, for the reports of this build that follow.
     """
@@ -160,6 +160,7 @@ def _shown_records(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[st
         "evaluations": evaluations,
         "descriptions": [record for key in sorted(keys) if (record := ledger.find(key)) is not None],
         "probes": _probes(ledger, str(manifest["build"])),
+        "worth": _newest_of_build(ledger, "measure_worth", str(manifest["build"])),
     }
 
 

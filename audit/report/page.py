@@ -18,6 +18,7 @@ from evenly.audit.report.funnel import largest_losses, read_funnel, read_key_fig
 from evenly.audit.report.gallery import read_gallery
 from evenly.audit.report.probes import read_probes
 from evenly.audit.report.scores import read_scores
+from evenly.audit.report.worth import read_worth
 from evenly.audit.safe_text import visible
 from evenly.audit.source_funnel import kept_by_source, read_source_funnel
 from evenly.storage.ledger import StepRecord
@@ -35,14 +36,15 @@ def render_report(
     evaluations: Sequence[StepRecord] = (),
     descriptions: Sequence[StepRecord] = (),
     probes: Sequence[StepRecord] = (),
+    worth: Sequence[StepRecord] = (),
     truth: Sequence[Mapping[str, Any]] = (),
     read_bytes: ReadBytes,
 ) -> str:
     """Return one self-contained HTML page about a build; the same build gives the same page.
 
-    `evaluations`, `descriptions` and `probes` are steps made for the build; `truth` says per injected fault how well it
-    was found. A section without data is left out. The page loads nothing and runs nothing: styles, plots and small
-    pictures are inside, and every text is escaped, control characters made visible.
+    `evaluations`, `descriptions`, `probes` and `worth` are steps made for the build; `truth` says per injected fault
+    how well it was found. A section without data is left out. The page loads nothing and runs nothing: styles, plots
+    and small pictures are inside, and every text is escaped, control characters made visible.
     """
     build = PublishedBuild(workspace, manifest)
     funnel = read_funnel(build)
@@ -61,6 +63,7 @@ def render_report(
         adapters=read_adapters(build.ledger, evaluations),
         descriptions=read_descriptions(build.ledger, descriptions),
         probes=read_probes(build.ledger, probes),
+        worth=read_worth(build.ledger, worth),
         records=build.records,
         recipe=json.dumps(manifest["recipe"], indent=2, ensure_ascii=False, sort_keys=False).splitlines(),
     )  # fmt: skip

@@ -120,10 +120,10 @@ class _Direction(NamedTuple):
 
 
 def _pairs_of(parts: RefiningParts, part: str) -> Iterator[tuple[str, PairRows]]:
-    """All pairs of a part, and those in the groups of each list, where there are two."""
+    """All pairs of a part, those in the groups of each list, and for test the further ones, where there are two."""
     pairs = parts.pairs[part]
     of_lists = {of: pairs.rows(np.isin(pairs.groups, rows.groups)) for of, rows in parts.lists.get(part, {}).items()}
-    for of, rows in {ALL_PAIRS: pairs, **of_lists}.items():
+    for of, rows in {ALL_PAIRS: pairs, **of_lists, **(parts.further if part == "test" else {})}.items():
         if len(rows) > 1:
             yield of, rows
 

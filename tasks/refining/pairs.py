@@ -55,10 +55,14 @@ class ClassRows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RefiningParts:
-    """Pairs of train, val and test, pictures of class lists by part and list, and what else test pairs are asked."""
+    """Pairs of train, val and test, pictures of class lists by part and list, and what else is judged by.
+
+    further: more pairs, by name. probes: of the captions of test.
+    """
 
     pairs: Mapping[str, PairRows]
     lists: Mapping[str, Mapping[str, ClassRows]] = field(default_factory=dict)
+    further: Mapping[str, PairRows] = field(default_factory=dict)
     probes: CaptionProbes = field(default_factory=CaptionProbes)
 
 
@@ -75,7 +79,7 @@ def refining_parts(
     kept, groups = kept_with_groups(run, manifest)
     names = groups.astype(np.str_)
     labelled = {one.list: labelled_pairs(run, manifest, one) for one in lists}
-    split = split_by_group(names, seed=run.seed, fractions=_SHARES)
+    split = dealt_parts(names, seed=run.seed)
     for part in ("val", "test"):  # test last: it has the last word
         claimed = [one.groups[one.split == part] for one in labelled.values()]
         split[np.isin(names, np.concatenate([np.zeros(0, np.str_), *claimed]))] = part
@@ -106,6 +110,11 @@ def refining_parts(
     trained = kept.filter(pa.array(split == "train"))
     of_parts["train"] = with_needs(run, manifest, trained, of_parts["train"], phrases=phrases, needs=needs)
     return RefiningParts(pairs=of_parts, lists=of_lists, probes=caption_probes(run, of_parts["test"], kept))
+
+
+def dealt_parts(groups: Names, *, seed: int) -> Names:
+    """The part of each row (n,) by the hash of its group alone."""
+    return split_by_group(groups, seed=seed, fractions=_SHARES)
 
 
 def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:

@@ -1,38 +1,82 @@
-"""What curation is worth to an encoder: heads trained on other builds of one pool, judged on the same pairs."""
+"""The step measure_worth: heads trained on other builds of one pool, judged on the same pairs and pictures."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+from annotated_types import Ge
 
 from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
 from evenly.adapters.splits import PARTS, unit_hash
+from evenly.features.errors import RowsError
 from evenly.features.refining.heads import Heads
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement
 from evenly.features.refining.training import TrainingRule, train_heads
-from evenly.storage.errors import InputError
+from evenly.storage.builds import Builds
+from evenly.storage.errors import DamagedError, InputError, NotFoundError
+from evenly.storage.files.adapters import read_refined, write_refined
+from evenly.storage.ledger import StepOutput
+from evenly.storage.records import content_hash
+from evenly.tasks.encoders import step_encoder
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
-from evenly.tasks.refining.measures import Correct, correct_of, difference_columns, mean_recall
-from evenly.tasks.refining.pairs import GuardedList, RefiningParts, pair_rows, refining_parts
+from evenly.tasks.refining.caption_probes import truth_inputs
+from evenly.tasks.refining.measures import Correct, correct_of, difference_columns, judged, mean_recall
+from evenly.tasks.refining.other_pictures import OtherPictures, other_inputs, other_rows
+from evenly.tasks.refining.pairs import GuardedList, RefiningParts, dealt_parts, pair_rows, refining_parts
+from evenly.tasks.refining.refine import REFINE_ENCODER
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
+from evenly.tasks.step import Records, Step
 
-MEASURES = ("text to picture R@1", "text to picture R@10", "picture to text R@1", "picture to text R@10", "zero-shot")
+WHOLE, FROZEN = "the whole pipeline", "frozen encoder"
+BEFORE_BALANCE = "pairs before balancing"
+_OBJECTIVE = "contrastive"
+_TRAINING = TrainingRule()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolVariant:
+    """A build of the same pool by another recipe, and what it is called."""
+
+    name: str
+    build: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorthRule:
+    """What is compared: the build of the whole pipeline and other builds of its pool, by heads of so many seeds.
+
+    unbalanced: the build of all but the balancing; its held-out pairs are judged on too. others: pictures that the pool
+    does not hold.
+    """
+
+    build: str
+    variants: tuple[PoolVariant, ...] = ()
+    seeds: Annotated[int, Ge(1)] = 5
+    training: TrainingRule = _TRAINING
+    lists: tuple[GuardedList, ...] = ()
+    unbalanced: str | None = None
+    others: tuple[OtherPictures, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOutPairs:
-    """What all are judged by: the parts of the whole pipeline's build, and the group of every pair of the pool by uid.
+    """What all are judged by: the parts of the whole pipeline's build.
 
-    groups: those with a pair in val or test.
+    group_of: of every pair of the pool, by uid. part_of: of every group, that of the whole pipeline's build, by hash
+    where it has none of it.
     """
 
     parts: RefiningParts
     group_of: Mapping[str, str]
-    groups: frozenset[str]
+    part_of: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,53 +92,134 @@ class WorthVariant:
     correct: Mapping[tuple[str, str], Correct]
 
 
-def hold_out(run: Run, manifest: Mapping[str, Any], lists: Sequence[GuardedList]) -> HeldOutPairs:
-    """The held-out pairs of a build, and which groups they are of, among all pairs of its pool."""
+def compare_variants(run: Run, _upstream: Records, rule: WorthRule) -> StepOutput:
+    """Train and judge all variants: table `worth`; notes say on how many pairs, and why a variant is missing."""
+    builds = Builds(run.workspace)
+    others = {one.name: other_rows(run, one) for one in rule.others}
+    unbalanced = None if rule.unbalanced is None else builds.read(rule.unbalanced)
+    held_out = hold_out(run, builds.read(rule.build), rule.lists, unbalanced=unbalanced, others=others)
+    whole = held_out.parts.pairs["train"]
+    variants, skipped = [], {}
+    with run.progress.bar("worth: heads", (len(rule.variants) + 1) * rule.seeds) as advance:
+        seeds = Seeds(run=run, rule=rule.training, count=len(whole), numbers=range(1, rule.seeds + 1), advance=advance)
+        variants.append(judge_variant(WHOLE, whole, held_out, seeds))
+        for variant in rule.variants:
+            try:
+                pairs = training_pairs(run, builds.read(variant.build), held_out)
+                variants.append(judge_variant(variant.name, pairs, held_out, seeds))
+            except (InputError, RowsError) as error:
+                skipped[variant.name] = str(error)
+    rows = worth_table([*variants, frozen_variant(held_out)], seed=run.seed)
+    return StepOutput(tables={"worth": pa.Table.from_pylist(rows)}, notes={"trained": len(whole), "skipped": skipped})
+
+
+def hold_out(
+    run: Run,
+    manifest: Mapping[str, Any],
+    lists: Sequence[GuardedList],
+    *,
+    unbalanced: Mapping[str, Any] | None = None,
+    others: Mapping[str, Any] | None = None,
+) -> HeldOutPairs:
+    """The held-out pairs of a build, those of its pool that balancing alone dropped, and other pictures."""
     parts = refining_parts(run, manifest, lists)
     everyone, groups = all_groups(run, manifest)
-    held = {name for part in PARTS[1:] for name in parts.pairs[part].groups.tolist()}
-    group_of = dict(zip(everyone["uid"].to_pylist(), groups.tolist(), strict=True))
-    return HeldOutPairs(parts=parts, group_of=group_of, groups=frozenset(held))
+    names = groups.astype(np.str_)
+    part_of = dict(zip(names.tolist(), dealt_parts(names, seed=run.seed).tolist(), strict=True))
+    for part in PARTS:
+        part_of |= dict.fromkeys(parts.pairs[part].groups.tolist(), part)
+    held_out = HeldOutPairs(
+        parts=replace(parts, lists={**parts.lists, "test": {**parts.lists.get("test", {}), **(others or {})}}),
+        group_of=dict(zip(everyone["uid"].to_pylist(), names.tolist(), strict=True)),
+        part_of=part_of,
+    )
+    if unbalanced is None:
+        return held_out
+    further = {BEFORE_BALANCE: _pairs_of_part(run, unbalanced, held_out, "test")}
+    return replace(held_out, parts=replace(held_out.parts, further=further))
 
 
 def training_pairs(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs) -> PairRows:
     """The kept pairs of another build of the pool that may be trained on: none of a group that is held out."""
+    pairs = _pairs_of_part(run, manifest, held_out, "train")
+    if not len(pairs):
+        raise InputError(f"`{manifest['build']}` must keep pairs to train on; it keeps none that are not held out.")
+    return pairs
+
+
+def _pairs_of_part(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs, part: str) -> PairRows:
     kept = kept_pairs(run, manifest)
     groups = np.array([held_out.group_of.get(uid, uid) for uid in kept["uid"].to_pylist()], np.str_)
-    is_free = ~np.isin(groups, sorted(held_out.groups))
-    if not is_free.any():
-        raise InputError(f"`{manifest['build']}` must keep pairs to train on; it keeps none that are not held out.")
-    return pair_rows(run, kept.filter(pa.array(is_free)), groups[is_free])
+    dealt = dealt_parts(groups, seed=run.seed)
+    is_of_part = np.array(
+        [held_out.part_of.get(group, own) == part for group, own in zip(groups.tolist(), dealt.tolist(), strict=True)],
+        np.bool_,
+    )
+    return pair_rows(run, kept.filter(pa.array(is_of_part)), groups[is_of_part])
 
 
-def judge_variant(
-    name: str, pairs: PairRows, held_out: HeldOutPairs, rule: TrainingRule, *, count: int, seeds: Sequence[int]
-) -> WorthVariant:
-    """Heads trained on `count` of the pairs by each seed, drawn by it; val chooses the epoch, test judges."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seeds:
+    """How often, by which rule and on how many pairs heads are trained; `advance` counts them."""
+
+    run: Run
+    rule: TrainingRule
+    count: int
+    numbers: Sequence[int]
+    advance: Callable[[int], None] = lambda _done: None
+
+
+def judge_variant(name: str, pairs: PairRows, held_out: HeldOutPairs, seeds: Seeds) -> WorthVariant:
+    """Heads trained on so many of the pairs by each seed, drawn by it; val chooses the epoch, test judges."""
     of_seeds: dict[tuple[str, str], list[Correct]] = {}
-    for seed in seeds:
-        drawn = sorted(range(len(pairs)), key=lambda place: unit_hash(seed, "worth", str(pairs.uids[place])))[:count]
-        best: Refinement = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
-        highest = -1.0
-        for _, heads, _ in train_heads(pairs.rows(np.sort(drawn)), OBJECTIVES["contrastive"](), rule, seed=seed):
-            recall = mean_recall(correct_of(held_out.parts, "val", heads))
-            if recall > highest:
-                best, highest = heads, recall
-        for key, one in correct_of(held_out.parts, "test", best).items():
+    for seed in seeds.numbers:
+        by_hash = sorted(range(len(pairs)), key=lambda place: unit_hash(seed, "worth", str(pairs.uids[place])))
+        drawn = pairs.rows(np.sort(by_hash[: seeds.count]))
+        heads = trained_heads(seeds.run, drawn, held_out.parts.pairs["val"], seeds.rule, seed=seed)
+        for key, one in judged(held_out.parts, heads).items():
             of_seeds.setdefault(key, []).append(one)
+        seeds.advance(1)
     correct = {
         key: Correct(values=np.mean([one.values for one in ones], axis=0), groups=ones[0].groups)
         for key, ones in of_seeds.items()
     }
-    return WorthVariant(name=name, available=len(pairs), trained=min(count, len(pairs)), correct=correct)
+    return WorthVariant(name=name, available=len(pairs), trained=min(seeds.count, len(pairs)), correct=correct)
+
+
+def trained_heads(run: Run, pairs: PairRows, val: PairRows, rule: TrainingRule, *, seed: int) -> Refinement:
+    """The heads of the epoch that finds most of val, of the first of equal ones.
+
+    They are stored under the hash of all that they depend on: where they are, nothing is trained.
+    """
+    folder, name = run.workspace.refined / "worth", _heads_name(pairs, val, rule, seed)
+    with suppress(NotFoundError, DamagedError):
+        return Heads.from_bytes(read_refined(folder, name)[1])
+    best: Refinement = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
+    highest, chosen = -1.0, 0
+    for epoch, heads, _ in train_heads(pairs, OBJECTIVES[_OBJECTIVE](), rule, seed=seed):
+        recall = mean_recall(correct_of(RefiningParts(pairs={"val": val}), "val", heads))
+        if recall > highest:
+            best, highest, chosen = heads, recall, epoch
+    write_refined(folder, name, {"seed": seed, "epoch": chosen, "rule": asdict(rule)}, best.to_bytes())
+    return best
+
+
+def _heads_name(pairs: PairRows, val: PairRows, rule: TrainingRule, seed: int) -> str:
+    about = {"objective": _OBJECTIVE, "rule": asdict(rule), "seed": seed, "version": REFINE_ENCODER.version}
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for rows in (pairs, val):
+        for field, values in vars(rows).items():
+            if values is None:
+                continue
+            content = values if values.dtype.kind == "f" else np.array([content_hash(values.tolist())])
+            digest.update(f"{field} {values.shape}".encode() + np.ascontiguousarray(content).tobytes())
+    return digest.hexdigest()[:32]
 
 
 def frozen_variant(held_out: HeldOutPairs) -> WorthVariant:
     """What the frozen encoder does."""
     frozen = Heads.start(held_out.parts.pairs["test"].image.shape[1], 1, seed=0)
-    return WorthVariant(
-        name="frozen encoder", available=0, trained=0, correct=correct_of(held_out.parts, "test", frozen)
-    )
+    return WorthVariant(name=FROZEN, available=0, trained=0, correct=judged(held_out.parts, frozen))
 
 
 def worth_table(variants: Sequence[WorthVariant], *, seed: int) -> list[dict[str, Any]]:
@@ -102,12 +227,29 @@ def worth_table(variants: Sequence[WorthVariant], *, seed: int) -> list[dict[str
     first = variants[0]
     rows = []
     for variant in variants:
+        about = {"pairs": variant.name, "available": variant.available, "trained": variant.trained}
         for (measure, of), one in variant.correct.items():
-            if measure not in MEASURES:
-                continue
             was = first.correct[measure, of]
             difference = paired_bootstrap(was.values, one.values, seed=seed, groups=was.groups)
-            about = {"pairs": variant.name, "available": variant.available, "trained": variant.trained}
-            found = {"measure": measure, "of": of, "n": len(one.values), "value": round(one.mean, 4)}
-            rows.append({**about, **found, **difference_columns(difference)})
+            values = {"measure": measure, "of": of, "n": len(one.values), "value": round(one.mean, 4)}
+            rows.append({**about, **values, **difference_columns(difference)})
     return rows
+
+
+def _inputs(run: Run, _upstream: Records, rule: WorthRule) -> dict[str, str]:
+    builds = [rule.build, *(variant.build for variant in rule.variants)]
+    inputs = {f"build {name}": build_inputs(run, name)["build"] for name in builds}
+    for one in rule.lists:
+        inputs |= {f"{name} {one.list}": value for name, value in build_inputs(run, rule.build, one.split).items()}
+    trained = {"refine_encoder": str(REFINE_ENCODER.version)}
+    return inputs | trained | truth_inputs(run) | other_inputs(rule.others)
+
+
+MEASURE_WORTH = Step(
+    name="measure_worth",
+    rule=WorthRule,
+    compute=compare_variants,
+    inputs=_inputs,
+    model=step_encoder,
+    seeded=True,
+)

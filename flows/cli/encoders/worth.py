@@ -1,5 +1,6 @@
 """`evenly worth`: what each step of a recipe does for an encoder that is refined on what it keeps."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,13 @@ import typer
 
 from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
 
-SHOWN = {"text to picture R@10": "R@10", "picture to text R@10": "back", "zero-shot": "zero-shot"}
+SHOWN = {
+    "text to picture R@1": "R@1",
+    "text to picture R@10": "R@10",
+    "picture to text R@10": "back",
+    "zero-shot": "zero-shot",
+}
+BY_KIND = "right caption before wrong"
 
 
 def worth_command(
@@ -15,11 +22,15 @@ def worth_command(
     root: Root = None,
     as_json: AsJson = False,
     seeds: Annotated[int, typer.Option(min=1, help="How often heads are trained on each.")] = 5,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Pictures of another kind: photographs, digits, or a folder of CLASS/PICTURE."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write worth.csv and worth.json to.")] = None,
 ) -> None:
     """Say what the steps of a recipe are worth: heads are trained on builds of its pool without each in turn.
 
-    Example: evenly worth recipes/demo.yaml
+    Example: evenly worth recipes/demo.yaml --also photographs
     """
     import pandas as pd
 
@@ -27,36 +38,58 @@ def worth_command(
     from evenly.flows.process.prefect_api import prefect_api
     from evenly.flows.recipe import read_recipe
     from evenly.storage.builds import open_build
+    from evenly.storage.ledger import Ledger
     from evenly.storage.records import replace_json, replace_text
+    from evenly.tasks.verify_and_report import report_of
 
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
     with prefect_api():
-        result = measure_worth(recipe=str(recipe), seeds=seeds, root=str(workspace.root))
+        measured = measure_worth(recipe=str(recipe), seeds=seeds, also=also or [], root=str(workspace.root))
+    ledger = Ledger(workspace)
+    record = ledger.get(measured["step"])
+    result = {
+        "build": manifest["build"],
+        "seeds": seeds,
+        "trained": record.notes["trained"],
+        "rows": ledger.table(record, "worth").to_pylist(),
+        "skipped": measured["skipped"] | record.notes["skipped"],
+    }
     folder = out or workspace.reports / f"{manifest['build']}-worth"
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "worth.csv", pd.DataFrame(result["rows"]).to_csv(index=False))
     replace_json(folder / "worth.json", result)
-    result = {**result, "out": str(folder)}
+    result = {**result, "out": str(folder), "report": str(report_of(workspace, manifest)[0])}
     print_result(result, lambda: print_worth(result), as_json=as_json)
 
 
 def print_worth(result: dict[str, Any]) -> None:
-    """A table for all pairs and for each class list: the difference of each variant to the whole pipeline."""
+    """A table for all pairs, each class list and all else that is judged, and one for kinds of wrong captions."""
     rows = result["rows"]
-    for of in dict.fromkeys(row["of"] for row in rows):
-        table: dict[str, dict[str, Any]] = {}
-        for row in rows:
-            if row["of"] == of and row["measure"] in SHOWN:
-                line = table.setdefault(row["pairs"], {"trained on": row["pairs"], "pairs": row["trained"]})
-                line[SHOWN[row["measure"]]] = _cell(row)
-        print_rows(f"{result['build']}, {of}: difference to the whole pipeline, 95 % intervals", list(table.values()))
+    for of in dict.fromkeys(row["of"] for row in rows if row["measure"] in SHOWN):
+        table = _table((row, SHOWN[row["measure"]]) for row in rows if row["of"] == of and row["measure"] in SHOWN)
+        print_rows(f"{result['build']}, {of}: difference to the whole pipeline, 95 % intervals", table)
+    by_kind = _table(((row, row["of"]) for row in rows if row["measure"] == BY_KIND), intervals=False)
+    if by_kind:
+        print_rows(f"{result['build']}, {BY_KIND}; *: the interval of the difference is without 0", by_kind)
     for name, reason in result["skipped"].items():
         print_text(f"{name}: not made. {reason}")
-    print_text(f"{result['seeds']} seeds, {result['trained']:,} pairs each; table in {result['out']}")
+    print_text(f"{result['seeds']} seeds, {result['trained']:,} pairs each; all measures in {result['out']}/worth.csv")
+    print_text(f"report: {result['report']}")
 
 
-def _cell(row: dict[str, Any]) -> str:
-    if row["pairs"] == "the whole pipeline" or row["difference_low"] is None:
-        return f"{row['value']:.3f}"
-    ends = f"{row['difference_low']:+.3f}, {row['difference_high']:+.3f}"
-    return f"{row['value']:.3f} [{ends}]"
+def _table(cells: Iterable[tuple[Mapping[str, Any], str]], *, intervals: bool = True) -> list[dict[str, Any]]:
+    """A line per variant; each cell is a row of the worth table and its column."""
+    table: dict[str, dict[str, Any]] = {}
+    for row, column in cells:
+        line = table.setdefault(row["pairs"], {"trained on": row["pairs"], "pairs": row["trained"]})
+        line[column] = _cell(row, is_first=len(table) == 1, intervals=intervals)
+    return list(table.values())
+
+
+def _cell(row: Mapping[str, Any], *, is_first: bool, intervals: bool) -> str:
+    value, low, high = (row[name] for name in ("value", "difference_low", "difference_high"))
+    if is_first or low is None:
+        return f"{value:.3f}"
+    if not intervals:
+        return f"{value:.3f}{'*' if low > 0 or high < 0 else ''}"
+    return f"{value:.3f} [{low:+.3f}, {high:+.3f}]"

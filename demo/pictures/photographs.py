@@ -1,0 +1,62 @@
+"""Photographs that scikit-image and scikit-learn ship, in a folder per class: pictures of another kind than drawings.
+
+One of each thing, 16 in all.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+from evenly.demo.errors import FolderError, PicturesError
+from evenly.demo.files import lock_folder, remove_parts, write_bytes
+
+PHOTOGRAPHS: Mapping[str, tuple[str, str]] = {
+    "astronaut": ("skimage", "data/astronaut.png"),
+    "brick wall": ("skimage", "data/brick.png"),
+    "photographer": ("skimage", "data/camera.png"),
+    "cat": ("skimage", "data/chelsea.png"),
+    "cup of coffee": ("skimage", "data/coffee.png"),
+    "coins": ("skimage", "data/coins.png"),
+    "grass": ("skimage", "data/grass.png"),
+    "gravel": ("skimage", "data/gravel.png"),
+    "galaxies": ("skimage", "data/hubble_deep_field.jpg"),
+    "moon": ("skimage", "data/moon.png"),
+    "motorcycle": ("skimage", "data/motorcycle_left.png"),
+    "page of a book": ("skimage", "data/page.png"),
+    "rocket": ("skimage", "data/rocket.jpg"),
+    "handwriting": ("skimage", "data/text.png"),
+    "temple": ("sklearn", "datasets/images/china.jpg"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+}
+"""What a photograph shows, the package that holds it, and where."""
+
+
+def make_photographs(folder: Path) -> None:
+    """Write the photographs as `<class>/<file>`, the packages' bytes. May be killed and called again.
+
+    Raises PicturesError where a package or a photograph is not there, FolderError for a folder that holds other things.
+    """
+    contents = {
+        f"{name}/{Path(place).name}": _content(package, place) for name, (package, place) in PHOTOGRAPHS.items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    stranger = next((name for path in paths if (name := path.relative_to(folder).as_posix()) not in contents), None)
+    if stranger is not None:
+        raise FolderError(
+            f"`folder` must be empty or hold photographs of packages alone; got `{stranger}` in `{folder}`. Choose "
+            "another folder."
+        )
+    with lock_folder(folder):
+        remove_parts(folder)
+        for file, content in contents.items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            write_bytes(folder / file, content)
+
+
+def _content(package: str, place: str) -> bytes:
+    spec = importlib.util.find_spec(package)
+    path = None if spec is None or spec.origin is None else Path(spec.origin).parent / place
+    if path is None or not path.is_file():
+        raise PicturesError(f"`{package}` must hold `{place}`; it is not there. Install it: pip install scikit-image")
+    return path.read_bytes()
