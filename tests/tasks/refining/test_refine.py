@@ -1,5 +1,6 @@
 """An encoder refined over a build: held-out pairs choose and judge, a broken-off run goes on, commands take it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -195,6 +196,23 @@ def test_what_cannot_be_is_refused_with_its_reason(workspace, monkeypatch):
     monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: Another())
     with pytest.raises(InvalidFeaturesError, match="must be the encoder of the build"):
         refine(workspace)
+
+
+@pytest.mark.usefixtures("manifest")
+def test_an_objective_is_given_what_it_needs_or_the_build_is_refused(workspace):
+    synonyms = {name: (f"yy{place}", f"xx{place}") for place, name in enumerate(THINGS)}
+    described = dataclasses.replace(LIST, synonyms=synonyms)
+    record = refine(workspace, objective="gkc", lists=(described,))
+    assert record.notes["train_pairs"] > 100
+    assert record.key != refine(workspace, lists=(described,)).key
+    with pytest.raises(InputError, match="`build` must have labels with other names for `synonyms`"):
+        refine(workspace, objective="gkc")
+    with pytest.raises(InputError, match="`build` must have other captions of its pairs for `texts`"):
+        refine(workspace, objective="mcip")
+    with pytest.raises(InputError, match="`build` must have merged duplicates for `duplicates`"):
+        refine(workspace, objective="clippings")
+    with pytest.raises(NotFoundError, match=r"`features\.second` must name a second backbone"):
+        refine(workspace, objective="un2clip")
 
 
 def test_too_small_a_build_is_refused(workspace):
