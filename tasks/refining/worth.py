@@ -65,6 +65,14 @@ class WorthRule:
     unbalanced: str | None = None
     others: tuple[OtherPictures, ...] = ()
 
+    def __post_init__(self) -> None:
+        names = [*(one.list for one in self.lists), *(one.name for one in self.others)]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(
+                f"folders of pictures must have names that no other and no class list has; got `{repeated[0]}` twice. "
+                "Rename the folder."
+            )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOutPairs:

@@ -34,6 +34,7 @@ def draw_worth(rows: Sequence[Mapping[str, Any]]) -> Markup:
             axis.axvline(0, color=COLOURS["muted"], linewidth=1)
             axis.set_yticks(range(len(names)), [visible(name)[:_LONGEST] for name in names], fontsize=8.5)
             axis.set_ylim(len(names) - 0.5, -0.5)
+            axis.locator_params(axis="x", nbins=5)
             for place, name in enumerate(names):
                 _draw_line(axis, place, lines.get(name))
         for axis in axes[len(panels) :]:

@@ -19,6 +19,7 @@ from evenly.storage.errors import InputError
 from evenly.tasks.progress import Progress
 from evenly.tasks.refining import worth as worth_module
 from evenly.tasks.refining.other_pictures import OtherPictures, other_inputs, other_rows
+from evenly.tasks.refining.pairs import GuardedList
 from evenly.tasks.refining.worth import (
     BEFORE_BALANCE,
     MEASURE_WORTH,
@@ -191,6 +192,16 @@ def test_pictures_of_another_kind_are_encoded_once_and_named_by_their_folders(ru
     (tmp_path / "broken" / "red" / "2.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="must hold pictures that can be decoded; got none"):
         other_rows(run, OtherPictures(name="broken", folder=str(tmp_path / "broken")))
+
+
+def test_pictures_under_the_name_of_others_or_of_a_class_list_are_refused():
+    one = OtherPictures(name="things", folder="a/things")
+    for given in (
+        {"others": (one, OtherPictures(name="things", folder="b/things"))},
+        {"others": (one,), "lists": (GuardedList(list="things"),)},
+    ):
+        with pytest.raises(InputError, match="got `things` twice"):
+            rule_of(**given)
 
 
 def test_photographs_are_those_of_packages_and_another_folder_is_refused(tmp_path):
