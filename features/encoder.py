@@ -177,7 +177,7 @@ class OpenClipEncoder:
 
     def with_batches(self, batch_size: int) -> "OpenClipEncoder":
         """The same weights in batches of another size: another encoder, as its identity says."""
-        return self._with(self.opened, batch_size)
+        return self.with_opened(self.opened, batch_size)
 
     def with_long_texts(self, long_texts: LongTexts) -> "OpenClipEncoder":
         """The same weights, which do otherwise with texts longer than the model reads: another encoder, but for `cut`.
@@ -192,12 +192,13 @@ class OpenClipEncoder:
             raise ValueError(f"`long_texts` must be chosen once; got `{long_texts}` after `{self.opened.long_texts}`")
         opened = stretched(self.opened) if long_texts == "stretched" else self.opened
         facts = {**opened.facts, "text_lengths": list(opened.text_lengths), "long_texts": long_texts}
-        return self._with(replace(opened, long_texts=long_texts, facts=facts), self._batch_size)
+        return self.with_opened(replace(opened, long_texts=long_texts, facts=facts))
 
-    def _with(self, opened: OpenedModel, batch_size: int) -> "OpenClipEncoder":
+    def with_opened(self, opened: OpenedModel, batch_size: int | None = None) -> "OpenClipEncoder":
+        """Another model, run as this one is."""
         return OpenClipEncoder(
             opened,
-            batch_size=batch_size,
+            batch_size=batch_size or self._batch_size,
             threads=self._threads,
             precision=str(self.facts["precision"]),
             device=self._device,
@@ -245,6 +246,12 @@ class OpenClipEncoder:
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, of which the model reads the first `context_length`."""
         return count_tokens(self.opened.tokenizer, texts)
+
+    def tokens(self, texts: Sequence[str]) -> "torch.Tensor":
+        """Tokens (n, length) of texts, cut to the shortest padded length that is enough for all."""
+        tokens = self.opened.tokenizer(list(texts), context_length=self.opened.context_length)
+        *_, (length, _) = (part for part in self._by_length(tokens) if len(part[1]))
+        return tokens[:, :length]
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the model reads, and so cut."""

@@ -9,7 +9,8 @@ from evenly.features.refining.training import TrainingRule
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, encoder_of
+from evenly.storage.errors import InputError
 from evenly.storage.files.adapters import write_refined
 from evenly.tasks.encoders import encoder_identity, frozen_run
 from evenly.tasks.refining.pairs import GuardedList
@@ -26,20 +27,36 @@ def refine_encoder(
     build: str = "latest",
     training: TrainingRule = TrainingRule(),  # noqa: B008 - frozen
     margin: float = 0.01,
+    experts: int = 1,
+    towers: int = 0,
     root: str | None = None,
     quiet: bool = False,
 ) -> str:
-    """Train heads on the pairs of a build and keep them under a name; the key of the step record.
+    """Refine the encoder of a build on its pairs and keep it under a name; the key of the step record.
 
-    objective: a loss, and after a comma a sampler: `contrastive,unime`. The recipe's class lists are the guard's.
+    objective: a loss, and after a comma a sampler: `contrastive,unime`. The recipe's class lists are the guard's. What
+    is trained: heads, `experts` heads with a router, or the last blocks of the `towers`.
     """
     chosen = read_recipe(recipe)
-    run = frozen_run(run_in(chosen, root=root, quiet=quiet))
+    asked = run_in(chosen, root=root, quiet=quiet)
+    run = frozen_run(asked)
     manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)
+    if asked.encoder.refine is not None and encoder_of(manifest) != encoder_identity(run):
+        raise InputError(
+            f"`build` must be of an encoder that is not refined; `{manifest['build']}` is of one with `refine: "
+            f"{asked.encoder.refine}`. Rebuild without `features.refine`, then refine over that build."
+        )
     loss, _, sampler = objective.partition(",")
     lists = guarded_lists(run, chosen, recipe, manifest["build"], needs=needs_of(loss))
     rule = RefineRule(
-        build=manifest["build"], objective=loss, sampler=sampler or None, training=training, lists=lists, margin=margin
+        build=manifest["build"],
+        objective=loss,
+        sampler=sampler or None,
+        training=training,
+        lists=lists,
+        margin=margin,
+        experts=experts,
+        towers=towers,
     )
     record = run_step(run, REFINE_ENCODER, (), rule)
     encoder = plain_rule(run.encoder)

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from evenly.features import Encoder, load_encoder, to_unit_rows
-from evenly.features.refining.encoder import RefinedEncoder
-from evenly.features.refining.heads import Heads
+from evenly.features.refining.encoder import RefinedEncoder, refined_encoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.features.second_backbone import SecondBackbone, load_second
 from evenly.storage.errors import InputError, NotFoundError
@@ -21,6 +20,7 @@ from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
 _identities: dict[tuple[EncoderChoice, Path], str] = {}
+_refined_encoders: dict[tuple[str, str], Encoder] = {}
 
 
 def open_encoder(run: Run) -> Encoder:
@@ -150,15 +150,19 @@ def text_id(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _refined(run: Run, base: Encoder, name: str) -> RefinedEncoder:
-    """The encoder with the heads of that name; InputError where they were made for another."""
+def _refined(run: Run, base: Encoder, name: str) -> Encoder:
+    """The encoder refined by what has that name, made once; InputError where that was made for another."""
     card, content = read_refined(run.workspace.refined, name)
     if card["base"] != base.identity:
         raise InputError(
             f"`refine: {name}` must stand with the encoder that it was made from, {card['base'][:12]}; got "
             f"{base.identity[:12]}. Take that model, precision and batch size: {card['encoder']}."
         )
-    return RefinedEncoder(base, Heads.from_bytes(content))
+    key = (base.identity, card["heads_sha256"])
+    if key not in _refined_encoders:
+        _refined_encoders.clear()  # the weights of one are enough
+        _refined_encoders[key] = refined_encoder(base, content)
+    return _refined_encoders[key]
 
 
 def _chosen(run: Run) -> tuple[EncoderChoice, Path]:

@@ -20,9 +20,10 @@ _TEXT = {"context_length": CONTEXT, "vocab_size": 49408, "width": 32, "heads": 2
 _HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
 
 
-def write_clip(folder: Path, *, seed: int = 0) -> Path:
+def write_clip(folder: Path, *, seed: int = 0, layers: int = 1) -> Path:
     """A transformer for pictures and one for texts, as CLIP is made."""
-    return _write(folder, {"embed_dim": DIMENSION, "vision_cfg": _VISION, "text_cfg": _TEXT}, {}, seed)
+    vision, text = ({**config, "layers": layers} for config in (_VISION, _TEXT))
+    return _write(folder, {"embed_dim": DIMENSION, "vision_cfg": vision, "text_cfg": text}, {}, seed)
 
 
 def write_siglip(folder: Path, *, seed: int = 0) -> Path:

@@ -3,20 +3,21 @@
 import hashlib
 from collections.abc import Sequence
 
-import numpy as np
-
 from evenly.features.batched_rows import Progress
 from evenly.features.encoder import Encoder
 from evenly.features.errors import RowsError
-from evenly.features.refining.heads import Heads
-from evenly.features.refining.pairs import raw_rows
-from evenly.features.unit_rows import Single, to_unit_rows
+from evenly.features.refining import mixture, towers
+from evenly.features.refining.heads import HEADS, Heads, read_refinement
+from evenly.features.refining.mixture import HeadMixture
+from evenly.features.refining.pairs import stored_rows
+from evenly.features.refining.towers import TowerDeltas
+from evenly.features.unit_rows import Single
 
 
 class RefinedEncoder:
     """An `Encoder` of its own identity. Its heads take rows as they are stored: those need no picture again."""
 
-    def __init__(self, base: Encoder, heads: Heads) -> None:
+    def __init__(self, base: Encoder, heads: Heads | HeadMixture) -> None:
         if heads.dimension != base.dimension:
             raise RowsError(
                 f"`refine` must be of an encoder of {base.dimension} columns; it is of one of {heads.dimension}. Name "
@@ -29,11 +30,11 @@ class RefinedEncoder:
 
     def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
         """Rows of pictures."""
-        return self.heads.image(_stored(self.base.encode_images(images, progress=progress)))
+        return self.heads.image(stored_rows(self.base.encode_images(images, progress=progress)))
 
     def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
         """Rows of texts."""
-        return self.heads.text(_stored(self.base.encode_texts(texts, progress=progress)))
+        return self.heads.text(stored_rows(self.base.encode_texts(texts, progress=progress)))
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the model reads."""
@@ -49,6 +50,14 @@ class RefinedEncoder:
         return self.base.token_counts(texts)
 
 
-def _stored(rows: Single) -> Single:
-    """The rows as they are read from the store: half-precision directions at their lengths."""
-    return raw_rows(*to_unit_rows(rows)) if len(rows) else np.asarray(rows, np.float32)
+def refined_encoder(base: Encoder, content: bytes) -> Encoder:
+    """The encoder that is made of a frozen one by what `Refinement.to_bytes` gave. Raises RowsError for anything else.
+
+    Of heads it is a RefinedEncoder; with towers pictures and texts are encoded anew.
+    """
+    *_, kind = read_refinement(content)
+    if kind == towers.KIND:
+        return TowerDeltas.from_bytes(content).on(base)
+    if kind not in {HEADS, mixture.KIND}:
+        raise RowsError(f"`refine` must be {HEADS}, {mixture.KIND} or {towers.KIND}; got `{kind}`. Refine again.")
+    return RefinedEncoder(base, (HeadMixture if kind == mixture.KIND else Heads).from_bytes(content))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BLOCK_ROWS = 256
+HEADS = "heads"
 SIDES = ("image", "text")
 ARRAYS = tuple(f"{side}_{part}" for side in SIDES for part in ("down", "up"))
 
@@ -126,28 +127,29 @@ def in_blocks(
     return result
 
 
-def refinement_bytes(arrays: Arrays, strength: float, **about: str) -> bytes:
-    """A safetensors file of arrays, their strength, and what else is to be known of them."""
+def refinement_bytes(arrays: Arrays, strength: float, *, kind: str = HEADS) -> bytes:
+    """A safetensors file of arrays, their strength and kind; the same bytes each time."""
     from safetensors.numpy import save
 
-    return save(dict(arrays), metadata={"strength": json.dumps(strength), **about})
+    about = strength if kind == HEADS else {"kind": kind, "strength": strength}
+    return save(dict(arrays), metadata={"strength": json.dumps(about)})  # one entry: several come in any order
 
 
-def read_refinement(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], float, dict[str, str]]:
-    """The arrays, the strength and the metadata of a file that `refinement_bytes` made; RowsError for any other."""
+def read_refinement(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], float, str]:
+    """The arrays, the strength and the kind of a file that `refinement_bytes` made; RowsError for any other."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
         arrays = load(data)
         size = int.from_bytes(data[:8], "little")
-        about = json.loads(data[8 : 8 + size])["__metadata__"]
-        strength = float(json.loads(about["strength"]))
+        about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["strength"])
+        kind, strength = (about["kind"], about["strength"]) if isinstance(about, dict) else (HEADS, about)
+        return arrays, float(strength), str(kind)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise RowsError(
             f"`refine` must be a file that `evenly refine` made; got another ({error}). Refine again."
         ) from None
-    return arrays, strength, about
 
 
 def check_heads(arrays: Mapping[str, np.ndarray]) -> None:
@@ -157,8 +159,12 @@ def check_heads(arrays: Mapping[str, np.ndarray]) -> None:
     d, r = arrays["image_down"].shape if arrays["image_down"].ndim == 2 else (0, 0)
     shapes = {"down": (d, r), "up": (r, d)}
     for name, values in arrays.items():
-        wanted = shapes[name.partition("_")[2]]
-        if values.shape != wanted or not values.size or values.dtype != np.float32 or not np.isfinite(values).all():
-            raise RowsError(
-                f"`{name}` must be finite float32 of shape {wanted}; got {values.dtype}, {values.shape}. Refine again."
-            )
+        check_array(name, values, shapes[name.partition("_")[2]])
+
+
+def check_array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise RowsError unless it is of the shape, finite, float32 and not empty."""
+    if values.shape != shape or not values.size or values.dtype != np.float32 or not np.isfinite(values).all():
+        raise RowsError(
+            f"`{name}` must be finite float32 of shape {shape}; got {values.dtype}, {values.shape}. Refine again."
+        )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenly.features.errors import RowsError
-from evenly.features.unit_rows import Half, Single, checked_rows
+from evenly.features.unit_rows import Half, Single, checked_rows, to_unit_rows
 
 Names = npt.NDArray[np.str_]
 Places = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
@@ -89,3 +89,8 @@ def raw_rows(vectors: Half, norms: Single) -> Single:
     """Stored rows (n, d) at their lengths (n,): what a refined encoder starts from."""
     rows: Single = vectors.astype(np.float32) * np.asarray(norms, np.float32)[:, None]
     return rows
+
+
+def stored_rows(rows: Single) -> Single:
+    """Rows as they are read from the store: half-precision directions at their lengths."""
+    return raw_rows(*to_unit_rows(rows)) if len(rows) else np.asarray(rows, np.float32)

@@ -41,6 +41,18 @@ class TrainingRule:
     weight_decay: Annotated[float, Ge(0), FINITE] = 0.01
 
 
+TOWER_RULE = TrainingRule(epochs=4, batch_size=64, learning_rate=1e-5)
+"""How towers are trained unless said otherwise."""
+
+
+def check_trained(experts: int, towers: int, rank: int) -> None:
+    """Raise ValueError for experts beside towers, and for more experts than the rank that they share."""
+    if towers and experts > 1:
+        raise ValueError(f"`experts` must be 1 beside `towers`, which are trained without heads; got {experts}")
+    if experts > rank:
+        raise ValueError(f"`experts` must be at most the rank, {rank}, which they share; got {experts}")
+
+
 def train_heads(
     pairs: PairRows,
     objective: Objective,

@@ -1,7 +1,7 @@
 """The step refine_encoder: heads trained on pairs of train, chosen on val with a guard, and judged once on test."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +12,30 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from evenly.features.refining.heads import HeadTraining
+from evenly.features.refining.mixture import MixtureTraining
 from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective
+from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement, Trainable
-from evenly.features.refining.training import State, TrainingRule, train_heads
+from evenly.features.refining.towers import TowerTraining
+from evenly.features.refining.training import State, TrainingRule, check_trained, train_heads
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
-from evenly.tasks.encoders import step_encoder
+from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, compared, correct_of, mean_recall
 from evenly.tasks.refining.needs import needed_inputs
 from evenly.tasks.refining.pairs import GuardedList, RefiningParts, refining_parts
+from evenly.tasks.refining.pictures import pictures_of
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
-from evenly.tasks.step import Records, Step, plain_rule
+from evenly.tasks.step import Records, Step, without_defaults
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _TRAINING = TrainingRule()
 _DIGEST = 32  # bytes of a SHA-256
+_stored_rule = without_defaults("experts", "towers")
 FEWEST = 20
 """Pairs that val must have, and test."""
 
@@ -39,7 +44,8 @@ FEWEST = 20
 class RefineRule:
     """What an encoder is refined by: a loss of OBJECTIVES on a `build`, and a sampler of SAMPLERS where one is named.
 
-    margin: how far zero-shot accuracy on val may fall for each of `lists`.
+    margin: how far zero-shot accuracy on val may fall for each of `lists`. experts: into how many the heads are parted,
+    with a router. towers: how many last blocks of the encoder's towers are trained, in place of heads.
     """
 
     build: str
@@ -48,9 +54,12 @@ class RefineRule:
     training: TrainingRule = _TRAINING
     lists: tuple[GuardedList, ...] = ()
     margin: Annotated[float, Ge(0), Le(1)] = 0.01
+    experts: Annotated[int, Ge(1), Le(64)] = 1
+    towers: Annotated[int, Ge(0), Le(256)] = 0
 
     def __post_init__(self) -> None:
         check_objective(self.objective, self.sampler)
+        check_trained(self.experts, self.towers, self.training.rank)
 
 
 def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
@@ -68,7 +77,7 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
                 f"`build` must have at least {FEWEST} pairs in {part}, by which it is chosen and judged; got "
                 f"{len(parts.pairs[part])} of {sum(map(len, parts.pairs.values()))}. Take a larger build."
             )
-    best, rows = _best(run, rule, parts)
+    best, rows = _best(run, rule, parts, _trained(run, rule, manifest, parts.pairs["train"]))
     content = best.to_bytes()
     digest = hashlib.sha256(content).hexdigest()
     with replacing(heads_file(run, digest)) as stream:
@@ -105,9 +114,10 @@ def heads_file(run: Run, digest: str) -> Path:
     return run.workspace.refined / "heads" / f"{digest[:32]}.safetensors"
 
 
-def _best(run: Run, rule: RefineRule, parts: RefiningParts) -> tuple[Refinement, list[dict[str, Any]]]:
+def _best(
+    run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable
+) -> tuple[Refinement, list[dict[str, Any]]]:
     """What is chosen, and a row for all that were tried, the frozen encoder first."""
-    trained = HeadTraining(parts.pairs["val"].image.shape[1], rule.training.rank, seed=run.seed)
     best = trained.frozen()
     was = correct_of(parts, "val", best)
     rows, chosen = [_choice(0, 0.0, was, allowed=True)], 0
@@ -124,6 +134,14 @@ def _best(run: Run, rule: RefineRule, parts: RefiningParts) -> tuple[Refinement,
     return best, [row | {"chosen": place == chosen} for place, row in enumerate(rows)]
 
 
+def _trained(run: Run, rule: RefineRule, manifest: Mapping[str, Any], pairs: PairRows) -> Trainable:
+    if rule.towers:
+        return TowerTraining(open_encoder(run), rule.towers, pairs, pictures_of(run, manifest))
+    if rule.experts > 1:
+        return MixtureTraining(pairs, rule.training.rank, experts=rule.experts, seed=run.seed)
+    return HeadTraining(pairs.image.shape[1], rule.training.rank, seed=run.seed)
+
+
 def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct], *, allowed: bool) -> dict[str, Any]:
     accuracy = {f"zero_shot {of}": one.mean for (measure, of), one in correct.items() if measure == "zero-shot"}
     return {"epoch": epoch, "strength": strength, "recall": mean_recall(correct), **accuracy, "allowed": allowed}
@@ -131,7 +149,7 @@ def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct]
 
 def _epochs(run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable) -> Iterator[tuple[int, Refinement]]:
     """What is trained after each epoch, stored before it is looked at: a run that was broken off goes on there."""
-    name = content_hash({"rule": plain_rule(rule), "inputs": _inputs(run, (), rule), "model": step_encoder(run, rule),
+    name = content_hash({"rule": _stored_rule(rule), "inputs": _inputs(run, (), rule), "model": step_encoder(run, rule),
                          "seed": run.seed})  # fmt: skip
     folder = run.workspace.refined / "running" / name[:32]
     done = 0
@@ -192,6 +210,7 @@ def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
 REFINE_ENCODER = Step(
     name="refine_encoder",
     rule=RefineRule,
+    stored=_stored_rule,
     compute=choose_heads,
     version=4,
     inputs=_inputs,

@@ -22,17 +22,25 @@ def refine_command(
     batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs that are set against each other.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At the start; it falls to 0.")] = None,
     margin: Annotated[float, typer.Option(help="How far zero-shot accuracy on val may fall, 0 to 1.")] = 0.01,
+    experts: Annotated[int, typer.Option(min=1, max=64, help="Heads with a router, which share the rank.")] = 1,
+    towers: Annotated[
+        int, typer.Option(min=0, max=256, help="Train the last blocks of both towers instead of heads; wants a GPU.")
+    ] = 0,
     *,
     out: Annotated[str, typer.Option(help="The name of the refined encoder, for `features: {refine: NAME}`.")],
 ) -> None:
     """Refine the encoder of a recipe on the pairs of its latest build, and say what that changed on pairs held out.
 
     Example: evenly refine recipes/demo.yaml --objective contrastive --out demo-refined
+
+    Example: evenly refine birds.yaml --towers 1 --batch-size 256 --out birds-tower
     """
+    from dataclasses import asdict
+
     from pydantic import TypeAdapter, ValidationError
 
     from evenly.features.refining.objectives import check_objective
-    from evenly.features.refining.training import TrainingRule
+    from evenly.features.refining.training import TOWER_RULE, TrainingRule, check_trained
     from evenly.flows.process.prefect_api import prefect_api
     from evenly.flows.recipe import read_recipe
     from evenly.flows.refine_encoder import refine_encoder
@@ -47,12 +55,17 @@ def refine_command(
     given = {"epochs": epochs, "rank": rank, "batch_size": batch_size, "learning_rate": learning_rate}
     try:
         training = TypeAdapter(TrainingRule).validate_python(
-            {name: value for name, value in given.items() if value is not None}
+            asdict(TOWER_RULE if towers else TrainingRule())
+            | {name: value for name, value in given.items() if value is not None}
         )
     except ValidationError as error:
         (first, *_) = error.errors()
         name = str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"`--{name}`: {first['msg']}; got `{first['input']}`.") from None
+    try:
+        check_trained(experts, towers, training.rank)
+    except ValueError as error:
+        raise UsageError(f"`--experts`: {error}.") from None
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
     with prefect_api():
         key = refine_encoder(
@@ -62,6 +75,8 @@ def refine_command(
             build=str(manifest["build"]),
             training=training,
             margin=margin,
+            experts=experts,
+            towers=towers,
             root=str(workspace.root),
         )
     ledger = Ledger(workspace)
