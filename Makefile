@@ -79,8 +79,9 @@ format: $(VENV)/.dev ## put the code into its format
 bench: $(VENV)/.bench ## ratios of two things measured side by side in one run
 	$(BIN)/python -m benchmarks
 
-bench-gpu: $(VENV)/.bench ## ViT-L-14, ViT-B-32 and CoCa on the GPU at hand, else on the processor, against model and device
+bench-gpu: $(VENV)/.bench ## ViT-L-14, ViT-B-32 and CoCa on the GPU at hand, else on the processor, against model and device; a step of --towers
 	$(BIN)/python -m benchmarks.gpu_extraction
+	$(BIN)/python -m benchmarks.tower_refining
 
 docs: $(VENV)/.docs ## build the documentation as a site in site/; a broken link fails
 	$(BIN)/python -m mkdocs build --strict

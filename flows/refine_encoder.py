@@ -1,6 +1,7 @@
 """Refine the encoder of a recipe's latest build over its kept pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from prefect import flow
 
@@ -37,6 +38,30 @@ def refine_encoder(
     objective: a loss, and after a comma a sampler: `contrastive,unime`. The recipe's class lists are the guard's. What
     is trained: heads, `experts` heads with a router, or the last blocks of the `towers`.
     """
+    fields = {"training": training, "margin": margin, "experts": experts, "towers": towers}
+    run, rule = open_refining(recipe, objective, fields, build=build, root=root, quiet=quiet)
+    record = run_step(run, REFINE_ENCODER, (), rule)
+    encoder = plain_rule(run.encoder)
+    card = {
+        "base": encoder_identity(run),
+        "encoder": {name: encoder[name] for name in ("model", "pretrained", "batch_size", *UNSAID) if encoder[name]},
+        "build": rule.build,
+        "step": record.key,
+        "rule": plain_rule(rule),
+        "seed": run.seed,
+        "notes": dict(record.notes),
+    }
+    write_refined(run.workspace.refined, name, card, heads_of(run, record, rule))
+    return record.key
+
+
+def open_refining(
+    recipe: str, objective: str, fields: Mapping[str, Any], *, build: str, root: str | None, quiet: bool = False
+) -> tuple[Run, RefineRule]:
+    """The run with the frozen encoder of a recipe, and the rule of `fields` for a build of it.
+
+    Raises InputError for a build of an encoder that is refined.
+    """
     chosen = read_recipe(recipe)
     asked = run_in(chosen, root=root, quiet=quiet)
     run = frozen_run(asked)
@@ -48,29 +73,8 @@ def refine_encoder(
         )
     loss, _, sampler = objective.partition(",")
     lists = guarded_lists(run, chosen, recipe, manifest["build"], needs=needs_of(loss))
-    rule = RefineRule(
-        build=manifest["build"],
-        objective=loss,
-        sampler=sampler or None,
-        training=training,
-        lists=lists,
-        margin=margin,
-        experts=experts,
-        towers=towers,
-    )
-    record = run_step(run, REFINE_ENCODER, (), rule)
-    encoder = plain_rule(run.encoder)
-    card = {
-        "base": encoder_identity(run),
-        "encoder": {name: encoder[name] for name in ("model", "pretrained", "batch_size", *UNSAID) if encoder[name]},
-        "build": manifest["build"],
-        "step": record.key,
-        "rule": plain_rule(rule),
-        "seed": run.seed,
-        "notes": dict(record.notes),
-    }
-    write_refined(run.workspace.refined, name, card, heads_of(run, record, rule))
-    return record.key
+    rule = RefineRule(build=manifest["build"], objective=loss, sampler=sampler or None, lists=lists, **fields)
+    return run, rule
 
 
 def guarded_lists(

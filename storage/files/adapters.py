@@ -16,6 +16,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NEEDED = {"adapter": str, "arrays": dict, "learned": dict, "parameters": dict}
 """What a card must hold to be read, of which kind; see `evenly.adapters.saved.to_card`."""
 
+_OF_REFINED = {"base": str, "build": str, "encoder": dict, "rule": dict, "notes": dict}
+
 
 def write_adapter(folder: Path, name: str, card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
     """Write `<name>.safetensors`, then `<name>.json`, each in one step and durable; the card's path.
@@ -73,6 +75,22 @@ def write_refined(folder: Path, name: str, card: Mapping[str, Any], content: byt
         stream.write(content)
     replace_record(folder / f"{name}.json", {**card, "heads_sha256": hashlib.sha256(content).hexdigest()})
     return folder / f"{name}.json"
+
+
+def list_refined(folder: Path) -> list[dict[str, Any]]:
+    """The cards of the refined encoders that lie there, by name, each with its name.
+
+    Raises DamagedError for a card that is none of a refined encoder.
+    """
+    cards = []
+    for path in sorted(folder.glob("*.json")):
+        card = read_record(path)
+        if wrong := [key for key, kind in _OF_REFINED.items() if not isinstance(card.get(key), kind)]:
+            raise DamagedError(
+                f"`{path}` must be the card of a refined encoder; got no `{wrong[0]}` of its kind. Refine again."
+            )
+        cards.append({"name": path.stem, **card})
+    return cards
 
 
 def read_refined(folder: Path, name: str) -> tuple[dict[str, Any], bytes]:

@@ -1,7 +1,7 @@
 """The step refine_encoder: heads trained on pairs of train, chosen on val with a guard, and judged once on test."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,15 +69,8 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
     allows it; `measures`, what `compared` says of the chosen one on test. Strength 0, the frozen encoder, is chosen
     where no other has a higher recall that the guard allows.
     """
-    manifest = Builds(run.workspace).read(rule.build)
-    parts = refining_parts(run, manifest, rule.lists, needs=OBJECTIVES[rule.objective].needs)
-    for part in ("val", "test"):
-        if len(parts.pairs[part]) < FEWEST:
-            raise InputError(
-                f"`build` must have at least {FEWEST} pairs in {part}, by which it is chosen and judged; got "
-                f"{len(parts.pairs[part])} of {sum(map(len, parts.pairs.values()))}. Take a larger build."
-            )
-    best, rows = _best(run, rule, parts, _trained(run, rule, manifest, parts.pairs["train"]))
+    parts = parts_of(run, rule)
+    best, rows = _best(run, rule, parts, trainable_of(run, rule, parts.pairs["train"]))
     content = best.to_bytes()
     digest = hashlib.sha256(content).hexdigest()
     with replacing(heads_file(run, digest)) as stream:
@@ -89,6 +82,29 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
         "measures": pa.Table.from_pylist(compared(parts, best, seed=run.seed)),
     }
     return StepOutput(tables=tables, notes={"heads": digest, **counts, **chosen})
+
+
+def parts_of(run: Run, rule: RefineRule) -> RefiningParts:
+    """The parts of the rule's build, with what its objective needs; InputError where val or test has too few pairs."""
+    manifest = Builds(run.workspace).read(rule.build)
+    parts = refining_parts(run, manifest, rule.lists, needs=OBJECTIVES[rule.objective].needs)
+    for part in ("val", "test"):
+        if len(parts.pairs[part]) < FEWEST:
+            raise InputError(
+                f"`build` must have at least {FEWEST} pairs in {part}, by which it is chosen and judged; got "
+                f"{len(parts.pairs[part])} of {sum(map(len, parts.pairs.values()))}. Take a larger build."
+            )
+    return parts
+
+
+def trainable_of(run: Run, rule: RefineRule, pairs: PairRows) -> Trainable:
+    """What the rule trains on pairs of its build."""
+    if rule.towers:
+        pictures = pictures_of(run, Builds(run.workspace).read(rule.build))
+        return TowerTraining(open_encoder(run), rule.towers, pairs, pictures)
+    if rule.experts > 1:
+        return MixtureTraining(pairs, rule.training.rank, experts=rule.experts, seed=run.seed)
+    return HeadTraining(pairs.image.shape[1], rule.training.rank, seed=run.seed)
 
 
 def heads_of(run: Run, record: StepRecord, rule: RefineRule) -> bytes:
@@ -132,14 +148,6 @@ def _best(
             if allowed and rows[-1]["recall"] > rows[chosen]["recall"]:
                 best, chosen = tried, len(rows) - 1
     return best, [row | {"chosen": place == chosen} for place, row in enumerate(rows)]
-
-
-def _trained(run: Run, rule: RefineRule, manifest: Mapping[str, Any], pairs: PairRows) -> Trainable:
-    if rule.towers:
-        return TowerTraining(open_encoder(run), rule.towers, pairs, pictures_of(run, manifest))
-    if rule.experts > 1:
-        return MixtureTraining(pairs, rule.training.rank, experts=rule.experts, seed=run.seed)
-    return HeadTraining(pairs.image.shape[1], rule.training.rank, seed=run.seed)
 
 
 def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct], *, allowed: bool) -> dict[str, Any]:

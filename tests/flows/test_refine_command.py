@@ -1,0 +1,183 @@
+"""`evenly refine` with pictures: towers and heads, broken off and gone on with, by other threads, in a store."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+
+from evenly.flows.process.interruption import INTERRUPTED
+from evenly.storage.builds import Builds, encoder_of
+from evenly.storage.workspace import Workspace
+from tests.interrupted import signalled
+from tests.tiny_encoders import write_clip
+
+pytestmark = pytest.mark.timeout(900)
+PAIRS = 240
+COLOURS = ("red", "green", "blue", "yellow", "black", "white")
+KINDS = {
+    "heads": ("--rank", 8),
+    "experts": ("--rank", 8, "--experts", 4, "--objective", "mlcd"),
+    "towers": ("--towers", 1, "--learning-rate", 0.001),
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    """A recipe of PAIRS pictures in a folder, each another, and an encoder of two blocks in each tower."""
+    folder = tmp_path_factory.mktemp("pool")
+    (folder / "pictures").mkdir()
+    for number in range(PAIRS):
+        colour = COLOURS[number % len(COLOURS)]
+        image = Image.new("RGB", (48, 48), (number, 255 - number, 60))
+        ImageDraw.Draw(image).rectangle((8, 8, 20 + number % 25, 40 - number % 11), fill=colour)
+        image.save(folder / "pictures" / f"{number}.png")
+        (folder / "pictures" / f"{number}.txt").write_text(f"a {colour} fox of number {number}")
+    content = {
+        "name": "pairs",
+        "seed": 5,
+        "sources": [{"kind": "folder", "path": str(folder / "pictures")}],
+        "curate": {"download": {}, "align": {"keep_top": 1.0}},
+        "features": {"model": f"local-dir:{write_clip(folder / 'model', layers=2)}", "batch_size": 4},
+    }
+    (folder / "pairs.yaml").write_text(yaml.safe_dump(content))
+    return folder / "pairs.yaml"
+
+
+def words(recipe, root, kind, *, epochs=3) -> list[str]:
+    given = ("--batch-size", 32, "--epochs", epochs, *KINDS[kind], "--out", kind, "--root", root, "--json")
+    return ["refine", str(recipe), *map(str, given)]
+
+
+def command(*arguments, **environment) -> dict:
+    program = [sys.executable, "-m", "evenly.flows", *map(str, arguments)]
+    done = subprocess.run(
+        program, capture_output=True, text=True, check=False, timeout=600, env=os.environ | environment
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def built(recipe, tmp_path_factory) -> Path:
+    """A workspace with a build of the recipe."""
+    root = tmp_path_factory.mktemp("built") / "w"
+    command("rebuild", recipe, "--root", root, "--workers", 1, "--json")
+    return root
+
+
+@pytest.fixture
+def workspace_of(built, tmp_path):
+    """A copy of it, by a name."""
+    return lambda name: Path(shutil.copytree(built, tmp_path / name))
+
+
+def states(root: Path) -> list[Path]:
+    return sorted((root / "refined" / "running").rglob("[0-9]*.safetensors"))
+
+
+def test_towers_are_an_encoder_that_recipes_take_and_that_is_not_refined_again(recipe, workspace_of, evenly, tmp_path):
+    root = workspace_of("w")
+    status, out, err = evenly(*words(recipe, root, "towers"))
+    assert status == 0, err
+    result = json.loads(out)
+    assert result["train_pairs"] + result["val_pairs"] + result["test_pairs"] == PAIRS
+    assert {row["epoch"] for row in result["choice"]} == {0, 1, 2, 3}
+    assert not states(root)
+    _, out, _ = evenly("encoders", "--root", root, "--json")
+    (card,) = json.loads(out)["refined"]
+    assert (card["name"], card["rule"]["towers"], card["build"]) == ("towers", 1, result["build"])
+    _, out, _ = evenly("encoders", "--root", root)
+    assert "towers 1" in out
+
+    content = yaml.safe_load(recipe.read_text())
+    refined = tmp_path / "refined.yaml"
+    refined.write_text(yaml.safe_dump(content | {"features": content["features"] | {"refine": "towers"}}))
+    status, out, err = evenly("rebuild", refined, "--root", root, "--json")
+    assert status == 0, err
+    builds = Builds(Workspace.at(root))
+    frozen, again = (encoder_of(builds.read(name)) for name in (result["build"], json.loads(out)["build"]))
+    assert again != frozen
+    assert (root / "features" / again[:32]).is_dir()
+    status, _, err = evenly("refine", refined, "--out", "twice", "--root", root)
+    assert status in {1, 2}
+    assert "`build` must be of an encoder that is not refined" in err
+    assert "`refine: towers`" in err
+
+
+def test_what_towers_cannot_do_is_refused_with_its_reason(recipe, workspace_of, evenly):
+    root = workspace_of("w")
+    status, _, err = evenly("refine", recipe, "--towers", 3, "--out", "deep", "--root", root)
+    assert status in {1, 2}
+    assert "got 3, of 2 in visual.transformer.resblocks" in err
+    for options in (("--towers", 1, "--experts", 2), ("--experts", 9, "--rank", 8)):
+        assert evenly("refine", recipe, *options, "--out", "both", "--root", root)[0] == 2
+    for shard in (root / "downloads").rglob("*.tar"):
+        shard.unlink()
+    status, _, err = evenly("refine", recipe, "--towers", 1, "--out", "gone", "--root", root)
+    assert status in {1, 2}
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_training_that_is_ended_goes_on_where_it_was_and_ends_with_the_same_bits(
+    recipe, workspace_of, tmp_path, number, kind
+):
+    ended, undisturbed = workspace_of("ended"), workspace_of("undisturbed")
+    epochs = 6 if kind == "towers" else 60
+    end = signalled(
+        words(recipe, ended, kind, epochs=epochs),
+        {},
+        folder=tmp_path,
+        moment_s=0.01,
+        number=number,
+        group=number == signal.SIGINT,
+        after=lambda _mark: len(states(ended)) > 1,
+    )
+    assert (end.status, end.left) == (130 if number == signal.SIGINT else -number, ())
+    if number == signal.SIGINT:
+        assert end.err.splitlines()[-1] == f"evenly: {INTERRUPTED}"
+        assert end.seconds < 5
+    half = {path.name: path.stat().st_mtime_ns for path in states(ended)}
+    assert 1 < len(half) < epochs
+    results = [command(*words(recipe, root, kind, epochs=epochs)) for root in (ended, undisturbed)]
+    assert results[0] == results[1]
+    first, second = ((root / "refined" / f"{kind}.safetensors").read_bytes() for root in (ended, undisturbed))
+    assert first == second
+    assert not states(ended)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_numbers_of_threads_change_no_bit(recipe, workspace_of, kind):
+    results = []
+    for count in ("1", "2", "5"):
+        root = workspace_of(f"threads-{count}")
+        variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        results.append(command(*words(recipe, root, kind), **dict.fromkeys(variables, count)))
+    assert results[0] == results[1] == results[2]
+
+
+def test_heads_and_towers_in_a_workspace_in_an_object_store(recipe, bucket, evenly):
+    root = f"{bucket}/w"
+    status, _, err = evenly("rebuild", recipe, "--root", root, "--json")
+    assert status == 0, err
+    for kind in ("heads", "towers"):
+        status, out, err = evenly(*words(recipe, root, kind, epochs=2))
+        assert status == 0, err
+        assert evenly(*words(recipe, root, kind, epochs=2))[1] == out
+    assert [card["name"] for card in json.loads(evenly("encoders", "--root", root, "--json")[1])["refined"]] == [
+        "heads",
+        "towers",
+    ]
+    encoders = ("--encoder", f"local-dir:{recipe.parent / 'model'} batch_size=4 refine=towers")
+    status, out, err = evenly("leaderboard", recipe, *encoders, "--root", root, "--json")
+    assert status == 0, err
