@@ -71,13 +71,15 @@ def train_heads(
     RowsError for fewer pairs than a batch has, and for pairs without what the objective needs.
     """
     import torch
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     if len(pairs) < rule.batch_size:
         raise RowsError(
             f"`batch_size` must be at most {len(pairs)}, the pairs there are; got {rule.batch_size}. Take less."
         )
     check_needs(objective, pairs)
-    objective.prepare(pairs, seed=seed)
+    with threadpool_limits(1):  # by more, sums may come in another order
+        objective.prepare(pairs, seed=seed)
     trained = trained or HeadTraining(pairs.image.shape[1], rule.rank, seed=seed)
     parameters = {name: values.requires_grad_() for name, values in trained.start().items()}
     parameters |= {f"own.{name}": values.requires_grad_() for name, values in objective.trained().items()}
