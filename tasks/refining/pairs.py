@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evenly.adapters.splits import PARTS, split_by_group
+from evenly.adapters.splits import PARTS, joined_groups, split_by_group
 from evenly.features.refining.pairs import Names, PairRows, raw_rows
 from evenly.features.unit_rows import Single
 from evenly.storage.feature_store import FeatureStore
@@ -77,14 +77,15 @@ def refining_parts(
     """
     check_encoder(run, manifest)
     kept, groups = kept_with_groups(run, manifest)
-    names = groups.astype(np.str_)
+    names = _with_same_pictures(kept, groups.astype(np.str_))
     labelled = {one.list: labelled_pairs(run, manifest, one) for one in lists}
-    split = dealt_parts(names, seed=run.seed)
-    for part in ("val", "test"):  # test last: it has the last word
-        claimed = [one.groups[one.split == part] for one in labelled.values()]
-        split[np.isin(names, np.concatenate([np.zeros(0, np.str_), *claimed]))] = part
     pairs = pair_rows(run, kept, names)
     place_of = {uid: place for place, uid in enumerate(pairs.uids.tolist())}
+    split = dealt_parts(names, seed=run.seed)
+    for part in ("val", "test"):  # test last: it has the last word
+        claimed = [one.pairs["uid"].filter(pa.array(one.split == part)).to_pylist() for one in labelled.values()]
+        places = np.array([place_of[uid] for uids in claimed for uid in uids], np.int64)
+        split[np.isin(names, names[places])] = part
     of_lists: dict[str, dict[str, ClassRows]] = {"val": {}, "test": {}}
     for one in lists:
         of_list = labelled[one.list]
@@ -98,7 +99,7 @@ def refining_parts(
                     image=pairs.image[places[mine]],
                     uids=pairs.uids[places[mine]],
                     labels=of_list.labels[mine],
-                    groups=of_list.groups[mine],
+                    groups=names[places[mine]],
                     texts=texts,
                     said=np.array(said, np.str_),
                 )
@@ -115,6 +116,15 @@ def refining_parts(
 def dealt_parts(groups: Names, *, seed: int) -> Names:
     """The part of each row (n,) by the hash of its group alone."""
     return split_by_group(groups, seed=seed, fractions=_SHARES)
+
+
+def _with_same_pictures(kept: pa.Table, groups: Names) -> Names:
+    """The groups (n,) joined where pairs show one picture, which a build that merges no duplicates leaves apart."""
+    uids, first = kept["uid"].to_pylist(), dict[str, str]()
+    shown = (
+        (uid, first.setdefault(image_id, uid)) for uid, image_id in zip(uids, kept["image_id"].to_pylist(), strict=True)
+    )
+    return joined_groups(uids, groups.tolist(), [(uid, other) for uid, other in shown if uid != other])
 
 
 def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:

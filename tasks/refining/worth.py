@@ -134,11 +134,12 @@ def hold_out(
     everyone, groups = all_groups(run, manifest)
     names = groups.astype(np.str_)
     part_of = dict(zip(names.tolist(), dealt_parts(names, seed=run.seed).tolist(), strict=True))
+    group_of = dict(zip(everyone["uid"].to_pylist(), names.tolist(), strict=True))
     for part in PARTS:
-        part_of |= dict.fromkeys(parts.pairs[part].groups.tolist(), part)
+        part_of |= {group_of[uid]: part for uid in parts.pairs[part].uids.tolist()}
     held_out = HeldOutPairs(
         parts=replace(parts, lists={**parts.lists, "test": {**parts.lists.get("test", {}), **(others or {})}}),
-        group_of=dict(zip(everyone["uid"].to_pylist(), names.tolist(), strict=True)),
+        group_of=group_of,
         part_of=part_of,
     )
     if unbalanced is None:
