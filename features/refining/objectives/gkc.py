@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from evenly.features.refining.objective import (
     Batch,
@@ -15,11 +16,13 @@ from evenly.features.refining.objective import (
     own_column,
 )  # fmt: skip
 from evenly.features.refining.pairs import PairRows
+from evenly.features.unit_rows import Single
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _SHARPNESS = 100.0  # CLIP's own
+_AT_ONCE = 256  # pairs whose synonyms are weighed at once: each has several rows
 
 
 class KnowledgeCalibration(Objective):
@@ -41,13 +44,13 @@ class KnowledgeCalibration(Objective):
         import torch
 
         del seed
-        rows, is_there = asked_for(pairs.synonyms).padded()
-        lengths = np.linalg.norm(rows, axis=2) * np.linalg.norm(pairs.image, axis=1)[:, None]
-        cosines = np.einsum("nkd,nd->nk", rows, pairs.image) / np.maximum(lengths, 1e-12)
-        logits = torch.from_numpy(_SHARPNESS * cosines.astype(np.float64)).masked_fill(
-            ~torch.from_numpy(is_there), -1e9
-        )
-        self._weights = logits.softmax(1).clamp_min(1e-9)
+        synonyms = asked_for(pairs.synonyms)
+        starts = range(0, len(pairs), _AT_ONCE)
+        weights = [
+            _chances(pairs.image[at : at + _AT_ONCE], *synonyms[np.arange(at, min(at + _AT_ONCE, len(pairs)))].padded())
+            for at in starts
+        ]
+        self._weights = torch.cat(weights)
         self._labels = torch.from_numpy(codes(pairs.labels))
 
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
@@ -63,6 +66,16 @@ class KnowledgeCalibration(Objective):
         frozen = Sides(image=before.image, text=rows).unit().text[has_one]
         apart = _centred(pictures @ pictures.T) - _centred(frozen @ frozen.T)
         return paired + self.names * calibrated + self.distillation * apart.square().mean()
+
+
+def _chances(image: Single, synonyms: Single, is_there: npt.NDArray[np.bool_]) -> "Tensor":
+    """The softmax (n, k) of the synonyms (n, k, d) on the picture (n, d) of each pair."""
+    import torch
+
+    lengths = np.linalg.norm(synonyms, axis=2) * np.linalg.norm(image, axis=1)[:, None]
+    cosines = np.einsum("nkd,nd->nk", synonyms, image) / np.maximum(lengths, 1e-12)
+    logits = torch.from_numpy(_SHARPNESS * cosines.astype(np.float64)).masked_fill(~torch.from_numpy(is_there), -1e9)
+    return logits.softmax(1).clamp_min(1e-9)
 
 
 def _centred(cosines: "Tensor") -> "Tensor":
