@@ -79,12 +79,13 @@ class HeldOutPairs:
     """What all are judged by: the parts of the whole pipeline's build.
 
     group_of: of every pair of the pool, by uid. part_of: of every group, that of the whole pipeline's build, by hash
-    where it has none of it.
+    where it has none of it. pictures: the ids of those that are not trained on, in whatever pair.
     """
 
     parts: RefiningParts
     group_of: Mapping[str, str]
     part_of: Mapping[str, str]
+    pictures: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,23 +142,41 @@ def hold_out(
         parts=replace(parts, lists={**parts.lists, "test": {**parts.lists.get("test", {}), **(others or {})}}),
         group_of=group_of,
         part_of=part_of,
+        pictures=_pictures(run, manifest, [parts.pairs["val"], parts.pairs["test"]]),
     )
     if unbalanced is None:
         return held_out
-    further = {BEFORE_BALANCE: _pairs_of_part(run, unbalanced, held_out, "test")}
-    return replace(held_out, parts=replace(held_out.parts, further=further))
+    trained_on = replace(held_out, pictures=_pictures(run, manifest, [parts.pairs["train"]]))
+    further = _pairs_of_part(run, unbalanced, trained_on, "test")
+    return replace(
+        held_out,
+        parts=replace(held_out.parts, further={BEFORE_BALANCE: further}),
+        pictures=held_out.pictures | _pictures(run, unbalanced, [further]),
+    )
 
 
 def training_pairs(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs) -> PairRows:
-    """The kept pairs of another build of the pool that may be trained on: none of a group that is held out."""
+    """The kept pairs of another build of the pool that may be trained on: no group, and no picture, that is held out.
+
+    A pair that another build drops early was never merged there with those of the same picture.
+    """
     pairs = _pairs_of_part(run, manifest, held_out, "train")
     if not len(pairs):
         raise InputError(f"`{manifest['build']}` must keep pairs to train on; it keeps none that are not held out.")
     return pairs
 
 
-def _pairs_of_part(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs, part: str) -> PairRows:
+def _pictures(run: Run, manifest: Mapping[str, Any], pairs: Sequence[PairRows]) -> frozenset[str]:
+    """The ids of the pictures of some of a build's pairs."""
     kept = kept_pairs(run, manifest)
+    image_of = dict(zip(kept["uid"].to_pylist(), kept["image_id"].to_pylist(), strict=True))
+    return frozenset(image_of[uid] for rows in pairs for uid in rows.uids.tolist())
+
+
+def _pairs_of_part(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs, part: str) -> PairRows:
+    """The kept pairs of a build whose group is of a part, but for those of `pictures`."""
+    kept = kept_pairs(run, manifest)
+    kept = kept.filter(pa.array([one not in held_out.pictures for one in kept["image_id"].to_pylist()], pa.bool_()))
     groups = np.array([held_out.group_of.get(uid, uid) for uid in kept["uid"].to_pylist()], np.str_)
     dealt = dealt_parts(groups, seed=run.seed)
     is_of_part = np.array(

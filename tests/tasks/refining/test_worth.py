@@ -4,6 +4,7 @@ import io
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -147,6 +148,22 @@ def test_pairs_that_balancing_dropped_are_judged_too_and_never_trained_on(run, w
     assert test < further
     assert not further & set(training_pairs(run, unbalanced, held_out).uids)
     assert {of for _, of in frozen_variant(held_out).correct} == {"all pairs", BEFORE_BALANCE}
+
+
+def test_a_picture_that_is_held_out_is_trained_on_in_no_pair(run, builds, monkeypatch):
+    kept_pairs = worth_module.kept_pairs
+    held_out = hold_out(run, builds[0], ())
+    shown = kept_pairs(run, builds[0])["image_id"].to_pylist()
+    test, train = (held_out.parts.pairs[part].uids.tolist() for part in ("test", "train"))
+
+    def with_another_pair(run, manifest):
+        """The first pair to train on has the picture of a test pair."""
+        kept = kept_pairs(run, manifest)
+        ids = [test[0] if uid == train[0] else one for uid, one in zip(kept["uid"].to_pylist(), shown, strict=True)]
+        return kept.set_column(kept.schema.get_field_index("image_id"), "image_id", pa.array(ids))
+
+    monkeypatch.setattr(worth_module, "kept_pairs", with_another_pair)
+    assert set(training_pairs(run, builds[1], held_out).uids) == set(train[1:])
 
 
 @pytest.mark.usefixtures("builds")
