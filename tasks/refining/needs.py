@@ -107,10 +107,10 @@ def _words(source: _Source) -> SharedRows:
 
 
 def _texts(source: _Source) -> SharedRows:
-    """Captions that captioners offered for each pair, and those of its duplicates, without its own."""
+    """Captions that captioners offered for each pair, and those of its duplicates; its own where no pair has any."""
     offered = _offered(source)
     if not any(offered):
-        raise source.refuse("texts", "other captions of its pairs", "Add captioners, or merge duplicates.")
+        offered = [[own] for own in source.pairs.captions.tolist()]
     return _shared_texts(source.run, offered)
 
 

@@ -47,8 +47,8 @@ class DetailInversion(Objective):
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
         """InfoNCE + weight x the share of the details' variance that the decoder does not tell."""
         del before
-        told = (now.unit().image - self._mean) @ self._decoder
-        missed = (told - self._details[batch.places]).square().mean()
+        decoded = (now.unit().image - self._mean) @ self._decoder
+        missed = (decoded - self._details[batch.places]).square().mean()
         return info_nce(now, batch.negatives, temperature=self.temperature) + self.weight * missed
 
 

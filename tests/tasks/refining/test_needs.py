@@ -87,6 +87,14 @@ def test_duplicates_are_the_records_that_were_merged_into_a_pair(build):
     assert rows[cat, 0, 0] == pytest.approx(pairs.image[cat], rel=2e-3)
 
 
+def test_pairs_without_other_captions_have_their_own(build, monkeypatch):
+    monkeypatch.setattr(module, "_offered", lambda source: [[] for _ in source.kept["uid"]])
+    pairs, kept = made(build, "texts")
+    rows, is_there = pairs.texts.padded()
+    assert is_there.tolist() == [[True]] * len(kept)
+    assert rows[:, 0] == pytest.approx(pairs.text)
+
+
 def test_what_a_build_lacks_is_refused_with_a_reason(build):
     steps = [step | {"counts": {**step["counts"], "merged": 0}} for step in build.manifest["steps"]]
     with pytest.raises(InputError, match="`build` must have merged duplicates for `duplicates`;"):
