@@ -166,6 +166,7 @@ def test_other_numbers_of_threads_change_no_bit(recipe, workspace_of, kind):
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.slow
 def test_heads_and_towers_in_a_workspace_in_an_object_store(recipe, bucket, evenly):
     root = f"{bucket}/w"
     status, _, err = evenly("rebuild", recipe, "--root", root, "--json")
