@@ -58,5 +58,7 @@ def _content(package: str, place: str) -> bytes:
     spec = importlib.util.find_spec(package)
     path = None if spec is None or spec.origin is None else Path(spec.origin).parent / place
     if path is None or not path.is_file():
-        raise PicturesError(f"`{package}` must hold `{place}`; it is not there. Install it: pip install 'evenly[embedded]'")
+        raise PicturesError(
+            f"`{package}` must hold `{place}`; it is not there. Install it: pip install 'evenly[embedded]'"
+        )
     return path.read_bytes()
