@@ -1,5 +1,6 @@
 """What refines an encoder: as it is kept, which makes rows, and as it is trained, by any objective."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,7 +49,7 @@ class Refinement(Protocol):
         ...
 
 
-class Trainable:
+class Trainable(ABC):
     """What is trained: its parameters, and the rows that they make of a batch, which gradients reach them through.
 
     threads: how many prepare what batches need beside the frozen rows.
@@ -56,27 +57,27 @@ class Trainable:
 
     threads: int = 1
 
+    @abstractmethod
     def start(self) -> "dict[str, Tensor]":
         """The parameters at the start, by name: rows are those of the frozen encoder."""
-        raise NotImplementedError
 
     def inputs(self, batches: Sequence[Places], pool: "ThreadPoolExecutor") -> Iterator[Any]:
         """What `rows` needs of each batch of pairs, by their places; nothing, unless it says otherwise."""
         del pool
         return iter([None] * len(batches))
 
+    @abstractmethod
     def rows(self, parameters: "Mapping[str, Tensor]", before: Sides, given: Any) -> Sides:  # noqa: ANN401
         """Refined rows of a batch, of the frozen ones and what `inputs` gave of it; on the processor."""
-        raise NotImplementedError
 
     def penalty(self, parameters: "Mapping[str, Tensor]", before: Sides) -> "Tensor | float":
         """What is added to the objective's loss."""
         del parameters, before
         return 0.0
 
+    @abstractmethod
     def refinement(self, arrays: Arrays) -> Refinement:
         """What is kept of parameters; names that are not its own are passed over."""
-        raise NotImplementedError
 
     def frozen(self) -> Refinement:
         """What changes nothing: the start, at strength 0."""

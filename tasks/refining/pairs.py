@@ -18,6 +18,7 @@ from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.refining.caption_probes import CaptionProbes, caption_probes, raw_text_rows
 from evenly.tasks.refining.needs import with_needs
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_inputs
 
 _SHARES = (0.7, 0.15, 0.15)
 
@@ -64,6 +65,12 @@ class RefiningParts:
     lists: Mapping[str, Mapping[str, ClassRows]] = field(default_factory=dict)
     further: Mapping[str, PairRows] = field(default_factory=dict)
     probes: CaptionProbes = field(default_factory=CaptionProbes)
+
+
+def list_inputs(run: Run, build: str, lists: Sequence[GuardedList]) -> dict[str, str]:
+    """What a step depends on that asks for `refining_parts` with class lists of a build."""
+    inputs = ((one.list, build_inputs(run, build, one.split)) for one in lists)
+    return {f"{name} {of}": value for of, by_name in inputs for name, value in by_name.items()}
 
 
 def refining_parts(

@@ -26,7 +26,7 @@ from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, compared, correct_of, mean_recall
 from evenly.tasks.refining.needs import needed_inputs
-from evenly.tasks.refining.pairs import GuardedList, RefiningParts, refining_parts
+from evenly.tasks.refining.pairs import GuardedList, RefiningParts, list_inputs, refining_parts
 from evenly.tasks.refining.pictures import pictures_of
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
@@ -213,10 +213,7 @@ def _stored_state(path: Path) -> State | None:
 
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
     needed = needed_inputs(run, OBJECTIVES[rule.objective].needs)
-    inputs = build_inputs(run, rule.build) | truth_inputs(run) | needed
-    for one in rule.lists:
-        inputs |= {f"{name} {one.list}": value for name, value in build_inputs(run, rule.build, one.split).items()}
-    return inputs
+    return build_inputs(run, rule.build) | truth_inputs(run) | needed | list_inputs(run, rule.build, rule.lists)
 
 
 REFINE_ENCODER = Step(

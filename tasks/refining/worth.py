@@ -29,7 +29,14 @@ from evenly.tasks.labelled_rows import all_groups, kept_pairs
 from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, correct_of, difference_columns, judged, mean_recall
 from evenly.tasks.refining.other_pictures import OtherPictures, other_inputs, other_rows
-from evenly.tasks.refining.pairs import GuardedList, RefiningParts, dealt_parts, pair_rows, refining_parts
+from evenly.tasks.refining.pairs import (
+    GuardedList,
+    RefiningParts,
+    dealt_parts,
+    list_inputs,
+    pair_rows,
+    refining_parts,
+)
 from evenly.tasks.refining.refine import REFINE_ENCODER
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
@@ -103,13 +110,16 @@ class WorthVariant:
 
 def compare_variants(run: Run, _upstream: Records, rule: WorthRule) -> StepOutput:
     """Train and judge all variants: table `worth`; notes say on how many pairs, and why a variant is missing."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     builds = Builds(run.workspace)
     others = {one.name: other_rows(run, one) for one in rule.others}
     unbalanced = None if rule.unbalanced is None else builds.read(rule.unbalanced)
     held_out = hold_out(run, builds.read(rule.build), rule.lists, unbalanced=unbalanced, others=others)
     whole = held_out.parts.pairs["train"]
     variants, skipped = [], {}
-    with run.progress.bar("worth: heads", (len(rule.variants) + 1) * rule.seeds) as advance:
+    bar = run.progress.bar("worth: heads", (len(rule.variants) + 1) * rule.seeds)
+    with threadpool_limits(1), bar as advance:  # by more threads, sums may come in another order
         seeds = Seeds(run=run, rule=rule.training, count=len(whole), numbers=range(1, rule.seeds + 1), advance=advance)
         variants.append(judge_variant(WHOLE, whole, held_out, seeds))
         for variant in rule.variants:
@@ -267,8 +277,7 @@ def worth_table(variants: Sequence[WorthVariant], *, seed: int) -> list[dict[str
 def _inputs(run: Run, _upstream: Records, rule: WorthRule) -> dict[str, str]:
     builds = [rule.build, *(variant.build for variant in rule.variants)]
     inputs = {f"build {name}": build_inputs(run, name)["build"] for name in builds}
-    for one in rule.lists:
-        inputs |= {f"{name} {one.list}": value for name, value in build_inputs(run, rule.build, one.split).items()}
+    inputs |= list_inputs(run, rule.build, rule.lists)
     trained = {"refine_encoder": str(REFINE_ENCODER.version)}
     return inputs | trained | truth_inputs(run) | other_inputs(rule.others)
 
