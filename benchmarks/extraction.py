@@ -3,8 +3,8 @@
 Pictures are crops of photographs (of scikit-image and scikit-learn, 256 to 512 pixels, JPEG and WebP) and drawings of
 OpenMoji (PNG). In each round a part of them is prepared alone, run through the model alone (pixels that are ready),
 encoded by ours, and by a script as people write it: a DataLoader of worker processes, Pillow, open_clip's own
-preprocessing, the same batch and precision. Then `evenly encode` does all of them as a command. Ratios are medians
-over the rounds.
+preprocessing, the same batch and precision, in an environment without our settings. Then `evenly encode` does all of
+them as a command. Ratios are medians over the rounds.
 
 Run: python -m benchmarks.extraction [--model M] [--pictures N] [--rounds R] [--precision fp32|bf16|fp16] [--command]
 """
@@ -30,10 +30,12 @@ from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.features.encoder import OpenClipEncoder, load_encoder
 from evenly.features.encoders.speed import Speed, measure_speed
 from evenly.features.pictures.pixels import Resizer
+from evenly.flows.process.environment import set_up_command
 from evenly.tasks.run import default_cache
 
 BATCH = 32
-PER_ROUND = 256
+PER_ROUND = 1_024
+PLAIN = dict(os.environ)  # what a script has: nothing of ours
 FORMATS = ("JPEG", "JPEG", "JPEG", "JPEG", "WEBP")
 SCIKIT_IMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg", "ihc.png")
 
@@ -120,7 +122,7 @@ def script_alone(options: argparse.Namespace, weights: str | None, paths: Sequen
     words = [sys.executable, "-m", "benchmarks.extraction", "--model", options.model, "--precision", options.precision]
     words += ["--script", weights or ""]
     listed = "\n".join(map(str, paths))
-    return float(subprocess.run(words, input=listed, check=True, capture_output=True, text=True).stdout)  # noqa: S603 - this file
+    return float(subprocess.run(words, input=listed, check=True, capture_output=True, text=True, env=PLAIN).stdout)  # noqa: S603 - this file
 
 
 def measured(
@@ -139,7 +141,7 @@ def command(folder: Path, model: Sequence[str]) -> tuple[float, float]:
     """Seconds of `evenly encode` over a folder, and its peak memory in MB."""
     words = [sys.executable, "-m", "evenly.flows", "encode", str(folder), *model, "--out", str(folder.parent / "o.npz")]
     start = time.perf_counter()
-    subprocess.run(words, check=True, capture_output=True)  # noqa: S603 - our own command
+    subprocess.run(words, check=True, capture_output=True, env=PLAIN)  # noqa: S603 - our own command
     return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
 
 
@@ -151,8 +153,8 @@ def main() -> None:
     """Print speeds and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded", help="`embedded`, or a model of open_clip with random weights")
-    parser.add_argument("--pictures", type=int, default=1_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=1_024)
+    parser.add_argument("--rounds", type=int, default=4, help=f"each on {PER_ROUND:,} of them in turn")
     parser.add_argument("--precision", default="fp32", help="with another one, fp32 is measured beside it")
     parser.add_argument("--resize", default="pillow", choices=["pillow", "torch"], help="the script has Pillow's")
     parser.add_argument("--command", action="store_true", help="the whole command as well")
@@ -162,6 +164,7 @@ def main() -> None:
         encoder = opened(options.model, options.script or None, options.precision)
         print(script(encoder, [Path(line) for line in sys.stdin.read().splitlines()]))
         return
+    set_up_command()
     with tempfile.TemporaryDirectory(prefix="evenly-bench-") as name:
         folder = Path(name)
         (folder / "pictures").mkdir()

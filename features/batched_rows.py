@@ -14,8 +14,7 @@ from PIL import Image
 from evenly.features.device import device_errors
 from evenly.features.encoders.stages import COMPUTING, DECODING, PREPROCESSING, count_batches, timed
 from evenly.features.errors import UnreadableImageError
-from evenly.features.pictures.pixels import Pixels, Resizer
-from evenly.features.pictures.rgb import open_rgb
+from evenly.features.pictures.pixels import Opened, Pixels, Resizer
 from evenly.features.torch_session import torch_session
 from evenly.features.unit_rows import Single
 
@@ -150,9 +149,9 @@ class ImageTower:
         positions, images = batch
         return self.prepare(images, positions.tolist())
 
-    def _opened(self, position: int, image: bytes) -> Image.Image:
+    def _opened(self, position: int, image: bytes) -> Opened:
         try:
-            return open_rgb(image)
+            return self.pixels.opened(image)
         except UnreadableImageError as error:
             raise UnreadableImageError(f"{error} Position in `images`: {position}.") from error
 

@@ -6,26 +6,31 @@ which a quarter of the bytes travels.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from evenly.features.errors import UnknownModelError
+from evenly.features.pictures.jpeg import jpeg_pixels
+from evenly.features.pictures.rgb import open_rgb
 
 if TYPE_CHECKING:
     import torch
 
 Transform = Callable[[Image.Image], "torch.Tensor"]
 Resizer = Literal["pillow", "torch"]
+Opened = Image.Image | npt.NDArray[np.uint8]
 
 
 class Pixels:
     """The two halves of a transform that ends with ToTensor and Normalize; another one is all first half.
 
-    `resize`: `pillow`, as the transform has it, or `torch`, in a quarter of the time; where both sides shrink its
-    values differ by a step or two here and there. Raises UnknownModelError where torch is asked for and the transform
-    has a step that is not known.
+    `resize`: `pillow`, as the transform has it, or `torch`, in a quarter of the time, with JPEG files decoded
+    without Pillow; where both sides shrink its values differ by a step or two here and there. Raises
+    UnknownModelError where torch is asked for and the transform has a step that is not known.
     """
 
     def __init__(self, transform: Transform, resize: Resizer = "pillow") -> None:
@@ -39,14 +44,20 @@ class Pixels:
             )
         self._transform, self._steps = transform, steps[:-2] if is_split else []
         self._normalize = Normalize(steps[-1].mean, steps[-1].std, inplace=True) if is_split else None
-        self._sized = self._by_torch if resize == "torch" else self._by_pillow
+        self._resize = resize
+        self._sized: Callable[[Any], torch.Tensor] = self._by_torch if resize == "torch" else self._by_pillow
 
-    def of(self, pictures: Sequence[Image.Image]) -> "torch.Tensor":
+    def opened(self, data: bytes) -> Opened:
+        """The picture of a file in RGB, as `of` takes it. Raises UnreadableImageError for bytes that do not decode."""
+        pixels = jpeg_pixels(data) if self._resize == "torch" else None
+        return open_rgb(data) if pixels is None else pixels
+
+    def of(self, pictures: Sequence[Opened]) -> "torch.Tensor":
         """Pixels (n, 3, height, width) of pictures in RGB: bytes, channels last in memory, or floats that are done."""
         import torch
 
         if self._normalize is None:
-            return torch.stack([self._transform(picture) for picture in pictures])
+            return torch.stack([self._transform(cast("Image.Image", picture)) for picture in pictures])
         return torch.stack([self._sized(picture) for picture in pictures]).permute(0, 3, 1, 2)
 
     def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
@@ -70,15 +81,17 @@ class Pixels:
             sized = step(sized)
         return torch.from_numpy(np.array(sized))
 
-    def _by_torch(self, picture: Image.Image) -> "torch.Tensor":
+    def _by_torch(self, picture: Opened) -> "torch.Tensor":
         import torch
         from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        height, width = pixels.shape[1:]
+        sides = SimpleNamespace(size=(width, height))  # all that `get_params` asks a picture for
         for step in self._steps:
             if hasattr(step, "interpolation"):
                 keeps_ratio = hasattr(step, "longest")
-                size = step.get_params(picture, step.size, step.longest) if keeps_ratio else step.size
+                size = step.get_params(sides, step.size, step.longest) if keeps_ratio else step.size
                 pixels = functional.resize(pixels, size, step.interpolation, antialias=True)
             else:
                 pixels = step(pixels)

@@ -13,7 +13,7 @@ from evenly.features.errors import UnreadableImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "PPM")
 
 # Decoders raise nearly anything on broken bytes.
-_DECODER_ERRORS: tuple[type[Exception], ...] = (
+DECODER_ERRORS: tuple[type[Exception], ...] = (
     OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, SyntaxError, RuntimeError, EOFError,
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
@@ -34,9 +34,9 @@ def open_rgb(data: bytes) -> Image.Image:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as stored:
             stored.load()
-            orientation = _orientation(stored)
+            orientation = orientation_of(stored)
             picture = _to_rgb(stored)
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise UnreadableImageError(
             f"`images` must be files that decode; got {len(data)} bytes that do not ({type(error).__name__}: {error}). "
             "Check pictures before they are encoded."
@@ -44,11 +44,11 @@ def open_rgb(data: bytes) -> Image.Image:
     return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
 
 
-def _orientation(picture: Image.Image) -> int:
+def orientation_of(picture: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; a broken tag block counts as upright, as browsers have it."""
     try:
         return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         return 1
 
 

@@ -28,6 +28,7 @@ _FOR_THE_SERVER = {
 OF_A_COMMAND = {
     "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",  # it tidies up after workers that were ended at once
     "MALLOC_ARENA_MAX": "1",  # of processes that this one starts: evenly.allocation
+    "THP_MEM_ALLOC_ENABLE": "1",  # torch asks Linux for huge pages, by which the embedded model is a tenth faster
     **_PREFECT,
     **_FOR_THE_SERVER,
     **_PRIVATE,

@@ -50,3 +50,13 @@ def test_another_transform_is_left_as_it_is():
     stored = pixels.of([Image.new("RGB", (2, 2), (9, 3, 0))] * 2)
     assert pixels.normalised(stored).shape == (2, 3, 2, 2)
     assert pixels.normalised(stored)[1, :, 0, 0].tolist() == [3, 1, 0]
+
+
+@pytest.mark.parametrize("resize", ["pillow", "torch"])
+def test_files_of_each_kind_are_opened_as_the_resizer_takes_them(drawings, resize):
+    file = io.BytesIO()
+    Image.open(io.BytesIO(drawings[0])).convert("RGB").save(file, "JPEG")
+    pixels = Pixels(image_transform(32, is_train=False), resize)
+    opened = [pixels.opened(data) for data in (drawings[0], file.getvalue())]
+    assert [isinstance(picture, Image.Image) for picture in opened] == [True, resize == "pillow"]
+    assert pixels.of(opened).shape == (2, 3, 32, 32)
