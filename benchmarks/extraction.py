@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from evenly.allocation import share_one_arena
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.features.encoder import OpenClipEncoder, load_encoder
 from evenly.features.encoders.speed import Speed, measure_speed
@@ -164,6 +165,7 @@ def main() -> None:
         encoder = opened(options.model, options.script or None, options.precision)
         print(script(encoder, [Path(line) for line in sys.stdin.read().splitlines()]))
         return
+    share_one_arena()
     set_up_command()
     with tempfile.TemporaryDirectory(prefix="evenly-bench-") as name:
         folder = Path(name)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from evenly.allocation import share_one_arena
 from evenly.tasks.server.logs import RUN_LOGGERS
 
 _PRIVATE = {
@@ -43,7 +42,6 @@ def set_up_command() -> None:
     """Set the environment of a command in this process, but for what the user set."""
     for name, value in OF_A_COMMAND.items():
         os.environ.setdefault(name, value)
-    share_one_arena()
     for name in _DELIVERY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import ClassVar, NoReturn
 
+from evenly.allocation import share_one_arena
+
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 INTERRUPTED = "interrupted. Run the same command again: what is finished is kept and reused."
 _CLEAN_LINE = b"\r\x1b[K\x1b[?25h"  # a progress bar that is cut off leaves its line, and no cursor
@@ -109,6 +111,7 @@ def unwinding(seconds: float) -> Iterator[None]:
 
 def run_watched(command: Callable[[], int]) -> NoReturn:
     """Run `command` to its end or to an interruption, and end this process with its exit status."""
+    share_one_arena()  # ahead of the thread that watches, which would have one of its own
     interruption = Interruption()
     try:
         status = command()

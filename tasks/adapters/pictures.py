@@ -1,13 +1,16 @@
 """Features of pictures that are no part of a build: folders of classes, and pictures to judge."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
 from evenly.adapters.features import Floats
 from evenly.features import to_unit_rows
+from evenly.features.batched_rows import ahead
 from evenly.features.encoders.stages import READING, timed
 from evenly.storage.files.image_folders import Picture
 from evenly.tasks.decoding import PictureReader
@@ -17,7 +20,7 @@ from evenly.tasks.run import Run
 _AT_ONCE = 2048
 _MOST_BYTES = 256_000_000
 """Pictures that are encoded together: so many, or of so many bytes, so that a folder of any size fits."""
-_READ_AT_ONCE = 32
+_BATCHES_AHEAD = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,14 +40,23 @@ class EncodedPictures:
 
 
 def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None = None) -> EncodedPictures:
-    """Encode pictures, part by part; each is decoded before it is encoded."""
+    """Encode pictures, part by part; each is decoded before it is encoded.
+
+    The next part is read while the encoder is opened, and while a part is encoded.
+    """
     names: list[tuple[int, str]] = []
     failed: list[tuple[str, str]] = []
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
     batch: list[bytes] = []
     n_bytes = 0
-    with run.progress.bar("encoding pictures", total) as advance, PictureReader(run) as reader:
-        for place, (picture, reason) in enumerate(_read(reader, pictures)):
+    with (
+        run.progress.bar("encoding pictures", total) as advance,
+        PictureReader(run) as reader,
+        closing(_read(reader, pictures)) as reads,
+    ):
+        begun = list(islice(reads, 1))
+        open_encoder(run)
+        for place, (picture, reason) in enumerate(chain(begun, reads)):
             if reason:
                 failed.append((picture.name, reason))
                 advance(1)
@@ -86,14 +98,28 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
 
-def _read(reader: PictureReader, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, str]]:
-    """Each picture with the reason why it cannot be read, or ""."""
-    remaining = iter(pictures)
-    while True:
+def _read(reader: PictureReader, pictures: Iterable[Picture]) -> Generator[tuple[Picture, str], None, None]:
+    """Each picture with the reason why it cannot be read, or ""; up to a part is read ahead, until this is closed."""
+
+    def judged(batch: Sequence[Picture]) -> list[tuple[Picture, str]]:
         with timed(READING):
-            batch = list(islice(remaining, _READ_AT_ONCE))
             reads = reader.read([picture.content for picture in batch if not picture.error])
-            judged = [(picture, picture.error or next(reads).error) for picture in batch]
-        if not batch:
-            return
-        yield from judged
+            return [(picture, picture.error or next(reads).error) for picture in batch]
+
+    with ThreadPoolExecutor(1) as pool:
+        for batch in ahead(pool, judged, _batches(pictures), _BATCHES_AHEAD):
+            yield from batch
+
+
+def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    """Pictures in parts of a part, by number and bytes."""
+    batch: list[Picture] = []
+    n_bytes = 0
+    for picture in pictures:
+        batch.append(picture)
+        n_bytes += len(picture.content)
+        if len(batch) == _AT_ONCE // _BATCHES_AHEAD or n_bytes >= _MOST_BYTES // _BATCHES_AHEAD:
+            yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch

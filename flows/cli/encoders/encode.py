@@ -54,15 +54,15 @@ def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, aske
     lines = [] if texts is None else read_texts(texts)
     boxes = [] if asked.boxes is None else [box_values(path, asked.boxes) for path in pictures]
     sources = _sources(pictures, asked)
+    encoded = encode_pictures(run, sources) if pictures else None
     encoder = open_encoder(run)
     result: dict[str, Any] = {"out": str(out), "encoder": encoder.identity, "device": encoder.device_name}
     model = (run.encoder.model, run.encoder.pretrained or "", result["encoder"])
     arrays: dict[str, np.ndarray] = {"encoder": np.array(model, dtype=np.str_)}
-    if pictures:
-        encoded = encode_pictures(run, sources)
+    if encoded is not None:
         arrays |= {"paths": np.array(encoded.names, np.str_), "image_features": encoded.image}
         result |= {"pictures": len(encoded.names), "failed": dict(encoded.failed)}
-    if asked.views is not None or boxes:
+    if encoded is not None and (asked.views is not None or boxes):
         of_rows = itertools.chain.from_iterable(boxes) if boxes else itertools.repeat([])
         pairs = zip(_sources(pictures, asked), of_rows, strict=False)
         viewed = encode_views(run, _with_views(pairs, {*encoded.places}, asked.views))

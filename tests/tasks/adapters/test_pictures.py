@@ -40,7 +40,7 @@ def test_rows_are_unit_length_in_the_order_of_the_pictures(run):
 def test_batches_of_any_size_give_the_same_rows(run, monkeypatch, batch):
     whole = encode_pictures(run, given(*CONTENTS))
     monkeypatch.setattr(module, "_AT_ONCE", batch)
-    monkeypatch.setattr(module, "_READ_AT_ONCE", 2)
+    monkeypatch.setattr(module, "_BATCHES_AHEAD", 1 if batch == 1 else 2)
     cut = encode_pictures(run, iter(given(*CONTENTS)), total=9)
     assert np.array_equal(cut.image, whole.image)
     assert np.array_equal(cut.norms, whole.norms)
