@@ -26,17 +26,16 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from evenly.allocation import share_one_arena
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.features.encoder import OpenClipEncoder, load_encoder
 from evenly.features.encoders.speed import Speed, measure_speed
 from evenly.features.pictures.pixels import Resizer
-from evenly.flows.process.environment import set_up_command
+from evenly.flows.process.environment import OF_A_COMMAND, set_up_command
 from evenly.tasks.run import default_cache
 
 BATCH = 32
 PER_ROUND = 1_024
-PLAIN = dict(os.environ)  # what a script has: nothing of ours
+PLAIN = {name: value for name, value in os.environ.items() if name not in OF_A_COMMAND}  # nothing of ours
 FORMATS = ("JPEG", "JPEG", "JPEG", "JPEG", "WEBP")
 SCIKIT_IMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg", "ihc.png")
 
@@ -165,8 +164,9 @@ def main() -> None:
         encoder = opened(options.model, options.script or None, options.precision)
         print(script(encoder, [Path(line) for line in sys.stdin.read().splitlines()]))
         return
-    share_one_arena()
-    set_up_command()
+    if any(name not in os.environ for name in OF_A_COMMAND):
+        set_up_command()
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.extraction", *sys.argv[1:]])  # noqa: S606 - this file
     with tempfile.TemporaryDirectory(prefix="evenly-bench-") as name:
         folder = Path(name)
         (folder / "pictures").mkdir()

@@ -20,7 +20,8 @@ from evenly.tasks.run import Run
 _AT_ONCE = 2048
 _MOST_BYTES = 256_000_000
 """Pictures that are encoded together: so many, or of so many bytes, so that a folder of any size fits."""
-_BATCHES_AHEAD = 64
+_BATCHES_AHEAD = 16
+"""Parts of these that are read ahead, of one picture at least."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
