@@ -17,7 +17,6 @@ from evenly.curation.duplicates.fingerprints import (
     measure_fingerprint,
 )
 from evenly.features.errors import UnreadableImageError
-from evenly.features.pictures.jpeg import jpeg_pixels
 from evenly.features.pictures.rgb import open_rgb
 from evenly.storage.decoders import TROUBLES, DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.structure import excess
@@ -70,8 +69,7 @@ class PictureReader:
 def read_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
     """The job of a PictureReader's processes: decode as encoders do, and measure the fingerprint if it is wanted."""
     try:
-        if jpeg_pixels(data) is None:
-            open_rgb(data)
+        open_rgb(data)
     except UnreadableImageError as error:
         if isinstance(error.__cause__, MemoryError):
             raise error.__cause__ from None

@@ -32,16 +32,21 @@ def test_a_block_that_was_freed_is_had_again_without_fresh_pages():
 
 IN_THREADS = """
 import resource
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from evenly.allocation import blocks_reused
 from evenly.flows.process.interruption import run_watched
 
+both, alone = threading.Barrier(2), threading.Lock()
+
 def fresh_pages(_):
     import numpy as np
-    np.ones(10_000_000).sum()
-    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
-    np.ones(10_000_000).sum()
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+    both.wait()
+    with alone:  # or one takes what the other freed
+        np.ones(10_000_000).sum()
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+        np.ones(10_000_000).sum()
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
 
 def command():
     with blocks_reused(), ThreadPoolExecutor(2) as pool:

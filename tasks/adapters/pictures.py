@@ -55,7 +55,7 @@ def encode_pictures(run: Run, pictures: Iterable[Picture], *, total: int | None 
         PictureReader(run) as reader,
         closing(_read(reader, pictures)) as reads,
     ):
-        begun = list(islice(reads, 1))
+        begun = list(islice(reads, 1))  # which starts the reading ahead
         open_encoder(run)
         for place, (picture, reason) in enumerate(chain(begun, reads)):
             if reason:
