@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.features.encoder import OpenClipEncoder, load_encoder
 from evenly.features.encoders.speed import Speed, measure_speed
-from evenly.features.pictures.pixels import Resizer
+from evenly.features.pictures.decoded import Resizer
 from evenly.flows.process.environment import OF_A_COMMAND, set_up_command
 from evenly.tasks.run import default_cache
 

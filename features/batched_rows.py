@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -14,7 +15,8 @@ from PIL import Image
 from evenly.features.device import device_errors
 from evenly.features.encoders.stages import COMPUTING, DECODING, PREPROCESSING, count_batches, timed
 from evenly.features.errors import UnreadableImageError
-from evenly.features.pictures.pixels import Opened, Pixels, Resizer
+from evenly.features.pictures.decoded import Opened, Resizer
+from evenly.features.pictures.pixels import Pixels
 from evenly.features.torch_session import torch_session
 from evenly.features.unit_rows import Single
 
@@ -26,19 +28,21 @@ Result = TypeVar("Result")
 Progress = Callable[[int], None]
 Positions = npt.NDArray[np.int64]
 Batch = TypeVar("Batch")
+Picture = bytes | Opened
+"""A file, or what was decoded of one."""
 
 
 def batched_rows(
     batches: Iterable[tuple[Positions, Batch]],
     run: Callable[[tuple[Positions, Batch]], "torch.Tensor"],
     *,
-    shape: tuple[int, int],
+    dimension: int,
     threads: int,
     then: Callable[["torch.Tensor"], "torch.Tensor"] | None = None,
     fetch: Callable[["torch.Tensor", int], Single] | None = None,
     progress: Progress | None = None,
 ) -> Single:
-    """Rows of the given shape (n, d), float32: those that `run` makes of each batch, at the batch's positions.
+    """Rows (n, dimension), float32: those that `run` makes of each batch, at the batch's positions, of 0 to n - 1.
 
     A batch that was filled up gives more rows than it has positions; those are dropped. `threads` batches are under way
     at once. With `then`, `run` only prepares: this thread alone makes rows of what it gives, a batch behind, so that a
@@ -51,11 +55,11 @@ def batched_rows(
         output = run(batch)
         return batch[0], output if then else take(output, len(batch[0]))
 
-    rows = np.empty(shape, np.float32)
+    parts: list[tuple[Positions, Single]] = []
     waiting: deque[tuple[Positions, torch.Tensor]] = deque()
 
     def store(positions: Positions, batch_rows: Single) -> None:
-        rows[positions] = batch_rows
+        parts.append((positions, batch_rows))
         if progress is not None:
             progress(len(positions))
 
@@ -70,6 +74,9 @@ def batched_rows(
                 store(first, take(computed, len(first)))
         for first, computed in waiting:
             store(first, take(computed, len(first)))
+    rows = np.empty((sum(len(positions) for positions, _ in parts), dimension), np.float32)
+    for positions, batch_rows in parts:
+        rows[positions] = batch_rows
     return rows
 
 
@@ -107,25 +114,27 @@ class ImageTower:
         """Whether the threads that prepare batches compute their rows as well."""
         return self.device == "cpu"
 
-    def rows(self, images: Sequence[bytes], progress: Progress | None = None) -> Single:
-        """Rows (n, d) of pictures given as the bytes of their files; UnreadableImageError names the first bad one."""
-        batches = (
-            (np.arange(part.start, part.stop), images[part.start : part.stop])
-            for part in cut(len(images), self.batch_size)
-        )
-        count_batches(len(images), threads=self.threads, shared=self.shared)
+    def rows(self, images: Iterable[Picture], progress: Progress | None = None) -> Single:
+        """Rows (n, d) of files or decoded pictures, taken as they are needed; UnreadableImageError names a bad file."""
         with device_errors(self.device, self.batch_size):
             return batched_rows(
-                batches,
+                self._batches(images),
                 self._run if self.shared else self._prepared,
-                shape=(len(images), self.dimension),
+                dimension=self.dimension,
                 threads=self.threads,
                 then=None if self.shared else self.compute,
                 fetch=_fetched,
                 progress=progress,
             )
 
-    def prepare(self, images: Sequence[bytes], positions: Sequence[int] | None = None) -> "torch.Tensor":
+    def _batches(self, images: Iterable[Picture]) -> Iterator[tuple[Positions, list[Picture]]]:
+        remaining, start = iter(images), 0
+        while batch := list(islice(remaining, self.batch_size)):
+            count_batches(len(batch), threads=self.threads, shared=self.shared)
+            yield np.arange(start, start + len(batch)), batch
+            start += len(batch)
+
+    def prepare(self, images: Sequence[Picture], positions: Sequence[int] | None = None) -> "torch.Tensor":
         """Pixels of pictures, as `compute` takes them; where a GPU can fetch them while it computes."""
         places = range(len(images)) if positions is None else positions
         with timed(DECODING):
@@ -142,14 +151,16 @@ class ImageTower:
             ready = self.pixels.normalised(pixels.to(self.device, non_blocking=True))
             return self.run(filled(ready, self.batch_size, 0).to(self.dtype, memory_format=self.layout))
 
-    def _run(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
+    def _run(self, batch: tuple[Positions, Sequence[Picture]]) -> "torch.Tensor":
         return self.compute(self._prepared(batch))
 
-    def _prepared(self, batch: tuple[Positions, Sequence[bytes]]) -> "torch.Tensor":
+    def _prepared(self, batch: tuple[Positions, Sequence[Picture]]) -> "torch.Tensor":
         positions, images = batch
         return self.prepare(images, positions.tolist())
 
-    def _opened(self, position: int, image: bytes) -> Opened:
+    def _opened(self, position: int, image: Picture) -> Opened:
+        if not isinstance(image, bytes):
+            return image
         try:
             return self.pixels.opened(image)
         except UnreadableImageError as error:

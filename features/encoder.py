@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from evenly.features.batched_rows import ImageTower, Positions, Progress, batched_rows, cut, filled
+from evenly.features.batched_rows import ImageTower, Picture, Positions, Progress, batched_rows, cut, filled
 from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
-from evenly.features.pictures.pixels import Resizer
+from evenly.features.pictures.decoded import Resizer
 from evenly.features.texts.chunks import chunk_average, chunks_of
 from evenly.features.texts.positions import stretched
 from evenly.features.texts.tokens import LongTexts, count_tokens
@@ -50,8 +51,8 @@ class Encoder(Protocol):
         """The device that makes the rows, as `evenly.features.device.device_name` has it; no part of the identity."""
         ...
 
-    def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
-        """Rows of pictures given as the bytes of their original files."""
+    def encode_images(self, images: Iterable[Picture], *, progress: Progress | None = None) -> Single:
+        """Rows of pictures: bytes of their original files, or pixels (height, width, 3) in RGB, taken as needed."""
         ...
 
     def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
@@ -95,13 +96,10 @@ def load_encoder(
         choices = ", ".join(f"`{choice}`" for choice in PRECISIONS)
         raise UnknownModelError(f"`precision` must be one of {choices}; got `{precision}`. Use `fp32` if unsure.")
     check_model_name(model, pretrained)
-    source = model
-    if model in {EMBEDDED, EMBEDDED_SECOND}:
-        from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder
-
-        tower = LITE0 if model == EMBEDDED else LITE2
-        source = f"local-dir:{embedded_folder(cache, tower)}"
-    place = chosen_device(device)
+    with ThreadPoolExecutor(1) as pool:
+        folder = pool.submit(_embedded, model, cache)  # its files are hashed while torch is imported
+        place = chosen_device(device)
+        source = folder.result() or model
     with device_errors(place, batch_size):
         opened = open_model(source, pretrained, precision=precision, device=place)
     return OpenClipEncoder(
@@ -112,6 +110,15 @@ def load_encoder(
         device=place,
         resize=resize,
     )
+
+
+def _embedded(model: str, cache: str | Path) -> str | None:
+    """An embedded model as open_clip opens it; None for another."""
+    if model not in {EMBEDDED, EMBEDDED_SECOND}:
+        return None
+    from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder
+
+    return f"local-dir:{embedded_folder(cache, LITE0 if model == EMBEDDED else LITE2)}"
 
 
 def check_counts(**counts: int | None) -> None:
@@ -205,7 +212,7 @@ class OpenClipEncoder:
             resize=self.images.resize,
         )
 
-    def encode_images(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Single:
+    def encode_images(self, images: Iterable[Picture], *, progress: Progress | None = None) -> Single:
         """Rows (n, d) of pictures."""
         return self.images.rows(images, progress)
 
@@ -225,10 +232,11 @@ class OpenClipEncoder:
         return rows
 
     def _encode(self, texts: Sequence[str], progress: Progress | None = None) -> Single:
-        shape = (len(texts), self.dimension)
         batches = self._text_batches(texts)
         with device_errors(self._device, self._batch_size):
-            return batched_rows(batches, self._run_texts, shape=shape, threads=self._threads, progress=progress)
+            return batched_rows(
+                batches, self._run_texts, dimension=self.dimension, threads=self._threads, progress=progress
+            )
 
     def _encode_chunks(self, texts: Sequence[str]) -> Single:
         parts = [chunks_of(text, self.token_counts, self.context_length) for text in texts]

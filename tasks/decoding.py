@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
@@ -17,6 +19,7 @@ from evenly.curation.duplicates.fingerprints import (
     measure_fingerprint,
 )
 from evenly.features.errors import UnreadableImageError
+from evenly.features.pictures.decoded import Resizer, decode_in_process, unreadable
 from evenly.features.pictures.rgb import open_rgb
 from evenly.storage.decoders import TROUBLES, DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.structure import excess
@@ -28,35 +31,46 @@ FINGERPRINT = Measure(fingerprint, FINGERPRINT_VERSION)
 BATCH = 256
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ReadPicture:
-    """What a picture that is no part of a build gave: why it cannot be read ("": it can), and its fingerprint."""
+    """What a picture that is no part of a build gave: why it cannot be read ("": it can), or what was wanted of it.
+
+    That is its fingerprint, or its pixels (height, width, 3) in RGB.
+    """
 
     error: str
-    fingerprint: bytes | None
+    fingerprint: bytes | None = None
+    pixels: npt.NDArray[np.uint8] | None = None
 
 
 class PictureReader:
-    """Reads pictures of folders and files before anything else decodes them; use it in a `with`."""
+    """Reads pictures of folders and files in decoder processes, so that this one decodes none; use it in a `with`.
 
-    def __init__(self, run: Run) -> None:
-        self._pool = DecoderPool(read_in_process, size=run.processes)
-        self._options = {"max_pixels": 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize)}  # where Pillow refuses
+    It measures fingerprints; for an encoder that resizes by `resize` it gives pixels in place of these.
+    """
 
-    def read(self, pictures: Sequence[bytes], *, fingerprints: bool = False) -> Iterator[ReadPicture]:
+    def __init__(self, run: Run, resize: Resizer | None = None) -> None:
+        self._pool = DecoderPool(decode_in_process if resize else fingerprint_in_process, size=run.processes)
+        self._options = {"max_pixels": 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize), "resize": resize}  # Pillow's limit
+
+    def read(self, pictures: Sequence[bytes]) -> Iterator[ReadPicture]:
         """What each picture gives, in order."""
-        return self._pool.map(lambda data: self._one(data, fingerprints=fingerprints), pictures)
+        return self._pool.map(self.read_one, pictures)
 
-    def _one(self, data: bytes, *, fingerprints: bool) -> ReadPicture:
+    def read_one(self, data: bytes) -> ReadPicture:
+        """What a picture gives; may be called from as many threads as there are processes."""
         kind = sniff_format(data)
         parts = excess(data, kind) if kind else None
         if parts:
-            return ReadPicture(error=f"too_slow ({parts})", fingerprint=None)
+            return ReadPicture(error=f"too_slow ({parts})")
         try:
-            reply = self._pool.run(data, {**self._options, "fingerprints": fingerprints})
+            reply = self._pool.run(data, self._options)
         except DecodeTroubleError as trouble:
-            return ReadPicture(error=f"{trouble.outcome} ({trouble.evidence})", fingerprint=None)
-        value = reply["fingerprint"]
+            return ReadPicture(error=f"{trouble.outcome} ({trouble.evidence})")
+        if "bytes" in reply:
+            height, width, _ = reply["shape"]
+            return ReadPicture(error="", pixels=reply["bytes"].reshape(height, width, 3))
+        value = reply.get("fingerprint")
         return ReadPicture(error=reply["error"], fingerprint=None if value is None else base64.b64decode(value))
 
     def __enter__(self) -> Self:
@@ -66,15 +80,13 @@ class PictureReader:
         self._pool.close()
 
 
-def read_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
-    """The job of a PictureReader's processes: decode as encoders do, and measure the fingerprint if it is wanted."""
+def fingerprint_in_process(data: bytes, _options: dict[str, Any]) -> dict[str, Any]:
+    """A decoder process's job: `error`, or the `fingerprint` of a picture that decodes as encoders have it."""
     try:
         open_rgb(data)
     except UnreadableImageError as error:
-        if isinstance(error.__cause__, MemoryError):
-            raise error.__cause__ from None
-        return {"error": f"undecodable ({type(error.__cause__).__name__})", "fingerprint": None}
-    value = measure_fingerprint(data) if options["fingerprints"] else None
+        return unreadable(error)
+    value = measure_fingerprint(data)
     return {"error": "", "fingerprint": None if value is None else base64.b64encode(value).decode("ascii")}
 
 

@@ -95,7 +95,7 @@ def _of_pictures(run: Run, path: Path, *, features: bool) -> References:
         for batch in _batches(read_pictures(path)):
             total += len(batch)
             readable = [picture for picture in batch if not picture.error]
-            reads = list(reader.read([picture.content for picture in readable], fingerprints=True))
+            reads = list(reader.read([picture.content for picture in readable]))
             readable = [picture for picture, read in zip(readable, reads, strict=True) if not read.error]
             contents = [picture.content for picture in readable]
             ids = [hashlib.sha256(content).hexdigest() for content in contents]

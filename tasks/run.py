@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le
 from evenly.bounds import FINITE
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.errors import EndpointError
-from evenly.features.pictures.pixels import Resizer
+from evenly.features.pictures.decoded import Resizer
 from evenly.features.pictures.views import ViewRule
 from evenly.features.texts.tokens import LongTexts
 from evenly.storage.errors import InputError

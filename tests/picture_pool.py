@@ -29,7 +29,8 @@ class ColourEncoder:
     dimension = 3
 
     def encode_images(self, images, *, progress=None):  # noqa: ARG002 - the shape of an encoder
-        return np.stack([np.asarray(open_rgb(one)).reshape(-1, 3).mean(axis=0) + 1 for one in images])
+        opened = [open_rgb(one) if isinstance(one, bytes) else one for one in images]
+        return np.array([np.asarray(one).reshape(-1, 3).mean(axis=0) + 1 for one in opened]).reshape(-1, 3)
 
 
 def picture(colour, *, pattern=0, size=(64, 48), kind="PNG", **options) -> bytes:

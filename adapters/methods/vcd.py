@@ -1,16 +1,18 @@
 """Classification by description: a class is as likely as its descriptors are, and each of them can be shown."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
-import pandas as pd
 
 from evenly.adapters.contract import Adapter, affine
 from evenly.adapters.features import Features, Floats, Integers, checked_labels
 from evenly.adapters.forms.class_statistics import check_choice
 from evenly.adapters.forms.class_texts import CANCELLED, directions, named_classes, text_sums
 from evenly.adapters.methods.zero_shot import scaled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Aggregate = Literal["mean_similarity", "mean_embedding", "max"]
 ROWS_AT_A_TIME = 1024
@@ -50,13 +52,15 @@ class DescribedClasses(Adapter):
 
     def explain(
         self, features: Features, *, classes: Integers | None = None, against: Integers | None = None
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """The cosine of each image with each text of its class, and of another class to hold it against.
 
         One line per image and text: `row`, `side` ("class" or "against"), `class`, `text` (its row in `class_texts`, -1
         for the prototype), `similarity`; by row, the class before the other one. `classes` (n,) are the predicted ones
         where not given, and `against` (n,) the most likely others; with a single class there is no other.
         """
+        import pandas as pd
+
         self._check_fitted_on(features)
         n, n_classes = len(features), len(self.prototypes_)
         chosen = self.predict(features) if classes is None else checked_labels(classes, n=n, n_classes=n_classes)

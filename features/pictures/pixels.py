@@ -7,22 +7,18 @@ which a quarter of the bytes travels.
 import hashlib
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from evenly.features.errors import UnknownModelError
-from evenly.features.pictures.jpeg import jpeg_pixels
-from evenly.features.pictures.rgb import open_rgb
+from evenly.features.pictures.decoded import Opened, Resizer, open_picture
 
 if TYPE_CHECKING:
     import torch
 
 Transform = Callable[[Image.Image], "torch.Tensor"]
-Resizer = Literal["pillow", "torch"]
-Opened = Image.Image | npt.NDArray[np.uint8]
 
 
 class Pixels:
@@ -49,15 +45,14 @@ class Pixels:
 
     def opened(self, data: bytes) -> Opened:
         """The picture of a file in RGB, as `of` takes it. Raises UnreadableImageError for bytes that do not decode."""
-        pixels = jpeg_pixels(data) if self._resize == "torch" else None
-        return open_rgb(data) if pixels is None else pixels
+        return open_picture(data, self._resize)
 
     def of(self, pictures: Sequence[Opened]) -> "torch.Tensor":
         """Pixels (n, 3, height, width) of pictures in RGB: bytes, channels last in memory, or floats that are done."""
         import torch
 
         if self._normalize is None:
-            return torch.stack([self._transform(cast("Image.Image", picture)) for picture in pictures])
+            return torch.stack([self._transform(_of_pillow(picture)) for picture in pictures])
         return torch.stack([self._sized(picture) for picture in pictures]).permute(0, 3, 1, 2)
 
     def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
@@ -73,10 +68,10 @@ class Pixels:
         picture = Image.fromarray(np.stack([ramp, ramp * 7, ramp * 11], axis=2).astype(np.uint8))
         return hashlib.sha256(self.of([picture]).contiguous().numpy().tobytes()).hexdigest()
 
-    def _by_pillow(self, picture: Image.Image) -> "torch.Tensor":
+    def _by_pillow(self, picture: Opened) -> "torch.Tensor":
         import torch
 
-        sized = picture
+        sized = _of_pillow(picture)
         for step in self._steps:
             sized = step(sized)
         return torch.from_numpy(np.array(sized))
@@ -85,7 +80,7 @@ class Pixels:
         import torch
         from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        pixels = torch.from_numpy(np.require(picture, requirements="W")).permute(2, 0, 1)
         height, width = pixels.shape[1:]
         sides = SimpleNamespace(size=(width, height))  # all that `get_params` asks a picture for
         for step in self._steps:
@@ -96,6 +91,10 @@ class Pixels:
             else:
                 pixels = step(pixels)
         return pixels.permute(1, 2, 0)
+
+
+def _of_pillow(picture: Opened) -> Image.Image:
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
 
 
 def _is_known(step: object) -> bool:

@@ -26,6 +26,12 @@ def refuse_urls(app: typer.Typer) -> None:
             refuse_urls(group.typer_instance)
 
 
+def check_out(out: Path) -> None:
+    """Refuse to write to a file that is a folder."""
+    if out.is_dir():
+        raise UsageError(f"`--out` must be a file; got the folder `{out}`. Name an .npz file.")
+
+
 def _with_local_paths(command: Callable[..., Any]) -> Callable[..., Any]:
     parameters = inspect.signature(command).parameters
 

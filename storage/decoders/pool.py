@@ -1,5 +1,6 @@
 """Decoder processes as their user sees them: a picture in, a reply or a verdict out, whatever the picture does."""
 
+import fcntl
 import json
 import os
 import queue
@@ -17,7 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from evenly.storage.decoders.process import REPLY, REQUEST, TOO_MUCH_MEMORY, TOO_SLOW, Job, serve_decoder
+import numpy as np
+
+from evenly.storage.decoders.process import BYTES, REPLY, REQUEST, TOO_MUCH_MEMORY, TOO_SLOW, Job, serve_decoder
 
 CRASHED = "decoder_crashed"
 TROUBLES = frozenset({TOO_SLOW, TOO_MUCH_MEMORY, CRASHED})
@@ -25,10 +28,16 @@ _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from {module} import serve_decoder; serve_decoder({job!r}, {parent})"
 )
-_ONE_THREAD = dict.fromkeys(("MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+_ENVIRONMENT = {
+    **dict.fromkeys(("MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 23),  # smaller blocks that one picture frees are the next one's, of this process
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 24),
+}
 _POLL_S = 1.0
 _IDLE_POLLS = 60  # a decoder waits for nothing: without processor time for so long, it hangs
 _MAX_REPLY_BYTES = 1 << 20
+_MAX_BYTES_PER_PIXEL = 4
+_PIPE_BYTES = 1 << 20
 
 
 class DecodeTroubleError(Exception):
@@ -42,6 +51,8 @@ class DecodeTroubleError(Exception):
 
 class DecoderPool:
     """Up to `size` processes that run `job`, a function of a module, on pictures: (bytes, options) -> JSON object.
+
+    What the job gives as `bytes`, up to four per pixel, comes back as numpy bytes.
 
     Processes start when they are needed and end with `close`, with this process, and with a picture that exceeds its
     budget. May be used from many threads, and in processes that may have no children of multiprocessing. Options are
@@ -129,7 +140,7 @@ class _Decoder:
             for part in (REQUEST.pack(len(head), len(data)), head, data):
                 process.stdin.write(part)
             process.stdin.flush()
-            return self._reply(process)
+            return self._reply(process, options["max_pixels"] * _MAX_BYTES_PER_PIXEL)
         except (OSError, ValueError):  # the pipe broke, or no reply can be read from what came
             raise self._ended(process) from None
         except BaseException:
@@ -146,16 +157,18 @@ class _Decoder:
                     if pipe is not None:
                         pipe.close()
 
-    def _reply(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    def _reply(self, process: subprocess.Popen[bytes], most: int) -> dict[str, Any]:
         assert process.stdout is not None  # noqa: S101 - as above
         _wait(process)
-        size = int.from_bytes(process.stdout.read(REPLY.size), "little")
-        if not 0 < size <= _MAX_REPLY_BYTES:
+        head = process.stdout.read(REPLY.size)
+        size, more = REPLY.unpack(head) if len(head) == REPLY.size else (0, 0)
+        if not 0 < size <= _MAX_REPLY_BYTES or more > most:
             raise ValueError("no reply")
         reply = json.loads(process.stdout.read(size))
-        if not isinstance(reply, dict):
-            raise ValueError("no reply")  # noqa: TRY004 - caught above with the other ways of saying nothing
-        return reply
+        content = np.empty(more, np.uint8)
+        if not isinstance(reply, dict) or process.stdout.readinto(content.data) < more:  # type: ignore[attr-defined]
+            raise ValueError("no reply")
+        return {**reply, BYTES: content} if more else reply
 
     def _ended(self, process: subprocess.Popen[bytes]) -> _DecoderEndedError:
         with suppress(subprocess.TimeoutExpired):
@@ -176,13 +189,17 @@ def _starter(_pid: int) -> ThreadPoolExecutor:
 
 def _start(job: str) -> subprocess.Popen[bytes]:
     code = _START.format(module=serve_decoder.__module__, job=job, parent=os.getpid())
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and code
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
         [sys.executable, "-c", code, json.dumps(sys.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **_ONE_THREAD},
+        env={**os.environ, **_ENVIRONMENT},
     )
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError, AttributeError):  # the user has many of that size, or the system has no such call
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[arg-type]
+    return process
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:

@@ -1,6 +1,7 @@
 """A decoder's process: one picture after the other through one job, each within a budget of its own.
 
-Requests and replies are length-prefixed; replies are JSON, since a decoder may have been taken over by what it read.
+Requests and replies are length-prefixed; replies are JSON, since a decoder may have been taken over by what it read,
+and plain bytes after it where the job gives them.
 """
 
 import importlib
@@ -24,7 +25,8 @@ TOO_SLOW, TOO_MUCH_MEMORY = "too_slow", "too_much_memory"
 _MOST_PIXELS = 1 << 28  # what a budget is made for at most, whatever the user allows
 
 REQUEST = struct.Struct("<QQ")  # bytes of the options as JSON, bytes of the picture
-REPLY = struct.Struct("<Q")
+REPLY = struct.Struct("<QQ")  # bytes of the reply as JSON, and of what follows it
+BYTES = "bytes"  # what follows it, in the reply as the job gives it and its caller gets it
 _PR_SET_PDEATHSIG = 1
 
 Job = Callable[[bytes, dict[str, Any]], dict[str, Any]]
@@ -55,8 +57,11 @@ def serve_decoder(job: str, parent: int) -> None:
     run, stream = load_function(job), sys.stdin.buffer
     while header := stream.read(REQUEST.size):
         options, data = (_read(stream, size) for size in REQUEST.unpack(header))
-        reply = json.dumps(_within_budget(run, data, json.loads(options))).encode()
-        replies.write(REPLY.pack(len(reply)) + reply)
+        reply = _within_budget(run, data, json.loads(options))
+        more = memoryview(reply.pop(BYTES, b"")).cast("B")
+        head = json.dumps(reply).encode()
+        replies.write(REPLY.pack(len(head), len(more)) + head)
+        replies.write(more)
         replies.flush()
 
 

@@ -124,7 +124,7 @@ def _read(path: Path, name: str, limit_bytes: int) -> Picture:
         if not path.is_file():  # a pipe would wait for ever
             return Picture(name, b"", "missing")
         with path.open("rb") as stream:
-            content = stream.read(limit_bytes + 1)
+            content = stream.read(min(os.fstat(stream.fileno()).st_size, limit_bytes) + 1)
     except (OSError, ValueError):  # ValueError: a name with a null in it
         return Picture(name, b"", "unreadable")
     error = "empty" if not content else "too_large" if len(content) > limit_bytes else ""

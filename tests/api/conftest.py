@@ -45,7 +45,8 @@ class ColourEncoder:
 
     def encode_images(self, images, *, progress=None):
         del progress
-        return np.stack([np.asarray(open_rgb(one)).reshape(-1, 3).mean(axis=0) + 1 for one in images])
+        opened = [open_rgb(one) if isinstance(one, bytes) else one for one in images]
+        return np.stack([np.asarray(one).reshape(-1, 3).mean(axis=0) + 1 for one in opened])
 
     def encode_texts(self, texts, *, progress=None):
         del progress

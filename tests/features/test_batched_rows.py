@@ -48,6 +48,20 @@ def test_a_broken_picture_is_named_by_its_position(device):
         tower([], device).rows([*map(picture, range(5)), b"<html>"])
 
 
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_pictures_are_taken_as_they_are_needed_and_pixels_count_as_their_file(device):
+    given, computed = [], []
+
+    def pictures():
+        for number in range(40):
+            given.append(number)
+            yield picture(number) if number % 2 else np.full((2, 2, 3), [number, 0, 0], np.uint8)
+
+    rows = tower(computed, device).rows(pictures(), lambda _count: computed.append(len(given)))
+    assert rows[:, 0].tolist() == [*range(40)]
+    assert min(count for count in computed if isinstance(count, int)) < 40
+
+
 def test_rows_go_to_their_positions_whatever_the_order_of_the_batches():
     batches = [
         (np.array([3, 1]), torch.tensor([[3.0], [1.0], [9.0]])),
@@ -55,7 +69,7 @@ def test_rows_go_to_their_positions_whatever_the_order_of_the_batches():
     ]
     done = []
     rows = batched_rows(
-        batches, lambda batch: batch[1].to(torch.bfloat16), shape=(4, 1), threads=2, progress=done.append
+        batches, lambda batch: batch[1].to(torch.bfloat16), dimension=1, threads=2, progress=done.append
     )
     assert rows.ravel().tolist() == [0, 1, 2, 3]
     assert rows.dtype == np.float32

@@ -1,12 +1,15 @@
 """Measures of a classifier on labelled rows. Nothing here chooses anything."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError
 from evenly.adapters.features import Floats, Integers, checked_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def accuracy(predictions: Integers, labels: Integers) -> float:
@@ -33,8 +36,10 @@ def top_k_accuracy(logits: Floats, labels: Integers, *, k: int = 5) -> float:
     return float((((logits > label_logits) | ((logits == label_logits) & precedes)).sum(axis=1) < k).mean())
 
 
-def per_class(predictions: Integers, labels: Integers, classes: Sequence[str]) -> pd.DataFrame:
+def per_class(predictions: Integers, labels: Integers, classes: Sequence[str]) -> "pd.DataFrame":
     """One row per class in the order of `classes`: class, n, correct, accuracy (NaN where n is 0, never 0)."""
+    import pandas as pd  # a quarter of a second, of which methods that only want `softmax` have no use
+
     right = _correct(predictions, labels)
     checked = checked_labels(labels, n=len(right), n_classes=len(classes))
     rows = np.bincount(checked, minlength=len(classes))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from evenly.features.encoders.stages import STAGES, Profile
-from evenly.flows.cli.adapters.own_features.folders import check_out
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_facts, print_rows, print_text
+from evenly.flows.cli.paths import check_out
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.storage.builds import encoder_of, open_build
 from evenly.tasks.pictures.stored import count_devices, count_stored

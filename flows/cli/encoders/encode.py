@@ -12,8 +12,8 @@ import numpy as np
 from evenly.features import to_unit_rows
 from evenly.features.errors import BoxError
 from evenly.features.pictures.views import View, ViewRule, box_views
-from evenly.flows.cli.adapters.own_features.folders import check_out
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.paths import check_out
 from evenly.storage.errors import InputError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import Picture, read_pictures

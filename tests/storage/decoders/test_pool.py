@@ -29,6 +29,8 @@ def obey(data: bytes, options: dict[str, object]) -> dict[str, object]:
             os.kill(os.getpid(), signal.SIGSEGV)
         case "print":
             sys.stdout.write("noise\n")  # what libraries do
+        case "draw":
+            return {"name": "pixels", "bytes": memoryview(data * 3)}
         case "sleep":
             time.sleep(60)
     return {"pid": os.getpid(), "size": len(data), "threads": os.environ["OMP_NUM_THREADS"]}
@@ -68,6 +70,17 @@ def test_one_process_answers_for_many_pictures_whatever_the_job_prints(pool):
 
 def test_a_picture_of_many_megabytes_goes_through(pool):
     assert pool.run(bytes(20_000_000), OPTIONS)["size"] == 20_000_000
+
+
+def test_bytes_come_back_beside_the_reply_and_more_than_four_a_pixel_are_none(pool):
+    reply = pool.run(PICTURE, {"max_pixels": len(PICTURE), "do": "draw"})
+    assert reply["name"] == "pixels"
+    assert reply["bytes"].tobytes() == PICTURE * 3
+    assert pool.run(PICTURE, OPTIONS)["size"] == len(PICTURE)
+    with pytest.raises(DecodeTroubleError) as caught:
+        pool.run(PICTURE, {"max_pixels": len(PICTURE) // 2, "do": "draw"})
+    assert caught.value.outcome == "decoder_crashed"
+    assert pool.run(PICTURE, OPTIONS)["size"] == len(PICTURE)
 
 
 def test_a_job_that_does_not_end_is_too_slow_by_processor_time_and_the_next_picture_is_decoded(pool):

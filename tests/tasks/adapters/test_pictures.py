@@ -1,14 +1,18 @@
 """Pictures of no build: encoded batch by batch in their order, and those that cannot be read are named."""
 
+import base64
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from evenly.curation.duplicates.fingerprints import measure_fingerprint
+from evenly.features.pictures.rgb import open_rgb
 from evenly.storage.files.image_folders import Picture
 from evenly.tasks.adapters import pictures as module
 from evenly.tasks.adapters.pictures import encode_pictures
-from evenly.tasks.decoding import PictureReader, read_in_process
+from evenly.tasks.decoding import PictureReader, fingerprint_in_process
 from evenly.tasks.run import Run, SecondChoice
 from tests.tasks.whole_rebuild import BLUE, GREEN, RED, ColourWords, picture
 
@@ -19,8 +23,8 @@ def run(workspace, colour_words) -> Run:  # noqa: ARG001 - the run's encoder
 
 
 def given(*contents: bytes, **errors: str) -> list[Picture]:
-    found = [Picture(name=f"{at}.png", content=content, error="") for at, content in enumerate(contents)]
-    return found + [Picture(name=name, content=b"", error=why) for name, why in errors.items()]
+    pictures = [Picture(name=f"{at}.png", content=content, error="") for at, content in enumerate(contents)]
+    return pictures + [Picture(name=name, content=b"", error=why) for name, why in errors.items()]
 
 
 CONTENTS = [picture(colour, pattern=pattern) for pattern in range(3) for colour in (RED, GREEN, BLUE)]
@@ -36,14 +40,12 @@ def test_rows_are_unit_length_in_the_order_of_the_pictures(run):
     assert found.failed == ()
 
 
-@pytest.mark.parametrize("batch", [1, 2, 4, 9, 100])
-def test_batches_of_any_size_give_the_same_rows(run, monkeypatch, batch):
-    whole = encode_pictures(run, given(*CONTENTS))
-    monkeypatch.setattr(module, "_AT_ONCE", batch)
-    monkeypatch.setattr(module, "_BATCHES_AHEAD", 1 if batch == 1 else 2)
-    cut = encode_pictures(run, iter(given(*CONTENTS)), total=9)
-    assert np.array_equal(cut.image, whole.image)
-    assert np.array_equal(cut.norms, whole.norms)
+def test_this_process_decodes_none(run, monkeypatch):
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Image, "open", refused)
+    assert len(encode_pictures(run, iter(given(*CONTENTS)), total=9).image) == 9
 
 
 def test_what_cannot_be_read_is_named_and_leaves_its_place(run):
@@ -61,7 +63,9 @@ def test_no_picture_gives_no_rows(run, pictures):
     assert len(found.failed) == len(pictures)
 
 
-def test_a_second_backbone_gives_rows_beside(workspace, colour_words, monkeypatch):  # noqa: ARG001 - the run's encoder
+@pytest.mark.parametrize("at_once", [1, 2, 9, 100])
+def test_a_second_backbone_gives_rows_beside(workspace, colour_words, monkeypatch, at_once):  # noqa: ARG001 - the run's encoder
+    monkeypatch.setattr(module, "_AT_ONCE", at_once)
     backbone = SimpleNamespace(identity="2", encode_images=lambda images: ColourWords().encode_images(images)[:, ::-1])
     monkeypatch.setattr(module, "open_second", lambda _run: backbone)
     found = encode_pictures(Run(workspace=workspace, seed=3, second=SecondChoice(), processes=1), given(*CONTENTS))
@@ -73,15 +77,21 @@ def test_a_second_backbone_gives_rows_beside(workspace, colour_words, monkeypatc
 
 def test_a_reader_says_what_is_wrong_and_measures_what_is_right(run):
     with PictureReader(run) as reader:
-        right, wrong, empty = reader.read([CONTENTS[0], CONTENTS[0][:200], b""], fingerprints=True)
+        right, wrong, empty = reader.read([CONTENTS[0], CONTENTS[0][:200], b""])
+    with PictureReader(run, "pillow") as reader:
         (plain,) = reader.read([CONTENTS[0]])
     assert right.error == ""
     assert right.fingerprint
     assert wrong.error
     assert empty.error
     assert (wrong.fingerprint, empty.fingerprint, plain.fingerprint) == (None, None, None)
+    assert plain.pixels.tobytes() == open_rgb(CONTENTS[0]).tobytes()
 
 
 def test_the_job_of_a_reader_answers_in_plain_values():
-    assert read_in_process(CONTENTS[0], {"fingerprints": False}) == {"error": "", "fingerprint": None}
-    assert read_in_process(b"no picture", {"fingerprints": True})["error"].startswith("undecodable (")
+    right = fingerprint_in_process(CONTENTS[0], {})
+    assert base64.b64decode(right.pop("fingerprint")) == measure_fingerprint(CONTENTS[0])
+    assert right == {"error": ""}
+    wrong = fingerprint_in_process(b"no picture", {})
+    assert list(wrong) == ["error"]
+    assert wrong["error"].startswith("undecodable (")

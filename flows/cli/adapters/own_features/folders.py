@@ -14,6 +14,7 @@ from evenly.adapters.own_features.arrays import SHARED
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
 from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.paths import check_out
 from evenly.flows.recipe.files import read_class_file
 from evenly.storage.errors import NotFoundError
 from evenly.storage.files.arrays import write_arrays
@@ -73,12 +74,6 @@ def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -
         "skipped": dict(+skipped),
         "notes": list(notes),
     }
-
-
-def check_out(out: Path) -> None:
-    """Refuse to write to a file that is a folder."""
-    if out.is_dir():
-        raise UsageError(f"`--out` must be a file; got the folder `{out}`. Name an .npz file.")
 
 
 def _check(templates: Sequence[str]) -> None:

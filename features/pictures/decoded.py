@@ -1,0 +1,41 @@
+"""Files to decoded pictures, by the decoder that goes with how an encoder resizes: here, or in a process of its own."""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from evenly.features.errors import UnreadableImageError
+from evenly.features.pictures.jpeg import jpeg_pixels
+from evenly.features.pictures.rgb import open_rgb
+
+Resizer = Literal["pillow", "torch"]
+Opened = Image.Image | npt.NDArray[np.uint8]
+"""A picture in RGB: of Pillow, or pixels (height, width, 3)."""
+
+
+def open_picture(data: bytes, resize: Resizer) -> Opened:
+    """The picture of a file in RGB. Raises UnreadableImageError for bytes that do not decode.
+
+    For an encoder that resizes by `torch`, JPEG files are decoded without Pillow, to the same bits in half the time.
+    """
+    pixels = jpeg_pixels(data) if resize == "torch" else None
+    return open_rgb(data) if pixels is None else pixels
+
+
+def decode_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
+    """A decoder process's job: `error`, or its `shape` and `bytes`, of what `open_picture` gives for `resize`."""
+    try:
+        picture = open_picture(data, options["resize"])
+    except UnreadableImageError as error:
+        return unreadable(error)
+    pixels = np.ascontiguousarray(picture)
+    return {"error": "", "shape": pixels.shape, "bytes": pixels.data}
+
+
+def unreadable(error: UnreadableImageError) -> dict[str, Any]:
+    """The reply for a file that does not decode; MemoryError where that was for memory, which is a budget's to say."""
+    if isinstance(error.__cause__, MemoryError):
+        raise error.__cause__ from None
+    return {"error": f"undecodable ({type(error.__cause__).__name__})"}
