@@ -7,13 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 
-from evenly.features.encoders.stages import DECODING, timed
+from evenly.features.encoders.stages import DECODING, READING, timed
 from evenly.storage.files.image_folders import Picture
 from evenly.tasks.decoding import PictureReader, ReadPicture
 from evenly.tasks.partitioning import machine_memory
 
-MOST_BYTES = 512_000_000
-"""Pixels that wait to be taken, at most: a thousand pictures of the web. Of a small machine's memory a sixteenth."""
+MOST_BYTES = 192_000_000
+"""Pixels that wait to be taken, at most: some 400 pictures of the web. Of a small machine's memory a sixteenth."""
 _SWITCH_S = 0.0005
 """How soon threads that hand pictures to decoders get their turn while libraries are imported: ten times as soon."""
 
@@ -29,12 +29,11 @@ def read_ahead(
     most = min(MOST_BYTES, machine_memory() // 16) if most_bytes is None else most_bytes
     room = _Room(most_bytes=most, most_begun=2 * threads)
     results = SimpleQueue[Future[tuple[str, ReadPicture]] | None]()
+    remaining = iter(pictures)
 
     def begin_all() -> None:
         try:
-            for picture in pictures:
-                if not room.begin():
-                    return
+            while (picture := _next(remaining)) is not None and room.begin():
                 results.put(pool.submit(_read, reader, picture, room))
         finally:
             results.put(None)
@@ -55,6 +54,11 @@ def read_ahead(
         finally:
             room.close()
             sys.setswitchinterval(usual)
+
+
+def _next(pictures: Iterator[Picture]) -> Picture | None:
+    with timed(READING):
+        return next(pictures, None)
 
 
 def _read(reader: PictureReader, picture: Picture, room: "_Room") -> tuple[str, ReadPicture]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evenly.features.encoders.stages import DECODING, READING, profiled
 from evenly.storage.files.image_folders import Picture
 from evenly.tasks.decoding import ReadPicture
 from evenly.tasks.pictures.ahead import read_ahead
@@ -34,13 +35,13 @@ def pictures(count: int) -> list[Picture]:
     return [Picture(str(number), str(number).encode(), "") for number in range(count)]
 
 
-def settled(reader: Reader) -> int:
-    """How many pictures the reader was asked for, once it is asked for no more."""
-    before = -1
-    while len(reader.asked) > before:
-        before = len(reader.asked)
-        time.sleep(0.2)
-    return before
+def asked(reader: Reader, least: int) -> int:
+    """How many pictures the reader was asked for, once they are so many and more had a moment to come."""
+    until = time.monotonic() + 60
+    while len(reader.asked) < least and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    return len(reader.asked)
 
 
 @given(count=st.integers(0, 20), threads=st.integers(1, 4), most=st.integers(0, 5), moments=st.lists(st.integers(0, 3)))
@@ -53,12 +54,11 @@ def test_all_come_in_their_order_whatever_takes_longer(count, threads, most, mom
 def test_reading_begins_before_anything_is_taken_and_stops_at_the_size():
     reader = Reader()
     with read_ahead(reader, pictures(100), threads=2, most_bytes=10 * BYTES) as reads:
-        begun = settled(reader)
-        assert 10 <= begun <= 13  # and what was begun with the tenth
+        assert 10 <= asked(reader, 10) <= 13  # and what was begun with the tenth
         for _ in range(20):
             next(reads)
-        assert begun + 17 <= settled(reader) <= begun + 23
-    assert settled(reader) < 50
+        assert 30 <= asked(reader, 30) <= 33
+    assert asked(reader, 0) <= 33
 
 
 def test_a_picture_without_bytes_is_not_read_and_takes_no_place():
@@ -84,6 +84,18 @@ def test_an_error_of_where_pictures_come_from_comes_after_those_before():
     with pytest.raises(OSError, match="the disk is gone"):
         take_all()
     assert taken == ["0", "1", "2"]
+
+
+def test_a_profile_tells_reading_files_from_decoding_them():
+    def slowly():
+        for picture in pictures(3):
+            time.sleep(0.05)
+            yield picture
+
+    with profiled() as profile, read_ahead(Reader([10]), slowly(), threads=1) as reads:
+        assert len(list(reads)) == 3
+    assert profile.seconds[READING] >= 0.15
+    assert profile.seconds[DECODING] >= 0.03
 
 
 def test_leaving_early_ends_the_threads():

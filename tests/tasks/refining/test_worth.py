@@ -1,6 +1,5 @@
 """What curation is worth: other builds of a pool are judged on the same held-out pairs, none of which they train on."""
 
-import io
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 
 from evenly.demo.errors import FolderError
 from evenly.demo.pictures.photographs import PHOTOGRAPHS, make_photographs
+from evenly.features.pictures.rgb import open_rgb
 from evenly.features.refining.training import TrainingRule
 from evenly.flows.measure_worth import LEFT_OUT, _other, _variants, _without
 from evenly.flows.recipe import read_recipe
@@ -182,7 +182,8 @@ class Shades(WordEncoder):
 
     def encode_images(self, images, *, progress=None):
         del progress
-        colours = [Image.open(io.BytesIO(data)).convert("RGB").getpixel((0, 0)) for data in images]
+        opened = [open_rgb(one) if isinstance(one, bytes) else Image.fromarray(one) for one in images]
+        colours = [one.getpixel((0, 0)) for one in opened]
         return self.encode_texts([f"a photo of a {'red' if red else 'blue'}" for red, _, _ in colours])
 
 
@@ -195,7 +196,13 @@ def test_pictures_of_another_kind_are_encoded_once_and_named_by_their_folders(ru
     other = _other(run, str(tmp_path / "kinds"))
     rows = other_rows(run, other)
     assert (rows.image.shape, rows.texts.shape) == ((3, DIMENSION), (3, DIMENSION))
-    monkeypatch.setattr(Shades, "encode_images", None)
+
+    def none_is_left(_self, images, *, progress):
+        del progress
+        assert not list(images)
+        return np.empty((0, DIMENSION), np.float32)
+
+    monkeypatch.setattr(Shades, "encode_images", none_is_left)
     assert np.array_equal(other_rows(run, other).image, rows.image)
     held_out = hold_out(run, builds[0], (), others={"kinds": rows})
     named = frozen_variant(held_out).correct["zero-shot", "kinds"]
