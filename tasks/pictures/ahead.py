@@ -1,6 +1,5 @@
 """Pictures of folders and files read ahead of those who take them, up to a size in memory."""
 
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +13,6 @@ from evenly.tasks.partitioning import machine_memory
 
 MOST_BYTES = 192_000_000
 """Pixels that wait to be taken, at most: some 400 pictures of the web. Of a small machine's memory a sixteenth."""
-_SWITCH_S = 0.0005
-"""How soon threads that hand pictures to decoders get their turn while libraries are imported: ten times as soon."""
 
 
 @contextmanager
@@ -45,15 +42,12 @@ def read_ahead(
             yield name, one
         beginning.result()  # raises what the pictures did
 
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_S)
     with ThreadPoolExecutor(threads + 1) as pool:
         beginning = pool.submit(begin_all)
         try:
             yield taken()
         finally:
             room.close()
-            sys.setswitchinterval(usual)
 
 
 def _next(pictures: Iterator[Picture]) -> Picture | None:
