@@ -28,8 +28,8 @@ Result = TypeVar("Result")
 Progress = Callable[[int], None]
 Positions = npt.NDArray[np.int64]
 Batch = TypeVar("Batch")
-Picture = bytes | Opened
-"""A file, or what was decoded of one."""
+FileOrPixels = bytes | Opened
+"""A picture: the bytes of its file, or what was decoded of it."""
 
 
 def batched_rows(
@@ -114,7 +114,7 @@ class ImageTower:
         """Whether the threads that prepare batches compute their rows as well."""
         return self.device == "cpu"
 
-    def rows(self, images: Iterable[Picture], progress: Progress | None = None) -> Single:
+    def rows(self, images: Iterable[FileOrPixels], progress: Progress | None = None) -> Single:
         """Rows (n, d) of files or decoded pictures, taken as they are needed; UnreadableImageError names a bad file."""
         with device_errors(self.device, self.batch_size):
             return batched_rows(
@@ -127,14 +127,14 @@ class ImageTower:
                 progress=progress,
             )
 
-    def _batches(self, images: Iterable[Picture]) -> Iterator[tuple[Positions, list[Picture]]]:
+    def _batches(self, images: Iterable[FileOrPixels]) -> Iterator[tuple[Positions, list[FileOrPixels]]]:
         remaining, start = iter(images), 0
         while batch := list(islice(remaining, self.batch_size)):
             count_batches(len(batch), threads=self.threads, shared=self.shared)
             yield np.arange(start, start + len(batch)), batch
             start += len(batch)
 
-    def prepare(self, images: Sequence[Picture], positions: Sequence[int] | None = None) -> "torch.Tensor":
+    def prepare(self, images: Sequence[FileOrPixels], positions: Sequence[int] | None = None) -> "torch.Tensor":
         """Pixels of pictures, as `compute` takes them; where a GPU can fetch them while it computes."""
         places = range(len(images)) if positions is None else positions
         with timed(DECODING):
@@ -151,14 +151,14 @@ class ImageTower:
             ready = self.pixels.normalised(pixels.to(self.device, non_blocking=True))
             return self.run(filled(ready, self.batch_size, 0).to(self.dtype, memory_format=self.layout))
 
-    def _run(self, batch: tuple[Positions, Sequence[Picture]]) -> "torch.Tensor":
+    def _run(self, batch: tuple[Positions, Sequence[FileOrPixels]]) -> "torch.Tensor":
         return self.compute(self._prepared(batch))
 
-    def _prepared(self, batch: tuple[Positions, Sequence[Picture]]) -> "torch.Tensor":
+    def _prepared(self, batch: tuple[Positions, Sequence[FileOrPixels]]) -> "torch.Tensor":
         positions, images = batch
         return self.prepare(images, positions.tolist())
 
-    def _opened(self, position: int, image: Picture) -> Opened:
+    def _opened(self, position: int, image: FileOrPixels) -> Opened:
         if not isinstance(image, bytes):
             return image
         try:

@@ -21,6 +21,7 @@ from evenly.features.encoder import PRECISIONS, check_counts
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.pictures.rgb import open_rgb
+from evenly.features.pictures.thin import middle, most_ratio
 from evenly.features.torch_session import default_threads, major_minor, torch_session
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ class CaptionModel:
     def _of_batch(self, images: Sequence[bytes], names: Sequence[str], samples: range) -> list[list[str]]:
         import torch
 
-        pixels = torch.stack([self._opened.preprocess(open_rgb(image)) for image in images])
+        preprocess = self._opened.preprocess
+        seen = [middle(open_rgb(image), most_ratio(preprocess)) for image in images]
+        pixels = torch.stack([preprocess(picture) for picture in seen])
         pixels = filled(pixels, self._batch_size, 0).to(self._device, self._dtype)
         with torch.inference_mode():
             latent, tokens = self._opened.model._encode_image(pixels)  # noqa: SLF001 - the only way to the tokens

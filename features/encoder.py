@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from evenly.features.batched_rows import ImageTower, Picture, Positions, Progress, batched_rows, cut, filled
+from evenly.features.batched_rows import FileOrPixels, ImageTower, Positions, Progress, batched_rows, cut, filled
 from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
@@ -51,7 +51,7 @@ class Encoder(Protocol):
         """The device that makes the rows, as `evenly.features.device.device_name` has it; no part of the identity."""
         ...
 
-    def encode_images(self, images: Iterable[Picture], *, progress: Progress | None = None) -> Single:
+    def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
         """Rows of pictures: bytes of their original files, or pixels (height, width, 3) in RGB, taken as needed."""
         ...
 
@@ -212,7 +212,7 @@ class OpenClipEncoder:
             resize=self.images.resize,
         )
 
-    def encode_images(self, images: Iterable[Picture], *, progress: Progress | None = None) -> Single:
+    def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
         """Rows (n, d) of pictures."""
         return self.images.rows(images, progress)
 

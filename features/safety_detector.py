@@ -24,6 +24,7 @@ from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import major_minor
 
 _SIDE_PX = 320
+_LONGEST_PX = 8192
 _FILE = "320n.onnx"
 _PREPARATION = "rgb, black to a square at the right and the bottom, bilinear"
 _BOX = 4  # rows of the output that hold the place of a box; the others are classes
@@ -76,6 +77,7 @@ class SafetyDetector:
             picture = open_rgb(data)
         except UnreadableImageError:
             return np.full(len(self.classes), np.nan, np.float32)
+        picture.thumbnail((_LONGEST_PX, _LONGEST_PX), Image.Resampling.BILINEAR)  # the square of a strip is large
         side = max(picture.size)
         square = Image.new("RGB", (side, side))
         square.paste(picture)

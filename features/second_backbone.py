@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
-from evenly.features.batched_rows import ImageTower, Picture, Progress
+from evenly.features.batched_rows import FileOrPixels, ImageTower, Progress
 from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.embedded_weights import LITE2, load_in_order
 from evenly.features.encoder import check_counts, load_encoder
@@ -58,7 +58,7 @@ class SecondBackbone(Protocol):
         """The device that makes the rows; no part of the identity."""
         ...
 
-    def encode_images(self, images: Iterable[Picture], *, progress: Progress | None = None) -> Single:
+    def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
         """Rows of pictures: bytes of their original files, or pixels (height, width, 3) in RGB, taken as needed."""
         ...
 
@@ -183,7 +183,7 @@ class PictureBackbone:
             layout=layout,
         )
 
-    def encode_images(self, images: Iterable[Picture], *, progress: Progress | None = None) -> Single:
+    def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
         """Rows (n, e) of pictures."""
         return self._images.rows(images, progress)
 

@@ -21,7 +21,7 @@ from evenly.curation.duplicates.fingerprints import (
 from evenly.features.errors import UnreadableImageError
 from evenly.features.pictures.decoded import Resizer, decode_in_process, unreadable
 from evenly.features.pictures.rgb import open_rgb
-from evenly.storage.decoders import TROUBLES, DecoderPool, DecodeTroubleError
+from evenly.storage.decoders import CRASHED, TROUBLES, DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.structure import excess
 from evenly.storage.web import Measure, PictureChecks, find_places, read_images
 from evenly.storage.web.decoding import CheckedPicture, sniff_format
@@ -67,17 +67,25 @@ class PictureReader:
             reply = self._pool.run(data, self._options)
         except DecodeTroubleError as trouble:
             return ReadPicture(error=f"{trouble.outcome} ({trouble.evidence})")
-        if "bytes" in reply:
-            height, width, _ = reply["shape"]
-            return ReadPicture(error="", pixels=reply["bytes"].reshape(height, width, 3))
-        value = reply.get("fingerprint")
-        return ReadPicture(error=reply["error"], fingerprint=None if value is None else base64.b64decode(value))
+        if reply["error"] or not self._options["resize"]:
+            value = reply.get("fingerprint")
+            return ReadPicture(error=reply["error"], fingerprint=None if value is None else base64.b64decode(value))
+        return _with_pixels(reply)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.close()
+
+
+def _with_pixels(reply: dict[str, Any]) -> ReadPicture:
+    """The pixels of a reply, whose sides a decoder that was taken over may have made up."""
+    try:
+        height, width, _ = reply["shape"]
+        return ReadPicture(error="", pixels=reply["bytes"].reshape(height, width, 3))
+    except (KeyError, TypeError, ValueError):
+        return ReadPicture(error=f"{CRASHED} (its reply holds no picture)")
 
 
 def fingerprint_in_process(data: bytes, _options: dict[str, Any]) -> dict[str, Any]:

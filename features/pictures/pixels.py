@@ -14,6 +14,7 @@ from PIL import Image
 
 from evenly.features.errors import UnknownModelError
 from evenly.features.pictures.decoded import Opened, Resizer, open_picture
+from evenly.features.pictures.thin import middle, most_ratio
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,8 @@ Transform = Callable[[Image.Image], "torch.Tensor"]
 
 class Pixels:
     """The two halves of a transform that ends with ToTensor and Normalize; another one is all first half.
+
+    Of a picture hundreds of times as long as wide the middle is seen: evenly.features.pictures.thin.
 
     `resize`: `pillow`, as the transform has it, or `torch`, in a quarter of the time, with JPEG files decoded
     without Pillow; where both sides shrink its values differ by a step or two here and there. Raises
@@ -39,6 +42,7 @@ class Pixels:
                 "`resize` must be `pillow` for a model whose preprocessing is its own; got `torch`. Leave it out."
             )
         self._transform, self._steps = transform, steps[:-2] if is_split else []
+        self._most_ratio = most_ratio(transform)
         self._normalize = Normalize(steps[-1].mean, steps[-1].std, inplace=True) if is_split else None
         self._resize = resize
         self._sized: Callable[[Any], torch.Tensor] = self._by_torch if resize == "torch" else self._by_pillow
@@ -51,9 +55,10 @@ class Pixels:
         """Pixels (n, 3, height, width) of pictures in RGB: bytes, channels last in memory, or floats that are done."""
         import torch
 
+        seen = [middle(picture, self._most_ratio) for picture in pictures]
         if self._normalize is None:
-            return torch.stack([self._transform(_of_pillow(picture)) for picture in pictures])
-        return torch.stack([self._sized(picture) for picture in pictures]).permute(0, 3, 1, 2)
+            return torch.stack([self._transform(_of_pillow(picture)) for picture in seen])
+        return torch.stack([self._sized(picture) for picture in seen]).permute(0, 3, 1, 2)
 
     def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Floats as the transform gives them, in the memory format of `pixels`."""

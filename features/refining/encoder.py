@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from evenly.features.batched_rows import Picture, Progress
+from evenly.features.batched_rows import FileOrPixels, Progress
 from evenly.features.encoder import Encoder
 from evenly.features.errors import RowsError
 from evenly.features.refining import mixture, towers
@@ -28,7 +28,7 @@ class RefinedEncoder:
         digest = hashlib.sha256(heads.to_bytes()).hexdigest()
         self.identity = hashlib.sha256(f"{base.identity} refined by {digest}".encode()).hexdigest()
 
-    def encode_images(self, images: Iterable[Picture], *, progress: Progress | None = None) -> Single:
+    def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
         """Rows of pictures."""
         return self.heads.image(stored_rows(self.base.encode_images(images, progress=progress)))
 

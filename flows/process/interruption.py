@@ -22,7 +22,7 @@ from evenly.allocation import share_one_arena
 
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 INTERRUPTED = "interrupted. Run the same command again: what is finished is kept and reused."
-_OBJECTS_PER_COLLECTION = 50_000  # of the million that libraries make, none is ever garbage: a fifth of their import
+_OBJECTS_PER_COLLECTION = 50_000  # looking for garbage in the million that libraries make took a fifth of their import
 _SWITCH_S = 0.0005  # a tenth of the usual: threads that read wait for their turn while libraries are imported
 _CLEAN_LINE = b"\r\x1b[K\x1b[?25h"  # a progress bar that is cut off leaves its line, and no cursor
 

@@ -7,6 +7,6 @@ alone, before anything is decoded, what only hostile files have. All limits are 
 a busy machine gives the same verdicts.
 """
 
-from evenly.storage.decoders.pool import TROUBLES, DecoderPool, DecodeTroubleError
+from evenly.storage.decoders.pool import CRASHED, TROUBLES, DecoderPool, DecodeTroubleError
 
-__all__ = ["TROUBLES", "DecodeTroubleError", "DecoderPool"]
+__all__ = ["CRASHED", "TROUBLES", "DecodeTroubleError", "DecoderPool"]

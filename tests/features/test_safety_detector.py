@@ -36,11 +36,17 @@ def test_the_model_knows_the_classes_that_count_as_unsafe(detector):
 @installed
 def test_pictures_of_nobody_have_low_scores_that_do_not_depend_on_their_neighbours(detector):
     shades = Image.linear_gradient("L").convert("RGB").resize((640, 200))
-    images = [png(shades), png(shades.rotate(90)), b"none", png(Image.new("LA", (1, 900)))]
+    images = [
+        png(shades),
+        png(shades.rotate(90)),
+        b"none",
+        png(Image.new("LA", (1, 900))),
+        png(Image.new("RGB", (1, 100_000))),
+    ]
     scores = detector.scores(images)
-    assert scores.shape == (4, 18)
+    assert scores.shape == (5, 18)
     assert np.isnan(scores[2]).all()
-    assert (scores[[0, 1, 3]] < 0.25).all()
+    assert (scores[[0, 1, 3, 4]] < 0.25).all()
     assert np.array_equal(detector.scores(images[3:]), scores[3:])
 
 

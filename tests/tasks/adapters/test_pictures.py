@@ -88,6 +88,17 @@ def test_a_reader_says_what_is_wrong_and_measures_what_is_right(run):
     assert plain.pixels.tobytes() == open_rgb(CONTENTS[0]).tobytes()
 
 
+@pytest.mark.parametrize(
+    "reply", [{}, {"shape": [2, 2, 3]}, {"shape": [9, 9, 3], "bytes": np.zeros(12, np.uint8)}, {"shape": 3, "bytes": 1}]
+)
+def test_a_decoder_that_makes_up_its_reply_is_a_reason(run, monkeypatch, reply):
+    with PictureReader(run, "torch") as reader:
+        monkeypatch.setattr(reader, "_pool", SimpleNamespace(run=lambda *_: {"error": "", **reply}, close=lambda: None))
+        (one,) = [reader.read_one(CONTENTS[0])]
+    assert one.error.startswith("decoder_crashed (")
+    assert one.pixels is None
+
+
 def test_the_job_of_a_reader_answers_in_plain_values():
     right = fingerprint_in_process(CONTENTS[0], {})
     assert base64.b64decode(right.pop("fingerprint")) == measure_fingerprint(CONTENTS[0])
