@@ -20,6 +20,7 @@ from evenly.features.batched_rows import Progress, ahead, cut, filled
 from evenly.features.encoder import PRECISIONS, check_counts
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
+from evenly.features.pictures.decoded import of_pillow
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.pictures.thin import middle, most_ratio
 from evenly.features.torch_session import default_threads, major_minor, torch_session
@@ -160,7 +161,7 @@ class CaptionModel:
 
         preprocess = self._opened.preprocess
         seen = [middle(open_rgb(image), most_ratio(preprocess)) for image in images]
-        pixels = torch.stack([preprocess(picture) for picture in seen])
+        pixels = torch.stack([preprocess(of_pillow(picture)) for picture in seen])
         pixels = filled(pixels, self._batch_size, 0).to(self._device, self._dtype)
         with torch.inference_mode():
             latent, tokens = self._opened.model._encode_image(pixels)  # noqa: SLF001 - the only way to the tokens

@@ -24,6 +24,11 @@ def open_picture(data: bytes, resize: Resizer) -> Opened:
     return open_rgb(data) if pixels is None else pixels
 
 
+def of_pillow(picture: Opened) -> Image.Image:
+    """The same picture as Pillow has it."""
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+
+
 def decode_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
     """A decoder process's job: `error`, or its `shape` and `bytes`, of what `open_picture` gives for `resize`."""
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from evenly.features.errors import UnknownModelError
-from evenly.features.pictures.decoded import Opened, Resizer, open_picture
+from evenly.features.pictures.decoded import Opened, Resizer, of_pillow, open_picture
 from evenly.features.pictures.thin import middle, most_ratio
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Pixels:
 
         seen = [middle(picture, self._most_ratio) for picture in pictures]
         if self._normalize is None:
-            return torch.stack([self._transform(_of_pillow(picture)) for picture in seen])
+            return torch.stack([self._transform(of_pillow(picture)) for picture in seen])
         return torch.stack([self._sized(picture) for picture in seen]).permute(0, 3, 1, 2)
 
     def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
@@ -76,7 +76,7 @@ class Pixels:
     def _by_pillow(self, picture: Opened) -> "torch.Tensor":
         import torch
 
-        sized = _of_pillow(picture)
+        sized = of_pillow(picture)
         for step in self._steps:
             sized = step(sized)
         return torch.from_numpy(np.array(sized))
@@ -96,10 +96,6 @@ class Pixels:
             else:
                 pixels = step(pixels)
         return pixels.permute(1, 2, 0)
-
-
-def _of_pillow(picture: Opened) -> Image.Image:
-    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
 
 
 def _is_known(step: object) -> bool:

@@ -4,7 +4,7 @@ Resized as a whole such a picture would have no pixel left in a model that sees 
 many millions of them in one that crops.
 """
 
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,10 +24,6 @@ def most_ratio(transform: Any) -> int:  # noqa: ANN401 - of open_clip, torchvisi
     return max(1, min(_MOST_RATIO, int(1.75 * min(sides, default=_USUAL_SIDE))))
 
 
-@overload
-def middle(picture: Image.Image, ratio: int) -> Image.Image: ...
-@overload
-def middle(picture: Opened, ratio: int) -> Opened: ...
 def middle(picture: Opened, ratio: int) -> Opened:
     """The picture; of one longer than `ratio` times its shorter side the middle of that length, or a pixel more."""
     height, width = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size[::-1]
