@@ -7,7 +7,6 @@ many millions of them in one that crops.
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from evenly.features.pictures.decoded import Opened
 
