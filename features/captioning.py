@@ -160,7 +160,8 @@ class CaptionModel:
         import torch
 
         preprocess = self._opened.preprocess
-        seen = [middle(open_rgb(image), most_ratio(preprocess)) for image in images]
+        ratio = most_ratio(preprocess)
+        seen = [middle(open_rgb(image), ratio) for image in images]
         pixels = torch.stack([preprocess(of_pillow(picture)) for picture in seen])
         pixels = filled(pixels, self._batch_size, 0).to(self._device, self._dtype)
         with torch.inference_mode():
