@@ -3,8 +3,9 @@
 Pictures are crops of photographs (of scikit-image and scikit-learn, 256 to 512 pixels, JPEG and WebP) and drawings of
 OpenMoji (PNG). In each round all of them are prepared alone, run through the model alone (pixels that are ready) and
 encoded by ours, and a part of them by a script as people write it: a DataLoader of worker processes, Pillow,
-open_clip's own preprocessing, the same batch and precision, in an environment without our settings. Then `evenly
-encode` does all of them as a command, as often. Ratios are medians over the rounds.
+open_clip's own preprocessing, the same batch (our default) and precision, in an environment without our settings. The
+model alone is measured as we run it and as open_clip has it, with its batch normalisations. `evenly encode` does all
+of them as a command in each round. Ratios are medians over the rounds.
 
 Run: python -m benchmarks.extraction [--model M] [--pictures N] [--rounds R] [--precision fp32|bf16|fp16] [--command]
 """
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,13 +29,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
+from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder
 from evenly.features.encoder import OpenClipEncoder, load_encoder
 from evenly.features.encoders.speed import Speed, measure_speed
+from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, open_model
 from evenly.features.pictures.decoded import Resizer
 from evenly.flows.process.environment import OF_A_COMMAND, set_up_command
 from evenly.tasks.run import default_cache
 
-BATCH = 32
 OF_SCRIPT = 1_024
 COMPARED = 256
 PLAIN = {name: value for name, value in os.environ.items() if name not in OF_A_COMMAND}  # nothing of ours
@@ -97,7 +100,21 @@ def checkpoint(model: str, folder: Path) -> str:
 
 def opened(model: str, weights: str | None, precision: str, resize: Resizer = "pillow") -> OpenClipEncoder:
     cache = default_cache() / "encoders"
-    return load_encoder(model, weights, cache=cache, batch_size=BATCH, precision=precision, resize=resize)
+    return load_encoder(model, weights, cache=cache, precision=precision, resize=resize)
+
+
+def plain_encoder(model: str, weights: str | None, like: OpenClipEncoder) -> OpenClipEncoder:
+    """The model as open_clip has it, in the batches of another encoder."""
+    cache, device, precision = default_cache() / "encoders", like.images.device, str(like.facts["precision"])
+    towers = {EMBEDDED: LITE0, EMBEDDED_SECOND: LITE2}
+    source = f"local-dir:{embedded_folder(cache, towers[model])}" if model in towers else model
+    return OpenClipEncoder(
+        open_model(source, weights, precision=precision, device=device),
+        batch_size=like.images.batch_size,
+        threads=like.images.threads,
+        precision=precision,
+        device=device,
+    )
 
 
 def script(encoder: OpenClipEncoder, paths: Sequence[Path]) -> float:
@@ -126,20 +143,51 @@ def script_alone(options: argparse.Namespace, weights: str | None, paths: Sequen
     return float(subprocess.run(words, input=listed, check=True, capture_output=True, text=True, env=PLAIN).stdout)  # noqa: S603 - this file
 
 
-def measured(
-    encoder: OpenClipEncoder, paths: Sequence[Path], options: argparse.Namespace, weights: str | None
-) -> list[tuple[Speed, float]]:
-    """Ours on all pictures and the script on some of them, in turn."""
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """Pictures per second of ours, of the model as open_clip has it alone, and of a script.
+
+    whole, one: seconds of `evenly encode` for all pictures and for one; 0 where it was not asked for. memory: MB.
+    """
+
+    ours: Speed
+    plain: float
+    script: float
+    whole: float = 0.0
+    one: float = 0.0
+    memory: float = 0.0
+
+    @property
+    def ceilings(self) -> tuple[float, float]:
+        """The slower of preparing and computing, by our model and by open_clip's."""
+        return min(self.ours.preparing, self.ours.computing), min(self.ours.preparing, self.plain)
+
+
+def measured(encoder: OpenClipEncoder, folder: Path, options: argparse.Namespace, weights: str | None) -> list[Round]:
+    """All in turn, on all pictures of the folder; the script and the model of open_clip on a part of them."""
+    paths = sorted((folder / "pictures").iterdir())
     pictures = [path.read_bytes() for path in paths]
-    return [
-        (measure_speed(encoder, pictures, rounds=1), script_alone(options, weights, paths[:OF_SCRIPT]))
-        for _ in range(options.rounds)
-    ]
+    plain = plain_encoder(options.model, weights, encoder)
+    rounds = []
+    for _ in range(options.rounds):
+        speeds = Round(
+            ours=measure_speed(encoder, pictures, rounds=1),
+            plain=measure_speed(plain, pictures[:OF_SCRIPT], rounds=1).computing,
+            script=script_alone(options, weights, paths[:OF_SCRIPT]),
+        )
+        if options.command:
+            one, _ = command(folder, "one", options, weights)
+            whole, memory = command(folder, "pictures", options, weights)
+            speeds = replace(speeds, whole=whole, one=one, memory=memory)
+        rounds.append(speeds)
+    return rounds
 
 
-def command(folder: Path, model: Sequence[str]) -> tuple[float, float]:
-    """Seconds of `evenly encode` over a folder, and its peak memory in MB."""
-    words = [sys.executable, "-m", "evenly.flows", "encode", str(folder), *model, "--out", str(folder.parent / "o.npz")]
+def command(folder: Path, pictures: str, options: argparse.Namespace, weights: str | None) -> tuple[float, float]:
+    """Seconds of `evenly encode` over a folder in `folder`, and its peak memory in MB."""
+    words = [sys.executable, "-m", "evenly.flows", "encode", str(folder / pictures), "--model", options.model]
+    words += ["--precision", options.precision, "--resize", options.resize, "--root", str(folder / "w")]
+    words += ["--out", str(folder / "o.npz"), *(("--pretrained", weights) if weights else ())]
     start = time.perf_counter()
     subprocess.run(words, check=True, capture_output=True, env=PLAIN)  # noqa: S603 - our own command
     return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
@@ -161,7 +209,8 @@ def main() -> None:
     parser.add_argument("--script", metavar="WEIGHTS", help="measure the script alone, on the files of standard input")
     options = parser.parse_args()
     if options.script is not None:
-        encoder = opened(options.model, options.script or None, options.precision)
+        weights = options.script or None
+        encoder = plain_encoder(options.model, weights, opened(options.model, weights, options.precision))
         print(script(encoder, [Path(line) for line in sys.stdin.read().splitlines()]))
         return
     if any(name not in os.environ for name in OF_A_COMMAND):
@@ -177,34 +226,28 @@ def main() -> None:
 
         ours = opened(options.model, weights, options.precision, options.resize)
         threads, device = ours.images.threads, ours.images.device
-        pairs = measured(ours, paths, options, weights)
+        rounds = measured(ours, folder, options, weights)
         print(f"{options.model} in {options.precision} on {device}, {threads} threads, {len(paths):,} pictures")
         for title in ("preparing", "computing", "encoding"):
-            print(f"  {title:<12} {median(getattr(speed, title) for speed, _ in pairs):8.1f} pictures/s")
-        print(f"  {'script':<12} {median(speed for _, speed in pairs):8.1f} pictures/s")
-        print(f"  encoding as a share of the slower ceiling  {spread([speed.share for speed, _ in pairs])}")
-        print(f"  encoding against the script                {spread([one.encoding / other for one, other in pairs])}")
+            print(f"  {title:<12} {median(getattr(one.ours, title) for one in rounds):8.1f} pictures/s")
+        print(f"  {'open_clip':<12} {median(one.plain for one in rounds):8.1f} pictures/s")
+        print(f"  {'script':<12} {median(one.script for one in rounds):8.1f} pictures/s")
+        print(f"  batches of {ours.images.batch_size}; open_clip: its model alone, as it is")
+        print(f"  encoding as a share of the slower ceiling  {spread([one.ours.share for one in rounds])}")
+        against = [one.ours.encoding / one.ceilings[1] for one in rounds]
+        print(f"  the same with open_clip's model alone      {spread(against)}")
+        print(
+            f"  encoding against the script                {spread([one.ours.encoding / one.script for one in rounds])}"
+        )
         if options.precision != "fp32" or options.resize != "pillow":
             compare(ours, opened(options.model, weights, "fp32"), paths)
         if options.command:
-            model = [
-                "--model",
-                options.model,
-                "--precision",
-                options.precision,
-                "--resize",
-                options.resize,
-                "--root",
-                str(folder / "w"),
-            ]
-            model += ["--pretrained", weights] if weights else []
-            fixed = median(command(folder / "one", model)[0] for _ in range(options.rounds))
-            wholes = [command(folder / "pictures", model) for _ in range(options.rounds)]
-            ceiling = median(min(speed.preparing, speed.computing) for speed, _ in pairs)
-            shares = [len(paths) / seconds / ceiling for seconds, _ in wholes]
-            seconds, memory = median(seconds for seconds, _ in wholes), max(memory for _, memory in wholes)
-            print(f"  evenly encode  {seconds:.1f} s, {fixed:.1f} s for one picture; {memory:.0f} MB")
-            print(f"  evenly encode as a share of that ceiling   {spread(shares)}")
+            fixed, memory = median(one.one for one in rounds), max(one.memory for one in rounds)
+            whole = median(one.whole for one in rounds)
+            print(f"  evenly encode  {whole:.1f} s, {fixed:.1f} s for one picture; {memory:.0f} MB")
+            for title, place in (("of that ceiling", 0), ("with open_clip's model", 1)):
+                shares = [len(paths) / one.whole / one.ceilings[place] for one in rounds]
+                print(f"  evenly encode as a share {title:<22}  {spread(shares)}")
 
 
 def compare(ours: OpenClipEncoder, full: OpenClipEncoder, paths: Sequence[Path]) -> None:

@@ -30,6 +30,19 @@ Positions = npt.NDArray[np.int64]
 Batch = TypeVar("Batch")
 FileOrPixels = bytes | Opened
 """A picture: the bytes of its file, or what was decoded of it."""
+BATCH_SIZE, BATCH_SIZE_OF_CONVOLUTIONS = 32, 16
+
+
+def default_batch_size(tower: "torch.nn.Module", device: str) -> int:
+    """Rows at a time where nobody says how many: 32, and 16 for a convolutional image tower on a processor.
+
+    There each picture is megabytes in each of many layers: 32 take more memory, and more time for a picture.
+    """
+    from torch.nn import Conv2d
+
+    convolutions = sum(isinstance(module, Conv2d) for module in tower.modules())
+    is_convolutional = convolutions > 1  # transformers have one, which cuts the picture up
+    return BATCH_SIZE_OF_CONVOLUTIONS if is_convolutional and device.startswith("cpu") else BATCH_SIZE
 
 
 def batched_rows(

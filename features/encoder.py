@@ -11,15 +11,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from evenly.features.batched_rows import FileOrPixels, ImageTower, Positions, Progress, batched_rows, cut, filled
+from evenly.features.batched_rows import (
+    BATCH_SIZE,
+    FileOrPixels,
+    ImageTower,
+    Positions,
+    Progress,
+    batched_rows,
+    cut,
+    default_batch_size,
+    filled,
+)
 from evenly.features.device import chosen_device, device_errors, device_name
+from evenly.features.encoders.folding import fold_batch_norms, noise
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.pictures.decoded import Resizer
 from evenly.features.texts.chunks import chunk_average, chunks_of
 from evenly.features.texts.positions import stretched
 from evenly.features.texts.tokens import LongTexts, count_tokens
-from evenly.features.torch_session import default_threads, major_minor
+from evenly.features.torch_session import default_threads, major_minor, torch_session
 from evenly.features.unit_rows import Single
 
 if TYPE_CHECKING:
@@ -79,7 +90,7 @@ def load_encoder(
     *,
     cache: str | Path,
     threads: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     precision: str = "fp32",
     device: str | None = None,
     resize: Resizer = "pillow",
@@ -89,7 +100,8 @@ def load_encoder(
     `model` is `embedded`, or `embedded2` with a finer picture tower (assembled under `cache` on first use, which takes
     half a minute; needs no network), a name of open_clip with `pretrained` a tag or a file, or `local-dir:FOLDER` or
     `hf-hub:NAME`. `threads` batches are under way at once, each decoded and run by one thread; by default one per
-    processor, up to 8 (each holds a batch in memory). They change nothing in the numbers, nor the identity.
+    processor, up to 8 (each holds a batch in memory). They change nothing in the numbers, nor the identity;
+    `batch_size` does, by default `default_batch_size`. Batch normalisations are folded: features/encoders/folding.py.
     """
     check_counts(batch_size=batch_size, threads=threads)
     if precision not in PRECISIONS:
@@ -100,16 +112,25 @@ def load_encoder(
         folder = pool.submit(_embedded, model, cache)  # its files are hashed while torch is imported
         place = chosen_device(device)
         source = folder.result() or model
-    with device_errors(place, batch_size):
-        opened = open_model(source, pretrained, precision=precision, device=place)
+    with device_errors(place, batch_size or BATCH_SIZE):
+        opened = folded(open_model(source, pretrained, precision=precision, device=place), place)
     return OpenClipEncoder(
         opened,
-        batch_size=batch_size,
+        batch_size=batch_size or default_batch_size(opened.model.visual, place),
         threads=threads or default_threads(),
         precision=precision,
         device=place,
         resize=resize,
     )
+
+
+def folded(opened: OpenedModel, device: str) -> OpenedModel:
+    """The model with its batch normalisations folded into its convolutions; its facts say how many, where any were."""
+    tower = opened.model.visual
+    probe = noise(opened.preprocess).to(device, next(tower.parameters()).dtype)
+    with torch_session():
+        count = fold_batch_norms(tower, partial(opened.model.encode_image, normalize=False), probe)
+    return replace(opened, facts={**opened.facts, "folded_batch_norms": count}) if count else opened
 
 
 def _embedded(model: str, cache: str | Path) -> str | None:

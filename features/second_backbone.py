@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
-from evenly.features.batched_rows import FileOrPixels, ImageTower, Progress
+from evenly.features.batched_rows import FileOrPixels, ImageTower, Progress, default_batch_size
 from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.embedded_weights import LITE2, load_in_order
 from evenly.features.encoder import check_counts, load_encoder
+from evenly.features.encoders.folding import fold_batch_norms, noise
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import (
     EMBEDDED,
@@ -69,7 +70,7 @@ def load_second(
     *,
     cache: str | Path,
     threads: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     device: str | None = None,
 ) -> SecondBackbone:
     """The second backbone of that name, on `device`, else on the GPU where there is one.
@@ -78,7 +79,7 @@ def load_second(
     weights or none for its library's default, or a model of open_clip as `load_encoder` takes it, of which only the
     image side is used. Models of timm and torchvision give their pooled features, before any classifier, of pictures
     prepared as their libraries evaluate them (a crop of the middle); `embedded` sees the whole picture, made square
-    with white. `threads` as in `load_encoder`.
+    with white. `threads` and `batch_size` as in `load_encoder`, as is folding.
     """
     check_counts(batch_size=batch_size, threads=threads)
     check_second_name(model, pretrained)
@@ -91,8 +92,9 @@ def load_second(
         opened = _timm(model.removeprefix(TIMM), pretrained)
     else:
         opened = open_torchvision(model.removeprefix(TORCHVISION), pretrained)
-    with device_errors(place, batch_size):
-        return PictureBackbone(*opened, batch_size=batch_size, threads=threads or default_threads(), device=place)
+    size = batch_size or default_batch_size(opened[0], place)
+    with device_errors(place, size):
+        return PictureBackbone(*opened, batch_size=size, threads=threads or default_threads(), device=place)
 
 
 def check_second_name(model: str, pretrained: str | None) -> None:
@@ -160,11 +162,16 @@ class PictureBackbone:
         layout = torch.channels_last if device == "cpu" else torch.contiguous_format
         model.eval().requires_grad_(False).to(device=device, memory_format=layout)
         self.dimension = _dimension(model, preprocess, device)
+        weights = weights_sha256(model)
+        with torch_session():
+            folded = fold_batch_norms(model, model, noise(preprocess).to(device))
+        model.to(memory_format=layout)
         self.device_name = device_name(device)
         (library,) = facts["architecture"]
         self.facts: Mapping[str, Any] = {
             **facts,
-            "weights": weights_sha256(model),
+            **({"folded_batch_norms": folded} if folded else {}),
+            "weights": weights,
             "precision": "fp32",
             "batch_size": batch_size,
             "threads_per_batch": 1,

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from evenly.demo import loopback_web, make_demo
 from evenly.features.open_clip_models import check_model_name
-from evenly.flows.recipe import Labels, Recipe, Source, Web
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.observations import adopt_observations
@@ -19,15 +18,20 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice, read_engine
 
+if TYPE_CHECKING:
+    from evenly.flows.recipe import Labels, Recipe, Source, Web
+
 # The demo's own web, made once and served on a loopback address while a run lasts.
 
 
 @contextmanager
-def loopback(run: Run, web: str | Web | None) -> Iterator[Mapping[str, str]]:
+def loopback(run: Run, web: "str | Web | None") -> Iterator[Mapping[str, str]]:
     """Yield where hosts are reached: those that the recipe names, or those of the demo's web while it is served."""
     if not isinstance(web, str):
         yield {**(web.connect if web else {}), **run.connect}
         return
+    from evenly.demo import loopback_web, make_demo
+
     folder = run.cache / "demo"
     with run.progress.bar("drawing the demo's pictures", None) as advance:
         make_demo(folder, progress=advance)
@@ -37,7 +41,7 @@ def loopback(run: Run, web: str | Web | None) -> Iterator[Mapping[str, str]]:
 
 @contextmanager
 def open_run(
-    recipe: Recipe,
+    recipe: "Recipe",
     *,
     root: str | os.PathLike[str] | None = None,
     workers: int | None = None,
@@ -55,7 +59,7 @@ def open_run(
 
 
 def run_in(
-    recipe: Recipe,
+    recipe: "Recipe",
     *,
     root: str | os.PathLike[str] | None = None,
     workers: int | None = None,
@@ -79,7 +83,7 @@ def run_in(
     return replace(run, sources=sources, labels=_labels(run, recipe.labels))
 
 
-def with_engine(recipe: Recipe, engine: str | None) -> Recipe:
+def with_engine(recipe: "Recipe", engine: str | None) -> "Recipe":
     """The recipe with another engine, where one is named. Raises InputError for one that cannot be."""
     if engine is None:
         return recipe
@@ -89,12 +93,12 @@ def with_engine(recipe: Recipe, engine: str | None) -> Recipe:
         raise InputError(f"`engine` {error}. Correct --engine.") from None
 
 
-def pool_of(run: Run, source: Source) -> PoolSource:
+def pool_of(run: Run, source: "Source") -> PoolSource:
     """Where a source of a recipe is read from."""
     return replace(source.pool, path=run.expand(source.path))
 
 
-def _labels(run: Run, labels: Labels | None) -> LabelFile | LabelColumns | None:
+def _labels(run: Run, labels: "Labels | None") -> LabelFile | LabelColumns | None:
     if labels is None:
         return None
     if labels.file is None:

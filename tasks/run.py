@@ -107,11 +107,12 @@ class EncoderChoice(EncoderName):
     """An encoder by name, and what else its identity depends on; `threads` and a GPU's number change no bit.
 
     refine: a refined encoder of the workspace, by name, whose heads are set on this one. Without a `device` it is a GPU
-    of CUDA where there is one, else the processor.
+    of CUDA where there is one, else the processor. Without a `batch_size` it is 16 for a convolutional model on a
+    processor, else 32.
     """
 
     model: str = "embedded"
-    batch_size: Annotated[int, Ge(1), Le(4096)] = 32
+    batch_size: Annotated[int, Ge(1), Le(4096)] | None = None
     precision: Precision = "fp32"
     resize: Resizer = "pillow"
     long_texts: LongTexts = "cut"

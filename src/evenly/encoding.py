@@ -25,7 +25,7 @@ def encode_items(
     *,
     model: str = "embedded",
     pretrained: str | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     threads: int | None = None,
     precision: "Precision" = "fp32",
     long_texts: "LongTexts" = "cut",

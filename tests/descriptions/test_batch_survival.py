@@ -136,6 +136,7 @@ def test_what_runs_already_is_kept_even_if_nobody_asks_for_it_any_more(server, w
     assert len(server.batches) == 1
 
 
+@pytest.mark.slow
 def test_a_second_crash_while_taking_up_is_survived_too(server, workspace):
     server.endings = [Ending(polls=50)]
     kill_at(server, workspace, "after intent", "a", "b")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evenly.features.batched_rows import ImageTower, batched_rows
+from evenly.features.batched_rows import ImageTower, batched_rows, default_batch_size
 from evenly.features.errors import UnreadableImageError
 from evenly.features.torch_session import major_minor
 
@@ -40,6 +40,15 @@ def test_every_batch_has_one_shape_and_rows_stand_in_the_order_of_the_input(n, d
     assert rows[:, 0].tolist() == [10 * number for number in range(n)]
     assert set(seen) <= {(4, 3, 2, 2)}
     assert len(seen) == -(-n // 4)
+
+
+def test_a_convolutional_tower_has_small_batches_on_a_processor():
+    patches, layers = torch.nn.Conv2d(3, 4, 16), torch.nn.Linear(4, 4)
+    transformer = torch.nn.Sequential(patches, layers)
+    convolutional = torch.nn.Sequential(patches, torch.nn.Conv2d(4, 4, 3), layers)
+    devices = ("cpu", "cpu:0", "cuda", "mps")
+    assert [default_batch_size(convolutional, device) for device in devices] == [16, 16, 32, 32]
+    assert {default_batch_size(transformer, device) for device in devices} == {32}
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0"])

@@ -163,6 +163,7 @@ def test_each_recipe_has_a_deployment_at_its_own_times(served):
     assert (every_minute["schedule"]["interval"], every_minute["active"]) == (60, False)
 
 
+@pytest.mark.slow
 def test_what_was_set_at_the_server_stays_when_it_is_registered_again(served):
     (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["watch"]}}})
     change = {"parameters": watch["parameters"] | {"folder": "/lists"}}

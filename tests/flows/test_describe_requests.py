@@ -65,6 +65,7 @@ def test_another_wording_asks_again_though_the_list_is_the_same(describe, server
     assert describe("cat")[1]["requests_sent"] == 0
 
 
+@pytest.mark.slow
 def test_what_the_endpoint_left_unanswered_is_told_and_asked_again_alone(describe, server):
     server.answer = lambda request, _before: server.failure(500) if class_of(request) == "dog" else server.good()
     status, facts, err = describe("cat", "dog", "hen")

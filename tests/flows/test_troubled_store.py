@@ -81,7 +81,9 @@ def rebuild(path, root):
         return publish_build.fn(run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0)
 
 
-@pytest.mark.parametrize("disturb", [slow, errors, resets, answers_lost, busy_for_a_while])
+@pytest.mark.parametrize(
+    "disturb", [slow, errors, resets, pytest.param(answers_lost, marks=pytest.mark.slow), busy_for_a_while]
+)
 def test_a_store_in_trouble_gives_the_build_of_a_folder_or_says_in_one_line_what_is_wrong(
     disturb, recipe, s3_server, tmp_path
 ):

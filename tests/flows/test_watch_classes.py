@@ -127,6 +127,7 @@ def test_odd_names_and_links_out_of_the_folder_are_told_once(look, folder, serve
     assert server.requests == []
 
 
+@pytest.mark.slow
 def test_a_list_that_failed_is_tried_again_and_the_others_are_described(look, folder, server, workspace):
     server.answer = lambda request, _before: (
         server.failure(401) if "wolf" in request["messages"][0]["content"] else server.good()

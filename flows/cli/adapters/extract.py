@@ -98,7 +98,7 @@ def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:
     return EncoderChoice(
         model=encoder["model"],
         pretrained=encoder["pretrained"],
-        batch_size=features.get("batch_size", 32),
+        batch_size=features.get("batch_size"),
         precision=features.get("precision", "fp32"),
         resize=features.get("resize", "pillow"),
         long_texts=features.get("long_texts", "cut"),

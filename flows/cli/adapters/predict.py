@@ -159,7 +159,7 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Path | 
         encoder=EncoderChoice(
             model=encoder["model"],
             pretrained=encoder["pretrained"],
-            batch_size=encoder.get("batch_size", 32),
+            batch_size=encoder.get("batch_size"),
             precision=encoder.get("precision", "fp32"),
             resize=encoder.get("resize", "pillow"),
             long_texts=encoder.get("long_texts", "cut"),

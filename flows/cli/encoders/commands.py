@@ -41,7 +41,9 @@ def encode_command(
     precision: PrecisionOption = "fp32",
     resize: ResizeOption = "pillow",
     long_texts: LongTextsOption = "cut",
-    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Each size has features of its own.")] = 32,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Each size has features of its own; else 16 or 32.")
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     *,

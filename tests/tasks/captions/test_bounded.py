@@ -49,7 +49,10 @@ def living(monkeypatch):
     return {"seen": living, "realigned": with_texts}
 
 
-@pytest.mark.parametrize(("kind", "more", "made"), [("seen", {"samples": 16}, 64), ("realigned", {"rounds": 5}, 20)])
+@pytest.mark.parametrize(
+    ("kind", "more", "made"),
+    [pytest.param("seen", {"samples": 16}, 64, marks=pytest.mark.slow), ("realigned", {"rounds": 5}, 20)],
+)
 def test_no_request_outlives_its_answer_and_answers_become_columns(tmp_path, living, kind, more, made):
     with vision_server(fault="malformed", every=3) as server:
         record = recaption(open_run(tmp_path / "w", POOL), [captioner(server, kind=kind, concurrency=1, **more)])
