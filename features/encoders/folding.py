@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch.nn import Module
 
-_MOST_CHANGE = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 2e-2}
-"""Of the length of a row: what folding may change in a number of that kind."""
+_MOST_CHANGE = 1e-3
+"""Of the length of a row: what folding may change, which are roundings."""
 
 
 def fold_batch_norms(tower: "Module", run: "Callable[[torch.Tensor], torch.Tensor]", probe: "torch.Tensor") -> int:
@@ -24,12 +24,13 @@ def fold_batch_norms(tower: "Module", run: "Callable[[torch.Tensor], torch.Tenso
 
     `run` maps pictures such as `probe` (1, 3, height, width) to rows, by `tower`, which must be in evaluation mode.
     What follows a convolution is seen by running it. Where the folded tower then gives another row for the probe but
-    for rounding (it has parts that use those numbers otherwise), all is put back.
+    for rounding (it has parts that use those numbers otherwise), all is put back. In half precision nothing is folded:
+    of `embedded` in bf16 the smallest cosine to fp32 was .977 folded, .991 as it is.
     """
     import torch
 
     norms = [module for module in tower.modules() if type(module) in _foldable()]
-    if not norms:
+    if not norms or probe.dtype != torch.float32:
         return 0
     with torch.no_grad():
         pairs, wanted = _pairs(tower, norms, run, probe)
@@ -126,9 +127,8 @@ def _replace(tower: "Module", name: str, module: "Module") -> None:
 
 
 def _is_close(run: "Callable[[torch.Tensor], torch.Tensor]", probe: "torch.Tensor", wanted: "torch.Tensor") -> bool:
-    most = _MOST_CHANGE[str(wanted.dtype).rpartition(".")[2]]
     try:
         change = (run(probe) - wanted).double().norm()
     except (AttributeError, TypeError, RuntimeError):  # a part that asks the normalisation for its numbers
         return False
-    return bool(change <= most * wanted.double().norm())
+    return bool(change <= _MOST_CHANGE * wanted.double().norm())

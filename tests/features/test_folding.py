@@ -92,6 +92,11 @@ def test_a_model_without_batch_normalisation_is_not_run():
     assert fold_batch_norms(nn.Sequential(nn.Conv2d(3, 4, 3)), pytest.fail, PROBE) == 0
 
 
+def test_nothing_is_folded_in_half_precision():
+    model = rested(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).to(torch.bfloat16)
+    assert fold_batch_norms(model, model, PROBE.to(torch.bfloat16)) == 0
+
+
 def test_an_encoder_is_folded_and_says_so(tmp_path, drawings):
     import open_clip
     from safetensors.torch import save_file
