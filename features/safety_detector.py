@@ -22,6 +22,7 @@ from PIL import Image
 from evenly.features.errors import UnreadableImageError, WeightsUnavailableError
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import major_minor
+from evenly.installing import install_extra
 
 _SIDE_PX = 320
 _LONGEST_PX = 8192
@@ -86,6 +87,11 @@ class SafetyDetector:
         return np.asarray(output[0, _BOX:].max(axis=1), dtype=np.float32)
 
 
+def check_detector() -> None:
+    """Raise WeightsUnavailableError where the detector or its model is not installed; nothing is loaded."""
+    _packaged()
+
+
 def _packaged() -> Path:
     spec = importlib.util.find_spec("nudenet")
     runtime = importlib.util.find_spec("onnxruntime")
@@ -95,6 +101,6 @@ def _packaged() -> Path:
     if runtime is None or file is None or not file.is_file():
         raise WeightsUnavailableError(
             "nudenet and onnxruntime must be installed to detect unsafe pictures; one is not. "
-            "pip install 'evenly[safety]', or write `detector: null`."
+            f"Run `{install_extra('safety')}`, or write `detector: null`."
         )
     return file

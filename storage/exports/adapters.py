@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evenly.installing import install_extra
 from evenly.storage.errors import InputError, StorageError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.records import replacing
@@ -183,7 +184,7 @@ def _onnx() -> ModuleType:
         import onnx.numpy_helper
     except ImportError:
         raise StorageError(
-            "`onnx` must be installed for this export; it is not. Run `pip install 'evenly[onnx]'`, or use npz."
+            f"`onnx` must be installed for this export; it is not. Run `{install_extra('onnx')}`, or use npz."
         ) from None
     module: ModuleType = onnx
     return module

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from evenly.installing import install_extra
 from evenly.storage.exports import parquet
 from evenly.storage.exports.content import COLUMNS, Content
 from evenly.storage.exports.errors import ExportError, MissingExtraError
@@ -77,7 +78,7 @@ def _mlcroissant() -> ModuleType:
     except ImportError:
         raise MissingExtraError(
             "`croissant` must have the package mlcroissant; it is not installed. "
-            "Run `pip install 'evenly[croissant]'`, or choose another format."
+            f"Run `{install_extra('croissant')}`, or choose another format."
         ) from None
     module: ModuleType = mlcroissant
     return module

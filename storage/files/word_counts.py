@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from evenly.installing import install_extra
 from evenly.storage.errors import InputError
 from evenly.storage.tables.arrow_files import first_line
 
@@ -187,7 +188,7 @@ def _lines(field: str, path: Path) -> Iterator[tuple[int, str]]:
 def _not_installed(field: str, package: str) -> InputError:
     return InputError(
         f"`{field}` {package} needs the package {package}; it is not installed. Run "
-        "`pip install 'evenly[metadata]'`, or give a file of counts."
+        f"`{install_extra('metadata')}`, or give a file of counts."
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from evenly.installing import install_command, reinstall_command
 from evenly.storage.errors import StorageError
 
 NOUN_SYNSETS = 21_844
@@ -44,7 +45,7 @@ def load_noun_synsets() -> pa.Table:
     if lemmas.keys() != glosses.keys() or len(lemmas) != NOUN_SYNSETS:
         raise StorageError(
             f"timm's WordNet files must hold the same {NOUN_SYNSETS} synsets; got {len(lemmas)} with lemmas and "
-            f"{len(glosses)} with glosses. Reinstall timm: pip install --force-reinstall --no-deps timm"
+            f"{len(glosses)} with glosses. Reinstall timm: {reinstall_command('timm')}"
         )
     synsets = sorted(lemmas)
     return pa.table(
@@ -64,7 +65,7 @@ def _read_pairs(name: str) -> dict[str, str]:
     except OSError as error:
         raise StorageError(
             f"timm's file {name} must be readable; got {error.strerror} at {path}. "
-            "Reinstall timm: pip install --force-reinstall --no-deps timm"
+            f"Reinstall timm: {reinstall_command('timm')}"
         ) from error
     pairs = (line.partition("\t") for line in lines if line)
     return {synset: text.strip() for synset, _, text in pairs}
@@ -73,5 +74,5 @@ def _read_pairs(name: str) -> dict[str, str]:
 def _info_folder() -> Path:
     spec = importlib.util.find_spec("timm")
     if spec is None or not spec.submodule_search_locations:
-        raise StorageError("timm must be installed; it is not. Install it: pip install timm")
+        raise StorageError(f"timm must be installed; it is not. Run: {install_command('timm')}")
     return Path(spec.submodule_search_locations[0]) / "data" / "_info"

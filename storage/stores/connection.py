@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from evenly.bounds import STORES
+from evenly.installing import install_extra
 from evenly.storage.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -78,6 +80,12 @@ def parsed_url(url: str) -> tuple[str, str, str]:
             f"`url` must be {scheme}://, a bucket, names without `.` and `..`; got `{scheme}://{rest!r}`. Correct it."
         )
     return scheme, bucket, "/".join(names)
+
+
+def check_client(place: str) -> None:
+    """Raise InputError where what speaks to the store at `place` is not installed; it is not loaded."""
+    if find_spec("obstore") is None and not place.startswith("file:"):
+        raise InputError(f"`obstore` must be installed for `{place}`; it is not. Run `{install_extra('stores')}`.")
 
 
 def connected(scheme: str, bucket: str) -> "ObjectStore":
@@ -232,12 +240,9 @@ def _without_secrets(error: BaseException) -> str:
 
 @lru_cache(maxsize=64)
 def _connected(scheme: str, bucket: str, _process: int) -> "ObjectStore":
-    try:
-        from obstore.store import AzureStore, GCSStore, S3Store
-    except ImportError:
-        raise InputError(
-            f"`obstore` must be installed for `{scheme}://{bucket}`; it is not. Run `pip install 'evenly[stores]'`."
-        ) from None
+    check_client(f"{scheme}://{bucket}")
+    from obstore.store import AzureStore, GCSStore, S3Store
+
     with readable_errors(f"{scheme}://{bucket}"):
         kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
         store: ObjectStore = kinds[scheme](bucket, retry_config=RETRIES)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
+from evenly.installing import install_extra
 from evenly.storage.errors import InputError
 from evenly.storage.tables.exchange import remove_exchange, temporary_folder
 from evenly.storage.worker_pool import no_interrupts
@@ -32,8 +33,8 @@ def check_ray() -> None:
     missing = [name for name in ("ray", "prefect_ray") if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"`engine: ray` needs {' and '.join(missing)}, not installed here. Run `pip install 'evenly[ray]'`, or "
-            "leave `engine` out."
+            f"`engine: ray` needs {' and '.join(missing)}, not installed here. "
+            f"Run `{install_extra('ray')}`, or leave `engine` out."
         )
 
 

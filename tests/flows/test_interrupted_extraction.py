@@ -156,7 +156,7 @@ def kill_a_worker(root: Path, started: psutil.Process, name: str, killed: list[i
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_a_worker_that_is_killed_in_mid_encoding_changes_no_row(recipe, undisturbed, tmp_path, engine, monkeypatch):
     if engine == "ray":
-        pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+        pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     monkeypatch.setenv(MARK, tmp_path.name)
     monkeypatch.setenv("PYTHONPATH", str(Path(DRIVER).parents[2]))
     root, killed = tmp_path / "w", list[int]()

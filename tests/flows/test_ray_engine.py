@@ -92,7 +92,7 @@ def test_an_engine_that_cannot_be_is_refused_in_a_recipe_and_as_an_option(texts)
 
 @pytest.fixture(scope="module")
 def cluster(request):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     request.getfixturevalue("prefect_server")  # workers report to it
     with ray_nodes(2, client_port=CLIENT_PORT) as nodes:
         yield nodes
@@ -166,7 +166,7 @@ if __name__ == "__main__":
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_that_is_ended_leaves_no_process_of_its_cluster(texts, tmp_path, number):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     arguments = ["rebuild", str(texts), "--engine", "ray", "--workers", "2", "--root", str(tmp_path / "w"), "--json"]
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -191,7 +191,7 @@ def test_a_command_that_is_ended_leaves_no_process_of_its_cluster(texts, tmp_pat
 
 @pytest.mark.slow
 def test_a_cluster_of_the_command_gives_the_build_of_one_process_and_nothing_but_that_on_stdout(texts, tmp_path):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     builds = []
     for engine in ("local", "ray"):
         arguments = ["rebuild", str(texts), "--engine", engine, "--root", str(tmp_path / engine), "--json"]
@@ -218,7 +218,7 @@ with open_cluster(Run(workspace=Workspace.at("w"), seed=1, processes=1, engine=E
 
 @pytest.mark.slow
 def test_nobody_else_may_enter_the_folder_of_a_cluster_of_ours_which_goes_with_it():
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     done = subprocess.run([sys.executable, "-c", SESSION], capture_output=True, text=True, check=True, timeout=300)
     session, mode = done.stdout.split()
     assert mode == "0o700"

@@ -58,7 +58,7 @@ def test_ray_must_be_installed_where_it_is_asked_for(tmp_path, monkeypatch, bits
     monkeypatch.setattr(clusters, "find_spec", lambda name: None if name == "prefect_ray" else name)
     run = Run(workspace=Workspace.at(tmp_path), seed=1, bits=bits, engine=EngineChoice(name="ray"))
     with (
-        pytest.raises(StorageError, match=r"`engine: ray` needs prefect_ray, .* Run `pip install 'evenly\[ray\]'`"),
+        pytest.raises(StorageError, match=r"`engine: ray` needs prefect_ray, .*pip install 'prefect-ray"),
         open_engine(run),
     ):
         pass
@@ -74,7 +74,7 @@ def test_one_partition_starts_no_ray(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def cluster(request):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     request.getfixturevalue("prefect_server")  # workers report to it
     with ray_nodes(2, gpus=1) as nodes:
         yield nodes
@@ -161,7 +161,7 @@ def until(holds: Callable[[], bool], what: str) -> None:
     ],
 )
 def test_a_cluster_has_the_processors_of_its_nodes_and_the_gpus_that_have_one(monkeypatch, nodes_have, expected):
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'evenly[ray]'")
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     living = [{"Alive": True, "Resources": {"CPU": float(cpus), "GPU": float(gpus)}} for cpus, gpus in nodes_have]
     dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [*living, dead])

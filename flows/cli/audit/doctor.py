@@ -6,6 +6,7 @@ from typing import Any
 
 from evenly.flows.process.machine import check_machine, describe_machine
 from evenly.flows.process.orphans import orphaned_servers
+from evenly.flows.recipe.needs import DEFAULTS, troubles
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
 from evenly.storage.removal.clean import Wanted, look_through, stored_in
@@ -38,6 +39,10 @@ def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
     findings += [
         {"where": row["kind"], "what": f"{row['objects']:,} of {row['of']}, {row['bytes']:,} bytes", "remedy": _CLEAN}
         for row in grouped([leftover for leftover in leftovers if leftover.is_wrong])
+    ]
+    findings += [
+        {"where": needed_by, "what": trouble.partition(". ")[0], "remedy": trouble.partition(". ")[2]}
+        for needed_by, trouble in troubles(DEFAULTS)
     ]
     findings += [
         {"where": f"process {pid}", "what": "a temporary Prefect server without its command", "remedy": _CLEAN}

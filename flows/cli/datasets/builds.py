@@ -121,7 +121,7 @@ def init_command(
 
     Example: evenly init birds.yaml --from photos/
     """
-    from evenly.flows.recipe.drafts import draft_recipe, write_schema
+    from evenly.flows.recipe.pools.drafts import draft_recipe, write_schema
 
     if path.exists() and not force:
         raise UsageError(f"`path` must not exist; got `{path}`. Choose another name, or overwrite it with --force.")
@@ -142,7 +142,7 @@ def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) ->
 
     Example: evenly check recipes/demo.yaml
     """
-    from evenly.flows.recipe.detection import check_recipe
+    from evenly.flows.recipe.checks import check_recipe
     from evenly.flows.recipe.problems import RecipeError
 
     try:

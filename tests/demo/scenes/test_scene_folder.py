@@ -26,7 +26,7 @@ from evenly.demo.scenes.plans import CAPTION_KINDS
 from evenly.demo.scenes.scores import facts_of, score_caption
 from evenly.flows.cli.datasets.builds import demo_command
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.recipe.detection import detect_source
+from evenly.flows.recipe.pools.detection import detect_source
 from evenly.storage.pools.folders import folder_rows
 
 N = 120

@@ -58,5 +58,5 @@ def test_the_identity_is_of_the_models_and_not_of_the_reader(reader):
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "rapidocr", None)
-    with pytest.raises(WeightsUnavailableError, match=r"pip install 'evenly\[ocr\]', or leave `read_text` out"):
+    with pytest.raises(WeightsUnavailableError, match=r"pip install 'rapidocr.*`, or leave `read_text` out"):
         TextReader()

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from evenly.flows.recipe.detection import check_recipe
+from evenly.flows.recipe.checks import check_recipe
 from evenly.flows.recipe.problems import RecipeError
 from tests.picture_pool import picture
 

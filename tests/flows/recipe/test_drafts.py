@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from evenly.flows.recipe import read_recipe
-from evenly.flows.recipe.drafts import SCHEMA, draft_recipe, write_schema
 from evenly.flows.recipe.files import DEMO, FOLDER_TEMPLATE, TEMPLATE, TEXT_TEMPLATE
+from evenly.flows.recipe.pools.drafts import SCHEMA, draft_recipe, write_schema
 from evenly.storage.pools.rows import PoolError
 
 PLACES = ("photos/", "/data/photos/", "file:///data/photos/")

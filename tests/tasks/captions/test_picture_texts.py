@@ -75,7 +75,7 @@ def test_where_text_is_not_read_no_caption_has_the_flag_and_no_package_is_needed
 
 def test_a_missing_package_is_known_before_the_first_step(tmp_path, monkeypatch):
     def missing():
-        raise WeightsUnavailableError("pip install 'evenly[ocr]'")
+        raise WeightsUnavailableError("the line that installs it")
 
     picture_texts.text_reader.cache_clear()
     monkeypatch.setattr(picture_texts, "TextReader", missing)

@@ -32,7 +32,7 @@ def draft_recipe(recipe: Path, *, pool: Path | None = None, is_text: bool = Fals
     """
     if pool is None:
         return Draft(text=_finished(TEXT_TEMPLATE if is_text else TEMPLATE, recipe))
-    from evenly.flows.recipe.detection import detect_source
+    from evenly.flows.recipe.pools.detection import detect_source
 
     source = detect_source(pool)
     template = TEMPLATE if source.is_web else FOLDER_TEMPLATE
