@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,10 @@ from evenly.adapters.features import Features, Floats, Integers, checked_labels
 
 CHUNK_ROWS = 8192
 """Rows of logits made at a time: bounds memory at 65 MB of float64 per 1000 classes."""
+
+
+LogitKind = Literal["logits with a scale", "log-probabilities"]
+"""What the logits of a row are: numbers whose size says something, or normalised ones, whose exp adds up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,10 @@ class Adapter(ABC):
     def parts(self, features: Features) -> dict[str, Floats]:  # noqa: ARG002 - most methods are one classifier
         """Log-probabilities (n, c) by the classifiers whose mean the method is, by name; here none."""
         return {}
+
+    def logit_kind(self) -> LogitKind:
+        """What the logits of this fit are; scores that take them say for which kinds they are valid."""
+        return "logits with a scale"
 
     def affine_form(self) -> tuple[Floats, Floats] | None:
         """W (c, d) and b (c,), float64, where the logits of a unit row x are W x + b; None where they are not."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evenly.adapters.contract import Adapter, Grid, affine, check_positive
+from evenly.adapters.contract import Adapter, Grid, LogitKind, affine, check_positive
 from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.measures.classification import log_softmax, softmax
 from evenly.adapters.features import Features, Floats, Integers
@@ -56,6 +56,10 @@ class Cooked(Adapter):
     def fields_of_rows(self) -> tuple[str, ...]:
         """Lengths, and the second backbone where the third classifier judges by it."""
         return (*self.row_needs, "second") if self.third_ == ON_SECOND else self.row_needs
+
+    def logit_kind(self) -> LogitKind:
+        """Logarithms of averaged probabilities, but for zero-shot where the support allowed no ensemble."""
+        return "log-probabilities" if self._is_three() else super().logit_kind()
 
     def parts(self, features: Features) -> dict[str, Floats]:
         """Log-probabilities (n, c) of the three classifiers, float64; {} where the support allowed no ensemble."""

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from evenly.adapters.contract import CHUNK_ROWS, Adapter, check_positive
+from evenly.adapters.contract import CHUNK_ROWS, Adapter, LogitKind, check_positive
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.zero_shot import cosine_logits, scaled
 
@@ -33,6 +33,10 @@ class PerceptionCLIP(Adapter):
     temperature: float = 3.0
 
     contexts_: Floats = field(init=False, repr=False)
+
+    def logit_kind(self) -> LogitKind:
+        """Logarithms of mixed probabilities, but for zero-shot without contexts."""
+        return "log-probabilities" if len(self.contexts_) else super().logit_kind()
 
     def context_probabilities(self, features: Features, *, chunk_rows: int = CHUNK_ROWS) -> Floats:
         """p(z|x) (n, z), float32: how much each context speaks for each image; rows sum to 1."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, get_args
 
+from evenly.adapters.contract import LogitKind
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
 from evenly.adapters.features import Features, Floats
 
@@ -15,12 +16,14 @@ _PER_ROW = ("logits", "cooked_logits", "image")
 class OODInputs:
     """Arrays of n rows, each where it is known.
 
-    `logits` (n, c) of the classifier in question; `cooked_logits` (n, c) of the adapter `cooked`, log p; `image` (n, d)
-    unit rows; `prototypes` (c, d), `negation_prototypes` (c, d) and `rejection_prototypes` (r, d) as in Features.
+    `logits` (n, c) of the classifier in question, of the kind `logit_kind`; `cooked_logits` (n, c) of the adapter
+    `cooked`, log p; `image` (n, d) unit rows; `prototypes` (c, d), `negation_prototypes` (c, d) and
+    `rejection_prototypes` (r, d) as in Features.
     `trained_no` says that the negations come from CLIPN's trained encoder.
     """
 
     logits: Floats | None = None
+    logit_kind: LogitKind = "logits with a scale"
     cooked_logits: Floats | None = None
     image: Floats | None = None
     prototypes: Floats | None = None
@@ -42,12 +45,14 @@ class OODInputs:
         features: Features,
         *,
         logits: Floats | None = None,
+        logit_kind: LogitKind = "logits with a scale",
         cooked_logits: Floats | None = None,
         trained_no: bool = False,
     ) -> Self:
         """The record of some Features, with the logits that adapters gave for the same rows."""
         return cls(
             logits=logits,
+            logit_kind=logit_kind,
             cooked_logits=cooked_logits,
             image=features.image,
             prototypes=features.prototypes,
@@ -65,19 +70,29 @@ class OODInputs:
 class OODScore:
     """A score: `function` of the fields in `needs`, in this order; (n,) float64, higher is more in-distribution.
 
-    `note` is what a report must say beside it, by whether the negations are trained; "" where nothing.
+    `valid_for` are the kinds of `logits` of which it says something: one that reads their size, as the energy does, is
+    not valid for log-probabilities, whose log of the sum of exp is 0 but for rounding. `note` is what a report must say
+    beside it, by whether the negations are trained; "" where nothing.
     """
 
     needs: tuple[str, ...]
     function: Callable[..., Floats]
+    valid_for: tuple[LogitKind, ...] = get_args(LogitKind)
     note: Callable[[bool], str] = lambda _: ""
 
-    def __call__(self, inputs: OODInputs) -> Floats:
-        """The score of each row; MissingFeaturesError naming the fields that are not there."""
-        missing = inputs.missing(self.needs)
+    def lacking(self, *records: OODInputs) -> str:
+        """What it needs and some of `records` do not have: the fields, else the kind of logits; "" where nothing."""
+        missing = [name for name in self.needs if any(record.missing((name,)) for record in records)]
         if missing:
+            return ", ".join(missing)
+        kinds = sorted({record.logit_kind for record in records} - {*self.valid_for}) if "logits" in self.needs else ()
+        return f"{' or '.join(self.valid_for)}; the adapter gives {kinds[0]}" if kinds else ""
+
+    def __call__(self, inputs: OODInputs) -> Floats:
+        """The score of each row; MissingFeaturesError naming what `inputs` lack."""
+        if lacking := self.lacking(inputs):
             raise MissingFeaturesError(
-                f"`inputs` of this score must hold {', '.join(f'`{name}`' for name in self.needs)}; got none for "
-                f"{', '.join(f'`{name}`' for name in missing)}. Hand them in, or choose another score."
+                f"`inputs` of this score must hold {', '.join(f'`{name}`' for name in self.needs)}, valid for it; "
+                f"it lacks {lacking}. Hand them in, or choose another score."
             )
         return self.function(*(getattr(inputs, name) for name in self.needs))

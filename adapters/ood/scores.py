@@ -10,6 +10,7 @@ import numpy as np
 
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Floats
+from evenly.adapters.methods.zero_shot import cosine_logits
 
 _CHUNK = 4_000_000  # values held in float64 at a time: 32 MB
 
@@ -32,6 +33,16 @@ def energy(logits: Floats) -> Floats:
 def entropy(logits: Floats) -> Floats:
     """Minus the entropy of the probabilities in nats, from -log c (all equal) to 0 (certain)."""
     return _by_chunks(_negative_entropy, logits)
+
+
+def zero_shot_msp(image: Floats, prototypes: Floats, *, logit_scale: float = 100.0) -> Floats:
+    """MSP (n,) of zero-shot: of `logit_scale` times the cosines of unit image rows (n, d) and class texts (c, d)."""
+    return msp(cosine_logits(image, prototypes, logit_scale))
+
+
+def zero_shot_entropy(image: Floats, prototypes: Floats, *, logit_scale: float = 100.0) -> Floats:
+    """Minus the entropy (n,) of zero-shot, of the same logits."""
+    return entropy(cosine_logits(image, prototypes, logit_scale))
 
 
 LOGIT_SCORES: dict[str, Callable[[Floats], Floats]] = {

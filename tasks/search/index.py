@@ -65,6 +65,12 @@ class IndexFacts:
     bytes: int
     seconds: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, and the shares of the rows that a query for ten looks at: by codes, and exactly by a shortlist."""
+        cells = min(1.0, self.probes / _cells(self.rows)) if self.kind != BINARY else 1.0
+        looks_at = {"scanned": round(cells, 4), "shortlist": round(min(1.0, self.candidates / self.rows), 4)}
+        return asdict(self) | {"looks_at": looks_at}
+
 
 @dataclass(frozen=True)
 class _Made:
@@ -172,11 +178,16 @@ def _opened(store: FeatureStore, kind: str, made: "_Made") -> tuple[Nearest, int
 
 def _make_cells(store: FeatureStore, kind: str, rows: int, dimension: int) -> "_Made":
     """Lance's index: rows in cells around centres, each with a short code."""
-    parameters = {"num_partitions": max(1, rows // _ROWS_PER_CELL)}
+    parameters = {"num_partitions": _cells(rows)}
     if kind == "ivf_pq":
         parameters["num_sub_vectors"] = max(size for size in range(1, dimension // 8 + 1) if dimension % size == 0)
     commit_index(store.path, COLUMN, kind.upper(), name=NAME, parameters=parameters)
     return _Made(uuid=VectorIndex(store.path, _remedy(kind)).uuid)
+
+
+def _cells(rows: int) -> int:
+    """In how many cells Lance's indices put so many rows."""
+    return max(1, rows // _ROWS_PER_CELL)
 
 
 def _make_codes(store: FeatureStore, version: int) -> "_Made":

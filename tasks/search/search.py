@@ -1,7 +1,7 @@
 """The pairs of a build nearest to a query: exact, in memory that does not grow with the build."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,11 @@ class SearchResult:
         notes = [f"{self.searched:,} of {self.pairs:,} pairs searched"]
         if self.index is not None:
             recall = ", ".join(f"{share:.3f} of {kind}" for kind, share in self.index["recall"].items())
-            notes.append(f"by the index {self.index['kind']}, which finds {recall} among the nearest ten")
+            share = self.index["looks_at"]["shortlist"]
+            notes.append(
+                f"by the index {self.index['kind']}, which finds {recall} among the nearest ten, "
+                f"by a shortlist of {share:.2%} of the rows".replace("%", " %")
+            )
         if self.unindexed:
             how = (
                 "not searched: run `evenly index` again"
@@ -113,7 +117,7 @@ def search_build(
                 pairs=int(manifest["samples"]["rows"]),
                 matched=pairs.matched,
                 searched=candidates.num_rows,
-                index=asdict(opened.facts),
+                index=opened.facts.to_dict(),
                 unindexed=opened.unindexed,
             )
     ranked, counts = _ranked(run, store, row, pairs, top=top, within=within)

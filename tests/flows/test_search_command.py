@@ -89,6 +89,7 @@ def test_an_index_is_made_measured_and_used(evenly, workspace):
     facts = json.loads(out)
     assert (facts["kind"], facts["rows"], facts["queries"]) == ("binary", 300, 64)
     assert 0 <= facts["recall"]["pictures"] <= 1
+    assert facts["looks_at"] == {"scanned": 1.0, "shortlist": min(1.0, round(facts["candidates"] / 300, 4))}
     of_build = ("--root", workspace.root, "--build", "some-1", "--top", 1, "--index")
     status, out, _ = evenly("search", "red thing 7", *of_build, "binary")
     assert status == 0

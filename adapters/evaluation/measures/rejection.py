@@ -43,7 +43,7 @@ def judge_rejection(
     set (the last is ALL), threshold, closed (share of test rows told right and not rejected), opened (share of the set
     rejected), h (their harmonic mean), each with _low and _high (95 %, resampling groups), n_known, n_unknown, h_chosen
     (H where the threshold was chosen), chosen (whether the score has the largest of these). No rows without validation
-    rows, without sets, or where a set has no group on one of the sides; scores whose needs a set lacks are left out.
+    rows, without sets, or where a set has no group on one of the sides; scores that lack something are left out.
     """
     owners = {name: (unseen_groups or {}).get(name, np.arange(len(rows))) for name, rows in unseen.items()}
     chooses = {name: drawn_groups(groups, seed=seed) for name, groups in owners.items()}
@@ -55,7 +55,7 @@ def judge_rejection(
     right = [adapter.predict(part.features) == part.labels for part in (validation, test)]
     rows: list[dict[str, Any]] = []
     for name, score in OOD_SCORES.items():
-        if any(record.missing(score.needs) for record in (*known_inputs, *inputs.values())):
+        if score.lacking(*known_inputs, *inputs.values()):
             continue
         of_known, of_sets = (
             [score(record) for record in known_inputs],

@@ -10,7 +10,7 @@ from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.measures.bootstrap import REPLICATES
 from evenly.adapters.features import Features, Floats
-from evenly.adapters.methods.cooked import NO_THIRD, Cooked
+from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.ood import OOD_SCORES, OODInputs
 from evenly.adapters.ood.metrics import Groups
 from evenly.adapters.ood.table import ood_table
@@ -29,13 +29,13 @@ def judge_unseen(
     unseen_groups: Mapping[str, npt.NDArray[Any]] | None = None,
     cooked: Cooked | None = None,
 ) -> pd.DataFrame:
-    """One row per score and set, as `ood_report` has them, `skipped` empty; then one per score that lacks fields.
+    """One row per score and set, as `ood_report` has them, `skipped` empty; then one per score that lacks something.
 
     `unseen` by name of the set, near or far by KINDS; `groups` (n,) of the test rows, `unseen_groups` of each set's
-    (None: each row is a group of its own), are what intervals resample. Logit scores are those of `adapter`'s logits;
-    `cooked` adds those of COOkeD's ensemble. Where the rows of a set lack what a classifier judges by, or the support
-    of COOkeD allows no ensemble, its scores are among those that lack fields. Nothing here chooses a threshold or a
-    value.
+    (None: each row is a group of its own), are what intervals resample. Logit scores are those of `adapter`'s logits,
+    where they are valid for logits of its kind; `cooked` adds those of COOkeD's ensemble. Where the rows of a set lack
+    what a classifier judges by, or the support of COOkeD allows no ensemble, its scores are among those that lack
+    something, which `skipped` says. Nothing here chooses a threshold or a value.
     """
     if not unseen:
         return pd.DataFrame()
@@ -45,7 +45,7 @@ def judge_unseen(
     table, lacking = ood_report(
         unseen_inputs(adapter, cooked, test), sets, seed=seed, groups_id=groups, groups_ood=unseen_groups
     )
-    missing = [{"score": score, "note": "", "skipped": ", ".join(fields)} for score, fields in lacking.items()]
+    missing = [{"score": score, "note": "", "skipped": reason} for score, reason in lacking.items()]
     return pd.concat([table.assign(skipped=""), pd.DataFrame(missing)], ignore_index=True)
 
 
@@ -54,7 +54,8 @@ def unseen_inputs(adapter: Adapter, cooked: Cooked | None, features: Features) -
     return OODInputs.of(
         features,
         logits=_logits(adapter, features),
-        cooked_logits=None if cooked is None or cooked.third_ == NO_THIRD else _logits(cooked, features),
+        logit_kind=adapter.logit_kind(),
+        cooked_logits=_logits(cooked, features) if cooked and cooked.logit_kind() == "log-probabilities" else None,
     )
 
 
@@ -73,22 +74,19 @@ def ood_report(
     groups_id: Groups = None,
     groups_ood: Mapping[str, Groups] | None = None,
     n: int = REPLICATES,
-) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
-    """`ood_table` of every score whose needs all sets meet, and those left out with the fields that some set lacks.
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """`ood_table` of every score whose needs all sets meet, and those left out with what it lacks of some set.
 
     The table has `score` first and `note` last, what a report must say beside the score ("" where nothing).
     """
     records = [inputs_id, *(record for sets in inputs_ood.values() for record in sets.values())]
-    lacking = {
-        name: tuple(field for field in score.needs if any(record.missing((field,)) for record in records))
-        for name, score in OOD_SCORES.items()
-    }
+    lacking = {name: score.lacking(*records) for name, score in OOD_SCORES.items()}
     tables = []
-    for name in (name for name, fields in lacking.items() if not fields):
+    for name in (name for name, reason in lacking.items() if not reason):
         score = OOD_SCORES[name]
         scores = {kind: {key: score(record) for key, record in sets.items()} for kind, sets in inputs_ood.items()}
         table = ood_table(score(inputs_id), scores, seed=seed, groups_id=groups_id, groups_ood=groups_ood, n=n)
         table.insert(0, "score", name)
         tables.append(table.assign(note=score.note(inputs_id.trained_no)))
-    skipped = {name: fields for name, fields in lacking.items() if fields}
+    skipped = {name: reason for name, reason in lacking.items() if reason}
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), skipped

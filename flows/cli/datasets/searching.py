@@ -1,7 +1,6 @@
 """`evenly search`: the query that its words make, and the contact sheet of what was found."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,7 @@ def search_in(
 def index_build(build: str, kind: str, *, root: Path | None, quiet: bool) -> dict[str, Any]:
     """Make an index of the features by a build's encoder; what it finds and costs."""
     workspace, manifest = open_build(build, root=root)
-    facts = make_index(workspace, encoder_of(manifest), kind, Progress(quiet=quiet))
-    return asdict(facts)
+    return make_index(workspace, encoder_of(manifest), kind, Progress(quiet=quiet)).to_dict()
 
 
 def write_sheet(path: Path, result: SearchResult, *, title: str, root: Path | None) -> None:

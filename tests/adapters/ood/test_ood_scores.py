@@ -9,7 +9,7 @@ from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
 from evenly.adapters.evaluation.measures.classification import softmax
 from evenly.adapters.features import Features
 from evenly.adapters.methods.zero_shot import ZeroShot
-from evenly.adapters.ood import OOD_SCORES, OODInputs, score_rows
+from evenly.adapters.ood import OOD_SCORES, OODInputs
 from evenly.adapters.ood.metrics import auroc
 
 NEEDS = {
@@ -17,6 +17,8 @@ NEEDS = {
     "max_logit": ("logits",),
     "energy": ("logits",),
     "entropy": ("logits",),
+    "zero_shot_msp": ("image", "prototypes"),
+    "zero_shot_entropy": ("image", "prototypes"),
     "clipn_ctw": ("image", "prototypes", "negation_prototypes"),
     "clipn_atd": ("image", "prototypes", "negation_prototypes"),
     "near_miss": ("image", "prototypes", "rejection_prototypes"),
@@ -68,30 +70,27 @@ def test_higher_is_more_in_distribution(name, rows):
     assert auroc(known, score(unknown)) > 0.75
 
 
-def test_all_needs_met_skips_nothing_and_labels_the_negations(inputs):
-    found = score_rows(inputs)
-    assert list(found.values) == list(OOD_SCORES)
-    assert not found.skipped
-    assert found.notes == dict.fromkeys(
-        ["clipn_ctw", "clipn_atd"], "plain-CLIP negations (not the trained CLIPN no-encoder)"
+def test_all_needs_met_lacks_nothing_and_what_must_be_said_is_noted(inputs):
+    assert not any(score.lacking(inputs) for score in OOD_SCORES.values())
+    notes = {name: score.note(inputs.trained_no) for name, score in OOD_SCORES.items()}
+    plain = dict.fromkeys(["clipn_ctw", "clipn_atd"], "plain-CLIP negations (not the trained CLIPN no-encoder)")
+    of_zero_shot = "of zero-shot by the same texts, whatever the adapter"
+    assert {name: note for name, note in notes.items() if note} == plain | dict.fromkeys(
+        ["zero_shot_msp", "zero_shot_entropy"], of_zero_shot
     )
-
-
-def test_trained_negations_are_said_to_be_trained(inputs):
-    found = score_rows(replace(inputs, trained_no=True))
-    assert set(found.notes.values()) == {"trained CLIPN no-encoder"}
+    assert OOD_SCORES["clipn_ctw"].note(True) == "trained CLIPN no-encoder"
 
 
 def test_what_cannot_be_computed_is_named_with_what_lacks():
-    found = score_rows(OODInputs(logits=np.eye(3), image=np.eye(3)))
-    assert list(found.values) == ["msp", "max_logit", "energy", "entropy"]
-    assert found.skipped["clipn_atd"] == ("prototypes", "negation_prototypes")
-    assert found.skipped["cooked_msp"] == ("cooked_logits",)
-    assert set(found.values) | set(found.skipped) == set(OOD_SCORES)
+    bare = OODInputs(logits=np.eye(3), image=np.eye(3))
+    lacking = {name: score.lacking(bare) for name, score in OOD_SCORES.items()}
+    assert [name for name, reason in lacking.items() if not reason] == ["msp", "max_logit", "energy", "entropy"]
+    assert lacking["clipn_atd"] == "prototypes, negation_prototypes"
+    assert lacking["cooked_msp"] == "cooked_logits"
 
 
 def test_a_score_asked_for_alone_names_what_it_lacks():
-    with pytest.raises(MissingFeaturesError, match=r"got none for `negation_prototypes`\. Hand them in"):
+    with pytest.raises(MissingFeaturesError, match=r"it lacks negation_prototypes\. Hand them in"):
         OOD_SCORES["clipn_ctw"](OODInputs(image=np.eye(3), prototypes=np.eye(3)))
 
 

@@ -13,7 +13,7 @@ from evenly.storage.tables.lance_keys import VectorIndex
 from evenly.storage.tables.lance_rows import MADE_AGAIN, check_rows, newest_version
 from evenly.tasks.progress import Progress
 from evenly.tasks.search import index
-from evenly.tasks.search.index import KINDS, FeatureIndex, make_index
+from evenly.tasks.search.index import KINDS, FeatureIndex, IndexFacts, make_index
 from tests.labelled_build import WordEncoder
 from tests.searched_build import Pair, picture_id, publish
 from tests.tasks.search.test_search import find, numbers
@@ -65,6 +65,29 @@ def test_what_meets_the_conditions_is_found_however_rare(workspace, manifest, ki
     exact, result = (find(workspace, manifest, "red bird", where=where, top=2, index=one) for one in (None, kind))
     assert result.rows == exact.rows
     assert set(numbers(result)) == {NAMES.index("wet dog 19"), NAMES.index("old ship 7")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "probes", "candidates", "shares"),
+    [
+        ("binary", 2500, 0, 1000, {"scanned": 1.0, "shortlist": 0.4}),
+        ("binary", 300, 0, 1000, {"scanned": 1.0, "shortlist": 1.0}),
+        ("ivf_pq", 2500, 8, 100, {"scanned": 1.0, "shortlist": 0.04}),
+        ("ivf_pq", 2_000_000, 64, 500, {"scanned": round(64 / 488, 4), "shortlist": 0.0003}),
+    ],
+)
+def test_an_index_says_which_share_of_the_rows_a_query_looks_at(kind, rows, probes, candidates, shares):
+    measured = {"recall": {}, "queries": 1, "query_ms": 1.0, "bytes": 1, "seconds": 1.0, "dimension": 8}
+    facts = IndexFacts(kind=kind, rows=rows, probes=probes, candidates=candidates, **measured)
+    assert facts.to_dict()["looks_at"] == shares
+
+
+def test_a_search_by_an_index_says_the_share_of_its_shortlist(workspace, manifest, monkeypatch):
+    monkeypatch.setattr(index, "_EFFORTS", {"binary": ((0, 100),)})
+    assert made(workspace, "binary").to_dict()["looks_at"] == {"scanned": 1.0, "shortlist": 0.25}
+    result = find(workspace, manifest, "red bird 3", top=5, index="binary")
+    assert result.index["looks_at"] == {"scanned": 1.0, "shortlist": 0.25}
+    assert any("by a shortlist of 25.00 % of the rows" in note for note in result.notes)
 
 
 def test_rows_that_came_later_are_counted(workspace, manifest):
