@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from evenly.redaction import without_secrets
+
 # Formatting characters that writing systems and emoji need: zero-width joiner and non-joiner.
 _HARMLESS = frozenset("\u200c\u200d")
 # Control, format, surrogate, private, unassigned, line and paragraph separators.
@@ -13,8 +15,9 @@ def visible(text: str) -> str:
     r"""Return `text` in one line, with every character that is not seen as itself written as an escape.
 
     Terminal sequences (`\x1b[31m`), line ends, direction overrides (`\u202e`), lone surrogates, private and unassigned
-    characters lose their effect. Letters of all scripts and emoji, joined ones included, stay.
+    characters lose their effect. Letters of all scripts and emoji, joined ones included, stay. Known secrets do not.
     """
+    text = without_secrets(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escape(letter) if _acts(letter) else letter for letter in text)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any, Generic, TypeVar
 
+from evenly.redaction import errors_without_secrets
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.tasks.engine import InProcess
@@ -175,6 +176,7 @@ def _prefect_task() -> Callable[[Run, Step[Any], Records, Any], StepRecord]:
     return named(record_step)
 
 
+@errors_without_secrets()
 def record_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
     """The record of a step: the stored one if its key is known, else a new one."""
     started = datetime.now(UTC)

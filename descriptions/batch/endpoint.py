@@ -18,6 +18,7 @@ from evenly.descriptions.chat.completion import MOST_TOKENS
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.retries import Failure, judge_failure, pause_s, retry_after
 from evenly.descriptions.errors import EndpointError
+from evenly.redaction import without_secrets
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAIError
@@ -242,7 +243,7 @@ def read_batch(value: Mapping[str, Any], *, retry_after_s: float | None = None) 
 
 def is_id(text: str) -> bool:
     """Whether a text may be the id of a file or batch: it becomes part of an address, and is printed."""
-    return _ID.fullmatch(text) is not None
+    return _ID.fullmatch(text) is not None and without_secrets(text) == text
 
 
 def _counts(value: Mapping[str, Any]) -> dict[str, int]:

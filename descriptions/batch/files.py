@@ -17,6 +17,7 @@ from evenly.descriptions.chat.picture import ChatPicture, load_pictures
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.chat.retries import may_have_run
 from evenly.descriptions.texts.replies import MAX_REPLY_CHARACTERS
+from evenly.redaction import without_secrets
 
 # Limits of the Batch API: https://platform.openai.com/docs/api-reference/batch/create
 MOST_REQUESTS = 50_000
@@ -127,13 +128,13 @@ def split_requests(
 
 def reason_word(value: object, *, default: str) -> str:
     """A snake_case word of at most 40 letters made of what an endpoint gave as an error's code."""
-    word = re.sub(r"[^a-z0-9]+", "_", str(value).lower()).strip("_")[:40] if isinstance(value, str | int) else ""
-    return word or default
+    text = without_secrets(str(value)) if isinstance(value, str | int) else ""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40] or default
 
 
 def detail_line(value: object) -> str:
-    """What an endpoint said, on one line of at most 200 characters without controls."""
-    text = storable(str(value)) if isinstance(value, str | int) else ""
+    """What an endpoint said, on one line of at most 200 characters without controls and known secrets."""
+    text = storable(without_secrets(str(value))) if isinstance(value, str | int) else ""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:200]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evenly.redaction import without_secrets_in
+
 MOST_TOKENS = 10**9  # more are no count but an overflow
 
 
@@ -30,10 +32,11 @@ class Completion:
 
 
 def read_completion(body: object) -> Completion | None:
-    """The first choice of the JSON of a chat completion; None for anything else.
+    """The first choice of the JSON of a chat completion, without known secrets; None for anything else.
 
     Halves of surrogate pairs, which JSON can hold and files cannot, become question marks.
     """
+    body = without_secrets_in(body)
     choices = body.get("choices") if isinstance(body, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None

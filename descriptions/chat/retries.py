@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from evenly.descriptions.chat.dialect import refused_parameters
+from evenly.redaction import without_secrets
 
 if TYPE_CHECKING:
     from openai import APIStatusError, OpenAIError
@@ -61,7 +62,7 @@ class Failure:
 def judge_failure(error: "OpenAIError | TimeoutError | ValueError", *, base_url: str, model: str) -> Failure:
     """The failure that an exception of the `openai` package stands for; a ValueError is a body that is no JSON.
 
-    The server's own words are left out where it refuses the key: some repeat the key.
+    The server's own words are left out where it refuses the key, and known secrets are taken out of all others.
     """
     from openai import APIConnectionError, APIStatusError, APITimeoutError
 
@@ -74,7 +75,7 @@ def judge_failure(error: "OpenAIError | TimeoutError | ValueError", *, base_url:
         return replace(failure, costs_nothing=not may_have_run(error.status_code))
     if isinstance(error, APIConnectionError):
         refused = type(error.__cause__).__name__ == "ConnectError"
-        cause = " ".join(str(error.__cause__ or error).split())[:200]
+        cause = _words(error.__cause__ or error)
         return Failure(
             reason="refused_connection" if refused else "broken_connection",
             detail=f"the endpoint must accept connections; {base_url} does not ({cause}). "
@@ -124,6 +125,11 @@ def retry_after(value: str | None) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
+def _words(said: object) -> str:
+    """What a server or a library said, on one line that can be shown."""
+    return " ".join(without_secrets(str(said)).split())[:200]
+
+
 def _names_no_host(error: BaseException) -> bool:
     """Whether a name was looked up in vain, by what an exception came from."""
     cause: BaseException | None = error
@@ -151,7 +157,7 @@ def _judge_status(error: "APIStatusError", *, base_url: str, model: str) -> Fail
             "Check `model` and `base_url` (most end in /v1).",
             remedy="give_up_endpoint",
         )
-    message = " ".join(str(error.message).split())[:200]
+    message = _words(error.message)
     if status == 402 or (status == 429 and error.code == "insufficient_quota"):
         return Failure(
             reason=reason,

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from evenly.redaction import keep_secrets_out_of_logs
 from evenly.tasks.server.logs import RUN_LOGGERS
 
 _PRIVATE = {
@@ -39,7 +40,8 @@ _DELIVERY_LOGGERS = ("EventsWorker", "APILogWorker")
 
 
 def set_up_command() -> None:
-    """Set the environment of a command in this process, but for what the user set."""
+    """Set the environment of a command in this process, but for what the user set; secrets stay out of its logs."""
+    keep_secrets_out_of_logs()
     for name, value in OF_A_COMMAND.items():
         os.environ.setdefault(name, value)
     for name in _DELIVERY_LOGGERS:

@@ -24,7 +24,8 @@ from prefect.settings import (
 from evenly.flows.cli.errors import PrefectServerError
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.tether import tethered_process
-from evenly.tasks.server.logs import off_terminal
+from evenly.redaction import without_secrets
+from evenly.tasks.server.logs import keep_prefect_secrets, off_terminal
 
 _AS_PREFECT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """What Prefect sets for the temporary servers that it starts itself."""
@@ -44,6 +45,7 @@ def prefect_api() -> Iterator[None]:
     the standard library, so that a backport of one of its modules breaks it. Raises PrefectServerError where it does
     not start.
     """
+    keep_prefect_secrets()
     with ExitStack() as stack:
         if PREFECT_LOGGING_LEVEL.value() == OF_A_COMMAND["PREFECT_LOGGING_LEVEL"]:  # not as the user wants to see more
             stack.enter_context(off_terminal())
@@ -79,8 +81,9 @@ def _needed(url: str) -> Iterator[None]:
     try:
         yield
     except httpx.TransportError as error:
+        reason = error or type(error).__name__
         raise PrefectServerError(
-            f"the Prefect server at `{url}` must answer until the end; {error or type(error).__name__}. "
+            f"the Prefect server at `{without_secrets(url)}` must answer until the end; {reason}. "
             "Run again: what is finished is kept and reused."
         ) from None
 

@@ -21,13 +21,13 @@ from urllib.parse import unquote, urlsplit
 
 from evenly.bounds import STORES
 from evenly.installing import install_extra
+from evenly.redaction import without_secrets
 from evenly.storage.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # as a Path shows it too, which makes one slash of two
-_CREDENTIALS = re.compile(r"(AWS|AZURE|GOOGLE)_.*(KEY|SECRET|TOKEN|PASSWORD|SIGNATURE|SAS)", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s`'\")]*")
 RETRIES: dict[str, Any] = {"max_retries": 6}
 """What the library does about answers that may pass: a few more tries, with growing pauses."""
@@ -204,7 +204,7 @@ def trouble_of(error: BaseException, place: str) -> StoreError | None:
 
 
 def _trouble(error: BaseException, place: str) -> StoreError:
-    text, passing = _without_secrets(error), False
+    text, passing = _words(error), False
     if _METADATA_SERVICE in text:
         text = "no credentials are in the environment, and this machine has no role"
     elif _REFUSED.search(f"{type(error).__name__} {text}"):
@@ -229,13 +229,9 @@ def _local_path(url: str) -> str:
     return unquote(parts.path)
 
 
-def _without_secrets(error: BaseException) -> str:
+def _words(error: BaseException) -> str:
     text = _QUERY.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
-    text = re.sub(r"\s*<\?xml.*", "", text)
-    for name, value in os.environ.items():
-        if _CREDENTIALS.match(name) and len(value) > 3:
-            text = text.replace(value, f"<{name}>")
-    return text
+    return without_secrets(re.sub(r"\s*<\?xml.*", "", text))
 
 
 @lru_cache(maxsize=64)

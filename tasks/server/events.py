@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from evenly.redaction import without_secrets_in
 from evenly.tasks.server.artifacts import is_watched
 
 
@@ -101,4 +102,5 @@ def emit(payload: Payload) -> None:
         recipe = {"prefect.resource.id": f"evenly.recipe.{payload.related_recipe}", "prefect.resource.role": "recipe"}
         related.append(recipe)
     resource = {"prefect.resource.id": payload.resource}
-    emit_event(event=payload.event, resource=resource, related=related, payload=payload.model_dump(mode="json"))
+    told = without_secrets_in(payload.model_dump(mode="json"))
+    emit_event(event=payload.event, resource=resource, related=related, payload=told)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from evenly.audit.safe_text import visible
+from evenly.redaction import keep_secrets_out_of_logs, know_variables
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _ERROR_LOGGERS = ("prefect.flow_runs", "prefect.engine")
@@ -65,6 +66,14 @@ def log_own_errors_in_one_line() -> None:
     """Let Prefect log errors that say what to do without traceback, from now on; others are faults to look at."""
     for name in _ERROR_LOGGERS:
         logging.getLogger(name).addFilter(_OWN_ERRORS)
+
+
+def keep_prefect_secrets() -> None:
+    """Let no log of this process hold a known secret from now on, those of Prefect's profile among them."""
+    from prefect.settings import get_current_settings
+
+    know_variables(get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True))
+    keep_secrets_out_of_logs()
 
 
 @contextmanager

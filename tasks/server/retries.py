@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from evenly.redaction import errors_without_secrets
 from evenly.tasks.server.artifacts import server_client, warned
-from evenly.tasks.server.logs import log_own_errors_in_one_line
+from evenly.tasks.server.logs import keep_prefect_secrets, log_own_errors_in_one_line
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -21,15 +22,17 @@ PAUSES_S = (60, 300, 1500)
 def tried_again(flow_function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """The function of a flow whose deployments' runs are tried again where it fails for what may pass.
 
-    Errors of evenly's own are logged in one line.
+    Errors of evenly's own are logged in one line, and no known secret is.
 
     Worker processes get a copy of it with each piece of work, so it must be one that can be pickled.
     """
 
     @wraps(flow_function)
     def tried(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        keep_prefect_secrets()
         try:
-            return flow_function(*args, **kwargs)
+            with errors_without_secrets():
+                return flow_function(*args, **kwargs)
         except Exception as error:
             _plan(error)
             log_own_errors_in_one_line()

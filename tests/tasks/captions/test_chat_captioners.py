@@ -1,13 +1,16 @@
 """Captions of a vision model: a real server process decodes what it is sent, and may answer anything."""
 
+import json
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pyarrow.compute as pc
 import pytest
 
 from evenly.descriptions.chat.retries import RetryRule
-from evenly.descriptions.errors import BudgetExceededError
+from evenly.descriptions.errors import BudgetExceededError, DescriptionsError
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.rebuild.collect import COLLECT
@@ -16,6 +19,8 @@ from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import Run
 from evenly.tasks.step import record_step
+from tests.chat_server import TinyServer, tiny_server
+from tests.echoes import GOOD_ANSWERS, KEY, error_answers, files_with, leaks
 from tests.picture_pool import picture
 from tests.tasks.whole_rebuild import BLUE, GREEN, RED, RULES, Row, open_run
 from tests.vision_server import VisionServer, vision_server
@@ -51,6 +56,24 @@ def offered(run: Run, record: StepRecord, origin="seen") -> list[dict]:
 @pytest.fixture
 def run(tmp_path) -> Run:
     return open_run(tmp_path / "w", POOL)
+
+
+@pytest.mark.parametrize("name", ["400", "401", "429", "500", "content", "broken", "model"])
+def test_a_vision_endpoint_that_repeats_the_key_leaves_it_nowhere(run, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("evenly.tasks.chat.endpoints.RetryRule", partial(RetryRule, attempts=1))
+    answer = GOOD_ANSWERS[name] if name in GOOD_ANSWERS else error_answers(int(name))["message"]
+    if name == "content":
+        answer = lambda sent: TinyServer.completion(json.dumps({"caption": f"a red fox {sent}"}))  # noqa: E731
+    shown = ""
+    with tiny_server() as server:
+        server.answer = lambda _request, _before: answer(server.headers[-1]["authorization"])
+        try:
+            shown = str(offered(run, recaption(run, [seen(server)])))
+        except DescriptionsError as error:
+            shown = "".join(traceback.format_exception(error))
+        assert server.requests
+    assert leaks(shown) == [*files_with(tmp_path)] == []
 
 
 def test_each_picture_is_shown_once_scaled_and_the_model_s_caption_is_chosen_where_it_fits_better(run):
