@@ -1,6 +1,7 @@
 """The frozen record of features that every adapter gets, and the checks on it and on its labels."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -40,6 +41,7 @@ _SHAPES = {
     "rejection_prototypes": "r d",
 }
 _PER_ROW = ("image", "norms", "second", "captions")
+_OF_POOL = ("unlabelled", "unlabelled_second")
 _CLASS_INDICES = ("class_text_labels", "descriptor_text_labels", "pair_text_classes")
 
 
@@ -116,8 +118,17 @@ class Features:
         picked = {name: getattr(self, name)[index] for name in _PER_ROW if getattr(self, name) is not None}
         if self.views is not None:
             picked["views"] = self.views[:, index]
-        record = copy.copy(self)  # rows of checked arrays need no second check
-        for name, array in picked.items():
+        return self._with_checked(picked)
+
+    def pool_rows(self, index: Indices) -> Self:
+        """The record with some rows of its unlabelled pool, in the order of `index`."""
+        pools = {name: getattr(self, name) for name in _OF_POOL}
+        return self._with_checked({name: rows[index] for name, rows in pools.items() if rows is not None})
+
+    def _with_checked(self, fields: Mapping[str, Any]) -> Self:
+        """The record with rows of its own arrays, which need no second check."""
+        record = copy.copy(self)
+        for name, array in fields.items():
             object.__setattr__(record, name, _read_only(array))
         return record
 
@@ -148,6 +159,10 @@ class LabelledFeatures:
 
     features: Features
     labels: Integers
+
+    def with_features(self, features: Features) -> Self:
+        """The same images with another record."""
+        return replace(self, features=features)
 
     def rows(self, index: Indices) -> Self:
         """Some of the images with their labels."""

@@ -103,6 +103,11 @@ class FeatureStore:
             column = table["vector"].combine_chunks()
             yield table["id"].combine_chunks(), column.flatten().to_numpy().reshape(len(column), -1)
 
+    @property
+    def version(self) -> int | None:
+        """The number of the newest commit; None without a store."""
+        return newest_version(self.path)
+
     def count(self) -> int:
         """How many rows there are."""
         return int(open_rows(self.path, MADE_AGAIN, None).count_rows()) if has_rows(self.path) else 0

@@ -21,6 +21,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import read_split
 from evenly.storage.samples import Samples
+from evenly.tasks.adapters.twins import Twins, build_twins
 from evenly.tasks.classes.texts import (
     FREQUENT_NAMES,
     ClassTexts,
@@ -86,13 +87,18 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
     plain_run = replace(run, second=None)
     run = run if takes_second(rule, adapters) else plain_run
     kept, groups = kept_with_groups(run, manifest)
-    labelled = _labelled(run, rule, kept, groups)
     names = kept["label"].to_pylist()
     wanted = {name: np.isin(names, list(labels)) for name, labels in vars(rule.unseen).items() if labels}
     unseen = {name: mask for name, mask in wanted.items() if mask.any()}
+    twins = build_twins(run.workspace, manifest)
+    uids = np.array(kept["uid"].to_pylist(), dtype=np.str_)
+    labelled = _labelled(run, rule, kept, groups, twins, judged=[uid for mask in unseen.values() for uid in uids[mask]])
     of_unseen = [groups[mask] for mask in unseen.values()]
     judged = [labelled.groups[labelled.split != "train"], *of_unseen]
     free = np.array([name is None for name in names], dtype=np.bool_) & ~np.isin(groups, np.concatenate(judged))
+    pooled = any("unlabelled" in adapter_class(name).needs for name in adapters)
+    n_apart = sum(name is None for name in names) - int(free.sum())
+    about_pool = [f"{n_apart:,} pictures without a label belong to judged ones: in no pool"] * (pooled and n_apart > 0)
     texts = class_texts(run, rule)
     features = _image_features(run, manifest, labelled.pairs, captions=True)
     pool_run = run if any("unlabelled_second" in adapter_class(name).needs for name in adapters) else plain_run
@@ -103,7 +109,7 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
     views, about_views = _views(run, manifest, labelled, features) if adapters else ({}, [])
     shared = texts | views | _pool(features.rows(np.flatnonzero(labelled.split == "train")), unlabelled)
     return LabelledRows(
-        **vars(labelled) | {"notes": (*labelled.notes, *about_names, *about_views)},
+        **vars(labelled) | {"notes": (*labelled.notes, *about_pool, *about_names, *about_views)},
         features=_with(features, shared),
         unlabelled=unlabelled,
         prototypes=prototypes(run, rule) | renamed,
@@ -184,22 +190,30 @@ def _boxes(run: Run, manifest: Mapping[str, Any], column: str | None, uids: pa.A
 
 def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: ListSplit) -> LabelledPairs:
     """What `labelled_rows` is made of, before any feature is read or made."""
-    return _labelled(run, rule, *kept_with_groups(run, manifest))
+    return _labelled(run, rule, *kept_with_groups(run, manifest), build_twins(run.workspace, manifest))
 
 
-def _labelled(run: Run, rule: ListSplit, kept: pa.Table, groups: Strings) -> LabelledPairs:
+def _labelled(
+    run: Run, rule: ListSplit, kept: pa.Table, groups: Strings, twins: Twins, *, judged: Sequence[str] = ()
+) -> LabelledPairs:
+    """The pairs of the classes of the rule; twins of the `judged` pairs, which are in no part, are in test at most."""
     classes = rule.classes
     is_labelled = _of_classes(kept, classes)
     rows, own_groups = kept.filter(pa.array(is_labelled)), groups[is_labelled]
     labels = np.array([classes.index(name) for name in rows["label"].to_pylist()], dtype=np.int64)
     split, stays, notes = _split(run, rule, rows, own_groups, labels)
+    uids = rows["uid"].to_pylist()
+    is_twin = np.isin(uids, list(twins.of(judged))) & (split != "test") & stays
+    if count := np.count_nonzero(is_twin):
+        notes = (*notes, f"{count:,} train and val pictures have a twin in an unseen set: left out")
+    stays &= ~is_twin
     return LabelledPairs(
         pairs=rows.filter(pa.array(stays)),
         labels=labels[stays],
         split=split[stays],
         groups=own_groups[stays],
         classes=classes,
-        notes=notes,
+        notes=(*twins.notes([uid for uid, stay in zip(uids, stays, strict=True) if stay]), *notes),
     )
 
 
@@ -234,7 +248,7 @@ def kept_with_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, S
 
 
 def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings]:
-    """All pairs of a build, uid and caption, and each one's group joined with those of its merged twins."""
+    """All pairs of a build, uid and caption, and each one's group joined with those of what was merged and of twins."""
     samples = Samples(run.workspace, manifest["recipe_name"])
     version = manifest["samples"]["version"]
     everyone = samples.read(version, ["uid", "group", "caption"])
@@ -243,8 +257,9 @@ def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings
         if step["counts"].get("merged") and step["name"] != "collect":
             table = samples.read(version, ["uid", f"{step['name']}_into"], f"{step['name']}_into IS NOT NULL")
             merged += zip(table["uid"].to_pylist(), table[f"{step['name']}_into"].to_pylist(), strict=True)
-    groups = joined_groups(everyone["uid"].to_pylist(), everyone["group"].to_pylist(), merged)
-    return everyone.select(["uid", "caption"]), groups
+    uids = everyone["uid"].to_pylist()
+    groups = joined_groups(uids, everyone["group"].to_pylist(), merged)
+    return everyone.select(["uid", "caption"]), build_twins(run.workspace, manifest).joined(uids, groups)
 
 
 def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:

@@ -8,6 +8,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.files.splits import read_split
 from evenly.storage.tables.hashing import table_hash
+from evenly.tasks.adapters.twins import build_twins
 from evenly.tasks.run import Run
 
 
@@ -43,6 +44,14 @@ def build_inputs(run: Run, build: str, split: str | None = None) -> dict[str, st
     """What a step depends on that reads a build, and the parts of its rows in a split file where one is named."""
     inputs = {"build": str(Builds(run.workspace).read(build)["content_hash"])}
     return inputs | ({"split": split_hash(run, split)} if split else {})
+
+
+def grouped_inputs(run: Run, build: str, split: str | None = None) -> dict[str, str]:
+    """`build_inputs` of a step that asks which pairs belong together, and the twins among these where there are some.
+
+    Steps of earlier versions, which knew no twins, are taken over for builds that have none.
+    """
+    return build_inputs(run, build, split) | build_twins(run.workspace, Builds(run.workspace).read(build)).inputs
 
 
 def split_hash(run: Run, path: str) -> str:

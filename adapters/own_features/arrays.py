@@ -11,11 +11,11 @@ import numpy.typing as npt
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
 from evenly.adapters.features import Features, Floats, GroupedFeatures, Integers, checked_labels, unit_rows
 from evenly.adapters.own_features.part_checks import (
+    POOL,
     absent_classes,
     check_class_names,
     check_groups,
-    unlabelled_test_images,
-    without_duplicates,
+    without_twins,
 )
 from evenly.adapters.splits import PARTS
 
@@ -62,6 +62,9 @@ class HasRows(Protocol):
     def rows(self, index: npt.NDArray[np.bool_]) -> Self:
         """The part with some of its rows."""
 
+    def with_features(self, features: Features) -> Self:
+        """The part with another record of the same rows."""
+
 
 P = TypeVar("P", bound=HasRows)
 
@@ -85,29 +88,39 @@ def parts_in(arrays: Arrays, *, normalise: bool = False) -> Parts:
 
     Arrays become float32. Rows that are not of unit length are refused unless `normalise`, which scales them and takes
     their lengths as `norms` where there are none. Groups left out: each row is one of its own. The same holds whatever
-    is done with the parts: a group in two of them is refused, and so are class names that are empty or not unique; a
-    row that stands in a part which is judged later is left out of the earlier one, and that is said in `notes`.
+    is done with the parts: a group in two of them is refused, and so are class names that are empty or not unique; of
+    twins, rows with a cosine over TWIN_COSINE, those stay that are judged last, and `notes` say how many do not.
     """
     require_keys(arrays, ("prototypes", "train_features", "train_labels"))
     classes = class_names_in(arrays)
     check_class_names(classes)
     shared = shared_fields(arrays, normalise=normalise)
-    parts, notes = settled(arrays, {name: _part(arrays, name, shared, normalise=normalise) for name in PARTS})
-    filled = {name: part.labels for name, part in parts.items() if len(part.labels)}
-    notes += (
-        *unlabelled_test_images(parts["train"].features.unlabelled, parts["test"].features.image),
-        *absent_classes(filled, classes),
-    )
     sets = [name for name in SETS if f"{name}_features" in arrays]
     unseen = {name: record_of(arrays, name, shared, normalise=normalise) for name in sets}
-    return Parts(**parts, unseen=unseen, notes=notes)
+    parts, notes = settled(
+        arrays, {name: _part(arrays, name, shared, normalise=normalise) for name in PARTS}, unseen=unseen
+    )
+    filled = {name: part.labels for name, part in parts.items() if len(part.labels)}
+    return Parts(**parts, unseen=unseen, notes=(*notes, *absent_classes(filled, classes)))
 
 
-def settled(arrays: Arrays, parts: Mapping[str, P]) -> tuple[dict[str, P], tuple[str, ...]]:
-    """The parts without twins of rows that are judged later, and what is said of these; shared groups are refused."""
+def settled(
+    arrays: Arrays, parts: Mapping[str, P], *, unseen: Mapping[str, Features] | None = None
+) -> tuple[dict[str, P], tuple[str, ...]]:
+    """The parts without twins of rows that are judged later, and what is said of these; shared groups are refused.
+
+    The pool of the parts loses its twins of judged rows as well.
+    """
     check_groups({name: part.groups for name, part in parts.items() if f"{name}_groups" in arrays})
-    kept, notes = without_duplicates({name: part.features.image for name, part in parts.items()})
-    return {name: part if kept[name].all() else part.rows(kept[name]) for name, part in parts.items()}, notes
+    kept, notes = without_twins(
+        {name: part.features.image for name, part in parts.items()},
+        judged={name: rows.image for name, rows in (unseen or {}).items()},
+        pool=next(iter(parts.values())).features.unlabelled,
+    )
+    left = {name: part if kept[name].all() else part.rows(kept[name]) for name, part in parts.items()}
+    if POOL in kept and not kept[POOL].all():
+        left = {name: part.with_features(part.features.pool_rows(kept[POOL])) for name, part in left.items()}
+    return left, notes
 
 
 def class_names_in(arrays: Arrays) -> list[str]:

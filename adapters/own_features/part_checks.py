@@ -10,8 +10,11 @@ import numpy.typing as npt
 from evenly.adapters.errors import InvalidFeaturesError, SplitError
 from evenly.adapters.features import Booleans, Floats, Integers
 from evenly.adapters.splits import PARTS
-from evenly.adapters.training import row_keys
+from evenly.adapters.twins import TWIN_COSINE, twin_clusters
 
+POOL = "unlabelled"
+LEFT_OUT = ": left out"
+"""The end of a sentence on rows that do not stay."""
 ABSENT = {
     "train": "no adapter learned from an image of them",
     "val": "they had no say in the choice of values",
@@ -46,30 +49,34 @@ def check_groups(groups: Mapping[str, npt.NDArray[Any]]) -> None:
                 )
 
 
-def without_duplicates(images: Mapping[str, Floats]) -> tuple[dict[str, Booleans], tuple[str, ...]]:
-    """Which rows of each part stay (rows,), and a sentence per part that loses rows; `images` by part (rows, d).
+def without_twins(
+    images: Mapping[str, Floats], *, judged: Mapping[str, Floats] | None = None, pool: Floats | None = None
+) -> tuple[dict[str, Booleans], tuple[str, ...]]:
+    """Which rows of each part and of the pool stay (rows,), and a sentence for each that loses rows.
 
-    A row that stands in a part which is judged later as well (test after val after train) goes from the earlier one: no
-    twin of a test picture is learned from, as where a recipe's split parts a group.
+    `images` by part, `judged` by further set, `pool` (m, d) without labels, POOL by name. Of twins, and twins of twins,
+    those stay that are judged last: test before val before train and the pool. The further sets are judged with test.
     """
-    keys = {part: row_keys(rows + np.float32(0)) for part, rows in images.items()}  # -0 is 0
+    sets = {POOL: pool} if pool is not None else {}
+    sets |= {part: images[part] for part in PARTS} | dict(judged or {})
+    turns = {POOL: 0} | {part: place for place, part in enumerate(PARTS)}
+    owners = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets.values()])
+    turn = np.array([turns.get(name, len(PARTS) - 1) for name in sets])[owners]
+    clusters = twin_clusters(np.concatenate(list(sets.values())))
+    last = np.zeros(len(clusters), np.int64)
+    np.maximum.at(last, clusters, turn)
+    stays = turn == last[clusters]
     kept, notes = {}, []
-    for place, part in enumerate(PARTS):
-        later = {key for later_part in PARTS[place + 1 :] for key in keys[later_part]}
-        kept[part] = np.array([key not in later for key in keys[part]], dtype=np.bool_)
-        if n_gone := np.count_nonzero(~kept[part]):
-            judged = " or ".join(PARTS[place + 1 :])
-            notes.append(f"{n_gone:,} of {len(keys[part]):,} {part} rows stand in {judged} as well: left out of {part}")
+    for place, name in enumerate(sets):
+        kept[name] = stays[owners == place]
+        if n_gone := np.count_nonzero(~kept[name]):
+            of_gone = np.isin(clusters, clusters[(owners == place) & ~stays]) & (turn > turns[name])
+            twins = " or ".join(other for number, other in enumerate(sets) if (of_gone & (owners == number)).any())
+            rows = "rows of the unlabelled pool" if name == POOL else f"{name} rows"
+            notes.append(
+                f"{n_gone:,} of {len(kept[name]):,} {rows} have a twin in {twins} (cosine over {TWIN_COSINE}){LEFT_OUT}"
+            )
     return kept, tuple(notes)
-
-
-def unlabelled_test_images(pool: Floats | None, test: Floats) -> tuple[str, ...]:
-    """A sentence where rows of the pool without labels (m, d) are test rows (n, d)."""
-    if pool is None:
-        return ()
-    judged = set(row_keys(test + np.float32(0)))
-    count = sum(key in judged for key in row_keys(pool + np.float32(0)))
-    return (f"{count:,} of {len(pool):,} rows of the unlabelled pool are test rows",) if count else ()
 
 
 def absent_classes(labels: Mapping[str, Integers], classes: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ from evenly.tasks.classes.texts import ClassTexts, described_texts
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Records, Step, plain_rule, without_defaults
 
 NOT_DESCRIBED = (
@@ -190,7 +190,7 @@ def _plain(value: Any) -> float | None:  # noqa: ANN401 - a cell of a data frame
 
 
 def _hash_build(run: Run, _upstream: Records, rule: EvaluationRule) -> dict[str, str]:
-    inputs = build_inputs(run, rule.build, rule.split)
+    inputs = grouped_inputs(run, rule.build, rule.split)
     if run.second is not None and takes_second(rule, rule.adapters):
         inputs["second"] = second_identity(run)
     if run.views is not None and rule.adapters:

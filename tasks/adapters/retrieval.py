@@ -19,7 +19,7 @@ from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, all_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Records, Step
 
 Part = Literal["train", "val", "test"]
@@ -110,7 +110,7 @@ def _texts(column: pa.ChunkedArray) -> Strings:
 
 
 def _inputs(run: Run, _upstream: Records, rule: PairRetrievalRule) -> dict[str, str]:
-    return build_inputs(run, rule.build, None if rule.part is None else rule.part.split)
+    return grouped_inputs(run, rule.build, None if rule.part is None else rule.part.split)
 
 
 MEASURE_RETRIEVAL = Step(

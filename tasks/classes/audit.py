@@ -33,7 +33,7 @@ from evenly.tasks.classes.texts import ClassTexts, ListSplit, single
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Records, Step
 
 CAPTION = "a photo of a {}"
@@ -200,7 +200,7 @@ def _random_words(classes: Sequence[str]) -> list[str]:
 
 
 def _inputs(run: Run, _upstream: Records, rule: DescriptionAuditRule) -> dict[str, str]:
-    return build_inputs(run, rule.build, rule.split) | {"describe": _description(run, rule).output_hash}
+    return grouped_inputs(run, rule.build, rule.split) | {"describe": _description(run, rule).output_hash}
 
 
 AUDIT_DESCRIPTIONS = Step(

@@ -18,7 +18,7 @@ from evenly.tasks.classes.texts import ListSplit, filled_templates, single
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.labelled_rows import check_encoder, labelled_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Records, Step, run_step
 
 CAPTION = "a photo of a {}"
@@ -113,7 +113,7 @@ def _named(table: pa.Table) -> list[tuple[str, str]]:
 
 
 def _inputs(run: Run, _upstream: Records, rule: ConfusableRule) -> dict[str, str]:
-    return {} if rule.build is None else build_inputs(run, rule.build, rule.split)
+    return {} if rule.build is None else grouped_inputs(run, rule.build, rule.split)
 
 
 FIND_CONFUSABLE = Step(

@@ -24,7 +24,7 @@ from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.reference_sets import read_references, references_hash
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs, split_hash
+from evenly.tasks.splits import grouped_inputs, split_hash
 from evenly.tasks.step import Records, Step
 
 RANKINGS = ("t2t", "t2i", "swat", "reco")
@@ -105,7 +105,7 @@ def retrieve(run: Run, _upstream: Records, rule: SupportRule) -> StepOutput:
         uids=np.array(kept["uid"].to_pylist(), dtype=np.str_),
         image_ids=ids,
         rows=rows,
-        excluded=np.where(_in_evaluation_sets(run, rule, rows), EVALUATION, _with_same_pictures(judged, ids)),
+        excluded=np.where(_in_evaluation_sets(run, rule, rows), EVALUATION, judged),
     )
     candidates = _all_pictures(pool, texts, rule) if rule.method == "reco" else _holding(kept, names)
     measured = _Measured(
@@ -162,14 +162,6 @@ def _in_parts(
                 labelled = labelled_pairs(run, manifest, judged)
                 reasons[np.isin(groups, labelled.groups[labelled.split == part])] = reason
     return reasons
-
-
-def _with_same_pictures(reasons: Strings, image_ids: Strings) -> Strings:
-    """The reasons, and those of pairs of the same picture, by whatever URL and caption."""
-    spread = reasons.copy()
-    for reason in HELD_OUT_REASONS.values():
-        spread[np.isin(image_ids, image_ids[reasons == reason])] = reason
-    return spread
 
 
 def _in_evaluation_sets(run: Run, rule: SupportRule, rows: npt.NDArray[np.float16]) -> npt.NDArray[np.bool_]:
@@ -273,7 +265,7 @@ def _output(rule: SupportRule, pool: PoolPictures, table: pa.Table, texts: npt.N
 
 
 def _inputs(run: Run, _upstream: Records, rule: SupportRule) -> dict[str, str]:
-    inputs = build_inputs(run, rule.build)
+    inputs = grouped_inputs(run, rule.build)
     for path in sorted({judged.split for judged in rule.lists if judged.split}):
         inputs[f"split {path}"] = split_hash(run, path)
     return inputs | {f"evaluation set {path}": references_hash(run, path) for path in rule.against}

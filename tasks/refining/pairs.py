@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evenly.adapters.splits import PARTS, joined_groups, split_by_group
+from evenly.adapters.splits import PARTS, split_by_group
 from evenly.features.refining.pairs import Names, PairRows, raw_rows
 from evenly.features.unit_rows import Single
 from evenly.storage.feature_store import FeatureStore
@@ -18,7 +18,7 @@ from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.refining.caption_probes import CaptionProbes, caption_probes, raw_text_rows
 from evenly.tasks.refining.needs import with_needs
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import grouped_inputs
 
 _SHARES = (0.7, 0.15, 0.15)
 
@@ -69,7 +69,7 @@ class RefiningParts:
 
 def list_inputs(run: Run, build: str, lists: Sequence[GuardedList]) -> dict[str, str]:
     """What a step depends on that asks for `refining_parts` with class lists of a build."""
-    inputs = ((one.list, build_inputs(run, build, one.split)) for one in lists)
+    inputs = ((one.list, grouped_inputs(run, build, one.split)) for one in lists)
     return {f"{name} {of}": value for of, by_name in inputs for name, value in by_name.items()}
 
 
@@ -84,7 +84,7 @@ def refining_parts(
     """
     check_encoder(run, manifest)
     kept, groups = kept_with_groups(run, manifest)
-    names = _with_same_pictures(kept, groups.astype(np.str_))
+    names = groups.astype(np.str_)
     labelled = {one.list: labelled_pairs(run, manifest, one) for one in lists}
     pairs = pair_rows(run, kept, names)
     place_of = {uid: place for place, uid in enumerate(pairs.uids.tolist())}
@@ -123,15 +123,6 @@ def refining_parts(
 def dealt_parts(groups: Names, *, seed: int) -> Names:
     """The part of each row (n,) by the hash of its group alone."""
     return split_by_group(groups, seed=seed, fractions=_SHARES)
-
-
-def _with_same_pictures(kept: pa.Table, groups: Names) -> Names:
-    """The groups (n,) joined where pairs show one picture, which a build that merges no duplicates leaves apart."""
-    uids, first = kept["uid"].to_pylist(), dict[str, str]()
-    shown = (
-        (uid, first.setdefault(image_id, uid)) for uid, image_id in zip(uids, kept["image_id"].to_pylist(), strict=True)
-    )
-    return joined_groups(uids, groups.tolist(), [(uid, other) for uid, other in shown if uid != other])
 
 
 def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:

@@ -29,7 +29,7 @@ from evenly.tasks.refining.needs import needed_inputs
 from evenly.tasks.refining.pairs import GuardedList, RefiningParts, list_inputs, refining_parts
 from evenly.tasks.refining.pictures import pictures_of
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Records, Step, without_defaults
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
@@ -213,7 +213,7 @@ def _stored_state(path: Path) -> State | None:
 
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
     needed = needed_inputs(run, OBJECTIVES[rule.objective].needs)
-    return build_inputs(run, rule.build) | truth_inputs(run) | needed | list_inputs(run, rule.build, rule.lists)
+    return grouped_inputs(run, rule.build) | truth_inputs(run) | needed | list_inputs(run, rule.build, rule.lists)
 
 
 REFINE_ENCODER = Step(

@@ -13,12 +13,14 @@ from annotated_types import Ge
 
 from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
 from evenly.adapters.splits import PARTS, unit_hash
+from evenly.adapters.twins import twins_of
 from evenly.features.errors import RowsError
 from evenly.features.refining.heads import Heads
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement
 from evenly.features.refining.training import TrainingRule, train_heads
+from evenly.features.unit_rows import Single
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.files.adapters import read_refined, write_refined
@@ -86,13 +88,19 @@ class HeldOutPairs:
     """What all are judged by: the parts of the whole pipeline's build.
 
     group_of: of every pair of the pool, by uid. part_of: of every group, that of the whole pipeline's build, by hash
-    where it has none of it. pictures: the ids of those that are not trained on, in whatever pair.
+    where it has none of it.
     """
 
     parts: RefiningParts
     group_of: Mapping[str, str]
     part_of: Mapping[str, str]
-    pictures: frozenset[str] = frozenset()
+
+    @property
+    def judged(self) -> Single:
+        """The rows of the pictures that the epoch is chosen by or that are judged by."""
+        pairs = [self.parts.pairs["val"], self.parts.pairs["test"], *self.parts.further.values()]
+        lists = [rows.image for part in self.parts.lists.values() for rows in part.values()]
+        return np.concatenate([*(rows.image for rows in pairs), *lists])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,6 +125,7 @@ def compare_variants(run: Run, _upstream: Records, rule: WorthRule) -> StepOutpu
     unbalanced = None if rule.unbalanced is None else builds.read(rule.unbalanced)
     held_out = hold_out(run, builds.read(rule.build), rule.lists, unbalanced=unbalanced, others=others)
     whole = held_out.parts.pairs["train"]
+    whole = whole.rows(~twins_of(whole.image, held_out.judged))
     variants, skipped = [], {}
     bar = run.progress.bar("worth: heads", (len(rule.variants) + 1) * rule.seeds)
     with threadpool_limits(1), bar as advance:  # by more threads, sums may come in another order
@@ -152,48 +161,37 @@ def hold_out(
         parts=replace(parts, lists={**parts.lists, "test": {**parts.lists.get("test", {}), **(others or {})}}),
         group_of=group_of,
         part_of=part_of,
-        pictures=_pictures(run, manifest, [parts.pairs["val"], parts.pairs["test"]]),
     )
     if unbalanced is None:
         return held_out
-    trained_on = replace(held_out, pictures=_pictures(run, manifest, [parts.pairs["train"]]))
-    further = _pairs_of_part(run, unbalanced, trained_on, "test")
-    return replace(
-        held_out,
-        parts=replace(held_out.parts, further={BEFORE_BALANCE: further}),
-        pictures=held_out.pictures | _pictures(run, unbalanced, [further]),
-    )
+    further = _pairs_of_part(run, unbalanced, held_out, "test", apart_from=parts.pairs["train"].image)
+    return replace(held_out, parts=replace(held_out.parts, further={BEFORE_BALANCE: further}))
 
 
 def training_pairs(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs) -> PairRows:
-    """The kept pairs of another build of the pool that may be trained on: no group, and no picture, that is held out.
+    """The kept pairs of another build of the pool that may be trained on: no group, picture or twin that is held out.
 
     A pair that another build drops early was never merged there with those of the same picture.
     """
-    pairs = _pairs_of_part(run, manifest, held_out, "train")
+    pairs = _pairs_of_part(run, manifest, held_out, "train", apart_from=held_out.judged)
     if not len(pairs):
         raise InputError(f"`{manifest['build']}` must keep pairs to train on; it keeps none that are not held out.")
     return pairs
 
 
-def _pictures(run: Run, manifest: Mapping[str, Any], pairs: Sequence[PairRows]) -> frozenset[str]:
-    """The ids of the pictures of some of a build's pairs."""
+def _pairs_of_part(
+    run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs, part: str, *, apart_from: Single
+) -> PairRows:
+    """The kept pairs of a build whose group is of a part, but for those whose picture is a twin of one of the rows."""
     kept = kept_pairs(run, manifest)
-    image_of = dict(zip(kept["uid"].to_pylist(), kept["image_id"].to_pylist(), strict=True))
-    return frozenset(image_of[uid] for rows in pairs for uid in rows.uids.tolist())
-
-
-def _pairs_of_part(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs, part: str) -> PairRows:
-    """The kept pairs of a build whose group is of a part, but for those of `pictures`."""
-    kept = kept_pairs(run, manifest)
-    kept = kept.filter(pa.array([one not in held_out.pictures for one in kept["image_id"].to_pylist()], pa.bool_()))
     groups = np.array([held_out.group_of.get(uid, uid) for uid in kept["uid"].to_pylist()], np.str_)
     dealt = dealt_parts(groups, seed=run.seed)
     is_of_part = np.array(
         [held_out.part_of.get(group, own) == part for group, own in zip(groups.tolist(), dealt.tolist(), strict=True)],
         np.bool_,
     )
-    return pair_rows(run, kept.filter(pa.array(is_of_part)), groups[is_of_part])
+    pairs = pair_rows(run, kept.filter(pa.array(is_of_part)), groups[is_of_part])
+    return pairs.rows(~twins_of(pairs.image, apart_from))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -286,6 +284,7 @@ MEASURE_WORTH = Step(
     name="measure_worth",
     rule=WorthRule,
     compute=compare_variants,
+    version=2,
     inputs=_inputs,
     model=step_encoder,
     seeded=True,

@@ -38,6 +38,10 @@ class GradedPart:
         """The part with some of its rows."""
         return replace(self, features=self.features.rows(index), values=self.values[index], groups=self.groups[index])
 
+    def with_features(self, features: Features) -> Self:
+        """The same images with another record."""
+        return replace(self, features=features)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankingFit:

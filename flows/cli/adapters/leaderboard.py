@@ -12,6 +12,7 @@ from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.leaderboard import Leaderboard, LeaderboardPlan, compare_adapters
 from evenly.adapters.evaluation.protocols.leaderboard_runs import LeaderboardRun
 from evenly.adapters.own_features.arrays import class_names_in, joined_parts, parts_in
+from evenly.adapters.own_features.part_checks import LEFT_OUT
 from evenly.adapters.training import row_keys
 from evenly.audit.report.plots.leaderboard import draw_leaderboard
 from evenly.flows.cli.adapters.own_features.fit import plain
@@ -24,6 +25,7 @@ from evenly.storage.leaderboards import LeaderboardRuns
 from evenly.storage.records import content_hash, replace_json, replace_text
 from evenly.storage.worker_pool import worker_pool
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
+from evenly.tasks.adapters.twins import build_twins
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.progress import Progress
@@ -59,6 +61,7 @@ def recipe_leaderboards(
             "encoders": [encoder_identity(run), second_identity(run)],
             "split": content_hash(parts),
         }
+        key |= build_twins(run.workspace, manifest).inputs
         if run.views is not None:
             key["views"] = str(run.views)
         folder = run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
@@ -89,6 +92,8 @@ def array_leaderboard(
         keys=keys,
     )
     hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in file_data.items()}
+    if left_out := [note for note in parts.notes if note.endswith(LEFT_OUT)]:
+        hashes["left out"] = [content_hash(keys), *left_out]
     runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, plan))
     board = _hold(data, plan, runs, workers=workers, progress=run.progress, title=arrays.stem)
     return _write(replace(board, notes=(*parts.notes, *board.notes)), out, arrays.stem)

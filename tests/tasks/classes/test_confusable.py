@@ -74,7 +74,7 @@ def test_test_pictures_choose_nothing(tmp_path_factory, shown):
     workspace = Workspace.at(tmp_path_factory.mktemp("w"))
     run = Run(workspace=workspace, seed=7)
     others = [picture for picture in PICTURES if picture.part != "test"]
-    split = publish(workspace, [*others, *(Picture(a, {a: 1.0, b: 0.9}, "test") for a, b in shown)])
+    split = publish(workspace, [*others, *(Picture(a, {a: 1.0, b: 0.4}, "test") for a, b in shown)])
     assert [seen for _, _, seen in found(run, build="some-1", split=split)] == [6, 3, 1]
 
 

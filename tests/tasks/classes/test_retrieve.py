@@ -84,20 +84,13 @@ def test_judged_pictures_are_never_chosen_whatever_their_rank(run, rule, method)
     assert output.notes["excluded"] == {"test_picture": 1, "validation_picture": 1}
 
 
-def test_the_same_picture_under_another_caption_is_excluded_with_the_judged_one(run, rule, monkeypatch):
-    from evenly.tasks.classes import retrieve as module
-
-    kept_with_groups = module.kept_with_groups
-
-    def doubled(run, manifest):
-        kept, groups = kept_with_groups(run, manifest)
-        ids = kept["image_id"].to_pylist()
-        ids[0] = ids[15]  # "a cat number 0" shows what is tested
-        return kept.set_column(kept.column_names.index("image_id"), "image_id", [ids]), groups
-
-    monkeypatch.setattr(module, "kept_with_groups", doubled)
-    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule | {"per_class": 50}))
-    assert [row["reason"] for row in rows_of(output) if int(row["uid"], 16) == 0] == ["test_picture"]
+@pytest.mark.parametrize(("strength", "reason"), [(0.2, "test_picture"), (0.2005, "test_picture"), (0.4, "")])
+def test_a_twin_of_a_judged_picture_is_excluded_with_it(run, strength, reason):
+    twin = Picture("", {"dog": 1.0, "f": strength}, "", caption="two dogs again")
+    split = publish(run.workspace, [*PICTURES, twin])
+    rule = RULE | {"lists": [{"classes": ["cat", "dog"], "split": split}], "split": split, "per_class": 50}
+    output = retrieve(run, (), RETRIEVE_SUPPORT.read(rule))
+    assert [row["reason"] for row in rows_of(output) if int(row["uid"], 16) == len(PICTURES)] == [reason]
 
 
 def test_ranks_follow_the_score_of_the_method_and_begin_at_one(run, rule):

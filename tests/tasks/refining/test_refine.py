@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import yaml
 
@@ -14,10 +13,8 @@ from evenly.features.refining.training import TrainingRule
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.files.adapters import read_refined, write_refined
-from evenly.tasks import labelled_rows
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.progress import Progress
-from evenly.tasks.refining import pairs as pairs_module
 from evenly.tasks.refining import refine as refine_module
 from evenly.tasks.refining.pairs import GuardedList, refining_parts
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
@@ -91,22 +88,23 @@ def test_parts_share_no_group_and_test_pictures_of_lists_are_never_trained_on(wo
         assert len(parts.lists[part]["things"].image) == 30
 
 
-def test_a_picture_of_several_pairs_is_in_one_part_with_all_their_groups(workspace, manifest, monkeypatch):
-    def shown_twice(run, of):
-        kept, groups = labelled_rows.kept_with_groups(run, of)
-        ids = kept["image_id"].to_pylist()
-        places = kept.schema.get_field_index("image_id")
-        return kept.set_column(places, "image_id", pa.array([*ids[:120], *ids[:120]])), groups
-
-    monkeypatch.setattr(pairs_module, "kept_with_groups", shown_twice)
-    parts = refining_parts(run_in(workspace), manifest, [LIST])
+def test_twins_are_in_one_part_with_all_their_groups(workspace):
+    pictures = [
+        Picture(
+            name if number % 3 == 0 else "",
+            {name: 1.0, f"of {number % 20}": 0.4 + (number // 20) / 10_000},
+            ("train", "val", "test")[number % 3 if number < 20 else 0],
+        )
+        for number in range(40)
+        for name in THINGS
+    ]
+    Path(publish(workspace, pictures)).rename(workspace.root / "split.csv")
+    parts = refining_parts(run_in(workspace), Builds(workspace).read("some-1"), [LIST])
     part_of = {uid: part for part, pairs in parts.pairs.items() for uid in pairs.uids.tolist()}
     uids = sorted(part_of)
     assert len(uids) == 240
     assert [part_of[uid] for uid in uids[:120]] == [part_of[uid] for uid in uids[120:]]
     assert {part_of[uid] for uid in uids} == {"train", "val", "test"}
-    for part in ("val", "test"):
-        assert set(parts.lists[part]["things"].groups.tolist()) <= set(parts.pairs[part].groups.tolist())
 
 
 @pytest.mark.usefixtures("manifest")

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from evenly.adapters.own_features.arrays import SHARED
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
+from evenly.adapters.twins import TWIN_COSINE, twin_clusters
 from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.paths import check_out
@@ -41,7 +42,7 @@ def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -
     """Encode the pictures of `<class>/<picture>` and write train, val and test features, labels and class vectors.
 
     The classes are the folders' names, or those of a list in its order. Without a `split` file the parts are drawn by
-    hash, class by class; pictures of equal bytes never part. What was skipped or could not be decoded is counted.
+    hash, class by class; twins (adapters/twins.py) never part. What was skipped or could not be decoded is counted.
     """
     check_out(out)
     _check(layout.templates)
@@ -56,8 +57,12 @@ def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -
     skipped["not_in_classes"] = len(listing.rows) - len(rows)
     rows = rows.take(pa.array(encoded.places, pa.int64()))
     labels = np.array([names.index(label) for label in rows["label"].to_pylist()], dtype=np.int64)
-    groups = np.array(rows["image_id"].to_pylist(), dtype=np.str_)
+    ids = rows["image_id"].to_pylist()
+    twins = twin_clusters(encoded.image)
+    groups = np.array([ids[place] for place in twins], dtype=np.str_)
     parts, stays, groups, notes = _parts(rows, labels, groups, layout.split, layout.seed)
+    if count := len(ids) - len(set(groups.tolist())):
+        notes = (f"{count:,} pictures are twins of others (cosine over {TWIN_COSINE}): in one part with them", *notes)
     arrays = _arrays(encoded, labels, groups, parts, stays) | _encoders(run)
     arrays["prototypes"] = filled_templates(run, names, layout.templates)
     arrays["classes"] = np.array(names, dtype=np.str_)

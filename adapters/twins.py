@@ -1,0 +1,118 @@
+"""Twins: rows of features so near to each other that they are one picture, found exactly among any number of rows."""
+
+import numpy as np
+import numpy.typing as npt
+
+from evenly.adapters.features import Booleans, Floats, Integers
+from evenly.adapters.training import row_keys
+
+TWIN_COSINE = 0.9999
+"""Rows over it are one picture: one saved again, scaled, or encoded in another batch or precision."""
+_SLACK = 1e-4  # of a radius of 0.0141, for projections in single precision
+_DIRECTIONS = 12
+_SAMPLE = 20_000
+_BLOCK = 8192
+_PAIRS = 1 << 20  # so many candidates at once
+
+
+def twin_clusters(rows: Floats) -> Integers:
+    """The cluster of each row (n,), named by the position of its first row: a row without a twin is alone.
+
+    Rows (n, d) of any length whose cosine is over TWIN_COSINE are of one cluster, and so are twins of twins. Rows of
+    zeros and such that are not finite have no twins.
+
+    Near rows are also near in any projection. Those that are near in the directions in which the rows differ most are
+    the candidates, each of which is measured in double precision: none is missed.
+    """
+    from scipy.spatial import KDTree
+
+    clusters = np.arange(len(rows))
+    usable = np.flatnonzero(_has_direction(rows))
+    if len(usable) < 2:
+        return clusters
+    first_of: dict[bytes, int] = {}
+    firsts = [first_of.setdefault(key, place) for place, key in zip(usable.tolist(), _keys(rows, usable), strict=True)]
+    distinct = np.array(sorted(first_of.values()))
+    projected = _projected(rows, distinct)
+    tree, radius = KDTree(projected), float(np.sqrt(2 - 2 * TWIN_COSINE)) + _SLACK
+    joined: Integers = np.arange(len(distinct))
+    counts = tree.query_ball_point(projected, radius, return_length=True)
+    crowded = np.flatnonzero(counts > 1)
+    for block in np.split(crowded, _cuts(counts[crowded])):
+        neighbours = tree.query_ball_point(projected[block], radius, return_sorted=True)
+        left = np.repeat(block, counts[block])
+        right = np.concatenate([np.asarray(places, np.int64) for places in neighbours]) if len(block) else left
+        joined = _joined(rows, distinct, joined, left, right)
+    clusters[distinct] = distinct[joined]
+    clusters[usable] = clusters[np.array(firsts)]
+    return clusters
+
+
+def twins_of(rows: Floats, judged: Floats) -> Booleans:
+    """Whether each of `rows` (n,) is a twin, or a twin of twins, of one of the `judged` rows (m, d)."""
+    clusters = twin_clusters(np.concatenate([rows, judged]))
+    return np.isin(clusters[: len(rows)], clusters[len(rows) :])
+
+
+def _joined(rows: Floats, distinct: Integers, joined: Integers, left: Integers, right: Integers) -> Integers:
+    """The clusters after joining those pairs of different ones that are twins; what is joined is measured no more."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    while len(left):
+        is_new = (left < right) & (joined[left] != joined[right])
+        left, right = left[is_new], right[is_new]
+        first, second = left[:_BLOCK], right[:_BLOCK]
+        is_twin = _cosines(rows, distinct[first], distinct[second]) > TWIN_COSINE
+        left, right = left[_BLOCK:], right[_BLOCK:]
+        if is_twin.any():
+            ends = joined[first[is_twin]], joined[second[is_twin]]
+            links = coo_array((np.ones(len(ends[0])), ends), shape=(len(joined), len(joined)))
+            components = connected_components(links, directed=False)[1][joined]
+            _, firsts, places = np.unique(components, return_index=True, return_inverse=True)
+            joined = firsts[places]
+    return joined
+
+
+def _cosines(rows: Floats, left: Integers, right: Integers) -> Floats:
+    wide, other = rows[left].astype(np.float64), rows[right].astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(other, axis=1)
+    cosines: Floats = np.einsum("ij,ij->i", wide, other) / lengths
+    return cosines
+
+
+def _has_direction(rows: Floats) -> Booleans:
+    usable = np.empty(len(rows), np.bool_)
+    for begin in range(0, len(rows), _BLOCK):
+        lengths = np.linalg.norm(rows[begin : begin + _BLOCK].astype(np.float64), axis=1)
+        usable[begin : begin + _BLOCK] = np.isfinite(lengths) & (lengths > 0)
+    return usable
+
+
+def _keys(rows: Floats, places: Integers) -> list[bytes]:
+    """A digest of each row, equal for equal numbers: -0 is 0."""
+    blocks = (places[begin : begin + _BLOCK] for begin in range(0, len(places), _BLOCK))
+    return [key for block in blocks for key in row_keys(rows[block] + rows.dtype.type(0))]
+
+
+def _projected(rows: Floats, places: Integers) -> Floats:
+    """The unit rows (m, k) in the directions in which a sample of them differs most."""
+    sample = _unit(rows[places[:: -(-len(places) // _SAMPLE)]])
+    centred = sample - sample.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    directions = directions[:, -_DIRECTIONS:]
+    blocks = (places[begin : begin + _BLOCK] for begin in range(0, len(places), _BLOCK))
+    return np.concatenate([_unit(rows[block]) @ directions for block in blocks])
+
+
+def _unit(rows: Floats) -> Floats:
+    wide = rows.astype(np.float64)
+    unit: Floats = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    return unit
+
+
+def _cuts(counts: npt.NDArray[np.integer]) -> Integers:
+    """Where to cut rows so that about _PAIRS candidates are looked at together."""
+    blocks = np.cumsum(counts) // _PAIRS
+    cuts: Integers = np.flatnonzero(np.diff(blocks)) + 1
+    return cuts
