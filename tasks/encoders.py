@@ -28,6 +28,8 @@ def open_encoder(run: Run) -> Encoder:
 
     Raises InputError where its features are not those of the run's encoder_identity.
     """
+    if run.encoder.refine is not None:
+        read_refined(run.workspace.refined, run.encoder.refine)  # a wrong name is refused before weights are loaded
     encoder = _load(replace(run.encoder, refine=None), run.cache)
     if run.encoder.refine is not None:
         encoder = _refined(run, encoder, run.encoder.refine)

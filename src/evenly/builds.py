@@ -1,7 +1,7 @@
 """A published build in Python: its pairs, what became of the others, and why."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from evenly.audit.html_text import as_html
 from evenly.audit.safe_text import visible
-from evenly.storage.builds import Builds, encoder_of, funnel_of, open_two
+from evenly.storage.builds import Builds, funnel_of, open_two
 from evenly.storage.errors import InputError
 from evenly.storage.workspace import Workspace
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evenly.audit.explanation import Explanation
     from evenly.audit.published import PublishedBuild
     from evenly.encoding import Item
+    from evenly.pairs import Pair, PairFeatures, Selected
 
 Root = str | os.PathLike[str] | None
 Rows = Literal["kept", "all"]
@@ -62,7 +63,7 @@ class Build:
     @property
     def columns(self) -> list[str]:
         """The names of the columns of `to_pandas`: what pairs have, then what each step said of them."""
-        return list(self._published.samples(where="false").column_names)
+        return list(self.published.samples(where="false").column_names)
 
     def to_pandas(self, columns: Sequence[str] | None = None, *, rows: Rows = "kept") -> "pd.DataFrame":
         """Pairs as a table, sorted by uid: those of the build, or with rows="all" those that went as well.
@@ -79,7 +80,7 @@ class Build:
         if columns is not None:
             self._check_columns(columns)
         where = f"{self.manifest['samples']['last']}_verdict = 'kept'" if rows == KEPT else None
-        table = self._published.samples(columns, where)
+        table = self.published.samples(columns, where)
         return table if columns is None else table.select(list(columns))
 
     @property
@@ -125,17 +126,34 @@ class Build:
             contents = list(read_images(folder, ids))
         return contents[0] if one else contents
 
-    def features(self) -> "np.ndarray":
+    def pairs(self, *, rows: "Selected" = "kept") -> "Iterator[Pair]":
+        """The pairs one by one, sorted by uid, as iterating the build gives the kept ones; `dropped`: all others.
+
+        Each has uid, caption, label, verdict, step, reason, `row` with all columns, and `image` and `image_bytes`.
+        """
+        from evenly.pairs import pairs_of
+
+        return pairs_of(self, rows)
+
+    def __iter__(self) -> "Iterator[Pair]":
+        return self.pairs()
+
+    @overload
+    def features(self) -> "np.ndarray": ...
+    @overload
+    def features(self, *, captions: bool = ..., dropped: bool = ...) -> "np.ndarray | PairFeatures": ...
+    def features(self, *, captions: bool = False, dropped: bool = False) -> "np.ndarray | PairFeatures":
         """Unit rows (n, d) float32 of the pictures of the kept pairs, in the order of `to_pandas`.
 
-        They are those that the rebuild stored, made by the recipe's encoder and rounded to half precision.
+        They are those that the rebuild stored, made by the recipe's encoder and rounded to half precision. captions:
+        those of the captions too; dropped: those of all pairs that were encoded, also of such that a later step
+        dropped. With either, what comes back has `pairs` (uid, caption, label, verdict, step, reason), `images`, and
+        `captions`, row by row.
         """
-        from evenly.adapters.features import unit_rows
-        from evenly.storage.feature_store import FeatureStore
+        from evenly.pairs import features_of
 
-        store = FeatureStore(self._workspace, encoder_of(self.manifest), "images")
-        vectors, _ = store.read(self.to_arrow(["image_id"])["image_id"].to_pylist())
-        return unit_rows(vectors, name="features")
+        rows = features_of(self, captions=captions, dropped=dropped)
+        return rows if captions or dropped else rows.images
 
     def search(
         self,
@@ -251,7 +269,8 @@ class Build:
         return as_html([[(visible(self.id), "bold"), (pairs, "")]]) + str(self.funnel.to_html(index=False, escape=True))
 
     @cached_property
-    def _published(self) -> "PublishedBuild":
+    def published(self) -> "PublishedBuild":
+        """What its steps and tables say."""
         from evenly.audit.published import PublishedBuild
 
         return PublishedBuild(self._workspace, self.manifest)
@@ -272,13 +291,13 @@ class Build:
         from evenly.storage.samples import sql_in
         from evenly.storage.web import PLACES
 
-        table = self._published.samples(["uid", *PLACES], sql_in("uid", uids))
+        table = self.published.samples(["uid", *PLACES], sql_in("uid", uids))
         has_pictures = "image_id" in table.column_names
         values = table["image_id"].to_pylist() if has_pictures else [None] * table.num_rows
         image_ids = dict(zip(table["uid"].to_pylist(), values, strict=True))
         for uid in uids:
             if uid not in image_ids:
-                raise unknown_sample(self._published, uid)
+                raise unknown_sample(self.published, uid)
             if image_ids[uid] is None:
                 raise InputError(f"`uids` must be of pairs with a picture; `{visible(uid)}` has none. `why` says more.")
         is_placed = set(PLACES).issubset(table.column_names)

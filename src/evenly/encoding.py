@@ -29,13 +29,16 @@ def encode_items(
     threads: int | None = None,
     precision: "Precision" = "fp32",
     long_texts: "LongTexts" = "cut",
+    refine: str | None = None,
+    root: str | os.PathLike[str] | None = None,
 ) -> "npt.NDArray[np.float32]":
     """Unit rows (n, d) float32 of texts, or of pictures: comparable with each other by their products.
 
     items: strings are texts; bytes, paths and PIL pictures are pictures; one alone gives one row. model: `embedded`,
     which needs no network, or a model of open_clip with `pretrained`, its weights. It is loaded once per process.
     precision: fp32, bf16 or fp16. long_texts: texts that the model does not read whole are `cut`, encoded in `chunks`
-    and averaged, or read further by `stretched` positions.
+    and averaged, or read further by `stretched` positions. refine: the name of a refined encoder, which `evenly refine`
+    made of this one in the workspace at root.
     Raises InputError where texts and pictures are mixed, UnreadableImageError where a picture does not decode.
     """
     from evenly.adapters.features import unit_rows
@@ -55,10 +58,12 @@ def encode_items(
         threads=threads,
         precision=precision,
         long_texts=long_texts,
+        refine=refine,
     )
     check_bounds(choice, InputError, remedy="Choose one.", quote="`")
+    run = workspace_run(root, quiet=True, encoder=choice)
     with no_widgets():
-        encoder = open_encoder(workspace_run(quiet=True, encoder=choice))
+        encoder = open_encoder(run)
     if kinds == {"text"}:
         rows = encoder.encode_texts(entries)
     else:

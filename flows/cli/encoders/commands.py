@@ -46,12 +46,15 @@ def encode_command(
     ] = None,
     device: Device = None,
     threads: Threads = None,
+    refine: Annotated[str | None, typer.Option(help="A refined encoder of the workspace, made of this model.")] = None,
     *,
     out: Annotated[Path, typer.Option(help="The .npz to write: paths, image_features, texts, text_features.")],
 ) -> None:
     """Encode pictures and texts of your own into a file: rows of unit length, whose products are cosines.
 
     Example: evenly encode photos/ --out photos.npz
+
+    Example: evenly encode photos/ --refine birds-refined --out refined.npz
 
     Example: evenly encode pictures.parquet --views 10 --flip --boxes objects --out views.npz
 
@@ -71,6 +74,7 @@ def encode_command(
         batch_size=batch_size,
         device=device,
         threads=threads,
+        refine=refine,
     )
     asked = Asked(column=column, views=rule, boxes=boxes)
     result = encode_files(run, pictures or [], texts, asked=asked, out=out)
