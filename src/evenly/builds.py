@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from evenly.audit.explanation import Explanation
     from evenly.audit.published import PublishedBuild
     from evenly.encoding import Item
-    from evenly.pairs import Pair, PairFeatures, Selected
+    from evenly.pairs import BuildPair, PairFeatures, Selected
 
 Root = str | os.PathLike[str] | None
 Rows = Literal["kept", "all"]
@@ -126,7 +126,7 @@ class Build:
             contents = list(read_images(folder, ids))
         return contents[0] if one else contents
 
-    def pairs(self, *, rows: "Selected" = "kept") -> "Iterator[Pair]":
+    def pairs(self, *, rows: "Selected" = "kept") -> "Iterator[BuildPair]":
         """The pairs one by one, sorted by uid, as iterating the build gives the kept ones; `dropped`: all others.
 
         Each has uid, caption, label, verdict, step, reason, `row` with all columns, and `image` and `image_bytes`.
@@ -135,7 +135,7 @@ class Build:
 
         return pairs_of(self, rows)
 
-    def __iter__(self) -> "Iterator[Pair]":
+    def __iter__(self) -> "Iterator[BuildPair]":
         return self.pairs()
 
     @overload

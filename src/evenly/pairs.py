@@ -21,7 +21,7 @@ SELECTED: tuple[Selected, ...] = ("kept", "dropped", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class BuildPair:
     """One pair of a picture and a caption: what it is, and where it ended.
 
     caption: the one that was chosen for it, else its own. verdict: kept, dropped, failed or merged, by `step` for its
@@ -61,12 +61,12 @@ class PairFeatures:
         return len(self.images)
 
 
-def pairs_of(build: "Build", rows: Selected) -> Iterator[Pair]:
+def pairs_of(build: "Build", rows: Selected) -> Iterator[BuildPair]:
     """The pairs of a build that were kept, or were not, or all, sorted by uid; some thousands are held at a time."""
     for table in _tables(build, rows):
         for row, outcome in zip(table.to_pylist(), _outcomes(build, table).to_pylist(), strict=True):
             caption = row.get("chosen_caption") or row["caption"]
-            yield Pair(uid=row["uid"], caption=caption, label=row.get("label"), **outcome, row=row, build=build)
+            yield BuildPair(uid=row["uid"], caption=caption, label=row.get("label"), **outcome, row=row, build=build)
 
 
 def features_of(build: "Build", *, captions: bool, dropped: bool) -> PairFeatures:
