@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError
@@ -14,10 +15,31 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from PIL.Image import Image
 
-    from evenly.builds import Build
+    from evenly.audit.published import PublishedBuild
 
 Selected = Literal["kept", "dropped", "all"]
 SELECTED: tuple[Selected, ...] = ("kept", "dropped", "all")
+
+
+class PublishedPairs(Protocol):
+    """A build: where it lies, what it says of itself, and its pictures."""
+
+    id: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The workspace that it lies in."""
+
+    @property
+    def published(self) -> "PublishedBuild":
+        """What its steps and tables say."""
+
+    def image_bytes(self, uids: str) -> bytes:
+        """The original bytes of the picture of a pair."""
+
+    def images(self, uids: str) -> "Image":
+        """The picture of a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +57,7 @@ class BuildPair:
     step: str
     reason: str
     row: Mapping[str, Any] = field(repr=False)
-    build: "Build" = field(repr=False)
+    build: PublishedPairs = field(repr=False)
 
     def image_bytes(self) -> bytes:
         """The original bytes of its picture. Raises InputError where it has none."""
@@ -61,7 +83,7 @@ class PairFeatures:
         return len(self.images)
 
 
-def pairs_of(build: "Build", rows: Selected) -> Iterator[BuildPair]:
+def pairs_of(build: PublishedPairs, rows: Selected) -> Iterator[BuildPair]:
     """The pairs of a build that were kept, or were not, or all, sorted by uid; some thousands are held at a time."""
     for table in _tables(build, rows):
         for row, outcome in zip(table.to_pylist(), _outcomes(build, table).to_pylist(), strict=True):
@@ -69,7 +91,7 @@ def pairs_of(build: "Build", rows: Selected) -> Iterator[BuildPair]:
             yield BuildPair(uid=row["uid"], caption=caption, label=row.get("label"), **outcome, row=row, build=build)
 
 
-def features_of(build: "Build", *, captions: bool, dropped: bool) -> PairFeatures:
+def features_of(build: PublishedPairs, *, captions: bool, dropped: bool) -> PairFeatures:
     """The stored rows of the pictures of pairs, and where asked for of captions, which are encoded where they are not.
 
     dropped: of all pairs whose picture was encoded. Raises InputError for a build without features.
@@ -106,7 +128,7 @@ def features_of(build: "Build", *, captions: bool, dropped: bool) -> PairFeature
     return PairFeatures(pairs=pairs, images=images, captions=rows)
 
 
-def _tables(build: "Build", rows: Selected, columns: list[str] | None = None) -> Iterator["pa.Table"]:
+def _tables(build: PublishedPairs, rows: Selected, columns: list[str] | None = None) -> Iterator["pa.Table"]:
     if rows not in SELECTED:
         raise InputError(f'`rows` must be "kept", "dropped" or "all"; got {rows!r}. Correct it.')
     last = f"{build.manifest['samples']['last']}_verdict"
@@ -115,13 +137,13 @@ def _tables(build: "Build", rows: Selected, columns: list[str] | None = None) ->
     yield from build.published.batches(wanted, where)
 
 
-def _judged(build: "Build") -> tuple[list[str], list[str]]:
+def _judged(build: PublishedPairs) -> tuple[list[str], list[str]]:
     """The columns that say where pairs ended, and the steps, in order."""
     steps = [record.name for record in build.published.deciding]
     return [f"{step}_{name}" for step in steps for name in ("verdict", "reason")], steps
 
 
-def _outcomes(build: "Build", table: "pa.Table") -> "pa.Table":
+def _outcomes(build: PublishedPairs, table: "pa.Table") -> "pa.Table":
     return outcomes_of(table, _judged(build)[1])
 
 
