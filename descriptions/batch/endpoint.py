@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from evenly.descriptions.batch.files import MOST_BYTES as MOST_FILE_BYTES
 from evenly.descriptions.batch.files import URL, detail_line, reason_word
 from evenly.descriptions.batch.intents import METADATA_KEY
 from evenly.descriptions.chat.attempts import open_client
+from evenly.descriptions.chat.bodies import MOST_BYTES, LongBodyError
 from evenly.descriptions.chat.completion import MOST_TOKENS
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.retries import Failure, judge_failure, pause_s, retry_after
@@ -21,6 +23,7 @@ from evenly.descriptions.errors import EndpointError
 from evenly.redaction import without_secrets
 
 if TYPE_CHECKING:
+    import httpx
     from openai import AsyncOpenAI, OpenAIError
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -72,7 +75,7 @@ class BatchEndpoint:
     answered: bool = False
 
     async def __aenter__(self) -> Self:
-        self._client = open_client(self.endpoint, timeout_s=self.timeout_s)
+        self._client = open_client(self.endpoint, timeout_s=self.timeout_s, limit_of=_limit)
         return self
 
     async def __aexit__(
@@ -214,12 +217,18 @@ class BatchEndpoint:
     def _judge(self, error: "OpenAIError | TimeoutError | ValueError") -> Failure:
         failure = judge_failure(error, base_url=self.endpoint.base_url, model=self.endpoint.model)
         place = self.endpoint.base_url
+        long = str(error) if isinstance(error, LongBodyError) else "something else than a file or batch"
         details = {
-            "bad_body": f"{place} answered with something else than a file or batch",
+            "bad_body": f"{place} answered with {long}",
             "http_404": f"the endpoint must offer the Batch API and know the file or batch; {place} does not find it "
             "(status 404). Describe without --batch, or close the batch with `evenly batches cancel`.",
         }
         return replace(failure, detail=details.get(failure.reason, failure.detail))
+
+
+def _limit(request: "httpx.Request") -> int:
+    """Bytes of the answer to a request: a file of replies is as long as a file of requests may be."""
+    return MOST_FILE_BYTES if request.method == "GET" and request.url.path.endswith("/content") else MOST_BYTES
 
 
 def read_batch(value: Mapping[str, Any], *, retry_after_s: float | None = None) -> RemoteBatch:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeGuard
 
+from evenly.descriptions.chat.bodies import MOST_BYTES as MOST_LINE_BYTES
 from evenly.descriptions.chat.completion import Completion, read_completion, storable
 from evenly.descriptions.chat.dialect import Dialect, refused_parameters
 from evenly.descriptions.chat.picture import ChatPicture, load_pictures
@@ -24,7 +25,6 @@ MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
 
 URL: Final = "/v1/chat/completions"
-MOST_LINE_BYTES = 4_000_000
 _ASKED_IN_VAIN = range(400, 500)
 _PASSING = {408, 409, 425, 429}
 _REFUSING = {400, 422}
@@ -62,11 +62,12 @@ class BatchOutput:
     problems: Counter[str] = field(default_factory=Counter)
 
     def read(self, content: bytes) -> None:
-        """Add the lines of a file."""
-        lines = content.split(b"\n")
-        for line in lines[:-1]:
-            self._add(line, "malformed_line")
-        self._add(lines[-1], "truncated_line")
+        """Add the lines of a file, one by one: all at once would be the file again."""
+        start = 0
+        while start < len(content):
+            end = content.find(b"\n", start)
+            self._add(content[start : end if end >= 0 else None], "malformed_line" if end >= 0 else "truncated_line")
+            start = end + 1 if end >= 0 else len(content)
 
     def _add(self, line: bytes, unreadable: str) -> None:
         if not line.strip():

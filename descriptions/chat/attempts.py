@@ -3,10 +3,12 @@
 import asyncio
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from evenly.descriptions.chat.bodies import MOST_BYTES, LongBodyError, read_within
 from evenly.descriptions.chat.completion import Completion, read_completion
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.endpoint import Endpoint
@@ -17,9 +19,8 @@ from evenly.descriptions.chat.retries import Failure, judge_failure
 from evenly.descriptions.texts.replies import MAX_REPLY_CHARACTERS
 
 if TYPE_CHECKING:
+    import httpx
     from openai import AsyncOpenAI, OpenAIError
-
-MOST_BYTES = 16_000_000
 
 
 @dataclass(kw_only=True)
@@ -31,7 +32,7 @@ class ChatEndpoint:
     _client: "AsyncOpenAI | None" = None
 
     async def __aenter__(self) -> Self:
-        self._client = open_client(self.endpoint, timeout_s=self.timeout_s, event_hooks={"response": [_refuse_huge]})
+        self._client = open_client(self.endpoint, timeout_s=self.timeout_s)
         return self
 
     async def __aexit__(
@@ -60,6 +61,8 @@ class ChatEndpoint:
             completion = read_completion(json.loads(raw.content))
         except (OpenAIError, TimeoutError) as error:
             return self._judge(error)
+        except LongBodyError as error:
+            return self._judge(error)
         except (ValueError, RecursionError):
             return self._judge(ValueError())
         if completion is None:
@@ -70,11 +73,17 @@ class ChatEndpoint:
         return judge_failure(error, base_url=self.endpoint.base_url, model=self.endpoint.model)
 
 
-def open_client(endpoint: Endpoint, *, timeout_s: float, **options: Any) -> "AsyncOpenAI":  # noqa: ANN401 - of httpx
-    """A client of the package that tries nothing again by itself, and asks no proxy for what is on this machine."""
+def open_client(
+    endpoint: Endpoint, *, timeout_s: float, limit_of: "Callable[[httpx.Request], int]" = lambda _: MOST_BYTES
+) -> "AsyncOpenAI":
+    """A client of the package that tries nothing again by itself, and asks no proxy for what is on this machine.
+
+    A body longer than `limit_of` its request, once unpacked, raises LongBodyError.
+    """
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-    http_client = DefaultAsyncHttpxClient(trust_env=not endpoint.loopback, **options)
+    hooks = {"response": [read_within(limit_of)]}
+    http_client = DefaultAsyncHttpxClient(trust_env=not endpoint.loopback, event_hooks=hooks)
     return AsyncOpenAI(
         base_url=endpoint.base_url,
         api_key=endpoint.api_key,
@@ -82,13 +91,6 @@ def open_client(endpoint: Endpoint, *, timeout_s: float, **options: Any) -> "Asy
         max_retries=0,
         http_client=http_client,
     )
-
-
-async def _refuse_huge(response: Any) -> None:  # noqa: ANN401 - a response of httpx, or of what openai uses in its place
-    """Refuse to read a body that says it is huge."""
-    length = response.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MOST_BYTES:
-        raise ValueError(f"a reply must be at most {MOST_BYTES:,} bytes; got {length}.")
 
 
 @dataclass(kw_only=True)

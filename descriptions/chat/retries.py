@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from evenly.descriptions.chat.bodies import LongBodyError
 from evenly.descriptions.chat.dialect import refused_parameters
 from evenly.redaction import without_secrets
 
@@ -84,9 +85,8 @@ def judge_failure(error: "OpenAIError | TimeoutError | ValueError", *, base_url:
             costs_nothing=refused,
             unknown_host=_names_no_host(error),
         )
-    return Failure(
-        reason="bad_body", detail=f"{base_url} answered with something else than a completion", remedy="retry"
-    )
+    trouble = str(error) if isinstance(error, LongBodyError) else "something else than a completion"
+    return Failure(reason="bad_body", detail=f"{base_url} answered with {trouble}", remedy="retry")
 
 
 def may_have_run(status: int) -> bool:
